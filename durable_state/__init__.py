@@ -1,0 +1,1 @@
+"""Keeps Django models equal to remote Durable State streams."""

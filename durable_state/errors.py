@@ -1,0 +1,145 @@
+"""Everything this package raises on purpose.
+
+    DurableStateError
+    ├── ConfigurationError        a setting or a mapping is wrong; a person has to change code or settings
+    ├── OperationRefused          a verb could not be carried out (no such stream, a lease is held, ...)
+    ├── LeaseLost                 another worker holds the stream now; stop quietly
+    ├── RevisionConflict          the stream's row was changed by someone else; read it again
+    ├── StreamHalted              consuming stops until a person acts
+    │   ├── MappingFault          a mapping raised something that is no ValidationError, or does not fit its table
+    │   ├── TableNotOwned         the rows of the table belong to someone else
+    │   └── TooManyDeadLetters    DEAD_LETTER_LIMIT would be passed
+    └── TransportError            the stream server's answer, or the lack of one
+        ├── Unavailable           network, timeout, 429, 5xx: tried again for ever
+        │   └── ProtocolViolation the answer breaks the protocol (cut body, missing header): tried again
+        ├── RequestRefused        400, 401, 403, 413, redirects: halts, a person has to act
+        │   └── NotJson           the stream's content type is not application/json
+        ├── StreamNotFound        404
+        ├── StreamGone            410: the offset or the stream is no longer held
+        ├── StreamRecreated       another stream lives under the same URL
+        └── StreamConflict        409 on create or append
+            └── StreamClosed      409 on append: the stream is closed
+
+Every class takes positional arguments only and survives pickling, so that Celery can carry it. ``message`` says what happened, where,
+and ``action`` what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigurationError",
+    "DurableStateError",
+    "LeaseLost",
+    "MappingFault",
+    "NotJson",
+    "OperationRefused",
+    "ProtocolViolation",
+    "RequestRefused",
+    "RevisionConflict",
+    "StreamClosed",
+    "StreamConflict",
+    "StreamGone",
+    "StreamHalted",
+    "StreamNotFound",
+    "StreamRecreated",
+    "TableNotOwned",
+    "TooManyDeadLetters",
+    "TransportError",
+    "Unavailable",
+]
+
+
+class DurableStateError(Exception):
+    """The root: ``message`` says what happened, ``action`` what the reader can do (empty when nothing is needed)."""
+
+    def __init__(self, message: str = "", action: str = "") -> None:
+        super().__init__(message, action)
+        self.message = message
+        self.action = action
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.action}".strip()
+
+
+class ConfigurationError(DurableStateError):
+    """A setting or a mapping is wrong."""
+
+
+class OperationRefused(DurableStateError):
+    """A verb could not be carried out; nothing was changed."""
+
+
+class LeaseLost(DurableStateError):
+    """The lease on a stream belongs to another worker now."""
+
+
+class RevisionConflict(DurableStateError):
+    """The stream moved under us: its revision or position is not the one that was read."""
+
+
+class StreamHalted(DurableStateError):
+    """Consuming stops, visibly, until a person acts. Nothing of the batch was committed."""
+
+
+class MappingFault(StreamHalted):
+    """A mapping raised an unexpected exception, or it does not fit its table."""
+
+
+class TableNotOwned(StreamHalted):
+    """The table holds rows that are not this stream's."""
+
+
+class TooManyDeadLetters(StreamHalted):
+    """Committing the batch would pass ``DEAD_LETTER_LIMIT``."""
+
+
+class TransportError(DurableStateError):
+    """The stream server refused, or did not answer. ``status`` is the HTTP status, or None when there was no answer."""
+
+    def __init__(self, message: str = "", action: str = "", status: int | None = None) -> None:
+        super().__init__(message, action)
+        self.status = status
+        self.args = (message, action, status)
+
+
+class Unavailable(TransportError):
+    """No answer, 429 or 5xx. ``retry_after`` is the server's wish in seconds, or None."""
+
+    def __init__(
+        self, message: str = "", action: str = "", status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, action, status)
+        self.retry_after = retry_after
+        self.args = (message, action, status, retry_after)
+
+
+class ProtocolViolation(Unavailable):
+    """The answer breaks the protocol: a body that was cut, a header that is missing."""
+
+
+class RequestRefused(TransportError):
+    """400, 401, 403, 413 or a redirect: asking again will not help."""
+
+
+class NotJson(RequestRefused):
+    """The stream exists, but its content type is not ``application/json``."""
+
+
+class StreamNotFound(TransportError):
+    """404: there is no stream at the URL."""
+
+
+class StreamGone(TransportError):
+    """410: the server no longer holds the stream, or not from our offset on."""
+
+
+class StreamRecreated(TransportError):
+    """The URL serves another stream than the one that was read before."""
+
+
+class StreamConflict(TransportError):
+    """409: the stream exists with another configuration, or refuses the append."""
+
+
+class StreamClosed(StreamConflict):
+    """409 with ``Stream-Closed``: the stream takes no more appends."""

@@ -1,0 +1,1 @@
+"""The messages of the State Protocol, decoded once. Stub: see task."""
