@@ -1,0 +1,87 @@
+"""The settings: one dict ``DURABLE_STATE`` in the project's settings, converted to a frozen, typed struct.
+
+A key that is unknown or of another type is a system check error (``durable_state.E020``) and, at run time, a ``ConfigurationError``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+import msgspec
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+from .errors import ConfigurationError
+
+__all__ = ["Settings", "get_settings", "load"]
+
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="upper"):
+    """Every key of ``DURABLE_STATE``, with its default."""
+
+    headers: str | None = None
+    """Dotted path of ``headers(stream) -> dict``: the request headers of a stream, asked for each request, in a thread; may use the ORM."""
+    policy: str = "durable_state.policy.StatePolicy"
+    """Dotted path of the ``StatePolicy`` class: who may read which streams and rows."""
+    allowed_urls: list[str] = []
+    """URL prefixes that streams may have. Empty: any http(s) URL."""
+    queue: str | None = None
+    """Celery queue of ``supervise`` and ``consume``. None: the project's default queue."""
+    batch_rows: Positive = 5000
+    """Messages in one transaction at most."""
+    batch_bytes: Positive = 4 * 1024 * 1024
+    """Bytes of messages in one transaction at most (a single larger message makes a batch of its own)."""
+    lease_seconds: Annotated[float, msgspec.Meta(ge=1)] = 30.0
+    """Seconds after which the lease of a worker that shows no sign of life can be taken."""
+    slice_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    """Seconds that one Celery ``consume`` task runs before it hands over. Keep it far below the broker's visibility timeout."""
+    slice_streams: Positive = 50
+    """Streams that one ``consume`` task tails at most."""
+    feed_keep_seconds: Positive = 3600
+    """Seconds that the feed log is kept; a subscriber that was away longer gets a snapshot."""
+    feed_value_rows: Annotated[int, msgspec.Meta(ge=0)] = 100
+    """Changed entities in one commit up to which the feed log keeps their values; beyond, only their keys."""
+    feed_entry_rows: Positive = 10_000
+    """Changed entities in one commit beyond which subscribers take a snapshot instead."""
+    feed_poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    """Seconds between two looks into the feed log where no channel layer crosses processes, and the bell's safety net where one does."""
+    feed_subscribers: Positive = 1000
+    """Websockets of one stream in one process at most; a further one is closed with 4429."""
+    dead_letter_limit: Positive = 1000
+    """Dead letters of one stream beyond which it halts instead of writing more."""
+    snapshot_open_seconds: Positive = 3600
+    """Seconds that a snapshot or a rebuild may stay open before the stream counts as stuck."""
+    snapshot_scope: Literal["stream", "types"] = "stream"
+    """What a snapshot replaces: every registered type of the stream, or only the types that occur in it."""
+    stuck_seconds: Positive = 300
+    """Seconds of failing requests, or without a worker, after which a stream counts as stuck."""
+
+
+def load(raw: Any) -> Settings:
+    """Converts the dict of the project's settings.
+
+    Raises: ConfigurationError, naming the key and what was expected.
+    """
+    try:
+        return msgspec.convert(raw, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(
+            f"DURABLE_STATE: {error}.", "Correct the key in the settings; docs/reference/settings.md lists them all."
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings in force. Raises: ConfigurationError."""
+    return load(getattr(django_settings, "DURABLE_STATE", {}))
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "DURABLE_STATE":
+        get_settings.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="durable_state.conf")

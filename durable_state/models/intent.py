@@ -1,0 +1,24 @@
+"""Who asked for what."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+__all__ = ["Intent"]
+
+
+class Intent(models.Model):
+    """One verb that a person or a program asked for, kept as an audit trail; it outlives its stream."""
+
+    stream_name = models.CharField(max_length=100, db_index=True)
+    verb = models.CharField(max_length=20)
+    actor = models.CharField(max_length=200, help_text="user name, or where the command ran")
+    detail = models.TextField(default="")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.stream_name} by {self.actor}"

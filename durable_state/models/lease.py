@@ -1,0 +1,25 @@
+"""Who consumes a stream."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from .stream import Stream
+
+__all__ = ["Lease"]
+
+
+class Lease(models.Model):
+    """The right to consume one stream, for a limited time on the database's clock.
+
+    Invariant: ``token`` grows by one whenever the lease changes hands, and a commit compares it, so that a worker that slept through
+    the end of its lease commits nothing. A table of its own: renewing it never waits for a commit that holds the stream's row.
+    """
+
+    stream = models.OneToOneField(Stream, on_delete=models.CASCADE, primary_key=True, related_name="lease")
+    holder = models.CharField(max_length=255, default="", help_text="host:pid:nonce")
+    token = models.BigIntegerField(default=0, help_text="fencing token")
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.stream_id} held by {self.holder}"

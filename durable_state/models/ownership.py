@@ -1,0 +1,41 @@
+"""Which stream a table belongs to, and how a stream's types were mapped when they were last folded."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from .stream import Stream
+
+__all__ = ["TableOwner", "TypeState"]
+
+
+class TableOwner(models.Model):
+    """A table without a stream field belongs to one stream at a time; the unique label holds that."""
+
+    model = models.CharField(max_length=200, unique=True, help_text="app_label.modelname")
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="tables")
+
+    def __str__(self) -> str:
+        return f"{self.model} belongs to {self.stream_id}"
+
+
+class TypeState(models.Model):
+    """One entity type of one stream.
+
+    ``unregistered`` counts its messages that met no mapping, ``fingerprint`` names the mapping its rows were made by, ``needs_reset``
+    says that messages were passed over, or rows made by an older mapping, so that only a reset brings the rows to the fold.
+    """
+
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="types")
+    digest = models.CharField(max_length=64, editable=False)
+    type = models.TextField()
+    fingerprint = models.CharField(max_length=64, default="")
+    unregistered = models.BigIntegerField(default=0)
+    needs_reset = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["type"]
+        constraints = [models.UniqueConstraint(fields=["stream", "digest"], name="durable_state_type")]
+
+    def __str__(self) -> str:
+        return self.type

@@ -1,0 +1,49 @@
+"""Complete states that are being read and are not shown yet."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from .stream import Stream
+
+__all__ = ["Generation", "StagedChange"]
+
+
+class Generation(models.Model):
+    """One state in the making: an open snapshot, a rebuild, or the scratch of a verification.
+
+    ``changes`` counts the messages that were accepted into it; until the switch they are neither applied nor superseded.
+    """
+
+    class Purpose(models.TextChoices):
+        SNAPSHOT = "snapshot", "snapshot"
+        RESET = "reset", "reset by the stream"
+        REPLAY = "replay", "replay from the stream's start"
+        VERIFY = "verify", "verification"
+
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="generations")
+    purpose = models.CharField(max_length=8, choices=Purpose.choices)
+    changes = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.purpose} {self.pk}"
+
+
+class StagedChange(models.Model):
+    """One entity of a generation: what the mapping made of its newest accepted change."""
+
+    generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="staged")
+    type = models.CharField(max_length=255)
+    entity = models.CharField(max_length=64)
+    key = models.TextField()
+    ordinal = models.BigIntegerField()
+    prepared = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["generation", "entity"], name="durable_state_staged_entity")]
+        indexes = [models.Index(fields=["generation", "type", "id"], name="durable_state_staged_order")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.key}"

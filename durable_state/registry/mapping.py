@@ -1,0 +1,157 @@
+"""The mapping of one entity type to one model: what a user writes, and the plan made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping as MappingABC
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db import models
+
+from durable_state.models import Stream
+
+from .change import EntityChange
+from .represent import represent_value
+from .scope import stream_scope
+
+__all__ = ["EntityMapping", "camel_case"]
+
+
+def camel_case(*names: str) -> dict[str, str]:
+    """Maps model field names to camelCase wire names: ``camel_case("sent_at")`` is ``{"sent_at": "sentAt"}``."""
+    return {name: (parts := name.split("_"))[0] + "".join(part.title() for part in parts[1:]) for name in names}
+
+
+class EntityMapping:
+    """Says how the entities of one type become rows of one model. Subclass it and ``@register("type")`` it.
+
+    The class attributes are documented in docs/reference/mappings.md; mistakes in them are system checks, never import errors.
+    """
+
+    model: ClassVar[type[models.Model]]
+    key_field: ClassVar[str]
+    fields: ClassVar[Sequence[str] | dict[str, str] | Literal["__all__"] | None] = None
+    value_field: ClassVar[str | None] = None
+    stream_field: ClassVar[str | None] = None
+    streams: ClassVar[Sequence[str] | None] = None
+    update_mode: ClassVar[Literal["replace", "merge"]] = "replace"
+    version: ClassVar[int] = 1
+
+    def __init__(self, entity_type: str) -> None:
+        self.entity_type = entity_type
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__qualname__} for {self.entity_type!r}>"
+
+    # What users override.
+
+    def prepare(self, change: EntityChange) -> dict[str, Any] | None:
+        """The raw values of the mapped fields that the change carries, by model field name; None for no row.
+
+        Pure: it may use only ``change``. Fields it leaves out get their default (or keep their value, for an ``update`` that merges).
+        Raises: ValidationError (Django's or DRF's), which makes a dead letter.
+        """
+        if self.value_field is not None:
+            return {self.value_field: change.value}
+        if not isinstance(change.value, dict):
+            raise ValidationError("The value is not an object, and the mapping has no value_field.", code="not-an-object")
+        value = change.value
+        return {name: value[wire] for name, wire in self.wire_names.items() if wire in value}
+
+    def represent(self, row: models.Model) -> Any:
+        """The ``value`` of a row as shown outside: JSON-like; by default the mapped fields under their wire names."""
+        if self.value_field is not None:
+            return represent_value(self, row, self.value_field)
+        return {wire: represent_value(self, row, name) for name, wire in self.wire_names.items()}
+
+    # The plan. Everything below is derived from the attributes.
+
+    @cached_property
+    def wire_names(self) -> dict[str, str]:
+        """Wire name of each mapped model field, in the order the mapping lists them (empty with ``value_field``)."""
+        if self.value_field is not None or self.fields is None:
+            return {}
+        if self.fields == "__all__":
+            skipped = {self.key_field, self.stream_field}
+            return {
+                field.name: field.name
+                for field in self.model._meta.concrete_fields
+                if field.name not in skipped and not field.generated and not isinstance(field, models.AutoField)
+            }
+        if isinstance(self.fields, MappingABC):
+            return dict(self.fields)
+        return {name: name for name in self.fields}
+
+    @cached_property
+    def mapped_fields(self) -> tuple[models.Field[Any, Any], ...]:
+        """The model fields that the stream writes, without key and stream field."""
+        names = [self.value_field] if self.value_field is not None else list(self.wire_names)
+        return tuple(self.field(name) for name in names)
+
+    @cached_property
+    def key(self) -> models.Field[Any, Any]:
+        """The model field that holds the entity key."""
+        return self.field(self.key_field)
+
+    @cached_property
+    def merges(self) -> bool:
+        """Whether an ``update`` keeps the fields that its value leaves out."""
+        return self.update_mode == "merge"
+
+    @cached_property
+    def label(self) -> str:
+        """The model's ``app_label.modelname``."""
+        return self.model._meta.label_lower
+
+    def field(self, name: str) -> models.Field[Any, Any]:
+        """The concrete model field called ``name``. Raises: FieldDoesNotExist."""
+        field = self.model._meta.get_field(name)
+        if not isinstance(field, models.Field) or not field.concrete:
+            raise FieldDoesNotExist(f"{self.model._meta.label} has no column {name!r}")
+        return field
+
+    def serves(self, stream_name: str) -> bool:
+        """Whether the mapping is meant for the stream of that name."""
+        return self.streams is None or any(fnmatchcase(stream_name, pattern) for pattern in self.streams)
+
+    def scope(self, stream: Stream) -> dict[str, Any]:
+        """The field values that make a row this stream's: empty without ``stream_field``.
+
+        Raises: MappingFault, when the object that stands for the stream does not exist.
+        """
+        return stream_scope(self, stream)
+
+    def rows(self, stream: Stream, using: str | None = None) -> models.QuerySet[models.Model]:
+        """The rows that show this stream's entities, without any order."""
+        queryset = self.model._base_manager.using(using or stream._state.db).filter(**self.scope(stream)).order_by()
+        if self.stream_field is not None:
+            queryset = queryset.filter(**{f"{self.stream_field}__isnull": False})
+        return queryset
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names the mapping: it changes when rows would have to be made anew."""
+        parts = [
+            self.label,
+            self.key_field,
+            repr(sorted(self.wire_names.items())),
+            repr(self.value_field),
+            repr(self.stream_field),
+            self.update_mode,
+            str(self.version),
+            "prepare" if type(self).prepare is not EntityMapping.prepare else "",
+        ]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    @property
+    def source(self) -> str:
+        """Where the mapping class is written: ``file:line``."""
+        try:
+            return f"{inspect.getsourcefile(type(self))}:{inspect.getsourcelines(type(self))[1]}"
+        except (OSError, TypeError):
+            return f"{type(self).__module__}.{type(self).__qualname__}"

@@ -1,0 +1,48 @@
+"""Foreign keys between mapped models: how the wire names a parent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+from .mapping import EntityMapping
+from .site import registry
+
+__all__ = ["parent_key_path", "parent_mapping", "parents_first"]
+
+
+def parent_mapping(mapping: EntityMapping, field: models.Field[Any, Any], stream_name: str | None = None) -> EntityMapping | None:
+    """The mapping through which the wire names the field's parent, or None where the parent's model is not mapped."""
+    if not isinstance(field, models.ForeignKey):
+        return None
+    candidates = registry.for_model(field.related_model)
+    if stream_name is not None:
+        candidates = [each for each in candidates if each.serves(stream_name)] or candidates
+    return candidates[0] if candidates else None
+
+
+def parent_key_path(mapping: EntityMapping, field: models.ForeignKey[Any, Any]) -> str | None:
+    """The attribute of the parent object that holds its entity key, or None where the parent's model is not mapped."""
+    parent = parent_mapping(mapping, field)
+    return None if parent is None else parent.key.attname
+
+
+def parents_first(mappings: list[EntityMapping]) -> list[EntityMapping]:
+    """The mappings in an order in which parents precede children, as far as the graph has no cycle."""
+    ordered: list[EntityMapping] = []
+    seen: set[type[models.Model]] = set()
+
+    def visit(mapping: EntityMapping) -> None:
+        if mapping.model in seen:
+            return
+        seen.add(mapping.model)
+        for field in mapping.mapped_fields:
+            for other in mappings:
+                if isinstance(field, models.ForeignKey) and field.related_model is other.model:
+                    visit(other)
+        ordered.extend(each for each in mappings if each.model is mapping.model)
+
+    for mapping in mappings:
+        visit(mapping)
+    return ordered

@@ -1,0 +1,55 @@
+"""How a row tells which stream it belongs to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+
+from durable_state.errors import MappingFault
+from durable_state.models import Stream
+
+if TYPE_CHECKING:
+    from .mapping import EntityMapping
+
+__all__ = ["one_to_one_to_stream", "stream_scope"]
+
+
+def one_to_one_to_stream(model: type[models.Model]) -> models.Field[Any, Any] | None:
+    """The field by which an object of ``model`` stands for one stream, or None."""
+    for field in model._meta.concrete_fields:
+        if isinstance(field, models.OneToOneField) and field.related_model is Stream:
+            return field
+    return None
+
+
+def stream_scope(mapping: EntityMapping, stream: Stream) -> dict[str, Any]:
+    """``{attname: value}`` of the stream's rows; see ``EntityMapping.scope``."""
+    if mapping.stream_field is None:
+        return {}
+    field = mapping.field(mapping.stream_field)
+    if not isinstance(field, models.ForeignKey):
+        return {field.attname: stream.name}
+    target = field.target_field.attname
+    if field.related_model is Stream:
+        return {field.attname: getattr(stream, target)}
+    owner_model = field.related_model
+    link = one_to_one_to_stream(owner_model)  # type: ignore[arg-type]
+    if link is None:
+        raise MappingFault(
+            f"{mapping!r}: stream_field {mapping.stream_field!r} points to {owner_model!r}, which stands for no stream.",
+            "Give that model a OneToOneField to durable_state.Stream.",
+        )
+    value = (
+        owner_model._base_manager.using(stream._state.db)  # type: ignore[union-attr]
+        .filter(**{link.name: stream.pk})
+        .values_list(target, flat=True)
+        .first()
+    )
+    if value is None:
+        label = owner_model._meta.label  # type: ignore[union-attr]
+        raise MappingFault(
+            f"No {label} stands for the stream {stream.name!r}, so {mapping.model._meta.label} rows cannot belong to it.",
+            f"Create the {label} whose {link.name} is this stream, then resume.",
+        )
+    return {field.attname: value}

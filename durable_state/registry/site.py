@@ -1,0 +1,105 @@
+"""The register of all mappings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+
+from durable_state.errors import ConfigurationError
+
+from .mapping import EntityMapping
+
+__all__ = ["Registry", "register", "registry"]
+
+M = TypeVar("M", bound=type[EntityMapping])
+
+
+class Registry:
+    """All mappings of the project, by entity type.
+
+    A type may have several mappings as long as their ``streams`` do not overlap. A wrong registration is remembered and reported by
+    the system checks; importing never fails.
+    """
+
+    def __init__(self) -> None:
+        self._mappings: list[EntityMapping] = []
+        self.mistakes: list[tuple[str, str]] = []
+        """(message, hint) of registrations that could not be taken."""
+
+    def __iter__(self) -> Iterator[EntityMapping]:
+        return iter(self._mappings)
+
+    def register(self, entity_type: str) -> Callable[[M], M]:
+        """A class decorator that maps ``entity_type``; see ``durable_state.register``."""
+
+        def decorate(mapping_class: M) -> M:
+            self.add(entity_type, mapping_class)
+            return mapping_class
+
+        return decorate
+
+    def add(self, entity_type: str, mapping_class: type[EntityMapping]) -> None:
+        """Registers one mapping class for one type."""
+        if not (isinstance(mapping_class, type) and issubclass(mapping_class, EntityMapping)):
+            self.mistakes.append(
+                (f"What is registered for {entity_type!r} is no EntityMapping: {mapping_class!r}.", "Subclass durable_state.EntityMapping.")
+            )
+            return
+        if not isinstance(entity_type, str) or not entity_type or len(entity_type) > 255 or "\0" in entity_type:
+            self.mistakes.append(
+                (f"{mapping_class!r} is registered for {entity_type!r}.", "An entity type is a text of 1 to 255 characters without NUL.")
+            )
+            return
+        mapping = mapping_class(entity_type)
+        for other in self._mappings:
+            if other.entity_type == entity_type and _overlap(other, mapping):
+                self.mistakes.append(
+                    (
+                        f"{mapping!r} ({mapping.source}): the type is registered already, by {other!r} ({other.source}).",
+                        "Remove one, or give both `streams` patterns that do not overlap.",
+                    )
+                )
+                return
+        self._mappings.append(mapping)
+
+    def remove(self, mapping_class: type[EntityMapping]) -> None:
+        """Takes a mapping class out again (for tests)."""
+        self._mappings = [each for each in self._mappings if type(each) is not mapping_class]
+
+    def find(self, entity_type: str, stream_name: str) -> EntityMapping | None:
+        """The mapping of a type in a stream, or None where the type is not registered there."""
+        for mapping in self._mappings:
+            if mapping.entity_type == entity_type and mapping.serves(stream_name):
+                return mapping
+        return None
+
+    def for_stream(self, stream_name: str) -> list[EntityMapping]:
+        """All mappings that serve a stream, in the order of registration."""
+        return [mapping for mapping in self._mappings if mapping.serves(stream_name)]
+
+    def for_model(self, model: object) -> list[EntityMapping]:
+        """All mappings of a model."""
+        return [mapping for mapping in self._mappings if getattr(mapping, "model", None) is model]
+
+
+def _overlap(one: EntityMapping, other: EntityMapping) -> bool:
+    """Whether two mappings may serve the same stream, as far as their patterns tell."""
+    if one.streams is None or other.streams is None:
+        return True
+    return any(one.serves(pattern) for pattern in other.streams) or any(other.serves(pattern) for pattern in one.streams)
+
+
+registry = Registry()
+
+
+def register(entity_type: str) -> Callable[[M], M]:
+    """Registers the decorated EntityMapping for an entity type.
+
+    Raises: nothing; mistakes are reported by ``manage.py check``. Misuse without an argument raises ConfigurationError.
+    """
+    if not isinstance(entity_type, str):
+        raise ConfigurationError(f"@register takes the entity type: @register('message'), not {entity_type!r}.")
+    return registry.register(entity_type)
+
+

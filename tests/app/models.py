@@ -1,0 +1,107 @@
+"""Models that the tests materialize into: one for each way to map."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from durable_state.models import Stream
+
+
+class Author(models.Model):
+    """A table that belongs to one stream at a time; parent of Commit."""
+
+    key = models.CharField(max_length=100, unique=True)
+    commits = models.IntegerField(default=0)
+
+
+class Commit(models.Model):
+    """A child by foreign key, with a date."""
+
+    key = models.CharField(max_length=100, unique=True)
+    author = models.ForeignKey(Author, on_delete=models.CASCADE)
+    subject = models.TextField()
+    authored_at = models.DateTimeField()
+
+
+class File(models.Model):
+    """Long keys, and a column of the application's own."""
+
+    path = models.CharField(max_length=400, unique=True)
+    blob = models.CharField(max_length=40)
+    mode = models.CharField(max_length=6)
+    commit = models.CharField(max_length=40)
+    note = models.TextField(default="")
+
+
+class Message(models.Model):
+    """Many streams in one table, told apart by the stream's name."""
+
+    room = models.CharField(max_length=100, null=True)
+    key = models.CharField(max_length=40)
+    text = models.CharField(max_length=20)
+    likes = models.IntegerField(null=True)
+    edited = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["room", "key"], name="app_message_key")]
+
+
+class Profile(models.Model):
+    """`update` merges; the stream is told by a foreign key."""
+
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE)
+    key = models.CharField(max_length=40)
+    name = models.CharField(max_length=20, default="anonymous")
+    score = models.IntegerField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["stream", "key"], name="app_profile_key")]
+
+
+class Setting(models.Model):
+    """The whole value, any JSON, in one field."""
+
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE)
+    key = models.CharField(max_length=40)
+    data = models.JSONField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["stream", "key"], name="app_setting_key")]
+
+
+class Score(models.Model):
+    """Made by `prepare`, which refuses some and gives others no row."""
+
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE)
+    number = models.IntegerField()
+    points = models.IntegerField()
+    label = models.CharField(max_length=20)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["stream", "number"], name="app_score_key")]
+
+
+class Room(models.Model):
+    """An object of the application that stands for a stream."""
+
+    title = models.CharField(max_length=50)
+    stream = models.OneToOneField(Stream, on_delete=models.CASCADE)
+
+
+class Person(models.Model):
+    """A second unique column, and a parent of its own kind; scoped by Room."""
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE)
+    key = models.CharField(max_length=40)
+    email = models.CharField(max_length=40, null=True, unique=True)
+    boss = models.ForeignKey("self", null=True, on_delete=models.SET_NULL)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["room", "key"], name="app_person_key")]
+
+
+class Remark(models.Model):
+    """The application's own rows that point at synced ones."""
+
+    author = models.ForeignKey(Author, on_delete=models.CASCADE)
+    text = models.CharField(max_length=100)

@@ -1,0 +1,81 @@
+"""The mappings of the test app."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+
+from durable_state import EntityChange, EntityMapping, register
+
+from . import models
+
+
+@register("author")
+class AuthorMapping(EntityMapping):
+    model = models.Author
+    key_field = "key"
+    fields = ["commits"]
+
+
+@register("commit")
+class CommitMapping(EntityMapping):
+    model = models.Commit
+    key_field = "key"
+    fields = ["author", "subject", "authored_at"]
+
+
+@register("file")
+class FileMapping(EntityMapping):
+    model = models.File
+    key_field = "path"
+    fields = ["blob", "mode", "commit"]
+
+
+@register("message")
+class MessageMapping(EntityMapping):
+    model = models.Message
+    key_field = "key"
+    stream_field = "room"
+    fields = {"text": "text", "likes": "likes", "edited": "isEdited"}
+
+
+@register("profile")
+class ProfileMapping(EntityMapping):
+    model = models.Profile
+    key_field = "key"
+    stream_field = "stream"
+    fields = ["name", "score"]
+    update_mode = "merge"
+
+
+@register("setting")
+class SettingMapping(EntityMapping):
+    model = models.Setting
+    key_field = "key"
+    stream_field = "stream"
+    value_field = "data"
+
+
+@register("score")
+class ScoreMapping(EntityMapping):
+    model = models.Score
+    key_field = "number"
+    stream_field = "stream"
+    fields = ["points", "label"]
+
+    def prepare(self, change: EntityChange) -> dict[str, Any] | None:
+        raw = super().prepare(change)
+        if raw is None or raw.get("points") == 0:
+            return None
+        if isinstance(raw.get("points"), int) and raw["points"] < 0:
+            raise ValidationError("points below zero")
+        return raw | {"label": f"#{change.key}"}
+
+
+@register("person")
+class PersonMapping(EntityMapping):
+    model = models.Person
+    key_field = "key"
+    stream_field = "room"
+    fields = ["email", "boss"]
