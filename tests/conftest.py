@@ -8,8 +8,8 @@ from tests.services import available, missing
 
 
 @pytest.fixture(params=["default", "postgres", "mysql"])
-def database(request: pytest.FixtureRequest, transactional_db: None) -> str:
-    """The alias of one database after the other; a missing one is skipped with its reason."""
+def database(request: pytest.FixtureRequest) -> str:
+    """The alias of one database after the other. Mark the test `django_db(transaction=True, databases="__all__")`."""
     alias: str = request.param
     if alias in missing:
         pytest.skip(missing[alias])
