@@ -1,1 +1,122 @@
-"""The messages of the State Protocol, decoded once. Stub: see task."""
+"""The messages of the State Protocol: changes, controls, and items that are neither.
+
+Spec: STATE-PROTOCOL.md 4 and 5.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+__all__ = [
+    "ABSENT",
+    "Change",
+    "Control",
+    "ControlKind",
+    "Malformed",
+    "Message",
+    "Operation",
+    "encode_change",
+    "encode_control",
+]
+
+ABSENT: Final = msgspec.UNSET
+"""Stands for a ``value`` or ``old_value`` that the message does not have. JSON ``null`` is ``None``."""
+
+
+class Operation(StrEnum):
+    """What a change does to its entity. Spec: STATE-PROTOCOL.md 4.1; ``upsert`` is what the reference client writes besides."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    UPSERT = "upsert"
+    DELETE = "delete"
+
+
+class ControlKind(StrEnum):
+    """What a control message says about the stream. Spec: STATE-PROTOCOL.md 4.2."""
+
+    SNAPSHOT_START = "snapshot-start"
+    SNAPSHOT_END = "snapshot-end"
+    RESET = "reset"
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One entity was set or removed.
+
+    ``value`` and ``old_value`` are raw JSON, valid by grammar and in UTF-8, or None where the message has none (``b"null"`` is JSON
+    null). Grammar does not bound numbers: decoding ``1e999`` still fails. ``raw`` is the whole message as it was on the wire.
+    """
+
+    type: str
+    key: str
+    operation: Operation
+    value: bytes | None
+    old_value: bytes | None
+    txid: str | None
+    raw: bytes
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """The message's headers, decoded now; empty where a number in them cannot be represented."""
+        try:
+            return _decode_headers(_decode_headed(self.raw).headers)
+        except (msgspec.MsgspecError, RecursionError):
+            return {}
+
+
+class Control(msgspec.Struct, frozen=True, gc=False):
+    """A snapshot begins or ends, or everything before is void."""
+
+    kind: ControlKind
+    raw: bytes
+
+
+class Malformed(msgspec.Struct, frozen=True, gc=False):
+    """An item that is no message of the State Protocol.
+
+    ``reason`` is one of ``not-an-object``, ``no-type``, ``no-key``, ``no-operation``, ``unknown-operation``, ``unknown-control``,
+    ``bad-headers`` and ``bad-json``; ``type`` and ``key`` are there where they could be read.
+    """
+
+    reason: str
+    raw: bytes
+    type: str | None = None
+    key: str | None = None
+
+
+Message = Change | Control | Malformed
+
+
+class _Headed(msgspec.Struct, gc=False):
+    headers: msgspec.Raw
+
+
+_decode_headed = msgspec.json.Decoder(_Headed).decode
+_decode_headers = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def encode_change(
+    type: str,
+    key: str,
+    operation: Operation | str,
+    value: Any = ABSENT,
+    old_value: Any = ABSENT,
+    **headers: Any,
+) -> bytes:
+    """One change message as JSON. ``value`` may be a ``msgspec.Raw``; a header that is None is left out. Spec: STATE-PROTOCOL.md 5.1."""
+    message: dict[str, Any] = {"type": type, "key": key}
+    if value is not ABSENT:
+        message["value"] = value
+    if old_value is not ABSENT:
+        message["old_value"] = old_value
+    message["headers"] = {"operation": Operation(operation)} | {k: v for k, v in headers.items() if v is not None}
+    return _encode(message)
+
+
+def encode_control(kind: ControlKind | str, **headers: Any) -> bytes:
+    """One control message as JSON. Spec: STATE-PROTOCOL.md 5.2."""
+    return _encode({"headers": {"control": ControlKind(kind)} | {k: v for k, v in headers.items() if v is not None}})

@@ -1,0 +1,42 @@
+"""The wire: messages, positions, and the two framings they arrive in. Pure: may import no Django, no httpx, and waits for nothing."""
+
+from __future__ import annotations
+
+from .array import ArraySplitter, decode_items
+from .decoding import decode
+from .messages import (
+    ABSENT,
+    Change,
+    Control,
+    ControlKind,
+    Malformed,
+    Message,
+    Operation,
+    encode_change,
+    encode_control,
+)
+from .position import START, Position
+from .sse import ServerSentEvent, SSEDecoder
+from .url import check_url, mask_query, origin
+
+__all__ = [
+    "ABSENT",
+    "START",
+    "ArraySplitter",
+    "Change",
+    "Control",
+    "ControlKind",
+    "Malformed",
+    "Message",
+    "Operation",
+    "Position",
+    "SSEDecoder",
+    "ServerSentEvent",
+    "check_url",
+    "decode",
+    "decode_items",
+    "encode_change",
+    "encode_control",
+    "mask_query",
+    "origin",
+]

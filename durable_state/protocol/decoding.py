@@ -1,0 +1,205 @@
+"""Turns the JSON items of a stream into messages, once, whatever they are.
+
+Only the envelope is decoded. ``value`` stays the JSON bytes that were on the wire, until a mapping asks for them.
+
+Where a message carries both ``control`` and ``operation``, a control that is known wins; one that is not known is ignored beside an
+operation, as any other unknown header is. A control that is no string is ignored likewise.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+import msgspec
+
+from .messages import Change, Control, ControlKind, Malformed, Message, Operation
+from .scanner import MAX_DEPTH, too_deep
+
+__all__ = ["decode", "decode_valid"]
+
+
+class _Marks(msgspec.Struct, gc=False):
+    operation: Operation | None = None
+    control: Any = None
+    txid: Any = None
+
+
+_NOTHING = msgspec.Raw(b"")
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    headers: _Marks
+    type: str = ""
+    key: str = ""
+    value: msgspec.Raw = _NOTHING
+    old_value: msgspec.Raw = _NOTHING
+
+
+class _Loose(msgspec.Struct, gc=False):
+    """The same envelope, taking whatever JSON there is in each place."""
+
+    headers: msgspec.Raw = _NOTHING
+    type: msgspec.Raw = _NOTHING
+    key: msgspec.Raw = _NOTHING
+    value: msgspec.Raw = _NOTHING
+    old_value: msgspec.Raw = _NOTHING
+
+
+class _LooseMarks(msgspec.Struct, gc=False):
+    operation: msgspec.Raw = _NOTHING
+    control: msgspec.Raw = _NOTHING
+    txid: msgspec.Raw = _NOTHING
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_loose = msgspec.json.Decoder(_Loose).decode
+_decode_marks = msgspec.json.Decoder(_LooseMarks).decode
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def decode(item: bytes) -> Message:
+    """Any bytes at all become one message; this never raises. Spec: STATE-PROTOCOL.md 5."""
+    item = item.strip(b" \t\r\n")
+    try:
+        item.decode()
+    except UnicodeDecodeError:
+        return _not_json(item)
+    return _decode(item)
+
+
+def decode_valid(array: bytes) -> list[Message] | None:
+    """The messages of one array, or None where msgspec refuses it as a whole.
+
+    It refuses a cut array, and one that holds an item which it cannot read (a lone surrogate, say).
+    """
+    try:
+        items = _split(array)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    decode_one = _decode if _is_utf8(array) else decode
+    return [decode_one(bytes(item)) for item in items]
+
+
+def _decode(item: bytes) -> Message:
+    if len(item) > 2 * MAX_DEPTH and too_deep(item):
+        return _not_json(item)
+    try:
+        envelope = _decode_envelope(item)
+    except (msgspec.MsgspecError, RecursionError):
+        return _classify(item)
+    marks = envelope.headers
+    operation = marks.operation
+    if marks.control is not None or operation is None or not envelope.type or not envelope.key:
+        return _classify(item)
+    txid = marks.txid
+    return Change(
+        envelope.type,
+        envelope.key,
+        operation,
+        bytes(envelope.value) or None,
+        bytes(envelope.old_value) or None,
+        txid if isinstance(txid, str) else None,
+        item,
+    )
+
+
+def _classify(item: bytes) -> Message:
+    """Say what an item is that is no plain change: one field at a time, because any of them may be anything."""
+    try:
+        loose = _decode_loose(item)
+    except msgspec.ValidationError:
+        try:
+            _decode_raw(item)  # a ValidationError can come before a fault in the grammar further on
+        except (msgspec.MsgspecError, RecursionError):
+            return _not_json(item)
+        return Malformed("not-an-object", item)
+    except (msgspec.MsgspecError, RecursionError):
+        return _not_json(item)
+    type_, key = _text(loose.type), _text(loose.key)
+    try:
+        marks = _decode_marks(loose.headers)
+    except (msgspec.MsgspecError, RecursionError):
+        return Malformed("bad-headers", item, type_, key)
+    control, operation = _text(marks.control), _text(marks.operation)
+    if control is not None:
+        if control in _CONTROLS:
+            return Control(ControlKind(control), item)
+        if operation is None:
+            return Malformed("unknown-control", item, type_, key)
+    if reason := _flaw(type_, key, operation, bytes(marks.operation)):
+        return Malformed(reason, item, type_ or None, key or None)
+    assert type_ is not None and key is not None and operation is not None
+    return Change(
+        type_,
+        key,
+        Operation(operation),
+        bytes(loose.value) or None,
+        bytes(loose.old_value) or None,
+        _text(marks.txid),
+        item,
+    )
+
+
+_CONTROLS = frozenset(ControlKind)
+_OPERATIONS = frozenset(Operation)
+
+
+def _flaw(type_: str | None, key: str | None, operation: str | None, raw_operation: bytes) -> str | None:
+    if not type_:
+        return "no-type"
+    if not key:
+        return "no-key"
+    if operation in _OPERATIONS:
+        return None
+    return "no-operation" if raw_operation in (b"", b"null") else "unknown-operation"
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    """The string that ``raw`` holds, or None where it holds anything else."""
+    if not bytes(raw).startswith(b'"'):
+        return None
+    try:
+        return str(msgspec.json.decode(raw))
+    except msgspec.MsgspecError:
+        return None
+
+
+class _Named(NamedTuple):
+    type: str | None
+    key: str | None
+
+
+def _not_json(item: bytes) -> Malformed:
+    named = _peek(item)
+    return Malformed("bad-json", item, named.type, named.key)
+
+
+def _peek(item: bytes) -> _Named:
+    """Read type and key with Python's more lenient decoder, so that an operator sees which entity an unreadable item was about."""
+    try:
+        found = json.loads(item)
+    except (ValueError, RecursionError):
+        return _Named(None, None)
+    if not isinstance(found, dict):
+        return _Named(None, None)
+    return _Named(*(_storable(found.get(name)) for name in ("type", "key")))
+
+
+def _storable(text: Any) -> str | None:
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return None
+    return text
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

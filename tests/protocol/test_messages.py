@@ -1,0 +1,203 @@
+"""Every item becomes a message, and the right one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from durable_state.protocol import (
+    Change,
+    Control,
+    ControlKind,
+    Malformed,
+    Operation,
+    decode,
+    encode_change,
+    encode_control,
+)
+
+
+@pytest.mark.parametrize("operation", list(Operation))
+def test_a_change_keeps_its_value_as_it_was_on_the_wire(operation: Operation) -> None:
+    """Neither white space nor number formats of `value` are touched."""
+    item = b'{"key":"k","value": {"n": 1.50,\n "b":[ ]} ,"type":"t","headers":{"operation":"%b"}}' % operation.encode()
+    assert decode(item) == Change("t", "k", operation, b'{"n": 1.50,\n "b":[ ]}', None, None, item)
+
+
+def test_null_is_a_value_and_absence_is_none() -> None:
+    """JSON null and a missing `value` are told apart."""
+    null = decode(b'{"type":"t","key":"k","value":null,"headers":{"operation":"insert"}}')
+    absent = decode(b'{"type":"t","key":"k","headers":{"operation":"delete"}}')
+    assert isinstance(null, Change) and null.value == b"null"
+    assert isinstance(absent, Change) and absent.value is None
+
+
+def test_headers_are_decoded_when_asked_for() -> None:
+    """Known and unknown headers are there, and a txid besides."""
+    change = decode(encode_change("t", "k", "insert", 1, txid="x1", timestamp="2026-01-01T00:00:00Z", more=[1]))
+    assert isinstance(change, Change)
+    assert change.txid == "x1"
+    assert change.headers == {"operation": "insert", "txid": "x1", "timestamp": "2026-01-01T00:00:00Z", "more": [1]}
+
+
+@pytest.mark.parametrize("txid", ["5", "null", '{"a":1}', "1e999"])
+def test_a_txid_that_is_no_string_is_ignored(txid: str) -> None:
+    """It is no reason to lose the change."""
+    change = decode(f'{{"type":"t","key":"k","value":1,"headers":{{"operation":"insert","txid":{txid}}}}}'.encode())
+    assert isinstance(change, Change) and change.txid is None
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (b"5", ("not-an-object", None, None)),
+        (b"null", ("not-an-object", None, None)),
+        (b"[1, 2]", ("not-an-object", None, None)),
+        (b'"text"', ("not-an-object", None, None)),
+        (b"", ("bad-json", None, None)),
+        (b"{", ("bad-json", None, None)),
+        (b"\xff\xfe", ("bad-json", None, None)),
+        (b"[1, nul]", ("bad-json", None, None)),
+        (b'{"type":"t","key":"k","headers":{"operation":"insert"},"value":"\\ud800"}', ("bad-json", "t", "k")),
+        (b'{"type":"t","key":"\\ud800","headers":{"operation":"insert"},"value":1}', ("bad-json", "t", None)),
+        (b'{"type":"t","key":"k","headers":{"operation":"insert"},"value":"\xff"}', ("bad-json", None, None)),
+        (b'{"type":"t","key":"k","headers":{"operation":"insert"},"value":NaN}', ("bad-json", "t", "k")),
+        (b'{"type":"t","key":"k"}', ("bad-headers", "t", "k")),
+        (b'{"type":"t","key":"k","headers":null}', ("bad-headers", "t", "k")),
+        (b'{"type":"t","key":"k","headers":[]}', ("bad-headers", "t", "k")),
+        (b'{"type":"t","key":"k","headers":{}}', ("no-operation", "t", "k")),
+        (b'{"type":"t","key":"k","headers":{"operation":null}}', ("no-operation", "t", "k")),
+        (b'{"type":"t","key":"k","headers":{"operation":"truncate"}}', ("unknown-operation", "t", "k")),
+        (b'{"type":"t","key":"k","headers":{"operation":5}}', ("unknown-operation", "t", "k")),
+        (b'{"key":"k","headers":{"operation":"insert"}}', ("no-type", None, "k")),
+        (b'{"type":"","key":"k","headers":{"operation":"insert"}}', ("no-type", None, "k")),
+        (b'{"type":7,"key":"k","headers":{"operation":"insert"}}', ("no-type", None, "k")),
+        (b'{"type":"t","headers":{"operation":"insert"}}', ("no-key", "t", None)),
+        (b'{"type":"t","key":"","headers":{"operation":"insert"}}', ("no-key", "t", None)),
+        (b'{"type":"t","key":7,"headers":{"operation":"insert"}}', ("no-key", "t", None)),
+        (b'{"headers":{"control":"rewind"}}', ("unknown-control", None, None)),
+    ],
+)
+def test_an_item_that_is_no_message_says_why(item: bytes, expected: tuple[str, str | None, str | None]) -> None:
+    """The reason is a stable code; type and key are there where they can be read; the bytes are kept."""
+    reason, type_, key = expected
+    assert decode(item) == Malformed(reason, item, type_, key)
+
+
+@pytest.mark.parametrize("kind", list(ControlKind))
+def test_controls(kind: ControlKind) -> None:
+    """All three kinds round-trip, whatever other headers they carry."""
+    item = encode_control(kind, offset="0_5")
+    assert decode(item) == Control(kind, item)
+
+
+def test_a_known_control_wins_over_an_operation() -> None:
+    """And one that is not known, or no string, is ignored beside an operation."""
+    item = '{"type":"t","key":"k","value":1,"headers":{"operation":"insert","control":%s}}'
+    assert isinstance(decode((item % '"reset"').encode()), Control)
+    for control in ('"rewind"', "5", "null", '{"a":[]}'):
+        assert isinstance(decode((item % control).encode()), Change)
+
+
+@pytest.mark.parametrize("depth", [499, 500, 501, 5_000, 200_000])
+def test_depth_is_bounded_at_one_fixed_place(depth: int) -> None:
+    """The answer does not depend on the caller's stack."""
+    nested = b"[" * (depth - 1) + b"]" * (depth - 1)
+    message = decode(b'{"type":"t","key":"k","headers":{"operation":"insert"},"value":%b}' % nested)
+    assert isinstance(message, Change if depth <= 500 else Malformed)
+
+
+def test_brackets_inside_strings_are_not_depth() -> None:
+    """A long text of brackets is an ordinary value."""
+    assert isinstance(decode(encode_change("t", "k", "insert", "[{" * 5_000)), Change)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+odd_messages = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.text(max_size=3) | json_values,
+        "key": st.text(max_size=3) | json_values,
+        "value": json_values,
+        "old_value": json_values,
+        "headers": json_values
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                "operation": st.sampled_from([*Operation, "x"]) | json_values,
+                "control": st.sampled_from([*ControlKind, "x"]) | json_values,
+                "txid": json_values,
+            },
+        ),
+        "surplus": json_values,
+    },
+)
+
+
+@given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_decode_never_raises(item: bytes) -> None:
+    """Any bytes are some message, whose raw bytes are the item."""
+    assert decode(item).raw == item.strip(b" \t\r\n")
+
+
+@given(odd_messages, st.booleans())
+def test_decoding_agrees_with_a_plain_reading_of_the_rules(message: dict[str, Any], ascii_only: bool) -> None:
+    """The envelope decoder and its slow way give what a naive reading of the decoded JSON gives."""
+    item = json.dumps(message, ensure_ascii=ascii_only).encode()
+    found = decode(item)
+    match naive(message):
+        case Change() as change:
+            assert isinstance(found, Change)
+            assert (found.type, found.key, found.operation, found.txid) == (change.type, change.key, change.operation, change.txid)
+            for raw, name in ((found.value, "value"), (found.old_value, "old_value")):
+                assert (raw is None) == (name not in message)
+                assert raw is None or json.loads(raw) == message[name]
+        case Control(kind):
+            assert isinstance(found, Control) and found.kind == kind
+        case Malformed(reason):
+            assert isinstance(found, Malformed) and found.reason == reason
+
+
+def naive(message: dict[str, Any]) -> Change | Control | Malformed:
+    """The rules, spelled out on decoded JSON."""
+    headers = message.get("headers")
+    if not isinstance(headers, dict):
+        return Malformed("bad-headers", b"")
+    operation, control = headers.get("operation"), headers.get("control")
+    if control in list(ControlKind):
+        return Control(ControlKind(control), b"")
+    if isinstance(control, str) and not isinstance(operation, str):
+        return Malformed("unknown-control", b"")
+    for name in ("type", "key"):
+        if not isinstance(message.get(name), str) or not message[name]:
+            return Malformed(f"no-{name}", b"")
+    if operation is None:
+        return Malformed("no-operation", b"")
+    if operation not in list(Operation):
+        return Malformed("unknown-operation", b"")
+    txid = headers.get("txid")
+    return Change(message["type"], message["key"], Operation(operation), None, None, txid if isinstance(txid, str) else None, b"")
+
+
+@given(st.text(min_size=1), st.text(min_size=1), st.sampled_from(list(Operation)), json_values)
+def test_a_change_round_trips(type_: str, key: str, operation: Operation, value: Any) -> None:
+    """What is encoded is decoded again, any value included."""
+    change = decode(encode_change(type_, key, operation, value))
+    assert isinstance(change, Change)
+    assert (change.type, change.key, change.operation) == (type_, key, operation)
+    assert change.value is not None and json.loads(change.value) == value
+
+
+def test_a_raw_value_is_encoded_verbatim() -> None:
+    """Bytes that are JSON already are not decoded on the way."""
+    change = decode(encode_change("t", "k", "insert", msgspec.Raw(b'{"a": 1.0}')))
+    assert isinstance(change, Change) and change.value == b'{"a": 1.0}'
