@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 
-from tests.services import available, missing
+from tests.servers.require import skip_or_fail
+from tests.services import available, find, missing
 
 
 @pytest.fixture(params=["default", "postgres", "mysql"])
@@ -12,6 +16,35 @@ def database(request: pytest.FixtureRequest) -> str:
     """The alias of one database after the other. Mark the test `django_db(transaction=True, databases="__all__")`."""
     alias: str = request.param
     if alias in missing:
-        pytest.skip(missing[alias])
+        skip_or_fail(missing[alias])
     assert alias == "default" or alias in available
     return alias
+
+
+def _broker(name: str) -> str:
+    url = find(name)
+    if url is None:
+        skip_or_fail(missing[name])
+    return url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """The URL of a Redis that answers."""
+    return _broker("redis")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> str:
+    """The URL of a RabbitMQ that lets us in."""
+    return _broker("rabbitmq")
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The path of a Chromium for playwright: DURABLE_STATE_CHROMIUM, or the first one on the PATH."""
+    given = os.environ.get("DURABLE_STATE_CHROMIUM")
+    for name in [given] if given else ["chromium", "chromium-browser", "google-chrome"]:
+        if found := shutil.which(name):
+            return found
+    skip_or_fail(f"there is no {given or 'chromium'}; set DURABLE_STATE_CHROMIUM to its path")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 
 from tests.services import available
@@ -42,12 +44,15 @@ TEMPLATES = [
 ]
 ROOT_URLCONF = "tests.urls"
 STATIC_URL = "/static/"
+# Of this run alone, and gone after it.
+FOLDER = tempfile.mkdtemp(prefix="durable-state-")
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": f"{tempfile.gettempdir()}/durable_state_tests.sqlite3",
+        "NAME": f"{FOLDER}/default.sqlite3",
         # A file, not memory: threads and processes share it.
-        "TEST": {"NAME": f"{tempfile.mkdtemp(prefix='durable-state-')}/test.sqlite3"},
+        "TEST": {"NAME": f"{FOLDER}/test.sqlite3"},
         "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", "timeout": 20},
     },
     **available,

@@ -1,0 +1,74 @@
+# Needs Python 3.11+ and make; everything else is set up in .venv by the target that uses it.
+# Variables: PYTHON (the interpreter for .venv), TEST_ARGS (for pytest), DEMO_ARGS (for the demo).
+
+.PHONY: help demo test check acceptance format clean
+
+PYTHON =
+TEST_ARGS =
+DEMO_ARGS =
+BIN = .venv/bin
+# Tools are run as modules: a console script's first line breaks where the checkout's path is long or has spaces.
+PY = $(BIN)/python
+PIP = $(PY) -m pip --disable-pip-version-check --quiet install
+NOT_LONG = not acceptance and not bench
+
+help:
+	@echo "make demo         runs the example: stream server, worker, beat and pages; Ctrl-C ends it"
+	@echo "                  DEMO_ARGS=--until-up-to-date: the same without the pages, ends when the tables are equal"
+	@echo "make test         runs the tests; those whose servers are missing skip with the reason (TEST_ARGS='-k name')"
+	@echo "make check        formatting, lint, types, import contracts, migrations, system checks"
+	@echo "make acceptance   the long runs with real processes"
+	@echo "make format       formats the code"
+	@echo "make clean        removes .venv and everything that was made here"
+	@echo "PYTHON=python3.12 chooses the interpreter of .venv (3.11 or newer)"
+
+.venv/made:
+	@sh scripts/make_venv .venv $(PYTHON)
+	@touch $@
+
+.venv/demo: .venv/made pyproject.toml
+	@echo "Installing the demo into .venv ..."
+	@$(PIP) --editable '.[demo]'
+	@touch $@
+
+.venv/dev: .venv/made pyproject.toml
+	@echo "Installing the development tools into .venv (once) ..."
+	@$(PIP) --editable '.[dev]'
+	@$(PIP) --editable '.[mysql]' >.venv/mysql.log 2>&1 || \
+		echo "mysqlclient could not be built (it needs a compiler, pkg-config and MariaDB's headers): tests on MySQL will skip"
+	@touch $@ .venv/demo
+
+tests/interop/node_modules/made: tests/interop/package-lock.json
+	@if command -v npm >/dev/null && command -v node >/dev/null; then \
+		echo "Installing the reference server and clients for Node (once) ..."; \
+		(cd tests/interop && npm ci --silent --no-audit --no-fund) && touch $@ || \
+		echo "npm ci failed: tests against the reference implementation will skip"; \
+	fi
+
+demo: .venv/demo
+	@exec $(PY) -m example_project.demo $(DEMO_ARGS)
+
+test: .venv/dev tests/interop/node_modules/made
+	@$(PY) -m pytest -m '$(NOT_LONG)' $(TEST_ARGS)
+
+acceptance: .venv/dev tests/interop/node_modules/made
+	@$(PY) -m pytest -m acceptance $(TEST_ARGS)
+
+check: .venv/dev
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m mypy durable_state tests
+	DJANGO_SETTINGS_MODULE=example_project.settings $(PY) -m mypy --cache-dir .mypy_cache/example example_project
+	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m django makemigrations --check --dry-run durable_state
+	$(PY) manage.py makemigrations --check --dry-run
+	$(PY) manage.py check
+
+format: .venv/dev
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf tests/interop/node_modules example_project/.demo *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
