@@ -1,0 +1,104 @@
+"""JSON documents: what all databases store and give back alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+from django.db.models.expressions import Value
+
+from .limits import Limits
+from .refusal import Refused, shown, storable_text
+
+__all__ = ["JSON_NULL", "JsonNull", "document", "same_document"]
+
+
+class JsonNull(Value):
+    """JSON's ``null`` for a JSONField, in inserts, updates and lookups alike, whether or not the column may be NULL; reads back as None.
+
+    Django writes ``None`` as SQL NULL, and its own ``Value(None, JSONField())`` too when ``bulk_update`` puts it into a CASE.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(None, output_field=models.JSONField())
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """The parameter for JSON null, for saving too."""
+        return "%s", [self.output_field.get_db_prep_value(None, connection)]
+
+    def __repr__(self) -> str:
+        return "JSON_NULL"
+
+
+JSON_NULL = JsonNull()
+
+
+def document(field: models.Field[Any, Any], limits: Limits) -> Callable[[Any], Any]:
+    """Any JSON without NUL characters, as deep as the database goes. A top-level null is ``JSON_NULL``."""
+
+    def convert(raw: Any) -> Any:
+        return JSON_NULL if raw is None or isinstance(raw, JsonNull) else _copy(raw, limits.json_depth)
+
+    return convert
+
+
+def _copy(raw: Any, depth: int) -> Any:
+    match raw:
+        case None | bool():
+            return raw
+        case str():
+            return storable_text(raw)
+        case int():
+            return _integer(int(raw))
+        case float() | Decimal():
+            number = float(raw)
+            if not math.isfinite(number):
+                raise Refused("range", f"{shown(raw)} is no JSON number that a double holds.")
+            return number
+        case dict() | list() | tuple():
+            if depth == 0:
+                raise Refused("invalid", "The document is nested more deeply than the database stores.")
+            if isinstance(raw, dict):
+                return {_name(name): _copy(part, depth - 1) for name, part in raw.items()}
+            return [_copy(part, depth - 1) for part in raw]
+        case _:
+            raise Refused("type", f"{shown(raw)} is no JSON.")
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise Refused("type", f"{shown(name)} is no name of a JSON object's member.")
+    return storable_text(name)
+
+
+def _integer(number: int) -> int:
+    if -(2**63) <= number < 2**64:
+        return number
+    # MySQL keeps a longer one as a double; then it must be the number that a double is written as (JavaScript writes 1e20 in digits).
+    try:
+        written = int(Decimal(repr(float(number))))
+    except OverflowError as error:
+        raise Refused("range", "The integer is out of range.") from error
+    if written != number:
+        raise Refused("precision", f"{shown(number)} is longer than the digits that every database keeps.")
+    return number
+
+
+def same_document(one: Any, other: Any) -> bool:
+    """Whether two documents are the same JSON: ``true`` is not 1, but 1 is 1.0 (PostgreSQL gives 1e16 back as an integer)."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return one == other or (_both_long(one, other) and float(one) == float(other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_document(part, other[name]) for name, part in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_document, one, other))
+    return type(one) is type(other) and bool(one == other)
+
+
+def _both_long(one: float, other: float) -> bool:
+    return isinstance(one, float) != isinstance(other, float) and abs(one) >= 2**53 and abs(other) >= 2**53

@@ -1,0 +1,138 @@
+"""Booleans and numbers."""
+
+from __future__ import annotations
+
+import decimal
+import math
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.operations import BaseDatabaseOperations
+
+from .limits import Limits
+from .refusal import Refused, shown
+
+__all__ = ["boolean", "decimal_number", "floating", "integer", "integer_range"]
+
+Convert = Callable[[Any], Any]
+
+CANONICAL_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
+DECIMAL_TEXT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:E[+-]?[0-9]{1,4})?\Z")  # what str(Decimal) writes, too
+
+_exact = decimal.Context(prec=2000, traps=[decimal.InvalidOperation, decimal.Inexact])
+
+
+def boolean(field: models.Field[Any, Any], limits: Limits) -> Convert:
+    """``true`` and ``false`` only; neither 1 nor "t"."""
+
+    def convert(raw: Any) -> Any:
+        if raw is True or raw is False:
+            return raw
+        raise Refused("type", f"{shown(raw)} is no boolean.")
+
+    return convert
+
+
+def integer_range(field: models.Field[Any, Any]) -> tuple[int, int]:
+    """Smallest and largest value that the column holds on every database."""
+    low, high = BaseDatabaseOperations.integer_field_ranges[field.get_internal_type()]
+    # MySQL's AUTO_INCREMENT takes 0 for "give me the next one".
+    return (1 if isinstance(field, models.AutoField) else low), high
+
+
+def integer(field: models.Field[Any, Any], limits: Limits) -> Convert:
+    """An int, a number without fraction (3.0), or its canonical text ("42", neither "+42" nor "042"), within the column's range."""
+    low, high = integer_range(field)
+
+    def convert(raw: Any) -> Any:
+        if type(raw) is not int:
+            raw = _whole(raw)
+        if low <= raw <= high:
+            return raw
+        raise Refused("range", f"{shown(raw)} is not between {low} and {high}.")
+
+    return convert
+
+
+def _whole(raw: Any) -> int:
+    match raw:
+        case bool():
+            raise Refused("type", f"{raw!r} is a boolean, no integer.")
+        case int():
+            return int(raw)
+        case float() if raw.is_integer():
+            return int(raw)
+        case Decimal() if raw.is_finite():
+            if raw.adjusted() > 40:
+                raise Refused("range", f"{shown(raw)} is out of range.")
+            if raw == raw.to_integral_value():
+                return int(raw)
+        case str() if CANONICAL_INTEGER.match(raw):
+            return int(raw)
+        case _:
+            pass
+    raise Refused("type", f"{shown(raw)} is no integer.")
+
+
+def floating(field: models.Field[Any, Any], limits: Limits) -> Convert:
+    """A finite number that a double holds: a JSON number stands for its nearest double, an integer must be one exactly."""
+
+    def convert(raw: Any) -> Any:
+        if isinstance(raw, bool) or not isinstance(raw, (int, float, Decimal)):
+            raise Refused("type", f"{shown(raw)} is no number.")
+        try:
+            number = float(raw)
+        except (OverflowError, ValueError) as error:
+            raise Refused("range", f"{shown(raw)} is out of a double's range.") from error
+        if not math.isfinite(number):
+            raise Refused("range", f"{shown(raw)} is no finite double.")
+        if isinstance(raw, int) and int(number) != raw:
+            raise Refused("precision", f"A double does not hold {shown(raw)} exactly.")
+        return number or 0.0  # there is no -0.0 in an SQL column that every database gives back
+
+    return convert
+
+
+def decimal_number(field: models.DecimalField[Any, Any], limits: Limits) -> Convert:
+    """A number or its text ("1.10") that fits the column's digits and places without rounding; a float counts as it is written."""
+    places: int | None = field.decimal_places
+    digits: int | None = field.max_digits
+
+    def convert(raw: Any) -> Any:
+        number = _decimal(raw)
+        if not number.is_finite():
+            raise Refused("range", f"{shown(raw)} is no finite number.")
+        if number and not -1000 < number.adjusted() < 1000:
+            raise Refused("range", f"{shown(raw)} is out of range.")
+        if number and digits is not None and number.adjusted() >= digits - (places or 0):
+            raise Refused("range", f"{shown(raw)} has more than {digits - (places or 0)} digits before the point.")
+        try:
+            exact = number if places is None else number.quantize(Decimal(1).scaleb(-places), context=_exact)
+        except (decimal.Inexact, decimal.InvalidOperation) as error:
+            raise Refused("precision", f"{shown(raw)} has more than {places} decimal places.") from error
+        if len(exact.normalize(_exact).as_tuple().digits) > limits.decimal_digits:
+            raise Refused("precision", f"The database keeps {limits.decimal_digits} digits of {shown(raw)}.")
+        return exact or abs(exact)  # -0.00 is 0.00
+
+    return convert
+
+
+def _decimal(raw: Any) -> Decimal:
+    match raw:
+        case Decimal():
+            return raw
+        case bool():
+            raise Refused("type", f"{raw!r} is a boolean, no number.")
+        case int() if abs(raw) < 10**1000:
+            return Decimal(int(raw))
+        case int():
+            raise Refused("range", "The integer is out of range.")
+        case float():
+            return Decimal(repr(float(raw)))
+        case str() if len(raw) < 2000 and DECIMAL_TEXT.match(raw):
+            return Decimal(raw)
+        case _:
+            raise Refused("type", f"{shown(raw)} is no decimal number.")

@@ -1,0 +1,48 @@
+"""Why a value is not taken."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+__all__ = ["Refused", "shown", "storable_text"]
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 60
+
+
+class Refused(Exception):
+    """A value, a key or a change is refused; the change becomes a dead letter.
+
+    ``code`` is stable (docs/reference/mappings.md lists them): "type", "null", "nul", "invalid", "too-long", "range", "precision", "key"
+    here; callers add their own. ``detail`` is one sentence for operators.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        # A detail may quote what no database stores.
+        detail = detail.replace("\0", "\\0").encode(errors="backslashreplace").decode()
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
+
+def shown(raw: Any) -> str:
+    """A value in a message: its repr, cut where it is long."""
+    return _short.repr(raw)
+
+
+def storable_text(text: str) -> str:
+    """The text as a plain ``str`` that every database holds unchanged. Raises: Refused ("nul", "invalid")."""
+    if type(text) is not str:
+        text = str.__str__(text)
+    if "\0" in text:
+        raise Refused("nul", f"{shown(text)} holds a NUL character, which PostgreSQL cannot store.")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise Refused("invalid", f"{shown(text)} holds a lone surrogate, which is no character.") from error
+    return text
