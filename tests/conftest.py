@@ -44,7 +44,8 @@ def rabbitmq_url() -> str:
 def chromium_path() -> str:
     """The path of a Chromium for playwright: DURABLE_STATE_CHROMIUM, or the first one on the PATH."""
     given = os.environ.get("DURABLE_STATE_CHROMIUM")
-    for name in [given] if given else ["chromium", "chromium-browser", "google-chrome"]:
-        if found := shutil.which(name):
-            return found
-    skip_or_fail(f"there is no {given or 'chromium'}; set DURABLE_STATE_CHROMIUM to its path")
+    names = [given] if given else ["chromium", "chromium-browser", "google-chrome"]
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        skip_or_fail(f"there is no {names[0]}; set DURABLE_STATE_CHROMIUM to its path")
+    return found
