@@ -1,0 +1,9 @@
+"""Messages become rows: conversion, compaction, staging, switch, dead letters, parking.
+
+Runs inside a transaction that the consumer opens. May not import transport, feed or anything above; knows no HTTP and no channels.
+"""
+
+from .fold import Fold
+from .outcome import Outcome
+
+__all__ = ["Fold", "Outcome"]

@@ -1,0 +1,107 @@
+"""Folding the changes of a batch to one per entity.
+
+Newest first, and no further back than the last accepted complete change: cost follows entities, not events. The result is what applying
+the changes one by one gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from durable_state.protocol import Change, Operation
+
+from .conversion import Refused
+from .plan import TypePlan
+from .preparation import Prepared, complete, prepare
+
+__all__ = ["Entity", "Letter", "fold_entity"]
+
+
+@dataclass(slots=True)
+class Letter:
+    """A change that was refused, and why."""
+
+    ordinal: int
+    change: Change
+    refusal: Refused
+
+
+@dataclass(slots=True)
+class Entity:
+    """One entity in one batch.
+
+    After folding, ``put`` is what its row shall be, or ``deleted`` says that it shall have none; neither means that every change was
+    refused and the row stays; ``decided_at`` is the ordinal of the deletion. ``letter`` is the newest refused change that no accepted one follows. ``refused`` holds the refusal of
+    each change that was looked at, by ordinal; the database adds its own there, and then the entity is folded again without.
+    """
+
+    key: str
+    changes: list[tuple[int, Change]]
+    refused: dict[int, Refused] = field(default_factory=dict)
+    put: Prepared | None = None
+    deleted: bool = False
+    decided_at: int = 0
+    no_row: bool = False
+    parked: bool = False
+    letter: Letter | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether any change of the batch decides what the row is."""
+        return self.put is not None or self.deleted
+
+
+def fold_entity(plan: TypePlan, entity: Entity) -> None:
+    """Sets what the entity's changes come to. Raises: MappingFault."""
+    while not _try_fold(plan, entity):
+        pass
+
+
+def _try_fold(plan: TypePlan, entity: Entity) -> bool:
+    entity.put, entity.deleted, entity.no_row, entity.letter = None, False, False, None
+    partials: list[Prepared] = []
+    base: Prepared | None = None
+    for ordinal, change in reversed(entity.changes):
+        refusal = entity.refused.get(ordinal)
+        prepared = None
+        if refusal is None:
+            if change.operation == Operation.DELETE:
+                entity.deleted, entity.decided_at = True, ordinal
+                break
+            try:
+                prepared = prepare(plan, change, ordinal)
+            except Refused as refused:
+                refusal = entity.refused[ordinal] = refused
+        if refusal is not None:
+            if entity.letter is None and not partials:
+                entity.letter = Letter(ordinal, change, refusal)
+        elif prepared is None:
+            entity.deleted = entity.no_row = True
+            entity.decided_at = ordinal
+            break
+        elif prepared.complete:
+            base = prepared
+            break
+        else:
+            partials.append(prepared)
+    if partials:
+        return _merge(plan, entity, base, partials)
+    entity.put = base
+    return True
+
+
+def _merge(plan: TypePlan, entity: Entity, base: Prepared | None, partials: list[Prepared]) -> bool:
+    """Lays the partial updates (newest first) over the base; False where they cannot make a row and the newest was refused for it."""
+    newest = partials[0]
+    merged = Prepared(newest.key, newest.key_value, newest.ordinal, {}, {}, complete=False)
+    for part in [*([base] if base else []), *reversed(partials)]:
+        merged.raw |= part.raw
+        merged.values |= part.values
+    if base is not None or entity.deleted:
+        try:
+            complete(plan, merged)
+        except Refused as refused:
+            entity.refused[newest.ordinal] = refused
+            return False
+    entity.put, entity.deleted = merged, False
+    return True

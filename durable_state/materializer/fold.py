@@ -1,0 +1,211 @@
+"""The fold: messages in, rows, staged entities, letters and counters out.
+
+Used inside one transaction that the consumer opens; see consumer/commit.py. What the shown rows must equal is the ten-line fold in
+docs/architecture.md, for any splitting of the stream into batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+
+from durable_state.conf import get_settings
+from durable_state.models import Generation, Stream, entity_digest
+from durable_state.protocol import Change, Control, ControlKind, Malformed, Message
+
+from .compaction import Entity, fold_entity
+from .letters import LetterBox
+from .outcome import Outcome
+from .parking import ParkingLot
+from .plan import StreamPlan
+from .shown import ShownRows
+from .staging import stage
+from .switch import switch
+from .typebook import TypeBook
+
+__all__ = ["Fold"]
+
+
+class Fold:
+    """Where the fold of one stream stands, for the time of one transaction.
+
+    ``state`` is the generation that stands for the entities: None means the shown rows, otherwise a rebuild that is to replace them.
+    ``snapshot`` is the generation of an open snapshot. Changes go to the snapshot if one is open, else to the state. A fold whose state
+    is a VERIFY generation is a scratch one: it never switches, and writes nothing but its generations.
+    """
+
+    def __init__(self, stream: Stream, state: Generation | None, snapshot: Generation | None) -> None:
+        self.stream = stream
+        self.state = state
+        self.snapshot = snapshot
+        self.outcome = Outcome()
+        self._using = stream._state.db
+        self._plans = StreamPlan(stream)
+        self._lot = ParkingLot(stream)
+        self._letters = LetterBox(stream)
+        self._types = TypeBook(stream)
+        self._rows = ShownRows(self._plans, self._lot, self.outcome)
+        self._scratch = state is not None and state.purpose == Generation.Purpose.VERIFY
+        self._pending: dict[str, dict[str, Entity]] = {}
+
+    def apply(self, messages: Sequence[Message], after: int, *, up_to_date: bool) -> Outcome:
+        """Folds the messages that follow ordinal ``after``; ``up_to_date`` says that the stream's tail is reached behind them.
+
+        Raises: StreamHalted, with nothing to be committed; database errors other than refused rows.
+        """
+        malformed: list[tuple[int, Malformed]] = []
+        for ordinal, message in zip(count(after + 1), messages):
+            if isinstance(message, Change):
+                entities = self._pending.setdefault(message.type, {})
+                entity = entities.get(message.key)
+                if entity is None:
+                    entity = entities[message.key] = Entity(message.key, [])
+                entity.changes.append((ordinal, message))
+                if message.txid:
+                    self.outcome.txids[message.txid] = None
+            elif isinstance(message, Control):
+                self._flush()
+                self._control(message.kind)
+            else:
+                malformed.append((ordinal, message))
+        self._flush()
+        self.outcome.messages += len(messages)
+        self._write_malformed(malformed)
+        if up_to_date and self.state is not None and not self._scratch:
+            self._switch(self.state, all_types=True)
+            self.state = self._drop(self.state)
+        if not self._scratch:
+            self._rows.settle()
+        return self.outcome
+
+    def letter_count(self) -> int:
+        """How many dead letters the stream has now."""
+        return self._letters.count()
+
+    def _flush(self) -> None:
+        """Takes the changes since the last control to where they belong."""
+        pending, self._pending = self._pending, {}
+        target = self.snapshot or self.state
+        accepted: dict[str, list[Entity]] = {}
+        for entity_type, entities in pending.items():
+            plan = self._plans.find(entity_type)
+            if plan is None or (target is None and not self._types.accepts(plan)):
+                self._pass_over(entity_type, sum(len(entity.changes) for entity in entities.values()))
+                continue
+            accepted[entity_type] = list(entities.values())
+            for entity in entities.values():
+                fold_entity(plan, entity)
+            if target is None:
+                self._types.claim_table(plan)
+            else:
+                stage(target, plan, accepted[entity_type])
+        if target is None and accepted:
+            self._rows.apply(accepted)
+        for entities_of_type in accepted.values():
+            self._account(target, entities_of_type)
+
+    def _account(self, target: Generation | None, entities: list[Entity]) -> None:
+        """Counts what became of each change, and writes or takes away letters."""
+        outcome, staged = self.outcome, 0
+        for entity in entities:
+            good = len(entity.changes) - len(entity.refused) - entity.no_row - entity.parked
+            outcome.dead_letters += len(entity.refused)
+            outcome.no_row += entity.no_row
+            outcome.parked += entity.parked
+            if target is None:
+                outcome.applied += good
+            else:
+                staged += good
+        if target is not None:
+            target.changes += staged
+            outcome.staged += staged
+            target.save(using=self._using, update_fields=["changes"])
+        if self._scratch:
+            return
+        generation = 0 if target is None else target.pk
+        made_good = (entity for entity in entities if entity.accepted and entity.letter is None)
+        self._letters.remove(generation, (entity_digest(entity.changes[0][1].type, entity.key) for entity in made_good))
+        letters = [entity.letter for entity in entities if entity.letter is not None]
+        if letters:
+            outcome.letters_written = True
+            self._letters.write(generation, letters)
+
+    def _control(self, kind: ControlKind) -> None:
+        self.outcome.controls += 1
+        if kind is ControlKind.RESET:
+            purpose = Generation.Purpose.RESET if self.state is None else Generation.Purpose(self.state.purpose)
+            self.snapshot = self._drop(self.snapshot)
+            self._drop(self.state)
+            self.state = self._open(purpose)
+        elif kind is ControlKind.SNAPSHOT_START:
+            self._drop(self.snapshot)
+            self.snapshot = self._open(Generation.Purpose.SNAPSHOT)
+        elif self.snapshot is not None:
+            self._end_snapshot(self.snapshot)
+            self.snapshot = None
+
+    def _end_snapshot(self, snapshot: Generation) -> None:
+        if self.state is None:
+            self._switch(snapshot, all_types=get_settings().snapshot_scope == "stream")
+            self._drop(snapshot)
+            return
+        if get_settings().snapshot_scope == "types":
+            self._keep_other_types(self.state, snapshot)
+        purpose = self.state.purpose
+        self._drop(self.state)
+        self.state = snapshot
+        self.state.purpose = purpose
+        self.state.save(using=self._using, update_fields=["purpose"])
+        if purpose == Generation.Purpose.RESET:
+            self._switch(self.state, all_types=True)
+            self.state = self._drop(self.state)
+
+    def _keep_other_types(self, state: Generation, snapshot: Generation) -> None:
+        """Moves what the snapshot does not speak of from the state into it."""
+        spoken = list(snapshot.staged.using(self._using).values_list("type", flat=True).distinct())
+        moved = state.staged.using(self._using).exclude(type__in=spoken).update(generation=snapshot)
+        self.outcome.superseded -= moved
+        state.changes -= moved
+        snapshot.changes += moved
+        snapshot.save(using=self._using, update_fields=["changes"])
+
+    def _switch(self, generation: Generation, *, all_types: bool) -> None:
+        plans = self._plans.all()
+        if not all_types:
+            spoken = set(generation.staged.using(self._using).values_list("type", flat=True).distinct())
+            plans = [plan for plan in plans if plan.type in spoken]
+        for plan in plans:
+            self._types.claim_table(plan)
+        staged_before = self.outcome.staged
+        switch(generation, plans, self._rows, self._lot, self._letters, self.outcome)
+        self.outcome.staged = staged_before - generation.changes
+        generation.changes = 0
+        self._types.renew(plans)
+
+    def _open(self, purpose: str) -> Generation:
+        purpose = Generation.Purpose.VERIFY if self._scratch else purpose
+        return Generation.objects.using(self._using).create(stream=self.stream, purpose=purpose)
+
+    def _drop(self, generation: Generation | None) -> None:
+        """Forgets a generation; what it still holds was superseded."""
+        if generation is None:
+            return
+        self.outcome.superseded += generation.changes
+        self.outcome.staged -= generation.changes
+        if not self._scratch:
+            self._letters.drop(generation.pk)
+        generation.staged.using(self._using)._raw_delete(self._using)  # type: ignore[attr-defined]
+        # By primary key and without its relations: the stream's row is saved by the commit, not by a cascade.
+        Generation.objects.using(self._using).filter(pk=generation.pk)._raw_delete(self._using)  # type: ignore[attr-defined]
+
+    def _pass_over(self, entity_type: str, messages: int) -> None:
+        self.outcome.unregistered += messages
+        if not self._scratch:
+            self._types.pass_over(entity_type, messages)
+
+    def _write_malformed(self, malformed: list[tuple[int, Malformed]]) -> None:
+        self.outcome.dead_letters += len(malformed)
+        if malformed and not self._scratch:
+            self.outcome.letters_written = True
+            self._letters.write_malformed(malformed)
+

@@ -1,0 +1,36 @@
+"""What became of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["Outcome"]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The first disposition of each message of a batch, and what changed in the shown rows.
+
+    The seven counts and ``staged`` add up to ``messages``, except that a switch turns staged changes of earlier batches into applied
+    ones. ``changes`` maps (type, key) to True where the row was deleted, False where it was written; in the order of the last change.
+    ``resnapshot`` says that too much changed to be listed.
+    """
+
+    messages: int = 0
+    applied: int = 0
+    no_row: int = 0
+    parked: int = 0
+    dead_letters: int = 0
+    unregistered: int = 0
+    controls: int = 0
+    superseded: int = 0
+    staged: int = 0
+    changes: dict[tuple[str, str], bool] = field(default_factory=dict)
+    txids: dict[str, None] = field(default_factory=dict)
+    letters_written: bool = False
+    switched: bool = False
+
+    def changed(self, entity_type: str, key: str, *, deleted: bool) -> None:
+        """Notes that the row of an entity was written or deleted."""
+        self.changes.pop((entity_type, key), None)
+        self.changes[entity_type, key] = deleted

@@ -1,0 +1,93 @@
+"""Entities that the stream holds and the tables cannot show yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db.models import Q
+
+from durable_state.models import ParkedChange, Stream
+
+from .plan import TypePlan
+from .preparation import Prepared, to_bytes
+from .rows import chunks
+
+__all__ = ["Parking", "ParkingLot"]
+
+
+@dataclass(slots=True)
+class Parking:
+    """One entity to be parked, and why. ``waits_for`` is the digest of a mapped parent, or empty."""
+
+    plan: TypePlan
+    prepared: Prepared
+    reason: str
+    detail: str
+    waits_for: str = ""
+    hidden: bool = True
+
+
+class ParkingLot:
+    """The parked changes of one stream. Remembers whether there are any at all, so that a stream without pays one query a commit."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._all = ParkedChange.objects.using(stream._state.db).filter(stream=stream)
+        self._occupied: bool | None = None
+
+    @property
+    def occupied(self) -> bool:
+        """Whether anything is parked."""
+        if self._occupied is None:
+            self._occupied = self._all.exists()
+        return self._occupied
+
+    def park(self, parkings: list[Parking]) -> None:
+        """Parks the entities, each replacing what was parked of it before."""
+        if not parkings:
+            return
+        rows = [
+            ParkedChange(
+                stream=self._stream,
+                entity=parking.plan.digest(parking.prepared.key),
+                type=parking.plan.type,
+                key=parking.prepared.key,
+                ordinal=parking.prepared.ordinal,
+                reason=parking.reason,
+                waits_for=parking.waits_for,
+                detail=parking.detail,
+                prepared=to_bytes(parking.prepared),
+                hidden=parking.hidden,
+            )
+            for parking in parkings
+        ]
+        self.remove(row.entity for row in rows)
+        self._all.bulk_create(rows)
+        self._occupied = True
+
+    def remove(self, digests: Iterable[str]) -> None:
+        """Forgets what is parked of the entities."""
+        if self.occupied:
+            for chunk in chunks(digests):
+                self._all.filter(entity__in=chunk).delete()
+
+    def clear(self, types: Iterable[str]) -> None:
+        """Forgets all that is parked of the types."""
+        for chunk in chunks(types):
+            self._all.filter(type__in=chunk).delete()
+        self._occupied = None
+
+    def of(self, digests: Iterable[str]) -> dict[str, ParkedChange]:
+        """What is parked of the entities, by digest."""
+        if not self.occupied:
+            return {}
+        return {parked.entity: parked for chunk in chunks(digests) for parked in self._all.filter(entity__in=chunk)}
+
+    def candidates(self, shown: Iterable[str] | None) -> list[ParkedChange]:
+        """Those that may be shown now: they wait for an entity in ``shown`` (None: also for what is not an entity's to bring)."""
+        if not self.occupied:
+            return []
+        if shown is None:
+            return list(self._all.filter(Q(reason="unique") | Q(waits_for="")))
+        return [parked for chunk in chunks(shown) for parked in self._all.filter(waits_for__in=chunk)]

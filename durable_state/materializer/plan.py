@@ -1,0 +1,105 @@
+"""How one type of one stream is materialized: the mapping, compiled."""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from django.db import models
+
+from durable_state.models import Stream, entity_digest
+from durable_state.registry import EntityMapping, registry
+from durable_state.registry.relations import parent_mapping, parents_first
+from durable_state.registry.uniqueness import secondary_unique_sets
+
+from .conversion import convert_parent_key, converter
+
+__all__ = ["PlannedField", "StreamPlan", "TypePlan"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedField:
+    """One mapped column. ``parent`` is the mapping that names its parents on the wire; then values are entity keys until resolved."""
+
+    name: str
+    attname: str
+    field: models.Field[Any, Any]
+    convert: Callable[[Any], Any]
+    parent: EntityMapping | None
+
+    @property
+    def is_relation(self) -> bool:
+        """Whether a parent row must exist."""
+        return isinstance(self.field, models.ForeignKey)
+
+
+class TypePlan:
+    """One entity type of one stream."""
+
+    def __init__(self, mapping: EntityMapping, stream: Stream) -> None:
+        self.mapping = mapping
+        self.stream = stream
+        self.type = mapping.entity_type
+        self.using: str = stream._state.db or "default"
+        self.scope = mapping.scope(stream)
+        self.fields = [_plan_field(mapping, field, stream.name) for field in mapping.mapped_fields]
+        self.by_name = {planned.name: planned for planned in self.fields}
+        self.relations = [planned for planned in self.fields if planned.is_relation]
+        self.unique_sets = secondary_unique_sets(mapping)
+        exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
+        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=decimal.Decimal if exact else None).decode
+
+    def rows(self) -> models.QuerySet[models.Model]:
+        """The shown rows of this type."""
+        return self.mapping.rows(self.stream, self.using)
+
+    def digest(self, key: str) -> str:
+        """The name of an entity of this type in our tables."""
+        return entity_digest(self.type, key)
+
+
+class StreamPlan:
+    """All types of one stream, compiled as they are met."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self._plans: dict[str, TypePlan | None] = {}
+
+    def find(self, entity_type: str) -> TypePlan | None:
+        """The plan of a type; None where it is not registered for the stream."""
+        if entity_type not in self._plans:
+            mapping = registry.find(entity_type, self.stream.name)
+            self._plans[entity_type] = None if mapping is None else TypePlan(mapping, self.stream)
+        return self._plans[entity_type]
+
+    def all(self) -> list[TypePlan]:
+        """The plans of all registered types, parents first."""
+        mappings = parents_first(registry.for_stream(self.stream.name))
+        return [plan for mapping in mappings if (plan := self.find(mapping.entity_type)) is not None]
+
+    def children(self, plan: TypePlan) -> list[tuple[TypePlan, PlannedField]]:
+        """The types of this stream whose rows name rows of ``plan`` as parents, with the column that does."""
+        return [
+            (child, planned)
+            for child in self.all()
+            for planned in child.relations
+            if planned.field.related_model is plan.mapping.model
+        ]
+
+
+def _plan_field(mapping: EntityMapping, field: models.Field[Any, Any], stream_name: str) -> PlannedField:
+    parent = parent_mapping(mapping, field, stream_name)
+    if parent is not None:
+        convert: Callable[[Any], Any] = convert_parent_key
+    elif isinstance(field, models.ForeignKey):
+        convert = _nullable(converter(field.target_field))
+    else:
+        convert = converter(field)
+    return PlannedField(field.name, field.attname, field, convert, parent)
+
+
+def _nullable(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda raw: None if raw is None else convert(raw)

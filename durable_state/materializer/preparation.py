@@ -1,0 +1,127 @@
+"""One change becomes the values of one row, or a refusal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from django.core.exceptions import ValidationError
+from rest_framework.exceptions import ValidationError as RestValidationError
+
+from durable_state.errors import MappingFault
+from durable_state.protocol import Change, Operation
+from durable_state.registry import EntityChange
+from durable_state.registry.represent import jsonable
+
+from .conversion import Refused, convert_key
+from .plan import TypePlan
+
+__all__ = ["Prepared", "complete", "from_bytes", "prepare", "to_bytes"]
+
+_encode = msgspec.json.Encoder(enc_hook=jsonable).encode
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What one accepted change, or several merged ones, say of an entity.
+
+    ``raw`` is what the mapping's ``prepare`` gave, ``values`` the same converted, both by field name; parents are still entity keys.
+    ``complete`` means that fields left out take their default; otherwise they keep what the row has.
+    """
+
+    key: str
+    key_value: Any
+    ordinal: int
+    raw: dict[str, Any]
+    values: dict[str, Any]
+    complete: bool
+
+
+def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:
+    """Runs the mapping and converts its values; None where the mapping wants no row.
+
+    Raises: Refused, for the change; MappingFault, where the mapping itself is wrong.
+    """
+    mapping = plan.mapping
+    key_value = convert_key(mapping.key, change.key)
+    if change.value is None:
+        raise Refused("no-value", f"An {change.operation} without a value.")
+    raw = _run_mapping(plan, change, ordinal)
+    if raw is None:
+        return None
+    partial = mapping.merges and change.operation == Operation.UPDATE
+    prepared = Prepared(change.key, key_value, ordinal, raw, _convert(plan, raw, change), not partial)
+    if not partial:
+        complete(plan, prepared)
+    return prepared
+
+
+def complete(plan: TypePlan, prepared: Prepared) -> None:
+    """Gives the fields that were left out their default. Raises: Refused, where one has none and must not be NULL."""
+    prepared.complete = True
+    for planned in plan.fields:
+        if planned.name in prepared.values:
+            continue
+        default = planned.field.get_default()
+        if default is None and not planned.field.null:
+            raise Refused("null", f"{planned.name} is left out, has no default and must not be NULL.")
+        prepared.values[planned.name] = default
+
+
+def to_bytes(prepared: Prepared) -> bytes:
+    """``raw`` as JSON, for staging and parking."""
+    return _encode(prepared.raw)
+
+
+def from_bytes(plan: TypePlan, key: str, ordinal: int, body: bytes) -> Prepared:
+    """The opposite of ``to_bytes``. Raises: Refused, where the mapping has changed since."""
+    raw = plan.decode(bytes(body))
+    prepared = Prepared(key, convert_key(plan.mapping.key, key), ordinal, raw, _convert(plan, raw, None), True)
+    complete(plan, prepared)
+    return prepared
+
+
+def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any] | None:
+    try:
+        value = plan.decode(change.value or b"null")
+        old_value = None if change.old_value is None else plan.decode(change.old_value)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Refused("bad-value", f"The value cannot be decoded: {error}.") from error
+    entity_change = EntityChange(
+        plan.stream.name, change.type, change.key, str(change.operation), value, old_value, change.headers, ordinal
+    )
+    try:
+        raw = plan.mapping.prepare(entity_change)
+    except Refused:
+        raise
+    except ValidationError as error:
+        raise Refused(getattr(error, "code", None) or "invalid", "; ".join(error.messages)) from error
+    except RestValidationError as error:
+        raise Refused("invalid", str(error.detail)) from error
+    except Exception as error:
+        raise MappingFault(
+            f"{plan.mapping!r} failed on message {ordinal} ({change.type} {change.key!r}): {type(error).__name__}: {error}.",
+            "Mend its prepare(), or let it raise ValidationError to make a dead letter, then resume.",
+        ) from error
+    if raw is None or isinstance(raw, dict):
+        return raw
+    raise MappingFault(f"{plan.mapping!r}: prepare() returned {type(raw).__name__}, not a dict or None.", "Mend it, then resume.")
+
+
+def _convert(plan: TypePlan, raw: dict[str, Any], change: Change | None) -> dict[str, Any]:
+    values = {}
+    for name, value in raw.items():
+        planned = plan.by_name.get(name)
+        if planned is None:
+            raise MappingFault(
+                f"{plan.mapping!r}: prepare() returned {name!r}, which the mapping does not list.",
+                "Add it to `fields`; columns that are not listed are the application's.",
+            )
+        try:
+            values[name] = planned.convert(value)
+        except Refused as refused:
+            raise Refused(refused.code, f"{name}: {refused.detail}") from refused
+        if values[name] is None and planned.is_relation and not planned.field.null:
+            raise Refused("null", f"{name}: must not be null.")
+    return values

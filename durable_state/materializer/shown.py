@@ -1,0 +1,216 @@
+"""The shown rows: where changes go when nothing is being staged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import IntegrityError, models
+
+from durable_state.models import ParkedChange
+
+from .claims import free_moving_values, taken
+from .compaction import Entity, fold_entity
+from .conversion import Refused, convert_key
+from .outcome import Outcome
+from .parking import Parking, ParkingLot
+from .plan import StreamPlan, TypePlan
+from .preparation import Prepared, from_bytes
+from .relations import MissingParent, resolve_parents
+from .removal import Removal
+from .rows import RowFailure, RowWrite, differs, read_rows, write_rows
+from .staging import settle_partial
+
+__all__ = ["ShownRows"]
+
+
+class ShownRows:
+    """Brings the rows of one stream to what the changes of a batch, or a whole generation, say.
+
+    Used inside the transaction of one commit. After the last change ``settle`` shows what has waited.
+    """
+
+    def __init__(self, plans: StreamPlan, lot: ParkingLot, outcome: Outcome) -> None:
+        self._plans = plans
+        self._lot = lot
+        self._outcome = outcome
+        self._removal = Removal(plans, lot, outcome)
+        self._fresh: set[str] = set()
+        self._leaving: dict[str, int] = {}
+
+    def apply(self, entities: dict[str, list[Entity]]) -> None:
+        """Writes the entities of a batch, by type: parents before children, children's deletions before parents'."""
+        plans = [plan for plan in self._plans.all() if plan.type in entities]
+        self._leaving = {
+            plan.digest(entity.key): entity.decided_at for plan in plans for entity in entities[plan.type] if entity.deleted
+        }
+        first = [plan for plan in plans if plan.unique_sets]
+        for plan in reversed(first):
+            self._delete(plan, entities[plan.type])
+        for plan in plans:
+            self._put(plan, entities[plan.type])
+        for plan in reversed(plans):
+            # Again for the unique ones: a change that the database refused may have left a deletion as the last accepted one.
+            self._delete(plan, entities[plan.type])
+
+    def put(self, plan: TypePlan, puts: Sequence[Prepared]) -> tuple[list[RowFailure], set[str]]:
+        """Makes rows equal to complete puts; returns what the database refused, and the keys that were parked."""
+        existing = read_rows(plan, [put.key_value for put in puts])
+        failures: list[RowFailure] = []
+        parked: set[str] = set()
+        waiting = sorted(puts, key=lambda put: put.ordinal)
+        while waiting:
+            columns, missing = resolve_parents(plan, waiting)
+            ready = [i for i, absent in enumerate(missing) if all(self._shown_without(waiting[i], each) for each in absent)]
+            if not ready:
+                break
+            writes = [RowWrite(waiting[i].key, waiting[i].key_value, columns[i], existing.get(waiting[i].key)) for i in ready]
+            by_key = {waiting[i].key: waiting[i] for i in ready}
+            lost = taken(plan, writes)
+            self._park(plan, [Parking(plan, by_key[key], "unique", detail) for key, detail in lost.items()])
+            failed = self._write(plan, [write for write in writes if write.key not in lost])
+            failures += failed
+            parked |= lost.keys()
+            written = by_key.keys() - lost.keys() - {failure.write.key for failure in failed}
+            self._lot.remove(plan.digest(key) for key in written)
+            relinks = [(waiting[i], missing[i][0]) for i in ready if missing[i] and waiting[i].key in written]
+            self._lot.park([_parking(plan, put, absent, hidden=False) for put, absent in relinks])
+            chosen = set(ready)
+            left = [put for i, put in enumerate(waiting) if i not in chosen]
+            if not any(relation.field.related_model is plan.mapping.model for relation in plan.relations):
+                waiting = left
+                break
+            waiting = left
+        if waiting:
+            _, missing = resolve_parents(plan, waiting)
+            self._park(plan, [_parking(plan, put, absent[0]) for put, absent in zip(waiting, missing, strict=True)])
+            parked |= {put.key for put in waiting}
+        return failures, parked
+
+    def remove(self, plan: TypePlan, keys: list[object]) -> dict[str, str]:
+        """Deletes rows by key value; returns those that must stay, with the reason."""
+        return self._removal.remove(plan, keys)
+
+    def settle(self) -> None:
+        """Shows parked entities whose parents have come or whose unique values are free, until nothing moves any more."""
+        candidates = self._lot.candidates(None) + self._lot.candidates(self._fresh)
+        while candidates:
+            self._fresh, moved = set(), False
+            for plan in self._plans.all():
+                moved |= self._release(plan, [parked for parked in candidates if parked.type == plan.type])
+            candidates = self._lot.candidates(self._fresh)
+            if moved:
+                seen = {parked.pk for parked in candidates}
+                candidates += [parked for parked in self._lot.candidates(None) if parked.pk not in seen]
+
+    def _release(self, plan: TypePlan, candidates: list[ParkedChange]) -> bool:
+        puts: dict[str, Prepared] = {}
+        hidden = {parked.key: parked.hidden for parked in candidates}
+        for parked in candidates:
+            try:
+                puts[parked.key] = from_bytes(plan, parked.key, parked.ordinal, bytes(parked.prepared))
+            except Refused:
+                continue  # the mapping has changed since; the type shows "needs reset"
+        if not puts:
+            return False
+        _, missing = resolve_parents(plan, list(puts.values()))
+        ready, waiting = [], []
+        for put, absent in zip(puts.values(), missing, strict=True):
+            if absent:
+                waiting.append(_parking(plan, put, absent[0], hidden=hidden[put.key]))
+            else:
+                ready.append(put)
+        self._lot.park(waiting)  # anew, because another parent may be the one that is missing now
+        if not ready:
+            return False
+        failures, parked_again = self.put(plan, ready)
+        return len(failures) + len(parked_again) < len(ready)
+
+    def _put(self, plan: TypePlan, entities: list[Entity]) -> None:
+        todo = [entity for entity in entities if entity.put is not None]
+        while todo:
+            self._settle_partials(plan, todo)
+            puts = {entity.key: entity for entity in todo if entity.put is not None}
+            failures, parked = self.put(plan, [entity.put for entity in puts.values() if entity.put is not None])
+            for entity in todo:
+                entity.parked = entity.key in parked
+            todo = []
+            for failure in failures:
+                entity = puts[failure.write.key]
+                assert entity.put is not None
+                code = "integrity" if isinstance(failure.error, IntegrityError) else "data"
+                entity.refused[entity.put.ordinal] = Refused(code, str(failure.error))
+                fold_entity(plan, entity)
+                if entity.put is not None:
+                    todo.append(entity)
+
+    def _settle_partials(self, plan: TypePlan, entities: list[Entity]) -> None:
+        """Completes partial updates by what is parked or shown of their entities."""
+        partial = {entity.key: entity for entity in entities if entity.put is not None and not entity.put.complete}
+        if not partial:
+            return
+        parked = self._lot.of(plan.digest(key) for key in partial)
+        unparked = {}
+        for key, entity in partial.items():
+            held = parked.get(plan.digest(key))
+            if held is not None and held.hidden:
+                settle_partial(plan, entity, bytes(held.prepared))
+            else:
+                unparked[key] = entity
+        existing = read_rows(plan, [entity.put.key_value for entity in unparked.values() if entity.put is not None])
+        for key, entity in unparked.items():
+            if key not in existing:
+                settle_partial(plan, entity, None)
+
+    def _shown_without(self, put: Prepared, absent: MissingParent) -> bool:
+        """Whether the row is shown with NULL: its parent was there when the change came, and was deleted later in the same batch."""
+        on_delete = absent.planned.field.remote_field.on_delete  # type: ignore[union-attr]
+        return on_delete is models.SET_NULL and self._leaving.get(absent.digest, 0) > put.ordinal
+
+    def _write(self, plan: TypePlan, writes: list[RowWrite]) -> list[RowFailure]:
+        for write in writes:
+            if write.existing is not None:
+                write.values = write.existing.values | write.values
+        changed = [write for write in writes if differs(plan, write)]
+        if plan.unique_sets:
+            free_moving_values(plan, changed)
+        failures = write_rows(plan, changed)
+        failed = {failure.write.key for failure in failures}
+        for write in changed:
+            if write.key not in failed:
+                self._outcome.changed(plan.type, write.key, deleted=False)
+                if write.existing is None:
+                    self._fresh.add(plan.digest(write.key))
+        return failures
+
+    def _park(self, plan: TypePlan, parkings: list[Parking]) -> None:
+        if not parkings:
+            return
+        self._removal.remove(plan, [parking.prepared.key_value for parking in parkings])
+        self._lot.park(parkings)
+
+    def _delete(self, plan: TypePlan, entities: list[Entity]) -> None:
+        todo = {entity.key: entity for entity in entities if entity.deleted}
+        while todo:
+            values = {key: _key_value(plan, entity) for key, entity in todo.items()}
+            refused = self.remove(plan, [value for value in values.values() if value is not None])
+            self._lot.remove(plan.digest(key) for key in todo if key not in refused)
+            again = {}
+            for key, reason in refused.items():
+                entity = todo[key]
+                entity.refused[entity.decided_at] = Refused("protected", reason)
+                fold_entity(plan, entity)
+                if entity.deleted:
+                    again[key] = entity
+            todo = again
+
+
+def _parking(plan: TypePlan, put: Prepared, absent: MissingParent, *, hidden: bool = True) -> Parking:
+    return Parking(plan, put, "parent", str(absent), absent.digest, hidden)
+
+
+def _key_value(plan: TypePlan, entity: Entity) -> object | None:
+    try:
+        return convert_key(plan.mapping.key, entity.key)  # type: ignore[no-any-return]
+    except Refused:
+        return None  # no row can have that key
+

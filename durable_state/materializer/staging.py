@@ -1,0 +1,84 @@
+"""States that are being read and not shown yet: entities of a generation in our own tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from durable_state.models import Generation, StagedChange
+
+from .compaction import Entity, fold_entity
+from .conversion import Refused
+from .plan import TypePlan
+from .preparation import Prepared, complete, from_bytes, to_bytes
+from .rows import chunks
+
+__all__ = ["merge_staged", "read_staged", "stage", "staged_keys"]
+
+
+def stage(generation: Generation, plan: TypePlan, entities: list[Entity]) -> None:
+    """Writes what the batch made of the entities into the generation, which is complete up to here and shown nowhere."""
+    merge_staged(generation, plan, entities)
+    accepted = [entity for entity in entities if entity.accepted]
+    staged = generation.staged.using(plan.using)
+    for chunk in chunks(plan.digest(entity.key) for entity in accepted):
+        staged.filter(entity__in=chunk).delete()
+    rows = (
+        StagedChange(
+            generation=generation,
+            type=plan.type,
+            entity=plan.digest(entity.key),
+            key=entity.key,
+            ordinal=entity.put.ordinal,
+            prepared=to_bytes(entity.put),
+        )
+        for entity in accepted
+        if entity.put is not None
+    )
+    for rows_chunk in chunks(rows):
+        staged.bulk_create(rows_chunk)
+
+
+def merge_staged(generation: Generation, plan: TypePlan, entities: list[Entity]) -> None:
+    """Lays partial updates over what is staged of their entities."""
+    partial = {plan.digest(e.key): e for e in entities if e.put is not None and not e.put.complete}
+    for chunk in chunks(partial):
+        found = {row.entity: row for row in generation.staged.using(plan.using).filter(entity__in=chunk)}
+        for digest in chunk:
+            row = found.get(digest)
+            settle_partial(plan, partial[digest], None if row is None else bytes(row.prepared))
+
+
+def settle_partial(plan: TypePlan, entity: Entity, held: bytes | None) -> None:
+    """Makes a partial put complete: over ``held``, or as a new row; refusing what cannot be one, until something can."""
+    while (put := entity.put) is not None and not put.complete:
+        try:
+            if held is not None:
+                base = from_bytes(plan, entity.key, put.ordinal, held)
+                put.raw, put.values = base.raw | put.raw, base.values | put.values
+            complete(plan, put)
+        except Refused as refused:
+            entity.refused[put.ordinal] = refused
+            fold_entity(plan, entity)
+
+
+def read_staged(generation: Generation, plan: TypePlan, size: int) -> Iterator[list[Prepared]]:
+    """The staged entities of one type in chunks, oldest first, converted anew."""
+    last = 0
+    while True:
+        rows = list(
+            generation.staged.using(plan.using).filter(type=plan.type, id__gt=last).order_by("id")[:size]
+        )
+        if not rows:
+            return
+        last = rows[-1].pk
+        yield [from_bytes(plan, row.key, row.ordinal, bytes(row.prepared)) for row in rows]
+
+
+def staged_keys(generation: Generation, plan: TypePlan, keys: list[str]) -> set[str]:
+    """Which of the keys are staged."""
+    digests = {plan.digest(key): key for key in keys}
+    found: set[str] = set()
+    for chunk in chunks(digests):
+        rows = generation.staged.using(plan.using).filter(entity__in=chunk)
+        found.update(digests[entity] for entity in rows.values_list("entity", flat=True))
+    return found
