@@ -9,7 +9,9 @@ import pytest
 
 from durable_state import errors
 
-classes = [found for _, found in inspect.getmembers(errors, inspect.isclass) if issubclass(found, errors.DurableStateError)]
+classes = [
+    found for _, found in inspect.getmembers(errors, inspect.isclass) if issubclass(found, errors.DurableStateError)
+]
 
 
 @pytest.mark.parametrize("error", classes)

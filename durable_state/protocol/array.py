@@ -33,8 +33,10 @@ class ArraySplitter:
 
     def __init__(self) -> None:
         self.complete = False
+        """Whether the closing bracket was seen."""
         self._buffer = bytearray()
-        self._opened = False
+        self.opened = False
+        """Whether the opening bracket was seen."""
         self._items = 0  # seen so far; tells `[]` from a comma without an item
         self._fresh = 0  # bytes since the last attempt
         self._scanner = ItemScanner()
@@ -68,9 +70,13 @@ class ArraySplitter:
 
     def finish(self) -> list[Message]:
         """The messages still held, once no more bytes will come; :attr:`complete` then says whether the array was."""
-        if self.complete or not self._opened:
+        if self.complete or not self.opened:
             return []
-        if not self._scanning and (whole := decode_valid(b"[" + self._buffer)) is not None and (whole or not self._items):
+        if (
+            not self._scanning
+            and (whole := decode_valid(b"[" + self._buffer)) is not None
+            and (whole or not self._items)
+        ):
             self._buffer.clear()
             self.complete = True
             return whole
@@ -79,15 +85,17 @@ class ArraySplitter:
 
     def _open(self) -> bool:
         """Pass the opening bracket. False while only white space has come."""
-        if self._opened:
+        if self.opened:
             return True
         start = self._buffer.lstrip(_SPACE)
         if not start:
             return False
         if start[:1] != b"[":
-            raise ProtocolViolation("The body is no JSON array.", "It is read again; if this persists, tell the server's operator.")
+            raise ProtocolViolation(
+                "The body is no JSON array.", "It is read again; if this persists, tell the server's operator."
+            )
         del self._buffer[: len(self._buffer) - len(start) + 1]
-        self._opened = True
+        self.opened = True
         return True
 
     def _leap(self, messages: list[Message]) -> bool:
@@ -150,4 +158,3 @@ def decode_items(array: bytes) -> list[Message]:
     if not splitter.complete:
         raise ProtocolViolation("The JSON array is cut.", "It is read again.")
     return messages
-

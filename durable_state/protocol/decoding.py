@@ -130,7 +130,9 @@ def _classify(item: bytes) -> Message:
             return Malformed("unknown-control", item, type_, key)
     if reason := _flaw(type_, key, operation, bytes(marks.operation)):
         return Malformed(reason, item, type_ or None, key or None)
-    assert type_ is not None and key is not None and operation is not None
+    assert type_ is not None
+    assert key is not None
+    assert operation is not None
     return Change(
         type_,
         key,

@@ -68,7 +68,9 @@ def test_any_chunking_gives_the_same_messages(drawn: tuple[bytes, list[bytes]], 
 
 
 @given(arrays(), st.data())
-def test_a_cut_array_gives_its_whole_items_and_is_not_complete(drawn: tuple[bytes, list[bytes]], data: st.DataObject) -> None:
+def test_a_cut_array_gives_its_whole_items_and_is_not_complete(
+    drawn: tuple[bytes, list[bytes]], data: st.DataObject
+) -> None:
     """What was received before the cut is a prefix of what the whole array holds."""
     body, parts = drawn
     body = body.rstrip()
@@ -115,7 +117,12 @@ def test_an_item_that_msgspec_refuses_spoils_no_other() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [b'"' + b"x" * 10_000_000 + b'"', b"[" + b"[]," * 3_000_000 + b"[]]", b'"' + b"\\\\" * 5_000_000 + b'"', b'"' + b"}," * 5_000_000 + b'"'],
+    [
+        b'"' + b"x" * 10_000_000 + b'"',
+        b"[" + b"[]," * 3_000_000 + b"[]]",
+        b'"' + b"\\\\" * 5_000_000 + b'"',
+        b'"' + b"}," * 5_000_000 + b'"',
+    ],
     ids=["text", "brackets", "backslashes", "boundaries"],
 )
 def test_one_large_item_in_small_pieces_takes_linear_time(value: bytes) -> None:

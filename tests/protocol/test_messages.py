@@ -157,7 +157,12 @@ def test_decoding_agrees_with_a_plain_reading_of_the_rules(message: dict[str, An
     match naive(message):
         case Change() as change:
             assert isinstance(found, Change)
-            assert (found.type, found.key, found.operation, found.txid) == (change.type, change.key, change.operation, change.txid)
+            assert (found.type, found.key, found.operation, found.txid) == (
+                change.type,
+                change.key,
+                change.operation,
+                change.txid,
+            )
             for raw, name in ((found.value, "value"), (found.old_value, "old_value")):
                 assert (raw is None) == (name not in message)
                 assert raw is None or json.loads(raw) == message[name]
@@ -185,7 +190,9 @@ def naive(message: dict[str, Any]) -> Change | Control | Malformed:
     if operation not in list(Operation):
         return Malformed("unknown-operation", b"")
     txid = headers.get("txid")
-    return Change(message["type"], message["key"], Operation(operation), None, None, txid if isinstance(txid, str) else None, b"")
+    return Change(
+        message["type"], message["key"], Operation(operation), None, None, txid if isinstance(txid, str) else None, b""
+    )
 
 
 @given(st.text(min_size=1), st.text(min_size=1), st.sampled_from(list(Operation)), json_values)

@@ -32,7 +32,7 @@ def events(*pieces: bytes) -> list[tuple[str, bytes]]:
         (b"data: a\r\rdata: b\r\n\r\ndata: c\n\n", [("message", b"a"), ("message", b"b"), ("message", b"c")]),
         (b"retry: 5\nnonsense: 1\nDATA: no\n\n", []),
         (b"data: never ended\n", []),
-        (b"event: control\ndata:{\"a\":1}\n\n", [("control", b'{"a":1}')]),
+        (b'event: control\ndata:{"a":1}\n\n', [("control", b'{"a":1}')]),
         (b"data: one\r\ndata:\r\ndata: three\r\n\r\n", [("message", b"one\n\nthree")]),
     ],
 )
@@ -49,7 +49,10 @@ def test_an_event_ends_with_its_blank_line_even_when_that_is_a_bare_cr() -> None
 
 
 @given(
-    st.lists(st.sampled_from([b"data", b"event", b":", b" ", b"\r", b"\n", b"\r\n", b"x", b"\xef\xbb\xbf", b"id: 4"]), max_size=30).map(b"".join),
+    st.lists(
+        st.sampled_from([b"data", b"event", b":", b" ", b"\r", b"\n", b"\r\n", b"x", b"\xef\xbb\xbf", b"id: 4"]),
+        max_size=30,
+    ).map(b"".join),
     st.data(),
 )
 def test_any_chunking_gives_the_same_events(body: bytes, data: st.DataObject) -> None:

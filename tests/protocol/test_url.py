@@ -8,7 +8,9 @@ from durable_state.errors import ConfigurationError
 from durable_state.protocol import check_url, mask_query, origin
 
 
-@pytest.mark.parametrize("url", ["https://h/a", "http://127.0.0.1:4437/s/chat?token=x", "https://[::1]:8/a", "https://h"])
+@pytest.mark.parametrize(
+    "url", ["https://h/a", "http://127.0.0.1:4437/s/chat?token=x", "https://[::1]:8/a", "https://h"]
+)
 def test_good_urls(url: str) -> None:
     """No prefixes: any http(s) URL."""
     check_url(url, [])

@@ -1,0 +1,33 @@
+"""HTTP: reads and writes durable streams. The one place that imports httpx; may import no Django.
+
+``ReadSession`` decides, ``Reader`` performs; positions travel with the batches they belong to.
+"""
+
+from __future__ import annotations
+
+from .backoff import delay
+from .batches import Batch, BatchLimits
+from .checkpoint import Checkpoint
+from .client import Headers, open_client
+from .reader import Reader
+from .request import LiveMode
+from .session import ReadSession
+from .writing import StreamHead, append, close, create, delete, head
+
+__all__ = [
+    "Batch",
+    "BatchLimits",
+    "Checkpoint",
+    "Headers",
+    "LiveMode",
+    "ReadSession",
+    "Reader",
+    "StreamHead",
+    "append",
+    "close",
+    "create",
+    "delay",
+    "delete",
+    "head",
+    "open_client",
+]

@@ -1,0 +1,68 @@
+"""What the head of an answer says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from durable_state.errors import NotJson, ProtocolViolation
+from durable_state.protocol import mask_query
+
+from .refusals import is_true, refusal
+from .request import Mode
+
+__all__ = ["Answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A read that the server serves. For SSE the offsets and flags come later, in control events.
+
+    ``next_offset`` is where the next read begins, ``at_tail`` whether nothing more is there yet, ``closed`` whether the server calls the
+    stream closed, ``empty`` whether there is no body at all (204).
+    """
+
+    next_offset: str
+    at_tail: bool
+    closed: bool
+    cursor: str | None
+    empty: bool
+
+    @classmethod
+    def of(cls, status: int, headers: Mapping[str, str], url: str, mode: Mode, detail: str = "") -> Answer:
+        """Read status and headers (their names in lower case). Raises: TransportError for anything but a stream of JSON messages."""
+        if status not in (200, 204):
+            raise refusal(status, headers, url, detail)
+        if status == 200:
+            _check_content_type(headers, url, mode)
+        next_offset = headers.get("stream-next-offset", "")
+        if not next_offset and (mode is not Mode.SSE or status == 204):
+            raise ProtocolViolation(
+                f"{mask_query(url)} answered {status} without Stream-Next-Offset.",
+                "It is read again; if this persists, the URL is no durable stream, or something in between drops the header.",
+                status,
+            )
+        closed = is_true(headers, "stream-closed")
+        at_tail = closed or status == 204 or is_true(headers, "stream-up-to-date")
+        return cls(next_offset, at_tail, closed, headers.get("stream-cursor"), status == 204)
+
+
+def _check_content_type(headers: Mapping[str, str], url: str, mode: Mode) -> None:
+    found = headers.get("content-type", "").partition(";")[0].strip().lower()
+    encoded = headers.get("stream-sse-data-encoding", "")
+    if mode is Mode.SSE:
+        if found != "text/event-stream":
+            raise NotJson(
+                f"{mask_query(url)} answers a request for Server-Sent Events with {found or 'no content type'}.",
+                "Set the stream's live mode to long-poll.",
+                200,
+            )
+        if not encoded:
+            return
+        found = f"events encoded as {encoded[:40]}"
+    if found != "application/json":
+        raise NotJson(
+            f"{mask_query(url)} is a stream of {found or 'no content type'}, not of application/json.",
+            "Check the URL; only a stream created with content type application/json holds state messages.",
+            200,
+        )

@@ -1,0 +1,26 @@
+"""How long to wait before a server is asked again."""
+
+from __future__ import annotations
+
+import random
+
+__all__ = ["BASE", "CAP", "LONGEST_RETRY_AFTER", "delay"]
+
+BASE = 0.5
+"""Seconds that the first wait lasts at most."""
+
+CAP = 60.0
+"""Seconds that any wait lasts at most, unless the server asks for more."""
+
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds of ``Retry-After`` that are obeyed at most."""
+
+
+def delay(failures: int, retry_after: float | None = None) -> float:
+    """Seconds to wait after so many failures in a row: random below a bound that doubles, and never less than the server asks for.
+
+    The whole range is random, so that many readers of a server that comes back do not arrive together.
+    """
+    bound = min(CAP, BASE * 2 ** min(max(failures - 1, 0), 16))
+    wait = random.uniform(0, bound)  # noqa: S311  jitter needs no secrecy
+    return max(wait, min(max(retry_after or 0.0, 0.0), LONGEST_RETRY_AFTER))

@@ -1,0 +1,92 @@
+"""Cuts what is read into bounded batches, each with the position behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from durable_state.protocol import Message, Position
+
+from .checkpoint import Checkpoint, Fingerprint
+
+__all__ = ["Batch", "BatchLimits", "Batcher"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """The most that one batch holds: ``rows`` messages, and ``bytes`` of them unless a single one is larger."""
+
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some messages in stream order, and where the reader stands after them.
+
+    ``up_to_date`` says that the tail was reached right after them, ``closed`` that no message will ever follow, ``checkpoint`` is the newest
+    one as of this batch, ``bytes`` the size of the messages on the wire. A batch without messages reports the rest.
+    """
+
+    messages: list[Message]
+    position: Position
+    up_to_date: bool
+    closed: bool
+    checkpoint: Checkpoint | None
+    bytes: int
+
+
+class Batcher:
+    """Collects messages until a batch is full, and follows the position while it does.
+
+    A full batch is given out when the next message is there, so that the last batch of an answer is never an empty one.
+    """
+
+    def __init__(self, position: Position, limits: BatchLimits, checkpoint: Checkpoint | None) -> None:
+        self._limits = limits
+        self.offset, self._skip, self._ordinal = position
+        self.owed = position.skip  # messages of this answer that were taken before; they are dropped
+        self.seen = 0  # messages of this answer, dropped ones included
+        self._messages: list[Message] = []
+        self._bytes = 0
+        self._checkpoint = checkpoint
+        self._fingerprint = Fingerprint(self.offset)
+        self._newest: Fingerprint | None = None
+
+    def take(self, messages: Iterable[Message]) -> Iterator[Batch]:
+        """Add messages of the answer that began at :attr:`offset`; give the batches which they fill."""
+        for message in messages:
+            self.seen += 1
+            self._fingerprint.add(message)
+            if self.owed:
+                self.owed -= 1
+                continue
+            size = len(message.raw)
+            if self._messages and (len(self._messages) >= self._limits.rows or self._bytes + size > self._limits.bytes):
+                yield self.cut()
+            self._messages.append(message)
+            self._bytes += size
+            self._skip += 1
+            self._ordinal += 1
+
+    def move(self, offset: str) -> None:
+        """The answer was complete, and the next one begins at ``offset``."""
+        if self.seen:
+            self._newest = self._fingerprint
+        self.offset, self._skip, self.seen = offset, self.owed, 0
+        self._fingerprint = Fingerprint(offset)
+
+    def cut(self, *, up_to_date: bool = False, closed: bool = False) -> Batch:
+        """What is there, as a batch."""
+        newest = self._fingerprint if self.seen else self._newest
+        if newest is not None:
+            self._checkpoint = newest.checkpoint()
+        position = Position(self.offset, self._skip, self._ordinal)
+        batch = Batch(self._messages, position, up_to_date, closed, self._checkpoint, self._bytes)
+        self._messages, self._bytes = [], 0
+        return batch
+
+    @property
+    def pending(self) -> bool:
+        """Whether messages wait for a batch."""
+        return bool(self._messages)

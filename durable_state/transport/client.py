@@ -1,0 +1,102 @@
+"""Makes HTTP clients, and sends one request at a time with each failure named in our words."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+
+import httpx
+
+from durable_state import __version__
+from durable_state.errors import ConfigurationError, ProtocolViolation, RequestRefused, Unavailable
+from durable_state.protocol import mask_query
+
+__all__ = ["Headers", "exchange", "open_client", "said"]
+
+Headers = Callable[[], Awaitable[Mapping[str, str]]]
+"""Gives the headers for one request: called anew for each, because tokens expire."""
+
+_CONNECT = 10.0
+_NEVER_SENT = frozenset({"if-none-match", "if-modified-since", "range"})
+"""They would have the server leave out what we ask for."""
+
+
+def open_client(**options: Any) -> httpx.AsyncClient:
+    """A client for any number of streams; make it and close it inside one event loop.
+
+    Follows no redirect and keeps no cookies, so that nothing meant for one origin or stream reaches another. The environment's proxies and
+    certificates (``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``) count, as in any httpx client; ``trust_env=False`` turns them off.
+    ``options`` go to ``httpx.AsyncClient``.
+    """
+    options = {
+        "headers": {"user-agent": f"django-durable-state/{__version__}"},
+        "timeout": httpx.Timeout(60.0, connect=_CONNECT),
+        # Each stream that is tailed holds a connection, so the pool has no bound of its own.
+        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0),
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    } | options
+    return httpx.AsyncClient(follow_redirects=False, **options)
+
+
+@asynccontextmanager
+async def exchange(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    own: Mapping[str, str],
+    *,
+    headers: Headers | None = None,
+    content: bytes | None = None,
+    silence: float = 60.0,
+) -> AsyncIterator[httpx.Response]:
+    """Send one request and give the answer, its body unread. Raises: TransportError or ConfigurationError, also while it is read.
+
+    ``silence`` is the longest wait for any byte, in seconds.
+    """
+    given = {
+        name: value for name, value in (await headers() if headers else {}).items() if name.lower() not in _NEVER_SENT
+    }
+    with _named(url, silence):
+        async with client.stream(
+            method,
+            url,
+            headers={**given, **own},
+            content=content,
+            timeout=httpx.Timeout(silence, connect=min(_CONNECT, silence), pool=None),
+            follow_redirects=False,
+        ) as response:
+            yield response
+
+
+async def said(response: httpx.Response) -> str:
+    """The beginning of a refusal's body, for the message."""
+    if response.status_code in (200, 204):
+        return ""
+    try:
+        async for chunk in response.aiter_bytes(512):
+            return chunk.decode(errors="replace")
+    except httpx.HTTPError:
+        pass
+    return ""
+
+
+@contextmanager
+def _named(url: str, silence: float) -> Iterator[None]:
+    shown, again = mask_query(url), "It is asked again by itself."
+    try:
+        yield
+    except httpx.ConnectTimeout as error:
+        raise Unavailable(f"{shown} took no connection in time.", again) from error
+    except httpx.TimeoutException as error:
+        raise Unavailable(f"{shown} was silent for {silence:g} s.", again) from error
+    except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
+        raise ProtocolViolation(f"{shown} broke its answer off: {error}.", again) from error
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        raise ConfigurationError(f"The URL {shown} cannot be asked: {error}.", "Correct the stream's URL.") from error
+    except (httpx.LocalProtocolError, UnicodeEncodeError) as error:
+        action = "Check the headers that DURABLE_STATE['HEADERS'] gives for this stream."
+        raise RequestRefused(f"The request to {shown} cannot be sent: {type(error).__name__}.", action) from error
+    except httpx.HTTPError as error:
+        raise Unavailable(f"{shown} cannot be reached: {error or type(error).__name__}.", again) from error

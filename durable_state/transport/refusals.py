@@ -1,0 +1,89 @@
+"""What each HTTP status means to us, and what a person can do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin
+
+from durable_state.errors import (
+    ProtocolViolation,
+    RequestRefused,
+    StreamClosed,
+    StreamConflict,
+    StreamGone,
+    StreamNotFound,
+    TransportError,
+    Unavailable,
+)
+from durable_state.protocol import mask_query, origin
+
+__all__ = ["is_true", "refusal", "retry_after"]
+
+_CREDENTIALS = "Check the credentials that DURABLE_STATE['HEADERS'] gives for this stream, then resume it."
+_REFUSED = {
+    400: "Check the stream's URL and its query; if they are right, the offset stored here is not this server's: reset the stream.",
+    401: _CREDENTIALS,
+    403: _CREDENTIALS,
+    405: "The server does not offer this for the stream.",
+    413: "The request is too large for the server: send less at once, or shorten what DURABLE_STATE['HEADERS'] gives.",
+    501: "The server does not offer this for the stream.",
+}
+_BUSY = frozenset({408, 425, 429})
+
+
+def refusal(status: int, headers: Mapping[str, str], url: str, detail: str = "") -> TransportError:
+    """The error for a status that is neither 200 nor another that was hoped for.
+
+    ``headers`` has lower-case names; ``detail`` is the beginning of the answer's body, if any. Spec: PROTOCOL.md 5.
+    """
+    said = " ".join(re.sub(r"[^\x20-\x7e]+", " ", detail).split())[:200]
+    what = f"{mask_query(url)} answered {status}" + (f" ({said})." if said else ".")
+    if status in _BUSY or (status >= 500 and status != 501):
+        return Unavailable(what, "It is asked again by itself.", status, retry_after(headers))
+    if 300 <= status < 400:
+        return _redirect(status, headers, url, what)
+    if status == 404:
+        return StreamNotFound(what, "Check the URL, or wait until the stream is created. Its rows are kept.", status)
+    if status == 410:
+        return StreamGone(what, "The server no longer holds the stream from here on: reset it, or remove it.", status)
+    if status == 409:
+        if is_true(headers, "stream-closed"):
+            return StreamClosed(what, "The stream is closed for good; append to another one.", status)
+        return StreamConflict(
+            what, "The stream exists with another configuration, or the sequence number is not new.", status
+        )
+    if 400 <= status < 600:
+        return RequestRefused(what, _REFUSED.get(status, "Ask the server's operator why."), status)
+    return ProtocolViolation(what, "It is asked again by itself.", status)
+
+
+def is_true(headers: Mapping[str, str], name: str) -> bool:
+    """Whether a flag header is set. Any value but ``true`` counts as absent. Spec: PROTOCOL.md 4.1."""
+    return headers.get(name, "").strip().lower() == "true"
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait, from either form of ``Retry-After``; None where there is none to read."""
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", value):
+        return float(value)
+    try:
+        when = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max((when - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _redirect(status: int, headers: Mapping[str, str], url: str, what: str) -> RequestRefused:
+    """Redirects are not followed: our headers are meant for the origin that was registered, and for no other."""
+    try:
+        target = origin(urljoin(url, headers.get("location", "")))
+    except ValueError:
+        target = "a place that cannot be read"
+    return RequestRefused(
+        f"{what} It redirects to {target}.", f"Register the stream's URL at {target} instead.", status
+    )

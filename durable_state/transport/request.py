@@ -1,0 +1,59 @@
+"""What a read asks the server for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+__all__ = ["LONG_POLL_SILENCE", "SILENCE", "LiveMode", "Mode", "Request"]
+
+SILENCE = 75.0
+"""Seconds without a byte after which a connection is dead. Servers speak, or close, about every 60 s."""
+
+LONG_POLL_SILENCE = 45.0
+"""The same for a long-poll, which servers answer after about 30 s."""
+
+LiveMode = Literal["sse", "long-poll"]
+
+
+class Mode(StrEnum):
+    """The three ways to read. Spec: PROTOCOL.md 5.6, 5.7, 5.8."""
+
+    CATCH_UP = "catch-up"
+    LONG_POLL = "long-poll"
+    SSE = "sse"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One GET. ``silence`` is the longest that the connection may stay without a byte, in seconds."""
+
+    url: str
+    mode: Mode
+    headers: dict[str, str]
+    silence: float
+
+    @classmethod
+    def read(cls, url: str, offset: str, mode: Mode, *, cursor: str | None = None, silence: float = SILENCE) -> Request:
+        """Read from ``offset``. The query is in lexicographic order, which caches in between need. Spec: PROTOCOL.md 10.1."""
+        query = {"offset": offset}
+        if mode is not Mode.CATCH_UP:
+            query["live"] = mode.value
+            if cursor is not None:
+                query["cursor"] = cursor
+        accept = "text/event-stream" if mode is Mode.SSE else "application/json"
+        if mode is Mode.LONG_POLL:
+            silence = min(silence, LONG_POLL_SILENCE)
+        return cls(_with_query(url, query), mode, {"accept": accept}, silence)
+
+
+def _with_query(url: str, query: dict[str, str]) -> str:
+    parts = urlsplit(url)
+    own = [
+        (name, value)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        if name not in ("offset", "live", "cursor")
+    ]
+    return parts._replace(query=urlencode(sorted([*own, *query.items()]), quote_via=quote, safe="")).geturl()

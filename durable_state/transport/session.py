@@ -1,0 +1,242 @@
+"""Decides what to ask a stream's server next, and what its answers mean. Opens no connection and waits for nothing.
+
+    CATCH_UP ──up to date──▶ LIVE ──answer is not at the tail, says closed, or cannot be trusted──▶ CATCH_UP
+        └────────empty and closed, or up to date and not live──────▶ DONE
+
+One session reads one stream. Writing, producers, forks and subscriptions are exchanges of their own and get sessions of their own; what
+they share with this one is :class:`Request`, :class:`Answer` and :func:`refusal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from enum import Enum, auto
+
+from durable_state.errors import ProtocolViolation, TransportError, Unavailable
+from durable_state.protocol import ArraySplitter, Message, Position, mask_query
+
+from .answer import Answer
+from .batches import Batch, Batcher, BatchLimits
+from .checkpoint import Checkpoint
+from .events import EventBody
+from .request import SILENCE, LiveMode, Mode, Request
+from .verification import Verification, recreated
+
+__all__ = ["ReadSession"]
+
+_AT_ONCE = 0.2
+"""Seconds: a live answer that brings nothing and comes sooner was not waited for."""
+
+_MOST_AT_ONCE = 3
+
+
+class _Phase(Enum):
+    CATCH_UP = auto()
+    LIVE = auto()
+    DONE = auto()
+
+
+class _Doubt(Enum):
+    """Why the stream might be another one by now."""
+
+    QUIET = auto()  # a live answer ended without messages, as it does when the stream is deleted
+    MOVED = auto()  # the server says that the tail is not where we stand, and gives nothing
+
+
+class ReadSession:
+    """Reads one stream from a position: ask :meth:`next_request`, perform it, and tell what came by :meth:`begin`, :meth:`feed`, :meth:`end`.
+
+    Before a batch is given away, ask :meth:`verification`, and perform what it returns.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        position: Position,
+        *,
+        live: LiveMode | None,
+        limits: BatchLimits,
+        checkpoint: Checkpoint | None = None,
+        silence: float = SILENCE,
+    ) -> None:
+        self._url = url
+        self._live = Mode(live) if live else None
+        self._silence = silence
+        self._most_held = max(limits.bytes, 4 * 1024 * 1024)
+        self._batcher = Batcher(position, limits, checkpoint)
+        self._trusted = checkpoint
+        self._doubt: _Doubt | None = None
+        self._phase = _Phase.CATCH_UP
+        self._cursor: str | None = None
+        self._mode = Mode.CATCH_UP
+        self._answer: Answer | None = None
+        self._splitter = ArraySplitter()
+        self._events = EventBody()
+        self._brought = False  # whether the present answer brought a message
+        self._at_once = 0
+        self.enough = False
+        """The rest of the present answer is not wanted: close it."""
+
+    # Before the first read, and before a batch is given away
+
+    def opening(self) -> Verification | None:
+        """The check to make before the first read, or None where there is nothing to compare."""
+        fresh = self._batcher.offset == "-1" and not self._batcher.owed
+        return None if fresh or self._trusted is None else self._verify(None)
+
+    def verification(self, batch: Batch) -> Verification | None:
+        """The check to make before ``batch`` may be given away; None where the stream cannot have been replaced.
+
+        Raises: StreamRecreated where that is certain.
+        """
+        if self._doubt is _Doubt.MOVED:
+            if self._trusted is None:
+                raise recreated(self._url)
+            return self._verify(self._batcher.offset)
+        if self._doubt is _Doubt.QUIET and batch.messages and self._trusted is not None:
+            return self._verify(None)
+        if batch.messages:
+            self.confirm(batch)
+        return None
+
+    def confirm(self, batch: Batch) -> None:
+        """The check passed: ``batch`` is of the stream that was read before."""
+        self._doubt = None
+        self._trusted = batch.checkpoint
+
+    def _verify(self, tail: str | None) -> Verification:
+        assert self._trusted is not None
+        return Verification(self._url, self._trusted, tail=tail, silence=self._silence)
+
+    # One request and its answer
+
+    def next_request(self) -> Request | None:
+        """The request to make next; None once there is nothing left to read."""
+        if self._phase is _Phase.DONE:
+            return None
+        self._mode = self._live if self._phase is _Phase.LIVE and self._live else Mode.CATCH_UP
+        return Request.read(self._url, self._batcher.offset, self._mode, cursor=self._cursor, silence=self._silence)
+
+    def begin(self, status: int, headers: Mapping[str, str], detail: str = "") -> None:
+        """Take the head of the answer. Raises: TransportError."""
+        self._answer = Answer.of(status, headers, self._url, self._mode, detail)
+        self._cursor = self._answer.cursor or self._cursor
+        self._splitter = ArraySplitter()
+        self._events = EventBody()
+        self._brought = False
+        self.enough = False
+
+    def feed(self, data: bytes) -> Iterator[Batch]:
+        """Take the next bytes of the body; give the batches that they complete. Raises: ProtocolViolation."""
+        if self._mode is Mode.SSE:
+            yield from self._feed_events(data)
+        else:
+            yield from self._take_messages(self._splitter.feed(data))
+
+    def end(self, seconds: float) -> Iterator[Batch]:
+        """The body ended in good order, or was not wanted further; the exchange took ``seconds``. Raises: TransportError."""
+        assert self._answer is not None
+        if self._mode is Mode.SSE:
+            if not self._events.controls and not self.enough:
+                raise self._violation("ended its events before the first control event")
+            self._doubt = self._doubt or _Doubt.QUIET
+        else:
+            yield from self._take_messages(self._splitter.finish())
+            empty = self._answer.empty or (
+                not self._splitter.opened and self._answer.next_offset == self._batcher.offset
+            )
+            if not self._splitter.complete and not empty:
+                yield from self.cut()
+                raise self._violation("cut its answer before the array's end")
+            yield from self._settle(self._answer.next_offset, at_tail=self._answer.at_tail, closed=self._answer.closed)
+        self._count_at_once(seconds)
+
+    def cut(self) -> Iterator[Batch]:
+        """The body broke off: give what is whole, unless it is still in doubt whose it is."""
+        if self._doubt is not None:
+            return
+        if self._mode is not Mode.SSE:
+            with suppress(ProtocolViolation):  # the caller has the error that matters
+                yield from self._take_messages(self._splitter.finish())
+        if self._batcher.pending:
+            yield self._batcher.cut()
+
+    # What answers mean
+
+    def _take_messages(self, messages: list[Message]) -> Iterator[Batch]:
+        self._brought = self._brought or bool(messages)
+        yield from self._batcher.take(messages)
+
+    def _settle(self, next_offset: str, *, at_tail: bool, closed: bool) -> Iterator[Batch]:
+        """A GET or a long-poll was answered in full."""
+        batcher = self._batcher
+        empty, moved = not batcher.seen, next_offset != batcher.offset
+        if not empty and not moved:
+            yield from self.cut()
+            raise self._violation("gave messages, but a Stream-Next-Offset that lies before them")
+        at_tail = at_tail or (empty and not moved)
+        if batcher.owed and at_tail:
+            raise recreated(self._url)
+        if empty and self._mode is not Mode.CATCH_UP:
+            self._doubt = _Doubt.QUIET
+        if empty and moved and at_tail and batcher.offset != "-1":
+            yield from self._distrust()
+            return
+        if moved:
+            batcher.move(next_offset)
+        over = closed and empty and self._mode is Mode.CATCH_UP
+        self._proceed(at_tail=at_tail, closed=closed, over=over)
+        yield batcher.cut(up_to_date=at_tail, closed=over)
+
+    def _distrust(self) -> Iterator[Batch]:
+        """The server says that the tail is elsewhere. A plain GET has to say so too before the stream is looked at again."""
+        if self._mode is not Mode.CATCH_UP:
+            self._phase = _Phase.CATCH_UP
+            return
+        self._doubt = _Doubt.MOVED
+        self._proceed(at_tail=True, closed=False, over=False)
+        yield self._batcher.cut(up_to_date=True)
+
+    def _proceed(self, *, at_tail: bool, closed: bool, over: bool) -> None:
+        if over:
+            self._phase = _Phase.DONE
+        elif closed or not at_tail:  # that it is closed is believed once a GET finds nothing more
+            self._phase = _Phase.CATCH_UP
+        else:
+            self._phase = _Phase.LIVE if self._live else _Phase.DONE
+
+    def _feed_events(self, data: bytes) -> Iterator[Batch]:
+        at_tail = reported = False
+        for marker in self._events.feed(data):
+            moved = marker.next_offset != self._batcher.offset
+            if not marker.messages and moved and marker.at_tail:
+                self._phase, self.enough = _Phase.CATCH_UP, True
+                break
+            if marker.messages and not moved:
+                raise self._violation("gave messages, but a streamNextOffset that lies before them")
+            yield from self._take_messages(marker.messages)
+            self._batcher.move(marker.next_offset)
+            self._cursor = marker.cursor or self._cursor
+            at_tail, reported = marker.at_tail, True
+            if marker.closed:
+                self._phase, self.enough = _Phase.CATCH_UP, True
+                break
+        if reported:
+            yield self._batcher.cut(up_to_date=at_tail)
+        if self._events.held > self._most_held:  # a GET gives the same in a form that can be taken piece by piece
+            self._phase, self.enough = _Phase.CATCH_UP, True
+
+    def _count_at_once(self, seconds: float) -> None:
+        """Do not hammer a server that answers live requests at once, with nothing."""
+        if self._brought or (self._mode is not Mode.CATCH_UP and seconds >= _AT_ONCE):
+            self._at_once = 0
+        elif self._mode is not Mode.CATCH_UP:
+            self._at_once += 1
+            if self._at_once >= _MOST_AT_ONCE:
+                raise Unavailable(
+                    f"{mask_query(self._url)} ends live requests at once, with nothing.", "It is asked again by itself."
+                )
+
+    def _violation(self, what: str) -> TransportError:
+        return ProtocolViolation(f"{mask_query(self._url)} {what}.", "It is read again by itself.")
