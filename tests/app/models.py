@@ -105,3 +105,32 @@ class Remark(models.Model):
 
     author = models.ForeignKey(Author, on_delete=models.CASCADE)
     text = models.CharField(max_length=100)
+
+
+class AllFields(models.Model):
+    """One column of each plain kind, so that conversion can be held against what the databases give back."""
+
+    small = models.SmallIntegerField(null=True)
+    integer = models.IntegerField(null=True)
+    big = models.BigIntegerField(null=True)
+    positive_small = models.PositiveSmallIntegerField(null=True)
+    positive = models.PositiveIntegerField(null=True)
+    positive_big = models.PositiveBigIntegerField(null=True)
+    boolean = models.BooleanField(null=True)
+    floating = models.FloatField(null=True)
+    money = models.DecimalField(null=True, max_digits=12, decimal_places=2)
+    precise = models.DecimalField(null=True, max_digits=30, decimal_places=10)
+    char = models.CharField(null=True, max_length=8)
+    text = models.TextField(null=True)
+    slug = models.SlugField(null=True, max_length=8)
+    upload = models.FileField(null=True, max_length=12)
+    path = models.FilePathField(null=True, max_length=8)
+    moment = models.DateTimeField(null=True)
+    day = models.DateField(null=True)
+    time = models.TimeField(null=True)
+    span = models.DurationField(null=True)
+    uuid = models.UUIDField(null=True)
+    document = models.JSONField(null=True)
+    required_document = models.JSONField(default=dict)
+    blob = models.BinaryField(null=True)
+    address = models.GenericIPAddressField(null=True)

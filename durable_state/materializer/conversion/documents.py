@@ -54,10 +54,11 @@ def _copy(raw: Any, depth: int) -> Any:
         case int():
             return _integer(int(raw))
         case float() | Decimal():
-            number = float(raw)
-            if not math.isfinite(number):
-                raise Refused("range", f"{shown(raw)} is no JSON number that a double holds.")
-            return number
+            if raw.is_finite() if isinstance(raw, Decimal) else math.isfinite(raw):
+                number = float(raw)
+                if math.isfinite(number):
+                    return number
+            raise Refused("range", f"{shown(raw)} is no JSON number that a double holds.")
         case dict() | list() | tuple():
             if depth == 0:
                 raise Refused("invalid", "The document is nested more deeply than the database stores.")

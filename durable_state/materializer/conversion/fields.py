@@ -61,13 +61,14 @@ def converter(field: models.Field[Any, Any], using: str | None = None) -> Conver
         column = column.target_field
     inner = _value_converter(column, limits(using), using)
     is_document, nullable = isinstance(column, models.JSONField), field.null
+    absent = "" if isinstance(column, models.FileField) else None  # Django writes a file's None as ""
 
     def convert_value(raw: Any) -> Any:
         while isinstance(raw, enum.Enum):
             raw = raw.value
         if raw is None and not is_document:
             if nullable:
-                return None
+                return absent
             raise Refused("null", "The column must not be NULL.")
         return inner(raw)
 

@@ -13,13 +13,19 @@ KEY_BYTES = 2500
 
 
 class Limits(NamedTuple):
-    """``decimal_digits``: significant digits that a decimal column gives back. ``json_depth``: levels of nesting in a JSON column."""
+    """How much one database holds.
+
+    ``decimal_digits``: significant digits that a decimal column gives back. ``json_depth``: levels of nesting in a JSON column.
+    ``any_uuid``: whether all 128 bits of a UUID are free; MariaDB's own type refuses those that no RFC makes, with byte 6 from 0x80 and
+    byte 8 below it.
+    """
 
     decimal_digits: int
     json_depth: int
+    any_uuid: bool
 
 
-STRICTEST = Limits(decimal_digits=15, json_depth=31)
+STRICTEST = Limits(decimal_digits=15, json_depth=31, any_uuid=False)
 """What every supported database holds."""
 
 
@@ -29,8 +35,9 @@ def limits(using: str | None) -> Limits:
         return STRICTEST
     connection = connections[using]
     if connection.vendor == "sqlite":
-        return Limits(decimal_digits=15, json_depth=500)  # decimals are kept as doubles
+        return Limits(decimal_digits=15, json_depth=500, any_uuid=True)  # decimals are kept as doubles
     if connection.vendor == "mysql":
         # MariaDB's json_valid() ends at 31 levels, MySQL's JSON at 100.
-        return Limits(decimal_digits=65, json_depth=31 if getattr(connection, "mysql_is_mariadb", False) else 100)
-    return Limits(decimal_digits=1000, json_depth=500)
+        is_mariadb = getattr(connection, "mysql_is_mariadb", False)
+        return Limits(decimal_digits=65, json_depth=31 if is_mariadb else 100, any_uuid=not is_mariadb)
+    return Limits(decimal_digits=1000, json_depth=500, any_uuid=True)

@@ -85,7 +85,7 @@ def floating(field: models.Field[Any, Any], limits: Limits) -> Convert:
             raise Refused("type", f"{shown(raw)} is no number.")
         try:
             number = float(raw)
-        except (OverflowError, ValueError) as error:
+        except (OverflowError, ValueError) as error:  # a signaling NaN, too
             raise Refused("range", f"{shown(raw)} is out of a double's range.") from error
         if not math.isfinite(number):
             raise Refused("range", f"{shown(raw)} is no finite double.")

@@ -70,13 +70,14 @@ def universally_unique(field: models.Field[Any, Any], limits: Limits) -> Convert
     """A UUID as 8-4-4-4-12 or 32 hexadecimal digits."""
 
     def convert(raw: Any) -> Any:
-        if isinstance(raw, uuid.UUID):
-            return raw
-        if not isinstance(raw, str):
+        if not isinstance(raw, (str, uuid.UUID)):
             raise Refused("type", f"{shown(raw)} is no UUID.")
-        if not UUID_TEXT.match(raw):
+        if isinstance(raw, str) and not UUID_TEXT.match(raw):
             raise Refused("invalid", f"{shown(raw)} is no UUID.")
-        return uuid.UUID(raw)
+        parsed = uuid.UUID(str(raw))
+        if not limits.any_uuid and parsed.bytes[6] >= 0x80 > parsed.bytes[8]:
+            raise Refused("range", f"{shown(raw)} is of no RFC's kind, and MariaDB does not store it.")
+        return parsed
 
     return convert
 

@@ -1,0 +1,107 @@
+"""Whatever conversion accepts, every database takes and gives back unchanged; whatever it refuses has a reason code."""
+
+from __future__ import annotations
+
+
+from typing import Any
+
+import pytest
+from django.db import models, transaction
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from durable_state.materializer.conversion import JSON_NULL, Refused, convert, same
+from tests.app.models import AllFields
+
+pytestmark = pytest.mark.django_db(databases="__all__")
+
+CODES = {"type", "null", "nul", "invalid", "too-long", "range", "precision"}
+
+texts = st.text(max_size=10) | st.text(st.sampled_from("aA é😀\n\0\ud800'\\%"), max_size=10)
+integers = (
+    st.integers()
+    | st.integers(-(2**65), 2**65)
+    | st.sampled_from([2**n + d for n in (15, 31, 53, 63, 64) for d in (-1, 0, 1)])
+)
+numbers = (
+    integers
+    | st.floats()
+    | st.decimals()
+    | st.decimals(places=2, allow_nan=False, min_value=-(10**10), max_value=10**10)
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | texts | numbers,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+moments = st.datetimes(timezones=st.none() | st.timezones())
+specific = {
+    "boolean": st.booleans(),
+    "floating": st.floats(allow_nan=False),
+    "money": st.decimals(places=2, min_value=-(10**9), max_value=10**9).flatmap(
+        lambda d: st.sampled_from([d, str(d), float(d)])
+    ),
+    "precise": st.decimals(places=10, allow_nan=False, min_value=-(10**19), max_value=10**19) | st.integers(0, 10**20),
+    "moment": moments | moments.map(lambda moment: moment.isoformat()),
+    "day": st.dates() | st.dates().map(str),
+    "time": st.times() | st.times().map(str),
+    "span": st.timedeltas() | st.sampled_from(["P1W2DT3H4M5.000006S", "-PT0.000001S", "3 04:05:06.7", "-1 00:00:01"]),
+    "uuid": st.uuids() | st.uuids().map(str),
+    "blob": st.binary(max_size=20) | st.just("AAECAw=="),
+    "address": st.ip_addresses().map(str)
+    | st.sampled_from(["::ffff:1.2.3.4", "2001:DB8::1", "::1:2", "::1", "fe80::1%eth0", "::"]),
+}
+FIELDS = [field for field in AllFields._meta.concrete_fields if field.name != "id"]
+
+
+def accepted(field: models.Field[Any, Any], raws: list[Any], using: str | None) -> list[Any]:
+    """The values that conversion makes of the acceptable ones; nothing but Refused may come out of it."""
+    values = []
+    for raw in raws:
+        try:
+            values.append(convert(field, raw, using))
+        except Refused as refused:
+            assert refused.code in CODES
+            assert refused.detail
+            refused.detail.encode()
+            assert "\0" not in refused.detail
+    return values
+
+
+def stored(field: models.Field[Any, Any], values: list[Any], using: str) -> list[Any]:
+    """What rows made by bulk_create give back."""
+    rows = AllFields._base_manager.using(using)
+    rows.all().delete()
+    rows.bulk_create([AllFields(**{field.attname: value}) for value in values])
+    return [getattr(row, field.attname) for row in rows.order_by("pk")]
+
+
+def assert_same(field: models.Field[Any, Any], value: Any, found: Any) -> None:
+    """Equal in value, and in type where the type is Python's (JSON has one kind of number only)."""
+    assert same(field, found, value), (value, found)
+    if value is None or value is JSON_NULL:
+        assert found is None
+    elif isinstance(field, models.FileField):
+        assert found.name == value
+    elif isinstance(field, models.BinaryField):
+        assert bytes(found) == value
+    elif not isinstance(field, models.JSONField):
+        assert type(found) is type(value)
+        assert str(found) == str(value)
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+@pytest.mark.parametrize("limits_of", ["every", "own"])
+def test_accepted_values_come_back_unchanged(field: models.Field[Any, Any], limits_of: str, database: str) -> None:
+    """Accepted by conversion means stored and read back as the same Python value, on this database."""
+    using = database if limits_of == "own" else None
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(specific.get(field.name, json_values) | json_values, min_size=10, max_size=30))
+    def check(raws: list[Any]) -> None:
+        values = accepted(field, raws, using)
+        for value, found in zip(values, stored(field, values, database), strict=True):
+            assert_same(field, value, found)
+
+    with transaction.atomic(using=database):
+        check()
