@@ -1,1 +1,1 @@
-"""Servers that the tests run for real."""
+"""Launchers of real stream servers, and of one that misbehaves on purpose."""

@@ -1,0 +1,176 @@
+"""A real HTTP server that does what it is told, however wrong.
+
+    server.reply = lambda asked: Reply(429, {"Retry-After": "7"})
+
+It runs its own event loop in a thread, so that synchronous and asynchronous tests can use it alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import parse_qsl, urlsplit
+
+__all__ = ["Asked", "MisbehavingServer", "Reply", "StreamReplies", "misbehaving"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    target: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer. ``pieces`` are written one by one with ``pause`` seconds before each.
+
+    ``framing`` says how the body's end is told. ``cut`` closes the connection after so many bytes of the body, ``silent`` falls silent
+    there instead, until the client goes; ``reset`` sends nothing at all.
+    """
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    pieces: tuple[bytes, ...] = ()
+    framing: Literal["length", "chunked", "close"] = "length"
+    pause: float = 0.0
+    cut: int | None = None
+    silent: bool = False
+    reset: bool = False
+
+
+class MisbehavingServer:
+    """Answers each request with what ``reply`` returns for it, and keeps a record in ``asked``."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[Asked] = []
+        self.reply: Callable[[Asked], Reply] = lambda asked: Reply(404)
+        self.bytes_sent = 0
+
+    def replies(self, *replies: Reply) -> None:
+        """Give these, one after the other, and the last one for ever."""
+        left = list(replies)
+        self.reply = lambda asked: left.pop(0) if len(left) > 1 else left[0]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                if not await self._answer(self._parse(head), writer, reader):
+                    break
+        writer.close()
+
+    def _parse(self, head: bytes) -> Asked:
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, target, _ = first.split(" ")
+        parts = urlsplit(target)
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+        asked = Asked(method, parts.path, dict(parse_qsl(parts.query, keep_blank_values=True)), headers, target)
+        self.asked.append(asked)
+        return asked
+
+    async def _answer(self, asked: Asked, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> bool:
+        reply = self.reply(asked)
+        if reply.reset:
+            return False
+        headers = dict(reply.headers)
+        if reply.framing == "length":
+            headers["Content-Length"] = str(sum(map(len, reply.pieces)))
+        elif reply.framing == "chunked":
+            headers["Transfer-Encoding"] = "chunked"
+        else:
+            headers["Connection"] = "close"
+        lines = [f"HTTP/1.1 {reply.status} Whatever", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        writer.write("\r\n".join(lines).encode("latin-1"))
+        left = reply.cut
+        for piece in reply.pieces:
+            await writer.drain()
+            await asyncio.sleep(reply.pause)
+            part = piece if left is None else piece[:left]
+            if part:
+                writer.write(b"%x\r\n%b\r\n" % (len(part), part) if reply.framing == "chunked" else part)
+                self.bytes_sent += len(part)
+            if left is not None:
+                left -= len(part)
+                if not left:
+                    break
+        await writer.drain()
+        if reply.silent:
+            await reader.read()
+            return False
+        if left is not None:
+            return False
+        if reply.framing == "chunked":
+            writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return reply.framing != "close"
+
+
+@dataclass
+class StreamReplies:
+    """A well-behaved stream to start from: groups of messages, each behind an offset that needs URL encoding.
+
+    Tests call it for a reply and then spoil that.
+    """
+
+    groups: list[list[bytes]]
+    closed: bool = False
+    page: int = 1_000
+    name: str = "o"
+
+    def offset(self, index: int) -> str:
+        """The offset before group ``index``."""
+        return f"{self.name} {index:03}+%:~é"
+
+    def index(self, offset: str) -> int:
+        """The group that ``offset`` lies before."""
+        return 0 if offset == "-1" else int(offset.split(" ")[1][:3])
+
+    def __call__(self, asked: Asked) -> Reply:
+        start = self.index(asked.query["offset"])
+        end = min(start + self.page, len(self.groups))
+        headers = {"Content-Type": "application/json", "Stream-Next-Offset": self.offset(max(start, end)).encode().decode("latin-1")}
+        if end >= len(self.groups):
+            headers["Stream-Up-To-Date"] = "true"
+            if self.closed:
+                headers["Stream-Closed"] = "true"
+        body = b"[%b]" % b",".join(message for group in self.groups[start:end] for message in group)
+        return Reply(200, headers, (body,))
+
+
+@contextmanager
+def misbehaving() -> Iterator[MisbehavingServer]:
+    """Run one on a free port."""
+    server = MisbehavingServer()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="misbehaving", daemon=True)
+    thread.start()
+
+    async def start() -> asyncio.Server:
+        return await asyncio.start_server(server.serve, "127.0.0.1", 0)
+
+    async def stop(listening: asyncio.Server) -> None:
+        listening.close()
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    listening = asyncio.run_coroutine_threadsafe(start(), loop).result(5)
+    server.url = "http://127.0.0.1:{}".format(listening.sockets[0].getsockname()[1])
+    try:
+        yield server
+    finally:
+        asyncio.run_coroutine_threadsafe(stop(listening), loop).result(5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+        loop.close()

@@ -1,0 +1,32 @@
+"""rakaia-streams, the stream server that the demo runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .process import StreamServer, serving
+
+__all__ = ["free_port", "rakaia"]
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def rakaia(*, long_poll_seconds: float = 0.6, port: int = 0) -> Iterator[StreamServer]:
+    """Run rakaia's ASGI application, in memory."""
+    port = port or free_port()
+    command = [sys.executable, "-m", "uvicorn", "rakaia:app", "--port", str(port), "--log-level", "critical"]
+    env = os.environ | {"LONG_POLL_TIMEOUT": str(long_poll_seconds)}
+    with serving(command, env=env, cwd=Path(__file__).parent, url=f"http://127.0.0.1:{port}") as server:
+        yield server
