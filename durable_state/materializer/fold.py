@@ -45,6 +45,7 @@ class Fold:
         self._letters = LetterBox(stream)
         self._types = TypeBook(stream)
         self._rows = ShownRows(self._plans, self._lot, self.outcome)
+        self.last_reason = ""
         self._scratch = state is not None and state.purpose == Generation.Purpose.VERIFY
         self._pending: dict[str, dict[str, Entity]] = {}
 
@@ -128,6 +129,7 @@ class Fold:
         letters = [entity.letter for entity in entities if entity.letter is not None]
         if letters:
             outcome.letters_written = True
+            self.last_reason = f"{letters[-1].refusal.code}: {letters[-1].refusal.detail}"
             self._letters.write(generation, letters)
 
     def _control(self, kind: ControlKind) -> None:
@@ -207,5 +209,6 @@ class Fold:
         self.outcome.dead_letters += len(malformed)
         if malformed and not self._scratch:
             self.outcome.letters_written = True
+            self.last_reason = malformed[-1][1].reason
             self._letters.write_malformed(malformed)
 

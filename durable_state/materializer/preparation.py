@@ -19,7 +19,8 @@ from .plan import TypePlan
 
 __all__ = ["Prepared", "complete", "from_bytes", "prepare", "to_bytes"]
 
-_encode = msgspec.json.Encoder(enc_hook=jsonable).encode
+# Decimals stay numbers, so that a JSON document that was staged is the one that came.
+_encode = msgspec.json.Encoder(enc_hook=jsonable, decimal_format="number").encode
 
 
 @dataclass(slots=True)

@@ -5,15 +5,13 @@ This is the plain-ORM writer: it works on every database. What the database can 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DataError, IntegrityError, connections, models, transaction
 
-from .conversion import key_text
+from .conversion import key_text, same
 from .plan import TypePlan
 
 __all__ = ["CHUNK", "ExistingRow", "RowFailure", "RowWrite", "chunks", "read_rows", "write_rows"]
@@ -78,15 +76,8 @@ def differs(plan: TypePlan, write: RowWrite) -> bool:
     """Whether the row would change."""
     if write.existing is None:
         return True
-    for planned in plan.fields:
-        old, new = write.existing.values[planned.attname], write.values[planned.attname]
-        if isinstance(planned.field, models.JSONField):
-            # 1, 1.0 and true are equal in Python and different in JSON.
-            if _canonical(old) != _canonical(new):
-                return True
-        elif old != new:
-            return True
-    return False
+    old, new = write.existing.values, write.values
+    return not all(same(planned.field, old[planned.attname], new[planned.attname]) for planned in plan.fields)
 
 
 def write_rows(plan: TypePlan, writes: Sequence[RowWrite]) -> list[RowFailure]:
@@ -135,6 +126,3 @@ def _instance(plan: TypePlan, write: RowWrite) -> models.Model:
         values["pk"] = write.existing.pk
     return plan.mapping.model(**values)
 
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, cls=DjangoJSONEncoder)

@@ -1,0 +1,1 @@
+"""The loop: reads, materializes and publishes. It alone composes transport, materializer and feed, and opens the transaction."""

@@ -1,0 +1,190 @@
+"""The one transaction: rows, staged entities, letters, position, counters and feed entry, or nothing of them."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+from durable_state import feed
+from durable_state.conf import get_settings
+from durable_state.errors import LeaseLost, OperationRefused, RevisionConflict, TooManyDeadLetters
+from durable_state.materializer import Fold, Outcome
+from durable_state.models import DeadLetter, Lease, Status, Stream
+from durable_state.protocol import Change, Message, Position, decode
+from durable_state.registry import registry
+from durable_state.signals import changes_committed
+
+from .transaction import commit_transaction
+
+__all__ = ["Commit", "commit", "lock", "reapply"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one transaction did. ``payload`` is for the doorbell; ``paused`` says that somebody asked the consumer to stop."""
+
+    revision: int
+    outcome: Outcome
+    payload: bytes
+    paused: bool
+
+
+def lock(stream: Stream, token: int | None = None) -> Stream:
+    """The stream's row, locked for the rest of the transaction, if it is as ``stream`` was read and the lease is still ours.
+
+    Raises: RevisionConflict, where somebody else wrote it; LeaseLost, where the fencing token is not the lease's any more.
+    """
+    using = stream._state.db
+    current = Stream.objects.using(using).select_for_update().filter(pk=stream.pk, revision=stream.revision).first()
+    if current is None:
+        raise RevisionConflict(f"{stream.name}: revision {stream.revision} is not the newest any more.")
+    if token is not None and not Lease.objects.using(using).filter(stream_id=stream.pk, token=token).exists():
+        raise LeaseLost(f"{stream.name}: the lease with fencing token {token} was taken by another worker.")
+    return current
+
+
+def commit(
+    stream: Stream,
+    messages: Sequence[Message],
+    position: Position,
+    *,
+    token: int | None,
+    up_to_date: bool,
+    closed: bool = False,
+    checkpoint: tuple[str, str] | None = None,
+) -> Commit:
+    """Materializes the messages that lead from the stream's position to ``position``, exactly once.
+
+    Invariant: the transaction goes through only where the stream still has the revision and the position that ``stream`` was read
+    with, and ``token`` is still the lease's. ``stream`` is brought up to date afterwards.
+    Raises: RevisionConflict, LeaseLost, StreamHalted; database errors. Nothing is committed then.
+    """
+    using = stream._state.db or "default"
+    with commit_transaction(using):
+        current = lock(stream, token)
+        if position.ordinal - current.ordinal != len(messages):
+            raise RevisionConflict(f"{stream.name}: the batch does not follow ordinal {current.ordinal}.")
+        fold = Fold(current, current.rebuild, current.snapshot)
+        outcome = fold.apply(messages, current.ordinal, up_to_date=up_to_date)
+        _check_letters(current, fold, outcome)
+        revision = current.revision + 1
+        values = _counters(current, outcome) | _standing(current, up_to_date, closed)
+        values |= {"revision": revision, "offset": position.offset, "skip": position.skip, "ordinal": position.ordinal}
+        if checkpoint is not None:
+            values |= {"checkpoint_offset": checkpoint[0], "checkpoint_fingerprint": checkpoint[1]}
+        values |= {"rebuild": fold.state, "snapshot": fold.snapshot}
+        _save(current, values)
+        payload = _log(current, revision, outcome, up_to_date)
+    _take_over(stream, current, values)
+    _send_signals(stream, revision, outcome)
+    return Commit(revision, outcome, payload, current.paused)
+
+
+def reapply(stream: Stream, letter: DeadLetter) -> bool:
+    """Tries a dead letter's change again, against the shown rows; True where it was accepted, and the letter is gone then.
+
+    Raises: OperationRefused, where the letter was superseded meanwhile, or holds no change.
+    """
+    using = stream._state.db or "default"
+    message = decode(bytes(letter.body))
+    if not isinstance(message, Change):
+        raise OperationRefused("This is no message of the State Protocol, so trying it again changes nothing.", "Discard it.")
+    with commit_transaction(using):
+        stream.refresh_from_db(using=using)
+        current = lock(stream)
+        if letter.generation or not DeadLetter.objects.using(using).filter(pk=letter.pk, ordinal=letter.ordinal).exists():
+            raise OperationRefused("A later change of the entity has superseded this letter.", "Look at the newest letters.")
+        outcome = Fold(current, None, None).apply([message], letter.ordinal - 1, up_to_date=False)
+        revision = current.revision + 1
+        _save(current, {"revision": revision})
+        _log(current, revision, outcome, current.status == Status.LIVE)
+    _take_over(stream, current, {"revision": revision})
+    _send_signals(stream, revision, outcome)
+    return not DeadLetter.objects.using(using).filter(pk=letter.pk).exists() and outcome.dead_letters == 0
+
+
+def _check_letters(stream: Stream, fold: Fold, outcome: Outcome) -> None:
+    limit = get_settings().dead_letter_limit
+    if outcome.letters_written and (count := fold.letter_count()) > limit:
+        raise TooManyDeadLetters(
+            f"{stream.name}: the batch after ordinal {stream.ordinal} would bring {count} dead letters, more than "
+            f"DEAD_LETTER_LIMIT = {limit}; the last was refused as {fold.last_reason}.",
+            "Mend the mapping (or raise the limit), then resume; nothing of the batch was committed.",
+        )
+
+
+def _counters(stream: Stream, outcome: Outcome) -> dict[str, Any]:
+    counts = {
+        "applied_count": outcome.applied,
+        "no_row_count": outcome.no_row,
+        "parked_count": outcome.parked,
+        "dead_letter_count": outcome.dead_letters,
+        "unregistered_count": outcome.unregistered,
+        "control_count": outcome.controls,
+        "superseded_count": outcome.superseded,
+    }
+    return {name: getattr(stream, name) + count for name, count in counts.items()}
+
+
+def _standing(stream: Stream, up_to_date: bool, closed: bool) -> dict[str, Any]:
+    """Status, and since when; a commit is also the proof that what failed before works again."""
+    now = timezone.now()
+    status = Status.CLOSED if closed else Status.LIVE if up_to_date else Status.CATCHING_UP
+    if status == Status.CATCHING_UP and stream.status == Status.LIVE:
+        status = Status.LIVE  # one batch of several that have just come
+    values: dict[str, Any] = {"status": status, "failures": 0, "retry_at": None, "action": "", "last_error": "", "last_error_at": None}
+    if status != stream.status:
+        values["since"] = now
+    if up_to_date:
+        values["up_to_date_at"] = now
+    return values
+
+
+def _save(stream: Stream, values: dict[str, Any]) -> None:
+    """The compare-and-set: databases without row locks are held to the invariant by it, the others by the lock already."""
+    rows = Stream.objects.using(stream._state.db).filter(pk=stream.pk, revision=stream.revision)
+    if not rows.update(**values):
+        raise RevisionConflict(f"{stream.name}: revision {stream.revision} is not the newest any more.")
+
+
+def _log(stream: Stream, revision: int, outcome: Outcome, up_to_date: bool) -> bytes:
+    changes = [feed.FeedChange(*entity, deleted) for entity, deleted in outcome.changes.items()]
+    return feed.write(stream, revision, changes, txids=list(outcome.txids), up_to_date=up_to_date)
+
+
+def _take_over(stream: Stream, current: Stream, values: dict[str, Any]) -> None:
+    """Gives the caller's object what was written, without asking the database again."""
+    for field in Stream._meta.concrete_fields:
+        setattr(stream, field.attname, getattr(current, field.attname))
+    for name, value in values.items():
+        setattr(stream, name, value)
+
+
+def _send_signals(stream: Stream, revision: int, outcome: Outcome) -> None:
+    by_model: dict[type[models.Model], tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+    for (entity_type, key), deleted in outcome.changes.items():
+        mapping = registry.find(entity_type, stream.name)
+        if mapping is not None:
+            by_model[mapping.model][deleted].append(key)
+    too_many = len(outcome.changes) > get_settings().feed_entry_rows
+    for model, (upserted, gone) in by_model.items():
+        responses = changes_committed.send_robust(
+            sender=model,
+            stream=stream.name,
+            revision=revision,
+            upserted=None if too_many else upserted,
+            deleted=None if too_many else gone,
+        )
+        for receiver, response in responses:
+            if isinstance(response, Exception):
+                logger.error("%s: a receiver of changes_committed failed: %r", stream.name, receiver, exc_info=response)
+
+

@@ -1,0 +1,75 @@
+"""Taking, keeping and giving back the right to consume a stream."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.db.models import ExpressionWrapper, F, Value
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from durable_state.conf import get_settings
+from durable_state.models import Lease, Stream
+
+__all__ = ["acquire", "holder_name", "release", "renew", "valid_leases"]
+
+
+def holder_name(purpose: str) -> str:
+    """Names this process and what it does: ``host:pid:purpose:nonce``."""
+    return f"{socket.gethostname()[:150]}:{os.getpid()}:{purpose}:{uuid.uuid4().hex[:8]}"
+
+
+def acquire(stream: Stream, holder: str) -> int | None:
+    """Takes the lease and returns its fencing token, or None where another holder's is valid.
+
+    The compare-and-set is one UPDATE on the database's clock. The lease of a process of this machine that is no longer alive is taken
+    at once.
+    """
+    leases = Lease.objects.using(stream._state.db)
+    lease, _ = leases.get_or_create(stream_id=stream.pk, defaults={"expires_at": _long_ago()})
+    free = leases.filter(pk=lease.pk, token=lease.token)
+    if not _holder_is_dead(lease.holder):
+        free = free.filter(expires_at__lt=Now())
+    taken = free.update(token=F("token") + 1, holder=holder, expires_at=_expiry())
+    return lease.token + 1 if taken else None
+
+
+def renew(stream: Stream, token: int) -> bool:
+    """Keeps the lease for another ``LEASE_SECONDS``; False where it is another's by now."""
+    return bool(Lease.objects.using(stream._state.db).filter(stream_id=stream.pk, token=token).update(expires_at=_expiry()))
+
+
+def release(stream: Stream, token: int) -> None:
+    """Gives the lease back, if it is still ours."""
+    Lease.objects.using(stream._state.db).filter(stream_id=stream.pk, token=token).update(holder="", expires_at=_long_ago())
+
+
+def valid_leases(using: str | None) -> models.QuerySet[Lease]:
+    """The leases that are in force now."""
+    return Lease.objects.using(using).filter(expires_at__gte=Now())
+
+
+def _expiry() -> ExpressionWrapper:
+    return ExpressionWrapper(Now() + Value(timedelta(seconds=get_settings().lease_seconds)), output_field=models.DateTimeField())
+
+
+def _long_ago() -> datetime:
+    return timezone.now() - timedelta(days=1000)
+
+
+def _holder_is_dead(holder: str) -> bool:
+    host, _, rest = holder.partition(":")
+    pid = rest.partition(":")[0]
+    if host != socket.gethostname()[:150] or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,40 @@
+"""What a project's own tests need: the real materializer on wire messages, without HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from durable_state.consumer.commit import commit
+from durable_state.models import Stream
+from durable_state.protocol import Message, Position, decode
+
+__all__ = ["Applied", "apply"]
+
+
+class Applied(NamedTuple):
+    """What became of the messages: how many were applied, parked, and refused as dead letters."""
+
+    applied: int
+    parked: int
+    dead_letters: int
+
+
+def apply(
+    stream_name: str, messages: Sequence[dict[str, Any] | bytes | str | Any], *, using: str = "default", up_to_date: bool = True
+) -> Applied:
+    """Materializes wire messages as if a stream had brought them, in one batch, and says what became of them.
+
+    ``messages`` are dicts as they stand in a JSON stream (or raw JSON as bytes); the stream of that name is created where it is
+    missing. Works inside a TestCase. ``up_to_date=False`` leaves a rebuild that a ``reset`` began unshown, as between two batches.
+    Raises: what the consumer would halt with (StreamHalted).
+    """
+    stream, _ = Stream.objects.using(using).get_or_create(
+        name=stream_name, defaults={"url": f"http://tests.invalid/{stream_name}"}
+    )
+    decoded: list[Message] = [decode(m if isinstance(m, bytes) else msgspec.json.encode(m)) for m in messages]
+    ordinal = stream.ordinal + len(decoded)
+    done = commit(stream, decoded, Position(f"test-{ordinal}", 0, ordinal), token=None, up_to_date=up_to_date)
+    return Applied(done.outcome.applied, done.outcome.parked, done.outcome.dead_letters)
