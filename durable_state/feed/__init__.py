@@ -1,0 +1,26 @@
+"""The live log: what each commit changed, and how subscribers are served from it.
+
+The truth is a log in the database, written in the commit's own transaction; Channels only rings a bell. May look at models, the
+registry and the protocol; knows nothing of HTTP, of how rows are written, or of who may see what: that comes in as an ``Audience``.
+"""
+
+from .audience import Audience, Sight
+from .doorbell import ring
+from .hub import StreamFeed, StreamRemoved, TooManySubscribers, subscribe
+from .log import FeedChange, prune, write
+from .subscriber import AccessWithdrawn, Subscriber
+
+__all__ = [
+    "AccessWithdrawn",
+    "Audience",
+    "FeedChange",
+    "Sight",
+    "StreamFeed",
+    "StreamRemoved",
+    "Subscriber",
+    "TooManySubscribers",
+    "prune",
+    "ring",
+    "subscribe",
+    "write",
+]

@@ -1,0 +1,43 @@
+"""The bell: tells other processes that a stream has a new entry. Losing one costs time, never truth."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+
+from channels.layers import get_channel_layer
+
+__all__ = ["BELL", "group_name", "ring"]
+
+logger = logging.getLogger("durable_state.feed")
+
+BELL = "durable_state.bell"
+RING_SECONDS = 2.0
+"""Seconds that ringing may take; a channel layer that hangs must not hold up the next commit."""
+SILENCE_SECONDS = 5.0
+"""Seconds without ringing after it failed."""
+
+_silent_until = 0.0
+
+
+def group_name(stream_name: str, stream_pk: int, using: str) -> str:
+    """The channel layer's group of a stream: at most 99 of the characters that Channels allows."""
+    return f"durable_state.{re.sub(r'[^A-Za-z0-9._-]', '-', using)[:20]}.{stream_pk}.{stream_name}"[:99]
+
+
+async def ring(stream_name: str, stream_pk: int, revision: int, using: str, payload: bytes) -> None:
+    """Rings the bell of one commit, after it. Never raises: a broken channel layer is logged, and subscribers read the log instead."""
+    global _silent_until
+    try:
+        layer = get_channel_layer()
+        if layer is None or time.monotonic() < _silent_until:
+            return
+        async with asyncio.timeout(RING_SECONDS):
+            await layer.group_send(
+                group_name(stream_name, stream_pk, using), {"type": BELL, "revision": revision, "entry": payload}
+            )
+    except Exception as error:
+        _silent_until = time.monotonic() + SILENCE_SECONDS
+        logger.warning("%s: the channel layer could not be told of revision %s: %r", stream_name, revision, error)

@@ -1,0 +1,282 @@
+"""One subscription per process, event loop and stream, however many sockets follow it.
+
+It listens to the bell where there is a channel layer, reads the log every FEED_POLL_SECONDS where none crosses processes (and now and
+then where one does, since bells get lost), notices a gap by its number, and tells its subscribers only that the revision advanced.
+They pull at their own pace, so that a slow one costs no memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from typing import Any
+
+from channels.db import database_sync_to_async
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+
+from durable_state.conf import get_settings
+from durable_state.errors import DurableStateError
+from durable_state.models import FeedEntry, Stream
+
+from . import log
+from .doorbell import RING_SECONDS, group_name
+from .frame_cache import FrameCache
+from .frames import stream_identity
+
+__all__ = ["StreamFeed", "StreamRemoved", "TooManySubscribers", "subscribe"]
+
+logger = logging.getLogger("durable_state.feed")
+
+KEPT_ENTRIES = 256
+KEPT_BYTES = 4 * 1024 * 1024
+"""How much of the log's end one stream keeps in memory, and how large its shared frames may grow together."""
+SAFETY_FACTOR = 10
+"""With a channel layer that crosses processes the log is polled this many times less often."""
+REJOIN_SECONDS = 600.0
+"""Seconds after which the group is joined again: memberships expire, and a flushed Redis forgets them."""
+BACKOFF_SECONDS = 15.0
+"""Seconds at most between two attempts to reach a channel layer that is down."""
+
+
+class TooManySubscribers(DurableStateError):
+    """The process already serves FEED_SUBSCRIBERS sockets of this stream."""
+
+
+class StreamRemoved(DurableStateError):
+    """The stream was removed while it was followed."""
+
+
+class StreamFeed:
+    """The end of one stream's log, as far as this process knows it.
+
+    Invariant: ``revision`` never runs ahead of the database, so whatever is read after looking at it is at least as new.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream_name, self.stream_pk, self.using = stream.name, int(stream.pk), str(stream._state.db)
+        self.identity = stream_identity(stream)
+        self.revision = -1
+        self.up_to_date = False
+        self.removed = False
+        self.subscribers = 0
+        self.shared = FrameCache(KEPT_BYTES)
+        self._entries: OrderedDict[int, log.LoggedEntry] = OrderedDict()
+        self._bytes = 0
+        self._reading = asyncio.Lock()
+        self._moved = asyncio.Event()
+        self._look = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._channel: str | None = None
+        self._group = group_name(self.stream_name, self.stream_pk, self.using)
+
+    # What subscribers use.
+
+    async def wait(self, after: int, timeout: float) -> None:
+        """Returns once the revision differs from ``after``, the stream was removed, or ``timeout`` seconds have passed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self.revision == after and not self.removed:
+                    await self._moved.wait()
+
+    async def pull(self, after: int) -> list[log.LoggedEntry] | None:
+        """Some of the entries that follow ``after``, none when there are none, or None where they are no longer known.
+
+        Raises: StreamRemoved.
+        """
+        self._require_stream()
+        if after == self.revision:
+            return []
+        if after > self.revision:  # The database went back in time.
+            return None
+        found: list[log.LoggedEntry] = []
+        while (entry := self._entries.get(after + 1 + len(found))) is not None and len(found) < 64:
+            found.append(entry)
+        if not found:
+            revision = self.revision
+            found = await database_sync_to_async(log.entries)(self.stream_pk, after, self.using)
+            found = [entry for entry in found if entry.revision <= revision]
+        return found or None
+
+    async def refresh(self) -> None:
+        """Looks into the database. Afterwards ``revision`` is at least what was committed when this was called.
+
+        Raises: StreamRemoved.
+        """
+        async with self._reading:
+            revision, up_to_date, entries = await database_sync_to_async(self._read)(self.revision)
+            if revision is None:
+                self.removed = True
+            elif revision == self.revision + len(entries) and self.revision >= 0:
+                for entry in entries:
+                    self._keep(entry)
+                if not entries:
+                    return
+            elif revision != self.revision:
+                if revision < self.revision:  # The database went back in time, and other commits get the same numbers.
+                    self.shared = FrameCache(KEPT_BYTES)
+                self._entries.clear()
+                self._bytes = 0
+                self.revision, self.up_to_date = revision, up_to_date
+            self._announce()
+        self._require_stream()
+
+    # What it does meanwhile.
+
+    async def start(self) -> None:
+        """Begins to listen, once."""
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._poll())]
+
+    async def stop(self) -> None:
+        """Ends its tasks."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _read(self, after: int) -> tuple[int | None, bool, list[log.LoggedEntry]]:
+        """(revision, whether it was up to date, the entries from ``after`` to it where they are few and all known)."""
+        stream = Stream.objects.using(self.using).filter(pk=self.stream_pk).only("revision", "created_at").first()
+        if stream is None or stream_identity(stream) != self.identity:
+            return None, False, []
+        revision = stream.revision
+        if 0 <= after <= revision <= after + 64:
+            entries = log.entries(self.stream_pk, after, self.using) if revision > after else []
+            entries = [entry for entry in entries if entry.revision <= revision]
+            if len(entries) == revision - after:
+                return revision, False, entries
+        newest = FeedEntry.objects.using(self.using).filter(stream_id=self.stream_pk, revision=revision)
+        return revision, bool(newest.values_list("up_to_date", flat=True).first()), []
+
+    def _require_stream(self) -> None:
+        if self.removed:
+            raise StreamRemoved(f"The stream {self.stream_name!r} was removed.")
+
+    def _keep(self, entry: log.LoggedEntry) -> None:
+        self._entries[entry.revision] = entry
+        self._bytes += entry.size
+        self.revision, self.up_to_date = entry.revision, entry.up_to_date
+        while len(self._entries) > KEPT_ENTRIES or (self._bytes > KEPT_BYTES and self._entries):
+            _, dropped = self._entries.popitem(last=False)
+            self._bytes -= dropped.size
+
+    def _announce(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def _poll(self) -> None:
+        while not self.removed:
+            seconds = get_settings().feed_poll_seconds * (SAFETY_FACTOR if self._bell_crosses_processes() else 1)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._look.wait()
+            self._look.clear()
+            known = self.revision
+            try:
+                await self.refresh()
+            except StreamRemoved:
+                return
+            except Exception:
+                logger.exception("%s: the feed log could not be read; trying again.", self.stream_name)
+                await asyncio.sleep(get_settings().feed_poll_seconds)
+            if self.revision != known and self._channel is not None:
+                # No bell told: a flushed Redis forgets who is in the group.
+                with contextlib.suppress(Exception):
+                    await self._join(self._channel)
+
+    def _bell_crosses_processes(self) -> bool:
+        return self._channel is not None and not isinstance(get_channel_layer(), InMemoryChannelLayer)
+
+    async def _join(self, channel: str) -> None:
+        layer = get_channel_layer()
+        if layer is not None:
+            async with asyncio.timeout(RING_SECONDS):
+                await layer.group_add(self._group, channel)
+
+    async def _listen(self) -> None:
+        layer = get_channel_layer()
+        failures = 0
+        while layer is not None and not self.removed:
+            try:
+                channel = await layer.new_channel()
+                await self._join(channel)
+                self._channel = channel
+                self._look.set()  # Bells that rang before we were in the group.
+                joined = time.monotonic()
+                while True:
+                    message = await layer.receive(channel)
+                    failures = 0
+                    await self._hear(message)
+                    if time.monotonic() - joined > REJOIN_SECONDS:
+                        await self._join(channel)
+                        joined = time.monotonic()
+            except Exception as error:
+                failures += 1
+                if failures == 1:
+                    logger.warning(
+                        "%s: no channel layer, so the feed log is polled instead: %r", self.stream_name, error
+                    )
+            finally:
+                await self._leave()
+            await asyncio.sleep(min(BACKOFF_SECONDS, 0.5 * 2 ** min(failures, 6)))
+
+    async def _leave(self) -> None:
+        channel, self._channel = self._channel, None
+        layer = get_channel_layer()
+        self._look.set()  # From now on the log is polled at its full pace.
+        if channel is not None and layer is not None:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(RING_SECONDS):
+                    await layer.group_discard(self._group, channel)
+
+    async def _hear(self, message: dict[str, Any]) -> None:
+        """Takes the entry that came with the bell where it is the next one; otherwise has the log read."""
+        payload = message.get("entry")
+        entry = log.unpack_bell(payload, self.identity) if payload else None
+        async with self._reading:
+            if entry is not None and self.revision >= 0:
+                if entry.revision <= self.revision:
+                    return
+                if entry.revision == self.revision + 1:
+                    entry.size = len(payload or b"")
+                    self._keep(entry)
+                    self._announce()
+                    return
+        self._look.set()
+
+
+_feeds: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], StreamFeed]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+@contextlib.asynccontextmanager
+async def subscribe(stream: Stream) -> AsyncIterator[StreamFeed]:
+    """The stream's feed in this process, listening for as long as someone is subscribed.
+
+    Raises: TooManySubscribers, beyond FEED_SUBSCRIBERS.
+    """
+    feeds = _feeds.setdefault(asyncio.get_running_loop(), {})
+    name = (str(stream._state.db), stream_identity(stream))
+    feed = feeds.get(name)
+    if feed is None:
+        feed = feeds[name] = StreamFeed(stream)
+    if feed.subscribers >= get_settings().feed_subscribers:
+        raise TooManySubscribers(
+            f"{stream.name!r} has {feed.subscribers} subscribers in this process.", "Raise FEED_SUBSCRIBERS."
+        )
+    feed.subscribers += 1
+    try:
+        await feed.start()
+        yield feed
+    finally:
+        feed.subscribers -= 1
+        if not feed.subscribers:
+            if feeds.get(name) is feed:
+                del feeds[name]
+            await feed.stop()

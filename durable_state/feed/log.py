@@ -1,0 +1,191 @@
+"""The log in the database: one entry per commit, numbered by the stream's revision without holes."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+from django.db import models, transaction
+from django.utils import timezone
+
+from durable_state.conf import get_settings
+from durable_state.models import FeedEntry, Stream
+from durable_state.registry import registry
+
+from .frames import encode_value, stream_identity
+from .rows import rows_by_key
+
+__all__ = ["FeedChange", "LoggedChange", "LoggedEntry", "entries", "prune", "unpack_bell", "write"]
+
+logger = logging.getLogger("durable_state.feed")
+
+VALUE_BYTES = 256 * 1024
+"""Bytes of values beyond which an entry keeps only keys."""
+ENTRY_BYTES = 2 * 1024 * 1024
+"""Bytes of keys beyond which an entry tells subscribers to take a snapshot."""
+BELL_BYTES = 8 * 1024
+"""Bytes of an entry up to which it travels with the bell."""
+
+
+class FeedChange(NamedTuple):
+    """One entity that a commit changed: shown anew or otherwise, or no longer shown (``deleted``)."""
+
+    type: str
+    key: str
+    deleted: bool
+
+
+class LoggedChange(msgspec.Struct, array_like=True):
+    """A change as the log keeps it. Without ``value``, an ``update`` is read from the rows when it is served."""
+
+    type: str
+    key: str
+    operation: str
+    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class LoggedEntry(msgspec.Struct):
+    """One commit as subscribers are served from it. ``size`` is in bytes."""
+
+    revision: int
+    changes: list[LoggedChange]
+    txids: list[str]
+    snapshot: bool
+    up_to_date: bool
+    size: int = 0
+
+
+class _Bell(msgspec.Struct):
+    identity: str
+    entry: LoggedEntry
+
+
+_changes = msgspec.json.Decoder(list[LoggedChange])
+_bell = msgspec.json.Decoder(_Bell)
+
+
+def write(
+    stream: Stream, revision: int, changes: Sequence[FeedChange] | None, *, txids: Sequence[str], up_to_date: bool
+) -> bytes:
+    """Inserts the entry of one commit; call it in the commit's transaction, after the rows were written.
+
+    ``changes`` holds each entity at most once, in any order; None tells subscribers to take a snapshot. ``up_to_date`` says that the
+    commit reached the stream's tail. Returns what ``ring`` takes as payload: at most 8 KB, empty where the entry is larger.
+    """
+    settings = get_settings()
+    snapshot = changes is None or len(changes) > settings.feed_entry_rows
+    logged = (
+        []
+        if changes is None or snapshot
+        else [LoggedChange(*each[:2], "delete" if each.deleted else "update") for each in changes]
+    )
+    if 0 < len(logged) <= settings.feed_value_rows:
+        logged = _with_values(stream, logged)
+    body = _encode(logged)
+    if len(body) > ENTRY_BYTES:
+        logged, body, snapshot = [], b"[]", True
+    entry = FeedEntry.objects.using(stream._state.db).create(
+        stream=stream, revision=revision, changes=body, txids=list(txids), snapshot=snapshot, up_to_date=up_to_date
+    )
+    if len(body) > BELL_BYTES:
+        return b""
+    small = {
+        "revision": revision,
+        "changes": msgspec.Raw(body),
+        "txids": entry.txids,
+        "snapshot": snapshot,
+        "up_to_date": up_to_date,
+    }
+    payload = msgspec.json.encode({"identity": stream_identity(stream), "entry": small})
+    return payload if len(payload) <= BELL_BYTES else b""
+
+
+def unpack_bell(payload: bytes, identity: str) -> LoggedEntry | None:
+    """The entry that came with the bell, or None where there is none or it is another stream's."""
+    try:
+        bell = _bell.decode(payload)
+    except msgspec.DecodeError:
+        return None
+    return bell.entry if bell.identity == identity else None
+
+
+def entries(
+    stream_pk: int, after: int, using: str, *, limit: int = 64, size: int = 4 * 1024 * 1024
+) -> list[LoggedEntry]:
+    """The entries that follow revision ``after``, as far as they have no hole, at most ``limit`` or about ``size`` bytes.
+
+    Empty where there is none, or where the next one was pruned.
+    """
+    found: list[LoggedEntry] = []
+    rows = FeedEntry.objects.using(using).filter(stream_id=stream_pk, revision__gt=after).order_by("revision")[:limit]
+    for row in rows.iterator(chunk_size=8):
+        if row.revision != after + 1:
+            break
+        found.append(_logged(row))
+        after, size = row.revision, size - found[-1].size
+        if size <= 0:
+            break
+    return found
+
+
+def prune(using: str) -> int:
+    """Deletes entries older than FEED_KEEP_SECONDS, oldest first, at most 10,000 in one call; returns how many.
+
+    Each stream's newest entry stays, because it tells whether the stream was up to date.
+    """
+    cutoff = timezone.now() - datetime.timedelta(seconds=get_settings().feed_keep_seconds)
+    expired = FeedEntry.objects.using(using).filter(created_at__lt=cutoff, revision__lt=models.F("stream__revision"))
+    count = 0
+    while count < 10_000:
+        chunk = list(expired.order_by("created_at", "revision").values_list("pk", flat=True)[:1000])
+        if not chunk:
+            break
+        count += FeedEntry.objects.using(using).filter(pk__in=chunk).delete()[0]
+    return count
+
+
+def _encode(changes: list[LoggedChange]) -> bytes:
+    return msgspec.json.encode(
+        [
+            (each.type, each.key, each.operation)
+            if each.value is msgspec.UNSET
+            else (each.type, each.key, each.operation, each.value)
+            for each in changes
+        ]
+    )
+
+
+def _logged(row: FeedEntry) -> LoggedEntry:
+    body = bytes(row.changes)
+    return LoggedEntry(row.revision, _changes.decode(body), list(row.txids), row.snapshot, row.up_to_date, len(body))
+
+
+def _with_values(stream: Stream, logged: list[LoggedChange]) -> list[LoggedChange]:
+    """The same changes with the committed rows' values, or without any where those are too large or ``represent`` fails."""
+    try:
+        # A savepoint: whatever `represent` asks the database must not spoil the commit.
+        with transaction.atomic(using=stream._state.db):
+            valued = [LoggedChange(each.type, each.key, "delete") for each in logged]
+            for entity_type in {each.type for each in logged if each.operation == "update"}:
+                mapping = registry.find(entity_type, stream.name)
+                if mapping is None:
+                    continue
+                keys = [each.key for each in logged if each.type == entity_type and each.operation == "update"]
+                rows = rows_by_key(mapping, mapping.rows(stream), keys)
+                shown = {key: msgspec.Raw(encode_value(mapping.represent(row))) for key, row in rows.items()}
+                for place, each in enumerate(logged):
+                    if each.type == entity_type and each.operation == "update" and each.key in shown:
+                        valued[place] = LoggedChange(each.type, each.key, "update", shown[each.key])
+    except Exception:
+        logger.exception(
+            "%s: the values of a commit could not be represented; its feed entry keeps only their keys.", stream.name
+        )
+        return logged
+    return (
+        valued
+        if sum(len(bytes(each.value)) for each in valued if each.value is not msgspec.UNSET) <= VALUE_BYTES
+        else logged
+    )

@@ -1,0 +1,223 @@
+"""One subscriber: a snapshot where it needs one, then what each commit changed, at its own pace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+from channels.db import database_sync_to_async
+
+from durable_state.errors import DurableStateError
+
+from .audience import Audience, Sight
+from .frame_cache import SharedFrame
+from .frames import START, Headers, Item, control, encode_frame, encode_value
+from .hub import StreamFeed
+from .log import LoggedChange, LoggedEntry
+from .rows import PAGE_ROWS, entity_key, page, page_of_keys, rows_by_key
+
+__all__ = ["RENEW_SECONDS", "AccessWithdrawn", "Subscriber"]
+
+RENEW_SECONDS = 60.0
+"""Seconds at most for which a permission that was withdrawn still shows changes on an open socket."""
+
+SHARED_SECONDS = 2.0
+"""Seconds for which subscribers that arrive together share the pages of one snapshot."""
+
+
+class AccessWithdrawn(DurableStateError):
+    """The stream is no longer readable for this subscriber."""
+
+
+class Subscriber:
+    """Yields the frames by which a client's state becomes, and stays, the rows that its audience may see.
+
+    ``renew`` is asked every RENEW_SECONDS for the audience as it is then (None: access was withdrawn). ``offset`` is the token of the
+    last frame the client saw, "" if it saw none.
+    """
+
+    def __init__(
+        self, feed: StreamFeed, audience: Audience, renew: Callable[[], Awaitable[Audience | None]], offset: str = ""
+    ) -> None:
+        self._feed = feed
+        self._audience = audience
+        self._renew = renew
+        self._revision = audience.resume(offset)
+        self._shown: dict[str, set[str]] = {}
+        """Of narrowed types: the keys that the client holds."""
+
+    async def frames(self) -> AsyncIterator[str]:
+        """The frames, for ever. Raises: StreamRemoved, AccessWithdrawn."""
+        await self._feed.refresh()
+        renewed = time.monotonic()
+        if self._revision is not None and self._revision == self._feed.revision:
+            yield encode_frame([], self._audience.token(self._revision), self._feed.up_to_date)
+        while True:
+            if self._revision is None:
+                async for text in self._snapshot():
+                    yield text
+            async for text in self._missed():
+                yield text
+            if self._revision is not None:
+                await self._feed.wait(self._revision, max(0.0, renewed + RENEW_SECONDS - time.monotonic()))
+            if time.monotonic() - renewed >= RENEW_SECONDS:
+                async for text in self._renewed():
+                    yield text
+                renewed = time.monotonic()
+
+    async def _snapshot(self) -> AsyncIterator[str]:
+        await self._feed.refresh()
+        # Read before the first row, so whatever the rows below miss, or show too early, comes again as a live change.
+        revision = self._feed.revision
+        self._shown = {name: set() for name, sight in self._audience.sights.items() if sight.narrowed}
+        yield encode_frame([control("snapshot-start")], START, False)
+        moment = int(time.monotonic() / SHARED_SECONDS)
+        for name, sight in self._audience.sights.items():
+            after: Any = None
+            while True:
+                frame = await self._page((revision, moment), name, sight, after)
+                if not frame.blank:
+                    yield frame.text
+                if frame.last is None:
+                    break
+                after = frame.last
+        self._revision = revision
+        newest = revision == self._feed.revision
+        yield encode_frame([control("snapshot-end")], self._audience.token(revision), newest and self._feed.up_to_date)
+
+    async def _page(self, moment: tuple[int, int], name: str, sight: Sight, after: Any) -> SharedFrame:
+        async def make() -> SharedFrame:
+            return await database_sync_to_async(self._read_page)(name, sight, after)
+
+        if sight.narrowed:
+            return await make()
+        # A page that was read at this revision or later serves everyone who starts from it; not for long, because `represent` may
+        # show columns that change without a commit.
+        return await self._feed.shared.get((moment, self._audience.signature, name, after), make)
+
+    def _read_page(self, name: str, sight: Sight, after: Any) -> SharedFrame:
+        rows = page(sight.mapping, sight.rows, after)
+        if sight.narrowed:
+            self._shown[name].update(entity_key(sight.mapping, row) for row in rows)
+        items = [_item(name, sight, row, "insert") for row in rows]
+        last = rows[-1].pk if len(rows) == PAGE_ROWS else None
+        return SharedFrame(encode_frame(items, START, False), not items, last)
+
+    async def _missed(self) -> AsyncIterator[str]:
+        """The frames of the next commits; leaves ``_revision`` None where a snapshot is due."""
+        if self._revision is None:
+            return
+        entries = await self._feed.pull(self._revision)
+        if entries is None:
+            self._revision = None
+            return
+        for entry in entries:
+            if entry.snapshot:
+                self._revision = None
+                return
+            newest = entry.revision == self._feed.revision
+            chunks = range(0, max(1, len(entry.changes)), PAGE_ROWS)
+            for start in chunks:
+                frame = await self._entry_frame(entry, start, newest)
+                # What changed nothing here only moves the token, which the next frame does as well.
+                if not frame.blank or (entry is entries[-1] and start == chunks[-1]):
+                    yield frame.text
+            self._revision = entry.revision
+
+    async def _entry_frame(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrame:
+        async def make() -> SharedFrame:
+            if self._audience.narrowed or any(_needs_row(each) for each in entry.changes[start : start + PAGE_ROWS]):
+                return await database_sync_to_async(self._render)(entry, start, newest)
+            return self._render(entry, start, newest)
+
+        if self._audience.narrowed:
+            return await make()
+        return await self._feed.shared.get((entry.revision, self._audience.signature, start, newest), make)
+
+    def _render(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrame:
+        """One frame of an entry. Only its last one moves the token: who leaves in between gets the whole entry again."""
+        changes = [each for each in entry.changes[start : start + PAGE_ROWS] if each.type in self._audience.sights]
+        last = start + PAGE_ROWS >= len(entry.changes)
+        items: dict[tuple[str, str], Item] = {}
+        for name, sight in self._audience.sights.items():
+            mine = [each for each in changes if each.type == name]
+            rows = rows_by_key(
+                sight.mapping, sight.rows, [each.key for each in mine if sight.narrowed or _needs_row(each)]
+            )
+            for each in mine:
+                item = self._narrowed(sight, each, rows) if sight.narrowed else _change(sight, each, rows)
+                if item is not None:
+                    items[name, each.key] = item
+        ordered = [items[each.type, each.key] for each in changes if (each.type, each.key) in items]
+        if len(entry.txids) == 1:
+            for item in ordered:
+                item.headers.txid = entry.txids[0]
+        elif entry.txids and ordered and start == 0:
+            ordered[0].headers.txids = entry.txids
+        token = self._audience.token(entry.revision if last else entry.revision - 1)
+        return SharedFrame(encode_frame(ordered, token, last and newest and entry.up_to_date), not ordered)
+
+    def _narrowed(self, sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item | None:
+        shown = self._shown[change.type]
+        if change.key in rows:
+            shown.add(change.key)
+            return _item(change.type, sight, rows[change.key], "update")
+        if change.key in shown:
+            shown.discard(change.key)
+            return Item(type=change.type, key=change.key, headers=Headers(operation="delete"))
+        return None
+
+    async def _renewed(self) -> AsyncIterator[str]:
+        """Sees that the audience is still the same; what a narrowed one gained or lost without a commit is made up for."""
+        audience = await self._renew()
+        if audience is None:
+            raise AccessWithdrawn(f"{self._audience.stream.name!r} is no longer readable for this subscriber.")
+        changed = audience.signature != self._audience.signature
+        self._audience = audience
+        if changed:
+            self._revision = None
+        if self._revision is None:
+            return
+        for name, sight in audience.sights.items():
+            if sight.narrowed:
+                async for text in self._difference(name, sight, self._revision):
+                    yield text
+
+    async def _difference(self, name: str, sight: Sight, revision: int) -> AsyncIterator[str]:
+        shown, seen = self._shown[name], set[str]()
+        token, up_to_date = self._audience.token(revision), self._feed.up_to_date and revision == self._feed.revision
+        after: Any = None
+        while True:
+            keys, after = await database_sync_to_async(page_of_keys)(sight.mapping, sight.rows, after)
+            items = await database_sync_to_async(self._inserts)(name, sight, [key for key in keys if key not in shown])
+            if items:
+                yield encode_frame(items, token, up_to_date)
+            seen.update(keys)
+            if after is None:
+                break
+        gone = [Item(type=name, key=key, headers=Headers(operation="delete")) for key in shown - seen]
+        self._shown[name] = seen
+        for start in range(0, len(gone), PAGE_ROWS):
+            yield encode_frame(gone[start : start + PAGE_ROWS], token, up_to_date)
+
+    def _inserts(self, name: str, sight: Sight, keys: list[str]) -> list[Item]:
+        return [_item(name, sight, row, "insert") for row in rows_by_key(sight.mapping, sight.rows, keys).values()]
+
+
+def _needs_row(change: LoggedChange) -> bool:
+    return change.operation != "delete" and change.value is msgspec.UNSET
+
+
+def _item(name: str, sight: Sight, row: Any, operation: str) -> Item:
+    value = msgspec.Raw(encode_value(sight.mapping.represent(row)))
+    return Item(type=name, key=entity_key(sight.mapping, row), value=value, headers=Headers(operation=operation))
+
+
+def _change(sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item:
+    if change.operation != "delete" and change.value is not msgspec.UNSET:
+        return Item(type=change.type, key=change.key, value=change.value, headers=Headers(operation="update"))
+    if change.operation != "delete" and change.key in rows:
+        return _item(change.type, sight, rows[change.key], "update")
+    return Item(type=change.type, key=change.key, headers=Headers(operation="delete"))

@@ -1,0 +1,5 @@
+"""Read-only REST views of streams, their entities and their dead letters. Knows nothing of websockets or the admin."""
+
+from .views import DeadLetterList, EntityList, HealthView, StreamDetail, StreamList
+
+__all__ = ["DeadLetterList", "EntityList", "HealthView", "StreamDetail", "StreamList"]

@@ -1,0 +1,59 @@
+"""The shapes of the answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from durable_state.models import DeadLetter
+
+__all__ = ["DeadLetterSerializer", "EntitySerializer", "HealthSerializer", "StreamSerializer"]
+
+
+class StreamSerializer(serializers.Serializer[dict[str, Any]]):
+    """The dict of ``status --json``."""
+
+    name = serializers.CharField()
+    url = serializers.CharField(help_text="its query string is masked")
+    status = serializers.CharField()
+    offset = serializers.CharField()
+    ordinal = serializers.IntegerField()
+    revision = serializers.IntegerField()
+    applied = serializers.IntegerField()
+    parked = serializers.IntegerField()
+    dead_letters = serializers.IntegerField()
+    lag_seconds = serializers.FloatField(allow_null=True)
+    since = serializers.CharField()
+    last_error = serializers.CharField()
+    action = serializers.CharField()
+
+
+class EntitySerializer(serializers.Serializer[dict[str, Any]]):
+    """One entity, its ``value`` as websockets show it."""
+
+    type = serializers.CharField()
+    key = serializers.CharField()
+    value = serializers.JSONField()
+
+
+class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
+    """A refused message; ``message`` is its text, with bytes that are no UTF-8 escaped."""
+
+    message = serializers.SerializerMethodField()
+
+    class Meta:
+        model = DeadLetter
+        fields = ["id", "type", "key", "ordinal", "reason", "detail", "message", "created_at"]
+        read_only_fields = fields
+
+    def get_message(self, letter: DeadLetter) -> str:
+        """The message's bytes as text."""
+        return bytes(letter.body).decode("utf-8", "backslashreplace")
+
+
+class HealthSerializer(serializers.Serializer[dict[str, Any]]):
+    """``stuck`` tells the readable streams that wait for a person."""
+
+    status = serializers.ChoiceField(choices=["ok", "stuck"])
+    stuck = StreamSerializer(many=True)

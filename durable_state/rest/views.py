@@ -1,0 +1,152 @@
+"""The views. What may be seen, the policy says; a stream that may not be seen is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from django.db import models
+from django.http import Http404
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied
+from rest_framework.generics import GenericAPIView
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from durable_state.feed.frames import encode_value
+from durable_state.feed.rows import entity_key, rows_by_key, with_parents
+from durable_state.models import DeadLetter, Stream
+from durable_state.operations import StreamReport, report, reports
+from durable_state.policy import audience_of, get_policy
+from durable_state.registry import EntityMapping
+
+from .pages import KeyPages
+from .schema import describe
+from .serializers import DeadLetterSerializer, EntitySerializer, HealthSerializer, StreamSerializer
+
+__all__ = ["DeadLetterList", "EntityList", "HealthView", "StreamDetail", "StreamList"]
+
+NAME = {"name": "name of the stream"}
+
+
+class PolicyView(GenericAPIView[Any]):
+    """A view that asks the policy, and nothing else, what the user may see."""
+
+    # The policy decides; whoever may see nothing and is not signed in is asked to sign in.
+    permission_classes = [AllowAny]
+    filter_backends: list[Any] = []
+    queryset = Stream.objects.none()
+
+    def readable(self) -> models.QuerySet[Stream]:
+        """The streams that the user may read."""
+        return get_policy().streams(self.request.user)
+
+    def stream(self, name: str) -> Stream:
+        """The stream of that name. Raises: NotAuthenticated, Http404."""
+        stream = self.readable().filter(name=name).first()
+        if stream is None:
+            self.ask_to_sign_in()
+            raise Http404
+        return stream
+
+    def ask_to_sign_in(self) -> None:
+        """Raises: NotAuthenticated, where nobody is signed in."""
+        if not self.request.user.is_authenticated:
+            raise NotAuthenticated
+
+
+class StreamList(PolicyView):
+    """All readable streams and their status."""
+
+    serializer_class = StreamSerializer
+    pagination_class = None
+
+    @describe(responses=StreamSerializer(many=True), operation_id="durable_state_streams_list")
+    def get(self, request: Request) -> Response:
+        """The readable streams, by name, each as ``status --json`` shows it."""
+        found = _reports(self.readable())
+        if not found:
+            self.ask_to_sign_in()
+        return Response([each.to_json() for each in found])
+
+
+class StreamDetail(PolicyView):
+    """One stream and its status."""
+
+    serializer_class = StreamSerializer
+
+    @describe(path=NAME, responses=StreamSerializer, operation_id="durable_state_streams_retrieve")
+    def get(self, request: Request, name: str) -> Response:
+        """One stream as ``status --json`` shows it."""
+        return Response(report(self.stream(name)).to_json())
+
+
+class EntityList(PolicyView):
+    """The entities of one type, as websockets show them."""
+
+    serializer_class = EntitySerializer
+    pagination_class = KeyPages
+
+    @describe(
+        path=NAME | {"entity_type": "the entity type on the wire"},
+        query={"key": "only the entity of this key; the answer is then the entity itself, or 404"},
+        responses=EntitySerializer(many=True),
+        operation_id="durable_state_entities_list",
+    )
+    def get(self, request: Request, name: str, entity_type: str) -> Response:
+        """A page of entities by primary key; with ``?key=`` the one entity itself."""
+        sight = audience_of(request.user, self.stream(name), [entity_type]).sights.get(entity_type)
+        if sight is None:  # not registered, or all its rows are hidden: whoever may see nothing does not learn which
+            raise Http404
+        if (key := request.query_params.get("key")) is not None:
+            row = rows_by_key(sight.mapping, sight.rows, [key]).get(key)
+            if row is None:
+                raise Http404
+            return Response(_entity(sight.mapping, row))
+        page = self.paginate_queryset(with_parents(sight.mapping, sight.rows)) or []
+        return self.get_paginated_response([_entity(sight.mapping, row) for row in page])
+
+
+class DeadLetterList(PolicyView):
+    """The refused messages of one stream."""
+
+    serializer_class = DeadLetterSerializer
+    pagination_class = KeyPages
+
+    @describe(path=NAME, responses=DeadLetterSerializer(many=True), operation_id="durable_state_dead_letters_list")
+    def get(self, request: Request, name: str) -> Response:
+        """A page of dead letters. Needs the permission ``durable_state.view_deadletter`` besides."""
+        stream = self.stream(name)
+        if not request.user.has_perm("durable_state.view_deadletter"):
+            raise PermissionDenied
+        letters = DeadLetter.objects.using(stream._state.db).filter(stream=stream, generation=0)
+        page = self.paginate_queryset(letters) or []
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class HealthView(PolicyView):
+    """For monitoring."""
+
+    serializer_class = HealthSerializer
+    pagination_class = None
+
+    @describe(responses={200: HealthSerializer, 503: HealthSerializer}, operation_id="durable_state_health_retrieve")
+    def get(self, request: Request) -> Response:
+        """503 when any stream is stuck, else 200. The body, for signed-in callers only, lists the stuck streams they may read."""
+        stuck = [each for each in _reports(Stream.objects.all()) if each.stuck]
+        status = 503 if stuck else 200
+        if not request.user.is_authenticated:
+            return Response(status=status)
+        readable = set(self.readable().filter(name__in=[each.name for each in stuck]).values_list("name", flat=True))
+        shown = [each.to_json() for each in stuck if each.name in readable]
+        return Response({"status": "stuck" if stuck else "ok", "stuck": shown}, status=status)
+
+
+def _reports(streams: models.QuerySet[Stream]) -> list[StreamReport]:
+    return list(reports(streams.db, pks=streams.values_list("pk", flat=True)).values())
+
+
+def _entity(mapping: EntityMapping, row: models.Model) -> dict[str, Any]:
+    """The entity as plain JSON values, exactly as the feed encodes them."""
+    value = msgspec.json.decode(encode_value(mapping.represent(row)))
+    return {"type": mapping.entity_type, "key": entity_key(mapping, row), "value": value}

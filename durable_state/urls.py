@@ -1,0 +1,21 @@
+"""The REST routes, for ``path("api/state/", include("durable_state.urls"))``."""
+
+from __future__ import annotations
+
+from django.urls import path, re_path
+
+from .rest import DeadLetterList, EntityList, HealthView, StreamDetail, StreamList
+
+__all__ = ["app_name", "urlpatterns"]
+
+app_name = "durable_state"
+NAME = r"(?P<name>[A-Za-z0-9._-]{1,100})"
+
+urlpatterns = [
+    path("streams/", StreamList.as_view(), name="streams"),
+    re_path(rf"^streams/{NAME}/$", StreamDetail.as_view(), name="stream"),
+    # An entity type is any text, slashes included.
+    re_path(rf"^streams/{NAME}/entities/(?P<entity_type>.+)/$", EntityList.as_view(), name="entities"),
+    re_path(rf"^streams/{NAME}/dead-letters/$", DeadLetterList.as_view(), name="dead-letters"),
+    path("health/", HealthView.as_view(), name="health"),
+]
