@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from django.db import models
 
+from durable_state.errors import MappingFault
 from durable_state.models import Stream, entity_digest
 from durable_state.registry import EntityMapping, registry
 from durable_state.registry.relations import parent_mapping, parents_first
@@ -76,9 +77,16 @@ class StreamPlan:
         return self._plans[entity_type]
 
     def all(self) -> list[TypePlan]:
-        """The plans of all registered types, parents first."""
-        mappings = parents_first(registry.for_stream(self.stream.name))
-        return [plan for mapping in mappings if (plan := self.find(mapping.entity_type)) is not None]
+        """The plans of the registered types that can have rows, parents first."""
+        plans = []
+        for mapping in parents_first(registry.for_stream(self.stream.name)):
+            try:
+                plan = self.find(mapping.entity_type)
+            except MappingFault:
+                continue  # nothing of the application stands for the stream, so there are no rows; its first message will say so
+            if plan is not None:
+                plans.append(plan)
+        return plans
 
     def children(self, plan: TypePlan) -> list[tuple[TypePlan, PlannedField]]:
         """The types of this stream whose rows name rows of ``plan`` as parents, with the column that does."""
