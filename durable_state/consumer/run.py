@@ -1,0 +1,186 @@
+"""Running tails: one in the foreground, all of a database, or some for a slice of time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from datetime import timedelta
+
+import django.db
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from durable_state import feed
+from durable_state.conf import get_settings
+from durable_state.errors import OperationRefused
+from durable_state.models import Generation, Lease, Status, Stream
+from durable_state.transport import open_client
+
+from . import lease
+from .tail import Progress, Tail
+from .threads import DatabaseThreads
+
+__all__ = ["consume_slice", "run_all", "runnable", "sync", "tidy"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+LOOK_SECONDS = 1.0
+"""Seconds between two looks for streams that nobody consumes, or for a lease that becomes free."""
+TIDY_SECONDS = 60.0
+"""Seconds between two prunings."""
+ENDED = (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
+
+
+def runnable(using: str) -> QuerySet[Stream]:
+    """The streams that want a consumer and have none, those that wait longest first."""
+    held = lease.valid_leases(using).values("stream_id")
+    streams = Stream.objects.using(using).filter(paused=False).exclude(status__in=ENDED).exclude(pk__in=held)
+    return streams.filter(Q(retry_at=None) | Q(retry_at__lte=timezone.now())).order_by("dispatched_at", "pk")
+
+
+def sync(
+    stream: Stream,
+    *,
+    until_up_to_date: bool = False,
+    on_progress: Progress | None = None,
+    on_wait: Callable[[str], None] | None = None,
+) -> None:
+    """Consumes one stream in the foreground until it is closed, stopped by a signal, or at its tail (``until_up_to_date``).
+
+    Waits for a lease that another holder has, naming it through ``on_wait``.
+    Raises: OperationRefused, when the stream is paused, or stopped by an error that needs a person.
+    """
+    asyncio.run(_sync(stream, until_up_to_date, on_progress, on_wait))
+    stream.refresh_from_db()
+    if stream.paused:
+        raise OperationRefused(f"The stream {stream.name!r} is paused.", f"Go on with: durable_state resume {stream.name}")
+    if stream.status in (Status.HALTED, Status.NEEDS_RESET):
+        raise OperationRefused(f"The stream {stream.name!r} {_STOPPED[stream.status]}: {stream.last_error}", stream.action)
+
+
+_STOPPED = {Status.HALTED: "has halted", Status.NEEDS_RESET: "needs a reset"}
+
+
+def run_all(using: str) -> None:
+    """Consumes all streams of a database, live, until a signal ends it. Any number of these and of Celery workers share the work."""
+    asyncio.run(_run_all(using))
+
+
+def consume_slice(stream_pks: Collection[int], using: str) -> None:
+    """Consumes the streams for ``SLICE_SECONDS``, those whose lease is to be had."""
+    asyncio.run(_consume_slice(stream_pks, using))
+
+
+def tidy(using: str) -> None:
+    """Prunes the feed log, and what a verification that was killed has left."""
+    feed.prune(using)
+    day_ago = timezone.now() - timedelta(days=1)
+    for generation in Generation.objects.using(using).filter(purpose=Generation.Purpose.VERIFY, created_at__lt=day_ago):
+        generation.delete()
+
+
+async def _sync(
+    stream: Stream, until_up_to_date: bool, on_progress: Progress | None, on_wait: Callable[[str], None] | None
+) -> None:
+    async with _stop_signals() as stop, DatabaseThreads() as threads, open_client() as client:
+        token = await _wait_for_lease(stream, threads, stop, on_wait)
+        if token is None:
+            return
+        tail = Tail(
+            stream,
+            token,
+            client=client,
+            threads=threads,
+            stop=stop,
+            until_up_to_date=until_up_to_date,
+            on_progress=on_progress,
+        )
+        await tail.run()
+
+
+async def _wait_for_lease(
+    stream: Stream, threads: DatabaseThreads, stop: asyncio.Event, on_wait: Callable[[str], None] | None
+) -> int | None:
+    holder, told = lease.holder_name("sync"), ""
+    while not stop.is_set():
+        token = await threads.run(lease.acquire, stream, holder)
+        if token is not None:
+            return token
+        current = await threads.run(Lease.objects.using(stream._state.db).filter(stream_id=stream.pk).first)
+        if on_wait is not None and current is not None and current.holder not in ("", told):
+            told = current.holder
+            on_wait(f"{stream.name} is consumed by {told}; waiting for its lease.")
+        await _pause(stop, min(LOOK_SECONDS, get_settings().lease_seconds / 4))
+    return None
+
+
+async def _run_all(using: str) -> None:
+    async with _stop_signals() as stop, DatabaseThreads(8) as threads, open_client() as client:
+        tails: dict[int, asyncio.Task[None]] = {}
+        tidied = 0.0
+        while not stop.is_set():
+            for pk in [pk for pk, task in tails.items() if task.done()]:
+                _report(tails.pop(pk))
+            try:
+                if time.monotonic() - tidied > TIDY_SECONDS:
+                    tidied = time.monotonic()
+                    await threads.run(tidy, using)
+                for stream in await threads.run(lambda: list(runnable(using))):
+                    if stream.pk not in tails:
+                        tails[stream.pk] = asyncio.create_task(_tail(stream, "run", threads, client, stop))
+            except django.db.Error as error:
+                logger.warning("The database cannot be asked for streams: %s", error)
+            await _pause(stop, LOOK_SECONDS)
+        await asyncio.gather(*tails.values(), return_exceptions=True)
+
+
+async def _consume_slice(stream_pks: Collection[int], using: str) -> None:
+    stop = asyncio.Event()
+    async with DatabaseThreads() as threads, open_client() as client:
+        streams = await threads.run(lambda: list(runnable(using).filter(pk__in=stream_pks)))
+        tails = [asyncio.create_task(_tail(stream, "celery", threads, client, stop)) for stream in streams]
+        if tails:
+            await asyncio.wait(tails, timeout=get_settings().slice_seconds)
+        stop.set()
+        for done in await asyncio.gather(*tails, return_exceptions=True):
+            if isinstance(done, BaseException):
+                logger.error("A tail ended unexpectedly.", exc_info=done)
+
+
+async def _tail(stream: Stream, purpose: str, threads: DatabaseThreads, client: object, stop: asyncio.Event) -> None:
+    token = await threads.run(lease.acquire, stream, lease.holder_name(purpose))
+    if token is not None:
+        await Tail(stream, token, client=client, threads=threads, stop=stop).run()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("A tail ended unexpectedly.", exc_info=error)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+@contextlib.asynccontextmanager
+async def _stop_signals() -> AsyncIterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set, so that the batch in hand is finished and the lease given back."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    handled = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(ValueError, NotImplementedError, RuntimeError):  # not in the main thread, or on Windows
+            loop.add_signal_handler(number, stop.set)
+            handled.append(number)
+    try:
+        yield stop
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+

@@ -1,0 +1,72 @@
+"""Writing down, visibly, why a stream does not move."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from durable_state.errors import DurableStateError
+from durable_state.models import Status, Stream
+
+from .replay import begin_replay
+
+__all__ = ["record_failure", "record_stop", "replay_recreated"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+
+def record_failure(stream: Stream, error: Exception, wait: float) -> None:
+    """The stream will be tried again after ``wait`` seconds; its rows stay."""
+    now = timezone.now()
+    values = {
+        "status": Status.RETRYING,
+        "failures": stream.failures + 1,
+        "retry_at": now + timedelta(seconds=wait),
+        "last_error": _message(error),
+        "last_error_at": now,
+        "action": getattr(error, "action", "") or "Nothing to do: it is tried again by itself.",
+    }
+    if stream.status != Status.RETRYING:
+        values["since"] = now
+        logger.warning("%s: %s Trying again.", stream.name, _message(error))
+    _save(stream, values)
+
+
+def record_stop(stream: Stream, error: DurableStateError, status: Status) -> None:
+    """The stream stops until somebody acts; nothing is lost, and its rows stay."""
+    now = timezone.now()
+    logger.error("%s: %s %s", stream.name, status.label, error)
+    _save(
+        stream,
+        {
+            "status": status,
+            "since": now,
+            "retry_at": None,
+            "last_error": _message(error),
+            "last_error_at": now,
+            "action": error.action,
+        },
+    )
+
+
+def replay_recreated(stream: Stream, token: int, error: DurableStateError) -> None:
+    """Another stream lives under the URL: its state is folded beside the old rows and replaces them in one switch."""
+    logger.warning("%s: %s It is folded from its start; the old rows are shown until then.", stream.name, error.message)
+    with transaction.atomic(using=stream._state.db):
+        begin_replay(stream, token)
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, DurableStateError):
+        return error.message
+    return f"{type(error).__name__}: {error}".strip()
+
+
+def _save(stream: Stream, values: dict[str, object]) -> None:
+    """Only while the stream is as it was read: what an operator did meanwhile wins."""
+    Stream.objects.using(stream._state.db).filter(pk=stream.pk, revision=stream.revision).update(**values)
+    for name, value in values.items():
+        setattr(stream, name, value)

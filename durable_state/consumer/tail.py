@@ -1,0 +1,243 @@
+"""Consuming one stream for as long as its lease is ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import django.db
+from django.utils.module_loading import import_string
+
+from durable_state import feed
+from durable_state.conf import get_settings
+from durable_state.errors import (
+    ConfigurationError,
+    DurableStateError,
+    LeaseLost,
+    RequestRefused,
+    RevisionConflict,
+    StreamGone,
+    StreamHalted,
+    StreamNotFound,
+    StreamRecreated,
+    Unavailable,
+)
+from durable_state.models import Status, Stream
+from durable_state.protocol import check_url
+from durable_state.transport import Batch, BatchLimits, Checkpoint, Reader, delay
+
+from . import lease
+from .commit import Commit, commit
+from .standing import record_failure, record_stop, replay_recreated
+from .threads import DatabaseThreads
+
+__all__ = ["Tail"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+Progress = Callable[[Stream], None]
+"""Called after each commit with the stream as it is then."""
+
+DATABASE_ATTEMPTS = 5
+"""Failures in a row after which an error of the database that is no outage halts the stream."""
+
+
+class Tail:
+    """Reads, materializes and publishes one stream: catch-up, then live, until it is told to stop, closed, paused, halted, or the lease
+    is lost.
+
+    Invariant: only the holder of the lease reads on, and each commit compares the fencing token and the revision, so that a second
+    holder's work, or an operator's, is never overwritten.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        token: int,
+        *,
+        client: Any,
+        threads: DatabaseThreads,
+        stop: asyncio.Event,
+        until_up_to_date: bool = False,
+        on_progress: Progress | None = None,
+    ) -> None:
+        self.stream = stream
+        self._token = token
+        self._client = client
+        self._threads = threads
+        self._stop = stop
+        self._until_up_to_date = until_up_to_date
+        self._on_progress = on_progress
+        self._lost = False
+        self._interrupted = asyncio.Event()
+
+    async def run(self) -> None:
+        """Consumes until there is a reason to end; gives the lease back."""
+        renewing = asyncio.create_task(self._keep_lease())
+        try:
+            while not self._stop.is_set() and not self._lost and await self._session():
+                pass
+        finally:
+            renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewing
+            with contextlib.suppress(django.db.Error):
+                await self._threads.run(lease.release, self.stream, self._token)
+
+    async def _session(self) -> bool:
+        """One reader, until it ends or fails; whether to go on with another."""
+        stream = self.stream
+        self._interrupted.clear()
+        try:
+            await self._threads.run(stream.refresh_from_db)
+            if stream.paused or stream.status in (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET):
+                return False
+            check_url(stream.url, get_settings().allowed_urls)
+            return await self._read()
+        except RevisionConflict as conflict:
+            logger.info("%s Reading it again.", conflict)
+            return True
+        except LeaseLost as lost:
+            logger.info("%s", lost)
+            return False
+        except Stream.DoesNotExist:
+            return False
+        except StreamRecreated as error:
+            return await self._start_over(error)
+        except StreamGone as error:
+            await self._halt(error, Status.NEEDS_RESET)
+        except (RequestRefused, StreamHalted, ConfigurationError) as error:
+            await self._halt(error, Status.HALTED)
+        except (Unavailable, StreamNotFound) as error:
+            return await self._retry(error, getattr(error, "retry_after", None))
+        except (django.db.OperationalError, django.db.InterfaceError) as error:
+            return await self._retry(error, None)
+        except django.db.Error as error:
+            if stream.failures + 1 < DATABASE_ATTEMPTS:
+                return await self._retry(error, None)
+            problem = StreamHalted(
+                f"The database refuses the batch after ordinal {stream.ordinal}: {error}".strip(),
+                "Bring tables and mappings in line (a migration that has not run?), then resume; nothing of the batch was committed.",
+            )
+            await self._halt(problem, Status.HALTED)
+        return False
+
+    async def _read(self) -> bool:
+        stream, settings = self.stream, get_settings()
+        offset = stream.checkpoint_offset
+        reader = Reader(
+            self._client,
+            stream.url,
+            stream.position,
+            live=stream.live,  # type: ignore[arg-type]
+            headers=self._headers if settings.headers else None,
+            limits=BatchLimits(settings.batch_rows, settings.batch_bytes),
+            checkpoint=None if offset is None else Checkpoint(offset, stream.checkpoint_fingerprint),
+        )
+        async with contextlib.aclosing(self._until_stopped(reader.batches())) as batches:
+            async for batch in batches:
+                done = await self._commit(batch)
+                if batch.closed or (done is not None and done.paused):
+                    return False
+                if batch.up_to_date and self._until_up_to_date:
+                    return False
+        return True
+
+    async def _commit(self, batch: Batch) -> Commit | None:
+        stream = self.stream
+        if not self._worth_a_commit(batch):
+            return None
+        done = await self._threads.run(
+            commit,
+            stream,
+            batch.messages,
+            batch.position,
+            token=self._token,
+            up_to_date=batch.up_to_date,
+            closed=batch.closed,
+            checkpoint=batch.checkpoint,
+        )
+        await feed.ring(stream.name, stream.pk, done.revision, stream._state.db or "default", done.payload)
+        if self._on_progress is not None:
+            self._on_progress(stream)
+        return done
+
+    def _worth_a_commit(self, batch: Batch) -> bool:
+        """Whether a batch says anything new: an idle long-poll does not."""
+        stream = self.stream
+        if batch.messages or batch.closed or batch.position != stream.position:
+            return True
+        return batch.up_to_date and (stream.status != Status.LIVE or stream.rebuild_id is not None)
+
+    async def _until_stopped(self, batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+        """The reader's batches, ended between two of them when it is time to stop; a batch in the making is dropped."""
+        stopping = [asyncio.create_task(event.wait()) for event in (self._stop, self._interrupted)]
+        try:
+            while True:
+                coming = asyncio.ensure_future(anext(batches))
+                await asyncio.wait([coming, *stopping], return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    coming.cancel()
+                    with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, DurableStateError):
+                        await coming
+                    return
+                try:
+                    yield coming.result()
+                except StopAsyncIteration:
+                    return
+        finally:
+            for waiting in stopping:
+                waiting.cancel()
+            await batches.aclose()  # type: ignore[attr-defined]
+
+    async def _headers(self) -> Mapping[str, str]:
+        function = import_string(get_settings().headers or "")
+        try:
+            return await self._threads.run(function, self.stream)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise Unavailable(
+                f"HEADERS failed for {self.stream.name}: {type(error).__name__}: {error}", "Mend the function that HEADERS names."
+            ) from error
+
+    async def _keep_lease(self) -> None:
+        """Renews the lease while a commit, or a quiet stream, takes its time; and looks whether somebody else touched the stream."""
+        while not self._lost:
+            await asyncio.sleep(get_settings().lease_seconds / 3)
+            try:
+                self._lost = not await self._threads.run(lease.renew, self.stream, self._token)
+                if self._lost or await self._threads.run(self._touched):
+                    self._interrupted.set()
+            except django.db.Error as error:
+                logger.warning("%s: the lease could not be renewed: %s", self.stream.name, error)
+
+    def _touched(self) -> bool:
+        """Whether the stream was paused, reset or removed, which a reader that waits for the next message would not notice."""
+        now = Stream.objects.using(self.stream._state.db).filter(pk=self.stream.pk).values_list("paused", "revision").first()
+        return now is None or now[0] or now[1] > self.stream.revision
+
+    async def _start_over(self, error: StreamRecreated) -> bool:
+        try:
+            await self._threads.run(replay_recreated, self.stream, self._token, error)
+        except LeaseLost:
+            return False
+        except (RevisionConflict, django.db.Error) as trouble:
+            logger.info("%s: %s", self.stream.name, trouble)
+        return True
+
+    async def _halt(self, error: DurableStateError, status: Status) -> None:
+        with contextlib.suppress(django.db.Error):
+            await self._threads.run(record_stop, self.stream, error, status)
+
+    async def _retry(self, error: Exception, retry_after: float | None) -> bool:
+        wait = delay(self.stream.failures + 1, retry_after)
+        try:
+            await self._threads.run(record_failure, self.stream, error, wait)
+        except django.db.Error as trouble:  # the database itself is away: nothing can be written down now
+            logger.warning("%s: %s; and it could not be noted: %s", self.stream.name, error, trouble)
+            self.stream.failures += 1
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), wait)
+        return not self._stop.is_set()

@@ -1,0 +1,59 @@
+"""Threads for the database: the event loop never waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+from django.db import close_old_connections, connections
+
+__all__ = ["DatabaseThreads"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DatabaseThreads:
+    """A few threads with a database connection each, which are closed with them.
+
+    Calls are not cancelled: a commit that has begun is waited for even when its caller is asked to stop.
+    """
+
+    def __init__(self, size: int = 4) -> None:
+        self._size = size
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix="durable-state")
+
+    async def __aenter__(self) -> DatabaseThreads:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        barrier = threading.Barrier(self._size)
+
+        def close() -> None:
+            barrier.wait()  # so that each thread takes one
+            connections.close_all()
+
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(self._pool, close) for _ in range(self._size)))
+        self._pool.shutdown()
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs the function in a thread and returns what it returns; a broken connection is replaced before."""
+
+        def call() -> T:
+            for connection in connections.all(initialized_only=True):
+                if connection.errors_occurred:
+                    close_old_connections()
+                    break
+            return function(*args, **kwargs)
+
+        running = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(self._pool, call))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            raise
