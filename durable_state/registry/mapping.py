@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingABC
-from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -16,15 +16,30 @@ from django.db import models
 from durable_state.models import Stream
 
 from .change import EntityChange
+from .patterns import ANY, overlap
 from .represent import represent_value
 from .scope import stream_scope
 
-__all__ = ["EntityMapping", "camel_case"]
+__all__ = ["EntityMapping", "camel_case", "writable"]
 
 
 def camel_case(*names: str) -> dict[str, str]:
     """Maps model field names to camelCase wire names: ``camel_case("sent_at")`` is ``{"sent_at": "sentAt"}``."""
-    return {name: (parts := name.split("_"))[0] + "".join(part.title() for part in parts[1:]) for name in names}
+    wire_names = {}
+    for name in map(str, names):  # what is no text is a system check's matter, no import error
+        first, *others = name.split("_")
+        wire_names[name] = first + "".join(part[:1].upper() + part[1:] for part in others)
+    return wire_names
+
+
+def writable(field: models.Field[Any, Any]) -> bool:
+    """Whether a stream can keep the column: neither a primary key, nor computed, nor set by Django on each save."""
+    return not (
+        field.primary_key
+        or field.generated
+        or getattr(field, "auto_now", False)
+        or getattr(field, "auto_now_add", False)
+    )
 
 
 class EntityMapping:
@@ -59,7 +74,9 @@ class EntityMapping:
         if self.value_field is not None:
             return {self.value_field: change.value}
         if not isinstance(change.value, dict):
-            raise ValidationError("The value is not an object, and the mapping has no value_field.", code="not-an-object")
+            raise ValidationError(
+                "The value is not an object, and the mapping has no value_field.", code="not-an-object"
+            )
         value = change.value
         return {name: value[wire] for name, wire in self.wire_names.items() if wire in value}
 
@@ -81,7 +98,7 @@ class EntityMapping:
             return {
                 field.name: field.name
                 for field in self.model._meta.concrete_fields
-                if field.name not in skipped and not field.generated and not isinstance(field, models.AutoField)
+                if field.name not in skipped and writable(field)
             }
         if isinstance(self.fields, MappingABC):
             return dict(self.fields)
@@ -117,7 +134,19 @@ class EntityMapping:
 
     def serves(self, stream_name: str) -> bool:
         """Whether the mapping is meant for the stream of that name."""
-        return self.streams is None or any(fnmatchcase(stream_name, pattern) for pattern in self.streams)
+        return any(fnmatchcase(stream_name, pattern) for pattern in self.patterns)
+
+    def may_meet(self, other: EntityMapping) -> bool:
+        """Whether a stream can have a name that both mappings serve."""
+        return overlap(self.patterns, other.patterns)
+
+    @cached_property
+    def patterns(self) -> tuple[str, ...]:
+        """``streams`` as patterns; what is no text in it serves nothing (and is a system check's matter)."""
+        streams: Any = ANY if self.streams is None else self.streams
+        if isinstance(streams, str):
+            return (streams,)
+        return tuple(each for each in streams if isinstance(each, str)) if isinstance(streams, Iterable) else ()
 
     def scope(self, stream: Stream) -> dict[str, Any]:
         """The field values that make a row this stream's: empty without ``stream_field``.

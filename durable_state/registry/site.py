@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-
-from durable_state.errors import ConfigurationError
-
 from .mapping import EntityMapping
 
 __all__ = ["Registry", "register", "registry"]
@@ -32,6 +29,11 @@ class Registry:
 
     def register(self, entity_type: str) -> Callable[[M], M]:
         """A class decorator that maps ``entity_type``; see ``durable_state.register``."""
+        if isinstance(entity_type, type):  # @register without a type
+            self._mistake(
+                f"{entity_type!r} is registered for no entity type.", "Write @register('message') above the class."
+            )
+            return entity_type
 
         def decorate(mapping_class: M) -> M:
             self.add(entity_type, mapping_class)
@@ -42,26 +44,36 @@ class Registry:
     def add(self, entity_type: str, mapping_class: type[EntityMapping]) -> None:
         """Registers one mapping class for one type."""
         if not (isinstance(mapping_class, type) and issubclass(mapping_class, EntityMapping)):
-            self.mistakes.append(
-                (f"What is registered for {entity_type!r} is no EntityMapping: {mapping_class!r}.", "Subclass durable_state.EntityMapping.")
+            self._mistake(
+                f"What is registered for {entity_type!r} is no EntityMapping: {mapping_class!r}.",
+                "Subclass durable_state.EntityMapping.",
             )
             return
         if not isinstance(entity_type, str) or not entity_type or len(entity_type) > 255 or "\0" in entity_type:
-            self.mistakes.append(
-                (f"{mapping_class!r} is registered for {entity_type!r}.", "An entity type is a text of 1 to 255 characters without NUL.")
+            self._mistake(
+                f"{mapping_class!r} is registered for {entity_type!r}.",
+                "An entity type is a text of 1 to 255 characters without NUL.",
             )
             return
-        mapping = mapping_class(entity_type)
+        try:
+            mapping = mapping_class(entity_type)
+        except Exception as error:
+            self._mistake(
+                f"{mapping_class!r} cannot be made for {entity_type!r}: {type(error).__name__}: {error}.",
+                "A mapping is made with its entity type alone; do not override __init__.",
+            )
+            return
         for other in self._mappings:
-            if other.entity_type == entity_type and _overlap(other, mapping):
-                self.mistakes.append(
-                    (
-                        f"{mapping!r} ({mapping.source}): the type is registered already, by {other!r} ({other.source}).",
-                        "Remove one, or give both `streams` patterns that do not overlap.",
-                    )
+            if other.entity_type == entity_type and other.may_meet(mapping):
+                self._mistake(
+                    f"{mapping!r} ({mapping.source}): the type is registered already, by {other!r} ({other.source}).",
+                    "Remove one, or give both `streams` patterns that do not overlap.",
                 )
                 return
         self._mappings.append(mapping)
+
+    def _mistake(self, message: str, hint: str) -> None:
+        self.mistakes.append((message, hint))
 
     def remove(self, mapping_class: type[EntityMapping]) -> None:
         """Takes a mapping class out again (for tests)."""
@@ -83,23 +95,12 @@ class Registry:
         return [mapping for mapping in self._mappings if getattr(mapping, "model", None) is model]
 
 
-def _overlap(one: EntityMapping, other: EntityMapping) -> bool:
-    """Whether two mappings may serve the same stream, as far as their patterns tell."""
-    if one.streams is None or other.streams is None:
-        return True
-    return any(one.serves(pattern) for pattern in other.streams) or any(other.serves(pattern) for pattern in one.streams)
-
-
 registry = Registry()
 
 
 def register(entity_type: str) -> Callable[[M], M]:
     """Registers the decorated EntityMapping for an entity type.
 
-    Raises: nothing; mistakes are reported by ``manage.py check``. Misuse without an argument raises ConfigurationError.
+    Raises: nothing; mistakes are reported by ``manage.py check``.
     """
-    if not isinstance(entity_type, str):
-        raise ConfigurationError(f"@register takes the entity type: @register('message'), not {entity_type!r}.")
     return registry.register(entity_type)
-
-

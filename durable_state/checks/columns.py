@@ -1,0 +1,188 @@
+"""E002, E004, E005, E006, E011, W016: the columns that a mapping names, and those that it leaves out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from django.core import checks
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+
+from durable_state.models import Stream
+from durable_state.registry import EntityMapping
+from durable_state.registry.mapping import writable
+from durable_state.registry.scope import one_to_one_to_stream
+
+from .report import fault, suggestion, warning
+
+__all__ = ["check_insertable", "check_key", "check_listed", "check_stream_field", "check_unique"]
+
+KEYLESS = (models.BooleanField, models.FloatField, models.JSONField, models.BinaryField, models.FileField)
+"""Columns that do not give a text back verbatim, or cannot be unique."""
+
+
+def _column(mapping: EntityMapping, name: Any) -> models.Field[Any, Any] | None:
+    """The column of exactly that field name, or None (``author_id`` is no field name)."""
+    try:
+        field = mapping.field(name)
+    except (FieldDoesNotExist, TypeError):
+        return None
+    return field if field.name == name and field.column is not None else None
+
+
+def _missing(mapping: EntityMapping, name: Any) -> str:
+    """What to do about a name that is no column's."""
+    meta = mapping.model._meta
+    for field in meta.get_fields():
+        if isinstance(field, models.ManyToManyField) and field.name == name:
+            return "A stream writes columns only: map the table between as an entity type of its own."
+        if isinstance(field, models.ForeignKey) and field.attname == name:
+            return f"Name the foreign key by its field: {field.name!r}."
+    return suggestion(name, [field.name for field in meta.concrete_fields])
+
+
+def check_key(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
+    """E002: ``key_field`` is a column that holds a key verbatim."""
+    name: Any = getattr(mapping, "key_field", None)
+    if name is None:
+        yield fault(mapping, 2, "The mapping has no `key_field`.", "Name the field that holds the entity key.")
+        return
+    field = _column(mapping, name)
+    if field is None:
+        label = mapping.model._meta.label
+        yield fault(mapping, 2, f"`key_field` is {name!r}, which is no column of {label}.", _missing(mapping, name))
+    elif field.is_relation or isinstance(field, KEYLESS) or (not writable(field) and not field.primary_key):
+        yield fault(
+            mapping,
+            2,
+            f"`key_field` {name!r} is a {type(field).__name__}{'' if writable(field) else ' that Django writes'},"
+            " which does not hold keys verbatim.",
+            "Use a text field; an integer, a UUID, a decimal or a date works too where the keys are of its canonical form.",
+        )
+
+
+def check_listed(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
+    """E004: each listed field is a column that a stream can keep."""
+    if isinstance(mapping.value_field, str):
+        names = [mapping.value_field]
+    elif isinstance(mapping.fields, str):
+        return  # "__all__" lists what can be written
+    else:
+        names = list(mapping.fields or ())
+    for name, times in Counter(names).items():
+        if times > 1:
+            yield fault(mapping, 4, f"`fields` lists {name!r} twice.", "List each field once.")
+        field = _column(mapping, name)
+        label = mapping.model._meta.label
+        if field is None:
+            yield fault(mapping, 4, f"{name!r} is no column of {label}.", _missing(mapping, name))
+        elif name == getattr(mapping, "key_field", None):
+            yield fault(mapping, 4, f"{name!r} is the `key_field`.", "Leave it out: it always holds the entity key.")
+        elif name == mapping.stream_field:
+            yield fault(mapping, 4, f"{name!r} is the `stream_field`.", "Leave it out: it always names the stream.")
+        elif field.primary_key:
+            yield fault(
+                mapping,
+                4,
+                f"{name!r} is the primary key of {label}, which stays the same for as long as the row lives.",
+                "Leave it out, or make it the `key_field`.",
+            )
+        elif not writable(field):
+            kind = "computed by the database" if field.generated else "set by Django (auto_now)"
+            yield fault(mapping, 4, f"{name!r} is {kind}: the stream's value would be lost.", "Leave it out.")
+
+
+def check_stream_field(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
+    """E006: ``stream_field`` tells streams apart. W016: a text that is too short for some names."""
+    name: Any = mapping.stream_field
+    if name is None:
+        return
+    field = _column(mapping, name)
+    if field is None:
+        label = mapping.model._meta.label
+        yield fault(mapping, 6, f"`stream_field` is {name!r}, which is no column of {label}.", _missing(mapping, name))
+    elif name == getattr(mapping, "key_field", None):
+        yield fault(mapping, 6, f"{name!r} is both `stream_field` and `key_field`.", "Use two fields.")
+    elif isinstance(field, models.ForeignKey):
+        target: Any = field.related_model
+        if target is not Stream and one_to_one_to_stream(target) is None:
+            yield fault(
+                mapping,
+                6,
+                f"`stream_field` {name!r} points to {target._meta.label}, which stands for no stream.",
+                "Point it to durable_state.Stream, or give that model a OneToOneField to durable_state.Stream.",
+            )
+    elif not isinstance(field, (models.CharField, models.TextField)):
+        yield fault(
+            mapping,
+            6,
+            f"`stream_field` {name!r} is a {type(field).__name__}.",
+            "Use a text field (it holds the stream's name), or a foreign key to Stream or to a model that stands for one.",
+        )
+    elif field.max_length is not None and field.max_length < 100 and mapping.streams is None:
+        yield warning(
+            mapping,
+            16,
+            f"`stream_field` {name!r} holds {field.max_length} characters; a stream's name may have 100.",
+            "Set max_length=100, or name the streams in `streams`.",
+        )
+
+
+def check_unique(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
+    """E005: no two rows of a stream can have the same key."""
+    key: Any = getattr(mapping, "key_field", None)
+    field = _column(mapping, key)
+    if field is None or field.unique:
+        return
+    meta = mapping.model._meta
+    sets = [set(names) for names in meta.unique_together]
+    sets += [
+        set(constraint.fields)
+        for constraint in meta.constraints
+        if isinstance(constraint, models.UniqueConstraint) and constraint.fields and constraint.condition is None
+    ]
+    if {key} in sets or (mapping.stream_field is not None and {mapping.stream_field, key} in sets):
+        return
+    if mapping.stream_field is None:
+        yield fault(mapping, 5, f"The key {key!r} is not unique.", f"Set unique=True on {meta.label}.{key}.")
+    else:
+        columns = [str(mapping.stream_field), key]
+        yield fault(
+            mapping,
+            5,
+            f"`stream_field` and `key_field` ({', '.join(columns)}) are not unique together.",
+            f"Add UniqueConstraint(fields={columns!r}, name=...), without condition, to {meta.label}.Meta.constraints.",
+        )
+
+
+def check_insertable(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
+    """E011: each column that the mapping does not write can be left out of an insert."""
+    written = {mapping.value_field, mapping.stream_field, getattr(mapping, "key_field", None), *mapping.wire_names}
+    for field in mapping.model._meta.concrete_fields:
+        if field.name not in written and _needs_a_value(field):
+            yield fault(
+                mapping,
+                11,
+                f"{field.name!r} is not listed, must not be NULL and has no default: no row could be inserted.",
+                "List it in `fields`, or give it a default (or null=True) in the model.",
+            )
+
+
+def _needs_a_value(field: models.Field[Any, Any]) -> bool:
+    if field.null or field.generated or isinstance(field, models.AutoField):
+        return False
+    if (
+        field.has_default()
+        or field.db_default is not models.NOT_PROVIDED
+        or (not writable(field) and not field.primary_key)
+    ):
+        return False
+    if not type(field).pre_save.__module__.startswith(
+        "django."
+    ):  # makes its own value, as slugs made from other fields
+        return False
+    return (
+        field.unique or not field.empty_strings_allowed
+    )  # Django inserts "", which one row only may have where it is unique

@@ -1,0 +1,118 @@
+"""E001 to E014: one mapping after the other, then all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from django.core import checks
+from django.db import models
+
+from durable_state.registry import EntityMapping, Registry
+
+from .columns import check_insertable, check_key, check_listed, check_stream_field, check_unique
+from .report import fault
+from .shape import check_fields_shape, check_functions, check_options, check_wire_names
+
+__all__ = ["check_mappings"]
+
+Check = Callable[[EntityMapping], Iterator[checks.CheckMessage]]
+
+SHAPE: tuple[Check, ...] = (check_fields_shape, check_options, check_functions)
+COLUMNS: tuple[Check, ...] = (
+    check_key,
+    check_listed,
+    check_stream_field,
+    check_unique,
+    check_insertable,
+    check_wire_names,
+)
+
+
+def check_mappings(registry: Registry) -> list[checks.CheckMessage]:
+    """Everything that is wrong with the mappings of a registry. Raises nothing."""
+    found: list[checks.CheckMessage] = [
+        checks.Error(message, hint, obj=None, id="durable_state.E014") for message, hint in registry.mistakes
+    ]
+    for mapping in registry:
+        found += _survive(mapping, lambda mapping: iter(_check_mapping(mapping)))
+        found += _survive(mapping, lambda mapping: _check_alone(registry, mapping))
+    return found
+
+
+def _check_mapping(mapping: EntityMapping) -> list[checks.CheckMessage]:
+    found = list(_check_model(mapping))
+    for check in SHAPE:
+        found += _survive(mapping, check)
+    # Columns can only be looked up where there is a model and where `fields` has the right shape.
+    if not any(message.id in ("durable_state.E001", "durable_state.E003") for message in found):
+        for check in COLUMNS:
+            found += _survive(mapping, check)
+    return found
+
+
+def _check_model(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
+    model = getattr(mapping, "model", None)
+    if model is None:
+        yield fault(
+            mapping, 1, "The mapping has no `model`.", "Set `model` to the model class that the entities become."
+        )
+    elif not (isinstance(model, type) and issubclass(model, models.Model)):
+        yield fault(
+            mapping, 1, f"`model` is {model!r}, which is no model class.", "Set `model` to a Django model class."
+        )
+    elif model._meta.abstract:
+        yield fault(
+            mapping, 1, f"`model` {model.__name__} is abstract and has no table.", "Map a concrete subclass of it."
+        )
+    elif model._meta.swapped:
+        yield fault(
+            mapping,
+            7,
+            f"{model._meta.label} is swapped out for {model._meta.swapped} and has no table.",
+            f"Map {model._meta.swapped} instead.",
+        )
+    elif model._meta.proxy:
+        concrete = model._meta.concrete_model
+        label = concrete._meta.label if concrete is not None else "its concrete model"
+        yield fault(mapping, 7, f"{model._meta.label} is a proxy model.", f"Map {label}, which has the table.")
+    elif parents := [parent for parent, link in model._meta.parents.items() if link is not None]:
+        yield fault(
+            mapping,
+            7,
+            f"{model._meta.label} spreads over the tables of {', '.join(p._meta.label for p in parents)}"
+            " (multi-table inheritance).",
+            "Inherit from an abstract model, or map a model with a OneToOneField instead of inheriting.",
+        )
+
+
+def _check_alone(registry: Registry, mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
+    model = getattr(mapping, "model", None)
+    if model is None:
+        return
+    for other in registry:
+        if other is mapping:
+            return  # those behind it report themselves
+        if getattr(other, "model", None) is model and other.may_meet(mapping):
+            yield fault(
+                mapping,
+                8,
+                f"The types {other.entity_type!r} and {mapping.entity_type!r} would share the rows of"
+                f" {mapping.model.__name__} in one stream.",
+                f"Give each type a model of its own, or both mappings `streams` that do not overlap. The other one: {other.source}.",
+            )
+
+
+def _survive(mapping: EntityMapping, check: Check) -> list[checks.CheckMessage]:
+    found: list[checks.CheckMessage] = []
+    try:
+        found.extend(check(mapping))
+    except Exception as error:  # a mapping may be anything; the project must start nevertheless
+        found.append(
+            fault(
+                mapping,
+                19,
+                f"The mapping cannot be examined: {type(error).__name__}: {error}.",
+                "Compare its attributes with docs/reference/mappings.md.",
+            )
+        )
+    return found

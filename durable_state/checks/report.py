@@ -1,0 +1,35 @@
+"""How a check says what is wrong with a mapping."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from django.core import checks
+
+from durable_state.registry import EntityMapping
+
+__all__ = ["fault", "suggestion", "warning"]
+
+
+def fault(mapping: EntityMapping, number: int, message: str, hint: str) -> checks.Error:
+    """``durable_state.E<number>`` about a mapping, with where it is written."""
+    return checks.Error(message, _located(mapping, hint), obj=mapping, id=f"durable_state.E{number:03}")
+
+
+def warning(mapping: EntityMapping, number: int, message: str, hint: str) -> checks.Warning:
+    """``durable_state.W<number>`` about a mapping, with where it is written."""
+    return checks.Warning(message, _located(mapping, hint), obj=mapping, id=f"durable_state.W{number:03}")
+
+
+def suggestion(name: object, names: Iterable[str]) -> str:
+    """What may have been meant, and else what there is to choose from."""
+    names = sorted(names)
+    close = difflib.get_close_matches(str(name), names, n=2)
+    if close:
+        return f"Did you mean {' or '.join(map(repr, close))}?"
+    return f"The model has {', '.join(map(repr, names))}."
+
+
+def _located(mapping: EntityMapping, hint: str) -> str:
+    return f"{hint} The mapping is written at {mapping.source}."

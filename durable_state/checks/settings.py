@@ -1,0 +1,74 @@
+"""E020, E021: the dict ``DURABLE_STATE``, and what its paths lead to."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core import checks
+from django.utils.module_loading import import_string
+
+import durable_state
+from durable_state.conf import Settings, load
+from durable_state.errors import ConfigurationError
+
+__all__ = ["check_settings"]
+
+
+def check_settings(raw: Any = None) -> list[checks.CheckMessage]:
+    """What is wrong with the settings (by default the project's). Raises nothing."""
+    if raw is None:
+        raw = getattr(django_settings, "DURABLE_STATE", {})
+    try:
+        settings = load(raw)
+    except ConfigurationError as error:
+        return [checks.Error(error.message, _hint(raw, error.action), id="durable_state.E020")]
+    return [*_check_headers(settings.headers), *_check_policy(settings.policy)]
+
+
+def _hint(raw: Any, action: str) -> str:
+    known = [name.upper() for name in Settings.__struct_fields__]
+    unknown = [key for key in raw if key not in known] if isinstance(raw, dict) else []
+    close = difflib.get_close_matches(str(unknown[0]), known, n=1) if unknown else []
+    return f"Did you mean {close[0]!r}? {action}" if close else action
+
+
+def _check_headers(path: str | None) -> Iterator[checks.CheckMessage]:
+    if path is None:
+        return
+    found, problem = _import(path)
+    if problem is None and not callable(found):
+        problem = f"is {type(found).__name__}, which cannot be called"
+    if problem is None and inspect.iscoroutinefunction(found):
+        problem = "is a coroutine function"
+    if problem is None:
+        try:
+            inspect.signature(found).bind(object())
+        except TypeError:
+            problem = "cannot be called with a stream alone"
+        except ValueError:
+            pass  # written in C: there is no signature to look at
+    if problem is not None:
+        yield _path_error("HEADERS", path, problem, "Name a function `headers(stream)` that returns a dict.")
+
+
+def _check_policy(path: str) -> Iterator[checks.CheckMessage]:
+    found, problem = _import(path)
+    if problem is None and not (isinstance(found, type) and issubclass(found, durable_state.StatePolicy)):
+        problem = "is no StatePolicy class"
+    if problem is not None:
+        yield _path_error("POLICY", path, problem, "Name a subclass of durable_state.StatePolicy.")
+
+
+def _import(path: str) -> tuple[Any, str | None]:
+    try:
+        return import_string(path), None
+    except Exception as error:  # a module may raise anything when it is imported
+        return None, f"cannot be imported: {type(error).__name__}: {error}"
+
+
+def _path_error(key: str, path: str, problem: str, hint: str) -> checks.Error:
+    return checks.Error(f"DURABLE_STATE: {key} {path!r} {problem}.", hint, id="durable_state.E021")
