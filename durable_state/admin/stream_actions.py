@@ -1,0 +1,148 @@
+"""The verbs of a stream as admin actions: each is explained, confirmed and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from durable_state import operations
+from durable_state.errors import DurableStateError
+from durable_state.models import Stream
+
+from .confirmation import Consequence, ask, back, confirmed
+from .visibility import OperatorAdmin, actor
+
+__all__ = ["StreamActions"]
+
+_LISTED = 50  # streams that a confirmation explains one by one
+
+
+class StreamActions(OperatorAdmin):
+    """Pause, resume, reset, verify and remove."""
+
+    actions = ["pause", "resume", "reset", "verify", "remove"]
+
+    @admin.action(description="Pause", permissions=["operate"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
+        if not confirmed(request):
+            return self._ask(request, queryset, "pause", _pausing)
+        return self._each(request, queryset, lambda each: operations.pause(each, actor=actor(request)), "Paused {}.")
+
+    @admin.action(description="Resume", permissions=["operate"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
+        if not confirmed(request):
+            return self._ask(request, queryset, "resume", _resuming)
+        return self._each(request, queryset, lambda each: operations.resume(each, actor=actor(request)), "Resumed {}.")
+
+    @admin.action(description="Reset", permissions=["operate"])
+    def reset(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
+        if not confirmed(request):
+            return self._ask(request, queryset, "reset", _resetting, danger=True)
+        told = "Reset {}: it is folded again from its start, and the rows of before are shown until it has caught up."
+        return self._each(request, queryset, lambda each: operations.reset(each, actor=actor(request)), told)
+
+    @admin.action(description="Remove", permissions=["retire"])
+    def remove(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
+        if not confirmed(request):
+            choice = ("keep_rows", "Keep the rows in their tables")
+            return self._ask(request, queryset, "remove", _removing, danger=True, choice=choice)
+        keep = request.POST.get("keep_rows") == "on"
+        told = "Removed {}; its rows stay." if keep else "Removed {} and its rows."
+        return self._each(request, queryset, lambda each: operations.remove(each, actor=actor(request), keep_rows=keep), told)
+
+    @admin.action(description="Verify", permissions=["operate"])
+    def verify(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
+        if not confirmed(request):
+            return self._ask(request, queryset, "verify", _verifying)
+        results = []
+        for stream in queryset:
+            try:
+                result = operations.verify(stream)
+            except DurableStateError as error:
+                results.append({"stream": stream, "error": str(error)})
+            else:
+                results.append({"stream": stream, "equal": result.equal, "lines": list(result.lines()), "types": result.to_json()})
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "media": self.media,
+            "title": "Verification",
+            "results": results,
+        }
+        return TemplateResponse(request, "durable_state/admin/verified.html", context)
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Stream],
+        verb: str,
+        effects: Callable[[Stream], list[str]],
+        danger: bool = False,
+        choice: tuple[str, str] | None = None,
+    ) -> HttpResponse:
+        count = queryset.count()
+        name = queryset[0].name if count == 1 else f"{count} streams"
+        return ask(
+            self,
+            request,
+            action=verb,
+            title=f"{verb.title()} {name}?",
+            consequences=[Consequence(stream.name, effects(stream)) for stream in queryset[:_LISTED]],
+            more=max(count - _LISTED, 0),
+            button=f"Yes, {verb}",
+            danger=danger,
+            choice=choice,
+        )
+
+    def _each(
+        self, request: HttpRequest, queryset: QuerySet[Stream], run: Callable[[Stream], object], told: str
+    ) -> HttpResponse | None:
+        done = []
+        for stream in queryset:
+            name = stream.name
+            try:
+                run(stream)
+            except DurableStateError as error:
+                self.message_user(request, str(error), messages.ERROR)
+            else:
+                done.append(name)
+        if done:
+            self.message_user(request, told.format(", ".join(done)), messages.SUCCESS)
+        return back(self, request)
+
+
+def _pausing(stream: Stream) -> list[str]:
+    return [f"Consuming stops after the current batch; it has read {stream.ordinal:,} messages.", "Its rows stay as they are."]
+
+
+def _resuming(stream: Stream) -> list[str]:
+    was = [f"It stopped because: {stream.last_error}"] if stream.last_error else []
+    return [*was, f"Consuming goes on at once, after message {stream.ordinal:,}."]
+
+
+def _resetting(stream: Stream) -> list[str]:
+    return [
+        f"All {stream.ordinal:,} messages are read and folded again, from the stream's start.",
+        "The rows that are shown now stay until one transaction switches to the new ones; rows that return keep their primary keys.",
+        "The counters begin at 0; an open snapshot or rebuild is dropped.",
+    ]
+
+
+def _removing(stream: Stream) -> list[str]:
+    rows = [f"{count:,} rows of {mapping.model._meta.label}" for mapping, found in operations.owned_rows(stream) if (count := found.count())]
+    return [
+        f"Its rows are deleted: {', '.join(rows)}." if rows else "It has no rows.",
+        f"{stream.dead_letters.count():,} dead letters, {stream.parked_changes.count():,} parked changes and its position go with it.",
+        "The remote stream is not touched.",
+    ]
+
+
+def _verifying(stream: Stream) -> list[str]:
+    return [
+        f"Its {stream.ordinal:,} messages are read again and folded beside the rows; nothing is changed.",
+        "That takes as long as a sync; for long streams use: manage.py durable_state verify " + stream.name,
+    ]

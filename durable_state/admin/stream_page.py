@@ -1,0 +1,101 @@
+"""What one stream's page shows, and how a report reads in the admin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpRequest
+
+from durable_state import operations
+from durable_state.models import Intent, Lease, Stream
+from durable_state.operations import StreamReport
+from durable_state.registry import registry
+
+if TYPE_CHECKING:
+    from .visibility import OperatorAdmin
+
+__all__ = ["shown", "stream_page"]
+
+_TONES = {
+    "live": "good",
+    "closed": "good",
+    "catching-up": "busy",
+    "rebuilding": "busy",
+    "snapshot-open": "busy",
+    "new": "quiet",
+    "paused": "quiet",
+    "retrying": "warn",
+    "needs-reset": "bad",
+    "halted": "bad",
+}
+_COUNTERS = (
+    ("applied_count", "applied", "in the rows, or made void by a later change"),
+    ("no_row_count", "no row", "the mapping's prepare gave none"),
+    ("parked_count", "parked", "had to wait for a parent or a unique value when they came"),
+    ("dead_letter_count", "dead letters", "refused when they came"),
+    ("unregistered_count", "unregistered", "of types without a mapping"),
+    ("control_count", "control", "snapshot boundaries and resets"),
+    ("superseded_count", "superseded", "replaced by a snapshot or a reset before they were shown"),
+)
+
+
+def shown(report: StreamReport) -> dict[str, str]:
+    """The cells of a report, as text; ``tone`` is the colour of its status."""
+    return {
+        "status": report.status.replace("-", " "),
+        "tone": "bad" if report.stuck and report.status not in _TONES else "warn" if _quietly_stuck(report) else _TONES[report.status],
+        "lag": _span(report.lag_seconds),
+        "ordinal": f"{report.ordinal:,}",
+        "revision": f"{report.revision:,}",
+        "applied": f"{report.applied:,}",
+        "parked": f"{report.parked:,}",
+        "letters": f"{report.dead_letters:,}",
+        "error": report.why or report.last_error,
+        "action": report.action,
+    }
+
+
+def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream) -> dict[str, Any]:
+    """The template's context for one stream."""
+    using = stream._state.db
+    report = operations.report(stream)
+    counters = [(label, about, getattr(stream, name)) for name, label, about in _COUNTERS]
+    generations = list(stream.generations.exclude(purpose="verify"))
+    counters.append(("staged", "accepted into an open snapshot or rebuild", sum(each.changes for each in generations)))
+    total = sum(count for _, _, count in counters)
+    states = {each.type: each for each in stream.types.all()}
+    mappings = {mapping.entity_type: mapping for mapping in registry.for_stream(stream.name)}
+    return {
+        "title": stream.name,
+        "subtitle": None,
+        "report": report,
+        "shown": shown(report),
+        "since": report.since,
+        "counters": [(label, about, count, 100 * count / total if total else 0) for label, about, count in counters],
+        "counted": total,
+        "adds_up": total == stream.ordinal,
+        "lease": Lease.objects.using(using).filter(stream=stream).first(),
+        "generations": generations,
+        "tables": [owner.model for owner in stream.tables.all()],
+        "types": [
+            (name, mappings.get(name), states.get(name), name in states and operations.needs_reset(states[name], stream.name))
+            for name in sorted({*states, *mappings})
+        ],
+        "intents": Intent.objects.using(using).filter(stream_name=stream.name)[:10],
+        "may_operate": model_admin.has_operate_permission(request),
+        "may_retire": model_admin.has_retire_permission(request),
+    }
+
+
+def _quietly_stuck(report: StreamReport) -> bool:
+    """Stuck, though the status alone sounds well: nobody consumes, or a snapshot stays open."""
+    return report.stuck and _TONES[report.status] in ("good", "busy", "quiet")
+
+
+def _span(seconds: float) -> str:
+    if seconds == 0:
+        return "0 s"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

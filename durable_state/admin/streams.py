@@ -1,0 +1,178 @@
+"""Streams in the admin: a live list, a page for each, and the verbs as actions with confirmation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import path
+from django.urls.resolvers import URLPattern
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from durable_state import operations
+from durable_state.conf import get_settings
+from durable_state.errors import ConfigurationError, OperationRefused
+from durable_state.models import Stream
+from durable_state.protocol.url import check_url
+
+from .stream_actions import StreamActions
+from .stream_page import shown, stream_page
+from .visibility import actor, visible_streams
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Stream]
+else:
+    ModelForm = forms.ModelForm
+
+__all__ = ["StreamAdmin"]
+
+
+class AddStreamForm(ModelForm):
+    """What it takes to begin."""
+
+    adopt = forms.BooleanField(
+        required=False,
+        label="Take over existing rows",
+        help_text="The rows that are in its tables already become the stream's; those that it does not hold are removed.",
+    )
+
+    class Meta:
+        model = Stream
+        fields = ["name", "url", "live"]
+        widgets = {"url": forms.TextInput(attrs={"class": "vTextField", "inputmode": "url", "spellcheck": "false"})}
+
+    def clean_url(self) -> str:
+        url: str = self.cleaned_data["url"]
+        try:
+            check_url(url, get_settings().allowed_urls)
+        except ConfigurationError as error:
+            raise ValidationError(str(error)) from error
+        return url
+
+
+@admin.register(Stream)
+class StreamAdmin(StreamActions):
+    """A stream is added by form, changed by actions, and otherwise looked at."""
+
+    form = AddStreamForm
+    change_form_template = "durable_state/admin/stream.html"
+    list_display = ["name", "state", "lag", "rate", "read", "applied", "parked", "letters", "error"]
+    list_filter = ["status", "paused", "live"]
+    search_fields = ["name", "url", "last_error"]
+    ordering = ["name"]
+    list_per_page = 50
+
+    class Media:
+        css = {"all": ["durable_state/admin.css"]}
+        js = ["durable_state/streams.js"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Stream]:
+        return super().get_queryset(request).filter(pk__in=visible_streams(request).order_by().values("pk"))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self._has("add", request)
+
+    def get_fields(self, request: HttpRequest, obj: Stream | None = None) -> list[str]:
+        return ["name", "url", "live", "adopt"] if obj is None else ["name", "live"]
+
+    def save_model(self, request: HttpRequest, obj: Stream, form: Any, change: bool) -> None:
+        added = operations.add(
+            obj.name,
+            obj.url,
+            actor=actor(request),
+            live=obj.live,  # type: ignore[arg-type]
+            adopt=form.cleaned_data["adopt"],
+            using=self.get_queryset(request).db,
+        )
+        obj.pk, obj._state = added.pk, added._state
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        try:
+            return super().add_view(request, form_url, extra_context)
+        except OperationRefused as error:  # what the form could not know, such as a table that is another stream's
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        stream = self.get_object(request, object_id)
+        page = {} if stream is None else stream_page(self, request, stream)
+        return super().change_view(request, object_id, form_url, page | (extra_context or {}))
+
+    # The list: one report per row, all of them read at once.
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist = super().get_changelist_instance(request)
+        streams = list(changelist.result_list)
+        found = operations.reports(changelist.queryset.db, pks=[stream.pk for stream in streams])
+        for stream in streams:
+            stream.shown = shown(found[stream.pk]) if stream.pk in found else {}
+        changelist.result_list = streams
+        return changelist
+
+    def get_urls(self) -> list[URLPattern]:
+        live = path("live/", self.admin_site.admin_view(self.live_view), name="durable_state_stream_live")
+        return [live, *super().get_urls()]
+
+    def live_view(self, request: HttpRequest) -> HttpResponse:
+        """What the list's cells show now, for the streams ``?pk=1&pk=2`` that the person may see: ``{pk: {cell: text}}``."""
+        if not self.has_view_permission(request):
+            return JsonResponse({}, status=403)
+        asked = [int(pk) for pk in request.GET.getlist("pk")[: self.list_per_page] if pk.isdecimal()]
+        visible = self.get_queryset(request).filter(pk__in=asked)
+        found = operations.reports(visible.db, pks=visible.values_list("pk", flat=True))
+        return JsonResponse({str(pk): shown(each) for pk, each in found.items()})
+
+    @admin.display(description="status", ordering="status")
+    def state(self, stream: Any) -> SafeString:
+        cells = stream.shown
+        return format_html(
+            '<span class="ds-pill ds-{}" data-stream="{}" data-cell="status">{}</span>',
+            cells.get("tone", "quiet"),
+            stream.pk,
+            cells.get("status", "?"),
+        )
+
+    @admin.display(description="lag", ordering="up_to_date_at")
+    def lag(self, stream: Any) -> SafeString:
+        return _cell(stream, "lag")
+
+    @admin.display(description="messages/s")
+    def rate(self, stream: Any) -> SafeString:
+        return format_html(
+            '<span class="ds-number" data-stream="{}" data-cell="rate" title="measured while this page is open">–</span>', stream.pk
+        )
+
+    @admin.display(description="messages", ordering="ordinal")
+    def read(self, stream: Any) -> SafeString:
+        return _cell(stream, "ordinal")
+
+    @admin.display(description="applied", ordering="applied_count")
+    def applied(self, stream: Any) -> SafeString:
+        return _cell(stream, "applied")
+
+    @admin.display(description="parked")
+    def parked(self, stream: Any) -> SafeString:
+        return _cell(stream, "parked")
+
+    @admin.display(description="dead letters")
+    def letters(self, stream: Any) -> SafeString:
+        return _cell(stream, "letters")
+
+    @admin.display(description="last error")
+    def error(self, stream: Any) -> SafeString:
+        text = stream.shown.get("error", "")
+        return format_html('<span class="ds-error" data-stream="{}" data-cell="error" title="{}">{}</span>', stream.pk, text, text)
+
+
+def _cell(stream: Any, cell: str) -> SafeString:
+    return format_html(
+        '<span class="ds-number" data-stream="{}" data-cell="{}">{}</span>', stream.pk, cell, stream.shown.get(cell, "")
+    )

@@ -1,0 +1,116 @@
+"""The admin of a project's own synced models: what the stream writes is read-only, what the application owns is editable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+
+from durable_state.policy import get_policy
+from durable_state.registry import EntityMapping, registry
+
+from .live import live_form, live_list
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+__all__ = ["SyncedModelAdmin"]
+
+
+class SyncedModelAdmin(ModelAdmin):
+    """A ``ModelAdmin`` that can never change, add or delete what belongs to a stream, and that shows its changes as they come.
+
+    Subclass it for a mapped model as you would ``ModelAdmin``. Rows whose stream field is NULL are the application's: those can be
+    added, edited and deleted. ``websocket_path`` is where ``durable_state.routing.websocket_urlpatterns`` is mounted; where nothing
+    answers there, the pages are as plain as others.
+    """
+
+    websocket_path = "/ws/state/"
+    change_list_template = "durable_state/admin/synced_list.html"
+    change_form_template = "durable_state/admin/synced_form.html"
+
+    class Media:
+        css = {"all": ["durable_state/admin.css"]}
+        js = ["durable_state/live.js"]
+
+    @property
+    def mappings(self) -> list[EntityMapping]:
+        """The mappings that write the model."""
+        concrete = self.model._meta.concrete_model
+        return registry.for_model(self.model) or registry.for_model(concrete)
+
+    def synced_fields(self) -> list[str]:
+        """The names of the fields that streams write, key and stream field included, in the model's order."""
+        names = {
+            name
+            for mapping in self.mappings
+            for name in (mapping.key_field, mapping.stream_field, *(field.name for field in mapping.mapped_fields))
+        }
+        return [field.name for field in self.model._meta.concrete_fields if field.name in names]
+
+    def is_synced(self, obj: models.Model | None) -> bool:
+        """Whether the row is a stream's, not the application's."""
+        if obj is None:
+            return False
+        return any(
+            mapping.stream_field is None or getattr(obj, mapping.field(mapping.stream_field).attname) is not None
+            for mapping in self.mappings
+        )
+
+    def holds_own_rows(self) -> bool:
+        """Whether the table can hold rows of the application: those whose stream field is NULL."""
+        return all(mapping.stream_field is not None and mapping.field(mapping.stream_field).null for mapping in self.mappings)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        return get_policy().rows(request.user, super().get_queryset(request))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        declared = list(super().get_readonly_fields(request, obj))
+        streams = [mapping.stream_field for mapping in self.mappings if mapping.stream_field is not None]
+        synced = self.synced_fields() if self.is_synced(obj) else list(dict.fromkeys(streams))
+        return [*declared, *(name for name in synced if name not in declared)]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if self.fieldsets or self.fields or not self.is_synced(obj):
+            return super().get_fieldsets(request, obj)
+        synced, fields = self.synced_fields(), list(self.get_fields(request, obj))
+        own = [name for name in fields if name not in synced]
+        parts = [("From the stream", synced), ("The application's own", own)]
+        return [(title, {"fields": names}) for title, names in parts if names]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self.holds_own_rows() and super().has_add_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.holds_own_rows() and not self.is_synced(obj) and super().has_delete_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Writes only the application's own columns of a synced row: the form holds the others as they were when it was opened."""
+        if not change or not self.is_synced(obj):
+            super().save_model(request, obj, form, change)
+            return
+        synced = set(self.synced_fields())
+        touched = {
+            field.name
+            for field in obj._meta.concrete_fields
+            if field.name in form.changed_data or (getattr(field, "auto_now", False) and form.changed_data)
+        }
+        if own := touched - synced:
+            obj.save(update_fields=own)
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist = super().get_changelist_instance(request)
+        changelist.durable_state = live_list(self, request, changelist)  # type: ignore[attr-defined]
+        return changelist
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], add: bool = False, change: bool = False, form_url: str = "", obj: Any = None
+    ) -> HttpResponse:
+        if self.is_synced(obj):
+            context["durable_state"] = live_form(self, request, obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)

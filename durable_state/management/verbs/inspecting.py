@@ -1,0 +1,85 @@
+"""``status`` and ``verify``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from durable_state import operations
+from durable_state.management.table import printable, span, table
+from durable_state.operations import StreamReport
+
+__all__ = ["define"]
+
+
+def define(verb: Any) -> None:
+    """Adds the verbs to the command's parser."""
+    parser = verb("status", status, "Shows how the streams are; exit status 1 when one is stuck.")
+    parser.add_argument("name", nargs="?")
+    parser.add_argument("--json", action="store_true", help="a list of objects, for programs")
+
+    parser = verb("verify", verify, "Folds a stream again and compares it with its rows; exit status 1 on a difference.")
+    parser.add_argument("name")
+    parser.add_argument("--json", action="store_true", help="{type: {missing, extra, changed}}")
+    parser.add_argument("--type", dest="entity_type", help="with --key: tells the story of one entity")
+    parser.add_argument("--key", help="the entity key")
+
+
+def status(command: BaseCommand, options: dict[str, Any]) -> None:
+    using = options["database"]
+    if options["name"] is None:
+        found = list(operations.reports(using).values())
+    else:
+        found = [operations.report(operations.find_stream(options["name"], using))]
+    if options["json"]:
+        command.stdout.write(json.dumps([each.to_json() for each in found], indent=2))
+    elif not found:
+        command.stdout.write("There are no streams yet; add one: durable_state add NAME URL")
+    else:
+        _write_table(command, found)
+    stuck = [each for each in found if each.stuck]
+    if stuck:
+        names = ", ".join(f"{each.name} ({printable(each.why, 120)})" for each in stuck[:5])
+        more = f" and {len(stuck) - 5} more" if len(stuck) > 5 else ""
+        raise CommandError(f"Stuck: {names}{more}.", returncode=1)
+
+
+def _write_table(command: BaseCommand, found: list[StreamReport]) -> None:
+    rows = [
+        (
+            each.name,
+            each.status,
+            span(each.lag_seconds),
+            f"{each.ordinal:,}",
+            f"{each.applied:,}",
+            f"{each.parked:,}",
+            f"{each.dead_letters:,}",
+            f"{each.since:%Y-%m-%d %H:%M:%S}",
+        )
+        for each in found
+    ]
+    heads, *lines = table(("STREAM", "STATUS", "LAG", "MESSAGES", "APPLIED", "PARKED", "LETTERS", "SINCE"), rows, right=(2, 3, 4, 5, 6))
+    command.stdout.write(command.style.MIGRATE_HEADING(heads))
+    for each, line in zip(found, lines, strict=True):
+        style = command.style.ERROR if each.stuck else command.style.WARNING if each.last_error else str
+        command.stdout.write(style(line))
+        if each.last_error or each.why:
+            command.stdout.write(f"    {printable(each.why or each.last_error)}")
+        if each.action:
+            command.stdout.write(f"    → {printable(each.action)}")
+
+
+def verify(command: BaseCommand, options: dict[str, Any]) -> None:
+    if (options["entity_type"] is None) != (options["key"] is None):
+        raise CommandError("--type and --key go together: they name one entity.")
+    stream = operations.find_stream(options["name"], options["database"])
+    result = operations.verify(stream, entity_type=options["entity_type"], key=options["key"])
+    if options["json"]:
+        command.stdout.write(json.dumps(result.to_json(), indent=2))
+    else:
+        for line in result.lines():
+            command.stdout.write(printable(line))
+    if not result.equal:
+        raise CommandError(f"The rows of {stream.name} differ from its stream: durable_state reset {stream.name}", returncode=1)

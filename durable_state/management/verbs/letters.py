@@ -1,0 +1,83 @@
+"""``dead-letters list|retry|discard``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db.models import QuerySet
+
+from durable_state import operations
+from durable_state.management.asking import actor, confirm
+from durable_state.management.table import printable, table
+from durable_state.models import DeadLetter
+
+__all__ = ["define"]
+
+
+def define(verb: Any) -> None:
+    """Adds the verb to the command's parser."""
+    parser = verb("dead-letters", dead_letters, "Lists refused messages, tries them again, or discards them.")
+    parser.add_argument("what", choices=["list", "retry", "discard"])
+    parser.add_argument("name", nargs="?", help="of this stream only")
+    parser.add_argument("--id", type=int, help="this letter only")
+
+
+def dead_letters(command: BaseCommand, options: dict[str, Any]) -> None:
+    letters = _chosen(options)
+    {"list": _list, "retry": _retry, "discard": _discard}[options["what"]](command, letters, options)
+
+
+def _chosen(options: dict[str, Any]) -> QuerySet[DeadLetter]:
+    letters = DeadLetter.objects.using(options["database"]).filter(generation=0).select_related("stream")
+    if options["name"] is not None:
+        letters = letters.filter(stream=operations.find_stream(options["name"], options["database"]))
+    if options["id"] is not None:
+        letters = letters.filter(pk=options["id"])
+        if not letters.exists():
+            raise CommandError(f"There is no dead letter {options['id']}{_of(options)}. List them: durable_state dead-letters list")
+    return letters
+
+
+def _list(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[str, Any]) -> None:
+    rows = [
+        (
+            letter.pk,
+            letter.stream.name,
+            letter.ordinal,
+            printable(letter.type, 30),
+            printable(letter.key, 40),
+            letter.reason,
+            printable(letter.detail, 100),
+        )
+        for letter in letters.order_by("stream__name", "ordinal").defer("body").iterator(chunk_size=500)
+    ]
+    if not rows:
+        command.stdout.write(f"There are no dead letters{_of(options)}.")
+        return
+    heads, *lines = table(("ID", "STREAM", "MESSAGE", "TYPE", "KEY", "REASON", "DETAIL"), rows, right=(0, 2))
+    command.stdout.write(command.style.MIGRATE_HEADING(heads))
+    for line in lines:
+        command.stdout.write(line)
+
+
+def _retry(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[str, Any]) -> None:
+    if options["id"] is not None:
+        accepted, refused = int(operations.retry(letters.get(), actor=actor())), 0
+        refused = 1 - accepted
+    else:
+        accepted, refused = operations.retry_all(letters, actor=actor())
+    command.stdout.write(f"Retried {accepted + refused} dead letters{_of(options)}: {accepted} accepted, {refused} refused again.")
+    if refused:
+        raise CommandError(f"{refused} are still refused; durable_state dead-letters list tells why.", returncode=1)
+
+
+def _discard(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[str, Any]) -> None:
+    if count := letters.count():
+        confirm(f"Discard {count} dead letters{_of(options)}? Their messages stay in the stream.", options)
+    discarded = operations.discard_all(letters, actor=actor())
+    command.stdout.write(f"Discarded {discarded} dead letters{_of(options)}.")
+
+
+def _of(options: dict[str, Any]) -> str:
+    return f" of {options['name']}" if options["name"] is not None else ""

@@ -1,0 +1,43 @@
+"""``sync`` and ``run``: consuming in the foreground."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from durable_state import operations
+from durable_state.consumer import run as consumer
+from durable_state.management.progress import Progress
+from durable_state.management.table import span
+
+__all__ = ["define"]
+
+
+def define(verb: Any) -> None:
+    """Adds the verbs to the command's parser."""
+    parser = verb("sync", sync, "Consumes one stream here and now, showing its progress.")
+    parser.add_argument("name")
+    parser.add_argument("--until-up-to-date", action="store_true", help="end at the stream's tail instead of following it")
+    verb("run", run, "Consumes all streams, live, without Celery, until it is stopped.")
+
+
+def sync(command: BaseCommand, options: dict[str, Any]) -> None:
+    stream = operations.find_stream(options["name"], options["database"])
+    progress = Progress(sys.stderr)
+    try:
+        consumer.sync(stream, until_up_to_date=options["until_up_to_date"], on_progress=progress)
+    finally:
+        progress.close()
+    done = operations.report(stream)
+    command.stdout.write(
+        f"{done.name} is {done.status}: {done.ordinal:,} messages read, {done.applied:,} applied, {done.parked:,} parked, "
+        f"{done.dead_letters:,} dead letters; lag {span(done.lag_seconds)}."
+    )
+
+
+def run(command: BaseCommand, options: dict[str, Any]) -> None:
+    command.stdout.write("Consuming all streams. Ctrl-C stops after the current batches.")
+    consumer.run_all(options["database"])
+    command.stdout.write("Stopped.")

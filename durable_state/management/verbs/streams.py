@@ -1,0 +1,77 @@
+"""``add``, ``pause``, ``resume``, ``reset``, ``remove``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from durable_state import operations
+from durable_state.management.asking import actor, confirm
+from durable_state.protocol.url import mask_query
+
+__all__ = ["define"]
+
+
+def define(verb: Any) -> None:
+    """Adds the verbs to the command's parser."""
+    parser = verb("add", add, "Adds a stream; workers begin to read it.")
+    parser.add_argument("name", help="1 to 100 of A-Z a-z 0-9 . _ -")
+    parser.add_argument("url", help="http(s) address of the durable stream, without user info")
+    parser.add_argument("--adopt", action="store_true", help="take over the rows that are in its tables already")
+    parser.add_argument("--live", choices=["sse", "long-poll"], default="sse", help="how the tail is followed")
+
+    verb("pause", pause, "Stops consuming a stream; its rows stay.").add_argument("name")
+    verb("resume", resume, "Goes on with a paused or halted stream, at once.").add_argument("name")
+
+    parser = verb("reset", reset, "Folds a stream again from its start beside the old rows, then switches in one transaction.")
+    parser.add_argument("name")
+    parser.add_argument("--type", dest="entity_type", help="the type it is done for (the whole stream is folded again)")
+
+    parser = verb("remove", remove, "Removes a stream and its rows.")
+    parser.add_argument("name")
+    parser.add_argument("--keep-rows", action="store_true", help="leave the rows in their tables")
+
+
+def add(command: BaseCommand, options: dict[str, Any]) -> None:
+    stream = operations.add(
+        options["name"],
+        options["url"],
+        actor=actor(),
+        live=options["live"],
+        adopt=options["adopt"],
+        using=options["database"],
+    )
+    command.stdout.write(f"Added the stream {stream.name}: {mask_query(stream.url)}, live by {stream.get_live_display()}.")
+
+
+def pause(command: BaseCommand, options: dict[str, Any]) -> None:
+    stream = operations.find_stream(options["name"], options["database"])
+    operations.pause(stream, actor=actor())
+    command.stdout.write(f"Paused {stream.name} at message {stream.ordinal}. Its rows stay; resume it to go on.")
+
+
+def resume(command: BaseCommand, options: dict[str, Any]) -> None:
+    stream = operations.find_stream(options["name"], options["database"])
+    operations.resume(stream, actor=actor())
+    command.stdout.write(f"Resumed {stream.name} after message {stream.ordinal}.")
+
+
+def reset(command: BaseCommand, options: dict[str, Any]) -> None:
+    stream = operations.find_stream(options["name"], options["database"])
+    operations.reset(stream, actor=actor(), entity_type=options["entity_type"])
+    paused = " It is paused: resume it." if stream.paused else ""
+    command.stdout.write(
+        f"Reset {stream.name}: it is folded again from its start; the rows of before are shown until it has caught up.{paused}"
+    )
+
+
+def remove(command: BaseCommand, options: dict[str, Any]) -> None:
+    stream = operations.find_stream(options["name"], options["database"])
+    counted = sum(rows.count() for _, rows in operations.owned_rows(stream))
+    what = f"keep its {counted} rows" if options["keep_rows"] else f"delete its {counted} rows"
+    confirm(f"Remove the stream {stream.name} at message {stream.ordinal}, and {what}?", options)
+    deleted = operations.remove(stream, actor=actor(), keep_rows=options["keep_rows"])
+    command.stdout.write(
+        f"Removed {stream.name}; " + (f"its {counted} rows stay." if options["keep_rows"] else f"{deleted} rows were deleted.")
+    )

@@ -1,0 +1,25 @@
+"""The verbs that people and programs ask for, and what a stream's state is. Knows no command line, no HTTP and no admin."""
+
+from .letters import discard, discard_all, retry, retry_all
+from .lookup import find_stream
+from .removal import owned_rows, remove
+from .status import StreamReport, needs_reset, report, reports
+from .verbs import add, pause, reset, resume
+
+__all__ = [
+    "StreamReport",
+    "add",
+    "discard",
+    "discard_all",
+    "find_stream",
+    "needs_reset",
+    "owned_rows",
+    "pause",
+    "remove",
+    "report",
+    "reports",
+    "reset",
+    "resume",
+    "retry",
+    "retry_all",
+]

@@ -1,0 +1,59 @@
+"""The frame of every verb: one transaction that holds the stream's row and leaves an audit entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from asgiref.sync import async_to_sync
+from django.db import transaction
+
+from durable_state import feed
+from durable_state.consumer.transaction import commit_transaction
+from durable_state.errors import OperationRefused
+from durable_state.models import Intent, Stream
+
+__all__ = ["Intended", "intended", "record", "ring"]
+
+
+@dataclass(frozen=True, slots=True)
+class Intended:
+    """A verb under way: the stream as it is now, locked, and the database that it lives in."""
+
+    stream: Stream
+    using: str
+    intent: Intent
+
+    def detail(self, text: str) -> None:
+        """Says in the audit entry what the verb met or did."""
+        self.intent.detail = text
+        self.intent.save(using=self.using, update_fields=["detail"])
+
+
+def record(using: str, stream_name: str, verb: str, actor: str, detail: str = "") -> Intent:
+    """Writes the audit entry of a verb; call it inside the verb's transaction."""
+    return Intent.objects.using(using).create(stream_name=stream_name, verb=verb, actor=actor[:200], detail=detail)
+
+
+@contextmanager
+def intended(stream: Stream, verb: str, actor: str, detail: str = "") -> Iterator[Intended]:
+    """A transaction in which the stream's row is read again and locked; all or nothing of it is kept.
+
+    No lease is needed, even where a worker holds one: its commits compare the revision and read the row again.
+    Raises: OperationRefused, when the stream is no longer there.
+    """
+    using = stream._state.db or "default"
+    with commit_transaction(using):
+        current = Stream.objects.using(using).select_for_update().filter(pk=stream.pk).first()
+        if current is None:
+            raise OperationRefused(f"The stream {stream.name!r} is no longer there.", "It was removed meanwhile.")
+        yield Intended(current, using, record(using, current.name, verb, actor, detail))
+
+
+def ring(stream: Stream) -> None:
+    """Wakes the subscribers, once what the verb wrote is committed: they look into the feed log from ``stream.revision`` on."""
+    using = stream._state.db or "default"
+    transaction.on_commit(
+        lambda: async_to_sync(feed.ring)(stream.name, stream.pk, stream.revision, using, b""), using=using, robust=True
+    )

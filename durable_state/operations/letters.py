@@ -1,0 +1,63 @@
+"""What an operator does about dead letters."""
+
+from __future__ import annotations
+
+from django.db import models, transaction
+
+from durable_state.consumer.commit import reapply
+from durable_state.errors import OperationRefused
+from durable_state.models import DeadLetter, Stream
+
+from .intents import intended, record, ring
+
+__all__ = ["discard", "discard_all", "retry", "retry_all"]
+
+
+def retry(letter: DeadLetter, *, actor: str) -> bool:
+    """Materializes the letter's message again, the way it came; whether it was accepted now.
+
+    An accepted letter goes; a refused one stays, with its newest reason.
+    Raises: OperationRefused, when a later change of the entity supersedes it.
+    """
+    stream = letter.stream
+    with intended(stream, "retry", actor, _named(letter)) as verb:
+        accepted = reapply(stream, letter)
+        verb.detail(f"{_named(letter)}; {'accepted' if accepted else 'refused again'}")
+    ring(stream)
+    return accepted
+
+
+def discard(letter: DeadLetter, *, actor: str) -> None:
+    """Deletes the letter; its message stays in the stream and comes again with a reset."""
+    with intended(letter.stream, "discard", actor, _named(letter)) as verb:
+        DeadLetter.objects.using(verb.using).filter(pk=letter.pk).delete()
+
+
+def retry_all(letters: models.QuerySet[DeadLetter], *, actor: str) -> tuple[int, int]:
+    """Retries each letter, the oldest first: (how many were accepted, how many are refused still or superseded)."""
+    accepted = refused = 0
+    for letter in letters.select_related("stream").order_by("stream", "ordinal"):
+        try:
+            done = retry(letter, actor=actor)
+        except OperationRefused:
+            done = False
+        accepted, refused = accepted + done, refused + (not done)
+    return accepted, refused
+
+
+def discard_all(letters: models.QuerySet[DeadLetter], *, actor: str) -> int:
+    """Deletes the letters in one transaction, with one audit entry per stream; how many there were."""
+    using = letters.db
+    with transaction.atomic(using=using):
+        found: dict[int, list[int]] = {}
+        for pk, stream in letters.order_by().values_list("pk", "stream"):
+            found.setdefault(stream, []).append(pk)
+        names = dict(Stream.objects.using(using).filter(pk__in=found).values_list("pk", "name"))
+        for stream, pks in found.items():
+            record(using, names[stream], "discard", actor, f"{len(pks)} dead letters")
+            DeadLetter.objects.using(using).filter(pk__in=pks).delete()
+        return sum(map(len, found.values()))
+
+
+def _named(letter: DeadLetter) -> str:
+    return f"{letter.type} {letter.key} of message {letter.ordinal}: {letter.reason}".strip()[:1000]

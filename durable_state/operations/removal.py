@@ -1,0 +1,91 @@
+"""Removing a stream, with its rows or without."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import ProtectedError, RestrictedError
+
+from durable_state.errors import MappingFault, OperationRefused
+from durable_state.models import Stream, TableOwner
+from durable_state.registry import EntityMapping, registry
+from durable_state.registry.relations import parents_first
+from durable_state.registry.scope import one_to_one_to_stream
+
+from .intents import intended
+
+__all__ = ["owned_rows", "remove"]
+
+_CHUNK = 500  # rows in one delete: bounds memory, and stays below every database's limit of parameters
+
+
+def remove(stream: Stream, *, actor: str, keep_rows: bool = False) -> int:
+    """Ends the stream: its position, letters, parked changes and feed go, and its rows, unless ``keep_rows``.
+
+    Rows outside the mappings follow their ``on_delete``. Kept rows with a nullable stream field become the application's own. The
+    remote stream is not touched. Returns the number of rows that were deleted by the mappings.
+    Raises: OperationRefused, and changes nothing, when a protected row stands in the way, or the rows could not be kept.
+    """
+    try:
+        with intended(stream, "remove", actor, "keeping the rows" if keep_rows else "") as verb:
+            deleted = 0
+            for mapping, rows in owned_rows(verb.stream):
+                if keep_rows:
+                    _detach(mapping, rows, verb.stream)
+                else:
+                    deleted += _delete(rows, verb.using)
+            if not keep_rows:
+                verb.detail(f"with {deleted} rows")
+            verb.stream.delete(using=verb.using)
+    except (ProtectedError, RestrictedError) as error:
+        blocker = next(iter(getattr(error, "protected_objects", None) or getattr(error, "restricted_objects", ())), None)
+        label = blocker._meta.label if blocker is not None else "another table"
+        raise OperationRefused(
+            f"Rows of the stream {stream.name!r} are protected by rows of {label}.", "Delete those first, or use --keep-rows."
+        ) from error
+    return deleted
+
+
+def owned_rows(stream: Stream) -> list[tuple[EntityMapping, models.QuerySet[models.Model]]]:
+    """The rows that are this stream's by mapping, children before parents."""
+    owned = set(TableOwner.objects.using(stream._state.db).filter(stream=stream).values_list("model", flat=True))
+    found = []
+    for mapping in reversed(parents_first(registry.for_stream(stream.name))):
+        if mapping.stream_field is None and mapping.label not in owned:
+            continue  # the table is another stream's, or the application's
+        try:
+            found.append((mapping, mapping.rows(stream)))
+        except MappingFault:
+            continue  # no object stands for the stream, so no row can be its
+    return found
+
+
+def _delete(rows: models.QuerySet[models.Model], using: str) -> int:
+    model, deleted = rows.model, 0
+    # The newest first: rows of one table that point at each other mostly point at older ones.
+    while pks := list(rows.order_by("-pk").values_list("pk", flat=True)[:_CHUNK]):
+        model._base_manager.using(using).filter(pk__in=pks).delete()
+        deleted += len(pks)
+    return deleted
+
+
+def _detach(mapping: EntityMapping, rows: models.QuerySet[models.Model], stream: Stream) -> None:
+    """Makes sure that deleting the stream does not take the rows along."""
+    if mapping.stream_field is None or not _cascades(field := mapping.field(mapping.stream_field)) or not rows.exists():
+        return
+    if not field.null:
+        raise OperationRefused(
+            f"The rows of {mapping.model._meta.label} cannot be kept: {field.name} may not be NULL, and is deleted with the stream.",
+            f"Remove the stream with its rows, pause it instead (durable_state pause {stream.name}), or make {field.name} nullable.",
+        )
+    rows.update(**{field.name: None})
+
+
+def _cascades(field: models.Field[object, object]) -> bool:
+    """Whether rows go when the stream goes, along the foreign keys between them."""
+    if not isinstance(field, models.ForeignKey):
+        return False
+    chain = [field]
+    if field.related_model is not Stream:
+        link = one_to_one_to_stream(field.related_model)
+        chain += [link] if isinstance(link, models.ForeignKey) else []
+    return all(each.remote_field.on_delete is models.CASCADE for each in chain)

@@ -1,0 +1,218 @@
+"""What state a stream is in, in the words that the command, the admin, REST and monitoring share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count
+from django.utils import timezone
+
+from durable_state.conf import Settings, get_settings
+from durable_state.consumer.lease import valid_leases
+from durable_state.models import DeadLetter, Lease, ParkedChange, Status, Stream, TypeState
+from durable_state.protocol.url import mask_query
+from durable_state.registry import registry
+
+__all__ = ["StreamReport", "needs_reset", "report", "reports"]
+
+_CHUNK = 500  # primary keys in one query: below every database's limit of parameters
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """A stream's state at one moment.
+
+    ``status`` is a ``Status``, or "paused", "rebuilding", "snapshot-open". ``lag_seconds`` is how long ago the rows were last known to
+    be up to date: 0.0 while a worker holds the live or closed stream. ``why`` is empty, or says in one line why the stream is stuck.
+    """
+
+    name: str
+    url: str
+    status: str
+    offset: str
+    ordinal: int
+    revision: int
+    applied: int
+    parked: int
+    dead_letters: int
+    lag_seconds: float
+    since: datetime
+    last_error: str
+    action: str
+    why: str = ""
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the stream waits for a person: nothing gets better by itself."""
+        return bool(self.why)
+
+    def to_json(self) -> dict[str, Any]:
+        """The dict of ``status --json``: ``since`` as ISO 8601, ``lag_seconds`` in seconds, the URL's query masked."""
+        return {
+            "name": self.name,
+            "url": self.url,
+            "status": self.status,
+            "offset": self.offset,
+            "ordinal": self.ordinal,
+            "revision": self.revision,
+            "applied": self.applied,
+            "parked": self.parked,
+            "dead_letters": self.dead_letters,
+            "lag_seconds": self.lag_seconds,
+            "since": self.since.isoformat(),
+            "last_error": self.last_error,
+            "action": self.action,
+        }
+
+
+def report(stream: Stream) -> StreamReport:
+    """The report of one stream, read anew from its database."""
+    found = reports(stream._state.db or "default", pks=[stream.pk])
+    if not found:
+        raise Stream.DoesNotExist(f"The stream {stream.name!r} is no longer there.")
+    return found[stream.pk]
+
+
+def reports(using: str = "default", *, pks: Iterable[int] | None = None) -> dict[int, StreamReport]:
+    """The reports of all streams, or of those with the given primary keys, by primary key and ordered by name.
+
+    Five queries for each 500 streams, however many letters and parked changes they have.
+    """
+    known = list(Stream.objects.using(using).values_list("pk", flat=True)) if pks is None else list(pks)
+    found: list[tuple[Stream, StreamReport]] = []
+    for start in range(0, len(known), _CHUNK):
+        found.extend(_reports(using, known[start : start + _CHUNK]))
+    return {stream.pk: each for stream, each in sorted(found, key=lambda pair: pair[0].name)}
+
+
+def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
+    parked = _counts(ParkedChange.objects.using(using).filter(stream__in=pks))
+    letters = _counts(DeadLetter.objects.using(using).filter(stream__in=pks, generation=0))
+    types: dict[int, list[TypeState]] = {}
+    for state in TypeState.objects.using(using).filter(stream__in=pks):
+        types.setdefault(state.stream_id, []).append(state)
+    leased = set(valid_leases(using).filter(stream__in=pks).values_list("stream", flat=True))
+    streams = Stream.objects.using(using).filter(pk__in=pks).select_related("lease", "snapshot", "rebuild")
+    moment = _Moment(get_settings(), timezone.now())
+    found = []
+    for stream in streams:
+        old = [state.type for state in types.get(stream.pk, []) if needs_reset(state, stream.name)]
+        shown = moment.report(stream, parked.get(stream.pk, 0), letters.get(stream.pk, 0), old, stream.pk in leased)
+        found.append((stream, shown))
+    return found
+
+
+def needs_reset(state: TypeState, stream_name: str) -> bool:
+    """Whether only a reset brings the type's rows to the fold: messages were passed over, or an older mapping made the rows.
+
+    Asked of the mapping as it is now: a type that was registered or changed since shows it before its next message comes.
+    """
+    mapping = registry.find(state.type, stream_name)
+    if mapping is None:
+        return False
+    return state.needs_reset or (state.fingerprint != mapping.fingerprint and bool(state.fingerprint or state.unregistered))
+
+
+def _counts(rows: Any) -> dict[int, int]:
+    return dict(rows.order_by().values_list("stream").annotate(Count("pk")))
+
+
+def _shown_status(stream: Stream, types: list[str]) -> str:
+    """One word for the stream: what a person has to know first."""
+    if stream.paused:
+        return "paused"
+    if stream.status in (Status.HALTED, Status.NEEDS_RESET, Status.RETRYING):
+        return str(stream.status)
+    if stream.rebuild is not None:
+        return "rebuilding"
+    if types:
+        return Status.NEEDS_RESET.value
+    if stream.snapshot is not None:
+        return "snapshot-open"
+    return str(stream.status)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """When, and by which settings, streams are judged."""
+
+    settings: Settings
+    now: datetime
+
+    def report(self, stream: Stream, parked: int, letters: int, types: list[str], leased: bool) -> StreamReport:
+        status = _shown_status(stream, types)
+        why, action = self._why_stuck(stream, status, leased, types)
+        return StreamReport(
+            name=stream.name,
+            url=mask_query(stream.url),
+            status=status,
+            offset=stream.offset,
+            ordinal=stream.ordinal,
+            revision=stream.revision,
+            applied=stream.applied_count,
+            parked=parked,
+            dead_letters=letters,
+            lag_seconds=self._lag(stream, status, leased),
+            since=stream.since,
+            last_error=stream.last_error,
+            action=action,
+            why=why,
+        )
+
+    def _why_stuck(self, stream: Stream, status: str, leased: bool, types: list[str]) -> tuple[str, str]:
+        """(why it is stuck or "", what to do about it or "")."""
+        name, error = stream.name, stream.last_error
+        if status == "paused":
+            return "", f"durable_state resume {name}"
+        if status == Status.HALTED:
+            return error or "halted", stream.action or f"Remove the cause, then: durable_state resume {name}"
+        if stream.status == Status.NEEDS_RESET:
+            return error or "the server no longer holds what was read", stream.action or f"durable_state reset {name}"
+        if status == Status.RETRYING:
+            failing = self.now - stream.since
+            stuck = failing > timedelta(seconds=self.settings.stuck_seconds)
+            if not stuck:
+                return "", stream.action
+            return f"failing for {_seconds(failing)}: {error}", stream.action or "Look at the stream server and the way to it."
+        if status == Status.NEEDS_RESET:
+            listed = ", ".join(types[:5]) + (", ..." if len(types) > 5 else "")
+            one = f" --type {types[0]}" if len(types) == 1 else ""
+            return f"needs a reset to fold again: {listed}", f"durable_state reset {name}{one}"
+        if status != Status.CLOSED and not leased:
+            alone = self.now - self._last_consumed(stream)
+            if alone > timedelta(seconds=self.settings.stuck_seconds):
+                start = "Start a worker: Celery with durable_state.tasks.supervise in beat, or durable_state run"
+                return f"no worker for {_seconds(alone)}", start
+        return self._open_for_too_long(stream) or ("", stream.action)
+
+    def _open_for_too_long(self, stream: Stream) -> tuple[str, str] | None:
+        for generation, what in ((stream.rebuild, "rebuild"), (stream.snapshot, "snapshot")):
+            if generation is None:
+                continue
+            open_for = self.now - generation.created_at
+            if open_for > timedelta(seconds=self.settings.snapshot_open_seconds):
+                end = "snapshot-end" if what == "snapshot" else "state"
+                return f"a {what} is open for {_seconds(open_for)}", f"See whether the stream's writer still appends its {end}."
+        return None
+
+    def _last_consumed(self, stream: Stream) -> datetime:
+        """When a worker last held the stream, or when it last had a reason to take it."""
+        lease: Lease | None = getattr(stream, "lease", None)
+        # A lease that was given back expired long ago; then the last time up to date tells more.
+        known = [stream.since, stream.created_at, stream.up_to_date_at, None if lease is None else lease.expires_at]
+        return min(max(each for each in known if each is not None), self.now)
+
+    def _lag(self, stream: Stream, status: str, leased: bool) -> float:
+        if status == Status.CLOSED or (status == Status.LIVE and leased):
+            return 0.0
+        last = stream.up_to_date_at or stream.created_at
+        if stream.status == Status.LIVE:
+            last = self._last_consumed(stream)  # a quiet stream was up to date for as long as somebody listened to it
+        return round(max((self.now - last).total_seconds(), 0.0), 3)
+
+
+def _seconds(span: timedelta) -> str:
+    return f"{int(span.total_seconds())} s"

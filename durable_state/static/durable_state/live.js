@@ -1,0 +1,138 @@
+// Follows the rows of a page by websocket. A change rings; what is shown then is the page as the server renders it, fetched anew, so that
+// cells look as the admin makes them. Where nothing answers at the socket's address, the page stays as it was served.
+"use strict";
+{
+  const GENTLE = 1500; // milliseconds between two fetches of the page at least
+  const CALM = 30000; // milliseconds between two tries to connect at most
+  const FINAL = new Set([4401, 4403, 4404]); // close codes after which another try would get the same answer
+
+  const start = () => {
+    const source = document.getElementById("durable-state-live");
+    if (!source) return;
+    const config = JSON.parse(source.textContent);
+    const bar = document.getElementById("durable-state-bar");
+    const page = config.keys ? formPage(config, bar) : listPage(bar);
+    let timer = null;
+    let fetched = 0;
+
+    const changed = () => {
+      if (timer !== null) return;
+      timer = setTimeout(async () => {
+        if (document.hidden) {
+          document.addEventListener("visibilitychange", () => { timer = null; changed(); }, { once: true });
+          return;
+        }
+        fetched = performance.now();
+        try {
+          const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+          if (answer.status === 404 || answer.redirected) page.gone();
+          else if (answer.ok) page.show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+        } catch { /* offline; the socket tells when to try again */ }
+        timer = null;
+      }, Math.max(100, GENTLE - (performance.now() - fetched)));
+    };
+
+    const open = new Set();
+    const connected = () => {
+      bar.classList.toggle("ds-away", open.size < config.feeds.length);
+      page.say(open.size === config.feeds.length ? "Live" : "Reconnecting…");
+    };
+    for (const feed of config.feeds) follow(feed, { config, changed, opened: () => { open.add(feed); connected(); }, closed: () => { if (open.delete(feed)) connected(); } });
+  };
+
+  // One feed, for as long as the page lives: resumed by the last frame's token, tried again more and more slowly.
+  const follow = (feed, { config, changed, opened, closed }) => {
+    let offset = feed.offset;
+    let wait = 1000;
+    const connect = () => {
+      const url = new URL(feed.url, location.href);
+      url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+      if (offset) url.searchParams.set("offset", offset);
+      const socket = new WebSocket(url);
+      let snapshot = false;
+      socket.onopen = () => { wait = 1000; opened(); };
+      socket.onmessage = (event) => {
+        const frame = JSON.parse(event.data);
+        for (const item of frame.items) {
+          const control = item.headers?.control;
+          if (control === "snapshot-start") snapshot = true;
+          else if (control === "snapshot-end") { snapshot = false; changed(); }
+          else if (!snapshot && (!config.keys || config.keys.includes(item.key))) changed();
+        }
+        offset = frame.offset;
+      };
+      socket.onclose = (event) => {
+        closed();
+        if (FINAL.has(event.code)) return;
+        setTimeout(connect, wait * (0.5 + Math.random() / 2));
+        wait = Math.min(wait * 2, CALM);
+      };
+    };
+    connect();
+  };
+
+  const replace = (target, fresh) => {
+    if (target.innerHTML === fresh.innerHTML) return;
+    target.innerHTML = fresh.innerHTML;
+    target.classList.remove("ds-changed");
+    void target.offsetWidth; // restarts the animation
+    target.classList.add("ds-changed");
+  };
+
+  const pks = (root) => JSON.parse(root.getElementById("durable-state-live")?.textContent ?? "{}").rows ?? [];
+  const rows = (root) => [...root.querySelectorAll("#result_list > tbody > tr")].filter((row) => !row.querySelector(":scope > td > .errorlist"));
+
+  const listPage = (bar) => {
+    const known = new Map(pks(document).map((pk, place) => [pk, rows(document)[place]]));
+    let later = null;
+    const touched = (row) => row.contains(document.activeElement) && document.activeElement !== document.body
+      || [...row.querySelectorAll("input,select,textarea")].some((input) => input.type === "checkbox" || input.type === "radio" ? input.checked !== input.defaultChecked : input.type !== "hidden" && "defaultValue" in input && input.value !== input.defaultValue);
+    const self = {
+      text: "",
+      say(text) { self.text = text; self.draw(0); },
+      draw(count) {
+        bar.hidden = false;
+        bar.replaceChildren(self.text);
+        if (!count) return;
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = `${count} new ${count === 1 ? "row" : "rows"}: show`;
+        button.onclick = () => { location.reload(); };
+        bar.append(button);
+      },
+      show(fresh) {
+        const order = pks(fresh);
+        const there = new Map(order.map((pk, place) => [pk, rows(fresh)[place]]));
+        for (const [pk, row] of known) {
+          if (!row) continue;
+          const now = there.get(pk);
+          row.classList.toggle("ds-gone", !now);
+          if (now && !touched(row)) replace(row, now);
+        }
+        const counter = document.querySelector(".paginator");
+        const counted = fresh.querySelector(".paginator");
+        if (counter && counted) counter.innerHTML = counted.innerHTML;
+        later = order.filter((pk) => !known.has(pk)).length;
+        self.draw(later);
+      },
+      gone() { self.say("This page cannot be read any more"); },
+    };
+    return self;
+  };
+
+  const formPage = (config, bar) => {
+    const shown = () => [...document.querySelectorAll(".form-row .readonly")];
+    const self = {
+      say(text) { bar.hidden = false; bar.textContent = text; },
+      show(fresh) {
+        const now = [...fresh.querySelectorAll(".form-row .readonly")];
+        const here = shown();
+        if (now.length === here.length) here.forEach((field, place) => replace(field, now[place]));
+      },
+      gone() { bar.classList.add("ds-away"); self.say("The stream has deleted this row"); },
+    };
+    return self;
+  };
+
+  document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", start) : start();
+}

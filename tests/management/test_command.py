@@ -1,0 +1,193 @@
+"""Each verb of the command: what it says, and how it fails."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from durable_state.models import DeadLetter, Intent, Status, Stream
+from durable_state.testing import apply
+from tests.app.models import Message
+
+pytestmark = pytest.mark.django_db
+
+URL = "https://streams.example.org/v1/chat?token=secret"
+
+
+def run(*words: str, **options: Any) -> str:
+    """What the command writes to stdout."""
+    out = io.StringIO()
+    call_command("durable_state", *words, stdout=out, no_color=True, **options)
+    return out.getvalue()
+
+
+def change(key: str, text: str) -> dict[str, Any]:
+    """An insert of a message; more than 20 characters are refused."""
+    return {"type": "message", "key": key, "value": {"text": text}, "headers": {"operation": "insert"}}
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Somebody at the keyboard (nobody, where ``text`` is empty)."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+
+def test_add_says_what_it_did() -> None:
+    """Without the secret in the query; the audit entry names the user and the machine."""
+    said = run("add", "chat", URL, "--live", "long-poll")
+    assert said.strip() == "Added the stream chat: https://streams.example.org/v1/chat?token=***, live by long-poll."
+    assert Stream.objects.get().url == URL
+    assert Intent.objects.get().actor.startswith("manage.py by ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("add", "chat", "nonsense"),
+        ("add", "not a name", URL),
+        ("status", "nowhere"),
+        ("pause", "nowhere"),
+        ("resume", "nowhere"),
+        ("reset", "nowhere"),
+        ("remove", "nowhere"),
+        ("sync", "nowhere"),
+        ("verify", "nowhere"),
+        ("verify", "nowhere", "--type", "x"),
+        ("dead-letters", "list", "nowhere"),
+        ("dead-letters", "retry", "--id", "7"),
+        ("status", "--database", "nowhere"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_line(words: tuple[str, ...]) -> None:
+    """And never a traceback."""
+    with pytest.raises(CommandError) as error:
+        run(*words)
+    assert str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_every_verb_works_on_the_named_database(database: str) -> None:
+    """The others are left alone."""
+    option = ("--database", database)
+    run("add", "chat", URL, *option)
+    apply("chat", [change("1", "one"), change("2", "x" * 50)], using=database)
+    assert "Paused chat at message 2" in run("pause", "chat", *option)
+    assert "paused" in run("status", *option)
+    assert "Resumed chat after message 2" in run("resume", "chat", *option)
+    assert "too" in run("dead-letters", "list", *option) or "length" in run("dead-letters", "list", *option)
+    assert "Discarded 1 dead letters" in run("dead-letters", "discard", "--no-input", *option)
+    assert "folded again" in run("reset", "chat", "--type", "message", *option)
+    assert "1 rows were deleted" in run("remove", "chat", "--no-input", *option)
+    assert not Stream.objects.using(database).exists()
+
+
+def test_status_is_a_table() -> None:
+    """Aligned columns, the error below its stream, and what to do."""
+    assert "no streams yet" in run("status")
+    run("add", "chat", URL)
+    run("add", "a-rather-long-name", URL)
+    Stream.objects.filter(name="chat").update(status=Status.RETRYING, last_error="503 from\nthe server", action="Wait.")
+    lines = run("status").splitlines()
+    assert lines[0].split() == ["STREAM", "STATUS", "LAG", "MESSAGES", "APPLIED", "PARKED", "LETTERS", "SINCE"]
+    assert lines[1].index("new") == lines[2].index("retrying") == lines[0].index("STATUS")
+    assert lines[3:] == ["    503 from\\nthe server", "    → Wait."]
+    assert run("status", "chat").count("\n") == 4
+
+
+def test_status_exits_with_1_when_one_is_stuck() -> None:
+    """The table, or the JSON, is written all the same."""
+    run("add", "chat", URL)
+    Stream.objects.update(status=Status.HALTED, last_error="401")
+    for words in ((), ("--json",)):
+        out = io.StringIO()
+        with pytest.raises(CommandError, match=r"chat \(401\)") as error:
+            call_command("durable_state", "status", *words, stdout=out)
+        assert error.value.returncode == 1
+        assert "halted" in out.getvalue()
+
+
+def test_status_as_json_is_the_contract() -> None:
+    """A list of objects, nothing else on stdout."""
+    run("add", "chat", URL)
+    apply("chat", [change("1", "one"), change("2", "x" * 50), {"headers": {"control": "reset"}}])
+    [shown] = json.loads(run("status", "--json"))
+    assert shown.pop("since") and shown.pop("lag_seconds") >= 0
+    assert shown == {
+        "name": "chat",
+        "url": "https://streams.example.org/v1/chat?token=***",
+        "status": "live",
+        "offset": "test-3",
+        "ordinal": 3,
+        "revision": 1,
+        "applied": 1,
+        "parked": 0,
+        "dead_letters": 0,
+        "last_error": "",
+        "action": "",
+    }
+
+
+def test_remove_asks_before_it_destroys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No, silence and a closed stdin leave everything as it is."""
+    apply("chat", [change("1", "one")])
+    for text in ("n\n", "\n", ""):
+        answer(monkeypatch, text)
+        with pytest.raises(CommandError, match="Nothing was done"):
+            run("remove", "chat")
+    assert Message.objects.count() == Stream.objects.count() == 1
+    answer(monkeypatch, "yes\n")
+    assert "1 rows were deleted" in run("remove", "chat")
+    assert not Message.objects.exists()
+
+
+def test_remove_can_keep_the_rows() -> None:
+    """It says so."""
+    apply("chat", [change("1", "one")])
+    assert "its 1 rows stay" in run("remove", "chat", "--keep-rows", "--no-input")
+    assert Message.objects.count() == 1
+
+
+def test_dead_letters_are_listed_retried_and_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By stream or by number; what a terminal would obey is shown as text."""
+    apply("chat", [change("\x1b[31mred", "x" * 50), change("2", "y" * 50)])
+    apply("other", [change("3", "z" * 50)])
+    listed = run("dead-letters", "list", "chat")
+    assert "\\x1b[31mred" in listed and "\x1b" not in listed
+    assert listed.count("\n") == 3
+    with pytest.raises(CommandError, match="2 are still refused"):
+        run("dead-letters", "retry", "chat")
+    letter = DeadLetter.objects.get(key="2")
+    answer(monkeypatch, "n\n")
+    with pytest.raises(CommandError, match="Nothing was done"):
+        run("dead-letters", "discard", "--id", str(letter.pk))
+    assert "Discarded 1" in run("dead-letters", "discard", "--id", str(letter.pk), "--no-input")
+    assert "Discarded 2" in run("dead-letters", "discard", "--no-input")
+    assert "There are no dead letters of chat." in run("dead-letters", "list", "chat")
+
+
+def test_a_retry_that_succeeds_says_so() -> None:
+    """And exits with 0."""
+    apply("chat", [change("1", "x" * 50)])
+    letter = DeadLetter.objects.get()
+    letter.body = bytes(letter.body).replace(b"x" * 50, b"short")
+    letter.save()
+    assert "1 accepted" in run("dead-letters", "retry", "--id", str(letter.pk))
+    assert Message.objects.get().text == "short"
+
+
+def test_a_database_that_is_not_migrated_is_one_clear_line(settings: Any, tmp_path: Any) -> None:
+    """It tells to migrate."""
+    from django.db import connections
+
+    settings.DATABASES["bare"] = connections.databases["bare"] = {**connections.databases["default"], "NAME": str(tmp_path / "bare.sqlite3")}
+    try:
+        with pytest.raises(CommandError, match="migrate --database bare") as error:
+            run("status", "--database", "bare")
+        assert "\n" not in str(error.value)
+    finally:
+        connections["bare"].close()
+        del connections.databases["bare"], settings.DATABASES["bare"]

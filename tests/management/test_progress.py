@@ -1,0 +1,71 @@
+"""The progress line, and text tables."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+from durable_state.management.progress import Progress
+from durable_state.management.table import printable, span, table
+from durable_state.models import Stream
+
+
+class Terminal(io.StringIO):
+    """A stderr that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def ticks(*seconds: float) -> Iterator[float]:
+    """A clock that was read at these times."""
+    return iter(seconds)
+
+
+def at(ordinal: int) -> Stream:
+    """A stream after so many messages."""
+    return Stream(name="chat", ordinal=ordinal, applied_count=ordinal, status="catching-up")
+
+
+def test_a_terminal_has_one_line_that_is_written_over() -> None:
+    """With the rate, and clean behind it."""
+    out, clock = Terminal(), ticks(0, 0.1, 1.0)
+    progress = Progress(out, clock=lambda: next(clock))
+    for ordinal in (0, 500, 12000):
+        progress(at(ordinal))
+    progress.close()
+    shown = out.getvalue()
+    assert shown.count("\r") == 4 and "\n" not in shown
+    assert "12,000 messages · 12,000 applied · " not in shown  # the rate stands between
+    assert "12,000 messages/s" in shown
+    assert "500 messages" not in shown  # too soon after the first
+
+
+def test_a_log_file_has_a_plain_line_now_and_then() -> None:
+    """No carriage returns, and none more than each five seconds."""
+    out, clock = io.StringIO(), ticks(0, 1, 2, 5.5)
+    progress = Progress(out, clock=lambda: next(clock))
+    for ordinal in (0, 10, 20, 1100):
+        progress(at(ordinal))
+    progress.close()
+    assert out.getvalue().splitlines() == [
+        "chat: 0 messages · 0 applied · catching-up",
+        "chat: 1,100 messages · 1,100 applied · 200 messages/s · catching-up",
+    ]
+
+
+def test_a_note_stays() -> None:
+    """Such as whom the sync waits for."""
+    out, clock = Terminal(), ticks(0)
+    progress = Progress(out, clock=lambda: next(clock))
+    progress(at(1))
+    progress.note("chat is held by host:1:run:abc; waiting")
+    assert out.getvalue().endswith("\rchat is held by host:1:run:abc; waiting\n")
+
+
+def test_tables_align_and_show_nothing_that_a_terminal_obeys() -> None:
+    """Numbers to the right, escapes as text, long texts cut."""
+    assert table(("A", "N"), [("x", 1), ("long", 1000)], right=(1,)) == ["A        N", "x        1", "long  1000"]
+    assert printable("a\x1b[2Jb\nc\ud800") == "a\\x1b[2Jb\\nc\\ud800"
+    assert printable("abcdef", 4) == "abc…"
+    assert [span(each) for each in (0, 0.25, 59, 600, 7200, 200000)] == ["0 s", "0.2 s", "59 s", "10 min", "2 h", "2 d"]

@@ -1,0 +1,71 @@
+"""Retrying and discarding dead letters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from durable_state import operations
+from durable_state.errors import OperationRefused
+from durable_state.models import DeadLetter, FeedEntry, Intent, Stream
+from durable_state.testing import apply
+from tests.app.models import Message
+
+pytestmark = pytest.mark.django_db
+
+
+def change(key: str, text: str) -> dict[str, Any]:
+    """An insert of a message; more than 20 characters are refused."""
+    return {"type": "message", "key": key, "value": {"text": text}, "headers": {"operation": "insert"}}
+
+
+def test_an_accepted_letter_becomes_a_row() -> None:
+    """By the real materializer, as a commit with its feed entry and its audit entry."""
+    apply("chat", [change("1", "x" * 50)])
+    letter = DeadLetter.objects.get()
+    letter.body = bytes(letter.body).replace(b"x" * 50, b"short enough")
+    letter.save()
+    assert operations.retry(letter, actor="ada")
+    assert Message.objects.get().text == "short enough"
+    assert not DeadLetter.objects.exists()
+    assert Stream.objects.get().revision == FeedEntry.objects.count() == 2
+    assert "accepted" in Intent.objects.get(verb="retry", actor="ada").detail
+
+
+def test_a_letter_that_is_refused_again_stays() -> None:
+    """With its reason, and no row."""
+    apply("chat", [change("1", "x" * 50)])
+    assert not operations.retry(DeadLetter.objects.get(), actor="ada")
+    assert DeadLetter.objects.count() == 1 and not Message.objects.exists()
+    assert "refused again" in Intent.objects.get().detail
+
+
+def test_a_superseded_letter_never_brings_an_old_value_back() -> None:
+    """The newer change stands."""
+    apply("chat", [change("1", "x" * 50)])
+    letter = DeadLetter.objects.get()
+    apply("chat", [change("1", "newer")])
+    with pytest.raises(OperationRefused):
+        operations.retry(letter, actor="ada")
+    assert Message.objects.get().text == "newer"
+
+
+def test_discard_deletes_the_letter_and_says_which() -> None:
+    """The audit entry outlives it."""
+    apply("chat", [change("1", "x" * 50)])
+    operations.discard(DeadLetter.objects.get(), actor="ada")
+    assert not DeadLetter.objects.exists()
+    assert "message 1 of message 1" in Intent.objects.get(verb="discard").detail
+
+
+def test_many_at_once_are_counted() -> None:
+    """Each on its own: one that cannot be retried stops none."""
+    apply("chat", [change("1", "x" * 50), b"5", change("2", "y" * 50)])
+    letter = DeadLetter.objects.get(key="2")
+    letter.body = bytes(letter.body).replace(b"y" * 50, b"fine")
+    letter.save()
+    assert operations.retry_all(DeadLetter.objects.all(), actor="ada") == (1, 2)
+    assert operations.discard_all(DeadLetter.objects.all(), actor="ada") == 2
+    assert Intent.objects.get(verb="discard").detail == "2 dead letters"
+    assert not DeadLetter.objects.exists()

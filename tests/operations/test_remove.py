@@ -1,0 +1,83 @@
+"""Removing a stream, with its rows or without."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from durable_state import operations
+from durable_state.errors import OperationRefused
+from durable_state.models import DeadLetter, FeedEntry, Intent, ParkedChange, Stream, TableOwner
+from durable_state.testing import apply
+from tests.app.models import Author, Commit, Message, Profile, Remark, Room
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+def change(entity_type: str, key: str, **value: Any) -> dict[str, Any]:
+    """An insert."""
+    return {"type": entity_type, "key": key, "value": value, "headers": {"operation": "insert"}}
+
+
+def commit_of(author: str) -> dict[str, Any]:
+    """A child of an author."""
+    return change("commit", f"c-{author}", author=author, subject="s", authored_at="2026-01-01T00:00:00Z")
+
+
+def test_rows_go_children_first_with_everything_of_the_stream(database: str) -> None:
+    """The rows of other streams stay; the application's own rows follow their on_delete."""
+    apply("git", [change("author", "ada", commits=1), commit_of("ada"), commit_of("nobody"), b"5"], using=database)
+    apply("git", [change("message", "1", text="mine")], using=database)
+    apply("chat", [change("message", "1", text="theirs")], using=database)
+    Message.objects.using(database).create(room=None, key="own", text="the application's")
+    Remark.objects.using(database).create(author=Author.objects.using(database).get(), text="nice")
+    assert ParkedChange.objects.using(database).count() == DeadLetter.objects.using(database).count() == 1
+    assert operations.remove(Stream.objects.using(database).get(name="git"), actor="ada") == 3
+    for model in (Author, Commit, Remark, ParkedChange, DeadLetter, TableOwner):
+        assert not model._base_manager.using(database).exists(), model
+    assert sorted(Message.objects.using(database).values_list("text", flat=True)) == ["the application's", "theirs"]
+    assert list(FeedEntry.objects.using(database).values_list("stream__name", flat=True)) == ["chat"]
+    assert Intent.objects.using(database).get().detail == "with 3 rows"
+
+
+def test_more_rows_than_one_delete_takes(database: str) -> None:
+    """Chunk by chunk, in one transaction."""
+    apply("git", [change("author", f"a{place}", commits=1) for place in range(1100)], using=database)
+    assert operations.remove(Stream.objects.using(database).get(), actor="ada") == 1100
+    assert not Author.objects.using(database).exists()
+
+
+def test_rows_can_be_kept() -> None:
+    """In a table of its own, and in a shared one by the stream's name."""
+    apply("git", [change("author", "ada", commits=1), change("message", "1", text="hello")])
+    assert operations.remove(Stream.objects.get(), actor="ada", keep_rows=True) == 0
+    assert Author.objects.count() == 1 and Message.objects.get().room == "git"
+    assert not Stream.objects.exists() and not TableOwner.objects.exists()
+
+
+def test_rows_that_would_go_with_the_stream_cannot_be_kept() -> None:
+    """A foreign key to Stream that may not be NULL cascades; refusing is better than losing."""
+    apply("chat", [change("profile", "ada", name="Ada")])
+    with pytest.raises(OperationRefused, match="may not be NULL"):
+        operations.remove(Stream.objects.get(), actor="ada", keep_rows=True)
+    assert Profile.objects.count() == 1 and Stream.objects.count() == 1 and not Intent.objects.exists()
+
+
+def test_an_object_that_stands_for_the_stream_is_no_hindrance() -> None:
+    """With a room and without one, whose rows cannot exist."""
+    apply("chat", [change("message", "1", text="hello")])
+    operations.remove(Stream.objects.get(), actor="ada")
+    stream = Stream.objects.create(name="room", url="http://localhost/room")
+    Room.objects.create(title="Room", stream=stream)
+    apply("room", [change("person", "ada", email="a@example.org")])
+    assert operations.remove(Stream.objects.get(), actor="ada") == 1
+    assert not Room.objects.exists()
+
+
+def test_a_table_of_another_stream_is_left_alone() -> None:
+    """The mapping serves both; the rows are its owner's."""
+    apply("git", [change("author", "ada", commits=1)])
+    other = operations.add("other", "http://localhost/other", actor="ada")
+    assert operations.remove(other, actor="ada") == 0
+    assert Author.objects.count() == 1
