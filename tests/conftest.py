@@ -7,8 +7,20 @@ import shutil
 
 import pytest
 
+from tests.servers.fixtures import misbehaving_server, rakaia_server, reference_server, stream_server
 from tests.servers.require import skip_or_fail
 from tests.services import available, find, missing
+
+__all__ = [
+    "chromium_path",
+    "database",
+    "misbehaving_server",
+    "rabbitmq_url",
+    "rakaia_server",
+    "redis_url",
+    "reference_server",
+    "stream_server",
+]
 
 
 @pytest.fixture(params=["default", "postgres", "mysql"])

@@ -1,0 +1,1 @@
+"""A chat whose rooms are streams."""

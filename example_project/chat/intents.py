@@ -1,0 +1,83 @@
+"""What a visitor wants, checked, and the changes that say so on the stream.
+
+Nothing is written to the tables here: the changes go to the stream, and come back as rows.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from durable_state.protocol import encode_change
+
+from .models import Message, Reaction, Room, User
+
+__all__ = ["EMOJI", "Refused", "Visitor", "changes_for"]
+
+EMOJI = ["👍", "❤️", "😄", "🎉", "👀", "🚀"]
+TEXT_LIMIT = 2000
+
+
+class Refused(Exception):
+    """The visitor may not, or what was sent makes no sense. The text is for people."""
+
+
+class Visitor:
+    """Who is asking: a key that only this browser's session knows how to use, and a name."""
+
+    def __init__(self, key: str, name: str) -> None:
+        self.key = key
+        self.name = name
+
+
+async def changes_for(room: Room, visitor: Visitor, wish: dict[str, Any]) -> tuple[str, list[bytes]]:
+    """The key of what the wish makes, and the changes to append, in order. Raises: Refused."""
+    match wish:
+        case {"do": "say", "text": str(text)} if 0 < len(text.strip()) <= TEXT_LIMIT and "\0" not in text:
+            key = uuid.uuid4().hex
+            said = {"userId": visitor.key, "text": text.strip(), "sentAt": _now()}
+            changes = [_change("message", key, "insert", said), _change("typing", visitor.key, "delete")]
+        case {"do": "typing", "on": True}:
+            key = visitor.key
+            changes = [_change("typing", key, "upsert", {"userId": visitor.key, "seenAt": _now()})]
+        case {"do": "typing", "on": False}:
+            return visitor.key, [_change("typing", visitor.key, "delete")]
+        case {"do": "react", "message": str(message), "emoji": str(emoji), "on": bool(on)} if emoji in EMOJI:
+            if not await Message.objects.filter(room=room, key=message).aexists():
+                raise Refused("That message is gone.")
+            key = f"{message}:{visitor.key}:{emoji}"
+            if not on:
+                return key, [_change("reaction", key, "delete")]
+            reaction = {"messageId": message, "userId": visitor.key, "emoji": emoji}
+            changes = [_change("reaction", key, "insert", reaction)]
+        case {"do": "delete", "message": str(key)}:
+            if not await Message.objects.filter(room=room, key=key, author__key=visitor.key).aexists():
+                raise Refused("Only your own messages can be deleted.")
+            # Children first: reactions to a message that is gone would wait for it as parked changes.
+            given = Reaction.objects.filter(room=room, message__key=key).values_list("key", flat=True)
+            return key, [_change("reaction", each, "delete") async for each in given] + [
+                _change("message", key, "delete")
+            ]
+        case {"do": "say"}:
+            raise Refused(f"A message has 1 to {TEXT_LIMIT} characters.")
+        case _:
+            raise Refused("That is not understood.")
+    return key, await _introduction(room, visitor) + changes
+
+
+async def _introduction(room: Room, visitor: Visitor) -> list[bytes]:
+    """The visitor's own change, where the room does not know them, or knows them by another name."""
+    if await User.objects.filter(room=room, key=visitor.key, name=visitor.name).aexists():
+        return []
+    return [_change("user", visitor.key, "upsert", {"name": visitor.name})]
+
+
+def _change(entity_type: str, key: str, operation: str, value: Any = None) -> bytes:
+    if operation == "delete":
+        return encode_change(entity_type, key, operation, timestamp=_now())
+    return encode_change(entity_type, key, operation, value, timestamp=_now())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,80 @@
+"""The chat over HTTP: pages, a visitor's name, and wishes that become changes on the room's stream."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import aget_object_or_404, get_object_or_404, redirect, render
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_POST
+
+from durable_state.errors import TransportError
+from durable_state.transport import append, open_client
+
+from .intents import EMOJI, TEXT_LIMIT, Refused, Visitor, changes_for
+from .models import Room
+
+__all__ = ["first_room", "name", "room", "wish"]
+
+
+def first_room(request: HttpRequest) -> HttpResponseBase:
+    """Leads to the oldest room."""
+    room = Room.objects.first()
+    if room is None:
+        return HttpResponse("There is no room yet: `make demo` makes some.", status=503, content_type="text/plain")
+    return redirect(room)
+
+
+@ensure_csrf_cookie
+def room(request: HttpRequest, slug: str) -> HttpResponse:
+    """One room's page; its content comes by websocket."""
+    here = get_object_or_404(Room.objects.select_related("stream"), slug=slug)
+    visitor = {"key": request.session.get("key", ""), "name": request.session.get("name", "")}
+    context = {
+        "room": here,
+        "rooms": Room.objects.all(),
+        "visitor": visitor,
+        "setup": {"stream": here.stream.name, "visitor": visitor, "emoji": EMOJI, "textLimit": TEXT_LIMIT},
+    }
+    return render(request, "chat/room.html", context)
+
+
+@require_POST
+def name(request: HttpRequest) -> HttpResponse:
+    """Takes the visitor's name into the session. The key stays: one browser is one user."""
+    wanted = " ".join(request.POST.get("name", "").replace("\0", "").split())
+    if not 1 <= len(wanted) <= 40:
+        return JsonResponse({"error": "A name has 1 to 40 characters."}, status=400)
+    request.session.setdefault("key", uuid.uuid4().hex)
+    request.session["name"] = wanted
+    return JsonResponse({"key": request.session["key"], "name": wanted})
+
+
+@require_POST
+async def wish(request: HttpRequest, slug: str) -> HttpResponse:
+    """Appends to the room's stream what a visitor wants to say or do there. It shows when it comes back as rows."""
+    here = await aget_object_or_404(Room.objects.select_related("stream"), slug=slug)
+    visitor = await sync_to_async(_visitor)(request)
+    if visitor is None:
+        return JsonResponse({"error": "Choose a name first."}, status=403)
+    try:
+        wished = json.loads(request.body)
+        key, changes = await changes_for(here, visitor, wished)
+    except ValueError:
+        return JsonResponse({"error": "That is no JSON."}, status=400)
+    except Refused as refusal:
+        return JsonResponse({"error": str(refusal)}, status=400)
+    try:
+        async with open_client() as client:
+            await append(client, here.stream.url, changes)
+    except TransportError as error:
+        return JsonResponse({"error": f"The stream server did not take it. {error.message}"}, status=502)
+    return JsonResponse({"key": key})
+
+
+def _visitor(request: HttpRequest) -> Visitor | None:
+    session = request.session
+    return Visitor(session["key"], session["name"]) if "key" in session and "name" in session else None

@@ -1,0 +1,1 @@
+"""`python -m example_project.demo`: everything the example needs, as processes of their own, started and ended together."""

@@ -1,0 +1,81 @@
+"""What the demo does in Django: tables, streams, rooms, an admin; and whether the tables are right. Import it after `django.setup()`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+
+from durable_state.models import Status, Stream
+from durable_state.transport import append, create, open_client
+from example_project.chat.rooms import make_rooms
+from example_project.history.models import File
+from example_project.history.source import Tree, packed
+
+__all__ = ["Failed", "differences", "feed", "prepare", "wait_until_up_to_date"]
+
+
+class Failed(Exception):
+    """The demo cannot go on, or did not come to the right tables; the text says why."""
+
+
+async def prepare_streams() -> None:
+    """Makes every stream on the server."""
+    async with open_client(trust_env=False) as client:
+        async for stream in Stream.objects.all():
+            await create(client, stream.url)
+
+
+def prepare() -> Stream:
+    """Fresh tables, the history stream and the rooms, and an administrator `admin` with password `admin`."""
+    call_command("migrate", verbosity=0, interactive=False)
+    User.objects.create_superuser("admin", "admin@example.org", "admin")
+    history = Stream.objects.create(name="history", url=f"{settings.STREAM_SERVER}/history")
+    make_rooms(settings.STREAM_SERVER)
+    return history
+
+
+async def feed(url: str, commits: Iterable[list[bytes]]) -> int:
+    """Appends the messages to the stream and returns their number."""
+    fed = 0
+    async with open_client(trust_env=False) as client:
+        for messages in packed(commits):
+            await append(client, url, messages)
+            fed += len(messages)
+    return fed
+
+
+def wait_until_up_to_date(name: str, messages: int, watch: Callable[[], None], patience: float = 90) -> Stream:
+    """The stream, once so many messages of it are read and its tail is reached.
+
+    ``watch`` is called all the time and may raise. Raises: Failed when the stream halts, or nothing moves for ``patience`` seconds.
+    """
+    moved, ordinal = time.monotonic(), -1
+    while True:
+        watch()
+        stream = Stream.objects.get(name=name)
+        if stream.ordinal >= messages and stream.status == Status.LIVE:
+            return stream
+        if stream.status in (Status.HALTED, Status.NEEDS_RESET):
+            raise Failed(
+                f"The stream {name} is {stream.get_status_display()}: {stream.last_error} {stream.action}".strip()
+            )
+        if stream.ordinal != ordinal:
+            moved, ordinal = time.monotonic(), stream.ordinal
+        elif time.monotonic() - moved > patience:
+            said = stream.last_error or "no error was reported; see the logs"
+            raise Failed(f"The stream {name} stands at message {ordinal} of {messages} for {patience:.0f} s: {said}")
+        time.sleep(0.1)
+
+
+def differences(tree: Tree) -> list[str]:
+    """How the file rows differ from the tree, a line for each path; nothing when they are equal."""
+    rows: Tree = {path: (mode, blob) for path, mode, blob in File.objects.values_list("path", "mode", "blob")}
+    return [
+        f"{path}: row {rows.get(path, 'is missing')}, git {tree.get(path, 'has none')}"
+        for path in sorted(rows.keys() | tree.keys())
+        if rows.get(path) != tree.get(path)
+    ]

@@ -1,0 +1,1 @@
+"""A git repository's history as a stream of authors, commits and files."""

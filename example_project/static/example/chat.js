@@ -1,0 +1,229 @@
+import { LiveRows, hue, make, showStatus } from "./live.js";
+
+const setup = JSON.parse(document.getElementById("setup").textContent);
+const [log, typingLine, composer, text, trouble, people, me, introduce] = ["log", "typing", "composer", "text", "trouble", "people", "me", "introduce"].map((id) =>
+  document.getElementById(id),
+);
+const token = composer.querySelector("[name=csrfmiddlewaretoken]").value;
+const visitor = setup.visitor;
+const GROUP = 5 * 60 * 1000; // messages of one author within this time share one head
+const TYPING = 6000; // someone whose browser went away stops typing after this
+const REFRESH = 3000; // how often we say that we still type
+
+let rows = { user: new Map(), message: new Map(), reaction: new Map(), typing: new Map() };
+const pending = new Map(); // what we sent and have not seen come back: key -> message
+const typingSeen = new Map(); // user -> [seenAt, when we saw it by our own clock]
+
+// ---- what we say -------------------------------------------------------------------------------
+
+async function send(path, body, options = {}) {
+  const response = await fetch(path, { method: "POST", headers: { "X-CSRFToken": token }, body, ...options });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
+  return answer;
+}
+
+async function wish(wanted, options) {
+  try {
+    const answer = await send("wish/", JSON.stringify(wanted), options);
+    trouble.hidden = true;
+    return answer.key;
+  } catch (error) {
+    trouble.textContent = error instanceof TypeError ? "The server cannot be reached." : error.message;
+    trouble.hidden = false;
+    return null;
+  }
+}
+
+let saidTyping = 0;
+function typing(on) {
+  if (on ? Date.now() - saidTyping < REFRESH : !saidTyping) return;
+  saidTyping = on ? Date.now() : 0;
+  wish({ do: "typing", on }, { keepalive: true });
+}
+
+async function say() {
+  const said = text.value.trim();
+  if (!said) return;
+  text.value = "";
+  saidTyping = 0; // the message itself ends the typing
+  fit();
+  const key = await wish({ do: "say", text: said });
+  if (key === null) {
+    text.value ||= said;
+    fit();
+  } else if (!rows.message.has(key)) {
+    pending.set(key, { userId: visitor.key, text: said, sentAt: new Date().toISOString() });
+    draw();
+  }
+}
+
+function fit() {
+  text.style.height = "auto";
+  text.style.height = `${Math.min(text.scrollHeight, 160)}px`;
+}
+
+composer.addEventListener("submit", (event) => {
+  event.preventDefault();
+  say();
+});
+text.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    say();
+  }
+});
+text.addEventListener("input", () => {
+  fit();
+  typing(text.value.trim() !== "");
+});
+text.addEventListener("blur", () => typing(false));
+addEventListener("pagehide", () => typing(false));
+
+// ---- who we are --------------------------------------------------------------------------------
+
+introduce.querySelector("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = event.target;
+  try {
+    Object.assign(visitor, await send(form.action, new FormData(form)));
+    me.textContent = visitor.name;
+    me.hidden = false;
+    introduce.close();
+    text.focus();
+    draw();
+  } catch (error) {
+    form.querySelector(".wrong").textContent = error.message;
+  }
+});
+// Without a name there is nothing to do here.
+introduce.addEventListener("cancel", (event) => visitor.name || event.preventDefault());
+me.addEventListener("click", () => introduce.showModal());
+if (!visitor.name) introduce.showModal();
+
+// ---- what we see -------------------------------------------------------------------------------
+
+const nameOf = (key) => rows.user.get(key)?.name ?? (key === visitor.key ? visitor.name : "someone");
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const calendar = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+
+function face(key) {
+  const initials = nameOf(key).split(" ").map((word) => [...word][0]).slice(0, 2).join("").toUpperCase();
+  return make("span", "face", { style: `--hue: ${hue(key)}`, "aria-hidden": "true" }, initials);
+}
+
+function reactionsOf(message) {
+  const given = new Map();
+  for (const { messageId, userId, emoji } of rows.reaction.values()) {
+    if (messageId === message) given.set(emoji, [...(given.get(emoji) ?? []), userId]);
+  }
+  return given;
+}
+
+function emojiButton(key, emoji, by, className) {
+  const mine = by.includes(visitor.key);
+  const names = by.map(nameOf).join(", ");
+  const label = names ? `${emoji} by ${names}` : `React with ${emoji}`;
+  const button = make("button", className, { type: "button", "aria-pressed": mine, "aria-label": label, title: names || null }, emoji);
+  button.addEventListener("click", () => wish({ do: "react", message: key, emoji, on: !mine }));
+  return button;
+}
+
+function reactionBar(key, given) {
+  const bar = make("div", "reactions");
+  for (const [emoji, by] of given) {
+    const button = emojiButton(key, emoji, by, "given");
+    button.append(make("span", "", {}, String(by.length)));
+    bar.append(button);
+  }
+  return bar;
+}
+
+// What one can do with a message; it floats above, so that nothing moves when the pointer comes.
+function tools(key, given, own) {
+  const bar = make("div", "tools", { role: "group", "aria-label": "React or delete" });
+  for (const emoji of setup.emoji) bar.append(emojiButton(key, emoji, given.get(emoji) ?? [], "offer"));
+  if (own) {
+    const remove = make("button", "remove", { type: "button", "aria-label": "Delete this message", title: "Delete" }, "×");
+    remove.addEventListener("click", () => wish({ do: "delete", message: key }));
+    bar.append(remove);
+  }
+  return bar;
+}
+
+function bubble(message, first) {
+  const own = message.userId === visitor.key;
+  const at = new Date(message.sentAt);
+  const words = make("div", "words");
+  if (first) {
+    words.append(make("p", "head", {}, make("strong", "", {}, nameOf(message.userId)), make("time", "", { datetime: message.sentAt, title: at.toLocaleString() }, clock.format(at))));
+  }
+  words.append(make("p", "text", {}, message.text));
+  const item = make("article", `message${own ? " own" : ""}${first ? " first" : ""}${message.waiting ? " pending" : ""}`, { "data-key": message.key, tabindex: "-1" });
+  item.append(first ? face(message.userId) : make("span", "face none", { "aria-hidden": "true" }), words);
+  if (message.waiting) words.append(make("p", "waiting", {}, "on its way …"));
+  else {
+    const given = reactionsOf(message.key);
+    if (given.size) words.append(reactionBar(message.key, given));
+    item.append(tools(message.key, given, own));
+  }
+  return item;
+}
+
+function drawLog() {
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+  const focused = document.activeElement?.closest?.(".message")?.dataset.key;
+  const label = document.activeElement?.getAttribute?.("aria-label");
+  const messages = [...rows.message].map(([key, message]) => ({ key, ...message }));
+  for (const [key, message] of pending) messages.push({ key, ...message, waiting: true });
+  messages.sort((a, b) => Date.parse(a.sentAt) - Date.parse(b.sentAt));
+  const drawn = [];
+  let before = null;
+  for (const message of messages) {
+    const at = new Date(message.sentAt);
+    const newDay = !before || new Date(before.sentAt).toDateString() !== at.toDateString();
+    if (newDay) drawn.push(make("p", "day", {}, calendar.format(at)));
+    drawn.push(bubble(message, newDay || before.userId !== message.userId || at - new Date(before.sentAt) > GROUP));
+    before = message;
+  }
+  log.replaceChildren(...(drawn.length ? drawn : [make("p", "nothing", {}, "Nobody has said anything yet. Begin!")]));
+  if (atEnd) log.scrollTop = log.scrollHeight;
+  // Drawing anew must not take the keyboard's place away.
+  if (focused) [...log.querySelectorAll(`[data-key="${CSS.escape(focused)}"] button`)].find((button) => button.getAttribute("aria-label") === label)?.focus();
+}
+
+function drawTyping() {
+  const now = Date.now();
+  const names = [];
+  for (const [key, { seenAt }] of rows.typing) {
+    if (typingSeen.get(key)?.[0] !== seenAt) typingSeen.set(key, [seenAt, now]);
+    // Clocks differ: what counts is when we saw it, and what was old already when we came is not shown at all.
+    const fresh = now - typingSeen.get(key)[1] < TYPING && now - Date.parse(seenAt) < 10 * TYPING;
+    if (key !== visitor.key && fresh) names.push(nameOf(key));
+  }
+  const line = names.length === 0 ? "" : names.length === 1 ? `${names[0]} is typing` : names.length < 4 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)} are typing` : "Several people are typing";
+  if (typingLine.textContent !== line) typingLine.textContent = line;
+}
+
+function drawPeople() {
+  const all = [...rows.user].map(([key, { name }]) => ({ key, name })).sort((a, b) => a.name.localeCompare(b.name));
+  people.replaceChildren(...all.map(({ key, name }) => make("li", "", {}, face(key), make("span", "", {}, name + (key === visitor.key ? " (you)" : "")))));
+}
+
+function draw(changed = null) {
+  for (const key of pending.keys()) if (rows.message.has(key)) pending.delete(key);
+  const concerns = (...types) => changed === null || [...changed].some((name) => types.includes(name.split("/", 1)[0]));
+  if (concerns("message", "reaction", "user")) drawLog();
+  if (concerns("user")) drawPeople();
+  drawTyping();
+}
+setInterval(drawTyping, 1000);
+
+new LiveRows(setup.stream, ["user", "message", "reaction", "typing"], {
+  onStatus: showStatus,
+  onRows(all, changed) {
+    rows = all;
+    document.body.classList.add("ready");
+    draw(changed);
+  },
+});
