@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import django.db
-from django.utils.module_loading import import_string
 
 from durable_state import feed
 from durable_state.conf import get_settings
@@ -26,11 +25,11 @@ from durable_state.errors import (
     Unavailable,
 )
 from durable_state.models import Status, Stream
-from durable_state.protocol import check_url
-from durable_state.transport import Batch, BatchLimits, Checkpoint, Reader, delay
+from durable_state.transport import Batch, LiveMode, delay
 
 from . import lease
 from .commit import Commit, commit
+from .source import stream_reader
 from .standing import record_failure, record_stop, replay_recreated
 from .threads import DatabaseThreads
 
@@ -95,7 +94,6 @@ class Tail:
             await self._threads.run(stream.refresh_from_db)
             if stream.paused or stream.status in (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET):
                 return False
-            check_url(stream.url, get_settings().allowed_urls)
             return await self._read()
         except RevisionConflict as conflict:
             logger.info("%s Reading it again.", conflict)
@@ -126,17 +124,9 @@ class Tail:
         return False
 
     async def _read(self) -> bool:
-        stream, settings = self.stream, get_settings()
-        offset = stream.checkpoint_offset
-        reader = Reader(
-            self._client,
-            stream.url,
-            stream.position,
-            live=stream.live,  # type: ignore[arg-type]
-            headers=self._headers if settings.headers else None,
-            limits=BatchLimits(settings.batch_rows, settings.batch_bytes),
-            checkpoint=None if offset is None else Checkpoint(offset, stream.checkpoint_fingerprint),
-        )
+        stream = self.stream
+        live: LiveMode = stream.live  # type: ignore[assignment]
+        reader = stream_reader(self._client, stream, stream.position, live=live, in_thread=self._threads.run)
         async with contextlib.aclosing(self._until_stopped(reader.batches())) as batches:
             async for batch in batches:
                 done = await self._commit(batch)
@@ -192,15 +182,6 @@ class Tail:
             for waiting in stopping:
                 waiting.cancel()
             await batches.aclose()  # type: ignore[attr-defined]
-
-    async def _headers(self) -> Mapping[str, str]:
-        function = import_string(get_settings().headers or "")
-        try:
-            return await self._threads.run(function, self.stream)  # type: ignore[no-any-return]
-        except Exception as error:
-            raise Unavailable(
-                f"HEADERS failed for {self.stream.name}: {type(error).__name__}: {error}", "Mend the function that HEADERS names."
-            ) from error
 
     async def _keep_lease(self) -> None:
         """Renews the lease while a commit, or a quiet stream, takes its time; and looks whether somebody else touched the stream."""

@@ -15,7 +15,7 @@ from .rows import CHUNK
 from .shown import ShownRows
 from .staging import read_staged, staged_keys
 
-__all__ = ["switch"]
+__all__ = ["shown_keys", "switch"]
 
 
 def switch(
@@ -48,12 +48,12 @@ def switch(
 
 def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> None:
     """Deletes the shown rows that the generation does not hold."""
-    for keys in _shown_keys(plan):
+    for keys in shown_keys(plan):
         staying = staged_keys(generation, plan, list(keys))
         rows.remove(plan, [value for key, value in keys.items() if key not in staying])
 
 
-def _shown_keys(plan: TypePlan) -> Iterator[dict[str, object]]:
+def shown_keys(plan: TypePlan) -> Iterator[dict[str, object]]:
     """The keys of the shown rows, chunk by chunk in the order of their primary keys."""
     last = None
     while True:

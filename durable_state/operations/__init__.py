@@ -5,9 +5,11 @@ from .lookup import find_stream
 from .removal import owned_rows, remove
 from .status import StreamReport, needs_reset, report, reports
 from .verbs import add, pause, reset, resume
+from .verify import Verification, verify
 
 __all__ = [
     "StreamReport",
+    "Verification",
     "add",
     "discard",
     "discard_all",
@@ -22,4 +24,5 @@ __all__ = [
     "resume",
     "retry",
     "retry_all",
+    "verify",
 ]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from durable_state import operations
 from durable_state.consumer import run as consumer
 from durable_state.management.progress import Progress
 from durable_state.management.table import span
+from durable_state.models import Status
 
 __all__ = ["define"]
 
@@ -19,7 +20,9 @@ def define(verb: Any) -> None:
     """Adds the verbs to the command's parser."""
     parser = verb("sync", sync, "Consumes one stream here and now, showing its progress.")
     parser.add_argument("name")
-    parser.add_argument("--until-up-to-date", action="store_true", help="end at the stream's tail instead of following it")
+    parser.add_argument(
+        "--until-up-to-date", action="store_true", help="end at the stream's tail instead of following it"
+    )
     verb("run", run, "Consumes all streams, live, without Celery, until it is stopped.")
 
 
@@ -27,10 +30,15 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     progress = Progress(sys.stderr)
     try:
-        consumer.sync(stream, until_up_to_date=options["until_up_to_date"], on_progress=progress)
+        consumer.sync(stream, until_up_to_date=options["until_up_to_date"], on_progress=progress, on_wait=progress.note)
     finally:
         progress.close()
     done = operations.report(stream)
+    if options["until_up_to_date"] and stream.status not in (Status.LIVE, Status.CLOSED):
+        raise CommandError(
+            f"Stopped after message {stream.ordinal:,} of {stream.name}, before its tail. Nothing is lost: the next run goes on there.",
+            returncode=130,
+        )
     command.stdout.write(
         f"{done.name} is {done.status}: {done.ordinal:,} messages read, {done.applied:,} applied, {done.parked:,} parked, "
         f"{done.dead_letters:,} dead letters; lag {span(done.lag_seconds)}."

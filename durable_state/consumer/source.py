@@ -1,0 +1,78 @@
+"""A reader for a stream, with the project's settings and headers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from durable_state.conf import get_settings
+from durable_state.errors import ConfigurationError, Unavailable
+from durable_state.models import Stream
+from durable_state.protocol import START, Position, check_url
+from durable_state.transport import Batch, BatchLimits, Checkpoint, LiveMode, Reader, open_client
+
+__all__ = ["InThread", "read_from_start", "request_headers", "stream_reader"]
+
+InThread = Callable[..., Awaitable[Any]]
+"""Runs ``function(*args)`` in a thread."""
+
+
+def stream_reader(client: Any, stream: Stream, position: Position, *, live: LiveMode | None, in_thread: InThread) -> Reader:
+    """Reads the stream from ``position`` on. At its own position the stream is compared with the one that was read before.
+
+    Raises: ConfigurationError, where the stream's URL is not within ALLOWED_URLS.
+    """
+    settings = get_settings()
+    check_url(stream.url, settings.allowed_urls)
+    checkpoint = None
+    if position == stream.position and stream.checkpoint_offset is not None:
+        checkpoint = Checkpoint(stream.checkpoint_offset, stream.checkpoint_fingerprint)
+    return Reader(
+        client,
+        stream.url,
+        position,
+        live=live,
+        headers=(lambda: request_headers(stream, in_thread)) if settings.headers else None,
+        limits=BatchLimits(settings.batch_rows, settings.batch_bytes),
+        checkpoint=checkpoint,
+    )
+
+
+async def request_headers(stream: Stream, in_thread: InThread) -> Mapping[str, str]:
+    """What the project's HEADERS function gives for the stream, asked anew for each request.
+
+    Raises: ConfigurationError, where it cannot be imported; Unavailable, where it fails (a token service may be away).
+    """
+    path = get_settings().headers or ""
+    try:
+        function = import_string(path)
+    except ImportError as error:
+        raise ConfigurationError(f"HEADERS: {path!r} cannot be imported: {error}.", "Correct the setting.") from error
+    try:
+        return await in_thread(function, stream)  # type: ignore[no-any-return]
+    except Exception as error:
+        raise Unavailable(f"HEADERS failed for {stream.name}: {type(error).__name__}: {error}.", f"Mend {path}.") from error
+
+
+def read_from_start(stream: Stream) -> Iterator[Batch]:
+    """The whole stream up to its tail, for callers that are not async; each batch is read while the caller waits for it.
+
+    Raises: TransportError.
+    """
+    with asyncio.Runner() as runner:
+        client = open_client()
+        batches = stream_reader(client, stream, START, live=None, in_thread=asyncio.to_thread).batches()
+        try:
+            while True:
+                try:
+                    yield runner.run(anext(batches))  # type: ignore[arg-type]
+                except StopAsyncIteration:
+                    return
+        finally:
+            with contextlib.suppress(RuntimeError):
+                runner.run(batches.aclose())  # type: ignore[attr-defined]
+            runner.run(client.aclose())

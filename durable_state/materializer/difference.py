@@ -1,0 +1,84 @@
+"""Comparing the shown rows with a generation, without writing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from durable_state.models import DeadLetter, Generation, ParkedChange, Stream
+
+from .conversion import convert_key, same
+from .plan import StreamPlan, TypePlan
+from .relations import resolve_parents
+from .rows import CHUNK, read_rows
+from .staging import read_staged, staged_keys
+from .switch import shown_keys
+
+__all__ = ["Difference", "differences", "row_story"]
+
+DATABASE_REASONS = ("integrity", "data", "protected")
+"""Reasons that only writing the row could find; a generation cannot know of them."""
+
+
+class Difference(NamedTuple):
+    """One entity that is not as it should be; ``kind`` is ``missing``, ``extra`` or ``changed``."""
+
+    type: str
+    key: str
+    kind: str
+
+
+def differences(stream: Stream, generation: Generation) -> Iterator[Difference]:
+    """Where the shown rows differ from the generation, chunk by chunk.
+
+    Parked entities are expected to have no row, and those that the database refused are left out: their letters tell of them.
+    """
+    for plan in StreamPlan(stream).all():
+        yield from _missing_and_changed(plan, generation)
+        for keys in shown_keys(plan):
+            staged = staged_keys(generation, plan, list(keys))
+            excused = _refused(plan, [key for key in keys if key not in staged])
+            yield from (Difference(plan.type, key, "extra") for key in keys if key not in staged and key not in excused)
+
+
+def row_story(stream: Stream, generation: Generation, entity_type: str, key: str) -> tuple[str, str]:
+    """The row that one entity should have, and the one it has, as text."""
+    plan = StreamPlan(stream).find(entity_type)
+    if plan is None:
+        return "none: the type is not registered", "none"
+    staged = generation.staged.using(plan.using).filter(entity=plan.digest(key)).first()
+    expected = "none" if staged is None else bytes(staged.prepared).decode()
+    found = read_rows(plan, [convert_key(plan.mapping.key, key)]).get(key)
+    parked = ParkedChange.objects.using(plan.using).filter(stream=stream, entity=plan.digest(key)).first()
+    shown = "none" if found is None else ", ".join(f"{name}={value!r}" for name, value in found.values.items())
+    return expected, shown if parked is None else f"{shown} (parked: {parked.detail})"
+
+
+def _missing_and_changed(plan: TypePlan, generation: Generation) -> Iterator[Difference]:
+    for puts in read_staged(generation, plan, CHUNK):
+        rows = read_rows(plan, [put.key_value for put in puts])
+        columns, missing = resolve_parents(plan, puts)
+        keys = [put.key for put in puts]
+        excused = _refused(plan, keys) | _parked(plan, keys)
+        for put, wanted, absent in zip(puts, columns, missing, strict=True):
+            if put.key in excused:
+                continue
+            row = rows.get(put.key)
+            if row is None:
+                yield Difference(plan.type, put.key, "missing")
+            elif absent or not all(same(p.field, row.values[p.attname], wanted[p.attname]) for p in plan.fields):
+                yield Difference(plan.type, put.key, "changed")
+
+
+def _refused(plan: TypePlan, keys: list[str]) -> set[str]:
+    letters = DeadLetter.objects.using(plan.using).filter(stream=plan.stream, generation=0, reason__in=DATABASE_REASONS)
+    digests = {plan.digest(key): key for key in keys}
+    return {digests[entity] for entity in letters.filter(entity__in=digests).values_list("entity", flat=True)}
+
+
+def _parked(plan: TypePlan, keys: list[str]) -> set[str]:
+    digests = {plan.digest(key): key for key in keys}
+    parked = ParkedChange.objects.using(plan.using).filter(stream=plan.stream, entity__in=digests)
+    return {digests[entity] for entity in parked.values_list("entity", flat=True)}
+
+

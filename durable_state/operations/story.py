@@ -1,0 +1,42 @@
+"""What happened to one entity, change by change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from durable_state.materializer.conversion import Refused
+from durable_state.materializer.plan import StreamPlan
+from durable_state.materializer.preparation import prepare
+from durable_state.models import Stream
+from durable_state.protocol import Change, Control, Message, Operation
+
+__all__ = ["Story"]
+
+
+class Story:
+    """Collects the changes of one entity, and the controls between them, with what became of each."""
+
+    def __init__(self, stream: Stream, entity_type: str, key: str) -> None:
+        self.type = entity_type
+        self.key = key
+        self.lines: list[str] = []
+        self._plan = StreamPlan(stream).find(entity_type)
+
+    def read(self, messages: Sequence[Message], after: int) -> None:
+        """Takes in the messages that follow ordinal ``after``."""
+        for ordinal, message in enumerate(messages, after + 1):
+            if isinstance(message, Control):
+                self.lines.append(f"{ordinal}: {message.kind}")
+            elif isinstance(message, Change) and message.key == self.key and message.type == self.type:
+                self.lines.append(f"{ordinal}: {message.operation} {self._became(message, ordinal)}")
+
+    def _became(self, change: Change, ordinal: int) -> str:
+        if self._plan is None:
+            return "passed over: the type is not registered"
+        if change.operation == Operation.DELETE:
+            return "accepted: no row"
+        try:
+            prepared = prepare(self._plan, change, ordinal)
+        except Refused as refused:
+            return f"refused: {refused.code}: {refused.detail}"
+        return "accepted: no row" if prepared is None else f"accepted: {(change.value or b'').decode()}"
