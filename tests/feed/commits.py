@@ -1,0 +1,78 @@
+"""Commits as the consumer makes them, without a consumer: rows, feed entry and revision in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import transaction
+from django.utils import timezone
+
+from durable_state.feed import FeedChange, ring, write
+from durable_state.models import Stream
+from tests.app.models import Message, Setting
+
+__all__ = ["commit", "commit_and_ring", "make_stream", "message", "shown"]
+
+Changes = dict[tuple[str, str], Any]
+
+
+def make_stream(name: str = "chat", using: str = "default") -> Stream:
+    """A stream that nobody consumes."""
+    return Stream.objects.using(using).create(name=name, url="http://127.0.0.1:1/x")
+
+
+def commit(
+    stream: Stream,
+    changes: Changes,
+    *,
+    txids: Sequence[str] = (),
+    up_to_date: bool = True,
+    snapshot: bool = False,
+    tell: Sequence[FeedChange] = (),
+) -> tuple[int, bytes]:
+    """Commits `changes`, (type, key) to value or None for a delete; returns the revision and what the bell takes along."""
+    using = stream._state.db
+    with transaction.atomic(using=using):
+        held = Stream.objects.using(using).select_for_update().get(pk=stream.pk)
+        for (entity_type, key), value in changes.items():
+            rows: Any = (Message if entity_type == "message" else Setting).objects.using(using)
+            scope = {"room": held.name} if entity_type == "message" else {"stream": held}
+            if value is None:
+                rows.filter(**scope, key=key).delete()
+            elif entity_type == "message":
+                rows.update_or_create(
+                    **scope, key=key, defaults={"text": value["text"], "likes": value["likes"], "edited": value["isEdited"]}
+                )
+            else:
+                rows.update_or_create(**scope, key=key, defaults={"data": value})
+        held.revision += 1
+        held.up_to_date_at = timezone.now()
+        held.save()
+        entries = [FeedChange(*name, deleted=value is None) for name, value in changes.items()] + list(tell)
+        payload = write(held, held.revision, None if snapshot else entries, txids=txids, up_to_date=up_to_date)
+    return held.revision, payload
+
+
+async def commit_and_ring(stream: Stream, changes: Changes, **details: Any) -> int:
+    """The same from a coroutine, and the bell after it."""
+    revision, payload = await sync_to_async(commit)(stream, changes, **details)
+    await ring(stream.name, stream.pk, revision, str(stream._state.db), payload)
+    return revision
+
+
+def message(text: str, likes: int | None = None) -> dict[str, Any]:
+    """The value of a message."""
+    return {"text": text, "likes": likes, "isEdited": False}
+
+
+def shown(stream: Stream) -> Changes:
+    """What the tables hold of the stream."""
+    using = stream._state.db
+    state: Changes = {
+        ("message", row.key): {"text": row.text, "likes": row.likes, "isEdited": row.edited}
+        for row in Message.objects.using(using).filter(room=stream.name)
+    }
+    state |= {("setting", row.key): row.data for row in Setting.objects.using(using).filter(stream=stream)}
+    return state

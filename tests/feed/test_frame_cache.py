@@ -1,0 +1,64 @@
+"""Shared frames are made once, and no more are kept than fit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from durable_state.feed.frame_cache import FrameCache, SharedFrame
+
+
+async def test_many_who_ask_share_one_making() -> None:
+    """The frame is made once, also when the first one who asked has left."""
+    cache, made = FrameCache(100), 0
+
+    async def make() -> SharedFrame:
+        nonlocal made
+        made += 1
+        await asyncio.sleep(0.01)
+        return SharedFrame("text")
+
+    first = asyncio.create_task(cache.get("a", make))
+    others = [asyncio.create_task(cache.get("a", make)) for _ in range(5)]
+    await asyncio.sleep(0)
+    first.cancel()
+    assert [frame.text for frame in await asyncio.gather(*others)] == ["text"] * 5
+    assert (await cache.get("a", make)).text == "text"
+    assert made == 1
+    with contextlib.suppress(asyncio.CancelledError):
+        await first
+
+
+async def test_a_failure_is_not_kept() -> None:
+    """Everyone who waited sees the error; the next one who asks makes the frame again."""
+    cache = FrameCache(100)
+
+    async def fail() -> SharedFrame:
+        raise ValueError("no")
+
+    async def make() -> SharedFrame:
+        return SharedFrame("text")
+
+    results = await asyncio.gather(cache.get("a", fail), cache.get("a", fail), return_exceptions=True)
+    assert [type(result) for result in results] == [ValueError, ValueError]
+    assert (await cache.get("a", make)).text == "text"
+
+
+@pytest.mark.parametrize(("size", "remade"), [(1000, 0), (25, 18), (5, 20)])
+async def test_the_oldest_make_room(size: int, remade: int) -> None:
+    """At most `size` characters are kept; what does not fit is made again."""
+    cache, made = FrameCache(size), 0
+
+    async def make() -> SharedFrame:
+        nonlocal made
+        made += 1
+        return SharedFrame("x" * 10)
+
+    for n in range(20):
+        await cache.get(n, make)
+    made = 0
+    for n in reversed(range(20)):
+        await cache.get(n, make)
+    assert made == remade

@@ -1,0 +1,268 @@
+"""One subscription serves all sockets of a stream, whatever the channel layer drops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
+
+from durable_state.feed import StreamFeed, StreamRemoved, Subscriber, TooManySubscribers, doorbell, hub, subscribe
+from durable_state.models import Stream
+
+from .commits import commit, commit_and_ring, make_stream, message, shown
+from .following import Follower, follow
+from .proxy import Proxy
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The revisions of the bells that arrived."""
+    bells: list[int] = []
+    hear = StreamFeed._hear
+
+    async def noting(self: StreamFeed, bell: dict[str, Any]) -> None:
+        bells.append(bell["revision"])
+        await hear(self, bell)
+
+    monkeypatch.setattr(StreamFeed, "_hear", noting)
+    return bells
+
+
+@contextlib.asynccontextmanager
+async def crowd(stream: Stream, count: int) -> AsyncIterator[list[Follower]]:
+    async with contextlib.AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(follow(stream)) for _ in range(count)]
+
+
+async def all_reach(followers: list[Follower], revision: int, state: object) -> None:
+    await asyncio.gather(*(each.until_revision(revision) for each in followers))
+    assert all(each.client.state == state for each in followers)
+
+
+def redis_layer(settings: Any, url: str, **config: Any) -> None:
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {"hosts": [url], "prefix": f"feed-{time.time_ns()}", **config},
+        }
+    }
+
+
+async def test_without_a_layer_the_log_is_polled(settings: Any, configure: Callable[..., None]) -> None:
+    """No channel layer at all: slower, never wrong."""
+    settings.CHANNEL_LAYERS = {}
+    configure(FEED_POLL_SECONDS=0.05)
+    stream = await sync_to_async(make_stream)()
+    async with crowd(stream, 3) as followers:
+        await commit_and_ring(stream, {("message", "a"): message("x")})
+        await all_reach(followers, 1, await sync_to_async(shown)(stream))
+
+
+async def test_a_bell_saves_the_look_into_the_log(configure: Callable[..., None], heard: list[int]) -> None:
+    """A small commit reaches the subscribers by its bell alone, long before the next poll."""
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {})
+    async with crowd(stream, 3) as followers:
+        await all_reach(followers, 1, {})
+        await commit_and_ring(stream, {("message", "a"): message("x")})
+        await all_reach(followers, 2, await sync_to_async(shown)(stream))
+    assert heard == [2]
+
+
+async def test_a_gap_between_bells_is_healed_from_the_log(configure: Callable[..., None], heard: list[int]) -> None:
+    """A bell whose number is not the next one makes the hub read what it missed, at once."""
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {})
+    async with crowd(stream, 2) as followers:
+        await all_reach(followers, 1, {})
+        for n in range(5):
+            await sync_to_async(commit)(stream, {("message", str(n)): message("x")})
+        await commit_and_ring(stream, {("message", "last"): message("x")})
+        await all_reach(followers, 7, await sync_to_async(shown)(stream))
+        assert all(each.client.snapshots == 1 for each in followers)
+    assert heard == [7]
+
+
+async def test_bells_lost_over_redis(
+    settings: Any, redis_url: str, configure: Callable[..., None], heard: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer that holds one message at a time drops most of a burst; all subscribers converge all the same."""
+    redis_layer(settings, redis_url, capacity=1)
+    configure(FEED_POLL_SECONDS=0.05)
+    stream = await sync_to_async(make_stream)()
+    async with crowd(stream, 50) as followers:
+        await followers[0].until(lambda client: client.offset.endswith(".0"))
+        bells = []
+        for n in range(200):
+            revision, payload = await sync_to_async(commit)(stream, {("message", str(n % 30)): message(str(n))})
+            bells.append((revision, payload))
+        await asyncio.gather(*(doorbell.ring(stream.name, stream.pk, *bell[:1], "default", bell[1]) for bell in bells))
+        await all_reach(followers, 200, await sync_to_async(shown)(stream))
+    assert len(heard) < 150
+
+
+async def test_redis_goes_away_and_comes_back(
+    settings: Any, redis_url: str, configure: Callable[..., None], heard: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Redis is down commits go on and the log is polled; afterwards bells are heard again."""
+    monkeypatch.setattr(hub, "SAFETY_FACTOR", 100_000)
+    monkeypatch.setattr(hub, "BACKOFF_SECONDS", 0.1)
+    monkeypatch.setattr(doorbell, "SILENCE_SECONDS", 0.05)
+    configure(FEED_POLL_SECONDS=0.05)
+    url = urlsplit(redis_url)
+    proxy = Proxy(url.hostname or "", url.port or 6379)
+    await proxy.start()
+    redis_layer(settings, f"redis://127.0.0.1:{proxy.port}{url.path}")
+    stream = await sync_to_async(make_stream)()
+    async with crowd(stream, 3) as followers:
+        await commit_and_ring(stream, {})
+        await all_reach(followers, 1, {})
+        await proxy.cut()
+        await commit_and_ring(stream, {("message", "a"): message("x")})
+        await all_reach(followers, 2, await sync_to_async(shown)(stream))
+        await proxy.start()
+        revision = 2
+        before = len(heard)
+        async with asyncio.timeout(10):
+            while len(heard) == before:
+                await asyncio.sleep(0.1)
+                revision = await commit_and_ring(stream, {("message", "b"): message(str(revision))})
+        await all_reach(followers, revision, await sync_to_async(shown)(stream))
+    await proxy.cut()
+
+
+async def test_redis_that_hangs_holds_up_no_commit(
+    settings: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ringing gives up after its time and then stays silent for a while."""
+    monkeypatch.setattr(doorbell, "RING_SECONDS", 0.3)
+    proxy = Proxy("127.0.0.1", 1)
+    proxy.hangs = True
+    await proxy.start()
+    redis_layer(settings, f"redis://127.0.0.1:{proxy.port}")
+    stream = await sync_to_async(make_stream)()
+    began = time.monotonic()
+    for _ in range(5):
+        await commit_and_ring(stream, {})
+    assert time.monotonic() - began < 2
+    assert caplog.text.count("could not be told") == 1
+    await proxy.cut()
+
+
+async def test_the_log_cannot_be_read_for_a_while(configure: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+    """A database error ends nothing: the hub goes on looking."""
+
+    def rename(old: str, new: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+    configure(FEED_POLL_SECONDS=0.05)
+    stream = await sync_to_async(make_stream)()
+    async with crowd(stream, 2) as followers:
+        await all_reach_start(followers)
+        await sync_to_async(rename)("durable_state_feedentry", "away")
+        try:
+            await Stream.objects.filter(pk=stream.pk).aupdate(revision=1)
+            await asyncio.sleep(0.3)
+        finally:
+            await sync_to_async(rename)("away", "durable_state_feedentry")
+        await Stream.objects.filter(pk=stream.pk).aupdate(revision=0)
+        await sync_to_async(commit)(stream, {("message", "a"): message("x")})
+        await all_reach(followers, 1, await sync_to_async(shown)(stream))
+    assert "could not be read" in caplog.text
+
+
+async def all_reach_start(followers: list[Follower]) -> None:
+    await asyncio.gather(*(each.until(lambda client: client.offset.endswith(".0")) for each in followers))
+
+
+async def test_frames_are_encoded_once(monkeypatch: pytest.MonkeyPatch, configure: Callable[..., None]) -> None:
+    """Forty subscribers of one audience share each commit's frame and each page of a snapshot."""
+    made: list[str] = []
+    for name in ("_render", "_read_page"):
+        original = getattr(Subscriber, name)
+
+        def noting(self: Subscriber, *args: Any, name: str = name, original: Any = original) -> Any:
+            made.append(name)
+            return original(self, *args)
+
+        monkeypatch.setattr(Subscriber, name, noting)
+    configure(FEED_POLL_SECONDS=1000)
+    monkeypatch.setattr("durable_state.feed.subscriber.SHARED_SECONDS", 1000.0)
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {("message", "a"): message("x")})
+    async with crowd(stream, 40) as followers:
+        await all_reach(followers, 1, await sync_to_async(shown)(stream))
+        assert made == ["_read_page", "_read_page"]
+        await commit_and_ring(stream, {("message", "b"): message("x")})
+        await all_reach(followers, 2, await sync_to_async(shown)(stream))
+        assert made == ["_read_page", "_read_page", "_render"]
+
+
+async def test_the_last_one_ends_the_tasks() -> None:
+    """Nothing listens when nobody is subscribed, and a new subscriber starts afresh."""
+    stream = await sync_to_async(make_stream)()
+    before = asyncio.all_tasks()
+    async with crowd(stream, 2) as followers:
+        await all_reach_start(followers)
+        assert followers[0].feed is followers[1].feed
+        assert len(asyncio.all_tasks() - before) == 2
+    assert asyncio.all_tasks() == before
+    async with crowd(stream, 1) as again:
+        await all_reach_start(again)
+
+
+async def test_too_many_subscribers(configure: Callable[..., None]) -> None:
+    """The limit holds per stream, and a place that was left can be taken."""
+    configure(FEED_SUBSCRIBERS=2)
+    stream = await sync_to_async(make_stream)()
+    other = await sync_to_async(make_stream)("other")
+    async with subscribe(stream), subscribe(other):
+        async with subscribe(stream):
+            with pytest.raises(TooManySubscribers):
+                async with subscribe(stream):
+                    pytest.fail("A third one got in.")
+        async with subscribe(stream):
+            pass
+
+
+async def test_a_removed_stream_ends_its_subscribers(configure: Callable[..., None]) -> None:
+    """Whoever follows a stream that is removed is told so."""
+    configure(FEED_POLL_SECONDS=0.05)
+    stream = await sync_to_async(make_stream)()
+    async with crowd(stream, 2) as followers:
+        await all_reach_start(followers)
+        await Stream.objects.filter(pk=stream.pk).adelete()
+        for each in followers:
+            with pytest.raises(StreamRemoved):
+                await each.until(lambda client: False)
+
+
+async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many commits pass a subscriber that does not read, the hub keeps no more than its share."""
+    monkeypatch.setattr(hub, "KEPT_ENTRIES", 10)
+    stream = await sync_to_async(make_stream)()
+    async with crowd(stream, 1) as (follower,):
+        await all_reach_start([follower])
+        for n in range(50):
+            await commit_and_ring(stream, {("setting", "s"): "x" * 3000 + str(n)})
+            await asyncio.sleep(0)
+        await asyncio.wait_for(wait_for_revision(follower.feed, 50), 5)
+        assert len(follower.feed._entries) == 10
+        await all_reach([follower], 50, await sync_to_async(shown)(stream))
+
+
+async def wait_for_revision(feed: StreamFeed, revision: int) -> None:
+    while feed.revision < revision:
+        await asyncio.sleep(0.01)

@@ -1,0 +1,150 @@
+"""What `write` puts into the log, and what `entries` and `prune` make of it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connections, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from durable_state.feed import FeedChange, prune, write
+from durable_state.feed.frames import stream_identity
+from durable_state.feed.log import entries, unpack_bell
+from durable_state.models import FeedEntry
+from tests.app.models import Person, Room
+from tests.app.state_mappings import MessageMapping
+
+from .commits import commit, make_stream, message
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+def changes_of(revision: int, using: str = "default") -> list[Any]:
+    return list(json.loads(bytes(FeedEntry.objects.using(using).get(revision=revision).changes)))
+
+
+def test_few_changes_keep_their_committed_values(database: str) -> None:
+    """Upserted rows are logged with their value as `represent` gives it, deleted ones without."""
+    stream = make_stream(using=database)
+    commit(stream, {("message", "a"): message("one"), ("setting", "s"): None})
+    commit(stream, {("message", "a"): message("two", 3), ("setting", "s"): [1, {"x": None}], ("message", "b"): None})
+    assert changes_of(2, database) == [
+        ["message", "a", "update", message("two", 3)],
+        ["setting", "s", "update", [1, {"x": None}]],
+        ["message", "b", "delete"],
+    ]
+
+
+def test_many_changes_keep_only_keys(configure: Callable[..., None]) -> None:
+    """Beyond feed_value_rows an entry costs no read of rows and holds no values."""
+    configure(FEED_VALUE_ROWS=2)
+    stream = make_stream()
+    commit(stream, {("message", str(n)): message("x") for n in range(3)})
+    assert changes_of(1) == [["message", str(n), "update"] for n in range(3)]
+
+
+def test_too_many_changes_are_a_snapshot(configure: Callable[..., None]) -> None:
+    """Beyond feed_entry_rows, and where the caller says so, the entry tells subscribers to take a snapshot."""
+    configure(FEED_ENTRY_ROWS=2)
+    stream = make_stream()
+    commit(stream, {("message", str(n)): message("x") for n in range(3)})
+    commit(stream, {("message", "n"): message("x")}, snapshot=True)
+    assert [(each.snapshot, each.changes) for each in entries(stream.pk, 0, "default")] == [(True, []), (True, [])]
+
+
+def test_large_values_stay_out_of_the_log() -> None:
+    """Values beyond 256 KB are read from the rows when served; the bell carries no entry beyond 8 KB."""
+    stream = make_stream()
+    _, small = commit(stream, {("setting", "s"): "x" * 1000})
+    _, larger = commit(stream, {("setting", "s"): "x" * 10_000})
+    commit(stream, {("setting", "s"): "x" * 300_000})
+    assert len(changes_of(2)[0]) == 4 and len(changes_of(3)[0]) == 3
+    assert len(small) <= 8192 and larger == b""
+
+
+def test_an_upsert_without_row_is_a_delete() -> None:
+    """A change that left no row to show (parked, say) is told as a delete."""
+    stream = make_stream()
+    commit(stream, {}, tell=[FeedChange("message", "ghost", False), FeedChange("nobody-maps-this", "x", False)])
+    assert changes_of(1) == [["message", "ghost", "delete"], ["nobody-maps-this", "x", "delete"]]
+
+
+def test_values_cost_one_query_per_type(django_assert_max_num_queries: Any) -> None:
+    """Parents whose keys are shown come with their children's query."""
+    stream = make_stream()
+    room = Room.objects.create(title="r", stream=stream)
+    boss = Person.objects.create(room=room, key="boss")
+    for n in range(20):
+        Person.objects.create(room=room, key=str(n), email=f"{n}@x", boss=boss)
+    changes = [FeedChange("person", str(n), False) for n in range(20)]
+    with CaptureQueriesContext(connections["default"]) as queries, transaction.atomic():
+        write(stream, 1, changes, txids=(), up_to_date=True)
+    assert len([each for each in queries.captured_queries if each["sql"].startswith('SELECT "app_person"')]) == 1
+    assert changes_of(1)[5] == ["person", "5", "update", {"email": "5@x", "boss": "boss"}]
+
+
+def test_a_failing_represent_spoils_no_commit(
+    monkeypatch: pytest.MonkeyPatch, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What `represent` raises, database errors included, is logged; the commit goes through with keys only."""
+
+    def bad(self: Any, row: Any) -> Any:
+        with connections[database].cursor() as cursor:
+            cursor.execute("SELECT * FROM no_such_table")
+
+    monkeypatch.setattr(MessageMapping, "represent", bad)
+    stream = make_stream(using=database)
+    commit(stream, {("message", "a"): message("one")})
+    assert changes_of(1, database) == [["message", "a", "update"]]
+    assert "could not be represented" in caplog.text
+
+
+def test_one_revision_has_one_entry() -> None:
+    """The numbering has no doubles, whoever writes."""
+    stream = make_stream()
+    commit(stream, {})
+    with pytest.raises(IntegrityError), transaction.atomic():
+        write(stream, 1, [], txids=(), up_to_date=True)
+
+
+def test_entries_end_at_a_hole() -> None:
+    """Only what follows without a hole is given, so that nobody skips a commit unknowingly."""
+    stream = make_stream()
+    for n in range(6):
+        commit(stream, {}, txids=[str(n)], up_to_date=n == 5)
+    FeedEntry.objects.filter(revision=4).delete()
+    assert [each.revision for each in entries(stream.pk, 0, "default")] == [1, 2, 3]
+    assert entries(stream.pk, 3, "default") == []
+    assert [(each.revision, each.txids, each.up_to_date) for each in entries(stream.pk, 4, "default")] == [
+        (5, ["4"], False),
+        (6, ["5"], True),
+    ]
+
+
+def test_prune_keeps_the_newest_of_each_stream(database: str) -> None:
+    """Old entries go, young ones and each stream's newest stay."""
+    one, other = make_stream("one", database), make_stream("other", database)
+    for stream in (one, other):
+        for _ in range(3):
+            commit(stream, {})
+    log = FeedEntry.objects.using(database)
+    log.update(created_at=timezone.now() - datetime.timedelta(hours=2))
+    commit(one, {})
+    assert prune(database) == 5
+    assert sorted(log.values_list("stream__name", "revision")) == [("one", 4), ("other", 3)]
+    assert prune(database) == 0
+
+
+def test_the_bell_takes_the_entry_along() -> None:
+    """A small entry travels with the bell; another stream's, or junk, is not taken for ours."""
+    stream = make_stream()
+    _, payload = commit(stream, {("message", "a"): message("one")}, txids=["t"])
+    entry = unpack_bell(payload, stream_identity(stream))
+    assert entry is not None and (entry.revision, entry.txids, entry.changes[0].key) == (1, ["t"], "a")
+    assert unpack_bell(payload, "1-other") is None
+    assert unpack_bell(b"junk", stream_identity(stream)) is None

@@ -1,0 +1,103 @@
+"""A subscriber that may see only some rows is never told of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from durable_state.feed import AccessWithdrawn, Audience, Sight, subscriber
+from durable_state.models import Stream
+from durable_state.registry import registry
+from tests.app.models import Message
+
+from .commits import commit_and_ring, make_stream, message, shown
+from .following import everything, follow
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+def popular(stream: Stream) -> Audience:
+    """All settings, and of the messages those with more than ten likes."""
+    messages, settings = registry.find("message", stream.name), registry.find("setting", stream.name)
+    assert messages is not None and settings is not None
+    return Audience.of(
+        stream,
+        [
+            Sight(messages, messages.rows(stream).filter(likes__gt=10), narrowed=True),
+            Sight(settings, settings.rows(stream), narrowed=False),
+        ],
+    )
+
+
+def seen(stream: Stream) -> dict[tuple[str, str], Any]:
+    return {name: value for name, value in shown(stream).items() if name[0] == "setting" or (value["likes"] or 0) > 10}
+
+
+@pytest.mark.parametrize("value_rows", [100, 0])
+async def test_a_row_that_leaves_is_deleted_and_a_hidden_one_never_mentioned(
+    database: str, value_rows: int, configure: Callable[..., None]
+) -> None:
+    """Entering is an update, leaving a delete; what was never shown is not named, not even when it is deleted."""
+    configure(FEED_VALUE_ROWS=value_rows)
+    stream = await sync_to_async(make_stream)(using=database)
+    await commit_and_ring(stream, {("message", "in"): message("x", 20), ("message", "hidden"): message("x", 1), ("setting", "s"): 1})
+    async with follow(stream, audience=lambda: popular(stream)) as follower:
+        client = await follower.until_revision(1)
+        await commit_and_ring(stream, {("message", "in"): message("y", 5), ("message", "hidden"): message("y", 2)})
+        await follower.until_revision(2)
+        assert client.frames[-1]["items"] == [{"type": "message", "key": "in", "headers": {"operation": "delete"}}]
+        await commit_and_ring(stream, {("message", "in"): message("z", 3), ("message", "new"): message("x", 11), ("setting", "s"): 2})
+        await follower.until_revision(3)
+        assert client.state == await sync_to_async(seen)(stream)
+        await commit_and_ring(stream, {("message", "hidden"): None, ("message", "new"): None, ("message", "in"): None})
+        await follower.until_revision(4)
+        assert client.state == await sync_to_async(seen)(stream) == {("setting", "s"): 2}
+    assert ("message", "hidden") not in client.mentioned
+    assert [item["key"] for item in client.frames[-1]["items"]] == ["new"]
+
+
+async def test_narrowed_subscribers_do_not_resume() -> None:
+    """What it was shown is forgotten when it leaves, so it gets a snapshot even when it missed nothing."""
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {("message", "in"): message("x", 20)})
+    async with follow(stream, audience=lambda: popular(stream)) as follower:
+        client = await follower.until_revision(1)
+    async with follow(stream, client.offset, client=client, audience=lambda: popular(stream)) as follower:
+        await follower.until(lambda client: client.snapshots == 2 and client.up_to_date)
+    async with follow(stream, client.offset, client=client) as follower:
+        await follower.until(lambda client: client.snapshots == 3 and client.up_to_date)
+
+
+async def test_what_leaves_without_a_commit_goes_with_the_next_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that the application, or a lost membership, moved in or out are made up for by their difference."""
+    monkeypatch.setattr(subscriber, "RENEW_SECONDS", 0.2)
+    monkeypatch.setattr(subscriber, "PAGE_ROWS", 3)
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {("message", f"in{n}"): message("x", 20) for n in range(8)})
+    async with follow(stream, audience=lambda: popular(stream)) as follower:
+        client = await follower.until_revision(1)
+        await Message.objects.filter(key__in=["in1", "in2"]).aupdate(likes=0)
+        await Message.objects.acreate(room=stream.name, key="late", text="x", likes=99)
+        expected = await sync_to_async(seen)(stream)
+        await follower.until(lambda client: client.state == expected)
+        assert client.snapshots == 1 and client.up_to_date
+
+
+async def test_permissions_that_change_while_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the renewal time a wider or narrower view brings a snapshot of it, and a withdrawn stream ends the frames."""
+    monkeypatch.setattr(subscriber, "RENEW_SECONDS", 0.1)
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {("message", "a"): message("x"), ("setting", "s"): 1})
+    view: list[Audience | None] = [await sync_to_async(everything)(stream, ["message"])]
+    async with follow(stream, audience=lambda: view[0]) as follower:
+        client = await follower.until_revision(1)
+        assert client.state == {("message", "a"): message("x")}
+        view[0] = await sync_to_async(everything)(stream)
+        await follower.until(lambda client: len(client.state) == 2 and client.up_to_date)
+        assert client.snapshots == 2
+        view[0] = None
+        with pytest.raises(AccessWithdrawn):
+            await follower.until(lambda client: False)
