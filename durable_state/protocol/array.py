@@ -105,7 +105,7 @@ class ArraySplitter:
             end = self._buffer.rfind(b"},", 0, end)
             if end < 0:
                 return False
-            found = decode_valid(b"[%b]" % self._buffer[: end + 1])
+            found = decode_valid(b"".join((b"[", self._buffer[: end + 1], b"]")))
             if found is not None:
                 messages += found
                 self._items += len(found)

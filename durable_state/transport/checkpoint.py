@@ -31,7 +31,7 @@ class Checkpoint(NamedTuple):
     fingerprint: str
 
     @property
-    def count(self) -> int:
+    def covered(self) -> int:
         """How many messages the fingerprint covers."""
         return int(self.fingerprint.partition(":")[0])
 

@@ -30,14 +30,14 @@ def open_client(**options: Any) -> httpx.AsyncClient:
     certificates (``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``) count, as in any httpx client; ``trust_env=False`` turns them off.
     ``options`` go to ``httpx.AsyncClient``.
     """
-    options = {
+    chosen: dict[str, Any] = {
         "headers": {"user-agent": f"django-durable-state/{__version__}"},
         "timeout": httpx.Timeout(60.0, connect=_CONNECT),
         # Each stream that is tailed holds a connection, so the pool has no bound of its own.
         "limits": httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0),
         "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     } | options
-    return httpx.AsyncClient(follow_redirects=False, **options)
+    return httpx.AsyncClient(follow_redirects=False, **chosen)
 
 
 @asynccontextmanager
@@ -49,16 +49,17 @@ async def exchange(
     *,
     headers: Headers | None = None,
     content: bytes | None = None,
+    stream: str = "",
     silence: float = 60.0,
 ) -> AsyncIterator[httpx.Response]:
     """Send one request and give the answer, its body unread. Raises: TransportError or ConfigurationError, also while it is read.
 
-    ``silence`` is the longest wait for any byte, in seconds.
+    ``stream`` is the stream's own URL, for messages; ``silence`` is the longest wait for any byte, in seconds.
     """
     given = {
         name: value for name, value in (await headers() if headers else {}).items() if name.lower() not in _NEVER_SENT
     }
-    with _named(url, silence):
+    with _named(stream or url, silence):
         async with client.stream(
             method,
             url,
@@ -92,11 +93,17 @@ def _named(url: str, silence: float) -> Iterator[None]:
     except httpx.TimeoutException as error:
         raise Unavailable(f"{shown} was silent for {silence:g} s.", again) from error
     except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
-        raise ProtocolViolation(f"{shown} broke its answer off: {error}.", again) from error
+        raise ProtocolViolation(f"{shown} broke its answer off: {_cause(error)}.", again) from error
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise ConfigurationError(f"The URL {shown} cannot be asked: {error}.", "Correct the stream's URL.") from error
+        raise ConfigurationError(
+            f"The URL {shown} cannot be asked: {_cause(error)}.", "Correct the stream's URL."
+        ) from error
     except (httpx.LocalProtocolError, UnicodeEncodeError) as error:
         action = "Check the headers that DURABLE_STATE['HEADERS'] gives for this stream."
         raise RequestRefused(f"The request to {shown} cannot be sent: {type(error).__name__}.", action) from error
     except httpx.HTTPError as error:
-        raise Unavailable(f"{shown} cannot be reached: {error or type(error).__name__}.", again) from error
+        raise Unavailable(f"{shown} cannot be reached: {_cause(error)}.", again) from error
+
+
+def _cause(error: Exception) -> str:
+    return str(error).rstrip(".") or type(error).__name__

@@ -86,6 +86,8 @@ class Reader:
         while request := check.next_request():
             async with self._ask(request) as response:
                 check.begin(response.status_code, response.headers, await said(response))
+                if check.settled:
+                    return
                 async for data in response.aiter_bytes():
                     if check.feed(data):
                         break
@@ -94,5 +96,11 @@ class Reader:
 
     def _ask(self, request: Request) -> AbstractAsyncContextManager[httpx.Response]:
         return exchange(
-            self._client, "GET", request.url, request.headers, headers=self._headers, silence=request.silence
+            self._client,
+            "GET",
+            request.url,
+            request.headers,
+            headers=self._headers,
+            stream=request.stream,
+            silence=request.silence,
         )

@@ -28,8 +28,9 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One GET. ``silence`` is the longest that the connection may stay without a byte, in seconds."""
+    """One GET of ``stream``. ``silence`` is the longest that the connection may stay without a byte, in seconds."""
 
+    stream: str
     url: str
     mode: Mode
     headers: dict[str, str]
@@ -46,7 +47,7 @@ class Request:
         accept = "text/event-stream" if mode is Mode.SSE else "application/json"
         if mode is Mode.LONG_POLL:
             silence = min(silence, LONG_POLL_SILENCE)
-        return cls(_with_query(url, query), mode, {"accept": accept}, silence)
+        return cls(url, _with_query(url, query), mode, {"accept": accept}, silence)
 
 
 def _with_query(url: str, query: dict[str, str]) -> str:

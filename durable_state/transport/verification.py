@@ -27,7 +27,7 @@ class Verification:
         self._tail = tail
         self._silence = silence
         self._offset = checkpoint.offset
-        self._fingerprint = Fingerprint(checkpoint.offset, checkpoint.count)
+        self._fingerprint = Fingerprint(checkpoint.offset, checkpoint.covered)
         self._answer: Answer | None = None
         self._splitter = ArraySplitter()
         self.settled = False
@@ -81,7 +81,7 @@ class Verification:
 
     def _judge(self) -> None:
         assert self._answer is not None
-        if self._fingerprint.count < self._checkpoint.count:
+        if self._fingerprint.count < self._checkpoint.covered:
             return
         if self._fingerprint.checkpoint() != self._checkpoint:
             raise recreated(self._url)

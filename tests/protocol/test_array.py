@@ -86,7 +86,8 @@ def test_every_cut_of_a_small_array_byte_by_byte() -> None:
     """One byte at a time is the worst chunking there is."""
     body = b'[{"type":"t","key":"a},{","headers":{"operation":"delete"}} , [[1],{}], "\\"]", 5 ]'
     messages, complete = split(body, list(range(1, len(body))))
-    assert complete and len(messages) == 4
+    assert complete
+    assert len(messages) == 4
     assert messages == decode_items(body)
 
 
@@ -110,7 +111,8 @@ def test_an_item_that_msgspec_refuses_spoils_no_other() -> None:
     good[1_000] = b'{"type":"t","key":"k","headers":{"operation":"insert"},"value":"\\ud800"}'
     body = b"[" + b",".join(good) + b"]"
     messages, complete = split(body, list(range(4_096, len(body), 4_096)))
-    assert complete and len(messages) == 2_000
+    assert complete
+    assert len(messages) == 2_000
     assert [n for n, message in enumerate(messages) if not isinstance(message, Change)] == [1_000]
     assert messages[1_000] == Malformed("bad-json", good[1_000], "t", "k")
 
@@ -130,7 +132,8 @@ def test_one_large_item_in_small_pieces_takes_linear_time(value: bytes) -> None:
     body = b'[{"type":"t","key":"k","headers":{"operation":"insert"},"value":%b}]' % value
     start = time.process_time()
     messages, complete = split(body, list(range(1_024, len(body), 1_024)))
-    assert complete and len(messages) == 1
+    assert complete
+    assert len(messages) == 1
     assert time.process_time() - start < 8
 
 
@@ -143,4 +146,5 @@ def test_memory_follows_the_item_not_the_array() -> None:
     for _ in range(20_000):
         count += len(splitter.feed(item + b","))
         most = max(most, splitter.buffered)
-    assert most < 40_000 and count > 19_000
+    assert most < 40_000
+    assert count > 19_000

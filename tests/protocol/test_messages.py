@@ -33,8 +33,10 @@ def test_null_is_a_value_and_absence_is_none() -> None:
     """JSON null and a missing `value` are told apart."""
     null = decode(b'{"type":"t","key":"k","value":null,"headers":{"operation":"insert"}}')
     absent = decode(b'{"type":"t","key":"k","headers":{"operation":"delete"}}')
-    assert isinstance(null, Change) and null.value == b"null"
-    assert isinstance(absent, Change) and absent.value is None
+    assert isinstance(null, Change)
+    assert null.value == b"null"
+    assert isinstance(absent, Change)
+    assert absent.value is None
 
 
 def test_headers_are_decoded_when_asked_for() -> None:
@@ -49,7 +51,8 @@ def test_headers_are_decoded_when_asked_for() -> None:
 def test_a_txid_that_is_no_string_is_ignored(txid: str) -> None:
     """It is no reason to lose the change."""
     change = decode(f'{{"type":"t","key":"k","value":1,"headers":{{"operation":"insert","txid":{txid}}}}}'.encode())
-    assert isinstance(change, Change) and change.txid is None
+    assert isinstance(change, Change)
+    assert change.txid is None
 
 
 @pytest.mark.parametrize(
@@ -167,9 +170,11 @@ def test_decoding_agrees_with_a_plain_reading_of_the_rules(message: dict[str, An
                 assert (raw is None) == (name not in message)
                 assert raw is None or json.loads(raw) == message[name]
         case Control(kind):
-            assert isinstance(found, Control) and found.kind == kind
+            assert isinstance(found, Control)
+            assert found.kind == kind
         case Malformed(reason):
-            assert isinstance(found, Malformed) and found.reason == reason
+            assert isinstance(found, Malformed)
+            assert found.reason == reason
 
 
 def naive(message: dict[str, Any]) -> Change | Control | Malformed:
@@ -201,10 +206,12 @@ def test_a_change_round_trips(type_: str, key: str, operation: Operation, value:
     change = decode(encode_change(type_, key, operation, value))
     assert isinstance(change, Change)
     assert (change.type, change.key, change.operation) == (type_, key, operation)
-    assert change.value is not None and json.loads(change.value) == value
+    assert change.value is not None
+    assert json.loads(change.value) == value
 
 
 def test_a_raw_value_is_encoded_verbatim() -> None:
     """Bytes that are JSON already are not decoded on the way."""
     change = decode(encode_change("t", "k", "insert", msgspec.Raw(b'{"a": 1.0}')))
-    assert isinstance(change, Change) and change.value == b'{"a": 1.0}'
+    assert isinstance(change, Change)
+    assert change.value == b'{"a": 1.0}'

@@ -138,7 +138,10 @@ class StreamReplies:
     def __call__(self, asked: Asked) -> Reply:
         start = self.index(asked.query["offset"])
         end = min(start + self.page, len(self.groups))
-        headers = {"Content-Type": "application/json", "Stream-Next-Offset": self.offset(max(start, end)).encode().decode("latin-1")}
+        headers = {
+            "Content-Type": "application/json",
+            "Stream-Next-Offset": self.offset(max(start, end)).encode().decode("latin-1"),
+        }
         if end >= len(self.groups):
             headers["Stream-Up-To-Date"] = "true"
             if self.closed:
@@ -166,7 +169,7 @@ def misbehaving() -> Iterator[MisbehavingServer]:
         await asyncio.gather(*others, return_exceptions=True)
 
     listening = asyncio.run_coroutine_threadsafe(start(), loop).result(5)
-    server.url = "http://127.0.0.1:{}".format(listening.sockets[0].getsockname()[1])
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     try:
         yield server
     finally:

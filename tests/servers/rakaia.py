@@ -27,6 +27,8 @@ def rakaia(*, long_poll_seconds: float = 0.6, port: int = 0) -> Iterator[StreamS
     """Run rakaia's ASGI application, in memory."""
     port = port or free_port()
     command = [sys.executable, "-m", "uvicorn", "rakaia:app", "--port", str(port), "--log-level", "critical"]
+    command += ["--timeout-graceful-shutdown", "1"]  # its event streams outlive their readers
     env = os.environ | {"LONG_POLL_TIMEOUT": str(long_poll_seconds)}
-    with serving(command, env=env, cwd=Path(__file__).parent, url=f"http://127.0.0.1:{port}") as server:
+    # uvicorn imports from its directory first, and this one has a rakaia.py.
+    with serving(command, env=env, cwd=Path(__file__).parent.parent, url=f"http://127.0.0.1:{port}") as server:
         yield server
