@@ -58,6 +58,7 @@ def _mysql(connection: Any, seconds: int) -> Iterator[None]:
 
 @contextmanager
 def _sqlite(connection: Any, seconds: int) -> Iterator[None]:
+    connection.ensure_connection()  # reads the mode that the project's settings ask for
     mode, connection.transaction_mode = connection.transaction_mode, "IMMEDIATE"
     try:
         with transaction.atomic(using=connection.alias):
