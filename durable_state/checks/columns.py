@@ -159,7 +159,7 @@ def check_unique(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
 
 def check_insertable(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     """E011: each column that the mapping does not write can be left out of an insert."""
-    written = {mapping.value_field, mapping.stream_field, getattr(mapping, "key_field", None), *mapping.wire_names}
+    written = [mapping.value_field, mapping.stream_field, getattr(mapping, "key_field", None), *mapping.wire_names]
     for field in mapping.model._meta.concrete_fields:
         if field.name not in written and _needs_a_value(field):
             yield fault(

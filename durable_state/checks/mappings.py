@@ -56,7 +56,7 @@ def _check_model(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
         yield fault(
             mapping, 1, "The mapping has no `model`.", "Set `model` to the model class that the entities become."
         )
-    elif not (isinstance(model, type) and issubclass(model, models.Model)):
+    elif not (isinstance(model, type) and issubclass(model, models.Model) and hasattr(model, "_meta")):
         yield fault(
             mapping, 1, f"`model` is {model!r}, which is no model class.", "Set `model` to a Django model class."
         )

@@ -128,7 +128,7 @@ class EntityMapping:
     def field(self, name: str) -> models.Field[Any, Any]:
         """The concrete model field called ``name``. Raises: FieldDoesNotExist."""
         field = self.model._meta.get_field(name)
-        if not isinstance(field, models.Field) or not field.concrete:
+        if not isinstance(field, models.Field) or not field.concrete or field.many_to_many:
             raise FieldDoesNotExist(f"{self.model._meta.label} has no column {name!r}")
         return field
 

@@ -34,20 +34,20 @@ def stream_scope(mapping: EntityMapping, stream: Stream) -> dict[str, Any]:
     if field.related_model is Stream:
         return {field.attname: getattr(stream, target)}
     owner_model = field.related_model
-    link = one_to_one_to_stream(owner_model)  # type: ignore[arg-type]
+    link = one_to_one_to_stream(owner_model)
     if link is None:
         raise MappingFault(
             f"{mapping!r}: stream_field {mapping.stream_field!r} points to {owner_model!r}, which stands for no stream.",
             "Give that model a OneToOneField to durable_state.Stream.",
         )
     value = (
-        owner_model._base_manager.using(stream._state.db)  # type: ignore[union-attr]
+        owner_model._base_manager.using(stream._state.db)
         .filter(**{link.name: stream.pk})
         .values_list(target, flat=True)
         .first()
     )
     if value is None:
-        label = owner_model._meta.label  # type: ignore[union-attr]
+        label = owner_model._meta.label
         raise MappingFault(
             f"No {label} stands for the stream {stream.name!r}, so {mapping.model._meta.label} rows cannot belong to it.",
             f"Create the {label} whose {link.name} is this stream, then resume.",

@@ -1,0 +1,419 @@
+"""The rules of conversion, one by one."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import pickle
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.test import override_settings
+from django.test.utils import isolate_apps
+from hypothesis import given
+from hypothesis import strategies as st
+
+from durable_state.materializer.conversion import (
+    JSON_NULL,
+    Refused,
+    convert,
+    convert_key,
+    convert_parent_key,
+    converter,
+    key_text,
+    same,
+)
+from tests.app.models import AllFields, Author, Commit, Setting
+
+UTC = datetime.UTC
+field = AllFields._meta.get_field
+
+
+def refusal(name: str, raw: Any) -> str:
+    """The code with which a column of AllFields refuses a value."""
+    with pytest.raises(Refused) as caught:
+        convert(field(name), raw)
+    return caught.value.code
+
+
+class Color(enum.Enum):
+    """Enum members count as their value."""
+
+    RED = "red"
+    ONE = 1
+
+
+ACCEPTED: list[tuple[str, Any, Any]] = [
+    ("integer", 42, 42),
+    ("integer", 3.0, 3),
+    ("integer", Decimal("3.0"), 3),
+    ("integer", "-7", -7),
+    ("integer", "0", 0),
+    ("integer", Color.ONE, 1),
+    ("boolean", True, True),
+    ("floating", 1, 1.0),
+    ("floating", 2**53, 2.0**53),
+    ("floating", Decimal("0.1"), 0.1),
+    ("money", 1.1, Decimal("1.10")),
+    ("money", "1.10", Decimal("1.10")),
+    ("money", "1.1000", Decimal("1.10")),
+    ("money", -3, Decimal("-3.00")),
+    ("money", "-0", Decimal("0.00")),
+    ("char", "eight ok", "eight ok"),
+    ("char", "😀" * 8, "😀" * 8),
+    ("char", " ", " "),
+    ("char", "", ""),
+    ("char", Color.RED, "red"),
+    ("upload", None, ""),
+    ("moment", "2024-05-01T10:00:00+02:00", datetime.datetime(2024, 5, 1, 8, tzinfo=UTC)),
+    ("moment", "2024-05-01T08:00:00.123456Z", datetime.datetime(2024, 5, 1, 8, 0, 0, 123456, tzinfo=UTC)),
+    ("moment", "2024-05-01T08:00:00.123456000Z", datetime.datetime(2024, 5, 1, 8, 0, 0, 123456, tzinfo=UTC)),
+    ("day", "2024-02-29", datetime.date(2024, 2, 29)),
+    ("time", "23:59:59.5", datetime.time(23, 59, 59, 500000)),
+    ("span", "P1DT2H", datetime.timedelta(days=1, hours=2)),
+    ("span", "-PT0.000001S", datetime.timedelta(microseconds=-1)),
+    ("span", "PT9223372036854.775807S", datetime.timedelta(microseconds=2**63 - 1)),
+    ("span", "3 04:05:06.7", datetime.timedelta(days=3, hours=4, minutes=5, seconds=6, milliseconds=700)),
+    ("uuid", "A" * 32, uuid.UUID("a" * 32)),
+    ("blob", "AAE=", b"\0\1"),
+    ("blob", b"\0", b"\0"),
+    ("address", "2001:DB8::1", "2001:db8::1"),
+    ("address", "::ffff:1.2.3.4", "::ffff:1.2.3.4"),
+    ("document", {"a": [1, Decimal("1.5"), None, True]}, {"a": [1, 1.5, None, True]}),
+    ("document", 2**64 - 1, 2**64 - 1),
+    ("document", 100000000000000000000, 10**20),
+    ("document", None, JSON_NULL),
+    ("required_document", None, JSON_NULL),
+]
+
+
+@pytest.mark.parametrize(("name", "raw", "value"), ACCEPTED, ids=lambda part: repr(part)[:30])
+def test_accepted(name: str, raw: Any, value: Any) -> None:
+    """These values are taken, and become just this."""
+    converted = convert(field(name), raw)
+    assert converted == value
+    assert type(converted) is type(value)
+    assert str(converted) == str(value)
+
+
+REFUSED: list[tuple[str, Any, str]] = [
+    ("integer", 1.7, "type"),
+    ("integer", True, "type"),
+    ("integer", "007", "type"),
+    ("integer", "+1", "type"),
+    ("integer", " 1", "type"),
+    ("integer", "-0", "type"),
+    ("integer", "1\n", "type"),
+    ("integer", "١", "type"),
+    ("integer", 2**31, "range"),
+    ("integer", 1e300, "range"),
+    ("integer", Decimal("1e999999"), "range"),
+    ("integer", float("nan"), "type"),
+    ("small", 32768, "range"),
+    ("positive", -1, "range"),
+    ("positive_small", 32768, "range"),
+    ("positive_big", 2**63, "range"),
+    ("id", 0, "range"),
+    ("id", None, "null"),
+    ("boolean", 1, "type"),
+    ("boolean", "t", "type"),
+    ("floating", "1.5", "type"),
+    ("floating", True, "type"),
+    ("floating", 2**53 + 1, "precision"),
+    ("floating", float("inf"), "range"),
+    ("floating", Decimal("1e400"), "range"),
+    ("floating", 10**400, "range"),
+    ("money", "1.005", "precision"),
+    ("money", 10**10, "range"),
+    ("money", "NaN", "type"),
+    ("money", Decimal("NaN"), "range"),
+    ("money", "01", "type"),
+    ("money", False, "type"),
+    ("precise", "1234567890.1234567", "precision"),
+    ("char", "nine long", "too-long"),
+    ("char", 5, "type"),
+    ("char", "a\0", "nul"),
+    ("text", "\ud800", "invalid"),
+    ("moment", "2024-05-01T08:00:00.1234567Z", "precision"),
+    ("moment", "0001-01-01T00:00:00+05:00", "range"),
+    ("moment", "2024-02-30T00:00:00Z", "invalid"),
+    ("moment", "yesterday", "invalid"),
+    ("moment", "2024-05-01T08:00:00Z ", "invalid"),
+    ("moment", 1714550400, "type"),
+    ("day", "2024-05-01T00:00:00Z", "invalid"),
+    ("day", datetime.datetime(2024, 5, 1, tzinfo=UTC), "type"),
+    ("time", "10:00Z", "invalid"),
+    ("time", 10, "type"),
+    ("span", "P1Y", "invalid"),
+    ("span", "P", "invalid"),
+    ("span", "PT", "invalid"),
+    ("span", "PT0.0000001S", "precision"),
+    ("span", "PT9223372036854.775808S", "range"),
+    ("span", 5, "type"),
+    ("uuid", 5, "type"),
+    ("uuid", "{" + "a" * 32 + "}", "invalid"),
+    ("blob", "AAF=", "invalid"),
+    ("blob", "A A E =", "invalid"),
+    ("blob", 5, "type"),
+    ("address", "1.2.3.4/8", "invalid"),
+    ("address", "01.2.3.4", "invalid"),
+    ("address", "fe80::1%eth0", "invalid"),
+    ("document", {"a": ["\0"]}, "nul"),
+    ("document", {"\0": 1}, "nul"),
+    ("document", "\udfff", "invalid"),
+    ("document", {1: 2}, "type"),
+    ("document", {"a": object()}, "type"),
+    ("document", float("inf"), "range"),
+    ("document", 10**30 + 1, "precision"),
+    ("document", 10**400, "range"),
+]
+
+
+@pytest.mark.parametrize(("name", "raw", "code"), REFUSED, ids=lambda part: repr(part)[:30])
+def test_refused(name: str, raw: Any, code: str) -> None:
+    """These values are refused, with this reason code."""
+    assert refusal(name, raw) == code
+
+
+def test_depth_and_digits_follow_the_database() -> None:
+    """Without a database the strictest limits hold; SQLite takes deeper documents, and no more than 15 digits."""
+    deep: Any = 1
+    for _ in range(32):
+        deep = [deep]
+    assert refusal("document", deep) == "invalid"
+    assert convert(field("document"), deep, "default") == deep
+    with pytest.raises(Refused, match="precision"):
+        convert(field("precise"), "1234567890.1234567", "default")
+
+
+def test_naive_moments_are_meant_in_the_default_time_zone() -> None:
+    """As Django takes them; but one that happens twice, or never, there does not say when it is."""
+    with override_settings(TIME_ZONE="Europe/Berlin", USE_TZ=True):
+        assert convert(field("moment"), "2024-07-01T12:00") == datetime.datetime(2024, 7, 1, 10, tzinfo=UTC)
+        assert convert(field("moment"), "2024-07-01") == datetime.datetime(2024, 6, 30, 22, tzinfo=UTC)
+        assert refusal("moment", "2024-10-27T02:30:00") == "invalid"
+        assert refusal("moment", "2024-03-31T02:30:00") == "invalid"
+        assert convert(field("moment"), "2024-10-27T02:30:00+01:00").hour == 1
+    with override_settings(TIME_ZONE="Europe/Berlin", USE_TZ=False):
+        assert convert(field("moment"), "2024-07-01T10:00Z") == datetime.datetime(2024, 7, 1, 12)
+        assert convert(field("moment"), "2024-10-27T02:30:00").hour == 2
+        assert refusal("moment", "2024-10-27T02:30:00+01:00") == "invalid"
+
+
+def test_null_needs_a_column_that_may_be_null() -> None:
+    """None is a value of nullable columns only."""
+    assert convert(field("integer"), None) is None
+    with pytest.raises(Refused, match="null"):
+        convert(Commit._meta.get_field("subject"), None)
+
+
+def test_foreign_keys_take_their_target_columns_values() -> None:
+    """For parents that are not mapped: the target's conversion, the foreign key's own NULL."""
+    author = Commit._meta.get_field("author")
+    assert convert(author, "12") == 12
+    for raw in (None, "x", True):
+        with pytest.raises(Refused):
+            convert(author, raw)
+
+
+def test_choices_and_validators_do_not_apply() -> None:
+    """They are a form's matter."""
+    chosen = models.SlugField(choices=[("a", "A")], max_length=9, validators=[lambda value: 1 / 0])
+    assert convert(chosen, "no slug!") == "no slug!"
+
+
+def test_fields_with_ways_of_their_own_convert_themselves() -> None:
+    """A subclass that only renames converts like its parent; one that overrides to_python decides, and its errors are refusals."""
+
+    class Named(models.IntegerField):
+        """Nothing but a name."""
+
+    class Even(models.IntegerField):
+        """Knows better."""
+
+        def to_python(self, value: Any) -> Any:
+            if value == "boom":
+                raise RuntimeError("boom")
+            if value == "none":
+                return None
+            if int(value) % 2:
+                raise ValidationError("odd\0")
+            return int(value)
+
+    class Shout(models.CharField):
+        """Makes texts longer."""
+
+        def to_python(self, value: Any) -> Any:
+            return f"{value}!"
+
+    with pytest.raises(Refused, match="type"):
+        convert(Named(), "007")
+    assert convert(Even(), "008") == 8
+    for raw, code in (
+        (3, "invalid"),
+        ("boom", "invalid"),
+        ("none", "null"),
+        (None, "null"),
+        ([], "invalid"),
+        ("\0", "nul"),
+    ):
+        with pytest.raises(Refused) as caught:
+            convert(Even(), raw)
+        assert caught.value.code == code
+        assert "\0" not in caught.value.detail
+    assert convert(Shout(max_length=3), "hi") == "hi!"
+    with pytest.raises(Refused, match="too-long"):
+        convert(Shout(max_length=3), "high")
+
+
+@isolate_apps("tests.app")
+def test_postgres_fields_convert_part_by_part() -> None:
+    """An array's parts as its base field does, an hstore's as texts."""
+    fields = pytest.importorskip("django.contrib.postgres.fields")
+    numbers = fields.ArrayField(models.IntegerField())
+    assert convert(numbers, [1, "2", 3.0]) == [1, 2, 3]
+    for raw in ([1.5], [None], "1", {"a": 1}):
+        with pytest.raises(Refused):
+            convert(numbers, raw)
+    store = fields.HStoreField()
+    assert convert(store, {"a": "b", "c": None}) == {"a": "b", "c": None}
+    for raw in ({"a": 1}, [], {"a": "\0"}):
+        with pytest.raises(Refused):
+            convert(store, raw)
+
+
+def test_refusals_survive_pickling_and_hold_only_storable_text() -> None:
+    """They cross processes and are written into letters."""
+    refused = Refused("invalid", "a\0b\ud800")
+    again = pickle.loads(pickle.dumps(refused))
+    assert (again.code, again.detail) == ("invalid", "a\\0b\\ud800")
+
+
+def test_converters_are_compiled_once() -> None:
+    """The same field gets the same function."""
+    assert converter(field("integer")) is converter(field("integer"))
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "code"),
+    [
+        ("integer", "007", "key"),
+        ("integer", "7.0", "key"),
+        ("integer", "-0", "key"),
+        ("integer", "99999999999", "key"),
+        ("char", "nine long", "key"),
+        ("char", "a\0", "nul"),
+        ("text", "x" * 2501, "key"),
+        ("text", "é" * 1251, "key"),
+        ("text", "\ud800", "invalid"),
+        ("uuid", "A" * 32, "key"),
+        ("uuid", "0A345678-1234-1234-1234-123456789012", "key"),
+        ("moment", "2024-05-01T10:00:00+02:00", "key"),
+        ("money", "1.1", "key"),
+        ("address", "2001:DB8::1", "key"),
+        ("boolean", "true", "key"),
+    ],
+)
+def test_keys_that_would_not_come_back(name: str, key: str, code: str) -> None:
+    """A key that the column does not hold verbatim is refused."""
+    with pytest.raises(Refused) as caught:
+        convert_key(field(name), key)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("integer", "7"),
+        ("integer", "-7"),
+        ("char", "A"),
+        ("char", "a "),
+        ("char", ""),
+        ("text", "x" * 2500),
+        ("uuid", "0a345678-1234-1234-1234-123456789012"),
+        ("moment", "2024-05-01T10:00:00Z"),
+        ("money", "1.10"),
+        ("day", "2024-05-01"),
+        ("address", "2001:db8::1"),
+    ],
+)
+def test_keys_that_come_back(name: str, key: str) -> None:
+    """What is accepted as a key is the very same text again."""
+    assert key_text(field(name), convert_key(field(name), key)) == key
+
+
+@given(st.sampled_from([each.name for each in AllFields._meta.concrete_fields]), st.text() | st.integers().map(str))
+def test_keys_are_verbatim_or_refused(name: str, key: str) -> None:
+    """For any column and any text: the same key again, or Refused."""
+    try:
+        value = convert_key(field(name), key)
+    except Refused:
+        return
+    assert key_text(field(name), value) == key
+
+
+def test_parent_keys() -> None:
+    """Text and integers name a parent; nothing else does."""
+    number = uuid.uuid4()
+    assert [convert_parent_key(raw) for raw in ("A ", 7, None, number, Color.RED)] == [
+        "A ",
+        "7",
+        None,
+        str(number),
+        "red",
+    ]
+    for raw in (True, 1.0, {}, [], "a\0", object(), Decimal("1.0")):
+        with pytest.raises(Refused):
+            convert_parent_key(raw)
+
+
+def test_same_tells_json_apart_as_json_does() -> None:
+    """`true` is not 1 and the order of names does not count; numbers are numbers, however a database writes them."""
+    document = field("document")
+    assert same(document, {"a": 1, "b": [1.0]}, {"b": [1], "a": 1.0})
+    assert same(document, 10**300, 1e300)
+    assert same(document, None, JSON_NULL)
+    assert not same(document, {"a": True}, {"a": 1})
+    assert not same(document, [1], [1, 2])
+    assert not same(document, {"a": 1}, {"b": 1})
+    assert not same(document, "1", 1)
+    assert not same(document, 2**53, 2**53 + 1)
+    assert same(field("integer"), 1, 1)
+    assert not same(field("char"), "a", "A")
+
+
+@pytest.mark.django_db(databases="__all__")
+def test_json_null_is_json_null_however_it_is_written(database: str) -> None:
+    """Insert, bulk_update, update and save store JSON's null, which lookups tell from SQL NULL; both read back as None."""
+    rows = AllFields._base_manager.using(database)
+    rows.bulk_create([AllFields(document=JSON_NULL, required_document=JSON_NULL), AllFields(document=None)])
+    first, second = rows.order_by("pk")
+    assert (first.document, first.required_document, second.document) == (None, None, None)
+
+    def with_json_null() -> list[int]:
+        return list(rows.filter(document=JSON_NULL).order_by("pk").values_list("pk", flat=True))
+
+    assert with_json_null() == [first.pk]
+    assert rows.filter(document__isnull=True).get() == second
+    second.document, first.document = JSON_NULL, {"a": 1}
+    assert rows.bulk_update([first, second], ["document"]) == 2
+    assert with_json_null() == [second.pk]
+    rows.update(document=JSON_NULL)
+    assert with_json_null() == [first.pk, second.pk]
+    first.document = None
+    first.save(using=database, update_fields=["document"])
+    assert with_json_null() == [second.pk]
+    assert rows.exclude(required_document=JSON_NULL).count() == 1
+
+
+def test_whole_values_of_any_kind_fit_a_value_field() -> None:
+    """Any JSON goes into a JSONField as it is."""
+    data = Setting._meta.get_field("data")
+    for raw in (0, False, "", [], {}, "text", 1.5):
+        assert convert(data, raw) == raw
+        assert type(convert(data, raw)) is type(raw)
+    assert convert(Author._meta.get_field("key"), "k") == "k"

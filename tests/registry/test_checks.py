@@ -1,0 +1,358 @@
+"""Each mistake in a mapping has its number, says what to do and where it is written, and none breaks the import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core import checks
+from django.db import connections, models
+from django.test.utils import isolate_apps
+
+from durable_state import EntityMapping, camel_case
+from durable_state.checks import check_database, check_mappings
+from durable_state.models import Stream
+from durable_state.registry import Registry
+from tests.app import models as app
+
+
+def check(*mapping_classes: Any, entity_type: Any = None) -> list[checks.CheckMessage]:
+    """The findings about mapping classes in a registry of their own."""
+    registry = Registry()
+    for number, mapping_class in enumerate(mapping_classes):
+        registry.add(f"type-{number}" if entity_type is None else entity_type, mapping_class)
+    return check_mappings(registry)
+
+
+def mapping(**attributes: Any) -> type[EntityMapping]:
+    """A right mapping of Author, but for the attributes given."""
+    right = {"model": app.Author, "key_field": "key", "fields": ["commits"]}
+    return type("Mapping", (EntityMapping,), right | attributes)
+
+
+def ids(found: list[checks.CheckMessage]) -> list[str]:
+    """The numbers found."""
+    return [message.id.removeprefix("durable_state.") for message in found if message.id]
+
+
+def test_right_mappings_have_no_finding() -> None:
+    """The mapping that the bad ones differ from is right, and so are the test app's own."""
+    from durable_state.registry import registry
+
+    assert check(mapping()) == []
+    assert check_mappings(registry) == []
+
+
+class NotAModel:
+    """Something else."""
+
+
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("E001", {"model": None}, "no `model`"),
+    ("E001", {"model": "app.Author"}, "no model class"),
+    ("E001", {"model": NotAModel}, "no model class"),
+    ("E001", {"model": models.Model}, "no model class|cannot|abstract"),
+    ("E002", {"key_field": None}, "no `key_field`"),
+    ("E002", {"key_field": "kee"}, "Did you mean 'key'"),
+    ("E002", {"key_field": ["key"]}, "no column"),
+    ("E002", {"model": app.Remark, "key_field": "author", "fields": ["text"]}, "ForeignKey"),
+    ("E002", {"model": app.AllFields, "key_field": "floating", "fields": ["text"]}, "verbatim"),
+    ("E002", {"model": app.AllFields, "key_field": "document", "fields": ["text"]}, "verbatim"),
+    ("E003", {"fields": None}, "neither"),
+    ("E003", {"value_field": "commits"}, "both"),
+    ("E003", {"fields": None, "value_field": ["commits"]}, "`value_field` is"),
+    ("E003", {"fields": "commits"}, "['commits']"),
+    ("E003", {"fields": 5}, "`fields` is 5"),
+    ("E003", {"fields": [5]}, "`fields` is"),
+    ("E003", {"fields": {"commits": 5}}, "`fields` is"),
+    ("E003", {"fields": {"commits"}}, "`fields` is"),
+    ("E004", {"fields": ["comits"]}, "Did you mean 'commits'"),
+    ("E004", {"fields": {"comits": "x"}}, "Did you mean 'commits'"),
+    ("E004", {"fields": camel_case(["commits"], 5)}, "no column"),  # type: ignore[arg-type]
+    ("E004", {"fields": ["commits", "commits"]}, "twice"),
+    ("E004", {"fields": ["commits", "key"]}, "`key_field`"),
+    ("E004", {"fields": ["commits", "id"]}, "primary key"),
+    ("E004", {"fields": None, "value_field": "comits"}, "Did you mean"),
+    ("E004", {"model": app.Commit, "fields": ["author_id", "subject", "authored_at"]}, "by its field: 'author'"),
+    ("E004", {"model": app.Profile, "stream_field": "stream", "fields": ["name", "stream"]}, "`stream_field`"),
+    ("E005", {"model": app.Remark, "key_field": "text", "fields": ["author"]}, "unique=True"),
+    ("E005", {"model": app.Message, "fields": ["text"]}, "not unique"),
+    ("E005", {"model": app.Score, "key_field": "label", "stream_field": "stream", "fields": ["points"]}, "UniqueCons"),
+    ("E006", {"stream_field": "strem"}, "no column"),
+    ("E006", {"stream_field": "key"}, "both"),
+    ("E006", {"stream_field": "commits", "fields": []}, "IntegerField"),
+    ("E006", {"model": app.Commit, "stream_field": "author", "fields": ["subject"]}, "stands for no stream"),
+    ("E010", {"update_mode": "patch"}, "merge"),
+    ("E010", {"streams": "chat-*"}, "['chat-*']"),
+    ("E010", {"streams": 5}, "`streams` is 5"),
+    ("E010", {"streams": ["chat", 5]}, "`streams` is"),
+    ("E010", {"streams": []}, "empty"),
+    ("E010", {"version": "2"}, "`version`"),
+    ("E010", {"version": True}, "`version`"),
+    ("E011", {"model": app.Commit, "fields": ["subject"]}, "'author' is not listed"),
+    ("E012", {"prepare": 5}, "no method"),
+    ("E012", {"prepare": lambda self: None}, "change alone"),
+    ("E012", {"prepare": staticmethod(lambda: None)}, "change alone"),
+    ("E012", {"represent": lambda self, row, more: None}, "row alone"),
+    ("W013", {"model": app.AllFields, "key_field": "id", "fields": {"text": "x", "char": "x"}}, "'x'"),
+]
+
+
+@pytest.mark.parametrize(("number", "attributes", "words"), WRONG, ids=[f"{n}-{w[:20]}" for n, _, w in WRONG])
+def test_mistake_has_its_number(number: str, attributes: dict[str, Any], words: str) -> None:
+    """A mapping with this mistake gets this number, once per wrong name, with the words that tell it and where it is written."""
+    found = check(mapping(**attributes))
+    matching = [message for message in found if message.id == f"durable_state.{number}"]
+    assert matching, found
+    text = f"{matching[0].msg} {matching[0].hint}"
+    assert any(word in text for word in words.split("|")), text
+    assert "The mapping is written at" in str(matching[0].hint)
+    assert isinstance(matching[0].obj, EntityMapping)
+    assert set(ids(found)) <= {number, "E011", "E005"}
+
+
+async def _coroutine(self: Any, change: Any) -> None:
+    """A prepare that cannot be one."""
+
+
+def test_coroutine_prepare_is_e012() -> None:
+    """`prepare` is called, not awaited."""
+    assert ids(check(mapping(prepare=_coroutine))) == ["E012"]
+
+
+@isolate_apps("tests.app")
+def test_model_kinds_without_a_table_of_their_own() -> None:
+    """Abstract models are E001; multi-table children, proxies and swapped models E007; an abstract parent is fine."""
+
+    class Abstract(models.Model):
+        key = models.CharField(max_length=9, unique=True)
+        commits = models.IntegerField(default=0)
+
+        class Meta:
+            abstract = True
+            app_label = "app"
+
+    class Concrete(Abstract):
+        class Meta:
+            app_label = "app"
+
+    class Child(Concrete):
+        class Meta:
+            app_label = "app"
+
+    class Proxy(Concrete):
+        class Meta:
+            app_label = "app"
+            proxy = True
+
+    class Unmanaged(Abstract):
+        class Meta:
+            app_label = "app"
+            managed = False
+
+    assert ids(check(mapping(model=Abstract))) == ["E001"]
+    assert ids(check(mapping(model=Concrete))) == []
+    assert ids(check(mapping(model=Child)))[:1] == ["E007"]
+    assert ids(check(mapping(model=Proxy))) == ["E007"]
+    assert ids(check(mapping(model=Unmanaged))) == []
+
+
+@isolate_apps("tests.app")
+def test_columns_that_a_stream_cannot_keep() -> None:
+    """Computed, automatic and many-to-many fields are E004 where listed, and left out of "__all__"."""
+
+    class Odd(models.Model):
+        key = models.CharField(max_length=9, unique=True)
+        text = models.TextField()
+        seen = models.DateTimeField(auto_now=True)
+        length = models.GeneratedField(
+            expression=models.functions.Length("text"), output_field=models.IntegerField(), db_persist=True
+        )
+        others = models.ManyToManyField("self")
+
+        class Meta:
+            app_label = "app"
+
+    assert ids(check(mapping(model=Odd, fields=["text", "seen", "length", "others"]))) == ["E004"] * 3
+    everything = mapping(model=Odd, fields="__all__")
+    assert check(everything) == []
+    assert everything("odd").wire_names == {"text": "text"}
+
+
+@isolate_apps("tests.app")
+def test_unique_keys() -> None:
+    """Any unconditional way to make the key unique is right; a condition or an expression makes it wrong."""
+
+    def model(name: str, **meta: Any) -> type[models.Model]:
+        fields: dict[str, Any] = {
+            "stream": models.ForeignKey(Stream, on_delete=models.CASCADE),
+            "key": models.CharField(max_length=9),
+            "commits": models.IntegerField(default=0),
+        }
+        return type(
+            name,
+            (models.Model,),
+            {"__module__": __name__, **fields, "Meta": type("Meta", (), {"app_label": "app", **meta})},
+        )
+
+    def of(number: int, *, with_stream: bool = True, **meta: Any) -> list[str]:
+        stream_field = "stream" if with_stream else None
+        streamless = {} if with_stream else {"fields": ["commits", "stream"]}
+        return ids(check(mapping(model=model(f"Keyed{number}", **meta), stream_field=stream_field, **streamless)))
+
+    pair = ["key", "stream"]
+    assert of(1) == ["E005"]
+    assert of(2, unique_together=[pair]) == []
+    assert of(3, constraints=[models.UniqueConstraint(fields=pair, name="a")]) == []
+    assert of(4, constraints=[models.UniqueConstraint(fields=pair, name="b", condition=models.Q(commits=1))]) == [
+        "E005"
+    ]
+    assert of(5, constraints=[models.UniqueConstraint(models.F("key"), name="c")]) == ["E005"]
+    assert of(6, constraints=[models.UniqueConstraint(fields=["key"], name="d")]) == []
+    assert of(7, constraints=[models.UniqueConstraint(fields=pair, name="e")], with_stream=False) == ["E005"]
+
+
+def test_columns_left_out() -> None:
+    """E011 passes over what has a default, may be NULL or is text; not over a unique text, of which one row only may be empty."""
+    with isolate_apps("tests.app"):
+
+        class Unlisted(models.Model):
+            key = models.CharField(max_length=9, unique=True)
+            note = models.TextField()
+            number = models.IntegerField(null=True)
+            counted = models.IntegerField(default=0)
+            by_database = models.IntegerField(db_default=5)
+            made = models.DateTimeField(auto_now_add=True)
+            slug = models.SlugField(unique=True)
+            when = models.DateTimeField()
+
+            class Meta:
+                app_label = "app"
+
+        found = check(mapping(model=Unlisted, fields=[]))
+    assert [message.msg.split()[0] for message in found] == ["'slug'", "'when'"]
+
+
+def test_short_stream_field_is_w016() -> None:
+    """A text column that cannot hold every stream's name is warned of, unless `streams` says which ones come."""
+    with isolate_apps("tests.app"):
+
+        class Short(models.Model):
+            key = models.CharField(max_length=9, unique=True)
+            room = models.CharField(max_length=20)
+
+            class Meta:
+                app_label = "app"
+
+        short = mapping(model=Short, fields=[], stream_field="room")
+        assert ids(check(short)) == ["W016"]
+        assert ids(check(mapping(model=Short, fields=[], stream_field="room", streams=["a*"]))) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        (None, None, True),
+        (["a*"], None, True),
+        (["a*"], ["*b"], True),
+        (["a*"], ["b*"], False),
+        (["chat-*"], ["history"], False),
+        (["chat-?"], ["chat-[0-9]"], True),
+        (["[!a]x"], ["ax"], False),
+        (["x", "a"], ["b", "a"], True),
+    ],
+)
+def test_two_types_on_one_model_are_e008(one: Any, other: Any, shared: bool) -> None:
+    """Wrong just where a stream can have a name that both serve; the second mapping says where the first one is."""
+    found = check(mapping(streams=one), mapping(streams=other))
+    assert ids(found) == (["E008"] if shared else [])
+    assert all("test_checks.py" in str(message.hint) or "Mapping" in str(message.hint) for message in found)
+
+
+def test_second_registration_is_e014_and_says_where_the_first_is() -> None:
+    """Two mappings of one type are a mistake where their streams overlap."""
+
+    class First(EntityMapping):
+        model = app.Author
+        key_field = "key"
+        fields = ["commits"]
+
+    class Second(First):
+        pass
+
+    found = check(First, Second, entity_type="author")
+    assert ids(found) == ["E014"]
+    assert found[0].msg.count("test_checks.py:") == 2
+    assert "First" in found[0].msg
+
+
+def test_wrong_registrations_are_e014() -> None:
+    """What is no mapping, has no type, or cannot be made is reported and otherwise passed over."""
+    assert ids(check(NotAModel)) == ["E014"]
+    assert ids(check("text")) == ["E014"]
+    for entity_type in ("", "a\0", "x" * 256, 5):
+        assert ids(check(mapping(), entity_type=entity_type)) == ["E014"]
+    assert ids(check(mapping(__init__=lambda self: None))) == ["E014"]
+    registry = Registry()
+    assert registry.register(mapping()) is not None  # type: ignore[arg-type]
+    assert ids(check_mappings(registry)) == ["E014"]
+
+
+def test_what_cannot_be_examined_is_e019() -> None:
+    """An attribute that raises when it is looked at is reported like any other mistake."""
+
+    def explode(self: Any) -> Any:
+        raise RuntimeError("boom")
+
+    found = check(mapping(update_mode=property(explode)))
+    assert ids(found) == ["E019"]
+    assert "boom" in found[0].msg
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+@isolate_apps("tests.app")
+def test_key_collation_is_e009(database: str) -> None:
+    """On MySQL a key or stream column that takes different texts for the same is wrong; other databases have none such."""
+
+    class Loose(models.Model):
+        room = models.CharField(max_length=100)
+        key = models.CharField(max_length=40)
+
+        class Meta:
+            app_label = "app"
+            constraints = [models.UniqueConstraint(fields=["room", "key"], name="app_loose_key")]
+
+    registry = Registry()
+    registry.add("loose", mapping(model=Loose, fields=[], stream_field="room"))
+    connection = connections[database]
+    assert check_database(registry, [database]) == []  # no table yet
+    with connection.schema_editor() as editor:
+        editor.create_model(Loose)
+    try:
+        is_mysql = connection.vendor == "mysql"
+        assert ids(check_database(registry, [database])) == (["W015"] if is_mysql else [])
+        if is_mysql:
+            with connection.cursor() as cursor:
+                cursor.execute("ALTER TABLE app_loose CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
+            found = check_database(registry, [database])
+            assert ids(found) == ["E009", "E009"]
+            assert "utf8mb4_general_ci" in found[0].msg
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Loose)
+
+
+@pytest.mark.django_db
+def test_long_decimals_on_sqlite_are_w017() -> None:
+    """SQLite keeps doubles, so a decimal column of more than 15 digits is warned of."""
+    registry = Registry()
+    registry.add("all", mapping(model=app.AllFields, key_field="id", fields=["precise", "money"]))
+    found = check_database(registry, ["default"])
+    assert ids(found) == ["W017"]
+    assert "precise" in found[0].msg
+
+
+def test_checks_are_registered() -> None:
+    """`manage.py check` runs them, under a tag of their own."""
+    assert checks.run_checks(tags=["durable_state"]) == []
+    assert "durable_state" in checks.registry.registry.tags_available()
