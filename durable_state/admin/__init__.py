@@ -11,6 +11,6 @@ __all__: list[str] = []
 
 if apps.is_installed("django.contrib.admin"):
     from . import intents, letters, streams  # noqa: F401  (each registers its models)
-    from .synced import SyncedModelAdmin  # noqa: F401  (what projects import from here)
+    from .synced import SyncedModelAdmin
 
     __all__ += ["SyncedModelAdmin"]

@@ -57,7 +57,7 @@ def ask(
         "select_across": request.POST.get("select_across", "0"),
         "from_page": request.POST.get("from_page", ""),
     }
-    request.current_app = model_admin.admin_site.name  # type: ignore[attr-defined]
+    request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "durable_state/admin/confirm.html", context)
 
 

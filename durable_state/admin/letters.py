@@ -46,7 +46,9 @@ class _OfVisibleStreams(OperatorAdmin):
 
     @admin.display(description="entity")
     def entity_key(self, obj: DeadLetter | ParkedChange) -> SafeString:
-        return format_html('<span class="ds-entity">{}</span> <code>{}</code>', _short(obj.type) or "–", _short(obj.key))
+        return format_html(
+            '<span class="ds-entity">{}</span> <code>{}</code>', _short(obj.type) or "-", _short(obj.key)
+        )
 
 
 @admin.register(DeadLetter)
@@ -87,7 +89,12 @@ class DeadLetterAdmin(_OfVisibleStreams):
     @admin.action(description="Retry", permissions=["operate"])
     def retry(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
         if not confirmed(request):
-            return self._ask(request, queryset, "retry", "The message is materialized again, the way it came; refused again, it stays.")
+            return self._ask(
+                request,
+                queryset,
+                "retry",
+                "The message is materialized again, the way it came; refused again, it stays.",
+            )
         accepted, refused = operations.retry_all(queryset, actor=actor(request))
         if accepted:
             self.message_user(request, f"{accepted} accepted.", messages.SUCCESS)
@@ -98,7 +105,9 @@ class DeadLetterAdmin(_OfVisibleStreams):
     @admin.action(description="Discard", permissions=["operate"])
     def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
         if not confirmed(request):
-            return self._ask(request, queryset, "discard", "The letter is deleted. Its message stays in the stream.", danger=True)
+            return self._ask(
+                request, queryset, "discard", "The letter is deleted. Its message stays in the stream.", danger=True
+            )
         count = operations.discard_all(queryset, actor=actor(request))
         self.message_user(request, f"Discarded {count}.", messages.SUCCESS)
         return back(self, request)
@@ -113,7 +122,10 @@ class DeadLetterAdmin(_OfVisibleStreams):
             action=verb,
             title=f"{verb.title()} {'a dead letter' if count == 1 else f'{count} dead letters'}?",
             consequences=[
-                Consequence(f"{each.stream.name}, message {each.ordinal:,}: {_short(each.type)} {_short(each.key)}", [each.reason, effect])
+                Consequence(
+                    f"{each.stream.name}, message {each.ordinal:,}: {_short(each.type)} {_short(each.key)}",
+                    [each.reason, effect],
+                )
                 for each in queryset.select_related("stream")[:_LISTED]
             ],
             more=max(count - _LISTED, 0),

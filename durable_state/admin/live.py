@@ -31,7 +31,9 @@ def live_list(model_admin: SyncedModelAdmin, request: HttpRequest, changelist: C
     for mapping in model_admin.mappings:
         values = None
         if mapping.stream_field is not None:
-            values = set(changelist.result_list.values_list(mapping.field(mapping.stream_field).attname, flat=True)) - {None}
+            values = set(changelist.result_list.values_list(mapping.field(mapping.stream_field).attname, flat=True)) - {
+                None
+            }
         feeds += _feeds(model_admin, request, mapping, values)
     # Read after the feeds' places, so that a commit in between comes again as a change instead of being missed.
     return {"feeds": feeds[:_STREAMS], "rows": [str(row.pk) for row in changelist.result_list]}

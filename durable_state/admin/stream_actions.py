@@ -52,7 +52,9 @@ class StreamActions(OperatorAdmin):
             return self._ask(request, queryset, "remove", _removing, danger=True, choice=choice)
         keep = request.POST.get("keep_rows") == "on"
         told = "Removed {}; its rows stay." if keep else "Removed {} and its rows."
-        return self._each(request, queryset, lambda each: operations.remove(each, actor=actor(request), keep_rows=keep), told)
+        return self._each(
+            request, queryset, lambda each: operations.remove(each, actor=actor(request), keep_rows=keep), told
+        )
 
     @admin.action(description="Verify", permissions=["operate"])
     def verify(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
@@ -65,7 +67,15 @@ class StreamActions(OperatorAdmin):
             except DurableStateError as error:
                 results.append({"stream": stream, "error": str(error)})
             else:
-                results.append({"stream": stream, "equal": result.equal, "lines": list(result.lines()), "types": result.to_json()})
+                results.append(
+                    {
+                        "stream": stream,
+                        "equal": result.equal,
+                        "lines": list(result.lines()),
+                        "types": result.to_json(),
+                        "ordinal": result.ordinal,
+                    }
+                )
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -116,7 +126,10 @@ class StreamActions(OperatorAdmin):
 
 
 def _pausing(stream: Stream) -> list[str]:
-    return [f"Consuming stops after the current batch; it has read {stream.ordinal:,} messages.", "Its rows stay as they are."]
+    return [
+        f"Consuming stops after the current batch; it has read {stream.ordinal:,} messages.",
+        "Its rows stay as they are.",
+    ]
 
 
 def _resuming(stream: Stream) -> list[str]:
@@ -133,7 +146,11 @@ def _resetting(stream: Stream) -> list[str]:
 
 
 def _removing(stream: Stream) -> list[str]:
-    rows = [f"{count:,} rows of {mapping.model._meta.label}" for mapping, found in operations.owned_rows(stream) if (count := found.count())]
+    rows = [
+        f"{count:,} rows of {mapping.model._meta.label}"
+        for mapping, found in operations.owned_rows(stream)
+        if (count := found.count())
+    ]
     return [
         f"Its rows are deleted: {', '.join(rows)}." if rows else "It has no rows.",
         f"{stream.dead_letters.count():,} dead letters, {stream.parked_changes.count():,} parked changes and its position go with it.",

@@ -43,7 +43,11 @@ def shown(report: StreamReport) -> dict[str, str]:
     """The cells of a report, as text; ``tone`` is the colour of its status."""
     return {
         "status": report.status.replace("-", " "),
-        "tone": "bad" if report.stuck and report.status not in _TONES else "warn" if _quietly_stuck(report) else _TONES[report.status],
+        "tone": "bad"
+        if report.stuck and report.status not in _TONES
+        else "warn"
+        if _quietly_stuck(report)
+        else _TONES[report.status],
         "lag": _span(report.lag_seconds),
         "ordinal": f"{report.ordinal:,}",
         "revision": f"{report.revision:,}",
@@ -78,7 +82,12 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
         "generations": generations,
         "tables": [owner.model for owner in stream.tables.all()],
         "types": [
-            (name, mappings.get(name), states.get(name), name in states and operations.needs_reset(states[name], stream.name))
+            (
+                name,
+                mappings.get(name),
+                states.get(name),
+                name in states and operations.needs_reset(states[name], stream.name),
+            )
             for name in sorted({*states, *mappings})
         ],
         "intents": Intent.objects.using(using).filter(stream_name=stream.name)[:10],

@@ -78,7 +78,7 @@ class StreamAdmin(StreamActions):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self._has("add", request)
 
-    def get_fields(self, request: HttpRequest, obj: Stream | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Stream | None = None) -> Any:
         return ["name", "url", "live", "adopt"] if obj is None else ["name", "live"]
 
     def save_model(self, request: HttpRequest, obj: Stream, form: Any, change: bool) -> None:
@@ -92,7 +92,9 @@ class StreamAdmin(StreamActions):
         )
         obj.pk, obj._state = added.pk, added._state
 
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         try:
             return super().add_view(request, form_url, extra_context)
         except OperationRefused as error:  # what the form could not know, such as a table that is another stream's
@@ -147,7 +149,8 @@ class StreamAdmin(StreamActions):
     @admin.display(description="messages/s")
     def rate(self, stream: Any) -> SafeString:
         return format_html(
-            '<span class="ds-number" data-stream="{}" data-cell="rate" title="measured while this page is open">–</span>', stream.pk
+            '<span class="ds-number" data-stream="{}" data-cell="rate" title="measured while this page is open">&ndash;</span>',
+            stream.pk,
         )
 
     @admin.display(description="messages", ordering="ordinal")
@@ -169,7 +172,9 @@ class StreamAdmin(StreamActions):
     @admin.display(description="last error")
     def error(self, stream: Any) -> SafeString:
         text = stream.shown.get("error", "")
-        return format_html('<span class="ds-error" data-stream="{}" data-cell="error" title="{}">{}</span>', stream.pk, text, text)
+        return format_html(
+            '<span class="ds-error" data-stream="{}" data-cell="error" title="{}">{}</span>', stream.pk, text, text
+        )
 
 
 def _cell(stream: Any, cell: str) -> SafeString:

@@ -64,7 +64,9 @@ class SyncedModelAdmin(ModelAdmin):
 
     def holds_own_rows(self) -> bool:
         """Whether the table can hold rows of the application: those whose stream field is NULL."""
-        return all(mapping.stream_field is not None and mapping.field(mapping.stream_field).null for mapping in self.mappings)
+        return all(
+            mapping.stream_field is not None and mapping.field(mapping.stream_field).null for mapping in self.mappings
+        )
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return get_policy().rows(request.user, super().get_queryset(request))
@@ -109,7 +111,13 @@ class SyncedModelAdmin(ModelAdmin):
         return changelist
 
     def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], add: bool = False, change: bool = False, form_url: str = "", obj: Any = None
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
     ) -> HttpResponse:
         if self.is_synced(obj):
             context["durable_state"] = live_form(self, request, obj)

@@ -41,10 +41,14 @@ class Progress:
         else:
             seconds, messages = now - self._last[0], stream.ordinal - self._last[1]
             # A reset starts the ordinals again; smoothed, so that one slow batch does not make the number jump.
-            self._rate = self._rate * 0.5 + max(messages, 0) / seconds * 0.5 if self._rate else max(messages, 0) / seconds
+            self._rate = (
+                self._rate * 0.5 + max(messages, 0) / seconds * 0.5 if self._rate else max(messages, 0) / seconds
+            )
             self._last = (now, stream.ordinal)
         rate = f" · {self._rate:,.0f} messages/s" if self._rate else ""
-        self._write(f"{stream.name}: {stream.ordinal:,} messages · {stream.applied_count:,} applied{rate} · {stream.status}")
+        self._write(
+            f"{stream.name}: {stream.ordinal:,} messages · {stream.applied_count:,} applied{rate} · {stream.status}"
+        )
 
     def note(self, text: str) -> None:
         """Shows a line that stays, such as whom the sync waits for."""

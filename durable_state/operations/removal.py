@@ -37,10 +37,12 @@ def remove(stream: Stream, *, actor: str, keep_rows: bool = False) -> int:
                 verb.detail(f"with {deleted} rows")
             verb.stream.delete(using=verb.using)
     except (ProtectedError, RestrictedError) as error:
-        blocker = next(iter(getattr(error, "protected_objects", None) or getattr(error, "restricted_objects", ())), None)
+        blockers = error.protected_objects if isinstance(error, ProtectedError) else error.restricted_objects
+        blocker = next(iter(blockers), None)
         label = blocker._meta.label if blocker is not None else "another table"
         raise OperationRefused(
-            f"Rows of the stream {stream.name!r} are protected by rows of {label}.", "Delete those first, or use --keep-rows."
+            f"Rows of the stream {stream.name!r} are protected by rows of {label}.",
+            "Delete those first, or use --keep-rows.",
         ) from error
     return deleted
 

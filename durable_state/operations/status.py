@@ -113,7 +113,9 @@ def needs_reset(state: TypeState, stream_name: str) -> bool:
     mapping = registry.find(state.type, stream_name)
     if mapping is None:
         return False
-    return state.needs_reset or (state.fingerprint != mapping.fingerprint and bool(state.fingerprint or state.unregistered))
+    return state.needs_reset or (
+        state.fingerprint != mapping.fingerprint and bool(state.fingerprint or state.unregistered)
+    )
 
 
 def _counts(rows: Any) -> dict[int, int]:
@@ -176,7 +178,10 @@ class _Moment:
             stuck = failing > timedelta(seconds=self.settings.stuck_seconds)
             if not stuck:
                 return "", stream.action
-            return f"failing for {_seconds(failing)}: {error}", stream.action or "Look at the stream server and the way to it."
+            return (
+                f"failing for {_seconds(failing)}: {error}",
+                stream.action or "Look at the stream server and the way to it.",
+            )
         if status == Status.NEEDS_RESET:
             listed = ", ".join(types[:5]) + (", ..." if len(types) > 5 else "")
             one = f" --type {types[0]}" if len(types) == 1 else ""
@@ -195,7 +200,10 @@ class _Moment:
             open_for = self.now - generation.created_at
             if open_for > timedelta(seconds=self.settings.snapshot_open_seconds):
                 end = "snapshot-end" if what == "snapshot" else "state"
-                return f"a {what} is open for {_seconds(open_for)}", f"See whether the stream's writer still appends its {end}."
+                return (
+                    f"a {what} is open for {_seconds(open_for)}",
+                    f"See whether the stream's writer still appends its {end}.",
+                )
         return None
 
     def _last_consumed(self, stream: Stream) -> datetime:

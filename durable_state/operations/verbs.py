@@ -19,6 +19,7 @@ from .intents import Intended, intended, record, ring
 
 __all__ = ["add", "pause", "reset", "resume"]
 
+
 def add(
     name: str,
     url: str,
@@ -44,13 +45,16 @@ def add(
         raise OperationRefused(_first_line(error)) from error
     try:
         with transaction.atomic(using=using):
-            record(using, name, "add", actor, f"{mask_query(url)}{', adopting the rows that are there' if adopt else ''}")
+            record(
+                using, name, "add", actor, f"{mask_query(url)}{', adopting the rows that are there' if adopt else ''}"
+            )
             stream.save(using=using, force_insert=True)
             if adopt:
                 _adopt(stream, using)
     except IntegrityError as error:
         raise OperationRefused(
-            f"There is a stream {name!r} already.", f"Choose another name, or remove it first: durable_state remove {name}"
+            f"There is a stream {name!r} already.",
+            f"Choose another name, or remove it first: durable_state remove {name}",
         ) from error
     return stream
 

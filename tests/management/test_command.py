@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from durable_state.models import DeadLetter, Intent, Status, Stream
 from durable_state.testing import apply
@@ -66,7 +67,8 @@ def test_what_cannot_be_done_is_one_clear_line(words: tuple[str, ...]) -> None:
     """And never a traceback."""
     with pytest.raises(CommandError) as error:
         run(*words)
-    assert str(error.value) and "\n" not in str(error.value)
+    assert str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
@@ -115,7 +117,8 @@ def test_status_as_json_is_the_contract() -> None:
     run("add", "chat", URL)
     apply("chat", [change("1", "one"), change("2", "x" * 50), {"headers": {"control": "reset"}}])
     [shown] = json.loads(run("status", "--json"))
-    assert shown.pop("since") and shown.pop("lag_seconds") >= 0
+    assert shown.pop("since")
+    assert shown.pop("lag_seconds") >= 0
     assert shown == {
         "name": "chat",
         "url": "https://streams.example.org/v1/chat?token=***",
@@ -156,7 +159,8 @@ def test_dead_letters_are_listed_retried_and_discarded(monkeypatch: pytest.Monke
     apply("chat", [change("\x1b[31mred", "x" * 50), change("2", "y" * 50)])
     apply("other", [change("3", "z" * 50)])
     listed = run("dead-letters", "list", "chat")
-    assert "\\x1b[31mred" in listed and "\x1b" not in listed
+    assert "\\x1b[31mred" in listed
+    assert "\x1b" not in listed
     assert listed.count("\n") == 3
     with pytest.raises(CommandError, match="2 are still refused"):
         run("dead-letters", "retry", "chat")
@@ -179,15 +183,10 @@ def test_a_retry_that_succeeds_says_so() -> None:
     assert Message.objects.get().text == "short"
 
 
-def test_a_database_that_is_not_migrated_is_one_clear_line(settings: Any, tmp_path: Any) -> None:
+def test_a_database_that_is_not_migrated_is_one_clear_line() -> None:
     """It tells to migrate."""
-    from django.db import connections
-
-    settings.DATABASES["bare"] = connections.databases["bare"] = {**connections.databases["default"], "NAME": str(tmp_path / "bare.sqlite3")}
-    try:
-        with pytest.raises(CommandError, match="migrate --database bare") as error:
-            run("status", "--database", "bare")
-        assert "\n" not in str(error.value)
-    finally:
-        connections["bare"].close()
-        del connections.databases["bare"], settings.DATABASES["bare"]
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE durable_state_stream RENAME TO durable_state_elsewhere")
+    with pytest.raises(CommandError, match="migrate --database default") as error:
+        run("status")
+    assert "\n" not in str(error.value)

@@ -37,7 +37,8 @@ def test_a_letter_that_is_refused_again_stays() -> None:
     """With its reason, and no row."""
     apply("chat", [change("1", "x" * 50)])
     assert not operations.retry(DeadLetter.objects.get(), actor="ada")
-    assert DeadLetter.objects.count() == 1 and not Message.objects.exists()
+    assert DeadLetter.objects.count() == 1
+    assert not Message.objects.exists()
     assert "refused again" in Intent.objects.get().detail
 
 

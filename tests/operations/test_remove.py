@@ -52,8 +52,10 @@ def test_rows_can_be_kept() -> None:
     """In a table of its own, and in a shared one by the stream's name."""
     apply("git", [change("author", "ada", commits=1), change("message", "1", text="hello")])
     assert operations.remove(Stream.objects.get(), actor="ada", keep_rows=True) == 0
-    assert Author.objects.count() == 1 and Message.objects.get().room == "git"
-    assert not Stream.objects.exists() and not TableOwner.objects.exists()
+    assert Author.objects.count() == 1
+    assert Message.objects.get().room == "git"
+    assert not Stream.objects.exists()
+    assert not TableOwner.objects.exists()
 
 
 def test_rows_that_would_go_with_the_stream_cannot_be_kept() -> None:
@@ -61,7 +63,9 @@ def test_rows_that_would_go_with_the_stream_cannot_be_kept() -> None:
     apply("chat", [change("profile", "ada", name="Ada")])
     with pytest.raises(OperationRefused, match="may not be NULL"):
         operations.remove(Stream.objects.get(), actor="ada", keep_rows=True)
-    assert Profile.objects.count() == 1 and Stream.objects.count() == 1 and not Intent.objects.exists()
+    assert Profile.objects.count() == 1
+    assert Stream.objects.count() == 1
+    assert not Intent.objects.exists()
 
 
 def test_an_object_that_stands_for_the_stream_is_no_hindrance() -> None:

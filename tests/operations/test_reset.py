@@ -63,10 +63,12 @@ def test_what_was_open_is_dropped() -> None:
     """Staged changes and letters of an unfinished snapshot go, and so do letters that will be met again."""
     apply("chat", [change("1", "one"), b"5", change("2", "x" * 50)])
     apply("chat", [{"headers": {"control": "snapshot-start"}}, change("3", "three"), change("4", "x" * 50)])
-    assert StagedChange.objects.count() == 1 and DeadLetter.objects.exclude(generation=0).count() == 1
+    assert StagedChange.objects.count() == 1
+    assert DeadLetter.objects.exclude(generation=0).count() == 1
     stream = Stream.objects.get()
     operations.reset(stream, actor="ada")
-    assert stream.snapshot is None and Generation.objects.get() == stream.rebuild
+    assert stream.snapshot is None
+    assert Generation.objects.get() == stream.rebuild
     assert not StagedChange.objects.exists()
     assert list(DeadLetter.objects.values_list("key", flat=True)) == ["2"]
 
@@ -75,9 +77,10 @@ def test_an_unregistered_type_is_refused_by_name() -> None:
     """The registered ones are listed, and nothing was done."""
     apply("chat", [change("1", "one")])
     stream = Stream.objects.get()
-    with pytest.raises(OperationRefused, match="author.*message"):
+    with pytest.raises(OperationRefused, match=r"author.*message"):
         operations.reset(stream, actor="ada", entity_type="massage")
-    assert Stream.objects.get().ordinal == 1 and not Intent.objects.exists()
+    assert Stream.objects.get().ordinal == 1
+    assert not Intent.objects.exists()
 
 
 def test_errors_are_forgotten_and_a_pause_is_not() -> None:

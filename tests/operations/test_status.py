@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test.utils import CaptureQueriesContext
 from django.db import connections
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from durable_state import operations
@@ -88,7 +88,9 @@ def test_a_live_stream_with_a_worker_has_no_lag() -> None:
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_leases_and_counts_are_read_alike_on_every_database(database: str) -> None:
     """Letters of a staged state are not counted; a valid lease is seen on the database's clock."""
-    held, alone = (make(name, database, status=Status.LIVE, since=ago(9999), created_at=ago(9999)) for name in ("held", "alone"))
+    held, alone = (
+        make(name, database, status=Status.LIVE, since=ago(9999), created_at=ago(9999)) for name in ("held", "alone")
+    )
     lease.acquire(held, lease.holder_name("test"))
     for place, generation in enumerate((0, 0, 7)):
         DeadLetter.objects.using(database).create(
@@ -114,7 +116,9 @@ def test_the_number_of_queries_does_not_grow_with_the_streams() -> None:
     assert len(queries) <= 6
 
 
-@pytest.mark.parametrize(("purpose", "field", "status"), [("snapshot", "snapshot", "snapshot-open"), ("replay", "rebuild", "rebuilding")])
+@pytest.mark.parametrize(
+    ("purpose", "field", "status"), [("snapshot", "snapshot", "snapshot-open"), ("replay", "rebuild", "rebuilding")]
+)
 def test_what_is_open_for_too_long_is_stuck(purpose: str, field: str, status: str) -> None:
     """A snapshot without an end, and a rebuild without a tail."""
     stream = make(status=Status.CATCHING_UP)
@@ -132,7 +136,11 @@ def test_a_type_that_was_registered_later_needs_a_reset() -> None:
     TypeState.objects.create(stream=stream, digest=entity_digest("message", ""), type="message", unregistered=3)
     TypeState.objects.create(stream=stream, digest=entity_digest("unknown", ""), type="unknown", unregistered=3)
     report = operations.report(stream)
-    assert (report.status, report.stuck, report.action) == ("needs-reset", True, "durable_state reset chat --type message")
+    assert (report.status, report.stuck, report.action) == (
+        "needs-reset",
+        True,
+        "durable_state reset chat --type message",
+    )
 
 
 def test_a_type_that_is_mapped_otherwise_needs_a_reset() -> None:
@@ -141,6 +149,7 @@ def test_a_type_that_is_mapped_otherwise_needs_a_reset() -> None:
     stream = Stream.objects.get()
     assert operations.report(stream).status == "live"
     mapping = registry.find("message", "chat")
-    assert mapping is not None and stream.types.get().fingerprint == mapping.fingerprint
+    assert mapping is not None
+    assert stream.types.get().fingerprint == mapping.fingerprint
     stream.types.update(fingerprint="of another version")
     assert operations.report(stream).status == "needs-reset"

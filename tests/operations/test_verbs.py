@@ -44,7 +44,8 @@ def test_add_refuses_a_bad_name_or_url(name: str, url: str) -> None:
     with pytest.raises(OperationRefused) as refused:
         operations.add(name, url, actor="ada")
     assert refused.value.message
-    assert not Stream.objects.exists() and not Intent.objects.exists()
+    assert not Stream.objects.exists()
+    assert not Intent.objects.exists()
 
 
 def test_add_refuses_a_url_outside_the_allowed_ones(settings: object) -> None:
@@ -69,7 +70,8 @@ def test_adopt_takes_the_rows_that_are_there() -> None:
     row = Author.objects.create(key="ada", commits=1)
     operations.add("git", URL, actor="ada", adopt=True)
     apply("git", [{"type": "author", "key": "ada", "value": {"commits": 2}, "headers": {"operation": "insert"}}])
-    assert Author.objects.get() == row and Author.objects.get().commits == 2
+    assert Author.objects.get() == row
+    assert Author.objects.get().commits == 2
 
 
 def test_adopt_takes_no_table_from_another_stream() -> None:
@@ -86,10 +88,15 @@ def test_pause_is_a_flag_beside_the_status() -> None:
     stream = operations.add("chat", URL, actor="ada")
     operations.pause(stream, actor="ada")
     stream.refresh_from_db()
-    assert stream.paused and stream.revision == 0
+    assert stream.paused
+    assert stream.revision == 0
     operations.resume(stream, actor="bob")
     assert not Stream.objects.get().paused
-    assert list(Intent.objects.order_by("pk").values_list("verb", "actor")) == [("add", "ada"), ("pause", "ada"), ("resume", "bob")]
+    assert list(Intent.objects.order_by("pk").values_list("verb", "actor")) == [
+        ("add", "ada"),
+        ("pause", "ada"),
+        ("resume", "bob"),
+    ]
 
 
 @pytest.mark.parametrize("status", [Status.HALTED, Status.RETRYING])
@@ -97,7 +104,9 @@ def test_resume_forgives(status: str) -> None:
     """It is tried at once; what had stopped it is kept in the audit entry."""
     stream = operations.add("chat", URL, actor="ada")
     now = timezone.now()
-    Stream.objects.update(status=status, last_error="token refused", action="x", failures=7, retry_at=now, dispatched_at=now)
+    Stream.objects.update(
+        status=status, last_error="token refused", action="x", failures=7, retry_at=now, dispatched_at=now
+    )
     operations.resume(stream, actor="bob")
     assert (stream.status, stream.failures, stream.retry_at, stream.dispatched_at) == ("catching-up", 0, None, None)
     assert (stream.last_error, stream.action) == ("", "")

@@ -52,7 +52,9 @@ class Command(BaseCommand):
                 f"Is it reachable, and migrated (manage.py migrate --database {options['database']})?"
             ) from error
         except KeyboardInterrupt as error:
-            raise CommandError("Interrupted. Nothing is lost: the next run goes on from there.", returncode=130) from error
+            raise CommandError(
+                "Interrupted. Nothing is lost: the next run goes on from there.", returncode=130
+            ) from error
 
 
 def _also_after_the_verb(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,9 @@ def define(verb: Any) -> None:
     parser.add_argument("name", nargs="?")
     parser.add_argument("--json", action="store_true", help="a list of objects, for programs")
 
-    parser = verb("verify", verify, "Folds a stream again and compares it with its rows; exit status 1 on a difference.")
+    parser = verb(
+        "verify", verify, "Folds a stream again and compares it with its rows; exit status 1 on a difference."
+    )
     parser.add_argument("name")
     parser.add_argument("--json", action="store_true", help="{type: {missing, extra, changed}}")
     parser.add_argument("--type", dest="entity_type", help="with --key: tells the story of one entity")
@@ -60,7 +62,9 @@ def _write_table(command: BaseCommand, found: list[StreamReport]) -> None:
         )
         for each in found
     ]
-    heads, *lines = table(("STREAM", "STATUS", "LAG", "MESSAGES", "APPLIED", "PARKED", "LETTERS", "SINCE"), rows, right=(2, 3, 4, 5, 6))
+    heads, *lines = table(
+        ("STREAM", "STATUS", "LAG", "MESSAGES", "APPLIED", "PARKED", "LETTERS", "SINCE"), rows, right=(2, 3, 4, 5, 6)
+    )
     command.stdout.write(command.style.MIGRATE_HEADING(heads))
     for each, line in zip(found, lines, strict=True):
         style = command.style.ERROR if each.stuck else command.style.WARNING if each.last_error else str
@@ -79,7 +83,17 @@ def verify(command: BaseCommand, options: dict[str, Any]) -> None:
     if options["json"]:
         command.stdout.write(json.dumps(result.to_json(), indent=2))
     else:
+        if options["key"] is None:
+            counts = [
+                (name, each["missing"], each["extra"], each["changed"]) for name, each in result.to_json().items()
+            ]
+            heads, *lines = table(("TYPE", "MISSING", "EXTRA", "CHANGED"), counts, right=(1, 2, 3))
+            command.stdout.write("\n".join([command.style.MIGRATE_HEADING(heads), *lines]))
         for line in result.lines():
             command.stdout.write(printable(line))
+        if result.equal:
+            command.stdout.write(f"The rows of {stream.name} equal its stream, up to message {result.ordinal:,}.")
     if not result.equal:
-        raise CommandError(f"The rows of {stream.name} differ from its stream: durable_state reset {stream.name}", returncode=1)
+        raise CommandError(
+            f"The rows of {stream.name} differ from its stream: durable_state reset {stream.name}", returncode=1
+        )

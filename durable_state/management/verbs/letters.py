@@ -35,7 +35,9 @@ def _chosen(options: dict[str, Any]) -> QuerySet[DeadLetter]:
     if options["id"] is not None:
         letters = letters.filter(pk=options["id"])
         if not letters.exists():
-            raise CommandError(f"There is no dead letter {options['id']}{_of(options)}. List them: durable_state dead-letters list")
+            raise CommandError(
+                f"There is no dead letter {options['id']}{_of(options)}. List them: durable_state dead-letters list"
+            )
     return letters
 
 
@@ -67,7 +69,9 @@ def _retry(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[st
         refused = 1 - accepted
     else:
         accepted, refused = operations.retry_all(letters, actor=actor())
-    command.stdout.write(f"Retried {accepted + refused} dead letters{_of(options)}: {accepted} accepted, {refused} refused again.")
+    command.stdout.write(
+        f"Retried {accepted + refused} dead letters{_of(options)}: {accepted} accepted, {refused} refused again."
+    )
     if refused:
         raise CommandError(f"{refused} are still refused; durable_state dead-letters list tells why.", returncode=1)
 

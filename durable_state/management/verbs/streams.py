@@ -24,7 +24,9 @@ def define(verb: Any) -> None:
     verb("pause", pause, "Stops consuming a stream; its rows stay.").add_argument("name")
     verb("resume", resume, "Goes on with a paused or halted stream, at once.").add_argument("name")
 
-    parser = verb("reset", reset, "Folds a stream again from its start beside the old rows, then switches in one transaction.")
+    parser = verb(
+        "reset", reset, "Folds a stream again from its start beside the old rows, then switches in one transaction."
+    )
     parser.add_argument("name")
     parser.add_argument("--type", dest="entity_type", help="the type it is done for (the whole stream is folded again)")
 
@@ -42,7 +44,9 @@ def add(command: BaseCommand, options: dict[str, Any]) -> None:
         adopt=options["adopt"],
         using=options["database"],
     )
-    command.stdout.write(f"Added the stream {stream.name}: {mask_query(stream.url)}, live by {stream.get_live_display()}.")
+    command.stdout.write(
+        f"Added the stream {stream.name}: {mask_query(stream.url)}, live by {stream.get_live_display()}."
+    )
 
 
 def pause(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -73,5 +77,6 @@ def remove(command: BaseCommand, options: dict[str, Any]) -> None:
     confirm(f"Remove the stream {stream.name} at message {stream.ordinal}, and {what}?", options)
     deleted = operations.remove(stream, actor=actor(), keep_rows=options["keep_rows"])
     command.stdout.write(
-        f"Removed {stream.name}; " + (f"its {counted} rows stay." if options["keep_rows"] else f"{deleted} rows were deleted.")
+        f"Removed {stream.name}; "
+        + (f"its {counted} rows stay." if options["keep_rows"] else f"{deleted} rows were deleted.")
     )

@@ -1,0 +1,107 @@
+"""Dead letters and parked changes in the admin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from durable_state.admin.letters import pretty
+from durable_state.models import DeadLetter, Generation, ParkedChange, Stream
+from durable_state.testing import apply
+from tests.admin.conftest import SignIn
+from tests.app.models import Message
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.urls")]
+
+LIST = "/admin/durable_state/deadletter/"
+
+
+def change(key: str, text: str) -> dict[str, Any]:
+    """An insert of a message; more than 20 characters are refused."""
+    return {"type": "message", "key": key, "value": {"text": text}, "headers": {"operation": "insert"}}
+
+
+def act(client: Client, action: str, *letters: DeadLetter, **more: str) -> Any:
+    """Posts an action, following where it leads."""
+    return client.post(LIST, {"action": action, "_selected_action": [each.pk for each in letters]} | more, follow=True)
+
+
+def test_the_body_is_shown_as_text_whatever_it_holds(admin_client: Client) -> None:
+    """Markup is escaped, and the list can be filtered by reason and stream."""
+    apply("chat", [change("<script>1", "<script>alert(1)</script>" * 3), b'{"value": "\\ud800"', b"[[[["])
+    page = admin_client.get(LIST, {"reason": DeadLetter.objects.get(key="<script>1").reason}).content.decode()
+    assert "1 dead letter" in page
+    assert "<script>1" not in page
+    for letter in DeadLetter.objects.all():
+        page = admin_client.get(f"{LIST}{letter.pk}/change/").content.decode()
+        assert "ds-body" in page
+        assert "<script>alert" not in page
+
+
+def test_any_bytes_become_text_that_can_be_sent() -> None:
+    """Broken JSON, lone surrogates, bytes that are no UTF-8, control characters, endless nesting, much too much."""
+    assert pretty(b'{"b":1,"a":[2]}') == '{\n  "b": 1,\n  "a": [\n    2\n  ]\n}'
+    for body in (
+        b"{",
+        b'"\\ud800"',
+        b"\xff\x00",
+        b'"\\u0000\\u001b"',
+        b"[" * 100_000,
+        b"9" * 5000,
+        b'"' + b"x" * 500_000 + b'"',
+    ):
+        text = pretty(body)
+        text.encode()
+        assert not {"\x00", "\x1b"} & set(text)
+        assert len(text) < 300_000
+
+
+def test_letters_of_staged_states_are_not_shown(admin_client: Client) -> None:
+    """They may be superseded before anybody sees their rows."""
+    apply("chat", [{"headers": {"control": "snapshot-start"}}, change("1", "x" * 50)])
+    assert Generation.objects.count() == DeadLetter.objects.count() == 1
+    assert "0 dead letters" in admin_client.get(LIST).content.decode()
+
+
+def test_retry_and_discard_ask_first(admin_client: Client) -> None:
+    """And then say what became of the letters."""
+    apply("chat", [change("1", "x" * 50), change("2", "y" * 50)])
+    first, second = DeadLetter.objects.order_by("ordinal")
+    first.body = bytes(first.body).replace(b"x" * 50, b"short")
+    first.save()
+    assert "This is what will happen" in act(admin_client, "retry", first, second).content.decode()
+    assert not Message.objects.exists()
+    page = act(admin_client, "retry", first, second, confirmed="yes").content.decode()
+    assert "1 accepted." in page
+    assert "1 refused again" in page
+    assert Message.objects.get().text == "short"
+    second = DeadLetter.objects.get()
+    assert "This is what will happen" in act(admin_client, "discard", second).content.decode()
+    assert "Discarded 1." in act(admin_client, "discard", second, confirmed="yes").content.decode()
+    assert not DeadLetter.objects.exists()
+
+
+def test_looking_is_not_operating(sign_in: SignIn) -> None:
+    """The view permission shows letters and offers nothing."""
+    apply("chat", [change("1", "x" * 50)])
+    client = sign_in("durable_state.view_deadletter", "durable_state.view_stream")
+    letter = DeadLetter.objects.get()
+    assert "Discard" not in client.get(LIST).content.decode()
+    assert "Discard" not in client.get(f"{LIST}{letter.pk}/change/").content.decode()
+    act(client, "discard", letter, confirmed="yes")
+    assert DeadLetter.objects.count() == 1
+
+
+def test_parked_changes_are_looked_at_only(admin_client: Client) -> None:
+    """With what they wait for."""
+    commit = {"author": "nobody", "subject": "s", "authored_at": "2026-01-01T00:00:00Z"}
+    apply("git", [{"type": "commit", "key": "c1", "value": commit, "headers": {"operation": "insert"}}])
+    parked = ParkedChange.objects.get()
+    page = admin_client.get("/admin/durable_state/parkedchange/").content.decode()
+    assert "c1" in page
+    assert 'name="action"' not in page
+    assert "nobody" in admin_client.get(f"/admin/durable_state/parkedchange/{parked.pk}/change/").content.decode()
+    assert admin_client.get("/admin/durable_state/parkedchange/add/").status_code == 403
+    assert Stream.objects.count() == 1

@@ -1,0 +1,231 @@
+"""Streams in the admin: list, page, adding, and actions with confirmation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from durable_state.models import DeadLetter, Intent, Status, Stream
+from durable_state.testing import apply
+from tests.admin.conftest import SignIn
+from tests.app.models import Message
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.urls")]
+
+LIST = "/admin/durable_state/stream/"
+
+
+def change(key: str, text: str) -> dict[str, Any]:
+    """An insert of a message; more than 20 characters are refused."""
+    return {"type": "message", "key": key, "value": {"text": text}, "headers": {"operation": "insert"}}
+
+
+def act(client: Client, action: str, *streams: Stream, **more: str) -> Any:
+    """Posts an action, following where it leads."""
+    data = {"action": action, "_selected_action": [str(each.pk) for each in streams], "index": "0"} | more
+    return client.post(LIST, data, follow=True)
+
+
+def test_the_list_shows_each_stream_with_its_state(admin_client: Client) -> None:
+    """The status as a pill, counts with separators, the error; never the URL's secret."""
+    apply("chat", [change("1", "one"), change("2", "x" * 50)])
+    Stream.objects.create(
+        name="bad", url="http://localhost/bad?token=secret", status=Status.HALTED, last_error="401 <refused>"
+    )
+    page = admin_client.get(LIST).content.decode()
+    assert "ds-pill ds-bad" in page
+    assert "ds-pill ds-good" in page
+    assert "401 &lt;refused&gt;" in page
+    assert "secret" not in page
+
+
+def test_the_list_asks_no_query_per_stream(admin_client: Client) -> None:
+    """Three streams or thirty: the same number."""
+
+    def queries() -> int:
+        with CaptureQueriesContext(connections["default"]) as captured:
+            assert admin_client.get(LIST).status_code == 200
+        return len(captured)
+
+    for place in range(3):
+        Stream.objects.create(name=f"s{place}", url="http://localhost/s")
+    few = queries()
+    for place in range(3, 30):
+        Stream.objects.create(name=f"s{place}", url="http://localhost/s")
+    assert queries() == few
+
+
+def test_the_cells_are_served_anew_for_the_page_that_is_open(sign_in: SignIn) -> None:
+    """As text, by primary key; nothing without the permission."""
+    apply("chat", [change("1", "one")])
+    stream = Stream.objects.get()
+    client = sign_in("durable_state.view_stream")
+    cells = client.get(f"{LIST}live/", {"pk": [stream.pk, 999, "x"]}).json()
+    assert cells == {
+        str(stream.pk): {
+            "status": "live",
+            "tone": "good",
+            "lag": cells[str(stream.pk)]["lag"],
+            "ordinal": "1",
+            "revision": "1",
+            "applied": "1",
+            "parked": "0",
+            "letters": "0",
+            "error": "",
+            "action": "",
+        }
+    }
+    client.logout()
+    assert client.get(f"{LIST}live/", {"pk": stream.pk}).status_code == 302
+
+
+def test_the_page_of_a_stream_adds_its_counters_up(admin_client: Client) -> None:
+    """Position, counters, types, lease and who asked for what."""
+    apply(
+        "chat",
+        [change("1", "one"), change("2", "x" * 50), {"type": "other", "key": "1", "headers": {"operation": "delete"}}],
+    )
+    stream = Stream.objects.get()
+    Intent.objects.create(stream_name="chat", verb="reset", actor="grace")
+    page = admin_client.get(f"{LIST}{stream.pk}/change/").content.decode()
+    assert "all 3 messages" in page
+    assert "app.message" in page
+    assert "no mapping" in page
+    assert "grace" in page
+    Stream.objects.update(ordinal=4)
+    assert "4 were read" in admin_client.get(f"{LIST}{stream.pk}/change/").content.decode()
+
+
+def test_a_stream_is_added_by_form(admin_client: Client) -> None:
+    """Name, URL and live mode; the audit entry names the person."""
+    data = {"name": "chat", "url": "http://localhost/chat", "live": "sse"}
+    assert admin_client.post(f"{LIST}add/", data).status_code == 302
+    assert Stream.objects.get().name == "chat"
+    assert Intent.objects.get().actor == "admin"
+    page = admin_client.post(f"{LIST}add/", data | {"url": "http://u:p@localhost/"}).content.decode()
+    assert "carries a user name" in page
+    assert "already exists" in page
+    page = admin_client.post(f"{LIST}add/", data | {"name": "no spaces"}).content.decode()
+    assert "Use 1 to 100" in page
+    assert Stream.objects.count() == 1
+
+
+def test_adopting_a_table_that_is_taken_is_told(admin_client: Client) -> None:
+    """By whom, and nothing is added."""
+    data = {"name": "git", "url": "http://localhost/git", "live": "sse", "adopt": "on"}
+    admin_client.post(f"{LIST}add/", data)
+    page = admin_client.post(f"{LIST}add/", data | {"name": "other"}, follow=True).content.decode()
+    assert "belongs to the stream &#x27;git&#x27;" in page
+    assert Stream.objects.count() == 1
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "reset", "remove", "verify"])
+def test_an_action_says_what_will_happen_and_does_nothing_yet(admin_client: Client, action: str) -> None:
+    """The page between names the stream and carries the selection on."""
+    apply("chat", [change("1", "one")])
+    stream = Stream.objects.get()
+    before = Stream.objects.values().get()
+    page = act(admin_client, action, stream).content.decode()
+    assert "This is what will happen" in page
+    assert f'name="_selected_action" value="{stream.pk}"' in page
+    assert Stream.objects.values().get() == before
+    assert not Intent.objects.exists()
+
+
+def test_confirmed_actions_take_effect(admin_client: Client) -> None:
+    """One after the other, each with its message and its audit entry."""
+    apply("chat", [change("1", "one")])
+    stream = Stream.objects.get()
+    assert "Paused chat." in act(admin_client, "pause", stream, confirmed="yes").content.decode()
+    assert Stream.objects.get().paused
+    assert "Resumed chat." in act(admin_client, "resume", stream, confirmed="yes").content.decode()
+    assert "Reset chat" in act(admin_client, "reset", stream, confirmed="yes").content.decode()
+    assert Stream.objects.get().ordinal == 0
+    assert "its rows stay" in act(admin_client, "remove", stream, confirmed="yes", keep_rows="on").content.decode()
+    assert Message.objects.count() == 1
+    assert set(Intent.objects.values_list("verb", "actor")) == {
+        (verb, "admin") for verb in ("pause", "resume", "reset", "remove")
+    }
+
+
+def test_an_action_of_the_page_returns_to_the_page(admin_client: Client) -> None:
+    """Unless the stream is gone."""
+    apply("chat", [change("1", "one")])
+    stream = Stream.objects.get()
+    answer = act(admin_client, "pause", stream, confirmed="yes", from_page="yes")
+    assert answer.redirect_chain[-1][0] == f"{LIST}{stream.pk}/change/"
+    answer = act(admin_client, "remove", stream, confirmed="yes", from_page="yes")
+    assert answer.redirect_chain[-1][0] == LIST
+    assert not Message.objects.exists()
+
+
+def test_removing_names_the_rows_that_go(admin_client: Client) -> None:
+    """By model, before it is confirmed."""
+    apply("chat", [change("1", "one"), change("2", "two")])
+    assert "2 rows of app.Message" in act(admin_client, "remove", Stream.objects.get()).content.decode()
+
+
+def test_a_verb_that_is_refused_is_told_as_an_error(admin_client: Client) -> None:
+    """The stream needs a reset; the others are resumed all the same."""
+    bad = Stream.objects.create(name="bad", url="http://localhost/bad", status=Status.NEEDS_RESET, last_error="410")
+    good = Stream.objects.create(name="good", url="http://localhost/good", paused=True)
+    page = act(admin_client, "resume", bad, good, confirmed="yes").content.decode()
+    assert "cannot go on from where it was" in page
+    assert "Resumed good." in page
+
+
+def test_without_the_change_permission_there_is_nothing_to_press(sign_in: SignIn) -> None:
+    """Neither in the list, nor on the page, nor by a posted action."""
+    apply("chat", [change("1", "one")])
+    stream = Stream.objects.get()
+    client = sign_in("durable_state.view_stream")
+    assert 'name="action"' not in client.get(LIST).content.decode()
+    assert "Reset" not in client.get(f"{LIST}{stream.pk}/change/").content.decode()
+    act(client, "pause", stream, confirmed="yes")
+    assert not Stream.objects.get().paused
+
+
+def test_removing_needs_the_delete_permission(sign_in: SignIn) -> None:
+    """Operating is not enough."""
+    apply("chat", [change("1", "one")])
+    stream = Stream.objects.get()
+    client = sign_in("durable_state.view_stream", "durable_state.change_stream")
+    act(client, "remove", stream, confirmed="yes")
+    assert Stream.objects.count() == 1
+    act(client, "pause", stream, confirmed="yes")
+    assert Stream.objects.get().paused
+
+
+def test_the_policy_decides_which_streams_are_there(admin_client: Client, settings: Any) -> None:
+    """List, page, cells and actions alike."""
+    settings.DURABLE_STATE = {"POLICY": "tests.admin.conftest.OnlyPublic"}
+    secret = Stream.objects.create(name="secret", url="http://localhost/s")
+    Stream.objects.create(name="public-1", url="http://localhost/p")
+    assert "secret" not in admin_client.get(LIST).content.decode()
+    assert admin_client.get(f"{LIST}{secret.pk}/change/").status_code == 302
+    assert admin_client.get(f"{LIST}live/", {"pk": secret.pk}).json() == {}
+    act(admin_client, "pause", secret, confirmed="yes")
+    assert not Stream.objects.get(name="secret").paused
+
+
+def test_intents_of_hidden_streams_are_hidden(admin_client: Client, settings: Any) -> None:
+    """Those of streams that are gone are shown."""
+    settings.DURABLE_STATE = {"POLICY": "tests.admin.conftest.OnlyPublic"}
+    Stream.objects.create(name="secret", url="http://localhost/s")
+    for name in ("secret", "gone-by-now"):
+        Intent.objects.create(stream_name=name, verb="pause", actor="grace")
+    page = admin_client.get("/admin/durable_state/intent/").content.decode()
+    assert "gone-by-now" in page
+    assert "secret" not in page
+
+
+def test_letters_of_hidden_streams_are_hidden(admin_client: Client, settings: Any) -> None:
+    """Their bodies are rows too."""
+    apply("secret", [change("1", "x" * 50)])
+    settings.DURABLE_STATE = {"POLICY": "tests.admin.conftest.OnlyPublic"}
+    letter = DeadLetter.objects.get()
+    assert admin_client.get(f"/admin/durable_state/deadletter/{letter.pk}/change/").status_code == 302

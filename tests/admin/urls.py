@@ -1,0 +1,33 @@
+"""A site of its own: what the package registers, and the synced models of the test app."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+from durable_state.admin import SyncedModelAdmin
+from tests.app.models import File, Message, Person, Profile
+
+__all__ = ["site", "urlpatterns"]
+
+
+class MessageAdmin(SyncedModelAdmin):
+    """Rows whose room is NULL are the application's."""
+
+    list_display = ["key", "text", "likes", "room"]
+
+
+class FileAdmin(SyncedModelAdmin):
+    """A column of the application's own, editable in the list too."""
+
+    list_display = ["path", "blob", "note"]
+    list_editable = ["note"]
+
+
+site = admin.AdminSite()
+site._registry.update({model: type(each)(model, site) for model, each in admin.site._registry.items()})
+site.register(Message, MessageAdmin)
+site.register(File, FileAdmin)
+site.register([Person, Profile], SyncedModelAdmin)
+
+urlpatterns = [path("admin/", site.urls)]
