@@ -1,0 +1,189 @@
+"""The websocket: who gets in, what the query picks, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AnonymousUser, User
+
+from durable_state.feed import subscriber
+from durable_state.models import Stream
+from tests.feed.client import Client
+from tests.feed.commits import commit, commit_and_ring, make_stream, message, shown
+
+from .socket import Socket
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def opened(application: Any, path: str) -> Socket:
+    socket = Socket(application, path)
+    assert await socket.connect() is None
+    return socket
+
+
+async def read_until(socket: Socket, done: Callable[[Client], bool], client: Client | None = None) -> Client:
+    client = client or Client()
+    while not done(client):
+        client.fold(await socket.receive_text())
+    return client
+
+
+def up_to_date(client: Client) -> bool:
+    return client.up_to_date
+
+
+async def test_snapshot_live_and_resume(make_user: Any, as_user: Any) -> None:
+    """A page gets the rows and then each commit; after a break it gets what it missed."""
+    user, stream = await sync_to_async(make_user)(superuser=True), await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {("message", "a"): message("one"), ("setting", "s"): [1]})
+    socket = await opened(as_user(user), "/ws/state/chat/")
+    client = await read_until(socket, up_to_date)
+    assert client.state == await sync_to_async(shown)(stream)
+    await commit_and_ring(stream, {("message", "a"): None})
+    await read_until(socket, lambda client: client.offset.endswith(".2"), client)
+    await socket.disconnect()
+    await commit_and_ring(stream, {("message", "b"): message("two")})
+    socket = await opened(as_user(user), f"/ws/state/chat/?offset={client.offset}")
+    client.up_to_date = False
+    await read_until(socket, up_to_date, client)
+    await socket.disconnect()
+    assert client.snapshots == 1 and client.state == await sync_to_async(shown)(stream)
+
+
+async def test_types_are_picked_by_the_query(make_user: Any, as_user: Any) -> None:
+    """`type` may be repeated; one that is not known has no rows and is no error."""
+    user, stream = await sync_to_async(make_user)(superuser=True), await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {("message", "a"): message("one"), ("setting", "s"): [1]})
+    for query, names in [
+        ("type=setting", {"setting"}),
+        ("type=setting&type=message", {"setting", "message"}),
+        ("type=unknown", set()),
+    ]:
+        socket = await opened(as_user(user), f"/ws/state/chat/?{query}")
+        client = await read_until(socket, up_to_date)
+        assert {name for name, _ in client.state} == names
+        await socket.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("who", "name", "code"),
+    [
+        ("nobody", "chat", 4401),
+        ("nobody", "missing", 4401),
+        ("no user in scope", "chat", 4401),
+        ("inactive", "chat", 4403),
+        ("without permission", "chat", 4403),
+        ("without permission", "missing", 4404),
+        ("superuser", "missing", 4404),
+    ],
+)
+async def test_who_may_not_read_is_told_by_a_code(who: str, name: str, code: int, make_user: Any, as_user: Any) -> None:
+    """The socket is accepted and closed with the code; who is not signed in does not learn which streams exist."""
+    await sync_to_async(make_stream)()
+    user: Any = await sync_to_async(make_user)(superuser=who in ("superuser", "inactive"))
+    if who == "inactive":
+        user.is_active = False
+    socket = await opened(as_user({"nobody": AnonymousUser(), "no user in scope": None}.get(who, user)), f"/ws/state/{name}/")
+    assert await socket.close_code() == code
+
+
+async def test_rows_need_their_models_permission(make_user: Any, as_user: Any) -> None:
+    """With the view permission of one model only its rows are shown."""
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {("message", "a"): message("one"), ("setting", "s"): [1]})
+    user = await sync_to_async(make_user)("app.view_message")
+    socket = await opened(as_user(user), "/ws/state/chat/")
+    client = await read_until(socket, up_to_date)
+    await commit_and_ring(stream, {("message", "b"): message("two"), ("setting", "s"): [2]})
+    await read_until(socket, lambda client: client.offset.endswith(".2"), client)
+    await socket.disconnect()
+    assert client.state == {("message", "a"): message("one"), ("message", "b"): message("two")}
+    assert ("setting", "s") not in client.mentioned
+
+
+async def test_a_withdrawn_permission_closes_the_socket(make_user: Any, as_user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the renewal time the socket of a user who lost the stream is closed with 4403."""
+    monkeypatch.setattr(subscriber, "RENEW_SECONDS", 0.2)
+    await sync_to_async(make_stream)()
+    user = await sync_to_async(make_user)("app.view_message")
+    socket = await opened(as_user(user), "/ws/state/chat/")
+    await socket.receive_text()
+    await User.user_permissions.through.objects.all().adelete()
+    assert await socket.close_code() == 4403
+
+
+async def test_a_removed_stream_closes_its_sockets(make_user: Any, as_user: Any, configure: Callable[..., None]) -> None:
+    """4404, for clients to stop asking."""
+    configure(FEED_POLL_SECONDS=0.05)
+    stream = await sync_to_async(make_stream)()
+    socket = await opened(as_user(await sync_to_async(make_user)(superuser=True)), "/ws/state/chat/")
+    await socket.receive_text()
+    await Stream.objects.filter(pk=stream.pk).adelete()
+    assert await socket.close_code() == 4404
+
+
+async def test_too_many_sockets(make_user: Any, as_user: Any, configure: Callable[..., None]) -> None:
+    """4429 beyond FEED_SUBSCRIBERS; those that are there stay."""
+    configure(FEED_SUBSCRIBERS=1, FEED_POLL_SECONDS=0.05)
+    stream = await sync_to_async(make_stream)()
+    user = await sync_to_async(make_user)(superuser=True)
+    first = await opened(as_user(user), "/ws/state/chat/")
+    await first.receive_text()
+    assert await (await opened(as_user(user), "/ws/state/chat/")).close_code() == 4429
+    await sync_to_async(commit)(stream, {("message", "a"): message("x")})
+    await read_until(first, lambda client: client.offset.endswith(".1"))
+    await first.disconnect()
+
+
+async def test_what_clients_send_is_ignored(make_user: Any, as_user: Any) -> None:
+    """Text and bytes alike; the frames go on."""
+    stream = await sync_to_async(make_stream)()
+    socket = await opened(as_user(await sync_to_async(make_user)(superuser=True)), "/ws/state/chat/")
+    await socket.send_frame(text='{"delete": "everything"}')
+    await socket.send_frame(bytes=b"\0")
+    await commit_and_ring(stream, {("message", "a"): message("x")})
+    client = await read_until(socket, lambda client: client.offset.endswith(".1"))
+    await socket.disconnect()
+    assert client.state == {("message", "a"): message("x")}
+
+
+async def test_a_query_with_too_many_fields(make_user: Any, as_user: Any) -> None:
+    """What a client may ask is bounded."""
+    await sync_to_async(make_stream)()
+    user = await sync_to_async(make_user)(superuser=True)
+    assert await (await opened(as_user(user), "/ws/state/chat/?" + "&".join(["type=x"] * 300))).close_code() == 1008
+
+
+async def test_a_failing_represent_closes_with_1011(
+    make_user: Any, as_user: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client is told to come back, the operator finds the reason in the log."""
+    from tests.app.state_mappings import MessageMapping
+
+    def bad(self: Any, row: Any) -> Any:
+        raise ZeroDivisionError
+
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {("message", "a"): message("x")})
+    monkeypatch.setattr(MessageMapping, "represent", bad)
+    socket = await opened(as_user(await sync_to_async(make_user)(superuser=True)), "/ws/state/chat/")
+    assert await socket.close_code() == 1011
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_disconnecting_leaves_nothing_behind(make_user: Any, as_user: Any) -> None:
+    """Every task ends with its socket."""
+    await sync_to_async(make_stream)()
+    user = await sync_to_async(make_user)(superuser=True)
+    before = asyncio.all_tasks()
+    sockets = [await opened(as_user(user), "/ws/state/chat/") for _ in range(3)]
+    for socket in sockets:
+        await socket.receive_text()
+        await socket.disconnect()
+    await asyncio.sleep(0.05)
+    assert asyncio.all_tasks() == before
