@@ -11,7 +11,7 @@ from durable_state.protocol import mask_query
 from .refusals import is_true, refusal
 from .request import Mode
 
-__all__ = ["Answer"]
+__all__ = ["Answer", "check_offset"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Answer:
                 "It is read again; if this persists, the URL is no durable stream, or something in between drops the header.",
                 status,
             )
+        check_offset(next_offset, url)
         closed = is_true(headers, "stream-closed")
         at_tail = closed or status == 204 or is_true(headers, "stream-up-to-date")
         return cls(next_offset, at_tail, closed, headers.get("stream-cursor"), status == 204)
@@ -66,3 +67,9 @@ def _check_content_type(headers: Mapping[str, str], url: str, mode: Mode) -> Non
             "Check the URL; only a stream created with content type application/json holds state messages.",
             200,
         )
+
+
+def check_offset(offset: str, url: str) -> None:
+    """Refuse to go on from an offset that means another place at another time. Spec: PROTOCOL.md 8."""
+    if offset in ("-1", "now"):
+        raise ProtocolViolation(f"{mask_query(url)} gave the reserved offset {offset}.", "It is read again by itself.")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import httpx
 
-from durable_state import __version__
 from durable_state.errors import ConfigurationError, ProtocolViolation, RequestRefused, Unavailable
 from durable_state.protocol import mask_query
 
@@ -30,8 +32,9 @@ def open_client(**options: Any) -> httpx.AsyncClient:
     certificates (``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``) count, as in any httpx client; ``trust_env=False`` turns them off.
     ``options`` go to ``httpx.AsyncClient``.
     """
+    logging.getLogger("httpx").addFilter(_mask_own_requests)
     chosen: dict[str, Any] = {
-        "headers": {"user-agent": f"django-durable-state/{__version__}"},
+        "headers": {"user-agent": f"django-durable-state/{_version()}"},
         "timeout": httpx.Timeout(60.0, connect=_CONNECT),
         # Each stream that is tailed holds a connection, so the pool has no bound of its own.
         "limits": httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0),
@@ -60,15 +63,22 @@ async def exchange(
         name: value for name, value in (await headers() if headers else {}).items() if name.lower() not in _NEVER_SENT
     }
     with _named(stream or url, silence):
-        async with client.stream(
+        request = client.build_request(
             method,
             url,
             headers={**given, **own},
             content=content,
             timeout=httpx.Timeout(silence, connect=min(_CONNECT, silence), pool=None),
-            follow_redirects=False,
-        ) as response:
+        )
+        token = _own_request.set(True)
+        try:
+            response = await client.send(request, stream=True, follow_redirects=False)
+        finally:
+            _own_request.reset(token)
+        try:
             yield response
+        finally:
+            await response.aclose()
 
 
 async def said(response: httpx.Response) -> str:
@@ -107,3 +117,20 @@ def _named(url: str, silence: float) -> Iterator[None]:
 
 def _cause(error: Exception) -> str:
     return str(error).rstrip(".") or type(error).__name__
+
+
+def _version() -> str:
+    try:
+        return version("django-durable-state")
+    except PackageNotFoundError:  # the sources are used without being installed
+        return "0"
+
+
+_own_request: ContextVar[bool] = ContextVar("own_request", default=False)
+
+
+def _mask_own_requests(record: logging.LogRecord) -> bool:
+    """httpx logs each request's whole URL at INFO; ours may hold a token in the query."""
+    if _own_request.get() and isinstance(record.args, tuple):
+        record.args = tuple(mask_query(str(arg)) if isinstance(arg, httpx.URL) else arg for arg in record.args)
+    return True

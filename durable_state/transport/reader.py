@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
 import httpx
@@ -62,25 +62,26 @@ class Reader:
                 session.begin(response.status_code, response.headers, await said(response))
                 try:
                     async for data in response.aiter_bytes():
-                        async for batch in self._checked(session.feed(data)):
+                        for batch in session.feed(data):
+                            await self._check(batch)
                             yield batch
                         if session.enough:
                             break
                 except (httpx.HTTPError, TransportError) as error:
                     # Proxies end an event stream in the middle of a chunk; what no control event confirmed comes again.
                     if request.mode is not Mode.SSE or not isinstance(error, httpx.RemoteProtocolError):
-                        async for batch in self._checked(session.cut()):
+                        for batch in session.cut():
+                            await self._check(batch)
                             yield batch
                         raise
-                async for batch in self._checked(session.end(time.monotonic() - started)):
+                for batch in session.end(time.monotonic() - started):
+                    await self._check(batch)
                     yield batch
 
-    async def _checked(self, batches: Iterable[Batch]) -> AsyncIterator[Batch]:
-        for batch in batches:
-            if check := self._session.verification(batch):
-                await self._verify(check)
-                self._session.confirm(batch)
-            yield batch
+    async def _check(self, batch: Batch) -> None:
+        if check := self._session.verification(batch):
+            await self._verify(check)
+            self._session.confirm(batch)
 
     async def _verify(self, check: Verification) -> None:
         while request := check.next_request():

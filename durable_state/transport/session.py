@@ -16,7 +16,7 @@ from enum import Enum, auto
 from durable_state.errors import ProtocolViolation, TransportError, Unavailable
 from durable_state.protocol import ArraySplitter, Message, Position, mask_query
 
-from .answer import Answer
+from .answer import Answer, check_offset
 from .batches import Batch, Batcher, BatchLimits
 from .checkpoint import Checkpoint
 from .events import EventBody
@@ -137,7 +137,7 @@ class ReadSession:
     def end(self, seconds: float) -> Iterator[Batch]:
         """The body ended in good order, or was not wanted further; the exchange took ``seconds``. Raises: TransportError."""
         assert self._answer is not None
-        if self._mode is Mode.SSE:
+        if self._mode is Mode.SSE and not self._answer.empty:
             if not self._events.controls and not self.enough:
                 raise self._violation("ended its events before the first control event")
             self._doubt = self._doubt or _Doubt.QUIET
@@ -209,6 +209,7 @@ class ReadSession:
     def _feed_events(self, data: bytes) -> Iterator[Batch]:
         at_tail = reported = False
         for marker in self._events.feed(data):
+            check_offset(marker.next_offset, self._url)
             moved = marker.next_offset != self._batcher.offset
             if not marker.messages and moved and marker.at_tail:
                 self._phase, self.enough = _Phase.CATCH_UP, True

@@ -301,9 +301,52 @@ async def test_an_answer_that_does_not_move_is_not_read_for_ever(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
     """Messages before an offset that stays the same would come again and again."""
-    misbehaving_server.replies(Reply(200, JSON | {"Stream-Next-Offset": "-1"}, (b"[%b]" % message("0"),)))
+    misbehaving_server.replies(Reply(200, JSON | {"Stream-Next-Offset": "a"}, (b"[%b]" % message("0"),)))
     with pytest.raises(ProtocolViolation, match="before them"):
         await read(client, misbehaving_server.url)
+
+
+@pytest.mark.parametrize("offset", ["-1", "now"])
+async def test_a_reserved_offset_is_not_followed(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, offset: str
+) -> None:
+    """One would read everything again, the other would leave messages out."""
+    reserved = Reply(200, JSON | {"Stream-Next-Offset": offset}, (b"[%b]" % message("0"),))
+    misbehaving_server.replies(reserved)
+    with pytest.raises(ProtocolViolation, match="reserved"):
+        await read(client, misbehaving_server.url)
+    misbehaving_server.reply = lambda asked: (
+        events(data(message(0)) + control(offset)) if "live" in asked.query else empty("a", "Stream-Up-To-Date")
+    )
+    with pytest.raises(ProtocolViolation, match="reserved"):
+        await read(client, misbehaving_server.url, live="sse")
+
+
+async def test_a_204_to_an_event_stream_says_that_nothing_is_new(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
+) -> None:
+    """It is how browsers are told to stop; a closed stream may be told so."""
+    misbehaving_server.reply = lambda asked: (
+        Reply(204, {"Stream-Next-Offset": "a", "Stream-Closed": "true"})
+        if "live" in asked.query
+        else empty("a", "Stream-Up-To-Date", *["Stream-Closed"] * (len(misbehaving_server.asked) > 1))
+    )
+    batches = await read(client, misbehaving_server.url, live="sse")
+    assert [batch.closed for batch in batches] == [False, False, True]
+
+
+async def test_logs_show_no_query(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """httpx writes each URL to its log; the values in ours are masked, those of other clients are not our business."""
+    caplog.set_level("DEBUG")
+    misbehaving_server.replies(empty("a", "Stream-Up-To-Date"))
+    await read(client, misbehaving_server.url + "/s?token=hidden")
+    assert "token=***" in caplog.text
+    assert "hidden" not in caplog.text
+    async with httpx.AsyncClient() as other:
+        await other.get(misbehaving_server.url + "/s?token=theirs")
+    assert "theirs" in caplog.text
 
 
 @pytest.mark.parametrize("live", ["sse", "long-poll"])
