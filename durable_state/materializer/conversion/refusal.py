@@ -14,7 +14,7 @@ _short.maxstring = _short.maxother = _short.maxlong = 60
 class Refused(Exception):
     """A value, a key or a change is refused; the change becomes a dead letter.
 
-    ``code`` is stable (docs/reference/mappings.md lists them): "type", "null", "nul", "invalid", "too-long", "range", "precision", "key"
+    ``code`` is stable (docs/reference/conversion.md lists them): "type", "null", "nul", "invalid", "too-long", "range", "precision", "key"
     here; callers add their own. ``detail`` is one sentence for operators.
     """
 

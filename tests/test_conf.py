@@ -1,0 +1,120 @@
+"""The settings: their defaults are fixed, and a typo is found with its path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from django.test import override_settings
+
+from durable_state.checks import check_settings
+from durable_state.conf import Settings, get_settings, load
+from durable_state.errors import ConfigurationError
+
+DEFAULTS = {
+    "HEADERS": None,
+    "POLICY": "durable_state.policy.StatePolicy",
+    "ALLOWED_URLS": [],
+    "QUEUE": None,
+    "BATCH_ROWS": 5000,
+    "BATCH_BYTES": 4_194_304,
+    "LEASE_SECONDS": 30.0,
+    "SLICE_SECONDS": 60.0,
+    "SLICE_STREAMS": 50,
+    "FEED_KEEP_SECONDS": 3600,
+    "FEED_VALUE_ROWS": 100,
+    "FEED_ENTRY_ROWS": 10_000,
+    "FEED_POLL_SECONDS": 1.0,
+    "FEED_SUBSCRIBERS": 1000,
+    "DEAD_LETTER_LIMIT": 1000,
+    "SNAPSHOT_OPEN_SECONDS": 3600,
+    "SNAPSHOT_SCOPE": "stream",
+    "STUCK_SECONDS": 300,
+}
+
+
+def headers(stream: Any) -> dict[str, str]:
+    """What HEADERS may name."""
+    return {}
+
+
+async def coroutine(stream: Any) -> dict[str, str]:
+    """What HEADERS may not name: it is called in a thread."""
+    return {}
+
+
+def no_argument() -> dict[str, str]:
+    """What HEADERS may not name: it has to know the stream."""
+    return {}
+
+
+def test_defaults_are_pinned() -> None:
+    """A changed default is a change for every user, so it is made in two places."""
+    assert msgspec.to_builtins(load({})) == DEFAULTS
+    assert msgspec.to_builtins(load(DEFAULTS)) == DEFAULTS
+
+
+def test_settings_are_frozen_and_follow_override_settings() -> None:
+    """Nobody changes them at run time, except tests, through Django."""
+    with override_settings(DURABLE_STATE={"BATCH_ROWS": 7}):
+        assert get_settings().batch_rows == 7
+        with pytest.raises(AttributeError):
+            get_settings().batch_rows = 8  # type: ignore[misc]
+    with override_settings(DURABLE_STATE={}):
+        assert get_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ({"BATCH_ROW": 5}, ["BATCH_ROW", "Did you mean 'BATCH_ROWS'"]),
+        ({"batch_rows": 5}, ["batch_rows"]),
+        ({"BATCH_ROWS": "5"}, ["$.BATCH_ROWS", "int", "str"]),
+        ({"BATCH_ROWS": 0}, ["$.BATCH_ROWS"]),
+        ({"LEASE_SECONDS": 0.5}, ["$.LEASE_SECONDS"]),
+        ({"ALLOWED_URLS": "https://a/"}, ["$.ALLOWED_URLS"]),
+        ({"ALLOWED_URLS": [5]}, ["$.ALLOWED_URLS[0]"]),
+        ({"SNAPSHOT_SCOPE": "table"}, ["$.SNAPSHOT_SCOPE"]),
+        ({"POLICY": None}, ["$.POLICY"]),
+        ([], ["object", "array"]),
+        (5, ["object", "int"]),
+    ],
+    ids=repr,
+)
+def test_typo_is_e020_with_its_path(raw: Any, words: list[str]) -> None:
+    """The check names the key and what was expected, and at run time the same words are raised."""
+    with override_settings(DURABLE_STATE=raw):
+        (found,) = check_settings()
+        assert found.id == "durable_state.E020"
+        for word in words:
+            assert word in f"{found.msg} {found.hint}"
+        with pytest.raises(ConfigurationError):
+            get_settings()
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ({"HEADERS": "tests.test_conf.missing"}, "cannot be imported"),
+        ({"HEADERS": "nodots"}, "cannot be imported"),
+        ({"HEADERS": "tests.test_conf.DEFAULTS"}, "cannot be called"),
+        ({"HEADERS": "tests.test_conf.coroutine"}, "coroutine"),
+        ({"HEADERS": "tests.test_conf.no_argument"}, "a stream alone"),
+        ({"POLICY": "nowhere.Policy"}, "cannot be imported"),
+        ({"POLICY": "tests.test_conf.headers"}, "no StatePolicy"),
+    ],
+    ids=repr,
+)
+def test_path_that_leads_nowhere_is_e021(raw: dict[str, str], words: str) -> None:
+    """What HEADERS and POLICY name is imported and looked at."""
+    with override_settings(DURABLE_STATE=raw):
+        (found,) = check_settings()
+    assert found.id == "durable_state.E021"
+    assert words in found.msg
+
+
+def test_right_settings_have_no_finding() -> None:
+    """Neither the defaults nor a headers function of one's own."""
+    assert check_settings() == []
+    assert check_settings({"HEADERS": "tests.test_conf.headers"}) == []
