@@ -58,9 +58,10 @@ def page_of_keys(mapping: EntityMapping, queryset: models.QuerySet[models.Model]
 
 
 def _possible(mapping: EntityMapping, key: str) -> bool:
-    """Whether the key field could hold ``key`` at all; asking the database for another would raise."""
+    """Whether the key field could hold ``key`` at all; asking a database for another one may raise."""
     try:
-        mapping.key.get_prep_value(mapping.key.to_python(key))
+        value = mapping.key.get_prep_value(mapping.key.to_python(key))
+        key.encode()
     except (ValidationError, ValueError, TypeError, OverflowError):
         return False
-    return "\0" not in key
+    return "\0" not in key and not (isinstance(value, int) and not -(2**63) <= value < 2**63)

@@ -1,0 +1,24 @@
+"""The OpenAPI schema of the views, made by drf-spectacular."""
+
+from __future__ import annotations
+
+from drf_spectacular.drainage import GENERATOR_STATS
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.validation import validate_schema
+
+
+def test_the_schema_is_complete_and_without_warnings() -> None:
+    """Every view is in it, and nothing had to be guessed."""
+    with GENERATOR_STATS.silence():
+        schema = SchemaGenerator().get_schema(request=None, public=True)
+        assert not GENERATOR_STATS, [str(key) for key in (*GENERATOR_STATS._warn_cache, *GENERATOR_STATS._error_cache)]
+    validate_schema(schema)
+    assert set(schema["paths"]) == {
+        "/api/state/streams/",
+        "/api/state/streams/{name}/",
+        "/api/state/streams/{name}/entities/{entity_type}/",
+        "/api/state/streams/{name}/dead-letters/",
+        "/api/state/health/",
+    }
+    entities = schema["paths"]["/api/state/streams/{name}/entities/{entity_type}/"]["get"]
+    assert {each["name"] for each in entities["parameters"]} >= {"name", "entity_type", "key", "cursor", "limit"}

@@ -1,0 +1,150 @@
+"""The REST views: what they answer, and to whom."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from durable_state.models import DeadLetter, Status, Stream
+from durable_state.operations import report
+from tests.app.models import Author, Commit, Score
+from tests.feed.commits import commit, make_stream, message
+
+pytestmark = pytest.mark.django_db
+
+ROOT = "/api/state/"
+
+
+@pytest.fixture
+def api(make_user: Any) -> Any:
+    """A client signed in as a new user with some permissions ("app.view_message")."""
+    names = (f"user{n}" for n in itertools.count())
+
+    def signed_in(*permissions: str, superuser: bool = False) -> APIClient:
+        client = APIClient()
+        client.force_login(make_user(*permissions, name=next(names), superuser=superuser))
+        return client
+
+    return signed_in
+
+
+def test_streams_are_shown_as_status_shows_them(api: Any) -> None:
+    """The list and the single stream give the dict of `status --json`, with the URL's query masked."""
+    stream = Stream.objects.create(name="chat", url="https://host.test/x?token=secret")
+    make_stream("another")
+    client = api(superuser=True)
+    listed = client.get(f"{ROOT}streams/").json()
+    assert [each["name"] for each in listed] == ["another", "chat"]
+    single = client.get(f"{ROOT}streams/chat/").json()
+    expected = report(stream).to_json()
+    assert single.keys() == expected.keys() == listed[1].keys()
+    assert {**single, "lag_seconds": 0} == {**expected, "lag_seconds": 0}
+    assert "secret" not in str(listed) + str(single)
+
+
+def test_entities_come_in_pages(api: Any) -> None:
+    """Every entity once, in pages that link to each other, with the value that websockets show."""
+    stream, other = make_stream(), make_stream("other")
+    commit(stream, {("message", f"k{n}"): message("x", n) for n in range(25)})
+    commit(other, {("message", "elsewhere"): message("x")})
+    client, found, url = api("app.view_message"), {}, f"{ROOT}streams/chat/entities/message/?limit=10"
+    pages = 0
+    while url is not None:
+        page = client.get(url).json()
+        found |= {each["key"]: each["value"] for each in page["results"]}
+        url, pages = page["next"], pages + 1
+    assert pages == 3
+    assert found == {f"k{n}": message("x", n) for n in range(25)}
+
+
+def test_one_entity_by_key(api: Any) -> None:
+    """`?key=` gives the entity itself; a key that no row has, or that the key field cannot hold, is not found."""
+    stream = make_stream()
+    commit(stream, {("message", "a/b c"): message("x")})
+    Score.objects.create(stream=stream, number=7, points=3, label="#7")
+    client = api(superuser=True)
+    single = client.get(f"{ROOT}streams/chat/entities/message/", {"key": "a/b c"})
+    assert single.json() == {"type": "message", "key": "a/b c", "value": message("x")}
+    assert client.get(f"{ROOT}streams/chat/entities/score/", {"key": "7"}).json()["value"] == {"points": 3, "label": "#7"}
+    for entity_type, key in [("message", "A/B C"), ("score", "007"), ("score", "x"), ("score", "9" * 30), ("message", "\0"), ("message", "")]:
+        assert client.get(f"{ROOT}streams/chat/entities/{entity_type}/", {"key": key}).status_code == 404
+
+
+def test_pages_ask_for_parents_once(api: Any, django_assert_max_num_queries: Any) -> None:
+    """A page costs the same number of queries however many rows it has."""
+    make_stream()
+    author = Author.objects.create(key="ada")
+    for n in range(50):
+        Commit.objects.create(key=str(n), author=author, subject="x", authored_at=timezone.now())
+    client = api(superuser=True)
+    with django_assert_max_num_queries(5):
+        page = client.get(f"{ROOT}streams/chat/entities/commit/").json()
+    assert [each["value"]["author"] for each in page["results"]] == ["ada"] * 50
+
+
+def test_what_may_not_be_read_is_not_there(api: Any) -> None:
+    """Streams, types and letters of others answer as if they did not exist."""
+    stream = make_stream()
+    commit(stream, {("message", "a"): message("x"), ("setting", "s"): 1})
+    client = api()
+    assert client.get(f"{ROOT}streams/").json() == []
+    for path in ("", "entities/message/", "dead-letters/"):
+        assert client.get(f"{ROOT}streams/chat/{path}").status_code == 404
+    client = api("app.view_message")
+    assert client.get(f"{ROOT}streams/chat/").status_code == 200
+    assert client.get(f"{ROOT}streams/chat/entities/message/").status_code == 200
+    for path in ("chat/entities/setting/", "chat/entities/unknown/", "missing/", "missing/entities/message/"):
+        assert client.get(f"{ROOT}streams/{path}").status_code == 404
+
+
+def test_nobody_is_asked_to_sign_in() -> None:
+    """Anonymous callers learn nothing, not even which streams exist."""
+    make_stream()
+    for path in ("streams/", "streams/chat/", "streams/missing/", "streams/chat/entities/message/", "streams/chat/dead-letters/"):
+        assert APIClient().get(f"{ROOT}{path}").status_code in (401, 403)
+
+
+def test_nothing_can_be_written(api: Any) -> None:
+    """The views only read."""
+    make_stream()
+    client = api(superuser=True)
+    for method in ("post", "put", "patch", "delete"):
+        assert getattr(client, method)(f"{ROOT}streams/chat/").status_code == 405
+
+
+def test_dead_letters_need_their_own_permission(api: Any) -> None:
+    """Whoever reads the stream's rows does not yet read what was refused; letters of staged states are not shown."""
+    stream = make_stream()
+    for ordinal, generation in ((1, 0), (2, 0), (3, 5)):
+        DeadLetter.objects.create(
+            stream=stream, generation=generation, entity=str(ordinal), ordinal=ordinal, type="message", key="a", reason="null", body=b'{"\xff'
+        )
+    assert api("app.view_message").get(f"{ROOT}streams/chat/dead-letters/").status_code == 403
+    client = api("app.view_message", "durable_state.view_deadletter")
+    page = client.get(f"{ROOT}streams/chat/dead-letters/").json()
+    assert [(each["ordinal"], each["reason"], each["message"]) for each in page["results"]] == [
+        (1, "null", '{"\\xff'),
+        (2, "null", '{"\\xff'),
+    ]
+
+
+def test_health(api: Any) -> None:
+    """503 when any stream is stuck; who is not signed in gets the code and nothing else."""
+    stream = make_stream()
+    client = api("app.view_message")
+    answer = client.get(f"{ROOT}health/")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "stuck": []})
+    Stream.objects.filter(pk=stream.pk).update(
+        status=Status.HALTED, last_error="no", since=timezone.now() - datetime.timedelta(hours=1)
+    )
+    answer = client.get(f"{ROOT}health/")
+    assert answer.status_code == 503 and [each["name"] for each in answer.json()["stuck"]] == ["chat"]
+    anonymous = APIClient().get(f"{ROOT}health/")
+    assert (anonymous.status_code, anonymous.content) == (503, b"")
+    answer = api().get(f"{ROOT}health/")
+    assert (answer.status_code, answer.json()) == (503, {"status": "stuck", "stuck": []})
