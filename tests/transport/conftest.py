@@ -8,9 +8,6 @@ import httpx
 import pytest
 
 from durable_state.transport import open_client
-from tests.servers.fixtures import misbehaving_server, rakaia_server, reference_server, stream_server
-
-__all__ = ["client", "misbehaving_server", "rakaia_server", "reference_server", "stream_server"]
 
 
 @pytest.fixture
