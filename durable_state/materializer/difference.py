@@ -33,7 +33,10 @@ def differences(stream: Stream, generation: Generation) -> Iterator[Difference]:
 
     Parked entities are expected to have no row, and those that the database refused are left out: their letters tell of them.
     """
-    for plan in StreamPlan(stream).all():
+    plans = StreamPlan(stream)
+    shown = plans.all()
+    yield from _never_written(plans, {plan.type for plan in shown}, generation)
+    for plan in shown:
         yield from _missing_and_changed(plan, generation)
         for keys in shown_keys(plan):
             staged = staged_keys(generation, plan, list(keys))
@@ -52,6 +55,14 @@ def row_story(stream: Stream, generation: Generation, entity_type: str, key: str
     parked = ParkedChange.objects.using(plan.using).filter(stream=stream, entity=plan.digest(key)).first()
     shown = "none" if found is None else ", ".join(f"{name}={value!r}" for name, value in found.values.items())
     return expected, shown if parked is None else f"{shown} (parked: {parked.detail})"
+
+
+def _never_written(plans: StreamPlan, shown: set[str], generation: Generation) -> Iterator[Difference]:
+    """Entities of types that are registered and have no rows of this stream at all: they still need their first fold."""
+    staged = generation.staged.using(generation._state.db).exclude(type__in=shown)
+    for entity_type, key in staged.values_list("type", "key").iterator():
+        if plans.find(entity_type) is not None:
+            yield Difference(entity_type, key, "missing")
 
 
 def _missing_and_changed(plan: TypePlan, generation: Generation) -> Iterator[Difference]:

@@ -97,7 +97,7 @@ class Fold:
             for entity in entities.values():
                 fold_entity(plan, entity)
             if target is None:
-                self._types.claim_table(plan)
+                self._plans.ownership.claim(plan.mapping)
             else:
                 stage(target, plan, accepted[entity_type])
         if target is None and accepted:
@@ -172,12 +172,11 @@ class Fold:
         snapshot.save(using=self._using, update_fields=["changes"])
 
     def _switch(self, generation: Generation, *, all_types: bool) -> None:
-        plans = self._plans.all()
-        if not all_types:
-            spoken = set(generation.staged.using(self._using).values_list("type", flat=True).distinct())
-            plans = [plan for plan in plans if plan.type in spoken]
-        for plan in plans:
-            self._types.claim_table(plan)
+        spoken = set(generation.staged.using(self._using).values_list("type", flat=True).distinct())
+        for entity_type in spoken:
+            if (plan := self._plans.find(entity_type)) is not None:
+                self._plans.ownership.claim(plan.mapping)
+        plans = [plan for plan in self._plans.all() if all_types or plan.type in spoken]
         staged_before = self.outcome.staged
         switch(generation, plans, self._rows, self._lot, self._letters, self.outcome)
         self.outcome.staged = staged_before - generation.changes

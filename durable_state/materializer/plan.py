@@ -17,6 +17,7 @@ from durable_state.registry.relations import parent_mapping, parents_first
 from durable_state.registry.uniqueness import secondary_unique_sets
 
 from .conversion import convert_parent_key, converter
+from .ownership import Ownership
 
 __all__ = ["PlannedField", "StreamPlan", "TypePlan"]
 
@@ -67,6 +68,7 @@ class StreamPlan:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
+        self.ownership = Ownership(stream)
         self._plans: dict[str, TypePlan | None] = {}
 
     def find(self, entity_type: str) -> TypePlan | None:
@@ -80,6 +82,8 @@ class StreamPlan:
         """The plans of the registered types that can have rows, parents first."""
         plans = []
         for mapping in parents_first(registry.for_stream(self.stream.name)):
+            if not self.ownership.has(mapping):
+                continue
             try:
                 plan = self.find(mapping.entity_type)
             except MappingFault:

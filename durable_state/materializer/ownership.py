@@ -1,0 +1,56 @@
+"""Whose the tables without a stream field are."""
+
+from __future__ import annotations
+
+from django.db import IntegrityError, transaction
+
+from durable_state.errors import TableNotOwned
+from durable_state.models import Stream, TableOwner
+from durable_state.registry import EntityMapping
+
+__all__ = ["Ownership"]
+
+
+class Ownership:
+    """The tables that belong to one stream. A table with a stream field is everybody's, row by row."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._owners = TableOwner.objects.using(stream._state.db)
+        self._labels: set[str] | None = None
+
+    def has(self, mapping: EntityMapping) -> bool:
+        """Whether the stream may have rows in the mapping's table."""
+        if mapping.stream_field is not None:
+            return True
+        if self._labels is None:
+            self._labels = set(self._owners.filter(stream=self._stream).values_list("model", flat=True))
+        return mapping.label in self._labels
+
+    def claim(self, mapping: EntityMapping) -> None:
+        """Makes sure that the table is this stream's to write.
+
+        Raises: TableNotOwned, where it belongs to another stream, or holds rows that nobody synced.
+        """
+        if self.has(mapping):
+            return
+        name, label = self._stream.name, mapping.model._meta.label
+        owner = self._owners.filter(model=mapping.label).select_related("stream").first()
+        if owner is not None:
+            raise TableNotOwned(
+                f"{label} belongs to the stream {owner.stream.name!r}, so {name!r} cannot write it.",
+                "Give the mapping a stream_field so that streams can share the table, or `streams` so that only one is served.",
+            )
+        if mapping.model._base_manager.using(self._stream._state.db).exists():
+            raise TableNotOwned(
+                f"{label} holds rows already, and the stream {name!r} would take them for its own.",
+                f"Give the mapping a stream_field, empty the table, or take the rows over: durable_state add {name} URL --adopt.",
+            )
+        try:
+            with transaction.atomic(using=self._stream._state.db):
+                self._owners.create(model=mapping.label, stream=self._stream)
+        except IntegrityError:
+            self._labels = None  # another stream was faster by a moment, or a colleague of ours
+            return self.claim(mapping)
+        assert self._labels is not None
+        self._labels.add(mapping.label)

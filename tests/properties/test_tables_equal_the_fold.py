@@ -1,0 +1,162 @@
+"""Whatever a stream holds and however it is cut, the tables equal the fold."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connections, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from durable_state.consumer.commit import reapply
+from durable_state.consumer.replay import begin_replay
+from durable_state.materializer import Fold
+from durable_state.materializer.difference import differences
+from durable_state.models import DeadLetter, FeedEntry, Generation, StagedChange, Stream
+from durable_state.protocol import decode
+from tests.oracle import Answer, encode, fold
+
+from .streams import batches, items
+from .tables import apply_batch, fresh_stream, rows_of
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+lenient = settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+few = settings(lenient, max_examples=15)
+
+Batches = list[tuple[list[Any], bool]]
+
+
+def strict(rows: Any) -> str:
+    """Rows as text in which 1, 1.0 and True differ."""
+    return json.dumps(sorted((list(entity), row) for entity, row in rows.items()), sort_keys=True, ensure_ascii=False)
+
+
+def check(stream: Stream, answer: Answer) -> None:
+    """Rows, letters and counters are what the oracle says."""
+    stream.refresh_from_db()
+    assert strict(rows_of(stream)) == strict(answer.rows)
+    letters = DeadLetter.objects.using(stream._state.db).filter(stream=stream, generation=0)
+    ordinals = sorted(letters.values_list("ordinal", flat=True))
+    assert ordinals == sorted([*answer.letters.values(), *answer.malformed])
+    staged = sum(g.changes for g in Generation.objects.using(stream._state.db).filter(stream=stream))
+    counts = [getattr(stream, f.name) for f in Stream._meta.fields if f.name.endswith("_count")]
+    assert sum(counts) + staged == stream.ordinal
+    assert min(counts) >= 0
+    revisions = list(FeedEntry.objects.using(stream._state.db).filter(stream=stream).values_list("revision", flat=True))
+    assert revisions == list(range(1, stream.revision + 1))
+
+
+@lenient
+@given(cut=batches())
+def test_any_batching_gives_the_fold(database: str, cut: Batches) -> None:
+    """Rows, letters and counters do not depend on how the stream was cut."""
+    with fresh_stream(database) as stream:
+        for batch, up_to_date in cut:
+            apply_batch(stream, batch, up_to_date)
+        check(stream, fold([item for batch, _ in cut for item in batch]))
+
+
+@few
+@given(one=batches(), other=batches())
+def test_streams_in_one_table_do_not_touch_each_other(database: str, one: Batches, other: Batches) -> None:
+    """Two streams in the same models, interleaved, are two folds."""
+    with fresh_stream(database) as first, fresh_stream(database) as second:
+        for number in range(max(len(one), len(other))):
+            for stream, cut in ((first, one), (second, other)):
+                if number < len(cut):
+                    apply_batch(stream, *cut[number])
+        check(first, fold([item for batch, _ in one for item in batch]))
+        check(second, fold([item for batch, _ in other for item in batch]))
+
+
+@few
+@given(stream_items=items, sizes=st.tuples(st.integers(1, 9), st.integers(1, 9)))
+def test_a_replay_changes_nothing(database: str, stream_items: list[Any], sizes: tuple[int, int]) -> None:
+    """Folding again from the start, in other batches, keeps every row with its primary key, and readers see the old rows until then."""
+    with fresh_stream(database) as stream:
+        for size in sizes:
+            before = rows_of(stream, pks=True)
+            if stream.ordinal:
+                with transaction.atomic(using=database):
+                    begin_replay(stream)
+            for start in range(0, len(stream_items), size):
+                apply_batch(stream, stream_items[start : start + size], False)
+                if size == sizes[1] and before:
+                    assert rows_of(stream, pks=True) == before
+            apply_batch(stream, [], True)
+            check(stream, fold(stream_items))
+        assert rows_of(stream, pks=True) == before or not before
+        assert (
+            not StagedChange.objects.using(database)
+            .filter(generation__stream=stream)
+            .exclude(generation=stream.snapshot_id)
+            .exists()
+        )
+
+
+@few
+@given(cut=batches())
+def test_verification_agrees(database: str, cut: Batches) -> None:
+    """A scratch fold of the whole stream finds no difference, and finds one after a row was tampered with."""
+    everything = [decode(encode(item)) for batch, _ in cut for item in batch]
+    with fresh_stream(database) as stream:
+        for batch, up_to_date in cut:
+            apply_batch(stream, batch, up_to_date)
+        with transaction.atomic(using=database):
+            scratch = Generation.objects.using(database).create(stream=stream, purpose=Generation.Purpose.VERIFY)
+            refold = Fold(stream, scratch, None)
+            refold.apply(everything, 0, up_to_date=False)
+            assert refold.state is not None
+            assert list(differences(stream, refold.state)) == []
+            tampered = stream.profile_set.using(database).update(name="tampered")
+            assert len(list(differences(stream, refold.state))) == tampered
+            transaction.set_rollback(True, using=database)
+
+
+@few
+@given(cut=batches(), data=st.data())
+def test_a_crash_at_any_statement_is_resumed(database: str, cut: Batches, data: st.DataObject) -> None:
+    """A commit that dies at any of its statements leaves nothing behind, and the next attempt goes through."""
+    with fresh_stream(database) as stream:
+        for batch, up_to_date in cut:
+            before = strict(rows_of(stream))
+            countdown = data.draw(st.integers(0, 40))
+
+            def die(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+                nonlocal countdown
+                countdown -= 1
+                if countdown == 0:
+                    raise OperationalError("killed")
+                return execute(sql, params, many, context)
+
+            attempt = Stream.objects.using(database).get(pk=stream.pk)
+            try:
+                with connections[database].execute_wrapper(die):
+                    apply_batch(attempt, batch, up_to_date)
+            except OperationalError:
+                assert strict(rows_of(stream)) == before
+                stream.refresh_from_db()
+                apply_batch(stream, batch, up_to_date)
+            else:
+                stream = attempt
+        check(stream, fold([item for batch, _ in cut for item in batch]))
+
+
+@few
+@given(cut=batches())
+def test_retrying_letters_changes_nothing(database: str, cut: Batches) -> None:
+    """A refused change is refused again: retries bring no old value back and lose no letter."""
+    with fresh_stream(database) as stream:
+        for batch, up_to_date in cut:
+            apply_batch(stream, batch, up_to_date)
+        for letter in DeadLetter.objects.using(database).filter(stream=stream, generation=0).exclude(type="", key=""):
+            if letter.reason not in ("no-key", "unknown-operation"):
+                assert not reapply(stream, letter)
+        stream.refresh_from_db()
+        check(stream, fold([item for batch, _ in cut for item in batch]))
