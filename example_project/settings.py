@@ -65,6 +65,7 @@ TEMPLATES = [
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [HERE / "static"]
 USE_TZ = True
+TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # A visitor's name is all that a session holds: no table, no write.
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
@@ -110,6 +111,7 @@ else:
         "data_folder_in": str(_queue),
         "data_folder_out": str(_queue),
         "control_folder": str(STATE_DIR / "control"),
+        "polling_interval": 0.2,  # seconds between looks into the folder
     }
     for _folder in (_queue, STATE_DIR / "control"):
         _folder.mkdir(parents=True, exist_ok=True)

@@ -75,10 +75,11 @@ def _sync(processes: Processes, repository: Path, port: int) -> HistorySource:
     asyncio.run(setting_up.prepare_streams())
     celery = ("celery", "--app=example_project")
     # Two processes: a `consume` slice tails every stream in one of them for a minute, and `supervise` must not wait behind it.
-    # Processes rather than threads, so that what is shown here is what production runs.
+    # Processes rather than threads, so that what is shown here is what production runs. Its end is a kill: a slice lasts up to a minute,
+    # and nothing is lost by one that is cut off anywhere.
     processes.start(
         "worker", *celery, "worker", "--pool=prefork", "--concurrency=2", "--without-gossip", "--without-mingle",
-        "--without-heartbeat", "--loglevel=INFO", stop=signal.SIGQUIT,
+        "--without-heartbeat", "--loglevel=INFO", stop=signal.SIGKILL,
     )  # fmt: skip
     processes.start(
         "beat", *celery, "beat", f"--schedule={processes.logs.parent / 'beat'}", "--pidfile=", "--loglevel=INFO"

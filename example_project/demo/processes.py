@@ -93,8 +93,8 @@ class Processes:
     def end(self, seconds: float = 5) -> None:
         """Asks all to stop, the last one first, and kills what is left of their groups after some seconds."""
         for process in reversed(self.running):
-            with suppress(ProcessLookupError):
-                process.popen.send_signal(process.stop)
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.popen.pid, process.stop)
         deadline = time.monotonic() + seconds
         for process in self.running:
             with suppress(subprocess.TimeoutExpired):

@@ -39,6 +39,9 @@ class File(models.Model):
     mode = models.CharField(max_length=6)
     blob = models.CharField(max_length=64)
     commit = models.ForeignKey(Commit, on_delete=models.CASCADE, related_name="files")
+    note = models.TextField(
+        blank=True, default="", help_text="The application's own: no mapping names it, so the stream leaves it alone."
+    )
 
     class Meta:
         ordering = ["path"]

@@ -18,10 +18,16 @@ class ScratchRepository:
         self.git("init", "-q", "-b", "main", ".")
 
     def git(self, *arguments: str) -> str:
-        identity = {f"GIT_{who}_{what}": f"{what.lower()}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        identity = {
+            f"GIT_{who}_{what}": f"{what.lower()}@example.org"
+            for who in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        }
         environment = os.environ | identity | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
         command = ["git", "-c", "core.quotepath=true", *arguments]
-        return subprocess.run(command, cwd=self.folder, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, check=True, capture_output=True, text=True
+        ).stdout.strip()
 
     def write(self, path: str, text: str) -> None:
         file = self.folder / path

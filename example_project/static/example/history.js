@@ -12,7 +12,11 @@ const open = new Map(); // folder path -> whether the reader opened or closed it
 let rows = null;
 
 function drawCounts() {
-  for (const type of ["author", "commit", "file"]) counts.querySelector(`[data-type=${type}]`).textContent = number.format(rows[type].size);
+  for (const count of counts.querySelectorAll("dd")) {
+    const type = count.dataset.type;
+    count.textContent = number.format(rows[type].size);
+    count.previousElementSibling.textContent = rows[type].size === 1 ? type : `${type}s`;
+  }
 }
 
 function drawCommits(changed) {
@@ -28,7 +32,7 @@ function drawCommits(changed) {
       const author = make("span", "face", { style: `--hue: ${hue(commit.author)}`, title: `author ${commit.author}`, "aria-hidden": "true" }, commit.author.slice(0, 2));
       const meta = make("p", "meta", {}, make("code", "", {}, commit.id.slice(0, 10)));
       if (commit.authoredAt) meta.append(ago(commit.authoredAt));
-      if (files) meta.append(make("span", "", {}, `newest for ${number.format(files)} ${files === 1 ? "file" : "files"}`));
+      if (files) meta.append(make("span", "", {}, `last to touch ${number.format(files)} ${files === 1 ? "file" : "files"}`));
       const item = make("li", "commit", {}, author, make("div", "", {}, make("p", "subject", {}, commit.subject || "(no subject)"), meta));
       if (changed?.has(`commit/${commit.id}`)) item.classList.add("fresh");
       return item;

@@ -1,0 +1,224 @@
+"""The pages in a real browser, against the whole demo: what one window does, the other shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.example.demo import Demo, running
+from tests.example.repositories import ScratchRepository
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> ScratchRepository:
+    """The repository whose history is shown."""
+    made = ScratchRepository(tmp_path_factory.mktemp("shown") / "repository")
+    made.fill(12)
+    return made
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, chromium_path: str, repository: ScratchRepository) -> Iterator[Demo]:
+    """One running demo for all tests here."""
+    with running(tmp_path_factory.mktemp("demo"), f"--repository={repository.folder}") as started:
+        started.url()
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: str) -> Iterator[Browser]:
+    """A headless Chromium that keeps to itself."""
+    from playwright.sync_api import sync_playwright
+
+    quiet = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium_path, args=quiet)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def window(browser: Browser) -> Iterator[WindowMaker]:
+    """Makes windows with cookies of their own, and fails the test when one of them met an error in its scripts."""
+    maker = WindowMaker(browser)
+    yield maker
+    maker.close()
+    assert maker.errors == []
+
+
+class WindowMaker:
+    """Called for each new window."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.browser = browser
+        self.errors: list[str] = []
+        self.contexts: list = []
+
+    def __call__(self) -> Page:
+        context = self.browser.new_context()
+        self.contexts.append(context)
+        page: Page = context.new_page()
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        return page
+
+    def close(self) -> None:
+        for context in self.contexts:
+            context.close()
+
+
+def enter(page: Page, url: str, name: str) -> None:
+    """Opens the room and takes a name."""
+    page.goto(url)
+    page.fill("#name", name)
+    page.click("dialog button")
+    page.wait_for_selector("#status[data-state=live]")
+
+
+def say(page: Page, text: str) -> None:
+    page.fill("#text", text)
+    page.press("#text", "Enter")
+
+
+def test_chat_reaches_the_other_window(demo: Demo, window: WindowMaker) -> None:
+    """A message, who is typing, a reaction and a deletion in one window appear in the other, by way of the stream."""
+    room = f"{demo.url()}/chat/lobby/"
+    ada, grace = window(), window()
+    enter(ada, room, "Ada")
+    enter(grace, room, "Grace <b>Hopper</b>")
+
+    grace.type("#text", "I am going to say")
+    ada.wait_for_selector("#typing:has-text('Grace <b>Hopper</b> is typing')")
+    say(grace, "<i>Hello</i>, window one")
+    ada.wait_for_selector(".message .text:text-is('<i>Hello</i>, window one')")
+    ada.wait_for_selector("#typing:empty", state="attached")
+    say(ada, "Hello, window two")
+    grace.wait_for_selector(".message .text:text-is('Hello, window two')")
+    assert grace.locator(".pending").count() == 0
+
+    ada.hover(".message:has-text('window one')")
+    ada.click(".message:has-text('window one') .tools .offer >> nth=0")
+    grace.wait_for_selector(".message:has-text('window one') .given:has-text('1')")
+    grace.click(".message:has-text('window one') .given")
+    ada.wait_for_selector(".message:has-text('window one') .given:has-text('2')")
+
+    grace.hover(".message:has-text('window one')")
+    grace.click(".message:has-text('window one') .remove")
+    ada.wait_for_selector(".message:has-text('window one')", state="detached")
+    assert ada.locator("#people li").count() == 2
+
+    # Another room is another stream: nothing of this one is there.
+    grace.click(".rooms a:has-text('Workshop')")
+    grace.wait_for_selector("#status[data-state=live]")
+    grace.wait_for_selector("#log .nothing")
+    assert grace.locator(".message").count() == 0
+
+
+def test_a_lost_connection_resumes(demo: Demo, window: WindowMaker) -> None:
+    """A window that was offline catches up by itself, once, with what was said meanwhile."""
+    room = f"{demo.url()}/chat/garden/"
+    ada, grace = window(), window()
+    # A line that can be cut: closed sockets stay closed until it is mended.
+    ada.add_init_script(
+        """
+        const Real = WebSocket; window.cut = false; window.sockets = []; window.asked = [];
+        window.WebSocket = class extends Real {
+          constructor(url) { super(window.cut ? "ws://127.0.0.1:9/" : url); window.asked.push(String(url)); window.sockets.push(this); }
+        };
+        """
+    )
+    enter(ada, room, "Ada")
+    enter(grace, room, "Grace")
+    say(grace, "before")
+    ada.wait_for_selector(".text:text-is('before')")
+    ada.evaluate("window.cut = true; window.sockets.at(-1).close()")
+    ada.wait_for_selector("#status[data-state=waiting]")
+    say(grace, "meanwhile")
+    grace.wait_for_selector(".message:not(.pending) .text:text-is('meanwhile')")
+    ada.evaluate("window.cut = false")
+    ada.wait_for_selector(".text:text-is('meanwhile')")
+    assert ada.locator(".text").all_inner_texts() == ["before", "meanwhile"]
+    assert "offset=" in ada.evaluate("window.asked.at(-1)")
+
+
+def test_history_shows_rows_and_follows(demo: Demo, window: WindowMaker, repository: ScratchRepository) -> None:
+    """The page has the repository's files with their blob ids, and a new commit appears without a reload."""
+    page = window()
+    page.goto(f"{demo.url()}/history/")
+    page.wait_for_selector("#status[data-state=live]")
+    tree = repository.git("ls-tree", "-r", "HEAD").splitlines()
+    page.wait_for_selector(f"[data-type=file]:text-is('{len(tree)}')")
+    shown = {name.get_attribute("title") for name in page.locator(".file .name").all()}
+    assert shown == {line.split("\t")[1].strip('"') for line in tree}
+    blobs = {line.split()[2][:10] for line in tree}
+    assert set(page.locator(".file code").all_inner_texts()) == blobs
+
+    repository.write("live.txt", "now")
+    commit = repository.commit("Appear by yourself")
+    page.wait_for_selector(f".commit:has-text('Appear by yourself'):has-text('{commit[:10]}')")
+    page.wait_for_selector(".file:has-text('live.txt')")
+
+    page.fill("#filter", "LIVE")
+    page.wait_for_selector(".file >> nth=1", state="detached")
+    assert page.locator(".file .name").all_inner_texts() == ["live.txt"]
+
+
+def test_admin_shows_streams_and_rows(demo: Demo, window: WindowMaker) -> None:
+    """The printed login opens the admin, which lists the streams and the synced files."""
+    page = window()
+    page.goto(f"{demo.url()}/admin/")
+    page.fill("#id_username", "admin")
+    page.fill("#id_password", "admin")
+    page.click("input[type=submit]")
+    page.goto(f"{demo.url()}/admin/durable_state/stream/")
+    for name in ("history", "chat-lobby"):
+        page.wait_for_selector(f"#result_list tr:has-text('{name}')")
+    page.goto(f"{demo.url()}/admin/history/file/")
+    page.wait_for_selector("#result_list tr:has-text('counter-0')")
+
+
+def test_what_a_visitor_may_not(demo: Demo, window: WindowMaker) -> None:
+    """Without a name, with nonsense, or for another's message, the server refuses and nothing reaches the stream."""
+    ada, mallory = window(), window()
+    room = f"{demo.url()}/chat/workshop/"
+    enter(ada, room, "Ada")
+    say(ada, "mine")
+    ada.wait_for_selector(".message:not(.pending):has-text('mine')")
+    key = ada.get_attribute(".message:has-text('mine')", "data-key")
+
+    mallory.goto(room)
+    mallory.wait_for_selector(".message:has-text('mine')")
+    wish = """async (body) => {
+      const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
+      const answer = await fetch("wish/", {method: "POST", headers: {"X-CSRFToken": token}, body});
+      return answer.status;
+    }"""
+    assert mallory.evaluate(wish, '{"do": "say", "text": "no name yet"}') == 403
+    mallory.fill("#name", "Mallory")
+    mallory.click("dialog button")
+    mallory.wait_for_selector("dialog:not([open])", state="attached")
+    for refused in [
+        json.dumps({"do": "delete", "message": key}),
+        '{"do": "say", "text": "  "}',
+        '{"do": "fly"}',
+        "5",
+        "{",
+        '{"do": "say", "text": "\\ud800"}',
+    ]:
+        assert mallory.evaluate(wish, refused) == 400, refused
+    assert mallory.evaluate(wish, '{"do": "say", "text": "done"}') == 200
+    ada.wait_for_selector(".message:has-text('done')")
+    assert ada.locator(".text").all_inner_texts() == ["mine", "done"]
