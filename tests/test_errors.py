@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,10 @@ classes = [
 @pytest.mark.parametrize("error", classes)
 def test_every_class_round_trips_through_pickle(error: type[errors.DurableStateError]) -> None:
     """With all arguments that it takes, and with none."""
-    values = {"message": "what", "action": "do", "status": 429, "retry_after": 1.5}
+    values: dict[str, Any] = {"message": "what", "action": "do", "status": 429, "retry_after": 1.5}
+    no_arguments: list[Any] = []
     names = list(inspect.signature(error).parameters)
-    for arguments in ([], [values[name] for name in names]):
+    for arguments in (no_arguments, [values[name] for name in names]):
         copy = pickle.loads(pickle.dumps(error(*arguments)))
         assert type(copy) is error
         assert vars(copy) == vars(error(*arguments))

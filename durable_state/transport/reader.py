@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 
 import httpx
@@ -45,7 +45,7 @@ class Reader:
         self._headers = headers
         self._session = ReadSession(url, position, live=live, limits=limits, checkpoint=checkpoint, silence=silence)
 
-    async def batches(self) -> AsyncIterator[Batch]:
+    async def batches(self) -> AsyncGenerator[Batch, None]:
         """Batches in stream order, for ever while live; ends once the stream is closed, or at the tail without ``live``.
 
         Reads on only as far as batches are taken. A live connection that its server ends is opened again; any other trouble is raised, after

@@ -12,7 +12,7 @@ from durable_state.protocol import ServerSentEvent, SSEDecoder
 def events(*pieces: bytes) -> list[tuple[str, bytes]]:
     """What a decoder gives for these pieces."""
     decoder = SSEDecoder()
-    return [tuple(event) for piece in pieces for event in decoder.feed(piece)]
+    return [(event.event, event.data) for piece in pieces for event in decoder.feed(piece)]
 
 
 @pytest.mark.parametrize(

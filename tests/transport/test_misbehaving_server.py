@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
+from collections.abc import Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -505,7 +506,7 @@ async def test_events_that_break_the_protocol(
             misbehaving_server.url,
             live="sse",
             silence=0.3,
-            until=lambda batches: found.extend(batches[-1:]) or False,
+            until=keep(found),
         )
     assert type(caught.value) is error
     assert keys(found) == []
@@ -522,6 +523,16 @@ async def test_silence_ends_a_live_connection(client: httpx.AsyncClient, misbeha
     with pytest.raises(Unavailable, match=r"silent for 0\.4 s"):
         await read(client, misbehaving_server.url, live="sse", silence=0.4)
     assert 1.0 < time.monotonic() - start < 4
+
+
+def keep(found: list[Batch]) -> Callable[[list[Batch]], bool]:
+    """An `until` that is never satisfied and keeps what was read before an error."""
+
+    def until(batches: list[Batch]) -> bool:
+        found.append(batches[-1])
+        return False
+
+    return until
 
 
 class TestRecreated:
@@ -627,9 +638,7 @@ class TestRecreated:
         misbehaving_server.reply = reply
         found: list[Batch] = []
         with pytest.raises(StreamRecreated):
-            await read(
-                client, misbehaving_server.url, live=live, until=lambda batches: found.extend(batches[-1:]) or False
-            )
+            await read(client, misbehaving_server.url, live=live, until=keep(found))
         assert keys(found) == ["0", "1", "2"]
 
 
