@@ -50,7 +50,10 @@ def _dispatch(database: str, stream_ids: list[int] | None) -> int:
         sent_lately = timezone.now() - timedelta(seconds=settings.lease_seconds)
         streams = streams.filter(Q(dispatched_at=None) | Q(dispatched_at__lt=sent_lately))
     pks = list(streams.values_list("pk", flat=True))
-    options: dict[str, Any] = {"queue": settings.queue} if settings.queue else {}
+    # A task that no worker takes in time is sent again by then; without the expiry they would pile up while no worker runs.
+    options: dict[str, Any] = {"expires": settings.lease_seconds}
+    if settings.queue:
+        options["queue"] = settings.queue
     for start in range(0, len(pks), settings.slice_streams):
         group = pks[start : start + settings.slice_streams]
         Stream.objects.using(database).filter(pk__in=group).update(dispatched_at=timezone.now())
