@@ -12,7 +12,7 @@ from durable_state.checks import check_settings
 from durable_state.conf import Settings, get_settings, load
 from durable_state.errors import ConfigurationError
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "HEADERS": None,
     "POLICY": "durable_state.policy.StatePolicy",
     "ALLOWED_URLS": [],

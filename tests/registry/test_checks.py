@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core import checks
 from django.db import connections, models
+from django.db.models.functions import Length
 from django.test.utils import isolate_apps
 
 from durable_state import EntityMapping, camel_case
@@ -165,9 +166,7 @@ def test_columns_that_a_stream_cannot_keep() -> None:
         key = models.CharField(max_length=9, unique=True)
         text = models.TextField()
         seen = models.DateTimeField(auto_now=True)
-        length = models.GeneratedField(
-            expression=models.functions.Length("text"), output_field=models.IntegerField(), db_persist=True
-        )
+        length = models.GeneratedField(expression=Length("text"), output_field=models.IntegerField(), db_persist=True)
         others = models.ManyToManyField("self")
 
         class Meta:
