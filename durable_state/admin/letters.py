@@ -7,8 +7,10 @@ import json
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.dateformat import format as date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from durable_state import operations
 from durable_state.models import DeadLetter, ParkedChange
@@ -55,7 +57,7 @@ class _OfVisibleStreams(OperatorAdmin):
 class DeadLetterAdmin(_OfVisibleStreams):
     """Refused messages; tried again or discarded by actions."""
 
-    list_display = ["ordinal", "stream", "entity_key", "reason_code", "short_detail", "created_at"]
+    list_display = ["ordinal", "stream", "entity_key", "reason_code", "short_detail", "when"]
     list_display_links = ["ordinal"]
     list_filter = ["reason", ("stream", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["stream"]
@@ -85,6 +87,10 @@ class DeadLetterAdmin(_OfVisibleStreams):
     @admin.display(description="detail")
     def short_detail(self, letter: DeadLetter) -> SafeString:
         return format_html('<span class="ds-error" title="{}">{}</span>', letter.detail, letter.detail)
+
+    @admin.display(description="when", ordering="created_at")
+    def when(self, letter: DeadLetter) -> str:
+        return date_format(localtime(letter.created_at), "Y-m-d H:i")
 
     @admin.action(description="Retry", permissions=["operate"])
     def retry(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:

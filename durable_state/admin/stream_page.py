@@ -29,13 +29,13 @@ _TONES = {
     "halted": "bad",
 }
 _COUNTERS = (
-    ("applied_count", "applied", "in the rows, or made void by a later change"),
+    ("applied_count", "applied", "in the rows, or outdated by a later one"),
     ("no_row_count", "no row", "the mapping's prepare gave none"),
-    ("parked_count", "parked", "had to wait for a parent or a unique value when they came"),
+    ("parked_count", "parked", "had to wait when they came"),
     ("dead_letter_count", "dead letters", "refused when they came"),
     ("unregistered_count", "unregistered", "of types without a mapping"),
     ("control_count", "control", "snapshot boundaries and resets"),
-    ("superseded_count", "superseded", "replaced by a snapshot or a reset before they were shown"),
+    ("superseded_count", "superseded", "by a snapshot or reset, before they were shown"),
 )
 
 
@@ -65,7 +65,7 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
     report = operations.report(stream)
     counters = [(label, about, getattr(stream, name)) for name, label, about in _COUNTERS]
     generations = list(stream.generations.exclude(purpose="verify"))
-    counters.append(("staged", "accepted into an open snapshot or rebuild", sum(each.changes for each in generations)))
+    counters.append(("staged", "in an open snapshot or rebuild", sum(each.changes for each in generations)))
     total = sum(count for _, _, count in counters)
     states = {each.type: each for each in stream.types.all()}
     mappings = {mapping.entity_type: mapping for mapping in registry.for_stream(stream.name)}
@@ -75,8 +75,8 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
         "report": report,
         "shown": shown(report),
         "since": report.since,
-        "counters": [(label, about, count, 100 * count / total if total else 0) for label, about, count in counters],
-        "counted": total,
+        "counters": [(label, about, f"{count:,}", 100 * count / total if total else 0) for label, about, count in counters],
+        "counted": f"{total:,}",
         "adds_up": total == stream.ordinal,
         "lease": Lease.objects.using(using).filter(stream=stream).first(),
         "generations": generations,

@@ -45,6 +45,7 @@ class AddStreamForm(ModelForm):
     class Meta:
         model = Stream
         fields = ["name", "url", "live"]
+        labels = {"url": "URL", "live": "Live by"}
         widgets = {"url": forms.TextInput(attrs={"class": "vTextField", "inputmode": "url", "spellcheck": "false"})}
 
     def clean_url(self) -> str:
@@ -62,8 +63,8 @@ class StreamAdmin(StreamActions):
 
     form = AddStreamForm
     change_form_template = "durable_state/admin/stream.html"
-    list_display = ["name", "state", "lag", "rate", "read", "applied", "parked", "letters", "error"]
-    list_filter = ["status", "paused", "live"]
+    list_display = ["name", "state", "lag", "rate", "read", "applied", "parked", "letters"]
+    list_filter = ["status", "paused"]
     search_fields = ["name", "url", "last_error"]
     ordering = ["name"]
     list_per_page = 50
@@ -132,21 +133,24 @@ class StreamAdmin(StreamActions):
         found = operations.reports(visible.db, pks=visible.values_list("pk", flat=True))
         return JsonResponse({str(pk): shown(each) for pk, each in found.items()})
 
-    @admin.display(description="status", ordering="status")
+    @admin.display(description="status, last error", ordering="status")
     def state(self, stream: Any) -> SafeString:
         cells = stream.shown
         return format_html(
-            '<span class="ds-pill ds-{}" data-stream="{}" data-cell="status">{}</span>',
+            '<span class="ds-pill ds-{}" data-stream="{}" data-cell="status">{}</span>'
+            '<span class="ds-error" data-stream="{}" data-cell="error">{}</span>',
             cells.get("tone", "quiet"),
             stream.pk,
             cells.get("status", "?"),
+            stream.pk,
+            cells.get("error", ""),
         )
 
     @admin.display(description="lag", ordering="up_to_date_at")
     def lag(self, stream: Any) -> SafeString:
         return _cell(stream, "lag")
 
-    @admin.display(description="messages/s")
+    @admin.display(description="rate/s")
     def rate(self, stream: Any) -> SafeString:
         return format_html(
             '<span class="ds-number" data-stream="{}" data-cell="rate" title="measured while this page is open">&ndash;</span>',
@@ -165,16 +169,9 @@ class StreamAdmin(StreamActions):
     def parked(self, stream: Any) -> SafeString:
         return _cell(stream, "parked")
 
-    @admin.display(description="dead letters")
+    @admin.display(description="letters")
     def letters(self, stream: Any) -> SafeString:
         return _cell(stream, "letters")
-
-    @admin.display(description="last error")
-    def error(self, stream: Any) -> SafeString:
-        text = stream.shown.get("error", "")
-        return format_html(
-            '<span class="ds-error" data-stream="{}" data-cell="error" title="{}">{}</span>', stream.pk, text, text
-        )
 
 
 def _cell(stream: Any, cell: str) -> SafeString:

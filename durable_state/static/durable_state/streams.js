@@ -29,7 +29,6 @@
         const text = cell.dataset.cell === "rate" ? rates.get(cell.dataset.stream) : report[cell.dataset.cell];
         if (cell.textContent !== text) cell.textContent = text;
         if (cell.dataset.cell === "status") cell.className = `ds-pill ds-${report.tone}`;
-        if (cell.dataset.cell === "error") cell.title = text;
       }
       for (const alert of document.querySelectorAll("[data-alert]")) alert.hidden = !shown[alert.dataset.stream]?.error;
     };
