@@ -57,5 +57,5 @@ def _dispatch(database: str, stream_ids: list[int] | None) -> int:
     for start in range(0, len(pks), settings.slice_streams):
         group = pks[start : start + settings.slice_streams]
         Stream.objects.using(database).filter(pk__in=group).update(dispatched_at=timezone.now())
-        consume.apply_async(args=[group, database], **options)
+        consume.apply_async(args=(group, database), **options)
     return len(pks)

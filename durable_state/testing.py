@@ -23,7 +23,11 @@ class Applied(NamedTuple):
 
 
 def apply(
-    stream_name: str, messages: Sequence[dict[str, Any] | bytes | str | Any], *, using: str = "default", up_to_date: bool = True
+    stream_name: str,
+    messages: Sequence[dict[str, Any] | bytes | str | Any],
+    *,
+    using: str = "default",
+    up_to_date: bool = True,
 ) -> Applied:
     """Materializes wire messages as if a stream had brought them, in one batch, and says what became of them.
 

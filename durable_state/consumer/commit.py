@@ -96,12 +96,19 @@ def reapply(stream: Stream, letter: DeadLetter) -> bool:
     using = stream._state.db or "default"
     message = decode(bytes(letter.body))
     if not isinstance(message, Change):
-        raise OperationRefused("This is no message of the State Protocol, so trying it again changes nothing.", "Discard it.")
+        raise OperationRefused(
+            "This is no message of the State Protocol, so trying it again changes nothing.", "Discard it."
+        )
     with commit_transaction(using):
         stream.refresh_from_db(using=using)
         current = lock(stream)
-        if letter.generation or not DeadLetter.objects.using(using).filter(pk=letter.pk, ordinal=letter.ordinal).exists():
-            raise OperationRefused("A later change of the entity has superseded this letter.", "Look at the newest letters.")
+        if (
+            letter.generation
+            or not DeadLetter.objects.using(using).filter(pk=letter.pk, ordinal=letter.ordinal).exists()
+        ):
+            raise OperationRefused(
+                "A later change of the entity has superseded this letter.", "Look at the newest letters."
+            )
         outcome = Fold(current, None, None).apply([message], letter.ordinal - 1, up_to_date=False)
         revision = current.revision + 1
         _save(current, {"revision": revision})
@@ -140,7 +147,14 @@ def _standing(stream: Stream, up_to_date: bool, closed: bool) -> dict[str, Any]:
     status = Status.CLOSED if closed else Status.LIVE if up_to_date else Status.CATCHING_UP
     if status == Status.CATCHING_UP and stream.status == Status.LIVE:
         status = Status.LIVE  # one batch of several that have just come
-    values: dict[str, Any] = {"status": status, "failures": 0, "retry_at": None, "action": "", "last_error": "", "last_error_at": None}
+    values: dict[str, Any] = {
+        "status": status,
+        "failures": 0,
+        "retry_at": None,
+        "action": "",
+        "last_error": "",
+        "last_error_at": None,
+    }
     if status != stream.status:
         values["since"] = now
     if up_to_date:
@@ -186,5 +200,3 @@ def _send_signals(stream: Stream, revision: int, outcome: Outcome) -> None:
         for receiver, response in responses:
             if isinstance(response, Exception):
                 logger.error("%s: a receiver of changes_committed failed: %r", stream.name, receiver, exc_info=response)
-
-

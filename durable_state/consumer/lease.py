@@ -6,6 +6,7 @@ import os
 import socket
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import models
 from django.db.models import ExpressionWrapper, F, Value
@@ -40,12 +41,16 @@ def acquire(stream: Stream, holder: str) -> int | None:
 
 def renew(stream: Stream, token: int) -> bool:
     """Keeps the lease for another ``LEASE_SECONDS``; False where it is another's by now."""
-    return bool(Lease.objects.using(stream._state.db).filter(stream_id=stream.pk, token=token).update(expires_at=_expiry()))
+    return bool(
+        Lease.objects.using(stream._state.db).filter(stream_id=stream.pk, token=token).update(expires_at=_expiry())
+    )
 
 
 def release(stream: Stream, token: int) -> None:
     """Gives the lease back, if it is still ours."""
-    Lease.objects.using(stream._state.db).filter(stream_id=stream.pk, token=token).update(holder="", expires_at=_long_ago())
+    Lease.objects.using(stream._state.db).filter(stream_id=stream.pk, token=token).update(
+        holder="", expires_at=_long_ago()
+    )
 
 
 def valid_leases(using: str | None) -> models.QuerySet[Lease]:
@@ -53,8 +58,10 @@ def valid_leases(using: str | None) -> models.QuerySet[Lease]:
     return Lease.objects.using(using).filter(expires_at__gte=Now())
 
 
-def _expiry() -> ExpressionWrapper:
-    return ExpressionWrapper(Now() + Value(timedelta(seconds=get_settings().lease_seconds)), output_field=models.DateTimeField())
+def _expiry() -> ExpressionWrapper[Any]:
+    return ExpressionWrapper(
+        Now() + Value(timedelta(seconds=get_settings().lease_seconds)), output_field=models.DateTimeField()
+    )
 
 
 def _long_ago() -> datetime:

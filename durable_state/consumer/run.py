@@ -57,12 +57,16 @@ def sync(
     asyncio.run(_sync(stream, until_up_to_date, on_progress, on_wait))
     stream.refresh_from_db()
     if stream.paused:
-        raise OperationRefused(f"The stream {stream.name!r} is paused.", f"Go on with: durable_state resume {stream.name}")
+        raise OperationRefused(
+            f"The stream {stream.name!r} is paused.", f"Go on with: durable_state resume {stream.name}"
+        )
     if stream.status in (Status.HALTED, Status.NEEDS_RESET):
-        raise OperationRefused(f"The stream {stream.name!r} {_STOPPED[stream.status]}: {stream.last_error}", stream.action)
+        raise OperationRefused(
+            f"The stream {stream.name!r} {_STOPPED[stream.status]}: {stream.last_error}", stream.action
+        )
 
 
-_STOPPED = {Status.HALTED: "has halted", Status.NEEDS_RESET: "needs a reset"}
+_STOPPED: dict[str, str] = {Status.HALTED: "has halted", Status.NEEDS_RESET: "needs a reset"}
 
 
 def run_all(using: str) -> None:
@@ -174,7 +178,9 @@ async def _stop_signals() -> AsyncIterator[asyncio.Event]:
     loop = asyncio.get_running_loop()
     handled = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(ValueError, NotImplementedError, RuntimeError):  # not in the main thread, or on Windows
+        with contextlib.suppress(
+            ValueError, NotImplementedError, RuntimeError
+        ):  # not in the main thread, or on Windows
             loop.add_signal_handler(number, stop.set)
             handled.append(number)
     try:
@@ -182,5 +188,3 @@ async def _stop_signals() -> AsyncIterator[asyncio.Event]:
     finally:
         for number in handled:
             loop.remove_signal_handler(number)
-
-

@@ -21,7 +21,9 @@ InThread = Callable[..., Awaitable[Any]]
 """Runs ``function(*args)`` in a thread."""
 
 
-def stream_reader(client: Any, stream: Stream, position: Position, *, live: LiveMode | None, in_thread: InThread) -> Reader:
+def stream_reader(
+    client: Any, stream: Stream, position: Position, *, live: LiveMode | None, in_thread: InThread
+) -> Reader:
     """Reads the stream from ``position`` on. At its own position the stream is compared with the one that was read before.
 
     Raises: ConfigurationError, where the stream's URL is not within ALLOWED_URLS.
@@ -55,7 +57,9 @@ async def request_headers(stream: Stream, in_thread: InThread) -> Mapping[str, s
     try:
         return await in_thread(function, stream)  # type: ignore[no-any-return]
     except Exception as error:
-        raise Unavailable(f"HEADERS failed for {stream.name}: {type(error).__name__}: {error}.", f"Mend {path}.") from error
+        raise Unavailable(
+            f"HEADERS failed for {stream.name}: {type(error).__name__}: {error}.", f"Mend {path}."
+        ) from error
 
 
 def read_from_start(stream: Stream) -> Iterator[Batch]:
@@ -69,10 +73,10 @@ def read_from_start(stream: Stream) -> Iterator[Batch]:
         try:
             while True:
                 try:
-                    yield runner.run(anext(batches))  # type: ignore[arg-type]
+                    yield runner.run(anext(batches))
                 except StopAsyncIteration:
                     return
         finally:
             with contextlib.suppress(RuntimeError):
-                runner.run(batches.aclose())  # type: ignore[attr-defined]
+                runner.run(batches.aclose())
             runner.run(client.aclose())

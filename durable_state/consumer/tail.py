@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import django.db
@@ -162,7 +162,7 @@ class Tail:
             return True
         return batch.up_to_date and (stream.status != Status.LIVE or stream.rebuild_id is not None)
 
-    async def _until_stopped(self, batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+    async def _until_stopped(self, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:
         """The reader's batches, ended between two of them when it is time to stop; a batch in the making is dropped."""
         stopping = [asyncio.create_task(event.wait()) for event in (self._stop, self._interrupted)]
         try:
@@ -181,7 +181,7 @@ class Tail:
         finally:
             for waiting in stopping:
                 waiting.cancel()
-            await batches.aclose()  # type: ignore[attr-defined]
+            await batches.aclose()
 
     async def _keep_lease(self) -> None:
         """Renews the lease while a commit, or a quiet stream, takes its time; and looks whether somebody else touched the stream."""
@@ -196,7 +196,12 @@ class Tail:
 
     def _touched(self) -> bool:
         """Whether the stream was paused, reset or removed, which a reader that waits for the next message would not notice."""
-        now = Stream.objects.using(self.stream._state.db).filter(pk=self.stream.pk).values_list("paused", "revision").first()
+        now = (
+            Stream.objects.using(self.stream._state.db)
+            .filter(pk=self.stream.pk)
+            .values_list("paused", "revision")
+            .first()
+        )
         return now is None or now[0] or now[1] > self.stream.revision
 
     async def _start_over(self, error: StreamRecreated) -> bool:

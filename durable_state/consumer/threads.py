@@ -30,7 +30,9 @@ class DatabaseThreads:
     async def __aenter__(self) -> DatabaseThreads:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         barrier = threading.Barrier(self._size)
 
         def close() -> None:

@@ -40,7 +40,9 @@ def _plain(connection: Any, seconds: int) -> Iterator[None]:
 def _postgresql(connection: Any, seconds: int) -> Iterator[None]:
     with transaction.atomic(using=connection.alias):
         with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = '{seconds}s'; SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'")
+            cursor.execute(
+                f"SET LOCAL lock_timeout = '{seconds}s'; SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'"
+            )
         yield
 
 

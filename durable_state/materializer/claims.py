@@ -51,7 +51,8 @@ def free_moving_values(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
         movers = {
             write.existing.pk: write
             for write in writes
-            if write.existing is not None and any(wanted.get(claim, write.key) != write.key for claim in _held(plan, write))
+            if write.existing is not None
+            and any(wanted.get(claim, write.key) != write.key for claim in _held(plan, write))
         }
         nullable = next((p.attname for p in plan.fields if p.attname in columns and p.field.null), None)
         if nullable is None:
@@ -67,7 +68,7 @@ def _set_aside(plan: TypePlan, movers: dict[Any, RowWrite]) -> None:
     for chunk in chunks(movers):
         rows = plan.rows().filter(pk__in=chunk)
         instances += rows
-        rows._raw_delete(plan.using)  # type: ignore[attr-defined]
+        rows._raw_delete(plan.using)
     for instance in instances:
         for attname, value in movers[instance.pk].values.items():
             setattr(instance, attname, value)

@@ -91,5 +91,3 @@ def _parked(plan: TypePlan, keys: list[str]) -> set[str]:
     digests = {plan.digest(key): key for key in keys}
     parked = ParkedChange.objects.using(plan.using).filter(stream=plan.stream, entity__in=digests)
     return {digests[entity] for entity in parked.values_list("entity", flat=True)}
-
-

@@ -74,7 +74,8 @@ class Fold:
         self._write_malformed(malformed)
         if up_to_date and self.state is not None and not self._scratch:
             self._switch(self.state, all_types=True)
-            self.state = self._drop(self.state)
+            self._drop(self.state)
+            self.state = None
         if not self._scratch:
             self._rows.settle()
         return self.outcome
@@ -136,9 +137,9 @@ class Fold:
         self.outcome.controls += 1
         if kind is ControlKind.RESET:
             purpose = Generation.Purpose.RESET if self.state is None else Generation.Purpose(self.state.purpose)
-            self.snapshot = self._drop(self.snapshot)
+            self._drop(self.snapshot)
             self._drop(self.state)
-            self.state = self._open(purpose)
+            self.state, self.snapshot = self._open(purpose), None
         elif kind is ControlKind.SNAPSHOT_START:
             self._drop(self.snapshot)
             self.snapshot = self._open(Generation.Purpose.SNAPSHOT)
@@ -160,7 +161,8 @@ class Fold:
         self.state.save(using=self._using, update_fields=["purpose"])
         if purpose == Generation.Purpose.RESET:
             self._switch(self.state, all_types=True)
-            self.state = self._drop(self.state)
+            self._drop(self.state)
+            self.state = None
 
     def _keep_other_types(self, state: Generation, snapshot: Generation) -> None:
         """Moves what the snapshot does not speak of from the state into it."""
@@ -195,9 +197,9 @@ class Fold:
         self.outcome.staged -= generation.changes
         if not self._scratch:
             self._letters.drop(generation.pk)
-        generation.staged.using(self._using)._raw_delete(self._using)  # type: ignore[attr-defined]
+        generation.staged.using(self._using)._raw_delete(self._using)
         # By primary key and without its relations: the stream's row is saved by the commit, not by a cascade.
-        Generation.objects.using(self._using).filter(pk=generation.pk)._raw_delete(self._using)  # type: ignore[attr-defined]
+        Generation.objects.using(self._using).filter(pk=generation.pk)._raw_delete(self._using)
 
     def _pass_over(self, entity_type: str, messages: int) -> None:
         self.outcome.unregistered += messages
@@ -210,4 +212,3 @@ class Fold:
             self.outcome.letters_written = True
             self.last_reason = malformed[-1][1].reason
             self._letters.write_malformed(malformed)
-

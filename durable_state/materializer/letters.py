@@ -127,5 +127,3 @@ def _names_entity(letter: DeadLetter) -> bool:
 def _printable(text: str) -> str:
     """Text that every database takes: NUL and lone surrogates are shown as escapes."""
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-
-

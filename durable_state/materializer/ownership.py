@@ -50,7 +50,7 @@ class Ownership:
             with transaction.atomic(using=self._stream._state.db):
                 self._owners.create(model=mapping.label, stream=self._stream)
         except IntegrityError:
-            self._labels = None  # another stream was faster by a moment, or a colleague of ours
-            return self.claim(mapping)
-        assert self._labels is not None
-        self._labels.add(mapping.label)
+            self._labels = None  # another stream was faster by a moment
+            self.claim(mapping)
+        else:
+            self._labels = None

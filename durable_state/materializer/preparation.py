@@ -107,7 +107,9 @@ def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any]
         ) from error
     if raw is None or isinstance(raw, dict):
         return raw
-    raise MappingFault(f"{plan.mapping!r}: prepare() returned {type(raw).__name__}, not a dict or None.", "Mend it, then resume.")
+    raise MappingFault(
+        f"{plan.mapping!r}: prepare() returned {type(raw).__name__}, not a dict or None.", "Mend it, then resume."
+    )
 
 
 def _convert(plan: TypePlan, raw: dict[str, Any], change: Change | None) -> dict[str, Any]:

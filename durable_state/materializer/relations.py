@@ -59,12 +59,16 @@ def _find(plan: TypePlan, planned: PlannedField, puts: Sequence[Prepared]) -> di
     if planned.parent is None:
         queryset = planned.field.related_model._base_manager.using(plan.using).order_by()  # type: ignore[union-attr]
         for chunk in chunks(wanted):
-            found.update((value, value) for value in queryset.filter(**{f"{target}__in": chunk}).values_list(target, flat=True))
+            found.update(
+                (value, value) for value in queryset.filter(**{f"{target}__in": chunk}).values_list(target, flat=True)
+            )
         return found
     parent_key = planned.parent.key
     rows = planned.parent.rows(plan.stream, plan.using)
     for chunk in chunks(_convertible(parent_key, wanted)):
-        for key_value, value in rows.filter(**{f"{parent_key.attname}__in": chunk}).values_list(parent_key.attname, target):
+        for key_value, value in rows.filter(**{f"{parent_key.attname}__in": chunk}).values_list(
+            parent_key.attname, target
+        ):
             found[key_text(parent_key, key_value)] = value
     return found
 

@@ -52,14 +52,16 @@ class Removal:
                 self._release_children(plan, keys)
                 rows = plan.mapping.model._base_manager.using(plan.using).filter(pk__in=list(keys))
                 self._follow_outside(plan, rows)
-                rows._raw_delete(plan.using)  # type: ignore[attr-defined]
+                rows._raw_delete(plan.using)
         except (ProtectedError, RestrictedError) as error:
             self._outcome.changes = changes
             if len(keys) == 1:
                 return {key: str(error.args[0]) for key in keys.values()}
             pks = list(keys)
             halves = pks[: len(pks) // 2], pks[len(pks) // 2 :]
-            return self._remove(plan, {pk: keys[pk] for pk in halves[0]}) | self._remove(plan, {pk: keys[pk] for pk in halves[1]})
+            return self._remove(plan, {pk: keys[pk] for pk in halves[0]}) | self._remove(
+                plan, {pk: keys[pk] for pk in halves[1]}
+            )
         for key in keys.values():
             self._outcome.changed(plan.type, key, deleted=True)
         return {}
@@ -81,7 +83,9 @@ class Removal:
             parked = self._lot.of(child.digest(key) for key in child_keys.values())
             self._lot.park(
                 [
-                    _parking(child, planned, row, parents, parked.get(child.digest(child_keys[row.pk])), hidden=not keep)
+                    _parking(
+                        child, planned, row, parents, parked.get(child.digest(child_keys[row.pk])), hidden=not keep
+                    )
                     for row in rows
                 ]
             )
@@ -97,11 +101,14 @@ class Removal:
     def _follow_outside(self, plan: TypePlan, rows: models.QuerySet[models.Model]) -> None:
         mapped = {(child.mapping.model, planned.name): child for child, planned in self._plans.children(plan)}
         collector = Collector(using=plan.using, origin=rows)
-        for relation in get_candidate_relations_to_delete(plan.mapping.model._meta):
+        relations: Iterable[Any] = get_candidate_relations_to_delete(plan.mapping.model._meta)
+        for relation in relations:
             on_delete = relation.on_delete
             if on_delete is models.DO_NOTHING:
                 continue
-            outside = relation.related_model._base_manager.using(plan.using).filter(**{f"{relation.field.name}__in": rows})
+            outside = relation.related_model._base_manager.using(plan.using).filter(
+                **{f"{relation.field.name}__in": rows}
+            )
             child = mapped.get((relation.related_model, relation.field.name))
             if child is not None:
                 if not child.scope:
@@ -110,7 +117,9 @@ class Removal:
             if not outside.exists():
                 continue
             if on_delete is models.RESTRICT:
-                raise RestrictedError(f"{relation.related_model._meta.label} rows point to it (RESTRICT).", set(outside))
+                raise RestrictedError(
+                    f"{relation.related_model._meta.label} rows point to it (RESTRICT).", set(outside)
+                )
             on_delete(collector, relation.field, outside, plan.using)
         collector.delete()
 
@@ -128,7 +137,13 @@ def _targets(plan: TypePlan, planned: PlannedField, keys: dict[Any, str]) -> dic
 
 
 def _parking(
-    child: TypePlan, planned: PlannedField, row: models.Model, parents: dict[Any, str], parked: ParkedChange | None, *, hidden: bool
+    child: TypePlan,
+    planned: PlannedField,
+    row: models.Model,
+    parents: dict[Any, str],
+    parked: ParkedChange | None,
+    *,
+    hidden: bool,
 ) -> Parking:
     key_value = getattr(row, child.mapping.key.attname)
     raw = {relation.name: represent_value(child.mapping, row, relation.name) for relation in child.fields}
@@ -139,4 +154,3 @@ def _parking(
     ordinal = parked.ordinal if parked is not None else 0
     prepared = Prepared(key_text(child.mapping.key, key_value), key_value, ordinal, raw, {}, complete=True)
     return Parking(child, prepared, "parent", str(MissingParent(planned, parent_key, digest)), digest, hidden)
-

@@ -125,4 +125,3 @@ def _instance(plan: TypePlan, write: RowWrite) -> models.Model:
     if write.existing is not None and not plan.mapping.key.primary_key:
         values["pk"] = write.existing.pk
     return plan.mapping.model(**values)
-

@@ -41,7 +41,10 @@ class ShownRows:
         """Writes the entities of a batch, by type: parents before children, children's deletions before parents'."""
         plans = [plan for plan in self._plans.all() if plan.type in entities]
         self._leaving = {
-            plan.digest(entity.key): entity.decided_at for plan in plans for entity in entities[plan.type] if entity.deleted
+            plan.digest(entity.key): entity.decided_at
+            for plan in plans
+            for entity in entities[plan.type]
+            if entity.deleted
         }
         first = [plan for plan in plans if plan.unique_sets]
         for plan in reversed(first):
@@ -60,10 +63,14 @@ class ShownRows:
         waiting = sorted(puts, key=lambda put: put.ordinal)
         while waiting:
             columns, missing = resolve_parents(plan, waiting)
-            ready = [i for i, absent in enumerate(missing) if all(self._shown_without(waiting[i], each) for each in absent)]
+            ready = [
+                i for i, absent in enumerate(missing) if all(self._shown_without(waiting[i], each) for each in absent)
+            ]
             if not ready:
                 break
-            writes = [RowWrite(waiting[i].key, waiting[i].key_value, columns[i], existing.get(waiting[i].key)) for i in ready]
+            writes = [
+                RowWrite(waiting[i].key, waiting[i].key_value, columns[i], existing.get(waiting[i].key)) for i in ready
+            ]
             by_key = {waiting[i].key: waiting[i] for i in ready}
             lost = taken(plan, writes)
             self._park(plan, [Parking(plan, by_key[key], "unique", detail) for key, detail in lost.items()])
@@ -213,4 +220,3 @@ def _key_value(plan: TypePlan, entity: Entity) -> object | None:
         return convert_key(plan.mapping.key, entity.key)  # type: ignore[no-any-return]
     except Refused:
         return None  # no row can have that key
-

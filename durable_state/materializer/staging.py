@@ -65,9 +65,7 @@ def read_staged(generation: Generation, plan: TypePlan, size: int) -> Iterator[l
     """The staged entities of one type in chunks, oldest first, converted anew."""
     last = 0
     while True:
-        rows = list(
-            generation.staged.using(plan.using).filter(type=plan.type, id__gt=last).order_by("id")[:size]
-        )
+        rows = list(generation.staged.using(plan.using).filter(type=plan.type, id__gt=last).order_by("id")[:size])
         if not rows:
             return
         last = rows[-1].pk

@@ -19,7 +19,12 @@ __all__ = ["shown_keys", "switch"]
 
 
 def switch(
-    generation: Generation, plans: list[TypePlan], rows: ShownRows, lot: ParkingLot, letters: LetterBox, outcome: Outcome
+    generation: Generation,
+    plans: list[TypePlan],
+    rows: ShownRows,
+    lot: ParkingLot,
+    letters: LetterBox,
+    outcome: Outcome,
 ) -> None:
     """Shows the generation's entities of these types (parents first) and nothing else of them.
 
@@ -65,4 +70,3 @@ def shown_keys(plan: TypePlan) -> Iterator[dict[str, object]]:
             return
         last = found[-1][0]
         yield {key_text(plan.mapping.key, value): value for _, value in found}
-

@@ -60,7 +60,9 @@ class ParkedChange(models.Model):
     type = models.CharField(max_length=255)
     key = models.TextField()
     ordinal = models.BigIntegerField()
-    reason = models.CharField(max_length=20, choices=[("parent", "parent is not shown"), ("unique", "unique value is taken")])
+    reason = models.CharField(
+        max_length=20, choices=[("parent", "parent is not shown"), ("unique", "unique value is taken")]
+    )
     waits_for = models.CharField(max_length=64, default="", db_index=True, help_text="digest of the missing parent")
     detail = models.TextField(default="")
     prepared = models.BinaryField()

@@ -42,7 +42,9 @@ class Stream(models.Model):
 
     revision = models.BigIntegerField(default=0, editable=False, help_text="number of the last commit")
     offset = models.TextField(default="-1", editable=False, help_text="the server's token; opaque")
-    skip = models.BigIntegerField(default=0, editable=False, help_text="messages already applied of the response at offset")
+    skip = models.BigIntegerField(
+        default=0, editable=False, help_text="messages already applied of the response at offset"
+    )
     ordinal = models.BigIntegerField(default=0, editable=False, help_text="messages read since the stream's start")
     checkpoint_offset = models.TextField(null=True, editable=False)
     checkpoint_fingerprint = models.CharField(max_length=200, default="", editable=False)

@@ -75,7 +75,7 @@ def verify(stream: Stream, *, entity_type: str | None = None, key: str | None = 
         return _verify(stream, fold, story)
     finally:
         for generation in fold.generations:
-            generation.staged.using(using)._raw_delete(using)  # type: ignore[attr-defined]
+            generation.staged.using(using)._raw_delete(using)
             Generation.objects.using(using).filter(pk=generation.pk).delete()
 
 

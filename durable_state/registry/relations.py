@@ -12,7 +12,9 @@ from .site import registry
 __all__ = ["parent_key_path", "parent_mapping", "parents_first"]
 
 
-def parent_mapping(mapping: EntityMapping, field: models.Field[Any, Any], stream_name: str | None = None) -> EntityMapping | None:
+def parent_mapping(
+    mapping: EntityMapping, field: models.Field[Any, Any], stream_name: str | None = None
+) -> EntityMapping | None:
     """The mapping through which the wire names the field's parent, or None where the parent's model is not mapped."""
     if not isinstance(field, models.ForeignKey):
         return None
