@@ -20,6 +20,6 @@ application = ProtocolTypeRouter(
     {
         # In production a web server serves static files; here one process is enough.
         "http": ASGIStaticFilesHandler(django_application),
-        "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns)),
+        "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns)),  # type: ignore[arg-type]  # the stubs know no plain pattern
     }
 )

@@ -10,7 +10,7 @@ from .models import Message, Reaction, Room, Typing, User
 
 
 @admin.register(Room)
-class RoomAdmin(admin.ModelAdmin):
+class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no parameter at run time
     list_display = ["title", "topic", "stream"]
     prepopulated_fields = {"slug": ["title"]}
 

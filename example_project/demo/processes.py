@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -65,7 +66,8 @@ class Processes:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                # Between fork and exec no function may run where other threads might hold locks.
+                preexec_fn=_die_with_parent if sys.platform == "linux" and threading.active_count() == 1 else None,
             )
         process = Process(name, popen, log, stop)
         self.running.append(process)

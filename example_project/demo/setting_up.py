@@ -13,7 +13,8 @@ from durable_state.models import Status, Stream
 from durable_state.transport import append, create, open_client
 from example_project.chat.rooms import make_rooms
 from example_project.history.models import File
-from example_project.history.source import Tree, packed
+from example_project.history.repository import Tree
+from example_project.history.source import packed
 
 __all__ = ["Failed", "differences", "feed", "prepare", "wait_until_up_to_date"]
 

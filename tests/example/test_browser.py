@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.example.demo import Demo, running
-from tests.example.repositories import ScratchRepository
+from tests.repositories import ScratchRepository
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.example.demo import CHECKOUT, alive, running
-from tests.example.repositories import ScratchRepository
+from tests.repositories import ScratchRepository
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from example_project.history.repository import NoHistory, Repository, Tree
 from example_project.history.source import BundledHistory, GitHistory, find_history, packed
-from tests.example.repositories import ScratchRepository
+from tests.repositories import ScratchRepository
 
 
 def fold(commits: Iterable[list[bytes]], files: Tree | None = None) -> Tree:

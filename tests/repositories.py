@@ -48,3 +48,24 @@ class ScratchRepository:
             if number % 5 == 4:
                 self.git("rm", "-q", "-r", "--ignore-unmatch", f"folder {(number + 2) % 7}")
             self.commit(f"Commit number {number}")
+
+    def import_commits(self, commits: int) -> None:
+        """A long history at once, by git's own importer: every commit changes three files, some delete one."""
+        lines: list[str] = []
+        for number in range(commits):
+            lines += [
+                "commit refs/heads/main",
+                f"committer Someone{number % 9} <{number % 9}@example.org> {1_700_000_000 + number * 60} +0100",
+            ]
+            lines += _data(f"Commit number {number}")
+            for path in (f"a/{number % 501}.txt", f"b/{number % 13}/{number % 389}.txt", f"c {number % 7}.txt"):
+                lines += [f"M 100644 inline {path}", *_data(f"{path} in {number}")]
+            if number % 10 == 9:
+                lines.append(f"D a/{(number - 5) % 501}.txt")
+        subprocess.run(
+            ["git", "fast-import", "--quiet"], cwd=self.folder, input="\n".join([*lines, ""]).encode(), check=True
+        )
+
+
+def _data(text: str) -> list[str]:
+    return [f"data {len(text.encode())}", text]
