@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -48,7 +48,7 @@ class Subscriber:
         self._shown: dict[str, set[str]] = {}
         """Of narrowed types: the keys that the client holds."""
 
-    async def frames(self) -> AsyncIterator[str]:
+    async def frames(self) -> AsyncGenerator[str, None]:
         """The frames, for ever. Raises: StreamRemoved, AccessWithdrawn."""
         await self._feed.refresh()
         renewed = time.monotonic()

@@ -43,7 +43,9 @@ def commit(
                 rows.filter(**scope, key=key).delete()
             elif entity_type == "message":
                 rows.update_or_create(
-                    **scope, key=key, defaults={"text": value["text"], "likes": value["likes"], "edited": value["isEdited"]}
+                    **scope,
+                    key=key,
+                    defaults={"text": value["text"], "likes": value["likes"], "edited": value["isEdited"]},
                 )
             else:
                 rows.update_or_create(**scope, key=key, defaults={"data": value})

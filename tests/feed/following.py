@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 
 from asgiref.sync import sync_to_async
@@ -30,7 +30,7 @@ class Follower:
     """A client and its frames."""
 
     feed: StreamFeed
-    frames: AsyncIterator[str]
+    frames: AsyncGenerator[str, None]
     client: Client = field(default_factory=Client)
 
     async def until(self, done: Callable[[Client], bool], seconds: float = 10) -> Client:

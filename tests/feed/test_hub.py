@@ -160,7 +160,9 @@ async def test_redis_that_hangs_holds_up_no_commit(
     await proxy.cut()
 
 
-async def test_the_log_cannot_be_read_for_a_while(configure: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_cannot_be_read_for_a_while(
+    configure: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
     """A database error ends nothing: the hub goes on looking."""
 
     def rename(old: str, new: str) -> None:
@@ -265,4 +267,4 @@ async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def wait_for_revision(feed: StreamFeed, revision: int) -> None:
     while feed.revision < revision:
-        await asyncio.sleep(0.01)
+        await feed.wait(feed.revision, 5)

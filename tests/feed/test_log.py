@@ -63,8 +63,10 @@ def test_large_values_stay_out_of_the_log() -> None:
     _, small = commit(stream, {("setting", "s"): "x" * 1000})
     _, larger = commit(stream, {("setting", "s"): "x" * 10_000})
     commit(stream, {("setting", "s"): "x" * 300_000})
-    assert len(changes_of(2)[0]) == 4 and len(changes_of(3)[0]) == 3
-    assert len(small) <= 8192 and larger == b""
+    assert len(changes_of(2)[0]) == 4
+    assert len(changes_of(3)[0]) == 3
+    assert len(small) <= 8192
+    assert larger == b""
 
 
 def test_an_upsert_without_row_is_a_delete() -> None:
@@ -145,6 +147,7 @@ def test_the_bell_takes_the_entry_along() -> None:
     stream = make_stream()
     _, payload = commit(stream, {("message", "a"): message("one")}, txids=["t"])
     entry = unpack_bell(payload, stream_identity(stream))
-    assert entry is not None and (entry.revision, entry.txids, entry.changes[0].key) == (1, ["t"], "a")
+    assert entry is not None
+    assert (entry.revision, entry.txids, entry.changes[0].key) == (1, ["t"], "a")
     assert unpack_bell(payload, "1-other") is None
     assert unpack_bell(b"junk", stream_identity(stream)) is None

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 def popular(stream: Stream) -> Audience:
     """All settings, and of the messages those with more than ten likes."""
     messages, settings = registry.find("message", stream.name), registry.find("setting", stream.name)
-    assert messages is not None and settings is not None
+    assert messages is not None
+    assert settings is not None
     return Audience.of(
         stream,
         [
@@ -43,13 +44,17 @@ async def test_a_row_that_leaves_is_deleted_and_a_hidden_one_never_mentioned(
     """Entering is an update, leaving a delete; what was never shown is not named, not even when it is deleted."""
     configure(FEED_VALUE_ROWS=value_rows)
     stream = await sync_to_async(make_stream)(using=database)
-    await commit_and_ring(stream, {("message", "in"): message("x", 20), ("message", "hidden"): message("x", 1), ("setting", "s"): 1})
+    await commit_and_ring(
+        stream, {("message", "in"): message("x", 20), ("message", "hidden"): message("x", 1), ("setting", "s"): 1}
+    )
     async with follow(stream, audience=lambda: popular(stream)) as follower:
         client = await follower.until_revision(1)
         await commit_and_ring(stream, {("message", "in"): message("y", 5), ("message", "hidden"): message("y", 2)})
         await follower.until_revision(2)
         assert client.frames[-1]["items"] == [{"type": "message", "key": "in", "headers": {"operation": "delete"}}]
-        await commit_and_ring(stream, {("message", "in"): message("z", 3), ("message", "new"): message("x", 11), ("setting", "s"): 2})
+        await commit_and_ring(
+            stream, {("message", "in"): message("z", 3), ("message", "new"): message("x", 11), ("setting", "s"): 2}
+        )
         await follower.until_revision(3)
         assert client.state == await sync_to_async(seen)(stream)
         await commit_and_ring(stream, {("message", "hidden"): None, ("message", "new"): None, ("message", "in"): None})
@@ -83,7 +88,8 @@ async def test_what_leaves_without_a_commit_goes_with_the_next_renewal(monkeypat
         await Message.objects.acreate(room=stream.name, key="late", text="x", likes=99)
         expected = await sync_to_async(seen)(stream)
         await follower.until(lambda client: client.state == expected)
-        assert client.snapshots == 1 and client.up_to_date
+        assert client.snapshots == 1
+        assert client.up_to_date
 
 
 async def test_permissions_that_change_while_connected(monkeypatch: pytest.MonkeyPatch) -> None:

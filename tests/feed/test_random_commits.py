@@ -19,6 +19,8 @@ from .commits import commit, commit_and_ring, make_stream, message, shown
 from .following import everything, follow
 from .test_narrowed_audience import popular, seen
 
+SEEDS = [("default", 0), ("default", 1), ("default", 2), ("postgres", 3), ("mysql", 4)]
+
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
@@ -52,7 +54,7 @@ def random_changes(dice: random.Random) -> dict[tuple[str, str], Any]:
     return changes
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("database", "seed"), SEEDS, indirect=["database"])
 async def test_every_subscriber_ends_with_the_rows(
     seed: int, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch, database: str
 ) -> None:
@@ -68,7 +70,11 @@ async def test_every_subscriber_ends_with_the_rows(
     async def writer() -> None:
         nonlocal last
         for _ in range(40):
-            details = {"snapshot": dice.random() < 0.05, "up_to_date": dice.random() < 0.8, "txids": ["t"] * dice.randrange(3)}
+            details: dict[str, Any] = {
+                "snapshot": dice.random() < 0.05,
+                "up_to_date": dice.random() < 0.8,
+                "txids": ["t"] * dice.randrange(3),
+            }
             change = random_changes(dice)
             if dice.random() < 0.6:
                 last = await commit_and_ring(stream, change, **details)

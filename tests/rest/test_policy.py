@@ -74,7 +74,8 @@ def test_an_audience_knows_all_none_and_some(configure: Callable[..., None], mak
     assert {name: sight.narrowed for name, sight in audience.sights.items()} == {"message": True, "setting": False}
     assert audience.narrowed
     only = audience_of(AnonymousUser(), Stream.objects.get(), ["setting", "profile"])
-    assert list(only.sights) == ["setting"] and not only.narrowed
+    assert list(only.sights) == ["setting"]
+    assert not only.narrowed
 
 
 def test_audiences_that_see_the_same_share_a_signature(make_user: Any) -> None:

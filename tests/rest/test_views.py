@@ -52,7 +52,8 @@ def test_entities_come_in_pages(api: Any) -> None:
     stream, other = make_stream(), make_stream("other")
     commit(stream, {("message", f"k{n}"): message("x", n) for n in range(25)})
     commit(other, {("message", "elsewhere"): message("x")})
-    client, found, url = api("app.view_message"), {}, f"{ROOT}streams/chat/entities/message/?limit=10"
+    client, url = api("app.view_message"), f"{ROOT}streams/chat/entities/message/?limit=10"
+    found: dict[str, Any] = {}
     pages = 0
     while url is not None:
         page = client.get(url).json()
@@ -70,8 +71,18 @@ def test_one_entity_by_key(api: Any) -> None:
     client = api(superuser=True)
     single = client.get(f"{ROOT}streams/chat/entities/message/", {"key": "a/b c"})
     assert single.json() == {"type": "message", "key": "a/b c", "value": message("x")}
-    assert client.get(f"{ROOT}streams/chat/entities/score/", {"key": "7"}).json()["value"] == {"points": 3, "label": "#7"}
-    for entity_type, key in [("message", "A/B C"), ("score", "007"), ("score", "x"), ("score", "9" * 30), ("message", "\0"), ("message", "")]:
+    assert client.get(f"{ROOT}streams/chat/entities/score/", {"key": "7"}).json()["value"] == {
+        "points": 3,
+        "label": "#7",
+    }
+    for entity_type, key in [
+        ("message", "A/B C"),
+        ("score", "007"),
+        ("score", "x"),
+        ("score", "9" * 30),
+        ("message", "\0"),
+        ("message", ""),
+    ]:
         assert client.get(f"{ROOT}streams/chat/entities/{entity_type}/", {"key": key}).status_code == 404
 
 
@@ -105,7 +116,13 @@ def test_what_may_not_be_read_is_not_there(api: Any) -> None:
 def test_nobody_is_asked_to_sign_in() -> None:
     """Anonymous callers learn nothing, not even which streams exist."""
     make_stream()
-    for path in ("streams/", "streams/chat/", "streams/missing/", "streams/chat/entities/message/", "streams/chat/dead-letters/"):
+    for path in (
+        "streams/",
+        "streams/chat/",
+        "streams/missing/",
+        "streams/chat/entities/message/",
+        "streams/chat/dead-letters/",
+    ):
         assert APIClient().get(f"{ROOT}{path}").status_code in (401, 403)
 
 
@@ -122,7 +139,14 @@ def test_dead_letters_need_their_own_permission(api: Any) -> None:
     stream = make_stream()
     for ordinal, generation in ((1, 0), (2, 0), (3, 5)):
         DeadLetter.objects.create(
-            stream=stream, generation=generation, entity=str(ordinal), ordinal=ordinal, type="message", key="a", reason="null", body=b'{"\xff'
+            stream=stream,
+            generation=generation,
+            entity=str(ordinal),
+            ordinal=ordinal,
+            type="message",
+            key="a",
+            reason="null",
+            body=b'{"\xff',
         )
     assert api("app.view_message").get(f"{ROOT}streams/chat/dead-letters/").status_code == 403
     client = api("app.view_message", "durable_state.view_deadletter")
@@ -143,7 +167,8 @@ def test_health(api: Any) -> None:
         status=Status.HALTED, last_error="no", since=timezone.now() - datetime.timedelta(hours=1)
     )
     answer = client.get(f"{ROOT}health/")
-    assert answer.status_code == 503 and [each["name"] for each in answer.json()["stuck"]] == ["chat"]
+    assert answer.status_code == 503
+    assert [each["name"] for each in answer.json()["stuck"]] == ["chat"]
     anonymous = APIClient().get(f"{ROOT}health/")
     assert (anonymous.status_code, anonymous.content) == (503, b"")
     answer = api().get(f"{ROOT}health/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from channels.routing import URLRouter
@@ -31,10 +31,12 @@ class AsUser:
 
     def __init__(self, user: Any) -> None:
         self.user = user
-        self.routes = URLRouter(websocket_urlpatterns)
+        self.routes = URLRouter(websocket_urlpatterns)  # type: ignore[arg-type]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self.routes({**scope, "user": self.user} if self.user is not None else scope, receive, send)
+        if self.user is not None:
+            scope = cast(Any, scope | {"user": self.user})
+        await self.routes(scope, receive, send)
 
 
 @pytest.fixture

@@ -29,7 +29,8 @@ def main() -> None:
 
     from durable_state.routing import websocket_urlpatterns
 
-    application = ProtocolTypeRouter({"websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns))})
+    routes = URLRouter(websocket_urlpatterns)  # type: ignore[arg-type]
+    application = ProtocolTypeRouter({"websocket": AuthMiddlewareStack(routes)})
     uvicorn.run(application, host="127.0.0.1", port=int(port), log_level="warning", lifespan="off")
 
 

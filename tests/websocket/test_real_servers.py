@@ -17,6 +17,7 @@ from django.db import connection
 from django.test import Client as Browser
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin
 
 from tests.feed.client import Client
 from tests.feed.commits import commit_and_ring, make_stream, message, shown
@@ -46,7 +47,10 @@ def servers(transactional_db: None, redis_url: str, settings: Any) -> Iterator[l
     """The addresses of two servers; the test process rings through the same Redis."""
     prefix = f"sockets-{time.time_ns()}"
     settings.CHANNEL_LAYERS = {
-        "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [redis_url], "prefix": prefix}}
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {"hosts": [redis_url], "prefix": prefix},
+        }
     }
     database = str(connection.settings_dict["NAME"])
     ports = [free_port(), free_port()]
@@ -82,9 +86,15 @@ async def test_a_commit_here_reaches_every_socket_there(servers: list[str], make
     """Ten sockets on two servers follow a burst of commits made in this process."""
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", str(n)): message("x") for n in range(450)})
-    session = {"Cookie": await sync_to_async(cookie)(await sync_to_async(make_user)("app.view_message", "app.view_setting"))}
+    session = {
+        "Cookie": await sync_to_async(cookie)(await sync_to_async(make_user)("app.view_message", "app.view_setting"))
+    }
     sockets = [
-        await connect(f"ws://{servers[n % 2]}/ws/state/chat/", additional_headers=session, origin=f"http://{servers[n % 2]}")
+        await connect(
+            f"ws://{servers[n % 2]}/ws/state/chat/",
+            additional_headers=session,
+            origin=Origin(f"http://{servers[n % 2]}"),
+        )
         for n in range(10)
     ]
     clients = [Client() for _ in sockets]
@@ -104,7 +114,8 @@ async def test_browsers_see_the_close_code(servers: list[str]) -> None:
     async with connect(f"ws://{servers[0]}/ws/state/chat/") as nobody:
         with pytest.raises(ConnectionClosed) as closed:
             await nobody.recv()
-    assert closed.value.rcvd is not None and closed.value.rcvd.code == 4401
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4401
     with pytest.raises(InvalidStatus) as refused:
-        await connect(f"ws://{servers[0]}/ws/state/chat/", origin="https://evil.test")  # type: ignore[arg-type]
+        await connect(f"ws://{servers[0]}/ws/state/chat/", origin=Origin("https://evil.test"))
     assert refused.value.response.status_code == 403

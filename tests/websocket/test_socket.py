@@ -52,7 +52,8 @@ async def test_snapshot_live_and_resume(make_user: Any, as_user: Any) -> None:
     client.up_to_date = False
     await read_until(socket, up_to_date, client)
     await socket.disconnect()
-    assert client.snapshots == 1 and client.state == await sync_to_async(shown)(stream)
+    assert client.snapshots == 1
+    assert client.state == await sync_to_async(shown)(stream)
 
 
 async def test_types_are_picked_by_the_query(make_user: Any, as_user: Any) -> None:
@@ -88,7 +89,9 @@ async def test_who_may_not_read_is_told_by_a_code(who: str, name: str, code: int
     user: Any = await sync_to_async(make_user)(superuser=who in ("superuser", "inactive"))
     if who == "inactive":
         user.is_active = False
-    socket = await opened(as_user({"nobody": AnonymousUser(), "no user in scope": None}.get(who, user)), f"/ws/state/{name}/")
+    socket = await opened(
+        as_user({"nobody": AnonymousUser(), "no user in scope": None}.get(who, user)), f"/ws/state/{name}/"
+    )
     assert await socket.close_code() == code
 
 
@@ -106,7 +109,9 @@ async def test_rows_need_their_models_permission(make_user: Any, as_user: Any) -
     assert ("setting", "s") not in client.mentioned
 
 
-async def test_a_withdrawn_permission_closes_the_socket(make_user: Any, as_user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_withdrawn_permission_closes_the_socket(
+    make_user: Any, as_user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Within the renewal time the socket of a user who lost the stream is closed with 4403."""
     monkeypatch.setattr(subscriber, "RENEW_SECONDS", 0.2)
     await sync_to_async(make_stream)()
@@ -117,7 +122,9 @@ async def test_a_withdrawn_permission_closes_the_socket(make_user: Any, as_user:
     assert await socket.close_code() == 4403
 
 
-async def test_a_removed_stream_closes_its_sockets(make_user: Any, as_user: Any, configure: Callable[..., None]) -> None:
+async def test_a_removed_stream_closes_its_sockets(
+    make_user: Any, as_user: Any, configure: Callable[..., None]
+) -> None:
     """4404, for clients to stop asking."""
     configure(FEED_POLL_SECONDS=0.05)
     stream = await sync_to_async(make_stream)()
