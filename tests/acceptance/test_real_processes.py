@@ -41,9 +41,9 @@ def postgres_url() -> Iterator[str]:
         skip_or_fail(missing["postgres"])
     url, name = urlsplit(found), f"durable_state_acceptance_{os.getpid()}"
     with psycopg.connect(urlunsplit(url._replace(path="/postgres")), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+        connection.execute(f"CREATE DATABASE {name}")
         yield urlunsplit(url._replace(path=f"/{name}"))
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ class Site:
     kills: list[int] = field(default_factory=list)
 
     def one(self, sql: str) -> tuple[object, ...]:
-        row = self.database.execute(sql).fetchone()  # type: ignore[call-overload]
+        row = self.database.execute(sql).fetchone()
         assert row is not None
         return row
 
