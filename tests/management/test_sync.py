@@ -1,0 +1,154 @@
+"""`sync` and `verify` against a real stream server."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+
+from durable_state.consumer import lease
+from durable_state.models import Stream
+from tests.app.models import Message
+from tests.management.streams import change, make, publish
+from tests.servers.process import StreamServer
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+def run(*words: str) -> str:
+    """What the command writes to stdout."""
+    out = io.StringIO()
+    call_command("durable_state", *words, stdout=out, no_color=True)
+    return out.getvalue()
+
+
+def rows(using: str = "default") -> list[tuple[Any, ...]]:
+    """The messages of the stream, by key."""
+    return list(Message.objects.using(using).order_by("key").values_list("key", "text"))
+
+
+def test_a_stream_is_synced_verified_damaged_and_mended(rakaia_server: StreamServer, database: str) -> None:
+    """Each step says what it found; a reset brings the rows back to the fold."""
+    url = rakaia_server.stream("chat")
+    publish(url, change("1", "one"), change("2", "two"), change("3", "x" * 50), change("1", "eins"))
+    option = ("--database", database)
+    run("add", "chat", url, *option)
+    said = run("sync", "chat", "--until-up-to-date", *option)
+    assert said.startswith("chat is live: 4 messages read, 3 applied, 0 parked, 1 dead letters; lag 0")
+    assert rows(database) == [("1", "eins"), ("2", "two")]
+    assert "equal its stream, up to message 4" in run("verify", "chat", *option)
+    Message.objects.using(database).filter(key="1").update(text="forged")
+    Message.objects.using(database).filter(key="2").delete()
+    Message.objects.using(database).create(room="chat", key="9", text="extra")
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="differ from its stream: durable_state reset chat") as error:
+        call_command("durable_state", "verify", "chat", "--json", *option, stdout=out)
+    assert error.value.returncode == 1
+    assert json.loads(out.getvalue())["message"] == {"missing": 1, "extra": 1, "changed": 1}
+    run("reset", "chat", *option)
+    run("sync", "chat", "--until-up-to-date", *option)
+    assert rows(database) == [("1", "eins"), ("2", "two")]
+    assert json.loads(run("verify", "chat", "--json", *option))["message"] == {"missing": 0, "extra": 0, "changed": 0}
+
+
+def test_verify_tells_the_story_of_an_entity(rakaia_server: StreamServer) -> None:
+    """Each change, what became of it, the row expected and the row found."""
+    url = rakaia_server.stream("chat")
+    publish(url, change("1", "one"), change("2", "two"), change("1", "x" * 50))
+    run("add", "chat", url)
+    run("sync", "chat", "--until-up-to-date")
+    told = run("verify", "chat", "--type", "message", "--key", "1").splitlines()
+    assert len([line for line in told if "insert" in line]) == 2
+    assert any("too-long" in line for line in told)
+    assert any(line.startswith("row expected:") and "one" in line for line in told)
+    assert any(line.startswith("row found:") and "one" in line for line in told)
+
+
+def test_a_stream_of_text_is_told_at_once(rakaia_server: StreamServer) -> None:
+    """It halts with one clear line; `status` says the same."""
+    url = rakaia_server.stream("text")
+    make(url, "text/plain")
+    run("add", "text", url)
+    with pytest.raises(CommandError, match="application/json") as error:
+        run("sync", "text", "--until-up-to-date")
+    assert "\n" not in str(error.value)
+    with pytest.raises(CommandError, match="Stuck: text"):
+        run("status")
+
+
+def test_sync_waits_for_a_lease_and_names_its_holder(
+    rakaia_server: StreamServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And goes on as soon as it is free."""
+    url = rakaia_server.stream("chat")
+    publish(url, change("1", "one"))
+    run("add", "chat", url)
+    stream = Stream.objects.get()
+    token = lease.acquire(stream, "elsewhere:1:celery:abc")
+    assert token is not None
+
+    def give_back() -> None:
+        time.sleep(1.5)
+        lease.release(stream, token)
+        connections.close_all()
+
+    thread = threading.Thread(target=give_back)
+    thread.start()
+    run("sync", "chat", "--until-up-to-date")
+    thread.join()
+    assert "elsewhere:1:celery:abc" in capfd.readouterr().err
+    assert rows() == [("1", "one")]
+
+
+PROCESS = """
+import django
+from django.core.management import call_command
+django.setup()
+call_command("migrate", run_syncdb=True, verbosity=0)
+call_command("durable_state", "add", "chat", {url!r})
+call_command("durable_state", "sync", "chat")
+"""
+
+
+def test_sync_follows_the_stream_until_it_is_told_to_stop(rakaia_server: StreamServer, tmp_path: Path) -> None:
+    """As a process of its own: what is appended meanwhile arrives, and a signal ends it cleanly."""
+    url = rakaia_server.stream("chat")
+    publish(url, change("1", "one"))
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.management.scratch", "SCRATCH": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", PROCESS.format(url=url)],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as following:
+        try:
+            assert following.stderr is not None
+            assert following.stderr.readline().startswith("chat: 1 messages · 1 applied")
+            publish(url, change("2", "two"))
+            with closing(sqlite3.connect(tmp_path / "scratch.sqlite3", timeout=20)) as database:
+                for _ in range(200):
+                    if database.execute("SELECT ordinal FROM durable_state_stream").fetchone() == (2,):
+                        break
+                    time.sleep(0.1)
+            following.send_signal(signal.SIGTERM)
+            said, wrong = following.communicate(timeout=30)
+        finally:
+            following.kill()
+    assert following.returncode == 0, wrong
+    assert "chat is live: 2 messages read, 2 applied" in said
+    assert "Traceback" not in wrong
