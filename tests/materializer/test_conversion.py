@@ -90,6 +90,7 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("address", "2001:DB8::1", "2001:db8::1"),
     ("address", "::ffff:1.2.3.4", "::ffff:1.2.3.4"),
     ("document", {"a": [1, Decimal("1.5"), None, True]}, {"a": [1, 1.5, None, True]}),
+    ("document", Decimal(5), 5),
     ("document", 2**64 - 1, 2**64 - 1),
     ("document", 100000000000000000000, 10**20),
     ("document", None, JSON_NULL),
@@ -116,8 +117,11 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("integer", "1\n", "type"),
     ("integer", "١", "type"),
     ("integer", 2**31, "range"),
-    ("integer", 1e300, "range"),
-    ("integer", Decimal("1e999999"), "range"),
+    ("integer", 1e300, "precision"),
+    ("integer", Decimal("1e999999"), "precision"),
+    ("small", Decimal("1e9"), "range"),
+    ("integer", Decimal("sNaN"), "type"),
+    ("big", 2.0**53, "precision"),
     ("integer", float("nan"), "type"),
     ("small", 32768, "range"),
     ("positive", -1, "range"),
@@ -176,6 +180,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("document", float("inf"), "range"),
     ("document", 10**30 + 1, "precision"),
     ("document", 10**400, "range"),
+    ("document", Decimal("9" * 500), "range"),
+    ("uuid", "00000000-0000-8000-7000-000000000000", "range"),
 ]
 
 

@@ -37,8 +37,9 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=8,
 )
-moments = st.datetimes(timezones=st.none() | st.timezones())
-modern_moments = st.datetimes(min_value=datetime.datetime(1975, 1, 1), timezones=st.none() | st.timezones())
+zones: Any = st.none() | st.timezones()  # type: ignore[operator]
+moments = st.datetimes(timezones=zones)
+modern_moments = st.datetimes(min_value=datetime.datetime(1975, 1, 1), timezones=zones)
 specific = {
     "boolean": st.booleans(),
     "floating": st.floats(allow_nan=False),
@@ -50,7 +51,9 @@ specific = {
     "day": st.dates() | st.dates().map(str),
     "time": st.times() | st.times().map(str),
     "span": st.timedeltas() | st.sampled_from(["P1W2DT3H4M5.000006S", "-PT0.000001S", "3 04:05:06.7", "-1 00:00:01"]),
-    "uuid": st.uuids() | st.uuids().map(str),
+    "uuid": st.uuids()
+    | st.uuids().map(str)
+    | st.lists(st.sampled_from([0, 1, 0x7F, 0x80, 0x81, 0xFF]), min_size=16, max_size=16).map(bytes).map(bytes.hex),
     "blob": st.binary(max_size=20) | st.just("AAECAw=="),
     "address": st.ip_addresses().map(str)
     | st.sampled_from(["::ffff:1.2.3.4", "2001:DB8::1", "::1:2", "::1", "fe80::1%eth0", "::"]),
@@ -126,6 +129,6 @@ def test_accepted_values_survive_staging(field: models.Field[Any, Any]) -> None:
             staged = to_bytes(Prepared("key", "key", 1, {"raw": raw}, {}, complete=True))
             again = convert(field, decode(staged)["raw"])
             assert same(field, again, value)
-            assert type(again) is type(value)
+            assert type(again) is type(value) or isinstance(field, models.JSONField)  # JSON has one kind of number
 
     check()

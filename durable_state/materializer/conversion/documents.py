@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models.expressions import Value
 
 from .limits import Limits
-from .refusal import Refused, shown, storable_text
+from .refusal import Refused, is_finite, shown, storable_text
 
 __all__ = ["JSON_NULL", "JsonNull", "document", "same_document"]
 
@@ -53,8 +53,10 @@ def _copy(raw: Any, depth: int) -> Any:
             return storable_text(raw)
         case int():
             return _integer(int(raw))
+        case Decimal() if raw.is_finite() and raw.as_tuple().exponent == 0:
+            return _integer(_whole(raw))
         case float() | Decimal():
-            if raw.is_finite() if isinstance(raw, Decimal) else math.isfinite(raw):
+            if is_finite(raw):
                 number = float(raw)
                 if math.isfinite(number):
                     return number
@@ -73,6 +75,12 @@ def _name(name: Any) -> str:
     if not isinstance(name, str):
         raise Refused("type", f"{shown(name)} is no name of a JSON object's member.")
     return storable_text(name)
+
+
+def _whole(raw: Decimal) -> int:
+    if raw.adjusted() > 400:
+        raise Refused("range", "The integer is out of range.")
+    return int(raw)
 
 
 def _integer(number: int) -> int:

@@ -16,8 +16,8 @@ class Limits(NamedTuple):
     """How much one database holds.
 
     ``decimal_digits``: significant digits that a decimal column gives back. ``json_depth``: levels of nesting in a JSON column.
-    ``any_uuid``: whether all 128 bits of a UUID are free; MariaDB's own type refuses those that no RFC makes, with byte 6 from 0x80 and
-    byte 8 below it.
+    ``any_uuid``: whether all 128 bits of a UUID are free; MariaDB's own type refuses those with byte 6 from 0x80 on and byte 8 from 1 to
+    0x80, which of all the versions in use only a rare version 8 has (measured on 10.11).
     """
 
     decimal_digits: int

@@ -13,7 +13,7 @@ from django.db import models
 from django.db.backends.base.operations import BaseDatabaseOperations
 
 from .limits import Limits
-from .refusal import Refused, shown
+from .refusal import Refused, is_finite, shown
 
 __all__ = ["boolean", "decimal_number", "floating", "integer", "integer_range"]
 
@@ -21,6 +21,9 @@ Convert = Callable[[Any], Any]
 
 CANONICAL_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
 DECIMAL_TEXT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:E[+-]?[0-9]{1,4})?\Z")  # what str(Decimal) writes, too
+
+EXACT = 2**53
+"""From here on a JSON number with a point or an exponent may have lost digits when it was read as a double."""
 
 _exact = decimal.Context(prec=2000, traps=[decimal.InvalidOperation, decimal.Inexact])
 
@@ -63,13 +66,12 @@ def _whole(raw: Any) -> int:
             raise Refused("type", f"{raw!r} is a boolean, no integer.")
         case int():
             return int(raw)
-        case float() if raw.is_integer():
+        case float() | Decimal() if is_finite(raw) and abs(raw) >= EXACT:
+            raise Refused(
+                "precision", f"{shown(raw)} is written with a point or an exponent, which is exact below 2**53 only."
+            )
+        case float() | Decimal() if is_finite(raw) and raw == int(raw):
             return int(raw)
-        case Decimal() if raw.is_finite():
-            if raw.adjusted() > 40:
-                raise Refused("range", f"{shown(raw)} is out of range.")
-            if raw == raw.to_integral_value():
-                return int(raw)
         case str() if CANONICAL_INTEGER.match(raw):
             return int(raw)
         case _:

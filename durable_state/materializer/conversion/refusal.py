@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
+from decimal import Decimal
 from typing import Any
 
-__all__ = ["Refused", "shown", "storable_text"]
+__all__ = ["Refused", "is_finite", "shown", "storable_text"]
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = 60
@@ -32,6 +34,11 @@ class Refused(Exception):
 def shown(raw: Any) -> str:
     """A value in a message: its repr, cut where it is long."""
     return _short.repr(raw)
+
+
+def is_finite(number: float | Decimal) -> bool:
+    """Neither infinite nor NaN, of which Decimal has a kind that float() raises for."""
+    return number.is_finite() if isinstance(number, Decimal) else math.isfinite(number)
 
 
 def storable_text(text: str) -> str:

@@ -75,8 +75,8 @@ def universally_unique(field: models.Field[Any, Any], limits: Limits) -> Convert
         if isinstance(raw, str) and not UUID_TEXT.match(raw):
             raise Refused("invalid", f"{shown(raw)} is no UUID.")
         parsed = uuid.UUID(str(raw))
-        if not limits.any_uuid and parsed.bytes[6] >= 0x80 > parsed.bytes[8]:
-            raise Refused("range", f"{shown(raw)} is of no RFC's kind, and MariaDB does not store it.")
+        if not limits.any_uuid and parsed.bytes[6] >= 0x80 >= parsed.bytes[8] > 0:
+            raise Refused("range", f"MariaDB does not store the UUID {shown(raw)}.")
         return parsed
 
     return convert
