@@ -64,7 +64,7 @@ def test_the_cells_are_served_anew_for_the_page_that_is_open(sign_in: SignIn) ->
     apply("chat", [change("1", "one")])
     stream = Stream.objects.get()
     client = sign_in("durable_state.view_stream")
-    cells = client.get(f"{LIST}live/", {"pk": [stream.pk, 999, "x"]}).json()
+    cells = client.get(f"{LIST}live/", {"pk": [str(stream.pk), "999", "x"]}).json()
     assert cells == {
         str(stream.pk): {
             "status": "live",
