@@ -36,7 +36,8 @@ async def ring(stream_name: str, stream_pk: int, revision: int, using: str, payl
             return
         async with asyncio.timeout(RING_SECONDS):
             await layer.group_send(
-                group_name(stream_name, stream_pk, using), {"type": BELL, "revision": revision, "entry": payload}
+                group_name(stream_name, stream_pk, using),
+                {"type": BELL, "revision": revision, "entry": payload.decode()},
             )
     except Exception as error:
         _silent_until = time.monotonic() + SILENCE_SECONDS

@@ -18,10 +18,23 @@ import msgspec
 from durable_state.models import Stream
 from durable_state.registry.represent import jsonable
 
-__all__ = ["START", "Headers", "Item", "Token", "control", "encode_frame", "encode_value", "stream_identity"]
+__all__ = [
+    "START",
+    "Headers",
+    "Item",
+    "Token",
+    "control",
+    "encode_frame",
+    "encode_frames",
+    "encode_value",
+    "stream_identity",
+]
 
 START = "-1"
 """The token from which a subscriber gets everything; the protocol's word for a stream's start."""
+
+FRAME_BYTES = 256 * 1024
+"""Bytes of values in one frame, unless a single one is larger: clients limit what they take at once, many to one MiB."""
 
 _encoder = msgspec.json.Encoder(enc_hook=jsonable)
 
@@ -90,3 +103,20 @@ def control(name: str) -> Item:
 def encode_frame(items: list[Item], offset: str, up_to_date: bool) -> str:
     """The text of one frame."""
     return _encoder.encode({"items": items, "offset": offset, "upToDate": up_to_date}).decode()
+
+
+def encode_frames(items: list[Item], before: str, after: str, up_to_date: bool) -> tuple[str, ...]:
+    """The texts of one frame, or of several where the values are large. Only the last one has the token ``after``, and ``up_to_date``:
+    who leaves between two of them gets all of them again.
+    """
+    groups: list[list[Item]] = [[]]
+    held = 0
+    for item in items:
+        size = 0 if item.value is msgspec.UNSET else memoryview(item.value).nbytes
+        if groups[-1] and held + size > FRAME_BYTES:
+            groups.append([])
+            held = 0
+        groups[-1].append(item)
+        held += size
+    texts = [encode_frame(group, before, False) for group in groups[:-1]]
+    return (*texts, encode_frame(groups[-1], after, up_to_date))

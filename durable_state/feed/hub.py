@@ -236,14 +236,14 @@ class StreamFeed:
 
     async def _hear(self, message: dict[str, Any]) -> None:
         """Takes the entry that came with the bell where it is the next one; otherwise has the log read."""
-        payload = message.get("entry")
+        payload = str(message.get("entry") or "")
         entry = log.unpack_bell(payload, self.identity) if payload else None
         async with self._reading:
             if entry is not None and self.revision >= 0:
                 if entry.revision <= self.revision:
                     return
                 if entry.revision == self.revision + 1:
-                    entry.size = len(payload or b"")
+                    entry.size = len(payload)
                     self._keep(entry)
                     self._announce()
                     return

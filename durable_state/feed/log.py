@@ -103,7 +103,7 @@ def write(
     return payload if len(payload) <= BELL_BYTES else b""
 
 
-def unpack_bell(payload: bytes, identity: str) -> LoggedEntry | None:
+def unpack_bell(payload: str, identity: str) -> LoggedEntry | None:
     """The entry that came with the bell, or None where there is none or it is another stream's."""
     try:
         bell = _bell.decode(payload)

@@ -12,8 +12,8 @@ from channels.db import database_sync_to_async
 from durable_state.errors import DurableStateError
 
 from .audience import Audience, Sight
-from .frame_cache import SharedFrame
-from .frames import START, Headers, Item, control, encode_frame, encode_value
+from .frame_cache import SharedFrames
+from .frames import START, Headers, Item, control, encode_frame, encode_frames, encode_value
 from .hub import StreamFeed
 from .log import LoggedChange, LoggedEntry
 from .rows import PAGE_ROWS, entity_key, page, page_of_keys, rows_by_key
@@ -77,18 +77,18 @@ class Subscriber:
         for name, sight in self._audience.sights.items():
             after: Any = None
             while True:
-                frame = await self._page((revision, moment), name, sight, after)
-                if not frame.blank:
-                    yield frame.text
-                if frame.last is None:
+                frames = await self._page((revision, moment), name, sight, after)
+                for text in frames.texts if not frames.blank else ():
+                    yield text
+                if frames.last is None:
                     break
-                after = frame.last
+                after = frames.last
         self._revision = revision
         newest = revision == self._feed.revision
         yield encode_frame([control("snapshot-end")], self._audience.token(revision), newest and self._feed.up_to_date)
 
-    async def _page(self, moment: tuple[int, int], name: str, sight: Sight, after: Any) -> SharedFrame:
-        async def make() -> SharedFrame:
+    async def _page(self, moment: tuple[int, int], name: str, sight: Sight, after: Any) -> SharedFrames:
+        async def make() -> SharedFrames:
             return await database_sync_to_async(self._read_page)(name, sight, after)
 
         if sight.narrowed:
@@ -97,13 +97,13 @@ class Subscriber:
         # show columns that change without a commit.
         return await self._feed.shared.get((moment, self._audience.signature, name, after), make)
 
-    def _read_page(self, name: str, sight: Sight, after: Any) -> SharedFrame:
+    def _read_page(self, name: str, sight: Sight, after: Any) -> SharedFrames:
         rows = page(sight.mapping, sight.rows, after)
         if sight.narrowed:
             self._shown[name].update(entity_key(sight.mapping, row) for row in rows)
         items = [_item(name, sight, row, "insert") for row in rows]
         last = rows[-1].pk if len(rows) == PAGE_ROWS else None
-        return SharedFrame(encode_frame(items, START, False), not items, last)
+        return SharedFrames(encode_frames(items, START, START, False), not items, last)
 
     async def _missed(self) -> AsyncIterator[str]:
         """The frames of the next commits; leaves ``_revision`` None where a snapshot is due."""
@@ -120,14 +120,15 @@ class Subscriber:
             newest = entry.revision == self._feed.revision
             chunks = range(0, max(1, len(entry.changes)), PAGE_ROWS)
             for start in chunks:
-                frame = await self._entry_frame(entry, start, newest)
+                frames = await self._entry_frames(entry, start, newest)
                 # What changed nothing here only moves the token, which the next frame does as well.
-                if not frame.blank or (entry is entries[-1] and start == chunks[-1]):
-                    yield frame.text
+                if not frames.blank or (entry is entries[-1] and start == chunks[-1]):
+                    for text in frames.texts:
+                        yield text
             self._revision = entry.revision
 
-    async def _entry_frame(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrame:
-        async def make() -> SharedFrame:
+    async def _entry_frames(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrames:
+        async def make() -> SharedFrames:
             if self._audience.narrowed or any(_needs_row(each) for each in entry.changes[start : start + PAGE_ROWS]):
                 return await database_sync_to_async(self._render)(entry, start, newest)
             return self._render(entry, start, newest)
@@ -136,8 +137,8 @@ class Subscriber:
             return await make()
         return await self._feed.shared.get((entry.revision, self._audience.signature, start, newest), make)
 
-    def _render(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrame:
-        """One frame of an entry. Only its last one moves the token: who leaves in between gets the whole entry again."""
+    def _render(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrames:
+        """The frames of a part of an entry. Only its last one moves the token: who leaves in between gets the whole entry again."""
         changes = [each for each in entry.changes[start : start + PAGE_ROWS] if each.type in self._audience.sights]
         last = start + PAGE_ROWS >= len(entry.changes)
         items: dict[tuple[str, str], Item] = {}
@@ -156,8 +157,9 @@ class Subscriber:
                 item.headers.txid = entry.txids[0]
         elif entry.txids and ordered and start == 0:
             ordered[0].headers.txids = entry.txids
-        token = self._audience.token(entry.revision if last else entry.revision - 1)
-        return SharedFrame(encode_frame(ordered, token, last and newest and entry.up_to_date), not ordered)
+        before = self._audience.token(entry.revision - 1)
+        after = self._audience.token(entry.revision) if last else before
+        return SharedFrames(encode_frames(ordered, before, after, last and newest and entry.up_to_date), not ordered)
 
     def _narrowed(self, sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item | None:
         shown = self._shown[change.type]
@@ -192,8 +194,8 @@ class Subscriber:
         while True:
             keys, after = await database_sync_to_async(page_of_keys)(sight.mapping, sight.rows, after)
             items = await database_sync_to_async(self._inserts)(name, sight, [key for key in keys if key not in shown])
-            if items:
-                yield encode_frame(items, token, up_to_date)
+            for text in encode_frames(items, token, token, up_to_date) if items else ():
+                yield text
             seen.update(keys)
             if after is None:
                 break

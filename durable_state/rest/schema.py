@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 __all__ = ["describe"]
@@ -15,10 +14,10 @@ def describe(
     *, path: dict[str, str] | None = None, query: dict[str, str] | None = None, **described: Any
 ) -> Callable[[View], View]:
     """Describes a view's method in the OpenAPI schema: its text parameters, and what ``extend_schema`` takes besides."""
-    if find_spec("drf_spectacular") is None:
+    try:
+        from drf_spectacular.utils import OpenApiParameter, extend_schema
+    except ImportError:
         return lambda view: view
-    from drf_spectacular.utils import OpenApiParameter, extend_schema
-
     parameters = [
         OpenApiParameter(name, str, OpenApiParameter.PATH, description=text) for name, text in (path or {}).items()
     ]

@@ -7,25 +7,25 @@ import contextlib
 
 import pytest
 
-from durable_state.feed.frame_cache import FrameCache, SharedFrame
+from durable_state.feed.frame_cache import FrameCache, SharedFrames
 
 
 async def test_many_who_ask_share_one_making() -> None:
     """The frame is made once, also when the first one who asked has left."""
     cache, made = FrameCache(100), 0
 
-    async def make() -> SharedFrame:
+    async def make() -> SharedFrames:
         nonlocal made
         made += 1
         await asyncio.sleep(0.01)
-        return SharedFrame("text")
+        return SharedFrames(("te", "xt"))
 
     first = asyncio.create_task(cache.get("a", make))
     others = [asyncio.create_task(cache.get("a", make)) for _ in range(5)]
     await asyncio.sleep(0)
     first.cancel()
-    assert [frame.text for frame in await asyncio.gather(*others)] == ["text"] * 5
-    assert (await cache.get("a", make)).text == "text"
+    assert [frames.texts for frames in await asyncio.gather(*others)] == [("te", "xt")] * 5
+    assert (await cache.get("a", make)).texts == ("te", "xt")
     assert made == 1
     with contextlib.suppress(asyncio.CancelledError):
         await first
@@ -35,15 +35,15 @@ async def test_a_failure_is_not_kept() -> None:
     """Everyone who waited sees the error; the next one who asks makes the frame again."""
     cache = FrameCache(100)
 
-    async def fail() -> SharedFrame:
+    async def fail() -> SharedFrames:
         raise ValueError("no")
 
-    async def make() -> SharedFrame:
-        return SharedFrame("text")
+    async def make() -> SharedFrames:
+        return SharedFrames(("te", "xt"))
 
     results = await asyncio.gather(cache.get("a", fail), cache.get("a", fail), return_exceptions=True)
     assert [type(result) for result in results] == [ValueError, ValueError]
-    assert (await cache.get("a", make)).text == "text"
+    assert (await cache.get("a", make)).texts == ("te", "xt")
 
 
 @pytest.mark.parametrize(("size", "remade"), [(1000, 0), (25, 18), (5, 20)])
@@ -51,10 +51,10 @@ async def test_the_oldest_make_room(size: int, remade: int) -> None:
     """At most `size` characters are kept; what does not fit is made again."""
     cache, made = FrameCache(size), 0
 
-    async def make() -> SharedFrame:
+    async def make() -> SharedFrames:
         nonlocal made
         made += 1
-        return SharedFrame("x" * 10)
+        return SharedFrames(("x" * 4, "x" * 6))
 
     for n in range(20):
         await cache.get(n, make)

@@ -146,8 +146,8 @@ def test_the_bell_takes_the_entry_along() -> None:
     """A small entry travels with the bell; another stream's, or junk, is not taken for ours."""
     stream = make_stream()
     _, payload = commit(stream, {("message", "a"): message("one")}, txids=["t"])
-    entry = unpack_bell(payload, stream_identity(stream))
+    entry = unpack_bell(payload.decode(), stream_identity(stream))
     assert entry is not None
     assert (entry.revision, entry.txids, entry.changes[0].key) == (1, ["t"], "a")
-    assert unpack_bell(payload, "1-other") is None
-    assert unpack_bell(b"junk", stream_identity(stream)) is None
+    assert unpack_bell(payload.decode(), "1-other") is None
+    assert unpack_bell("junk", stream_identity(stream)) is None

@@ -200,3 +200,20 @@ async def test_pruning_under_a_slow_subscriber(configure: Callable[..., None]) -
         await follower.until_revision(301)
     assert client.snapshots == 2
     assert client.state == await sync_to_async(shown)(stream)
+
+
+async def test_large_values_come_in_many_frames(database: str, configure: Callable[..., None]) -> None:
+    """No frame is much larger than 256 KB, in snapshots and live, and only the last of a commit moves the token."""
+    configure(FEED_VALUE_ROWS=0)
+    stream = await sync_to_async(make_stream)(using=database)
+    large = {("setting", str(n)): str(n) * 100_000 for n in range(10, 17)}
+    await commit_and_ring(stream, large)
+    async with follow(stream) as follower:
+        client = await follower.until_revision(1)
+        assert client.state == large
+        seen = len(client.frames)
+        await commit_and_ring(stream, {name: value + "!" for name, value in large.items()})
+        await follower.until_revision(2)
+    assert client.state == await sync_to_async(shown)(stream)
+    assert [len(frame["items"]) for frame in client.frames[seen:]] == [1] * 7
+    assert [frame["offset"][-2:] for frame in client.frames[seen:]] == [".1"] * 6 + [".2"]

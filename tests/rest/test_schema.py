@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
+
+from durable_state.rest.schema import describe
 
 
 def test_the_schema_is_complete_and_without_warnings() -> None:
@@ -22,3 +27,13 @@ def test_the_schema_is_complete_and_without_warnings() -> None:
     }
     entities = schema["paths"]["/api/state/streams/{name}/entities/{entity_type}/"]["get"]
     assert {each["name"] for each in entities["parameters"]} >= {"name", "entity_type", "key", "cursor", "limit"}
+
+
+def test_views_work_without_drf_spectacular(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Describing a view changes nothing where the package is not installed."""
+    monkeypatch.setitem(sys.modules, "drf_spectacular.utils", None)
+
+    def view() -> None:
+        """Any view."""
+
+    assert describe(path={"name": "a name"})(view) is view

@@ -54,6 +54,7 @@ def test_two_origins_are_none_of_ours(settings: Any) -> None:
     assert not is_own_origin([(b"host", b"example.com"), *origins])
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_a_foreign_page_is_refused_in_the_handshake(as_user: Any) -> None:
     """It never sees an open socket."""
     headers = [(b"host", b"testserver"), (b"origin", b"https://evil.test")]

@@ -194,3 +194,19 @@ async def test_disconnecting_leaves_nothing_behind(make_user: Any, as_user: Any)
         await socket.disconnect()
     await asyncio.sleep(0.05)
     assert asyncio.all_tasks() == before
+
+
+async def test_sockets_need_no_channel_layer(
+    make_user: Any, as_user: Any, settings: Any, configure: Callable[..., None]
+) -> None:
+    """With a Redis that is down sockets open, and follow, all the same."""
+    settings.CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": ["redis://127.0.0.1:1"]}}
+    }
+    configure(FEED_POLL_SECONDS=0.05)
+    stream = await sync_to_async(make_stream)()
+    socket = await opened(as_user(await sync_to_async(make_user)(superuser=True)), "/ws/state/chat/")
+    await commit_and_ring(stream, {("message", "a"): message("x")})
+    client = await read_until(socket, lambda client: client.offset.endswith(".1"))
+    await socket.disconnect()
+    assert client.state == {("message", "a"): message("x")}
