@@ -35,6 +35,9 @@ def _probe_postgres(url: SplitResult) -> None:
         connection.execute(f"DROP DATABASE {PROBE}")
 
 
+collations: dict[str, str] = {}
+
+
 def _probe_mysql(url: SplitResult) -> None:
     import MySQLdb
 
@@ -49,6 +52,9 @@ def _probe_mysql(url: SplitResult) -> None:
         cursor = connection.cursor()
         cursor.execute(f"CREATE DATABASE {PROBE}")
         cursor.execute(f"DROP DATABASE {PROBE}")
+        # Keys that differ in trailing spaces only are told apart by collations that do not pad.
+        mariadb = "MariaDB" in connection.get_server_info()
+        collations["mysql"] = "utf8mb4_nopad_bin" if mariadb else "utf8mb4_0900_bin"
     finally:
         connection.close()
 
@@ -134,4 +140,4 @@ _database("postgres", "django.db.backends.postgresql")
 _database("mysql", "django.db.backends.mysql")
 if "mysql" in available:
     available["mysql"]["OPTIONS"] = {"charset": "utf8mb4"}
-    available["mysql"]["TEST"] |= {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"}
+    available["mysql"]["TEST"] |= {"CHARSET": "utf8mb4", "COLLATION": collations["mysql"]}

@@ -82,6 +82,7 @@ def commit(
             values |= {"checkpoint_offset": checkpoint[0], "checkpoint_fingerprint": checkpoint[1]}
         values |= {"rebuild": fold.state, "snapshot": fold.snapshot}
         _save(current, values)
+        fold.forget_dropped()
         payload = _log(current, revision, outcome, up_to_date)
     _take_over(stream, current, values)
     _send_signals(stream, revision, outcome)

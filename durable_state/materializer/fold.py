@@ -48,6 +48,7 @@ class Fold:
         self.last_reason = ""
         self._scratch = state is not None and state.purpose == Generation.Purpose.VERIFY
         self._pending: dict[str, dict[str, Entity]] = {}
+        self._dropped: list[int] = []
 
     def apply(self, messages: Sequence[Message], after: int, *, up_to_date: bool) -> Outcome:
         """Folds the messages that follow ordinal ``after``; ``up_to_date`` says that the stream's tail is reached behind them.
@@ -79,6 +80,11 @@ class Fold:
         if not self._scratch:
             self._rows.settle()
         return self.outcome
+
+    def forget_dropped(self) -> None:
+        """Deletes the generations that were dropped; to be called when the stream's row points to none of them any more."""
+        if self._dropped:
+            Generation.objects.using(self._using).filter(pk__in=self._dropped).delete()
 
     def letter_count(self) -> int:
         """How many dead letters the stream has now."""
@@ -198,8 +204,7 @@ class Fold:
         if not self._scratch:
             self._letters.drop(generation.pk)
         generation.staged.using(self._using)._raw_delete(self._using)
-        # By primary key and without its relations: the stream's row is saved by the commit, not by a cascade.
-        Generation.objects.using(self._using).filter(pk=generation.pk)._raw_delete(self._using)
+        self._dropped.append(generation.pk)
 
     def _pass_over(self, entity_type: str, messages: int) -> None:
         self.outcome.unregistered += messages

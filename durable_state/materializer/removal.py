@@ -39,8 +39,10 @@ class Removal:
         key = plan.mapping.key
         refused: dict[str, str] = {}
         for chunk in chunks(key_values):
-            found = list(plan.rows().filter(**{f"{key.attname}__in": chunk}).values_list("pk", key.attname))
-            refused |= self._remove(plan, {pk: key_text(key, value) for pk, value in found})
+            found = plan.rows().filter(**{f"{key.attname}__in": chunk}).values_list("pk", key.attname)
+            # MySQL finds "a" for "a " where the column's collation pads.
+            wanted = {key_text(key, value) for value in chunk}
+            refused |= self._remove(plan, {pk: text for pk, value in found if (text := key_text(key, value)) in wanted})
         return refused
 
     def _remove(self, plan: TypePlan, keys: dict[Any, str]) -> dict[str, str]:

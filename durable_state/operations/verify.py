@@ -100,6 +100,7 @@ class _Scratch:
             self.ahead.popleft()
         fold = Fold(self._stream, self.state, self.snapshot)
         fold.apply(messages, self.ordinal, up_to_date=False)
+        fold.forget_dropped()
         assert fold.state is not None
         self.state, self.snapshot = fold.state, fold.snapshot
         self.ordinal += len(messages)
