@@ -63,11 +63,17 @@ class MisbehavingServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 if not await self._answer(self._parse(head), writer, reader):
                     break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        except asyncio.CancelledError:  # the test is over; what was not sent yet is not waited for
+            writer.transport.abort()
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     def _parse(self, head: bytes) -> Asked:
         first, *lines = head.decode("latin-1").split("\r\n")
