@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.dateformat import format as date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timezone import localtime
+from django.utils.timezone import template_localtime
 
 from durable_state import operations
 from durable_state.models import DeadLetter, ParkedChange
@@ -90,7 +90,7 @@ class DeadLetterAdmin(_OfVisibleStreams):
 
     @admin.display(description="when", ordering="created_at")
     def when(self, letter: DeadLetter) -> str:
-        return date_format(localtime(letter.created_at), "Y-m-d H:i")
+        return date_format(template_localtime(letter.created_at), "Y-m-d H:i")
 
     @admin.action(description="Retry", permissions=["operate"])
     def retry(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:

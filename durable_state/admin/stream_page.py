@@ -75,7 +75,9 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
         "report": report,
         "shown": shown(report),
         "since": report.since,
-        "counters": [(label, about, f"{count:,}", 100 * count / total if total else 0) for label, about, count in counters],
+        "counters": [
+            (label, about, f"{count:,}", 100 * count / total if total else 0) for label, about, count in counters
+        ],
         "counted": f"{total:,}",
         "adds_up": total == stream.ordinal,
         "lease": Lease.objects.using(using).filter(stream=stream).first(),

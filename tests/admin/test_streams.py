@@ -9,10 +9,13 @@ from django.db import connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from durable_state.consumer.run import sync
 from durable_state.models import DeadLetter, Intent, Status, Stream
 from durable_state.testing import apply
 from tests.admin.conftest import SignIn
 from tests.app.models import Message
+from tests.management.streams import publish
+from tests.servers.process import StreamServer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.urls")]
 
@@ -229,3 +232,19 @@ def test_letters_of_hidden_streams_are_hidden(admin_client: Client, settings: An
     settings.DURABLE_STATE = {"POLICY": "tests.admin.conftest.OnlyPublic"}
     letter = DeadLetter.objects.get()
     assert admin_client.get(f"/admin/durable_state/deadletter/{letter.pk}/change/").status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+def test_verify_shows_what_it_found(admin_client: Client, rakaia_server: StreamServer) -> None:
+    """Equal, different by type, or why it could not be told."""
+    url = rakaia_server.stream("chat")
+    publish(url, change("1", "one"))
+    stream = Stream.objects.create(name="chat", url=url)
+    sync(stream, until_up_to_date=True)
+    assert ">equal<" in act(admin_client, "verify", stream, confirmed="yes").content.decode()
+    Message.objects.update(text="forged")
+    page = act(admin_client, "verify", stream, confirmed="yes").content.decode()
+    assert ">differs<" in page
+    assert "changed: message 1" in page
+    Stream.objects.update(url=rakaia_server.stream("nothing-there"))
+    assert "could not be verified" in act(admin_client, "verify", stream, confirmed="yes").content.decode()

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.timezone import template_localtime
 
 from durable_state import operations
 from durable_state.management.table import printable, span, table
@@ -58,7 +59,7 @@ def _write_table(command: BaseCommand, found: list[StreamReport]) -> None:
             f"{each.applied:,}",
             f"{each.parked:,}",
             f"{each.dead_letters:,}",
-            f"{each.since:%Y-%m-%d %H:%M:%S}",
+            f"{template_localtime(each.since):%Y-%m-%d %H:%M:%S}",
         )
         for each in found
     ]
