@@ -21,13 +21,15 @@ from tests.app.state_mappings import MessageMapping
 
 from .commits import commit, make_stream, message
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = pytest.mark.django_db(transaction=True)
+every_database = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
 def changes_of(revision: int, using: str = "default") -> list[Any]:
     return list(json.loads(bytes(FeedEntry.objects.using(using).get(revision=revision).changes)))
 
 
+@every_database
 def test_few_changes_keep_their_committed_values(database: str) -> None:
     """Upserted rows are logged with their value as `represent` gives it, deleted ones without."""
     stream = make_stream(using=database)
@@ -90,6 +92,7 @@ def test_values_cost_one_query_per_type(django_assert_max_num_queries: Any) -> N
     assert changes_of(1)[5] == ["person", "5", "update", {"email": "5@x", "boss": "boss"}]
 
 
+@every_database
 def test_a_failing_represent_spoils_no_commit(
     monkeypatch: pytest.MonkeyPatch, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -128,6 +131,7 @@ def test_entries_end_at_a_hole() -> None:
     ]
 
 
+@every_database
 def test_prune_keeps_the_newest_of_each_stream(database: str) -> None:
     """Old entries go, young ones and each stream's newest stay."""
     one, other = make_stream("one", database), make_stream("other", database)

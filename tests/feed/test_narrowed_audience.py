@@ -16,7 +16,8 @@ from tests.app.models import Message
 from .commits import commit_and_ring, make_stream, message, shown
 from .following import everything, follow
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = pytest.mark.django_db(transaction=True)
+every_database = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
 def popular(stream: Stream) -> Audience:
@@ -37,6 +38,7 @@ def seen(stream: Stream) -> dict[tuple[str, str], Any]:
     return {name: value for name, value in shown(stream).items() if name[0] == "setting" or (value["likes"] or 0) > 10}
 
 
+@every_database
 @pytest.mark.parametrize("value_rows", [100, 0])
 async def test_a_row_that_leaves_is_deleted_and_a_hidden_one_never_mentioned(
     database: str, value_rows: int, configure: Callable[..., None]

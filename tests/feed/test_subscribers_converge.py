@@ -15,7 +15,8 @@ from durable_state.models import FeedEntry, Stream
 from .commits import commit, commit_and_ring, make_stream, message, shown
 from .following import everything, follow
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = pytest.mark.django_db(transaction=True)
+every_database = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
 @pytest.fixture
@@ -25,6 +26,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "PAGE_ROWS", 3)
 
 
+@every_database
 async def test_a_snapshot_then_live(database: str) -> None:
     """First the rows as inserts between two controls, then each commit as updates and deletes with its txid."""
     stream = await sync_to_async(make_stream)(using=database)
@@ -108,6 +110,7 @@ async def test_an_offset_that_is_not_known_brings_a_snapshot(reason: str, config
     assert client.state == await sync_to_async(shown)(stream)
 
 
+@every_database
 async def test_commits_during_a_snapshot_are_not_lost(small_pages: None, database: str) -> None:
     """Commits between any two pages (before, on and behind the cursor) are made up for by the live changes."""
     stream = await sync_to_async(make_stream)(using=database)
@@ -202,6 +205,7 @@ async def test_pruning_under_a_slow_subscriber(configure: Callable[..., None]) -
     assert client.state == await sync_to_async(shown)(stream)
 
 
+@every_database
 async def test_large_values_come_in_many_frames(database: str, configure: Callable[..., None]) -> None:
     """No frame is much larger than 256 KB, in snapshots and live, and only the last of a commit moves the token."""
     configure(FEED_VALUE_ROWS=0)
