@@ -37,7 +37,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=8,
 )
-zones: Any = st.none() | st.timezones()  # type: ignore[operator]
+zones: Any = st.none() | st.timezones()
 moments = st.datetimes(timezones=zones)
 modern_moments = st.datetimes(min_value=datetime.datetime(1975, 1, 1), timezones=zones)
 specific = {

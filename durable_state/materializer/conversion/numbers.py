@@ -61,21 +61,17 @@ def integer(field: models.Field[Any, Any], limits: Limits) -> Convert:
 
 
 def _whole(raw: Any) -> int:
-    match raw:
-        case bool():
-            raise Refused("type", f"{raw!r} is a boolean, no integer.")
-        case int():
+    if isinstance(raw, bool):
+        raise Refused("type", f"{raw!r} is a boolean, no integer.")
+    if isinstance(raw, int):
+        return int(raw)
+    if isinstance(raw, (float, Decimal)) and is_finite(raw):
+        if not -EXACT < raw < EXACT:
+            raise Refused("precision", f"{shown(raw)} has a point or an exponent, which is exact below 2**53 only.")
+        if raw == int(raw):
             return int(raw)
-        case float() | Decimal() if is_finite(raw) and abs(raw) >= EXACT:
-            raise Refused(
-                "precision", f"{shown(raw)} is written with a point or an exponent, which is exact below 2**53 only."
-            )
-        case float() | Decimal() if is_finite(raw) and raw == int(raw):
-            return int(raw)
-        case str() if CANONICAL_INTEGER.match(raw):
-            return int(raw)
-        case _:
-            pass
+    if isinstance(raw, str) and CANONICAL_INTEGER.match(raw):
+        return int(raw)
     raise Refused("type", f"{shown(raw)} is no integer.")
 
 
