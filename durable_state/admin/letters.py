@@ -7,10 +7,9 @@ import json
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.dateformat import format as date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timezone import template_localtime
+from django.utils.timezone import is_aware, localtime
 
 from durable_state import operations
 from durable_state.models import DeadLetter, ParkedChange
@@ -90,7 +89,8 @@ class DeadLetterAdmin(_OfVisibleStreams):
 
     @admin.display(description="when", ordering="created_at")
     def when(self, letter: DeadLetter) -> str:
-        return date_format(template_localtime(letter.created_at), "Y-m-d H:i")
+        moment = letter.created_at
+        return f"{localtime(moment) if is_aware(moment) else moment:%Y-%m-%d %H:%M}"
 
     @admin.action(description="Retry", permissions=["operate"])
     def retry(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:

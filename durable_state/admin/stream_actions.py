@@ -153,7 +153,7 @@ def _removing(stream: Stream) -> list[str]:
     ]
     return [
         f"Its rows are deleted: {', '.join(rows)}." if rows else "It has no rows.",
-        f"{stream.dead_letters.count():,} dead letters, {stream.parked_changes.count():,} parked changes and its position go with it.",
+        f"Its position, dead letters ({stream.dead_letters.count():,}) and parked changes ({stream.parked_changes.count():,}) go with it.",
         "The remote stream is not touched.",
     ]
 

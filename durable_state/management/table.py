@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["printable", "span", "table"]
+__all__ = ["counted", "printable", "span", "table"]
 
 
 def printable(text: str, width: int = 0) -> str:
@@ -24,6 +24,11 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]], right: Sequenc
         ).rstrip()
         for row in [list(heads), *cells]
     ]
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 row``, ``2,000 rows``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def span(seconds: float) -> str:

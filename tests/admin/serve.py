@@ -34,8 +34,9 @@ def application() -> Any:
 
     from durable_state.routing import websocket_urlpatterns
 
+    routes: Any = websocket_urlpatterns
     pages = ASGIStaticFilesHandler(get_asgi_application())
-    return ProtocolTypeRouter({"http": pages, "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns))})
+    return ProtocolTypeRouter({"http": pages, "websocket": AuthMiddlewareStack(URLRouter(routes))})
 
 
 def main(port: int) -> None:

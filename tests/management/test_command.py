@@ -81,9 +81,9 @@ def test_every_verb_works_on_the_named_database(database: str) -> None:
     assert "paused" in run("status", *option)
     assert "Resumed chat after message 2" in run("resume", "chat", *option)
     assert "too" in run("dead-letters", "list", *option) or "length" in run("dead-letters", "list", *option)
-    assert "Discarded 1 dead letters" in run("dead-letters", "discard", "--no-input", *option)
+    assert "Discarded 1 dead letter." in run("dead-letters", "discard", "--no-input", *option)
     assert "folded again" in run("reset", "chat", "--type", "message", *option)
-    assert "1 rows were deleted" in run("remove", "chat", "--no-input", *option)
+    assert "and 1 row." in run("remove", "chat", "--no-input", *option)
     assert not Stream.objects.using(database).exists()
 
 
@@ -143,14 +143,14 @@ def test_remove_asks_before_it_destroys(monkeypatch: pytest.MonkeyPatch) -> None
             run("remove", "chat")
     assert Message.objects.count() == Stream.objects.count() == 1
     answer(monkeypatch, "yes\n")
-    assert "1 rows were deleted" in run("remove", "chat")
+    assert "and 1 row." in run("remove", "chat")
     assert not Message.objects.exists()
 
 
 def test_remove_can_keep_the_rows() -> None:
     """It says so."""
     apply("chat", [change("1", "one")])
-    assert "its 1 rows stay" in run("remove", "chat", "--keep-rows", "--no-input")
+    assert "keeping its 1 row." in run("remove", "chat", "--keep-rows", "--no-input")
     assert Message.objects.count() == 1
 
 
@@ -162,7 +162,7 @@ def test_dead_letters_are_listed_retried_and_discarded(monkeypatch: pytest.Monke
     assert "\\x1b[31mred" in listed
     assert "\x1b" not in listed
     assert listed.count("\n") == 3
-    with pytest.raises(CommandError, match="2 are still refused"):
+    with pytest.raises(CommandError, match="Still refused: 2"):
         run("dead-letters", "retry", "chat")
     letter = DeadLetter.objects.get(key="2")
     answer(monkeypatch, "n\n")

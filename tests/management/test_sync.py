@@ -47,7 +47,7 @@ def test_a_stream_is_synced_verified_damaged_and_mended(rakaia_server: StreamSer
     option = ("--database", database)
     run("add", "chat", url, *option)
     said = run("sync", "chat", "--until-up-to-date", *option)
-    assert said.startswith("chat is live: 4 messages read, 3 applied, 0 parked, 1 dead letters; lag 0")
+    assert said.startswith("chat is live: 4 messages read, 3 applied, 0 parked, 1 dead letter; lag 0")
     assert rows(database) == [("1", "eins"), ("2", "two")]
     assert "equal its stream, up to message 4" in run("verify", "chat", *option)
     Message.objects.using(database).filter(key="1").update(text="forged")

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils.timezone import template_localtime
+from django.utils.timezone import is_aware, localtime
 
 from durable_state import operations
 from durable_state.management.table import printable, span, table
@@ -59,7 +59,7 @@ def _write_table(command: BaseCommand, found: list[StreamReport]) -> None:
             f"{each.applied:,}",
             f"{each.parked:,}",
             f"{each.dead_letters:,}",
-            f"{template_localtime(each.since):%Y-%m-%d %H:%M:%S}",
+            f"{localtime(each.since) if is_aware(each.since) else each.since:%Y-%m-%d %H:%M:%S}",
         )
         for each in found
     ]

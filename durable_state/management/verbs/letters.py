@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from durable_state import operations
 from durable_state.management.asking import actor, confirm
-from durable_state.management.table import printable, table
+from durable_state.management.table import counted, printable, table
 from durable_state.models import DeadLetter
 
 __all__ = ["define"]
@@ -70,17 +70,17 @@ def _retry(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[st
     else:
         accepted, refused = operations.retry_all(letters, actor=actor())
     command.stdout.write(
-        f"Retried {accepted + refused} dead letters{_of(options)}: {accepted} accepted, {refused} refused again."
+        f"Retried {counted(accepted + refused, 'dead letter')}{_of(options)}: {accepted} accepted, {refused} refused again."
     )
     if refused:
-        raise CommandError(f"{refused} are still refused; durable_state dead-letters list tells why.", returncode=1)
+        raise CommandError(f"Still refused: {refused}. durable_state dead-letters list tells why.", returncode=1)
 
 
 def _discard(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[str, Any]) -> None:
     if count := letters.count():
-        confirm(f"Discard {count} dead letters{_of(options)}? Their messages stay in the stream.", options)
+        confirm(f"Discard {counted(count, 'dead letter')}{_of(options)}? What the stream holds stays.", options)
     discarded = operations.discard_all(letters, actor=actor())
-    command.stdout.write(f"Discarded {discarded} dead letters{_of(options)}.")
+    command.stdout.write(f"Discarded {counted(discarded, 'dead letter')}{_of(options)}.")
 
 
 def _of(options: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from durable_state import operations
 from durable_state.consumer import run as consumer
 from durable_state.management.progress import Progress
-from durable_state.management.table import span
+from durable_state.management.table import counted, span
 from durable_state.models import Status
 
 __all__ = ["define"]
@@ -40,8 +40,8 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
             returncode=130,
         )
     command.stdout.write(
-        f"{done.name} is {done.status}: {done.ordinal:,} messages read, {done.applied:,} applied, {done.parked:,} parked, "
-        f"{done.dead_letters:,} dead letters; lag {span(done.lag_seconds)}."
+        f"{done.name} is {done.status}: {counted(done.ordinal, 'message')} read, {done.applied:,} applied, {done.parked:,} parked, "
+        f"{counted(done.dead_letters, 'dead letter')}; lag {span(done.lag_seconds)}."
     )
 
 

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand
 
 from durable_state import operations
 from durable_state.management.asking import actor, confirm
+from durable_state.management.table import counted
 from durable_state.protocol.url import mask_query
 
 __all__ = ["define"]
@@ -72,11 +73,10 @@ def reset(command: BaseCommand, options: dict[str, Any]) -> None:
 
 def remove(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
-    counted = sum(rows.count() for _, rows in operations.owned_rows(stream))
-    what = f"keep its {counted} rows" if options["keep_rows"] else f"delete its {counted} rows"
-    confirm(f"Remove the stream {stream.name} at message {stream.ordinal}, and {what}?", options)
-    deleted = operations.remove(stream, actor=actor(), keep_rows=options["keep_rows"])
+    rows = counted(sum(found.count() for _, found in operations.owned_rows(stream)), "row")
+    keep = options["keep_rows"]
+    confirm(f"Remove the stream {stream.name} and {'keep' if keep else 'delete'} its {rows}?", options)
+    deleted = operations.remove(stream, actor=actor(), keep_rows=keep)
     command.stdout.write(
-        f"Removed {stream.name}; "
-        + (f"its {counted} rows stay." if options["keep_rows"] else f"{deleted} rows were deleted.")
+        f"Removed {stream.name}, {f'keeping its {rows}' if keep else 'and ' + counted(deleted, 'row')}."
     )
