@@ -11,7 +11,7 @@ __all__ = ["FrameCache", "SharedFrames"]
 
 
 class SharedFrames(NamedTuple):
-    """Encoded frames, at least one. ``blank``: they have no item; ``last``: the last row's primary key, in pages of a snapshot."""
+    """Encoded frames, at least one. ``blank``: they have no item; ``last``: where the next page of a snapshot begins."""
 
     texts: tuple[str, ...]
     blank: bool = False

@@ -14,7 +14,7 @@ from durable_state.registry.represent import jsonable
 
 __all__ = ["PAGE_ROWS", "entity_key", "page", "page_of_keys", "rows_by_key", "with_parents"]
 
-PAGE_ROWS = 200
+PAGE_ROWS = 500
 """Rows read at once, and items in one frame at most."""
 
 
@@ -42,19 +42,28 @@ def rows_by_key(
     return found
 
 
-def page(mapping: EntityMapping, queryset: models.QuerySet[models.Model], after: Any) -> list[models.Model]:
-    """The next PAGE_ROWS rows by primary key after ``after`` (None: from the first)."""
-    if after is not None:
-        queryset = queryset.filter(pk__gt=after)
-    return list(with_parents(mapping, queryset).order_by("pk")[:PAGE_ROWS])
+def page(mapping: EntityMapping, queryset: models.QuerySet[models.Model], after: Any) -> tuple[list[models.Model], Any]:
+    """The next PAGE_ROWS rows by key after the key field's value ``after`` (None: from the first), and where the next page begins
+    (None: that was all).
+    """
+    rows = list(with_parents(mapping, _following(mapping, queryset, after))[:PAGE_ROWS])
+    return rows, mapping.key.value_from_object(rows[-1]) if len(rows) == PAGE_ROWS else None
 
 
 def page_of_keys(mapping: EntityMapping, queryset: models.QuerySet[models.Model], after: Any) -> tuple[list[str], Any]:
-    """The entity keys of the next PAGE_ROWS rows by primary key after ``after``, and the last one's primary key (None: that was all)."""
-    if after is not None:
-        queryset = queryset.filter(pk__gt=after)
-    found = list(queryset.order_by("pk").values_list("pk", mapping.key.attname)[:PAGE_ROWS])
-    return [str(jsonable(key)) for _, key in found], found[-1][0] if len(found) == PAGE_ROWS else None
+    """The same of the entity keys alone."""
+    found = list(_following(mapping, queryset, after).values_list(mapping.key.attname, flat=True)[:PAGE_ROWS])
+    return [str(jsonable(key)) for key in found], found[-1] if len(found) == PAGE_ROWS else None
+
+
+def _following(
+    mapping: EntityMapping, queryset: models.QuerySet[models.Model], after: Any
+) -> models.QuerySet[models.Model]:
+    """Rows in the order of their keys: (stream field, key field) is unique, so every page is one walk along that index. By primary
+    key, a database may sort all rows of the stream for each page.
+    """
+    beyond = {f"{mapping.key_field}__isnull": False} if after is None else {f"{mapping.key_field}__gt": after}
+    return queryset.filter(**beyond).order_by(mapping.key.attname)
 
 
 def _possible(mapping: EntityMapping, key: str) -> bool:

@@ -98,11 +98,10 @@ class Subscriber:
         return await self._feed.shared.get((moment, self._audience.signature, name, after), make)
 
     def _read_page(self, name: str, sight: Sight, after: Any) -> SharedFrames:
-        rows = page(sight.mapping, sight.rows, after)
+        rows, last = page(sight.mapping, sight.rows, after)
         if sight.narrowed:
             self._shown[name].update(entity_key(sight.mapping, row) for row in rows)
         items = [_item(name, sight, row, "insert") for row in rows]
-        last = rows[-1].pk if len(rows) == PAGE_ROWS else None
         return SharedFrames(encode_frames(items, START, START, False), not items, last)
 
     async def _missed(self) -> AsyncIterator[str]:

@@ -86,6 +86,7 @@ class EntityList(PolicyView):
 
     serializer_class = EntitySerializer
     pagination_class = KeyPages
+    page_order = "pk"
 
     @describe(
         path=NAME | {"entity_type": "the entity type on the wire"},
@@ -94,7 +95,7 @@ class EntityList(PolicyView):
         operation_id="durable_state_entities_list",
     )
     def get(self, request: Request, name: str, entity_type: str) -> Response:
-        """A page of entities by primary key; with ``?key=`` the one entity itself."""
+        """A page of entities, by key; with ``?key=`` the one entity itself."""
         sight = audience_of(request.user, self.stream(name), [entity_type]).sights.get(entity_type)
         if sight is None:  # not registered, or all its rows are hidden: whoever may see nothing does not learn which
             raise Http404
@@ -103,6 +104,7 @@ class EntityList(PolicyView):
             if row is None:
                 raise Http404
             return Response(_entity(sight.mapping, row))
+        self.page_order = sight.mapping.key.attname
         page = self.paginate_queryset(with_parents(sight.mapping, sight.rows)) or []
         return self.get_paginated_response([_entity(sight.mapping, row) for row in page])
 
