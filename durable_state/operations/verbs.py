@@ -80,9 +80,11 @@ def resume(stream: Stream, *, actor: str) -> None:
             )
         if current.last_error:
             verb.detail(f"was {'paused' if current.paused else current.status}: {current.last_error}")
-        changes: dict[str, Any] = {"paused": False, "dispatched_at": None, "since": timezone.now()} | _FORGIVEN
+        changes: dict[str, Any] = {"paused": False, "dispatched_at": None} | _FORGIVEN
         if current.status in (Status.HALTED, Status.RETRYING):
             changes["status"] = Status.CATCHING_UP
+        if current.paused or "status" in changes:
+            changes["since"] = timezone.now()
         _write(verb, stream, **changes)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from durable_state import operations
 from durable_state.errors import OperationRefused
-from durable_state.models import DeadLetter, FeedEntry, Intent, ParkedChange, Stream, TableOwner
+from durable_state.models import DeadLetter, FeedEntry, Generation, Intent, ParkedChange, Stream, TableOwner
 from durable_state.testing import apply
 from tests.app.models import Author, Commit, Message, Profile, Remark, Room
 
@@ -85,3 +85,23 @@ def test_a_table_of_another_stream_is_left_alone() -> None:
     other = operations.add("other", "http://localhost/other", actor="ada")
     assert operations.remove(other, actor="ada") == 0
     assert Author.objects.count() == 1
+
+
+def test_a_stream_in_the_middle_of_something_can_be_removed(database: str) -> None:
+    """With an open rebuild and an open snapshot, which point at it and it at them."""
+    apply("chat", [change("message", "1", text="one")], using=database)
+    stream = Stream.objects.using(database).get()
+    operations.reset(stream, actor="ada")
+    apply(
+        "chat",
+        [
+            change("message", "1", text="one"),
+            {"headers": {"control": "snapshot-start"}},
+            change("message", "2", text="two"),
+        ],
+        using=database,
+        up_to_date=False,
+    )
+    assert Generation.objects.using(database).count() == 2
+    assert operations.remove(stream, actor="ada") == 1
+    assert not Generation.objects.using(database).exists()

@@ -84,19 +84,19 @@
 
   const listPage = (bar) => {
     const known = new Map(pks(document).map((pk, place) => [pk, rows(document)[place]]));
-    let later = null;
+    let later = 0;
     const touched = (row) => row.contains(document.activeElement) && document.activeElement !== document.body
       || [...row.querySelectorAll("input,select,textarea")].some((input) => input.type === "checkbox" || input.type === "radio" ? input.checked !== input.defaultChecked : input.type !== "hidden" && "defaultValue" in input && input.value !== input.defaultValue);
     const self = {
       text: "",
-      say(text) { self.text = text; self.draw(0); },
-      draw(count) {
+      say(text) { self.text = text; self.draw(); },
+      draw() {
         bar.hidden = false;
         bar.replaceChildren(self.text);
-        if (!count) return;
+        if (!later) return;
         const button = document.createElement("button");
         button.type = "button";
-        button.textContent = `${count} new ${count === 1 ? "row" : "rows"}: show`;
+        button.textContent = `${later} new ${later === 1 ? "row" : "rows"}: show`;
         button.onclick = () => { location.reload(); };
         bar.append(button);
       },
@@ -113,7 +113,7 @@
         const counted = fresh.querySelector(".paginator");
         if (counter && counted) counter.innerHTML = counted.innerHTML;
         later = order.filter((pk) => !known.has(pk)).length;
-        self.draw(later);
+        self.draw();
       },
       gone() { self.say("This page cannot be read any more"); },
     };
