@@ -16,7 +16,7 @@ from durable_state.registry import EntityMapping, registry
 from durable_state.registry.relations import parent_mapping, parents_first
 from durable_state.registry.uniqueness import secondary_unique_sets
 
-from .conversion import convert_parent_key, converter
+from .conversion import convert_key, convert_parent_key, converter
 from .ownership import Ownership
 
 __all__ = ["PlannedField", "StreamPlan", "TypePlan"]
@@ -47,9 +47,10 @@ class TypePlan:
         self.type = mapping.entity_type
         self.using: str = stream._state.db or "default"
         self.scope = mapping.scope(stream)
-        self.fields = [_plan_field(mapping, field, stream.name) for field in mapping.mapped_fields]
+        self.fields = [_plan_field(mapping, field, stream) for field in mapping.mapped_fields]
         self.by_name = {planned.name: planned for planned in self.fields}
         self.relations = [planned for planned in self.fields if planned.is_relation]
+        self.refers_to_itself = any(each.field.related_model is mapping.model for each in self.relations)
         self.unique_sets = secondary_unique_sets(mapping)
         exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=decimal.Decimal if exact else None).decode
@@ -57,6 +58,10 @@ class TypePlan:
     def rows(self) -> models.QuerySet[models.Model]:
         """The shown rows of this type."""
         return self.mapping.rows(self.stream, self.using)
+
+    def key_value(self, key: str) -> Any:
+        """What the key column holds for an entity key. Raises: Refused, where it would not give the key back."""
+        return convert_key(self.mapping.key, key, self.using)
 
     def digest(self, key: str) -> str:
         """The name of an entity of this type in our tables."""
@@ -102,14 +107,14 @@ class StreamPlan:
         ]
 
 
-def _plan_field(mapping: EntityMapping, field: models.Field[Any, Any], stream_name: str) -> PlannedField:
-    parent = parent_mapping(mapping, field, stream_name)
+def _plan_field(mapping: EntityMapping, field: models.Field[Any, Any], stream: Stream) -> PlannedField:
+    parent = parent_mapping(mapping, field, stream.name)
     if parent is not None:
         convert: Callable[[Any], Any] = convert_parent_key
     elif isinstance(field, models.ForeignKey):
-        convert = _nullable(converter(field.target_field))
+        convert = _nullable(converter(field.target_field, stream._state.db))
     else:
-        convert = converter(field)
+        convert = converter(field, stream._state.db)
     return PlannedField(field.name, field.attname, field, convert, parent)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from durable_state.protocol import Change, Operation
 from durable_state.registry import EntityChange
 from durable_state.registry.represent import jsonable
 
-from .conversion import Refused, convert_key
+from .conversion import Refused
 from .plan import TypePlan
 
 __all__ = ["Prepared", "complete", "from_bytes", "prepare", "to_bytes"]
@@ -45,7 +46,7 @@ def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:
     Raises: Refused, for the change; MappingFault, where the mapping itself is wrong.
     """
     mapping = plan.mapping
-    key_value = convert_key(mapping.key, change.key)
+    key_value = plan.key_value(change.key)
     if change.value is None:
         raise Refused("no-value", f"An {change.operation} without a value.")
     raw = _run_mapping(plan, change, ordinal)
@@ -72,13 +73,14 @@ def complete(plan: TypePlan, prepared: Prepared) -> None:
 
 def to_bytes(prepared: Prepared) -> bytes:
     """``raw`` as JSON, for staging and parking."""
-    return _encode(prepared.raw)
+    # Python's datetimes by our own hand: msgspec rounds the seconds of historical UTC offsets away.
+    return _encode({name: jsonable(raw) if isinstance(raw, datetime) else raw for name, raw in prepared.raw.items()})
 
 
 def from_bytes(plan: TypePlan, key: str, ordinal: int, body: bytes) -> Prepared:
     """The opposite of ``to_bytes``. Raises: Refused, where the mapping has changed since."""
     raw = plan.decode(bytes(body))
-    prepared = Prepared(key, convert_key(plan.mapping.key, key), ordinal, raw, _convert(plan, raw, None), True)
+    prepared = Prepared(key, plan.key_value(key), ordinal, raw, _convert(plan, raw, None), True)
     complete(plan, prepared)
     return prepared
 

@@ -65,7 +65,7 @@ def _find(plan: TypePlan, planned: PlannedField, puts: Sequence[Prepared]) -> di
         return found
     parent_key = planned.parent.key
     rows = planned.parent.rows(plan.stream, plan.using)
-    for chunk in chunks(_convertible(parent_key, wanted)):
+    for chunk in chunks(_convertible(parent_key, wanted, plan.using)):
         for key_value, value in rows.filter(**{f"{parent_key.attname}__in": chunk}).values_list(
             parent_key.attname, target
         ):
@@ -73,11 +73,11 @@ def _find(plan: TypePlan, planned: PlannedField, puts: Sequence[Prepared]) -> di
     return found
 
 
-def _convertible(parent_key: Any, keys: set[str]) -> list[Any]:
+def _convertible(parent_key: Any, keys: set[str], using: str) -> list[Any]:
     values = []
     for key in keys:
         try:
-            values.append(convert_key(parent_key, key))
+            values.append(convert_key(parent_key, key, using))
         except Refused:
             continue  # no row can have that key
     return values

@@ -10,7 +10,7 @@ from durable_state.models import ParkedChange
 
 from .claims import free_moving_values, taken
 from .compaction import Entity, fold_entity
-from .conversion import Refused, convert_key
+from .conversion import Refused
 from .outcome import Outcome
 from .parking import Parking, ParkingLot
 from .plan import StreamPlan, TypePlan
@@ -73,20 +73,22 @@ class ShownRows:
             ]
             by_key = {waiting[i].key: waiting[i] for i in ready}
             lost = taken(plan, writes)
-            self._park(plan, [Parking(plan, by_key[key], "unique", detail) for key, detail in lost.items()])
-            failed = self._write(plan, [write for write in writes if write.key not in lost])
+            if lost:
+                # Their rows go, and those may be the parents that were just found: look again.
+                self._park(plan, [Parking(plan, by_key[key], "unique", detail) for key, detail in lost.items()])
+                parked |= lost.keys()
+                waiting = [put for put in waiting if put.key not in lost]
+                existing = read_rows(plan, [put.key_value for put in waiting])
+                continue
+            failed = self._write(plan, writes)
             failures += failed
-            parked |= lost.keys()
-            written = by_key.keys() - lost.keys() - {failure.write.key for failure in failed}
+            written = by_key.keys() - {failure.write.key for failure in failed}
             self._lot.remove(plan.digest(key) for key in written)
             relinks = [(waiting[i], missing[i][0]) for i in ready if missing[i] and waiting[i].key in written]
             self._lot.park([_parking(plan, put, absent, hidden=False) for put, absent in relinks])
-            chosen = set(ready)
-            left = [put for i, put in enumerate(waiting) if i not in chosen]
-            if not any(relation.field.related_model is plan.mapping.model for relation in plan.relations):
-                waiting = left
+            waiting = [put for put in waiting if put.key not in by_key]
+            if not plan.refers_to_itself:
                 break
-            waiting = left
         if waiting:
             _, missing = resolve_parents(plan, waiting)
             self._park(plan, [_parking(plan, put, absent[0]) for put, absent in zip(waiting, missing, strict=True)])
@@ -217,6 +219,6 @@ def _parking(plan: TypePlan, put: Prepared, absent: MissingParent, *, hidden: bo
 
 def _key_value(plan: TypePlan, entity: Entity) -> object | None:
     try:
-        return convert_key(plan.mapping.key, entity.key)  # type: ignore[no-any-return]
+        return plan.key_value(entity.key)
     except Refused:
         return None  # no row can have that key

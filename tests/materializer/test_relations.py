@@ -1,0 +1,187 @@
+"""Parents, unique values, and the application's own rows that point to synced ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import models as django_models
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from durable_state.models import DeadLetter, ParkedChange, Stream
+from durable_state.testing import apply
+from tests.app.models import Author, Commit, Person, Remark, Room
+from tests.properties.tables import apply_batch
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+WHEN = "2015-06-03T18:17:46+01:00"
+
+
+def change(entity_type: str, key: str, operation: str = "insert", **value: Any) -> dict[str, Any]:
+    """A wire message; a delete has no value."""
+    message: dict[str, Any] = {"type": entity_type, "key": key, "headers": {"operation": operation}}
+    return message if operation == "delete" else message | {"value": value}
+
+
+def commit_by(key: str, author: str) -> dict[str, Any]:
+    return change("commit", key, author=author, subject="s", authored_at=WHEN)
+
+
+@pytest.fixture
+def room(database: str) -> Iterator[Room]:
+    """A room whose stream is called r."""
+    stream = Stream.objects.using(database).create(name="r", url="http://tests.invalid/r")
+    yield Room.objects.using(database).create(title="room", stream=stream)
+
+
+def emails(database: str) -> dict[str, Any]:
+    return dict(Person.objects.using(database).values_list("key", "email"))
+
+
+def test_a_child_waits_for_its_parent(database: str) -> None:
+    """It is parked when it comes first and shown in the commit that brings the parent."""
+    assert apply("h", [commit_by("c", "a")], using=database) == (0, 1, 0)
+    parked = ParkedChange.objects.using(database).get()
+    assert (parked.type, parked.key, parked.reason) == ("commit", "c", "parent")
+    assert "'a'" in parked.detail
+    assert apply("h", [change("author", "a", commits=1)], using=database) == (1, 0, 0)
+    assert Commit.objects.using(database).get().author.key == "a"
+    assert not ParkedChange.objects.using(database).exists()
+
+
+def test_within_one_batch_order_does_not_matter(database: str) -> None:
+    """A child that stands before its parent in the same batch is simply shown."""
+    assert apply("h", [commit_by("c", "a"), change("author", "a", commits=1)], using=database) == (2, 0, 0)
+
+
+def test_deleting_a_parent_parks_its_children(database: str) -> None:
+    """They go with it, and come back with it; a deleted one does not."""
+    apply("h", [change("author", "a"), commit_by("c", "a"), commit_by("d", "a")], using=database)
+    apply("h", [change("author", "a", "delete")], using=database)
+    assert not Commit.objects.using(database).exists()
+    assert ParkedChange.objects.using(database).count() == 2
+    apply("h", [change("commit", "d", "delete"), change("author", "a")], using=database)
+    assert [c.key for c in Commit.objects.using(database).all()] == ["c"]
+    assert not ParkedChange.objects.using(database).exists()
+
+
+def test_set_null_children_stay_and_are_linked_again(database: str, room: Room) -> None:
+    """Where the foreign key says SET_NULL the child is shown without its parent, and relinked in the same row when it returns."""
+    apply("r", [change("person", "boss"), change("person", "p", boss="boss")], using=database)
+    before = Person.objects.using(database).get(key="p")
+    apply("r", [change("person", "boss", "delete")], using=database)
+    alone = Person.objects.using(database).get(key="p")
+    assert (alone.pk, alone.boss) == (before.pk, None)
+    apply("r", [change("person", "boss")], using=database)
+    again = Person.objects.using(database).get(key="p")
+    assert again.pk == before.pk
+    assert again.boss is not None and again.boss.key == "boss"
+
+
+def test_a_taken_unique_value_waits(database: str, room: Room) -> None:
+    """The older claim is shown, the younger parked until the value is free."""
+    assert apply("r", [change("person", "a", email="x"), change("person", "b", email="x")], using=database) == (1, 1, 0)
+    assert emails(database) == {"a": "x"}
+    apply("r", [change("person", "a", "update", email="y")], using=database)
+    assert emails(database) == {"a": "y", "b": "x"}
+
+
+def test_a_swap_of_unique_values_in_one_batch(database: str, room: Room) -> None:
+    """Two entities exchange a unique value and keep their rows."""
+    apply("r", [change("person", "a", email="x"), change("person", "b", email="y")], using=database)
+    before = dict(Person.objects.using(database).values_list("key", "pk"))
+    apply("r", [change("person", "a", "update", email="y"), change("person", "b", "update", email="x")], using=database)
+    assert emails(database) == {"a": "y", "b": "x"}
+    assert dict(Person.objects.using(database).values_list("key", "pk")) == before
+
+
+def test_a_unique_value_passes_from_the_deleted(database: str, room: Room) -> None:
+    """A value whose holder goes in the same batch is free."""
+    apply("r", [change("person", "a", email="x")], using=database)
+    assert apply("r", [change("person", "b", email="x"), change("person", "a", "delete")], using=database) == (2, 0, 0)
+    assert emails(database) == {"b": "x"}
+
+
+def test_rows_outside_the_mappings_follow_on_delete(database: str) -> None:
+    """The application's remarks cascade with the author, as its model says."""
+    apply("h", [change("author", "a"), change("author", "b")], using=database)
+    for author in Author.objects.using(database).all():
+        Remark.objects.using(database).create(author=author, text=author.key)
+    apply("h", [change("author", "a", "delete")], using=database)
+    assert [remark.text for remark in Remark.objects.using(database).all()] == ["b"]
+
+
+def test_a_protecting_row_keeps_its_parent(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PROTECT: the delete is refused as a dead letter, the other deletes of the batch go through."""
+    monkeypatch.setattr(Remark._meta.get_field("author").remote_field, "on_delete", django_models.PROTECT)
+    apply("h", [change("author", key) for key in "abc"], using=database)
+    Remark.objects.using(database).create(author=Author.objects.using(database).get(key="b"), text="keep")
+    done = apply("h", [change("author", key, "delete") for key in "abc"], using=database)
+    assert done == (2, 0, 1)
+    assert [author.key for author in Author.objects.using(database).all()] == ["b"]
+    assert DeadLetter.objects.using(database).get().reason == "protected"
+
+
+def test_a_snapshot_keeps_rows_that_return(database: str) -> None:
+    """Keys that return keep primary key, the application's columns and the rows that point there; others go."""
+    apply("h", [change("author", "a", commits=1), change("author", "gone"), commit_by("c", "a")], using=database)
+    kept = Author.objects.using(database).get(key="a")
+    Remark.objects.using(database).create(author=kept, text="mine")
+    start, end = ({"headers": {"control": f"snapshot-{edge}"}} for edge in ("start", "end"))
+    apply("h", [start, commit_by("c", "a"), change("author", "a", commits=2)], using=database)
+    assert Author.objects.using(database).count() == 2, "the old rows are shown until the snapshot's end"
+    apply("h", [end], using=database)
+    author = Author.objects.using(database).get()
+    assert (author.pk, author.commits) == (kept.pk, 2)
+    assert Remark.objects.using(database).get().author_id == kept.pk
+    assert Commit.objects.using(database).get().author_id == kept.pk
+
+
+_keys = st.sampled_from("abcd")
+_people = st.builds(
+    lambda key, operation, email, boss: change("person", key, operation, email=email, boss=boss),
+    _keys,
+    st.sampled_from(["insert", "update", "delete"]),
+    st.sampled_from([None, "x", "y"]),
+    st.one_of(st.none(), _keys),
+)
+
+
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(cut=st.lists(st.lists(_people, min_size=1, max_size=6), max_size=6))
+def test_shown_and_parked_are_the_fold(database: str, cut: list[list[dict[str, Any]]]) -> None:
+    """Each entity of the fold is shown as it is, or parked for a reason that holds; nothing else is anywhere."""
+    stream = Stream.objects.using(database).create(name="p", url="http://tests.invalid/p")
+    Room.objects.using(database).create(title="room", stream=stream)
+    try:
+        folded: dict[str, dict[str, Any]] = {}
+        for batch in cut:
+            apply_batch(stream, batch, True)
+            for message in batch:
+                folded.pop(message["key"], None)
+                if "value" in message:
+                    folded[message["key"]] = message["value"]
+        people = {p.key: p for p in Person.objects.using(database).select_related("boss")}
+        parked = {p.key: p for p in ParkedChange.objects.using(database).filter(stream=stream)}
+        hidden = {key for key, change in parked.items() if change.hidden}
+        assert people.keys() | hidden == folded.keys()
+        assert not people.keys() & hidden
+        for key, person in people.items():
+            assert person.email == folded[key]["email"]
+            boss = person.boss.key if person.boss else None
+            assert boss == folded[key]["boss"] or (boss is None and key in parked and folded[key]["boss"] not in people)
+        for key in hidden:
+            boss_is_missing = folded[key]["boss"] is not None and folded[key]["boss"] not in people
+            email_is_taken = folded[key]["email"] in {p.email for p in people.values()}
+            assert boss_is_missing or email_is_taken, parked[key].detail
+        stream.refresh_from_db()
+        counts = [getattr(stream, f.name) for f in Stream._meta.fields if f.name.endswith("_count")]
+        assert sum(counts) == stream.ordinal
+    finally:
+        Person.objects.using(database).all().delete()
+        stream.delete()
