@@ -119,7 +119,8 @@ def _why_not(user: Any, name: str) -> int:
 def _renewed(user: Any, stream: Stream, types: frozenset[str]) -> Audience | None:
     """The audience as of now. A user from the database is read again, because it keeps its permissions once they were asked for."""
     if isinstance(user, models.Model):
-        user = type(user)._default_manager.filter(pk=user.pk).first() or AnonymousUser()
+        # Not `type(user)`: Channels wraps the user in a lazy object.
+        user = user.__class__._default_manager.filter(pk=user.pk).first() or AnonymousUser()
     if _readable(user, stream.name) is None:
         return None
     return audience_of(user, stream, types)

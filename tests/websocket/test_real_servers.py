@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -42,9 +42,20 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     pytest.fail("The server did not start.")
 
 
+class Server(NamedTuple):
+    """A server that answers, and its process."""
+
+    address: str
+    pid: int
+
+    def megabytes(self) -> float:
+        """Resident memory."""
+        return int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(self.pid)])) / 1024
+
+
 @pytest.fixture
-def servers(transactional_db: None, redis_url: str, settings: Any) -> Iterator[list[str]]:
-    """The addresses of two servers; the test process rings through the same Redis."""
+def servers(transactional_db: None, redis_url: str, settings: Any) -> Iterator[list[Server]]:
+    """Two servers; the test process rings through the same Redis."""
     prefix = f"sockets-{time.time_ns()}"
     settings.CHANNEL_LAYERS = {
         "default": {
@@ -63,7 +74,7 @@ def servers(transactional_db: None, redis_url: str, settings: Any) -> Iterator[l
     try:
         for port, process in zip(ports, processes, strict=True):
             wait_for(port, process)
-        yield [f"127.0.0.1:{port}" for port in ports]
+        yield [Server(f"127.0.0.1:{port}", process.pid) for port, process in zip(ports, processes, strict=True)]
     finally:
         for process in processes:
             process.terminate()
@@ -82,7 +93,7 @@ async def read_until_revision(socket: ClientConnection, client: Client, revision
         client.fold(str(await asyncio.wait_for(socket.recv(), 10)))
 
 
-async def test_a_commit_here_reaches_every_socket_there(servers: list[str], make_user: Any) -> None:
+async def test_a_commit_here_reaches_every_socket_there(servers: list[Server], make_user: Any) -> None:
     """Ten sockets on two servers follow a burst of commits made in this process."""
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", str(n)): message("x") for n in range(450)})
@@ -91,9 +102,9 @@ async def test_a_commit_here_reaches_every_socket_there(servers: list[str], make
     }
     sockets = [
         await connect(
-            f"ws://{servers[n % 2]}/ws/state/chat/",
+            f"ws://{servers[n % 2].address}/ws/state/chat/",
             additional_headers=session,
-            origin=Origin(f"http://{servers[n % 2]}"),
+            origin=Origin(f"http://{servers[n % 2].address}"),
         )
         for n in range(10)
     ]
@@ -109,13 +120,32 @@ async def test_a_commit_here_reaches_every_socket_there(servers: list[str], make
         await socket_.close()
 
 
-async def test_browsers_see_the_close_code(servers: list[str]) -> None:
+async def test_browsers_see_the_close_code(servers: list[Server]) -> None:
     """Who is not signed in is accepted and told 4401; a foreign page is refused before that."""
-    async with connect(f"ws://{servers[0]}/ws/state/chat/") as nobody:
+    async with connect(f"ws://{servers[0].address}/ws/state/chat/") as nobody:
         with pytest.raises(ConnectionClosed) as closed:
             await nobody.recv()
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4401
     with pytest.raises(InvalidStatus) as refused:
-        await connect(f"ws://{servers[0]}/ws/state/chat/", origin=Origin("https://evil.test"))
+        await connect(f"ws://{servers[0].address}/ws/state/chat/", origin=Origin("https://evil.test"))
     assert refused.value.response.status_code == 403
+
+
+async def test_a_client_that_does_not_read_costs_no_memory(servers: list[Server], make_user: Any) -> None:
+    """Forty megabytes pass by a stalled socket; the server keeps little of them, and the client converges once it reads on."""
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {})
+    session = {"Cookie": await sync_to_async(cookie)(await sync_to_async(make_user)("app.view_setting"))}
+    url = f"ws://{servers[0].address}/ws/state/chat/"
+    client = Client()
+    # A queue of one frame: the client library stops reading from the network.
+    async with connect(url, additional_headers=session, max_queue=1, compression=None) as stalled:
+        await read_until_revision(stalled, client, 1)
+        before = servers[0].megabytes()
+        for n in range(400):
+            revision = await commit_and_ring(stream, {("setting", str(n % 3)): f"{n} " + "x" * 100_000})
+        await asyncio.sleep(0.7)
+        assert servers[0].megabytes() - before < 25
+        await read_until_revision(stalled, client, revision)
+    assert client.state == await sync_to_async(shown)(stream)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.auth import AuthMiddlewareStack
 from django.contrib.auth.models import AnonymousUser, User
+from django.test import Client as Browser
 
 from durable_state.feed import subscriber
 from durable_state.models import Stream
@@ -112,12 +114,18 @@ async def test_rows_need_their_models_permission(make_user: Any, as_user: Any) -
 async def test_a_withdrawn_permission_closes_the_socket(
     make_user: Any, as_user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within the renewal time the socket of a user who lost the stream is closed with 4403."""
+    """Within the renewal time the socket of a user, signed in by a real cookie, who lost the stream is closed with 4403."""
     monkeypatch.setattr(subscriber, "RENEW_SECONDS", 0.2)
-    await sync_to_async(make_stream)()
-    user = await sync_to_async(make_user)("app.view_message")
-    socket = await opened(as_user(user), "/ws/state/chat/")
-    await socket.receive_text()
+    stream = await sync_to_async(make_stream)()
+    browser = Browser()
+    await sync_to_async(browser.force_login)(await sync_to_async(make_user)("app.view_message"))
+    cookie = f"sessionid={browser.cookies['sessionid'].value}".encode()
+    application: Any = AuthMiddlewareStack(as_user(None))  # type: ignore[no-untyped-call]
+    socket = Socket(application, "/ws/state/chat/", [(b"cookie", cookie)])
+    assert await socket.connect() is None
+    await asyncio.sleep(0.5)
+    await commit_and_ring(stream, {("message", "a"): message("still there")})
+    assert (await read_until(socket, lambda client: client.offset.endswith(".1"))).state
     await User.user_permissions.through.objects.all().adelete()
     assert await socket.close_code() == 4403
 
