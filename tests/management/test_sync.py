@@ -25,7 +25,7 @@ from tests.app.models import Message
 from tests.management.streams import change, make, publish
 from tests.servers.process import StreamServer
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def run(*words: str) -> str:
@@ -40,6 +40,7 @@ def rows(using: str = "default") -> list[tuple[Any, ...]]:
     return list(Message.objects.using(using).order_by("key").values_list("key", "text"))
 
 
+@pytest.mark.django_db(transaction=True, databases="__all__")
 def test_a_stream_is_synced_verified_damaged_and_mended(rakaia_server: StreamServer, database: str) -> None:
     """Each step says what it found; a reset brings the rows back to the fold."""
     url = rakaia_server.stream("chat")

@@ -12,7 +12,7 @@ from durable_state.models import DeadLetter, FeedEntry, Generation, Intent, Park
 from durable_state.testing import apply
 from tests.app.models import Author, Commit, Message, Profile, Remark, Room
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = pytest.mark.django_db
 
 
 def change(entity_type: str, key: str, **value: Any) -> dict[str, Any]:
@@ -25,6 +25,7 @@ def commit_of(author: str) -> dict[str, Any]:
     return change("commit", f"c-{author}", author=author, subject="s", authored_at="2026-01-01T00:00:00Z")
 
 
+@pytest.mark.django_db(transaction=True, databases="__all__")
 def test_rows_go_children_first_with_everything_of_the_stream(database: str) -> None:
     """The rows of other streams stay; the application's own rows follow their on_delete."""
     apply("git", [change("author", "ada", commits=1), commit_of("ada"), commit_of("nobody"), b"5"], using=database)
@@ -41,6 +42,7 @@ def test_rows_go_children_first_with_everything_of_the_stream(database: str) -> 
     assert Intent.objects.using(database).get().detail == "with 3 rows"
 
 
+@pytest.mark.django_db(transaction=True, databases="__all__")
 def test_more_rows_than_one_delete_takes(database: str) -> None:
     """Chunk by chunk, in one transaction."""
     apply("git", [change("author", f"a{place}", commits=1) for place in range(1100)], using=database)
@@ -87,6 +89,7 @@ def test_a_table_of_another_stream_is_left_alone() -> None:
     assert Author.objects.count() == 1
 
 
+@pytest.mark.django_db(transaction=True, databases="__all__")
 def test_a_stream_in_the_middle_of_something_can_be_removed(database: str) -> None:
     """With an open rebuild and an open snapshot, which point at it and it at them."""
     apply("chat", [change("message", "1", text="one")], using=database)
