@@ -9,7 +9,7 @@ DEMO_ARGS =
 BIN = .venv/bin
 # Tools are run as modules: a console script's first line breaks where the checkout's path is long or has spaces.
 PY = $(BIN)/python
-PIP = $(PY) -m pip --disable-pip-version-check --quiet install
+PIP = $(PY) -m pip --disable-pip-version-check --quiet --quiet install
 NOT_LONG = not acceptance and not bench
 
 help:
@@ -35,14 +35,14 @@ help:
 	@echo "Installing the development tools into .venv (once) ..."
 	@$(PIP) --editable '.[dev]'
 	@$(PIP) --editable '.[mysql]' >.venv/mysql.log 2>&1 || \
-		echo "mysqlclient could not be built (it needs a compiler, pkg-config and MariaDB's headers): tests on MySQL will skip"
+		echo "mysqlclient could not be built (it needs a compiler, pkg-config and MariaDB's headers; see .venv/mysql.log): tests on MySQL will skip"
 	@touch $@ .venv/demo
 
 tests/interop/node_modules/made: tests/interop/package-lock.json
 	@if command -v npm >/dev/null && command -v node >/dev/null; then \
 		echo "Installing the reference server and clients for Node (once) ..."; \
-		(cd tests/interop && npm ci --silent --no-audit --no-fund) && touch $@ || \
-		echo "npm ci failed: tests against the reference implementation will skip"; \
+		(cd tests/interop && npm ci --no-audit --no-fund) >.venv/npm.log 2>&1 && touch $@ || \
+		echo "npm ci failed (see .venv/npm.log): tests against the reference implementation will skip"; \
 	fi
 
 demo: .venv/demo
