@@ -211,15 +211,16 @@ async def test_each_refusal_has_its_error(
     [
         ("7", 7, 7),
         ("0", 0, 0),
-        (format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True), 7_000, 7_200),
-        (format_datetime(datetime.now(UTC) - timedelta(hours=2), usegmt=True), 0, 0),
+        (timedelta(hours=2), 7_000, 7_200),
+        (timedelta(hours=-2), 0, 0),
     ],
 )
 async def test_retry_after_is_read_in_both_forms(
-    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, value: str, low: float, high: float
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, value: str | timedelta, low: float, high: float
 ) -> None:
     """Seconds, or a date."""
-    misbehaving_server.replies(Reply(503, {"Retry-After": value}))
+    said = format_datetime(datetime.now(UTC) + value, usegmt=True) if isinstance(value, timedelta) else value
+    misbehaving_server.replies(Reply(503, {"Retry-After": said}))
     with pytest.raises(Unavailable) as caught:
         await read(client, misbehaving_server.url)
     assert caught.value.retry_after is not None
