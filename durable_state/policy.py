@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 
 from .conf import get_settings
 from .errors import ConfigurationError, MappingFault
-from .feed import Audience, Sight
+from .feed import Audience, Sight, shown_rows
 from .models import Stream
 from .registry import registry
 from .registry.relations import parents_first
@@ -83,7 +83,7 @@ def audience_of(user: Any, stream: Stream, types: Collection[str] = ()) -> Audie
         if types and mapping.entity_type not in types:
             continue
         try:
-            every = mapping.rows(stream)
+            every = shown_rows(mapping, stream)
         except MappingFault:  # Nothing stands for the stream yet, so it has no rows of this type.
             continue
         rows = get_policy().rows(user, every)

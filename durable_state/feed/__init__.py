@@ -8,6 +8,7 @@ from .audience import Audience, Sight
 from .doorbell import ring
 from .hub import StreamFeed, StreamRemoved, TooManySubscribers, subscribe
 from .log import FeedChange, prune, write
+from .rows import shown_rows
 from .subscriber import AccessWithdrawn, Subscriber
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "TooManySubscribers",
     "prune",
     "ring",
+    "shown_rows",
     "subscribe",
     "write",
 ]

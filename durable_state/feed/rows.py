@@ -8,11 +8,12 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from durable_state.models import Stream, TableOwner
 from durable_state.registry import EntityMapping
 from durable_state.registry.relations import parent_mapping
 from durable_state.registry.represent import jsonable
 
-__all__ = ["PAGE_ROWS", "entity_key", "page", "page_of_keys", "rows_by_key", "with_parents"]
+__all__ = ["PAGE_ROWS", "entity_key", "page", "page_of_keys", "rows_by_key", "shown_rows", "with_parents"]
 
 PAGE_ROWS = 500
 """Rows read at once, and items in one frame at most."""
@@ -21,6 +22,19 @@ PAGE_ROWS = 500
 def entity_key(mapping: EntityMapping, row: models.Model) -> str:
     """The entity key of a row, as the wire spells it."""
     return str(jsonable(mapping.key.value_from_object(row)))
+
+
+def shown_rows(mapping: EntityMapping, stream: Stream) -> models.QuerySet[models.Model]:
+    """The rows by which this stream's entities are shown. A table without a stream field shows those of the stream it belongs to, and
+    none where it belongs to another one or to the application; asked anew by each query, since a first sync takes the table.
+
+    Raises: MappingFault.
+    """
+    rows = mapping.rows(stream)
+    if mapping.stream_field is not None:
+        return rows
+    owner = TableOwner.objects.using(stream._state.db).filter(model=mapping.label, stream=stream)
+    return rows.filter(models.Exists(owner))
 
 
 def with_parents(mapping: EntityMapping, queryset: models.QuerySet[models.Model]) -> models.QuerySet[models.Model]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from django.db import models
-from django.http import Http404
+from django.http import Http404, HttpResponse, HttpResponseBase
 from rest_framework.exceptions import NotAuthenticated, PermissionDenied
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import AllowAny
@@ -133,12 +133,12 @@ class HealthView(PolicyView):
     pagination_class = None
 
     @describe(responses={200: HealthSerializer, 503: HealthSerializer}, operation_id="durable_state_health_retrieve")
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponseBase:
         """503 when any stream is stuck, else 200. The body, for signed-in callers only, lists the stuck streams they may read."""
         stuck = [each for each in _reports(Stream.objects.all()) if each.stuck]
         status = 503 if stuck else 200
         if not request.user.is_authenticated:
-            return Response(status=status)
+            return HttpResponse(status=status)
         readable = set(self.readable().filter(name__in=[each.name for each in stuck]).values_list("name", flat=True))
         shown = [each.to_json() for each in stuck if each.name in readable]
         return Response({"status": "stuck" if stuck else "ok", "stuck": shown}, status=status)

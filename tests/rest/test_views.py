@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from durable_state.models import DeadLetter, Status, Stream
+from durable_state.models import DeadLetter, Status, Stream, TableOwner
 from durable_state.operations import report
 from tests.app.models import Author, Commit, Score
 from tests.feed.commits import commit, make_stream, message
@@ -88,7 +88,7 @@ def test_one_entity_by_key(api: Any) -> None:
 
 def test_pages_ask_for_parents_once(api: Any, django_assert_max_num_queries: Any) -> None:
     """A page costs the same number of queries however many rows it has."""
-    make_stream()
+    TableOwner.objects.create(model="app.commit", stream=make_stream())
     author = Author.objects.create(key="ada")
     for n in range(50):
         Commit.objects.create(key=str(n), author=author, subject="x", authored_at=timezone.now())
@@ -113,6 +113,20 @@ def test_what_may_not_be_read_is_not_there(api: Any) -> None:
         assert client.get(f"{ROOT}streams/{path}").status_code == 404
 
 
+def test_a_table_is_shown_by_the_stream_it_belongs_to(api: Any) -> None:
+    """Rows of a table without stream field are not shown by another stream, nor before any stream has taken the table."""
+    owner, _ = make_stream("owner"), make_stream("other")
+    Author.objects.create(key="ada")
+    client = api(superuser=True)
+
+    def listed(name: str) -> list[str]:
+        return [each["key"] for each in client.get(f"{ROOT}streams/{name}/entities/author/").json()["results"]]
+
+    assert listed("owner") == listed("other") == []
+    TableOwner.objects.create(model="app.author", stream=owner)
+    assert (listed("owner"), listed("other")) == (["ada"], [])
+
+
 def test_nobody_is_asked_to_sign_in() -> None:
     """Anonymous callers learn nothing, not even which streams exist."""
     make_stream()
@@ -124,6 +138,23 @@ def test_nobody_is_asked_to_sign_in() -> None:
         "streams/chat/dead-letters/",
     ):
         assert APIClient().get(f"{ROOT}{path}").status_code in (401, 403)
+
+
+def test_browsers_are_shown_pages(api: Any) -> None:
+    """DRF's browsable pages work where a project has them on."""
+    stream = make_stream()
+    commit(stream, {("message", f"k{n}"): message("<marquee>") for n in range(3)})
+    client = api(superuser=True)
+    for path in (
+        "streams/",
+        "streams/chat/",
+        "streams/chat/entities/message/?limit=2",
+        "streams/chat/dead-letters/",
+        "health/",
+    ):
+        answer = client.get(f"{ROOT}{path}", HTTP_ACCEPT="text/html")
+        assert (answer.status_code, answer.headers["Content-Type"][:9]) == (200, "text/html")
+        assert b"<marquee>" not in answer.content
 
 
 def test_nothing_can_be_written(api: Any) -> None:
@@ -169,7 +200,8 @@ def test_health(api: Any) -> None:
     answer = client.get(f"{ROOT}health/")
     assert answer.status_code == 503
     assert [each["name"] for each in answer.json()["stuck"]] == ["chat"]
-    anonymous = APIClient().get(f"{ROOT}health/")
-    assert (anonymous.status_code, anonymous.content) == (503, b"")
+    for accept in ("application/json", "text/html"):
+        anonymous = APIClient().get(f"{ROOT}health/", HTTP_ACCEPT=accept)
+        assert (anonymous.status_code, anonymous.content) == (503, b"")
     answer = api().get(f"{ROOT}health/")
     assert (answer.status_code, answer.json()) == (503, {"status": "stuck", "stuck": []})

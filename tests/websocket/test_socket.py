@@ -120,7 +120,7 @@ async def test_a_withdrawn_permission_closes_the_socket(
     browser = Browser()
     await sync_to_async(browser.force_login)(await sync_to_async(make_user)("app.view_message"))
     cookie = f"sessionid={browser.cookies['sessionid'].value}".encode()
-    application: Any = AuthMiddlewareStack(as_user(None))  # type: ignore[no-untyped-call]
+    application: Any = AuthMiddlewareStack(as_user(None))
     socket = Socket(application, "/ws/state/chat/", [(b"cookie", cookie)])
     assert await socket.connect() is None
     await asyncio.sleep(0.5)
