@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 
 from durable_state import feed
@@ -184,20 +184,27 @@ def _take_over(stream: Stream, current: Stream, values: dict[str, Any]) -> None:
 
 
 def _send_signals(stream: Stream, revision: int, outcome: Outcome) -> None:
+    """After the commit; inside a larger transaction (a verb's, a TestCase's) after that one's."""
     by_model: dict[type[models.Model], tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
     for (entity_type, key), deleted in outcome.changes.items():
         mapping = registry.find(entity_type, stream.name)
         if mapping is not None:
             by_model[mapping.model][deleted].append(key)
     too_many = len(outcome.changes) > get_settings().feed_entry_rows
-    for model, (upserted, gone) in by_model.items():
-        responses = changes_committed.send_robust(
-            sender=model,
-            stream=stream.name,
-            revision=revision,
-            upserted=None if too_many else upserted,
-            deleted=None if too_many else gone,
-        )
-        for receiver, response in responses:
-            if isinstance(response, Exception):
-                logger.error("%s: a receiver of changes_committed failed: %r", stream.name, receiver, exc_info=response)
+    name = stream.name
+
+    def send() -> None:
+        for model, (upserted, gone) in by_model.items():
+            responses = changes_committed.send_robust(
+                sender=model,
+                stream=name,
+                revision=revision,
+                upserted=None if too_many else upserted,
+                deleted=None if too_many else gone,
+            )
+            for receiver, response in responses:
+                if isinstance(response, Exception):
+                    logger.error("%s: a receiver of changes_committed failed: %r", name, receiver, exc_info=response)
+
+    if by_model:
+        transaction.on_commit(send, using=stream._state.db)

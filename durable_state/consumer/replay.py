@@ -28,7 +28,9 @@ def begin_replay(stream: Stream, token: int | None = None) -> None:
     generations = Generation.objects.using(using).filter(stream=current).exclude(purpose=Generation.Purpose.VERIFY)
     letters = DeadLetter.objects.using(using).filter(stream=current)
     # Letters without an entity are met again under the same ordinals; no later change supersedes them.
-    letters.filter(Q(generation__in=list(generations.values_list("pk", flat=True))) | Q(type="", key="")).delete()
+    letters.filter(
+        Q(generation__in=list(generations.values_list("pk", flat=True))) | Q(entity__startswith=DeadLetter.NO_ENTITY)
+    ).delete()
     Stream.objects.using(using).filter(pk=current.pk).update(snapshot=None, rebuild=None)
     generations.delete()
     TypeState.objects.using(using).filter(stream=current).update(unregistered=0)

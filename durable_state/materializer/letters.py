@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 from django.db import IntegrityError
+from django.db.models import Count
 
 from durable_state.models import DeadLetter, Stream, entity_digest
 from durable_state.protocol import Malformed, encode_change
@@ -75,7 +75,7 @@ class LetterBox:
         rows = [
             DeadLetter(
                 stream=self._stream,
-                entity=hashlib.sha256(f"ordinal {ordinal}".encode()).hexdigest(),
+                entity=f"{DeadLetter.NO_ENTITY}{ordinal}",
                 type=_printable(item.type or ""),
                 key=_printable(item.key or ""),
                 ordinal=ordinal,
@@ -100,8 +100,7 @@ class LetterBox:
         """The letters met while ``generation`` was staged take the place of those of its types in ``into``."""
         for entity_type in types:
             shown = self._all.filter(generation=into, type=_printable(entity_type))
-            malformed = [letter.pk for letter in shown if not _names_entity(letter)]
-            shown.exclude(pk__in=malformed).delete()
+            shown.exclude(entity__startswith=DeadLetter.NO_ENTITY).delete()
         self._all.filter(generation=generation).update(generation=into)
         self._occupied = None
 
@@ -111,17 +110,14 @@ class LetterBox:
             self._all.filter(generation=generation).delete()
 
     def count(self) -> int:
-        """How many letters the stream has."""
-        return self._all.count()
+        """How many letters the stream has; while another state is made beside the shown one, the larger number of the two."""
+        counts = self._all.order_by().values("generation").annotate(letters=Count("pk"))
+        return max((each["letters"] for each in counts), default=0)
 
     def _create(self, rows: list[DeadLetter]) -> None:
         for chunk in chunks(rows):
             self._all.bulk_create(chunk)
             self._occupied = True
-
-
-def _names_entity(letter: DeadLetter) -> bool:
-    return letter.entity != hashlib.sha256(f"ordinal {letter.ordinal}".encode()).hexdigest()
 
 
 def _printable(text: str) -> str:

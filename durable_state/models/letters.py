@@ -23,9 +23,11 @@ def entity_digest(entity_type: str, key: str) -> str:
 class DeadLetter(models.Model):
     """A message that was refused, whole, with the reason; one per entity, the newest.
 
-    ``entity`` is the digest of (type, key); a message without an entity (no key, not an object) has a digest of its ordinal.
+    ``entity`` is the digest of (type, key); for a message without an entity (no key, not an object) it is ``#`` and its ordinal.
     ``generation`` 0 belongs to the shown rows, others to the staged state they were met in.
     """
+
+    NO_ENTITY = "#"
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="dead_letters")
     generation = models.BigIntegerField(default=0, editable=False)

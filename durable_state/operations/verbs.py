@@ -11,7 +11,7 @@ from django.utils import timezone
 from durable_state.conf import get_settings
 from durable_state.consumer.replay import begin_replay
 from durable_state.errors import ConfigurationError, OperationRefused
-from durable_state.models import Status, Stream, TableOwner
+from durable_state.models import Generation, Status, Stream, TableOwner
 from durable_state.protocol.url import check_url, mask_query
 from durable_state.registry import registry
 
@@ -126,6 +126,9 @@ def _adopt(stream: Stream, using: str) -> None:
             f"Remove that stream first (durable_state remove {taken.stream.name} --keep-rows), or give the mapping a stream_field.",
         )
     owners.bulk_create(TableOwner(model=label, stream=stream) for label in labels)
+    # The first fold is staged, so that its switch compares: rows that return stay, others go, and none is missing in between.
+    stream.rebuild = Generation.objects.using(using).create(stream=stream, purpose=Generation.Purpose.REPLAY)
+    stream.save(using=using, update_fields=["rebuild"])
 
 
 def _first_line(error: ValidationError) -> str:
