@@ -19,6 +19,13 @@ from durable_state.models import Lease, Stream
 __all__ = ["acquire", "holder_name", "release", "renew", "valid_leases"]
 
 
+class _ServerNow(Now):
+    """The database's clock, in UTC: MySQL's plain one is local time, which jumps twice a year and is not what Django stores."""
+
+    def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **extra)
+
+
 def holder_name(purpose: str) -> str:
     """Names this process and what it does: ``host:pid:purpose:nonce``."""
     return f"{socket.gethostname()[:150]}:{os.getpid()}:{purpose}:{uuid.uuid4().hex[:8]}"
@@ -34,7 +41,7 @@ def acquire(stream: Stream, holder: str) -> int | None:
     lease, _ = leases.get_or_create(stream_id=stream.pk, defaults={"expires_at": _long_ago()})
     free = leases.filter(pk=lease.pk, token=lease.token)
     if not _holder_is_dead(lease.holder):
-        free = free.filter(expires_at__lt=Now())
+        free = free.filter(expires_at__lt=_ServerNow())
     taken = free.update(token=F("token") + 1, holder=holder, expires_at=_expiry())
     return lease.token + 1 if taken else None
 
@@ -55,12 +62,12 @@ def release(stream: Stream, token: int) -> None:
 
 def valid_leases(using: str | None) -> models.QuerySet[Lease]:
     """The leases that are in force now."""
-    return Lease.objects.using(using).filter(expires_at__gte=Now())
+    return Lease.objects.using(using).filter(expires_at__gte=_ServerNow())
 
 
 def _expiry() -> ExpressionWrapper[Any]:
     return ExpressionWrapper(
-        Now() + Value(timedelta(seconds=get_settings().lease_seconds)), output_field=models.DateTimeField()
+        _ServerNow() + Value(timedelta(seconds=get_settings().lease_seconds)), output_field=models.DateTimeField()
     )
 
 
