@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import Error, connections, transaction
 
 from durable_state.conf import get_settings
 
@@ -51,11 +51,15 @@ def _mysql(connection: Any, seconds: int) -> Iterator[None]:
     # MySQL has no timeout for idle transactions alone; there the connection's own is lowered for the time of the transaction.
     idle = "idle_transaction_timeout" if connection.mysql_is_mariadb else "wait_timeout"
     with connection.cursor() as cursor:
+        cursor.execute(f"SELECT @@SESSION.innodb_lock_wait_timeout, @@SESSION.{idle}")
+        before = cursor.fetchone()
         cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION {idle} = {seconds}")
-    with transaction.atomic(using=connection.alias):
-        yield
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET SESSION {idle} = @@GLOBAL.{idle}")
+    try:
+        with transaction.atomic(using=connection.alias):
+            yield
+    finally:
+        with suppress(Error), connection.cursor() as cursor:  # the connection may be what broke
+            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {before[0]}, SESSION {idle} = {before[1]}")
 
 
 @contextmanager
