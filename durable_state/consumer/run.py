@@ -52,10 +52,15 @@ def sync(
     """Consumes one stream in the foreground until it is closed, stopped by a signal, or at its tail (``until_up_to_date``).
 
     Waits for a lease that another holder has, naming it through ``on_wait``.
-    Raises: OperationRefused, when the stream is paused, or stopped by an error that needs a person.
+    Raises: OperationRefused, when the stream is paused, removed, or stopped by an error that needs a person.
     """
     asyncio.run(_sync(stream, until_up_to_date, on_progress, on_wait))
-    stream.refresh_from_db()
+    try:
+        stream.refresh_from_db(using=stream._state.db)
+    except Stream.DoesNotExist as error:
+        raise OperationRefused(
+            f"The stream {stream.name!r} is no longer there.", "It was removed meanwhile."
+        ) from error
     if stream.paused:
         raise OperationRefused(
             f"The stream {stream.name!r} is paused.", f"Go on with: durable_state resume {stream.name}"

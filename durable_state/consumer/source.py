@@ -47,19 +47,22 @@ def stream_reader(
 async def request_headers(stream: Stream, in_thread: InThread) -> Mapping[str, str]:
     """What the project's HEADERS function gives for the stream, asked anew for each request.
 
-    Raises: ConfigurationError, where it cannot be imported; Unavailable, where it fails (a token service may be away).
+    Raises: ConfigurationError, where it cannot be imported or gives no headers; Unavailable, where it fails (a token service may be away).
     """
     path = get_settings().headers or ""
     try:
         function = import_string(path)
-    except ImportError as error:
+    except Exception as error:
         raise ConfigurationError(f"HEADERS: {path!r} cannot be imported: {error}.", "Correct the setting.") from error
     try:
-        return await in_thread(function, stream)  # type: ignore[no-any-return]
+        headers = await in_thread(function, stream)
     except Exception as error:
         raise Unavailable(
             f"HEADERS failed for {stream.name}: {type(error).__name__}: {error}.", f"Mend {path}."
         ) from error
+    if isinstance(headers, Mapping) and all(isinstance(text, str) for pair in headers.items() for text in pair):
+        return headers
+    raise ConfigurationError(f"HEADERS gave no dict of texts for {stream.name}.", f"Mend {path}, then resume.")
 
 
 def read_from_start(stream: Stream) -> Iterator[Batch]:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from django.db import transaction
 from django.utils import timezone
 
 from durable_state.errors import DurableStateError
-from durable_state.models import Status, Stream
+from durable_state.models import Lease, Status, Stream
 
 from .replay import begin_replay
+from .transaction import commit_transaction
 
 __all__ = ["record_failure", "record_stop", "replay_recreated"]
 
 logger = logging.getLogger("durable_state.consumer")
 
 
-def record_failure(stream: Stream, error: Exception, wait: float) -> None:
+def record_failure(stream: Stream, token: int, error: Exception, wait: float) -> None:
     """The stream will be tried again after ``wait`` seconds; its rows stay."""
     now = timezone.now()
     values = {
@@ -32,15 +32,16 @@ def record_failure(stream: Stream, error: Exception, wait: float) -> None:
     if stream.status != Status.RETRYING:
         values["since"] = now
         logger.warning("%s: %s Trying again.", stream.name, _message(error))
-    _save(stream, values)
+    _save(stream, token, values)
 
 
-def record_stop(stream: Stream, error: DurableStateError, status: Status) -> None:
+def record_stop(stream: Stream, token: int, error: DurableStateError, status: Status) -> None:
     """The stream stops until somebody acts; nothing is lost, and its rows stay."""
     now = timezone.now()
     logger.error("%s: %s %s", stream.name, status.label, error)
     _save(
         stream,
+        token,
         {
             "status": status,
             "since": now,
@@ -55,18 +56,20 @@ def record_stop(stream: Stream, error: DurableStateError, status: Status) -> Non
 def replay_recreated(stream: Stream, token: int, error: DurableStateError) -> None:
     """Another stream lives under the URL: its state is folded beside the old rows and replaces them in one switch."""
     logger.warning("%s: %s It is folded from its start; the old rows are shown until then.", stream.name, error.message)
-    with transaction.atomic(using=stream._state.db):
+    with commit_transaction(stream._state.db or "default"):
         begin_replay(stream, token)
 
 
 def _message(error: Exception) -> str:
-    if isinstance(error, DurableStateError):
-        return error.message
-    return f"{type(error).__name__}: {error}".strip()
+    """One line that every database takes: what mappings and databases say may have line breaks, NUL, or half characters in it."""
+    text = error.message if isinstance(error, DurableStateError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode().split())
 
 
-def _save(stream: Stream, values: dict[str, object]) -> None:
-    """Only while the stream is as it was read: what an operator did meanwhile wins."""
-    Stream.objects.using(stream._state.db).filter(pk=stream.pk, revision=stream.revision).update(**values)
+def _save(stream: Stream, token: int, values: dict[str, object]) -> None:
+    """Only while the stream is as it was read and the lease is ours: what an operator, or our successor, did meanwhile wins."""
+    using = stream._state.db
+    ours = Lease.objects.using(using).filter(stream_id=stream.pk, token=token).values("stream_id")
+    Stream.objects.using(using).filter(pk=stream.pk, revision=stream.revision, pk__in=ours).update(**values)
     for name, value in values.items():
         setattr(stream, name, value)

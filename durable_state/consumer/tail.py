@@ -16,12 +16,12 @@ from durable_state.errors import (
     ConfigurationError,
     DurableStateError,
     LeaseLost,
-    RequestRefused,
     RevisionConflict,
     StreamGone,
     StreamHalted,
     StreamNotFound,
     StreamRecreated,
+    TransportError,
     Unavailable,
 )
 from durable_state.models import Status, Stream
@@ -29,6 +29,7 @@ from durable_state.transport import Batch, LiveMode, delay
 
 from . import lease
 from .commit import Commit, commit
+from .outage import is_outage
 from .source import stream_reader
 from .standing import record_failure, record_stop, replay_recreated
 from .threads import DatabaseThreads
@@ -41,7 +42,7 @@ Progress = Callable[[Stream], None]
 """Called after each commit with the stream as it is then."""
 
 DATABASE_ATTEMPTS = 5
-"""Failures in a row after which an error of the database that is no outage halts the stream."""
+"""Attempts in a row after which an error of the database that is no outage halts the stream."""
 
 
 class Tail:
@@ -71,6 +72,7 @@ class Tail:
         self._until_up_to_date = until_up_to_date
         self._on_progress = on_progress
         self._lost = False
+        self._refused = 0
         self._interrupted = asyncio.Event()
 
     async def run(self) -> None:
@@ -91,7 +93,7 @@ class Tail:
         stream = self.stream
         self._interrupted.clear()
         try:
-            await self._threads.run(stream.refresh_from_db)
+            await self._threads.run(stream.refresh_from_db, using=stream._state.db)
             if stream.paused or stream.status in (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET):
                 return False
             return await self._read()
@@ -107,21 +109,28 @@ class Tail:
             return await self._start_over(error)
         except StreamGone as error:
             await self._halt(error, Status.NEEDS_RESET)
-        except (RequestRefused, StreamHalted, ConfigurationError) as error:
-            await self._halt(error, Status.HALTED)
         except (Unavailable, StreamNotFound) as error:
             return await self._retry(error, getattr(error, "retry_after", None))
-        except (django.db.OperationalError, django.db.InterfaceError) as error:
-            return await self._retry(error, None)
+        except (TransportError, StreamHalted, ConfigurationError) as error:
+            await self._halt(error, Status.HALTED)
         except django.db.Error as error:
-            if stream.failures + 1 < DATABASE_ATTEMPTS:
-                return await self._retry(error, None)
-            problem = StreamHalted(
-                f"The database refuses the batch after ordinal {stream.ordinal}: {error}".strip(),
-                "Bring tables and mappings in line (a migration that has not run?), then resume; nothing of the batch was committed.",
-            )
-            await self._halt(problem, Status.HALTED)
+            return await self._database_trouble(error)
+        except Exception as error:  # a bug of ours, or of code of the project that we call: visible, and not hammered
+            logger.exception("%s: an unexpected error after ordinal %s.", stream.name, stream.ordinal)
+            return await self._retry(error, None)
         return False
+
+    async def _database_trouble(self, error: django.db.Error) -> bool:
+        if not is_outage(error):
+            self._refused += 1
+            if self._refused >= DATABASE_ATTEMPTS:
+                problem = StreamHalted(
+                    f"The database refuses the batch after ordinal {self.stream.ordinal}: {error}".strip(),
+                    "Bring tables and mappings in line (a migration that has not run?), then resume; nothing of the batch was committed.",
+                )
+                await self._halt(problem, Status.HALTED)
+                return False
+        return await self._retry(error, None)
 
     async def _read(self) -> bool:
         stream = self.stream
@@ -150,6 +159,7 @@ class Tail:
             closed=batch.closed,
             checkpoint=batch.checkpoint,
         )
+        self._refused = 0
         await feed.ring(stream.name, stream.pk, done.revision, stream._state.db or "default", done.payload)
         if self._on_progress is not None:
             self._on_progress(stream)
@@ -195,14 +205,12 @@ class Tail:
                 logger.warning("%s: the lease could not be renewed: %s", self.stream.name, error)
 
     def _touched(self) -> bool:
-        """Whether the stream was paused, reset or removed, which a reader that waits for the next message would not notice."""
-        now = (
-            Stream.objects.using(self.stream._state.db)
-            .filter(pk=self.stream.pk)
-            .values_list("paused", "revision")
-            .first()
-        )
-        return now is None or now[0] or now[1] > self.stream.revision
+        """Whether the stream was paused, resumed, reset, changed or removed, which a reader that waits for the next message would not notice."""
+        stream = self.stream
+        found = Stream.objects.using(stream._state.db).filter(pk=stream.pk)
+        now = found.values_list("paused", "revision", "url", "live", "retry_at").first()
+        known = (stream.url, stream.live, stream.retry_at)
+        return now is None or now[0] or now[1] > stream.revision or now[2:] != known
 
     async def _start_over(self, error: StreamRecreated) -> bool:
         try:
@@ -215,15 +223,17 @@ class Tail:
 
     async def _halt(self, error: DurableStateError, status: Status) -> None:
         with contextlib.suppress(django.db.Error):
-            await self._threads.run(record_stop, self.stream, error, status)
+            await self._threads.run(record_stop, self.stream, self._token, error, status)
 
     async def _retry(self, error: Exception, retry_after: float | None) -> bool:
         wait = delay(self.stream.failures + 1, retry_after)
         try:
-            await self._threads.run(record_failure, self.stream, error, wait)
+            await self._threads.run(record_failure, self.stream, self._token, error, wait)
         except django.db.Error as trouble:  # the database itself is away: nothing can be written down now
             logger.warning("%s: %s; and it could not be noted: %s", self.stream.name, error, trouble)
             self.stream.failures += 1
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), wait)
+        waiting = [asyncio.create_task(event.wait()) for event in (self._stop, self._interrupted)]
+        await asyncio.wait(waiting, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        for each in waiting:
+            each.cancel()
         return not self._stop.is_set()

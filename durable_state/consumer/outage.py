@@ -1,0 +1,23 @@
+"""Telling an outage of the database, which passes by itself, from tables that do not fit, which do not."""
+
+from __future__ import annotations
+
+import re
+
+import django.db
+
+__all__ = ["is_outage"]
+
+_SQLITE_MISFIT = re.compile(r"no such (table|column)|table .* has no column|has \d+ columns but \d+ values")
+_MYSQL_MISFIT = frozenset({1054, 1072, 1136, 1146, 1364})
+
+
+def is_outage(error: django.db.Error) -> bool:
+    """Whether trying again may help by itself: the server is away, a lock is held, the disk is full.
+
+    SQLite and MySQL call a missing table or column an operational error as well.
+    """
+    if not isinstance(error, django.db.OperationalError | django.db.InterfaceError):
+        return False
+    code = error.args[0] if error.args else None
+    return code not in _MYSQL_MISFIT and not _SQLITE_MISFIT.search(str(error))
