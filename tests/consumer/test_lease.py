@@ -1,0 +1,121 @@
+"""Only one holder at a time, on the database's clock, and no holder for longer than it lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from durable_state.consumer import lease
+from durable_state.consumer.commit import commit
+from durable_state.consumer.run import runnable
+from durable_state.errors import LeaseLost
+from durable_state.models import Lease, Stream
+from durable_state.protocol import Position, decode
+from tests.app.models import Message
+from tests.oracle import encode
+
+from .consuming import in_threads
+from .remote import insert
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Add = Callable[..., Stream]
+
+
+def test_a_lease_is_taken_kept_and_given_back(database: str, add_stream: Add) -> None:
+    """The token grows with each holder, and an old token can neither renew nor release."""
+    stream = add_stream(using=database)
+    first = lease.acquire(stream, "elsewhere:1:a:x")
+    assert first == 1
+    assert lease.acquire(stream, "elsewhere:2:b:y") is None
+    assert lease.renew(stream, first)
+    lease.release(stream, first)
+    second = lease.acquire(stream, "elsewhere:2:b:y")
+    assert second == 2
+    assert not lease.renew(stream, first)
+    lease.release(stream, first)
+    assert lease.acquire(stream, "elsewhere:3:c:z") is None
+    assert Lease.objects.using(database).get().holder == "elsewhere:2:b:y"
+
+
+def test_of_many_at_once_one_gets_it(database: str, add_stream: Add) -> None:
+    """Also when there was no lease before."""
+    stream = add_stream(using=database)
+    for token in (1, 2):
+        tokens = in_threads(*(partial(lease.acquire, stream, f"elsewhere:{n}:test:{n}") for n in range(8)))
+        assert sorted(tokens, key=str) == [token, *[None] * 7]
+        lease.release(stream, token)
+
+
+def test_it_ends_by_itself_unless_it_is_renewed(database: str, add_stream: Add) -> None:
+    """After LEASE_SECONDS on the database's clock, which nobody's own clock can shift."""
+    stream = add_stream(using=database)
+    token = lease.acquire(stream, "elsewhere:1:a:x")
+    assert token is not None
+    time.sleep(0.6)
+    assert lease.renew(stream, token)
+    time.sleep(0.6)
+    assert lease.acquire(stream, "elsewhere:2:b:y") is None
+    assert not runnable(database).filter(pk=stream.pk).exists()
+    time.sleep(0.5)
+    assert runnable(database).filter(pk=stream.pk).exists()
+    assert lease.acquire(stream, "elsewhere:2:b:y") == token + 1
+
+
+def test_sessions_in_another_time_zone_count_alike(server_database: str, add_stream: Add) -> None:
+    """A lease lasts no hour longer or shorter, and its end is a moment that status can reckon with."""
+    stream = add_stream(using=server_database)
+    assert lease.acquire(stream, "elsewhere:1:a:x")
+    statement = {"postgres": "SET TIME ZONE 'Asia/Tokyo'", "mysql": "SET time_zone = '+09:00'"}[server_database]
+
+    def elsewhere() -> Any:
+        with connections[server_database].cursor() as cursor:
+            cursor.execute(statement)
+        assert lease.acquire(stream, "elsewhere:2:b:y") is None
+        assert lease.renew(stream, 1)
+        return lease.valid_leases(server_database).count()
+
+    assert in_threads(elsewhere) == [1]
+    found = Lease.objects.using(server_database).get()
+    assert abs((found.expires_at - timezone.now()).total_seconds()) < 2
+
+
+def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(add_stream: Add) -> None:
+    """That of a living one, and of one elsewhere, is not."""
+    stream = add_stream()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for holder, token in (
+        (f"{socket.gethostname()}:{os.getpid()}:sync:x", 1),
+        (f"{socket.gethostname()}:{dead.pid}:sync:x", None),
+        (f"elsewhere:{dead.pid}:sync:x", 2),
+    ):
+        assert lease.acquire(stream, holder) == token or token is None
+        Lease.objects.update(holder=holder)
+    assert lease.acquire(stream, "me:1:sync:y") is None
+    assert Lease.objects.get().token == 2
+
+
+def test_who_slept_through_his_lease_commits_nothing(database: str, add_stream: Add) -> None:
+    """His token is not the lease's any more, though the stream has not moved."""
+    stream = add_stream(using=database)
+    sleeper = Stream.objects.using(database).get(pk=stream.pk)
+    old = lease.acquire(stream, "elsewhere:1:a:x")
+    time.sleep(1.1)
+    new = lease.acquire(stream, "elsewhere:2:b:y")
+    messages = [decode(encode(insert("message", "a", {"text": "hi"})))]
+    with pytest.raises(LeaseLost):
+        commit(sleeper, messages, Position("o1", 0, 1), token=old, up_to_date=True)
+    assert not Message.objects.using(database).exists()
+    assert commit(stream, messages, Position("o1", 0, 1), token=new, up_to_date=True).revision == 1
+    assert Message.objects.using(database).get().text == "hi"
