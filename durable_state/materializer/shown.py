@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import IntegrityError, models
 
@@ -95,7 +96,7 @@ class ShownRows:
             parked |= {put.key for put in waiting}
         return failures, parked
 
-    def remove(self, plan: TypePlan, keys: list[object]) -> dict[str, str]:
+    def remove(self, plan: TypePlan, keys: list[Any]) -> dict[str, str]:
         """Deletes rows by key value; returns those that must stay, with the reason."""
         return self._removal.remove(plan, keys)
 
@@ -217,7 +218,7 @@ def _parking(plan: TypePlan, put: Prepared, absent: MissingParent, *, hidden: bo
     return Parking(plan, put, "parent", str(absent), absent.digest, hidden)
 
 
-def _key_value(plan: TypePlan, entity: Entity) -> object | None:
+def _key_value(plan: TypePlan, entity: Entity) -> Any | None:
     try:
         return plan.key_value(entity.key)
     except Refused:

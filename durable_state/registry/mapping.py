@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingABC
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import models
@@ -19,6 +19,9 @@ from .change import EntityChange
 from .patterns import ANY, overlap
 from .represent import represent_value
 from .scope import stream_scope
+
+if TYPE_CHECKING:
+    from .site import Registry
 
 __all__ = ["EntityMapping", "camel_case", "writable"]
 
@@ -56,6 +59,9 @@ class EntityMapping:
     streams: ClassVar[Sequence[str] | None] = None
     update_mode: ClassVar[Literal["replace", "merge"]] = "replace"
     version: ClassVar[int] = 1
+
+    registry: Registry | None = None
+    """Where the mapping is registered; through it parents are found."""
 
     def __init__(self, entity_type: str) -> None:
         self.entity_type = entity_type

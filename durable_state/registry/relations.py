@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
-from .mapping import EntityMapping
-from .site import registry
+if TYPE_CHECKING:
+    from .mapping import EntityMapping
 
 __all__ = ["parent_key_path", "parent_mapping", "parents_first"]
 
@@ -16,9 +16,9 @@ def parent_mapping(
     mapping: EntityMapping, field: models.Field[Any, Any], stream_name: str | None = None
 ) -> EntityMapping | None:
     """The mapping through which the wire names the field's parent, or None where the parent's model is not mapped."""
-    if not isinstance(field, models.ForeignKey):
+    if not isinstance(field, models.ForeignKey) or mapping.registry is None:
         return None
-    candidates = registry.for_model(field.related_model)
+    candidates = mapping.registry.for_model(field.related_model)
     if stream_name is not None:
         candidates = [each for each in candidates if each.serves(stream_name)] or candidates
     return candidates[0] if candidates else None

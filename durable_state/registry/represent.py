@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.utils.duration import duration_iso_string
 
+from .relations import parent_key_path
+
 if TYPE_CHECKING:
     from .mapping import EntityMapping
 
@@ -20,8 +22,6 @@ __all__ = ["jsonable", "represent_value"]
 
 def represent_value(mapping: EntityMapping, row: models.Model, name: str) -> Any:
     """One mapped field of a row, JSON-like. A foreign key to a mapped parent is shown as the parent's entity key."""
-    from .relations import parent_key_path  # relations need the registry, which needs mappings
-
     field = mapping.field(name)
     if isinstance(field, models.ForeignKey):
         path = parent_key_path(mapping, field)

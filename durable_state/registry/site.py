@@ -70,6 +70,7 @@ class Registry:
                     "Remove one, or give both `streams` patterns that do not overlap.",
                 )
                 return
+        mapping.registry = self
         self._mappings.append(mapping)
 
     def _mistake(self, message: str, hint: str) -> None:
