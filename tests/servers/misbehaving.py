@@ -169,10 +169,14 @@ def misbehaving() -> Iterator[MisbehavingServer]:
 
     async def stop(listening: asyncio.Server) -> None:
         listening.close()
+        await asyncio.sleep(
+            0.02
+        )  # a connection that was accepted this moment gets its task, which can then be cancelled
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # transports close their sockets one turn later
 
     listening = asyncio.run_coroutine_threadsafe(start(), loop).result(5)
     server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
