@@ -64,7 +64,8 @@ class Fold:
                     entity = entities[message.key] = Entity(message.key, [])
                 entity.changes.append((ordinal, message))
                 if message.txid:
-                    self.outcome.txids[message.txid] = None
+                    # PostgreSQL stores no NUL, and a txid must not stop a stream.
+                    self.outcome.txids[message.txid.replace("\0", "\\0")] = None
             elif isinstance(message, Control):
                 self._flush()
                 self._control(message.kind)

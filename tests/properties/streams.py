@@ -35,7 +35,7 @@ def _changes(draw: st.DrawFn) -> dict[str, Any]:
         "key": draw(_wire(TYPES[entity_type].keys)),
         "headers": {
             "operation": operation,
-            **draw(st.sampled_from([{}, {"txid": "t1"}, {"from": "x", "offset": "9_9"}])),
+            **draw(st.sampled_from([{}, {"txid": "t1"}, {"txid": "nul\0"}, {"from": "x", "offset": "9_9"}])),
         },
     }
     if operation != "delete" and draw(st.integers(0, 19)):
