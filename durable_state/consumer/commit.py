@@ -146,8 +146,6 @@ def _standing(stream: Stream, up_to_date: bool, closed: bool) -> dict[str, Any]:
     """Status, and since when; a commit is also the proof that what failed before works again."""
     now = timezone.now()
     status = Status.CLOSED if closed else Status.LIVE if up_to_date else Status.CATCHING_UP
-    if status == Status.CATCHING_UP and stream.status == Status.LIVE:
-        status = Status.LIVE  # one batch of several that have just come
     values: dict[str, Any] = {
         "status": status,
         "failures": 0,
