@@ -1,0 +1,97 @@
+"""The code blocks of README and docs/ do what the pages say."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import CHECKOUT, Step, pages, steps
+from tests.docs.workshop import Workshop, make_projects
+
+MOST_NOT_RUN = 20
+"""Blocks that are only to be read: few, each with its reason."""
+
+
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The projects that pages begin with, made once."""
+    return make_projects(tmp_path_factory.mktemp("projects"))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in pages() if any(step.verb not in ("", "not run") for step in steps(page))],
+    ids=lambda page: str(page.relative_to(CHECKOUT)),
+)
+def test_blocks_run(page: Path, projects: dict[str, Path], tmp_path: Path) -> None:
+    """Each page is followed letter by letter, in a project of its own."""
+    todo = steps(page)
+    with Workshop(tmp_path, page.name) as workshop:
+        chosen = next((step.argument for step in todo if step.verb == "project"), "shop")
+        workshop.project(projects[chosen])
+        for step in todo:
+            _perform(workshop, step, f"{page.name}:{step.line}")
+
+
+def _perform(workshop: Workshop, step: Step, place: str) -> None:
+    match step.verb:
+        case "file":
+            workshop.write(step.argument, step.text)
+        case "append":
+            workshop.write(step.argument, step.text, mode="a")
+        case "run":
+            workshop.shell(step.text)
+        case "also run":
+            workshop.shell(step.argument)
+        case "background":
+            workshop.background(step.text)
+        case "also background":
+            workshop.background(step.argument)
+        case "wait":
+            workshop.wait(int(step.argument))
+        case "python":
+            workshop.python(step.text, step.line)
+        case "output":
+            _compare(workshop.here(step.text), workshop.printed, place)
+        case "json":
+            json.loads(step.text)
+        case "js":
+            _check_javascript(step.text)
+
+
+def _compare(shown: str, printed: str, place: str) -> None:
+    wanted = [line.rstrip() for line in shown.strip().splitlines()]
+    found = [line.rstrip() for line in printed.strip().splitlines()]
+    same = len(wanted) == len(found) and all(
+        re.fullmatch(_pattern(line), other) for line, other in zip(wanted, found, strict=True)
+    )
+    assert same, f"{place} shows\n{shown}\nbut this was printed:\n{printed}"
+
+
+def _pattern(line: str) -> str:
+    """What the line may be: seconds are as many as they are."""
+    return re.sub(r"[0-9]+\\\.[0-9]\\ s", r"[0-9.]+ s", re.escape(line).replace(re.escape("..."), ".*"))
+
+
+def _check_javascript(text: str) -> None:
+    """Its syntax, where Node is at hand; a browser test elsewhere runs scripts of this kind."""
+    if node := shutil.which("node"):
+        done = subprocess.run([node, "--check", "-"], input=text, text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_few_blocks_are_not_run() -> None:
+    """Whatever is code is run; what cannot be says why, and there is little of it."""
+    code = ("python", "sh", "bash", "shell", "console", "js", "json", "html")
+    for page in pages():
+        for step in steps(page):
+            if step.language in code or step.verb == "not run":
+                assert step.verb, f"{page.name}:{step.line}: a block of {step.language} is neither run nor excused"
+                assert step.verb != "not run" or len(step.argument) > 10, f"{page.name}:{step.line}: say why"
+    idle = [step for page in pages() for step in steps(page) if step.verb == "not run"]
+    assert len(idle) <= MOST_NOT_RUN

@@ -1,0 +1,181 @@
+"""The folder that one page works in, and the processes it starts there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import Any
+
+from django.core.management import call_command
+
+from tests.private import free_port
+
+__all__ = ["Workshop", "make_projects"]
+
+PORTS = ("4437", "8000")
+"""Ports that pages name; each run uses free ones in their place."""
+
+HERE = Path(__file__).resolve().parent
+
+
+def make_projects(folder: Path) -> dict[str, Path]:
+    """The projects that pages begin with: ``empty``; ``new``, from Django's templates with an app ``tasks``; and ``shop``, with an app
+    ``shop`` and this one installed.
+    """
+    projects = {name: folder / name for name in ("empty", "new", "shop")}
+    for project in projects.values():
+        project.mkdir()
+    for name, app in (("new", "tasks"), ("shop", "shop")):
+        project = projects[name]
+        call_command("startproject", "mysite", str(project))
+        (project / app).mkdir()
+        call_command("startapp", app, str(project / app))
+        apps = [app] if name == "new" else ["rest_framework", "durable_state", app]
+        with (project / "mysite" / "settings.py").open("a") as settings:
+            settings.write(f"\nINSTALLED_APPS += {apps!r}\n")
+    shutil.rmtree(projects["shop"] / "shop" / "migrations")
+    return projects
+
+
+class Workshop:
+    """Executes blocks in a copy of a project, and ends everything it has started when it is left."""
+
+    def __init__(self, folder: Path, page: str) -> None:
+        self.folder = folder
+        self.page = page
+        self.printed = ""
+        self._interpreter: subprocess.Popen[str] | None = None
+        self._ports = {port: str(free_port()) for port in PORTS}
+        self._ends = ExitStack()
+        self._environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "PYTHONPATH"))
+        } | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DJANGO_SETTINGS_MODULE": "mysite.settings",
+            "NO_PROXY": "127.0.0.1",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def __enter__(self) -> Workshop:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ends.close()
+
+    def project(self, template: Path) -> None:
+        """Starts from a copy of the project."""
+        shutil.copytree(template, self.folder, dirs_exist_ok=True)
+
+    def write(self, path: str, text: str, *, mode: str = "w") -> None:
+        """Writes a file of the page's, or adds to it."""
+        assert self._interpreter is None, f"{path}: files come before the Python that needs them"
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open(mode) as file:
+            file.write("\n" + self.here(text) if mode == "a" else self.here(text))
+
+    def shell(self, script: str) -> None:
+        """Runs a script. Raises: AssertionError, with what it printed, where it fails."""
+        done = subprocess.run(
+            ["sh", "-euc", self.here(script)],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"{script}\nended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        self.printed = done.stdout
+
+    def background(self, command: str) -> None:
+        """Starts a command that runs until the page ends. Where it names a port, returns once something listens there."""
+        log = (self.folder / f"background-{len(list(self.folder.glob('background-*')))}.log").open("w")
+        self._ends.callback(log.close)
+        command = self.here(command)
+        process = subprocess.Popen(
+            ["sh", "-c", f"exec {command.strip()}"], cwd=self.folder, env=self._environment,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        self._ends.callback(_end, process)
+        for port in self._ports.values():
+            if f"--port {port}" in command:
+                _wait_for_port(int(port), process, Path(log.name))
+
+    def wait(self, ordinal: int, seconds: float = 60) -> None:
+        """Returns when a stream of the project's SQLite database stands at that message."""
+        database = sqlite3.connect(self.folder / "db.sqlite3")
+        with closing(database):
+            deadline = time.monotonic() + seconds
+            while database.execute("SELECT max(ordinal) FROM durable_state_stream").fetchone()[0] < ordinal:
+                assert time.monotonic() < deadline, f"no stream came to message {ordinal}"
+                time.sleep(0.05)
+
+    def python(self, text: str, line: int) -> None:
+        """Executes a block in the page's namespace. Raises: AssertionError, with the traceback, where it fails."""
+        if self._interpreter is None:
+            self._interpreter = self._start_interpreter()
+        process = self._interpreter
+        assert process.stdin is not None
+        assert process.stdout is not None
+        block = {"text": self.here(text), "name": self.page, "line": line}
+        with suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(block) + "\n")
+            process.stdin.flush()
+        answer = process.stdout.readline()
+        assert answer, f"{self.page}:{line}: the interpreter ended: {(self.folder / 'interpreter.log').read_text()}"
+        result: dict[str, Any] = json.loads(answer)
+        assert not result["error"], result["error"]
+        self.printed = result["printed"]
+
+    def _start_interpreter(self) -> subprocess.Popen[str]:
+        log = (self.folder / "interpreter.log").open("w")
+        self._ends.callback(log.close)
+        process = subprocess.Popen(
+            [sys.executable, str(HERE / "interpreter.py")], cwd=self.folder, env=self._environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+        )  # fmt: skip
+
+        def end() -> None:
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            process.wait(20)
+
+        self._ends.callback(end)
+        return process
+
+    def here(self, text: str) -> str:
+        """The text with this run's ports."""
+        for named, used in self._ports.items():
+            text = text.replace(named, used)
+        return text
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"nothing listens on port {port}: {log.read_text()}")
