@@ -55,14 +55,24 @@ class MisbehavingServer:
         self.asked: list[Asked] = []
         self.reply: Callable[[Asked], Reply] = lambda asked: Reply(404)
         self.bytes_sent = 0
+        self._writers: set[asyncio.StreamWriter] = set()
 
     def replies(self, *replies: Reply) -> None:
         """Give these, one after the other, and the last one for ever."""
         left = list(replies)
         self.reply = lambda asked: left.pop(0) if len(left) > 1 else left[0]
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Takes one connection. It is known from here on, whether its task ever runs or not."""
+        self._writers.add(writer)
+        asyncio.ensure_future(self._serve(reader, writer)).add_done_callback(lambda _: self._writers.discard(writer))
+
+    def abort(self) -> None:
+        """Closes all connections at once."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 if not await self._answer(self._parse(head), writer, reader):
@@ -165,13 +175,12 @@ def misbehaving() -> Iterator[MisbehavingServer]:
     thread.start()
 
     async def start() -> asyncio.Server:
-        return await asyncio.start_server(server.serve, "127.0.0.1", 0)
+        return await asyncio.start_server(server.accept, "127.0.0.1", 0)
 
     async def stop(listening: asyncio.Server) -> None:
         listening.close()
-        await asyncio.sleep(
-            0.02
-        )  # a connection that was accepted this moment gets its task, which can then be cancelled
+        await asyncio.sleep(0.02)  # a connection that was accepted this moment reaches `accept`
+        server.abort()
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()
