@@ -46,7 +46,7 @@ def _changes(draw: st.DrawFn) -> dict[str, Any]:
 _CONTROLS = st.sampled_from(["reset", "snapshot-start", "snapshot-end"]).map(
     lambda kind: {"headers": {"control": kind, "offset": "1_1"}}
 )
-_JUNK = st.sampled_from(
+_JUNK: st.SearchStrategy[Any] = st.sampled_from(
     [
         5,
         None,
