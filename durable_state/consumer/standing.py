@@ -18,12 +18,12 @@ __all__ = ["record_failure", "record_stop", "replay_recreated"]
 logger = logging.getLogger("durable_state.consumer")
 
 
-def record_failure(stream: Stream, token: int, error: Exception, wait: float) -> None:
-    """The stream will be tried again after ``wait`` seconds; its rows stay."""
+def record_failure(stream: Stream, token: int, error: Exception, failures: int, wait: float) -> None:
+    """The stream has failed so many times in a row, and will be tried again after ``wait`` seconds; its rows stay."""
     now = timezone.now()
     values = {
         "status": Status.RETRYING,
-        "failures": stream.failures + 1,
+        "failures": failures,
         "retry_at": now + timedelta(seconds=wait),
         "last_error": _message(error),
         "last_error_at": now,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -41,6 +42,8 @@ logger = logging.getLogger("durable_state.consumer")
 Progress = Callable[[Stream], None]
 """Called after each commit with the stream as it is then."""
 
+HEALTHY_SECONDS = 20.0
+"""Seconds that a session has to last for its failure to count as the first one again."""
 DATABASE_ATTEMPTS = 5
 """Attempts in a row after which an error of the database that is no outage halts the stream."""
 
@@ -73,6 +76,8 @@ class Tail:
         self._on_progress = on_progress
         self._lost = False
         self._refused = 0
+        self._failures = stream.failures
+        self._began = 0.0
         self._interrupted = asyncio.Event()
 
     async def run(self) -> None:
@@ -92,6 +97,7 @@ class Tail:
         """One reader, until it ends or fails; whether to go on with another."""
         stream = self.stream
         self._interrupted.clear()
+        self._began = time.monotonic()
         try:
             await self._threads.run(stream.refresh_from_db, using=stream._state.db)
             if stream.paused or stream.status in (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET):
@@ -135,7 +141,7 @@ class Tail:
     async def _read(self) -> bool:
         stream = self.stream
         live: LiveMode = stream.live  # type: ignore[assignment]
-        reader = stream_reader(self._client, stream, stream.position, live=live, in_thread=self._threads.run)
+        reader = stream_reader(self._client, stream, stream.position, live=live, in_thread=self._threads.run_apart)
         async with contextlib.aclosing(self._until_stopped(reader.batches())) as batches:
             async for batch in batches:
                 done = await self._commit(batch)
@@ -160,6 +166,8 @@ class Tail:
             checkpoint=batch.checkpoint,
         )
         self._refused = 0
+        if batch.messages:
+            self._failures = 0
         await feed.ring(stream.name, stream.pk, done.revision, stream._state.db or "default", done.payload)
         if self._on_progress is not None:
             self._on_progress(stream)
@@ -198,8 +206,8 @@ class Tail:
         while not self._lost:
             await asyncio.sleep(get_settings().lease_seconds / 3)
             try:
-                self._lost = not await self._threads.run(lease.renew, self.stream, self._token)
-                if self._lost or await self._threads.run(self._touched):
+                self._lost = not await self._threads.run_for_lease(lease.renew, self.stream, self._token)
+                if self._lost or await self._threads.run_for_lease(self._touched):
                     self._interrupted.set()
             except django.db.Error as error:
                 logger.warning("%s: the lease could not be renewed: %s", self.stream.name, error)
@@ -226,12 +234,13 @@ class Tail:
             await self._threads.run(record_stop, self.stream, self._token, error, status)
 
     async def _retry(self, error: Exception, retry_after: float | None) -> bool:
-        wait = delay(self.stream.failures + 1, retry_after)
+        # That the tail was reached again is no success yet: the live request behind it may fail each time.
+        self._failures = 1 if time.monotonic() - self._began > HEALTHY_SECONDS else self._failures + 1
+        wait = delay(self._failures, retry_after)
         try:
-            await self._threads.run(record_failure, self.stream, self._token, error, wait)
+            await self._threads.run(record_failure, self.stream, self._token, error, self._failures, wait)
         except django.db.Error as trouble:  # the database itself is away: nothing can be written down now
             logger.warning("%s: %s; and it could not be noted: %s", self.stream.name, error, trouble)
-            self.stream.failures += 1
         waiting = [asyncio.create_task(event.wait()) for event in (self._stop, self._interrupted)]
         await asyncio.wait(waiting, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
         for each in waiting:

@@ -20,12 +20,15 @@ T = TypeVar("T")
 class DatabaseThreads:
     """A few threads with a database connection each, which are closed with them.
 
-    Calls are not cancelled: a commit that has begun is waited for even when its caller is asked to stop.
+    Calls are not cancelled: a commit that has begun is waited for even when its caller is asked to stop. Leases, and the project's own
+    code, have threads apart: no stream loses its lease, or waits, because others commit slowly or are slow to get their headers.
     """
 
     def __init__(self, size: int = 4) -> None:
         self._size = size
         self._pool = ThreadPoolExecutor(size, thread_name_prefix="durable-state")
+        self._leases = ThreadPoolExecutor(1, thread_name_prefix="durable-state-leases")
+        self._apart = ThreadPoolExecutor(64, thread_name_prefix="durable-state-headers")
 
     async def __aenter__(self) -> DatabaseThreads:
         return self
@@ -33,19 +36,38 @@ class DatabaseThreads:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        barrier = threading.Barrier(self._size)
+        barrier = threading.Barrier(self._size + 1)
 
         def close() -> None:
             barrier.wait()  # so that each thread takes one
             connections.close_all()
 
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.run_in_executor(self._pool, close) for _ in range(self._size)))
-        self._pool.shutdown()
+        closing = [loop.run_in_executor(self._pool, close) for _ in range(self._size)]
+        await asyncio.gather(*closing, loop.run_in_executor(self._leases, close))
+        for pool in (self._pool, self._leases, self._apart):
+            pool.shutdown()
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the function in a thread and returns what it returns; a broken connection is replaced before."""
+        return await self._run(self._pool, function, *args, **kwargs)
 
+    async def run_for_lease(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same, for what keeps a lease: it never waits for commits."""
+        return await self._run(self._leases, function, *args, **kwargs)
+
+    async def run_apart(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for code of the project, for which nobody else waits; it keeps no connection open."""
+
+        def call() -> T:
+            try:
+                return function(*args, **kwargs)
+            finally:
+                connections.close_all()
+
+        return await self._run(self._apart, call)
+
+    async def _run(self, pool: ThreadPoolExecutor, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         def call() -> T:
             for connection in connections.all(initialized_only=True):
                 if connection.errors_occurred:
@@ -53,7 +75,7 @@ class DatabaseThreads:
                     break
             return function(*args, **kwargs)
 
-        running = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(self._pool, call))
+        running = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(pool, call))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
