@@ -74,8 +74,10 @@ def _compare(shown: str, printed: str, place: str) -> None:
 
 
 def _pattern(line: str) -> str:
-    """What the line may be: seconds are as many as they are."""
-    return re.sub(r"[0-9]+\\\.[0-9]\\ s", r"[0-9.]+ s", re.escape(line).replace(re.escape("..."), ".*"))
+    """What the line may be: seconds, dates and the space before them are as they come."""
+    pattern = re.escape(line).replace(re.escape("..."), ".*")
+    pattern = re.sub(r"(\\ )*[0-9]+(\\\.[0-9]+)?\\ s(?![a-z])", r" *[0-9.]+ s", pattern)
+    return re.sub(r"[0-9]{4}\\-[0-9\\: -]+", r"[0-9: -]+", pattern).replace(r"\ ", r" +")
 
 
 def _check_javascript(text: str) -> None:
