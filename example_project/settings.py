@@ -3,7 +3,8 @@
 EXAMPLE_STATE_DIR      folder of everything the example writes; the demo makes a fresh one at each start
 EXAMPLE_STREAM_SERVER  base URL of the stream server
 EXAMPLE_POSTGRES_URL   postgres://user:password@host:port/name instead of SQLite
-EXAMPLE_REDIS_URL      redis://host:port/number as Celery's broker and as channel layer, instead of files and memory
+EXAMPLE_REDIS_URL      redis://host:port/number as channel layer and as Celery's broker, instead of memory and files
+EXAMPLE_BROKER_URL     another broker for Celery: amqp://user:password@host:port//
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ STATE_DIR = Path(os.environ.get("EXAMPLE_STATE_DIR", HERE / ".demo" / "1")).reso
 STREAM_SERVER = os.environ.get("EXAMPLE_STREAM_SERVER", "http://127.0.0.1:4437").rstrip("/")
 POSTGRES = urlsplit(os.environ.get("EXAMPLE_POSTGRES_URL", ""))
 REDIS_URL = os.environ.get("EXAMPLE_REDIS_URL", "")
+BROKER_URL = os.environ.get("EXAMPLE_BROKER_URL", REDIS_URL)
 
 # This project runs on loopback only and keeps nothing of worth: the key is public, like the admin's password.
 SECRET_KEY = "the example project keeps no secrets"
@@ -101,8 +103,13 @@ else:
     }
 
 if REDIS_URL:
-    CELERY_BROKER_URL = REDIS_URL
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}}
+else:
+    # In memory: it does not cross processes, so the pages converge by the feed log in the database.
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+if BROKER_URL:
+    CELERY_BROKER_URL = BROKER_URL
 else:
     # Files as a broker: nothing to install. It may lose or repeat a message when a process dies, which `supervise` makes good.
     CELERY_BROKER_URL = "filesystem://"
@@ -115,8 +122,6 @@ else:
     }
     for _folder in (_queue, STATE_DIR / "control"):
         _folder.mkdir(parents=True, exist_ok=True)
-    # In memory: it does not cross processes, so the pages converge by the feed log in the database.
-    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True

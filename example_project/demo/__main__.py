@@ -64,6 +64,7 @@ def _sync(processes: Processes, repository: Path, port: int) -> HistorySource:
         "stream server", "uvicorn", "rakaia:app", "--host=127.0.0.1", f"--port={port}", "--log-level=warning",
         "--timeout-graceful-shutdown=1",
     )  # fmt: skip
+    os.environ.clear()
     os.environ.update(processes.environment)
     django.setup()
     from example_project.history.source import find_history
@@ -135,9 +136,7 @@ def _follow(processes: Processes, source: HistorySource) -> None:
 
 def _environment(place: Place, server_port: int) -> dict[str, str]:
     """What the child processes get: the embedded parts, whatever the shell says, and this run's own files."""
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("EXAMPLE_POSTGRES_URL", "EXAMPLE_REDIS_URL")
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("EXAMPLE_")}
     direct = [name for name in (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1") if name]
     return environment | {
         "DJANGO_SETTINGS_MODULE": "example_project.settings",
