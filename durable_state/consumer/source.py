@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
+from django.db import connections
 from django.utils.module_loading import import_string
 
 from durable_state.conf import get_settings
@@ -66,20 +67,38 @@ async def request_headers(stream: Stream, in_thread: InThread) -> Mapping[str, s
 
 
 def read_from_start(stream: Stream) -> Iterator[Batch]:
-    """The whole stream up to its tail, for callers that are not async; each batch is read while the caller waits for it.
+    """The whole stream, for callers that are not async; each batch is read while the caller waits for it.
 
+    At the tail it is read on for as long as that brings more, so that a caller can catch up with a stream that grows meanwhile.
     Raises: TransportError.
     """
     with asyncio.Runner() as runner:
         client = open_client()
-        batches = stream_reader(client, stream, START, live=None, in_thread=asyncio.to_thread).batches()
+        position, brought = START, True
         try:
-            while True:
+            while brought:
+                brought = False
+                batches = stream_reader(client, stream, position, live=None, in_thread=_in_thread).batches()
                 try:
-                    yield runner.run(anext(batches))
-                except StopAsyncIteration:
-                    return
+                    while (batch := runner.run(_next(batches))) is not None:
+                        position, brought = batch.position, brought or bool(batch.messages)
+                        yield batch
+                finally:
+                    with contextlib.suppress(RuntimeError):
+                        runner.run(batches.aclose())
         finally:
-            with contextlib.suppress(RuntimeError):
-                runner.run(batches.aclose())
             runner.run(client.aclose())
+
+
+async def _next(batches: AsyncIterator[Batch]) -> Batch | None:
+    return await anext(batches, None)
+
+
+async def _in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    def call() -> Any:
+        try:
+            return function(*args)
+        finally:
+            connections.close_all()
+
+    return await asyncio.to_thread(call)
