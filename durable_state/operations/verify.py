@@ -6,8 +6,6 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from itertools import islice
 
-from django.db import transaction
-
 from durable_state.consumer.source import read_from_start
 from durable_state.consumer.transaction import commit_transaction
 from durable_state.errors import OperationRefused
@@ -119,7 +117,7 @@ def _verify(stream: Stream, fold: _Scratch, story: Story | None) -> Verification
                 if fold.ordinal <= current.ordinal <= fold.ordinal + len(fold.ahead):
                     fold.advance(current.ordinal)
                     return _compare(current, fold, story)
-        with transaction.atomic(using=using):
+        with commit_transaction(using):
             fold.advance(reached)
     raise OperationRefused(
         f"The stream at {stream.name!r} holds {fold.ordinal + len(fold.ahead)} messages, fewer than the {stream.ordinal} that were read.",
