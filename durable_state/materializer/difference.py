@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from durable_state.models import DeadLetter, Generation, ParkedChange, Stream
 
-from .conversion import same
+from .conversion import Refused, same
 from .plan import StreamPlan, TypePlan
 from .relations import resolve_parents
 from .rows import CHUNK, read_rows
@@ -51,7 +51,10 @@ def row_story(stream: Stream, generation: Generation, entity_type: str, key: str
         return "none: the type is not registered", "none"
     staged = generation.staged.using(plan.using).filter(entity=plan.digest(key)).first()
     expected = "none" if staged is None else bytes(staged.prepared).decode()
-    found = read_rows(plan, [plan.key_value(key)]).get(key)
+    try:
+        found = read_rows(plan, [plan.key_value(key)]).get(key)
+    except Refused:
+        found = None  # no row can have that key
     parked = ParkedChange.objects.using(plan.using).filter(stream=stream, entity=plan.digest(key)).first()
     shown = "none" if found is None else ", ".join(f"{name}={value!r}" for name, value in found.values.items())
     return expected, shown if parked is None else f"{shown} (parked: {parked.detail})"
