@@ -37,6 +37,8 @@ class TypeBook:
         """Counts messages of a type that has no mapping, or whose earlier messages had none."""
         state = self._state(entity_type)
         state.unregistered += count
+        # It had a mapping once: its rows are no longer what the stream says, should it get one again.
+        state.needs_reset = state.needs_reset or state.fingerprint != ""
         state.save(using=self._using)
 
     def renew(self, plans: Iterable[TypePlan]) -> None:
