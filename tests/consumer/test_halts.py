@@ -1,0 +1,179 @@
+"""What a person has to mend stops the stream before anything of the batch is committed, and says what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from durable_state import operations
+from durable_state.consumer.run import sync
+from durable_state.errors import OperationRefused
+from durable_state.models import DeadLetter, Stream
+from tests.app.models import Author
+from tests.app.state_mappings import ScoreMapping
+from tests.oracle import encode, fold
+from tests.properties.tables import rows_of
+from tests.properties.test_tables_equal_the_fold import check
+from tests.servers.misbehaving import MisbehavingServer, StreamReplies
+
+from .remote import insert, random_items
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Add = Callable[..., Stream]
+Serve = Callable[..., Stream]
+
+
+@pytest.fixture
+def serve(misbehaving_server: MisbehavingServer, add_stream: Add) -> Serve:
+    """Make a stream of these items."""
+
+    def make(items: list[Any], **values: Any) -> Stream:
+        misbehaving_server.reply = StreamReplies([[encode(item) for item in items]])
+        return add_stream(misbehaving_server.url + "/s", **values)
+
+    return make
+
+
+def halted(stream: Stream) -> str:
+    """Sync the stream, which has to halt visibly; the one line that says why."""
+    with pytest.raises(OperationRefused) as refused:
+        sync(stream, until_up_to_date=True)
+    report = operations.report(stream)
+    assert (report.status, report.stuck) == ("halted", True)
+    line = f"{report.last_error} {report.action}"
+    assert line in str(refused.value)
+    assert "\n" not in line
+    return line
+
+
+def test_too_many_letters(serve: Serve, settings: Any) -> None:
+    """None of the batch that would pass the limit is written; with a higher limit it goes on there."""
+    settings.DURABLE_STATE = {"BATCH_ROWS": 10, "DEAD_LETTER_LIMIT": 5}
+    items = [insert("message", "a", {"text": "hi"})] * 10 + [
+        insert("score", key, {"points": -2}) for key in ("1", "2", "-3", "007", "x", "1.0")
+    ]
+    stream = serve(items)
+    line = halted(stream)
+    assert "6 dead letters" in line
+    assert "DEAD_LETTER_LIMIT = 5" in line
+    assert (stream.ordinal, DeadLetter.objects.count()) == (10, 0)
+    settings.DURABLE_STATE = {"DEAD_LETTER_LIMIT": 6}
+    operations.resume(stream, actor="test")
+    sync(stream, until_up_to_date=True)
+    check(stream, fold(items))
+
+
+def test_an_error_in_a_mapping(database: str, serve: Serve, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the mapping's, not the message's: it is named, with the message, and is no dead letter."""
+    settings.DURABLE_STATE = {"BATCH_ROWS": 2}
+    items = [
+        insert("score", "1", {"points": 1}),
+        insert("score", "2", {"points": 5}),
+        insert("score", "-3", {"points": 1}),
+    ]
+    stream = serve(items, using=database)
+
+    def prepare(self: Any, change: Any) -> Any:
+        if change.key == "-3":
+            raise LookupError("line\nbreak, nul\0, half\ud800")
+        return original(self, change)
+
+    original = ScoreMapping.prepare
+    with monkeypatch.context() as patch:
+        patch.setattr(ScoreMapping, "prepare", prepare)
+        line = halted(stream)
+    for part in ("ScoreMapping", "message 3", "score '-3'", "LookupError", "ValidationError"):
+        assert part in line
+    assert (stream.ordinal, len(rows_of(stream))) == (2, 2)
+    assert not DeadLetter.objects.using(database).exists()
+    operations.resume(stream, actor="test")
+    sync(stream, until_up_to_date=True)
+    check(stream, fold(items))
+
+
+@pytest.mark.parametrize("given", [5, [], {"nothing": 1}])
+def test_a_mapping_that_gives_something_else(serve: Serve, monkeypatch: pytest.MonkeyPatch, given: Any) -> None:
+    """Neither a dict of its fields nor None."""
+    monkeypatch.setattr(ScoreMapping, "prepare", lambda self, change: given)
+    stream = serve([insert("score", "1", {"points": 1})])
+    assert "prepare() returned" in halted(stream)
+    assert not DeadLetter.objects.exists()
+
+
+def test_rows_that_somebody_else_made(serve: Serve) -> None:
+    """A table without a stream field is not taken over silently, neither from the application nor from another stream."""
+    Author.objects.create(key="mine", commits=7)
+    items = [insert("author", "ada", {"commits": 1})]
+    stream = serve(items)
+    line = halted(stream)
+    assert "app.Author" in line
+    assert "--adopt" in line
+    assert list(Author.objects.values_list("key", "commits")) == [("mine", 7)]
+    Author.objects.all().delete()
+    operations.resume(stream, actor="test")
+    sync(stream, until_up_to_date=True)
+    assert list(Author.objects.values_list("key", "commits")) == [("ada", 1)]
+    other = serve(items)
+    line = halted(other)
+    assert stream.name in line
+    assert Author.objects.count() == 1
+
+
+@contextmanager
+def renamed(database: str, there: str, back: str) -> Iterator[None]:
+    """Alter the schema, and restore it."""
+    with connections[database].cursor() as cursor:
+        cursor.execute(there)
+    try:
+        yield
+    finally:
+        with connections[database].cursor() as cursor:
+            cursor.execute(back)
+
+
+@pytest.mark.parametrize(
+    ("there", "back"),
+    [
+        ("ALTER TABLE app_setting RENAME TO app_gone", "ALTER TABLE app_gone RENAME TO app_setting"),
+        ("ALTER TABLE app_setting RENAME COLUMN data TO gone", "ALTER TABLE app_setting RENAME COLUMN gone TO data"),
+    ],
+    ids=["table", "column"],
+)
+def test_tables_that_do_not_fit(
+    database: str, serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: Any, there: str, back: str
+) -> None:
+    """A migration that has not run yet may run in a moment; after a few attempts it halts, and no message is blamed."""
+    monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.02)
+    items = random_items(8, 60)
+    stream = serve(items, using=database)
+    with renamed(database, there, back):
+        line = halted(stream)
+    assert "migration" in line
+    assert "gone" in line or "app_setting" in line or "data" in line
+    assert "Trying again" in caplog.text
+    assert not DeadLetter.objects.using(database).exists()
+    assert stream.ordinal == 0
+    operations.resume(stream, actor="test")
+    sync(stream, until_up_to_date=True)
+    check(stream, fold(items))
+
+
+def test_an_error_that_nobody_expected_is_shown_and_tried_again(serve: Serve, caplog: Any) -> None:
+    """It neither ends the worker nor goes unseen."""
+    items = random_items(9, 30)
+    stream = serve(items)
+    seen: list[str] = []
+
+    def fail_once(at: Stream) -> None:
+        if not seen:
+            seen.append("failed")
+            raise RuntimeError("nobody expected this")
+
+    sync(stream, on_progress=fail_once, until_up_to_date=True)
+    check(stream, fold(items))
+    assert "nobody expected this" in caplog.text

@@ -1,0 +1,71 @@
+"""A worker that is killed anywhere, again and again, and started again at once, loses nothing and does nothing twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connections
+
+from durable_state.models import Status, Stream
+from tests.oracle import fold
+from tests.properties.test_tables_equal_the_fold import check
+from tests.servers.process import StreamServer
+
+from .remote import RemoteStream, random_groups, random_items
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+KILLS = 5
+
+
+def start(database: str, stream: Stream) -> subprocess.Popen[str]:
+    """The command, on the test database."""
+    given = settings.DATABASES[database]
+    kept = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
+    address = {key: given[key] for key in kept if key in given} | {
+        "NAME": str(connections[database].settings_dict["NAME"])
+    }
+    command = [sys.executable, "-m", "tests.consumer.worker", json.dumps(address), stream.name, "2"]
+    return subprocess.Popen(
+        command, cwd=Path(__file__).parent.parent.parent, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def test_killed_again_and_again(
+    database: str, reference_server: StreamServer, add_stream: Callable[..., Stream]
+) -> None:
+    """Each new process takes the lease of the dead one at once, and goes on from its last commit."""
+    remote = RemoteStream(reference_server.stream())
+    for group in random_groups(random_items(42, 500), 1, 60):
+        remote.append(group)
+    stream = add_stream(remote.url, using=database)
+    chance = random.Random()
+    for _ in range(KILLS):
+        process = start(database, stream)
+        before = stream.ordinal
+        until = time.monotonic() + 20
+        while process.poll() is None and stream.ordinal == before:
+            assert time.monotonic() < until, "it does not begin"
+            time.sleep(0.005)
+            stream.refresh_from_db()
+        time.sleep(chance.uniform(0, 0.06))
+        process.kill()
+        process.communicate()
+        stream.refresh_from_db()
+        assert stream.ordinal > before or before == 500
+    started = time.monotonic()
+    process = start(database, stream)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "500 messages read" in out
+    assert time.monotonic() - started < 20
+    check(stream, fold(remote.items))
+    assert stream.status == Status.LIVE
