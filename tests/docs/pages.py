@@ -17,6 +17,7 @@ is read up to that message.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,9 +71,9 @@ def steps(page: Path) -> list[Step]:
     return found
 
 
-def _body(lines: object, indent: int) -> str:
-    body = []
-    for _, line in lines:  # type: ignore[attr-defined]
+def _body(lines: Iterator[tuple[int, str]], indent: int) -> str:
+    body: list[str] = []
+    for _, line in lines:
         if line.strip() == "```":
             return "\n".join(body) + "\n"
         body.append(line[indent:])
