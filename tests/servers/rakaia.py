@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .process import StreamServer, serving
@@ -25,10 +25,19 @@ def free_port() -> int:
 @contextmanager
 def rakaia(*, long_poll_seconds: float = 0.6, port: int = 0) -> Iterator[StreamServer]:
     """Run rakaia's ASGI application, in memory."""
-    port = port or free_port()
-    command = [sys.executable, "-m", "uvicorn", "rakaia:app", "--port", str(port), "--log-level", "critical"]
-    command += ["--timeout-graceful-shutdown", "1"]  # its event streams outlive their readers
     env = os.environ | {"LONG_POLL_TIMEOUT": str(long_poll_seconds)}
-    # uvicorn imports from its directory first, and this one has a rakaia.py.
-    with serving(command, env=env, cwd=Path(__file__).parent.parent, url=f"http://127.0.0.1:{port}") as server:
+    with ExitStack() as stack:
+        for attempt in range(5):
+            chosen = port or free_port()
+            command = [sys.executable, "-m", "uvicorn", "rakaia:app", "--port", str(chosen), "--log-level", "critical"]
+            command += ["--timeout-graceful-shutdown", "1"]  # its event streams outlive their readers
+            url = f"http://127.0.0.1:{chosen}"
+            try:
+                # uvicorn imports from its directory first, and this one has a rakaia.py.
+                server = stack.enter_context(serving(command, env=env, cwd=Path(__file__).parents[2], url=url))
+                break
+            except RuntimeError:
+                # Between our choice and its start somebody else may have taken the port.
+                if port or attempt == 4:
+                    raise
         yield server
