@@ -1,0 +1,217 @@
+"""The Celery tasks: who is sent what, when again, and what a real worker makes of it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.contrib.testing.worker import start_worker
+from django.db import connections
+from django.utils import timezone
+from kombu import Connection
+
+from durable_state import operations, tasks
+from durable_state.consumer import lease
+from durable_state.consumer.run import consume_slice
+from durable_state.models import Lease, Status, Stream
+from tests.consumer.consuming import in_threads, wait_until
+from tests.consumer.remote import RemoteStream, insert, random_items
+from tests.oracle import fold
+from tests.properties.test_tables_equal_the_fold import check
+from tests.servers.process import StreamServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def app(settings: Any) -> Iterator[Celery]:
+    """A Celery application on a broker of its own, in this process's memory."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 1.2}
+    app = Celery("tests", broker="memory://")
+    app.conf.update(
+        broker_connection_retry_on_startup=False,
+        broker_transport_options={"polling_interval": 0.02},
+        worker_hijack_root_logger=False,
+    )
+    previous = tasks.consume.app
+    app.set_default()
+    _sent(app)
+    yield app
+    _sent(app)
+    app.close()
+    previous.set_default()
+
+
+def _sent(app: Celery, name: str = "celery") -> list[Any]:
+    """What lies in the queue; it is empty afterwards."""
+    found = []
+    with Connection("memory://") as connection, connection.SimpleQueue(name) as waiting:
+        while True:
+            try:
+                message = waiting.get_nowait()
+            except queue.Empty:
+                return found
+            message.ack()
+            found.append(message)
+
+
+def groups(app: Celery, name: str = "celery") -> list[list[int]]:
+    """The streams of each `consume` task in the queue."""
+    return [message.payload[0][0] for message in _sent(app, name)]
+
+
+def make(*names: str, url: str = "http://tests.invalid/s", **values: Any) -> list[Stream]:
+    """Streams that nobody has consumed yet."""
+    return [Stream.objects.create(name=name, url=url, **values) for name in names]
+
+
+def test_streams_are_sent_in_groups(app: Celery, settings: Any) -> None:
+    """Those that want a consumer and have none; each once."""
+    settings.DURABLE_STATE = {"SLICE_STREAMS": 2}
+    wanting = make("a", "b", "c")
+    make("paused", paused=True)
+    for status in (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET):
+        make(f"s-{status.value}", status=status)
+    make("later", status=Status.RETRYING, retry_at=timezone.now() + timedelta(seconds=60))
+    (held,) = make("held")
+    assert lease.acquire(held, "elsewhere:1:a:x")
+    due = make("due", status=Status.RETRYING, retry_at=timezone.now() - timedelta(seconds=1))
+    assert tasks.supervise() == 4
+    pks = [stream.pk for stream in [*wanting, *due]]
+    assert groups(app) == [pks[:2], pks[2:]]
+    assert tasks.supervise() == 0
+    assert groups(app) == []
+
+
+def test_a_lost_task_is_sent_again(app: Celery) -> None:
+    """After LEASE_SECONDS; the lost one has expired by then, so they do not pile up while no worker runs."""
+    (stream,) = make("a")
+    tasks.supervise()
+    (message,) = _sent(app)
+    expires = timezone.datetime.fromisoformat(message.headers["expires"])  # type: ignore[attr-defined]
+    assert timedelta(0) < expires - timezone.now() <= timedelta(seconds=1)
+    time.sleep(1.1)
+    assert tasks.supervise() == 1
+    assert groups(app) == [[stream.pk]]
+
+
+def test_who_waits_longest_is_sent_first(app: Celery, settings: Any) -> None:
+    """A new stream has waited for ever, on every database."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_STREAMS": 1}
+    old, older, new = make("old", "older", "new")
+    for stream, seconds in ((old, 10), (older, 20)):
+        Stream.objects.filter(pk=stream.pk).update(dispatched_at=timezone.now() - timedelta(seconds=seconds))
+    tasks.supervise()
+    assert groups(app) == [[new.pk], [older.pk], [old.pk]]
+
+
+def test_resume_and_reset_send_at_once(app: Celery) -> None:
+    """They do not wait for LEASE_SECONDS since the last task."""
+    paused, reset = make("paused", "reset")
+    tasks.supervise()
+    assert len(groups(app)) == 1
+    operations.pause(paused, actor="test")
+    operations.resume(paused, actor="test")
+    operations.reset(reset, actor="test")
+    tasks.supervise()
+    assert [set(group) for group in groups(app)] == [{paused.pk, reset.pk}]
+
+
+def test_tasks_go_to_the_queue_of_the_settings(app: Celery, settings: Any) -> None:
+    """And to no other."""
+    settings.DURABLE_STATE = {"QUEUE": "streams"}
+    (stream,) = make("a")
+    tasks.supervise()
+    assert groups(app) == []
+    assert groups(app, "streams") == [[stream.pk]]
+
+
+def test_a_slice_hands_over_what_still_wants_a_consumer(app: Celery, reference_server: StreamServer) -> None:
+    """And gives its leases back before; a stream that has ended, or was paused, is left out."""
+    remote, done = RemoteStream(reference_server.stream()), RemoteStream(reference_server.stream())
+    remote.append(random_items(1, 40))
+    done.append(random_items(2, 20))
+    done.close()
+    live, closed = make("live", url=remote.url)[0], make("closed", url=done.url)[0]
+    started = time.monotonic()
+    tasks.consume([live.pk, closed.pk])
+    assert 1 < time.monotonic() - started < 4
+    assert groups(app) == [[live.pk]]
+    assert set(Lease.objects.values_list("holder", flat=True)) == {""}
+    check(live, fold(remote.items))
+    check(closed, fold(done.items))
+    assert closed.status == Status.CLOSED
+    assert tasks.supervise() == 0
+
+
+def test_the_same_task_twice_does_no_harm(app: Celery, reference_server: StreamServer) -> None:
+    """At once, or late: the leases are taken, and each message is materialized once."""
+    remote = RemoteStream(reference_server.stream())
+    remote.append(random_items(3, 80))
+    (stream,) = make("a", url=remote.url)
+    results = in_threads(*[lambda: consume_slice([stream.pk], "default")] * 3)
+    assert results == [None] * 3
+    check(stream, fold(remote.items))
+    assert Lease.objects.get().token == 1
+
+
+def test_a_broken_stream_holds_up_no_other(app: Celery, reference_server: StreamServer) -> None:
+    """It retries while the others of its slice are consumed."""
+    remote = RemoteStream(reference_server.stream())
+    remote.append(random_items(4, 40))
+    (broken,) = make("broken", url="http://127.0.0.1:9/s")
+    (nonsense,) = make("nonsense", url="nonsense://x")
+    (good,) = make("good", url=remote.url)
+    tasks.consume([broken.pk, nonsense.pk, good.pk])
+    check(good, fold(remote.items))
+    broken.refresh_from_db()
+    nonsense.refresh_from_db()
+    assert (broken.status, nonsense.status) == (Status.RETRYING, Status.HALTED)
+    assert "nonsense" in nonsense.last_error
+
+
+def test_a_removed_stream_is_no_error(app: Celery) -> None:
+    """A task may come after its stream was removed."""
+    (stream,) = make("a")
+    pk = stream.pk
+    stream.delete()
+    tasks.consume([pk])
+    assert groups(app) == []
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_worker_follows_streams_from_slice_to_slice(app: Celery, reference_server: StreamServer) -> None:
+    """supervise, consume, hand over: what is appended at any moment is shown, and nothing twice."""
+    remotes = [RemoteStream(reference_server.stream()) for _ in range(3)]
+    streams = [make(f"s{n}", url=remote.url)[0] for n, remote in enumerate(remotes)]
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(0.3):
+            tasks.supervise.delay()
+
+    beating = threading.Thread(target=beat)
+    with start_worker(app, pool="threads", concurrency=3, perform_ping_check=False, shutdown_timeout=10):
+        beating.start()
+        try:
+            for number in range(6):
+                for remote in remotes:
+                    remote.append([*random_items(number, 15), insert("message", "a", {"text": "hi"})])
+                time.sleep(0.6)
+            wait_until(lambda: all(Stream.objects.filter(pk=stream.pk, ordinal=96).exists() for stream in streams))
+        finally:
+            ended.set()
+            beating.join()
+            for stream in streams:
+                operations.pause(stream, actor="test")
+            wait_until(lambda: not lease.valid_leases("default").exists())
+    for stream, remote in zip(streams, remotes, strict=True):
+        check(stream, fold(remote.items))
+    assert min(Lease.objects.values_list("token", flat=True)) > 1
+    connections.close_all()
