@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 
 def make_projects(folder: Path) -> dict[str, Path]:
     """The projects that pages begin with: ``empty``; ``new``, from Django's templates with an app ``tasks``; and ``shop``, with an app
-    ``shop`` and this one installed.
+    ``shop`` and this one installed, migrated.
     """
     projects = {name: folder / name for name in ("empty", "new", "shop")}
     for project in projects.values():
@@ -42,7 +42,11 @@ def make_projects(folder: Path) -> dict[str, Path]:
         apps = [app] if name == "new" else ["rest_framework", "durable_state", app]
         with (project / "mysite" / "settings.py").open("a") as settings:
             settings.write(f"\nINSTALLED_APPS += {apps!r}\n")
-    shutil.rmtree(projects["shop"] / "shop" / "migrations")
+    shop = projects["shop"]
+    shutil.rmtree(shop / "shop" / "migrations")
+    # Once for all pages. Settings of their own, whatever the tests' are.
+    migrate = [sys.executable, "manage.py", "migrate", "--settings=mysite.settings", "--verbosity=0"]
+    subprocess.run(migrate, cwd=shop, check=True)
     return projects
 
 
