@@ -15,7 +15,7 @@ from durable_state import feed
 from durable_state.conf import get_settings
 from durable_state.errors import LeaseLost, OperationRefused, RevisionConflict, TooManyDeadLetters
 from durable_state.materializer import Fold, Outcome
-from durable_state.models import DeadLetter, Lease, Status, Stream
+from durable_state.models import DeadLetter, Generation, Lease, Status, Stream
 from durable_state.protocol import Change, Message, Position, decode
 from durable_state.registry import registry
 from durable_state.signals import changes_committed
@@ -72,7 +72,7 @@ def commit(
         current = lock(stream, token)
         if position.ordinal - current.ordinal != len(messages):
             raise RevisionConflict(f"{stream.name}: the batch does not follow ordinal {current.ordinal}.")
-        fold = Fold(current, current.rebuild, current.snapshot)
+        fold = Fold(current, _generation(current, current.rebuild_id), _generation(current, current.snapshot_id))
         outcome = fold.apply(messages, current.ordinal, up_to_date=up_to_date)
         _check_letters(current, fold, outcome)
         revision = current.revision + 1
@@ -117,6 +117,11 @@ def reapply(stream: Stream, letter: DeadLetter) -> bool:
     _take_over(stream, current, {"revision": revision})
     _send_signals(stream, revision, outcome)
     return not DeadLetter.objects.using(using).filter(pk=letter.pk).exists() and outcome.dead_letters == 0
+
+
+def _generation(stream: Stream, pk: int | None) -> Generation | None:
+    """From the stream's own database: a relation would be followed wherever the project's routers send reads."""
+    return None if pk is None else Generation.objects.using(stream._state.db).get(pk=pk)
 
 
 def _check_letters(stream: Stream, fold: Fold, outcome: Outcome) -> None:
