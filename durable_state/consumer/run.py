@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from datetime import timedelta
 
 import django.db
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from durable_state import feed
@@ -39,7 +39,9 @@ def runnable(using: str) -> QuerySet[Stream]:
     """The streams that want a consumer and have none, those that wait longest first."""
     held = lease.valid_leases(using).values("stream_id")
     streams = Stream.objects.using(using).filter(paused=False).exclude(status__in=ENDED).exclude(pk__in=held)
-    return streams.filter(Q(retry_at=None) | Q(retry_at__lte=timezone.now())).order_by("dispatched_at", "pk")
+    return streams.filter(Q(retry_at=None) | Q(retry_at__lte=timezone.now())).order_by(
+        F("dispatched_at").asc(nulls_first=True), "pk"
+    )
 
 
 def sync(
@@ -131,20 +133,23 @@ async def _run_all(using: str) -> None:
     async with _stop_signals() as stop, DatabaseThreads(8) as threads, open_client() as client:
         tails: dict[int, asyncio.Task[None]] = {}
         tidied = 0.0
-        while not stop.is_set():
-            for pk in [pk for pk, task in tails.items() if task.done()]:
-                _report(tails.pop(pk))
-            try:
-                if time.monotonic() - tidied > TIDY_SECONDS:
-                    tidied = time.monotonic()
-                    await threads.run(tidy, using)
-                for stream in await threads.run(lambda: list(runnable(using))):
-                    if stream.pk not in tails:
-                        tails[stream.pk] = asyncio.create_task(_tail(stream, "run", threads, client, stop))
-            except django.db.Error as error:
-                logger.warning("The database cannot be asked for streams: %s", error)
-            await _pause(stop, LOOK_SECONDS)
-        await asyncio.gather(*tails.values(), return_exceptions=True)
+        try:
+            while not stop.is_set():
+                for pk in [pk for pk, task in tails.items() if task.done()]:
+                    _report(tails.pop(pk))
+                try:
+                    if time.monotonic() - tidied > TIDY_SECONDS:
+                        tidied = time.monotonic()
+                        await threads.run(tidy, using)
+                    for stream in await threads.run(lambda: list(runnable(using))):
+                        if stream.pk not in tails:
+                            tails[stream.pk] = asyncio.create_task(_tail(stream, "run", threads, client, stop))
+                except django.db.Error as error:
+                    logger.warning("The database cannot be asked for streams: %s", error)
+                await _pause(stop, LOOK_SECONDS)
+        finally:
+            stop.set()
+            await asyncio.gather(*tails.values(), return_exceptions=True)
 
 
 async def _consume_slice(stream_pks: Collection[int], using: str) -> None:
