@@ -44,6 +44,15 @@ def quick(settings: Any) -> None:
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1}
 
 
+@pytest.fixture(params=[_only("default"), _only("postgres")])
+def killed_database(request: pytest.FixtureRequest) -> str:
+    """A database in a file, and one on a server: for tests that take long."""
+    alias: str = request.param
+    if alias in missing:
+        skip_or_fail(missing[alias])
+    return alias
+
+
 @pytest.fixture
 def add_stream() -> Callable[..., Stream]:
     """Make a stream that is consumed from a URL; the default is one that nobody asks."""

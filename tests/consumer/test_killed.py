@@ -23,7 +23,7 @@ from .remote import RemoteStream, random_groups, random_items
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-KILLS = 5
+KILLS = 4
 
 
 def start(database: str, stream: Stream) -> subprocess.Popen[str]:
@@ -40,16 +40,16 @@ def start(database: str, stream: Stream) -> subprocess.Popen[str]:
 
 
 def test_killed_again_and_again(
-    database: str, reference_server: StreamServer, add_stream: Callable[..., Stream]
+    killed_database: str, reference_server: StreamServer, add_stream: Callable[..., Stream]
 ) -> None:
     """Each new process takes the lease of the dead one at once, and goes on from its last commit."""
     remote = RemoteStream(reference_server.stream())
     for group in random_groups(random_items(42, 500), 1, 60):
         remote.append(group)
-    stream = add_stream(remote.url, using=database)
+    stream = add_stream(remote.url, using=killed_database)
     chance = random.Random()
     for _ in range(KILLS):
-        process = start(database, stream)
+        process = start(killed_database, stream)
         before = stream.ordinal
         until = time.monotonic() + 20
         while process.poll() is None and stream.ordinal == before:
@@ -62,7 +62,7 @@ def test_killed_again_and_again(
         stream.refresh_from_db()
         assert stream.ordinal > before or before == 500
     started = time.monotonic()
-    process = start(database, stream)
+    process = start(killed_database, stream)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "500 messages read" in out

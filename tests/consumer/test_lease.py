@@ -18,8 +18,9 @@ from django.utils import timezone
 from durable_state.consumer import lease
 from durable_state.consumer.commit import commit
 from durable_state.consumer.run import runnable
-from durable_state.errors import LeaseLost
-from durable_state.models import Lease, Stream
+from durable_state.consumer.standing import record_failure, record_stop
+from durable_state.errors import LeaseLost, Unavailable
+from durable_state.models import Lease, Status, Stream
 from durable_state.protocol import Position, decode
 from tests.app.models import Message
 from tests.oracle import encode
@@ -119,3 +120,25 @@ def test_who_slept_through_his_lease_commits_nothing(database: str, add_stream: 
     assert not Message.objects.using(database).exists()
     assert commit(stream, messages, Position("o1", 0, 1), token=new, up_to_date=True).revision == 1
     assert Message.objects.using(database).get().text == "hi"
+
+
+def test_who_lost_the_lease_says_nothing_of_the_stream(database: str, add_stream: Add) -> None:
+    """His trouble is not that of his successor, whose status it would spoil for as long as the stream is quiet."""
+    stream = add_stream(using=database)
+    old = lease.acquire(stream, "elsewhere:1:a:x")
+    assert old is not None
+    record_failure(stream, old, Unavailable("a line that was cut"), 1, 0.1)
+    assert Stream.objects.using(database).get().last_error == "a line that was cut"
+    lease.release(stream, old)
+    assert lease.acquire(stream, "elsewhere:2:b:y")
+    record_failure(stream, old, Unavailable("he slept"), 1, 0.1)
+    record_stop(stream, old, Unavailable("he slept"), Status.HALTED)
+    now = Stream.objects.using(database).get()
+    assert (now.last_error, now.status) == ("a line that was cut", Status.RETRYING)
+
+
+def test_who_waits_longest_comes_first(database: str, add_stream: Add) -> None:
+    """A stream that nobody was sent for has waited for ever, wherever the database sorts NULL."""
+    sent, new = (add_stream(using=database) for _ in range(2))
+    Stream.objects.using(database).filter(pk=sent.pk).update(dispatched_at=timezone.now())
+    assert list(runnable(database)) == [new, sent]

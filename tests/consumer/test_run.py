@@ -1,0 +1,92 @@
+"""Consuming all streams of a database in one process, and a project whose routers send reads elsewhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from durable_state import operations
+from durable_state.consumer.run import run_all, sync
+from durable_state.models import Lease, Status, Stream
+from tests.oracle import fold
+from tests.properties.test_tables_equal_the_fold import check
+from tests.servers.process import StreamServer
+from tests.servers.require import skip_or_fail
+from tests.services import missing
+
+from .consuming import wait_until
+from .remote import RemoteStream, random_items
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Add = Callable[..., Stream]
+
+
+def test_all_streams_until_a_signal(reference_server: StreamServer, add_stream: Add) -> None:
+    """Also those that are added, or resumed, meanwhile; one that fails holds up no other; the leases are given back."""
+    remotes = [RemoteStream(reference_server.stream()) for _ in range(3)]
+    for number, remote in enumerate(remotes):
+        remote.append(random_items(number, 50))
+    first, paused = add_stream(remotes[0].url), add_stream(remotes[1].url, paused=True, live="long-poll")
+    add_stream("http://127.0.0.1:9/s")
+    add_stream("nonsense://")
+    problems: list[BaseException] = []
+
+    def is_live(stream: Stream) -> bool:
+        return Stream.objects.filter(pk=stream.pk, status=Status.LIVE, ordinal__gte=50).exists()
+
+    def operate() -> None:
+        try:
+            wait_until(lambda: is_live(first))
+            added = add_stream(remotes[2].url)
+            operations.resume(paused, actor="test")
+            wait_until(lambda: is_live(added) and is_live(paused))
+            remotes[0].append(random_items(9, 10))
+            wait_until(lambda: Stream.objects.filter(pk=first.pk, ordinal=60).exists())
+        except BaseException as error:
+            problems.append(error)
+        finally:
+            connections.close_all()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    operator = threading.Thread(target=operate)
+    operator.start()
+    run_all("default")
+    operator.join()
+    assert problems == []
+    streams = Stream.objects.order_by("pk")
+    for stream, remote in zip([streams[0], streams[1], streams[4]], remotes, strict=True):
+        check(stream, fold(remote.items))
+    assert [stream.status for stream in streams[2:4]] == [Status.RETRYING, Status.HALTED]
+    assert set(Lease.objects.values_list("holder", flat=True)) == {""}
+
+
+class ReadsGoElsewhere:
+    """What projects with a replica have. The tests may not touch this one."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "postgres"
+
+
+def test_routers_have_no_say(reference_server: StreamServer, add_stream: Add, settings: Any) -> None:
+    """Position, rows and rebuild are read where they are written."""
+    remote = RemoteStream(reference_server.stream())
+    remote.append(random_items(21, 60))
+    if "postgres" in missing:
+        skip_or_fail(missing["postgres"])
+    settings.DURABLE_STATE = {"BATCH_ROWS": 9}
+    settings.DATABASE_ROUTERS = [ReadsGoElsewhere()]
+    stream = add_stream(remote.url)
+    sync(stream, until_up_to_date=True)
+    operations.reset(stream, actor="test")
+    sync(stream, until_up_to_date=True)
+    assert operations.verify(stream).equal
+    assert operations.report(stream).status == "live"
+    settings.DATABASE_ROUTERS = []
+    check(stream, fold(remote.items))
