@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,10 +30,10 @@ def commit_by(key: str, author: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def room(database: str) -> Iterator[Room]:
+def room(database: str) -> Room:
     """A room whose stream is called r."""
     stream = Stream.objects.using(database).create(name="r", url="http://tests.invalid/r")
-    yield Room.objects.using(database).create(title="room", stream=stream)
+    return Room.objects.using(database).create(title="room", stream=stream)
 
 
 def emails(database: str) -> dict[str, Any]:
@@ -78,7 +77,8 @@ def test_set_null_children_stay_and_are_linked_again(database: str, room: Room) 
     apply("r", [change("person", "boss")], using=database)
     again = Person.objects.using(database).get(key="p")
     assert again.pk == before.pk
-    assert again.boss is not None and again.boss.key == "boss"
+    assert again.boss is not None
+    assert again.boss.key == "boss"
 
 
 def test_a_taken_unique_value_waits(database: str, room: Room) -> None:
