@@ -60,10 +60,11 @@ class Workshop:
         self._interpreter: subprocess.Popen[str] | None = None
         self._ports = {port: str(free_port()) for port in PORTS}
         self._ends = ExitStack()
+        programs = _make_programs(folder.parent / f"{folder.name}-programs")
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "PYTHONPATH"))
         } | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "DJANGO_SETTINGS_MODULE": "mysite.settings",
             "NO_PROXY": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",
@@ -163,6 +164,16 @@ class Workshop:
         for named, used in self._ports.items():
             text = text.replace(named, used)
         return text
+
+
+def _make_programs(folder: Path) -> Path:
+    """A folder with the programs that pages call. Console scripts break where the checkout's path is long or has spaces."""
+    folder.mkdir()
+    for name, module in (("python", ""), ("django-admin", "-m django"), ("uvicorn", "-m uvicorn")):
+        program = folder / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
+        program.chmod(0o755)
+    return folder
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
