@@ -23,6 +23,15 @@ __all__ = [
 ]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Ends a test that names databases which are not there before Django looks for them."""
+    for marker in item.iter_markers("django_db"):
+        for alias in marker.kwargs.get("databases") or ():
+            if alias in missing:
+                skip_or_fail(missing[alias])
+
+
 @pytest.fixture(params=["default", "postgres", "mysql"])
 def database(request: pytest.FixtureRequest) -> str:
     """The alias of one database after the other. Mark the test `django_db(transaction=True, databases="__all__")`."""
