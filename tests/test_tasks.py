@@ -50,7 +50,7 @@ def app(settings: Any) -> Iterator[Celery]:
 
 def _sent(app: Celery, name: str = "celery") -> list[Any]:
     """What lies in the queue; it is empty afterwards."""
-    found = []
+    found: list[Any] = []
     with Connection("memory://") as connection, connection.SimpleQueue(name) as waiting:
         while True:
             try:

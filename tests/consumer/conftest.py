@@ -45,7 +45,7 @@ def quick(settings: Any) -> None:
 
 
 @pytest.fixture(params=[_only("default"), _only("postgres")])
-def killed_database(request: pytest.FixtureRequest) -> str:
+def file_or_server(request: pytest.FixtureRequest) -> str:
     """A database in a file, and one on a server: for tests that take long."""
     alias: str = request.param
     if alias in missing:

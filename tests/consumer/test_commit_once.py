@@ -107,7 +107,7 @@ def test_a_commit_leaves_its_connection_as_it_was(database: str, ending: str) ->
         "mysql": "SELECT @@SESSION.innodb_lock_wait_timeout, @@SESSION.wait_timeout, @@SESSION.idle_transaction_timeout",
     }[database]
     connection = connections[database]
-    if database == "mysql" and not connection.mysql_is_mariadb:
+    if database == "mysql" and not connection.mysql_is_mariadb:  # type: ignore[attr-defined]
         asked = asked.rpartition(",")[0]
 
     def ask() -> Any:
