@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import models, transaction
+from django.db import connections, models, transaction
 from django.db.models.deletion import Collector, ProtectedError, RestrictedError, get_candidate_relations_to_delete
 
 from durable_state.models import ParkedChange, entity_digest
@@ -54,6 +54,8 @@ class Removal:
                 self._release_children(plan, keys)
                 rows = plan.mapping.model._base_manager.using(plan.using).filter(pk__in=list(keys))
                 self._follow_outside(plan, rows)
+                if plan.refers_to_itself and not connections[plan.using].features.can_defer_constraint_checks:
+                    self._let_go_of_each_other(plan, rows)
                 rows._raw_delete(plan.using)
         except (ProtectedError, RestrictedError) as error:
             self._outcome.changes = changes
@@ -67,6 +69,11 @@ class Removal:
         for key in keys.values():
             self._outcome.changed(plan.type, key, deleted=True)
         return {}
+
+    def _let_go_of_each_other(self, plan: TypePlan, rows: models.QuerySet[models.Model]) -> None:
+        """MySQL checks foreign keys row by row: rows that go together must not point to each other any more."""
+        links = [planned.attname for planned in plan.relations if planned.field.null]
+        rows.update(**dict.fromkeys(links))
 
     def _release_children(self, plan: TypePlan, keys: dict[Any, str]) -> None:
         for child, planned in self._plans.children(plan):
