@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,9 +36,17 @@ MOST_NOT_RUN = 10
 
 
 @pytest.fixture(scope="module")
-def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The projects that pages begin with, made once."""
-    return make_projects(tmp_path_factory.mktemp("projects"))
+def followed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Path, Future[None]]]:
+    """The chosen pages, a few at a time: each mostly waits for the processes that it starts."""
+    projects = make_projects(tmp_path_factory.mktemp("projects"))
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    chosen = [item.callspec.params["page"] for item in items if item.originalname == "test_blocks_run"]
+    # The longest pages first.
+    chosen.sort(key=lambda page: len(steps(page)), reverse=True)
+    with ThreadPoolExecutor(3) as pool:
+        yield {page: pool.submit(_follow, page, projects, tmp_path_factory.mktemp(page.stem)) for page in chosen}
 
 
 @pytest.mark.parametrize(
@@ -44,10 +54,14 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     [page for page in pages() if any(step.verb not in ("", "not run") for step in steps(page))],
     ids=lambda page: str(page.relative_to(CHECKOUT)),
 )
-def test_blocks_run(page: Path, projects: dict[str, Path], tmp_path: Path) -> None:
+def test_blocks_run(page: Path, followed: dict[Path, Future[None]]) -> None:
     """Each page is followed letter by letter, in a project of its own."""
+    followed[page].result()
+
+
+def _follow(page: Path, projects: dict[str, Path], folder: Path) -> None:
     todo = steps(page)
-    with Workshop(tmp_path, page.name) as workshop:
+    with Workshop(folder, page.name) as workshop:
         chosen = next((step.argument for step in todo if step.verb == "project"), "shop")
         workshop.project(projects[chosen])
         for step in todo:
