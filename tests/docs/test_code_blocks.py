@@ -42,7 +42,7 @@ def followed(
     """The chosen pages, a few at a time: each mostly waits for the processes that it starts."""
     projects = make_projects(tmp_path_factory.mktemp("projects"))
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    chosen = [item.callspec.params["page"] for item in items if item.originalname == "test_blocks_run"]
+    chosen = [Path(str(item.callspec.params["page"])) for item in items if item.originalname == "test_blocks_run"]
     # The longest pages first.
     chosen.sort(key=lambda page: len(steps(page)), reverse=True)
     with ThreadPoolExecutor(3) as pool:
