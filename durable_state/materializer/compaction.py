@@ -41,6 +41,7 @@ class Entity:
     put: Prepared | None = None
     deleted: bool = False
     decided_at: int = 0
+    absent: bool = False
     no_row: bool = False
     parked: bool = False
     letter: Letter | None = None
@@ -93,11 +94,21 @@ def _try_fold(plan: TypePlan, entity: Entity) -> bool:
 def _merge(plan: TypePlan, entity: Entity, base: Prepared | None, partials: list[Prepared]) -> bool:
     """Lays the partial updates (newest first) over the base; False where they cannot make a row and the newest was refused for it."""
     newest = partials[0]
-    merged = Prepared(newest.key, newest.key_value, newest.ordinal, {}, {}, complete=False)
+    if base is None and (entity.deleted or entity.absent):
+        first = partials[-1]  # the one that has to make the row
+        alone = Prepared(
+            first.key, first.key_value, first.ordinal, dict(first.raw), dict(first.values), False, first.body
+        )
+        try:
+            complete(plan, alone)
+        except Refused as refused:
+            entity.refused[first.ordinal] = refused
+            return False
+    merged = Prepared(newest.key, newest.key_value, newest.ordinal, {}, {}, False, newest.body)
     for part in [*([base] if base else []), *reversed(partials)]:
         merged.raw |= part.raw
         merged.values |= part.values
-    if base is not None or entity.deleted:
+    if base is not None or entity.deleted or entity.absent:
         try:
             complete(plan, merged)
         except Refused as refused:

@@ -69,7 +69,7 @@ def _never_written(plans: StreamPlan, shown: set[str], generation: Generation) -
 
 
 def _missing_and_changed(plan: TypePlan, generation: Generation) -> Iterator[Difference]:
-    for puts in read_staged(generation, plan, CHUNK):
+    for puts, _ in read_staged(generation, plan, CHUNK):
         rows = read_rows(plan, [put.key_value for put in puts])
         columns, missing = resolve_parents(plan, puts)
         keys = [put.key for put in puts]

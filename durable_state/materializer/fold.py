@@ -74,12 +74,15 @@ class Fold:
         self._flush()
         self.outcome.messages += len(messages)
         self._write_malformed(malformed)
-        if up_to_date and self.state is not None and not self._scratch:
+        waits = self.snapshot is not None and self.state is not None and self.state.purpose == Generation.Purpose.RESET
+        if up_to_date and self.state is not None and not waits and not self._scratch:
             self._switch(self.state, all_types=True)
             self._drop(self.state)
             self.state = None
         if not self._scratch:
-            self._rows.settle()
+            for plan, found in self._rows.settle():
+                self.outcome.letters_written = True
+                self._letters.write_found(plan, [found])
         return self.outcome
 
     def forget_dropped(self) -> None:
@@ -110,10 +113,10 @@ class Fold:
                 stage(target, plan, accepted[entity_type])
         if target is None and accepted:
             self._rows.apply(accepted)
-        for entities_of_type in accepted.values():
-            self._account(target, entities_of_type)
+        for entity_type, entities_of_type in accepted.items():
+            self._account(target, entity_type, entities_of_type)
 
-    def _account(self, target: Generation | None, entities: list[Entity]) -> None:
+    def _account(self, target: Generation | None, entity_type: str, entities: list[Entity]) -> None:
         """Counts what became of each change, and writes or takes away letters."""
         outcome, staged = self.outcome, 0
         for entity in entities:
@@ -128,12 +131,13 @@ class Fold:
         if target is not None:
             target.changes += staged
             outcome.staged += staged
-            target.save(using=self._using, update_fields=["changes"])
+            target.types = sorted({*target.types, entity_type})
+            target.save(using=self._using, update_fields=["changes", "types"])
         if self._scratch:
             return
         generation = 0 if target is None else target.pk
         made_good = (entity for entity in entities if entity.accepted and entity.letter is None)
-        self._letters.remove(generation, (entity_digest(entity.changes[0][1].type, entity.key) for entity in made_good))
+        self._letters.remove(generation, (entity_digest(entity_type, entity.key) for entity in made_good))
         letters = [entity.letter for entity in entities if entity.letter is not None]
         if letters:
             outcome.letters_written = True
@@ -173,21 +177,23 @@ class Fold:
 
     def _keep_other_types(self, state: Generation, snapshot: Generation) -> None:
         """Moves what the snapshot does not speak of from the state into it."""
-        spoken = list(snapshot.staged.using(self._using).values_list("type", flat=True).distinct())
+        spoken = snapshot.types
+        snapshot.types = sorted({*state.types, *spoken})
         moved = state.staged.using(self._using).exclude(type__in=spoken).update(generation=snapshot)
-        self.outcome.superseded -= moved
+        if not self._scratch:
+            self._letters.carry(state.pk, snapshot.pk, spoken)
         state.changes -= moved
         snapshot.changes += moved
-        snapshot.save(using=self._using, update_fields=["changes"])
+        snapshot.save(using=self._using, update_fields=["changes", "types"])
 
     def _switch(self, generation: Generation, *, all_types: bool) -> None:
-        spoken = set(generation.staged.using(self._using).values_list("type", flat=True).distinct())
+        spoken = set(generation.types)
         for entity_type in spoken:
             if (plan := self._plans.find(entity_type)) is not None:
                 self._plans.ownership.claim(plan.mapping)
         plans = [plan for plan in self._plans.all() if all_types or plan.type in spoken]
         staged_before = self.outcome.staged
-        switch(generation, plans, self._rows, self._lot, self._letters, self.outcome)
+        switch(generation, plans, self._rows, self._lot, self._letters, self.outcome, all_types=all_types)
         self.outcome.staged = staged_before - generation.changes
         generation.changes = 0
         self._types.renew(plans)

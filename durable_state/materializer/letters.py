@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from django.db import IntegrityError
 from django.db.models import Count
 
 from durable_state.models import DeadLetter, Stream, entity_digest
-from durable_state.protocol import Malformed, encode_change
+from durable_state.protocol import Malformed
 
 from .compaction import Letter
 from .plan import TypePlan
-from .preparation import Prepared, to_bytes
 from .rows import chunks
 
-__all__ = ["LetterBox"]
+__all__ = ["Found", "LetterBox"]
+
+
+class Found(NamedTuple):
+    """What a letter of an entity says whose change was accepted when it was read."""
+
+    key: str
+    ordinal: int
+    reason: str
+    detail: str
+    body: bytes
 
 
 class LetterBox:
@@ -52,20 +61,20 @@ class LetterBox:
         self.remove(generation, (row.entity for row in rows))
         self._create(rows)
 
-    def write_refused(self, plan: TypePlan, refused: list[tuple[Prepared, Exception]]) -> None:
-        """Writes letters of staged entities that the database refused at the switch."""
+    def write_found(self, plan: TypePlan, found: list[Found]) -> None:
+        """Writes letters of entities that were accepted once and could not be shown: the database, or a changed mapping, refuses them."""
         rows = [
             DeadLetter(
                 stream=self._stream,
-                entity=plan.digest(prepared.key),
-                type=plan.type,
-                key=prepared.key,
-                ordinal=prepared.ordinal,
-                reason="integrity" if isinstance(error, IntegrityError) else "data",
-                detail=str(error),
-                body=encode_change(plan.type, prepared.key, "upsert", plan.decode(to_bytes(prepared))),
+                entity=plan.digest(each.key),
+                type=_printable(plan.type),
+                key=_printable(each.key),
+                ordinal=each.ordinal,
+                reason=each.reason[:40],
+                detail=_printable(each.detail),
+                body=each.body,
             )
-            for prepared, error in refused
+            for each in found
         ]
         self.remove(0, (row.entity for row in rows))
         self._create(rows)
@@ -96,13 +105,23 @@ class LetterBox:
             for chunk in chunks(digests):
                 self._all.filter(generation=generation, entity__in=chunk).delete()
 
-    def promote(self, generation: int, types: Iterable[str], into: int = 0) -> None:
-        """The letters met while ``generation`` was staged take the place of those of its types in ``into``."""
-        for entity_type in types:
-            shown = self._all.filter(generation=into, type=_printable(entity_type))
-            shown.exclude(entity__startswith=DeadLetter.NO_ENTITY).delete()
-        self._all.filter(generation=generation).update(generation=into)
+    def promote(self, generation: int, types: Iterable[str] | None) -> None:
+        """The letters met while ``generation`` was staged take the place of the shown state's, of these types or of all."""
+        shown = self._all.filter(generation=0).exclude(entity__startswith=DeadLetter.NO_ENTITY)
+        if types is None:
+            shown.delete()
+        else:
+            for chunk in chunks(_printable(entity_type) for entity_type in types):
+                shown.filter(type__in=chunk).delete()
+        met = self._all.filter(generation=generation)
+        self.remove(0, list(met.values_list("entity", flat=True)))
+        met.update(generation=0)
         self._occupied = None
+
+    def carry(self, generation: int, into: int, spoken: Iterable[str]) -> None:
+        """Moves the letters of all types but ``spoken`` from one generation to another."""
+        said = [_printable(entity_type) for entity_type in spoken]
+        self._all.filter(generation=generation).exclude(type__in=said).update(generation=into)
 
     def drop(self, generation: int) -> None:
         """Forgets the letters of a generation that is not going to be shown."""

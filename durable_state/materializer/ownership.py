@@ -17,15 +17,15 @@ class Ownership:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._owners = TableOwner.objects.using(stream._state.db)
-        self._labels: set[str] | None = None
+        self._known: dict[str, int] | None = None
 
     def has(self, mapping: EntityMapping) -> bool:
         """Whether the stream may have rows in the mapping's table."""
-        if mapping.stream_field is not None:
-            return True
-        if self._labels is None:
-            self._labels = set(self._owners.filter(stream=self._stream).values_list("model", flat=True))
-        return mapping.label in self._labels
+        return mapping.stream_field is not None or self._owner(mapping) == self._stream.pk
+
+    def is_elsewhere(self, mapping: EntityMapping) -> bool:
+        """Whether the table is another stream's, so that its rows come and go by that stream's commits."""
+        return mapping.stream_field is None and self._owner(mapping) not in (None, self._stream.pk)
 
     def claim(self, mapping: EntityMapping) -> None:
         """Makes sure that the table is this stream's to write.
@@ -50,7 +50,12 @@ class Ownership:
             with transaction.atomic(using=self._stream._state.db):
                 self._owners.create(model=mapping.label, stream=self._stream)
         except IntegrityError:
-            self._labels = None  # another stream was faster by a moment
+            self._known = None  # another stream was faster by a moment
             self.claim(mapping)
         else:
-            self._labels = None
+            self._known = None
+
+    def _owner(self, mapping: EntityMapping) -> int | None:
+        if self._known is None:
+            self._known = dict(self._owners.values_list("model", "stream_id"))
+        return self._known.get(mapping.label)

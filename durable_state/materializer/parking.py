@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from django.db.models import Q
@@ -10,7 +10,7 @@ from django.db.models import Q
 from durable_state.models import ParkedChange, Stream
 
 from .plan import TypePlan
-from .preparation import Prepared, to_bytes
+from .preparation import Prepared, as_message, to_bytes
 from .rows import chunks
 
 __all__ = ["Parking", "ParkingLot"]
@@ -57,6 +57,7 @@ class ParkingLot:
                 reason=parking.reason,
                 waits_for=parking.waits_for,
                 detail=parking.detail,
+                body=as_message(parking.plan, parking.prepared),
                 prepared=to_bytes(parking.prepared),
                 hidden=parking.hidden,
             )
@@ -77,6 +78,16 @@ class ParkingLot:
         for chunk in chunks(types):
             self._all.filter(type__in=chunk).delete()
         self._occupied = None
+
+    def keys(self, entity_type: str) -> Iterator[list[str]]:
+        """The keys of what is parked of a type, chunk by chunk."""
+        last = 0
+        while self.occupied:
+            found = list(self._all.filter(type=entity_type, pk__gt=last).order_by("pk").values_list("pk", "key")[:500])
+            if not found:
+                return
+            last = found[-1][0]
+            yield [key for _, key in found]
 
     def of(self, digests: Iterable[str]) -> dict[str, ParkedChange]:
         """What is parked of the entities, by digest."""

@@ -41,7 +41,8 @@ class PlannedField:
 class TypePlan:
     """One entity type of one stream."""
 
-    def __init__(self, mapping: EntityMapping, stream: Stream) -> None:
+    def __init__(self, mapping: EntityMapping, stream: Stream, ownership: Ownership) -> None:
+        self.ownership = ownership
         self.mapping = mapping
         self.stream = stream
         self.type = mapping.entity_type
@@ -80,7 +81,7 @@ class StreamPlan:
         """The plan of a type; None where it is not registered for the stream."""
         if entity_type not in self._plans:
             mapping = registry.find(entity_type, self.stream.name)
-            self._plans[entity_type] = None if mapping is None else TypePlan(mapping, self.stream)
+            self._plans[entity_type] = None if mapping is None else TypePlan(mapping, self.stream, self.ownership)
         return self._plans[entity_type]
 
     def all(self) -> list[TypePlan]:

@@ -8,17 +8,19 @@ from typing import Any
 
 import msgspec
 from django.core.exceptions import ValidationError
+from django.db.models import Value
+from django.db.models.expressions import DatabaseDefault
 from rest_framework.exceptions import ValidationError as RestValidationError
 
 from durable_state.errors import MappingFault
-from durable_state.protocol import Change, Operation
+from durable_state.protocol import Change, Operation, encode_change
 from durable_state.registry import EntityChange
 from durable_state.registry.represent import jsonable
 
 from .conversion import Refused
 from .plan import TypePlan
 
-__all__ = ["Prepared", "complete", "from_bytes", "prepare", "to_bytes"]
+__all__ = ["Prepared", "as_message", "complete", "from_bytes", "prepare", "to_bytes"]
 
 # Decimals stay numbers, so that a JSON document that was staged is the one that came.
 _encode = msgspec.json.Encoder(enc_hook=jsonable, decimal_format="number").encode
@@ -29,7 +31,7 @@ class Prepared:
     """What one accepted change, or several merged ones, say of an entity.
 
     ``raw`` is what the mapping's ``prepare`` gave, ``values`` the same converted, both by field name; parents are still entity keys.
-    ``complete`` means that fields left out take their default; otherwise they keep what the row has.
+    ``body`` is the newest change, as it was on the wire. ``complete`` means that fields left out take their default; otherwise they keep what the row has.
     """
 
     key: str
@@ -38,6 +40,7 @@ class Prepared:
     raw: dict[str, Any]
     values: dict[str, Any]
     complete: bool
+    body: bytes
 
 
 def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:
@@ -53,7 +56,7 @@ def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:
     if raw is None:
         return None
     partial = mapping.merges and change.operation == Operation.UPDATE
-    prepared = Prepared(change.key, key_value, ordinal, raw, _convert(plan, raw, change), not partial)
+    prepared = Prepared(change.key, key_value, ordinal, raw, _convert(plan, raw), not partial, change.raw)
     if not partial:
         complete(plan, prepared)
     return prepared
@@ -66,6 +69,9 @@ def complete(plan: TypePlan, prepared: Prepared) -> None:
         if planned.name in prepared.values:
             continue
         default = planned.field.get_default()
+        if isinstance(default, DatabaseDefault):
+            expression = default.expression  # type: ignore[attr-defined]
+            default = expression.value if isinstance(expression, Value) else expression
         if default is None and not planned.field.null:
             raise Refused("null", f"{planned.name} is left out, has no default and must not be NULL.")
         prepared.values[planned.name] = default
@@ -77,10 +83,25 @@ def to_bytes(prepared: Prepared) -> bytes:
     return _encode({name: jsonable(raw) if isinstance(raw, datetime) else raw for name, raw in prepared.raw.items()})
 
 
-def from_bytes(plan: TypePlan, key: str, ordinal: int, body: bytes) -> Prepared:
-    """The opposite of ``to_bytes``. Raises: Refused, where the mapping has changed since."""
-    raw = plan.decode(bytes(body))
-    prepared = Prepared(key, plan.key_value(key), ordinal, raw, _convert(plan, raw, None), True)
+def as_message(plan: TypePlan, prepared: Prepared) -> bytes:
+    """The newest change as it was on the wire; for a row that was parked without one, a change that says what the row said."""
+    if prepared.body:
+        return prepared.body
+    mapping = plan.mapping
+    named = {wire: prepared.raw.get(name) for name, wire in mapping.wire_names.items()}
+    value = named if mapping.value_field is None else prepared.raw.get(mapping.value_field)
+    return encode_change(plan.type, prepared.key, Operation.UPSERT, msgspec.json.decode(_encode(value)))
+
+
+def from_bytes(
+    plan: TypePlan, key: str, ordinal: int, prepared_bytes: bytes | memoryview, body: bytes | memoryview
+) -> Prepared:
+    """The opposite of ``to_bytes``; fields that the mapping no longer lists are left out.
+
+    Raises: Refused, where the mapping has changed so that a value does not fit any more.
+    """
+    raw = {name: value for name, value in plan.decode(bytes(prepared_bytes)).items() if name in plan.by_name}
+    prepared = Prepared(key, plan.key_value(key), ordinal, raw, _convert(plan, raw), True, bytes(body))
     complete(plan, prepared)
     return prepared
 
@@ -114,7 +135,7 @@ def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any]
     )
 
 
-def _convert(plan: TypePlan, raw: dict[str, Any], change: Change | None) -> dict[str, Any]:
+def _convert(plan: TypePlan, raw: dict[str, Any]) -> dict[str, Any]:
     values = {}
     for name, value in raw.items():
         planned = plan.by_name.get(name)

@@ -18,7 +18,9 @@ __all__ = ["MissingParent", "resolve_parents"]
 
 @dataclass(slots=True)
 class MissingParent:
-    """A parent that is not shown. ``digest`` names it where it is mapped, and is empty where it is the application's."""
+    """A parent that is not shown. ``digest`` names it where this stream brings it; it is empty where the application or another
+    stream does, so that only looking again tells.
+    """
 
     planned: PlannedField
     key: Any
@@ -44,7 +46,8 @@ def resolve_parents(plan: TypePlan, puts: Sequence[Prepared]) -> tuple[list[dict
                 values[planned.attname] = found[name][value]
             else:
                 values[planned.attname] = None
-                digest = "" if planned.parent is None else entity_digest(planned.parent.entity_type, value)
+                elsewhere = planned.parent is None or plan.ownership.is_elsewhere(planned.parent)
+                digest = "" if elsewhere or planned.parent is None else entity_digest(planned.parent.entity_type, value)
                 absent.append(MissingParent(planned, value, digest))
         columns.append(values)
         missing.append(absent)

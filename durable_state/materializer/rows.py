@@ -5,7 +5,7 @@ This is the plain-ORM writer: it works on every database. What the database can 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -59,6 +59,11 @@ class RowFailure:
     write: RowWrite
     error: DataError | IntegrityError
 
+    @property
+    def reason(self) -> str:
+        """The reason code of its dead letter."""
+        return "integrity" if isinstance(self.error, IntegrityError) else "data"
+
 
 def read_rows(plan: TypePlan, key_values: Iterable[Any]) -> dict[str, ExistingRow]:
     """The shown rows among the keys, by key text; one query per ``CHUNK`` keys."""
@@ -80,21 +85,25 @@ def differs(plan: TypePlan, write: RowWrite) -> bool:
     return not all(same(planned.field, old[planned.attname], new[planned.attname]) for planned in plan.fields)
 
 
-def write_rows(plan: TypePlan, writes: Sequence[RowWrite]) -> list[RowFailure]:
+def write_rows(
+    plan: TypePlan, writes: Sequence[RowWrite], *, clear_the_way: Callable[[TypePlan, Sequence[RowWrite]], None]
+) -> list[RowFailure]:
     """Inserts and updates the rows; those that the database refuses come back, each by itself, and the others are written.
 
-    Any other database error is raised. ``writes`` must not name one key twice.
+    ``clear_the_way`` is called before each attempt, and undone with it. Any other database error is raised. ``writes`` must not name one key twice.
     """
     if not writes:
         return []
     try:
         with transaction.atomic(using=plan.using):
+            clear_the_way(plan, writes)
             _write(plan, writes)
     except (DataError, IntegrityError) as error:
         if len(writes) == 1:
             return [RowFailure(writes[0], error)]
         middle = len(writes) // 2
-        return write_rows(plan, writes[:middle]) + write_rows(plan, writes[middle:])
+        halves = writes[:middle], writes[middle:]
+        return [failure for half in halves for failure in write_rows(plan, half, clear_the_way=clear_the_way)]
     return []
 
 
@@ -112,8 +121,12 @@ def _write_changed(plan: TypePlan, manager: models.QuerySet[models.Model], rows:
     names = [planned.name for planned in plan.fields]
     if not names:
         return
-    unique_fields = [name for name in (plan.mapping.stream_field, plan.mapping.key_field) if name]
-    if connections[plan.using].features.supports_update_conflicts_with_target and not plan.unique_sets:
+    key, meta = plan.mapping.key, plan.mapping.model._meta
+    unique_fields = [key.name] if key.unique else [str(plan.mapping.stream_field), key.name]
+    # A CHECK is held against the row that the upsert proposes, in which the application's columns have their defaults.
+    checked = any(isinstance(constraint, models.CheckConstraint) for constraint in meta.constraints)
+    upsert = connections[plan.using].features.supports_update_conflicts_with_target
+    if upsert and not plan.unique_sets and not checked:
         manager.bulk_create(rows, update_conflicts=True, unique_fields=unique_fields, update_fields=names)
     else:
         # MySQL's upsert would update a row through any of its unique keys.

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import IntegrityError, models
+from django.db import models
 
 from durable_state.models import ParkedChange
 
 from .claims import free_moving_values, taken
 from .compaction import Entity, fold_entity
 from .conversion import Refused
+from .letters import Found
 from .outcome import Outcome
 from .parking import Parking, ParkingLot
 from .plan import StreamPlan, TypePlan
-from .preparation import Prepared, from_bytes
+from .preparation import Prepared, as_message, from_bytes
 from .relations import MissingParent, resolve_parents
 from .removal import Removal
 from .rows import RowFailure, RowWrite, differs, read_rows, write_rows
 from .staging import settle_partial
 
-__all__ = ["ShownRows"]
+__all__ = ["ShownRows", "not_written"]
 
 
 class ShownRows:
@@ -100,40 +101,49 @@ class ShownRows:
         """Deletes rows by key value; returns those that must stay, with the reason."""
         return self._removal.remove(plan, keys)
 
-    def settle(self) -> None:
-        """Shows parked entities whose parents have come or whose unique values are free, until nothing moves any more."""
+    def settle(self) -> list[tuple[TypePlan, Found]]:
+        """Shows parked entities whose parents have come or whose unique values are free, until nothing moves any more.
+
+        Returns those that the database refused; they are parked no longer.
+        """
+        refused: list[tuple[TypePlan, Found]] = []
         candidates = self._lot.candidates(None) + self._lot.candidates(self._fresh)
         while candidates:
             self._fresh, moved = set(), False
             for plan in self._plans.all():
-                moved |= self._release(plan, [parked for parked in candidates if parked.type == plan.type])
+                shown, found = self._release(plan, [parked for parked in candidates if parked.type == plan.type])
+                moved |= shown
+                refused += [(plan, each) for each in found]
             candidates = self._lot.candidates(self._fresh)
             if moved:
                 seen = {parked.pk for parked in candidates}
                 candidates += [parked for parked in self._lot.candidates(None) if parked.pk not in seen]
+        return refused
 
-    def _release(self, plan: TypePlan, candidates: list[ParkedChange]) -> bool:
+    def _release(self, plan: TypePlan, candidates: list[ParkedChange]) -> tuple[bool, list[Found]]:
+        """Tries to show parked entities of one type: whether any was, and what the database refused."""
         puts: dict[str, Prepared] = {}
-        hidden = {parked.key: parked.hidden for parked in candidates}
+        before = {parked.key: parked for parked in candidates}
         for parked in candidates:
             try:
-                puts[parked.key] = from_bytes(plan, parked.key, parked.ordinal, bytes(parked.prepared))
+                puts[parked.key] = from_bytes(plan, parked.key, parked.ordinal, parked.prepared, parked.body)
             except Refused:
                 continue  # the mapping has changed since; the type shows "needs reset"
-        if not puts:
-            return False
         _, missing = resolve_parents(plan, list(puts.values()))
         ready, waiting = [], []
         for put, absent in zip(puts.values(), missing, strict=True):
-            if absent:
-                waiting.append(_parking(plan, put, absent[0], hidden=hidden[put.key]))
-            else:
+            if not absent:
                 ready.append(put)
-        self._lot.park(waiting)  # anew, because another parent may be the one that is missing now
+            elif before[put.key].waits_for != absent[0].digest:
+                # Another parent is the one that is missing now.
+                waiting.append(_parking(plan, put, absent[0], hidden=before[put.key].hidden))
+        self._lot.park(waiting)
         if not ready:
-            return False
+            return False, []
         failures, parked_again = self.put(plan, ready)
-        return len(failures) + len(parked_again) < len(ready)
+        self._lot.remove(plan.digest(failure.write.key) for failure in failures)
+        found = [not_written(plan, failure, puts[failure.write.key]) for failure in failures]
+        return len(failures) + len(parked_again) < len(ready), found
 
     def _put(self, plan: TypePlan, entities: list[Entity]) -> None:
         todo = [entity for entity in entities if entity.put is not None]
@@ -147,8 +157,7 @@ class ShownRows:
             for failure in failures:
                 entity = puts[failure.write.key]
                 assert entity.put is not None
-                code = "integrity" if isinstance(failure.error, IntegrityError) else "data"
-                entity.refused[entity.put.ordinal] = Refused(code, str(failure.error))
+                entity.refused[entity.put.ordinal] = Refused(failure.reason, str(failure.error))
                 fold_entity(plan, entity)
                 if entity.put is not None:
                     todo.append(entity)
@@ -170,6 +179,12 @@ class ShownRows:
         for key, entity in unparked.items():
             if key not in existing:
                 settle_partial(plan, entity, None)
+        if plan.relations or plan.unique_sets:
+            # Such a change may have to be parked, which takes all that the entity is.
+            whole = self._removal.whole(plan, [existing[key].pk for key in unparked if key in existing])
+            for key, entity in unparked.items():
+                if key in whole:
+                    settle_partial(plan, entity, whole[key])
 
     def _shown_without(self, put: Prepared, absent: MissingParent) -> bool:
         """Whether the row is shown with NULL: its parent was there when the change came, and was deleted later in the same batch."""
@@ -181,9 +196,7 @@ class ShownRows:
             if write.existing is not None:
                 write.values = write.existing.values | write.values
         changed = [write for write in writes if differs(plan, write)]
-        if plan.unique_sets:
-            free_moving_values(plan, changed)
-        failures = write_rows(plan, changed)
+        failures = write_rows(plan, changed, clear_the_way=free_moving_values)
         failed = {failure.write.key for failure in failures}
         for write in changed:
             if write.key not in failed:
@@ -204,14 +217,22 @@ class ShownRows:
             values = {key: _key_value(plan, entity) for key, entity in todo.items()}
             refused = self.remove(plan, [value for value in values.values() if value is not None])
             self._lot.remove(plan.digest(key) for key in todo if key not in refused)
-            again = {}
+            again, kept = {}, []
             for key, reason in refused.items():
                 entity = todo[key]
                 entity.refused[entity.decided_at] = Refused("protected", reason)
                 fold_entity(plan, entity)
                 if entity.deleted:
                     again[key] = entity
+                elif entity.put is not None:
+                    kept.append(entity)
+            self._put(plan, kept)
             todo = again
+
+
+def not_written(plan: TypePlan, failure: RowFailure, put: Prepared) -> Found:
+    """The letter of an accepted change that the database refused when its row was written."""
+    return Found(put.key, put.ordinal, failure.reason, str(failure.error), as_message(plan, put))
 
 
 def _parking(plan: TypePlan, put: Prepared, absent: MissingParent, *, hidden: bool = True) -> Parking:

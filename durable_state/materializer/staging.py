@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from durable_state.conf import get_settings
 from durable_state.models import Generation, StagedChange
 
 from .compaction import Entity, fold_entity
@@ -29,6 +30,7 @@ def stage(generation: Generation, plan: TypePlan, entities: list[Entity]) -> Non
             entity=plan.digest(entity.key),
             key=entity.key,
             ordinal=entity.put.ordinal,
+            body=entity.put.body,
             prepared=to_bytes(entity.put),
         )
         for entity in accepted
@@ -50,10 +52,13 @@ def merge_staged(generation: Generation, plan: TypePlan, entities: list[Entity])
 
 def settle_partial(plan: TypePlan, entity: Entity, held: bytes | None) -> None:
     """Makes a partial put complete: over ``held``, or as a new row; refusing what cannot be one, until something can."""
+    if held is None:
+        entity.absent = True
+        fold_entity(plan, entity)
     while (put := entity.put) is not None and not put.complete:
         try:
             if held is not None:
-                base = from_bytes(plan, entity.key, put.ordinal, held)
+                base = from_bytes(plan, entity.key, put.ordinal, held, put.body)
                 put.raw, put.values = base.raw | put.raw, base.values | put.values
             complete(plan, put)
         except Refused as refused:
@@ -61,15 +66,30 @@ def settle_partial(plan: TypePlan, entity: Entity, held: bytes | None) -> None:
             fold_entity(plan, entity)
 
 
-def read_staged(generation: Generation, plan: TypePlan, size: int) -> Iterator[list[Prepared]]:
-    """The staged entities of one type in chunks, oldest first, converted anew."""
+def read_staged(
+    generation: Generation, plan: TypePlan, size: int
+) -> Iterator[tuple[list[Prepared], list[tuple[StagedChange, Refused]]]]:
+    """The staged entities of one type in chunks, oldest first, converted anew; and those that the mapping, changed since, refuses.
+
+    A chunk has at most ``size`` entities, and about BATCH_BYTES.
+    """
     last = 0
     while True:
-        rows = list(generation.staged.using(plan.using).filter(type=plan.type, id__gt=last).order_by("id")[:size])
-        if not rows:
+        rows = generation.staged.using(plan.using).filter(type=plan.type, id__gt=last).order_by("id")[:size]
+        puts: list[Prepared] = []
+        refused: list[tuple[StagedChange, Refused]] = []
+        room = get_settings().batch_bytes
+        for row in rows.iterator(chunk_size=50):
+            last, room = row.pk, room - len(row.prepared)
+            try:
+                puts.append(from_bytes(plan, row.key, row.ordinal, row.prepared, row.body))
+            except Refused as refusal:
+                refused.append((row, refusal))
+            if room <= 0:
+                break
+        if not puts and not refused:
             return
-        last = rows[-1].pk
-        yield [from_bytes(plan, row.key, row.ordinal, bytes(row.prepared)) for row in rows]
+        yield puts, refused
 
 
 def staged_keys(generation: Generation, plan: TypePlan, keys: list[str]) -> set[str]:

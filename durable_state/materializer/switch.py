@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from durable_state.models import Generation
+from durable_state.protocol import Operation, encode_change
 
 from .conversion import key_text
-from .letters import LetterBox
+from .letters import Found, LetterBox
 from .outcome import Outcome
 from .parking import ParkingLot
 from .plan import TypePlan
 from .rows import CHUNK
-from .shown import ShownRows
+from .shown import ShownRows, not_written
 from .staging import read_staged, staged_keys
 
 __all__ = ["shown_keys", "switch"]
@@ -25,37 +26,77 @@ def switch(
     lot: ParkingLot,
     letters: LetterBox,
     outcome: Outcome,
+    *,
+    all_types: bool,
 ) -> None:
     """Shows the generation's entities of these types (parents first) and nothing else of them.
 
     Keys that return keep their row, its primary key and the application's columns; equal rows are not written.
     """
     lot.clear(plan.type for plan in plans)
-    letters.promote(generation.pk, [plan.type for plan in plans])
-    counts = {"parked": 0, "refused": 0}
+    letters.promote(generation.pk, None if all_types else [plan.type for plan in plans])
+    parked_count = refused_count = 0
     for plan in plans:
         if plan.unique_sets:
-            _delete_others(generation, plan, rows)
-        for puts in read_staged(generation, plan, CHUNK):
+            _free_others(generation, plan, rows)
+        for puts, refused in read_staged(generation, plan, CHUNK):
             failures, parked = rows.put(plan, puts)
-            counts["parked"] += len(parked)
-            counts["refused"] += len(failures)
             by_key = {put.key: put for put in puts}
-            letters.write_refused(plan, [(by_key[failure.write.key], failure.error) for failure in failures])
-            rows.remove(plan, [failure.write.key_value for failure in failures])
+            found = [
+                Found(row.key, row.ordinal, refusal.code, refusal.detail, bytes(row.body)) for row, refusal in refused
+            ]
+            found += [not_written(plan, failure, by_key[failure.write.key]) for failure in failures]
+            letters.write_found(plan, found)
+            parked_count += len(parked)
+            refused_count += len(found)
+            if generation.purpose != Generation.Purpose.REPLAY:
+                # In a replay the row is the one that the last accepted change made; after a snapshot or reset there is none.
+                rows.remove(plan, [failure.write.key_value for failure in failures])
     for plan in reversed(plans):
-        _delete_others(generation, plan, rows)
-    outcome.applied += generation.changes - counts["parked"] - counts["refused"]
-    outcome.parked += counts["parked"]
-    outcome.dead_letters += counts["refused"]
+        protected = _delete_others(generation, plan, rows)
+        letters.write_found(plan, protected)
+        outcome.letters_written |= bool(protected)
+    for plan in plans:
+        _forget_others(generation, plan, lot)
+    outcome.applied += generation.changes - parked_count - refused_count
+    outcome.parked += parked_count
+    outcome.dead_letters += refused_count
+    outcome.letters_written |= refused_count > 0
     outcome.switched = True
 
 
-def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> None:
-    """Deletes the shown rows that the generation does not hold."""
+def _free_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> None:
+    """Takes unique values from the rows that are going to be deleted, so that others can have them; children may still leave them."""
+    nullable = [
+        p.attname for p in plan.fields if p.field.null and any(p.attname in columns for columns in plan.unique_sets)
+    ]
+    if not all(set(nullable) & set(columns) for columns in plan.unique_sets):
+        _delete_others(generation, plan, rows)
+        return
     for keys in shown_keys(plan):
         staying = staged_keys(generation, plan, list(keys))
-        rows.remove(plan, [value for key, value in keys.items() if key not in staying])
+        going = [value for key, value in keys.items() if key not in staying]
+        if going:
+            plan.rows().filter(**{f"{plan.mapping.key.attname}__in": going}).update(**dict.fromkeys(nullable))
+
+
+def _forget_others(generation: Generation, plan: TypePlan, lot: ParkingLot) -> None:
+    """Rows that went with their parent were parked on the way; the generation says which of them there are at all."""
+    for keys in lot.keys(plan.type):
+        staying = staged_keys(generation, plan, keys)
+        lot.remove(plan.digest(key) for key in keys if key not in staying)
+
+
+def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> list[Found]:
+    """Deletes the shown rows that the generation does not hold; those that must stay come back as letters."""
+    kept: dict[str, str] = {}
+    for keys in shown_keys(plan):
+        staying = staged_keys(generation, plan, list(keys))
+        kept |= rows.remove(plan, [value for key, value in keys.items() if key not in staying])
+    return [
+        Found(key, plan.stream.ordinal, "protected", why, encode_change(plan.type, key, Operation.DELETE))
+        for key, why in kept.items()
+    ]
 
 
 def shown_keys(plan: TypePlan) -> Iterator[dict[str, object]]:

@@ -25,7 +25,7 @@ class TypeBook:
         if state.fingerprint == plan.mapping.fingerprint:
             return True
         if state.fingerprint == "" and state.unregistered == 0:
-            state.fingerprint = plan.mapping.fingerprint
+            state.fingerprint, state.needs_reset = plan.mapping.fingerprint, False
             state.save(using=self._using)
             return True
         if not state.needs_reset:

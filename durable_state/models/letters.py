@@ -67,6 +67,7 @@ class ParkedChange(models.Model):
     )
     waits_for = models.CharField(max_length=64, default="", db_index=True, help_text="digest of the missing parent")
     detail = models.TextField(default="")
+    body = models.BinaryField()
     prepared = models.BinaryField()
     hidden = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)

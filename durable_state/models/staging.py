@@ -13,7 +13,8 @@ __all__ = ["Generation", "StagedChange"]
 class Generation(models.Model):
     """One state in the making: an open snapshot, a rebuild, or the scratch of a verification.
 
-    ``changes`` counts the messages that were accepted into it; until the switch they are neither applied nor superseded.
+    ``changes`` counts the messages that were accepted into it; until the switch they are neither applied nor superseded. ``types`` are
+    the entity types that were met in it, also those of which it holds nothing.
     """
 
     class Purpose(models.TextChoices):
@@ -25,6 +26,7 @@ class Generation(models.Model):
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="generations")
     purpose = models.CharField(max_length=8, choices=Purpose.choices)
     changes = models.BigIntegerField(default=0)
+    types = models.JSONField(default=list)
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
@@ -32,13 +34,14 @@ class Generation(models.Model):
 
 
 class StagedChange(models.Model):
-    """One entity of a generation: what the mapping made of its newest accepted change."""
+    """One entity of a generation: its newest accepted change as bytes, and what the mapping made of it."""
 
     generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="staged")
     type = models.CharField(max_length=255)
     entity = models.CharField(max_length=64)
     key = models.TextField()
     ordinal = models.BigIntegerField()
+    body = models.BinaryField()
     prepared = models.BinaryField()
 
     class Meta:

@@ -61,11 +61,7 @@ def verify(stream: Stream, *, entity_type: str | None = None, key: str | None = 
         raise OperationRefused("One entity is named by --type and --key together.")
     using = stream._state.db or "default"
     stream.refresh_from_db(using=using)
-    if stream.rebuild_id is not None:
-        raise OperationRefused(
-            f"The stream {stream.name!r} is being rebuilt; its rows are still those of before.",
-            "Verify when it is up to date.",
-        )
+    _require_no_rebuild(stream)
     story = None if entity_type is None or key is None else Story(stream, entity_type, key)
     scratch = Generation.objects.using(using).create(stream=stream, purpose=Generation.Purpose.VERIFY)
     fold = _Scratch(stream, scratch)
@@ -75,6 +71,14 @@ def verify(stream: Stream, *, entity_type: str | None = None, key: str | None = 
         for generation in fold.generations:
             generation.staged.using(using)._raw_delete(using)
             Generation.objects.using(using).filter(pk=generation.pk).delete()
+
+
+def _require_no_rebuild(stream: Stream) -> None:
+    if stream.rebuild_id is not None:
+        raise OperationRefused(
+            f"The stream {stream.name!r} is being rebuilt; its rows are still those of before.",
+            "Verify when it is up to date.",
+        )
 
 
 class _Scratch:
@@ -114,6 +118,7 @@ def _verify(stream: Stream, fold: _Scratch, story: Story | None) -> Verification
         if fold.ordinal + len(fold.ahead) >= reached:
             with commit_transaction(using):
                 current = Stream.objects.using(using).select_for_update().get(pk=stream.pk)
+                _require_no_rebuild(current)
                 if fold.ordinal <= current.ordinal <= fold.ordinal + len(fold.ahead):
                     fold.advance(current.ordinal)
                     return _compare(current, fold, story)
