@@ -102,7 +102,7 @@ class Fold:
         for entity_type, entities in pending.items():
             plan = self._plans.find(entity_type)
             if plan is None or (target is None and not self._types.accepts(plan)):
-                self._pass_over(entity_type, sum(len(entity.changes) for entity in entities.values()))
+                self._pass_over(target, entity_type, sum(len(entity.changes) for entity in entities.values()))
                 continue
             accepted[entity_type] = list(entities.values())
             for entity in entities.values():
@@ -131,7 +131,10 @@ class Fold:
         if target is not None:
             target.changes += staged
             outcome.staged += staged
-            target.types = sorted({*target.types, entity_type})
+            plan = self._plans.find(entity_type)
+            fingerprint = "" if plan is None else plan.mapping.fingerprint
+            known = target.types.setdefault(entity_type, fingerprint)
+            target.types[entity_type] = fingerprint if known == fingerprint else ""
             target.save(using=self._using, update_fields=["changes", "types"])
         if self._scratch:
             return
@@ -177,8 +180,8 @@ class Fold:
 
     def _keep_other_types(self, state: Generation, snapshot: Generation) -> None:
         """Moves what the snapshot does not speak of from the state into it."""
-        spoken = snapshot.types
-        snapshot.types = sorted({*state.types, *spoken})
+        spoken = list(snapshot.types)
+        snapshot.types = state.types | snapshot.types
         moved = state.staged.using(self._using).exclude(type__in=spoken).update(generation=snapshot)
         if not self._scratch:
             self._letters.carry(state.pk, snapshot.pk, spoken)
@@ -187,11 +190,18 @@ class Fold:
         snapshot.save(using=self._using, update_fields=["changes", "types"])
 
     def _switch(self, generation: Generation, *, all_types: bool) -> None:
-        spoken = set(generation.types)
-        for entity_type in spoken:
-            if (plan := self._plans.find(entity_type)) is not None:
-                self._plans.ownership.claim(plan.mapping)
-        plans = [plan for plan in self._plans.all() if all_types or plan.type in spoken]
+        unfit = set()
+        for entity_type, fingerprint in generation.types.items():
+            if (plan := self._plans.find(entity_type)) is None:
+                continue
+            self._plans.ownership.claim(plan.mapping)
+            if fingerprint != plan.mapping.fingerprint:
+                unfit.add(entity_type)
+                self._types.demand_reset(
+                    plan
+                )  # a part of it was staged by no mapping, or by another; the rows stay as they are
+        plans = [plan for plan in self._plans.all() if all_types or plan.type in generation.types]
+        plans = [plan for plan in plans if plan.type not in unfit]
         staged_before = self.outcome.staged
         switch(generation, plans, self._rows, self._lot, self._letters, self.outcome, all_types=all_types)
         self.outcome.staged = staged_before - generation.changes
@@ -213,8 +223,11 @@ class Fold:
         generation.staged.using(self._using)._raw_delete(self._using)
         self._dropped.append(generation.pk)
 
-    def _pass_over(self, entity_type: str, messages: int) -> None:
+    def _pass_over(self, target: Generation | None, entity_type: str, messages: int) -> None:
         self.outcome.unregistered += messages
+        if target is not None:
+            target.types[entity_type] = ""
+            target.save(using=self._using, update_fields=["types"])
         if not self._scratch:
             self._types.pass_over(entity_type, messages)
 

@@ -29,9 +29,14 @@ class TypeBook:
             state.save(using=self._using)
             return True
         if not state.needs_reset:
-            state.needs_reset = True
-            state.save(using=self._using)
+            self.demand_reset(plan)
         return state.fingerprint != ""
+
+    def demand_reset(self, plan: TypePlan) -> None:
+        """Only a reset can bring the type's rows to the fold."""
+        state = self._state(plan.type)
+        state.needs_reset = True
+        state.save(using=self._using)
 
     def pass_over(self, entity_type: str, count: int) -> None:
         """Counts messages of a type that has no mapping, or whose earlier messages had none."""

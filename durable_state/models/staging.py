@@ -13,8 +13,9 @@ __all__ = ["Generation", "StagedChange"]
 class Generation(models.Model):
     """One state in the making: an open snapshot, a rebuild, or the scratch of a verification.
 
-    ``changes`` counts the messages that were accepted into it; until the switch they are neither applied nor superseded. ``types`` are
-    the entity types that were met in it, also those of which it holds nothing.
+    ``changes`` counts the messages that were accepted into it; until the switch they are neither applied nor superseded. ``types`` holds
+    for each entity type that was met in it the fingerprint of the mapping that staged it; "" where no single one did, because messages
+    of it had no mapping, or another one.
     """
 
     class Purpose(models.TextChoices):
@@ -26,7 +27,7 @@ class Generation(models.Model):
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="generations")
     purpose = models.CharField(max_length=8, choices=Purpose.choices)
     changes = models.BigIntegerField(default=0)
-    types = models.JSONField(default=list)
+    types = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
