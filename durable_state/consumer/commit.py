@@ -174,7 +174,8 @@ def _save(stream: Stream, values: dict[str, Any]) -> None:
 
 
 def _log(stream: Stream, revision: int, outcome: Outcome, up_to_date: bool) -> bytes:
-    changes = [feed.FeedChange(*entity, deleted) for entity, deleted in outcome.changes.items()]
+    listed = [feed.FeedChange(*entity, deleted) for entity, deleted in outcome.changes.items()]
+    changes = None if outcome.too_many else listed
     return feed.write(stream, revision, changes, txids=list(outcome.txids), up_to_date=up_to_date)
 
 
@@ -189,25 +190,26 @@ def _take_over(stream: Stream, current: Stream, values: dict[str, Any]) -> None:
 def _send_signals(stream: Stream, revision: int, outcome: Outcome) -> None:
     """After the commit; inside a larger transaction (a verb's, a TestCase's) after that one's."""
     by_model: dict[type[models.Model], tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+    mappings = {each: registry.find(each, stream.name) for each in outcome.changed_types}
+    models_changed = {mapping.model for mapping in mappings.values() if mapping is not None}
     for (entity_type, key), deleted in outcome.changes.items():
-        mapping = registry.find(entity_type, stream.name)
-        if mapping is not None:
+        if (mapping := mappings[entity_type]) is not None:
             by_model[mapping.model][deleted].append(key)
-    too_many = len(outcome.changes) > get_settings().feed_entry_rows
     name = stream.name
 
     def send() -> None:
-        for model, (upserted, gone) in by_model.items():
+        for model in models_changed:
+            upserted, gone = by_model[model]
             responses = changes_committed.send_robust(
                 sender=model,
                 stream=name,
                 revision=revision,
-                upserted=None if too_many else upserted,
-                deleted=None if too_many else gone,
+                upserted=None if outcome.too_many else upserted,
+                deleted=None if outcome.too_many else gone,
             )
             for receiver, response in responses:
                 if isinstance(response, Exception):
                     logger.error("%s: a receiver of changes_committed failed: %r", name, receiver, exc_info=response)
 
-    if by_model:
+    if models_changed:
         transaction.on_commit(send, using=stream._state.db)

@@ -38,7 +38,7 @@ class Fold:
         self.stream = stream
         self.state = state
         self.snapshot = snapshot
-        self.outcome = Outcome()
+        self.outcome = Outcome(get_settings().feed_entry_rows)
         self._using = stream._state.db
         self._plans = StreamPlan(stream)
         self._lot = ParkingLot(stream)

@@ -13,9 +13,10 @@ class Outcome:
 
     The seven counts and ``staged`` add up to ``messages``, except that a switch turns staged changes of earlier batches into applied
     ones. ``changes`` maps (type, key) to True where the row was deleted, False where it was written; in the order of the last change.
-    ``resnapshot`` says that too much changed to be listed.
+    Beyond ``listed`` changes they are ``too_many`` and not kept; ``changed_types`` still says of which types they were.
     """
 
+    listed: int
     messages: int = 0
     applied: int = 0
     no_row: int = 0
@@ -26,11 +27,19 @@ class Outcome:
     superseded: int = 0
     staged: int = 0
     changes: dict[tuple[str, str], bool] = field(default_factory=dict)
+    changed_types: set[str] = field(default_factory=set)
+    too_many: bool = False
     txids: dict[str, None] = field(default_factory=dict)
     letters_written: bool = False
     switched: bool = False
 
     def changed(self, entity_type: str, key: str, *, deleted: bool) -> None:
         """Notes that the row of an entity was written or deleted."""
+        self.changed_types.add(entity_type)
+        if self.too_many:
+            return
         self.changes.pop((entity_type, key), None)
         self.changes[entity_type, key] = deleted
+        if len(self.changes) > self.listed:
+            self.too_many = True
+            self.changes.clear()

@@ -95,10 +95,14 @@ class ParkingLot:
             return {}
         return {parked.entity: parked for chunk in chunks(digests) for parked in self._all.filter(entity__in=chunk)}
 
-    def candidates(self, shown: Iterable[str] | None) -> list[ParkedChange]:
-        """Those that may be shown now: they wait for an entity in ``shown`` (None: also for what is not an entity's to bring)."""
+    def unbound(self) -> list[ParkedChange]:
+        """Those that no entity of this stream brings: they wait for a unique value, or for a row of somebody else's."""
+        return list(self._all.filter(Q(reason="unique") | Q(waits_for=""))) if self.occupied else []
+
+    def waiting_for(self, shown: Iterable[str] | None) -> list[ParkedChange]:
+        """Those that wait for one of the entities; None: for any."""
         if not self.occupied:
             return []
         if shown is None:
-            return list(self._all.filter(Q(reason="unique") | Q(waits_for="")))
+            return list(self._all.exclude(waits_for=""))
         return [parked for chunk in chunks(shown) for parked in self._all.filter(waits_for__in=chunk)]

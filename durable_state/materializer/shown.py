@@ -25,6 +25,10 @@ from .staging import settle_partial
 __all__ = ["ShownRows", "not_written"]
 
 
+FRESH_LISTED = 10_000
+"""Entities newly shown in one commit beyond which everything that is parked is looked at, instead of what waits for them."""
+
+
 class ShownRows:
     """Brings the rows of one stream to what the changes of a batch, or a whole generation, say.
 
@@ -36,7 +40,7 @@ class ShownRows:
         self._lot = lot
         self._outcome = outcome
         self._removal = Removal(plans, lot, outcome)
-        self._fresh: set[str] = set()
+        self._fresh: set[str] | None = set()
         self._leaving: dict[str, int] = {}
 
     def apply(self, entities: dict[str, list[Entity]]) -> None:
@@ -107,17 +111,16 @@ class ShownRows:
         Returns those that the database refused; they are parked no longer.
         """
         refused: list[tuple[TypePlan, Found]] = []
-        candidates = self._lot.candidates(None) + self._lot.candidates(self._fresh)
+        candidates = self._lot.unbound() + self._lot.waiting_for(self._fresh)
         while candidates:
             self._fresh, moved = set(), False
             for plan in self._plans.all():
                 shown, found = self._release(plan, [parked for parked in candidates if parked.type == plan.type])
                 moved |= shown
                 refused += [(plan, each) for each in found]
-            candidates = self._lot.candidates(self._fresh)
+            candidates = self._lot.waiting_for(self._fresh)
             if moved:
-                seen = {parked.pk for parked in candidates}
-                candidates += [parked for parked in self._lot.candidates(None) if parked.pk not in seen]
+                candidates += self._lot.unbound()
         return refused
 
     def _release(self, plan: TypePlan, candidates: list[ParkedChange]) -> tuple[bool, list[Found]]:
@@ -201,8 +204,10 @@ class ShownRows:
         for write in changed:
             if write.key not in failed:
                 self._outcome.changed(plan.type, write.key, deleted=False)
-                if write.existing is None:
+                if write.existing is None and self._fresh is not None:
                     self._fresh.add(plan.digest(write.key))
+                    if len(self._fresh) > FRESH_LISTED:
+                        self._fresh = None
         return failures
 
     def _park(self, plan: TypePlan, parkings: list[Parking]) -> None:
