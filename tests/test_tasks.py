@@ -22,8 +22,7 @@ from durable_state.consumer.run import consume_slice
 from durable_state.models import Lease, Status, Stream
 from tests.consumer.consuming import in_threads, wait_until
 from tests.consumer.remote import RemoteStream, insert, random_items
-from tests.oracle import fold
-from tests.properties.test_tables_equal_the_fold import check
+from tests.properties.tables import check
 from tests.servers.process import StreamServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -153,8 +152,8 @@ def test_a_slice_hands_over_what_still_wants_a_consumer(app: Celery, reference_s
     assert 1 < time.monotonic() - started < 4
     assert groups(app) == [[live.pk]]
     assert set(Lease.objects.values_list("holder", flat=True)) == {""}
-    check(live, fold(remote.items))
-    check(closed, fold(done.items))
+    check(live, remote.items)
+    check(closed, done.items)
     assert closed.status == Status.CLOSED
     assert tasks.supervise() == 0
 
@@ -166,7 +165,7 @@ def test_the_same_task_twice_does_no_harm(app: Celery, reference_server: StreamS
     (stream,) = make("a", url=remote.url)
     results = in_threads(*[lambda: consume_slice([stream.pk], "default")] * 3)
     assert results == [None] * 3
-    check(stream, fold(remote.items))
+    check(stream, remote.items)
     assert Lease.objects.get().token == 1
 
 
@@ -178,7 +177,7 @@ def test_a_broken_stream_holds_up_no_other(app: Celery, reference_server: Stream
     (nonsense,) = make("nonsense", url="nonsense://x")
     (good,) = make("good", url=remote.url)
     tasks.consume([broken.pk, nonsense.pk, good.pk])
-    check(good, fold(remote.items))
+    check(good, remote.items)
     broken.refresh_from_db()
     nonsense.refresh_from_db()
     assert (broken.status, nonsense.status) == (Status.RETRYING, Status.HALTED)
@@ -221,6 +220,6 @@ def test_a_worker_follows_streams_from_slice_to_slice(app: Celery, reference_ser
                 operations.pause(stream, actor="test")
             wait_until(lambda: not lease.valid_leases("default").exists())
     for stream, remote in zip(streams, remotes, strict=True):
-        check(stream, fold(remote.items))
+        check(stream, remote.items)
     assert min(Lease.objects.values_list("token", flat=True)) > 1
     connections.close_all()

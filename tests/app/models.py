@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
+
+from django.contrib.auth.models import Group
 from django.db import models
 
 from durable_state.models import Stream
@@ -105,6 +108,80 @@ class Remark(models.Model):
 
     author = models.ForeignKey(Author, on_delete=models.CASCADE)
     text = models.CharField(max_length=100)
+
+
+class Employee(models.Model):
+    """Merged, with a unique value to claim, a superior to wait for, and a CHECK: whatever may befall a merge."""
+
+    key = models.CharField(max_length=40, unique=True)
+    email = models.CharField(max_length=40, null=True, unique=True)
+    name = models.CharField(max_length=40, default="anonymous")
+    grade = models.IntegerField(default=1)
+    boss = models.ForeignKey("self", null=True, on_delete=models.SET_NULL)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(grade__lte=10), name="app_employee_grade")]
+
+
+class Quota(models.Model):
+    """A CHECK that holds a synced column against one of the application's own."""
+
+    key = models.CharField(max_length=40, unique=True)
+    used = models.IntegerField()
+    spare = models.IntegerField(default=0)
+    cap = models.IntegerField(default=10)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(used__lte=models.F("cap")), name="app_quota_cap")]
+
+
+class Page(models.Model):
+    """A unique value that cannot be set aside as NULL."""
+
+    key = models.CharField(max_length=40, unique=True)
+    slug = models.CharField(max_length=40, unique=True)
+    size = models.IntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(size__lte=10), name="app_page_size")]
+
+
+class Bookmark(models.Model):
+    """The application's own rows that point at pages."""
+
+    page = models.ForeignKey(Page, on_delete=models.CASCADE)
+
+
+class Device(models.Model):
+    """Many streams in one table, whose keys are unique across all of them."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    serial = models.CharField(max_length=40, unique=True)
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE)
+    charge = models.IntegerField(default=0)
+
+
+class Ticket(models.Model):
+    """Keyed by the number that the database counts up; a child of a table that no stream fills."""
+
+    id = models.AutoField(primary_key=True)
+    priority = models.IntegerField(default=0)
+    group = models.ForeignKey(Group, null=True, on_delete=models.CASCADE, to_field="name")
+
+
+class Stock(models.Model):
+    """Columns that fill themselves: by the database, from other columns, at each save."""
+
+    key = models.CharField(max_length=40, unique=True)
+    amount = models.IntegerField(db_default=7)
+    reserved = models.IntegerField(default=0)
+    code = models.CharField(max_length=10, null=True, unique=True)
+    following = models.GeneratedField(
+        expression=models.F("reserved") + 1, output_field=models.IntegerField(), db_persist=True
+    )
+    made = models.DateTimeField(auto_now_add=True)
+    seen = models.DateTimeField(auto_now=True)
+    order = models.IntegerField(default=1, db_column="select")
 
 
 class AllFields(models.Model):

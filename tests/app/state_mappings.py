@@ -79,3 +79,63 @@ class PersonMapping(EntityMapping):
     key_field = "key"
     stream_field = "room"
     fields = ["email", "boss"]
+
+
+class OfficeMapping(EntityMapping):
+    """What follows serves its own streams only, so that those of other tests stay as small as they are."""
+
+    streams = ["office"]
+    key_field = "key"
+
+
+@register("employee")
+class EmployeeMapping(OfficeMapping):
+    model = models.Employee
+    fields = ["email", "name", "grade", "boss"]
+    update_mode = "merge"
+
+
+@register("quota")
+class QuotaMapping(OfficeMapping):
+    model = models.Quota
+    fields = {"used": "inUse", "spare": "spare"}
+
+
+@register("quota")
+class MergedQuotaMapping(QuotaMapping):
+    streams = ["merging-office"]
+    update_mode = "merge"
+
+
+@register("page")
+class PageMapping(OfficeMapping):
+    model = models.Page
+    fields = ["slug", "size"]
+
+
+@register("device")
+class DeviceMapping(OfficeMapping):
+    model = models.Device
+    key_field = "serial"
+    stream_field = "stream"
+    fields = ["charge"]
+
+
+@register("device")
+class DeviceByIdMapping(DeviceMapping):
+    streams = ["office-by-id"]
+    key_field = "id"
+    fields = ["serial", "charge"]
+
+
+@register("ticket")
+class TicketMapping(OfficeMapping):
+    model = models.Ticket
+    key_field = "id"
+    fields = ["priority", "group"]
+
+
+@register("stock")
+class StockMapping(OfficeMapping):
+    model = models.Stock
+    fields = ["amount", "reserved", "code", "order"]

@@ -17,8 +17,8 @@ from durable_state.consumer.transaction import commit_transaction
 from durable_state.models import FeedEntry, Stream
 from durable_state.protocol import Position, decode
 from tests.app.models import Message
-from tests.oracle import encode, fold
-from tests.properties.test_tables_equal_the_fold import check
+from tests.oracle import encode
+from tests.properties.tables import check
 
 from .consuming import in_threads
 from .remote import insert, random_items
@@ -44,7 +44,7 @@ def test_the_same_batch_twice_at_once_is_committed_once(database: str, add_strea
         copies = [Stream.objects.using(database).get(pk=stream.pk) for _ in range(3)]
         results = in_threads(*(partial(fold_in, copy, items[start : start + 30]) for copy in copies))
         assert sorted(type(result).__name__ for result in results) == ["Commit", "RevisionConflict", "RevisionConflict"]
-    check(stream, fold(items))
+    check(stream, items)
 
 
 def test_streams_in_one_table_commit_side_by_side(database: str, add_stream: Add) -> None:
@@ -58,7 +58,7 @@ def test_streams_in_one_table_commit_side_by_side(database: str, add_stream: Add
 
     assert in_threads(*(partial(consume, *pair) for pair in zip(streams, histories, strict=True))) == [None] * 3
     for stream, items in zip(streams, histories, strict=True):
-        check(stream, fold(items))
+        check(stream, items)
 
 
 def test_a_worker_frozen_in_its_transaction_blocks_nobody(server_database: str, add_stream: Add, settings: Any) -> None:

@@ -15,9 +15,8 @@ from durable_state.errors import OperationRefused
 from durable_state.models import DeadLetter, Stream
 from tests.app.models import Author
 from tests.app.state_mappings import ScoreMapping
-from tests.oracle import encode, fold
-from tests.properties.tables import rows_of
-from tests.properties.test_tables_equal_the_fold import check
+from tests.oracle import encode
+from tests.properties.tables import check, rows_of
 from tests.servers.misbehaving import MisbehavingServer, StreamReplies
 
 from .remote import insert, random_items
@@ -65,7 +64,7 @@ def test_too_many_letters(serve: Serve, settings: Any) -> None:
     settings.DURABLE_STATE = {"DEAD_LETTER_LIMIT": 6}
     operations.resume(stream, actor="test")
     sync(stream, until_up_to_date=True)
-    check(stream, fold(items))
+    check(stream, items)
 
 
 def test_an_error_in_a_mapping(database: str, serve: Serve, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +92,7 @@ def test_an_error_in_a_mapping(database: str, serve: Serve, settings: Any, monke
     assert not DeadLetter.objects.using(database).exists()
     operations.resume(stream, actor="test")
     sync(stream, until_up_to_date=True)
-    check(stream, fold(items))
+    check(stream, items)
 
 
 @pytest.mark.parametrize("given", [5, [], {"nothing": 1}])
@@ -160,7 +159,7 @@ def test_tables_that_do_not_fit(
     assert stream.ordinal == 0
     operations.resume(stream, actor="test")
     sync(stream, until_up_to_date=True)
-    check(stream, fold(items))
+    check(stream, items)
 
 
 def test_an_error_that_nobody_expected_is_shown_and_tried_again(serve: Serve, caplog: Any) -> None:
@@ -175,5 +174,5 @@ def test_an_error_that_nobody_expected_is_shown_and_tried_again(serve: Serve, ca
             raise RuntimeError("nobody expected this")
 
     sync(stream, on_progress=fail_once, until_up_to_date=True)
-    check(stream, fold(items))
+    check(stream, items)
     assert "nobody expected this" in caplog.text

@@ -14,8 +14,7 @@ from durable_state.consumer.lease import acquire
 from durable_state.consumer.run import consume_slice, sync
 from durable_state.errors import OperationRefused
 from durable_state.models import Lease, Status, Stream
-from tests.oracle import fold
-from tests.properties.test_tables_equal_the_fold import check
+from tests.properties.tables import check
 from tests.servers.misbehaving import MisbehavingServer
 
 from .consuming import consuming, wait_until
@@ -68,7 +67,7 @@ def test_each_request_has_fresh_headers(
     assert sent == [f"Bearer secret-{stream.name}-{n}" for n in range(1, len(sent) + 1)]
     assert len(sent) > 2
     assert threading.current_thread().name not in threads
-    check(stream, fold(ITEMS))
+    check(stream, ITEMS)
     stored = repr(Stream.objects.values().get()) + repr(operations.report(stream))
     assert "secret" not in caplog.text + stored
 
@@ -97,7 +96,7 @@ def test_a_failing_function_is_tried_again(
         broken = False
         operations.resume(stream, actor="test")
         wait_until(lambda: operations.report(stream).status == "live")
-    check(stream, fold(ITEMS))
+    check(stream, ITEMS)
 
 
 @pytest.mark.parametrize(
@@ -163,5 +162,5 @@ def test_a_function_that_hangs_holds_up_nobody_else(
     assert [acquire(stream, "elsewhere:1:thief:x") for stream in streams] == [None] * 6
     slow.clear()
     watcher.join(15)
-    check(streams[5], fold(ITEMS))
+    check(streams[5], ITEMS)
     assert set(tokens) <= {1}

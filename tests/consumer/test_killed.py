@@ -15,8 +15,7 @@ from django.conf import settings
 from django.db import connections
 
 from durable_state.models import Status, Stream
-from tests.oracle import fold
-from tests.properties.test_tables_equal_the_fold import check
+from tests.properties.tables import check
 from tests.servers.process import StreamServer
 
 from .remote import RemoteStream, random_groups, random_items
@@ -67,5 +66,5 @@ def test_killed_again_and_again(
     assert process.returncode == 0, err
     assert "300 messages read" in out
     assert time.monotonic() - started < 20
-    check(stream, fold(remote.items))
+    check(stream, remote.items)
     assert stream.status == Status.LIVE

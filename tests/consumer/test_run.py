@@ -14,8 +14,7 @@ from django.db import connections
 from durable_state import operations
 from durable_state.consumer.run import run_all, sync
 from durable_state.models import Lease, Status, Stream
-from tests.oracle import fold
-from tests.properties.test_tables_equal_the_fold import check
+from tests.properties.tables import check
 from tests.servers.process import StreamServer
 from tests.servers.require import skip_or_fail
 from tests.services import missing
@@ -62,7 +61,7 @@ def test_all_streams_until_a_signal(reference_server: StreamServer, add_stream: 
     assert problems == []
     streams = Stream.objects.order_by("pk")
     for stream, remote in zip([streams[0], streams[1], streams[4]], remotes, strict=True):
-        check(stream, fold(remote.items))
+        check(stream, remote.items)
     assert [stream.status for stream in streams[2:4]] == [Status.RETRYING, Status.HALTED]
     assert set(Lease.objects.values_list("holder", flat=True)) == {""}
 
@@ -89,4 +88,4 @@ def test_routers_have_no_say(reference_server: StreamServer, add_stream: Add, se
     assert operations.verify(stream).equal
     assert operations.report(stream).status == "live"
     settings.DATABASE_ROUTERS = []
-    check(stream, fold(remote.items))
+    check(stream, remote.items)

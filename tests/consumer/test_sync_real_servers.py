@@ -18,9 +18,7 @@ from durable_state.errors import OperationRefused
 from durable_state.models import DeadLetter, Lease, Status, Stream
 from durable_state.transport import Reader
 from tests.app.models import Message
-from tests.oracle import fold
-from tests.properties.tables import rows_of
-from tests.properties.test_tables_equal_the_fold import check
+from tests.properties.tables import check, rows_of
 from tests.servers.process import StreamServer
 
 from .consuming import Running, consuming, wait_until
@@ -62,7 +60,7 @@ def test_any_batch_size_gives_the_fold(stream_server: StreamServer, add_stream: 
         sync(stream, until_up_to_date=True, on_progress=stop_now_and_then)
         assert ordinal(stream) > before
     sync(stream, until_up_to_date=True)
-    check(stream, fold(remote.items))
+    check(stream, remote.items)
     assert stream.status == Status.LIVE
     assert Lease.objects.get().holder == ""
 
@@ -83,7 +81,7 @@ def test_what_is_appended_is_shown_at_once(stream_server: StreamServer, add_stre
             remote.append(group)
             time.sleep(0.02)
         wait_until(lambda: ordinal(stream) == 152)
-    check(stream, fold(remote.items))
+    check(stream, remote.items)
 
 
 @pytest.mark.parametrize("live", LIVE)
@@ -112,7 +110,7 @@ def test_an_operator_is_noticed_while_nothing_happens(
         assert rows_of(stream, pks=True) == pks
         stream.refresh_from_db()
         assert stream.revision > revision
-    check(stream, fold(remote.items))
+    check(stream, remote.items)
 
 
 def test_a_removed_stream_ends_its_consumer(reference_server: StreamServer, add_stream: Add) -> None:
@@ -140,7 +138,7 @@ def test_a_closed_stream_is_complete(stream_server: StreamServer, add_stream: Ad
     remote.append(random_items(2, 30))
     remote.close()
     assert running.end() is None
-    check(stream, fold(remote.items))
+    check(stream, remote.items)
     assert (stream.status, stream.last_error) == (Status.CLOSED, "")
     assert operations.report(stream).lag_seconds == 0
 
@@ -168,7 +166,7 @@ def test_a_deleted_stream_keeps_its_rows(
         remote.create()
         remote.append(random_items(4, 40))
         wait_until(lambda: Stream.objects.filter(pk=stream.pk, status=Status.LIVE, ordinal=40).exists())
-    check(stream, fold(remote.items))
+    check(stream, remote.items)
 
 
 @pytest.mark.parametrize("others", [0, 1, 51, 90])
@@ -180,13 +178,13 @@ def test_another_stream_under_the_url_is_noticed_at_the_next_start(
     remote.append([*random_items(3, 50), {"type": "message", "key": "a", "headers": {"operation": "odd"}}])
     stream = add_stream(remote.url)
     sync(stream, until_up_to_date=True)
-    check(stream, fold(remote.items))
+    check(stream, remote.items)
     remote.delete()
     remote.create()
     if others:
         remote.append(random_items(6, others))
     sync(stream, until_up_to_date=True)
-    check(stream, fold(remote.items))
+    check(stream, remote.items)
 
 
 def test_a_stream_that_is_no_json_halts(stream_server: StreamServer, add_stream: Add) -> None:

@@ -14,8 +14,7 @@ from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
 from durable_state.models import Generation, StagedChange, Stream
 from tests.app.models import Message, Profile, Setting
-from tests.oracle import fold
-from tests.properties.test_tables_equal_the_fold import check
+from tests.properties.tables import check
 from tests.servers.process import StreamServer
 
 from .consuming import consuming, wait_until
@@ -61,7 +60,7 @@ def test_no_difference_while_it_is_consumed(
             writer.join()
         wait_until(lambda: Stream.objects.using(file_or_server).filter(ordinal=len(remote.items)).exists())
         assert Stream.objects.using(file_or_server).get().last_error == ""
-    check(stream, fold(remote.items))
+    check(stream, remote.items)
     assert not Generation.objects.using(file_or_server).filter(purpose="verify").exists()
     assert not StagedChange.objects.using(file_or_server).filter(generation__purpose="verify").exists()
 

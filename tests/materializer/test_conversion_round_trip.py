@@ -135,7 +135,7 @@ def test_accepted_values_survive_staging(field: models.Field[Any, Any]) -> None:
     @given((modern_moments if field.name == "moment" else specific.get(field.name, json_values)) | json_values)
     def check(raw: Any) -> None:
         for value in accepted(field, [raw], None):
-            staged = to_bytes(Prepared("key", "key", 1, {"raw": raw}, {}, complete=True))
+            staged = to_bytes(Prepared("key", "key", 1, {"raw": raw}, {}, True, b""))
             again = convert(field, decode(staged)["raw"])
             assert same(field, again, value)
             assert type(again) is type(value) or isinstance(field, models.JSONField)  # JSON has one kind of number

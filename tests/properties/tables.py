@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 from durable_state.consumer.commit import commit
-from durable_state.models import Stream
+from durable_state.models import DeadLetter, FeedEntry, Generation, Stream
 from durable_state.protocol import Position, decode
 from tests.app import models
-from tests.oracle import Entity, Row, encode
+from tests.oracle import Entity, Row, encode, fold
 
-__all__ = ["apply_batch", "fresh_stream", "rows_of"]
+__all__ = ["END", "apply_batch", "check", "fresh_stream", "rows_of", "settled", "strict"]
 
 _numbers = count()
 
@@ -58,3 +59,35 @@ def rows_of(stream: Stream, *, pks: bool = False) -> dict[Entity, Row]:
                 {"pk": row.pk} if pks else {}
             )
     return found
+
+
+def strict(rows: Any) -> str:
+    """Rows as text in which 1, 1.0 and True differ."""
+    return json.dumps(sorted((list(entity), row) for entity, row in rows.items()), sort_keys=True, ensure_ascii=False)
+
+
+END = {"headers": {"control": "snapshot-end"}}
+
+
+def settled(stream: Stream, items: list[Any]) -> list[Any]:
+    """The items, with a snapshot's end applied where one is open that follows a reset: till then readers see the rows of before."""
+    stream.refresh_from_db()
+    if stream.snapshot_id is None or stream.rebuild_id is None:
+        return items
+    apply_batch(stream, [END], True)
+    return [*items, END]
+
+
+def check(stream: Stream, items: list[Any]) -> None:
+    """Rows, letters and counters are what the oracle says."""
+    answer = fold(settled(stream, items))
+    assert strict(rows_of(stream)) == strict(answer.rows)
+    letters = DeadLetter.objects.using(stream._state.db).filter(stream=stream, generation=0)
+    ordinals = sorted(letters.values_list("ordinal", flat=True))
+    assert ordinals == sorted([*answer.letters.values(), *answer.malformed])
+    staged = sum(g.changes for g in Generation.objects.using(stream._state.db).filter(stream=stream))
+    counts = [getattr(stream, f.name) for f in Stream._meta.fields if f.name.endswith("_count")]
+    assert sum(counts) + staged == stream.ordinal
+    assert min(counts) >= 0
+    revisions = list(FeedEntry.objects.using(stream._state.db).filter(stream=stream).values_list("revision", flat=True))
+    assert revisions == list(range(1, stream.revision + 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -14,12 +13,12 @@ from durable_state.consumer.commit import reapply
 from durable_state.consumer.replay import begin_replay
 from durable_state.materializer import Fold
 from durable_state.materializer.difference import differences
-from durable_state.models import DeadLetter, FeedEntry, Generation, StagedChange, Stream
+from durable_state.models import DeadLetter, Generation, StagedChange, Stream
 from durable_state.protocol import decode
-from tests.oracle import encode, fold
+from tests.oracle import encode
 
 from .streams import batches, items
-from .tables import apply_batch, fresh_stream, rows_of
+from .tables import END, apply_batch, check, fresh_stream, rows_of, settled, strict
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -29,38 +28,6 @@ lenient = settings(
 few = settings(lenient, max_examples=15)
 
 Batches = list[tuple[list[Any], bool]]
-
-
-def strict(rows: Any) -> str:
-    """Rows as text in which 1, 1.0 and True differ."""
-    return json.dumps(sorted((list(entity), row) for entity, row in rows.items()), sort_keys=True, ensure_ascii=False)
-
-
-END = {"headers": {"control": "snapshot-end"}}
-
-
-def settled(stream: Stream, items: list[Any]) -> list[Any]:
-    """The items, with a snapshot's end applied where one is open that follows a reset: till then readers see the rows of before."""
-    stream.refresh_from_db()
-    if stream.snapshot_id is None or stream.rebuild_id is None:
-        return items
-    apply_batch(stream, [END], True)
-    return [*items, END]
-
-
-def check(stream: Stream, items: list[Any]) -> None:
-    """Rows, letters and counters are what the oracle says."""
-    answer = fold(settled(stream, items))
-    assert strict(rows_of(stream)) == strict(answer.rows)
-    letters = DeadLetter.objects.using(stream._state.db).filter(stream=stream, generation=0)
-    ordinals = sorted(letters.values_list("ordinal", flat=True))
-    assert ordinals == sorted([*answer.letters.values(), *answer.malformed])
-    staged = sum(g.changes for g in Generation.objects.using(stream._state.db).filter(stream=stream))
-    counts = [getattr(stream, f.name) for f in Stream._meta.fields if f.name.endswith("_count")]
-    assert sum(counts) + staged == stream.ordinal
-    assert min(counts) >= 0
-    revisions = list(FeedEntry.objects.using(stream._state.db).filter(stream=stream).values_list("revision", flat=True))
-    assert revisions == list(range(1, stream.revision + 1))
 
 
 @lenient

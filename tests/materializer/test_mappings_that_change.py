@@ -1,0 +1,90 @@
+"""Mappings and models that change between two commits: nothing blocks, and nothing is shown that nobody says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from durable_state import operations
+from durable_state.materializer.conversion import fields
+from durable_state.models import DeadLetter, ParkedChange, TypeState
+from durable_state.testing import apply
+from tests.app.models import Author, Employee, Stock
+from tests.app.state_mappings import AuthorMapping, EmployeeMapping, StockMapping
+
+from .streams import RESET, adds_up, remap, replay
+from .test_relations import change
+
+
+def test_letters_of_a_type_without_a_mapping_go_with_a_replay(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its messages are counted as unregistered then, not refused."""
+    messages = [change("author", "a", commits="x"), change("quota", "q", inUse=1)]
+    apply("office", messages, using=using)
+    assert DeadLetter.objects.using(using).get().type == "author"
+    remap(monkeypatch, "author", None)
+    replay("office", using)
+    apply("office", messages, using=using)
+    assert not DeadLetter.objects.using(using).exists()
+    adds_up("office", using)
+
+
+def test_a_replay_makes_a_type_whole_whose_rows_ended_up_empty(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registered late, folded from the start, nothing left of it: the next change is shown, and no reset is asked for."""
+    messages = [change("author", "x"), change("author", "x", "delete")]
+    with monkeypatch.context() as patch:
+        remap(patch, "author", None)
+        apply("h", messages, using=using)
+    apply("h", [change("author", "x", "delete")], using=using)
+    assert TypeState.objects.using(using).get(type="author").needs_reset
+    replay("h", using)
+    apply("h", [*messages, messages[1]], using=using)
+    apply("h", [change("author", "y")], using=using)
+    assert [author.key for author in Author.objects.using(using).all()] == ["y"]
+    assert not TypeState.objects.using(using).get(type="author").needs_reset
+
+
+def test_a_mapping_that_changes_while_a_rebuild_is_folded(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was folded by the old mapping asks for a reset."""
+    apply("office", [RESET, change("stock", "x", amount=1, reserved=2)], using=using, up_to_date=False)
+    remap(monkeypatch, "stock", StockMapping, fields=["amount"])
+    apply("office", [], using=using)
+    assert TypeState.objects.using(using).get(type="stock").needs_reset
+
+
+def test_a_column_that_shrinks_while_a_rebuild_is_folded(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that was accepted before is refused at the switch as any other, and the stream goes on."""
+    messages: list[dict[str, Any]] = [change("stock", "x", code="abc"), change("stock", "y", code="de")]
+    apply("office", [RESET, *messages], using=using, up_to_date=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(Stock._meta.get_field("code"), "max_length", 2)
+        fields.converter.cache_clear()
+        apply("office", [], using=using)
+    fields.converter.cache_clear()
+    assert [row.key for row in Stock.objects.using(using).all()] == ["y"]
+    assert DeadLetter.objects.using(using).get().key == "x"
+    adds_up("office", using)
+
+
+def test_a_parked_change_of_a_field_that_is_mapped_no_longer(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the next commit nor a replay minds it."""
+    messages = [change("employee", "a", email="x"), change("employee", "b", email="x", name="n")]
+    freed = change("employee", "a", "update", email="y")
+    apply("office", messages, using=using)
+    assert ParkedChange.objects.using(using).get().key == "b"
+    remap(monkeypatch, "employee", EmployeeMapping, fields=["email", "boss"])
+    apply("office", [freed], using=using)
+    assert dict(Employee.objects.using(using).values_list("key", "email")) == {"a": "y", "b": "x"}
+    replay("office", using)
+    apply("office", [*messages, freed], using=using)
+    assert dict(Employee.objects.using(using).values_list("key", "email")) == {"a": "y", "b": "x"}
+    assert not ParkedChange.objects.using(using).exists()
+
+
+def test_a_letter_is_accepted_by_a_mended_mapping(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry asks the mapping of now, which may take the value from elsewhere."""
+    apply("h", [change("author", "a", commits="oops", total=5)], using=using)
+    remap(monkeypatch, "author", AuthorMapping, fields={"commits": "total"})
+    assert operations.retry(DeadLetter.objects.using(using).get(), actor="test")
+    assert Author.objects.using(using).get().commits == 5
+    assert not DeadLetter.objects.using(using).exists()

@@ -1,0 +1,148 @@
+"""Resets, snapshots and replays: what is shown meanwhile, what a switch does to rows and letters, what a letter is good for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import models as django_models
+from django.test import override_settings
+
+from durable_state import operations
+from durable_state.errors import TooManyDeadLetters
+from durable_state.models import DeadLetter, ParkedChange
+from durable_state.testing import apply
+from tests.app.models import Author, Commit, Employee, Quota, Remark
+
+from .streams import END, RESET, START, adds_up, replay
+from .test_relations import change, commit_by
+
+
+@pytest.fixture
+def protecting(using: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same database, where remarks of the application protect their author."""
+    monkeypatch.setattr(Remark._meta.get_field("author").remote_field, "on_delete", django_models.PROTECT)
+    return using
+
+
+def remark_on(key: str, using: str) -> None:
+    Remark.objects.using(using).create(author=Author.objects.using(using).get(key=key), text="mine")
+
+
+def authors(using: str) -> dict[str, int]:
+    return dict(Author.objects.using(using).values_list("key", "commits"))
+
+
+def test_a_letter_is_met_again_in_each_snapshot(using: str) -> None:
+    """Snapshots in which everything is refused replace each other's letters."""
+    for ordinal in (2, 5):
+        apply("h", [START, change("author", "bad", commits="x"), END], using=using)
+        assert DeadLetter.objects.using(using).get().ordinal == ordinal
+    adds_up("h", using)
+
+
+def test_a_letter_of_a_switch_holds_the_message_as_it_came(using: str) -> None:
+    """What only the database refuses is known long after the message went by; the letter still tells its own names and values."""
+    message = b'{ "type":"quota",  "key":"a", "value": {"inUse": 5e1}, "headers":{"operation":"insert", "x": 1e0}}'
+    apply("office", [RESET, message], using=using)
+    letter = DeadLetter.objects.using(using).get()
+    assert (letter.type, letter.key, letter.reason) == ("quota", "a", "integrity")
+    assert b"inUse" in bytes(letter.body)
+    assert not Quota.objects.using(using).exists()
+
+
+def test_a_letter_holds_the_message_byte_for_byte(using: str) -> None:
+    """With its spaces, its repeated members and its way to write numbers."""
+    message = b'{ "type":"author",  "key":"a", "value": {"commits": 1.70, "commits": 1.7e0}, "headers":{"operation":"insert"}}'
+    apply("h", [message], using=using)
+    assert bytes(DeadLetter.objects.using(using).get().body) == message
+
+
+def test_a_letter_of_a_switch_is_retried_once_the_reason_is_mended(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row is made of the letter's message, by the mapping and the defaults of now."""
+    apply("office", [RESET, change("quota", "a", inUse=50)], using=using)
+    letter = DeadLetter.objects.using(using).get()
+    cap = Quota._meta.get_field("cap")
+    monkeypatch.setattr(cap, "default", 100)
+    monkeypatch.delitem(cap.__dict__, "_get_default", raising=False)
+    assert operations.retry(letter, actor="test")
+    assert Quota.objects.using(using).get().used == 50
+    cap.__dict__.pop("_get_default", None)
+
+
+def test_a_change_that_the_database_refused_is_refused_in_a_replay(using: str) -> None:
+    """The row keeps what was accepted last, whether the changes come one by one or folded together."""
+    messages = [change("quota", "a", inUse=1), change("quota", "a", inUse=50)]
+    apply("office", messages, using=using)
+    assert Quota.objects.using(using).get().used == 1
+    replay("office", using)
+    apply("office", messages, using=using)
+    assert Quota.objects.using(using).get().used == 1
+    assert DeadLetter.objects.using(using).get().ordinal == 2
+    adds_up("office", using)
+
+
+def test_a_protected_row_that_a_snapshot_lacks_has_a_letter(protecting: str) -> None:
+    """It has to stay, and is not extra in silence."""
+    apply("h", [change("author", "a"), change("author", "b")], using=protecting)
+    remark_on("b", protecting)
+    apply("h", [START, change("author", "a"), END], using=protecting)
+    assert authors(protecting).keys() == {"a", "b"}
+    letter = DeadLetter.objects.using(protecting).get()
+    assert (letter.key, letter.reason) == ("b", "protected")
+    adds_up("h", protecting)
+
+
+def test_an_update_before_a_refused_delete_is_shown(protecting: str) -> None:
+    """The row stays with the last value that was accepted, though both came in one batch."""
+    apply("h", [change("author", "a", commits=1)], using=protecting)
+    remark_on("a", protecting)
+    apply("h", [change("author", "a", "update", commits=2), change("author", "a", "delete")], using=protecting)
+    assert authors(protecting) == {"a": 2}
+    assert DeadLetter.objects.using(protecting).get().reason == "protected"
+
+
+@override_settings(DURABLE_STATE={"DEAD_LETTER_LIMIT": 5})
+def test_letters_of_a_switch_count_for_the_limit(using: str) -> None:
+    """The commit that would show the rows halts."""
+    apply("office", [RESET, *(change("quota", str(i), inUse=50) for i in range(20))], using=using, up_to_date=False)
+    with pytest.raises(TooManyDeadLetters):
+        apply("office", [], using=using)
+
+
+def test_a_snapshot_that_follows_a_reset_leaves_no_hole(using: str) -> None:
+    """The old rows are shown until the snapshot is complete, also when the tail is reached before."""
+    apply("h", [change("author", "a"), change("author", "gone")], using=using)
+    apply("h", [RESET, START, change("author", "a")], using=using)
+    assert authors(using).keys() == {"a", "gone"}
+    apply("h", [END], using=using)
+    assert authors(using).keys() == {"a"}
+
+
+def test_children_that_a_snapshot_lacks_are_gone_for_good(using: str) -> None:
+    """They go with their parent, and do not wait for it: it may come back without them."""
+    apply("h", [change("author", "p"), commit_by("c", "p")], using=using)
+    apply("h", [START, change("author", "q"), END], using=using)
+    assert not Commit.objects.using(using).exists()
+    assert not ParkedChange.objects.using(using).exists()
+    apply("h", [change("author", "p")], using=using)
+    assert not Commit.objects.using(using).exists()
+
+
+def test_a_tree_that_a_snapshot_lacks_is_gone_for_good(using: str) -> None:
+    """More rows than are deleted at once, all under one of them."""
+    staff = [change("employee", f"e{i}", boss="e0" if i else None) for i in range(1200)]
+    apply("office", staff, using=using)
+    apply("office", [START, change("employee", "new"), END], using=using)
+    assert [employee.key for employee in Employee.objects.using(using).all()] == ["new"]
+    assert not ParkedChange.objects.using(using).exists()
+
+
+def test_a_child_that_a_snapshot_gives_to_another_parent_keeps_its_row(using: str) -> None:
+    """Though its old parent goes in the same switch."""
+    apply("h", [change("author", "p"), commit_by("c", "p")], using=using)
+    before = Commit.objects.using(using).get().pk
+    messages: list[dict[str, Any]] = [START, change("author", "q"), commit_by("c", "q"), END]
+    apply("h", messages, using=using)
+    commit = Commit.objects.using(using).get()
+    assert (commit.pk, commit.author.key) == (before, "q")
