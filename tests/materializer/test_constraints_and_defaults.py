@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import models as django_models
 
@@ -49,8 +51,9 @@ def test_a_swap_of_which_one_half_breaks_a_check(using: str, entity_type: str, u
     """Both rows have their values again, however these were put out of the way, and neither half vanishes without a word."""
     before = [change(entity_type, "a", **{unique: "x"}), change(entity_type, "b", **{unique: "y"})]
     apply("office", before, using=using)
-    refused = change(entity_type, "a", **{unique: "y", checked: 50})
-    apply("office", [refused, change(entity_type, "b", **{unique: "x"})], using=using)
+    breaking: dict[str, Any] = {unique: "y", checked: 50}
+    swap = [change(entity_type, "a", **breaking), change(entity_type, "b", **{unique: "x"})]
+    apply("office", swap, using=using)
     model = {"page": Page, "employee": Employee}[entity_type]
     assert dict(model._default_manager.using(using).values_list("key", unique)) == {"a": "x", "b": "y"}
     letters = set(DeadLetter.objects.using(using).values_list("key", flat=True))
