@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from example_project.history.source import HistorySource
 
 
-class Stopped(BaseException):
-    """Somebody asked us to end: Ctrl-C, or a signal."""
+class Stopped(KeyboardInterrupt):
+    """Somebody asked us to end: Ctrl-C, or a signal. A KeyboardInterrupt, because asyncio lets those through wherever they strike."""
 
 
 def main() -> int:
