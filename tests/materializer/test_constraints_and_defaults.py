@@ -71,14 +71,14 @@ def test_a_check_is_held_against_the_row_as_it_is(using: str) -> None:
     assert Quota.objects.using(using).get().used == 50
 
 
-def test_a_row_that_only_the_database_protects_stays(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DO_NOTHING leaves it to the foreign key of the database, whose refusal is a dead letter."""
+def test_a_row_that_only_the_database_protects_stays(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DO_NOTHING leaves it to the database's foreign key, whose refusal is a dead letter, also where it is checked at the commit."""
     monkeypatch.setattr(Remark._meta.get_field("author").remote_field, "on_delete", django_models.DO_NOTHING)
-    apply("h", [change("author", "a"), change("author", "b")], using=using)
-    Remark.objects.using(using).create(author=Author.objects.using(using).get(key="a"), text="mine")
-    apply("h", [change("author", "a", "delete"), change("author", "b", "delete")], using=using)
-    assert [author.key for author in Author.objects.using(using).all()] == ["a"]
-    assert DeadLetter.objects.using(using).get().key == "a"
+    apply("h", [change("author", "a"), change("author", "b")], using=database)
+    Remark.objects.using(database).create(author=Author.objects.using(database).get(key="a"), text="mine")
+    apply("h", [change("author", "a", "delete"), change("author", "b", "delete")], using=database)
+    assert [author.key for author in Author.objects.using(database).all()] == ["a"]
+    assert DeadLetter.objects.using(database).get().key == "a"
 
 
 def test_fields_left_out_get_the_databases_default(using: str) -> None:
