@@ -59,7 +59,7 @@ check: .venv/dev
 	$(PY) -m ruff check .
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m mypy durable_state tests
 	DJANGO_SETTINGS_MODULE=example_project.settings $(PY) -m mypy --cache-dir .mypy_cache/example example_project
-	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m django makemigrations --check --dry-run durable_state
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PY) manage.py check
