@@ -1,11 +1,12 @@
 # Needs Python 3.11+ and make; everything else is set up in .venv by the target that uses it.
-# Variables: PYTHON (the interpreter for .venv), TEST_ARGS (for pytest), DEMO_ARGS (for the demo).
+# Variables: PYTHON (the interpreter for .venv), TEST_ARGS (for pytest), DEMO_ARGS (for the demo), BENCH_ARGS (for the benchmark).
 
-.PHONY: help demo test check acceptance format clean
+.PHONY: help demo test check acceptance bench format clean
 
 PYTHON =
 TEST_ARGS =
 DEMO_ARGS =
+BENCH_ARGS =
 BIN = .venv/bin
 # Tools are run as modules: a console script's first line breaks where the checkout's path is long or has spaces.
 PY = $(BIN)/python
@@ -18,6 +19,7 @@ help:
 	@echo "make test         runs the tests; those whose servers are missing skip with the reason (TEST_ARGS='-k name')"
 	@echo "make check        formatting, lint, types, import contracts, migrations, system checks"
 	@echo "make acceptance   the long runs with real processes"
+	@echo "make bench        how fast, beside other ways, on each database at hand (BENCH_ARGS='--events 1000000')"
 	@echo "make format       formats the code"
 	@echo "make clean        removes .venv and everything that was made here"
 	@echo "PYTHON=python3.12 chooses the interpreter of .venv (3.11 or newer)"
@@ -54,10 +56,13 @@ test: .venv/dev tests/interop/node_modules/made
 acceptance: .venv/dev tests/interop/node_modules/made
 	@$(PY) -m pytest -m acceptance $(TEST_ARGS)
 
+bench: .venv/dev
+	@$(PY) -m bench $(BENCH_ARGS)
+
 check: .venv/dev
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m mypy durable_state tests
+	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m mypy durable_state tests bench
 	DJANGO_SETTINGS_MODULE=example_project.settings $(PY) -m mypy --cache-dir .mypy_cache/example example_project
 	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m django makemigrations --check --dry-run durable_state

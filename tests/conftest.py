@@ -21,6 +21,7 @@ __all__ = [
     "redis_url",
     "reference_server",
     "stream_server",
+    "writer",
 ]
 
 
@@ -46,6 +47,17 @@ def database(request: pytest.FixtureRequest) -> str:
         skip_or_fail(missing[alias])
     assert alias == "default" or alias in available
     return alias
+
+
+@pytest.fixture(params=["fast", "orm"])
+def writer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Writes rows by the database's own fast way, then by the ORM, which every test of rows must survive alike."""
+    from durable_state.materializer import writers  # not before Django is set up
+
+    way: str = request.param
+    if way == "orm":
+        monkeypatch.setattr(writers, "FAST_WRITERS", {})
+    return way
 
 
 def _broker(name: str) -> str:

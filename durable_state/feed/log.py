@@ -38,7 +38,7 @@ class FeedChange(NamedTuple):
     deleted: bool
 
 
-class LoggedChange(msgspec.Struct, array_like=True):
+class LoggedChange(msgspec.Struct, array_like=True, gc=False):
     """A change as the log keeps it. Without ``value``, an ``update`` is read from the rows when it is served."""
 
     type: str
@@ -80,7 +80,7 @@ def write(
     logged = (
         []
         if changes is None or snapshot
-        else [LoggedChange(*each[:2], "delete" if each.deleted else "update") for each in changes]
+        else [LoggedChange(type_, key, "delete" if deleted else "update") for type_, key, deleted in changes]
     )
     if 0 < len(logged) <= settings.feed_value_rows:
         logged = _with_values(stream, logged)

@@ -14,7 +14,8 @@ from django.db.models import Q
 
 from .conversion import key_text
 from .plan import TypePlan
-from .rows import RowWrite, chunks
+from .rows import chunks
+from .writers import RowWrite
 
 __all__ = ["free_moving_values", "taken"]
 

@@ -6,7 +6,7 @@ the changes one by one gives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from durable_state.protocol import Change, Operation
 
@@ -17,8 +17,7 @@ from .preparation import Prepared, complete, prepare
 __all__ = ["Entity", "Letter", "fold_entity"]
 
 
-@dataclass(slots=True)
-class Letter:
+class Letter(msgspec.Struct, gc=False):
     """A change that was refused, and why."""
 
     ordinal: int
@@ -26,9 +25,8 @@ class Letter:
     refusal: Refused
 
 
-@dataclass(slots=True)
-class Entity:
-    """One entity in one batch.
+class Entity(msgspec.Struct, gc=False):
+    """One entity in one batch: its changes by ordinal, in their order.
 
     After folding, ``put`` is what its row shall be, or ``deleted`` says that it shall have none; neither means that every change was
     refused and the row stays; ``decided_at`` is the ordinal of the deletion. ``letter`` is the newest refused change that no accepted one follows. ``refused`` holds the refusal of
@@ -36,8 +34,8 @@ class Entity:
     """
 
     key: str
-    changes: list[tuple[int, Change]]
-    refused: dict[int, Refused] = field(default_factory=dict)
+    changes: dict[int, Change]
+    refused: dict[int, Refused] = {}
     put: Prepared | None = None
     deleted: bool = False
     decided_at: int = 0
@@ -45,6 +43,12 @@ class Entity:
     no_row: bool = False
     parked: bool = False
     letter: Letter | None = None
+
+    def refuse(self, ordinal: int, refusal: Refused) -> Refused:
+        """Takes a refusal down, bare: its traceback holds frames, those hold this entity, and it is no garbage collector's."""
+        refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
+        self.refused[ordinal] = refusal
+        return refusal
 
     @property
     def accepted(self) -> bool:
@@ -62,17 +66,17 @@ def _try_fold(plan: TypePlan, entity: Entity) -> bool:
     entity.put, entity.deleted, entity.no_row, entity.letter = None, False, False, None
     partials: list[Prepared] = []
     base: Prepared | None = None
-    for ordinal, change in reversed(entity.changes):
+    for ordinal, change in reversed(entity.changes.items()):
         refusal = entity.refused.get(ordinal)
         prepared = None
         if refusal is None:
-            if change.operation == Operation.DELETE:
+            if change.operation is Operation.DELETE:
                 entity.deleted, entity.decided_at = True, ordinal
                 break
             try:
                 prepared = prepare(plan, change, ordinal)
             except Refused as refused:
-                refusal = entity.refused[ordinal] = refused
+                refusal = entity.refuse(ordinal, refused)
         if refusal is not None:
             if entity.letter is None and not partials:
                 entity.letter = Letter(ordinal, change, refusal)
@@ -102,7 +106,7 @@ def _merge(plan: TypePlan, entity: Entity, base: Prepared | None, partials: list
         try:
             complete(plan, alone)
         except Refused as refused:
-            entity.refused[first.ordinal] = refused
+            entity.refuse(first.ordinal, refused)
             return False
     merged = Prepared(newest.key, newest.key_value, newest.ordinal, {}, {}, False, newest.body)
     for part in [*([base] if base else []), *reversed(partials)]:
@@ -112,7 +116,7 @@ def _merge(plan: TypePlan, entity: Entity, base: Prepared | None, partials: list
         try:
             complete(plan, merged)
         except Refused as refused:
-            entity.refused[newest.ordinal] = refused
+            entity.refuse(newest.ordinal, refused)
             return False
     entity.put, entity.deleted = merged, False
     return True

@@ -6,8 +6,8 @@ docs/architecture.md, for any splitting of the stream into batches.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from itertools import count
 
 from durable_state.conf import get_settings
 from durable_state.models import Generation, Stream, entity_digest
@@ -47,7 +47,7 @@ class Fold:
         self._rows = ShownRows(self._plans, self._lot, self.outcome)
         self.last_reason = ""
         self._scratch = state is not None and state.purpose == Generation.Purpose.VERIFY
-        self._pending: dict[str, dict[str, Entity]] = {}
+        self._pending: defaultdict[str, dict[str, Entity]] = defaultdict(dict)
         self._dropped: list[int] = []
 
     def apply(self, messages: Sequence[Message], after: int, *, up_to_date: bool) -> Outcome:
@@ -56,22 +56,25 @@ class Fold:
         Raises: StreamHalted, with nothing to be committed; database errors other than refused rows.
         """
         malformed: list[tuple[int, Malformed]] = []
-        for ordinal, message in zip(count(after + 1), messages):
+        txids: dict[str, None] = {}
+        for ordinal, message in enumerate(messages, after + 1):
             if isinstance(message, Change):
-                entities = self._pending.setdefault(message.type, {})
+                entities = self._pending[message.type]
                 entity = entities.get(message.key)
                 if entity is None:
-                    entity = entities[message.key] = Entity(message.key, [])
-                entity.changes.append((ordinal, message))
+                    entities[message.key] = Entity(message.key, {ordinal: message})
+                else:
+                    entity.changes[ordinal] = message
                 if message.txid:
-                    # PostgreSQL stores no NUL, and a txid must not stop a stream.
-                    self.outcome.txids[message.txid.replace("\0", "\\0")] = None
+                    txids[message.txid] = None
             elif isinstance(message, Control):
                 self._flush()
                 self._control(message.kind)
             else:
                 malformed.append((ordinal, message))
         self._flush()
+        # PostgreSQL stores no NUL, and a txid must not stop a stream.
+        self.outcome.txids |= {txid.replace("\0", "\\0"): None for txid in txids}
         self.outcome.messages += len(messages)
         self._write_malformed(malformed)
         waits = self.snapshot is not None and self.state is not None and self.state.purpose == Generation.Purpose.RESET
@@ -96,7 +99,7 @@ class Fold:
 
     def _flush(self) -> None:
         """Takes the changes since the last control to where they belong."""
-        pending, self._pending = self._pending, {}
+        pending, self._pending = self._pending, defaultdict(dict)
         target = self.snapshot or self.state
         accepted: dict[str, list[Entity]] = {}
         for entity_type, entities in pending.items():

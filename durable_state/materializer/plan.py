@@ -16,7 +16,7 @@ from durable_state.registry import EntityMapping, registry
 from durable_state.registry.relations import parent_mapping, parents_first
 from durable_state.registry.uniqueness import secondary_unique_sets
 
-from .conversion import convert_key, convert_parent_key, converter
+from .conversion import convert_parent_key, converter, key_converter
 from .ownership import Ownership
 
 __all__ = ["PlannedField", "StreamPlan", "TypePlan"]
@@ -53,16 +53,13 @@ class TypePlan:
         self.relations = [planned for planned in self.fields if planned.is_relation]
         self.refers_to_itself = any(each.field.related_model is mapping.model for each in self.relations)
         self.unique_sets = secondary_unique_sets(mapping)
+        self.key_value = key_converter(mapping.key, self.using)
         exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=decimal.Decimal if exact else None).decode
 
     def rows(self) -> models.QuerySet[models.Model]:
         """The shown rows of this type."""
         return self.mapping.rows(self.stream, self.using)
-
-    def key_value(self, key: str) -> Any:
-        """What the key column holds for an entity key. Raises: Refused, where it would not give the key back."""
-        return convert_key(self.mapping.key, key, self.using)
 
     def digest(self, key: str) -> str:
         """The name of an entity of this type in our tables."""

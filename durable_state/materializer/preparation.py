@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,8 +25,7 @@ __all__ = ["Prepared", "as_message", "complete", "from_bytes", "prepare", "to_by
 _encode = msgspec.json.Encoder(enc_hook=jsonable, decimal_format="number").encode
 
 
-@dataclass(slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, gc=False):
     """What one accepted change, or several merged ones, say of an entity.
 
     ``raw`` is what the mapping's ``prepare`` gave, ``values`` the same converted, both by field name; parents are still entity keys.
@@ -65,6 +63,8 @@ def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:
 def complete(plan: TypePlan, prepared: Prepared) -> None:
     """Gives the fields that were left out their default. Raises: Refused, where one has none and must not be NULL."""
     prepared.complete = True
+    if len(prepared.values) == len(plan.fields):
+        return
     for planned in plan.fields:
         if planned.name in prepared.values:
             continue

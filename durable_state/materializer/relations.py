@@ -32,6 +32,8 @@ class MissingParent:
 
 def resolve_parents(plan: TypePlan, puts: Sequence[Prepared]) -> tuple[list[dict[str, Any]], list[list[MissingParent]]]:
     """For each put its column values by attname, with parents as what the column holds, and the parents that are missing."""
+    if not plan.relations:
+        return [put.values for put in puts], [[]] * len(puts)
     found = {planned.name: _find(plan, planned, puts) for planned in plan.relations}
     columns: list[dict[str, Any]] = []
     missing: list[list[MissingParent]] = []

@@ -1,7 +1,4 @@
-"""Reading and writing the rows of one type, in bulk and by difference.
-
-This is the plain-ORM writer: it works on every database. What the database can do is asked in one place, ``_write_changed``.
-"""
+"""Reading and writing the rows of one type, in bulk and by difference."""
 
 from __future__ import annotations
 
@@ -10,14 +7,20 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.db import DataError, IntegrityError, connections, models, transaction
+from django.db.models.expressions import RawSQL
 
 from .conversion import key_text, same
 from .plan import TypePlan
+from .writers import ExistingRow, RowWrite, find_writer
+from .writers.columns import quoted
 
-__all__ = ["CHUNK", "ExistingRow", "RowFailure", "RowWrite", "chunks", "read_rows", "write_rows"]
+__all__ = ["CHUNK", "READ", "RowFailure", "chunks", "differs", "read_rows", "write_rows"]
 
 CHUNK = 500
 """Keys in one query: below every database's limit of parameters."""
+
+READ = 2000
+"""Keys in one query for rows, where the database takes as many parameters."""
 
 T = TypeVar("T")
 
@@ -35,24 +38,6 @@ def chunks(things: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
 
 
 @dataclass(slots=True)
-class ExistingRow:
-    """A shown row: its primary key, and its mapped columns by attname."""
-
-    pk: Any
-    values: dict[str, Any]
-
-
-@dataclass(slots=True)
-class RowWrite:
-    """A row as it shall be: key, column values by attname, and the row that is there now, if any."""
-
-    key: str
-    key_value: Any
-    values: dict[str, Any]
-    existing: ExistingRow | None
-
-
-@dataclass(slots=True)
 class RowFailure:
     """The database refused one row."""
 
@@ -66,13 +51,18 @@ class RowFailure:
 
 
 def read_rows(plan: TypePlan, key_values: Iterable[Any]) -> dict[str, ExistingRow]:
-    """The shown rows among the keys, by key text; one query per ``CHUNK`` keys."""
-    attnames = [planned.attname for planned in plan.fields]
-    key = plan.mapping.key
+    """The shown rows among the keys, by key text; one query per ``READ`` keys, or as many parameters as the database takes."""
+    connection = connections[plan.using]
+    key, attnames = plan.mapping.key, [planned.attname for planned in plan.fields]
+    table, column = (quoted(connection, name) for name in (plan.mapping.model._meta.db_table, key.column))
+    most = connection.features.max_query_params or READ + len(plan.scope)
     found: dict[str, ExistingRow] = {}
-    for chunk in chunks(key_values):
-        rows = plan.rows().filter(**{f"{key.attname}__in": chunk})
-        for pk, key_value, *values in rows.values_list("pk", key.attname, *attnames):
+    for chunk in chunks(key_values, min(READ, most - len(plan.scope))):
+        # What filter(key__in=...) says, without what it costs for each key.
+        places = ", ".join(["%s"] * len(chunk))
+        keys = [key.get_db_prep_value(value, connection) for value in chunk]
+        is_wanted = RawSQL(f"{table}.{column} IN ({places})", keys, models.BooleanField())  # noqa: S611
+        for pk, key_value, *values in plan.rows().filter(is_wanted).values_list("pk", key.attname, *attnames):
             found[key_text(key, key_value)] = ExistingRow(pk, dict(zip(attnames, values, strict=True)))
     return found
 
@@ -108,33 +98,8 @@ def write_rows(
 
 
 def _write(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
-    new = [_instance(plan, write) for write in writes if write.existing is None]
-    changed = [_instance(plan, write) for write in writes if write.existing is not None]
-    manager = plan.mapping.model._base_manager.using(plan.using)
-    if new:
-        manager.bulk_create(new)
-    if changed:
-        _write_changed(plan, manager, changed)
-
-
-def _write_changed(plan: TypePlan, manager: models.QuerySet[models.Model], rows: list[models.Model]) -> None:
-    names = [planned.name for planned in plan.fields]
-    if not names:
-        return
-    key, meta = plan.mapping.key, plan.mapping.model._meta
-    unique_fields = [key.name] if key.unique else [str(plan.mapping.stream_field), key.name]
-    # A CHECK is held against the row that the upsert proposes, in which the application's columns have their defaults.
-    checked = any(isinstance(constraint, models.CheckConstraint) for constraint in meta.constraints)
-    upsert = connections[plan.using].features.supports_update_conflicts_with_target
-    if upsert and not plan.unique_sets and not checked:
-        manager.bulk_create(rows, update_conflicts=True, unique_fields=unique_fields, update_fields=names)
-    else:
-        # MySQL's upsert would update a row through any of its unique keys.
-        manager.bulk_update(rows, names, batch_size=CHUNK)
-
-
-def _instance(plan: TypePlan, write: RowWrite) -> models.Model:
-    values = {**write.values, plan.mapping.key.attname: write.key_value, **plan.scope}
-    if write.existing is not None and not plan.mapping.key.primary_key:
-        values["pk"] = write.existing.pk
-    return plan.mapping.model(**values)
+    writer = find_writer(plan.using)
+    if new := [write for write in writes if write.existing is None]:
+        writer.insert(plan, new)
+    if changed := [write for write in writes if write.existing is not None]:
+        writer.update(plan, changed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.db import models
@@ -19,8 +19,9 @@ from .plan import StreamPlan, TypePlan
 from .preparation import Prepared, as_message, from_bytes
 from .relations import MissingParent, resolve_parents
 from .removal import Removal
-from .rows import RowFailure, RowWrite, differs, read_rows, write_rows
+from .rows import RowFailure, differs, read_rows, write_rows
 from .staging import settle_partial
+from .writers import RowWrite
 
 __all__ = ["ShownRows", "not_written"]
 
@@ -40,14 +41,14 @@ class ShownRows:
         self._lot = lot
         self._outcome = outcome
         self._removal = Removal(plans, lot, outcome)
-        self._fresh: set[str] | None = set()
-        self._leaving: dict[str, int] = {}
+        self._fresh: set[tuple[TypePlan, str]] | None = set()
+        self._leaving: dict[tuple[str, str], int] = {}
 
     def apply(self, entities: dict[str, list[Entity]]) -> None:
         """Writes the entities of a batch, by type: parents before children, children's deletions before parents'."""
         plans = [plan for plan in self._plans.all() if plan.type in entities]
         self._leaving = {
-            plan.digest(entity.key): entity.decided_at
+            (plan.type, entity.key): entity.decided_at
             for plan in plans
             for entity in entities[plan.type]
             if entity.deleted
@@ -111,17 +112,20 @@ class ShownRows:
         Returns those that the database refused; they are parked no longer.
         """
         refused: list[tuple[TypePlan, Found]] = []
-        candidates = self._lot.unbound() + self._lot.waiting_for(self._fresh)
+        candidates = self._lot.unbound() + self._lot.waiting_for(self._fresh_digests())
         while candidates:
             self._fresh, moved = set(), False
             for plan in self._plans.all():
                 shown, found = self._release(plan, [parked for parked in candidates if parked.type == plan.type])
                 moved |= shown
                 refused += [(plan, each) for each in found]
-            candidates = self._lot.waiting_for(self._fresh)
+            candidates = self._lot.waiting_for(self._fresh_digests())
             if moved:
                 candidates += self._lot.unbound()
         return refused
+
+    def _fresh_digests(self) -> Iterator[str] | None:
+        return None if self._fresh is None else (plan.digest(key) for plan, key in self._fresh)
 
     def _release(self, plan: TypePlan, candidates: list[ParkedChange]) -> tuple[bool, list[Found]]:
         """Tries to show parked entities of one type: whether any was, and what the database refused."""
@@ -160,7 +164,7 @@ class ShownRows:
             for failure in failures:
                 entity = puts[failure.write.key]
                 assert entity.put is not None
-                entity.refused[entity.put.ordinal] = Refused(failure.reason, str(failure.error))
+                entity.refuse(entity.put.ordinal, Refused(failure.reason, str(failure.error)))
                 fold_entity(plan, entity)
                 if entity.put is not None:
                     todo.append(entity)
@@ -192,7 +196,9 @@ class ShownRows:
     def _shown_without(self, put: Prepared, absent: MissingParent) -> bool:
         """Whether the row is shown with NULL: its parent was there when the change came, and was deleted later in the same batch."""
         on_delete = absent.planned.field.remote_field.on_delete  # type: ignore[union-attr]
-        return on_delete is models.SET_NULL and self._leaving.get(absent.digest, 0) > put.ordinal
+        parent = absent.planned.parent
+        left_at = 0 if parent is None or not absent.digest else self._leaving.get((parent.entity_type, absent.key), 0)
+        return on_delete is models.SET_NULL and left_at > put.ordinal
 
     def _write(self, plan: TypePlan, writes: list[RowWrite]) -> list[RowFailure]:
         for write in writes:
@@ -205,7 +211,7 @@ class ShownRows:
             if write.key not in failed:
                 self._outcome.changed(plan.type, write.key, deleted=False)
                 if write.existing is None and self._fresh is not None:
-                    self._fresh.add(plan.digest(write.key))
+                    self._fresh.add((plan, write.key))
                     if len(self._fresh) > FRESH_LISTED:
                         self._fresh = None
         return failures
@@ -225,7 +231,7 @@ class ShownRows:
             again, kept = {}, []
             for key, reason in refused.items():
                 entity = todo[key]
-                entity.refused[entity.decided_at] = Refused("protected", reason)
+                entity.refuse(entity.decided_at, Refused("protected", reason))
                 fold_entity(plan, entity)
                 if entity.deleted:
                     again[key] = entity

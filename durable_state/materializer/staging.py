@@ -62,7 +62,7 @@ def settle_partial(plan: TypePlan, entity: Entity, held: bytes | None) -> None:
                 put.raw, put.values = base.raw | put.raw, base.values | put.values
             complete(plan, put)
         except Refused as refused:
-            entity.refused[put.ordinal] = refused
+            entity.refuse(put.ordinal, refused)
             fold_entity(plan, entity)
 
 

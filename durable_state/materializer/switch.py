@@ -12,7 +12,7 @@ from .letters import Found, LetterBox
 from .outcome import Outcome
 from .parking import ParkingLot
 from .plan import TypePlan
-from .rows import CHUNK
+from .rows import CHUNK, READ
 from .shown import ShownRows, not_written
 from .staging import read_staged, staged_keys
 
@@ -39,7 +39,7 @@ def switch(
     for plan in plans:
         if plan.unique_sets:
             _free_others(generation, plan, rows)
-        for puts, refused in read_staged(generation, plan, CHUNK):
+        for puts, refused in read_staged(generation, plan, READ):
             failures, parked = rows.put(plan, puts)
             by_key = {put.key: put for put in puts}
             found = [

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 __all__ = ["EntityChange"]
 
 
-@dataclass(frozen=True, slots=True)
-class EntityChange:
+class EntityChange(msgspec.Struct, frozen=True):
     """One insert, update, upsert or delete, decoded; all that ``prepare`` may use.
 
     ``stream`` is the stream's name, ``value`` and ``old_value`` decoded JSON (None where absent), ``headers`` those of the message,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from durable_state.protocol import Message, Position
 
@@ -28,7 +28,7 @@ class Batch:
     one as of this batch, ``bytes`` the size of the messages on the wire. A batch without messages reports the rest.
     """
 
-    messages: list[Message]
+    messages: list[Message] = field(repr=False)  # asyncio, setting a signal's handler, writes its task's result out
     position: Position
     up_to_date: bool
     closed: bool

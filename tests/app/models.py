@@ -9,6 +9,8 @@ from django.db import models
 
 from durable_state.models import Stream
 
+from .fields import LoweredField, MirroredField, ShoutedField
+
 
 class Author(models.Model):
     """A table that belongs to one stream at a time; parent of Commit."""
@@ -211,3 +213,29 @@ class AllFields(models.Model):
     required_document = models.JSONField(default=dict)
     blob = models.BinaryField(null=True)
     address = models.GenericIPAddressField(null=True)
+
+
+class Parcel(models.Model):
+    """Columns of the application's own of each kind: set by Django, by a callable, by the database, computed."""
+
+    key = models.CharField(max_length=40, unique=True)
+    label = models.CharField(max_length=20)
+    sealed = MirroredField(max_length=20, null=True)
+    grams = models.IntegerField(db_default=5)
+    document = models.JSONField(null=True)
+    arrived_at = models.DateTimeField(auto_now_add=True)
+    token = models.UUIDField(default=uuid.uuid4, unique=True)
+    tag = models.CharField(max_length=10, default="new")
+    shelf = models.IntegerField(db_default=7)
+    picture = models.FileField(blank=True)
+    doubled = models.GeneratedField(
+        expression=models.F("shelf") * 2, output_field=models.IntegerField(), db_persist=True
+    )
+
+
+class Stamp(models.Model):
+    """Fields whose values only the ORM can write."""
+
+    code = models.CharField(max_length=40, primary_key=True)
+    label = LoweredField(max_length=20)
+    shout = ShoutedField(max_length=20)

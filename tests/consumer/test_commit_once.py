@@ -71,7 +71,7 @@ def test_a_worker_frozen_in_its_transaction_blocks_nobody(server_database: str, 
 
     def freeze(execute: Any, sql: str, *rest: Any) -> Any:
         result = execute(sql, *rest)
-        if sql.startswith("INSERT") and "app_message" in sql:
+        if sql.startswith(("INSERT", "COPY")) and "app_message" in sql:
             inside.set()
             wake.wait(20)
         return result

@@ -14,7 +14,7 @@ from durable_state.testing import apply
 from tests.app.models import Author, Commit, Person, Remark, Room
 from tests.properties.tables import apply_batch
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("writer")]
 
 WHEN = "2015-06-03T18:17:46+01:00"
 

@@ -20,7 +20,7 @@ from tests.oracle import encode
 from .streams import batches, items
 from .tables import END, apply_batch, check, fresh_stream, rows_of, settled, strict
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("writer")]
 
 lenient = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any
 
@@ -29,6 +30,7 @@ def define(verb: Any) -> None:
 def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     progress = Progress(sys.stderr)
+    _spare_the_collector()
     try:
         consumer.sync(stream, until_up_to_date=options["until_up_to_date"], on_progress=progress, on_wait=progress.note)
     finally:
@@ -47,5 +49,12 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
 
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
     command.stdout.write("Consuming all streams. Ctrl-C stops after the current batches.")
+    _spare_the_collector()
     consumer.run_all(options["database"])
     command.stdout.write("Stopped.")
+
+
+def _spare_the_collector() -> None:
+    """What a process of ours has imported stays; looking for garbage in it again and again took a fifth of a catch-up's time."""
+    if not gc.get_freeze_count():
+        gc.freeze()

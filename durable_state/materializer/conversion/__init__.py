@@ -6,7 +6,7 @@ What is not given back unchanged is ``Refused``. ``choices`` and validators do n
 
 from .documents import JSON_NULL, JsonNull
 from .fields import convert, converter, same
-from .keys import convert_key, convert_parent_key, key_text
+from .keys import convert_key, convert_parent_key, key_converter, key_text
 from .refusal import Refused
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "convert_key",
     "convert_parent_key",
     "converter",
+    "key_converter",
     "key_text",
     "same",
 ]

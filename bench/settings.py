@@ -1,0 +1,27 @@
+"""Django settings: for the run itself every database at hand, for a contestant the one that BENCH_DATABASE describes, as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+
+SECRET_KEY = "bench"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "durable_state", "bench"]
+DURABLE_STATE = json.loads(os.environ.get("BENCH_DURABLE_STATE", "{}"))
+
+if "BENCH_DATABASE" in os.environ:
+    DATABASES = {"default": json.loads(os.environ["BENCH_DATABASE"])}
+else:
+    from tests.services import available
+
+    FOLDER = tempfile.mkdtemp(prefix="durable-state-bench-")
+    SQLITE = {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": f"{FOLDER}/default.sqlite3",
+        "TEST": {"NAME": f"{FOLDER}/bench.sqlite3"},
+        "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", "timeout": 20},
+    }
+    DATABASES = {"default": SQLITE, **available}

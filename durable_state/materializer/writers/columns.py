@@ -1,0 +1,123 @@
+"""Which columns a statement names, and the driver's parameters for them.
+
+Column by column rather than row by row, because what can be decided for a whole column need not be asked again for each of its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from types import NoneType
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..plan import TypePlan
+from .row import RowWrite
+
+__all__ = ["Columns", "insert_columns", "quoted", "update_columns"]
+
+Columns = dict[str | None, Iterable[Any]]
+"""The parameters of each column, by the column's name; one for each write, in their order."""
+
+AS_THEY_ARE: dict[type[models.Field[Any, Any]], type] = {
+    models.AutoField: int,
+    models.BigAutoField: int,
+    models.BigIntegerField: int,
+    models.BooleanField: bool,
+    models.CharField: str,
+    models.FloatField: float,
+    models.IntegerField: int,
+    models.PositiveBigIntegerField: int,
+    models.PositiveIntegerField: int,
+    models.PositiveSmallIntegerField: int,
+    models.SlugField: str,
+    models.SmallAutoField: int,
+    models.SmallIntegerField: int,
+    models.TextField: str,
+}
+"""Fields whose values of that very type every driver takes unchanged; all others go through ``get_db_prep_save``."""
+
+
+def insert_columns(plan: TypePlan, writes: Sequence[RowWrite], connection: BaseDatabaseWrapper) -> Columns | None:
+    """Everything that an insert says of the rows: key, stream, mapped columns, and the defaults of the application's own.
+
+    Columns that the database fills are left out. None where only the ORM can tell what to insert.
+    """
+    fields = [field for field in plan.mapping.model._meta.concrete_fields if not field.generated]
+    if not all(map(_saves_plainly, fields)):
+        return None
+    mapped = {planned.attname for planned in plan.fields}
+    own: models.Model | None = None
+    columns: Columns = {}
+    for field in fields:
+        values: Iterable[Any]
+        if field is plan.mapping.key:
+            values = [write.key_value for write in writes]
+        elif field.attname in mapped:
+            values = [write.values[field.attname] for write in writes]
+        elif field.attname in plan.scope:
+            values = [plan.scope[field.attname]]
+        elif isinstance(field, models.AutoField) or field.has_db_default():
+            continue
+        elif field.has_default() and callable(field.default):
+            values = [field.get_default() for _ in writes]
+        else:
+            own = own or plan.mapping.model()
+            values = [field.pre_save(own, True)]
+        parameters = _parameters(field, values, connection)
+        if parameters is None:
+            return None
+        columns[field.column] = parameters if len(parameters) == len(writes) else repeat(parameters[0], len(writes))
+    return columns
+
+
+def update_columns(plan: TypePlan, writes: Sequence[RowWrite], connection: BaseDatabaseWrapper) -> Columns | None:
+    """The mapped columns of the rows, and behind them the primary key. None where only the ORM can tell what to set."""
+    key = plan.mapping.model._meta.pk
+    if key.column is None:
+        return None  # a composite one
+    columns: Columns = {}
+    for planned in plan.fields:
+        values = [write.values[planned.attname] for write in writes]
+        parameters = None if _computes(planned.field) else _parameters(planned.field, values, connection)
+        if parameters is None:
+            return None
+        columns[planned.field.column] = parameters
+    pks = _parameters(key, [write.existing.pk for write in writes if write.existing is not None], connection)
+    if pks is None:
+        return None
+    columns[key.column] = pks
+    return columns
+
+
+def quoted(connection: BaseDatabaseWrapper, name: str | None) -> str:
+    """A table's or column's name as it stands in a statement with parameters."""
+    assert name is not None  # only what has no column, a relation to many, has no name
+    return connection.ops.quote_name(name).replace("%", "%%")
+
+
+def _parameters(
+    field: models.Field[Any, Any], values: list[Any], connection: BaseDatabaseWrapper
+) -> Sequence[Any] | None:
+    plain = AS_THEY_ARE.get(type(field))
+    if plain is not None and set(map(type, values)) <= {plain, NoneType}:
+        return values
+    prepared = [field.get_db_prep_save(value, connection) for value in values]
+    # An expression (a db_default) is no parameter.
+    return None if any(hasattr(value, "as_sql") for value in prepared) else prepared
+
+
+def _saves_plainly(field: models.Field[Any, Any]) -> bool:
+    return not _computes(field) and _is_django(type(field).pre_save)
+
+
+def _computes(field: models.Field[Any, Any]) -> bool:
+    """Whether the field's values are computed in SQL; Django's own placeholders do no more than cast."""
+    placeholder = getattr(type(field), "get_placeholder", None)
+    return placeholder is not None and not _is_django(placeholder)
+
+
+def _is_django(method: Any) -> bool:
+    return bool(method.__module__.startswith(("django.db.models.", "django.contrib.postgres.")))

@@ -1,0 +1,42 @@
+"""The plain-ORM writer: it works on every database and with every field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import models
+
+from ..plan import TypePlan
+from .row import RowWrite
+
+__all__ = ["OrmWriter"]
+
+CASES = 500
+"""Rows in one ``bulk_update``, whose statement grows by a CASE for each row and column."""
+
+
+class OrmWriter:
+    """Writes through ``bulk_create`` and ``bulk_update``."""
+
+    def __init__(self, using: str) -> None:
+        self._using = using
+
+    def insert(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+        """Inserts rows that are not there."""
+        self._rows(plan).bulk_create([_instance(plan, write) for write in writes])
+
+    def update(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+        """Sets the mapped columns of rows that are there."""
+        names = [planned.name for planned in plan.fields]
+        if names:
+            self._rows(plan).bulk_update([_instance(plan, write) for write in writes], names, batch_size=CASES)
+
+    def _rows(self, plan: TypePlan) -> models.QuerySet[models.Model]:
+        return plan.mapping.model._base_manager.using(self._using)
+
+
+def _instance(plan: TypePlan, write: RowWrite) -> models.Model:
+    values = {**write.values, plan.mapping.key.attname: write.key_value, **plan.scope}
+    if write.existing is not None and not plan.mapping.key.primary_key:
+        values["pk"] = write.existing.pk
+    return plan.mapping.model(**values)

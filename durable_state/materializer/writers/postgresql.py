@@ -1,0 +1,79 @@
+"""PostgreSQL: COPY, straight into the table or through a temporary one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from django.db import connections
+
+from ..plan import TypePlan
+from .columns import Columns, insert_columns, update_columns
+from .orm import OrmWriter
+from .row import RowWrite
+
+__all__ = ["PostgreSQLWriter"]
+
+FEW = 50
+"""Rows that are updated sooner by the ORM's one statement than through a temporary table."""
+CHANGES = "durable_state_changes"
+
+
+class PostgreSQLWriter:
+    """Writes through COPY of psycopg 3."""
+
+    def __init__(self, using: str) -> None:
+        self._connection = connections[using]
+        self._orm = OrmWriter(using)
+
+    def insert(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+        """Inserts rows that are not there."""
+        columns = insert_columns(plan, writes, self._connection)
+        if columns is None:
+            return self._orm.insert(plan, writes)
+        with self._connection.cursor() as cursor:
+            self._copy(cursor, self._table(plan), columns)
+        return None
+
+    def update(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+        """Sets the mapped columns of rows that are there."""
+        columns = None if len(writes) < FEW else update_columns(plan, writes, self._connection)
+        if columns is None:
+            return self._orm.update(plan, writes)
+        table, names = self._table(plan), [self._quoted(name) for name in columns]
+        *changed, key = names
+        assignments = ", ".join(f"{name} = {CHANGES}.{name}" for name in changed)
+        with self._connection.cursor() as cursor:
+            # Made of the table, so that its columns have the very types, and gone with the savepoint or the transaction if not here.
+            cursor.execute(
+                f"CREATE TEMPORARY TABLE {CHANGES} ON COMMIT DROP AS SELECT {', '.join(names)} FROM {table} WITH NO DATA"
+            )
+            self._copy(cursor, CHANGES, columns)
+            cursor.execute(
+                f"UPDATE {table} SET {assignments} FROM {CHANGES} WHERE {table}.{key} = {CHANGES}.{key};"
+                f" DROP TABLE {CHANGES}"
+            )
+        return None
+
+    def _copy(self, cursor: Any, table: str, columns: Columns) -> None:
+        def run(statement: str, rows: Iterable[Any], many: bool, context: dict[str, Any]) -> None:
+            # Django's cursor passes `copy` on to the driver's, and with it the driver's errors.
+            with self._connection.wrap_database_errors, cursor.copy(statement) as copy:
+                for row in rows:
+                    copy.write_row(row)
+
+        execute: Callable[..., None] = run
+        for wrapper in reversed(self._connection.execute_wrappers):  # whoever watches the statements sees this one too
+            execute = partial(wrapper, execute)
+        statement = f"COPY {table} ({', '.join(map(self._quoted, columns))}) FROM STDIN"
+        execute(
+            statement, zip(*columns.values(), strict=True), True, {"connection": self._connection, "cursor": cursor}
+        )
+
+    def _table(self, plan: TypePlan) -> str:
+        return self._quoted(plan.mapping.model._meta.db_table)
+
+    def _quoted(self, name: str | None) -> str:
+        assert name is not None
+        return self._connection.ops.quote_name(name)

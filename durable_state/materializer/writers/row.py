@@ -1,0 +1,28 @@
+"""One row, as it is and as it shall be.
+
+The structs of a batch are many and never part of a cycle; looking for one in them (``gc``) took a third of the time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = ["ExistingRow", "RowWrite"]
+
+
+class ExistingRow(msgspec.Struct, gc=False):
+    """A shown row: its primary key, and its mapped columns by attname."""
+
+    pk: Any
+    values: dict[str, Any]
+
+
+class RowWrite(msgspec.Struct, gc=False):
+    """A row as it shall be: key, the values of all mapped columns by attname, and the row that is there now, if any."""
+
+    key: str
+    key_value: Any
+    values: dict[str, Any]
+    existing: ExistingRow | None

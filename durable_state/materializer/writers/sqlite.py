@@ -1,0 +1,52 @@
+"""SQLite: one prepared statement, run by the driver for row after row without coming back to Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import connections
+
+from ..plan import TypePlan
+from .columns import insert_columns, quoted, update_columns
+from .orm import OrmWriter
+from .row import RowWrite
+
+__all__ = ["SQLiteWriter"]
+
+
+class SQLiteWriter:
+    """Writes through ``executemany``."""
+
+    def __init__(self, using: str) -> None:
+        self._connection = connections[using]
+        self._orm = OrmWriter(using)
+
+    def insert(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+        """Inserts rows that are not there."""
+        columns = insert_columns(plan, writes, self._connection)
+        if columns is None:
+            return self._orm.insert(plan, writes)
+        names = ", ".join(quoted(self._connection, name) for name in columns)
+        places = ", ".join(["%s"] * len(columns))
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                f"INSERT INTO {self._table(plan)} ({names}) VALUES ({places})",
+                list(zip(*columns.values(), strict=True)),
+            )
+        return None
+
+    def update(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+        """Sets the mapped columns of rows that are there."""
+        columns = update_columns(plan, writes, self._connection)
+        if columns is None:
+            return self._orm.update(plan, writes)
+        *names, key = (f"{quoted(self._connection, name)} = %s" for name in columns)
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                f"UPDATE {self._table(plan)} SET {', '.join(names)} WHERE {key}",
+                list(zip(*columns.values(), strict=True)),
+            )
+        return None
+
+    def _table(self, plan: TypePlan) -> str:
+        return quoted(self._connection, plan.mapping.model._meta.db_table)
