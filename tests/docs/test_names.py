@@ -163,7 +163,7 @@ def test_mapping_attributes_are_documented() -> None:
         if "ClassVar" in str(annotation)
     }
     assert named(page, "## Attributes") == attributes
-    assert named(page, "## Methods") == set(durable_state.EntityChange.__dataclass_fields__)
+    assert named(page, "## Methods") == set(durable_state.EntityChange.__struct_fields__)
 
 
 def test_dotted_names_in_pages_exist() -> None:
