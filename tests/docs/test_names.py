@@ -234,4 +234,4 @@ def test_every_page_can_be_reached() -> None:
 def test_no_page_names_this_machine() -> None:
     """What is written holds on everybody's machine."""
     for page in pages():
-        assert not re.search(r"/(home|root|work|tmp|Users)/|index-url", page.read_text()), page.name
+        assert not re.search(r"/(home|root|work|tmp|Users)/|index.url", page.read_text()), page.name
