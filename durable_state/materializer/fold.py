@@ -75,7 +75,6 @@ class Fold:
         self._flush()
         # PostgreSQL stores no NUL, and a txid must not stop a stream.
         self.outcome.txids |= {txid.replace("\0", "\\0"): None for txid in txids}
-        self.outcome.messages += len(messages)
         self._write_malformed(malformed)
         waits = self.snapshot is not None and self.state is not None and self.state.purpose == Generation.Purpose.RESET
         if up_to_date and self.state is not None and not waits and not self._scratch:
@@ -133,7 +132,6 @@ class Fold:
                 staged += good
         if target is not None:
             target.changes += staged
-            outcome.staged += staged
             plan = self._plans.find(entity_type)
             fingerprint = "" if plan is None else plan.mapping.fingerprint
             known = target.types.setdefault(entity_type, fingerprint)
@@ -199,15 +197,12 @@ class Fold:
                 continue
             self._plans.ownership.claim(plan.mapping)
             if fingerprint != plan.mapping.fingerprint:
+                # A part of it was staged by no mapping, or by another: the rows stay as they are.
                 unfit.add(entity_type)
-                self._types.demand_reset(
-                    plan
-                )  # a part of it was staged by no mapping, or by another; the rows stay as they are
+                self._types.demand_reset(plan)
         plans = [plan for plan in self._plans.all() if all_types or plan.type in generation.types]
         plans = [plan for plan in plans if plan.type not in unfit]
-        staged_before = self.outcome.staged
         switch(generation, plans, self._rows, self._lot, self._letters, self.outcome, all_types=all_types)
-        self.outcome.staged = staged_before - generation.changes
         generation.changes = 0
         self._types.renew(plans)
 
@@ -220,7 +215,6 @@ class Fold:
         if generation is None:
             return
         self.outcome.superseded += generation.changes
-        self.outcome.staged -= generation.changes
         if not self._scratch:
             self._letters.drop(generation.pk)
         generation.staged.using(self._using)._raw_delete(self._using)

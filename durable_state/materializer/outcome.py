@@ -11,13 +11,11 @@ __all__ = ["Outcome"]
 class Outcome:
     """The first disposition of each message of a batch, and what changed in the shown rows.
 
-    The seven counts and ``staged`` add up to ``messages``, except that a switch turns staged changes of earlier batches into applied
-    ones. ``changes`` maps (type, key) to True where the row was deleted, False where it was written; in the order of the last change.
+    The seven counts, and what its generations hold (``Generation.changes``), add up to the messages that were read. ``changes`` maps (type, key) to True where the row was deleted, False where it was written; in the order of the last change.
     Beyond ``listed`` changes they are ``too_many`` and not kept; ``changed_types`` still says of which types they were.
     """
 
     listed: int
-    messages: int = 0
     applied: int = 0
     no_row: int = 0
     parked: int = 0
@@ -25,13 +23,11 @@ class Outcome:
     unregistered: int = 0
     controls: int = 0
     superseded: int = 0
-    staged: int = 0
     changes: dict[tuple[str, str], bool] = field(default_factory=dict)
     changed_types: set[str] = field(default_factory=set)
     too_many: bool = False
     txids: dict[str, None] = field(default_factory=dict)
     letters_written: bool = False
-    switched: bool = False
 
     def changed(self, entity_type: str, key: str, *, deleted: bool) -> None:
         """Notes that the row of an entity was written or deleted."""

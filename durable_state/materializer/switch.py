@@ -62,7 +62,6 @@ def switch(
     outcome.parked += parked_count
     outcome.dead_letters += refused_count
     outcome.letters_written |= refused_count > 0
-    outcome.switched = True
 
 
 def _free_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> None:

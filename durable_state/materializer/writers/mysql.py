@@ -11,6 +11,7 @@ from django.db import connections
 
 from ..plan import TypePlan
 from .columns import insert_columns, quoted, update_columns
+from .each import insert_each
 from .orm import OrmWriter
 from .row import RowWrite
 
@@ -33,14 +34,8 @@ class MySQLWriter:
         columns = insert_columns(plan, writes, self._connection)
         if columns is None:
             return self._orm.insert(plan, writes)
-        names = ", ".join(quoted(self._connection, name) for name in columns)
-        places = ", ".join(["%s"] * len(columns))
-        with self._connection.cursor() as cursor:
-            # The driver makes statements of many rows of it, below 64 KB each.
-            cursor.executemany(
-                f"INSERT INTO {self._table(plan)} ({names}) VALUES ({places})",
-                list(zip(*columns.values(), strict=True)),
-            )
+        # The driver makes statements of many rows of it, below 64 KB each.
+        insert_each(plan, columns, self._connection)
         return None
 
     def update(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
