@@ -30,9 +30,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     """URL prefixes that streams may have. Empty: any http(s) URL."""
     queue: str | None = None
     """Celery queue of ``supervise`` and ``consume``. None: the project's default queue."""
-    batch_rows: Positive = 5000
-    """Messages in one transaction at most."""
-    batch_bytes: Positive = 4 * 1024 * 1024
+    batch_rows: Positive = 50_000
+    """Messages in one transaction at most; how many there are follows how long commits take."""
+    batch_bytes: Positive = 8 * 1024 * 1024
     """Bytes of messages in one transaction at most (a single larger message makes a batch of its own)."""
     lease_seconds: Annotated[float, msgspec.Meta(ge=1)] = 30.0
     """Seconds after which the lease of a worker that shows no sign of life can be taken."""

@@ -23,10 +23,17 @@ InThread = Callable[..., Awaitable[Any]]
 
 
 def stream_reader(
-    client: Any, stream: Stream, position: Position, *, live: LiveMode | None, in_thread: InThread
+    client: Any,
+    stream: Stream,
+    position: Position,
+    *,
+    live: LiveMode | None,
+    in_thread: InThread,
+    limits: BatchLimits | None = None,
 ) -> Reader:
     """Reads the stream from ``position`` on. At its own position the stream is compared with the one that was read before.
 
+    Without ``limits``, those of the settings hold.
     Raises: ConfigurationError, where the stream's URL is not within ALLOWED_URLS.
     """
     settings = get_settings()
@@ -40,7 +47,7 @@ def stream_reader(
         position,
         live=live,
         headers=(lambda: request_headers(stream, in_thread)) if settings.headers else None,
-        limits=BatchLimits(settings.batch_rows, settings.batch_bytes),
+        limits=limits or BatchLimits(settings.batch_rows, settings.batch_bytes),
         checkpoint=checkpoint,
     )
 

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import django.db
 
@@ -30,7 +30,9 @@ from durable_state.transport import Batch, LiveMode, delay
 
 from . import lease
 from .commit import Commit, commit
+from .inbox import Inbox
 from .outage import is_outage
+from .pace import Pace
 from .source import stream_reader
 from .standing import record_failure, record_stop, replay_recreated
 from .threads import DatabaseThreads
@@ -38,6 +40,8 @@ from .threads import DatabaseThreads
 __all__ = ["Tail"]
 
 logger = logging.getLogger("durable_state.consumer")
+
+T = TypeVar("T")
 
 Progress = Callable[[Stream], None]
 """Called after each commit with the stream as it is then."""
@@ -74,6 +78,8 @@ class Tail:
         self._stop = stop
         self._until_up_to_date = until_up_to_date
         self._on_progress = on_progress
+        self._pace = Pace()
+        self._committing = False
         self._lost = False
         self._refused = 0
         self._failures = stream.failures
@@ -141,30 +147,45 @@ class Tail:
     async def _read(self) -> bool:
         stream = self.stream
         live: LiveMode = stream.live  # type: ignore[assignment]
-        reader = stream_reader(self._client, stream, stream.position, live=live, in_thread=self._threads.run_apart)
-        async with contextlib.aclosing(self._until_stopped(reader.batches())) as batches:
-            async for batch in batches:
+        limits, in_thread = self._pace.limits, self._threads.run_apart
+        reader = stream_reader(self._client, stream, stream.position, live=live, in_thread=in_thread, limits=limits)
+        inbox = Inbox(limits)
+        reading = asyncio.create_task(inbox.fill(reader.batches()))
+        try:
+            while (batch := await self._unless_stopped(inbox.take())) is not None:
                 done = await self._commit(batch)
                 if batch.closed or (done is not None and done.paused):
                     return False
                 if batch.up_to_date and self._until_up_to_date:
                     return False
-        return True
+            return True
+        finally:
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
 
     async def _commit(self, batch: Batch) -> Commit | None:
         stream = self.stream
         if not self._worth_a_commit(batch):
             return None
-        done = await self._threads.run(
-            commit,
-            stream,
-            batch.messages,
-            batch.position,
-            token=self._token,
-            up_to_date=batch.up_to_date,
-            closed=batch.closed,
-            checkpoint=batch.checkpoint,
-        )
+        began, self._committing = time.monotonic(), True
+        try:
+            done = await self._threads.run(
+                commit,
+                stream,
+                batch.messages,
+                batch.position,
+                token=self._token,
+                up_to_date=batch.up_to_date,
+                closed=batch.closed,
+                checkpoint=batch.checkpoint,
+            )
+        except BaseException:
+            self._pace.failed()
+            raise
+        finally:
+            self._committing = False
+        self._pace.took(len(batch.messages), time.monotonic() - began)
         self._refused = 0
         if batch.messages:
             self._failures = 0
@@ -180,26 +201,18 @@ class Tail:
             return True
         return batch.up_to_date and (stream.status != Status.LIVE or stream.rebuild_id is not None)
 
-    async def _until_stopped(self, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:
-        """The reader's batches, ended between two of them when it is time to stop; a batch in the making is dropped."""
+    async def _unless_stopped(self, coming: Coroutine[Any, Any, T]) -> T | None:
+        """What ``coming`` gives; None when it is time to stop before, and what was read is dropped then."""
+        waiting = asyncio.ensure_future(coming)
         stopping = [asyncio.create_task(event.wait()) for event in (self._stop, self._interrupted)]
         try:
-            while True:
-                coming = asyncio.ensure_future(anext(batches))
-                await asyncio.wait([coming, *stopping], return_when=asyncio.FIRST_COMPLETED)
-                if not coming.done():
-                    coming.cancel()
-                    with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, DurableStateError):
-                        await coming
-                    return
-                try:
-                    yield coming.result()
-                except StopAsyncIteration:
-                    return
+            await asyncio.wait([waiting, *stopping], return_when=asyncio.FIRST_COMPLETED)
+            if any(event.done() for event in stopping):
+                return None
+            return waiting.result()
         finally:
-            for waiting in stopping:
-                waiting.cancel()
-            await batches.aclose()
+            for task in (waiting, *stopping):
+                task.cancel()
 
     async def _keep_lease(self) -> None:
         """Renews the lease while a commit, or a quiet stream, takes its time; and looks whether somebody else touched the stream."""
@@ -207,7 +220,8 @@ class Tail:
             await asyncio.sleep(get_settings().lease_seconds / 3)
             try:
                 self._lost = not await self._threads.run_for_lease(lease.renew, self.stream, self._token)
-                if self._lost or await self._threads.run_for_lease(self._touched):
+                # A commit in the making sees for itself whether it still may.
+                if self._lost or (not self._committing and await self._threads.run_for_lease(self._touched)):
                     self._interrupted.set()
             except django.db.Error as error:
                 logger.warning("%s: the lease could not be renewed: %s", self.stream.name, error)

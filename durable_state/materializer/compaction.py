@@ -6,15 +6,18 @@ the changes one by one gives.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import msgspec
 
 from durable_state.protocol import Change, Operation
 
+from .bulk import prepare_together
 from .conversion import Refused
 from .plan import TypePlan
 from .preparation import Prepared, complete, prepare
 
-__all__ = ["Entity", "Letter", "fold_entity"]
+__all__ = ["Entity", "Letter", "fold_entities", "fold_entity"]
 
 
 class Letter(msgspec.Struct, gc=False):
@@ -26,7 +29,7 @@ class Letter(msgspec.Struct, gc=False):
 
 
 class Entity(msgspec.Struct, gc=False):
-    """One entity in one batch: its changes by ordinal, in their order.
+    """One entity in one batch: its ``newest`` change, and the ``older`` ones by ordinal, in their order, if there are any.
 
     After folding, ``put`` is what its row shall be, or ``deleted`` says that it shall have none; neither means that every change was
     refused and the row stays; ``decided_at`` is the ordinal of the deletion. ``letter`` is the newest refused change that no accepted one follows. ``refused`` holds the refusal of
@@ -34,7 +37,9 @@ class Entity(msgspec.Struct, gc=False):
     """
 
     key: str
-    changes: dict[int, Change]
+    newest_at: int
+    newest: Change
+    older: dict[int, Change] | None = None
     refused: dict[int, Refused] = {}
     put: Prepared | None = None
     deleted: bool = False
@@ -43,6 +48,22 @@ class Entity(msgspec.Struct, gc=False):
     no_row: bool = False
     parked: bool = False
     letter: Letter | None = None
+
+    def add(self, ordinal: int, change: Change) -> None:
+        """Takes the entity's next change."""
+        if self.older is None:
+            self.older = {}
+        self.older[self.newest_at] = self.newest
+        self.newest_at, self.newest = ordinal, change
+
+    def newest_first(self) -> Iterator[tuple[int, Change]]:
+        """All changes with their ordinals."""
+        yield self.newest_at, self.newest
+        if self.older is not None:
+            yield from reversed(self.older.items())
+
+    def __len__(self) -> int:
+        return 1 if self.older is None else 1 + len(self.older)
 
     def refuse(self, ordinal: int, refusal: Refused) -> Refused:
         """Takes a refusal down, bare: its traceback holds frames, those hold this entity, and it is no garbage collector's."""
@@ -56,6 +77,24 @@ class Entity(msgspec.Struct, gc=False):
         return self.put is not None or self.deleted
 
 
+def fold_entities(plan: TypePlan, entities: Sequence[Entity]) -> None:
+    """Sets what the changes of each come to: the same as ``fold_entity`` for one after the other. Raises: MappingFault."""
+    merges, delete, update = plan.mapping.merges, Operation.DELETE, Operation.UPDATE
+    whole: list[Entity] = []
+    for entity in entities:
+        newest = entity.newest
+        if newest.operation is delete or newest.value is None or (merges and newest.operation is update):
+            fold_entity(plan, entity)
+        else:
+            whole.append(entity)
+    newest_of_each = [(entity.newest_at, entity.newest) for entity in whole]
+    for entity, prepared in zip(whole, prepare_together(plan, newest_of_each), strict=True):
+        if prepared is None:
+            fold_entity(plan, entity)
+        else:
+            entity.put = prepared
+
+
 def fold_entity(plan: TypePlan, entity: Entity) -> None:
     """Sets what the entity's changes come to. Raises: MappingFault."""
     while not _try_fold(plan, entity):
@@ -66,7 +105,7 @@ def _try_fold(plan: TypePlan, entity: Entity) -> bool:
     entity.put, entity.deleted, entity.no_row, entity.letter = None, False, False, None
     partials: list[Prepared] = []
     base: Prepared | None = None
-    for ordinal, change in reversed(entity.changes.items()):
+    for ordinal, change in entity.newest_first():
         refusal = entity.refused.get(ordinal)
         prepared = None
         if refusal is None:

@@ -13,7 +13,7 @@ from durable_state.conf import get_settings
 from durable_state.models import Generation, Stream, entity_digest
 from durable_state.protocol import Change, Control, ControlKind, Malformed, Message
 
-from .compaction import Entity, fold_entity
+from .compaction import Entity, fold_entities
 from .letters import LetterBox
 from .outcome import Outcome
 from .parking import ParkingLot
@@ -58,23 +58,24 @@ class Fold:
         malformed: list[tuple[int, Malformed]] = []
         txids: dict[str, None] = {}
         for ordinal, message in enumerate(messages, after + 1):
-            if isinstance(message, Change):
+            if type(message) is Change:
                 entities = self._pending[message.type]
                 entity = entities.get(message.key)
                 if entity is None:
-                    entities[message.key] = Entity(message.key, {ordinal: message})
+                    entities[message.key] = Entity(message.key, ordinal, message)
                 else:
-                    entity.changes[ordinal] = message
+                    entity.add(ordinal, message)
                 if message.txid:
                     txids[message.txid] = None
             elif isinstance(message, Control):
                 self._flush()
                 self._control(message.kind)
-            else:
+            elif isinstance(message, Malformed):
                 malformed.append((ordinal, message))
         self._flush()
-        # PostgreSQL stores no NUL, and a txid must not stop a stream.
-        self.outcome.txids |= {txid.replace("\0", "\\0"): None for txid in txids}
+        if "\0" in "".join(txids):  # PostgreSQL stores none, and a txid must not stop a stream
+            txids = {txid.replace("\0", "\\0"): None for txid in txids}
+        self.outcome.txids |= txids
         self._write_malformed(malformed)
         waits = self.snapshot is not None and self.state is not None and self.state.purpose == Generation.Purpose.RESET
         if up_to_date and self.state is not None and not waits and not self._scratch:
@@ -104,11 +105,10 @@ class Fold:
         for entity_type, entities in pending.items():
             plan = self._plans.find(entity_type)
             if plan is None or (target is None and not self._types.accepts(plan)):
-                self._pass_over(target, entity_type, sum(len(entity.changes) for entity in entities.values()))
+                self._pass_over(target, entity_type, sum(map(len, entities.values())))
                 continue
             accepted[entity_type] = list(entities.values())
-            for entity in entities.values():
-                fold_entity(plan, entity)
+            fold_entities(plan, accepted[entity_type])
             if target is None:
                 self._plans.ownership.claim(plan.mapping)
             else:
@@ -122,7 +122,7 @@ class Fold:
         """Counts what became of each change, and writes or takes away letters."""
         outcome, staged = self.outcome, 0
         for entity in entities:
-            good = len(entity.changes) - len(entity.refused) - entity.no_row - entity.parked
+            good = len(entity) - len(entity.refused) - entity.no_row - entity.parked
             outcome.dead_letters += len(entity.refused)
             outcome.no_row += entity.no_row
             outcome.parked += entity.parked

@@ -52,6 +52,7 @@ class TypePlan:
         self.by_name = {planned.name: planned for planned in self.fields}
         self.relations = [planned for planned in self.fields if planned.is_relation]
         self.refers_to_itself = any(each.field.related_model is mapping.model for each in self.relations)
+        self.has_documents = any(isinstance(planned.field, models.JSONField) for planned in self.fields)
         self.unique_sets = secondary_unique_sets(mapping)
         self.key_value = key_converter(mapping.key, self.using)
         exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)

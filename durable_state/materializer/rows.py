@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.db import DataError, IntegrityError, connections, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import RawSQL
 
 from .conversion import key_text, same
@@ -50,21 +51,30 @@ class RowFailure:
         return "integrity" if isinstance(self.error, IntegrityError) else "data"
 
 
-def read_rows(plan: TypePlan, key_values: Iterable[Any]) -> dict[str, ExistingRow]:
+def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRow]:
     """The shown rows among the keys, by key text; one query per ``READ`` keys, or as many parameters as the database takes."""
+    if len(key_values) > READ and not plan.rows().exists():
+        return {}
     connection = connections[plan.using]
     key, attnames = plan.mapping.key, [planned.attname for planned in plan.fields]
-    table, column = (quoted(connection, name) for name in (plan.mapping.model._meta.db_table, key.column))
     most = connection.features.max_query_params or READ + len(plan.scope)
     found: dict[str, ExistingRow] = {}
     for chunk in chunks(key_values, min(READ, most - len(plan.scope))):
-        # What filter(key__in=...) says, without what it costs for each key.
-        places = ", ".join(["%s"] * len(chunk))
-        keys = [key.get_db_prep_value(value, connection) for value in chunk]
-        is_wanted = RawSQL(f"{table}.{column} IN ({places})", keys, models.BooleanField())  # noqa: S611
-        for pk, key_value, *values in plan.rows().filter(is_wanted).values_list("pk", key.attname, *attnames):
+        rows = plan.rows().filter(_is_one_of(key, chunk, connection))
+        for pk, key_value, *values in rows.values_list("pk", key.attname, *attnames):
             found[key_text(key, key_value)] = ExistingRow(pk, dict(zip(attnames, values, strict=True)))
     return found
+
+
+def _is_one_of(key: models.Field[Any, Any], values: list[Any], connection: BaseDatabaseWrapper) -> RawSQL:
+    """What filter(key__in=...) says, without what it costs for each value."""
+    table, column = (quoted(connection, name) for name in (key.model._meta.db_table, key.column))
+    parameters = [key.get_db_prep_value(value, connection) for value in values]
+    if connection.vendor == "postgresql" and set(map(type, parameters)) == {str}:
+        condition, parameters = f"= ANY(%s::{key.cast_db_type(connection)}[])", [parameters]
+    else:
+        condition = f"IN ({', '.join(['%s'] * len(parameters))})"
+    return RawSQL(f"{table}.{column} {condition}", parameters, models.BooleanField())  # noqa: S611
 
 
 def differs(plan: TypePlan, write: RowWrite) -> bool:
@@ -72,6 +82,8 @@ def differs(plan: TypePlan, write: RowWrite) -> bool:
     if write.existing is None:
         return True
     old, new = write.existing.values, write.values
+    if not plan.has_documents:
+        return old != new
     return not all(same(planned.field, old[planned.attname], new[planned.attname]) for planned in plan.fields)
 
 

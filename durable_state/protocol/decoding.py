@@ -26,6 +26,8 @@ class _Marks(msgspec.Struct, gc=False):
 
 
 _NOTHING = msgspec.Raw(b"")
+_SHALLOW = 2 * MAX_DEPTH
+"""Bytes that an item needs at least to nest too deeply."""
 
 
 class _Envelope(msgspec.Struct, gc=False):
@@ -57,6 +59,7 @@ _decode_loose = msgspec.json.Decoder(_Loose).decode
 _decode_marks = msgspec.json.Decoder(_LooseMarks).decode
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_envelopes = msgspec.json.Decoder(list[_Envelope]).decode
 
 
 def decode(item: bytes) -> Message:
@@ -78,28 +81,39 @@ def decode_valid(array: bytes) -> list[Message] | None:
         items = _split(array)
     except (msgspec.MsgspecError, RecursionError):
         return None
-    decode_one = _decode if _is_utf8(array) else decode
-    return [decode_one(bytes(item)) for item in items]
+    if not _is_utf8(array):
+        return [decode(bytes(item)) for item in items]
+    try:
+        envelopes = _decode_envelopes(array)
+    except (msgspec.MsgspecError, RecursionError):
+        return [_decode(bytes(item)) for item in items]
+    return [_message(bytes(item), envelope) for item, envelope in zip(items, envelopes, strict=True)]
 
 
 def _decode(item: bytes) -> Message:
-    if len(item) > 2 * MAX_DEPTH and too_deep(item):
-        return _not_json(item)
+    if len(item) > _SHALLOW and too_deep(item):
+        return _not_json(item)  # before the decoder fails for the depth, or does not
     try:
         envelope = _decode_envelope(item)
     except (msgspec.MsgspecError, RecursionError):
         return _classify(item)
+    return _message(item, envelope)
+
+
+def _message(item: bytes, envelope: _Envelope) -> Message:
+    if len(item) > _SHALLOW and too_deep(item):
+        return _not_json(item)
     marks = envelope.headers
     operation = marks.operation
     if marks.control is not None or operation is None or not envelope.type or not envelope.key:
         return _classify(item)
-    txid = marks.txid
+    txid, old_value = marks.txid, envelope.old_value
     return Change(
         envelope.type,
         envelope.key,
         operation,
         bytes(envelope.value) or None,
-        bytes(envelope.old_value) or None,
+        None if old_value is _NOTHING else bytes(old_value),
         txid if isinstance(txid, str) else None,
         item,
     )

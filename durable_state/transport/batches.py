@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 from durable_state.protocol import Message, Position
 
@@ -12,9 +12,12 @@ from .checkpoint import Checkpoint, Fingerprint
 __all__ = ["Batch", "BatchLimits", "Batcher"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BatchLimits:
-    """The most that one batch holds: ``rows`` messages, and ``bytes`` of them unless a single one is larger."""
+    """The most that one batch holds: ``rows`` messages, and ``bytes`` of them unless a single one is larger.
+
+    May be changed while a reader reads; what it cuts from then on follows.
+    """
 
     rows: int
     bytes: int
@@ -35,6 +38,10 @@ class Batch:
     checkpoint: Checkpoint | None
     bytes: int
 
+    def followed_by(self, later: Batch) -> Batch:
+        """This batch and the next one of the same stream, as one."""
+        return replace(later, messages=self.messages + later.messages, bytes=self.bytes + later.bytes)
+
 
 class Batcher:
     """Collects messages until a batch is full, and follows the position while it does.
@@ -53,21 +60,31 @@ class Batcher:
         self._fingerprint = Fingerprint(self.offset)
         self._newest: Fingerprint | None = None
 
-    def take(self, messages: Iterable[Message]) -> Iterator[Batch]:
+    def take(self, messages: list[Message]) -> Iterator[Batch]:
         """Add messages of the answer that began at :attr:`offset`; give the batches which they fill."""
-        for message in messages:
-            self.seen += 1
-            self._fingerprint.add(message)
-            if self.owed:
-                self.owed -= 1
-                continue
-            size = len(message.raw)
+        if self.owed:
+            known, messages = messages[: self.owed], messages[self.owed :]
+            self.owed -= len(known)
+            self._see(known)
+        sizes = [len(message.raw) for message in messages]
+        if len(self._messages) + len(sizes) <= self._limits.rows and self._bytes + sum(sizes) <= self._limits.bytes:
+            self._add(messages, sum(sizes))
+            return
+        for message, size in zip(messages, sizes, strict=True):
             if self._messages and (len(self._messages) >= self._limits.rows or self._bytes + size > self._limits.bytes):
                 yield self.cut()
-            self._messages.append(message)
-            self._bytes += size
-            self._skip += 1
-            self._ordinal += 1
+            self._add([message], size)
+
+    def _add(self, messages: list[Message], size: int) -> None:
+        self._see(messages)
+        self._messages += messages
+        self._bytes += size
+        self._skip += len(messages)
+        self._ordinal += len(messages)
+
+    def _see(self, messages: list[Message]) -> None:
+        self.seen += len(messages)
+        self._fingerprint.add(messages)
 
     def move(self, offset: str) -> None:
         """The answer was complete, and the next one begins at ``offset``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -55,9 +56,11 @@ class Fingerprint:
         self._waiting: list[bytes] = []
         self._hash = hashlib.sha256()
 
-    def add(self, message: Message) -> None:
-        """Take the next message, unless enough were taken."""
-        if self._count < self._most and (self._size < _MOST_BYTES or not self._limited):
+    def add(self, messages: Iterable[Message]) -> None:
+        """Take the next messages, unless enough were taken."""
+        for message in messages:
+            if self._count >= self._most or (self._limited and self._size >= _MOST_BYTES):
+                return
             self._waiting.append(message.raw)
             self._count += 1
             self._size += len(message.raw)

@@ -61,8 +61,7 @@ class Verification:
         answer = self._answer
         if self.settled or answer is None:
             return
-        for message in self._splitter.finish():
-            self._fingerprint.add(message)
+        self._fingerprint.add(self._splitter.finish())
         self._judge()
         if self.settled:
             return
@@ -75,8 +74,7 @@ class Verification:
         self._offset = answer.next_offset
 
     def _add(self, data: bytes) -> None:
-        for message in self._splitter.feed(data):
-            self._fingerprint.add(message)
+        self._fingerprint.add(self._splitter.feed(data))
         self._judge()
 
     def _judge(self) -> None:

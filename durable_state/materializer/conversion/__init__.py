@@ -5,7 +5,7 @@ What is not given back unchanged is ``Refused``. ``choices`` and validators do n
 """
 
 from .documents import JSON_NULL, JsonNull
-from .fields import convert, converter, same
+from .fields import convert, converter, longest_plain_key, same, wire_type
 from .keys import convert_key, convert_parent_key, key_converter, key_text
 from .refusal import Refused
 
@@ -19,5 +19,7 @@ __all__ = [
     "converter",
     "key_converter",
     "key_text",
+    "longest_plain_key",
     "same",
+    "wire_type",
 ]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from django.db import models
 from django.db.models.expressions import Value
 
 from .limits import Limits
 from .refusal import Refused, is_finite, shown, storable_text
 
-__all__ = ["JSON_NULL", "JsonNull", "document", "same_document"]
+__all__ = ["DOCUMENT", "JSON_NULL", "JsonNull", "document", "same_document"]
 
 
 class JsonNull(Value):
@@ -34,6 +35,12 @@ class JsonNull(Value):
 
 
 JSON_NULL = JsonNull()
+
+_SCALAR = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | float | str | bool | None
+DOCUMENT: Any = _SCALAR
+"""The documents that ``document`` takes as they are, as a decoder's type: not too deep, with no number of doubtful size."""
+for _ in range(5):
+    DOCUMENT = _SCALAR | list[DOCUMENT] | dict[str, DOCUMENT]
 
 
 def document(field: models.Field[Any, Any], limits: Limits) -> Callable[[Any], Any]:

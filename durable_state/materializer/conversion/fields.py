@@ -5,17 +5,18 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from django.core.exceptions import ValidationError
 from django.db import models
 
 from . import numbers, texts, times
-from .documents import document, same_document
-from .limits import Limits, limits
+from .documents import DOCUMENT, document, same_document
+from .limits import KEY_BYTES, Limits, limits
 from .refusal import Refused, shown, storable_text
 
-__all__ = ["convert", "converter", "same"]
+__all__ = ["convert", "converter", "longest_plain_key", "same", "wire_type"]
 
 Convert = Callable[[Any], Any]
 Factory = Callable[[Any, Limits], Convert]
@@ -56,9 +57,7 @@ def converter(field: models.Field[Any, Any], using: str | None = None) -> Conver
     supported database holds is taken (15 digits in a DecimalField, as SQLite; JSON nested 31 deep, as MariaDB). A foreign key takes its
     target column's values. None is taken where the field may be NULL; in a JSONField it is JSON null, returned as ``JSON_NULL``.
     """
-    column = field
-    while isinstance(column, models.ForeignKey):
-        column = column.target_field
+    column = _column(field)
     inner = _value_converter(column, limits(using), using)
     is_document, nullable = isinstance(column, models.JSONField), field.null
     absent = "" if isinstance(column, models.FileField) else None  # Django writes a file's None as ""
@@ -75,6 +74,37 @@ def converter(field: models.Field[Any, Any], using: str | None = None) -> Conver
     return convert_value
 
 
+def wire_type(field: models.Field[Any, Any]) -> tuple[Any, frozenset[type] | None]:
+    """What a decoder may take for the field, and which types of what it gives the ``converter`` leaves as they are (None: all).
+
+    Whatever has that type and is refused, or changed, by the ``converter`` is of another type than those; a NUL in a text excepted.
+    """
+    column = _column(field)
+    factory = _factory(column)
+    value_type: Any = Any
+    if factory is numbers.integer:
+        low, high = numbers.integer_range(column)
+        value_type = Annotated[int, msgspec.Meta(ge=low, le=high)]
+    elif factory is numbers.boolean:
+        value_type = bool
+    elif factory is texts.unbounded_text or (factory is texts.text and not isinstance(column, models.FileField)):
+        longest = column.max_length if factory is texts.text else None
+        value_type = str if longest is None else Annotated[str, msgspec.Meta(max_length=longest)]
+    elif factory is document:
+        return DOCUMENT, frozenset({bool, int, float, str, list, dict})
+    if value_type is Any:
+        return Any, frozenset()
+    return (value_type | None if field.null else value_type), None
+
+
+def longest_plain_key(field: models.Field[Any, Any]) -> int:
+    """The number of characters up to which any key without NUL is the value of this key field, as it is; 0 where it never is."""
+    if isinstance(field, models.FileField) or _factory(field) not in (texts.text, texts.unbounded_text):
+        return 0
+    longest = KEY_BYTES // 4
+    return longest if _factory(field) is texts.unbounded_text else min(longest, field.max_length or longest)
+
+
 def same(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
     """Whether a value read from a row is the converted one: for JSON as JSON (``true`` is not 1), else Python's equality."""
     if not isinstance(field, models.JSONField):
@@ -82,15 +112,26 @@ def same(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
     return same_document(*(None if hasattr(value, "resolve_expression") else value for value in (stored, wanted)))
 
 
+def _column(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
+    """The field itself, or the one whose values a foreign key holds."""
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    return field
+
+
 def _value_converter(column: models.Field[Any, Any], bounds: Limits, using: str | None) -> Convert:
+    if (factory := _factory(column)) is not None:
+        return factory(column, bounds)
+    return _postgres_converter(column, using) or _own_converter(column)
+
+
+def _factory(column: models.Field[Any, Any]) -> Factory | None:
+    """None for a field that converts in its own way."""
     for plain in type(column).__mro__:
         if plain in FACTORIES:
-            if all(getattr(type(column), way, None) is getattr(plain, way, None) for way in OWN_WAYS) or _is_django(
-                column
-            ):
-                return FACTORIES[plain](column, bounds)
-            break
-    return _postgres_converter(column, using) or _own_converter(column)
+            own = any(getattr(type(column), way, None) is not getattr(plain, way, None) for way in OWN_WAYS)
+            return None if own and not _is_django(column) else FACTORIES[plain]
+    return None
 
 
 def _is_django(column: models.Field[Any, Any]) -> bool:

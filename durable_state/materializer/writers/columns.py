@@ -104,6 +104,9 @@ def _parameters(
     plain = AS_THEY_ARE.get(type(field))
     if plain is not None and set(map(type, values)) <= {plain, NoneType}:
         return values
+    if type(field) is models.DateTimeField:
+        # Values of this field already, so that only the database's form is left to be made.
+        return [connection.ops.adapt_datetimefield_value(value) for value in values]
     prepared = [field.get_db_prep_save(value, connection) for value in values]
     # An expression (a db_default) is no parameter.
     return None if any(hasattr(value, "as_sql") for value in prepared) else prepared

@@ -1,0 +1,40 @@
+"""How large batches are: large where much is to be caught up with and the database is quick, small where it is slow."""
+
+from __future__ import annotations
+
+from durable_state.conf import get_settings
+from durable_state.transport import BatchLimits
+
+__all__ = ["Pace"]
+
+FIRST = 2000
+"""Messages in the first batch, when nothing is known of the database yet."""
+SECONDS = 1.0
+"""What a commit shall take: short beside the lease and the timeouts inside it, and long beside what any commit costs."""
+SLOWER = 10
+"""How many times smaller batches become when one failed: a slow ``prepare``, or lock, may have kept it from ending in time."""
+
+
+class Pace:
+    """The limits of a reader's batches, which follow how long commits take; never more than BATCH_ROWS and BATCH_BYTES.
+
+    While a stream is live there is nothing to decide: whatever came while one batch was committed makes the next.
+    """
+
+    def __init__(self) -> None:
+        settings = get_settings()
+        self._most = settings.batch_rows
+        self.limits = BatchLimits(min(FIRST, self._most), settings.batch_bytes)
+
+    def took(self, messages: int, seconds: float) -> None:
+        """A batch was committed."""
+        rows = self.limits.rows
+        if seconds > SECONDS:
+            rows = int(messages * SECONDS / seconds)
+        elif messages > rows / 2:
+            rows = int(messages * min(4.0, SECONDS / seconds))
+        self.limits.rows = max(1, min(rows, self._most))
+
+    def failed(self) -> None:
+        """A batch was not."""
+        self.limits.rows = max(1, self.limits.rows // SLOWER)
