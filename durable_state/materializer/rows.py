@@ -13,7 +13,7 @@ from django.db.models.expressions import RawSQL
 from .conversion import key_text, same
 from .plan import TypePlan
 from .writers import ExistingRow, RowWrite, find_writer
-from .writers.columns import quoted
+from .writers.columns import key_parameters, quoted
 
 __all__ = ["CHUNK", "READ", "RowFailure", "chunks", "differs", "read_rows", "write_rows"]
 
@@ -66,11 +66,11 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
     return found
 
 
-def _is_one_of(key: models.Field[Any, Any], values: list[Any], connection: BaseDatabaseWrapper) -> RawSQL:
+def _is_one_of(key: models.Field[Any, Any], values: Sequence[Any], connection: BaseDatabaseWrapper) -> RawSQL:
     """What filter(key__in=...) says, without what it costs for each value."""
     table, column = (quoted(connection, name) for name in (key.model._meta.db_table, key.column))
-    parameters = [key.get_db_prep_value(value, connection) for value in values]
-    if connection.vendor == "postgresql" and set(map(type, parameters)) == {str}:
+    parameters = key_parameters(key, values, connection)
+    if connection.vendor == "postgresql" and all(type(parameter) is str for parameter in parameters):
         condition, parameters = f"= ANY(%s::{key.cast_db_type(connection)}[])", [parameters]
     else:
         condition = f"IN ({', '.join(['%s'] * len(parameters))})"

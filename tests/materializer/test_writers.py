@@ -54,7 +54,7 @@ def plan_for(using: str, model_: type[models.Model], key: str, *names: str) -> T
 
 def put(plan: TypePlan, rows: dict[Any, dict[str, Any]]) -> list[str]:
     """Writes the rows that differ, by key, and returns the keys that the database refused."""
-    found = read_rows(plan, rows)
+    found = read_rows(plan, list(rows))
     writes = [RowWrite(str(key), key, values, found.get(str(key))) for key, values in rows.items()]
     changed = [write for write in writes if differs(plan, write)]
     return [failure.write.key for failure in write_rows(plan, changed, clear_the_way=free_moving_values)]

@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..plan import TypePlan
 from .row import RowWrite
 
-__all__ = ["Columns", "insert_columns", "quoted", "update_columns"]
+__all__ = ["Columns", "insert_columns", "key_parameters", "quoted", "update_columns"]
 
 Columns = dict[str | None, Iterable[Any]]
 """The parameters of each column, by the column's name; one for each write, in their order."""
@@ -96,6 +96,13 @@ def quoted(connection: BaseDatabaseWrapper, name: str | None) -> str:
     """A table's or column's name as it stands in a statement with parameters."""
     assert name is not None  # only what has no column, a relation to many, has no name
     return connection.ops.quote_name(name).replace("%", "%%")
+
+
+def key_parameters(field: models.Field[Any, Any], values: Sequence[Any], connection: BaseDatabaseWrapper) -> list[Any]:
+    """The parameters for values of a field that rows are found by."""
+    if set(map(type, values)) == {AS_THEY_ARE.get(type(field))}:
+        return list(values)
+    return [field.get_db_prep_value(value, connection) for value in values]
 
 
 def _parameters(

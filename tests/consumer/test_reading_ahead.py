@@ -1,0 +1,145 @@
+"""The batch that is read while another is committed, and how large batches become."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+from django.test import override_settings
+
+from durable_state.consumer.inbox import Inbox
+from durable_state.consumer.pace import FIRST, Pace
+from durable_state.errors import Unavailable
+from durable_state.protocol import Message, Position, decode, encode_change
+from durable_state.transport import Batch, BatchLimits
+
+MESSAGES: list[Message] = [decode(encode_change("user", str(number), "insert", {})) for number in range(200)]
+
+
+def batches(*sizes: int, tails: frozenset[int] = frozenset()) -> list[Batch]:
+    """One stream as batches of so many messages; those numbered in ``tails`` reach its tail."""
+    found, ordinal = [], 0
+    for number, size in enumerate(sizes):
+        messages = MESSAGES[ordinal : ordinal + size]
+        ordinal += size
+        position = Position(f"offset-{number}", 0, ordinal)
+        found.append(Batch(messages, position, number in tails, False, None, sum(len(m.raw) for m in messages)))
+    return found
+
+
+class Source:
+    """Gives batches as fast as they are taken, and counts them."""
+
+    def __init__(self, given: list[Batch], error: Exception | None = None) -> None:
+        self.given, self.error, self.count, self.closed = given, error, 0, False
+
+    async def read(self) -> AsyncGenerator[Batch, None]:
+        """The batches, then the error."""
+        try:
+            for batch in self.given:
+                self.count += 1
+                yield batch
+            if self.error is not None:
+                raise self.error
+        finally:
+            self.closed = True
+
+
+async def settle() -> None:
+    """Lets everything run that can."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def drain(source: Source, limits: BatchLimits) -> list[Batch]:
+    """All that comes out when a commit takes long enough for reading to go as far as it may."""
+    inbox, found = Inbox(limits), []
+    reading = asyncio.create_task(inbox.fill(source.read()))
+    await settle()
+    while (batch := await inbox.take()) is not None:
+        found.append(batch)
+        await settle()
+    await reading
+    return found
+
+
+def test_what_comes_during_a_commit_is_one_batch_within_the_limits() -> None:
+    """In order, nothing twice, each with the position behind it."""
+    given = batches(5, 5, 5, 40, 29, 1, 1, 1, 60)
+    found = asyncio.run(drain(Source(given), BatchLimits(60, 1_000_000)))
+    assert [message for batch in found for message in batch.messages] == MESSAGES[:147]
+    assert [len(batch.messages) for batch in found] == [55, 30, 2, 60]
+    assert [batch.position.ordinal for batch in found] == [55, 85, 87, 147]
+    assert [batch.bytes for batch in found] == [sum(len(m.raw) for m in batch.messages) for batch in found]
+
+
+def test_bytes_limit_too() -> None:
+    """A batch grows to BATCH_BYTES at most."""
+    given = batches(*[10] * 10)
+    size = given[0].bytes
+    found = asyncio.run(drain(Source(given), BatchLimits(1_000_000, 3 * size)))
+    assert all(batch.bytes <= 3 * size + 10 for batch in found)
+    assert len(found) > 3
+
+
+def test_reading_waits_for_a_commit() -> None:
+    """However slow commits are, no more than one full batch is held besides the one in work."""
+
+    async def run() -> None:
+        source = Source(batches(*[50] * 4))
+        inbox = Inbox(BatchLimits(50, 1_000_000))
+        reading = asyncio.create_task(inbox.fill(source.read()))
+        await settle()
+        assert source.count == 1
+        await inbox.take()
+        await settle()
+        assert source.count == 2
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        assert source.closed
+
+    asyncio.run(run())
+
+
+def test_the_tail_is_not_forgotten() -> None:
+    """What follows the tail is no part of the batch that reached it, unless it reaches the tail again."""
+    given = batches(1, 1, 1, 1, 1, tails=frozenset({1, 2}))
+    found = asyncio.run(drain(Source(given), BatchLimits(100, 1_000_000)))
+    assert [(len(batch.messages), batch.up_to_date) for batch in found] == [(3, True), (2, False)]
+
+
+def test_an_error_comes_after_what_was_read_before_it() -> None:
+    """Nothing that arrived is lost, and the error is raised where it is waited for."""
+
+    async def run() -> None:
+        inbox = Inbox(BatchLimits(100, 1_000_000))
+        source = Source(batches(3), Unavailable("gone", "wait"))
+        await inbox.fill(source.read())
+        assert (await inbox.take()) == source.given[0]
+        with pytest.raises(Unavailable):
+            await inbox.take()
+
+    asyncio.run(run())
+
+
+def test_batches_grow_while_commits_are_quick_and_shrink_when_they_are_not() -> None:
+    """About a second each, between one message and BATCH_ROWS."""
+    with override_settings(DURABLE_STATE={"BATCH_ROWS": 20_000}):
+        pace = Pace()
+        assert pace.limits.rows == FIRST
+        pace.took(FIRST, 0.1)
+        assert pace.limits.rows == 4 * FIRST
+        pace.took(10, 0.001)  # live: says nothing about a full batch
+        assert pace.limits.rows == 4 * FIRST
+        pace.took(4 * FIRST, 0.1)
+        assert pace.limits.rows == 20_000
+        pace.took(20_000, 4.0)
+        assert pace.limits.rows == 5000
+        for _ in range(9):
+            pace.failed()
+        assert pace.limits.rows == 1
+        pace.took(1, 5.0)
+        assert pace.limits.rows == 1
+        pace.took(1, 0.01)
+        assert pace.limits.rows == 4
