@@ -6,13 +6,16 @@ Column by column rather than row by row, because what can be decided for a whole
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import repeat
 from types import NoneType
 from typing import Any
 
+import msgspec
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from ..conversion import JsonNull
 from ..plan import TypePlan
 from .row import RowWrite
 
@@ -114,9 +117,22 @@ def _parameters(
     if type(field) is models.DateTimeField:
         # Values of this field already, so that only the database's form is left to be made.
         return [connection.ops.adapt_datetimefield_value(value) for value in values]
+    if type(field) is models.JSONField and field.encoder is None and connection.vendor == "postgresql":
+        # The text of a document does not matter where it is kept taken apart.
+        with suppress(TypeError, OverflowError):
+            return [None if value is None else _encode(value).decode() for value in values]
     prepared = [field.get_db_prep_save(value, connection) for value in values]
     # An expression (a db_default) is no parameter.
     return None if any(hasattr(value, "as_sql") for value in prepared) else prepared
+
+
+def _json_null(value: object) -> None:
+    """The one value of documents that is not JSON itself."""
+    if not isinstance(value, JsonNull):
+        raise TypeError
+
+
+_encode = msgspec.json.Encoder(enc_hook=_json_null).encode
 
 
 def _saves_plainly(field: models.Field[Any, Any]) -> bool:
