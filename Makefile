@@ -56,7 +56,7 @@ test: .venv/dev tests/interop/node_modules/made
 acceptance: .venv/dev tests/interop/node_modules/made
 	@$(PY) -m pytest -m acceptance $(TEST_ARGS)
 
-bench: .venv/dev
+bench: .venv/dev tests/interop/node_modules/made
 	@$(PY) -m bench $(BENCH_ARGS)
 
 check: .venv/dev

@@ -1,10 +1,14 @@
-"""The ways to bring a recorded stream into tables. Each gets the stream's URL and starts from empty tables."""
+"""The ways in Python to bring a recorded stream into tables. Each gets the stream's URL and the database as it is: empty, or as it was left.
+
+The other ways read the whole response into memory, as one who is in a hurry writes it.
+"""
 
 from __future__ import annotations
 
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
 from datetime import datetime
 from io import StringIO
 from typing import Any
@@ -13,11 +17,15 @@ import msgspec
 from django.core.management import call_command
 from django.db import connection, models, transaction
 
+from durable_state.models import Stream
+
 from .models import Message, Profile, Setting
 
-__all__ = ["CONTESTANTS", "tables"]
+__all__ = ["BULK", "CONTESTANTS"]
 
 NAME = "bench"
+BULK = 10_000
+"""Events in one transaction of ``bulk_create`` and ``update_or_create``; ours decides by itself."""
 MODELS: dict[str, type[models.Model]] = {"message": Message, "profile": Profile, "setting": Setting}
 
 
@@ -30,15 +38,17 @@ class Event(msgspec.Struct, gc=False):
     value: Any = None
 
 
-def durable_state(url: str, batch: int) -> None:
+def durable_state(url: str) -> None:
     """This product, end to end: HTTP body, position, feed entry and commit."""
-    call_command("durable_state", "add", NAME, url, stdout=StringIO())
-    call_command("durable_state", "sync", NAME, "--until-up-to-date", stdout=StringIO(), stderr=StringIO())
+    if not Stream.objects.exists():
+        call_command("durable_state", "add", NAME, url, stdout=StringIO())
+    with redirect_stderr(StringIO()):  # the progress
+        call_command("durable_state", "sync", NAME, "--until-up-to-date", stdout=StringIO())
 
 
-def update_or_create(url: str, batch: int) -> None:
+def update_or_create(url: str) -> None:
     """What one writes first: the ORM, event by event, in a transaction per batch."""
-    for events in _batches(_read(url), batch):
+    for events in _batches(_read(url), BULK):
         with transaction.atomic():
             for event in events:
                 rows = MODELS[event.type]._base_manager
@@ -48,9 +58,9 @@ def update_or_create(url: str, batch: int) -> None:
                     rows.update_or_create(stream=NAME, key=event.key, defaults=_columns(event))
 
 
-def bulk_create(url: str, batch: int) -> None:
+def bulk_create(url: str) -> None:
     """What one writes next: the newest event of each key in a batch, by ``bulk_create(update_conflicts=True)``."""
-    for events in _batches(_read(url), batch):
+    for events in _batches(_read(url), BULK):
         with transaction.atomic():
             for entity_type, newest in _newest(events).items():
                 rows = MODELS[entity_type]._base_manager
@@ -67,7 +77,7 @@ def bulk_create(url: str, batch: int) -> None:
                 )
 
 
-def floor(url: str, batch: int) -> None:
+def floor(url: str) -> None:
     """The least there is to do: decode, fold in memory, and write the final rows raw, in one transaction."""
     with transaction.atomic():
         for entity_type, newest in _newest(_read(url)).items():
@@ -75,13 +85,13 @@ def floor(url: str, batch: int) -> None:
             _write_raw(entity_type, [(NAME, event.key, *_raw(event)) for event in kept])
 
 
-def decode(url: str, batch: int) -> None:
+def decode(url: str) -> None:
     """Reads and decodes, and writes nothing."""
-    with urllib.request.urlopen(f"{url}?offset=-1") as response:
-        msgspec.json.decode(response.read())
+    for body in _answers(url):
+        msgspec.json.decode(body)
 
 
-CONTESTANTS: dict[str, Callable[[str, int], None]] = {
+CONTESTANTS: dict[str, Callable[[str], None]] = {
     "durable_state": durable_state,
     "bulk_create": bulk_create,
     "update_or_create": update_or_create,
@@ -90,19 +100,17 @@ CONTESTANTS: dict[str, Callable[[str, int], None]] = {
 }
 
 
-def tables() -> dict[str, list[Any]]:
-    """All rows, to be compared."""
-    return {
-        entity_type: sorted(
-            [[row["key"], *(str(row[name]) for name in _names(entity_type))] for row in model._base_manager.values()]
-        )
-        for entity_type, model in MODELS.items()
-    }
-
-
 def _read(url: str) -> list[Event]:
-    with urllib.request.urlopen(f"{url}?offset=-1") as response:
-        return msgspec.json.decode(response.read(), type=list[Event])
+    return [event for body in _answers(url) for event in msgspec.json.decode(body, type=list[Event])]
+
+
+def _answers(url: str) -> Iterator[bytes]:
+    """The bodies up to the tail; of the static server there is one."""
+    offset, up_to_date = "-1", False
+    while not up_to_date:
+        with urllib.request.urlopen(f"{url}?offset={offset}") as response:
+            yield response.read()
+        offset, up_to_date = response.headers["Stream-Next-Offset"], "Stream-Up-To-Date" in response.headers
 
 
 def _batches(events: list[Event], size: int) -> Iterator[list[Event]]:

@@ -1,8 +1,7 @@
-"""One contestant, once, in this process: prints one JSON object. Run by the bench itself: ``python -m bench.lap NAME URL BATCH``."""
+"""One contestant in Python, once, in this process: prints one JSON object. Run by the bench itself: ``python -m bench.lap NAME URL``."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import resource
@@ -14,36 +13,38 @@ from pathlib import Path
 
 import django
 
-__all__ = ["run"]
+__all__ = ["peak_mb", "run"]
 
 
-def run(name: str, url: str, batch: int) -> dict[str, object]:
-    """Seconds on the clock and on the CPU, megabytes at the peak, and a digest of the rows."""
+def run(name: str, url: str, *, profiled: bool) -> dict[str, object]:
+    """Seconds on the clock and on the CPU, megabytes at the peak; where profiled, also seconds by stage."""
     from django.core.management import call_command
 
-    from .contestants import CONTESTANTS, tables
+    from .contestants import CONTESTANTS
+    from .stages import Sampler
 
-    call_command(
-        "durable_state", "status", stdout=StringIO()
-    )  # what is imported, and the connection, are there before the start
+    # What is imported, and the connection, are there before the start.
+    call_command("durable_state", "status", stdout=StringIO())
+    sampler = Sampler() if profiled else None
     wall, cpu = time.perf_counter(), time.process_time()
-    CONTESTANTS[name](url, batch)
+    CONTESTANTS[name](url)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak = _peak_mb()
-    digest = hashlib.sha256(json.dumps(tables()).encode()).hexdigest()
-    return {"wall": wall, "cpu": cpu, "peak_mb": peak, "rows": digest}
+    stages = sampler.stop() if sampler is not None else {}
+    return {"wall": wall, "cpu": cpu, "peak_mb": peak_mb(), "stages": stages}
 
 
-def _peak_mb() -> float:
-    """The most memory this program had; Linux counts what the process was before exec into ``ru_maxrss``."""
-    with suppress(OSError), Path("/proc/self/status").open() as status:
+def peak_mb(pid: int | str = "self") -> float:
+    """The most memory that program had; Linux counts what the process was before exec into ``ru_maxrss``. 0 where nobody tells."""
+    with suppress(OSError), Path(f"/proc/{pid}/status").open() as status:
         for line in status:
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) / 1024
+    if pid != "self":
+        return 0.0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
     django.setup()
-    print(json.dumps(run(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
+    print(json.dumps(run(sys.argv[1], sys.argv[2], profiled="BENCH_PROFILE" in os.environ)))

@@ -1,23 +1,39 @@
-"""What was measured, as Markdown: the best lap of each contestant, and how this product compares with it."""
+"""What was measured, as Markdown."""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections.abc import Iterable
+from statistics import median
 
+from .aims import MEMORY_MB, aims, ratios
+from .contestants import BULK
 from .course import Lap
+from .memory import Proof
+from .stages import DATABASE, STAGES
 
-__all__ = ["best", "markdown"]
+__all__ = ["best", "comparison", "memory", "profile"]
 
 TITLES = {
-    "durable_state": "**Durable State, end to end**",
-    "bulk_create": "`bulk_create(update_conflicts)`, compacted",
+    "durable_state": "**Durable State**",
+    "bulk_create": f"`bulk_create(update_conflicts)`, compacted, {BULK:,} events a batch",
     "update_or_create": "`update_or_create`",
-    "floor": "floor: decode, fold, raw write of the final rows",
-    "decode": "HTTP and msgspec's decoding alone",
+    "floor": "floor: decode, fold in memory, raw write of the final rows",
+    "streamdb": "StreamDB (JavaScript, in memory)",
+    "decode": "HTTP and msgspec's decoding, nothing written",
 }
-RECORDINGS = {"mixed": "mixed events", "hot": "updates of 100 keys"}
+KINDS = {"mixed": "mixed events", "hot": "updates of 100 keys", "snapshot": "one snapshot"}
+
+COMPARED = (
+    "The best lap of each; `times` is the median, over rounds run one after the other, of how many times as fast Durable State is "
+    "(below 1: slower), `CPU` the same of CPU seconds. CPU and memory are those of the contestant's own process: what a PostgreSQL or "
+    "MariaDB server uses is not in them."
+)
+SAMPLED = (
+    "Microseconds an event, sampled; threads overlap, so the sum may be more than the clock's. In brackets, of it: the driver's work and "
+    "the wait for the server (on SQLite, the database's own work)."
+)
 
 
 def best(laps: Iterable[Lap]) -> dict[str, Lap]:
@@ -28,22 +44,85 @@ def best(laps: Iterable[Lap]) -> dict[str, Lap]:
     return fastest
 
 
-def markdown(laps: list[Lap]) -> str:
-    """A table for each database; ``ratio`` is how many times as many events a second this product does."""
-    machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    lines = ["# Benchmark", "", f"Best of the rounds; CPU and memory are the client process's. {machine}.", ""]
-    for database, recording in dict.fromkeys((lap.database, lap.recording) for lap in laps):
-        fastest = best(lap for lap in laps if (lap.database, lap.recording) == (database, recording))
-        ours = fastest["durable_state"]
-        lines += [f"## {database}, {RECORDINGS[recording]}", ""]
+def comparison(laps: list[Lap]) -> str:
+    """A table for each database and recording, and the aims."""
+    lines = [
+        "# Benchmark",
+        "",
+        f"{_machine()}. {COMPARED}",
+        "",
+    ]
+    for database, recording, server in dict.fromkeys((lap.database, lap.recording, lap.server) for lap in laps):
+        these = [lap for lap in laps if (lap.database, lap.recording, lap.server) == (database, recording, server)]
         lines += [
-            "| | events | events/s | seconds | CPU seconds | peak MB | ratio |",
-            "|---|---:|---:|---:|---:|---:|---:|",
+            f"## {database}, {KINDS[recording]}{' from the reference server' if server == 'reference' else ''}",
+            "",
         ]
-        for contestant, lap in fastest.items():
+        lines += ["| | events | events/s | seconds | CPU seconds | peak MB | times | CPU |", f"|---|{'---:|' * 7}"]
+        for contestant, lap in best(these).items():
+            compared = ["", ""]
+            if contestant != "durable_state":
+                compared = [f"{median(ratios(these, contestant, measure)):.2f}" for measure in ("wall", "cpu")]
             lines.append(
                 f"| {TITLES[contestant]} | {lap.events:,} | {lap.rate:,.0f} | {lap.wall:.2f} | {lap.cpu:.2f} "
-                f"| {lap.peak_mb:.0f} | {ours.rate / lap.rate:.2f} |"
+                f"| {lap.peak_mb:.0f} | {' | '.join(compared)} |"
             )
         lines.append("")
-    return "\n".join(lines)
+    lines += ["## Aims", "", "| database | aim | found | |", "|---|---|---:|---|"]
+    lines += [
+        f"| {aim.database} | {aim.text} | {aim.found:.{0 if 'MB' in aim.unit else 2}f}{aim.unit} | {aim.verdict} |"
+        for aim in aims(laps)
+    ]
+    return "\n".join([*lines, ""])
+
+
+def memory(proofs: list[Proof]) -> str:
+    """A table of what was consumed in how much memory."""
+    lines = [
+        "# Memory",
+        "",
+        f"{_machine()}. Peak resident memory of the whole consumer process; the rows were compared after each.",
+        "",
+    ]
+    lines += [
+        "| | recording | messages | MB | seconds | killed at | peak MB | |",
+        "|---|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for proof in proofs:
+        peaks = ", then ".join(f"{peak:.0f}" for peak in proof.peaks_mb)
+        killed = "" if proof.killed_at is None else f"{proof.killed_at:,}"
+        verdict = "reached" if max(proof.peaks_mb) < MEMORY_MB else f"missed: not below {MEMORY_MB:g} MB"
+        lines.append(
+            f"| {proof.database} | {KINDS[proof.recording]} | {proof.events:,} | {proof.megabytes:.0f} | {proof.wall:.0f} "
+            f"| {killed} | {peaks} | {verdict} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def profile(laps: list[Lap]) -> str:
+    """Microseconds an event by stage, ours and the database's apart."""
+    databases = {lap.database: lap for lap in laps}
+    lines = ["# Where the time goes", ""]
+    lines += [
+        f"{_machine()}. {SAMPLED}",
+        "",
+        f"| | {' | '.join(databases)} |",
+        f"|---|{'---:|' * len(databases)}",
+    ]
+
+    def cell(lap: Lap, seconds: float, waiting: float) -> str:
+        spent, waited = (1e6 * each / lap.events for each in (seconds, waiting))
+        return f"{spent:.1f} ({waited:.1f})" if waited >= 0.05 else f"{spent:.1f}"
+
+    for stage in dict.fromkeys(STAGES.values()):
+        cells = []
+        for lap in databases.values():
+            waiting = lap.stages.get(stage + DATABASE, 0.0)
+            cells.append(cell(lap, lap.stages.get(stage, 0.0) + waiting, waiting))
+        lines.append(f"| {stage} | {' | '.join(cells)} |")
+    lines.append(f"| on the clock | {' | '.join(f'{1e6 * lap.wall / lap.events:.1f}' for lap in databases.values())} |")
+    return "\n".join([*lines, ""])
+
+
+def _machine() -> str:
+    return f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"

@@ -1,0 +1,1 @@
+"""The benchmark itself: that it runs, checks its contestants, and writes what docs show."""
