@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -23,7 +24,9 @@ def run(name: str, url: str, *, profiled: bool) -> dict[str, object]:
     from .contestants import CONTESTANTS
     from .stages import Sampler
 
-    # What is imported, and the connection, are there before the start.
+    # What is imported, also by httpx as late as it can, and the connection, are there before the start.
+    for module in ("httpcore", "anyio._backends._asyncio"):
+        importlib.import_module(module)
     call_command("durable_state", "status", stdout=StringIO())
     sampler = Sampler() if profiled else None
     wall, cpu = time.perf_counter(), time.process_time()

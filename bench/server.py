@@ -25,6 +25,10 @@ def serve(files: Mapping[str, Path]) -> Iterator[str]:
     class Answer(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # whoever was killed reads no more
+                super().handle()
+
         def do_HEAD(self) -> None:
             self._head(200, 0)
 
@@ -36,13 +40,12 @@ def serve(files: Mapping[str, Path]) -> Iterator[str]:
                 self._head(404, 0)
             elif asked.get("offset") != [END]:
                 self._head(200, path.stat().st_size)
-                with path.open("rb") as file, suppress(ConnectionError):  # whoever was killed reads no more
+                with path.open("rb") as file:
                     self.wfile.flush()
                     self.connection.sendfile(file)
             elif asked.get("live") == ["long-poll"]:
                 leaving.wait(POLL_SECONDS)
-                with suppress(ConnectionError):
-                    self._head(204, 0)
+                self._head(204, 0)
             elif "live" in asked:
                 self._head(400, 0)  # of the live modes, the contestants use long-poll
             else:
