@@ -105,9 +105,13 @@ def _profile(options: argparse.Namespace, folder: Path) -> None:
     from .report import profile
     from .server import serve
 
-    mixed = record("mixed", options.events, folder)
-    with serve({mixed.name: mixed.path}) as url:
-        laps = [lap(alias, "durable_state", mixed, f"{url}/{mixed.name}", profiled=True) for alias in _at_hand(options)]
+    recordings = [record(kind, options.events, folder) for kind in ("mixed", "snapshot")]
+    with serve({each.name: each.path for each in recordings}) as url:
+        laps = [
+            lap(alias, "durable_state", each, f"{url}/{each.name}", profiled=True)
+            for alias in _at_hand(options)
+            for each in recordings
+        ]
     _write(options, "profile", profile(laps), laps)
 
 

@@ -22,7 +22,7 @@ __all__ = ["Proof", "prove"]
 class Proof(msgspec.Struct):
     """One consumption. ``killed_at`` is the position, in messages, at which the first process was killed; None where none was.
 
-    ``peaks_mb`` is the peak resident memory of each process, ``wall`` the seconds of all of them.
+    ``peaks_mb`` is the peak resident memory of each process, ``wall`` the seconds of all of them, ``cpu`` those of the last one's CPU.
     """
 
     database: str
@@ -32,13 +32,14 @@ class Proof(msgspec.Struct):
     killed_at: int | None
     peaks_mb: list[float]
     wall: float
+    cpu: float
 
 
 def prove(alias: str, recording: Recording, url: str, *, killed: bool) -> Proof:
     """Consumes the recording, and compares the rows. Raises: CalledProcessError, WrongRows."""
     empty(alias)
     database = connections[alias].display_name
-    proof = Proof(database, recording.name.partition("-")[0], recording.events, recording.megabytes, None, [], 0.0)
+    proof = Proof(database, recording.name.partition("-")[0], recording.events, recording.megabytes, None, [], 0.0, 0.0)
     began = time.perf_counter()
     if killed:
         process = start(alias, "durable_state", url)
@@ -53,7 +54,9 @@ def prove(alias: str, recording: Recording, url: str, *, killed: bool) -> Proof:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args)
     proof.wall = time.perf_counter() - began
-    proof.peaks_mb.append(json.loads(output)["peak_mb"])
+    measured = json.loads(output)
+    proof.peaks_mb.append(measured["peak_mb"])
+    proof.cpu = measured["cpu"]
     check("durable_state", recording, digest_of_tables(alias))
     return proof
 

@@ -93,35 +93,36 @@ def memory(proofs: list[Proof]) -> str:
         killed = "" if proof.killed_at is None else f"{proof.killed_at:,}"
         verdict = "reached" if max(proof.peaks_mb) < MEMORY_MB else f"missed: not below {MEMORY_MB:g} MB"
         lines.append(
-            f"| {proof.database} | {KINDS[proof.recording]} | {proof.events:,} | {proof.megabytes:.0f} | {proof.wall:.0f} "
+            f"| {proof.database} | {KINDS[proof.recording]} | {proof.events:,} | {proof.megabytes:.0f} | {proof.wall:.0f} | {proof.cpu:.0f} "
             f"| {killed} | {peaks} | {verdict} |"
         )
     return "\n".join([*lines, ""])
 
 
 def profile(laps: list[Lap]) -> str:
-    """Microseconds an event by stage, ours and the database's apart."""
-    databases = {lap.database: lap for lap in laps}
-    lines = ["# Where the time goes", ""]
-    lines += [
-        f"{_machine()}. {SAMPLED}",
-        "",
-        f"| | {' | '.join(databases)} |",
-        f"|---|{'---:|' * len(databases)}",
-    ]
+    """A table for each recording: microseconds an event by stage, of which some are the database's."""
+    lines = ["# Where the time goes", "", f"{_machine()}. {SAMPLED}", ""]
+    for recording in dict.fromkeys(lap.recording for lap in laps):
+        these = [lap for lap in laps if lap.recording == recording]
+        lines += [
+            f"| {KINDS[recording]} | {' | '.join(lap.database for lap in these)} |",
+            f"|---|{'---:|' * len(these)}",
+        ]
+        for stage in dict.fromkeys(STAGES.values()):
+            cells = " | ".join(_cell(lap, stage) for lap in these)
+            lines.append(f"| {stage} | {cells} |")
+        for measure, text in (("cpu", "the process's CPU"), ("wall", "on the clock")):
+            cells = " | ".join(f"{1e6 * getattr(lap, measure) / lap.events:.1f}" for lap in these)
+            lines.append(f"| {text} | {cells} |")
+        lines.append("")
+    return "\n".join(lines)
 
-    def cell(lap: Lap, seconds: float, waiting: float) -> str:
-        spent, waited = (1e6 * each / lap.events for each in (seconds, waiting))
-        return f"{spent:.1f} ({waited:.1f})" if waited >= 0.05 else f"{spent:.1f}"
 
-    for stage in dict.fromkeys(STAGES.values()):
-        cells = []
-        for lap in databases.values():
-            waiting = lap.stages.get(stage + DATABASE, 0.0)
-            cells.append(cell(lap, lap.stages.get(stage, 0.0) + waiting, waiting))
-        lines.append(f"| {stage} | {' | '.join(cells)} |")
-    lines.append(f"| on the clock | {' | '.join(f'{1e6 * lap.wall / lap.events:.1f}' for lap in databases.values())} |")
-    return "\n".join([*lines, ""])
+def _cell(lap: Lap, stage: str) -> str:
+    waited = lap.stages.get(stage + DATABASE, 0.0)
+    spent = lap.stages.get(stage, 0.0) + waited
+    spent, waited = 1e6 * spent / lap.events, 1e6 * waited / lap.events
+    return f"{spent:.1f} ({waited:.1f})" if waited >= 0.05 else f"{spent:.1f}"
 
 
 def _machine() -> str:
