@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import tempfile
@@ -17,11 +18,12 @@ if "BENCH_DATABASE" in os.environ:
 else:
     from tests.services import available
 
-    FOLDER = tempfile.mkdtemp(prefix="durable-state-bench-")
+    FOLDER = tempfile.TemporaryDirectory(prefix="durable-state-bench-")
+    atexit.register(FOLDER.cleanup)
     SQLITE = {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": f"{FOLDER}/default.sqlite3",
-        "TEST": {"NAME": f"{FOLDER}/bench.sqlite3"},
+        "NAME": f"{FOLDER.name}/default.sqlite3",
+        "TEST": {"NAME": f"{FOLDER.name}/bench.sqlite3"},
         "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", "timeout": 20},
     }
     DATABASES = {"default": SQLITE, **available}
