@@ -58,7 +58,12 @@ def _compare(options: argparse.Namespace, folder: Path) -> None:
             def run(contestant: str, recording: Any, number: int, **named: Any) -> Lap:
                 named.setdefault("url", f"{url}/{recording.name}")
                 done = lap(alias, contestant, recording, number=number, **named)  # noqa: B023
-                print(f"{done.database} {contestant}, {done.recording}: {done.rate:,.0f} events/s", flush=True)
+                batch = f", BATCH_ROWS {done.batch:,}" if done.batch else ""
+                print(
+                    f"{done.database}, {done.recording} from the {done.server} server, {contestant}{batch}: "
+                    f"{done.rate:,.0f} events/s, {done.cpu:.2f} CPU seconds",
+                    flush=True,
+                )
                 return done
 
             for number in range(options.rounds):
@@ -94,7 +99,11 @@ def _memory(options: argparse.Namespace, folder: Path) -> None:
             for recording in recordings:
                 for killed in (False, True):
                     proof = prove(alias, recording, f"{url}/{recording.name}", killed=killed)
-                    print(f"{proof.database}, {recording.name}: {proof.wall:.0f} s, {proof.peaks_mb} MB", flush=True)
+                    print(
+                        f"{proof.database}, {proof.recording}{', killed' if killed else ''}: {proof.wall:.0f} s, "
+                        f"{max(proof.peaks_mb):.0f} MB",
+                        flush=True,
+                    )
                     proofs.append(proof)
     _write(options, "memory", memory(proofs), proofs)
 
