@@ -28,6 +28,7 @@ STAGES = {
     "materializer/typebook": "sorting by entity, compaction",
     "materializer/outcome": "sorting by entity, compaction",
     "materializer/preparation": "preparing, conversion",
+    "materializer/bulk": "preparing, conversion",
     "materializer/conversion/": "preparing, conversion",
     "registry/": "preparing, conversion",
     "materializer/rows.py:read_rows": "reading rows",
