@@ -34,7 +34,7 @@ class Aim(NamedTuple):
         if self.reached:
             return "reached"
         missing = self.found / self.wanted if self.most else self.wanted / self.found
-        return f"missed: {missing:.1f} times {'too much' if self.most else 'as much is wanted'}"
+        return f"missed by a factor of {missing:.2f}"
 
 
 MIXED = [

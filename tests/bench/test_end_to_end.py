@@ -67,10 +67,11 @@ def test_memory(tmp_path: Path) -> None:
 
 
 def test_profile(tmp_path: Path) -> None:
-    """Most of the time is at a stage that has a name."""
+    """Rows and snapshots are seen at the stages that are theirs."""
     bench(tmp_path, "--profile", "--events", "5000")
-    (lap,) = written(tmp_path, "profile")
-    assert {"preparing, conversion", "HTTP, decoding, cutting batches"} <= lap["stages"].keys()
+    mixed, snapshot = written(tmp_path, "profile")
+    assert "preparing, conversion" in mixed["stages"]
+    assert any(stage.startswith("staging and switching snapshots") for stage in snapshot["stages"])
 
 
 ROWS: list[tuple[str, str, Any]] = [("message", "a", {"text": "x"}), ("setting", "b", {"n": [1, 2]})]
