@@ -85,8 +85,8 @@ def memory(proofs: list[Proof]) -> str:
         "",
     ]
     lines += [
-        "| | recording | messages | MB | seconds | killed at | peak MB | |",
-        "|---|---|---:|---:|---:|---:|---:|---|",
+        "| | recording | messages | MB | seconds | CPU | killed at | peak MB | |",
+        f"|---|---|{'---:|' * 6}---|",
     ]
     for proof in proofs:
         peaks = ", then ".join(f"{peak:.0f}" for peak in proof.peaks_mb)

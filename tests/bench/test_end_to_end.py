@@ -25,8 +25,11 @@ def bench(output: Path, *options: str) -> str:
 
 
 def written(output: Path, name: str) -> Any:
-    """The JSON of that name, after a look at the Markdown beside it."""
-    assert (output / f"{name}.md").read_text().startswith("# ")
+    """The JSON of that name, after a look at the Markdown beside it: each row of a table has as many cells as its head."""
+    page = (output / f"{name}.md").read_text()
+    assert page.startswith("# ")
+    for table in page.split("\n\n"):
+        assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) <= 1, table
     return json.loads((output / f"{name}.json").read_text())
 
 
