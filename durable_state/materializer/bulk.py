@@ -19,7 +19,7 @@ from durable_state.registry import EntityMapping
 
 from .conversion import Refused, longest_plain_key, wire_type
 from .plan import PlannedField, TypePlan
-from .preparation import Prepared, complete
+from .preparation import UNDECODABLE, Prepared, complete
 
 __all__ = ["prepare_together"]
 
@@ -76,7 +76,10 @@ def _shape(mapping: EntityMapping, with_parent: frozenset[str]) -> _Shape | None
             (f"field_{number}", value_type | UnsetType, msgspec.field(default=UNSET, name=wire))
             for number, (value_type, wire) in enumerate(zip(types, wire_names, strict=True))
         ]
-        whole = msgspec.defstruct("Value", fields, gc=False)
+        try:
+            whole = msgspec.defstruct("Value", fields, gc=False)
+        except ValueError:  # a wire name with a quote, a backslash or a control character
+            return None
     decoder = msgspec.json.Decoder(list[whole], float_hook=Decimal if exact else None)  # type: ignore[valid-type]
     return _Shape(decoder.decode, passing, longest_plain_key(mapping.key))
 
@@ -93,7 +96,7 @@ def _prepare_chunk(plan: TypePlan, shape: _Shape, chunk: Sequence[tuple[int, Cha
             column if passes is None or passes.issuperset(map(type, column)) else _convert(planned, column, passes)
             for planned, column, passes in zip(plan.fields, raw, shape.passing, strict=True)
         ]
-    except (msgspec.MsgspecError, RecursionError, Refused):
+    except (*UNDECODABLE, Refused):
         return None
     names = [planned.name for planned in plan.fields]
     values = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

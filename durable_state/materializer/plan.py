@@ -55,6 +55,7 @@ class TypePlan:
         self.has_documents = any(isinstance(planned.field, models.JSONField) for planned in self.fields)
         self.unique_sets = secondary_unique_sets(mapping)
         self.key_value = key_converter(mapping.key, self.using)
+        self.has_own_prepare = type(mapping).prepare is not EntityMapping.prepare
         exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=decimal.Decimal if exact else None).decode
 

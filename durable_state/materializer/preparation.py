@@ -19,10 +19,15 @@ from durable_state.registry.represent import jsonable
 from .conversion import Refused
 from .plan import TypePlan
 
-__all__ = ["Prepared", "as_message", "complete", "from_bytes", "prepare", "to_bytes"]
+__all__ = ["UNDECODABLE", "Prepared", "as_message", "complete", "from_bytes", "prepare", "to_bytes"]
 
 # Decimals stay numbers, so that a JSON document that was staged is the one that came.
 _encode = msgspec.json.Encoder(enc_hook=jsonable, decimal_format="number").encode
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+UNDECODABLE = (msgspec.MsgspecError, RecursionError, ArithmeticError)
+"""What decoding raises: the last where an exponent is too long for a Decimal."""
 
 
 class Prepared(msgspec.Struct, gc=False):
@@ -108,9 +113,8 @@ def from_bytes(
 
 def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any] | None:
     try:
-        value = plan.decode(change.value or b"null")
-        old_value = None if change.old_value is None else plan.decode(change.old_value)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        value, old_value = _decode(plan, change)
+    except UNDECODABLE as error:
         raise Refused("bad-value", f"The value cannot be decoded: {error}.") from error
     entity_change = EntityChange(
         plan.stream.name, change.type, change.key, str(change.operation), value, old_value, change.headers, ordinal
@@ -133,6 +137,20 @@ def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any]
     raise MappingFault(
         f"{plan.mapping!r}: prepare() returned {type(raw).__name__}, not a dict or None.", "Mend it, then resume."
     )
+
+
+def _decode(plan: TypePlan, change: Change) -> tuple[Any, Any]:
+    """The value and the old one; a mapping that only names members neither sees the old one nor stumbles over members it does not name."""
+    value = change.value or b"null"
+    if plan.has_own_prepare:
+        return plan.decode(value), None if change.old_value is None else plan.decode(change.old_value)
+    try:
+        return plan.decode(value), None
+    except UNDECODABLE:
+        if plan.mapping.value_field is not None:
+            raise
+    members = _decode_members(value)
+    return {wire: plan.decode(members[wire]) for wire in plan.mapping.wire_names.values() if wire in members}, None
 
 
 def _convert(plan: TypePlan, raw: dict[str, Any]) -> dict[str, Any]:
