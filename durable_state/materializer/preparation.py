@@ -16,8 +16,8 @@ from durable_state.protocol import Change, Operation, encode_change
 from durable_state.registry import EntityChange
 from durable_state.registry.represent import jsonable
 
-from .conversion import Refused
-from .plan import TypePlan
+from .conversion import Refused, absent
+from .plan import PlannedField, TypePlan
 
 __all__ = ["UNDECODABLE", "Prepared", "as_message", "complete", "from_bytes", "prepare", "to_bytes"]
 
@@ -73,13 +73,24 @@ def complete(plan: TypePlan, prepared: Prepared) -> None:
     for planned in plan.fields:
         if planned.name in prepared.values:
             continue
-        default = planned.field.get_default()
-        if isinstance(default, DatabaseDefault):
-            expression = default.expression  # type: ignore[attr-defined]
-            default = expression.value if isinstance(expression, Value) else expression
+        default = _default(planned)
         if default is None and not planned.field.null:
             raise Refused("null", f"{planned.name} is left out, has no default and must not be NULL.")
-        prepared.values[planned.name] = default
+        prepared.values[planned.name] = absent(planned.field) if default is None else default
+
+
+def _default(planned: PlannedField) -> Any:
+    """A field's default as it reads when it was stored, so that a row that has it is seen to be equal."""
+    default = planned.field.get_default()
+    if isinstance(default, DatabaseDefault):
+        expression = default.expression  # type: ignore[attr-defined]
+        default = expression.value if isinstance(expression, Value) else expression
+    if default is None or planned.is_relation or hasattr(default, "resolve_expression"):
+        return default
+    try:
+        return planned.convert(default)
+    except Refused:
+        return planned.field.to_python(default)  # looser: no stream may say 5 for a text, the application may
 
 
 def to_bytes(prepared: Prepared) -> bytes:

@@ -16,7 +16,7 @@ from .documents import DOCUMENT, document, same_document
 from .limits import KEY_BYTES, Limits, limits
 from .refusal import Refused, shown, storable_text
 
-__all__ = ["convert", "converter", "longest_plain_key", "same", "wire_type"]
+__all__ = ["absent", "convert", "converter", "longest_plain_key", "same", "wire_type"]
 
 Convert = Callable[[Any], Any]
 Factory = Callable[[Any, Limits], Convert]
@@ -60,14 +60,13 @@ def converter(field: models.Field[Any, Any], using: str | None = None) -> Conver
     column = _column(field)
     inner = _value_converter(column, limits(using), using)
     is_document, nullable = isinstance(column, models.JSONField), field.null
-    absent = "" if isinstance(column, models.FileField) else None  # Django writes a file's None as ""
 
     def convert_value(raw: Any) -> Any:
         while isinstance(raw, enum.Enum):
             raw = raw.value
         if raw is None and not is_document:
             if nullable:
-                return absent
+                return absent(column)
             raise Refused("null", "The column must not be NULL.")
         return inner(raw)
 
@@ -103,6 +102,11 @@ def longest_plain_key(field: models.Field[Any, Any]) -> int:
         return 0
     longest = KEY_BYTES // 4
     return longest if _factory(field) is texts.unbounded_text else min(longest, field.max_length or longest)
+
+
+def absent(field: models.Field[Any, Any]) -> str | None:
+    """What a column without a value reads as: a file's as "", which Django writes for its None."""
+    return "" if isinstance(field, models.FileField) else None
 
 
 def same(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
