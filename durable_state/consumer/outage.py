@@ -8,14 +8,16 @@ import django.db
 
 __all__ = ["is_outage"]
 
-_SQLITE_MISFIT = re.compile(r"no such (table|column)|table .* has no column|has \d+ columns but \d+ values")
-_MYSQL_MISFIT = frozenset({1054, 1072, 1136, 1146, 1364})
+_SQLITE_MISFIT = re.compile(
+    r"no such (table|column)|table .* has no column|has \d+ columns but \d+ values|write a readonly database"
+)
+_MYSQL_MISFIT = frozenset({1044, 1054, 1072, 1136, 1142, 1143, 1146, 1227, 1364})
 
 
 def is_outage(error: django.db.Error) -> bool:
     """Whether trying again may help by itself: the server is away, a lock is held, the disk is full.
 
-    SQLite and MySQL call a missing table or column an operational error as well.
+    SQLite and MySQL call a missing table, column or permission an operational error as well.
     """
     if not isinstance(error, django.db.OperationalError | django.db.InterfaceError):
         return False

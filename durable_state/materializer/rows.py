@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from django.db import DataError, IntegrityError, connections, models, transaction
+from django.db import DatabaseError, IntegrityError, connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import RawSQL
 
+from .blame import blames_a_row
 from .conversion import key_text, same
 from .plan import TypePlan
 from .writers import ExistingRow, RowWrite, find_writer
@@ -43,7 +44,7 @@ class RowFailure:
     """The database refused one row."""
 
     write: RowWrite
-    error: DataError | IntegrityError
+    error: DatabaseError
 
     @property
     def reason(self) -> str:
@@ -100,7 +101,9 @@ def write_rows(
         with transaction.atomic(using=plan.using):
             clear_the_way(plan, writes)
             _write(plan, writes)
-    except (DataError, IntegrityError) as error:
+    except DatabaseError as error:
+        if not blames_a_row(error):
+            raise
         if len(writes) == 1:
             return [RowFailure(writes[0], error)]
         middle = len(writes) // 2
