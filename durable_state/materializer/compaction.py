@@ -34,6 +34,8 @@ class Entity(msgspec.Struct, gc=False):
     After folding, ``put`` is what its row shall be, or ``deleted`` says that it shall have none; neither means that every change was
     refused and the row stays; ``decided_at`` is the ordinal of the deletion. ``letter`` is the newest refused change that no accepted one follows. ``refused`` holds the refusal of
     each change that was looked at, by ordinal; the database adds its own there, and then the entity is folded again without.
+    ``parts`` are the ordinals of the changes that a merged ``put`` is made of, oldest first. Where the database refuses such a one, the
+    changes are tried one after the other: ``limit`` is the ordinal up to which they count meanwhile, ``written`` up to which they did go.
     """
 
     key: str
@@ -48,6 +50,9 @@ class Entity(msgspec.Struct, gc=False):
     no_row: bool = False
     parked: bool = False
     letter: Letter | None = None
+    parts: tuple[int, ...] = ()
+    limit: int | None = None
+    written: int = 0
 
     def add(self, ordinal: int, change: Change) -> None:
         """Takes the entity's next change."""
@@ -70,6 +75,23 @@ class Entity(msgspec.Struct, gc=False):
         refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
         self.refused[ordinal] = refusal
         return refusal
+
+    def fault(self, refusal: Refused) -> None:
+        """The database has refused ``put``: the change at fault is refused, or, where several were merged, first looked for."""
+        assert self.put is not None
+        unwritten = [ordinal for ordinal in self.parts if ordinal > self.written]
+        if len(unwritten) > 1:
+            self.limit = unwritten[0]
+        else:
+            self.refuse(unwritten[0] if unwritten else self.put.ordinal, refusal)
+
+    def advance(self) -> bool:
+        """The changes up to ``limit`` are settled: counts the next one too. False where no limit was set, or none is left."""
+        if self.limit is None:
+            return False
+        self.written = self.limit
+        self.limit = min((ordinal for ordinal, _ in self.newest_first() if ordinal > self.written), default=None)
+        return self.limit is not None
 
     @property
     def accepted(self) -> bool:
@@ -102,10 +124,12 @@ def fold_entity(plan: TypePlan, entity: Entity) -> None:
 
 
 def _try_fold(plan: TypePlan, entity: Entity) -> bool:
-    entity.put, entity.deleted, entity.no_row, entity.letter = None, False, False, None
+    entity.put, entity.deleted, entity.no_row, entity.letter, entity.parts = None, False, False, None, ()
     partials: list[Prepared] = []
     base: Prepared | None = None
     for ordinal, change in entity.newest_first():
+        if entity.limit is not None and ordinal > entity.limit:
+            continue
         refusal = entity.refused.get(ordinal)
         prepared = None
         if refusal is None:
@@ -158,4 +182,5 @@ def _merge(plan: TypePlan, entity: Entity, base: Prepared | None, partials: list
             entity.refuse(newest.ordinal, refused)
             return False
     entity.put, entity.deleted = merged, False
+    entity.parts = tuple(part.ordinal for part in [*([base] if base else []), *reversed(partials)])
     return True

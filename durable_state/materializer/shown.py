@@ -158,16 +158,21 @@ class ShownRows:
             self._settle_partials(plan, todo)
             puts = {entity.key: entity for entity in todo if entity.put is not None}
             failures, parked = self.put(plan, [entity.put for entity in puts.values() if entity.put is not None])
+            failed = {failure.write.key: failure for failure in failures}
+            again = []
             for entity in todo:
                 entity.parked = entity.key in parked
-            todo = []
-            for failure in failures:
-                entity = puts[failure.write.key]
-                assert entity.put is not None
-                entity.refuse(entity.put.ordinal, Refused(failure.reason, str(failure.error)))
+                failure = failed.get(entity.key)
+                if failure is not None:
+                    entity.fault(Refused(failure.reason, str(failure.error)))
+                elif not entity.advance():
+                    continue
                 fold_entity(plan, entity)
+                while entity.put is None and entity.advance():
+                    fold_entity(plan, entity)
                 if entity.put is not None:
-                    todo.append(entity)
+                    again.append(entity)
+            todo = again
 
     def _settle_partials(self, plan: TypePlan, entities: list[Entity]) -> None:
         """Completes partial updates by what is parked or shown of their entities."""
