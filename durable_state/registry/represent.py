@@ -24,7 +24,7 @@ def represent_value(mapping: EntityMapping, row: models.Model, name: str) -> Any
     """One mapped field of a row, JSON-like. A foreign key to a mapped parent is shown as the parent's entity key."""
     field = mapping.field(name)
     if isinstance(field, models.ForeignKey):
-        path = parent_key_path(mapping, field)
+        path = parent_key_path(mapping, field, row)
         if path is not None:
             parent = getattr(row, field.name)
             return None if parent is None else str(jsonable(getattr(parent, path)))

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 
 from durable_state.errors import MappingFault
-from durable_state.models import Stream
+from durable_state.models import Stream, TableOwner
 
 if TYPE_CHECKING:
     from .mapping import EntityMapping
 
-__all__ = ["one_to_one_to_stream", "stream_scope"]
+__all__ = ["one_to_one_to_stream", "stream_of", "stream_scope"]
 
 
 def one_to_one_to_stream(model: type[models.Model]) -> models.Field[Any, Any] | None:
@@ -53,3 +53,20 @@ def stream_scope(mapping: EntityMapping, stream: Stream) -> dict[str, Any]:
             f"Create the {label} whose {link.name} is this stream, then resume.",
         )
     return {field.attname: value}
+
+
+def stream_of(mapping: EntityMapping, row: models.Model) -> str | None:
+    """The name of the stream that a row of the mapping belongs to; None for the application's own."""
+    using = row._state.db
+    if mapping.stream_field is None:
+        owners = TableOwner.objects.using(using).filter(model=mapping.label)
+        return owners.values_list("stream__name", flat=True).first()
+    field = mapping.field(mapping.stream_field)
+    value = getattr(row, field.attname)
+    if value is None or not isinstance(field, models.ForeignKey):
+        return value
+    target = field.target_field.name
+    if field.related_model is not Stream:
+        link = one_to_one_to_stream(field.related_model)
+        target = target if link is None else f"{link.related_query_name()}__{target}"
+    return Stream.objects.using(using).filter(**{target: value}).values_list("name", flat=True).first()
