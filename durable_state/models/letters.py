@@ -7,6 +7,7 @@ import hashlib
 from django.db import models
 from django.utils import timezone
 
+from .exact import ExactCharField, ExactTextField
 from .stream import Stream
 
 __all__ = ["DeadLetter", "ParkedChange", "entity_digest"]
@@ -32,7 +33,7 @@ class DeadLetter(models.Model):
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="dead_letters")
     generation = models.BigIntegerField(default=0, editable=False)
     entity = models.CharField(max_length=64, editable=False)
-    type = models.TextField(default="", help_text="entity type, as far as it can be shown")
+    type = ExactTextField(default="", help_text="entity type, as far as it can be shown")
     key = models.TextField(default="", help_text="entity key, as far as it can be shown")
     ordinal = models.BigIntegerField(help_text="which message of the stream, counted from 1")
     reason = models.CharField(max_length=40, db_index=True, help_text="reason code")
@@ -59,7 +60,7 @@ class ParkedChange(models.Model):
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="parked_changes")
     entity = models.CharField(max_length=64, editable=False)
-    type = models.CharField(max_length=255)
+    type = ExactCharField(max_length=255)
     key = models.TextField()
     ordinal = models.BigIntegerField()
     reason = models.CharField(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
+from .exact import ExactCharField
 from .stream import Stream
 
 __all__ = ["Generation", "StagedChange"]
@@ -38,7 +39,7 @@ class StagedChange(models.Model):
     """One entity of a generation: its newest accepted change as bytes, and what the mapping made of it."""
 
     generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="staged")
-    type = models.CharField(max_length=255)
+    type = ExactCharField(max_length=255)
     entity = models.CharField(max_length=64)
     key = models.TextField()
     ordinal = models.BigIntegerField()
