@@ -10,23 +10,23 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 __all__ = ["ExactCharField", "ExactTextField"]
 
 
-class _Exact(models.Field):
+class _Exact:
     """MySQL compares texts without case, and without spaces at the end, unless the column is told otherwise.
 
     No ``db_collation``: the other databases do not know MySQL's, and MariaDB's is another one.
     """
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
-        parameters = super().db_parameters(connection)
+        parameters = super().db_parameters(connection)  # type: ignore[misc]
         if connection.vendor == "mysql":
             is_mariadb = getattr(connection, "mysql_is_mariadb", False)
             parameters["collation"] = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
         return parameters
 
 
-class ExactCharField(_Exact, models.CharField):
+class ExactCharField(_Exact, models.CharField):  # type: ignore[type-arg]
     """A text of bounded length."""
 
 
-class ExactTextField(_Exact, models.TextField):
+class ExactTextField(_Exact, models.TextField):  # type: ignore[type-arg]
     """A text of any length."""

@@ -62,11 +62,12 @@ def stream_of(mapping: EntityMapping, row: models.Model) -> str | None:
         owners = TableOwner.objects.using(using).filter(model=mapping.label)
         return owners.values_list("stream__name", flat=True).first()
     field = mapping.field(mapping.stream_field)
-    value = getattr(row, field.attname)
+    value: Any = getattr(row, field.attname)
     if value is None or not isinstance(field, models.ForeignKey):
-        return value
+        return value  # type: ignore[no-any-return]
     target = field.target_field.name
     if field.related_model is not Stream:
         link = one_to_one_to_stream(field.related_model)
-        target = target if link is None else f"{link.related_query_name()}__{target}"
+        assert isinstance(link, models.OneToOneField)  # or the mapping would have no rows
+        target = f"{link.related_query_name()}__{target}"
     return Stream.objects.using(using).filter(**{target: value}).values_list("name", flat=True).first()

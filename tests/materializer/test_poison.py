@@ -32,7 +32,12 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each attempt to write sends."""
     sent: list[int] = []
     write = rows._write
-    monkeypatch.setattr(rows, "_write", lambda plan, writes: (sent.append(len(writes)), write(plan, writes))[1])
+
+    def counted(plan: Any, writes: Any) -> None:
+        sent.append(len(writes))
+        write(plan, writes)
+
+    monkeypatch.setattr(rows, "_write", counted)
     return sent
 
 
@@ -125,7 +130,7 @@ def column_changed(alias: str, definition: str) -> Iterator[None]:
             cursor.execute(alter.format("VARCHAR(6)" + ("" if alias == "postgres" else " NOT NULL")))
 
 
-def fails_whole(using: str, call: Callable[[], object], *, outage: bool) -> DatabaseError | InterfaceError:
+def fails_whole(using: str, call: Callable[[], object], *, outage: bool) -> Exception:
     """The batch fails, and nothing of it is there: no row, no letter, no position, no entry of the feed."""
     name = "h"
     before = Stream.objects.using(using).filter(name=name).values_list("ordinal", "revision").first()

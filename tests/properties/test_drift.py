@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -12,7 +13,7 @@ import pytest
 from django.db import models as django_models
 from django.db import transaction
 from django.db.models.fields.files import FieldFile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping
@@ -24,7 +25,7 @@ from tests.materializer.streams import remap
 from tests.services import available
 
 from .tables import apply_batch
-from .wire import KINDS, change, values_of
+from .wire import KINDS, ODD, change, values_of
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -34,6 +35,8 @@ ALIASES = ["default", *available]
 
 DOCUMENTED = {"precise": "precision", "document": "invalid", "required_document": "invalid", "uuid": "range"}
 """Where databases differ, by column: the code of a refusal by some of them (docs/reference/conversion.md says which and of what)."""
+
+WAYS: dict[str, Any] = {"fast": writers.FAST_WRITERS, "orm": {}}
 
 Answer = tuple[dict[int, Any], dict[int, str]]
 """What the rows hold, by key, and why changes were refused, by ordinal."""
@@ -110,18 +113,18 @@ def answer(stream: Stream, field: django_models.Field[Any, Any]) -> Answer:
 def test_each_value_has_one_result(field: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inserted and then updated by other entities' values; taken or refused, with the same code and the same value read back."""
     remap(monkeypatch, "thing", EntityMapping, model=AllFields, key_field="id", fields=[field.name])
-    fast = writers.FAST_WRITERS
 
     @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+    @example(ODD, "upsert")
     @given(st.lists(values_of(field.name), min_size=20, max_size=60), st.sampled_from(["insert", "update", "upsert"]))
     def check(values: list[str], operation: str) -> None:
         values = [value for value in values if is_alike(field, value)]
         answers: dict[str, list[Answer]] = {}
         for alias in ALIASES:
-            for way in (fast, {}):
+            for name, way in WAYS.items():
                 monkeypatch.setattr(writers, "FAST_WRITERS", way)
                 with undone(alias) as stream:
-                    seen = answers.setdefault(f"{alias} {'fast' if way else 'orm'}", [])
+                    seen = answers.setdefault(f"{alias} {name}", [])
                     for turned in (values, values[1:] + values[:1]):
                         batch = [
                             change("thing", str(key), f'{{"{field.name}": {value}}}', operation)
@@ -130,9 +133,68 @@ def test_each_value_has_one_result(field: Any, monkeypatch: pytest.MonkeyPatch) 
                         apply_batch(stream, batch, True)
                         seen.append(answer(stream, field))
         first, *others = answers.values()
-        for way, other in zip(list(answers)[1:], others, strict=True):
-            assert other == first, way
+        for name, other in zip(list(answers)[1:], others, strict=True):
+            assert other == first, name
         kept, refused = first[0]
         assert len(kept) + len(refused) >= len(values)
 
     check()
+
+
+DRIFT: list[tuple[str, str, Any]] = [
+    ("char", '{"char": "x", "new": {"any": "\\u0000", "size": 1e400}}', "x"),
+    ("char", "{}", None),
+    ("char", '{"char": "12345678"}', "12345678"),
+    ("char", '{"char": "123456789"}', "too-long"),
+    ("char", '{"char": "x\\u0000"}', "nul"),
+    ("char", '{"char": "\\ud800"}', "bad-json"),
+    ("char", '{"char": 5}', "type"),
+    ("char", "[]", "not-an-object"),
+    ("integer", '{"integer": 3.0}', 3),
+    ("integer", '{"integer": 1.7}', "type"),
+    ("integer", '{"integer": 2147483648}', "range"),
+    ("big", '{"big": 9007199254740993}', 9007199254740993),
+    ("big", '{"big": 9007199254740993.0}', "precision"),
+    ("big", '{"big": 9223372036854775808}', "range"),
+    ("big", '{"big": "007"}', "type"),
+    ("floating", '{"floating": -0.0}', 0.0),
+    ("floating", '{"floating": 1e400}', "bad-value"),
+    ("floating", '{"floating": 9007199254740993}', "precision"),
+    ("floating", '{"floating": "NaN"}', "type"),
+    ("floating", '{"floating": NaN}', "bad-json"),
+    ("money", '{"money": 1.10}', Decimal("1.10")),
+    ("money", '{"money": -0.0}', Decimal("0.00")),
+    ("money", '{"money": 1.101}', "precision"),
+    ("money", '{"money": 1e400}', "range"),
+    ("money", '{"money": 1e999999999999999999999}', "bad-value"),
+    ("money", '{"money": "NaN"}', "type"),
+    ("moment", '{"moment": "2024-02-29T12:00:00.0000001Z"}', "precision"),
+    ("moment", '{"moment": "2024-02-30T12:00:00Z"}', "invalid"),
+    ("document", '{"document": {"a": 1, "a": 2}}', {"a": 2}),
+    ("document", '{"document": {"a": "\\u0000"}}', "nul"),
+    ("document", '{"document": 123456789012345678901234567890}', "precision"),
+    ("document", '{"document": 18446744073709551615}', 18446744073709551615),
+    ("document", f'{{"document": {"[" * 31}{"]" * 31}}}', json.loads("[" * 31 + "]" * 31)),
+    ("document", f'{{"document": {"[" * 501}{"]" * 501}}}', "bad-json"),
+    ("address", '{"address": "::ffff:1.2.3.4"}', "::ffff:1.2.3.4"),
+]
+"""By column: the value as it comes, and what the row then holds or why the change is refused."""
+
+
+@pytest.mark.usefixtures("writer")
+@pytest.mark.parametrize(("column", "value", "result"), DRIFT, ids=lambda part: str(part)[:40])
+def test_what_documented_drift_comes_to(
+    using: str, column: str, value: str, result: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/reference/conversion.md says."""
+    remap(monkeypatch, "thing", EntityMapping, model=AllFields, key_field="id", fields=[column])
+    stream = Stream.objects.using(using).create(name="drift", url="http://tests.invalid/drift")
+    apply_batch(stream, [change("thing", "1", value), change("thing", "2", "{}")], True)
+    letter = DeadLetter.objects.using(using).filter(stream=stream).first()
+    rows = dict(AllFields.objects.using(using).values_list("pk", column))
+    if letter is not None:
+        assert (letter.reason, rows) == (result, {2: None})
+    else:
+        assert rows == {1: result, 2: None}
+        assert type(rows[1]) is type(result)
+        assert str(rows[1]) == str(result)

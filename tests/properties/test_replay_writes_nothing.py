@@ -243,4 +243,4 @@ def test_of_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
             editor.create_model(Bundle)
         messages = [change("bundle", str(key), value) for key, value in enumerate(values)]
         check_replays("postgres", messages, itertools.cycle([2, 3]), Bundle)
-        assert Bundle.objects.using("postgres").count() == 3
+        assert Bundle._default_manager.using("postgres").count() == 3
