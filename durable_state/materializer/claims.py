@@ -9,36 +9,73 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import connections, models
+from django.db import connections, models, transaction
 from django.db.models import Q
 
 from .conversion import key_text
 from .plan import TypePlan
-from .rows import chunks
+from .rows import CHUNK, RowFailure, chunks, write_rows
 from .writers import RowWrite
 
-__all__ = ["free_moving_values", "taken"]
+__all__ = ["free_moving_values", "split_by_guilt", "taken"]
 
 Claim = tuple[tuple[str, ...], tuple[Any, ...]]
 
+NOT_OURS = "\0"
+"""Begins the name of a holder that is no row of this stream; no key has it."""
 
-def taken(plan: TypePlan, writes: Sequence[RowWrite]) -> dict[str, str]:
-    """The keys whose unique values are another's, each with a sentence about it. ``writes`` are in the order of their changes."""
+
+def taken(plan: TypePlan, writes: Sequence[RowWrite]) -> dict[str, tuple[str, bool]]:
+    """The keys whose unique values are another's, each with a sentence about it and whether the holder is no row of this stream.
+
+    ``writes`` are in the order of their changes.
+    """
     if not plan.unique_sets:
         return {}
     moving = {write.key for write in writes}
-    holders = {claim: key for claim, key in _holders(plan, writes).items() if key not in moving}
-    for write in writes:
-        for claim in _claims(plan, write):
-            if write.existing is not None and claim in _held(plan, write):
-                holders.setdefault(claim, write.key)
-    losers: dict[str, str] = {}
-    for write in writes:
-        for claim in _claims(plan, write):
+    claims = [(write, _claims(plan, write)) for write in writes]
+    holders = {claim: key for claim, key in _holders(plan, claims).items() if key not in moving}
+    for write, wanted in claims:
+        if write.existing is not None:
+            held = _held(plan, write)
+            for claim in wanted:
+                if claim in held:
+                    holders.setdefault(claim, write.key)
+    losers: dict[str, tuple[str, bool]] = {}
+    for write, wanted in claims:
+        for claim in wanted:
             holder = holders.setdefault(claim, write.key)
             if holder != write.key and write.key not in losers:
-                losers[write.key] = f"{', '.join(claim[0])} {claim[1]!r} is taken by {holder!r}"
+                foreign = holder.startswith(NOT_OURS)
+                by = "a row that is not this stream's" if foreign else repr(holder)
+                losers[write.key] = f"{', '.join(claim[0])} {claim[1]!r} is taken by {by}", foreign
     return losers
+
+
+def split_by_guilt(plan: TypePlan, failures: list[RowFailure]) -> tuple[list[RowFailure], list[RowFailure]]:
+    """The rows that the database refuses in themselves; and those that it refused because another, refused too, still has their value."""
+    if not plan.unique_sets or len(failures) < 2:
+        return failures, []
+    claims = [(failure.write, _claims(plan, failure.write)) for failure in failures]
+    holders = _holders(plan, claims)
+    guilty: list[RowFailure] = []
+    innocent: list[RowFailure] = []
+    for failure, (write, wanted) in zip(failures, claims, strict=True):
+        in_the_way = {key for claim in wanted if (key := holders.get(claim, write.key)) != write.key}
+        (innocent if in_the_way and _fits_without(plan, write, in_the_way) else guilty).append(failure)
+    return (guilty, innocent) if guilty else (failures, [])
+
+
+def _fits_without(plan: TypePlan, write: RowWrite, others: set[str]) -> bool:
+    """Whether the row could be written were the others not there; nothing is changed."""
+    others = {other for other in others if not other.startswith(NOT_OURS)}
+    with transaction.atomic(using=plan.using):
+        with connections[plan.using].constraint_checks_disabled():
+            for rows in (plan.rows().filter(**{plan.mapping.key.attname: plan.key_value(other)}) for other in others):
+                rows._raw_delete(plan.using)
+        fits = not write_rows(plan, [write], clear_the_way=free_moving_values)
+        transaction.set_rollback(True, using=plan.using)
+    return fits
 
 
 def free_moving_values(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
@@ -98,20 +135,26 @@ def _claims_of(plan: TypePlan, values: dict[str, Any]) -> list[Claim]:
     return claims
 
 
-def _holders(plan: TypePlan, writes: Sequence[RowWrite]) -> dict[Claim, str]:
+def _holders(plan: TypePlan, claims: Sequence[tuple[RowWrite, list[Claim]]]) -> dict[Claim, str]:
     """Who holds the wanted values now; a row that is not this stream's holds them under a name that is no key."""
     key = plan.mapping.key
     holders: dict[Claim, str] = {}
     own = set(plan.scope.items())
     for columns in plan.unique_sets:
-        wanted = {claim[1] for write in writes for claim in _claims(plan, write) if claim[0] == columns}
-        for chunk in chunks(wanted, 100):
-            condition = Q()
-            for held in chunk:
-                condition |= Q(**dict(zip(columns, held, strict=True)))
-            rows = plan.mapping.model._base_manager.using(plan.using).filter(condition).order_by()
+        wanted = {claim[1] for _, some in claims for claim in some if claim[0] == columns}
+        for chunk in chunks(wanted, 100 if len(columns) > 1 else CHUNK):
+            rows = plan.mapping.model._base_manager.using(plan.using).filter(_any_of(columns, chunk)).order_by()
             for key_value, *values in rows.values_list(key.attname, *columns, *plan.scope):
                 held, scope = tuple(values[: len(columns)]), set(zip(plan.scope, values[len(columns) :], strict=True))
-                text = key_text(key, key_value) if scope == own else f"\0{key_value}"
+                text = key_text(key, key_value) if scope == own else f"{NOT_OURS}{key_value}"
                 holders[columns, held] = text
     return holders
+
+
+def _any_of(columns: tuple[str, ...], held: list[tuple[Any, ...]]) -> Q:
+    if len(columns) == 1:
+        return Q(**{f"{columns[0]}__in": [values[0] for values in held]})
+    condition = Q()
+    for values in held:
+        condition |= Q(**dict(zip(columns, values, strict=True)))
+    return condition

@@ -83,10 +83,18 @@ class Fold:
             self._drop(self.state)
             self.state = None
         if not self._scratch:
-            for plan, found in self._rows.settle():
-                self.outcome.letters_written = True
-                self._letters.write_found(plan, [found])
+            self._settle(every=False)
         return self.outcome
+
+    def release(self) -> Outcome:
+        """Shows what is parked and can be shown, without any message; tries also what nobody tells about."""
+        self._settle(every=True)
+        return self.outcome
+
+    def _settle(self, *, every: bool) -> None:
+        for plan, found in self._rows.settle(every=every):
+            self.outcome.letters_written = True
+            self._letters.write_found(plan, [found])
 
     def forget_dropped(self) -> None:
         """Deletes the generations that were dropped; to be called when the stream's row points to none of them any more."""

@@ -39,3 +39,12 @@ class Outcome:
         if len(self.changes) > self.listed:
             self.too_many = True
             self.changes.clear()
+
+    def take_changes(self, other: Outcome) -> None:
+        """Adds what changed in a part of the batch that went through."""
+        for (entity_type, key), deleted in other.changes.items():
+            self.changed(entity_type, key, deleted=deleted)
+        self.changed_types |= other.changed_types
+        if other.too_many:
+            self.too_many = True
+            self.changes.clear()

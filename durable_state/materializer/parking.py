@@ -4,36 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
-from django.db.models import Q
+from django.db.models import QuerySet
 
-from durable_state.models import ParkedChange, Stream
+from durable_state.conf import get_settings
+from durable_state.models import Arrival, ParkedChange, Stream
+from durable_state.registry import EntityMapping
 
 from .plan import TypePlan
 from .preparation import Prepared, as_message, to_bytes
-from .rows import chunks
+from .relations import MissingParent
+from .rows import READ, chunks
 
-__all__ = ["Parking", "ParkingLot"]
+__all__ = ["LISTED", "Parking", "ParkingLot"]
+
+LISTED = 50_000
+"""What a commit remembers of one kind (entities shown, parked, waited for) before it looks at all that is parked instead."""
+POLLED = 500
+"""Polled changes that each commit tries; all of them are tried at the worker's leisure."""
 
 
 @dataclass(slots=True)
 class Parking:
-    """One entity to be parked, and why. ``waits_for`` is the digest of a mapped parent, or empty."""
+    """One entity to be parked, and why: ``absent`` is the missing parent; without one its unique value is taken.
+
+    ``polled`` is for unique values only: whether the holder is nobody of this stream.
+    """
 
     plan: TypePlan
     prepared: Prepared
-    reason: str
-    detail: str
-    waits_for: str = ""
+    absent: MissingParent | None
+    detail: str = ""
     hidden: bool = True
+    polled: bool = False
+
+    def row(self, stream: Stream) -> ParkedChange:
+        """What is stored of it."""
+        plan, absent = self.plan, self.absent
+        return ParkedChange(
+            stream=stream,
+            entity=plan.digest(self.prepared.key),
+            type=plan.type,
+            key=self.prepared.key,
+            ordinal=self.prepared.ordinal,
+            reason="unique" if absent is None else "parent",
+            waits_for="" if absent is None else absent.digest,
+            waits_on=absent.planned.parent.label if absent and absent.elsewhere and absent.planned.parent else "",
+            polled=self.polled or (absent is not None and absent.planned.parent is None),
+            detail=self.detail if absent is None else str(absent),
+            body=as_message(plan, self.prepared),
+            prepared=to_bytes(self.prepared),
+            hidden=self.hidden,
+        )
 
 
 class ParkingLot:
-    """The parked changes of one stream. Remembers whether there are any at all, so that a stream without pays one query a commit."""
+    """The parked changes of one stream. Remembers whether there are any at all, so that a stream without pays one query a commit.
+
+    ``awaited`` holds the parents, by mapping, for which changes were parked in this commit and which other streams bring; None
+    for more than ``LISTED``.
+    """
 
     def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+        self.stream = stream
+        self.awaited: dict[EntityMapping, set[str] | None] = {}
         self._all = ParkedChange.objects.using(stream._state.db).filter(stream=stream)
+        self._arrivals = Arrival.objects.using(stream._state.db).filter(stream=stream)
+        self._newly: dict[str, set[str]] | None = {}
         self._occupied: bool | None = None
 
     @property
@@ -43,29 +81,36 @@ class ParkingLot:
             self._occupied = self._all.exists()
         return self._occupied
 
-    def park(self, parkings: list[Parking]) -> None:
-        """Parks the entities, each replacing what was parked of it before."""
-        if not parkings:
+    def park(self, parkings: Iterable[Parking], *, seen: bool = False) -> None:
+        """Parks the entities, each replacing what was parked of it before; ``seen``: they are nothing new to ``take_newly``."""
+        for chunk in chunks(parkings):
+            rows = [parking.row(self.stream) for parking in chunk]
+            self.remove(row.entity for row in rows)
+            self._all.bulk_create(rows)
+            self._occupied = True
+            for parking, row in zip(chunk, rows, strict=True):
+                self._note(parking, row, seen=seen)
+
+    def _note(self, parking: Parking, row: ParkedChange, *, seen: bool) -> None:
+        absent = parking.absent
+        if absent is None:
             return
-        rows = [
-            ParkedChange(
-                stream=self._stream,
-                entity=parking.plan.digest(parking.prepared.key),
-                type=parking.plan.type,
-                key=parking.prepared.key,
-                ordinal=parking.prepared.ordinal,
-                reason=parking.reason,
-                waits_for=parking.waits_for,
-                detail=parking.detail,
-                body=as_message(parking.plan, parking.prepared),
-                prepared=to_bytes(parking.prepared),
-                hidden=parking.hidden,
-            )
-            for parking in parkings
-        ]
-        self.remove(row.entity for row in rows)
-        self._all.bulk_create(rows)
-        self._occupied = True
+        if not seen and parking.hidden and self._newly is not None:
+            newly = self._newly.setdefault(row.type, set())
+            newly.add(row.entity)
+            if len(newly) > LISTED:
+                self._newly = None
+        if row.waits_on and absent.planned.parent is not None:
+            keys = self.awaited.setdefault(absent.planned.parent, set())
+            if keys is not None:
+                keys.add(absent.key)
+                if len(keys) > LISTED:
+                    self.awaited[absent.planned.parent] = None
+
+    def take_newly(self) -> dict[str, set[str]] | None:
+        """The entities hidden for a parent's sake since the last call, by type, as digests; None: too many to be listed."""
+        newly, self._newly = self._newly, {}
+        return newly
 
     def remove(self, digests: Iterable[str]) -> None:
         """Forgets what is parked of the entities."""
@@ -95,14 +140,49 @@ class ParkingLot:
             return {}
         return {parked.entity: parked for chunk in chunks(digests) for parked in self._all.filter(entity__in=chunk)}
 
-    def unbound(self) -> list[ParkedChange]:
-        """Those that no entity of this stream brings: they wait for a unique value, or for a row of somebody else's."""
-        return list(self._all.filter(Q(reason="unique") | Q(waits_for=""))) if self.occupied else []
+    def polled(self, *, every: bool) -> Iterator[list[ParkedChange]]:
+        """Those that nobody tells about, page by page: the oldest few, or ``every`` one."""
+        rows = self._all.filter(polled=True)
+        return self._pages(rows) if every else islice(self._pages(rows, POLLED), 1)
 
-    def waiting_for(self, shown: Iterable[str] | None) -> list[ParkedChange]:
-        """Those that wait for one of the entities; None: for any."""
+    def claiming(self, entity_type: str) -> Iterator[list[ParkedChange]]:
+        """Those of a type whose unique values were taken."""
+        return self._pages(self._all.filter(type=entity_type, reason="unique"))
+
+    def waiting_for(self, parents: Iterable[str] | None) -> Iterator[list[ParkedChange]]:
+        """Those that wait for one of the parents, page by page; None: for any."""
         if not self.occupied:
-            return []
-        if shown is None:
-            return list(self._all.exclude(waits_for=""))
-        return [parked for chunk in chunks(shown) for parked in self._all.filter(waits_for__in=chunk)]
+            return
+        if parents is None:
+            yield from self._pages(self._all.exclude(waits_for=""))
+            return
+        for chunk in chunks(parents):
+            yield from self._pages(self._all.filter(waits_for__in=chunk))
+
+    def take_arrivals(self) -> Iterator[set[str]]:
+        """The parents whose arrival other streams have marked, chunk by chunk, by digest; the marks are gone then."""
+        while found := list(self._arrivals.order_by("pk").values_list("pk", "digest")[:READ]):
+            for chunk in chunks(pk for pk, _ in found):
+                self._arrivals.filter(pk__in=chunk).delete()
+            yield {digest for _, digest in found}
+
+    def orphans(self, entity_type: str) -> set[str]:
+        """All of a type that are hidden for a parent's sake, by digest."""
+        rows = self._all.filter(type=entity_type, reason="parent", hidden=True)
+        return set(rows.values_list("entity", flat=True))
+
+    def _pages(self, rows: QuerySet[ParkedChange], size: int = READ) -> Iterator[list[ParkedChange]]:
+        """The rows there are now, in pages of bounded size; those parked meanwhile are not met."""
+        newest = self._all.order_by("-pk").values_list("pk", flat=True).first()
+        last = 0
+        while newest is not None:
+            page: list[ParkedChange] = []
+            room = get_settings().batch_bytes
+            for parked in rows.filter(pk__gt=last, pk__lte=newest).order_by("pk")[:size].iterator(chunk_size=50):
+                page.append(parked)
+                last, room = parked.pk, room - len(parked.prepared) - len(parked.body)
+                if room <= 0:
+                    break
+            if not page:
+                return
+            yield page

@@ -2,83 +2,162 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from durable_state.models import entity_digest
+from django.db import connections
+
+from durable_state.models import Stream, entity_digest
+from durable_state.registry import EntityMapping
 
 from .conversion import Refused, convert_key, key_text
 from .plan import PlannedField, TypePlan
 from .preparation import Prepared
-from .rows import chunks
+from .rows import READ, chunks
 
-__all__ = ["MissingParent", "resolve_parents"]
+__all__ = ["MissingParent", "circles", "parent_digest", "resolve_parents", "shown_parents", "turns"]
+
+NOTHING: Sequence[Any] = ()
+
+
+def parent_digest(mapping: EntityMapping, key: Any) -> str:
+    """The name of a parent in ``ParkedChange.waits_for``: the same in all streams, where they share its rows."""
+    if mapping.stream_field is not None:
+        return entity_digest(mapping.entity_type, key)
+    return entity_digest(f"{mapping.label}.{mapping.key_field}", key)
 
 
 @dataclass(slots=True)
 class MissingParent:
-    """A parent that is not shown. ``digest`` names it where this stream brings it; it is empty where the application or another
-    stream does, so that only looking again tells.
-    """
+    """A parent that is not shown. ``elsewhere``: its table is not this stream's, so that another stream's commits bring it."""
 
     planned: PlannedField
     key: Any
-    digest: str
+    elsewhere: bool
 
     def __str__(self) -> str:
         return f"{self.planned.name} {self.key!r} is not shown"
 
+    @property
+    def entity(self) -> tuple[str, Any]:
+        """(type, key) by which this stream would bring it; no type where its model is not mapped."""
+        parent = self.planned.parent
+        return ("" if parent is None else parent.entity_type), self.key
 
-def resolve_parents(plan: TypePlan, puts: Sequence[Prepared]) -> tuple[list[dict[str, Any]], list[list[MissingParent]]]:
+    @property
+    def digest(self) -> str:
+        """Its name for those who wait; empty where the application brings it, so that only looking again tells."""
+        parent = self.planned.parent
+        return "" if parent is None else parent_digest(parent, self.key)
+
+
+def circles(plans: Iterable[TypePlan]) -> list[list[TypePlan]]:
+    """The types in groups, parents first; types whose foreign keys form a circle are in one group.
+
+    Tarjan's algorithm: a group is complete when everything that it points to is.
+    """
+    every = list(plans)
+    by_model = {plan.mapping.model: plan for plan in every}
+    groups: list[list[TypePlan]] = []
+    number: dict[TypePlan, int] = {}
+    lowest: dict[TypePlan, int] = {}
+    path: list[TypePlan] = []
+
+    def visit(plan: TypePlan) -> None:
+        number[plan] = lowest[plan] = len(number)
+        path.append(plan)
+        for planned in plan.relations:
+            parent = by_model.get(planned.field.related_model)  # type: ignore[arg-type]
+            if parent is None:
+                continue
+            if parent not in number:
+                visit(parent)
+            if parent in path:
+                lowest[plan] = min(lowest[plan], lowest[parent])
+        if lowest[plan] == number[plan]:
+            start = path.index(plan)
+            groups.append([each for each in every if each in path[start:]])
+            del path[start:]
+
+    for plan in every:
+        if plan not in number:
+            visit(plan)
+    return groups
+
+
+def turns(group: Sequence[TypePlan]) -> bool:
+    """Whether rows of a group may be each other's parents."""
+    return len(group) > 1 or group[0].refers_to_itself
+
+
+def resolve_parents(
+    plan: TypePlan, puts: Sequence[Prepared]
+) -> tuple[list[dict[str, Any]], Sequence[Sequence[MissingParent]]]:
     """For each put its column values by attname, with parents as what the column holds, and the parents that are missing."""
     if not plan.relations:
-        return [put.values for put in puts], [[]] * len(puts)
-    found = {planned.name: _find(plan, planned, puts) for planned in plan.relations}
+        return [put.values for put in puts], [NOTHING] * len(puts)
+    relations = [
+        (planned, planned.name, planned.attname, _find(plan, planned, puts), not _is_ours(plan, planned))
+        for planned in plan.relations
+    ]
     columns: list[dict[str, Any]] = []
-    missing: list[list[MissingParent]] = []
+    missing: list[Sequence[MissingParent]] = []
     for put in puts:
-        values: dict[str, Any] = {}
-        absent: list[MissingParent] = []
-        for name, value in put.values.items():
-            planned = plan.by_name[name]
-            if not planned.is_relation or value is None:
-                values[planned.attname] = value
-            elif value in found[name]:
-                values[planned.attname] = found[name][value]
-            else:
-                values[planned.attname] = None
-                elsewhere = planned.parent is None or plan.ownership.is_elsewhere(planned.parent)
-                digest = "" if elsewhere or planned.parent is None else entity_digest(planned.parent.entity_type, value)
-                absent.append(MissingParent(planned, value, digest))
+        values = put.values.copy()
+        absent: Sequence[MissingParent] = NOTHING
+        for planned, name, attname, found, elsewhere in relations:
+            if name not in values:
+                continue
+            key = values.pop(name)
+            values[attname] = held = None if key is None else found.get(key)
+            if held is None and key is not None:
+                absent = [*absent, MissingParent(planned, key, elsewhere)]
         columns.append(values)
         missing.append(absent)
     return columns, missing
 
 
+def _is_ours(plan: TypePlan, planned: PlannedField) -> bool:
+    return planned.parent is None or plan.ownership.has(planned.parent)
+
+
 def _find(plan: TypePlan, planned: PlannedField, puts: Sequence[Prepared]) -> dict[Any, Any]:
     """What the column holds for each parent named by the puts that is shown."""
-    wanted = {put.values[planned.name] for put in puts if put.values.get(planned.name) is not None}
-    target = planned.field.target_field.attname  # type: ignore[attr-defined]
-    found: dict[Any, Any] = {}
+    name = planned.name
+    wanted: set[Any] = {put.values.get(name) for put in puts}
+    wanted.discard(None)
     if planned.parent is None:
-        queryset = planned.field.related_model._base_manager.using(plan.using).order_by()  # type: ignore[union-attr]
-        for chunk in chunks(wanted):
-            found.update(
-                (value, value) for value in queryset.filter(**{f"{target}__in": chunk}).values_list(target, flat=True)
-            )
-        return found
-    parent_key = planned.parent.key
-    rows = planned.parent.rows(plan.stream, plan.using)
-    for chunk in chunks(_convertible(parent_key, wanted, plan.using)):
-        for key_value, value in rows.filter(**{f"{parent_key.attname}__in": chunk}).values_list(
-            parent_key.attname, target
-        ):
-            found[key_text(parent_key, key_value)] = value
+        return {value: value for value in _shown_values(plan, planned, wanted)}
+    return shown_parents(plan.stream, planned.parent, wanted, planned.field.target_field.attname)  # type: ignore[attr-defined]
+
+
+def shown_parents(
+    stream: Stream, parent: EntityMapping, keys: Iterable[str], column: str | None = None
+) -> dict[str, Any]:
+    """Which of the parents are shown, with what that column of theirs (the key's, if none is given) holds."""
+    key, using = parent.key, stream._state.db or "default"
+    rows = parent.rows(stream, using)
+    found: dict[str, Any] = {}
+    for chunk in chunks(_convertible(key, keys, using), _at_once(using)):
+        pairs = rows.filter(**{f"{key.attname}__in": chunk}).values_list(key.attname, column or key.attname)
+        found.update((key_text(key, key_value), value) for key_value, value in pairs)
     return found
 
 
-def _convertible(parent_key: Any, keys: set[str], using: str) -> list[Any]:
+def _shown_values(plan: TypePlan, planned: PlannedField, wanted: set[Any]) -> Iterable[Any]:
+    target = planned.field.target_field.attname  # type: ignore[attr-defined]
+    queryset = planned.field.related_model._base_manager.using(plan.using).order_by()  # type: ignore[union-attr]
+    for chunk in chunks(wanted, _at_once(plan.using)):
+        yield from queryset.filter(**{f"{target}__in": chunk}).values_list(target, flat=True)
+
+
+def _at_once(using: str) -> int:
+    most = connections[using].features.max_query_params
+    return READ if most is None else min(READ, most - 1)  # one for the stream
+
+
+def _convertible(parent_key: Any, keys: Iterable[str], using: str) -> list[Any]:
     values = []
     for key in keys:
         try:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
 from django.db import connections, models, transaction
 from django.db.models.deletion import Collector, ProtectedError, RestrictedError, get_candidate_relations_to_delete
 
-from durable_state.models import ParkedChange, TableOwner, entity_digest
+from durable_state.models import ParkedChange, TableOwner
 from durable_state.registry import registry
 from durable_state.registry.represent import represent_value
 
 from .conversion import key_text
+from .motion import Motion
 from .outcome import Outcome
 from .parking import Parking, ParkingLot
 from .plan import PlannedField, StreamPlan, TypePlan
 from .preparation import Prepared, to_bytes
-from .relations import MissingParent
+from .relations import MissingParent, circles, turns
 from .rows import chunks
 
 __all__ = ["Removal"]
 
-Changes = list[tuple[str, str, bool]]
-"""(type, key, whether the row was deleted)."""
+Rows = dict[Any, str]
+"""Keys by primary key."""
+
+PAGE = 500
+"""Children that are in memory at once; of a circle only their keys stay there till all that go together are known."""
 
 
 class Removal:
@@ -34,9 +38,10 @@ class Removal:
     outside the mappings follow ``on_delete``; one that protects its parent keeps the row from going. No model signals are sent.
     """
 
-    def __init__(self, plans: StreamPlan, lot: ParkingLot, outcome: Outcome) -> None:
+    def __init__(self, plans: StreamPlan, lot: ParkingLot, motion: Motion, outcome: Outcome) -> None:
         self._plans = plans
         self._lot = lot
+        self._motion = motion
         self._outcome = outcome
 
     def remove(self, plan: TypePlan, key_values: Iterable[Any]) -> dict[str, str]:
@@ -47,79 +52,112 @@ class Removal:
             found = plan.rows().filter(**{f"{key.attname}__in": chunk}).values_list("pk", key.attname)
             # MySQL finds "a" for "a " where the column's collation pads.
             wanted = {key_text(key, value) for value in chunk}
-            keys = {pk: text for pk, value in found if (text := key_text(key, value)) in wanted}
-            made: Changes = []
-            refused |= self._remove(plan, keys, made)
-            for entity_type, changed, deleted in made:
-                self._outcome.changed(entity_type, changed, deleted=deleted)
+            rows = {pk: text for pk, value in found if (text := key_text(key, value)) in wanted}
+            refused |= self._remove(plan, rows, self._outcome)
         return refused
 
-    def _remove(self, plan: TypePlan, keys: dict[Any, str], made: Changes) -> dict[str, str]:
-        """Deletes rows by primary key, halving where one of them must stay; what was done is added to ``made``."""
-        if not keys:
+    def _remove(self, plan: TypePlan, rows: Rows, made: Outcome) -> dict[str, str]:
+        """Deletes rows, halving where one of them must stay; what was done is added to ``made``."""
+        if not rows:
             return {}
-        changes: Changes = []
+        changes = Outcome(made.listed)
         try:
             with transaction.atomic(using=plan.using):
-                self._release_children(plan, keys, changes)
-                rows = plan.mapping.model._base_manager.using(plan.using).filter(pk__in=list(keys))
-                self._follow_outside(plan, rows)
-                with _unordered(plan):
-                    rows._raw_delete(plan.using)
+                self._remove_all(plan, rows, changes)
         except (ProtectedError, RestrictedError) as error:
-            if len(keys) == 1:
-                return {key: str(error.args[0]) for key in keys.values()}
-            pks = list(keys)
+            if len(rows) == 1:
+                return {key: str(error.args[0]) for key in rows.values()}
+            pks = list(rows)
             halves = pks[: len(pks) // 2], pks[len(pks) // 2 :]
-            first, second = ({pk: keys[pk] for pk in half} for half in halves)
+            first, second = ({pk: rows[pk] for pk in half} for half in halves)
             return self._remove(plan, first, made) | self._remove(plan, second, made)
-        made += changes
-        made += [(plan.type, key, True) for key in keys.values()]
+        made.take_changes(changes)
         return {}
+
+    def _remove_all(self, plan: TypePlan, rows: Rows, made: Outcome) -> None:
+        """Deletes rows and what hangs on them. Raises: ProtectedError, RestrictedError."""
+        circle = next((group for group in circles(self._plans.all()) if plan in group), [plan])
+        # Rows of the circle are deleted when all that go with them are known: they may point to each other.
+        going: dict[TypePlan, Rows] = {each: {} for each in circle}
+        going[plan] |= rows
+        left = [(plan, rows)]
+        while left:
+            parent, parents = left.pop()
+            for child, planned in self._plans.children(parent):
+                for page in self._children(child, planned, parents, parent, going.get(child, {}), made):
+                    if child in going:
+                        going[child] |= page
+                        left.append((child, page))
+                    elif refused := self._remove(child, page, made):
+                        raise ProtectedError(next(iter(refused.values())), set())
+        # MySQL checks each row of a DELETE by itself, also where the rows that point to it go too.
+        checks = connections[plan.using].constraint_checks_disabled if turns(circle) else nullcontext
+        for each in reversed(circle):
+            for chunk in chunks(going[each]):
+                queryset = each.mapping.model._base_manager.using(plan.using).filter(pk__in=chunk)
+                self._follow_outside(each, queryset)
+                with checks():
+                    queryset._raw_delete(plan.using)
+            for key in going[each].values():
+                made.changed(each.type, key, deleted=True)
+            if going[each]:
+                self._motion.freed(each)
+
+    def _children(
+        self,
+        child: TypePlan,
+        planned: PlannedField,
+        parents: Rows,
+        parent: TypePlan,
+        going: Rows,
+        made: Outcome,
+    ) -> Iterator[Rows]:
+        """Parks the children of leaving parents, page by page, and yields those that have to go; the others are shown without."""
+        keep = planned.field.remote_field.on_delete is models.SET_NULL  # type: ignore[union-attr]
+        targets = _targets(parent, planned, parents)
+        for chunk in chunks(targets):
+            last = None
+            while True:
+                queryset = child.rows().filter(**{f"{planned.attname}__in": chunk}).order_by("pk")
+                if last is not None:
+                    queryset = queryset.filter(pk__gt=last)
+                found = list(_with_parents(child, queryset)[:PAGE])
+                if not found:
+                    break
+                last = found[-1].pk
+                rows = [row for row in found if row.pk not in going]
+                keys = {row.pk: key_text(child.mapping.key, getattr(row, child.mapping.key.attname)) for row in rows}
+                parked = self._lot.of(child.digest(key) for key in keys.values())
+                self._lot.park(
+                    Parking(
+                        child,
+                        _prepared(child, row, parked.get(child.digest(keys[row.pk]))),
+                        MissingParent(planned, targets[getattr(row, planned.attname)], elsewhere=False),
+                        hidden=not keep,
+                    )
+                    for row in rows
+                )
+                if not keep:
+                    yield keys
+                    continue
+                for some in chunks(keys):
+                    child.rows().filter(pk__in=some).update(**{planned.attname: None})
+                for key in keys.values():
+                    made.changed(child.type, key, deleted=False)
+                if keys:
+                    self._motion.freed(child)
 
     def whole(self, plan: TypePlan, pks: list[Any]) -> dict[str, bytes]:
         """All that is known of shown entities, by key: their rows, and the parents that they are shown without."""
         found: dict[str, bytes] = {}
         for chunk in chunks(pks):
-            names = [relation.name for relation in plan.relations if relation.parent is not None]
-            rows = plan.rows().filter(pk__in=chunk).select_related(*names)
+            rows = _with_parents(plan, plan.rows().filter(pk__in=chunk))
             by_key = {key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname)): row for row in rows}
             parked = self._lot.of(plan.digest(key) for key in by_key)
             for key, row in by_key.items():
                 prepared = _prepared(plan, row, parked.get(plan.digest(key)))
                 found[key] = to_bytes(prepared)
         return found
-
-    def _release_children(self, plan: TypePlan, keys: dict[Any, str], made: Changes) -> None:
-        for child, planned in self._plans.children(plan):
-            parents = _targets(plan, planned, keys)
-            rows = list(
-                child.rows()
-                .filter(**{f"{planned.attname}__in": list(parents)})
-                .select_related(*(relation.name for relation in child.relations if relation.parent is not None))
-            )
-            if child is plan:
-                rows = [row for row in rows if row.pk not in keys]
-            if not rows:
-                continue
-            keep = planned.field.remote_field.on_delete is models.SET_NULL  # type: ignore[union-attr]
-            child_keys = {row.pk: key_text(child.mapping.key, getattr(row, child.mapping.key.attname)) for row in rows}
-            parked = self._lot.of(child.digest(key) for key in child_keys.values())
-            self._lot.park(
-                [
-                    _parking(
-                        child, planned, row, parents, parked.get(child.digest(child_keys[row.pk])), hidden=not keep
-                    )
-                    for row in rows
-                ]
-            )
-            if not keep:
-                if refused := self._remove(child, child_keys, made):
-                    raise ProtectedError(next(iter(refused.values())), set())
-                continue
-            for chunk in chunks(child_keys):
-                child.rows().filter(pk__in=chunk).update(**{planned.attname: None})
-            made += [(child.type, key, False) for key in child_keys.values()]
 
     def _follow_outside(self, plan: TypePlan, rows: models.QuerySet[models.Model]) -> None:
         mapped = {(child.mapping.model, planned.name): child for child, planned in self._plans.children(plan)}
@@ -159,12 +197,7 @@ def _other_streams_rows(relation: Any, outside: models.QuerySet[Any], using: str
     return outside.none()
 
 
-def _unordered(plan: TypePlan) -> Any:
-    """MySQL checks each row of a DELETE by itself, also where the rows that point to it go in the same statement."""
-    return connections[plan.using].constraint_checks_disabled() if plan.refers_to_itself else nullcontext()
-
-
-def _targets(plan: TypePlan, planned: PlannedField, keys: dict[Any, str]) -> dict[Any, str]:
+def _targets(plan: TypePlan, planned: PlannedField, keys: Rows) -> Rows:
     """The column values by which children name these parents, with the parents' keys."""
     target = planned.field.target_field  # type: ignore[attr-defined]
     if target.primary_key:
@@ -176,20 +209,9 @@ def _targets(plan: TypePlan, planned: PlannedField, keys: dict[Any, str]) -> dic
     return found
 
 
-def _parking(
-    child: TypePlan,
-    planned: PlannedField,
-    row: models.Model,
-    parents: dict[Any, str],
-    parked: ParkedChange | None,
-    *,
-    hidden: bool,
-) -> Parking:
-    parent_key = parents[getattr(row, planned.attname)]
-    digest = "" if planned.parent is None else entity_digest(planned.parent.entity_type, parent_key)
-    return Parking(
-        child, _prepared(child, row, parked), "parent", str(MissingParent(planned, parent_key, digest)), digest, hidden
-    )
+def _with_parents(plan: TypePlan, queryset: models.QuerySet[models.Model]) -> models.QuerySet[models.Model]:
+    names = [relation.name for relation in plan.relations if relation.parent is not None]
+    return queryset.select_related(*names) if names else queryset
 
 
 def _prepared(plan: TypePlan, row: models.Model, parked: ParkedChange | None) -> Prepared:

@@ -12,8 +12,10 @@ from .letters import Found, LetterBox
 from .outcome import Outcome
 from .parking import ParkingLot
 from .plan import TypePlan
+from .relations import circles, turns
+from .release import not_written
 from .rows import CHUNK, READ
-from .shown import ShownRows, not_written
+from .shown import ShownRows
 from .staging import read_staged, staged_keys
 
 __all__ = ["shown_keys", "switch"]
@@ -36,6 +38,10 @@ def switch(
     lot.clear(plan.type for plan in plans)
     letters.promote(generation.pk, None if all_types else [plan.type for plan in plans])
     parked_count = refused_count = 0
+    for plan in (plan for group in circles(plans) if turns(group) for plan in group):
+        # Of rows that may point to each other, one may come before its parent; no row has to go for that.
+        for puts, _ in read_staged(generation, plan, READ):
+            rows.put_provisionally(plan, puts)
     for plan in plans:
         if plan.unique_sets:
             _free_others(generation, plan, rows)

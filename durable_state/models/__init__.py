@@ -3,12 +3,15 @@
 from .feed import FeedEntry
 from .intent import Intent
 from .lease import Lease
-from .letters import DeadLetter, ParkedChange, entity_digest
+from .letters import DeadLetter, entity_digest
 from .ownership import TableOwner, TypeState
+from .parked import Arrival, AwaitedModel, ParkedChange
 from .staging import Generation, StagedChange
 from .stream import Status, Stream
 
 __all__ = [
+    "Arrival",
+    "AwaitedModel",
     "DeadLetter",
     "FeedEntry",
     "Generation",

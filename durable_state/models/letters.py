@@ -1,4 +1,4 @@
-"""Changes that have no row: refused ones and those that wait."""
+"""Changes that have no row because they were refused."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import hashlib
 from django.db import models
 from django.utils import timezone
 
-from .exact import ExactCharField, ExactTextField
+from .exact import ExactTextField
 from .stream import Stream
 
-__all__ = ["DeadLetter", "ParkedChange", "entity_digest"]
+__all__ = ["DeadLetter", "entity_digest"]
 
 
 def entity_digest(entity_type: str, key: str) -> str:
@@ -49,33 +49,3 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.key}: {self.reason}"
-
-
-class ParkedChange(models.Model):
-    """An entity that the stream holds and the tables cannot show yet: its parent is missing or its unique value is taken.
-
-    ``body`` is the change as bytes, ``prepared`` what the mapping made of it. ``hidden`` is False where a row is still shown without
-    its parent (``on_delete=SET_NULL``).
-    """
-
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="parked_changes")
-    entity = models.CharField(max_length=64, editable=False)
-    type = ExactCharField(max_length=255)
-    key = models.TextField()
-    ordinal = models.BigIntegerField()
-    reason = models.CharField(
-        max_length=20, choices=[("parent", "parent is not shown"), ("unique", "unique value is taken")]
-    )
-    waits_for = models.CharField(max_length=64, default="", db_index=True, help_text="digest of the missing parent")
-    detail = models.TextField(default="")
-    body = models.BinaryField()
-    prepared = models.BinaryField()
-    hidden = models.BooleanField(default=True)
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering = ["ordinal"]
-        constraints = [models.UniqueConstraint(fields=["stream", "entity"], name="durable_state_parked_entity")]
-
-    def __str__(self) -> str:
-        return f"{self.type} {self.key}: {self.detail}"

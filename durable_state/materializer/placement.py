@@ -1,0 +1,203 @@
+"""Giving puts their rows: parents and unique values looked up, written in bulk, parked where they cannot be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.db import models
+
+from .claims import free_moving_values, split_by_guilt, taken
+from .joint import Trouble, closed_part, show_jointly
+from .motion import Motion
+from .outcome import Outcome
+from .parking import Parking, ParkingLot
+from .plan import TypePlan
+from .preparation import Prepared
+from .relations import MissingParent, resolve_parents, turns
+from .removal import Removal
+from .rows import RowFailure, differs, read_rows, write_rows
+from .writers import ExistingRow, RowWrite
+
+__all__ = ["Placed", "Placement"]
+
+ROUNDS = 8
+"""Generations of rows that point to each other which are written one after the other; what lies deeper is written jointly."""
+
+MayLack = Callable[[TypePlan, Prepared, MissingParent], bool]
+"""Whether the row may be shown without this parent."""
+
+
+@dataclass(slots=True)
+class Placed:
+    """What could not be shown: rows that the database refused, and the keys that were parked, by type."""
+
+    failures: dict[TypePlan, list[RowFailure]] = field(default_factory=dict)
+    parked: dict[TypePlan, set[str]] = field(default_factory=dict)
+
+    def count(self) -> int:
+        """How many."""
+        return sum(map(len, self.failures.values())) + sum(map(len, self.parked.values()))
+
+
+@dataclass(slots=True)
+class _Puts:
+    """The puts of one type that have no row yet, oldest first."""
+
+    plan: TypePlan
+    waiting: list[Prepared]
+    existing: dict[str, ExistingRow]
+
+    def drop(self, keys: Iterable[str]) -> None:
+        gone = set(keys)
+        self.waiting = [put for put in self.waiting if put.key not in gone]
+
+
+class Placement:
+    """Makes the rows of one stream what complete puts say, for the time of one commit."""
+
+    def __init__(self, lot: ParkingLot, removal: Removal, motion: Motion, outcome: Outcome) -> None:
+        self._lot = lot
+        self._removal = removal
+        self._motion = motion
+        self._outcome = outcome
+
+    def put(self, puts: Mapping[TypePlan, Sequence[Prepared]], *, may_lack: MayLack | None = None) -> Placed:
+        """Makes rows equal to the puts of one group of types (see ``circles``), in which rows may be each other's parents."""
+        placed = Placed({plan: [] for plan in puts}, {plan: set() for plan in puts})
+        group = [
+            _Puts(plan, sorted(some, key=_age), read_rows(plan, [put.key_value for put in some]))
+            for plan, some in puts.items()
+        ]
+        turning = turns([each.plan for each in group])
+        for _ in range(ROUNDS):
+            moved = [self._put_ready(each, placed, may_lack) for each in group]
+            if not turning or not any(moved) or not any(each.waiting for each in group):
+                break
+        if turning:
+            self._put_jointly(group, placed)
+        for each in group:
+            if each.waiting:
+                _, missing = resolve_parents(each.plan, each.waiting)
+                parkings = [Parking(each.plan, p, absent[0]) for p, absent in zip(each.waiting, missing, strict=True)]
+                self._park(each, parkings, placed)
+        return placed
+
+    def put_provisionally(self, plan: TypePlan, puts: Sequence[Prepared]) -> None:
+        """Writes what can be written without parents that may still come, for ``put`` to do it properly; parks and refuses nothing."""
+        existing = read_rows(plan, [put.key_value for put in puts])
+        columns, missing = resolve_parents(plan, puts)
+        writes = []
+        for put, values, absent in zip(puts, columns, missing, strict=True):
+            row = existing.get(put.key)
+            if row is None and any(not each.planned.field.null for each in absent):
+                continue
+            for each in absent:
+                attname = each.planned.attname
+                values[attname] = None if row is None else row.values[attname]
+            writes.append(RowWrite(put.key, put.key_value, values, row))
+        lost = taken(plan, writes)
+        self._write(plan, [write for write in writes if write.key not in lost])
+
+    def _put_ready(self, each: _Puts, placed: Placed, may_lack: MayLack | None) -> bool:
+        """Writes those whose parents are shown; whether there were any."""
+        plan, moved = each.plan, False
+        while each.waiting:
+            columns, missing = resolve_parents(plan, each.waiting)
+            ready = [
+                (put, values, absent)
+                for put, values, absent in zip(each.waiting, columns, missing, strict=True)
+                if not absent or (may_lack is not None and all(_nullified(plan, put, one, may_lack) for one in absent))
+            ]
+            if not ready:
+                break
+            moved = True
+            writes = [RowWrite(put.key, put.key_value, values, each.existing.get(put.key)) for put, values, _ in ready]
+            lost = taken(plan, writes)
+            if lost:
+                # Their rows go, and those may be the parents that were just found: look again.
+                self._park_losers(each, lost, placed)
+                continue
+            failures = self._write(plan, writes)
+            guilty, innocent = split_by_guilt(plan, failures)
+            placed.failures[plan] += guilty
+            failed = {failure.write.key for failure in failures}
+            written = [(put, absent) for put, _, absent in ready if put.key not in failed]
+            self._lot.remove(plan.digest(put.key) for put, _ in written)
+            self._lot.park([Parking(plan, put, absent[0], hidden=False) for put, absent in written if absent])
+            done = {put.key for put, _ in written} | {failure.write.key for failure in guilty}
+            each.drop(done)
+            if not innocent:
+                break
+            each.existing = read_rows(plan, [put.key_value for put in each.waiting])
+        return moved
+
+    def _put_jointly(self, group: list[_Puts], placed: Placed) -> None:
+        """Shows those that wait for each other only, all at once."""
+        while closed := closed_part({each.plan: each.waiting for each in group if each.waiting}):
+            shown = show_jointly(closed)
+            by_plan = {each.plan: each for each in group}
+            if isinstance(shown, Trouble):
+                each = by_plan[shown.plan]
+                placed.failures[shown.plan] += shown.failures
+                each.drop(failure.write.key for failure in shown.failures)
+                self._park_losers(each, shown.lost, placed)
+                impossible = [put for put in each.waiting if put.key in shown.impossible]
+                _, missing = resolve_parents(each.plan, impossible)
+                parkings = [Parking(each.plan, p, absent[0]) for p, absent in zip(impossible, missing, strict=True)]
+                self._park(each, parkings, placed)
+                continue
+            for plan, puts in closed.items():
+                by_plan[plan].drop(put.key for put in puts)
+                self._lot.remove(plan.digest(put.key) for put in puts)
+                for write in shown[plan]:
+                    self._note(plan, write)
+
+    def _write(self, plan: TypePlan, writes: list[RowWrite]) -> list[RowFailure]:
+        for write in writes:
+            if write.existing is not None:
+                write.values = write.existing.values | write.values
+        changed = [write for write in writes if differs(plan, write)]
+        failures = write_rows(plan, changed, clear_the_way=free_moving_values)
+        failed = {failure.write.key for failure in failures}
+        for write in changed:
+            if write.key not in failed:
+                self._note(plan, write)
+        return failures
+
+    def _note(self, plan: TypePlan, write: RowWrite) -> None:
+        self._outcome.changed(plan.type, write.key, deleted=False)
+        if write.existing is None:
+            self._motion.shown(plan, write.key)
+        else:
+            self._motion.freed(plan)
+
+    def _park_losers(self, each: _Puts, lost: Mapping[str, tuple[str, bool]], placed: Placed) -> None:
+        self._park(
+            each,
+            [
+                Parking(each.plan, put, None, lost[put.key][0], polled=lost[put.key][1])
+                for put in each.waiting
+                if put.key in lost
+            ],
+            placed,
+        )
+
+    def _park(self, each: _Puts, parkings: list[Parking], placed: Placed) -> None:
+        if not parkings:
+            return
+        keys = [parking.prepared.key for parking in parkings]
+        self._removal.remove(each.plan, [parking.prepared.key_value for parking in parkings])
+        self._lot.park(parkings)
+        placed.parked[each.plan] |= set(keys)
+        each.drop(keys)
+        each.existing = read_rows(each.plan, [put.key_value for put in each.waiting])
+
+
+def _age(put: Prepared) -> int:
+    return put.ordinal
+
+
+def _nullified(plan: TypePlan, put: Prepared, absent: MissingParent, may_lack: MayLack) -> bool:
+    on_delete = absent.planned.field.remote_field.on_delete  # type: ignore[union-attr]
+    return on_delete is models.SET_NULL and may_lack(plan, put, absent)

@@ -1,0 +1,70 @@
+"""Entities that the stream holds and the tables cannot show yet, and how their streams learn that they can be shown."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from .exact import ExactCharField
+from .stream import Stream
+
+__all__ = ["Arrival", "AwaitedModel", "ParkedChange"]
+
+
+class ParkedChange(models.Model):
+    """An entity that the stream holds and the tables cannot show yet: its parent is missing or its unique value is taken.
+
+    ``body`` is the change as bytes, ``prepared`` what the mapping made of it. ``hidden`` is False where a row is still shown without
+    its parent (``on_delete=SET_NULL``). ``waits_on`` is the label of the missing parent's model where another stream brings it;
+    ``polled`` says that no commit of any stream tells when the change can be shown, so that it is tried now and then.
+    """
+
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="parked_changes")
+    entity = models.CharField(max_length=64, editable=False)
+    type = ExactCharField(max_length=255)
+    key = models.TextField()
+    ordinal = models.BigIntegerField()
+    reason = models.CharField(
+        max_length=20, choices=[("parent", "parent is not shown"), ("unique", "unique value is taken")]
+    )
+    waits_for = models.CharField(max_length=64, default="", db_index=True, help_text="digest of the missing parent")
+    waits_on = models.CharField(max_length=200, default="", db_index=True, help_text="its model, where not of this stream")
+    polled = models.BooleanField(default=False, help_text="tried now and then: nobody tells when it can be shown")
+    detail = models.TextField(default="")
+    body = models.BinaryField()
+    prepared = models.BinaryField()
+    hidden = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["ordinal"]
+        constraints = [models.UniqueConstraint(fields=["stream", "entity"], name="durable_state_parked_entity")]
+        indexes = [models.Index(fields=["stream", "polled"], name="durable_state_parked_polled")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.key}: {self.detail}"
+
+
+class Arrival(models.Model):
+    """A mark: a parent that changes of ``stream`` wait for was shown by another stream; the next commit of ``stream`` takes it up.
+
+    Without a database constraint: one would have the other stream's commit wait for every commit of this one.
+    """
+
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="arrivals", db_constraint=False)
+    digest = models.CharField(max_length=64, help_text="what ``ParkedChange.waits_for`` says")
+
+    def __str__(self) -> str:
+        return f"{self.digest} for {self.stream_id}"
+
+
+class AwaitedModel(models.Model):
+    """A lock: held to the end of their transactions by those who show rows of the model, and those who park what waits for such rows.
+
+    So one of two commits sees what the other did, and no change waits for a parent that is there.
+    """
+
+    model = models.CharField(max_length=200, unique=True, help_text="app_label.modelname")
+
+    def __str__(self) -> str:
+        return self.model
