@@ -22,7 +22,7 @@ from durable_state.signals import changes_committed
 
 from .transaction import commit_transaction
 
-__all__ = ["Commit", "commit", "lock", "reapply"]
+__all__ = ["Commit", "commit", "lock", "reapply", "release"]
 
 logger = logging.getLogger("durable_state.consumer")
 
@@ -117,6 +117,27 @@ def reapply(stream: Stream, letter: DeadLetter) -> bool:
     _take_over(stream, current, {"revision": revision})
     _send_signals(stream, revision, outcome)
     return not DeadLetter.objects.using(using).filter(pk=letter.pk).exists() and outcome.dead_letters == 0
+
+
+def release(stream: Stream, token: int | None) -> Commit | None:
+    """Shows parked changes that can be shown, without any message; None where none could, and then nothing is committed but that.
+
+    Raises: RevisionConflict, LeaseLost, StreamHalted; database errors.
+    """
+    using = stream._state.db or "default"
+    with commit_transaction(using):
+        current = lock(stream, token)
+        fold = Fold(current, None, None)
+        outcome = fold.release()
+        if not outcome.changed_types and not outcome.letters_written:
+            return None
+        _check_letters(current, fold, outcome)
+        revision = current.revision + 1
+        _save(current, {"revision": revision})
+        payload = _log(current, revision, outcome, current.status == Status.LIVE)
+    _take_over(stream, current, {"revision": revision})
+    _send_signals(stream, revision, outcome)
+    return Commit(revision, outcome, payload, current.paused)
 
 
 def _generation(stream: Stream, pk: int | None) -> Generation | None:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from durable_state import feed
 from durable_state.conf import get_settings
 from durable_state.errors import OperationRefused
-from durable_state.models import Generation, Lease, Status, Stream
+from durable_state.models import Arrival, Generation, Lease, Status, Stream
 from durable_state.transport import open_client
 
 from . import lease
@@ -38,7 +38,9 @@ ENDED = (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
 def runnable(using: str) -> QuerySet[Stream]:
     """The streams that want a consumer and have none, those that wait longest first."""
     held = lease.valid_leases(using).values("stream_id")
-    streams = Stream.objects.using(using).filter(paused=False).exclude(status__in=ENDED).exclude(pk__in=held)
+    # A closed stream has nothing more to read, but what it has parked may wait for another stream.
+    ended = Q(status__in=ENDED) & ~Q(status=Status.CLOSED, pk__in=Arrival.objects.using(using).values("stream_id"))
+    streams = Stream.objects.using(using).filter(paused=False).exclude(ended).exclude(pk__in=held)
     return streams.filter(Q(retry_at=None) | Q(retry_at__lte=timezone.now())).order_by(
         F("dispatched_at").asc(nulls_first=True), "pk"
     )

@@ -25,11 +25,11 @@ from durable_state.errors import (
     TransportError,
     Unavailable,
 )
-from durable_state.models import Status, Stream
+from durable_state.models import Arrival, ParkedChange, Status, Stream
 from durable_state.transport import Batch, LiveMode, delay
 
 from . import lease
-from .commit import Commit, commit
+from .commit import Commit, commit, release
 from .inbox import Inbox
 from .outage import is_outage
 from .pace import Pace
@@ -79,23 +79,25 @@ class Tail:
         self._until_up_to_date = until_up_to_date
         self._on_progress = on_progress
         self._pace = Pace()
-        self._committing = False
         self._lost = False
         self._refused = 0
         self._failures = stream.failures
         self._began = 0.0
         self._interrupted = asyncio.Event()
+        self._committing = asyncio.Lock()
 
     async def run(self) -> None:
         """Consumes until there is a reason to end; gives the lease back."""
-        renewing = asyncio.create_task(self._keep_lease())
+        beside = [asyncio.create_task(each) for each in (self._keep_lease(), self._keep_releasing())]
         try:
             while not self._stop.is_set() and not self._lost and await self._session():
                 pass
         finally:
-            renewing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await renewing
+            for each in beside:
+                each.cancel()
+            for each in beside:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await each
             with contextlib.suppress(django.db.Error):
                 await self._threads.run(lease.release, self.stream, self._token)
 
@@ -107,6 +109,8 @@ class Tail:
         try:
             await self._threads.run(stream.refresh_from_db, using=stream._state.db)
             if stream.paused or stream.status in (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET):
+                if stream.status == Status.CLOSED and not stream.paused:
+                    await self._release()
                 return False
             return await self._read()
         except RevisionConflict as conflict:
@@ -168,31 +172,60 @@ class Tail:
         stream = self.stream
         if not self._worth_a_commit(batch):
             return None
-        began, self._committing = time.monotonic(), True
         try:
-            done = await self._threads.run(
-                commit,
-                stream,
-                batch.messages,
-                batch.position,
-                token=self._token,
-                up_to_date=batch.up_to_date,
-                closed=batch.closed,
-                checkpoint=batch.checkpoint,
-            )
+            async with self._committing:
+                began = time.monotonic()
+                done = await self._threads.run(
+                    commit,
+                    stream,
+                    batch.messages,
+                    batch.position,
+                    token=self._token,
+                    up_to_date=batch.up_to_date,
+                    closed=batch.closed,
+                    checkpoint=batch.checkpoint,
+                )
         except BaseException:
             self._pace.failed()
             raise
-        finally:
-            self._committing = False
         self._pace.took(len(batch.messages), time.monotonic() - began)
         self._refused = 0
         if batch.messages:
             self._failures = 0
+        await self._publish(done)
+        return done
+
+    async def _publish(self, done: Commit) -> None:
+        stream = self.stream
         await feed.ring(stream.name, stream.pk, done.revision, stream._state.db or "default", done.payload)
         if self._on_progress is not None:
             self._on_progress(stream)
-        return done
+
+    async def _keep_releasing(self) -> None:
+        """Shows parked changes that something outside this stream made room for, which no batch of its own may tell."""
+        while not self._lost:
+            await asyncio.sleep(get_settings().lease_seconds / 3)
+            await self._release()
+
+    async def _release(self) -> None:
+        try:
+            if not await self._threads.run(self._has_news):
+                return
+            async with self._committing:
+                done = await self._threads.run(release, self.stream, self._token)
+            if done is not None:
+                await self._publish(done)
+        except (DurableStateError, django.db.Error) as error:  # the next batch meets it too, and deals with it
+            logger.info("%s: nothing was released: %s", self.stream.name, error)
+
+    def _has_news(self) -> bool:
+        """Whether a parent was marked as shown by another stream, or there is anything that nobody tells about."""
+        stream = self.stream
+        using = stream._state.db
+        return (
+            Arrival.objects.using(using).filter(stream=stream).exists()
+            or ParkedChange.objects.using(using).filter(stream=stream, polled=True).exists()
+        )
 
     def _worth_a_commit(self, batch: Batch) -> bool:
         """Whether a batch says anything new: an idle long-poll does not."""
@@ -221,7 +254,7 @@ class Tail:
             try:
                 self._lost = not await self._threads.run_for_lease(lease.renew, self.stream, self._token)
                 # A commit in the making sees for itself whether it still may.
-                if self._lost or (not self._committing and await self._threads.run_for_lease(self._touched)):
+                if self._lost or (not self._committing.locked() and await self._threads.run_for_lease(self._touched)):
                     self._interrupted.set()
             except django.db.Error as error:
                 logger.warning("%s: the lease could not be renewed: %s", self.stream.name, error)

@@ -173,8 +173,8 @@ class ShownRows:
             values = [value for entity in gone if (value := _key_value(plan, entity)) is not None]
             shown = read_rows(plan, values)
             for entity in gone:
-                previous = [change for ordinal, change in entity.changes.items() if ordinal < entity.decided_at]
-                if previous[-1].operation is not Operation.DELETE if previous else entity.key in shown:
+                previous = next((each for at, each in entity.newest_first() if at < entity.decided_at), None)
+                if entity.key in shown if previous is None else previous.operation is not Operation.DELETE:
                     left[plan.type, entity.key] = entity.decided_at
         return left
 

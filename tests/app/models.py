@@ -239,3 +239,62 @@ class Stamp(models.Model):
     code = models.CharField(max_length=40, primary_key=True)
     label = LoweredField(max_length=20)
     shout = ShoutedField(max_length=20)
+
+
+class Folder(models.Model):
+    """A parent of its own kind that must not be missing: the topmost ones are their own."""
+
+    key = models.CharField(max_length=40, unique=True)
+    parent = models.ForeignKey("self", on_delete=models.CASCADE)
+    size = models.IntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(size__lte=10), name="app_folder_size")]
+
+
+class Team(models.Model):
+    """One half of a circle of two types, which may be open."""
+
+    key = models.CharField(max_length=40, unique=True)
+    captain = models.ForeignKey("Player", null=True, on_delete=models.CASCADE, related_name="leads")
+
+
+class Player(models.Model):
+    """The other half, which must not be."""
+
+    key = models.CharField(max_length=40, unique=True)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+
+
+class Lock(models.Model):
+    """Half of a circle of two types of which neither can be there without the other; known by a number of the application's."""
+
+    key = models.CharField(max_length=40, unique=True)
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    spare = models.ForeignKey("DoorKey", on_delete=models.PROTECT, related_name="spare_for")
+
+
+class DoorKey(models.Model):
+    """The other half; each lock has one."""
+
+    key = models.CharField(max_length=40, unique=True)
+    lock = models.OneToOneField(Lock, on_delete=models.CASCADE)
+
+
+class Twin(models.Model):
+    """Its key is its primary key, and each is another's only one."""
+
+    code = models.CharField(max_length=40, primary_key=True)
+    other = models.OneToOneField("self", on_delete=models.DO_NOTHING)
+
+
+class Clipping(models.Model):
+    """Rows of one stream that point to rows of another: by a foreign key that may be open, and by one that may not."""
+
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE)
+    key = models.CharField(max_length=40)
+    folder = models.ForeignKey(Folder, on_delete=models.CASCADE)
+    author = models.ForeignKey(Author, null=True, on_delete=models.CASCADE)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["stream", "key"], name="app_clipping_key")]

@@ -139,3 +139,56 @@ class TicketMapping(OfficeMapping):
 class StockMapping(OfficeMapping):
     model = models.Stock
     fields = ["amount", "reserved", "code", "order"]
+
+
+class RingMapping(EntityMapping):
+    """Types whose rows point to each other in circles."""
+
+    streams = ["ring"]
+    key_field = "key"
+
+
+@register("folder")
+class FolderMapping(RingMapping):
+    model = models.Folder
+    fields = ["parent", "size"]
+
+
+@register("team")
+class TeamMapping(RingMapping):
+    model = models.Team
+    fields = ["captain"]
+
+
+@register("player")
+class PlayerMapping(RingMapping):
+    model = models.Player
+    fields = ["team"]
+
+
+@register("lock")
+class LockMapping(RingMapping):
+    model = models.Lock
+    fields = ["spare"]
+
+
+@register("doorkey")
+class DoorKeyMapping(RingMapping):
+    model = models.DoorKey
+    fields = ["lock"]
+
+
+@register("twin")
+class TwinMapping(RingMapping):
+    model = models.Twin
+    key_field = "code"
+    fields = ["other"]
+
+
+@register("clipping")
+class ClippingMapping(EntityMapping):
+    streams = ["press-*"]
+    model = models.Clipping
+    key_field = "key"
+    stream_field = "stream"
+    fields = ["folder", "author"]
