@@ -17,7 +17,7 @@ from .plan import TypePlan
 from .rows import CHUNK, RowFailure, chunks, write_rows
 from .writers import RowWrite
 
-__all__ = ["free_moving_values", "split_by_guilt", "taken"]
+__all__ = ["free_moving_values", "refused_themselves", "taken"]
 
 Claim = tuple[tuple[str, ...], tuple[Any, ...]]
 
@@ -52,18 +52,18 @@ def taken(plan: TypePlan, writes: Sequence[RowWrite]) -> dict[str, tuple[str, bo
     return losers
 
 
-def split_by_guilt(plan: TypePlan, failures: list[RowFailure]) -> tuple[list[RowFailure], list[RowFailure]]:
-    """The rows that the database refuses in themselves; and those that it refused because another, refused too, still has their value."""
+def refused_themselves(plan: TypePlan, failures: list[RowFailure]) -> list[RowFailure]:
+    """Without the rows that the database refused only because another one, refused too, still has their unique value."""
     if not plan.unique_sets or len(failures) < 2:
-        return failures, []
+        return failures
     claims = [(failure.write, _claims(plan, failure.write)) for failure in failures]
     holders = _holders(plan, claims)
-    guilty: list[RowFailure] = []
-    innocent: list[RowFailure] = []
+    guilty = []
     for failure, (write, wanted) in zip(failures, claims, strict=True):
         in_the_way = {key for claim in wanted if (key := holders.get(claim, write.key)) != write.key}
-        (innocent if in_the_way and _fits_without(plan, write, in_the_way) else guilty).append(failure)
-    return (guilty, innocent) if guilty else (failures, [])
+        if not in_the_way or not _fits_without(plan, write, in_the_way):
+            guilty.append(failure)
+    return guilty or failures
 
 
 def _fits_without(plan: TypePlan, write: RowWrite, others: set[str]) -> bool:

@@ -32,7 +32,10 @@ class Motion:
         if watchers is None:
             watchers = self._watched[plan] = [
                 keys
-                for keys, wanted in ((self._fresh, self._plans.children(plan)), (self.parents, _awaited_elsewhere(plan)))
+                for keys, wanted in (
+                    (self._fresh, self._plans.children(plan)),
+                    (self.parents, _awaited_elsewhere(plan)),
+                )
                 if wanted
             ]
         for watcher in watchers:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from django.db import models
 
-from .claims import free_moving_values, split_by_guilt, taken
+from .claims import free_moving_values, refused_themselves, taken
 from .joint import Trouble, closed_part, show_jointly
 from .motion import Motion
 from .outcome import Outcome
@@ -77,10 +77,9 @@ class Placement:
         if turning:
             self._put_jointly(group, placed)
         for each in group:
-            if each.waiting:
-                _, missing = resolve_parents(each.plan, each.waiting)
-                parkings = [Parking(each.plan, p, absent[0]) for p, absent in zip(each.waiting, missing, strict=True)]
-                self._park(each, parkings, placed)
+            while each.waiting:
+                self._park_orphans(each, each.waiting, placed)
+                self._put_ready(each, placed, may_lack)  # another stream may have brought a parent this very moment
         return placed
 
     def put_provisionally(self, plan: TypePlan, puts: Sequence[Prepared]) -> None:
@@ -119,18 +118,32 @@ class Placement:
                 self._park_losers(each, lost, placed)
                 continue
             failures = self._write(plan, writes)
-            guilty, innocent = split_by_guilt(plan, failures)
-            placed.failures[plan] += guilty
             failed = {failure.write.key for failure in failures}
+            known = {put.key: len(absent) for put, _, absent in ready}
+            guilty = refused_themselves(plan, self._with_parents(each, failures, known))
+            placed.failures[plan] += guilty
             written = [(put, absent) for put, _, absent in ready if put.key not in failed]
             self._lot.remove(plan.digest(put.key) for put, _ in written)
             self._lot.park([Parking(plan, put, absent[0], hidden=False) for put, absent in written if absent])
             done = {put.key for put, _ in written} | {failure.write.key for failure in guilty}
             each.drop(done)
-            if not innocent:
+            if len(guilty) == len(failures):
                 break
             each.existing = read_rows(plan, [put.key_value for put in each.waiting])
         return moved
+
+    def _with_parents(self, each: _Puts, failures: list[RowFailure], known: Mapping[str, int]) -> list[RowFailure]:
+        """Without those of whose parents one has gone since they were looked up (``known`` says how many were missing then).
+
+        Another stream's commit took it away: the row is not refused, it waits.
+        """
+        if not failures or not each.plan.relations:
+            return failures
+        failed = {failure.write.key for failure in failures}
+        puts = [put for put in each.waiting if put.key in failed]
+        _, missing = resolve_parents(each.plan, puts)
+        orphans = {put.key for put, absent in zip(puts, missing, strict=True) if len(absent) > known[put.key]}
+        return [failure for failure in failures if failure.write.key not in orphans]
 
     def _put_jointly(self, group: list[_Puts], placed: Placed) -> None:
         """Shows those that wait for each other only, all at once."""
@@ -142,10 +155,7 @@ class Placement:
                 placed.failures[shown.plan] += shown.failures
                 each.drop(failure.write.key for failure in shown.failures)
                 self._park_losers(each, shown.lost, placed)
-                impossible = [put for put in each.waiting if put.key in shown.impossible]
-                _, missing = resolve_parents(each.plan, impossible)
-                parkings = [Parking(each.plan, p, absent[0]) for p, absent in zip(impossible, missing, strict=True)]
-                self._park(each, parkings, placed)
+                self._park_orphans(each, [put for put in each.waiting if put.key in shown.impossible], placed)
                 continue
             for plan, puts in closed.items():
                 by_plan[plan].drop(put.key for put in puts)
@@ -182,6 +192,11 @@ class Placement:
             ],
             placed,
         )
+
+    def _park_orphans(self, each: _Puts, puts: list[Prepared], placed: Placed) -> None:
+        _, missing = resolve_parents(each.plan, puts)
+        parkings = [Parking(each.plan, put, absent[0]) for put, absent in zip(puts, missing, strict=True) if absent]
+        self._park(each, parkings, placed)
 
     def _park(self, each: _Puts, parkings: list[Parking], placed: Placed) -> None:
         if not parkings:

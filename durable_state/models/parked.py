@@ -28,7 +28,9 @@ class ParkedChange(models.Model):
         max_length=20, choices=[("parent", "parent is not shown"), ("unique", "unique value is taken")]
     )
     waits_for = models.CharField(max_length=64, default="", db_index=True, help_text="digest of the missing parent")
-    waits_on = models.CharField(max_length=200, default="", db_index=True, help_text="its model, where not of this stream")
+    waits_on = models.CharField(
+        max_length=200, default="", db_index=True, help_text="its model, where not of this stream"
+    )
     polled = models.BooleanField(default=False, help_text="tried now and then: nobody tells when it can be shown")
     detail = models.TextField(default="")
     body = models.BinaryField()

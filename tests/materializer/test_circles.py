@@ -6,12 +6,10 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from django.db import models as django_models
-from django.db import transaction
 
-from durable_state.models import DeadLetter, ParkedChange, Stream
+from durable_state.models import DeadLetter, ParkedChange
 from durable_state.testing import apply
-from tests.app.models import DoorKey, Employee, Folder, Lock, Player, Remark, Team, Twin
+from tests.app.models import DoorKey, Employee, Folder, Lock, Player, Team, Twin
 
 from .streams import END, RESET, START, adds_up, replay
 from .test_relations import change
@@ -121,9 +119,17 @@ def test_a_circle_without_an_open_place(using: str, size: int) -> None:
 
 def test_a_circle_by_keys(using: str) -> None:
     """Where the key is the primary key; and the only places of others are exchanged."""
-    apply("ring", [change("twin", "a", other="b"), change("twin", "b", other="a"), change("twin", "c", other="c")], using=using)
+    apply(
+        "ring",
+        [change("twin", "a", other="b"), change("twin", "b", other="a"), change("twin", "c", other="c")],
+        using=using,
+    )
     assert dict(Twin.objects.using(using).values_list("code", "other")) == {"a": "b", "b": "a", "c": "c"}
-    apply("ring", [change("twin", "a", other="c"), change("twin", "c", other="b"), change("twin", "b", other="a")], using=using)
+    apply(
+        "ring",
+        [change("twin", "a", other="c"), change("twin", "c", other="b"), change("twin", "b", other="a")],
+        using=using,
+    )
     assert dict(Twin.objects.using(using).values_list("code", "other")) == {"a": "c", "b": "a", "c": "b"}
     assert parked(using) == []
     check_constraints(using)
@@ -202,7 +208,15 @@ def test_a_switch_closes_circles_and_keeps_rows(using: str) -> None:
     """Rows that return keep their primary keys, also where they come to point to each other, or to rows that come after them."""
     apply("ring", [folder("a", "a"), folder("b", "a"), team("t", None), player("p", "t")], using=using)
     before = dict(Folder.objects.using(using).values_list("key", "pk")), Team.objects.using(using).get().pk
-    shown = [folder("a", "z"), folder("b", "a"), folder("z", "b"), team("t", "q"), player("p", "t"), player("q", "u"), team("u", "p")]
+    shown = [
+        folder("a", "z"),
+        folder("b", "a"),
+        folder("z", "b"),
+        team("t", "q"),
+        player("p", "t"),
+        player("q", "u"),
+        team("u", "p"),
+    ]
     apply("ring", [START, *shown, END], using=using)
     assert folders(using) == {"a": "z", "b": "a", "z": "b"}
     assert (teams(using), players(using)) == ({"t": "q", "u": "p"}, {"p": "t", "q": "u"})
