@@ -1,0 +1,253 @@
+"""Parents and unique values: shown is the greatest part of the fold that can be, however the stream was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connections
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from durable_state.consumer.commit import release
+from durable_state.models import DeadLetter, ParkedChange, Stream
+from tests.app.models import Author, Clipping, DoorKey, Folder, Lock, Player, Team, Twin
+
+from .tables import apply_batch
+
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("writer")]
+
+lenient = settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+Entity = tuple[str, str]
+Fold = dict[Entity, Any]
+
+KEYS = "abcd"
+PARENTS = {
+    "folder": ("parent", "folder", False),
+    "team": ("captain", "player", True),
+    "player": ("team", "team", False),
+    "twin": ("other", "twin", False),
+    "lock": ("spare", "doorkey", False),
+    "doorkey": ("lock", "lock", False),
+}
+"""Type: the field that names a parent, the parent's type, whether it may be open."""
+TABLES = {
+    "folder": (Folder, "key", "parent__key"),
+    "team": (Team, "key", "captain__key"),
+    "player": (Player, "key", "team__key"),
+    "twin": (Twin, "code", "other__code"),
+    "lock": (Lock, "key", "spare__key"),
+    "doorkey": (DoorKey, "key", "lock__key"),
+}
+UNIQUE = {"twin", "doorkey"}
+"""Types whose parent is nobody else's."""
+CONTROLS = ["reset", "snapshot-start", "snapshot-end"]
+
+
+@st.composite
+def _changes(draw: st.DrawFn, types: list[str]) -> dict[str, Any]:
+    entity_type = draw(st.sampled_from(types))
+    name, _, nullable = PARENTS[entity_type]
+    operation = draw(st.sampled_from(["insert", "update", "upsert", "insert", "delete"]))
+    message: dict[str, Any] = {
+        "type": entity_type,
+        "key": draw(st.sampled_from(KEYS)),
+        "headers": {"operation": operation},
+    }
+    if operation != "delete":
+        message["value"] = {name: draw(st.sampled_from([*KEYS, None] if nullable else list(KEYS)))}
+    return message
+
+
+@st.composite
+def _batches(draw: st.DrawFn, types: list[str], controls: bool) -> list[tuple[list[dict[str, Any]], bool]]:
+    change = _changes(types)
+    control = st.sampled_from(CONTROLS).map(lambda kind: {"headers": {"control": kind}})
+    some = st.lists(st.one_of(change, change, change, change, change, control) if controls else change, max_size=24)
+    left, cut = draw(some), []
+    while left:
+        size = draw(st.integers(1, len(left)))
+        cut.append((left[:size], draw(st.booleans())))
+        left = left[size:]
+    return cut
+
+
+def fold(messages: list[dict[str, Any]]) -> Fold:
+    state: Fold = {}
+    staged: Fold | None = None
+    for message in messages:
+        target = state if staged is None else staged
+        match message["headers"]:
+            case {"control": "reset"}:
+                state, staged = {}, None
+            case {"control": "snapshot-start"}:
+                staged = {}
+            case {"control": "snapshot-end"}:
+                state, staged = (state if staged is None else staged), None
+            case {"operation": "delete"}:
+                target.pop((message["type"], message["key"]), None)
+            case _:
+                name = PARENTS[message["type"]][0]
+                target[message["type"], message["key"]] = message["value"][name]
+    return state
+
+
+def parent_of(entity: Entity, folded: Fold) -> Entity | None:
+    return None if folded[entity] is None else (PARENTS[entity[0]][1], folded[entity])
+
+
+def closed(folded: Fold, among: set[Entity], beside: set[Entity]) -> set[Entity]:
+    """The greatest part of ``among`` whose parents are in it, or in ``beside``."""
+    part = set(among)
+    while gone := {e for e in part if (p := parent_of(e, folded)) is not None and p not in part | beside}:
+        part -= gone
+    return part
+
+
+def rows(using: str) -> Fold:
+    return {
+        (entity_type, key): parent
+        for entity_type, (model, key_field, parent_field) in TABLES.items()
+        for key, parent in model._base_manager.using(using).values_list(key_field, parent_field)
+    }
+
+
+def hidden(stream: Stream) -> set[Entity]:
+    parked = ParkedChange.objects.using(stream._state.db).filter(stream=stream)
+    assert all(parked.values_list("hidden", flat=True))
+    return set(parked.values_list("type", "key"))
+
+
+@contextmanager
+def ring(using: str) -> Iterator[Stream]:
+    """The stream of circles, for one example."""
+    stream = Stream.objects.using(using).create(name="ring", url="http://tests.invalid/ring")
+    try:
+        yield stream
+    finally:
+        clear(using, *(table[0] for table in TABLES.values()))
+        stream.delete()
+
+
+def clear(using: str, *tables: Any) -> None:
+    with connections[using].constraint_checks_disabled():
+        for model in reversed(tables):
+            model._base_manager.using(using).all()._raw_delete(using)
+
+
+def apply_all(stream: Stream, cut: list[tuple[list[dict[str, Any]], bool]]) -> list[dict[str, Any]]:
+    """Applies the batches, and what it takes to have everything shown; returns all messages."""
+    for batch, up_to_date in cut:
+        apply_batch(stream, batch, up_to_date)
+    end = {"headers": {"control": "snapshot-end"}}
+    apply_batch(stream, [end], True)
+    return [*(message for batch, _ in cut for message in batch), end]
+
+
+@lenient
+@given(cut=_batches(["folder", "team", "player"], controls=True))
+def test_the_greatest_closed_part_is_shown(database: str, cut: list[tuple[list[dict[str, Any]], bool]]) -> None:
+    """Circles, lines and what hangs on them: whatever has all its parents is shown, the rest is parked, nothing is refused."""
+    with ring(database) as stream:
+        folded = fold(apply_all(stream, cut))
+        shown = closed(folded, set(folded), set())
+        assert rows(database) == {entity: folded[entity] for entity in shown}
+        assert hidden(stream) == set(folded) - shown
+        assert not DeadLetter.objects.using(database).exists()
+        counts = [getattr(stream, f.name) for f in Stream._meta.fields if f.name.endswith("_count")]
+        assert sum(counts) == stream.ordinal
+        assert min(counts) >= 0
+
+
+@lenient
+@given(cut=_batches(["twin", "lock", "doorkey"], controls=True))
+def test_circles_of_unique_parents(database: str, cut: list[tuple[list[dict[str, Any]], bool]]) -> None:
+    """Each row says what the fold says; who is parked has a reason, and no parked ones could be shown as they are."""
+    with ring(database) as stream:
+        folded = fold(apply_all(stream, cut))
+        shown, waiting = rows(database), hidden(stream)
+        assert shown.keys() | waiting == folded.keys()
+        assert not shown.keys() & waiting
+        assert shown == {entity: folded[entity] for entity in shown}
+        assert not DeadLetter.objects.using(database).exists()
+        held = {(entity[0], parent) for entity, parent in shown.items() if entity[0] in UNIQUE}
+        free = {entity for entity in waiting if (entity[0], folded[entity]) not in held}
+        could = closed(folded, free, set(shown))
+        claims = [(entity[0], folded[entity]) for entity in could if entity[0] in UNIQUE]
+        assert not could or len(set(claims)) < len(claims), could
+
+
+_clippings = st.builds(
+    lambda key, operation, folder, author: {
+        "type": "clipping",
+        "key": key,
+        "headers": {"operation": operation},
+        **({} if operation == "delete" else {"value": {"folder": folder, "author": author}}),
+    },
+    st.sampled_from(KEYS),
+    st.sampled_from(["insert", "update", "delete"]),
+    st.sampled_from("ab"),
+    st.sampled_from(["a", "b", None]),
+)
+_folders = st.sampled_from("ab").map(
+    lambda key: {"type": "folder", "key": key, "headers": {"operation": "insert"}, "value": {"parent": key}}
+)
+_authors = st.sampled_from("ab").map(
+    lambda key: {"type": "author", "key": key, "headers": {"operation": "insert"}, "value": {}}
+)
+_commits = st.lists(
+    st.one_of(
+        st.tuples(st.just("press-1"), st.lists(_clippings, max_size=4)),
+        st.tuples(st.just("press-2"), st.lists(_clippings, max_size=4)),
+        st.tuples(st.just("ring"), st.lists(_folders, max_size=2)),
+        st.tuples(st.just("wire"), st.lists(_authors, max_size=2)),
+        st.tuples(st.sampled_from(["press-1", "press-2"]), st.none()),
+    ),
+    max_size=12,
+)
+
+
+@lenient
+@given(commits=_commits)
+def test_parents_of_two_other_streams(database: str, commits: list[tuple[str, list[dict[str, Any]] | None]]) -> None:
+    """Commits of four streams in any order, and looks at what waits: in the end each child is shown whose parents are."""
+    names = ["press-1", "press-2", "ring", "wire"]
+    streams = {
+        name: Stream.objects.using(database).create(name=name, url=f"http://tests.invalid/{name}") for name in names
+    }
+    try:
+        folded: dict[tuple[str, str], Any] = {}
+        there: set[tuple[str, str]] = set()
+        for name, batch in commits:
+            if batch is None:
+                release(streams[name], None)
+                continue
+            apply_batch(streams[name], batch, True)
+            for message in batch:
+                if message["type"] != "clipping":
+                    there.add((message["type"], message["key"]))
+                    continue
+                folded.pop((name, message["key"]), None)
+                if "value" in message:
+                    folded[name, message["key"]] = (message["value"]["folder"], message["value"]["author"])
+        for name in names[:2]:
+            release(streams[name], None)
+            assert release(streams[name], None) is None
+        wanted = {
+            entity: (folder, author)
+            for entity, (folder, author) in folded.items()
+            if ("folder", folder) in there and (author is None or ("author", author) in there)
+        }
+        found = Clipping.objects.using(database).values_list("stream__name", "key", "folder__key", "author__key")
+        assert {(name, key): parents for name, key, *parents in found} == {e: list(p) for e, p in wanted.items()}
+        parked = ParkedChange.objects.using(database).values_list("stream__name", "key")
+        assert set(parked) == folded.keys() - wanted.keys()
+    finally:
+        clear(database, Author, Folder, Clipping)
+        for stream in streams.values():
+            stream.delete()
