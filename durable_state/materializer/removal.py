@@ -128,14 +128,16 @@ class Removal:
                 rows = [row for row in found if row.pk not in going]
                 keys = {row.pk: key_text(child.mapping.key, getattr(row, child.mapping.key.attname)) for row in rows}
                 parked = self._lot.of(child.digest(key) for key in keys.values())
+                with_parked = [(row, parked.get(child.digest(keys[row.pk]))) for row in rows]
                 self._lot.park(
                     Parking(
                         child,
-                        _prepared(child, row, parked.get(child.digest(keys[row.pk]))),
+                        _prepared(child, row, held),
                         MissingParent(planned, targets[getattr(row, planned.attname)], elsewhere=False),
                         hidden=not keep,
                     )
-                    for row in rows
+                    for row, held in with_parked
+                    if held is None or not held.hidden  # else a newer change waits, and only the old row could not go
                 )
                 if not keep:
                     yield keys

@@ -298,3 +298,9 @@ class Clipping(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["stream", "key"], name="app_clipping_key")]
+
+
+class Annotation(models.Model):
+    """The application's own rows that can do without the synced one that they point to."""
+
+    author = models.ForeignKey(Author, null=True, default=None, on_delete=models.CASCADE)
