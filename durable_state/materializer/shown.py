@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -155,11 +156,11 @@ class ShownRows:
         rows = read_rows(plan, values)
         for columns in plan.unique_sets:
             plain = [planned.name for planned in plan.fields if planned.attname in columns and not planned.is_relation]
-            wanted = {tuple(map(put.values.get, plain)) for put in puts if all(name in put.values for name in plain)}
+            wanted = {_loosely(put.values, plain) for put in puts}
             # A merge may leave some of them out; then it may want any.
             vague = any(name not in put.values for put in puts for name in plain)
             for key, row in rows.items():
-                if vague or tuple(map(row.values.get, plain)) in wanted:
+                if vague or _loosely(row.values, plain) in wanted:
                     found.append(going[key])
         return found
 
@@ -181,6 +182,12 @@ class ShownRows:
     def _left_later(self, plan: TypePlan, put: Prepared, absent: MissingParent) -> bool:
         """Whether the parent was there when the change came, and was deleted later in the same batch."""
         return self._left.get(absent.entity, 0) > put.ordinal
+
+
+def _loosely(values: dict[str, Any], names: list[str]) -> tuple[str, ...]:
+    """The values such that those which any database's collation takes for the same are the same."""
+    texts = (unicodedata.normalize("NFKD", str(values.get(name))).casefold().rstrip() for name in names)
+    return tuple("".join(each for each in text if not unicodedata.combining(each)) for text in texts)
 
 
 def _key_value(plan: TypePlan, entity: Entity) -> Any | None:

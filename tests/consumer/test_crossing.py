@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connections
+from django.db import IntegrityError, OperationalError, connections
 from django.test.utils import CaptureQueriesContext
 
 from durable_state.consumer.commit import release
 from durable_state.consumer.run import runnable
 from durable_state.materializer import motion, parking
-from durable_state.models import Arrival, FeedEntry, ParkedChange, Status, Stream
+from durable_state.models import Arrival, AwaitedModel, DeadLetter, FeedEntry, ParkedChange, Status, Stream
 from tests.app.models import Author, Commit, Ticket
 from tests.materializer.test_relations import change, commit_by
 from tests.properties.tables import apply_batch
@@ -120,15 +120,21 @@ class Halted:
             raise self.error
 
 
+@pytest.mark.parametrize("met", [True, False])
 @pytest.mark.parametrize("halted", ["parent", "child"])
-def test_no_interleaving_loses_a_wake_up(server_database: str, halted: str) -> None:
-    """One commit is halted before each of its statements in turn, while the other runs as far as it can; the child is shown in the end."""
+def test_no_interleaving_loses_a_wake_up(server_database: str, halted: str, met: bool) -> None:
+    """One commit is halted before each of its statements in turn, while the other runs as far as it can; the child is shown in the end.
+
+    Also where the two streams never met before, so that there is no row yet to be locked.
+    """
     using = server_database
     apply_batch(stream("one", using), [change("author", "first")], True)
     apply_batch(stream("two", using), [commit_by("first", "first")], True)
     at = waited = 0
     more = True
     while more:
+        if not met:
+            AwaitedModel.objects.using(using).all().delete()
         parent = partial(apply_batch, stream("one", using), [change("author", f"a{at}")], True)
         child = partial(apply_batch, stream("two", using), [commit_by(f"c{at}", f"a{at}")], True)
         first = Halted(using, at, parent if halted == "parent" else child)
@@ -144,6 +150,45 @@ def test_no_interleaving_loses_a_wake_up(server_database: str, halted: str) -> N
         at += 1
     assert at > 12
     assert 0 < waited < at / 2, "the one waits for the other's last statements, and only for those"
+
+
+@pytest.mark.parametrize("halted", ["parent", "child"])
+def test_a_parent_that_goes_while_its_child_comes(server_database: str, halted: str) -> None:
+    """Either the child is there and its parent's deletion is refused, or the parent is gone and the child waits; no child is refused."""
+    using = server_database
+    apply_batch(stream("one", using), [change("author", "first")], True)
+    apply_batch(stream("two", using), [commit_by("first", "first")], True)
+    outcomes, at, more = set(), 0, True
+    while more:
+        apply_batch(stream("one", using), [change("author", f"a{at}")], True)
+        calls = [
+            partial(_persistently, "one", using, change("author", f"a{at}", "delete")),
+            partial(_persistently, "two", using, commit_by(f"c{at}", f"a{at}")),
+        ]
+        first = Halted(using, at, calls[halted == "child"])
+        assert first.reached.wait(20)
+        second = Halted(using, -1, calls[halted != "child"])
+        second.thread.join(0.25)
+        first.finish()
+        second.finish()
+        there = Author.objects.using(using).filter(key=f"a{at}").exists()
+        assert (f"c{at}" in shown(using)) == there
+        assert ParkedChange.objects.using(using).filter(key=f"c{at}").exists() != there
+        outcomes.add(there)
+        more = first.count > at
+        at += 1
+    assert outcomes == {True, False}
+    assert set(DeadLetter.objects.using(using).values_list("reason", flat=True)) == {"protected"}
+
+
+def _persistently(name: str, using: str, message: dict[str, Any]) -> None:
+    """As the consumer does: what the database refuses at the commit, or for a deadlock, is tried again."""
+    for _ in range(3):
+        try:
+            return apply_batch(stream(name, using), [message], True)
+        except (IntegrityError, OperationalError):
+            continue
+    raise AssertionError("not within three attempts")
 
 
 def test_a_quiet_child_is_shown(reference_server: StreamServer, add_stream: Add, database: str) -> None:
