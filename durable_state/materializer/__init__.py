@@ -5,5 +5,6 @@ Runs inside a transaction that the consumer opens. May not import transport, fee
 
 from .fold import Fold
 from .outcome import Outcome
+from .removal import remove_rows
 
-__all__ = ["Fold", "Outcome"]
+__all__ = ["Fold", "Outcome", "remove_rows"]

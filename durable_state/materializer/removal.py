@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connections, models, transaction
 from django.db.models.deletion import Collector, ProtectedError, RestrictedError, get_candidate_relations_to_delete
 
-from durable_state.models import ParkedChange, TableOwner
+from durable_state.models import ParkedChange, Stream, TableOwner
 from durable_state.registry import registry
 from durable_state.registry.represent import represent_value
 
@@ -22,7 +22,7 @@ from .preparation import Prepared, to_bytes
 from .relations import MissingParent, circles, turns
 from .rows import chunks
 
-__all__ = ["Removal"]
+__all__ = ["Removal", "remove_rows"]
 
 Rows = dict[Any, str]
 """Keys by primary key."""
@@ -36,9 +36,14 @@ class Removal:
 
     Mapped children that the stream still holds are parked, or shown without their parent where the foreign key says SET_NULL. Rows
     outside the mappings follow ``on_delete``; one that protects its parent keeps the row from going. No model signals are sent.
+    ``for_good``: mapped children go with their parents, and nothing is parked.
     """
 
-    def __init__(self, plans: StreamPlan, lot: ParkingLot, motion: Motion, outcome: Outcome) -> None:
+    def __init__(
+        self, plans: StreamPlan, lot: ParkingLot, motion: Motion, outcome: Outcome, *, for_good: bool = False
+    ) -> None:
+        self.removed = 0
+        self._for_good = for_good
         self._plans = plans
         self._lot = lot
         self._motion = motion
@@ -55,6 +60,13 @@ class Removal:
             rows = {pk: text for pk, value in found if (text := key_text(key, value)) in wanted}
             refused |= self._remove(plan, rows, self._outcome)
         return refused
+
+    def remove_everything(self) -> None:
+        """Deletes all rows of the stream, children first. Raises: ProtectedError, RestrictedError, where a row outside does not let go."""
+        for plan in reversed(self._plans.all()):
+            key = plan.mapping.key
+            while found := dict(plan.rows().order_by("pk").values_list("pk", key.attname)[:PAGE]):
+                self._remove_all(plan, {pk: key_text(key, value) for pk, value in found.items()}, self._outcome)
 
     def _remove(self, plan: TypePlan, rows: Rows, made: Outcome) -> dict[str, str]:
         """Deletes rows, halving where one of them must stay; what was done is added to ``made``."""
@@ -101,6 +113,7 @@ class Removal:
             for key in going[each].values():
                 made.changed(each.type, key, deleted=True)
             if going[each]:
+                self.removed += len(going[each])
                 self._motion.freed(each)
 
     def _children(
@@ -127,6 +140,9 @@ class Removal:
                 last = found[-1].pk
                 rows = [row for row in found if row.pk not in going]
                 keys = {row.pk: key_text(child.mapping.key, getattr(row, child.mapping.key.attname)) for row in rows}
+                if self._for_good:
+                    yield keys
+                    continue
                 parked = self._lot.of(child.digest(key) for key in keys.values())
                 with_parked = [(row, parked.get(child.digest(keys[row.pk]))) for row in rows]
                 self._lot.park(
@@ -186,6 +202,14 @@ class Removal:
                 raise RestrictedError(f"{label} rows of another stream point to it.", set())
             on_delete(collector, relation.field, outside, plan.using)
         collector.delete()
+
+
+def remove_rows(stream: Stream) -> int:
+    """Deletes all rows that a stream has, and returns how many. Raises: ProtectedError, RestrictedError."""
+    plans = StreamPlan(stream)
+    removal = Removal(plans, ParkingLot(stream), Motion(plans), Outcome(0), for_good=True)
+    removal.remove_everything()
+    return removal.removed
 
 
 def _other_streams_rows(relation: Any, outside: models.QuerySet[Any], using: str) -> models.QuerySet[Any]:

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import ProtectedError, RestrictedError
 
 from durable_state.errors import MappingFault, OperationRefused
+from durable_state.materializer import remove_rows
 from durable_state.models import Stream, TableOwner
 from durable_state.registry import EntityMapping, registry
 from durable_state.registry.relations import parents_first
@@ -14,8 +15,6 @@ from durable_state.registry.scope import one_to_one_to_stream
 from .intents import intended
 
 __all__ = ["owned_rows", "remove"]
-
-_CHUNK = 500  # rows in one delete: bounds memory, and stays below every database's limit of parameters
 
 
 def remove(stream: Stream, *, actor: str, keep_rows: bool = False) -> int:
@@ -28,21 +27,17 @@ def remove(stream: Stream, *, actor: str, keep_rows: bool = False) -> int:
     try:
         with intended(stream, "remove", actor, "keeping the rows" if keep_rows else "") as verb:
             deleted = 0
-            for mapping, rows in owned_rows(verb.stream):
-                if keep_rows:
+            if keep_rows:
+                for mapping, rows in owned_rows(verb.stream):
                     _detach(mapping, rows, verb.stream)
-                else:
-                    deleted += _delete(rows, verb.using)
-            if not keep_rows:
+            else:
+                deleted = remove_rows(verb.stream)
                 verb.detail(f"with {deleted} rows")
             verb.stream.delete(using=verb.using)
     except (ProtectedError, RestrictedError) as error:
-        blockers = error.protected_objects if isinstance(error, ProtectedError) else error.restricted_objects
-        blocker = next(iter(blockers), None)
-        label = blocker._meta.label if blocker is not None else "another table"
         raise OperationRefused(
-            f"Rows of the stream {stream.name!r} are protected by rows of {label}.",
-            "Delete those first, or use --keep-rows.",
+            f"Rows of the stream {stream.name!r} are protected: {error.args[0]}",
+            "Delete the rows that point to them first, or use --keep-rows.",
         ) from error
     return deleted
 
@@ -59,15 +54,6 @@ def owned_rows(stream: Stream) -> list[tuple[EntityMapping, models.QuerySet[mode
         except MappingFault:
             continue  # no object stands for the stream, so no row can be its
     return found
-
-
-def _delete(rows: models.QuerySet[models.Model], using: str) -> int:
-    model, deleted = rows.model, 0
-    # The newest first: rows of one table that point at each other mostly point at older ones.
-    while pks := list(rows.order_by("-pk").values_list("pk", flat=True)[:_CHUNK]):
-        model._base_manager.using(using).filter(pk__in=pks).delete()
-        deleted += len(pks)
-    return deleted
 
 
 def _detach(mapping: EntityMapping, rows: models.QuerySet[models.Model], stream: Stream) -> None:

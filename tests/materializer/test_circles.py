@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from durable_state.materializer import switch
 from durable_state.models import DeadLetter, ParkedChange
 from durable_state.testing import apply
 from tests.app.models import DoorKey, Employee, Folder, Lock, Player, Team, Twin
@@ -204,8 +205,13 @@ def test_a_member_whose_unique_value_is_taken(using: str) -> None:
     assert parked(using) == []
 
 
-def test_a_switch_closes_circles_and_keeps_rows(using: str) -> None:
-    """Rows that return keep their primary keys, also where they come to point to each other, or to rows that come after them."""
+@pytest.mark.parametrize("size", [1, 2, 2000])
+def test_a_switch_closes_circles_and_keeps_rows(using: str, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Rows that return keep their primary keys, also where they come to point to each other, or to rows that come after them.
+
+    Whatever is read of the snapshot at once.
+    """
+    monkeypatch.setattr(switch, "READ", size)
     apply("ring", [folder("a", "a"), folder("b", "a"), team("t", None), player("p", "t")], using=using)
     before = dict(Folder.objects.using(using).values_list("key", "pk")), Team.objects.using(using).get().pk
     shown = [

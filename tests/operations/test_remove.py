@@ -10,7 +10,20 @@ from durable_state import operations
 from durable_state.errors import OperationRefused
 from durable_state.models import DeadLetter, FeedEntry, Generation, Intent, ParkedChange, Stream, TableOwner
 from durable_state.testing import apply
-from tests.app.models import Author, Commit, Message, Profile, Remark, Room
+from tests.app.models import (
+    Author,
+    Commit,
+    DoorKey,
+    Folder,
+    Lock,
+    Message,
+    Player,
+    Profile,
+    Remark,
+    Room,
+    Team,
+    Twin,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -108,3 +121,38 @@ def test_a_stream_in_the_middle_of_something_can_be_removed(database: str) -> No
     assert Generation.objects.using(database).count() == 2
     assert operations.remove(stream, actor="ada") == 1
     assert not Generation.objects.using(database).exists()
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_circles_go_with_their_stream(database: str) -> None:
+    """Also where the models would protect them, or no order of single deletions would do."""
+    apply(
+        "ring",
+        [
+            change("folder", "a", parent="b"),
+            change("folder", "b", parent="a"),
+            change("team", "t", captain="p"),
+            change("player", "p", team="t"),
+            change("lock", "front", spare="s"),
+            change("doorkey", "s", lock="front"),
+            change("twin", "x", other="y"),
+            change("twin", "y", other="x"),
+        ],
+        using=database,
+    )
+    assert operations.remove(Stream.objects.using(database).get(), actor="ada") == 8
+    for model in (Folder, Team, Player, Lock, DoorKey, Twin):
+        assert not model._base_manager.using(database).exists()
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_rows_of_another_stream_are_not_taken_along(database: str) -> None:
+    """They point to rows of this one, so it stays, and says why."""
+    apply("git", [change("author", "ada")], using=database)
+    apply("two", [commit_of("ada")], using=database)
+    stream = Stream.objects.using(database).get(name="git")
+    with pytest.raises(OperationRefused, match="another stream"):
+        operations.remove(stream, actor="ada")
+    assert Author.objects.using(database).exists()
+    assert Commit.objects.using(database).exists()
+    assert Stream.objects.using(database).filter(pk=stream.pk).exists()
