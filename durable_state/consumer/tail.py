@@ -203,13 +203,12 @@ class Tail:
 
     async def _keep_releasing(self) -> None:
         """Shows parked changes that something outside this stream made room for, which no batch of its own may tell."""
-        took = 0.0
         while not self._lost:
-            # However much is polled, it is a tenth of the time at most.
-            await asyncio.sleep(max(get_settings().lease_seconds / 3, took * 9))
             began = time.monotonic()
             await self._release()
             took = time.monotonic() - began
+            # However much is polled, it is a tenth of the time at most.
+            await asyncio.sleep(max(get_settings().lease_seconds / 3, took * 9))
 
     async def _release(self) -> None:
         try:
