@@ -19,7 +19,7 @@ from .removal import Removal
 from .rows import RowFailure, differs, read_rows, write_rows
 from .writers import ExistingRow, RowWrite
 
-__all__ = ["Placed", "Placement"]
+__all__ = ["Placed", "Placement", "nullified"]
 
 ROUNDS = 8
 """Generations of rows that point to each other which are written one after the other; what lies deeper is written jointly."""
@@ -106,7 +106,7 @@ class Placement:
             ready = [
                 (put, values, absent)
                 for put, values, absent in zip(each.waiting, columns, missing, strict=True)
-                if not absent or (may_lack is not None and all(_nullified(plan, put, one, may_lack) for one in absent))
+                if not absent or (may_lack is not None and all(nullified(plan, put, one, may_lack) for one in absent))
             ]
             if not ready:
                 break
@@ -119,6 +119,8 @@ class Placement:
                 continue
             failures = self._write(plan, writes)
             failed = {failure.write.key for failure in failures}
+            if failures:
+                self._motion.freed(plan)  # a value for which another was parked
             known = {put.key: len(absent) for put, _, absent in ready}
             guilty = refused_themselves(plan, self._with_parents(each, failures, known))
             placed.failures[plan] += guilty
@@ -154,14 +156,28 @@ class Placement:
                 each = by_plan[shown.plan]
                 placed.failures[shown.plan] += shown.failures
                 each.drop(failure.write.key for failure in shown.failures)
-                self._park_losers(each, shown.lost, placed)
-                self._park_orphans(each, [put for put in each.waiting if put.key in shown.impossible], placed)
+                if shown.failures:
+                    self._motion.freed(shown.plan)
+                lost = self._lost_to_shown(each, shown.lost)
+                self._park_losers(each, lost, placed)
+                # The others wait for their parents still: a rival that is not shown either will not tell of a value that became free.
+                apart = shown.impossible | (shown.lost.keys() - lost.keys())
+                self._park_orphans(each, [put for put in each.waiting if put.key in apart], placed)
                 continue
             for plan, puts in closed.items():
                 by_plan[plan].drop(put.key for put in puts)
                 self._lot.remove(plan.digest(put.key) for put in puts)
                 for write in shown[plan]:
                     self._note(plan, write)
+
+    def _lost_to_shown(self, each: _Puts, lost: Mapping[str, tuple[str, bool]]) -> dict[str, tuple[str, bool]]:
+        """Those of the losers whose value is held by a row that is shown."""
+        puts = [put for put in each.waiting if put.key in lost]
+        columns, _ = resolve_parents(each.plan, puts)
+        found: dict[str, tuple[str, bool]] = {}
+        for put, values in zip(puts, columns, strict=True):
+            found |= taken(each.plan, [RowWrite(put.key, put.key_value, values, each.existing.get(put.key))])
+        return found
 
     def _write(self, plan: TypePlan, writes: list[RowWrite]) -> list[RowFailure]:
         for write in writes:
@@ -213,6 +229,7 @@ def _age(put: Prepared) -> int:
     return put.ordinal
 
 
-def _nullified(plan: TypePlan, put: Prepared, absent: MissingParent, may_lack: MayLack) -> bool:
+def nullified(plan: TypePlan, put: Prepared, absent: MissingParent, may_lack: MayLack) -> bool:
+    """Whether the row may be shown with NULL for the parent."""
     on_delete = absent.planned.field.remote_field.on_delete  # type: ignore[union-attr]
     return on_delete is models.SET_NULL and may_lack(plan, put, absent)

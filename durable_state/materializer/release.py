@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from durable_state.models import ParkedChange, entity_digest
 
@@ -12,13 +12,16 @@ from .joint import settle_blockers
 from .letters import Found
 from .motion import Motion
 from .parking import Parking, ParkingLot
-from .placement import Placement
+from .placement import Placement, nullified
 from .plan import StreamPlan, TypePlan
 from .preparation import Prepared, as_message, from_bytes
 from .relations import MissingParent, circles, parent_digest, resolve_parents, turns
 from .rows import RowFailure
 
 __all__ = ["Release", "not_written"]
+
+
+Entity = tuple[str, str]
 
 
 class Release:
@@ -30,17 +33,22 @@ class Release:
         self._placement = placement
         self._motion = motion
         self._refused: list[tuple[TypePlan, Found]] = []
+        self._left: Mapping[Entity, int] = {}
 
-    def settle(self, *, every: bool = False) -> list[tuple[TypePlan, Found]]:
+    def settle(self, left: Mapping[Entity, int], *, every: bool = False) -> list[tuple[TypePlan, Found]]:
         """Shows parked entities whose parents have come or whose unique values are free, until nothing moves any more.
 
-        ``every``: of those that nobody tells about, all are tried. Returns those that the database refused; they are parked no longer.
+        ``left``: parents that came and went within the commit, with the ordinals of their deletions: who waited for one is shown
+        without, where the foreign key says SET_NULL. ``every``: of those that nobody tells about, all are tried. Returns those that
+        the database refused; they are parked no longer.
         """
+        self._left = left
         if not self._lot.occupied and not every:
             return []
         for digests in self._lot.take_arrivals():
             self._try_pages(self._lot.waiting_for(digests))
         self._try_pages(self._lot.polled(every=every))
+        self._try_pages(self._lot.waiting_for(self._left_digests()))
         self._follow()
         while self._show_closed():
             self._follow()
@@ -76,7 +84,7 @@ class Release:
         ready, waiting = [], []
         for put, absent in zip(puts, missing, strict=True):
             parked = before[put.key]
-            if not absent or not parked.hidden:
+            if not parked.hidden or all(nullified(plan, put, each, self._left_later) for each in absent):
                 ready.append(put)
             elif parked.reason != "parent" or parked.waits_for != absent[0].digest:
                 waiting.append(Parking(plan, put, absent[0]))  # another parent is the one that is missing now
@@ -88,7 +96,7 @@ class Release:
         """Places puts of parked entities, of which those in ``shown`` have a row already; whether any was placed."""
 
         def may_lack(plan: TypePlan, put: Prepared, absent: MissingParent) -> bool:
-            return put.key in shown
+            return put.key in shown or self._left_later(plan, put, absent)
 
         placed = self._placement.put(puts, may_lack=may_lack)
         for plan, failures in placed.failures.items():
@@ -96,6 +104,14 @@ class Release:
             self._lot.remove(plan.digest(failure.write.key) for failure in failures)
             self._refused += [(plan, not_written(plan, each, by_key[each.write.key])) for each in failures]
         return placed.count() < sum(map(len, puts.values()))
+
+    def _left_later(self, plan: TypePlan, put: Prepared, absent: MissingParent) -> bool:
+        return self._left.get(absent.entity, 0) > put.ordinal
+
+    def _left_digests(self) -> Iterator[str]:
+        for entity_type, key in self._left:
+            if (plan := self._plans.find(entity_type)) is not None:
+                yield parent_digest(plan.mapping, key)
 
     def _unpack(self, plan: TypePlan, candidates: Iterable[ParkedChange]) -> list[Prepared]:
         puts = []

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from django.db import models
+
 from durable_state.protocol import Operation
 
 from .compaction import Entity, fold_entity
@@ -45,7 +47,7 @@ class ShownRows:
         """Writes the entities of a batch, by type: parents before children, children's deletions before parents'."""
         groups = circles(plan for plan in self._plans.all() if plan.type in entities)
         plans = [plan for group in groups for plan in group]
-        self._left = self._deletions(plans, entities)
+        self._left |= self._deletions(plans, entities)
         for plan in reversed(plans):
             if in_the_way := self._in_the_way(plan, entities[plan.type]):
                 self._delete(plan, in_the_way)
@@ -69,7 +71,7 @@ class ShownRows:
 
     def settle(self, *, every: bool = False) -> list[tuple[TypePlan, Found]]:
         """Shows what has waited and can be shown, and tells other streams of their parents' arrival; see ``Release.settle``."""
-        refused = Release(self._plans, self._lot, self._placement, self._motion).settle(every=every)
+        refused = Release(self._plans, self._lot, self._placement, self._motion).settle(self._left, every=every)
         meet(self._lot, self._motion)
         return refused
 
@@ -169,7 +171,7 @@ class ShownRows:
         left: dict[tuple[str, str], int] = {}
         for plan in plans:
             gone = [entity for entity in entities[plan.type] if entity.deleted]
-            if not gone or not any(child.type in entities for child, _ in self._plans.children(plan)):
+            if not gone or not self._may_be_lacked(plan, entities):
                 continue
             values = [value for entity in gone if (value := _key_value(plan, entity)) is not None]
             shown = read_rows(plan, values)
@@ -178,6 +180,15 @@ class ShownRows:
                 if entity.key in shown if previous is None else previous.operation is not Operation.DELETE:
                     left[plan.type, entity.key] = entity.decided_at
         return left
+
+    def _may_be_lacked(self, plan: TypePlan, entities: dict[str, list[Entity]]) -> bool:
+        """Whether a change of the batch, or a parked one, may name a row of the type by a foreign key that says SET_NULL."""
+        nulled = [
+            child
+            for child, planned in self._plans.children(plan)
+            if planned.field.remote_field.on_delete is models.SET_NULL  # type: ignore[union-attr]
+        ]
+        return bool(nulled) and (self._lot.occupied or any(child.type in entities for child in nulled))
 
     def _left_later(self, plan: TypePlan, put: Prepared, absent: MissingParent) -> bool:
         """Whether the parent was there when the change came, and was deleted later in the same batch."""

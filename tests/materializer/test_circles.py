@@ -246,3 +246,20 @@ def test_a_replay_leaves_circles_alone(using: str) -> None:
     apply("ring", messages, using=using)
     assert list(Folder.objects.using(using).order_by("pk").values_list("pk", "key")) == before
     adds_up("ring", using)
+
+
+def test_rivals_of_one_circle(using: str) -> None:
+    """Neither is shown, so neither has the value; when one gives up, the other has it."""
+    messages = [change("employee", "a", boss="b", email="x"), change("employee", "b", boss="a", email="x")]
+    apply("office", messages, using=using)
+    assert parked(using) == ["a", "b"]
+    apply("office", [change("employee", "a")], using=using)
+    assert dict(Employee.objects.using(using).values_list("key", "email")) == {"a": None, "b": "x"}
+    assert parked(using) == []
+
+
+def test_a_rival_that_is_refused(using: str) -> None:
+    """The value that it claimed first is the other's, in the same commit."""
+    apply("office", [change("employee", "a", email="x", grade=50), change("employee", "b", email="x")], using=using)
+    assert dict(Employee.objects.using(using).values_list("key", "email")) == {"b": "x"}
+    assert parked(using) == []
