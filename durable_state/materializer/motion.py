@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from durable_state.registry import registry
 
 from .parking import LISTED
@@ -26,8 +28,8 @@ class Motion:
         self._freed: set[TypePlan] = set()
         self._watched: dict[TypePlan, list[Keys]] = {}
 
-    def shown(self, plan: TypePlan, key: str) -> None:
-        """A row is there that was not there before."""
+    def shown(self, plan: TypePlan, new: Iterable[str]) -> None:
+        """Rows are there that were not there before."""
         watchers = self._watched.get(plan)
         if watchers is None:
             watchers = self._watched[plan] = [
@@ -38,12 +40,15 @@ class Motion:
                 )
                 if wanted
             ]
-        for watcher in watchers:
-            keys = watcher.setdefault(plan, set())
-            if keys is not None:
-                keys.add(key)
-                if len(keys) > LISTED:
-                    watcher[plan] = None
+        if not watchers:
+            return
+        for key in new:
+            for watcher in watchers:
+                keys = watcher.setdefault(plan, set())
+                if keys is not None:
+                    keys.add(key)
+                    if len(keys) > LISTED:
+                        watcher[plan] = None
 
     def freed(self, plan: TypePlan) -> None:
         """A row has gone or changed that may have held a unique value."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 __all__ = ["Outcome"]
@@ -29,21 +30,23 @@ class Outcome:
     txids: dict[str, None] = field(default_factory=dict)
     letters_written: bool = False
 
-    def changed(self, entity_type: str, key: str, *, deleted: bool) -> None:
-        """Notes that the row of an entity was written or deleted."""
-        self.changed_types.add(entity_type)
-        if self.too_many:
-            return
-        self.changes.pop((entity_type, key), None)
-        self.changes[entity_type, key] = deleted
-        if len(self.changes) > self.listed:
-            self.too_many = True
-            self.changes.clear()
+    def changed(self, entity_type: str, keys: Iterable[str], *, deleted: bool) -> None:
+        """Notes that the rows of entities were written or deleted."""
+        changes = self.changes
+        for key in keys:
+            self.changed_types.add(entity_type)
+            if self.too_many:
+                return
+            changes.pop((entity_type, key), None)
+            changes[entity_type, key] = deleted
+            if len(changes) > self.listed:
+                self.too_many = True
+                changes.clear()
 
     def take_changes(self, other: Outcome) -> None:
         """Adds what changed in a part of the batch that went through."""
         for (entity_type, key), deleted in other.changes.items():
-            self.changed(entity_type, key, deleted=deleted)
+            self.changed(entity_type, [key], deleted=deleted)
         self.changed_types |= other.changed_types
         if other.too_many:
             self.too_many = True

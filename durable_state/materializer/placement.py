@@ -64,6 +64,10 @@ class Placement:
 
     def put(self, puts: Mapping[TypePlan, Sequence[Prepared]], *, may_lack: MayLack | None = None) -> Placed:
         """Makes rows equal to the puts of one group of types (see ``circles``), in which rows may be each other's parents."""
+        if all(not plan.relations and not plan.unique_sets for plan in puts):
+            return Placed(
+                {plan: self._put_plain(plan, some) for plan, some in puts.items()}, {plan: set() for plan in puts}
+            )
         placed = Placed({plan: [] for plan in puts}, {plan: set() for plan in puts})
         group = [
             _Puts(plan, sorted(some, key=_age), read_rows(plan, [put.key_value for put in some]))
@@ -97,6 +101,18 @@ class Placement:
             writes.append(RowWrite(put.key, put.key_value, values, row))
         lost = taken(plan, writes)
         self._write(plan, [write for write in writes if write.key not in lost])
+
+    def _put_plain(self, plan: TypePlan, puts: Sequence[Prepared]) -> list[RowFailure]:
+        """Writes rows that need no other row and have no value that another may have."""
+        existing = read_rows(plan, [put.key_value for put in puts])
+        failures = self._write(
+            plan,
+            [RowWrite(put.key, put.key_value, put.values, existing.get(put.key)) for put in sorted(puts, key=_age)],
+        )
+        if self._lot.occupied:
+            failed = {failure.write.key for failure in failures}
+            self._lot.remove(plan.digest(put.key) for put in puts if put.key not in failed)
+        return failures
 
     def _put_ready(self, each: _Puts, placed: Placed, may_lack: MayLack | None) -> bool:
         """Writes those whose parents are shown; whether there were any."""
@@ -167,8 +183,7 @@ class Placement:
             for plan, puts in closed.items():
                 by_plan[plan].drop(put.key for put in puts)
                 self._lot.remove(plan.digest(put.key) for put in puts)
-                for write in shown[plan]:
-                    self._note(plan, write)
+                self._note(plan, shown[plan])
 
     def _lost_to_shown(self, each: _Puts, lost: Mapping[str, tuple[str, bool]]) -> dict[str, tuple[str, bool]]:
         """Those of the losers whose value is held by a row that is shown."""
@@ -180,22 +195,24 @@ class Placement:
         return found
 
     def _write(self, plan: TypePlan, writes: list[RowWrite]) -> list[RowFailure]:
+        changed = []
         for write in writes:
             if write.existing is not None:
                 write.values = write.existing.values | write.values
-        changed = [write for write in writes if differs(plan, write)]
+                if not differs(plan, write):
+                    continue
+            changed.append(write)
         failures = write_rows(plan, changed, clear_the_way=free_moving_values)
-        failed = {failure.write.key for failure in failures}
-        for write in changed:
-            if write.key not in failed:
-                self._note(plan, write)
+        if failures:
+            failed = {failure.write.key for failure in failures}
+            changed = [write for write in changed if write.key not in failed]
+        self._note(plan, changed)
         return failures
 
-    def _note(self, plan: TypePlan, write: RowWrite) -> None:
-        self._outcome.changed(plan.type, write.key, deleted=False)
-        if write.existing is None:
-            self._motion.shown(plan, write.key)
-        else:
+    def _note(self, plan: TypePlan, written: Sequence[RowWrite]) -> None:
+        self._outcome.changed(plan.type, [write.key for write in written], deleted=False)
+        self._motion.shown(plan, (write.key for write in written if write.existing is None))
+        if any(write.existing is not None for write in written):
             self._motion.freed(plan)
 
     def _park_losers(self, each: _Puts, lost: Mapping[str, tuple[str, bool]], placed: Placed) -> None:

@@ -20,7 +20,7 @@ from .parking import Parking, ParkingLot
 from .plan import PlannedField, StreamPlan, TypePlan
 from .preparation import Prepared, to_bytes
 from .relations import MissingParent, circles, turns
-from .rows import chunks
+from .rows import chunks, is_one_of, most_keys
 
 __all__ = ["Removal", "remove_rows"]
 
@@ -53,8 +53,8 @@ class Removal:
         """Deletes the rows with these keys, where they are; returns the keys that could not go, with the reason."""
         key = plan.mapping.key
         refused: dict[str, str] = {}
-        for chunk in chunks(key_values):
-            found = plan.rows().filter(**{f"{key.attname}__in": chunk}).values_list("pk", key.attname)
+        for chunk in chunks(key_values, most_keys(plan)):
+            found = plan.rows().filter(is_one_of(plan, key, chunk)).values_list("pk", key.attname)
             # MySQL finds "a" for "a " where the column's collation pads.
             wanted = {key_text(key, value) for value in chunk}
             rows = {pk: text for pk, value in found if (text := key_text(key, value)) in wanted}
@@ -105,13 +105,12 @@ class Removal:
         # MySQL checks each row of a DELETE by itself, also where the rows that point to it go too.
         checks = connections[plan.using].constraint_checks_disabled if turns(circle) else nullcontext
         for each in reversed(circle):
-            for chunk in chunks(going[each]):
-                queryset = each.mapping.model._base_manager.using(plan.using).filter(pk__in=chunk)
-                self._follow_outside(each, queryset)
+            rows_of_type, pk = each.mapping.model._base_manager.using(plan.using), each.mapping.model._meta.pk
+            for chunk in chunks(going[each], most_keys(each)):
+                self._follow_outside(each, rows_of_type.filter(pk__in=chunk))
                 with checks():
-                    queryset._raw_delete(plan.using)
-            for key in going[each].values():
-                made.changed(each.type, key, deleted=True)
+                    rows_of_type.filter(is_one_of(each, pk, chunk))._raw_delete(plan.using)
+            made.changed(each.type, going[each].values(), deleted=True)
             if going[each]:
                 self.removed += len(going[each])
                 self._motion.freed(each)
@@ -160,8 +159,7 @@ class Removal:
                     continue
                 for some in chunks(keys):
                     child.rows().filter(pk__in=some).update(**{planned.attname: None})
-                for key in keys.values():
-                    made.changed(child.type, key, deleted=False)
+                made.changed(child.type, keys.values(), deleted=False)
                 if keys:
                     self._motion.freed(child)
 
@@ -178,9 +176,11 @@ class Removal:
         return found
 
     def _follow_outside(self, plan: TypePlan, rows: models.QuerySet[models.Model]) -> None:
+        relations: list[Any] = list(get_candidate_relations_to_delete(plan.mapping.model._meta))
+        if not relations:
+            return
         mapped = {(child.mapping.model, planned.name): child for child, planned in self._plans.children(plan)}
         collector = Collector(using=plan.using, origin=rows)
-        relations: Iterable[Any] = get_candidate_relations_to_delete(plan.mapping.model._meta)
         for relation in relations:
             on_delete = relation.on_delete
             if on_delete is models.DO_NOTHING and not relation.field.db_constraint:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.db import DatabaseError, IntegrityError, connections, models, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
 from .blame import blames_a_row
@@ -16,7 +16,7 @@ from .plan import TypePlan
 from .writers import ExistingRow, RowWrite, find_writer
 from .writers.columns import key_parameters, quoted
 
-__all__ = ["CHUNK", "READ", "RowFailure", "chunks", "differs", "read_rows", "write_rows"]
+__all__ = ["CHUNK", "READ", "RowFailure", "chunks", "differs", "is_one_of", "most_keys", "read_rows", "write_rows"]
 
 CHUNK = 500
 """Keys in one query: below every database's limit of parameters."""
@@ -56,19 +56,26 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
     """The shown rows among the keys, by key text; one query per ``READ`` keys, or as many parameters as the database takes."""
     if len(key_values) > READ and not plan.rows().exists():
         return {}
-    connection = connections[plan.using]
     key, attnames = plan.mapping.key, [planned.attname for planned in plan.fields]
-    most = connection.features.max_query_params or READ + len(plan.scope)
     found: dict[str, ExistingRow] = {}
-    for chunk in chunks(key_values, min(READ, most - len(plan.scope))):
-        rows = plan.rows().filter(_is_one_of(key, chunk, connection))
+    for chunk in chunks(key_values, most_keys(plan)):
+        rows = plan.rows().filter(is_one_of(plan, key, chunk))
         for pk, key_value, *values in rows.values_list("pk", key.attname, *attnames):
             found[key_text(key, key_value)] = ExistingRow(pk, dict(zip(attnames, values, strict=True)))
     return found
 
 
-def _is_one_of(key: models.Field[Any, Any], values: Sequence[Any], connection: BaseDatabaseWrapper) -> RawSQL:
-    """What filter(key__in=...) says, without what it costs for each value."""
+def most_keys(plan: TypePlan) -> int:
+    """How many keys one query may name beside what makes the rows the stream's: ``READ``, or as many as the database takes."""
+    most = connections[plan.using].features.max_query_params or READ + len(plan.scope)
+    return min(READ, most - len(plan.scope))
+
+
+def is_one_of(plan: TypePlan, key: models.Field[Any, Any], values: Sequence[Any]) -> RawSQL | Q:
+    """What filter(key__in=...) says, without what it costs for each value. For queries of the model's table only, no subqueries."""
+    if key.column is None:
+        return Q(pk__in=values)  # a composite primary key
+    connection = connections[plan.using]
     table, column = (quoted(connection, name) for name in (key.model._meta.db_table, key.column))
     parameters = key_parameters(key, values, connection)
     if connection.vendor == "postgresql" and all(type(parameter) is str for parameter in parameters):
