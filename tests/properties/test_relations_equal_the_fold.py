@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -135,7 +135,7 @@ def ring(using: str) -> Iterator[Stream]:
 
 
 def clear(using: str, *tables: Any) -> None:
-    with connections[using].constraint_checks_disabled():
+    with transaction.atomic(using=using), connections[using].constraint_checks_disabled():
         for model in reversed(tables):
             model._base_manager.using(using).all()._raw_delete(using)
 
