@@ -35,7 +35,7 @@ class MySQLWriter:
         if columns is None:
             return self._orm.insert(plan, writes)
         # The driver makes statements of many rows of it, below 64 KB each.
-        insert_each(plan, columns, self._connection)
+        insert_each(self._connection, plan.mapping.model._meta.db_table, columns)
         return None
 
     def update(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
 from django.db import connections
 
 from ..plan import TypePlan
-from .columns import Columns, insert_columns, update_columns
+from .columns import insert_columns, update_columns
+from .copy import copy_rows
 from .orm import OrmWriter
 from .row import RowWrite
 
@@ -32,8 +31,7 @@ class PostgreSQLWriter:
         columns = insert_columns(plan, writes, self._connection)
         if columns is None:
             return self._orm.insert(plan, writes)
-        with self._connection.cursor() as cursor:
-            self._copy(cursor, self._table(plan), columns)
+        copy_rows(self._connection, plan.mapping.model._meta.db_table, columns)
         return None
 
     def update(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
@@ -49,27 +47,12 @@ class PostgreSQLWriter:
             cursor.execute(
                 f"CREATE TEMPORARY TABLE {CHANGES} ON COMMIT DROP AS SELECT {', '.join(names)} FROM {table} WITH NO DATA"
             )
-            self._copy(cursor, CHANGES, columns)
+            copy_rows(self._connection, CHANGES, columns)
             cursor.execute(
                 f"UPDATE {table} SET {assignments} FROM {CHANGES} WHERE {table}.{key} = {CHANGES}.{key};"
                 f" DROP TABLE {CHANGES}"
             )
         return None
-
-    def _copy(self, cursor: Any, table: str, columns: Columns) -> None:
-        def run(statement: str, rows: Iterable[Any], many: bool, context: dict[str, Any]) -> None:
-            # Django's cursor passes `copy` on to the driver's, and with it the driver's errors.
-            with self._connection.wrap_database_errors, cursor.copy(statement) as copy:
-                for row in rows:
-                    copy.write_row(row)
-
-        execute: Callable[..., None] = run
-        for wrapper in reversed(self._connection.execute_wrappers):  # whoever watches the statements sees this one too
-            execute = partial(wrapper, execute)
-        statement = f"COPY {table} ({', '.join(map(self._quoted, columns))}) FROM STDIN"
-        execute(
-            statement, zip(*columns.values(), strict=True), True, {"connection": self._connection, "cursor": cursor}
-        )
 
     def _table(self, plan: TypePlan) -> str:
         return self._quoted(plan.mapping.model._meta.db_table)

@@ -27,7 +27,7 @@ class SQLiteWriter:
         columns = insert_columns(plan, writes, self._connection)
         if columns is None:
             return self._orm.insert(plan, writes)
-        insert_each(plan, columns, self._connection)
+        insert_each(self._connection, plan.mapping.model._meta.db_table, columns)
         return None
 
     def update(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
