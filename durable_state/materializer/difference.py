@@ -10,8 +10,8 @@ from durable_state.models import DeadLetter, Generation, ParkedChange, Stream
 from .conversion import Refused, same
 from .plan import StreamPlan, TypePlan
 from .relations import resolve_parents
-from .rows import CHUNK, read_rows
-from .staging import read_staged, staged_keys
+from .rows import read_rows
+from .staging import read_staged, staged_entity, staged_keys
 from .switch import shown_keys
 
 __all__ = ["Difference", "differences", "row_story"]
@@ -39,7 +39,7 @@ def differences(stream: Stream, generation: Generation) -> Iterator[Difference]:
     for plan in shown:
         yield from _missing_and_changed(plan, generation)
         for keys in shown_keys(plan):
-            staged = staged_keys(generation, plan, list(keys))
+            staged = staged_keys(generation, plan, keys)
             excused = _refused(plan, [key for key in keys if key not in staged])
             yield from (Difference(plan.type, key, "extra") for key in keys if key not in staged and key not in excused)
 
@@ -49,7 +49,7 @@ def row_story(stream: Stream, generation: Generation, entity_type: str, key: str
     plan = StreamPlan(stream).find(entity_type)
     if plan is None:
         return "none: the type is not registered", "none"
-    staged = generation.staged.using(plan.using).filter(entity=plan.digest(key)).first()
+    staged = staged_entity(generation, plan, key)
     expected = "none" if staged is None else bytes(staged.prepared).decode()
     try:
         found = read_rows(plan, [plan.key_value(key)]).get(key)
@@ -69,7 +69,7 @@ def _never_written(plans: StreamPlan, shown: set[str], generation: Generation) -
 
 
 def _missing_and_changed(plan: TypePlan, generation: Generation) -> Iterator[Difference]:
-    for puts, _ in read_staged(generation, plan, CHUNK):
+    for puts, _ in read_staged(generation, plan):
         rows = read_rows(plan, [put.key_value for put in puts])
         columns, missing = resolve_parents(plan, puts)
         keys = [put.key for put in puts]

@@ -19,7 +19,7 @@ from .outcome import Outcome
 from .parking import ParkingLot
 from .plan import StreamPlan
 from .shown import ShownRows
-from .staging import stage
+from .staging import copy_staged, stage
 from .switch import switch
 from .typebook import TypeBook
 
@@ -188,10 +188,10 @@ class Fold:
             self.state = None
 
     def _keep_other_types(self, state: Generation, snapshot: Generation) -> None:
-        """Moves what the snapshot does not speak of from the state into it."""
+        """Carries what the snapshot does not speak of from the state into it."""
         spoken = list(snapshot.types)
+        moved = copy_staged(state, snapshot, without=spoken)
         snapshot.types = state.types | snapshot.types
-        moved = state.staged.using(self._using).exclude(type__in=spoken).update(generation=snapshot)
         if not self._scratch:
             self._letters.carry(state.pk, snapshot.pk, spoken)
         state.changes -= moved

@@ -62,17 +62,25 @@ class Placement:
         self._motion = motion
         self._outcome = outcome
 
-    def put(self, puts: Mapping[TypePlan, Sequence[Prepared]], *, may_lack: MayLack | None = None) -> Placed:
-        """Makes rows equal to the puts of one group of types (see ``circles``), in which rows may be each other's parents."""
-        if all(not plan.relations and not plan.unique_sets for plan in puts):
-            return Placed(
-                {plan: self._put_plain(plan, some) for plan, some in puts.items()}, {plan: set() for plan in puts}
-            )
-        placed = Placed({plan: [] for plan in puts}, {plan: set() for plan in puts})
+    def put(
+        self,
+        puts: Mapping[TypePlan, Sequence[Prepared]],
+        *,
+        may_lack: MayLack | None = None,
+        all_new: bool = False,
+    ) -> Placed:
+        """Makes rows equal to the puts of one group of types (see ``circles``), in which rows may be each other's parents.
+
+        ``all_new``: none of them has a row yet.
+        """
         group = [
-            _Puts(plan, sorted(some, key=_age), read_rows(plan, [put.key_value for put in some]))
+            _Puts(plan, sorted(some, key=_age), {} if all_new else read_rows(plan, [put.key_value for put in some]))
             for plan, some in puts.items()
         ]
+        placed = Placed({plan: [] for plan in puts}, {plan: set() for plan in puts})
+        if not any(plan.relations or plan.unique_sets for plan in puts):
+            placed.failures |= {each.plan: self._put_plain(each) for each in group}
+            return placed
         turning = turns([each.plan for each in group])
         for _ in range(ROUNDS):
             moved = [self._put_ready(each, placed, may_lack) for each in group]
@@ -102,16 +110,14 @@ class Placement:
         lost = taken(plan, writes)
         self._write(plan, [write for write in writes if write.key not in lost])
 
-    def _put_plain(self, plan: TypePlan, puts: Sequence[Prepared]) -> list[RowFailure]:
+    def _put_plain(self, each: _Puts) -> list[RowFailure]:
         """Writes rows that need no other row and have no value that another may have."""
-        existing = read_rows(plan, [put.key_value for put in puts])
-        failures = self._write(
-            plan,
-            [RowWrite(put.key, put.key_value, put.values, existing.get(put.key)) for put in sorted(puts, key=_age)],
-        )
+        plan, existing = each.plan, each.existing
+        writes = [RowWrite(put.key, put.key_value, put.values, existing.get(put.key)) for put in each.waiting]
+        failures = self._write(plan, writes)
         if self._lot.occupied:
             failed = {failure.write.key for failure in failures}
-            self._lot.remove(plan.digest(put.key) for put in puts if put.key not in failed)
+            self._lot.remove(plan.digest(put.key) for put in each.waiting if put.key not in failed)
         return failures
 
     def _put_ready(self, each: _Puts, placed: Placed, may_lack: MayLack | None) -> bool:

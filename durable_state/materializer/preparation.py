@@ -19,7 +19,7 @@ from durable_state.registry.represent import jsonable
 from .conversion import Refused, absent
 from .plan import PlannedField, TypePlan
 
-__all__ = ["UNDECODABLE", "Prepared", "as_message", "complete", "from_bytes", "prepare", "to_bytes"]
+__all__ = ["UNDECODABLE", "Prepared", "as_message", "complete", "from_bytes", "from_raw", "prepare", "to_bytes"]
 
 # Decimals stay numbers, so that a JSON document that was staged is the one that came.
 _encode = msgspec.json.Encoder(enc_hook=jsonable, decimal_format="number").encode
@@ -112,12 +112,17 @@ def as_message(plan: TypePlan, prepared: Prepared) -> bytes:
 def from_bytes(
     plan: TypePlan, key: str, ordinal: int, prepared_bytes: bytes | memoryview, body: bytes | memoryview
 ) -> Prepared:
-    """The opposite of ``to_bytes``; fields that the mapping no longer lists are left out.
+    """The opposite of ``to_bytes``; see ``from_raw``."""
+    return from_raw(plan, key, ordinal, plan.decode(bytes(prepared_bytes)), bytes(body))
+
+
+def from_raw(plan: TypePlan, key: str, ordinal: int, raw: dict[str, Any], body: bytes) -> Prepared:
+    """Converts what was staged or parked anew; fields that the mapping no longer lists are left out.
 
     Raises: Refused, where the mapping has changed so that a value does not fit any more.
     """
-    raw = {name: value for name, value in plan.decode(bytes(prepared_bytes)).items() if name in plan.by_name}
-    prepared = Prepared(key, plan.key_value(key), ordinal, raw, _convert(plan, raw), True, bytes(body))
+    raw = {name: value for name, value in raw.items() if name in plan.by_name}
+    prepared = Prepared(key, plan.key_value(key), ordinal, raw, _convert(plan, raw), True, body)
     complete(plan, prepared)
     return prepared
 

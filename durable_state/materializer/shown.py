@@ -56,9 +56,13 @@ class ShownRows:
         for plan in reversed(plans):
             self._delete(plan, entities[plan.type])
 
-    def put(self, plan: TypePlan, puts: Sequence[Prepared]) -> tuple[list[RowFailure], set[str]]:
-        """Makes rows equal to complete puts; returns what the database refused, and the keys that were parked."""
-        placed = self._placement.put({plan: puts})
+    def put(
+        self, plan: TypePlan, puts: Sequence[Prepared], *, all_new: bool = False
+    ) -> tuple[list[RowFailure], set[str]]:
+        """Makes rows equal to complete puts, of which ``all_new`` says that none has a row yet; returns what the database refused, and
+        the keys that were parked.
+        """
+        placed = self._placement.put({plan: puts}, all_new=all_new)
         return placed.failures[plan], placed.parked[plan]
 
     def put_provisionally(self, plan: TypePlan, puts: Sequence[Prepared]) -> None:

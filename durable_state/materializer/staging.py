@@ -2,52 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from django.db import IntegrityError, connections, models, transaction
+from django.db.models.functions import Length
 
 from durable_state.conf import get_settings
-from durable_state.models import Generation, StagedChange
+from durable_state.models import Generation, StagedChange, entity_digest
 
 from .compaction import Entity, fold_entity
 from .conversion import Refused
+from .letters import Found
 from .plan import TypePlan
-from .preparation import Prepared, complete, from_bytes, to_bytes
-from .rows import chunks
+from .preparation import Prepared, complete, from_bytes, from_raw, to_bytes
+from .rows import READ, chunks
+from .writers import find_writer
+from .writers.columns import Columns
 
-__all__ = ["merge_staged", "read_staged", "stage", "staged_keys"]
+__all__ = ["copy_staged", "read_staged", "settle_partial", "stage", "staged_entity", "staged_keys"]
+
+
+class _Row(NamedTuple):
+    key: str
+    ordinal: int
+    body: bytes | memoryview
+    prepared: bytes | memoryview
 
 
 def stage(generation: Generation, plan: TypePlan, entities: list[Entity]) -> None:
     """Writes what the batch made of the entities into the generation, which is complete up to here and shown nowhere."""
-    merge_staged(generation, plan, entities)
-    accepted = [entity for entity in entities if entity.accepted]
-    staged = generation.staged.using(plan.using)
-    for chunk in chunks(plan.digest(entity.key) for entity in accepted):
-        staged.filter(entity__in=chunk).delete()
-    rows = (
-        StagedChange(
-            generation=generation,
-            type=plan.type,
-            entity=plan.digest(entity.key),
-            key=entity.key,
-            ordinal=entity.put.ordinal,
-            body=entity.put.body,
-            prepared=to_bytes(entity.put),
-        )
-        for entity in accepted
-        if entity.put is not None
-    )
-    for rows_chunk in chunks(rows):
-        staged.bulk_create(rows_chunk)
+    _merge_staged(generation, plan, entities)
+    puts = {_name(generation, plan.type, each.key): each.put for each in entities if each.put is not None}
+    _remove(generation, (_name(generation, plan.type, each.key) for each in entities if each.deleted))
+    if puts:
+        kept = list(puts.values())
+        columns: Columns = {
+            "type": [plan.type] * len(puts),
+            "entity": list(puts),
+            "key": [put.key for put in kept],
+            "ordinal": [put.ordinal for put in kept],
+            "body": [put.body for put in kept],
+            "prepared": [to_bytes(put) for put in kept],
+        }
+        _put(generation, columns, list(puts))
 
 
-def merge_staged(generation: Generation, plan: TypePlan, entities: list[Entity]) -> None:
-    """Lays partial updates over what is staged of their entities."""
-    partial = {plan.digest(e.key): e for e in entities if e.put is not None and not e.put.complete}
-    for chunk in chunks(partial):
-        found = {row.entity: row for row in generation.staged.using(plan.using).filter(entity__in=chunk)}
-        for digest in chunk:
-            row = found.get(digest)
-            settle_partial(plan, partial[digest], None if row is None else bytes(row.prepared))
+def copy_staged(generation: Generation, into: Generation, *, without: Sequence[str]) -> int:
+    """Copies what is staged of all types but ``without`` into another generation that holds nothing of them; returns how many."""
+    copied = 0
+    for entity_type in set(generation.types) - set(without):
+        for rows in _read(generation, entity_type):
+            _insert(
+                into,
+                {
+                    "type": [entity_type] * len(rows),
+                    "entity": [_name(into, entity_type, row.key) for row in rows],
+                    "key": [row.key for row in rows],
+                    "ordinal": [row.ordinal for row in rows],
+                    "body": [bytes(row.body) for row in rows],
+                    "prepared": [bytes(row.prepared) for row in rows],
+                },
+                len(rows),
+            )
+            copied += len(rows)
+    return copied
 
 
 def settle_partial(plan: TypePlan, entity: Entity, held: bytes | None) -> None:
@@ -66,37 +86,109 @@ def settle_partial(plan: TypePlan, entity: Entity, held: bytes | None) -> None:
             fold_entity(plan, entity)
 
 
-def read_staged(
-    generation: Generation, plan: TypePlan, size: int
-) -> Iterator[tuple[list[Prepared], list[tuple[StagedChange, Refused]]]]:
+def read_staged(generation: Generation, plan: TypePlan) -> Iterator[tuple[list[Prepared], list[Found]]]:
     """The staged entities of one type in chunks, oldest first, converted anew; and those that the mapping, changed since, refuses.
 
-    A chunk has at most ``size`` entities, and about BATCH_BYTES.
+    A chunk has at most ``READ`` entities, and about BATCH_BYTES.
     """
-    last = 0
-    while True:
-        rows = generation.staged.using(plan.using).filter(type=plan.type, id__gt=last).order_by("id")[:size]
+    for rows in _read(generation, plan.type):
         puts: list[Prepared] = []
-        refused: list[tuple[StagedChange, Refused]] = []
-        room = get_settings().batch_bytes
-        for row in rows.iterator(chunk_size=50):
-            last, room = row.pk, room - len(row.prepared)
+        refused: list[Found] = []
+        decoded = _decode(plan, [bytes(row.prepared) for row in rows])
+        for row, raw in zip(rows, decoded, strict=True):
+            body = bytes(row.body)
             try:
-                puts.append(from_bytes(plan, row.key, row.ordinal, row.prepared, row.body))
+                puts.append(from_raw(plan, row.key, row.ordinal, raw, body))
             except Refused as refusal:
-                refused.append((row, refusal))
-            if room <= 0:
-                break
-        if not puts and not refused:
-            return
+                refused.append(Found(row.key, row.ordinal, refusal.code, refusal.detail, body))
         yield puts, refused
 
 
-def staged_keys(generation: Generation, plan: TypePlan, keys: list[str]) -> set[str]:
+def staged_keys(generation: Generation, plan: TypePlan, keys: Iterable[str]) -> set[str]:
     """Which of the keys are staged."""
-    digests = {plan.digest(key): key for key in keys}
+    names = {_name(generation, plan.type, key): key for key in keys}
     found: set[str] = set()
-    for chunk in chunks(digests):
-        rows = generation.staged.using(plan.using).filter(entity__in=chunk)
-        found.update(digests[entity] for entity in rows.values_list("entity", flat=True))
+    for rows in _by_name(generation, names):
+        found.update(names[entity] for entity in rows.values_list("entity", flat=True))
     return found
+
+
+def staged_entity(generation: Generation, plan: TypePlan, key: str) -> StagedChange | None:
+    """What is staged of one entity."""
+    return _staged(generation).filter(entity=_name(generation, plan.type, key)).first()
+
+
+def _merge_staged(generation: Generation, plan: TypePlan, entities: list[Entity]) -> None:
+    """Lays partial updates over what is staged of their entities."""
+    partial = {_name(generation, plan.type, e.key): e for e in entities if e.put is not None and not e.put.complete}
+    held: dict[str, bytes] = {}
+    for rows in _by_name(generation, partial):
+        held.update((entity, bytes(prepared)) for entity, prepared in rows.values_list("entity", "prepared"))
+    for name, entity in partial.items():
+        settle_partial(plan, entity, held.get(name))
+
+
+def _put(generation: Generation, columns: Columns, names: list[str]) -> None:
+    if not generation.repeats:
+        # What an insert finds out by itself need not be asked before it; a dump never gets to the second way.
+        try:
+            with transaction.atomic(using=generation._state.db):
+                return _insert(generation, columns, len(names))
+        except IntegrityError:
+            generation.repeats = True
+            generation.save(using=generation._state.db, update_fields=["repeats"])
+    _remove(generation, names)
+    return _insert(generation, columns, len(names))
+
+
+def _insert(generation: Generation, columns: Columns, count: int) -> None:
+    writer = find_writer(generation._state.db or "default")
+    writer.store(StagedChange, {"generation_id": [generation.pk] * count, **columns})
+
+
+def _remove(generation: Generation, names: Iterable[str]) -> None:
+    for rows in _by_name(generation, names):
+        rows._raw_delete(generation._state.db)
+
+
+def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
+    """What is staged of one type, in chunks by ordinal; each has been measured before it is read."""
+    columns = ("type", *_Row._fields)
+    staged, after = _staged(generation).filter(type=entity_type).order_by("ordinal"), 0
+    while True:
+        last, room = after, get_settings().batch_bytes
+        following = staged.filter(ordinal__gt=after)
+        for ordinal, size in following.values_list("ordinal", Length("body") + Length("prepared"))[:READ]:
+            last, room = ordinal, room - size
+            if room <= 0:
+                break
+        if last == after:
+            return
+        found = following.filter(ordinal__lte=last).values_list(*columns)
+        after = last
+        # Collations of MySQL may find "Message" for "message".
+        if rows := [_Row(*row) for found_type, *row in found if found_type == entity_type]:
+            yield rows
+
+
+def _decode(plan: TypePlan, documents: list[bytes]) -> list[dict[str, Any]]:
+    """Many documents at the cost of one; one by one where they are nested so deeply that another level is too much."""
+    try:
+        decoded: list[dict[str, Any]] = plan.decode(b"[%b]" % b",".join(documents))
+    except (msgspec.MsgspecError, RecursionError):
+        return list(map(plan.decode, documents))
+    return decoded
+
+
+def _by_name(generation: Generation, names: Iterable[str]) -> Iterator[models.QuerySet[StagedChange]]:
+    using = generation._state.db or "default"
+    for chunk in chunks(names, min(READ, connections[using].features.max_query_params or READ)):
+        yield StagedChange.objects.using(using).filter(entity__in=chunk)
+
+
+def _staged(generation: Generation) -> models.QuerySet[StagedChange]:
+    return generation.staged.using(generation._state.db)
+
+
+def _name(generation: Generation, entity_type: str, key: str) -> str:
+    return entity_digest(f"{generation.pk}:{entity_type}", key)

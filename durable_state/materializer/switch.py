@@ -14,7 +14,7 @@ from .parking import ParkingLot
 from .plan import TypePlan
 from .relations import circles, turns
 from .release import not_written
-from .rows import CHUNK, READ
+from .rows import READ
 from .shown import ShownRows
 from .staging import read_staged, staged_keys
 
@@ -40,17 +40,16 @@ def switch(
     parked_count = refused_count = 0
     for plan in (plan for group in circles(plans) if turns(group) for plan in group):
         # Of rows that may point to each other, one may come before its parent; no row has to go for that.
-        for puts, _ in read_staged(generation, plan, READ):
+        for puts, _ in read_staged(generation, plan):
             rows.put_provisionally(plan, puts)
+    empty = {plan.type for plan in plans if not plan.rows().exists()}
     for plan in plans:
-        if plan.unique_sets:
+        all_new = plan.type in empty
+        if plan.unique_sets and not all_new:
             _free_others(generation, plan, rows)
-        for puts, refused in read_staged(generation, plan, READ):
-            failures, parked = rows.put(plan, puts)
+        for puts, found in read_staged(generation, plan):
+            failures, parked = rows.put(plan, puts, all_new=all_new)
             by_key = {put.key: put for put in puts}
-            found = [
-                Found(row.key, row.ordinal, refusal.code, refusal.detail, bytes(row.body)) for row, refusal in refused
-            ]
             found += [not_written(plan, failure, by_key[failure.write.key]) for failure in failures]
             letters.write_found(plan, found)
             parked_count += len(parked)
@@ -58,7 +57,7 @@ def switch(
             if generation.purpose != Generation.Purpose.REPLAY:
                 # In a replay the row is the one that the last accepted change made; after a snapshot or reset there is none.
                 rows.remove(plan, [failure.write.key_value for failure in failures])
-    for plan in reversed(plans):
+    for plan in reversed([plan for plan in plans if plan.type not in empty]):
         protected = _delete_others(generation, plan, rows)
         letters.write_found(plan, protected)
         outcome.letters_written |= bool(protected)
@@ -79,7 +78,7 @@ def _free_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> Non
         _delete_others(generation, plan, rows)
         return
     for keys in shown_keys(plan):
-        staying = staged_keys(generation, plan, list(keys))
+        staying = staged_keys(generation, plan, keys)
         going = [value for key, value in keys.items() if key not in staying]
         if going:
             plan.rows().filter(**{f"{plan.mapping.key.attname}__in": going}).update(**dict.fromkeys(nullable))
@@ -96,7 +95,7 @@ def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> l
     """Deletes the shown rows that the generation does not hold; those that must stay come back as letters."""
     kept: dict[str, str] = {}
     for keys in shown_keys(plan):
-        staying = staged_keys(generation, plan, list(keys))
+        staying = staged_keys(generation, plan, keys)
         kept |= rows.remove(plan, [value for key, value in keys.items() if key not in staying])
     return [
         Found(key, plan.stream.ordinal, "protected", why, encode_change(plan.type, key, Operation.DELETE))
@@ -105,14 +104,10 @@ def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> l
 
 
 def shown_keys(plan: TypePlan) -> Iterator[dict[str, object]]:
-    """The keys of the shown rows, chunk by chunk in the order of their primary keys."""
-    last = None
-    while True:
-        queryset = plan.rows().order_by("pk")
-        if last is not None:
-            queryset = queryset.filter(pk__gt=last)
-        found = list(queryset.values_list("pk", plan.mapping.key.attname)[:CHUNK])
-        if not found:
-            return
-        last = found[-1][0]
-        yield {key_text(plan.mapping.key, value): value for _, value in found}
+    """The keys of the shown rows, chunk by chunk along the unique index that they have, in which no chunk has to look for its beginning."""
+    key = plan.mapping.key
+    queryset = plan.rows().order_by(key.attname)
+    found = list(queryset.values_list(key.attname, flat=True)[:READ])
+    while found:
+        yield {key_text(key, value): value for value in found}
+        found = list(queryset.filter(**{f"{key.attname}__gt": found[-1]}).values_list(key.attname, flat=True)[:READ])

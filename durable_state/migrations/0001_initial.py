@@ -29,6 +29,7 @@ class Migration(migrations.Migration):
                 ('purpose', models.CharField(choices=[('snapshot', 'snapshot'), ('reset', 'reset by the stream'), ('replay', "replay from the stream's start"), ('verify', 'verification')], max_length=8)),
                 ('changes', models.BigIntegerField(default=0)),
                 ('types', models.JSONField(default=dict)),
+                ('repeats', models.BooleanField(default=False)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
             ],
         ),
@@ -186,11 +187,11 @@ class Migration(migrations.Migration):
                 ('ordinal', models.BigIntegerField()),
                 ('body', models.BinaryField()),
                 ('prepared', models.BinaryField()),
-                ('generation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='staged', to='durable_state.generation')),
+                ('generation', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='staged', to='durable_state.generation')),
             ],
             options={
-                'indexes': [models.Index(fields=['generation', 'type', 'id'], name='durable_state_staged_order')],
-                'constraints': [models.UniqueConstraint(fields=('generation', 'entity'), name='durable_state_staged_entity')],
+                'indexes': [models.Index(fields=['generation', 'type', 'ordinal'], name='durable_state_staged_order')],
+                'constraints': [models.UniqueConstraint(fields=('entity',), name='durable_state_staged_entity')],
             },
         ),
         migrations.CreateModel(

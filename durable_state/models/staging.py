@@ -16,7 +16,8 @@ class Generation(models.Model):
 
     ``changes`` counts the messages that were accepted into it; until the switch they are neither applied nor superseded. ``types`` holds
     for each entity type that was met in it the fingerprint of the mapping that staged it; "" where no single one did, because messages
-    of it had no mapping, or another one.
+    of it had no mapping, or another one. ``repeats`` says that an entity came twice, so that what is staged of it has to be looked for;
+    a complete dump names each once.
     """
 
     class Purpose(models.TextChoices):
@@ -29,6 +30,7 @@ class Generation(models.Model):
     purpose = models.CharField(max_length=8, choices=Purpose.choices)
     changes = models.BigIntegerField(default=0)
     types = models.JSONField(default=dict)
+    repeats = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
@@ -36,9 +38,13 @@ class Generation(models.Model):
 
 
 class StagedChange(models.Model):
-    """One entity of a generation: its newest accepted change as bytes, and what the mapping made of it."""
+    """One entity of a generation: its newest accepted change as bytes, and what the mapping made of it.
 
-    generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="staged")
+    ``entity`` is the digest of generation, type and key, unique by itself: a database that has no statistics of this table yet, because
+    all of it is new, finds rows by that index and by no other.
+    """
+
+    generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="staged", db_index=False)
     type = ExactCharField(max_length=255)
     entity = models.CharField(max_length=64)
     key = models.TextField()
@@ -47,8 +53,9 @@ class StagedChange(models.Model):
     prepared = models.BinaryField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["generation", "entity"], name="durable_state_staged_entity")]
-        indexes = [models.Index(fields=["generation", "type", "id"], name="durable_state_staged_order")]
+        # Not `unique=True`: Django would make PostgreSQL a second index of it, for LIKE.
+        constraints = [models.UniqueConstraint(fields=["entity"], name="durable_state_staged_entity")]
+        indexes = [models.Index(fields=["generation", "type", "ordinal"], name="durable_state_staged_order")]
 
     def __str__(self) -> str:
         return f"{self.type} {self.key}"

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from django.db import connections
+from django.db import connections, models
 
 from ..plan import TypePlan
+from .columns import Columns
 from .mysql import MySQLWriter
 from .orm import OrmWriter
 from .postgresql import PostgreSQLWriter
@@ -31,6 +32,10 @@ class Writer(Protocol):
 
     def update(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
         """Sets the mapped columns of rows that are there, found by primary key."""
+        ...
+
+    def store(self, model: type[models.Model], columns: Columns) -> None:
+        """Inserts rows of a model of this app; all columns without a default, with values that every driver takes as they are."""
         ...
 
 

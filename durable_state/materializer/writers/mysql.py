@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db import connections
+from django.db import connections, models
 
 from ..plan import TypePlan
-from .columns import insert_columns, quoted, update_columns
+from .columns import Columns, insert_columns, quoted, update_columns
 from .each import insert_each
 from .orm import OrmWriter
 from .row import RowWrite
@@ -59,6 +59,10 @@ class MySQLWriter:
                     [parameter for each in some for parameter in each],
                 )
         return None
+
+    def store(self, model: type[models.Model], columns: Columns) -> None:
+        """Inserts rows of a model of this app."""
+        insert_each(self._connection, model._meta.db_table, columns)
 
     def _table(self, plan: TypePlan) -> str:
         return quoted(self._connection, plan.mapping.model._meta.db_table)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from django.db import models
 
 from ..plan import TypePlan
+from .columns import Columns
 from .row import RowWrite
 
 __all__ = ["OrmWriter"]
@@ -30,6 +31,14 @@ class OrmWriter:
         names = [planned.name for planned in plan.fields]
         if names:
             self._rows(plan).bulk_update([_instance(plan, write) for write in writes], names, batch_size=CASES)
+
+    def store(self, model: type[models.Model], columns: Columns) -> None:
+        """Inserts rows of a model of this app."""
+        names = [name for name in columns if name is not None]  # of our own models, which name columns as attributes
+        rows = zip(*columns.values(), strict=True)
+        model._base_manager.using(self._using).bulk_create(
+            [model(**dict(zip(names, row, strict=True))) for row in rows]
+        )
 
     def _rows(self, plan: TypePlan) -> models.QuerySet[models.Model]:
         return plan.mapping.model._base_manager.using(self._using)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db import connections
+from django.db import connections, models
 
 from ..plan import TypePlan
-from .columns import insert_columns, update_columns
+from .columns import Columns, insert_columns, update_columns
 from .copy import copy_rows
 from .orm import OrmWriter
 from .row import RowWrite
@@ -53,6 +53,10 @@ class PostgreSQLWriter:
                 f" DROP TABLE {CHANGES}"
             )
         return None
+
+    def store(self, model: type[models.Model], columns: Columns) -> None:
+        """Inserts rows of a model of this app."""
+        copy_rows(self._connection, model._meta.db_table, columns)
 
     def _table(self, plan: TypePlan) -> str:
         return self._quoted(plan.mapping.model._meta.db_table)
