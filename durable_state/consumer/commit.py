@@ -29,12 +29,15 @@ logger = logging.getLogger("durable_state.consumer")
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What one transaction did. ``payload`` is for the doorbell; ``paused`` says that somebody asked the consumer to stop."""
+    """What one transaction did. ``payload`` is for the doorbell; ``paused`` says that somebody asked the consumer to stop, ``swept``
+    that nothing of a dropped generation is left.
+    """
 
     revision: int
     outcome: Outcome
     payload: bytes
     paused: bool
+    swept: bool = True
 
 
 def lock(stream: Stream, token: int | None = None) -> Stream:
@@ -82,11 +85,11 @@ def commit(
             values |= {"checkpoint_offset": checkpoint[0], "checkpoint_fingerprint": checkpoint[1]}
         values |= {"rebuild": fold.state, "snapshot": fold.snapshot}
         _save(current, values)
-        fold.forget_dropped()
+        swept = fold.forget_dropped()
         payload = _log(current, revision, outcome, up_to_date)
     _take_over(stream, current, values)
     _send_signals(stream, revision, outcome)
-    return Commit(revision, outcome, payload, current.paused)
+    return Commit(revision, outcome, payload, current.paused, swept)
 
 
 def reapply(stream: Stream, letter: DeadLetter) -> bool:

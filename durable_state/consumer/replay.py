@@ -8,12 +8,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from durable_state import feed
+from durable_state.materializer import drop, sweep
 from durable_state.models import DeadLetter, Generation, Status, Stream, TypeState
 from durable_state.protocol import START
 
 from .commit import lock
+from .transaction import commit_transaction
 
-__all__ = ["begin_replay"]
+__all__ = ["begin_replay", "sweep_dropped"]
 
 
 def begin_replay(stream: Stream, token: int | None = None) -> None:
@@ -25,14 +27,16 @@ def begin_replay(stream: Stream, token: int | None = None) -> None:
     """
     using = stream._state.db
     current = lock(stream, token)
-    generations = Generation.objects.using(using).filter(stream=current).exclude(purpose=Generation.Purpose.VERIFY)
+    others = (Generation.Purpose.VERIFY, Generation.Purpose.DROPPED)
+    generations = list(Generation.objects.using(using).filter(stream=current).exclude(purpose__in=others))
     letters = DeadLetter.objects.using(using).filter(stream=current)
     # Letters without an entity are met again under the same ordinals; no later change supersedes them.
     letters.filter(
-        Q(generation__in=list(generations.values_list("pk", flat=True))) | Q(entity__startswith=DeadLetter.NO_ENTITY)
+        Q(generation__in=[generation.pk for generation in generations]) | Q(entity__startswith=DeadLetter.NO_ENTITY)
     ).delete()
     Stream.objects.using(using).filter(pk=current.pk).update(snapshot=None, rebuild=None)
-    generations.delete()
+    for generation in generations:
+        drop(generation)
     TypeState.objects.using(using).filter(stream=current).update(unregistered=0)
     revision = current.revision + 1
     rebuild = Generation.objects.using(using).create(stream=current, purpose=Generation.Purpose.REPLAY)
@@ -58,3 +62,9 @@ def begin_replay(stream: Stream, token: int | None = None) -> None:
     # Nothing shown has changed, but every revision has its entry: the feed is read by number, without holes.
     feed.write(current, revision, [], txids=[], up_to_date=False)
     stream.refresh_from_db(using=using)
+
+
+def sweep_dropped(using: str) -> bool:
+    """Deletes some of what dropped generations still hold, in a transaction of its own; whether there may be more."""
+    with commit_transaction(using):
+        return sweep(using)

@@ -21,6 +21,7 @@ from durable_state.models import Arrival, Generation, Lease, Status, Stream
 from durable_state.transport import open_client
 
 from . import lease
+from .replay import sweep_dropped
 from .tail import Progress, Tail
 from .threads import DatabaseThreads
 
@@ -32,6 +33,8 @@ LOOK_SECONDS = 1.0
 """Seconds between two looks for streams that nobody consumes, or for a lease that becomes free."""
 TIDY_SECONDS = 60.0
 """Seconds between two prunings."""
+SWEEPS = 20
+"""Steps in which one call of ``tidy`` deletes what is left of generations."""
 ENDED = (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
 
 
@@ -89,11 +92,15 @@ def consume_slice(stream_pks: Collection[int], using: str) -> None:
 
 
 def tidy(using: str) -> None:
-    """Prunes the feed log, and what a verification that was killed has left."""
+    """Prunes the feed log, and what dropped generations, and verifications that were killed, have left: a bounded part in one call."""
     feed.prune(using)
     day_ago = timezone.now() - timedelta(days=1)
-    for generation in Generation.objects.using(using).filter(purpose=Generation.Purpose.VERIFY, created_at__lt=day_ago):
-        generation.delete()
+    Generation.objects.using(using).filter(purpose=Generation.Purpose.VERIFY, created_at__lt=day_ago).update(
+        purpose=Generation.Purpose.DROPPED
+    )
+    for _ in range(SWEEPS):
+        if not sweep_dropped(using):
+            return
 
 
 async def _sync(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from typing import Any
 
 from django.db import connections
@@ -73,7 +73,7 @@ async def request_headers(stream: Stream, in_thread: InThread) -> Mapping[str, s
     raise ConfigurationError(f"HEADERS gave no dict of texts for {stream.name}.", f"Mend {path}, then resume.")
 
 
-def read_from_start(stream: Stream) -> Iterator[Batch]:
+def read_from_start(stream: Stream) -> Generator[Batch, None, None]:
     """The whole stream, for callers that are not async; each batch is read while the caller waits for it.
 
     At the tail it is read on for as long as that brings more, so that a caller can catch up with a stream that grows meanwhile.

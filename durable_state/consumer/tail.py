@@ -33,6 +33,7 @@ from .commit import Commit, commit, release
 from .inbox import Inbox
 from .outage import is_outage
 from .pace import Pace
+from .replay import sweep_dropped
 from .source import stream_reader
 from .standing import record_failure, record_stop, replay_recreated
 from .threads import DatabaseThreads
@@ -193,6 +194,8 @@ class Tail:
         if batch.messages:
             self._failures = 0
         await self._publish(done)
+        if not done.swept:
+            await self._sweep()
         return done
 
     async def _publish(self, done: Commit) -> None:
@@ -229,6 +232,12 @@ class Tail:
             Arrival.objects.using(using).filter(stream=stream).exists()
             or ParkedChange.objects.using(using).filter(stream=stream, polled=True).exists()
         )
+
+    async def _sweep(self) -> None:
+        """Deletes what a switch has left, until it is time to stop; ``tidy`` does the rest."""
+        while not self._stop.is_set() and not self._lost:
+            if not await self._threads.run(sweep_dropped, self.stream._state.db or "default"):
+                return
 
     def _worth_a_commit(self, batch: Batch) -> bool:
         """Whether a batch says anything new: an idle long-poll does not."""

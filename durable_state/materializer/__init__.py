@@ -4,7 +4,8 @@ Runs inside a transaction that the consumer opens. May not import transport, fee
 """
 
 from .fold import Fold
+from .generations import drop, sweep
 from .outcome import Outcome
 from .removal import remove_rows
 
-__all__ = ["Fold", "Outcome", "remove_rows"]
+__all__ = ["Fold", "Outcome", "drop", "remove_rows", "sweep"]

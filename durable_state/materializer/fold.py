@@ -14,6 +14,7 @@ from durable_state.models import Generation, Stream, entity_digest
 from durable_state.protocol import Change, Control, ControlKind, Malformed, Message
 
 from .compaction import Entity, fold_entities
+from .generations import drop
 from .letters import LetterBox
 from .outcome import Outcome
 from .parking import ParkingLot
@@ -48,7 +49,7 @@ class Fold:
         self.last_reason = ""
         self._scratch = state is not None and state.purpose == Generation.Purpose.VERIFY
         self._pending: defaultdict[str, dict[str, Entity]] = defaultdict(dict)
-        self._dropped: list[int] = []
+        self._dropped: list[Generation] = []
 
     def apply(self, messages: Sequence[Message], after: int, *, up_to_date: bool) -> Outcome:
         """Folds the messages that follow ordinal ``after``; ``up_to_date`` says that the stream's tail is reached behind them.
@@ -96,10 +97,13 @@ class Fold:
             self.outcome.letters_written = True
             self._letters.write_found(plan, [found])
 
-    def forget_dropped(self) -> None:
-        """Deletes the generations that were dropped; to be called when the stream's row points to none of them any more."""
-        if self._dropped:
-            Generation.objects.using(self._using).filter(pk__in=self._dropped).delete()
+    def forget_dropped(self) -> bool:
+        """Deletes the generations that were dropped; to be called when the stream's row points to none of them any more.
+
+        False, where something is left for ``sweep``.
+        """
+        left = [generation for generation in self._dropped if not drop(generation)]
+        return not left
 
     def letter_count(self) -> int:
         """How many dead letters the stream has now."""
@@ -225,8 +229,7 @@ class Fold:
         self.outcome.superseded += generation.changes
         if not self._scratch:
             self._letters.drop(generation.pk)
-        generation.staged.using(self._using)._raw_delete(self._using)
-        self._dropped.append(generation.pk)
+        self._dropped.append(generation)
 
     def _pass_over(self, target: Generation | None, entity_type: str, messages: int) -> None:
         self.outcome.unregistered += messages

@@ -12,7 +12,7 @@ __all__ = ["Generation", "StagedChange"]
 
 
 class Generation(models.Model):
-    """One state in the making: an open snapshot, a rebuild, or the scratch of a verification.
+    """One state in the making: an open snapshot, a rebuild, or the scratch of a verification; or one that is waiting to be deleted.
 
     ``changes`` counts the messages that were accepted into it; until the switch they are neither applied nor superseded. ``types`` holds
     for each entity type that was met in it the fingerprint of the mapping that staged it; "" where no single one did, because messages
@@ -25,6 +25,7 @@ class Generation(models.Model):
         RESET = "reset", "reset by the stream"
         REPLAY = "replay", "replay from the stream's start"
         VERIFY = "verify", "verification"
+        DROPPED = "dropped", "not needed any more"
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="generations")
     purpose = models.CharField(max_length=8, choices=Purpose.choices)

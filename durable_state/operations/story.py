@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from durable_state.materializer.conversion import Refused
@@ -13,13 +14,17 @@ from durable_state.protocol import Change, Control, Message, Operation
 __all__ = ["Story"]
 
 
+NEWEST = 1000
+"""Lines that a story has at most."""
+
+
 class Story:
-    """Collects the changes of one entity, and the controls between them, with what became of each."""
+    """Collects the changes of one entity, and the controls between them, with what became of each; the newest ``NEWEST``."""
 
     def __init__(self, stream: Stream, entity_type: str, key: str) -> None:
         self.type = entity_type
         self.key = key
-        self.lines: list[str] = []
+        self.lines: deque[str] = deque(maxlen=NEWEST)
         self._plan = StreamPlan(stream).find(entity_type)
 
     def read(self, messages: Sequence[Message], after: int) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
 
+from durable_state.consumer.moment import at_one_moment
+from durable_state.consumer.replay import sweep_dropped
 from durable_state.consumer.source import read_from_start
 from durable_state.consumer.transaction import commit_transaction
 from durable_state.errors import OperationRefused
-from durable_state.materializer import Fold
+from durable_state.materializer import Fold, drop
 from durable_state.materializer.difference import Difference, differences, row_story
 from durable_state.models import Generation, Stream
 from durable_state.protocol import Message
 from durable_state.registry import registry
+from durable_state.transport import Batch
 
 from .story import Story
 
@@ -53,8 +57,8 @@ class Verification:
 def verify(stream: Stream, *, entity_type: str | None = None, key: str | None = None) -> Verification:
     """Folds the stream anew, up to the ordinal that the tables stand at, and compares.
 
-    The stream goes on being consumed meanwhile: the last messages are folded, and the rows compared, while its row is locked. With
-    ``entity_type`` and ``key`` the result tells that entity's story.
+    The stream goes on being consumed meanwhile: the tables are compared as one moment shows them. With ``entity_type`` and ``key`` the
+    result tells that entity's story.
     Raises: OperationRefused, where there is nothing to compare with; TransportError.
     """
     if (entity_type is None) != (key is None):
@@ -63,14 +67,18 @@ def verify(stream: Stream, *, entity_type: str | None = None, key: str | None = 
     stream.refresh_from_db(using=using)
     _require_no_rebuild(stream)
     story = None if entity_type is None or key is None else Story(stream, entity_type, key)
-    scratch = Generation.objects.using(using).create(stream=stream, purpose=Generation.Purpose.VERIFY)
-    fold = _Scratch(stream, scratch)
-    try:
-        return _verify(stream, fold, story)
-    finally:
-        for generation in fold.generations:
-            generation.staged.using(using)._raw_delete(using)
-            Generation.objects.using(using).filter(pk=generation.pk).delete()
+    with closing(read_from_start(stream)) as batches:
+        fold = _Scratch(stream, batches, story)
+        try:
+            fold.approach()
+            with at_one_moment(stream) as current:
+                _require_no_rebuild(current)
+                if current.ordinal < fold.ordinal:
+                    raise OperationRefused(f"The stream {stream.name!r} began anew meanwhile.", "Verify again.")
+                fold.advance(current.ordinal)
+                return _compare(current, fold.state, story)
+        finally:
+            fold.drop()
 
 
 def _require_no_rebuild(stream: Stream) -> None:
@@ -82,62 +90,75 @@ def _require_no_rebuild(stream: Stream) -> None:
 
 
 class _Scratch:
-    """A fold beside the shown rows, and the messages that were read ahead of it."""
+    """A fold beside the shown rows, and the messages that were read ahead of it: those of one batch at most."""
 
-    def __init__(self, stream: Stream, state: Generation) -> None:
+    def __init__(self, stream: Stream, batches: Iterator[Batch], story: Story | None) -> None:
         self._stream = stream
-        self.state: Generation = state
-        self.snapshot: Generation | None = None
+        self._using = stream._state.db or "default"
+        self._batches = batches
+        self._story = story
+        self.state: Generation = Generation.objects.using(self._using).create(
+            stream=stream, purpose=Generation.Purpose.VERIFY
+        )
+        self._snapshot: Generation | None = None
         self.ordinal = 0
-        self.ahead: deque[Message] = deque()
+        self._ahead: list[Message] = []
 
-    @property
-    def generations(self) -> list[Generation]:
-        return [self.state] + ([self.snapshot] if self.snapshot else [])
+    def approach(self) -> None:
+        """Folds up to where the tables stand, as long as that brings it nearer to them by half, so that little is left to do."""
+        behind = None
+        while True:
+            ordinal = Stream.objects.using(self._using).values_list("ordinal", flat=True).get(pk=self._stream.pk)
+            if behind is not None and ordinal - self.ordinal > behind / 2:
+                return
+            behind = ordinal - self.ordinal
+            if behind <= 0:
+                return
+            self.advance(ordinal)
 
     def advance(self, ordinal: int) -> None:
-        """Folds what was read ahead, up to ``ordinal``; call it in a transaction."""
-        messages = list(islice(self.ahead, max(ordinal - self.ordinal, 0)))
-        for _ in messages:
-            self.ahead.popleft()
-        fold = Fold(self._stream, self.state, self.snapshot)
-        fold.apply(messages, self.ordinal, up_to_date=False)
-        fold.forget_dropped()
-        assert fold.state is not None
-        self.state, self.snapshot = fold.state, fold.snapshot
-        self.ordinal += len(messages)
+        """Folds up to the ordinal, in a transaction for each batch. Raises: OperationRefused, where the stream does not hold so many."""
+        while self.ordinal < ordinal:
+            if not self._ahead:
+                self._ahead = self._read()
+            count = ordinal - self.ordinal
+            messages, self._ahead = self._ahead[:count], self._ahead[count:]
+            if self._story is not None:
+                self._story.read(messages, self.ordinal)
+            with commit_transaction(self._using):
+                fold = Fold(self._stream, self.state, self._snapshot)
+                fold.apply(messages, self.ordinal, up_to_date=False)
+                fold.forget_dropped()
+            assert fold.state is not None
+            self.state, self._snapshot = fold.state, fold.snapshot
+            self.ordinal += len(messages)
+
+    def drop(self) -> None:
+        """Deletes what was made, in bounded transactions."""
+        for generation in filter(None, (self.state, self._snapshot)):
+            with commit_transaction(self._using):
+                drop(generation)
+        while sweep_dropped(self._using):
+            pass
+
+    def _read(self) -> list[Message]:
+        for batch in self._batches:
+            if batch.messages:
+                return batch.messages
+        raise OperationRefused(
+            f"The stream at {self._stream.name!r} holds {self.ordinal} messages, fewer than the {self._stream.ordinal} that were read.",
+            f"It was created anew, or has dropped its beginning: durable_state reset {self._stream.name}",
+        )
 
 
-def _verify(stream: Stream, fold: _Scratch, story: Story | None) -> Verification:
-    using = stream._state.db or "default"
-    for batch in read_from_start(stream):
-        if story is not None:
-            story.read(batch.messages, fold.ordinal + len(fold.ahead))
-        fold.ahead.extend(batch.messages)
-        reached = Stream.objects.using(using).values_list("ordinal", flat=True).get(pk=stream.pk)
-        if fold.ordinal + len(fold.ahead) >= reached:
-            with commit_transaction(using):
-                current = Stream.objects.using(using).select_for_update().get(pk=stream.pk)
-                _require_no_rebuild(current)
-                if fold.ordinal <= current.ordinal <= fold.ordinal + len(fold.ahead):
-                    fold.advance(current.ordinal)
-                    return _compare(current, fold, story)
-        with commit_transaction(using):
-            fold.advance(reached)
-    raise OperationRefused(
-        f"The stream at {stream.name!r} holds {fold.ordinal + len(fold.ahead)} messages, fewer than the {stream.ordinal} that were read.",
-        f"It was created anew, or has dropped its beginning: durable_state reset {stream.name}",
-    )
-
-
-def _compare(stream: Stream, fold: _Scratch, story: Story | None) -> Verification:
+def _compare(stream: Stream, state: Generation, story: Story | None) -> Verification:
     types = {mapping.entity_type for mapping in registry.for_stream(stream.name)}
-    found = Verification(stream.name, fold.ordinal, {entity_type: Counter() for entity_type in types})
-    for difference in differences(stream, fold.state):
+    found = Verification(stream.name, stream.ordinal, {entity_type: Counter() for entity_type in types})
+    for difference in differences(stream, state):
         found.counts[difference.type][difference.kind] += 1
         if len(found.examples) < EXAMPLES:
             found.examples.append(difference)
     if story is not None:
-        expected, shown = row_story(stream, fold.state, story.type, story.key)
+        expected, shown = row_story(stream, state, story.type, story.key)
         found.story = [*story.lines, f"row expected: {expected}", f"row found: {shown}"]
     return found
