@@ -8,16 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connections
+from django.utils.connection import ConnectionDoesNotExist
 
 from durable_state import operations
+from durable_state.consumer.moment import at_one_moment
 from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
 from durable_state.models import Generation, StagedChange, Stream
 from tests.app.models import Message, Profile, Setting
-from tests.properties.tables import check
+from tests.properties.tables import apply_batch, check
 from tests.servers.process import StreamServer
 
-from .consuming import consuming, wait_until
+from .consuming import consuming, in_threads, wait_until
 from .remote import RemoteStream, insert, random_groups, random_items
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,13 +34,13 @@ def changes(seed: int, count: int) -> list[Any]:
 
 
 def test_no_difference_while_it_is_consumed(
-    file_or_server: str, reference_server: StreamServer, add_stream: Add, settings: Any
+    database: str, reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """However fast the stream grows meanwhile; the consumer is not disturbed."""
+    """However fast the stream grows meanwhile; the consumer is not disturbed. What somebody did to a row is found all the same."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 4, "BATCH_ROWS": 20}
     remote = RemoteStream(reference_server.stream())
     remote.append(changes(1, 200))
-    stream, ended = add_stream(remote.url, using=file_or_server), threading.Event()
+    stream, ended = add_stream(remote.url, using=database), threading.Event()
 
     def write() -> None:
         for group in random_groups(changes(2, 3000), 2, 6):
@@ -48,21 +51,70 @@ def test_no_difference_while_it_is_consumed(
 
     writer = threading.Thread(target=write)
     with consuming(stream):
-        wait_until(lambda: Stream.objects.using(file_or_server).filter(ordinal__gte=150, status="live").exists())
+        wait_until(lambda: Stream.objects.using(database).filter(ordinal__gte=150, status="live").exists())
         writer.start()
         try:
             for _ in range(3):
-                verified = operations.verify(Stream.objects.using(file_or_server).get())
+                verified = operations.verify(Stream.objects.using(database).get())
                 assert verified.equal, verified.lines()
                 assert verified.ordinal >= 150
+            Message.objects.using(database).create(room=stream.name, key="stray", text="")
+            verified = operations.verify(Stream.objects.using(database).get())
+            assert verified.lines() == ["extra: message stray"]
+            Message.objects.using(database).filter(key="stray").delete()
         finally:
             ended.set()
             writer.join()
-        wait_until(lambda: Stream.objects.using(file_or_server).filter(ordinal=len(remote.items)).exists())
-        assert Stream.objects.using(file_or_server).get().last_error == ""
+        wait_until(lambda: Stream.objects.using(database).filter(ordinal=len(remote.items)).exists())
+        assert Stream.objects.using(database).get().last_error == ""
     check(stream, remote.items)
-    assert not Generation.objects.using(file_or_server).filter(purpose="verify").exists()
-    assert not StagedChange.objects.using(file_or_server).filter(generation__purpose="verify").exists()
+    assert not Generation.objects.using(database).filter(purpose="verify").exists()
+    assert not StagedChange.objects.using(database).filter(generation__purpose="verify").exists()
+
+
+def test_the_tables_stand_still_for_a_reader_and_not_for_their_consumer(database: str, add_stream: Add) -> None:
+    """A batch that is committed meanwhile is committed at once, and is not seen."""
+    stream = add_stream(using=database)
+    apply_batch(stream, [insert("message", "a", {"text": "old"}), insert("message", "b", {"text": "old"})], True)
+    with at_one_moment(stream) as then:
+        alias = then._state.db
+
+        def seen() -> list[tuple[str, str]]:
+            rows = Message.objects.using(alias).filter(room=stream.name).order_by("key")
+            return list(rows.values_list("key", "text"))
+
+        def go_on() -> None:
+            apply_batch(
+                stream, [insert("message", "a", {"text": "new"}), insert("message", "c", {"text": "new"})], True
+            )
+
+        assert in_threads(go_on) == [None]
+        assert seen() == [("a", "old"), ("b", "old")]
+        assert (Stream.objects.using(alias).get(pk=stream.pk).ordinal, then.ordinal) == (2, 2)
+    assert Message.objects.using(database).filter(room=stream.name).count() == 3
+    with pytest.raises(ConnectionDoesNotExist):
+        connections[str(alias)]
+
+
+def test_a_database_that_cannot_read_beside_a_writer_keeps_writers_out(
+    reference_server: StreamServer, add_stream: Add
+) -> None:
+    """SQLite without its write-ahead log: the comparison is exact, and the consumer waits for it."""
+    remote = RemoteStream(reference_server.stream())
+    remote.append([insert("message", key, {"text": "hi"}) for key in "abc"])
+    stream = add_stream(remote.url)
+    sync(stream, until_up_to_date=True)
+    with connections["default"].cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode=DELETE")
+    try:
+        with at_one_moment(stream) as then:
+            assert then._state.db == "default"
+        assert operations.verify(stream).equal
+        Message.objects.filter(key="b").delete()
+        assert operations.verify(stream).lines() == ["missing: message b"]
+    finally:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("PRAGMA journal_mode=WAL")
 
 
 def test_what_somebody_did_to_the_rows_is_found(database: str, reference_server: StreamServer, add_stream: Add) -> None:
@@ -117,6 +169,17 @@ def test_the_story_of_an_entity(reference_server: StreamServer, add_stream: Add)
     story = operations.verify(stream, entity_type="score", key="007").lines()
     assert "refused" in story[0]
     assert story[-2:] == ["row expected: none", "row found: none"]
+
+
+def test_a_story_ends_where_the_tables_stand(reference_server: StreamServer, add_stream: Add) -> None:
+    """What the stream says beyond is not told: nothing has become of it yet."""
+    remote = RemoteStream(reference_server.stream())
+    remote.append([insert("score", "1", {"points": 5})])
+    stream = add_stream(remote.url)
+    sync(stream, until_up_to_date=True)
+    remote.append([insert("score", "1", {"points": 6})])
+    story = operations.verify(stream, entity_type="score", key="1").lines()
+    assert [line.partition(" ")[0] for line in story] == ["1:", "row", "row"]
 
 
 def test_a_stream_that_lost_its_beginning_cannot_be_compared(reference_server: StreamServer, add_stream: Add) -> None:
