@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from django.conf import settings
 from django.db import connections
 
 from durable_state import operations
 from durable_state.consumer.run import sync
 from durable_state.models import Stream
 
-__all__ = ["Running", "consuming", "in_threads", "wait_until"]
+__all__ = ["Running", "consuming", "in_threads", "start_worker", "wait_until"]
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 15) -> None:
@@ -46,6 +51,19 @@ class Running:
         self.thread.join(seconds)
         assert not self.thread.is_alive(), f"still consuming after {seconds} s"
         return self.error
+
+
+def start_worker(stream: Stream, batch_rows: int) -> subprocess.Popen[str]:
+    """Consume until up to date in a process of its own, which can be killed: the command, on the test database."""
+    using = stream._state.db or "default"
+    given = settings.DATABASES[using]
+    kept = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
+    address = {key: given[key] for key in kept if key in given}
+    address["NAME"] = str(connections[using].settings_dict["NAME"])
+    command = [sys.executable, "-m", "tests.consumer.worker", json.dumps(address), stream.name, str(batch_rows)]
+    return subprocess.Popen(
+        command, cwd=Path(__file__).parent.parent.parent, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 @contextmanager

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from django.conf import settings
-from django.db import connections
 
 from durable_state.models import Status, Stream
 from tests.properties.tables import check
 from tests.servers.process import StreamServer
 
+from .consuming import start_worker
 from .remote import RemoteStream, random_groups, random_items
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KILLS = 4
-
-
-def start(database: str, stream: Stream) -> subprocess.Popen[str]:
-    """The command, on the test database."""
-    given = settings.DATABASES[database]
-    kept = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
-    address = {key: given[key] for key in kept if key in given} | {
-        "NAME": str(connections[database].settings_dict["NAME"])
-    }
-    command = [sys.executable, "-m", "tests.consumer.worker", json.dumps(address), stream.name, "2"]
-    return subprocess.Popen(
-        command, cwd=Path(__file__).parent.parent.parent, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
 
 
 def test_killed_again_and_again(
@@ -48,7 +30,7 @@ def test_killed_again_and_again(
     stream = add_stream(remote.url, using=file_or_server)
     chance = random.Random()
     for _ in range(KILLS):
-        process = start(file_or_server, stream)
+        process = start_worker(stream, 2)
         before = stream.ordinal
         until = time.monotonic() + 20
         while process.poll() is None and stream.ordinal == before:
@@ -61,7 +43,7 @@ def test_killed_again_and_again(
         stream.refresh_from_db()
         assert stream.ordinal > before or before == 300
     started = time.monotonic()
-    process = start(file_or_server, stream)
+    process = start_worker(stream, 2)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "300 messages read" in out
