@@ -20,7 +20,7 @@ from .parking import Parking, ParkingLot
 from .plan import PlannedField, StreamPlan, TypePlan
 from .preparation import Prepared, to_bytes
 from .relations import MissingParent, circles, turns
-from .rows import chunks, is_one_of, most_keys
+from .rows import chunks, is_one_of, most_keys, rows_with
 
 __all__ = ["Removal", "remove_rows"]
 
@@ -54,7 +54,7 @@ class Removal:
         key = plan.mapping.key
         refused: dict[str, str] = {}
         for chunk in chunks(key_values, most_keys(plan)):
-            found = plan.rows().filter(is_one_of(plan, key, chunk)).values_list("pk", key.attname)
+            found = rows_with(plan, chunk).values_list("pk", key.attname)
             # MySQL finds "a" for "a " where the column's collation pads.
             wanted = {key_text(key, value) for value in chunk}
             rows = {pk: text for pk, value in found if (text := key_text(key, value)) in wanted}

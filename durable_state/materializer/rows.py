@@ -16,7 +16,7 @@ from .plan import TypePlan
 from .writers import ExistingRow, RowWrite, find_writer
 from .writers.columns import key_parameters, quoted
 
-__all__ = ["CHUNK", "READ", "RowFailure", "chunks", "differs", "is_one_of", "most_keys", "read_rows", "write_rows"]
+__all__ = ["CHUNK", "READ", "RowFailure", "chunks", "differs", "is_one_of", "most_keys", "read_rows", "rows_with", "write_rows"]
 
 CHUNK = 500
 """Keys in one query: below every database's limit of parameters."""
@@ -59,7 +59,7 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
     key, attnames = plan.mapping.key, [planned.attname for planned in plan.fields]
     found: dict[str, ExistingRow] = {}
     for chunk in chunks(key_values, most_keys(plan)):
-        rows = plan.rows().filter(is_one_of(plan, key, chunk))
+        rows = rows_with(plan, chunk)
         for pk, key_value, *values in rows.values_list("pk", key.attname, *attnames):
             found[key_text(key, key_value)] = ExistingRow(pk, dict(zip(attnames, values, strict=True)))
     return found
@@ -83,6 +83,26 @@ def is_one_of(plan: TypePlan, key: models.Field[Any, Any], values: Sequence[Any]
     else:
         condition = f"IN ({', '.join(['%s'] * len(parameters))})"
     return RawSQL(f"{table}.{column} {condition}", parameters, models.BooleanField())  # noqa: S611
+
+
+def rows_with(plan: TypePlan, key_values: Sequence[Any]) -> models.QuerySet[models.Model]:
+    """The shown rows with these keys, at most ``most_keys`` of them."""
+    connection, model, key = connections[plan.using], plan.mapping.model, plan.mapping.key
+    parameters = key_parameters(key, key_values, connection)
+    if connection.vendor != "postgresql" or model._meta.pk.column is None or set(map(type, parameters)) != {str}:
+        return plan.rows().filter(is_one_of(plan, key, key_values))
+    # One look into the unique index for each key. Asked for many keys at once, PostgreSQL reads all rows of a stream that it has no
+    # statistics of, again for each batch.
+    table, column, pk = (quoted(connection, name) for name in (model._meta.db_table, key.column, model._meta.pk.column))
+    fields = [field for field in model._meta.concrete_fields if field.attname in plan.scope]
+    scope = "".join(f" AND held.{quoted(connection, field.column)} = %s" for field in fields)
+    scope_values = [field.get_db_prep_value(plan.scope[field.attname], connection) for field in fields]
+    found = (
+        f"SELECT found.pk FROM unnest(%s::{key.cast_db_type(connection)}[]) AS wanted(key) CROSS JOIN LATERAL"  # noqa: S608
+        f" (SELECT held.{pk} AS pk FROM {table} AS held WHERE held.{column} = wanted.key{scope} OFFSET 0) AS found"
+    )
+    is_found = RawSQL(f"{table}.{pk} = ANY(ARRAY({found}))", [parameters, *scope_values], models.BooleanField())  # noqa: S611
+    return model._base_manager.using(plan.using).filter(is_found).order_by()
 
 
 def differs(plan: TypePlan, write: RowWrite) -> bool:
