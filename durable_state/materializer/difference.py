@@ -10,8 +10,8 @@ from durable_state.models import DeadLetter, Generation, ParkedChange, Stream
 from .conversion import Refused, same
 from .plan import StreamPlan, TypePlan
 from .relations import resolve_parents
-from .rows import read_rows
-from .staging import read_staged, staged_entity, staged_keys
+from .rows import chunks, read_rows
+from .staging import keys_of, read_staged, staged_entity, staged_keys
 from .switch import shown_keys
 
 __all__ = ["Difference", "differences", "row_story"]
@@ -62,10 +62,9 @@ def row_story(stream: Stream, generation: Generation, entity_type: str, key: str
 
 def _never_written(plans: StreamPlan, shown: set[str], generation: Generation) -> Iterator[Difference]:
     """Entities of types that are registered and have no rows of this stream at all: they still need their first fold."""
-    staged = generation.staged.using(generation._state.db).exclude(type__in=shown)
-    for entity_type, key in staged.values_list("type", "key").iterator():
+    for entity_type in set(generation.types) - shown:
         if plans.find(entity_type) is not None:
-            yield Difference(entity_type, key, "missing")
+            yield from (Difference(entity_type, key, "missing") for key in keys_of(generation, entity_type))
 
 
 def _missing_and_changed(plan: TypePlan, generation: Generation) -> Iterator[Difference]:
@@ -87,10 +86,12 @@ def _missing_and_changed(plan: TypePlan, generation: Generation) -> Iterator[Dif
 def _refused(plan: TypePlan, keys: list[str]) -> set[str]:
     letters = DeadLetter.objects.using(plan.using).filter(stream=plan.stream, generation=0, reason__in=DATABASE_REASONS)
     digests = {plan.digest(key): key for key in keys}
-    return {digests[entity] for entity in letters.filter(entity__in=digests).values_list("entity", flat=True)}
+    found = (letters.filter(entity__in=chunk).values_list("entity", flat=True) for chunk in chunks(digests))
+    return {digests[entity] for entities in found for entity in entities}
 
 
 def _parked(plan: TypePlan, keys: list[str]) -> set[str]:
     digests = {plan.digest(key): key for key in keys}
-    parked = ParkedChange.objects.using(plan.using).filter(stream=plan.stream, entity__in=digests)
-    return {digests[entity] for entity in parked.values_list("entity", flat=True)}
+    parked = ParkedChange.objects.using(plan.using).filter(stream=plan.stream)
+    found = (parked.filter(entity__in=chunk).values_list("entity", flat=True) for chunk in chunks(digests))
+    return {digests[entity] for entities in found for entity in entities}

@@ -21,7 +21,7 @@ from .rows import READ, chunks
 from .writers import find_writer
 from .writers.columns import Columns
 
-__all__ = ["copy_staged", "read_staged", "settle_partial", "stage", "staged_entity", "staged_keys"]
+__all__ = ["copy_staged", "keys_of", "read_staged", "settle_partial", "stage", "staged_entity", "staged_keys"]
 
 
 class _Row(NamedTuple):
@@ -102,6 +102,12 @@ def read_staged(generation: Generation, plan: TypePlan) -> Iterator[tuple[list[P
             except Refused as refusal:
                 refused.append(Found(row.key, row.ordinal, refusal.code, refusal.detail, body))
         yield puts, refused
+
+
+def keys_of(generation: Generation, entity_type: str) -> Iterator[str]:
+    """The keys of what is staged of one type."""
+    for rows in _read(generation, entity_type):
+        yield from (row.key for row in rows)
 
 
 def staged_keys(generation: Generation, plan: TypePlan, keys: Iterable[str]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from durable_state.conf import get_settings
 from durable_state.models import Generation
 from durable_state.protocol import Operation, encode_change
 
@@ -14,11 +15,14 @@ from .parking import ParkingLot
 from .plan import TypePlan
 from .relations import circles, turns
 from .release import not_written
-from .rows import READ
+from .rows import chunks
 from .shown import ShownRows
 from .staging import read_staged, staged_keys
 
 __all__ = ["shown_keys", "switch"]
+
+WALK = 20_000
+"""Keys of shown rows that are looked at together."""
 
 
 def switch(
@@ -54,6 +58,10 @@ def switch(
             letters.write_found(plan, found)
             parked_count += len(parked)
             refused_count += len(found)
+            if refused_count > get_settings().dead_letter_limit:
+                # The commit is going to halt the stream for them; to find out about all the others, row by row, may take hours.
+                outcome.letters_written = True
+                return
             if generation.purpose != Generation.Purpose.REPLAY:
                 # In a replay the row is the one that the last accepted change made; after a snapshot or reset there is none.
                 rows.remove(plan, [failure.write.key_value for failure in failures])
@@ -80,8 +88,9 @@ def _free_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> Non
     for keys in shown_keys(plan):
         staying = staged_keys(generation, plan, keys)
         going = [value for key, value in keys.items() if key not in staying]
-        if going:
-            plan.rows().filter(**{f"{plan.mapping.key.attname}__in": going}).update(**dict.fromkeys(nullable))
+        for chunk in chunks(going):
+            shown = plan.rows().filter(**{f"{plan.mapping.key.attname}__in": chunk})
+            shown.update(**dict.fromkeys(nullable))
 
 
 def _forget_others(generation: Generation, plan: TypePlan, lot: ParkingLot) -> None:
@@ -104,10 +113,12 @@ def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> l
 
 
 def shown_keys(plan: TypePlan) -> Iterator[dict[str, object]]:
-    """The keys of the shown rows, chunk by chunk along the unique index that they have, in which no chunk has to look for its beginning."""
+    """The keys of the shown rows, in large chunks along the unique index that they have: a database without statistics of a table that
+    is new may sort what is left of it for each chunk.
+    """
     key = plan.mapping.key
     queryset = plan.rows().order_by(key.attname)
-    found = list(queryset.values_list(key.attname, flat=True)[:READ])
+    found = list(queryset.values_list(key.attname, flat=True)[:WALK])
     while found:
         yield {key_text(key, value): value for value in found}
-        found = list(queryset.filter(**{f"{key.attname}__gt": found[-1]}).values_list(key.attname, flat=True)[:READ])
+        found = list(queryset.filter(**{f"{key.attname}__gt": found[-1]}).values_list(key.attname, flat=True)[:WALK])
