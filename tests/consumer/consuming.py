@@ -53,14 +53,14 @@ class Running:
         return self.error
 
 
-def start_worker(stream: Stream, batch_rows: int) -> subprocess.Popen[str]:
-    """Consume until up to date in a process of its own, which can be killed: the command, on the test database."""
+def start_worker(stream: Stream, **ours: object) -> subprocess.Popen[str]:
+    """Consume until up to date in a process of its own, which can be killed: the command, on the test database, with settings of ours."""
     using = stream._state.db or "default"
     given = settings.DATABASES[using]
     kept = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
     address = {key: given[key] for key in kept if key in given}
     address["NAME"] = str(connections[using].settings_dict["NAME"])
-    command = [sys.executable, "-m", "tests.consumer.worker", json.dumps(address), stream.name, str(batch_rows)]
+    command = [sys.executable, "-m", "tests.consumer.worker", json.dumps(address), stream.name, json.dumps(ours)]
     return subprocess.Popen(
         command, cwd=Path(__file__).parent.parent.parent, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -30,7 +30,7 @@ def test_killed_again_and_again(
     stream = add_stream(remote.url, using=file_or_server)
     chance = random.Random()
     for _ in range(KILLS):
-        process = start_worker(stream, 2)
+        process = start_worker(stream, BATCH_ROWS=2)
         before = stream.ordinal
         until = time.monotonic() + 20
         while process.poll() is None and stream.ordinal == before:
@@ -43,7 +43,7 @@ def test_killed_again_and_again(
         stream.refresh_from_db()
         assert stream.ordinal > before or before == 300
     started = time.monotonic()
-    process = start_worker(stream, 2)
+    process = start_worker(stream, BATCH_ROWS=2)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "300 messages read" in out

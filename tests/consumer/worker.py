@@ -1,4 +1,4 @@
-"""A consumer as a process of its own, to be killed: `python -m tests.consumer.worker DATABASE_AS_JSON STREAM BATCH_ROWS`."""
+"""A consumer as a process of its own, to be killed: `python -m tests.consumer.worker DATABASE_AS_JSON STREAM SETTINGS_AS_JSON`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 def main() -> None:
     """Runs `durable_state sync STREAM --until-up-to-date`."""
-    database, stream, rows = sys.argv[1:]
+    database, stream, ours = sys.argv[1:]
     import django
     from django.conf import settings
     from django.core.management import call_command
@@ -19,7 +19,7 @@ def main() -> None:
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "durable_state", "tests.app"],
         DATABASES={"default": json.loads(database)},
-        DURABLE_STATE={"BATCH_ROWS": int(rows)},
+        DURABLE_STATE=json.loads(ours),
     )
     django.setup()
     call_command("durable_state", "sync", stream, "--until-up-to-date")
