@@ -96,7 +96,7 @@ def tidy(using: str) -> None:
     feed.prune(using)
     day_ago = timezone.now() - timedelta(days=1)
     Generation.objects.using(using).filter(purpose=Generation.Purpose.VERIFY, created_at__lt=day_ago).update(
-        purpose=Generation.Purpose.DROPPED
+        purpose=Generation.Purpose.DROPPED, changes=0
     )
     for _ in range(SWEEPS):
         if not sweep_dropped(using):

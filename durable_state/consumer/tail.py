@@ -235,9 +235,10 @@ class Tail:
 
     async def _sweep(self) -> None:
         """Deletes what a switch has left, until it is time to stop; ``tidy`` does the rest."""
-        while not self._stop.is_set() and not self._lost:
-            if not await self._threads.run(sweep_dropped, self.stream._state.db or "default"):
-                return
+        with contextlib.suppress(django.db.Error):  # another one may be sweeping too
+            while not self._stop.is_set() and not self._lost:
+                if not await self._threads.run(sweep_dropped, self.stream._state.db or "default"):
+                    return
 
     def _worth_a_commit(self, batch: Batch) -> bool:
         """Whether a batch says anything new: an idle long-poll does not."""
