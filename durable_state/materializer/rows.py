@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, connections, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
@@ -78,7 +80,7 @@ def is_one_of(plan: TypePlan, key: models.Field[Any, Any], values: Sequence[Any]
     connection = connections[plan.using]
     table, column = (quoted(connection, name) for name in (key.model._meta.db_table, key.column))
     parameters = key_parameters(key, values, connection)
-    if connection.vendor == "postgresql" and all(type(parameter) is str for parameter in parameters):
+    if _fits_an_array(connection, parameters):
         condition, parameters = f"= ANY(%s::{key.cast_db_type(connection)}[])", [parameters]
     else:
         condition = f"IN ({', '.join(['%s'] * len(parameters))})"
@@ -89,7 +91,7 @@ def rows_with(plan: TypePlan, key_values: Sequence[Any]) -> models.QuerySet[mode
     """The shown rows with these keys, at most ``most_keys`` of them."""
     connection, model, key = connections[plan.using], plan.mapping.model, plan.mapping.key
     parameters = key_parameters(key, key_values, connection)
-    if connection.vendor != "postgresql" or model._meta.pk.column is None or set(map(type, parameters)) != {str}:
+    if model._meta.pk.column is None or not _fits_an_array(connection, parameters):
         return plan.rows().filter(is_one_of(plan, key, key_values))
     # One look into the unique index for each key. Asked for many keys at once, PostgreSQL reads all rows of a stream that it has no
     # statistics of, again for each batch.
@@ -103,6 +105,11 @@ def rows_with(plan: TypePlan, key_values: Sequence[Any]) -> models.QuerySet[mode
     )
     is_found = RawSQL(f"{table}.{pk} = ANY(ARRAY({found}))", [parameters, *scope_values], models.BooleanField())  # noqa: S611
     return model._base_manager.using(plan.using).filter(is_found).order_by()
+
+
+def _fits_an_array(connection: BaseDatabaseWrapper, parameters: Sequence[Any]) -> bool:
+    types = set(map(type, parameters))
+    return connection.vendor == "postgresql" and len(types) == 1 and types <= {str, int, UUID}
 
 
 def differs(plan: TypePlan, write: RowWrite) -> bool:
