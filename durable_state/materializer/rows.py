@@ -18,7 +18,18 @@ from .plan import TypePlan
 from .writers import ExistingRow, RowWrite, find_writer
 from .writers.columns import key_parameters, quoted
 
-__all__ = ["CHUNK", "READ", "RowFailure", "chunks", "differs", "is_one_of", "most_keys", "read_rows", "rows_with", "write_rows"]
+__all__ = [
+    "CHUNK",
+    "READ",
+    "RowFailure",
+    "chunks",
+    "differs",
+    "is_one_of",
+    "most_keys",
+    "read_rows",
+    "rows_with",
+    "write_rows",
+]
 
 CHUNK = 500
 """Keys in one query: below every database's limit of parameters."""

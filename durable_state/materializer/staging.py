@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 from django.db import IntegrityError, connections, models, transaction
 from django.db.models.functions import Length
 
@@ -16,7 +15,7 @@ from .compaction import Entity, fold_entity
 from .conversion import Refused
 from .letters import Found
 from .plan import TypePlan
-from .preparation import Prepared, complete, from_bytes, from_raw, to_bytes
+from .preparation import UNDECODABLE, Prepared, complete, from_bytes, from_raw, to_bytes
 from .rows import READ, chunks
 from .writers import find_writer
 from .writers.columns import Columns
@@ -159,7 +158,6 @@ def _remove(generation: Generation, names: Iterable[str]) -> None:
 
 def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
     """What is staged of one type, in chunks by ordinal; each has been measured before it is read."""
-    columns = ("type", *_Row._fields)
     staged, after = _staged(generation).filter(type=entity_type).order_by("ordinal"), 0
     while True:
         last, room = after, get_settings().batch_bytes
@@ -170,18 +168,16 @@ def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
                 break
         if last == after:
             return
-        found = following.filter(ordinal__lte=last).values_list(*columns)
+        found = following.filter(ordinal__lte=last).values_list(*_Row._fields)
         after = last
-        # Collations of MySQL may find "Message" for "message".
-        if rows := [_Row(*row) for found_type, *row in found if found_type == entity_type]:
-            yield rows
+        yield [_Row(*row) for row in found]
 
 
 def _decode(plan: TypePlan, documents: list[bytes]) -> list[dict[str, Any]]:
     """Many documents at the cost of one; one by one where they are nested so deeply that another level is too much."""
     try:
         decoded: list[dict[str, Any]] = plan.decode(b"[%b]" % b",".join(documents))
-    except (msgspec.MsgspecError, RecursionError):
+    except UNDECODABLE:
         return list(map(plan.decode, documents))
     return decoded
 
