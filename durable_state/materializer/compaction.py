@@ -42,7 +42,7 @@ class Entity(msgspec.Struct, gc=False):
     newest_at: int
     newest: Change
     older: dict[int, Change] | None = None
-    refused: dict[int, Refused] = {}
+    refused: dict[int, Refused] | None = None
     put: Prepared | None = None
     deleted: bool = False
     decided_at: int = 0
@@ -73,6 +73,8 @@ class Entity(msgspec.Struct, gc=False):
     def refuse(self, ordinal: int, refusal: Refused) -> Refused:
         """Takes a refusal down, bare: its traceback holds frames, those hold this entity, and it is no garbage collector's."""
         refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
+        if self.refused is None:
+            self.refused = {}
         self.refused[ordinal] = refusal
         return refusal
 
@@ -130,7 +132,7 @@ def _try_fold(plan: TypePlan, entity: Entity) -> bool:
     for ordinal, change in entity.newest_first():
         if entity.limit is not None and ordinal > entity.limit:
             continue
-        refusal = entity.refused.get(ordinal)
+        refusal = None if entity.refused is None else entity.refused.get(ordinal)
         prepared = None
         if refusal is None:
             if change.operation is Operation.DELETE:

@@ -58,9 +58,10 @@ class Fold:
         """
         malformed: list[tuple[int, Malformed]] = []
         txids: dict[str, None] = {}
+        pending = self._pending
         for ordinal, message in enumerate(messages, after + 1):
             if type(message) is Change:
-                entities = self._pending[message.type]
+                entities = pending[message.type]
                 entity = entities.get(message.key)
                 if entity is None:
                     entities[message.key] = Entity(message.key, ordinal, message)
@@ -71,6 +72,7 @@ class Fold:
             elif isinstance(message, Control):
                 self._flush()
                 self._control(message.kind)
+                pending = self._pending
             elif isinstance(message, Malformed):
                 malformed.append((ordinal, message))
         self._flush()
@@ -132,18 +134,18 @@ class Fold:
 
     def _account(self, target: Generation | None, entity_type: str, entities: list[Entity]) -> None:
         """Counts what became of each change, and writes or takes away letters."""
-        outcome, staged = self.outcome, 0
-        for entity in entities:
-            good = len(entity) - len(entity.refused) - entity.no_row - entity.parked
-            outcome.dead_letters += len(entity.refused)
-            outcome.no_row += entity.no_row
-            outcome.parked += entity.parked
-            if target is None:
-                outcome.applied += good
-            else:
-                staged += good
-        if target is not None:
-            target.changes += staged
+        outcome = self.outcome
+        refused = sum(len(entity.refused) for entity in entities if entity.refused is not None)
+        no_row = sum(entity.no_row for entity in entities)
+        parked = sum(entity.parked for entity in entities)
+        good = sum(map(len, entities)) - refused - no_row - parked
+        outcome.dead_letters += refused
+        outcome.no_row += no_row
+        outcome.parked += parked
+        if target is None:
+            outcome.applied += good
+        else:
+            target.changes += good
             plan = self._plans.find(entity_type)
             fingerprint = "" if plan is None else plan.mapping.fingerprint
             known = target.types.setdefault(entity_type, fingerprint)

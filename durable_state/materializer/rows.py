@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, connections, models, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Q
-from django.db.models.expressions import RawSQL
+from django.db.models import Lookup, Q
 
 from .blame import blames_a_row
 from .conversion import key_text, same
@@ -84,43 +83,61 @@ def most_keys(plan: TypePlan) -> int:
     return min(READ, most - len(plan.scope))
 
 
-def is_one_of(plan: TypePlan, key: models.Field[Any, Any], values: Sequence[Any]) -> RawSQL | Q:
-    """What filter(key__in=...) says, without what it costs for each value. For queries of the model's table only, no subqueries."""
-    if key.column is None:
+class _Found(Lookup):
+    """A column and a condition on it, with the driver's parameters: ``rhs`` is the pair of them.
+
+    A lookup, not raw SQL: MySQL would compare that with TRUE, and look at every row of the table.
+    """
+
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        """``column condition``."""
+        column, parameters = self.process_lhs(compiler, connection)
+        condition, values = self.rhs
+        return f"{column} {condition}", [*parameters, *values]
+
+
+def is_one_of(plan: TypePlan, field: models.Field[Any, Any], values: Sequence[Any]) -> Lookup[Any] | Q:
+    """What filter(field__in=...) says, without what it costs for each value."""
+    if field.column is None:
         return Q(pk__in=values)  # a composite primary key
     connection = connections[plan.using]
-    table, column = (quoted(connection, name) for name in (key.model._meta.db_table, key.column))
-    parameters = key_parameters(key, values, connection)
-    if _fits_an_array(connection, parameters):
-        condition, parameters = f"= ANY(%s::{key.cast_db_type(connection)}[])", [parameters]
+    parameters = key_parameters(field, values, connection)
+    found: tuple[str, list[Any]]
+    if connection.vendor == "postgresql" and _are_alike(parameters, {str, int, UUID}):
+        found = f"= ANY(%s::{field.cast_db_type(connection)}[])", [parameters]
+    elif connection.vendor == "sqlite" and _are_alike(parameters, {str, int}):
+        found = "IN (SELECT value FROM json_each(%s))", [json.dumps(parameters)]
     else:
-        condition = f"IN ({', '.join(['%s'] * len(parameters))})"
-    return RawSQL(f"{table}.{column} {condition}", parameters, models.BooleanField())  # noqa: S611
+        found = f"IN ({', '.join(['%s'] * len(parameters))})", parameters
+    return _Found(models.F(field.attname), found)
 
 
 def rows_with(plan: TypePlan, key_values: Sequence[Any]) -> models.QuerySet[models.Model]:
     """The shown rows with these keys, at most ``most_keys`` of them."""
     connection, model, key = connections[plan.using], plan.mapping.model, plan.mapping.key
-    parameters = key_parameters(key, key_values, connection)
-    if model._meta.pk.column is None or not _fits_an_array(connection, parameters):
+    pk, parameters = model._meta.pk, key_parameters(key, key_values, connection)
+    if connection.vendor != "postgresql" or pk.column is None or not _are_alike(parameters, {str, int, UUID}):
         return plan.rows().filter(is_one_of(plan, key, key_values))
     # One look into the unique index for each key. Asked for many keys at once, PostgreSQL reads all rows of a stream that it has no
     # statistics of, again for each batch.
-    table, column, pk = (quoted(connection, name) for name in (model._meta.db_table, key.column, model._meta.pk.column))
+    table, column, pk_column = (quoted(connection, name) for name in (model._meta.db_table, key.column, pk.column))
     fields = [field for field in model._meta.concrete_fields if field.attname in plan.scope]
     scope = "".join(f" AND held.{quoted(connection, field.column)} = %s" for field in fields)
     scope_values = [field.get_db_prep_value(plan.scope[field.attname], connection) for field in fields]
-    found = (
+    looked_up = (
         f"SELECT found.pk FROM unnest(%s::{key.cast_db_type(connection)}[]) AS wanted(key) CROSS JOIN LATERAL"  # noqa: S608
-        f" (SELECT held.{pk} AS pk FROM {table} AS held WHERE held.{column} = wanted.key{scope} OFFSET 0) AS found"
+        f" (SELECT held.{pk_column} AS pk FROM {table} AS held WHERE held.{column} = wanted.key{scope} OFFSET 0) AS found"
     )
-    is_found = RawSQL(f"{table}.{pk} = ANY(ARRAY({found}))", [parameters, *scope_values], models.BooleanField())  # noqa: S611
+    is_found = _Found(models.F(pk.attname), (f"= ANY(ARRAY({looked_up}))", [parameters, *scope_values]))
     return model._base_manager.using(plan.using).filter(is_found).order_by()
 
 
-def _fits_an_array(connection: BaseDatabaseWrapper, parameters: Sequence[Any]) -> bool:
-    types = set(map(type, parameters))
-    return connection.vendor == "postgresql" and len(types) == 1 and types <= {str, int, UUID}
+def _are_alike(parameters: Sequence[Any], types: set[type]) -> bool:
+    """Whether all are of one type, which is one of these."""
+    found = set(map(type, parameters))
+    return len(found) == 1 and found <= types
 
 
 def differs(plan: TypePlan, write: RowWrite) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import repeat
 from types import NoneType
 from typing import Any
@@ -114,9 +115,14 @@ def _parameters(
     plain = AS_THEY_ARE.get(type(field))
     if plain is not None and set(map(type, values)) <= {plain, NoneType}:
         return values
-    if type(field) is models.DateTimeField:
-        # Values of this field already, so that only the database's form is left to be made.
-        return [connection.ops.adapt_datetimefield_value(value) for value in values]
+    if type(field) is models.DateTimeField and set(map(type, values)) <= {datetime, NoneType}:
+        # Values of this field already, so that only the database's form is left to be made: naive ones, where it keeps no time zones.
+        adapt = connection.ops.adapt_datetimefield_value
+        if connection.timezone is UTC and not connection.features.supports_timezones:
+            values = [
+                value.replace(tzinfo=None) if value is not None and value.tzinfo is UTC else value for value in values
+            ]
+        return [adapt(value) for value in values]
     if type(field) is models.JSONField and field.encoder is None and connection.vendor == "postgresql":
         # The text of a document does not matter where it is kept taken apart.
         with suppress(TypeError, OverflowError):
