@@ -1,0 +1,68 @@
+"""Rows are found by an index, however many others there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
+from durable_state.models import Stream
+from durable_state.testing import apply
+from tests.app.models import Message
+
+from .test_relations import change
+
+
+@pytest.fixture
+def crowd(database: str) -> str:
+    """A table with 3,000 rows of one stream, and statistics of them."""
+    apply("crowd", [change("message", f"m{number}", text="x") for number in range(3000)], using=database)
+    with connections[database].cursor() as cursor:
+        cursor.execute(f"ANALYZE {'TABLE ' if database == 'mysql' else ''}{Message._meta.db_table}")
+    return database
+
+
+def plan(using: str, statement: str) -> list[dict[str, Any]]:
+    """What the database means to do, in a table that is too large to be read as a whole."""
+    with connections[using].cursor() as cursor:
+        if using == "postgres":
+            cursor.execute("SET enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {'QUERY PLAN ' if using == 'default' else ''}{statement}")
+        assert cursor.description is not None
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def test_no_statement_of_a_small_batch_looks_at_every_row(crowd: str) -> None:
+    """Updates and deletions of a few keys, in a table of many."""
+    table = Message._meta.db_table
+    with CaptureQueriesContext(connections[crowd]) as queries:
+        apply(
+            "crowd",
+            [change("message", f"m{n}", "update", text="y") for n in range(0, 60, 2)]
+            + [change("message", f"m{n}", "delete") for n in range(1, 60, 2)],
+            using=crowd,
+        )
+    assert Message.objects.using(crowd).filter(text="y").count() == 30
+    assert Stream.objects.using(crowd).get(name="crowd").ordinal == 3060
+    asked = [
+        query["sql"]
+        for query in queries
+        if table in query["sql"]
+        and query["sql"].startswith(("SELECT", "DELETE"))
+        and " IN (" in query["sql"].replace("ANY(", "IN (")
+    ]
+    assert len(asked) >= 3
+    for statement in asked:
+        for step in plan(crowd, statement):
+            text = " ".join(str(value) for value in step.values())
+            match crowd:
+                case "mysql":
+                    assert step["table"] != table or int(step["rows"]) < 300, (statement, step)
+                case "postgres":
+                    assert f"Seq Scan on {table}" not in text, (statement, text)
+                case _:
+                    assert f"SCAN {table}" not in text, (statement, text)
+                    assert table not in text or "=?" in text, (statement, text)
