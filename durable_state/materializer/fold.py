@@ -80,14 +80,19 @@ class Fold:
             txids = {txid.replace("\0", "\\0"): None for txid in txids}
         self.outcome.txids |= txids
         self._write_malformed(malformed)
-        waits = self.snapshot is not None and self.state is not None and self.state.purpose == Generation.Purpose.RESET
-        if up_to_date and self.state is not None and not waits and not self._scratch:
+        if up_to_date and self.state is not None and not self._waits_for_snapshot(self.state) and not self._scratch:
             self._switch(self.state, all_types=True)
             self._drop(self.state)
             self.state = None
         if not self._scratch:
             self._settle(every=False)
         return self.outcome
+
+    def _waits_for_snapshot(self, state: Generation) -> bool:
+        """Whether the open snapshot is what the rows are going to be: it follows a reset, or there is nothing else. The old ones stay."""
+        if self.snapshot is None:
+            return False
+        return state.purpose == Generation.Purpose.RESET or not state.staged.using(self._using).exists()
 
     def release(self) -> Outcome:
         """Shows what is parked and can be shown, without any message; tries also what nobody tells about."""

@@ -80,6 +80,21 @@ def test_a_change_that_the_database_refused_is_refused_in_a_replay(using: str) -
     adds_up("office", using)
 
 
+def test_a_replay_that_ends_in_an_open_snapshot_empties_nothing(using: str) -> None:
+    """After a reset, or at the very beginning, the snapshot is what the rows are going to be; the old ones stay until its end."""
+    messages = [change("author", "a"), RESET, START, change("author", "b")]
+    for history in (messages, messages[2:]):
+        apply("h", [change("author", "old"), *history], using=using)
+        shown = {author.key for author in Author.objects.using(using).all()}
+        assert shown
+        replay("h", using)
+        apply("h", history, using=using)
+        assert {author.key for author in Author.objects.using(using).all()} == shown
+        apply("h", [END], using=using)
+        assert [author.key for author in Author.objects.using(using).all()] == ["b"]
+        adds_up("h", using)
+
+
 def test_a_protected_row_that_a_snapshot_lacks_has_a_letter(protecting: str) -> None:
     """It has to stay, and is not extra in silence."""
     apply("h", [change("author", "a"), change("author", "b")], using=protecting)
