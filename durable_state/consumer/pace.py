@@ -7,7 +7,7 @@ from durable_state.transport import BatchLimits
 
 __all__ = ["Pace"]
 
-FIRST = 2000
+FIRST = 5000
 """Messages in the first batch, when nothing is known of the database yet."""
 SECONDS = 1.0
 """What a commit shall take: short beside the lease and the timeouts inside it, and long beside what any commit costs."""

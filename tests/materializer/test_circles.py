@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from durable_state.materializer import switch
+from durable_state.materializer import staging
 from durable_state.models import DeadLetter, ParkedChange
 from durable_state.testing import apply
 from tests.app.models import DoorKey, Employee, Folder, Lock, Player, Team, Twin
@@ -211,7 +211,7 @@ def test_a_switch_closes_circles_and_keeps_rows(using: str, monkeypatch: pytest.
 
     Whatever is read of the snapshot at once.
     """
-    monkeypatch.setattr(switch, "READ", size)
+    monkeypatch.setattr(staging, "READ", size)
     apply("ring", [folder("a", "a"), folder("b", "a"), team("t", None), player("p", "t")], using=using)
     before = dict(Folder.objects.using(using).values_list("key", "pk")), Team.objects.using(using).get().pk
     shown = [
