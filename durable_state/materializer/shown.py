@@ -92,9 +92,11 @@ class ShownRows:
             )
             for plan, some in todo.items():
                 failed = {failure.write.key: failure for failure in placed.failures[plan]}
+                parked = placed.parked[plan]
                 again = []
-                for entity in some:
-                    entity.parked = entity.key in placed.parked[plan]
+                unsettled = some if failed or parked else [e for e in some if e.parked or e.limit is not None]
+                for entity in unsettled:
+                    entity.parked = entity.key in parked
                     failure = failed.get(entity.key)
                     if failure is not None:
                         entity.fault(Refused(failure.reason, str(failure.error)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +23,8 @@ Convert = Callable[[Any], Any]
 
 # No database keeps more than microseconds: digits behind them must be zeros.
 FINER = re.compile(r"[.,][0-9]{6}0*[1-9]")
+IN_UTC = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z\Z")
+"""What most services write, and needs no second look."""
 ISO_DURATION = re.compile(
     r"(?P<sign>[-+]?)P(?=[0-9T])(?:(?P<weeks>[0-9]+(?:[.,][0-9]+)?)W)?(?:(?P<days>[0-9]+(?:[.,][0-9]+)?)D)?"
     r"(?:T(?=[0-9])(?:(?P<hours>[0-9]+(?:[.,][0-9]+)?)H)?(?:(?P<minutes>[0-9]+(?:[.,][0-9]+)?)M)?"
@@ -40,6 +43,9 @@ def date_and_time(field: models.Field[Any, Any], limits: Limits) -> Convert:
     """ISO 8601 text, as Django reads it, or a date alone. With USE_TZ in UTC; a naive one is meant in Django's default time zone."""
 
     def convert(raw: Any) -> Any:
+        if type(raw) is str and IN_UTC.match(raw) and settings.USE_TZ:
+            with suppress(ValueError):  # such as a 13th month, of which the parser below says more
+                return datetime.datetime.fromisoformat(raw)
         if isinstance(raw, datetime.datetime):
             moment = raw
         elif isinstance(raw, datetime.date):
