@@ -15,7 +15,9 @@ __all__ = ["commit_transaction"]
 
 @contextmanager
 def commit_transaction(using: str) -> Iterator[None]:
-    """Opens a transaction whose locks the server itself ends, should this process freeze inside it.
+    """Opens a transaction that sees what others commit, and whose locks the server itself ends, should this process freeze inside it.
+
+    READ COMMITTED, whatever level the project asks for: who takes a lock must then see what its last holder wrote.
 
     Waiting for a lock, and being idle inside the transaction, are both bounded by half the lease, so that a frozen worker never blocks
     the one that takes over. SQLite has no server: it takes its write lock at BEGIN, and the operating system frees it with the process.
@@ -41,7 +43,8 @@ def _postgresql(connection: Any, seconds: int) -> Iterator[None]:
     with transaction.atomic(using=connection.alias):
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SET LOCAL lock_timeout = '{seconds}s'; SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'"
+                "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+                f" SET LOCAL lock_timeout = '{seconds}s'; SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'"
             )
         yield
 
@@ -54,6 +57,7 @@ def _mysql(connection: Any, seconds: int) -> Iterator[None]:
         cursor.execute(f"SELECT @@SESSION.innodb_lock_wait_timeout, @@SESSION.{idle}")
         before = cursor.fetchone()
         cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION {idle} = {seconds}")
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # of the next one
     try:
         with transaction.atomic(using=connection.alias):
             yield
