@@ -132,7 +132,7 @@ def _database(alias: str, engine: str) -> None:
         "USER": url.username or "",
         "PASSWORD": url.password or "",
         "NAME": name,
-        "TEST": {"NAME": f"test_{name}_{os.getpid()}"},
+        "TEST": {"NAME": f"test_{name}_{os.getpid()}", "DEPENDENCIES": []},  # so that a test may ask for it alone
     }
 
 
