@@ -80,6 +80,7 @@ class Tail:
         self._until_up_to_date = until_up_to_date
         self._on_progress = on_progress
         self._pace = Pace()
+        self._source = (stream.url, stream.live)
         self._lost = False
         self._refused = 0
         self._failures = stream.failures
@@ -152,6 +153,7 @@ class Tail:
     async def _read(self) -> bool:
         stream = self.stream
         live: LiveMode = stream.live  # type: ignore[assignment]
+        self._source = (stream.url, stream.live)  # what is read; a commit brings the stream's own up to date
         limits, in_thread = self._pace.limits, self._threads.run_apart
         reader = stream_reader(self._client, stream, stream.position, live=live, in_thread=in_thread, limits=limits)
         inbox = Inbox(limits)
@@ -163,6 +165,8 @@ class Tail:
                     return False
                 if batch.up_to_date and self._until_up_to_date:
                     return False
+                if (stream.url, stream.live) != self._source:
+                    return True
             return True
         finally:
             reading.cancel()
@@ -259,6 +263,9 @@ class Tail:
         finally:
             for task in (waiting, *stopping):
                 task.cancel()
+            await asyncio.gather(
+                waiting, *stopping, return_exceptions=True
+            )  # an error that comes with the stop is dropped too
 
     async def _keep_lease(self) -> None:
         """Renews the lease while a commit, or a quiet stream, takes its time; and looks whether somebody else touched the stream."""
@@ -277,8 +284,7 @@ class Tail:
         stream = self.stream
         found = Stream.objects.using(stream._state.db).filter(pk=stream.pk)
         now = found.values_list("paused", "revision", "url", "live", "retry_at").first()
-        known = (stream.url, stream.live, stream.retry_at)
-        return now is None or now[0] or now[1] > stream.revision or now[2:] != known
+        return now is None or now[0] or now[1] > stream.revision or now[2:] != (*self._source, stream.retry_at)
 
     async def _start_over(self, error: StreamRecreated) -> bool:
         try:

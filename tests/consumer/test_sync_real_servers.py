@@ -216,3 +216,18 @@ def test_replaying_many_letters_does_not_count_them_twice(
     sync(stream, until_up_to_date=True)
     assert (stream.status, stream.ordinal, stream.dead_letter_count) == (Status.LIVE, 11, 10)
     assert DeadLetter.objects.filter(stream=stream).count() == 10
+
+
+def test_another_url_is_noticed_while_the_old_one_is_busy(reference_server: StreamServer, add_stream: Add) -> None:
+    """A commit brings the consumer's copy of the stream up to date, with the new URL; what it reads is the old one."""
+    old, new = RemoteStream(reference_server.stream()), RemoteStream(reference_server.stream())
+    new.append([insert("message", "new", {"text": "elsewhere"})])
+    stream = add_stream(old.url)
+    with consuming(stream):
+        until = time.monotonic() + 15
+        while not Message.objects.filter(key="new").exists():
+            assert time.monotonic() < until, "the old URL is still read"
+            old.append([insert("message", "old", {"text": "more"})])
+            if Message.objects.exists():
+                Stream.objects.filter(pk=stream.pk).update(url=new.url)
+    assert [message.key for message in Message.objects.all()] == ["new"]
