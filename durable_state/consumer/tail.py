@@ -97,9 +97,7 @@ class Tail:
         finally:
             for each in beside:
                 each.cancel()
-            for each in beside:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await each
+            await asyncio.gather(*beside, return_exceptions=True)
             with contextlib.suppress(django.db.Error):
                 await self._threads.run(lease.release, self.stream, self._token)
 
@@ -109,7 +107,8 @@ class Tail:
         self._interrupted.clear()
         self._began = time.monotonic()
         try:
-            await self._threads.run(stream.refresh_from_db, using=stream._state.db)
+            async with self._committing:  # a release would write its own, older, columns into the same object
+                await self._threads.run(stream.refresh_from_db, using=stream._state.db)
             if stream.paused or stream.status in (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET):
                 if stream.status == Status.CLOSED and not stream.paused:
                     await self._release()
@@ -227,6 +226,10 @@ class Tail:
                 await self._publish(done)
         except (DurableStateError, django.db.Error) as error:  # the next batch meets it too, and deals with it
             logger.info("%s: nothing was released: %s", self.stream.name, error)
+        except (
+            Exception
+        ):  # a bug of ours, or of code of the project: it must end neither this nor the giving back of the lease
+            logger.exception("%s: parked changes could not be released.", self.stream.name)
 
     def _has_news(self) -> bool:
         """Whether a parent was marked as shown by another stream, or there is anything that nobody tells about."""
@@ -288,7 +291,8 @@ class Tail:
 
     async def _start_over(self, error: StreamRecreated) -> bool:
         try:
-            await self._threads.run(replay_recreated, self.stream, self._token, error)
+            async with self._committing:
+                await self._threads.run(replay_recreated, self.stream, self._token, error)
         except LeaseLost:
             return False
         except (RevisionConflict, django.db.Error) as trouble:

@@ -12,10 +12,12 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, OperationalError, connections
 from django.test.utils import CaptureQueriesContext
 
+from durable_state import operations
 from durable_state.consumer.commit import release
-from durable_state.consumer.run import runnable
+from durable_state.consumer.run import runnable, sync
+from durable_state.errors import OperationRefused
 from durable_state.materializer import motion, parking
-from durable_state.models import Arrival, AwaitedModel, DeadLetter, FeedEntry, ParkedChange, Status, Stream
+from durable_state.models import Arrival, AwaitedModel, DeadLetter, FeedEntry, Lease, ParkedChange, Status, Stream
 from tests.app.models import Author, Commit, Ticket
 from tests.materializer.test_relations import change, commit_by
 from tests.properties.tables import apply_batch
@@ -215,6 +217,42 @@ def test_a_quiet_child_of_the_applications_row(reference_server: StreamServer, d
         wait_until(lambda: Ticket.objects.using(database).exists())
         office.refresh_from_db()
         assert office.status in (Status.LIVE, Status.CATCHING_UP)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_that_nobody_expected_does_not_end_the_looking(reference_server: StreamServer) -> None:
+    """What comes after it is shown all the same, and the lease is given back."""
+    remote = RemoteStream(reference_server.stream())
+    office = Stream.objects.create(name="office", url=remote.url)
+    remote.append([change("ticket", "5", group="staff"), change("ticket", "6", group="guests")])
+
+    ordinals: list[int] = []
+
+    def fail_once(at: Stream) -> None:
+        ordinals.append(at.ordinal)
+        if ordinals.count(2) == 2:  # after a commit that has no message
+            raise RuntimeError("nobody expected this")
+
+    def tickets(count: int) -> bool:
+        return Ticket.objects.count() == count and ParkedChange.objects.filter(polled=True).count() == 2 - count
+
+    def operate() -> None:
+        try:
+            wait_until(partial(tickets, 0))
+            for count, name in enumerate(["staff", "guests"], 1):
+                Group.objects.create(name=name)
+                wait_until(partial(tickets, count))
+        finally:
+            operations.pause(office, actor="test")
+            connections.close_all()
+
+    operator = threading.Thread(target=operate)
+    operator.start()
+    with pytest.raises(OperationRefused, match="paused"):
+        sync(office, on_progress=fail_once)
+    operator.join()
+    assert Ticket.objects.count() == 2
+    assert [lease.holder for lease in Lease.objects.all()] == [""]
 
 
 def test_a_closed_stream_is_taken_up_for_a_mark(database: str) -> None:
