@@ -13,8 +13,8 @@ __all__ = ["Inbox"]
 class Inbox:
     """One batch that was read and is not being committed yet; what is read while it waits is added, within the limits.
 
-    So a commit takes whatever came during the one before it. At most two batches are in memory: this one, and the one in work; reading on
-    waits while this one is full. For one event loop.
+    So a commit takes whatever came during the one before it. In memory are this one, the one in work, and at most one that does not fit to a
+    less than half full one; reading on waits then, and while this one is half full. For one event loop.
     """
 
     def __init__(self, limits: BatchLimits) -> None:

@@ -10,7 +10,11 @@ __all__ = ["Pace"]
 FIRST = 5000
 """Messages in the first batch, when nothing is known of the database yet."""
 SECONDS = 1.0
-"""What a commit shall take: short beside the lease and the timeouts inside it, and long beside what any commit costs."""
+"""What a commit shall take: long beside what any commit costs."""
+SHARE = 10
+"""How many times shorter than the lease it shall be moreover, for the timeouts inside of it."""
+ENOUGH = 500
+"""Messages to which a batch is made smaller for being slow; where so few are slow and succeed, it may be each commit that is, whatever it holds."""
 SLOWER = 10
 """How many times smaller batches become when one failed: a slow ``prepare``, or lock, may have kept it from ending in time."""
 
@@ -24,15 +28,16 @@ class Pace:
     def __init__(self) -> None:
         settings = get_settings()
         self._most = settings.batch_rows
+        self._seconds = min(SECONDS, settings.lease_seconds / SHARE)
         self.limits = BatchLimits(min(FIRST, self._most), settings.batch_bytes)
 
     def took(self, messages: int, seconds: float) -> None:
         """A batch was committed."""
         rows = self.limits.rows
-        if seconds > SECONDS:
-            rows = int(messages * SECONDS / seconds)
+        if seconds > self._seconds:
+            rows = max(int(messages * self._seconds / seconds), min(rows, ENOUGH))
         elif messages > rows / 2:
-            rows = int(messages * min(4.0, SECONDS / seconds))
+            rows = int(messages * min(4.0, self._seconds / seconds))
         self.limits.rows = max(1, min(rows, self._most))
 
     def failed(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 from django.test import override_settings
 
 from durable_state.consumer.inbox import Inbox
-from durable_state.consumer.pace import FIRST, Pace
+from durable_state.consumer.pace import ENOUGH, FIRST, Pace
 from durable_state.errors import Unavailable
 from durable_state.protocol import Message, Position, decode, encode_change
 from durable_state.transport import Batch, BatchLimits
@@ -143,3 +143,21 @@ def test_batches_grow_while_commits_are_quick_and_shrink_when_they_are_not() -> 
         assert pace.limits.rows == 1
         pace.took(1, 0.01)
         assert pace.limits.rows == 4
+
+
+def test_batches_stay_worth_a_commit_where_each_commit_is_slow() -> None:
+    """A database that takes its time for each commit is not made quicker by smaller ones; and what comes live says nothing of full ones."""
+    pace = Pace()
+    for _ in range(50):
+        pace.took(pace.limits.rows, 1.5)
+    assert pace.limits.rows == ENOUGH
+    pace.took(3, 2.0)
+    assert pace.limits.rows == ENOUGH
+
+
+def test_a_short_lease_makes_short_commits() -> None:
+    """They have to end before its timeouts do, which are half of it."""
+    with override_settings(DURABLE_STATE={"LEASE_SECONDS": 2.0}):
+        pace = Pace()
+        pace.took(FIRST, 0.8)
+        assert pace.limits.rows == FIRST / 4
