@@ -45,6 +45,11 @@ class Inbox:
             raise self._error
         return batch
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a batch to take."""
+        return self._batch is not None
+
     async def _put(self, batch: Batch) -> None:
         async with self._changed:
             await self._changed.wait_for(lambda: self._batch is None or self._fits(self._batch, batch))

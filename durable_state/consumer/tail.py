@@ -83,6 +83,7 @@ class Tail:
         self._source = (stream.url, stream.live)
         self._lost = False
         self._refused = 0
+        self._unswept = False
         self._failures = stream.failures
         self._began = 0.0
         self._interrupted = asyncio.Event()
@@ -160,6 +161,8 @@ class Tail:
         try:
             while (batch := await self._unless_stopped(inbox.take())) is not None:
                 done = await self._commit(batch)
+                if self._unswept:
+                    await self._sweep(inbox)
                 if batch.closed or (done is not None and done.paused):
                     return False
                 if batch.up_to_date and self._until_up_to_date:
@@ -197,8 +200,7 @@ class Tail:
         if batch.messages:
             self._failures = 0
         await self._publish(done)
-        if not done.swept:
-            await self._sweep()
+        self._unswept = self._unswept or not done.swept
         return done
 
     async def _publish(self, done: Commit) -> None:
@@ -240,11 +242,14 @@ class Tail:
             or ParkedChange.objects.using(using).filter(stream=stream, polled=True).exists()
         )
 
-    async def _sweep(self) -> None:
-        """Deletes what a switch has left, until it is time to stop; ``tidy`` does the rest."""
+    async def _sweep(self, inbox: Inbox) -> None:
+        """Deletes what a switch has left: one step, and more for as long as no batch waits and nobody asks for anything else; ``tidy``
+        does what is left at the end.
+        """
         with contextlib.suppress(django.db.Error):  # another one may be sweeping too
-            while not self._stop.is_set() and not self._lost:
-                if not await self._threads.run(sweep_dropped, self.stream._state.db or "default"):
+            while not self._stop.is_set() and not self._interrupted.is_set():
+                self._unswept = await self._threads.run(sweep_dropped, self.stream._state.db or "default")
+                if not self._unswept or (inbox.waiting and not self._until_up_to_date):
                     return
 
     def _worth_a_commit(self, batch: Batch) -> bool:

@@ -15,7 +15,8 @@ from durable_state import operations
 from durable_state.consumer import source
 from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
-from durable_state.models import DeadLetter, Lease, Status, Stream
+from durable_state.materializer import generations
+from durable_state.models import DeadLetter, Generation, Lease, Status, Stream
 from durable_state.transport import Reader
 from tests.app.models import Message
 from tests.properties.tables import check, rows_of
@@ -231,3 +232,22 @@ def test_another_url_is_noticed_while_the_old_one_is_busy(reference_server: Stre
             if Message.objects.exists():
                 Stream.objects.filter(pk=stream.pk).update(url=new.url)
     assert [message.key for message in Message.objects.all()] == ["new"]
+
+
+def test_what_a_switch_has_left_holds_up_no_event(
+    reference_server: StreamServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is deleted in steps, between commits, and all of it in the end."""
+    monkeypatch.setattr(generations, "STEP", 1)
+    remote = RemoteStream(reference_server.stream())
+    remote.append([insert("message", f"{number}", {"text": "one"}) for number in range(1500)])
+    stream = add_stream(remote.url)
+    with consuming(stream):
+        wait_until(lambda: is_live(stream))
+        operations.reset(stream, actor="test")
+        wait_until(lambda: Generation.objects.filter(purpose=Generation.Purpose.DROPPED).exists())
+        remote.append([insert("message", "new", {"text": "event"})])
+        wait_until(lambda: Message.objects.filter(key="new").exists())
+        assert Generation.objects.exists()
+        wait_until(lambda: not Generation.objects.exists())
+    assert Message.objects.count() == 1501
