@@ -13,7 +13,7 @@ SECONDS = 1.0
 """What a commit shall take: long beside what any commit costs."""
 SHARE = 10
 """How many times shorter than the lease it shall be moreover, for the timeouts inside of it."""
-ENOUGH = 500
+ENOUGH = 1000
 """Messages to which a batch is made smaller for being slow; where so few are slow and succeed, it may be each commit that is, whatever it holds."""
 SLOWER = 10
 """How many times smaller batches become when one failed: a slow ``prepare``, or lock, may have kept it from ending in time."""
@@ -25,11 +25,14 @@ class Pace:
     While a stream is live there is nothing to decide: whatever came while one batch was committed makes the next.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, failures: int = 0) -> None:
+        """``failures`` of the stream in a row: a worker whose time is up begins no larger than where its predecessor failed."""
         settings = get_settings()
         self._most = settings.batch_rows
         self._seconds = min(SECONDS, settings.lease_seconds / SHARE)
         self.limits = BatchLimits(min(FIRST, self._most), settings.batch_bytes)
+        for _ in range(min(failures, 9)):
+            self.failed()
 
     def took(self, messages: int, seconds: float) -> None:
         """A batch was committed."""

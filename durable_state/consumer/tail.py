@@ -79,7 +79,7 @@ class Tail:
         self._stop = stop
         self._until_up_to_date = until_up_to_date
         self._on_progress = on_progress
-        self._pace = Pace()
+        self._pace = Pace(stream.failures)
         self._source = (stream.url, stream.live)
         self._lost = False
         self._refused = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,15 +13,17 @@ import pytest
 from django.db import connections
 
 from durable_state import operations
-from durable_state.consumer.run import run_all, sync
+from durable_state.consumer import pace
+from durable_state.consumer.run import consume_slice, run_all, sync
 from durable_state.models import Lease, Status, Stream
+from tests.app.state_mappings import ScoreMapping
 from tests.properties.tables import check
 from tests.servers.process import StreamServer
 from tests.servers.require import skip_or_fail
 from tests.services import missing
 
 from .consuming import wait_until
-from .remote import RemoteStream, random_items
+from .remote import RemoteStream, insert, random_items
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -89,3 +92,27 @@ def test_routers_have_no_say(reference_server: StreamServer, add_stream: Add, se
     assert operations.report(stream).status == "live"
     settings.DATABASE_ROUTERS = []
     check(stream, remote.items)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+def test_slices_in_which_no_large_batch_can_end_come_on_all_the_same(
+    reference_server: StreamServer, add_stream: Add, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each begins with a batch of its own choice; one that its predecessor failed with would fail for ever."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 0.5}
+    monkeypatch.setattr(pace, "FIRST", 400)
+    prepare = ScoreMapping.prepare
+
+    def slow(self: ScoreMapping, change: Any) -> Any:
+        time.sleep(0.004)  # longer for the whole batch than a transaction may be idle
+        return prepare(self, change)
+
+    monkeypatch.setattr(ScoreMapping, "prepare", slow)
+    remote = RemoteStream(reference_server.stream())
+    remote.append([insert("score", f"{number}", {"points": 1}) for number in range(400)])
+    stream = add_stream(remote.url, using="postgres")
+    until = time.monotonic() + 20
+    while stream.ordinal == 0:
+        assert time.monotonic() < until, "nothing was ever committed"
+        consume_slice([stream.pk], "postgres")
+        stream.refresh_from_db()
