@@ -13,6 +13,7 @@ from django.db import Error, connections
 
 from durable_state.consumer import lease
 from durable_state.consumer.commit import Commit, commit
+from durable_state.consumer.outage import is_outage
 from durable_state.consumer.transaction import commit_transaction
 from durable_state.models import FeedEntry, Stream
 from durable_state.protocol import Position, decode
@@ -125,3 +126,18 @@ def test_a_commit_leaves_its_connection_as_it_was(database: str, ending: str) ->
     except ValueError:
         pass
     assert ask() == before
+
+
+def test_a_transaction_that_was_idle_for_too_long_is_tried_again(server_database: str) -> None:
+    """However a database calls it: it is no refusal of what the batch holds, after some of which the stream would halt."""
+
+    def dawdle() -> None:
+        with commit_transaction(server_database):
+            Stream.objects.using(server_database).exists()
+            time.sleep(1.5)
+            Stream.objects.using(server_database).exists()
+
+    with pytest.raises(Error) as ended:
+        dawdle()
+    connections[server_database].close()
+    assert is_outage(ended.value)
