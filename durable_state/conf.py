@@ -29,7 +29,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     allowed_urls: list[str] = []
     """URL prefixes that streams may have. Empty: any http(s) URL."""
     queue: str | None = None
-    """Celery queue of ``supervise`` and ``consume``. None: the project's default queue."""
+    """Celery queue of ``consume`` tasks. None: the project's default queue."""
     batch_rows: Positive = 50_000
     """Messages in one transaction at most; how many there are follows how long commits take."""
     batch_bytes: Positive = 8 * 1024 * 1024

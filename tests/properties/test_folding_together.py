@@ -194,7 +194,9 @@ def _entities(messages: list[bytes], absent: bool) -> list[Entity]:
 def _facts(entity: Entity) -> dict[str, Any]:
     """All that the fold says of an entity, with the types of the values."""
     facts = {name: repr(getattr(entity, name)) for name in ("put", "deleted", "decided_at", "no_row", "absent")}
-    facts["refused"] = repr({ordinal: (refusal.code, refusal.detail) for ordinal, refusal in entity.refused.items()})
+    facts["refused"] = repr(
+        {ordinal: (refusal.code, refusal.detail) for ordinal, refusal in (entity.refused or {}).items()}
+    )
     letter = entity.letter
     facts["letter"] = repr(None if letter is None else (letter.ordinal, letter.refusal.code, letter.refusal.detail))
     return facts
