@@ -17,18 +17,19 @@ from .plan import TypePlan
 from .rows import CHUNK, RowFailure, chunks, write_rows
 from .writers import RowWrite
 
-__all__ = ["free_moving_values", "refused_themselves", "taken"]
+__all__ = ["Lost", "free_moving_values", "gives_up", "refused_themselves", "taken"]
 
 Claim = tuple[tuple[str, ...], tuple[Any, ...]]
+Lost = tuple[str, str | None]
 
 NOT_OURS = "\0"
 """Begins the name of a holder that is no row of this stream; no key has it."""
 
 
-def taken(plan: TypePlan, writes: Sequence[RowWrite]) -> dict[str, tuple[str, bool]]:
-    """The keys whose unique values are another's, each with a sentence about it and whether the holder is no row of this stream.
+def taken(plan: TypePlan, writes: Sequence[RowWrite]) -> dict[str, Lost]:
+    """The keys whose unique values are another's, each with a sentence about it and the holder's key; None: no row of this stream.
 
-    ``writes`` are in the order of their changes.
+    ``writes`` are in the order of their changes. One that loses any of its values takes none from those after it.
     """
     if not plan.unique_sets:
         return {}
@@ -41,15 +42,27 @@ def taken(plan: TypePlan, writes: Sequence[RowWrite]) -> dict[str, tuple[str, bo
             for claim in wanted:
                 if claim in held:
                     holders.setdefault(claim, write.key)
-    losers: dict[str, tuple[str, bool]] = {}
+    losers: dict[str, Lost] = {}
     for write, wanted in claims:
-        for claim in wanted:
-            holder = holders.setdefault(claim, write.key)
-            if holder != write.key and write.key not in losers:
-                foreign = holder.startswith(NOT_OURS)
-                by = "a row that is not this stream's" if foreign else repr(holder)
-                losers[write.key] = f"{', '.join(claim[0])} {claim[1]!r} is taken by {by}", foreign
+        lost = [claim for claim in wanted if holders.get(claim, write.key) != write.key]
+        if not lost:
+            holders |= dict.fromkeys(wanted, write.key)
+            continue
+        claim = lost[0]
+        holder = None if holders[claim].startswith(NOT_OURS) else holders[claim]
+        by = "a row that is not this stream's" if holder is None else repr(holder)
+        losers[write.key] = f"{', '.join(claim[0])} {claim[1]!r} is taken by {by}", holder
     return losers
+
+
+def gives_up(plan: TypePlan, write: RowWrite) -> bool:
+    """Whether a shown row no longer has a unique value that it had."""
+    row = write.existing
+    return row is not None and any(
+        column in row.values and row.values[column] != write.values[column]
+        for columns in plan.unique_sets
+        for column in columns
+    )
 
 
 def refused_themselves(plan: TypePlan, failures: list[RowFailure]) -> list[RowFailure]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db import connections, models, transaction
 
-from .claims import free_moving_values, taken
+from .claims import Lost, free_moving_values, taken
 from .plan import TypePlan
 from .preparation import Prepared
 from .relations import MissingParent, resolve_parents
@@ -38,7 +38,7 @@ class Trouble:
 
     plan: TypePlan
     failures: list[RowFailure] = field(default_factory=list)
-    lost: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    lost: dict[str, Lost] = field(default_factory=dict)
     impossible: set[str] = field(default_factory=set)
 
 

@@ -16,7 +16,7 @@ Keys = dict[TypePlan, set[str] | None]
 
 
 class Motion:
-    """Rows newly shown, as far as there are types whose rows point to them, and types in which unique values became free.
+    """Rows newly shown, as far as there are types whose rows point to them, and rows that gave up a unique value.
 
     ``parents`` are those shown in the whole commit that changes of other streams may wait for.
     """
@@ -25,7 +25,7 @@ class Motion:
         self.parents: Keys = {}
         self._plans = plans
         self._fresh: Keys = {}
-        self._freed: set[TypePlan] = set()
+        self._freed: Keys = {}
         self._watched: dict[TypePlan, list[Keys]] = {}
 
     def shown(self, plan: TypePlan, new: Iterable[str]) -> None:
@@ -44,23 +44,28 @@ class Motion:
             return
         for key in new:
             for watcher in watchers:
-                keys = watcher.setdefault(plan, set())
-                if keys is not None:
-                    keys.add(key)
-                    if len(keys) > LISTED:
-                        watcher[plan] = None
+                _list(watcher, plan, key)
 
-    def freed(self, plan: TypePlan) -> None:
-        """A row has gone or changed that may have held a unique value."""
+    def freed(self, plan: TypePlan, holders: Iterable[str]) -> None:
+        """Unique values that these entities had, or were going to have, are free."""
         if plan.unique_sets:
-            self._freed.add(plan)
+            for key in holders:
+                _list(self._freed, plan, key)
 
-    def take(self) -> tuple[Keys, set[TypePlan]]:
-        """What was newly shown, and where values became free, since the last call."""
-        taken = dict(self._fresh), self._freed
+    def take(self) -> tuple[Keys, Keys]:
+        """What was newly shown, and who gave up unique values, since the last call."""
+        taken = dict(self._fresh), dict(self._freed)
         self._fresh.clear()
-        self._freed = set()
+        self._freed.clear()
         return taken
+
+
+def _list(listed: Keys, plan: TypePlan, key: str) -> None:
+    keys = listed.setdefault(plan, set())
+    if keys is not None:
+        keys.add(key)
+        if len(keys) > LISTED:
+            listed[plan] = None
 
 
 def _awaited_elsewhere(plan: TypePlan) -> bool:

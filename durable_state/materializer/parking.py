@@ -29,19 +29,23 @@ POLLED = 500
 class Parking:
     """One entity to be parked, and why: ``absent`` is the missing parent; without one its unique value is taken.
 
-    ``polled`` is for unique values only: whether the holder is nobody of this stream.
+    ``holder`` is for unique values only: the key of the entity that has it, None where that is nobody of this stream.
     """
 
     plan: TypePlan
     prepared: Prepared
     absent: MissingParent | None
     detail: str = ""
+    holder: str | None = None
     hidden: bool = True
-    polled: bool = False
 
     def row(self, stream: Stream) -> ParkedChange:
         """What is stored of it."""
         plan, absent = self.plan, self.absent
+        if absent is not None:
+            waits_for = absent.digest
+        else:
+            waits_for = "" if self.holder is None else plan.digest(self.holder)
         return ParkedChange(
             stream=stream,
             entity=plan.digest(self.prepared.key),
@@ -49,9 +53,9 @@ class Parking:
             key=self.prepared.key,
             ordinal=self.prepared.ordinal,
             reason="unique" if absent is None else "parent",
-            waits_for="" if absent is None else absent.digest,
+            waits_for=waits_for,
             waits_on=absent.planned.parent.label if absent and absent.elsewhere and absent.planned.parent else "",
-            polled=self.polled or (absent is not None and absent.planned.parent is None),
+            polled=not waits_for,
             detail=self.detail if absent is None else str(absent),
             body=as_message(plan, self.prepared),
             prepared=to_bytes(self.prepared),
@@ -145,18 +149,14 @@ class ParkingLot:
         rows = self._all.filter(polled=True)
         return self._pages(rows) if every else islice(self._pages(rows, POLLED), 1)
 
-    def claiming(self, entity_type: str) -> Iterator[list[ParkedChange]]:
-        """Those of a type whose unique values were taken."""
-        return self._pages(self._all.filter(type=entity_type, reason="unique"))
-
-    def waiting_for(self, parents: Iterable[str] | None) -> Iterator[list[ParkedChange]]:
-        """Those that wait for one of the parents, page by page; None: for any."""
+    def waiting_for(self, others: Iterable[str] | None) -> Iterator[list[ParkedChange]]:
+        """Those that wait for one of the others, a parent or the holder of a unique value, page by page; None: for any."""
         if not self.occupied:
             return
-        if parents is None:
+        if others is None:
             yield from self._pages(self._all.exclude(waits_for=""))
             return
-        for chunk in chunks(parents):
+        for chunk in chunks(others):
             yield from self._pages(self._all.filter(waits_for__in=chunk))
 
     def take_arrivals(self) -> Iterator[set[str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from django.db import models
 
-from .claims import free_moving_values, refused_themselves, taken
+from .claims import Lost, free_moving_values, gives_up, refused_themselves, taken
 from .joint import Trouble, closed_part, show_jointly
 from .motion import Motion
 from .outcome import Outcome
@@ -141,8 +141,7 @@ class Placement:
                 continue
             failures = self._write(plan, writes)
             failed = {failure.write.key for failure in failures}
-            if failures:
-                self._motion.freed(plan)  # a value for which another was parked
+            self._motion.freed(plan, failed)  # a value for which another was parked
             known = {put.key: len(absent) for put, _, absent in ready}
             guilty = refused_themselves(plan, self._with_parents(each, failures, known))
             placed.failures[plan] += guilty
@@ -178,8 +177,7 @@ class Placement:
                 each = by_plan[shown.plan]
                 placed.failures[shown.plan] += shown.failures
                 each.drop(failure.write.key for failure in shown.failures)
-                if shown.failures:
-                    self._motion.freed(shown.plan)
+                self._motion.freed(shown.plan, [failure.write.key for failure in shown.failures])
                 lost = self._lost_to_shown(each, shown.lost)
                 self._park_losers(each, lost, placed)
                 # The others wait for their parents still: a rival that is not shown either will not tell of a value that became free.
@@ -190,12 +188,14 @@ class Placement:
                 by_plan[plan].drop(put.key for put in puts)
                 self._lot.remove(plan.digest(put.key) for put in puts)
                 self._note(plan, shown[plan])
+                # Linking may have changed more than these writes say.
+                self._motion.freed(plan, [write.key for write in shown[plan] if write.existing is not None])
 
-    def _lost_to_shown(self, each: _Puts, lost: Mapping[str, tuple[str, bool]]) -> dict[str, tuple[str, bool]]:
+    def _lost_to_shown(self, each: _Puts, lost: Mapping[str, Lost]) -> dict[str, Lost]:
         """Those of the losers whose value is held by a row that is shown."""
         puts = [put for put in each.waiting if put.key in lost]
         columns, _ = resolve_parents(each.plan, puts)
-        found: dict[str, tuple[str, bool]] = {}
+        found: dict[str, Lost] = {}
         for put, values in zip(puts, columns, strict=True):
             found |= taken(each.plan, [RowWrite(put.key, put.key_value, values, each.existing.get(put.key))])
         return found
@@ -218,17 +218,12 @@ class Placement:
     def _note(self, plan: TypePlan, written: Sequence[RowWrite]) -> None:
         self._outcome.changed(plan.type, [write.key for write in written], deleted=False)
         self._motion.shown(plan, (write.key for write in written if write.existing is None))
-        if any(write.existing is not None for write in written):
-            self._motion.freed(plan)
+        self._motion.freed(plan, [write.key for write in written if gives_up(plan, write)])
 
-    def _park_losers(self, each: _Puts, lost: Mapping[str, tuple[str, bool]], placed: Placed) -> None:
+    def _park_losers(self, each: _Puts, lost: Mapping[str, Lost], placed: Placed) -> None:
         self._park(
             each,
-            [
-                Parking(each.plan, put, None, lost[put.key][0], polled=lost[put.key][1])
-                for put in each.waiting
-                if put.key in lost
-            ],
+            [Parking(each.plan, put, None, *lost[put.key]) for put in each.waiting if put.key in lost],
             placed,
         )
 

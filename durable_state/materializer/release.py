@@ -60,12 +60,12 @@ class Release:
             fresh, freed = self._motion.take()
             if not fresh and not freed:
                 return
-            if None in fresh.values():
+            if None in (*fresh.values(), *freed.values()):
                 self._try_pages(self._lot.waiting_for(None))
-            else:
-                self._try_pages(self._lot.waiting_for(_digests(fresh)))
-            for plan in freed:
-                self._try_pages(self._lot.claiming(plan.type))
+                continue
+            self._try_pages(self._lot.waiting_for(_digests(fresh)))
+            holders = (plan.digest(key) for plan, keys in freed.items() for key in keys or ())
+            self._try_pages(self._lot.waiting_for(holders))
 
     def _try_pages(self, pages: Iterator[list[ParkedChange]]) -> None:
         for page in pages:
@@ -152,7 +152,10 @@ class Release:
             for plan in (plan for plan in group if plan.type in by_type):
                 some = self._unpack(plan, by_type[plan.type])
                 _, absent = resolve_parents(plan, some)
-                waited_for |= {(plan.type, parked.key): parked.waits_for for parked in by_type[plan.type]}
+                waited_for |= {
+                    (plan.type, parked.key): parked.waits_for if parked.reason == "parent" else ""
+                    for parked in by_type[plan.type]
+                }
                 for put, each in zip(some, absent, strict=True):
                     puts[plan.type, put.key], missing[plan.type, put.key] = put, each
                     frontier |= {entity_digest(*parent.entity) for parent in each if parent.entity[0] in plans}

@@ -113,7 +113,7 @@ class Removal:
             made.changed(each.type, going[each].values(), deleted=True)
             if going[each]:
                 self.removed += len(going[each])
-                self._motion.freed(each)
+                self._motion.freed(each, going[each].values())
 
     def _children(
         self,
@@ -160,8 +160,7 @@ class Removal:
                 for some in chunks(keys):
                     child.rows().filter(pk__in=some).update(**{planned.attname: None})
                 made.changed(child.type, keys.values(), deleted=False)
-                if keys:
-                    self._motion.freed(child)
+                self._motion.freed(child, keys.values())
 
     def whole(self, plan: TypePlan, pks: list[Any]) -> dict[str, bytes]:
         """All that is known of shown entities, by key: their rows, and the parents that they are shown without."""

@@ -161,7 +161,7 @@ class Migration(migrations.Migration):
                 ('key', models.TextField()),
                 ('ordinal', models.BigIntegerField()),
                 ('reason', models.CharField(choices=[('parent', 'parent is not shown'), ('unique', 'unique value is taken')], max_length=20)),
-                ('waits_for', models.CharField(db_index=True, default='', help_text='digest of the missing parent', max_length=64)),
+                ('waits_for', models.CharField(db_index=True, default='', help_text='digest of the missing parent or of the holder', max_length=64)),
                 ('waits_on', models.CharField(db_index=True, default='', help_text='its model, where not of this stream', max_length=200)),
                 ('polled', models.BooleanField(default=False, help_text='tried now and then: nobody tells when it can be shown')),
                 ('detail', models.TextField(default='')),

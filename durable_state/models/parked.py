@@ -14,6 +14,7 @@ __all__ = ["Arrival", "AwaitedModel", "ParkedChange"]
 class ParkedChange(models.Model):
     """An entity that the stream holds and the tables cannot show yet: its parent is missing or its unique value is taken.
 
+    ``waits_for`` names the entity of the stream that is in the way: the missing parent, or the holder of the unique value.
     ``body`` is the change as bytes, ``prepared`` what the mapping made of it. ``hidden`` is False where a row is still shown without
     its parent (``on_delete=SET_NULL``). ``waits_on`` is the label of the missing parent's model where another stream brings it;
     ``polled`` says that no commit of any stream tells when the change can be shown, so that it is tried now and then.
@@ -27,7 +28,9 @@ class ParkedChange(models.Model):
     reason = models.CharField(
         max_length=20, choices=[("parent", "parent is not shown"), ("unique", "unique value is taken")]
     )
-    waits_for = models.CharField(max_length=64, default="", db_index=True, help_text="digest of the missing parent")
+    waits_for = models.CharField(
+        max_length=64, default="", db_index=True, help_text="digest of the missing parent or of the holder"
+    )
     waits_on = models.CharField(
         max_length=200, default="", db_index=True, help_text="its model, where not of this stream"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -9,10 +11,14 @@ from django.db import models as django_models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from durable_state.materializer.release import Release
 from durable_state.models import DeadLetter, ParkedChange, Stream
 from durable_state.testing import apply
 from tests.app.models import Author, Commit, Person, Remark, Room
+from tests.app.state_mappings import PersonMapping
 from tests.properties.tables import apply_batch
+
+from .streams import remap
 
 pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("writer")]
 
@@ -34,6 +40,20 @@ def room(database: str) -> Room:
     """A room whose stream is called r."""
     stream = Stream.objects.using(database).create(name="r", url="http://tests.invalid/r")
     return Room.objects.using(database).create(title="room", stream=stream)
+
+
+@contextmanager
+def tries(tried: list[str]) -> Iterator[None]:
+    """Notes the keys of parked changes that are tried."""
+    original = Release._try
+
+    def spy(self: Release, plan: Any, candidates: list[ParkedChange]) -> None:
+        tried.extend(parked.key for parked in candidates)
+        original(self, plan, candidates)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Release, "_try", spy)
+        yield
 
 
 def emails(database: str) -> dict[str, Any]:
@@ -103,6 +123,38 @@ def test_a_unique_value_passes_from_the_deleted(database: str, room: Room) -> No
     apply("r", [change("person", "a", email="x")], using=database)
     assert apply("r", [change("person", "b", email="x"), change("person", "a", "delete")], using=database) == (2, 0, 0)
     assert emails(database) == {"b": "x"}
+
+
+def test_only_those_are_tried_whose_values_holder_moved(database: str, room: Room) -> None:
+    """Thousands may wait for values; a change that frees none of them costs what it costs without them."""
+    many = [change("person", f"{name}{n}", email=f"m{n}") for n in range(60) for name in "ab"]
+    assert apply("r", many, using=database) == (60, 60, 0)
+    tried: list[str] = []
+    with tries(tried):
+        apply("r", [change("person", "a7", "update", email="m7", boss="a1")], using=database)
+        assert tried == []
+        apply("r", [change("person", "a8", "delete"), change("person", "a9", email="other")], using=database)
+    assert sorted(tried) == ["b8", "b9"]
+    shown = emails(database)
+    assert (shown["b8"], shown["b9"], shown["a9"]) == ("m8", "m9", "other")
+    assert ParkedChange.objects.using(database).count() == 58
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_who_loses_one_value_takes_no_other(
+    database: str, room: Room, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be shown for one value's sake is in nobody's way with its others, however the stream is cut."""
+    remap(monkeypatch, "person", PersonMapping, key_field="id", fields={"key": "name", "email": "email"})
+    stream = [
+        change("person", "1", name="k", email="x"),
+        change("person", "2", name="l", email="x"),
+        change("person", "3", name="l", email="y"),
+    ]
+    for start in range(0, len(stream), size):
+        apply("r", stream[start : start + size], using=database)
+    assert emails(database) == {"k": "x", "l": "y"}
+    assert ParkedChange.objects.using(database).get().key == "2"
 
 
 def test_rows_outside_the_mappings_follow_on_delete(database: str) -> None:
