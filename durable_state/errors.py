@@ -26,6 +26,8 @@ and ``action`` what to do about it.
 
 from __future__ import annotations
 
+from typing import Self
+
 __all__ = [
     "ConfigurationError",
     "DurableStateError",
@@ -91,6 +93,15 @@ class TableNotOwned(StreamHalted):
 
 class TooManyDeadLetters(StreamHalted):
     """Committing the batch would pass ``DEAD_LETTER_LIMIT``."""
+
+    @classmethod
+    def after(cls, name: str, ordinal: int, count: int, limit: int, reason: str) -> Self:
+        """What a stream is told whose batch after ``ordinal`` brings ``count`` letters, or that many before it was given up."""
+        return cls(
+            f"{name}: the batch after ordinal {ordinal} would bring {count} dead letters, more than "
+            f"DEAD_LETTER_LIMIT = {limit}; the last was refused as {reason}.",
+            "Mend the mapping (or raise the limit), then resume; nothing of the batch was committed.",
+        )
 
 
 class TransportError(DurableStateError):

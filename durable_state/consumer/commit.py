@@ -151,11 +151,7 @@ def _generation(stream: Stream, pk: int | None) -> Generation | None:
 def _check_letters(stream: Stream, fold: Fold, outcome: Outcome) -> None:
     limit = get_settings().dead_letter_limit
     if outcome.letters_written and (count := fold.letter_count()) > limit:
-        raise TooManyDeadLetters(
-            f"{stream.name}: the batch after ordinal {stream.ordinal} would bring {count} dead letters, more than "
-            f"DEAD_LETTER_LIMIT = {limit}; the last was refused as {fold.last_reason}.",
-            "Mend the mapping (or raise the limit), then resume; nothing of the batch was committed.",
-        )
+        raise TooManyDeadLetters.after(stream.name, stream.ordinal, count, limit, fold.last_reason)
 
 
 def _counters(stream: Stream, outcome: Outcome) -> dict[str, Any]:

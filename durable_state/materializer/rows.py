@@ -11,6 +11,9 @@ from uuid import UUID
 from django.db import DatabaseError, IntegrityError, connections, models, transaction
 from django.db.models import Lookup, Q
 
+from durable_state.conf import get_settings
+from durable_state.errors import TooManyDeadLetters
+
 from .blame import blames_a_row
 from .conversion import key_text, same
 from .plan import TypePlan
@@ -156,9 +159,22 @@ def write_rows(
     """Inserts and updates the rows; those that the database refuses come back, each by itself, and the others are written.
 
     ``clear_the_way`` is called before each attempt, and undone with it. Any other database error is raised. ``writes`` must not name one key twice.
+    Raises: TooManyDeadLetters, as soon as so many are refused that the commit is going to halt the stream for them.
     """
+    failures: list[RowFailure] = []
+    _bisect(plan, writes, clear_the_way, failures)
+    return failures
+
+
+def _bisect(
+    plan: TypePlan,
+    writes: Sequence[RowWrite],
+    clear_the_way: Callable[[TypePlan, Sequence[RowWrite]], None],
+    failures: list[RowFailure],
+) -> None:
+    """Writes the rows, or each half by itself; adds those that are refused."""
     if not writes:
-        return []
+        return
     try:
         with transaction.atomic(using=plan.using):
             clear_the_way(plan, writes)
@@ -167,11 +183,21 @@ def write_rows(
         if not blames_a_row(error):
             raise
         if len(writes) == 1:
-            return [RowFailure(writes[0], error)]
+            failures.append(RowFailure(writes[0], error))
+            _check_flood(plan, failures)
+            return
         middle = len(writes) // 2
-        halves = writes[:middle], writes[middle:]
-        return [failure for half in halves for failure in write_rows(plan, half, clear_the_way=clear_the_way)]
-    return []
+        for half in (writes[:middle], writes[middle:]):
+            _bisect(plan, half, clear_the_way, failures)
+
+
+def _check_flood(plan: TypePlan, failures: Sequence[RowFailure]) -> None:
+    """Raises: TooManyDeadLetters, where the refused rows are too many, and no other change can make up for one of them."""
+    limit = get_settings().dead_letter_limit
+    if len(failures) > limit and not plan.mapping.merges and not plan.unique_sets and not plan.relations:
+        last, stream = failures[-1], plan.stream
+        reason = f"{last.reason}: {last.error}"
+        raise TooManyDeadLetters.after(stream.name, stream.ordinal, len(failures), limit, reason)
 
 
 def _write(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
