@@ -75,6 +75,7 @@ class StreamPlan:
         self.stream = stream
         self.ownership = Ownership(stream)
         self._plans: dict[str, TypePlan | None] = {}
+        self._without_rows: set[EntityMapping] = set()
 
     def find(self, entity_type: str) -> TypePlan | None:
         """The plan of a type; None where it is not registered for the stream."""
@@ -87,12 +88,14 @@ class StreamPlan:
         """The plans of the registered types that can have rows, parents first."""
         plans = []
         for mapping in parents_first(registry.for_stream(self.stream.name)):
-            if not self.ownership.has(mapping):
+            if mapping in self._without_rows or not self.ownership.has(mapping):
                 continue
             try:
                 plan = self.find(mapping.entity_type)
             except MappingFault:
-                continue  # nothing of the application stands for the stream, so there are no rows; its first message will say so
+                # Nothing of the application stands for the stream, so there are no rows; its first message will say so.
+                self._without_rows.add(mapping)
+                continue
             if plan is not None:
                 plans.append(plan)
         return plans

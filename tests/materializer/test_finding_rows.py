@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from durable_state.models import Stream
 from durable_state.testing import apply
-from tests.app.models import Message
+from tests.app.models import Message, Room
 
 from .test_relations import change
 
@@ -66,3 +66,11 @@ def test_no_statement_of_a_small_batch_looks_at_every_row(crowd: str) -> None:
                 case _:
                     assert f"SCAN {table}" not in text, (statement, text)
                     assert table not in text or "=?" in text, (statement, text)
+
+
+def test_what_stands_for_the_stream_is_looked_up_once(database: str) -> None:
+    """A mapping that many streams share finds nothing for most of them, and asks once a commit."""
+    apply("crowd", [change("message", "a", text="x")], using=database)
+    with CaptureQueriesContext(connections[database]) as queries:
+        apply("crowd", [change("message", "a", "delete")], using=database)
+    assert sum(Room._meta.db_table in query["sql"] for query in queries) == 1
