@@ -16,13 +16,16 @@ from .plan import TypePlan
 from .preparation import Prepared
 from .relations import MissingParent, resolve_parents, turns
 from .removal import Removal
-from .rows import RowFailure, differs, read_rows, write_rows
+from .rows import RowFailure, chunks, differs, read_rows, write_rows
 from .writers import ExistingRow, RowWrite
 
 __all__ = ["Placed", "Placement", "nullified"]
 
 ROUNDS = 8
 """Generations of rows that point to each other which are written one after the other; what lies deeper is written jointly."""
+
+SLICE = 10_000
+"""Plain rows that are read, compared and written together: what the shown rows hold is in memory for so many only."""
 
 MayLack = Callable[[TypePlan, Prepared, MissingParent], bool]
 """Whether the row may be shown without this parent."""
@@ -73,14 +76,16 @@ class Placement:
 
         ``all_new``: none of them has a row yet.
         """
+        placed = Placed({plan: [] for plan in puts}, {plan: set() for plan in puts})
+        if not any(plan.relations or plan.unique_sets for plan in puts):
+            for plan, some in puts.items():
+                for slice_of in chunks(some, SLICE):
+                    placed.failures[plan] += self._put_plain(plan, slice_of, all_new=all_new)
+            return placed
         group = [
             _Puts(plan, sorted(some, key=_age), {} if all_new else read_rows(plan, [put.key_value for put in some]))
             for plan, some in puts.items()
         ]
-        placed = Placed({plan: [] for plan in puts}, {plan: set() for plan in puts})
-        if not any(plan.relations or plan.unique_sets for plan in puts):
-            placed.failures |= {each.plan: self._put_plain(each) for each in group}
-            return placed
         turning = turns([each.plan for each in group])
         for _ in range(ROUNDS):
             moved = [self._put_ready(each, placed, may_lack) for each in group]
@@ -110,14 +115,14 @@ class Placement:
         lost = taken(plan, writes)
         self._write(plan, [write for write in writes if write.key not in lost])
 
-    def _put_plain(self, each: _Puts) -> list[RowFailure]:
+    def _put_plain(self, plan: TypePlan, puts: list[Prepared], *, all_new: bool) -> list[RowFailure]:
         """Writes rows that need no other row and have no value that another may have."""
-        plan, existing = each.plan, each.existing
-        writes = [RowWrite(put.key, put.key_value, put.values, existing.get(put.key)) for put in each.waiting]
+        existing = {} if all_new else read_rows(plan, [put.key_value for put in puts])
+        writes = [RowWrite(put.key, put.key_value, put.values, existing.get(put.key)) for put in puts]
         failures = self._write(plan, writes)
         if self._lot.occupied:
             failed = {failure.write.key for failure in failures}
-            self._lot.remove(plan.digest(put.key) for put in each.waiting if put.key not in failed)
+            self._lot.remove(plan.digest(put.key) for put in puts if put.key not in failed)
         return failures
 
     def _put_ready(self, each: _Puts, placed: Placed, may_lack: MayLack | None) -> bool:

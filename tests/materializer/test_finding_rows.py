@@ -8,6 +8,7 @@ import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
+from durable_state.materializer import placement, rows
 from durable_state.models import Stream
 from durable_state.testing import apply
 from tests.app.models import Message, Room
@@ -74,3 +75,21 @@ def test_what_stands_for_the_stream_is_looked_up_once(database: str) -> None:
     with CaptureQueriesContext(connections[database]) as queries:
         apply("crowd", [change("message", "a", "delete")], using=database)
     assert sum(Room._meta.db_table in query["sql"] for query in queries) == 1
+
+
+def test_rows_are_read_and_written_slice_by_slice(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the shown rows hold is in memory for a part of a large batch only; each row is written all the same."""
+    read: list[int] = []
+    original = rows.read_rows
+
+    def counted(plan: Any, keys: Any) -> Any:
+        read.append(len(keys))
+        return original(plan, keys)
+
+    monkeypatch.setattr(placement, "SLICE", 10)
+    monkeypatch.setattr(placement, "read_rows", counted)
+    for text in ("x", "y"):
+        applied = apply("crowd", [change("message", f"m{number}", text=text) for number in range(25)], using=database)
+        assert applied == (25, 0, 0)
+        assert Message.objects.using(database).filter(text=text).count() == 25
+    assert read == [10, 10, 5] * 2
