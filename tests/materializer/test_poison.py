@@ -272,8 +272,7 @@ def test_a_statement_that_takes_too_long() -> None:
 
     def slow(execute: Any, sql: str, *rest: Any) -> Any:
         if sql.startswith("UPDATE") and "app_file" in sql:
-            execute("SET LOCAL statement_timeout = '50ms'", None, False, rest[-1])
-            execute("SELECT pg_sleep(1)", None, False, rest[-1])
+            rest[-1]["cursor"].execute("SET LOCAL statement_timeout = '50ms'; SELECT pg_sleep(1)")
         return execute(sql, *rest)
 
     with connections["postgres"].execute_wrapper(slow):
@@ -291,10 +290,9 @@ def test_a_lost_connection(database: str) -> None:
 
     def cut(execute: Any, sql: str, *rest: Any) -> Any:
         if sql.startswith("UPDATE") and "app_file" in sql:
-            execute(
-                "SELECT pg_backend_pid()" if database == "postgres" else "SELECT CONNECTION_ID()", None, False, rest[-1]
-            )
-            (pid,) = rest[-1]["cursor"].fetchone()
+            cursor = rest[-1]["cursor"]
+            cursor.execute("SELECT pg_backend_pid()" if database == "postgres" else "SELECT CONNECTION_ID()")
+            (pid,) = cursor.fetchone()
             killer = connections.create_connection(database)
             with killer.cursor() as cursor:
                 cursor.execute(f"SELECT pg_terminate_backend({pid})" if database == "postgres" else f"KILL {pid}")

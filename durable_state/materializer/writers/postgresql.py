@@ -9,13 +9,14 @@ from django.db import connections, models
 from ..plan import TypePlan
 from .columns import Columns, insert_columns, update_columns
 from .copy import copy_rows
+from .each import update_each
 from .orm import OrmWriter
 from .row import RowWrite
 
 __all__ = ["PostgreSQLWriter"]
 
 FEW = 50
-"""Rows that are updated sooner by the ORM's one statement than through a temporary table."""
+"""Rows that are updated sooner one by one, sent together, than through a temporary table."""
 CHANGES = "durable_state_changes"
 
 
@@ -36,9 +37,11 @@ class PostgreSQLWriter:
 
     def update(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
         """Sets the mapped columns of rows that are there."""
-        columns = None if len(writes) < FEW else update_columns(plan, writes, self._connection)
+        columns = update_columns(plan, writes, self._connection)
         if columns is None:
             return self._orm.update(plan, writes)
+        if len(writes) < FEW:
+            return update_each(self._connection, plan.mapping.model._meta.db_table, columns)
         table, names = self._table(plan), [self._quoted(name) for name in columns]
         *changed, key = names
         assignments = ", ".join(f"{name} = {CHANGES}.{name}" for name in changed)

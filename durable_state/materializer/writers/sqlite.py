@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from django.db import connections, models
 
 from ..plan import TypePlan
-from .columns import Columns, insert_columns, quoted, update_columns
-from .each import insert_each
+from .columns import Columns, insert_columns, update_columns
+from .each import insert_each, update_each
 from .orm import OrmWriter
 from .row import RowWrite
 
@@ -35,17 +35,9 @@ class SQLiteWriter:
         columns = update_columns(plan, writes, self._connection)
         if columns is None:
             return self._orm.update(plan, writes)
-        *names, key = (f"{quoted(self._connection, name)} = %s" for name in columns)
-        with self._connection.cursor() as cursor:
-            cursor.executemany(
-                f"UPDATE {self._table(plan)} SET {', '.join(names)} WHERE {key}",
-                list(zip(*columns.values(), strict=True)),
-            )
+        update_each(self._connection, plan.mapping.model._meta.db_table, columns)
         return None
 
     def store(self, model: type[models.Model], columns: Columns) -> None:
         """Inserts rows of a model of this app."""
         insert_each(self._connection, model._meta.db_table, columns)
-
-    def _table(self, plan: TypePlan) -> str:
-        return quoted(self._connection, plan.mapping.model._meta.db_table)
