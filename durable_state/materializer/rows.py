@@ -15,7 +15,7 @@ from durable_state.conf import get_settings
 from durable_state.errors import TooManyDeadLetters
 
 from .blame import blames_a_row
-from .conversion import key_text, same
+from .conversion import JSON_NULL, key_text, same
 from .plan import TypePlan
 from .writers import ExistingRow, RowWrite, find_writer
 from .writers.columns import key_parameters, quoted
@@ -72,11 +72,23 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
     if len(key_values) > READ and not plan.rows().exists():
         return {}
     key, attnames = plan.mapping.key, [planned.attname for planned in plan.fields]
+    documents = [planned for planned in plan.fields if type(planned.field) is models.JSONField]
+    is_null = {
+        planned.attname: Q(**{f"{planned.attname}__isnull": True}) for planned in documents if planned.field.null
+    }
     found: dict[str, ExistingRow] = {}
     for chunk in chunks(key_values, most_keys(plan)):
         rows = rows_with(plan, chunk)
-        for pk, key_value, *values in rows.values_list("pk", key.attname, *attnames):
-            found[key_text(key, key_value)] = ExistingRow(pk, dict(zip(attnames, values, strict=True)))
+        names: list[Any] = ["pk", key.attname, *attnames, *is_null.values()]
+        for pk, key_value, *values in rows.values_list(*names):
+            row = dict(zip(attnames, values, strict=False))
+            for planned in documents:  # Django reads NULL and JSON's null alike
+                if row[planned.attname] is None:
+                    row[planned.attname] = JSON_NULL
+            for attname, null in zip(is_null, values[len(attnames) :], strict=True):
+                if null:
+                    row[attname] = None
+            found[key_text(key, key_value)] = ExistingRow(pk, row)
     return found
 
 

@@ -87,7 +87,8 @@ def stored(field: models.Field[Any, Any], values: list[Any], using: str) -> list
 
 def assert_same(field: models.Field[Any, Any], value: Any, found: Any) -> None:
     """Equal in value, and in type where the type is Python's (JSON has one kind of number only)."""
-    assert same(field, found, value), (value, found)
+    # A model instance cannot tell JSON's null from NULL.
+    assert same(field, JSON_NULL if found is None and value is JSON_NULL else found, value), (value, found)
     if value is None or value is JSON_NULL:
         assert found is None
     elif isinstance(field, models.FileField):

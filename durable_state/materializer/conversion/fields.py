@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from . import numbers, texts, times
-from .documents import DOCUMENT, document, same_document
+from .documents import DOCUMENT, JsonNull, document, same_document
 from .limits import KEY_BYTES, Limits, limits
 from .refusal import Refused, shown, storable_text
 
@@ -110,9 +110,11 @@ def absent(field: models.Field[Any, Any]) -> str | None:
 
 
 def same(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
-    """Whether a value read from a row is the converted one: for JSON as JSON (``true`` is not 1), else Python's equality."""
+    """Whether a value of a row is the converted one: for JSON as JSON (``true`` is not 1, null is not NULL), else Python's equality."""
     if not isinstance(field, models.JSONField):
         return bool(stored == wanted)
+    if isinstance(stored, JsonNull) or isinstance(wanted, JsonNull):
+        return type(stored) is type(wanted)
     return same_document(*(None if hasattr(value, "resolve_expression") else value for value in (stored, wanted)))
 
 

@@ -1,0 +1,60 @@
+"""JSON's null and NULL: both read as None, and are not the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from durable_state import EntityMapping
+from durable_state.testing import apply
+from tests.app.models import AllFields
+
+from .streams import remap
+from .test_relations import change
+
+pytestmark = pytest.mark.usefixtures("writer")
+
+
+class DocumentMapping(EntityMapping):
+    """A nullable and a required document, and a number beside them."""
+
+    model = AllFields
+    key_field = "char"
+    fields = {"document": "nullable", "required_document": "required", "integer": "integer"}
+
+
+def nulls(using: str) -> dict[str, tuple[bool, bool]]:
+    """By key, whether the nullable column holds NULL, and whether the required one holds JSON's null."""
+    rows = AllFields.objects.using(using)
+    without = set(rows.filter(document__isnull=True).values_list("char", flat=True))
+    return {str(row.char): (row.char in without, row.required_document is None) for row in rows.all()}
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_what_is_left_out_is_not_null(database: str, monkeypatch: pytest.MonkeyPatch, together: bool) -> None:
+    """However the changes come, the newest says which of the two it is."""
+    remap(monkeypatch, "doc", DocumentMapping)
+    messages: list[dict[str, Any]] = [
+        change("doc", "a", integer=1),
+        change("doc", "a", integer=1, nullable=None, required=None),
+        change("doc", "b", integer=1, nullable=None),
+        change("doc", "b", integer=1),
+    ]
+    for batch in [messages] if together else [[message] for message in messages]:
+        apply("j", batch, using=database)
+    assert nulls(database) == {"a": (False, True), "b": (True, False)}
+
+
+def test_a_merge_leaves_both_as_they_are(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an update names another field only."""
+    remap(monkeypatch, "doc", DocumentMapping, update_mode="merge")
+    apply(
+        "j",
+        [change("doc", "a", integer=1, nullable=None, required=None), change("doc", "b", integer=1)],
+        using=database,
+    )
+    assert nulls(database) == {"a": (False, True), "b": (True, False)}
+    apply("j", [change("doc", key, "update", integer=2) for key in "ab"], using=database)
+    assert set(AllFields.objects.using(database).values_list("integer", flat=True)) == {2}
+    assert nulls(database) == {"a": (False, True), "b": (True, False)}
