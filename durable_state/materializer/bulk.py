@@ -90,8 +90,8 @@ def _prepare_chunk(plan: TypePlan, shape: _Shape, chunk: Sequence[tuple[int, Cha
         return None
     try:
         decoded = shape.decode(body)
-        rows = decoded if plan.mapping.value_field is None else None
-        raw = list(zip(*map(_astuple, rows), strict=True)) if rows is not None else [tuple(decoded)]
+        is_whole_value = plan.mapping.value_field is not None
+        raw = [tuple(decoded)] if is_whole_value else list(zip(*map(_astuple, decoded), strict=True))
         columns = [
             column if passes is None or passes.issuperset(map(type, column)) else _convert(planned, column, passes)
             for planned, column, passes in zip(plan.fields, raw, shape.passing, strict=True)

@@ -174,7 +174,8 @@ def _merge(plan: TypePlan, entity: Entity, base: Prepared | None, partials: list
             entity.refuse(first.ordinal, refused)
             return False
     merged = Prepared(newest.key, newest.key_value, newest.ordinal, {}, {}, False, newest.body)
-    for part in [*([base] if base else []), *reversed(partials)]:
+    parts = [*([base] if base else []), *reversed(partials)]
+    for part in parts:
         merged.raw |= part.raw
         merged.values |= part.values
     if base is not None or entity.deleted or entity.absent:
@@ -184,5 +185,5 @@ def _merge(plan: TypePlan, entity: Entity, base: Prepared | None, partials: list
             entity.refuse(newest.ordinal, refused)
             return False
     entity.put, entity.deleted = merged, False
-    entity.parts = tuple(part.ordinal for part in [*([base] if base else []), *reversed(partials)])
+    entity.parts = tuple(part.ordinal for part in parts)
     return True
