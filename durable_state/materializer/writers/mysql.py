@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db import connections, models
-
 from ..plan import TypePlan
-from .columns import Columns, insert_columns, quoted, update_columns
-from .each import insert_each
-from .orm import OrmWriter
+from .columns import quoted, update_columns
+from .each import InsertsEach
 from .row import RowWrite
 
 __all__ = ["MySQLWriter"]
@@ -21,22 +18,12 @@ ROWS = 500
 """Rows in one update."""
 
 
-class MySQLWriter:
+class MySQLWriter(InsertsEach):
     """Writes statements of many rows each."""
 
     def __init__(self, using: str) -> None:
-        self._connection = connections[using]
+        super().__init__(using)
         self._row_word = "" if self._connection.mysql_is_mariadb else "ROW"  # type: ignore[attr-defined]
-        self._orm = OrmWriter(using)
-
-    def insert(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
-        """Inserts rows that are not there."""
-        columns = insert_columns(plan, writes, self._connection)
-        if columns is None:
-            return self._orm.insert(plan, writes)
-        # The driver makes statements of many rows of it, below 64 KB each.
-        insert_each(self._connection, plan.mapping.model._meta.db_table, columns)
-        return None
 
     def update(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
         """Sets the mapped columns of rows that are there."""
@@ -59,10 +46,6 @@ class MySQLWriter:
                     [parameter for each in some for parameter in each],
                 )
         return None
-
-    def store(self, model: type[models.Model], columns: Columns) -> None:
-        """Inserts rows of a model of this app."""
-        insert_each(self._connection, model._meta.db_table, columns)
 
     def _table(self, plan: TypePlan) -> str:
         return quoted(self._connection, plan.mapping.model._meta.db_table)
