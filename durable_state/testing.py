@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from durable_state.consumer.commit import commit
-from durable_state.models import Stream
+from durable_state.consumer.replay import advance, hand_over
+from durable_state.models import Replay, Stream
 from durable_state.protocol import Message, Position, decode
 
 __all__ = ["Applied", "apply"]
@@ -32,13 +33,25 @@ def apply(
     """Materializes wire messages as if a stream had brought them, in one batch, and says what became of them.
 
     ``messages`` are dicts as they stand in a JSON stream (or raw JSON as bytes); the stream of that name is created where it is
-    missing. Works inside a TestCase. ``up_to_date=False`` leaves a rebuild that a ``reset`` began unshown, as between two batches.
+    missing. Works inside a TestCase. ``up_to_date=False`` leaves a rebuild that a ``reset`` began unshown, as between two batches. After
+    the command ``reset`` they are what is read again, from the stream's start on.
     Raises: what the consumer would halt with (StreamHalted).
     """
     stream, _ = Stream.objects.using(using).get_or_create(
         name=stream_name, defaults={"url": f"http://tests.invalid/{stream_name}"}
     )
     decoded: list[Message] = [decode(m if isinstance(m, bytes) else msgspec.json.encode(m)) for m in messages]
-    ordinal = stream.ordinal + len(decoded)
-    done = commit(stream, decoded, Position(f"test-{ordinal}", 0, ordinal), token=None, up_to_date=up_to_date)
-    return Applied(done.outcome.applied, done.outcome.parked, done.outcome.dead_letters)
+    replay = Replay.objects.using(using).filter(stream=stream).first()
+    ordinal = (replay or stream).ordinal + len(decoded)
+    position = Position(f"test-{ordinal}", 0, ordinal)
+    if replay is None:
+        outcomes = [commit(stream, decoded, position, token=None, up_to_date=up_to_date).outcome]
+    else:
+        outcomes = [advance(replay, stream, decoded, position, token=None).outcome]
+        if up_to_date and (shown := hand_over(stream, replay, stream.revision, token=None)) is not None:
+            outcomes.append(shown.outcome)
+    return Applied(
+        sum(each.applied for each in outcomes),
+        sum(each.parked for each in outcomes),
+        sum(each.dead_letters for each in outcomes),
+    )

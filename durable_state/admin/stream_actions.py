@@ -140,8 +140,8 @@ def _resuming(stream: Stream) -> list[str]:
 def _resetting(stream: Stream) -> list[str]:
     return [
         f"All {stream.ordinal:,} messages are read and folded again, from the stream's start.",
-        "The rows that are shown now stay until one transaction switches to the new ones; rows that return keep their primary keys.",
-        "The counters begin at 0; an open snapshot or rebuild is dropped.",
+        "The rows that are shown now go on being kept up to date, until one transaction switches to the new ones; rows that return keep their primary keys.",
+        "A reset that is under way begins anew; the counters are the new fold's from the switch on.",
     ]
 
 

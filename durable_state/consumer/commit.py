@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import models, transaction
 from django.utils import timezone
@@ -15,7 +15,7 @@ from durable_state import feed
 from durable_state.conf import get_settings
 from durable_state.errors import LeaseLost, OperationRefused, RevisionConflict, TooManyDeadLetters
 from durable_state.materializer import Fold, Outcome
-from durable_state.models import DeadLetter, Generation, Lease, Status, Stream
+from durable_state.models import DeadLetter, Generation, Lease, Progress, Status, Stream
 from durable_state.protocol import Change, Message, Position, decode
 from durable_state.registry import registry
 from durable_state.signals import changes_committed
@@ -25,6 +25,8 @@ from .transaction import commit_transaction
 __all__ = ["Commit", "commit", "lock", "reapply", "release"]
 
 logger = logging.getLogger("durable_state.consumer")
+
+P = TypeVar("P", bound=Progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +42,18 @@ class Commit:
     swept: bool = True
 
 
-def lock(stream: Stream, token: int | None = None) -> Stream:
-    """The stream's row, locked for the rest of the transaction, if it is as ``stream`` was read and the lease is still ours.
+def lock(progress: P, token: int | None = None) -> P:
+    """The row of a stream or a replay, locked for the rest of the transaction, if it is as ``progress`` was read and the lease is ours.
 
     Raises: RevisionConflict, where somebody else wrote it; LeaseLost, where the fencing token is not the lease's any more.
     """
-    using = stream._state.db
-    current = Stream.objects.using(using).select_for_update().filter(pk=stream.pk, revision=stream.revision).first()
+    using = progress._state.db
+    rows = type(progress)._base_manager.using(using)
+    current = rows.select_for_update().filter(pk=progress.pk, revision=progress.revision).first()
     if current is None:
-        raise RevisionConflict(f"{stream.name}: revision {stream.revision} is not the newest any more.")
-    if token is not None and not Lease.objects.using(using).filter(stream_id=stream.pk, token=token).exists():
-        raise LeaseLost(f"{stream.name}: the lease with fencing token {token} was taken by another worker.")
+        raise RevisionConflict(f"{progress}: revision {progress.revision} is not the newest any more.")
+    if token is not None and not Lease.objects.using(using).filter(stream_id=progress.stream_pk, token=token).exists():
+        raise LeaseLost(f"{progress}: the lease with fencing token {token} was taken by another worker.")
     return current
 
 
@@ -73,23 +76,14 @@ def commit(
     using = stream._state.db or "default"
     with commit_transaction(using):
         current = lock(stream, token)
-        if position.ordinal - current.ordinal != len(messages):
-            raise RevisionConflict(f"{stream.name}: the batch does not follow ordinal {current.ordinal}.")
-        fold = Fold(current, _generation(current, current.rebuild_id), _generation(current, current.snapshot_id))
+        check_follows(current, messages, position)
+        fold = Fold(current, generation(current, current.rebuild_id), generation(current, current.snapshot_id))
         outcome = fold.apply(messages, current.ordinal, up_to_date=up_to_date)
-        _check_letters(current, fold, outcome)
-        revision = current.revision + 1
-        values = _counters(current, outcome) | _standing(current, up_to_date, closed)
-        values |= {"revision": revision, "offset": position.offset, "skip": position.skip, "ordinal": position.ordinal}
-        if checkpoint is not None:
-            values |= {"checkpoint_offset": checkpoint[0], "checkpoint_fingerprint": checkpoint[1]}
-        values |= {"rebuild": fold.state, "snapshot": fold.snapshot}
-        _save(current, values)
-        swept = fold.forget_dropped()
-        payload = _log(current, revision, outcome, up_to_date)
-    _take_over(stream, current, values)
-    _send_signals(stream, revision, outcome)
-    return Commit(revision, outcome, payload, current.paused, swept)
+        check_letters(current, fold, outcome)
+        values = advanced(current, fold, outcome, position, checkpoint) | standing(current, up_to_date, closed)
+        done = conclude(current, fold, outcome, values, up_to_date=up_to_date)
+    take_over(stream, current)
+    return done
 
 
 def reapply(stream: Stream, letter: DeadLetter) -> bool:
@@ -113,12 +107,10 @@ def reapply(stream: Stream, letter: DeadLetter) -> bool:
             raise OperationRefused(
                 "A later change of the entity has superseded this letter.", "Look at the newest letters."
             )
-        outcome = Fold(current, None, None).apply([message], letter.ordinal - 1, up_to_date=False)
-        revision = current.revision + 1
-        _save(current, {"revision": revision})
-        _log(current, revision, outcome, current.status == Status.LIVE)
-    _take_over(stream, current, {"revision": revision})
-    _send_signals(stream, revision, outcome)
+        fold = Fold(current, None, None)
+        outcome = fold.apply([message], letter.ordinal - 1, up_to_date=False)
+        conclude(current, fold, outcome, {}, up_to_date=current.status == Status.LIVE)
+    take_over(stream, current)
     return not DeadLetter.objects.using(using).filter(pk=letter.pk).exists() and outcome.dead_letters == 0
 
 
@@ -134,27 +126,48 @@ def release(stream: Stream, token: int | None) -> Commit | None:
         outcome = fold.release()
         if not outcome.changed_types and not outcome.letters_written:
             return None
-        _check_letters(current, fold, outcome)
-        revision = current.revision + 1
-        _save(current, {"revision": revision})
-        payload = _log(current, revision, outcome, current.status == Status.LIVE)
-    _take_over(stream, current, {"revision": revision})
-    _send_signals(stream, revision, outcome)
-    return Commit(revision, outcome, payload, current.paused)
+        check_letters(current, fold, outcome)
+        done = conclude(current, fold, outcome, {}, up_to_date=current.status == Status.LIVE)
+    take_over(stream, current)
+    return done
 
 
-def _generation(stream: Stream, pk: int | None) -> Generation | None:
-    """From the stream's own database: a relation would be followed wherever the project's routers send reads."""
-    return None if pk is None else Generation.objects.using(stream._state.db).get(pk=pk)
+def conclude(stream: Stream, fold: Fold, outcome: Outcome, values: dict[str, Any], *, up_to_date: bool) -> Commit:
+    """The end of each transaction that changes a stream's rows: its columns, the next revision, the feed entry, the signals."""
+    save(stream, values)
+    swept = fold.forget_dropped()
+    listed = [feed.FeedChange(*entity, deleted) for entity, deleted in outcome.changes.items()]
+    changes = None if outcome.too_many else listed
+    payload = feed.write(stream, stream.revision, changes, txids=list(outcome.txids), up_to_date=up_to_date)
+    _send_signals(stream, outcome)
+    return Commit(stream.revision, outcome, payload, stream.paused, swept)
 
 
-def _check_letters(stream: Stream, fold: Fold, outcome: Outcome) -> None:
+def check_follows(progress: Progress, messages: Sequence[Message], position: Position) -> None:
+    """Raises: RevisionConflict, where the messages do not lead from where the fold stands to ``position``."""
+    if position.ordinal - progress.ordinal != len(messages):
+        raise RevisionConflict(f"{progress}: the batch does not follow ordinal {progress.ordinal}.")
+
+
+def check_letters(progress: Progress, fold: Fold, outcome: Outcome) -> None:
+    """Raises: TooManyDeadLetters."""
     limit = get_settings().dead_letter_limit
     if outcome.letters_written and (count := fold.letter_count()) > limit:
-        raise TooManyDeadLetters.after(stream.name, stream.ordinal, count, limit, fold.last_reason)
+        raise TooManyDeadLetters.after(fold.stream.name, progress.ordinal, count, limit, fold.last_reason)
 
 
-def _counters(stream: Stream, outcome: Outcome) -> dict[str, Any]:
+def generation(progress: Progress, pk: int | None) -> Generation | None:
+    """From the stream's own database: a relation would be followed wherever the project's routers send reads."""
+    return None if pk is None else Generation.objects.using(progress._state.db).get(pk=pk)
+
+
+def advanced(
+    progress: Progress, fold: Fold, outcome: Outcome, position: Position, checkpoint: tuple[str, str] | None = None
+) -> dict[str, Any]:
+    """The columns that say how far the fold is now, and what became of the messages."""
+    values: dict[str, Any] = {"offset": position.offset, "skip": position.skip, "ordinal": position.ordinal}
+    if checkpoint is not None:
+        values |= {"checkpoint_offset": checkpoint[0], "checkpoint_fingerprint": checkpoint[1]}
     counts = {
         "applied_count": outcome.applied,
         "no_row_count": outcome.no_row,
@@ -164,10 +177,11 @@ def _counters(stream: Stream, outcome: Outcome) -> dict[str, Any]:
         "control_count": outcome.controls,
         "superseded_count": outcome.superseded,
     }
-    return {name: getattr(stream, name) + count for name, count in counts.items()}
+    values |= {name: getattr(progress, name) + count for name, count in counts.items()}
+    return values | {"rebuild": fold.state, "snapshot": fold.snapshot}
 
 
-def _standing(stream: Stream, up_to_date: bool, closed: bool) -> dict[str, Any]:
+def standing(progress: Progress, up_to_date: bool, closed: bool) -> dict[str, Any]:
     """Status, and since when; a commit is also the proof that what failed before works again."""
     now = timezone.now()
     status = Status.CLOSED if closed else Status.LIVE if up_to_date else Status.CATCHING_UP
@@ -179,43 +193,39 @@ def _standing(stream: Stream, up_to_date: bool, closed: bool) -> dict[str, Any]:
         "last_error": "",
         "last_error_at": None,
     }
-    if status != stream.status:
+    if status != progress.status:
         values["since"] = now
     if up_to_date:
         values["up_to_date_at"] = now
     return values
 
 
-def _save(stream: Stream, values: dict[str, Any]) -> None:
+def save(progress: Progress, values: dict[str, Any]) -> None:
     """The compare-and-set: databases without row locks are held to the invariant by it, the others by the lock already."""
-    rows = Stream.objects.using(stream._state.db).filter(pk=stream.pk, revision=stream.revision)
+    revision = progress.revision
+    values = {"revision": revision + 1, **values}
+    rows = type(progress)._base_manager.using(progress._state.db).filter(pk=progress.pk, revision=revision)
     if not rows.update(**values):
-        raise RevisionConflict(f"{stream.name}: revision {stream.revision} is not the newest any more.")
-
-
-def _log(stream: Stream, revision: int, outcome: Outcome, up_to_date: bool) -> bytes:
-    listed = [feed.FeedChange(*entity, deleted) for entity, deleted in outcome.changes.items()]
-    changes = None if outcome.too_many else listed
-    return feed.write(stream, revision, changes, txids=list(outcome.txids), up_to_date=up_to_date)
-
-
-def _take_over(stream: Stream, current: Stream, values: dict[str, Any]) -> None:
-    """Gives the caller's object what was written, without asking the database again."""
-    for field in Stream._meta.concrete_fields:
-        setattr(stream, field.attname, getattr(current, field.attname))
+        raise RevisionConflict(f"{progress}: revision {revision} is not the newest any more.")
     for name, value in values.items():
-        setattr(stream, name, value)
+        setattr(progress, name, value)
 
 
-def _send_signals(stream: Stream, revision: int, outcome: Outcome) -> None:
-    """After the commit; inside a larger transaction (a verb's, a TestCase's) after that one's."""
+def take_over(progress: P, current: P) -> None:
+    """Gives the caller's object what was written, without asking the database again."""
+    for field in type(progress)._meta.concrete_fields:
+        setattr(progress, field.attname, getattr(current, field.attname))
+
+
+def _send_signals(stream: Stream, outcome: Outcome) -> None:
+    """Once the transaction is committed; inside a larger one (a verb's, a TestCase's) with that one."""
     by_model: dict[type[models.Model], tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
     mappings = {each: registry.find(each, stream.name) for each in outcome.changed_types}
     models_changed = {mapping.model for mapping in mappings.values() if mapping is not None}
     for (entity_type, key), deleted in outcome.changes.items():
         if (mapping := mappings[entity_type]) is not None:
             by_model[mapping.model][deleted].append(key)
-    name = stream.name
+    name, revision = stream.name, stream.revision
 
     def send() -> None:
         for model in models_changed:

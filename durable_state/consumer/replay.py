@@ -1,67 +1,140 @@
-"""Folding a stream again from its start, beside the rows that are shown."""
+"""Folding a stream again from its start, beside the rows that are shown and beside the reader that keeps them up to date."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from durable_state import feed
-from durable_state.materializer import drop, sweep
-from durable_state.models import DeadLetter, Generation, Status, Stream, TypeState
-from durable_state.protocol import START
+from durable_state.materializer import Fold, drop, sweep
+from durable_state.models import DeadLetter, Generation, Progress, Replay, Status, Stream
+from durable_state.protocol import Message, Position
 
-from .commit import lock
+from .commit import (
+    Commit,
+    advanced,
+    check_follows,
+    check_letters,
+    conclude,
+    generation,
+    lock,
+    save,
+    standing,
+    take_over,
+)
 from .transaction import commit_transaction
 
-__all__ = ["begin_replay", "sweep_dropped"]
+__all__ = ["advance", "begin_again", "begin_replay", "hand_over", "replayable", "sweep_dropped"]
+
+TXIDS = 1000
+"""Transaction ids that a replay remembers, the newest, for the feed entry of the hand-over."""
+_COUNTERS = [field.name for field in Progress._meta.fields if field.name.endswith("_count")]
 
 
-def begin_replay(stream: Stream, token: int | None = None) -> None:
-    """Puts the position back to the stream's start and opens a rebuild; call it in a transaction.
+def replayable(using: str | None) -> QuerySet[Replay]:
+    """The replays that can go on now; what else keeps their streams from being consumed is not looked at."""
+    due = Q(retry_at=None) | Q(retry_at__lte=timezone.now())
+    return Replay.objects.using(using).filter(due).exclude(status__in=(Status.HALTED, Status.NEEDS_RESET))
 
-    The rows stay as they are until the tail is reached; then one transaction switches. An open snapshot or rebuild is dropped and the
-    counters begin at 0. Whoever consumes the stream meanwhile notices by the revision.
-    Raises: RevisionConflict, LeaseLost.
+
+def begin_replay(stream: Stream) -> Replay:
+    """Opens a replay of the stream; one that was open is dropped. Call it in a transaction that holds the stream's row.
+
+    Rows, position and counters of the stream stay as they are until the replay has caught up and is handed over.
     """
     using = stream._state.db
-    current = lock(stream, token)
-    others = (Generation.Purpose.VERIFY, Generation.Purpose.DROPPED)
-    generations = list(Generation.objects.using(using).filter(stream=current).exclude(purpose__in=others))
-    letters = DeadLetter.objects.using(using).filter(stream=current)
-    # Letters without an entity are met again under the same ordinals; no later change supersedes them.
-    letters.filter(
-        Q(generation__in=[generation.pk for generation in generations]) | Q(entity__startswith=DeadLetter.NO_ENTITY)
-    ).delete()
-    Stream.objects.using(using).filter(pk=current.pk).update(snapshot=None, rebuild=None)
-    for generation in generations:
-        drop(generation)
-    TypeState.objects.using(using).filter(stream=current).update(unregistered=0)
-    revision = current.revision + 1
-    rebuild = Generation.objects.using(using).create(stream=current, purpose=Generation.Purpose.REPLAY)
-    values: dict[str, Any] = {field.name: 0 for field in Stream._meta.fields if field.name.endswith("_count")}
-    values |= {
-        "revision": revision,
-        "offset": START.offset,
-        "skip": START.skip,
-        "ordinal": START.ordinal,
-        "checkpoint_offset": None,
-        "checkpoint_fingerprint": "",
-        "rebuild": rebuild,
-        "status": Status.CATCHING_UP,
-        "since": timezone.now(),
-        "failures": 0,
-        "retry_at": None,
-        "last_error": "",
-        "last_error_at": None,
-        "action": "",
-        "dispatched_at": None,
-    }
-    Stream.objects.using(using).filter(pk=current.pk).update(**values)
-    # Nothing shown has changed, but every revision has its entry: the feed is read by number, without holes.
-    feed.write(current, revision, [], txids=[], up_to_date=False)
-    stream.refresh_from_db(using=using)
+    abandon_replay(stream)
+    rebuild = Generation.objects.using(using).create(stream=stream, purpose=Generation.Purpose.REPLAY)
+    return Replay.objects.using(using).create(stream=stream, rebuild=rebuild, status=Status.CATCHING_UP)
+
+
+def begin_again(replay: Replay, token: int | None) -> None:
+    """Opens another replay in place of this one. Raises: RevisionConflict, LeaseLost."""
+    using = replay._state.db or "default"
+    with commit_transaction(using):
+        stream = Stream.objects.using(using).select_for_update().get(pk=replay.stream_id)
+        lock(replay, token)
+        begin_replay(stream)
+
+
+def abandon_replay(stream: Stream) -> None:
+    """Drops the stream's replay, if it has one, and all that is staged of it. Call it in a transaction that holds the stream's row."""
+    using = stream._state.db
+    replay = Replay.objects.using(using).select_for_update().filter(stream=stream).first()
+    if replay is None:
+        return
+    generations = [generation(replay, pk) for pk in (replay.rebuild_id, replay.snapshot_id)]
+    replay.delete(using=using)
+    met = [DeadLetter.REPLAYED, *(each.pk for each in generations if each is not None)]
+    DeadLetter.objects.using(using).filter(stream=stream, generation__in=met).delete()
+    for each in filter(None, generations):
+        drop(each)
+
+
+def advance(
+    replay: Replay,
+    stream: Stream,
+    messages: Sequence[Message],
+    position: Position,
+    *,
+    token: int | None,
+    checkpoint: tuple[str, str] | None = None,
+) -> Commit:
+    """Stages the messages that lead from the replay's position to ``position``, exactly once; nothing shown changes.
+
+    Invariant: as that of ``commit``, for the replay's row, which is brought up to date.
+    Raises: RevisionConflict, LeaseLost, StreamHalted; database errors. Nothing is committed then.
+    """
+    using = replay._state.db or "default"
+    with commit_transaction(using):
+        current = lock(replay, token)
+        check_follows(current, messages, position)
+        rebuild, snapshot = generation(current, current.rebuild_id), generation(current, current.snapshot_id)
+        fold = Fold(stream, rebuild, snapshot, current)
+        outcome = fold.apply(messages, current.ordinal, up_to_date=False)
+        check_letters(current, fold, outcome)
+        values = advanced(current, fold, outcome, position, checkpoint) | standing(current, False, False)
+        values |= {"unregistered": current.unregistered, "txids": [*current.txids, *outcome.txids][-TXIDS:]}
+        save(current, values)
+        paused = Stream.objects.using(using).filter(pk=stream.pk, paused=True).exists()
+        done = Commit(current.revision, outcome, b"", paused, fold.forget_dropped())
+    take_over(replay, current)
+    return done
+
+
+def hand_over(stream: Stream, replay: Replay, seen: int, *, token: int | None, closed: bool = False) -> Commit | None:
+    """The stream goes on from where its replay is, and shows what the replay holds: one transaction, and the replay is gone.
+
+    Invariant: the rows never go back. The replay stands at the stream's tail as it was, or later, when the stream's ``revision`` was
+    ``seen``: so it is as far as the stream where that has not moved since, or where it has read no more messages than the replay. None
+    otherwise; read on then, and try again. ``stream`` is brought up to date.
+    Raises: as ``commit``.
+    """
+    using = stream._state.db or "default"
+    with commit_transaction(using):
+        stream.refresh_from_db(using=using)
+        current = lock(stream, token)
+        made = lock(replay, token)
+        if current.revision != seen and current.ordinal > made.ordinal:
+            return None
+        own = [generation(current, pk) for pk in (current.rebuild_id, current.snapshot_id)]
+        rebuild, snapshot = generation(made, made.rebuild_id), generation(made, made.snapshot_id)
+        for name in _COUNTERS:
+            setattr(current, name, getattr(made, name))
+        # The stream's own generations are dropped with what the fold drops, and may be pointed to no more by then.
+        Stream.objects.using(using).filter(pk=current.pk).update(rebuild=rebuild, snapshot=snapshot)
+        made.delete(using=using)
+        fold = Fold(current, rebuild, snapshot)
+        fold.take_over(made, [each for each in own if each is not None])
+        outcome = fold.apply([], made.ordinal, up_to_date=True)
+        outcome.txids |= dict.fromkeys(made.txids)
+        check_letters(current, fold, outcome)
+        values = advanced(current, fold, outcome, made.position) | standing(current, True, closed)
+        values |= {"checkpoint_offset": made.checkpoint_offset, "checkpoint_fingerprint": made.checkpoint_fingerprint}
+        done = conclude(current, fold, outcome, values, up_to_date=True)
+    take_over(stream, current)
+    return done
 
 
 def sweep_dropped(using: str) -> bool:

@@ -17,12 +17,13 @@ from django.utils import timezone
 from durable_state import feed
 from durable_state.conf import get_settings
 from durable_state.errors import OperationRefused
-from durable_state.models import Arrival, Generation, Lease, Status, Stream
+from durable_state.models import Arrival, Generation, Lease, Replay, Status, Stream
 from durable_state.transport import open_client
 
 from . import lease
-from .replay import sweep_dropped
-from .tail import Progress, Tail
+from .live import OnProgress
+from .replay import replayable, sweep_dropped
+from .tail import Tail
 from .threads import DatabaseThreads
 
 __all__ = ["consume_slice", "run_all", "runnable", "sync", "tidy"]
@@ -43,17 +44,17 @@ def runnable(using: str) -> QuerySet[Stream]:
     held = lease.valid_leases(using).values("stream_id")
     # A closed stream has nothing more to read, but what it has parked may wait for another stream.
     ended = Q(status__in=ENDED) & ~Q(status=Status.CLOSED, pk__in=Arrival.objects.using(using).values("stream_id"))
-    streams = Stream.objects.using(using).filter(paused=False).exclude(ended).exclude(pk__in=held)
-    return streams.filter(Q(retry_at=None) | Q(retry_at__lte=timezone.now())).order_by(
-        F("dispatched_at").asc(nulls_first=True), "pk"
-    )
+    due = Q(retry_at=None) | Q(retry_at__lte=timezone.now())
+    wanted = (due & ~ended) | Q(pk__in=replayable(using).values("stream_id"))
+    streams = Stream.objects.using(using).filter(wanted, paused=False).exclude(pk__in=held)
+    return streams.order_by(F("dispatched_at").asc(nulls_first=True), "pk")
 
 
 def sync(
     stream: Stream,
     *,
     until_up_to_date: bool = False,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     on_wait: Callable[[str], None] | None = None,
 ) -> None:
     """Consumes one stream in the foreground until it is closed, stopped by a signal, or at its tail (``until_up_to_date``).
@@ -72,10 +73,13 @@ def sync(
         raise OperationRefused(
             f"The stream {stream.name!r} is paused.", f"Go on with: durable_state resume {stream.name}"
         )
-    if stream.status in (Status.HALTED, Status.NEEDS_RESET):
-        raise OperationRefused(
-            f"The stream {stream.name!r} {_STOPPED[stream.status]}: {stream.last_error}", stream.action
-        )
+    replay = Replay.objects.using(stream._state.db).filter(stream=stream).first()
+    for progress, what in (
+        (replay, f"The replay of the stream {stream.name!r}"),
+        (stream, f"The stream {stream.name!r}"),
+    ):
+        if progress is not None and progress.status in _STOPPED:
+            raise OperationRefused(f"{what} {_STOPPED[progress.status]}: {progress.last_error}", progress.action)
 
 
 _STOPPED: dict[str, str] = {Status.HALTED: "has halted", Status.NEEDS_RESET: "needs a reset"}
@@ -104,7 +108,7 @@ def tidy(using: str) -> None:
 
 
 async def _sync(
-    stream: Stream, until_up_to_date: bool, on_progress: Progress | None, on_wait: Callable[[str], None] | None
+    stream: Stream, until_up_to_date: bool, on_progress: OnProgress | None, on_wait: Callable[[str], None] | None
 ) -> None:
     async with _stop_signals() as stop, DatabaseThreads() as threads, open_client() as client:
         token = await _wait_for_lease(stream, threads, stop, on_wait)

@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 
 from durable_state.conf import get_settings
 from durable_state.errors import ConfigurationError, Unavailable
-from durable_state.models import Stream
+from durable_state.models import Progress, Stream
 from durable_state.protocol import START, Position, check_url
 from durable_state.transport import Batch, BatchLimits, Checkpoint, LiveMode, Reader, open_client
 
@@ -25,13 +25,14 @@ InThread = Callable[..., Awaitable[Any]]
 def stream_reader(
     client: Any,
     stream: Stream,
-    position: Position,
+    progress: Progress | None,
     *,
     live: LiveMode | None,
     in_thread: InThread,
     limits: BatchLimits | None = None,
+    position: Position = START,
 ) -> Reader:
-    """Reads the stream from ``position`` on. At its own position the stream is compared with the one that was read before.
+    """Reads the stream on from where ``progress`` is (it is compared with the one that was read before then), or else from ``position``.
 
     Without ``limits``, those of the settings hold.
     Raises: ConfigurationError, where the stream's URL is not within ALLOWED_URLS.
@@ -39,8 +40,10 @@ def stream_reader(
     settings = get_settings()
     check_url(stream.url, settings.allowed_urls)
     checkpoint = None
-    if position == stream.position and stream.checkpoint_offset is not None:
-        checkpoint = Checkpoint(stream.checkpoint_offset, stream.checkpoint_fingerprint)
+    if progress is not None:
+        position = progress.position
+        if progress.checkpoint_offset is not None:
+            checkpoint = Checkpoint(progress.checkpoint_offset, progress.checkpoint_fingerprint)
     return Reader(
         client,
         stream.url,
@@ -85,7 +88,8 @@ def read_from_start(stream: Stream) -> Generator[Batch, None, None]:
         try:
             while brought:
                 brought = False
-                batches = stream_reader(client, stream, position, live=None, in_thread=_in_thread).batches()
+                reader = stream_reader(client, stream, None, live=None, in_thread=_in_thread, position=position)
+                batches = reader.batches()
                 try:
                     while (batch := runner.run(_next(batches))) is not None:
                         position, brought = batch.position, brought or bool(batch.messages)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from django.db.models import Exists
 from django.utils import timezone
 
 from durable_state.errors import DurableStateError
-from durable_state.models import Lease, Status, Stream
+from durable_state.models import Lease, Progress, Status, Stream
 
+from .commit import lock
 from .replay import begin_replay
 from .transaction import commit_transaction
 
@@ -18,8 +20,8 @@ __all__ = ["record_failure", "record_stop", "replay_recreated"]
 logger = logging.getLogger("durable_state.consumer")
 
 
-def record_failure(stream: Stream, token: int, error: Exception, failures: int, wait: float) -> None:
-    """The stream has failed so many times in a row, and will be tried again after ``wait`` seconds; its rows stay."""
+def record_failure(progress: Progress, token: int, error: Exception, failures: int, wait: float) -> None:
+    """The stream, or its replay, has failed so many times in a row, and will be tried again after ``wait`` seconds; rows stay."""
     now = timezone.now()
     values = {
         "status": Status.RETRYING,
@@ -29,35 +31,39 @@ def record_failure(stream: Stream, token: int, error: Exception, failures: int, 
         "last_error_at": now,
         "action": getattr(error, "action", "") or "Nothing to do: it is tried again by itself.",
     }
-    if stream.status != Status.RETRYING:
+    if progress.status != Status.RETRYING:
         values["since"] = now
-        logger.warning("%s: %s Trying again.", stream.name, _message(error))
-    _save(stream, token, values)
+        logger.warning("%s: %s Trying again.", progress, _message(error))
+    _save(progress, token, values)
 
 
-def record_stop(stream: Stream, token: int, error: DurableStateError, status: Status) -> None:
-    """The stream stops until somebody acts; nothing is lost, and its rows stay."""
-    now = timezone.now()
-    logger.error("%s: %s %s", stream.name, status.label, error)
-    _save(
-        stream,
-        token,
-        {
-            "status": status,
-            "since": now,
-            "retry_at": None,
-            "last_error": _message(error),
-            "last_error_at": now,
-            "action": error.action,
-        },
-    )
+def record_stop(progress: Progress, token: int, error: DurableStateError, status: Status) -> None:
+    """The stream, or its replay, stops until somebody acts; nothing is lost, and rows stay."""
+    logger.error("%s: %s %s", progress, status.label, error)
+    _save(progress, token, _stopped(error, status))
 
 
 def replay_recreated(stream: Stream, token: int, error: DurableStateError) -> None:
-    """Another stream lives under the URL: its state is folded beside the old rows and replaces them in one switch."""
-    logger.warning("%s: %s It is folded from its start; the old rows are shown until then.", stream.name, error.message)
+    """Another stream lives under the URL: it is replayed beside the old rows. There is nothing to be read at the old position any more.
+
+    Raises: RevisionConflict, LeaseLost.
+    """
+    logger.warning("%s: %s It is folded from its start; the old rows are shown until then.", stream, error.message)
     with commit_transaction(stream._state.db or "default"):
-        begin_replay(stream, token)
+        begin_replay(lock(stream, token))
+        _save(stream, token, _stopped(error, Status.NEEDS_RESET))
+
+
+def _stopped(error: DurableStateError, status: Status) -> dict[str, object]:
+    now = timezone.now()
+    return {
+        "status": status,
+        "since": now,
+        "retry_at": None,
+        "last_error": _message(error),
+        "last_error_at": now,
+        "action": error.action,
+    }
 
 
 def _message(error: Exception) -> str:
@@ -66,10 +72,11 @@ def _message(error: Exception) -> str:
     return " ".join(text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode().split())
 
 
-def _save(stream: Stream, token: int, values: dict[str, object]) -> None:
-    """Only while the stream is as it was read and the lease is ours: what an operator, or our successor, did meanwhile wins."""
-    using = stream._state.db
-    ours = Lease.objects.using(using).filter(stream_id=stream.pk, token=token).values("stream_id")
-    Stream.objects.using(using).filter(pk=stream.pk, revision=stream.revision, pk__in=ours).update(**values)
+def _save(progress: Progress, token: int, values: dict[str, object]) -> None:
+    """Only while the row is as it was read and the lease is ours: what an operator, or our successor, did meanwhile wins."""
+    using = progress._state.db
+    ours = Exists(Lease.objects.using(using).filter(stream_id=progress.stream_pk, token=token))
+    rows = type(progress)._base_manager.using(using)
+    rows.filter(ours, pk=progress.pk, revision=progress.revision).update(**values)
     for name, value in values.items():
-        setattr(stream, name, value)
+        setattr(progress, name, value)

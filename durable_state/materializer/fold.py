@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from durable_state.conf import get_settings
-from durable_state.models import Generation, Stream, entity_digest
+from durable_state.models import Generation, Replay, Stream, entity_digest
 from durable_state.protocol import Change, Control, ControlKind, Malformed, Message
 
 from .compaction import Entity, fold_entities
@@ -22,7 +22,7 @@ from .plan import StreamPlan
 from .shown import ShownRows
 from .staging import copy_staged, stage
 from .switch import switch
-from .typebook import TypeBook
+from .typebook import TypeBook, count_replayed
 
 __all__ = ["Fold"]
 
@@ -32,18 +32,22 @@ class Fold:
 
     ``state`` is the generation that stands for the entities: None means the shown rows, otherwise a rebuild that is to replace them.
     ``snapshot`` is the generation of an open snapshot. Changes go to the snapshot if one is open, else to the state. A fold whose state
-    is a VERIFY generation is a scratch one: it never switches, and writes nothing but its generations.
+    is a VERIFY generation is a scratch one: it never switches, and writes nothing but its generations. One of a ``replay`` writes these,
+    letters of its own, and what it passes over into the replay.
     """
 
-    def __init__(self, stream: Stream, state: Generation | None, snapshot: Generation | None) -> None:
+    def __init__(
+        self, stream: Stream, state: Generation | None, snapshot: Generation | None, replay: Replay | None = None
+    ) -> None:
         self.stream = stream
         self.state = state
         self.snapshot = snapshot
+        self._replay = replay
         self.outcome = Outcome(get_settings().feed_entry_rows)
         self._using = stream._state.db
         self._plans = StreamPlan(stream)
         self._lot = ParkingLot(stream)
-        self._letters = LetterBox(stream)
+        self._letters = LetterBox(stream, replayed=replay is not None)
         self._types = TypeBook(stream)
         self._rows = ShownRows(self._plans, self._lot, self.outcome)
         self.last_reason = ""
@@ -84,7 +88,7 @@ class Fold:
             self._switch(self.state, all_types=True)
             self._drop(self.state)
             self.state = None
-        if not self._scratch:
+        if not self._scratch and self._replay is None:
             self._settle(every=False)
         return self.outcome
 
@@ -111,6 +115,17 @@ class Fold:
         """
         left = [generation for generation in self._dropped if not drop(generation)]
         return not left
+
+    def take_over(self, replay: Replay, left: Sequence[Generation]) -> None:
+        """What ``replay`` has met counts, in place of what was met before it: its state is this fold's, and ``left`` are the stream's own.
+
+        Call it before ``apply``.
+        """
+        for generation in left:
+            self._letters.drop(generation.pk)
+            self._dropped.append(generation)
+        self._letters.take_over_replayed()
+        self._types.take_over(replay)
 
     def letter_count(self) -> int:
         """How many dead letters the stream has now."""
@@ -243,7 +258,9 @@ class Fold:
         if target is not None:
             target.types[entity_type] = ""
             target.save(using=self._using, update_fields=["types"])
-        if not self._scratch:
+        if self._replay is not None:
+            count_replayed(self._replay, entity_type, messages)
+        elif not self._scratch:
             self._types.pass_over(entity_type, messages)
 
     def _write_malformed(self, malformed: list[tuple[int, Malformed]]) -> None:

@@ -28,10 +28,11 @@ class Found(NamedTuple):
 
 
 class LetterBox:
-    """The dead letters of one stream."""
+    """The dead letters of one stream, or of a replay of it."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, *, replayed: bool = False) -> None:
         self._stream = stream
+        self._without_entity = DeadLetter.REPLAYED if replayed else 0
         self._all = DeadLetter.objects.using(stream._state.db).filter(stream=stream)
         self._occupied: bool | None = None
 
@@ -80,10 +81,11 @@ class LetterBox:
         self._create(rows)
 
     def write_malformed(self, malformed: Iterable[tuple[int, Malformed]]) -> None:
-        """Writes letters of items that name no entity; they belong to the shown state at once, whatever is being staged."""
+        """Writes letters of items that name no entity; they belong to the shown state at once, whatever is being staged, if this is no replay."""
         rows = [
             DeadLetter(
                 stream=self._stream,
+                generation=self._without_entity,
                 entity=f"{DeadLetter.NO_ENTITY}{ordinal}",
                 type=_printable(item.type or ""),
                 key=_printable(item.key or ""),
@@ -96,8 +98,13 @@ class LetterBox:
         ]
         if self.occupied:
             for chunk in chunks(row.entity for row in rows):
-                self._all.filter(generation=0, entity__in=chunk).delete()
+                self._all.filter(generation=self._without_entity, entity__in=chunk).delete()
         self._create(rows)
+
+    def take_over_replayed(self) -> None:
+        """The letters without an entity that a replay met are all that there are."""
+        self._all.filter(generation=0, entity__startswith=DeadLetter.NO_ENTITY).delete()
+        self._all.filter(generation=DeadLetter.REPLAYED).update(generation=0)
 
     def remove(self, generation: int, digests: Iterable[str]) -> None:
         """Takes away the letters of entities that a later change made good."""

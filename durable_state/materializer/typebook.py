@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from durable_state.models import Stream, TypeState, entity_digest
+from durable_state.models import Replay, Stream, TypeState, entity_digest
 
 from .plan import TypePlan
 
-__all__ = ["TypeBook"]
+__all__ = ["TypeBook", "count_replayed"]
 
 
 class TypeBook:
@@ -54,9 +54,33 @@ class TypeBook:
                 state.fingerprint, state.unregistered, state.needs_reset = plan.mapping.fingerprint, 0, False
                 state.save(using=self._using)
 
+    def take_over(self, replay: Replay) -> None:
+        """What a replay passed over is all that the stream has passed over."""
+        for digest, state in self._states.items():
+            if state.unregistered and digest not in replay.unregistered:
+                state.unregistered = 0
+                state.save(using=self._using)
+        for digest, (printable, count) in replay.unregistered.items():
+            state = self._state_of(digest, printable)
+            state.unregistered, state.needs_reset = count, state.needs_reset or state.fingerprint != ""
+            state.save(using=self._using)
+
     def _state(self, entity_type: str) -> TypeState:
-        digest = entity_digest(entity_type, "")
+        return self._state_of(*_names(entity_type))
+
+    def _state_of(self, digest: str, printable: str) -> TypeState:
         if digest not in self._states:
-            printable = entity_type.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
             self._states[digest] = TypeState(stream=self._stream, digest=digest, type=printable)
         return self._states[digest]
+
+
+def count_replayed(replay: Replay, entity_type: str, count: int) -> None:
+    """Counts messages of a type that has no mapping in a replay, for ``TypeBook.take_over``."""
+    digest, printable = _names(entity_type)
+    replay.unregistered.setdefault(digest, [printable, 0])[1] += count
+
+
+def _names(entity_type: str) -> tuple[str, str]:
+    """The type's digest, and as text that every database takes."""
+    printable = entity_type.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+    return entity_digest(entity_type, ""), printable

@@ -7,7 +7,7 @@ from .letters import DeadLetter, entity_digest
 from .ownership import TableOwner, TypeState
 from .parked import Arrival, AwaitedModel, ParkedChange
 from .staging import Generation, StagedChange
-from .stream import Status, Stream
+from .stream import Progress, Replay, Status, Stream
 
 __all__ = [
     "Arrival",
@@ -18,6 +18,8 @@ __all__ = [
     "Intent",
     "Lease",
     "ParkedChange",
+    "Progress",
+    "Replay",
     "StagedChange",
     "Status",
     "Stream",

@@ -25,10 +25,12 @@ class DeadLetter(models.Model):
     """A message that was refused, whole, with the reason; one per entity, the newest.
 
     ``entity`` is the digest of (type, key); for a message without an entity (no key, not an object) it is ``#`` and its ordinal.
-    ``generation`` 0 belongs to the shown rows, others to the staged state they were met in.
+    ``generation`` 0 belongs to the shown rows, others to the staged state they were met in; ``REPLAYED`` are those without an entity that
+    a replay met.
     """
 
     NO_ENTITY = "#"
+    REPLAYED = -1
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="dead_letters")
     generation = models.BigIntegerField(default=0, editable=False)

@@ -1,4 +1,4 @@
-"""The stream: its address, its position, and what became of its messages."""
+"""The stream: its address, its position, and what became of its messages; and the replay of one beside it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from durable_state.protocol.position import Position
 
-__all__ = ["Status", "Stream"]
+__all__ = ["Progress", "Replay", "Status", "Stream"]
 
 
 class Status(models.TextChoices):
@@ -23,22 +23,12 @@ class Status(models.TextChoices):
     NEEDS_RESET = "needs-reset", "needs reset"
 
 
-class Stream(models.Model):
-    """A remote stream and how far it has been materialized.
+class Progress(models.Model):
+    """How far a stream has been folded, what became of its messages, and how the fold fares.
 
-    Invariant: ``revision`` counts the commits. Rows, position, counters and feed entry change only in a transaction that found the
-    ``revision`` it had read (compare-and-set), so each message is materialized exactly once.
+    Invariant: ``revision`` counts the commits. Position, counters and what was folded change only in a transaction that found the
+    ``revision`` it had read (compare-and-set), so each message is folded exactly once.
     """
-
-    name = models.CharField(
-        max_length=100,
-        unique=True,
-        validators=[RegexValidator(r"\A[A-Za-z0-9._-]{1,100}\Z", "Use 1 to 100 of A-Z a-z 0-9 . _ -")],
-    )
-    url = models.CharField(max_length=2000, help_text="http(s) address of the durable stream, without user info")
-    live = models.CharField(max_length=9, choices=[("sse", "SSE"), ("long-poll", "long-poll")], default="sse")
-    paused = models.BooleanField(default=False)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     revision = models.BigIntegerField(default=0, editable=False, help_text="number of the last commit")
     offset = models.TextField(default="-1", editable=False, help_text="the server's token; opaque")
@@ -49,21 +39,29 @@ class Stream(models.Model):
     checkpoint_offset = models.TextField(null=True, editable=False)
     checkpoint_fingerprint = models.CharField(max_length=200, default="", editable=False)
     snapshot = models.OneToOneField(
-        "Generation", null=True, editable=False, on_delete=models.SET_NULL, related_name="+", help_text="open snapshot"
+        "durable_state.Generation",
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="open snapshot",
     )
     rebuild = models.OneToOneField(
-        "Generation", null=True, editable=False, on_delete=models.SET_NULL, related_name="+", help_text="open rebuild"
+        "durable_state.Generation",
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        help_text="open rebuild",
     )
 
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.NEW, editable=False)
     since = models.DateTimeField(default=timezone.now, editable=False, help_text="when the status began")
-    up_to_date_at = models.DateTimeField(null=True, editable=False, help_text="when the tail was last reached")
     last_error = models.TextField(default="", editable=False)
     last_error_at = models.DateTimeField(null=True, editable=False)
     action = models.TextField(default="", editable=False, help_text="what to do about it")
     failures = models.IntegerField(default=0, editable=False, help_text="failed attempts in a row")
     retry_at = models.DateTimeField(null=True, editable=False)
-    dispatched_at = models.DateTimeField(null=True, editable=False, help_text="when a consume task was last sent")
 
     # First dispositions: with the staged changes of open generations they add up to ``ordinal``.
     applied_count = models.BigIntegerField(default=0, editable=False)
@@ -75,12 +73,65 @@ class Stream(models.Model):
     superseded_count = models.BigIntegerField(default=0, editable=False)
 
     class Meta:
+        abstract = True
+
+    @property
+    def position(self) -> Position:
+        """Where the next message is read."""
+        return Position(self.offset, self.skip, self.ordinal)
+
+    @property
+    def stream_pk(self) -> int:
+        """Of the stream that is folded."""
+        raise NotImplementedError
+
+
+class Stream(Progress):
+    """A remote stream and how far it has been materialized.
+
+    Its rows and feed entries change with ``revision`` too, in the same transactions.
+    """
+
+    name = models.CharField(
+        max_length=100,
+        unique=True,
+        validators=[RegexValidator(r"\A[A-Za-z0-9._-]{1,100}\Z", "Use 1 to 100 of A-Z a-z 0-9 . _ -")],
+    )
+    url = models.CharField(max_length=2000, help_text="http(s) address of the durable stream, without user info")
+    live = models.CharField(max_length=9, choices=[("sse", "SSE"), ("long-poll", "long-poll")], default="sse")
+    paused = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    up_to_date_at = models.DateTimeField(null=True, editable=False, help_text="when the tail was last reached")
+    dispatched_at = models.DateTimeField(null=True, editable=False, help_text="when a consume task was last sent")
+
+    class Meta:
         ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
 
     @property
-    def position(self) -> Position:
-        """Where the next message is read."""
-        return Position(self.offset, self.skip, self.ordinal)
+    def stream_pk(self) -> int:
+        """Its own."""
+        return self.pk
+
+
+class Replay(Progress):
+    """A stream folded once more, from its start, into a rebuild that replaces the shown rows when it has caught up with them.
+
+    The stream goes on being consumed meanwhile, from its own position. ``unregistered`` counts the messages that met no mapping, by the
+    digest of their type: ``{digest: [type, count]}``. ``txids`` are the newest ones, which the stream's own reader may not have met.
+    """
+
+    stream = models.OneToOneField(Stream, on_delete=models.CASCADE, related_name="replay")
+    unregistered = models.JSONField(default=dict)
+    txids = models.JSONField(default=list)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return f"the replay of {self.stream}"
+
+    @property
+    def stream_pk(self) -> int:
+        """Of the stream that is replayed."""
+        return self.stream_id

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from durable_state.conf import Settings, get_settings
 from durable_state.consumer.lease import valid_leases
-from durable_state.models import DeadLetter, Lease, ParkedChange, Status, Stream, TypeState
+from durable_state.models import DeadLetter, Lease, ParkedChange, Progress, Replay, Status, Stream, TypeState
 from durable_state.protocol.url import mask_query
 from durable_state.registry import registry
 
@@ -27,6 +27,7 @@ class StreamReport:
 
     ``status`` is a ``Status``, or "paused", "rebuilding", "snapshot-open". ``lag_seconds`` is how long ago the rows were last known to
     be up to date: 0.0 while a worker holds the live or closed stream. ``why`` is empty, or says in one line why the stream is stuck.
+    ``replayed`` is how many messages a reset has folded by now, None where none is under way.
     """
 
     name: str
@@ -43,6 +44,7 @@ class StreamReport:
     last_error: str
     action: str
     why: str = ""
+    replayed: int | None = None
 
     @property
     def stuck(self) -> bool:
@@ -95,7 +97,7 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
     for state in TypeState.objects.using(using).filter(stream__in=pks):
         types.setdefault(state.stream_id, []).append(state)
     leased = set(valid_leases(using).filter(stream__in=pks).values_list("stream", flat=True))
-    streams = Stream.objects.using(using).filter(pk__in=pks).select_related("lease", "snapshot", "rebuild")
+    streams = Stream.objects.using(using).filter(pk__in=pks).select_related("lease", "snapshot", "rebuild", "replay")
     moment = _Moment(get_settings(), timezone.now())
     found = []
     for stream in streams:
@@ -122,13 +124,24 @@ def _counts(rows: Any) -> dict[int, int]:
     return dict(rows.order_by().values_list("stream").annotate(Count("pk")))
 
 
+def _decisive(stream: Stream) -> Progress:
+    """What says how the stream fares: its replay, which ends whatever state the stream is in, unless all is well with that."""
+    replay: Replay | None = getattr(stream, "replay", None)
+    if replay is not None and (replay.status in _FAILING or stream.status in (Status.HALTED, Status.NEEDS_RESET)):
+        return replay
+    return stream
+
+
+_FAILING = (Status.HALTED, Status.NEEDS_RESET, Status.RETRYING)
+
+
 def _shown_status(stream: Stream, types: list[str]) -> str:
     """One word for the stream: what a person has to know first."""
     if stream.paused:
         return "paused"
-    if stream.status in (Status.HALTED, Status.NEEDS_RESET, Status.RETRYING):
-        return str(stream.status)
-    if stream.rebuild is not None:
+    if (decisive := _decisive(stream)).status in _FAILING:
+        return str(decisive.status)
+    if stream.rebuild is not None or hasattr(stream, "replay"):
         return "rebuilding"
     if types:
         return Status.NEEDS_RESET.value
@@ -147,6 +160,7 @@ class _Moment:
     def report(self, stream: Stream, parked: int, letters: int, types: list[str], leased: bool) -> StreamReport:
         status = _shown_status(stream, types)
         why, action = self._why_stuck(stream, status, leased, types)
+        decisive = _decisive(stream)
         return StreamReport(
             name=stream.name,
             url=mask_query(stream.url),
@@ -158,29 +172,31 @@ class _Moment:
             parked=parked,
             dead_letters=letters,
             lag_seconds=self._lag(stream, status, leased),
-            since=stream.since,
-            last_error=stream.last_error,
+            since=decisive.since,
+            last_error=decisive.last_error,
             action=action,
             why=why,
+            replayed=stream.replay.ordinal if hasattr(stream, "replay") else None,
         )
 
     def _why_stuck(self, stream: Stream, status: str, leased: bool, types: list[str]) -> tuple[str, str]:
         """(why it is stuck or "", what to do about it or "")."""
-        name, error = stream.name, stream.last_error
+        name, decisive = stream.name, _decisive(stream)
+        error = decisive.last_error
         if status == "paused":
             return "", f"durable_state resume {name}"
         if status == Status.HALTED:
-            return error or "halted", stream.action or f"Remove the cause, then: durable_state resume {name}"
-        if stream.status == Status.NEEDS_RESET:
-            return error or "the server no longer holds what was read", stream.action or f"durable_state reset {name}"
+            return error or "halted", decisive.action or f"Remove the cause, then: durable_state resume {name}"
+        if decisive.status == Status.NEEDS_RESET:
+            return error or "the server no longer holds what was read", decisive.action or f"durable_state reset {name}"
         if status == Status.RETRYING:
-            failing = self.now - stream.since
+            failing = self.now - decisive.since
             stuck = failing > timedelta(seconds=self.settings.stuck_seconds)
             if not stuck:
-                return "", stream.action
+                return "", decisive.action
             return (
                 f"failing for {_seconds(failing)}: {error}",
-                stream.action or "Look at the stream server and the way to it.",
+                decisive.action or "Look at the stream server and the way to it.",
             )
         if status == Status.NEEDS_RESET:
             listed = ", ".join(types[:5]) + (", ..." if len(types) > 5 else "")
@@ -191,19 +207,19 @@ class _Moment:
             if alone > timedelta(seconds=self.settings.stuck_seconds):
                 start = "Start a worker: Celery with durable_state.tasks.supervise in beat, or durable_state run"
                 return f"no worker for {_seconds(alone)}", start
-        return self._open_for_too_long(stream) or ("", stream.action)
+        return self._open_for_too_long(stream) or ("", decisive.action)
 
     def _open_for_too_long(self, stream: Stream) -> tuple[str, str] | None:
-        for generation, what in ((stream.rebuild, "rebuild"), (stream.snapshot, "snapshot")):
-            if generation is None:
-                continue
-            open_for = self.now - generation.created_at
-            if open_for > timedelta(seconds=self.settings.snapshot_open_seconds):
-                end = "snapshot-end" if what == "snapshot" else "state"
-                return (
-                    f"a {what} is open for {_seconds(open_for)}",
-                    f"See whether the stream's writer still appends its {end}.",
-                )
+        replay: Replay | None = getattr(stream, "replay", None)
+        for opened, what, action in (
+            (replay, "reset", "See with `durable_state status` whether it comes nearer to its end."),
+            (stream.rebuild, "rebuild", "See whether the stream's writer still appends its state."),
+            (stream.snapshot, "snapshot", "See whether the stream's writer still appends its snapshot-end."),
+        ):
+            if opened is not None:
+                open_for = self.now - opened.created_at
+                if open_for > timedelta(seconds=self.settings.snapshot_open_seconds):
+                    return f"a {what} is open for {_seconds(open_for)}", action
         return None
 
     def _last_consumed(self, stream: Stream) -> datetime:
@@ -214,7 +230,8 @@ class _Moment:
         return min(max(each for each in known if each is not None), self.now)
 
     def _lag(self, stream: Stream, status: str, leased: bool) -> float:
-        if status == Status.CLOSED or (status == Status.LIVE and leased):
+        shows_all = status in (Status.LIVE, "rebuilding") and stream.status == Status.LIVE and stream.rebuild is None
+        if status == Status.CLOSED or (shows_all and leased):
             return 0.0
         last = stream.up_to_date_at or stream.created_at
         if stream.status == Status.LIVE:

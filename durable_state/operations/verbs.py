@@ -11,11 +11,11 @@ from django.utils import timezone
 from durable_state.conf import get_settings
 from durable_state.consumer.replay import begin_replay
 from durable_state.errors import ConfigurationError, OperationRefused
-from durable_state.models import Generation, Status, Stream, TableOwner
+from durable_state.models import Generation, Progress, Replay, Status, Stream, TableOwner
 from durable_state.protocol.url import check_url, mask_query
 from durable_state.registry import registry
 
-from .intents import Intended, intended, record, ring
+from .intents import Intended, intended, record
 
 __all__ = ["add", "pause", "reset", "resume"]
 
@@ -73,26 +73,30 @@ def resume(stream: Stream, *, actor: str) -> None:
     """
     with intended(stream, "resume", actor) as verb:
         current = verb.stream
-        if current.status == Status.NEEDS_RESET:
+        replay = Replay.objects.using(verb.using).select_for_update().filter(stream=current).first()
+        if (replay or current).status == Status.NEEDS_RESET:
             raise OperationRefused(
-                f"The stream {current.name!r} cannot go on from where it was: {current.last_error}",
+                f"The stream {current.name!r} cannot go on from where it was: {(replay or current).last_error}",
                 f"Fold it again: durable_state reset {current.name}",
             )
-        if current.last_error:
-            verb.detail(f"was {'paused' if current.paused else current.status}: {current.last_error}")
-        changes: dict[str, Any] = {"paused": False, "dispatched_at": None} | _FORGIVEN
-        if current.status in (Status.HALTED, Status.RETRYING):
-            changes["status"] = Status.CATCHING_UP
-        if current.paused or "status" in changes:
+        errors = [each.last_error for each in (current, replay) if each is not None and each.last_error]
+        if errors:
+            verb.detail(f"was {'paused' if current.paused else current.status}: {'; '.join(errors)}")
+        if replay is not None:
+            Replay.objects.using(verb.using).filter(pk=replay.pk).update(**_forgiven(replay))
+        changes: dict[str, Any] = {"paused": False, "dispatched_at": None}
+        if current.paused:
             changes["since"] = timezone.now()
+        if current.status != Status.NEEDS_RESET:
+            changes |= _forgiven(current)
         _write(verb, stream, **changes)
 
 
 def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None:
-    """Folds the stream again from its start beside the rows that are shown, which stay until one transaction switches.
+    """Folds the stream again from its start, beside the rows that are shown, which go on being kept up to date until one transaction switches.
 
-    A stream has one position, so the whole stream is folded, also where ``entity_type`` names the type that it is done for. A
-    snapshot or rebuild that was open is dropped, the counters begin at 0, and a paused stream stays paused.
+    The whole stream is folded, also where ``entity_type`` names the type that it is done for. A reset that was under way begins anew;
+    the counters are those of the new fold from the switch on; a paused stream stays paused.
     Raises: OperationRefused, when ``entity_type`` is not registered for the stream.
     """
     if entity_type is not None and registry.find(entity_type, stream.name) is None:
@@ -103,11 +107,15 @@ def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None
         )
     with intended(stream, "reset", actor, f"for the type {entity_type}" if entity_type else "") as verb:
         begin_replay(verb.stream)
-    stream.refresh_from_db(using=verb.using)
-    ring(stream)
+        _write(verb, stream, dispatched_at=None)
 
 
-_FORGIVEN: dict[str, Any] = {"failures": 0, "retry_at": None, "last_error": "", "last_error_at": None, "action": ""}
+def _forgiven(progress: Progress) -> dict[str, Any]:
+    """What lets a stream, or its replay, be tried again at once."""
+    values: dict[str, Any] = {"failures": 0, "retry_at": None, "last_error": "", "last_error_at": None, "action": ""}
+    if progress.status in (Status.HALTED, Status.RETRYING):
+        values |= {"status": Status.CATCHING_UP, "since": timezone.now()}
+    return values
 
 
 def _write(verb: Intended, stream: Stream, **values: Any) -> None:

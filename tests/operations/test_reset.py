@@ -8,11 +8,14 @@ import pytest
 
 from durable_state import operations
 from durable_state.consumer.commit import commit
+from durable_state.consumer.replay import advance, hand_over
 from durable_state.errors import OperationRefused, RevisionConflict
-from durable_state.models import DeadLetter, FeedEntry, Generation, Intent, StagedChange, Status, Stream
+from durable_state.feed.log import entries
+from durable_state.models import DeadLetter, FeedEntry, Generation, Intent, Replay, StagedChange, Status, Stream
 from durable_state.protocol import Position, decode
 from durable_state.testing import apply
 from tests.app.models import Message
+from tests.oracle import encode
 
 pytestmark = pytest.mark.django_db
 
@@ -30,47 +33,67 @@ def test_the_rows_stay_until_the_tail_and_keep_their_primary_keys(database: str)
     kept = rows.get(key="1").pk
     stream = Stream.objects.using(database).get()
     operations.reset(stream, actor="ada", entity_type="message")
-    assert (stream.offset, stream.skip, stream.ordinal, stream.applied_count) == ("-1", 0, 0, 0)
-    assert (stream.status, stream.revision, stream.rebuild.purpose) == ("catching-up", 2, "replay")  # type: ignore[union-attr]
+    assert (stream.offset, stream.ordinal, stream.status, stream.revision) == ("test-2", 2, "live", 1)
+    replay = stream.replay
+    assert (replay.offset, replay.skip, replay.ordinal, replay.status) == ("-1", 0, 0, "catching-up")
     apply("chat", [change("1", "eins")], using=database, up_to_date=False)
     assert list(rows.order_by("key").values_list("key", "text")) == [("1", "one"), ("2", "two")]
     apply("chat", [change("3", "three")], using=database)
     assert list(rows.order_by("key").values_list("key", "text")) == [("1", "eins"), ("3", "three")]
     assert rows.get(key="1").pk == kept
-    stream.refresh_from_db()
-    assert (stream.rebuild, stream.applied_count, stream.ordinal) == (None, 2, 2)
+    stream = Stream.objects.using(database).get()
+    assert (stream.rebuild, stream.applied_count, stream.ordinal, stream.revision) == (None, 2, 2, 2)
+    assert not Replay.objects.using(database).exists()
 
 
-def test_a_worker_that_holds_the_lease_notices() -> None:
-    """Its commit does not go through, whatever it had read."""
+def test_a_worker_that_holds_the_lease_notices_the_hand_over() -> None:
+    """Its commit does not go through, whatever it had read; until then it goes on."""
     apply("chat", [change("1", "one")])
     held = Stream.objects.get()
     operations.reset(Stream.objects.get(), actor="ada")
+    commit(held, [decode(b"{}")], Position("x", 0, 2), token=None, up_to_date=True)
+    apply("chat", [change("1", "one"), b"{}"])
     with pytest.raises(RevisionConflict):
-        commit(held, [decode(b"{}")], Position("x", 0, 2), token=None, up_to_date=True)
-    assert Stream.objects.get().ordinal == 0
+        commit(held, [decode(b"{}")], Position("x", 0, 3), token=None, up_to_date=True)
+    assert Stream.objects.get().ordinal == 2
 
 
 def test_the_feed_has_no_hole() -> None:
-    """A reset is a revision like any other."""
+    """The hand-over is a revision like any other, and tells the newest txids, which the live reader may not have met."""
     apply("chat", [change("1", "one")])
     operations.reset(Stream.objects.get(), actor="ada")
     apply("chat", [change("1", "one")])
+    late = change("1", "two")
+    late["headers"]["txid"] = "t7"
+    operations.reset(Stream.objects.get(), actor="ada")
+    apply("chat", [change("1", "one")], up_to_date=False)
+    apply("chat", [late])
     assert list(FeedEntry.objects.values_list("revision", flat=True)) == [1, 2, 3]
+    assert [entry.txids for entry in entries(Stream.objects.get().pk, 0, "default")][-1] == ["t7"]
 
 
-def test_what_was_open_is_dropped() -> None:
-    """Staged changes and letters of an unfinished snapshot go, and so do letters that will be met again."""
+def test_what_was_open_is_dropped_with_the_hand_over() -> None:
+    """Staged changes and letters of an unfinished snapshot go, and so do letters that were met again."""
     apply("chat", [change("1", "one"), b"5", change("2", "x" * 50)])
     apply("chat", [{"headers": {"control": "snapshot-start"}}, change("3", "three"), change("4", "x" * 50)])
     assert StagedChange.objects.count() == 1
     assert DeadLetter.objects.exclude(generation=0).count() == 1
     stream = Stream.objects.get()
     operations.reset(stream, actor="ada")
-    assert stream.snapshot is None
-    assert Generation.objects.get() == stream.rebuild
+    assert stream.snapshot is not None
+    apply("chat", [b"5", change("2", "x" * 50), change("3", "three")], up_to_date=False)
+    shown = DeadLetter.objects.filter(generation=0)
+    assert list(shown.values_list("ordinal", flat=True)) == [3, 2]
+    operations.reset(stream, actor="ada")  # the first is dropped
+    assert Generation.objects.count() == 2
+    assert set(DeadLetter.objects.values_list("generation", flat=True)) == {0, stream.snapshot_id}
+    apply("chat", [b"5", b"6", change("4", "four")])
+    assert list(DeadLetter.objects.values_list("generation", "ordinal")) == [(0, 2), (0, 1)]
+    assert not Generation.objects.exists()
     assert not StagedChange.objects.exists()
-    assert list(DeadLetter.objects.values_list("key", flat=True)) == ["2"]
+    stream.refresh_from_db()
+    assert (stream.snapshot, stream.ordinal, stream.applied_count, stream.dead_letter_count) == (None, 3, 1, 2)
+    assert list(Message.objects.values_list("key", flat=True)) == ["4"]
 
 
 def test_an_unregistered_type_is_refused_by_name() -> None:
@@ -83,11 +106,45 @@ def test_an_unregistered_type_is_refused_by_name() -> None:
     assert not Intent.objects.exists()
 
 
-def test_errors_are_forgotten_and_a_pause_is_not() -> None:
+def test_errors_are_forgotten_by_the_hand_over_and_a_pause_is_not() -> None:
     """A person's pause ends by a person's resume."""
     apply("chat", [change("1", "one")])
     Stream.objects.update(paused=True, status=Status.NEEDS_RESET, last_error="410", failures=3)
     stream = Stream.objects.get()
     operations.reset(stream, actor="ada")
-    assert (stream.paused, stream.status, stream.last_error, stream.failures) == (True, "catching-up", "", 0)
-    assert Intent.objects.get().actor == "ada"
+    assert (stream.paused, operations.report(stream).status) == (True, "paused")
+    operations.resume(stream, actor="bob")
+    stream = Stream.objects.get()
+    assert (stream.paused, stream.status, operations.report(stream).status) == (False, "needs-reset", "rebuilding")
+    apply("chat", [change("1", "one")])
+    stream = Stream.objects.get()
+    assert (stream.status, stream.last_error, stream.failures) == ("live", "", 0)
+    assert list(Intent.objects.order_by("pk").values_list("actor", flat=True)) == ["ada", "bob"]
+
+
+def test_a_replay_that_fails_is_told_and_resumed() -> None:
+    """What stops the replay is what the stream's report says, though the stream itself is well."""
+    apply("chat", [change("1", "one")])
+    stream = Stream.objects.get()
+    operations.reset(stream, actor="ada")
+    assert (operations.report(stream).status, operations.report(stream).replayed) == ("rebuilding", 0)
+    Replay.objects.update(status=Status.HALTED, last_error="It broke.", action="Mend it.")
+    report = operations.report(stream)
+    assert (report.status, report.why, report.action, report.stuck) == ("halted", "It broke.", "Mend it.", True)
+    operations.resume(stream, actor="ada")
+    assert (Replay.objects.get().status, operations.report(stream).status) == ("catching-up", "rebuilding")
+
+
+def test_rows_never_go_back() -> None:
+    """A replay that stands at an older tail than the stream's reader, or may, is not shown."""
+    apply("chat", [change("1", "one"), change("2", "two")])
+    stream = Stream.objects.get()
+    operations.reset(stream, actor="ada")
+    replay = Replay.objects.get()
+    advance(replay, stream, [decode(encode(change("1", "one")))], Position("r1", 0, 1), token=None)
+    seen = stream.revision
+    commit(stream, [decode(encode(change("3", "three")))], Position("l3", 0, 3), token=None, up_to_date=True)
+    assert hand_over(stream, replay, seen, token=None) is None
+    assert hand_over(stream, replay, stream.revision, token=None) is not None  # the server has dropped its beginning
+    assert list(Message.objects.values_list("key", flat=True)) == ["1"]
+    assert stream.offset == "r1"

@@ -9,7 +9,8 @@ from itertools import count
 from typing import Any
 
 from durable_state.consumer.commit import commit
-from durable_state.models import DeadLetter, FeedEntry, Generation, Stream
+from durable_state.consumer.replay import advance, hand_over
+from durable_state.models import DeadLetter, FeedEntry, Generation, Replay, Stream
 from durable_state.protocol import Position, decode
 from tests.app import models
 from tests.oracle import Entity, Row, encode, fold
@@ -32,15 +33,16 @@ def fresh_stream(database: str) -> Iterator[Stream]:
 
 
 def apply_batch(stream: Stream, items: Sequence[Any], up_to_date: bool) -> None:
-    """Commits the items as one batch."""
-    ordinal = stream.ordinal + len(items)
-    commit(
-        stream,
-        [decode(encode(item)) for item in items],
-        Position(f"o{ordinal}", 0, ordinal),
-        token=None,
-        up_to_date=up_to_date,
-    )
+    """Commits the items as one batch: of the stream's replay, if it has one."""
+    replay = Replay.objects.using(stream._state.db).filter(stream=stream).first()
+    ordinal = (replay or stream).ordinal + len(items)
+    position, messages = Position(f"o{ordinal}", 0, ordinal), [decode(encode(item)) for item in items]
+    if replay is None:
+        commit(stream, messages, position, token=None, up_to_date=up_to_date)
+        return
+    advance(replay, stream, messages, position, token=None)
+    if up_to_date:
+        assert hand_over(stream, replay, stream.revision, token=None) is not None
 
 
 def rows_of(stream: Stream, *, pks: bool = False) -> dict[Entity, Row]:

@@ -9,12 +9,12 @@ from django.db import OperationalError, connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durable_state.consumer.commit import reapply
-from durable_state.consumer.replay import begin_replay
+from durable_state.consumer.commit import commit, reapply
+from durable_state.consumer.replay import advance, begin_replay, hand_over
 from durable_state.materializer import Fold
 from durable_state.materializer.difference import differences
 from durable_state.models import DeadLetter, Generation, StagedChange, Stream
-from durable_state.protocol import decode
+from durable_state.protocol import Position, decode
 from tests.oracle import encode
 
 from .streams import batches, items
@@ -77,6 +77,36 @@ def test_a_replay_changes_nothing(database: str, stream_items: list[Any], sizes:
             .exclude(generation=stream.snapshot_id)
             .exists()
         )
+
+
+@few
+@given(cut=batches(), sizes=st.lists(st.integers(1, 6), min_size=1), data=st.data())
+def test_a_replay_beside_the_live_reader(database: str, cut: Batches, sizes: list[int], data: st.DataObject) -> None:
+    """Whoever reads when: the rows are the live reader's until the hand-over, the replay's from then on, and go on from there."""
+    everything = [*(item for batch, _ in cut for item in batch), END]
+    messages = [decode(encode(item)) for item in everything]
+    live = [(batch, up_to_date) for batch, up_to_date in cut]
+    with fresh_stream(database) as stream:
+        with transaction.atomic(using=database):
+            replay = begin_replay(stream)
+        read = 0
+        while read < len(everything):
+            if live and data.draw(st.booleans()):
+                batch, _ = live.pop(0)
+                ordinal = stream.ordinal + len(batch)
+                parts = [decode(encode(item)) for item in batch]
+                commit(stream, parts, Position(f"o{ordinal}", 0, ordinal), token=None, up_to_date=False)
+                continue
+            before = strict(rows_of(stream, pks=True))
+            size = sizes[read % len(sizes)]
+            position = Position(f"o{read + size}", 0, min(read + size, len(everything)))
+            advance(replay, stream, messages[read : read + size], position, token=None)
+            read = position.ordinal
+            assert strict(rows_of(stream, pks=True)) == before
+        assert hand_over(stream, replay, stream.revision, token=None) is not None
+        check(stream, everything)
+        apply_batch(stream, everything[:3], True)
+        check(stream, [*everything, *everything[:3]])
 
 
 @few

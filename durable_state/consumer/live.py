@@ -1,0 +1,128 @@
+"""The loop that keeps a stream's rows up to date: catch-up, then live."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import django.db
+
+from durable_state import feed
+from durable_state.errors import DurableStateError, LeaseLost, RevisionConflict, StreamRecreated
+from durable_state.models import Arrival, ParkedChange, Status, Stream
+from durable_state.transport import Batch, BatchLimits, Reader
+
+from .commit import Commit, commit, release
+from .loop import Holding, Loop
+from .source import stream_reader
+from .standing import replay_recreated
+
+__all__ = ["LiveLoop", "OnProgress"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+OnProgress = Callable[[Stream], None]
+"""Called after each commit with the stream as it is then."""
+
+
+class LiveLoop(Loop[Stream]):
+    """Reads, materializes and publishes."""
+
+    def __init__(self, stream: Stream, holding: Holding, on_progress: OnProgress | None = None) -> None:
+        super().__init__(stream, holding, asyncio.Lock())
+        self._on_progress = on_progress
+        self._source = (stream.url, stream.live)
+
+    async def release(self) -> None:
+        """Shows what is parked and can be shown by now."""
+        try:
+            if not await self._threads.run(self._has_news):
+                return
+            async with self.committing:
+                done = await self._threads.run(release, self.progress, self._holding.token)
+            if done is not None:
+                await self.publish(done)
+        except (DurableStateError, django.db.Error) as error:  # the next batch meets it too, and deals with it
+            logger.info("%s: nothing was released: %s", self.progress, error)
+        except (
+            Exception
+        ):  # a bug of ours, or of code of the project: it must end neither this nor the giving back of the lease
+            logger.exception("%s: parked changes could not be released.", self.progress)
+
+    async def publish(self, done: Commit) -> None:
+        """Tells subscribers, and whoever watches, of a commit."""
+        stream = self.progress
+        await feed.ring(stream.name, stream.pk, done.revision, stream._state.db or "default", done.payload)
+        if self._on_progress is not None:
+            self._on_progress(stream)
+
+    async def _begin(self) -> bool:
+        stream = self.progress
+        async with self.committing:  # a release would write its own, older, columns into the same object
+            await self._threads.run(stream.refresh_from_db, using=stream._state.db)
+        if stream.paused or stream.status in (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET):
+            if stream.status == Status.CLOSED and not stream.paused:
+                await self.release()
+            return False
+        return True
+
+    def _open(self, limits: BatchLimits) -> Reader:
+        stream = self.progress
+        self._source = (stream.url, stream.live)  # what is read; a commit brings the stream's own up to date
+        client, in_thread = self._holding.client, self._threads.run_apart
+        return stream_reader(client, stream, stream, live=stream.live, in_thread=in_thread, limits=limits)  # type: ignore[arg-type]
+
+    async def _take(self, batch: Batch) -> bool | None:
+        stream = self.progress
+        done: Commit | None = None
+        if self._worth_a_commit(batch):
+            done = await self._commit(
+                batch,
+                commit,
+                stream,
+                batch.messages,
+                batch.position,
+                token=self._holding.token,
+                up_to_date=batch.up_to_date,
+                closed=batch.closed,
+                checkpoint=batch.checkpoint,
+            )
+            await self.publish(done)
+            self._unswept = self._unswept or not done.swept
+        if batch.closed or (done is not None and done.paused) or (batch.up_to_date and self._holding.until_up_to_date):
+            return False
+        return True if (stream.url, stream.live) != self._source else None
+
+    def _worth_a_commit(self, batch: Batch) -> bool:
+        """Whether a batch says anything new: an idle long-poll does not."""
+        stream = self.progress
+        if batch.messages or batch.closed or batch.position != stream.position:
+            return True
+        return batch.up_to_date and (stream.status != Status.LIVE or stream.rebuild_id is not None)
+
+    async def _start_over(self, error: StreamRecreated) -> bool:
+        try:
+            async with self.committing:
+                await self._threads.run(replay_recreated, self.progress, self._holding.token, error)
+        except LeaseLost:
+            self._holding.lost = True
+        except (RevisionConflict, django.db.Error) as trouble:
+            logger.info("%s: %s", self.progress, trouble)
+        return True
+
+    def _touched(self) -> bool:
+        """Whether the stream was paused, resumed, replayed, changed or removed."""
+        stream = self.progress
+        found = Stream.objects.using(stream._state.db).filter(pk=stream.pk)
+        now = found.values_list("paused", "revision", "url", "live", "retry_at").first()
+        return now is None or now[0] or now[1] > stream.revision or now[2:] != (*self._source, stream.retry_at)
+
+    def _has_news(self) -> bool:
+        """Whether a parent was marked as shown by another stream, or there is anything that nobody tells about."""
+        stream = self.progress
+        using = stream._state.db
+        return (
+            Arrival.objects.using(using).filter(stream=stream).exists()
+            or ParkedChange.objects.using(using).filter(stream=stream, polled=True).exists()
+        )

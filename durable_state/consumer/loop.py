@@ -1,0 +1,242 @@
+"""Reading and committing, session after session, and what to do about what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import django.db
+
+from durable_state.errors import (
+    ConfigurationError,
+    DurableStateError,
+    LeaseLost,
+    RevisionConflict,
+    StreamGone,
+    StreamHalted,
+    StreamNotFound,
+    StreamRecreated,
+    TransportError,
+    Unavailable,
+)
+from durable_state.models import Progress, Replay, Status, Stream
+from durable_state.transport import Batch, BatchLimits, Reader, delay
+
+from .inbox import Inbox
+from .outage import is_outage
+from .pace import Pace
+from .replay import sweep_dropped
+from .standing import record_failure, record_stop
+from .threads import DatabaseThreads
+
+__all__ = ["Holding", "Loop"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+F = TypeVar("F", bound=Progress)
+T = TypeVar("T")
+A = ParamSpec("A")
+
+HEALTHY_SECONDS = 20.0
+"""Seconds that a session has to last for its failure to count as the first one again."""
+DATABASE_ATTEMPTS = 5
+"""Attempts in a row after which an error of the database that is no outage halts the fold."""
+
+
+@dataclass(slots=True)
+class Holding:
+    """What the holder of a stream's lease works with. ``stop`` asks it to end; ``lost`` says that the lease is another's."""
+
+    token: int
+    client: Any
+    threads: DatabaseThreads
+    stop: asyncio.Event
+    until_up_to_date: bool = False
+    lost: bool = False
+    loops: list[Loop[Any]] = field(default_factory=list)
+
+    @property
+    def ends(self) -> bool:
+        """Whether there is nothing to be begun any more."""
+        return self.stop.is_set() or self.lost
+
+
+class Loop(Generic[F]):
+    """Folds one stream, from where ``progress`` says, until there is a reason to end.
+
+    Invariant: only the holder of the lease reads on, and each commit compares the fencing token and the revision, so that a second
+    holder's work, or an operator's, is never overwritten.
+    """
+
+    def __init__(self, progress: F, holding: Holding, committing: asyncio.Lock) -> None:
+        self.progress = progress
+        self._holding = holding
+        self.committing = committing
+        self._threads = holding.threads
+        self._interrupted = asyncio.Event()
+        self._pace = Pace(progress.failures)
+        self._refused = 0
+        self._failures = progress.failures
+        self._unswept = False
+        self._began = 0.0
+
+    async def run(self) -> None:
+        """Session after session, until there is a reason to end."""
+        self._holding.loops.append(self)
+        try:
+            while not self._holding.ends and await self._session():
+                pass
+        finally:
+            self._holding.loops.remove(self)
+
+    async def look(self) -> None:
+        """Ends the session where somebody else wrote what it goes by, which a reader that waits for the next message would not notice."""
+        # A commit in the making sees for itself whether it still may.
+        lost = self._holding.lost
+        if lost or (not self.committing.locked() and await self._threads.run_for_lease(self._touched)):
+            self._interrupted.set()
+
+    def _touched(self) -> bool:
+        """Whether the rows are not as this loop read, or wrote, them."""
+        raise NotImplementedError
+
+    async def _begin(self) -> bool:
+        """Reads the rows again that say what is to be done; False where it is nothing."""
+        raise NotImplementedError
+
+    def _open(self, limits: BatchLimits) -> Reader:
+        """A reader from where the fold stands."""
+        raise NotImplementedError
+
+    async def _take(self, batch: Batch) -> bool | None:
+        """Commits the batch; whether to go on, with this reader (None) or with another (True)."""
+        raise NotImplementedError
+
+    async def _start_over(self, error: StreamRecreated) -> bool:
+        """Another stream lives under the URL; whether to go on."""
+        raise NotImplementedError
+
+    async def _session(self) -> bool:
+        """One reader, until it ends or fails; whether to go on with another."""
+        self._interrupted.clear()
+        self._began = time.monotonic()
+        try:
+            return await self._begin() and await self._read()
+        except RevisionConflict as conflict:
+            logger.info("%s Reading it again.", conflict)
+            return True
+        except LeaseLost as lost:
+            logger.info("%s", lost)
+            self._holding.lost = True
+            return False
+        except (Stream.DoesNotExist, Replay.DoesNotExist):
+            return False
+        except StreamRecreated as error:
+            return await self._start_over(error)
+        except StreamGone as error:
+            await self._halt(error, Status.NEEDS_RESET)
+        except (Unavailable, StreamNotFound) as error:
+            return await self._retry(error, getattr(error, "retry_after", None))
+        except (TransportError, StreamHalted, ConfigurationError) as error:
+            await self._halt(error, Status.HALTED)
+        except django.db.Error as error:
+            return await self._database_trouble(error)
+        except Exception as error:  # a bug of ours, or of code of the project that we call: visible, and not hammered
+            logger.exception("%s: an unexpected error after ordinal %s.", self.progress, self.progress.ordinal)
+            return await self._retry(error, None)
+        return False
+
+    async def _read(self) -> bool:
+        limits = self._pace.limits
+        reader = self._open(limits)
+        inbox = Inbox(limits)
+        reading = asyncio.create_task(inbox.fill(reader.batches()))
+        try:
+            while (batch := await self._unless_stopped(inbox.take())) is not None:
+                on = await self._take(batch)
+                if self._unswept:
+                    await self._sweep(inbox)
+                if on is not None:
+                    return on
+            return True
+        finally:
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+
+    async def _commit(self, batch: Batch, function: Callable[A, T], *args: A.args, **kwargs: A.kwargs) -> T:
+        """Calls the function that commits the batch, in a thread, and takes the time."""
+        try:
+            async with self.committing:
+                began = time.monotonic()
+                done = await self._threads.run(function, *args, **kwargs)
+        except BaseException:
+            self._pace.failed()
+            raise
+        self._pace.took(len(batch.messages), time.monotonic() - began)
+        self._refused = 0
+        if batch.messages:
+            self._failures = 0
+        return done
+
+    async def _sweep(self, inbox: Inbox) -> None:
+        """Deletes what a switch has left: one step, and more for as long as no batch waits and nobody asks for anything else; ``tidy``
+        does what is left at the end.
+        """
+        with contextlib.suppress(django.db.Error):  # another one may be sweeping too
+            while not self._holding.stop.is_set() and not self._interrupted.is_set():
+                self._unswept = await self._threads.run(sweep_dropped, self.progress._state.db or "default")
+                if not self._unswept or (inbox.waiting and not self._holding.until_up_to_date):
+                    return
+
+    async def _unless_stopped(self, coming: Coroutine[Any, Any, T]) -> T | None:
+        """What ``coming`` gives; None when it is time to stop before, and what was read is dropped then."""
+        waiting = asyncio.ensure_future(coming)
+        stopping = [asyncio.create_task(event.wait()) for event in (self._holding.stop, self._interrupted)]
+        try:
+            await asyncio.wait([waiting, *stopping], return_when=asyncio.FIRST_COMPLETED)
+            if any(event.done() for event in stopping):
+                return None
+            return waiting.result()
+        finally:
+            for task in (waiting, *stopping):
+                task.cancel()
+            await asyncio.gather(
+                waiting, *stopping, return_exceptions=True
+            )  # an error that comes with the stop is dropped too
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, unless it is time to stop, or the rows were touched, before."""
+        await self._unless_stopped(asyncio.sleep(seconds))
+
+    async def _database_trouble(self, error: django.db.Error) -> bool:
+        if not is_outage(error):
+            self._refused += 1
+            if self._refused >= DATABASE_ATTEMPTS:
+                problem = StreamHalted(
+                    f"The database refuses the batch after ordinal {self.progress.ordinal}: {error}".strip(),
+                    "Bring tables and mappings in line (a migration that has not run?), then resume; nothing of the batch was committed.",
+                )
+                await self._halt(problem, Status.HALTED)
+                return False
+        return await self._retry(error, None)
+
+    async def _halt(self, error: DurableStateError, status: Status) -> None:
+        with contextlib.suppress(django.db.Error):
+            await self._threads.run(record_stop, self.progress, self._holding.token, error, status)
+
+    async def _retry(self, error: Exception, retry_after: float | None) -> bool:
+        # That the tail was reached again is no success yet: the live request behind it may fail each time.
+        self._failures = 1 if time.monotonic() - self._began > HEALTHY_SECONDS else self._failures + 1
+        wait, token = delay(self._failures, retry_after), self._holding.token
+        try:
+            await self._threads.run(record_failure, self.progress, token, error, self._failures, wait)
+        except django.db.Error as trouble:  # the database itself is away: nothing can be written down now
+            logger.warning("%s: %s; and it could not be noted: %s", self.progress, error, trouble)
+        await self._pause(wait)
+        return not self._holding.stop.is_set()

@@ -1,0 +1,101 @@
+"""The loop that replays a stream beside its live reader, until it has caught up with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import django.db
+from django.db import connections
+
+from durable_state.errors import LeaseLost, RevisionConflict, StreamRecreated
+from durable_state.models import Replay, Status, Stream
+from durable_state.transport import Batch, BatchLimits, Reader
+
+from .live import LiveLoop
+from .loop import Holding, Loop
+from .replay import advance, begin_again, hand_over
+from .source import stream_reader
+
+__all__ = ["ReplayLoop"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+MISSED_SECONDS = 0.5
+"""Seconds between two looks at the tail of a stream that is so busy that the live reader was ahead again."""
+
+
+class ReplayLoop(Loop[Replay]):
+    """Reads from the stream's start to its tail, in plain requests, and stages; then hands over."""
+
+    def __init__(self, replay: Replay, live: LiveLoop, holding: Holding) -> None:
+        using = replay._state.db or "default"
+        # A database that has one writer at a time may let one wait for ever, where it does not take turns.
+        apart = connections[using].features.has_select_for_update
+        super().__init__(replay, holding, asyncio.Lock() if apart else live.committing)
+        self.handed_over = False
+        self._live = live
+        self._stream = Stream(pk=replay.stream_id)
+        self._stream._state.db = using
+        self._seen = 0
+
+    async def _begin(self) -> bool:
+        await self._threads.run(self._read_rows)
+        self._seen = self._stream.revision
+        return not self._stream.paused and self.progress.status not in (Status.HALTED, Status.NEEDS_RESET)
+
+    def _read_rows(self) -> None:
+        self._stream.refresh_from_db(using=self._stream._state.db)
+        self.progress.refresh_from_db(using=self.progress._state.db)
+        self.progress.stream = self._stream
+
+    def _open(self, limits: BatchLimits) -> Reader:
+        client, in_thread = self._holding.client, self._threads.run_apart
+        return stream_reader(client, self._stream, self.progress, live=None, in_thread=in_thread, limits=limits)
+
+    async def _take(self, batch: Batch) -> bool | None:
+        replay, stream, token = self.progress, self._stream, self._holding.token
+        if batch.messages or batch.position != replay.position:
+            done = await self._commit(
+                batch,
+                advance,
+                replay,
+                stream,
+                batch.messages,
+                batch.position,
+                token=token,
+                checkpoint=batch.checkpoint,
+            )
+            self._unswept = self._unswept or not done.swept
+            if done.paused:
+                return False
+        if not batch.up_to_date and not batch.closed:
+            return None
+        async with self.committing:
+            shown = await self._threads.run(hand_over, stream, replay, self._seen, token=token, closed=batch.closed)
+        if shown is None:
+            await self._pause(MISSED_SECONDS)
+            return True
+        self.handed_over = True
+        await self._live.publish(shown)
+        self._unswept = self._unswept or not shown.swept
+        return False
+
+    async def _start_over(self, error: StreamRecreated) -> bool:
+        logger.warning("%s: %s It is folded from its start.", self.progress, error.message)
+        try:
+            await self._threads.run(begin_again, self.progress, self._holding.token)
+        except LeaseLost:
+            self._holding.lost = True
+        except (RevisionConflict, django.db.Error) as trouble:
+            logger.info("%s: %s", self.progress, trouble)
+        return False
+
+    def _touched(self) -> bool:
+        """Whether the stream was paused, changed or removed, or the replay resumed or begun anew."""
+        if self.handed_over:
+            return False  # what is left is to be swept
+        stream, replay = self._stream, self.progress
+        found = Replay.objects.using(replay._state.db).filter(pk=replay.pk)
+        now = found.values_list("stream__paused", "stream__url", "retry_at").first()
+        return now is None or now[0] or now[1:] != (stream.url, replay.retry_at)
