@@ -53,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     dead_letter_limit: Positive = 1000
     """Dead letters of one stream beyond which it halts instead of writing more."""
     snapshot_open_seconds: Positive = 3600
-    """Seconds that a snapshot or a rebuild may stay open before the stream counts as stuck."""
+    """Seconds that a snapshot, a rebuild or a reset may stay open before the stream counts as stuck."""
     snapshot_scope: Literal["stream", "types"] = "stream"
     """What a snapshot replaces: every registered type of the stream, or only the types that occur in it."""
     stuck_seconds: Positive = 300

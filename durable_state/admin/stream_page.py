@@ -64,7 +64,7 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
     using = stream._state.db
     report = operations.report(stream)
     counters = [(label, about, getattr(stream, name)) for name, label, about in _COUNTERS]
-    generations = list(stream.generations.exclude(purpose__in=("verify", "dropped")))
+    generations = [each for each in (stream.rebuild, stream.snapshot) if each is not None]
     counters.append(("staged", "in an open snapshot or rebuild", sum(each.changes for each in generations)))
     total = sum(count for _, _, count in counters)
     states = {each.type: each for each in stream.types.all()}

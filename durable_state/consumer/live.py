@@ -10,7 +10,7 @@ import django.db
 
 from durable_state import feed
 from durable_state.errors import DurableStateError, LeaseLost, RevisionConflict, StreamRecreated
-from durable_state.models import Arrival, ParkedChange, Status, Stream
+from durable_state.models import Arrival, ParkedChange, Progress, Status, Stream
 from durable_state.transport import Batch, BatchLimits, Reader
 
 from .commit import Commit, commit, release
@@ -22,8 +22,8 @@ __all__ = ["LiveLoop", "OnProgress"]
 
 logger = logging.getLogger("durable_state.consumer")
 
-OnProgress = Callable[[Stream], None]
-"""Called after each commit with the stream as it is then."""
+OnProgress = Callable[[Progress], None]
+"""Called after each commit with the stream, or its replay, as it is then."""
 
 
 class LiveLoop(Loop[Stream]):
@@ -51,11 +51,15 @@ class LiveLoop(Loop[Stream]):
             logger.exception("%s: parked changes could not be released.", self.progress)
 
     async def publish(self, done: Commit) -> None:
-        """Tells subscribers, and whoever watches, of a commit."""
+        """Tells subscribers of a commit."""
         stream = self.progress
         await feed.ring(stream.name, stream.pk, done.revision, stream._state.db or "default", done.payload)
+        self.tell(stream)
+
+    def tell(self, progress: Progress) -> None:
+        """Tells whoever watches how far it is."""
         if self._on_progress is not None:
-            self._on_progress(stream)
+            self._on_progress(progress)
 
     async def _begin(self) -> bool:
         stream = self.progress

@@ -66,6 +66,7 @@ class ReplayLoop(Loop[Replay]):
                 token=token,
                 checkpoint=batch.checkpoint,
             )
+            self._live.tell(replay)
             self._unswept = self._unswept or not done.swept
             if done.paused:
                 return False

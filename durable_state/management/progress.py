@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from durable_state.models import Stream
+from durable_state import models
 
 from .table import printable
 
@@ -14,7 +14,8 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """Shows a stream's way: messages, rate, applied. Writes at most 5 times a second to a terminal, each 5 seconds elsewhere.
+    """Shows a stream's way, and its replay's: messages, rate, applied. Writes at most 5 times a second to a terminal, each 5 seconds
+    elsewhere.
 
     ``clock`` gives seconds and only goes forward.
     """
@@ -24,31 +25,23 @@ class Progress:
         self._clock = clock
         self._terminal = out.isatty()
         self._pause = 0.2 if self._terminal else 5.0
-        self._began: tuple[float, int] | None = None
-        self._last: tuple[float, int] | None = None
-        self._rate = 0.0
+        self._last: dict[str, tuple[float, int, float]] = {}  # by name: when, messages, messages a second
         self._width = 0
 
-    def __call__(self, stream: Stream) -> None:
-        """Shows where the stream is now, unless that was shown a moment ago."""
-        now = self._clock()
-        if self._began is None:
-            self._began = (now, stream.ordinal)
-        if self._last is None:
-            self._last = (now, stream.ordinal)
-        elif now - self._last[0] < self._pause:
-            return
-        else:
-            seconds, messages = now - self._last[0], stream.ordinal - self._last[1]
+    def __call__(self, progress: models.Progress) -> None:
+        """Shows how far the stream or replay is now, unless that was shown a moment ago."""
+        name, now, rate = str(progress), self._clock(), 0.0
+        if name in self._last:
+            before, ordinal, rate = self._last[name]
+            if now - before < self._pause:
+                return
             # A reset starts the ordinals again; smoothed, so that one slow batch does not make the number jump.
-            self._rate = (
-                self._rate * 0.5 + max(messages, 0) / seconds * 0.5 if self._rate else max(messages, 0) / seconds
-            )
-            self._last = (now, stream.ordinal)
-        rate = f" · {self._rate:,.0f} messages/s" if self._rate else ""
-        self._write(
-            f"{stream.name}: {stream.ordinal:,} messages · {stream.applied_count:,} applied{rate} · {stream.status}"
-        )
+            newest = max(progress.ordinal - ordinal, 0) / (now - before)
+            rate = rate * 0.5 + newest * 0.5 if rate else newest
+        self._last[name] = (now, progress.ordinal, rate)
+        applied = f"{progress.applied_count:,} applied" if isinstance(progress, models.Stream) else "shown at its end"
+        shown = f" · {rate:,.0f} messages/s" if rate else ""
+        self._write(f"{name}: {progress.ordinal:,} messages · {applied}{shown} · {progress.status}")
 
     def note(self, text: str) -> None:
         """Shows a line that stays, such as whom the sync waits for."""

@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from durable_state.consumer.run import sync
-from durable_state.models import DeadLetter, Intent, Status, Stream
+from durable_state.models import DeadLetter, Intent, Replay, Status, Stream
 from durable_state.testing import apply
 from tests.admin.conftest import SignIn
 from tests.app.models import Message
@@ -147,7 +147,8 @@ def test_confirmed_actions_take_effect(admin_client: Client) -> None:
     assert Stream.objects.get().paused
     assert "Resumed chat." in act(admin_client, "resume", stream, confirmed="yes").content.decode()
     assert "Reset chat" in act(admin_client, "reset", stream, confirmed="yes").content.decode()
-    assert Stream.objects.get().ordinal == 0
+    assert Replay.objects.get().ordinal == 0
+    assert "0 messages folded again" in admin_client.get(f"{LIST}{stream.pk}/change/").content.decode()
     assert "its rows stay" in act(admin_client, "remove", stream, confirmed="yes", keep_rows="on").content.decode()
     assert Message.objects.count() == 1
     assert set(Intent.objects.values_list("verb", "actor")) == {

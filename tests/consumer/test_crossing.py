@@ -17,7 +17,17 @@ from durable_state.consumer.commit import release
 from durable_state.consumer.run import runnable, sync
 from durable_state.errors import OperationRefused
 from durable_state.materializer import motion, parking
-from durable_state.models import Arrival, AwaitedModel, DeadLetter, FeedEntry, Lease, ParkedChange, Status, Stream
+from durable_state.models import (
+    Arrival,
+    AwaitedModel,
+    DeadLetter,
+    FeedEntry,
+    Lease,
+    ParkedChange,
+    Progress,
+    Status,
+    Stream,
+)
 from tests.app.models import Author, Commit, Ticket
 from tests.materializer.test_relations import change, commit_by
 from tests.properties.tables import apply_batch
@@ -228,7 +238,7 @@ def test_an_error_that_nobody_expected_does_not_end_the_looking(reference_server
 
     ordinals: list[int] = []
 
-    def fail_once(at: Stream) -> None:
+    def fail_once(at: Progress) -> None:
         ordinals.append(at.ordinal)
         if ordinals.count(2) == 2:  # after a commit that has no message
             raise RuntimeError("nobody expected this")

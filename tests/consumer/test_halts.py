@@ -12,7 +12,7 @@ from django.db import connections
 from durable_state import operations
 from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
-from durable_state.models import DeadLetter, Stream
+from durable_state.models import DeadLetter, Progress, Stream
 from tests.app.models import Author
 from tests.app.state_mappings import ScoreMapping
 from tests.oracle import encode
@@ -168,7 +168,7 @@ def test_an_error_that_nobody_expected_is_shown_and_tried_again(serve: Serve, ca
     stream = serve(items)
     seen: list[str] = []
 
-    def fail_once(at: Stream) -> None:
+    def fail_once(at: Progress) -> None:
         if not seen:
             seen.append("failed")
             raise RuntimeError("nobody expected this")

@@ -16,7 +16,7 @@ from durable_state.consumer import source
 from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
 from durable_state.materializer import generations
-from durable_state.models import DeadLetter, Generation, Lease, Replay, Status, Stream
+from durable_state.models import DeadLetter, Generation, Lease, Progress, Replay, Status, Stream
 from durable_state.transport import Reader
 from tests.app.models import Message
 from tests.properties.tables import check, rows_of
@@ -50,7 +50,7 @@ def test_any_batch_size_gives_the_fold(stream_server: StreamServer, add_stream: 
         remote.append(group)
     stream, commits = add_stream(remote.url), 0
 
-    def stop_now_and_then(at: Stream) -> None:
+    def stop_now_and_then(at: Progress) -> None:
         nonlocal commits
         commits += 1
         if commits % 3 == 0:

@@ -85,14 +85,15 @@ def test_a_replay_beside_the_live_reader(database: str, cut: Batches, sizes: lis
     """Whoever reads when: the rows are the live reader's until the hand-over, the replay's from then on, and go on from there."""
     everything = [*(item for batch, _ in cut for item in batch), END]
     messages = [decode(encode(item)) for item in everything]
-    live = [(batch, up_to_date) for batch, up_to_date in cut]
+    live = [batch for batch, _ in cut]
     with fresh_stream(database) as stream:
         with transaction.atomic(using=database):
             replay = begin_replay(stream)
         read = 0
         while read < len(everything):
-            if live and data.draw(st.booleans()):
-                batch, _ = live.pop(0)
+            lives: bool = data.draw(st.booleans())
+            if live and lives:
+                batch = live.pop(0)
                 ordinal = stream.ordinal + len(batch)
                 parts = [decode(encode(item)) for item in batch]
                 commit(stream, parts, Position(f"o{ordinal}", 0, ordinal), token=None, up_to_date=False)

@@ -70,6 +70,8 @@ def _write_table(command: BaseCommand, found: list[StreamReport]) -> None:
     for each, line in zip(found, lines, strict=True):
         style = command.style.ERROR if each.stuck else command.style.WARNING if each.last_error else str
         command.stdout.write(style(line))
+        if each.replayed is not None:
+            command.stdout.write(f"    folded again: {each.replayed:,} of {each.ordinal:,} messages")
         if each.last_error or each.why:
             command.stdout.write(f"    {printable(each.why or each.last_error)}")
         if each.action:

@@ -67,7 +67,7 @@ def reset(command: BaseCommand, options: dict[str, Any]) -> None:
     operations.reset(stream, actor=actor(), entity_type=options["entity_type"])
     paused = " It is paused: resume it." if stream.paused else ""
     command.stdout.write(
-        f"Reset {stream.name}: it is folded again from its start; the rows of before are shown until it has caught up.{paused}"
+        f"Reset {stream.name}: it is folded again from its start, beside the rows that are shown, until it has caught up with them.{paused}"
     )
 
 
