@@ -110,7 +110,7 @@ class LiveLoop(Loop[Stream]):
             async with self.committing:
                 await self._threads.run(replay_recreated, self.progress, self._holding.token, error)
         except LeaseLost:
-            self._holding.lost = True
+            self._holding.lose()
         except (RevisionConflict, django.db.Error) as trouble:
             logger.info("%s: %s", self.progress, trouble)
         return True

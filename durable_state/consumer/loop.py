@@ -65,6 +65,12 @@ class Holding:
         """Whether there is nothing to be begun any more."""
         return self.stop.is_set() or self.lost
 
+    def lose(self) -> None:
+        """The lease is another's by now: every loop ends."""
+        self.lost = True
+        for loop in self.loops:
+            loop.interrupt()
+
 
 class Loop(Generic[F]):
     """Folds one stream, from where ``progress`` says, until there is a reason to end.
@@ -83,6 +89,7 @@ class Loop(Generic[F]):
         self._refused = 0
         self._failures = progress.failures
         self._unswept = False
+        self._busy = False
         self._began = 0.0
 
     async def run(self) -> None:
@@ -97,9 +104,12 @@ class Loop(Generic[F]):
     async def look(self) -> None:
         """Ends the session where somebody else wrote what it goes by, which a reader that waits for the next message would not notice."""
         # A commit in the making sees for itself whether it still may.
-        lost = self._holding.lost
-        if lost or (not self.committing.locked() and await self._threads.run_for_lease(self._touched)):
-            self._interrupted.set()
+        if not self._busy and await self._threads.run_for_lease(self._touched):
+            self.interrupt()
+
+    def interrupt(self) -> None:
+        """Ends the session once its commit is done, so that the rows are looked at again."""
+        self._interrupted.set()
 
     def _touched(self) -> bool:
         """Whether the rows are not as this loop read, or wrote, them."""
@@ -132,7 +142,7 @@ class Loop(Generic[F]):
             return True
         except LeaseLost as lost:
             logger.info("%s", lost)
-            self._holding.lost = True
+            self._holding.lose()
             return False
         except (Stream.DoesNotExist, Replay.DoesNotExist):
             return False
@@ -173,11 +183,13 @@ class Loop(Generic[F]):
         """Calls the function that commits the batch, in a thread, and takes the time."""
         try:
             async with self.committing:
-                began = time.monotonic()
+                began, self._busy = time.monotonic(), True
                 done = await self._threads.run(function, *args, **kwargs)
         except BaseException:
             self._pace.failed()
             raise
+        finally:
+            self._busy = False
         self._pace.took(len(batch.messages), time.monotonic() - began)
         self._refused = 0
         if batch.messages:

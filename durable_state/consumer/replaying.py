@@ -87,7 +87,7 @@ class ReplayLoop(Loop[Replay]):
         try:
             await self._threads.run(begin_again, self.progress, self._holding.token)
         except LeaseLost:
-            self._holding.lost = True
+            self._holding.lose()
         except (RevisionConflict, django.db.Error) as trouble:
             logger.info("%s: %s", self.progress, trouble)
         return False

@@ -72,7 +72,8 @@ class Tail:
         while not holding.lost:
             await asyncio.sleep(get_settings().lease_seconds / 3)
             try:
-                holding.lost = not await self._threads.run_for_lease(lease.renew, stream, holding.token)
+                if not await self._threads.run_for_lease(lease.renew, stream, holding.token):
+                    holding.lose()
                 for loop in list(holding.loops):
                     await loop.look()
             except django.db.Error as error:
@@ -90,18 +91,20 @@ class Tail:
     async def _keep_replaying(self) -> None:
         """Replays the stream beside its live reader, when somebody asks for it."""
         while not self._holding.lost:
-            with contextlib.suppress(django.db.Error):
-                await self._replay()
+            await self._replay()
             await asyncio.sleep(get_settings().lease_seconds / 3)
 
     async def _replay(self) -> None:
         """Runs the stream's replay, if there is one, until it is handed over or cannot go on."""
         async with self._replaying:
-            while not self._holding.ends and (replay := await self._threads.run(self._find_replay)) is not None:
+            while not self._holding.ends and (replay := await self._find_replay()) is not None:
                 loop = ReplayLoop(replay, self._live, self._holding)
                 await loop.run()
                 self._handed_over += loop.handed_over
 
-    def _find_replay(self) -> Replay | None:
+    async def _find_replay(self) -> Replay | None:
         stream = self._live.progress
-        return replayable(stream._state.db).filter(stream=stream.pk, stream__paused=False).first()
+        found = replayable(stream._state.db).filter(stream=stream.pk, stream__paused=False)
+        with contextlib.suppress(django.db.Error):  # it is looked for again
+            return await self._threads.run(found.first)
+        return None
