@@ -86,7 +86,7 @@ CHARTED = ("durable_state", "mixed", "static")
 
 
 def _memory(options: argparse.Namespace, folder: Path) -> None:
-    from .memory import Proof, prove
+    from .memory import WAYS, Proof, prove
     from .recording import record
     from .report import memory
     from .server import serve
@@ -97,11 +97,10 @@ def _memory(options: argparse.Namespace, folder: Path) -> None:
     with serve({each.name: each.path for each in recordings}) as url:
         for alias in _at_hand(options):
             for recording in recordings:
-                for killed in (False, True):
-                    proof = prove(alias, recording, f"{url}/{recording.name}", killed=killed)
+                for way in WAYS:
+                    proof = prove(alias, recording, f"{url}/{recording.name}", way)
                     print(
-                        f"{proof.database}, {proof.recording}{', killed' if killed else ''}: {proof.wall:.0f} s, "
-                        f"{max(proof.peaks_mb):.0f} MB",
+                        f"{proof.database}, {proof.recording}, {way}: {proof.wall:.0f} s, {max(proof.peaks_mb):.0f} MB",
                         flush=True,
                     )
                     proofs.append(proof)

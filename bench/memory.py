@@ -1,4 +1,4 @@
-"""Memory: a long response and a long snapshot, each in one go, and again with the consumer killed in the middle and started anew."""
+"""Memory: a long response and a long snapshot, each in one go, folded again by a reset, and with the consumer killed in the middle."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 import msgspec
 from django.db import connections
 
+from durable_state import operations
 from durable_state.models import Stream
 
 from .course import check, empty, start
@@ -16,17 +17,22 @@ from .lap import peak_mb
 from .recording import Recording
 from .tables import digest_of_tables
 
-__all__ = ["Proof", "prove"]
+__all__ = ["WAYS", "Proof", "prove"]
+
+WAYS = ("once", "reset", "killed")
 
 
 class Proof(msgspec.Struct):
-    """One consumption. ``killed_at`` is the position, in messages, at which the first process was killed; None where none was.
+    """One consumption: in one go, of a stream whose rows are there already and that was reset, or by two processes.
+
+    ``killed_at`` is the position, in messages, at which the first one was killed; None where none was.
 
     ``peaks_mb`` is the peak resident memory of each process, ``wall`` the seconds of all of them, ``cpu`` those of the last one's CPU.
     """
 
     database: str
     recording: str
+    way: str
     events: int
     megabytes: float
     killed_at: int | None
@@ -35,13 +41,16 @@ class Proof(msgspec.Struct):
     cpu: float
 
 
-def prove(alias: str, recording: Recording, url: str, *, killed: bool) -> Proof:
-    """Consumes the recording, and compares the rows. Raises: CalledProcessError, WrongRows."""
-    empty(alias)
-    database = connections[alias].display_name
-    proof = Proof(database, recording.name.partition("-")[0], recording.events, recording.megabytes, None, [], 0.0, 0.0)
+def prove(alias: str, recording: Recording, url: str, way: str) -> Proof:
+    """Consumes the recording, and compares the rows; "reset" follows another way. Raises: CalledProcessError, WrongRows."""
+    if way == "reset":
+        operations.reset(Stream.objects.using(alias).get(), actor="bench")
+    else:
+        empty(alias)
+    database, kind = connections[alias].display_name, recording.name.partition("-")[0]
+    proof = Proof(database, kind, way, recording.events, recording.megabytes, None, [], 0.0, 0.0)
     began = time.perf_counter()
-    if killed:
+    if way == "killed":
         process = start(alias, "durable_state", url)
         while (ordinal := _ordinal(alias)) < recording.events // 2 and process.poll() is None:
             time.sleep(0.02)

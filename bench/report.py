@@ -24,6 +24,7 @@ TITLES = {
     "decode": "HTTP and msgspec's decoding, nothing written",
 }
 KINDS = {"mixed": "mixed events", "hot": "updates of 100 keys", "snapshot": "one snapshot"}
+WAYS_TOLD = {"once": "", "reset": "again, by a reset", "killed": "killed"}
 
 COMPARED = (
     "The best lap of each; `times` is the median, over rounds run one after the other, of how many times as fast Durable State is "
@@ -85,16 +86,16 @@ def memory(proofs: list[Proof]) -> str:
         "",
     ]
     lines += [
-        "| | recording | messages | MB | seconds | CPU | killed at | peak MB | |",
-        f"|---|---|{'---:|' * 6}---|",
+        "| | recording | | messages | MB | seconds | CPU | peak MB | |",
+        f"|---|---|---|{'---:|' * 5}---|",
     ]
     for proof in proofs:
         peaks = ", then ".join(f"{peak:.0f}" for peak in proof.peaks_mb)
-        killed = "" if proof.killed_at is None else f"{proof.killed_at:,}"
+        way = WAYS_TOLD[proof.way] + ("" if proof.killed_at is None else f" at {proof.killed_at:,}")
         verdict = "reached" if max(proof.peaks_mb) < MEMORY_MB else f"missed: not below {MEMORY_MB:g} MB"
         lines.append(
-            f"| {proof.database} | {KINDS[proof.recording]} | {proof.events:,} | {proof.megabytes:.0f} | {proof.wall:.0f} | {proof.cpu:.0f} "
-            f"| {killed} | {peaks} | {verdict} |"
+            f"| {proof.database} | {KINDS[proof.recording]} | {way} | {proof.events:,} | {proof.megabytes:.0f} | {proof.wall:.0f} "
+            f"| {proof.cpu:.0f} | {peaks} | {verdict} |"
         )
     return "\n".join([*lines, ""])
 
