@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
+from itertools import repeat
+from operator import is_
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,24 +20,34 @@ from durable_state.protocol import Change
 from durable_state.registry import EntityMapping
 
 from .conversion import Refused, longest_plain_key, wire_type
-from .plan import PlannedField, TypePlan
+from .plan import PlannedField, TypePlan, Values
 from .preparation import UNDECODABLE, Prepared, complete
 
 __all__ = ["prepare_together"]
 
-CHUNK = 64
-"""Changes whose values are decoded by one call; a single value that is not plain sends so many of them to ``prepare``."""
+CHUNKS = (512, 32)
+"""Changes whose values are decoded by one call: many, and where one of them is not plain, fewer; those beside it then go to ``prepare``."""
 
 _astuple = msgspec.structs.astuple
 
 
-def prepare_together(plan: TypePlan, changes: Sequence[tuple[int, Change]]) -> Iterator[Prepared | None]:
-    """What ``prepare`` gives for each of these changes, by ordinal, or None where it has to be asked. None may be a partial update."""
+def prepare_together(plan: TypePlan, ordinals: Sequence[int], changes: Sequence[Change]) -> Iterator[Prepared | None]:
+    """What ``prepare`` gives for each of these changes, or None where it has to be asked. None may be a partial update or without value."""
     shape = _shape(plan.mapping, frozenset(p.name for p in plan.fields if p.parent is not None))
-    for start in range(0, len(changes), CHUNK):
-        chunk = changes[start : start + CHUNK]
-        together = None if shape is None else _prepare_chunk(plan, shape, chunk)
-        yield from together or [None] * len(chunk)
+    if shape is None:
+        return repeat(None, len(changes))
+    return _in_chunks(plan, shape, ordinals, changes, *CHUNKS)
+
+
+def _in_chunks(
+    plan: TypePlan, shape: _Shape, ordinals: Sequence[int], changes: Sequence[Change], size: int, *smaller: int
+) -> Iterator[Prepared | None]:
+    for start in range(0, len(changes), size):
+        chunk = ordinals[start : start + size], changes[start : start + size]
+        try:
+            yield from _prepare_chunk(plan, shape, *chunk)
+        except (*UNDECODABLE, Refused):
+            yield from _in_chunks(plan, shape, *chunk, *smaller) if smaller else repeat(None, len(chunk[1]))
 
 
 class _Shape(NamedTuple):
@@ -84,54 +96,32 @@ def _shape(mapping: EntityMapping, with_parent: frozenset[str]) -> _Shape | None
     return _Shape(decoder.decode, passing, longest_plain_key(mapping.key))
 
 
-def _prepare_chunk(plan: TypePlan, shape: _Shape, chunk: Sequence[tuple[int, Change]]) -> list[Prepared | None] | None:
-    body = b"[%b]" % b",".join([change.value or b"null" for _, change in chunk])
-    if b"\\u0000" in body:  # a NUL, or what looks like one
-        return None
-    try:
-        decoded = shape.decode(body)
-        is_whole_value = plan.mapping.value_field is not None
-        raw = [tuple(decoded)] if is_whole_value else list(zip(*map(_astuple, decoded), strict=True))
-        columns = [
-            column if passes is None or passes.issuperset(map(type, column)) else _convert(planned, column, passes)
-            for planned, column, passes in zip(plan.fields, raw, shape.passing, strict=True)
-        ]
-    except (*UNDECODABLE, Refused):
-        return None
-    names = [planned.name for planned in plan.fields]
-    values = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-    unchanged = all(column is converted for column, converted in zip(raw, columns, strict=True))
-    raws = values if unchanged else [dict(zip(names, row, strict=True)) for row in zip(*raw, strict=True)]
-    is_whole = not any(UNSET in column for column in raw)
-    return [
-        _prepared(plan, shape, ordinal, change, of_row, converted, is_whole)
-        for (ordinal, change), of_row, converted in zip(chunk, raws, values, strict=True)
+def _prepare_chunk(plan: TypePlan, shape: _Shape, ordinals: Sequence[int], changes: Sequence[Change]) -> list[Prepared]:
+    """Raises: Refused, or what decoding does, where any of the changes is not plain."""
+    body = b"[%b]" % b",".join([change.value or b"" for change in changes])
+    if b"\\u0000" in body:
+        raise Refused("nul", "A NUL, or what looks like one.")
+    decoded = shape.decode(body)
+    is_whole_value = plan.mapping.value_field is not None
+    raw: list[Values] = list(zip(decoded, strict=True)) if is_whole_value else list(map(_astuple, decoded))
+    columns = list(zip(*raw, strict=True))
+    converted = [
+        column if passes is None or passes.issuperset(map(type, column)) else _convert(planned, column, passes)
+        for planned, column, passes in zip(plan.fields, columns, shape.passing, strict=True)
     ]
+    unchanged = all(map(is_, columns, converted))
+    values = raw if unchanged else list(zip(*converted, strict=True))
+    keys = [change.key for change in changes]
+    is_plain = max(map(len, keys)) <= shape.longest_key and "\0" not in "".join(keys)
+    key_values = keys if is_plain else list(map(plan.key_value, keys))
+    bodies = [change.raw for change in changes]
+    together = list(map(Prepared, keys, key_values, ordinals, raw, values, repeat(True), bodies))
+    if any(UNSET in column for column in columns):
+        for prepared in together:
+            complete(plan, prepared)
+    return together
 
 
-def _convert(planned: PlannedField, column: Sequence[Any], passes: frozenset[type]) -> list[Any]:
+def _convert(planned: PlannedField, column: Sequence[Any], passes: frozenset[type]) -> Sequence[Any]:
     convert = planned.convert
     return [value if type(value) in passes else convert(value) for value in column]
-
-
-def _prepared(
-    plan: TypePlan,
-    shape: _Shape,
-    ordinal: int,
-    change: Change,
-    raw: dict[str, Any],
-    values: dict[str, Any],
-    is_whole: bool,
-) -> Prepared | None:
-    key = change.key
-    try:
-        plain = len(key) <= shape.longest_key and "\0" not in key
-        key_value = key if plain else plan.key_value(key)
-        if is_whole:
-            return Prepared(key, key_value, ordinal, raw, values, True, change.raw)
-        raw, values = ({name: v for name, v in some.items() if v is not UNSET} for some in (raw, values))
-        prepared = Prepared(key, key_value, ordinal, raw, values, True, change.raw)
-        complete(plan, prepared)
-    except Refused:
-        return None
-    return prepared

@@ -13,7 +13,7 @@ from django.db import connections, models, transaction
 from django.db.models import Q
 
 from .conversion import key_text
-from .plan import TypePlan
+from .plan import TypePlan, Values
 from .rows import CHUNK, RowFailure, chunks, write_rows
 from .writers import RowWrite
 
@@ -59,9 +59,10 @@ def gives_up(plan: TypePlan, write: RowWrite) -> bool:
     """Whether a shown row no longer has a unique value that it had."""
     row = write.existing
     return row is not None and any(
-        column in row.values and row.values[column] != write.values[column]
+        row.values[place] != write.values[place]
         for columns in plan.unique_sets
         for column in columns
+        if (place := plan.places.get(column)) is not None
     )
 
 
@@ -125,21 +126,23 @@ def _set_aside(plan: TypePlan, movers: dict[Any, RowWrite]) -> None:
             instances += rows
             rows._raw_delete(plan.using)
         for instance in instances:
-            for attname, value in movers[instance.pk].values.items():
-                setattr(instance, attname, value)
+            for planned, value in zip(plan.fields, movers[instance.pk].values, strict=True):
+                setattr(instance, planned.attname, value)
         plan.mapping.model._base_manager.using(plan.using).bulk_create(instances)
 
 
 def _claims(plan: TypePlan, write: RowWrite) -> list[Claim]:
-    return _claims_of(plan, {**write.values, plan.mapping.key.attname: write.key_value, **plan.scope})
+    return _claims_of(plan, write, write.values)
 
 
 def _held(plan: TypePlan, write: RowWrite) -> list[Claim]:
     assert write.existing is not None
-    return _claims_of(plan, {**write.existing.values, plan.mapping.key.attname: write.key_value, **plan.scope})
+    return _claims_of(plan, write, write.existing.values)
 
 
-def _claims_of(plan: TypePlan, values: dict[str, Any]) -> list[Claim]:
+def _claims_of(plan: TypePlan, write: RowWrite, held_values: Values) -> list[Claim]:
+    mapped = dict(zip(plan.places, held_values, strict=True))
+    values = {**mapped, plan.mapping.key.attname: write.key_value, **plan.scope}
     claims = []
     for columns in plan.unique_sets:
         held = tuple(values.get(column) for column in columns)

@@ -7,6 +7,8 @@ the changes one by one gives.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
+from functools import reduce
 
 import msgspec
 
@@ -15,7 +17,7 @@ from durable_state.protocol import Change, Operation
 from .bulk import prepare_together
 from .conversion import Refused
 from .plan import TypePlan
-from .preparation import Prepared, complete, prepare
+from .preparation import Prepared, complete, overlay, prepare
 
 __all__ = ["Entity", "Letter", "fold_entities", "fold_entity"]
 
@@ -111,8 +113,8 @@ def fold_entities(plan: TypePlan, entities: Sequence[Entity]) -> None:
             fold_entity(plan, entity)
         else:
             whole.append(entity)
-    newest_of_each = [(entity.newest_at, entity.newest) for entity in whole]
-    for entity, prepared in zip(whole, prepare_together(plan, newest_of_each), strict=True):
+    ordinals, changes = [entity.newest_at for entity in whole], [entity.newest for entity in whole]
+    for entity, prepared in zip(whole, prepare_together(plan, ordinals, changes), strict=True):
         if prepared is None:
             fold_entity(plan, entity)
         else:
@@ -165,19 +167,15 @@ def _merge(plan: TypePlan, entity: Entity, base: Prepared | None, partials: list
     newest = partials[0]
     if base is None and (entity.deleted or entity.absent):
         first = partials[-1]  # the one that has to make the row
-        alone = Prepared(
-            first.key, first.key_value, first.ordinal, dict(first.raw), dict(first.values), False, first.body
-        )
         try:
-            complete(plan, alone)
+            complete(plan, copy(first))
         except Refused as refused:
             entity.refuse(first.ordinal, refused)
             return False
-    merged = Prepared(newest.key, newest.key_value, newest.ordinal, {}, {}, False, newest.body)
     parts = [*([base] if base else []), *reversed(partials)]
-    for part in parts:
-        merged.raw |= part.raw
-        merged.values |= part.values
+    raw = reduce(overlay, (part.raw for part in parts))
+    values = reduce(overlay, (part.values for part in parts))
+    merged = Prepared(newest.key, newest.key_value, newest.ordinal, raw, values, False, newest.body)
     if base is not None or entity.deleted or entity.absent:
         try:
             complete(plan, merged)

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from durable_state.models import DeadLetter, Generation, ParkedChange, Stream
 
-from .conversion import Refused, same
+from .conversion import Refused
 from .plan import StreamPlan, TypePlan
 from .relations import resolve_parents
-from .rows import chunks, read_rows
+from .rows import chunks, differ, read_rows
 from .staging import keys_of, read_staged, staged_entity, staged_keys
 from .switch import shown_keys
 
@@ -56,7 +56,8 @@ def row_story(stream: Stream, generation: Generation, entity_type: str, key: str
     except Refused:
         found = None  # no row can have that key
     parked = ParkedChange.objects.using(plan.using).filter(stream=stream, entity=plan.digest(key)).first()
-    shown = "none" if found is None else ", ".join(f"{name}={value!r}" for name, value in found.values.items())
+    columns = () if found is None else zip(plan.places, found.values, strict=True)
+    shown = "none" if found is None else ", ".join(f"{attname}={value!r}" for attname, value in columns)
     return expected, shown if parked is None else f"{shown} (parked: {parked.detail})"
 
 
@@ -79,7 +80,7 @@ def _missing_and_changed(plan: TypePlan, generation: Generation) -> Iterator[Dif
             row = rows.get(put.key)
             if row is None:
                 yield Difference(plan.type, put.key, "missing")
-            elif absent or not all(same(p.field, row.values[p.attname], wanted[p.attname]) for p in plan.fields):
+            elif absent or differ(plan, row.values, wanted):
                 yield Difference(plan.type, put.key, "changed")
 
 

@@ -19,7 +19,7 @@ from .claims import Lost, free_moving_values, taken
 from .plan import TypePlan
 from .preparation import Prepared
 from .relations import MissingParent, resolve_parents
-from .rows import RowFailure, differs, read_rows, write_rows
+from .rows import RowFailure, differs, read_rows, row_write, write_rows
 from .writers import RowWrite
 
 __all__ = ["Trouble", "closed_part", "settle_blockers", "show_jointly"]
@@ -129,14 +129,15 @@ class _Joint:
             if row is None and not forced and any(not each.planned.field.null for each in absent):
                 left.append(put)
                 continue
+            linked = list(values)
             for each in absent:
-                attname = each.planned.attname
-                values[attname] = self._stand_in(each) if row is None else row.values[attname]
-                if values[attname] is None and not each.planned.field.null:
+                place = each.planned.place
+                linked[place] = self._stand_in(each) if row is None else row.values[place]
+                if linked[place] is None and not each.planned.field.null:
                     trouble.impossible.add(put.key)
             if absent:
                 linking.append(put)
-            writes.append(RowWrite(put.key, put.key_value, values, row))
+            writes.append(row_write(put, tuple(linked), row))
         if trouble.impossible:
             raise _Stuck(trouble)
         self._write(plan, writes, unchecked=forced)
@@ -147,16 +148,10 @@ class _Joint:
         columns, missing = resolve_parents(plan, puts)
         if lacking := {put.key for put, absent in zip(puts, missing, strict=True) if absent}:
             raise _Stuck(Trouble(plan, impossible=lacking))  # a database that takes two keys for one
-        writes = [
-            RowWrite(put.key, put.key_value, values, existing.get(put.key))
-            for put, values in zip(puts, columns, strict=True)
-        ]
+        writes = [row_write(put, values, existing.get(put.key)) for put, values in zip(puts, columns, strict=True)]
         self._write(plan, writes, unchecked=False)
 
     def _write(self, plan: TypePlan, writes: list[RowWrite], *, unchecked: bool) -> None:
-        for write in writes:
-            if write.existing is not None:
-                write.values = write.existing.values | write.values
         if lost := taken(plan, writes):
             raise _Stuck(Trouble(plan, lost=lost))
         changed = [write for write in writes if differs(plan, write)]
@@ -181,8 +176,9 @@ class _Joint:
             return parent.key_value
         if planned.field.primary_key or isinstance(target, (models.ForeignKey, *UNSIGNED)):
             return None
-        if target.name in parent.values:
-            return parent.values[target.name]
+        place = self._types[absent.entity[0]].places.get(target.attname)
+        if place is not None:
+            return parent.values[place]
         if isinstance(target, models.IntegerField):
             return -next(self._numbers)
         return uuid.uuid4() if isinstance(target, models.UUIDField) else None

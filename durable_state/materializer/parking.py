@@ -58,7 +58,7 @@ class Parking:
             polled=not waits_for,
             detail=self.detail if absent is None else str(absent),
             body=as_message(plan, self.prepared),
-            prepared=to_bytes(self.prepared),
+            prepared=to_bytes(plan, self.prepared),
             hidden=self.hidden,
         )
 

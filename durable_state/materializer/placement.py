@@ -16,7 +16,7 @@ from .plan import TypePlan
 from .preparation import Prepared
 from .relations import MissingParent, resolve_parents, turns
 from .removal import Removal
-from .rows import RowFailure, chunks, differs, read_rows, write_rows
+from .rows import RowFailure, chunks, differs, read_rows, row_write, write_rows
 from .writers import ExistingRow, RowWrite
 
 __all__ = ["Placed", "Placement", "nullified"]
@@ -108,17 +108,18 @@ class Placement:
             row = existing.get(put.key)
             if row is None and any(not each.planned.field.null for each in absent):
                 continue
+            linked = list(values)
             for each in absent:
-                attname = each.planned.attname
-                values[attname] = None if row is None else row.values[attname]
-            writes.append(RowWrite(put.key, put.key_value, values, row))
+                place = each.planned.place
+                linked[place] = None if row is None else row.values[place]
+            writes.append(row_write(put, tuple(linked), row))
         lost = taken(plan, writes)
         self._write(plan, [write for write in writes if write.key not in lost])
 
     def _put_plain(self, plan: TypePlan, puts: list[Prepared], *, all_new: bool) -> list[RowFailure]:
         """Writes rows that need no other row and have no value that another may have."""
         existing = {} if all_new else read_rows(plan, [put.key_value for put in puts])
-        writes = [RowWrite(put.key, put.key_value, put.values, existing.get(put.key)) for put in puts]
+        writes = [row_write(put, put.values, existing.get(put.key)) for put in puts]
         failures = self._write(plan, writes)
         if self._lot.occupied:
             failed = {failure.write.key for failure in failures}
@@ -138,7 +139,7 @@ class Placement:
             if not ready:
                 break
             moved = True
-            writes = [RowWrite(put.key, put.key_value, values, each.existing.get(put.key)) for put, values, _ in ready]
+            writes = [row_write(put, values, each.existing.get(put.key)) for put, values, _ in ready]
             lost = taken(plan, writes)
             if lost:
                 # Their rows go, and those may be the parents that were just found: look again.
@@ -202,17 +203,11 @@ class Placement:
         columns, _ = resolve_parents(each.plan, puts)
         found: dict[str, Lost] = {}
         for put, values in zip(puts, columns, strict=True):
-            found |= taken(each.plan, [RowWrite(put.key, put.key_value, values, each.existing.get(put.key))])
+            found |= taken(each.plan, [row_write(put, values, each.existing.get(put.key))])
         return found
 
     def _write(self, plan: TypePlan, writes: list[RowWrite]) -> list[RowFailure]:
-        changed = []
-        for write in writes:
-            if write.existing is not None:
-                write.values = write.existing.values | write.values
-                if not differs(plan, write):
-                    continue
-            changed.append(write)
+        changed = [write for write in writes if differs(plan, write)]
         failures = write_rows(plan, changed, clear_the_way=free_moving_values)
         if failures:
             failed = {failure.write.key for failure in failures}
@@ -223,7 +218,8 @@ class Placement:
     def _note(self, plan: TypePlan, written: Sequence[RowWrite]) -> None:
         self._outcome.changed(plan.type, [write.key for write in written], deleted=False)
         self._motion.shown(plan, (write.key for write in written if write.existing is None))
-        self._motion.freed(plan, [write.key for write in written if gives_up(plan, write)])
+        if plan.unique_sets:
+            self._motion.freed(plan, [write.key for write in written if gives_up(plan, write)])
 
     def _park_losers(self, each: _Puts, lost: Mapping[str, Lost], placed: Placed) -> None:
         self._park(

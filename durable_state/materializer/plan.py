@@ -19,13 +19,20 @@ from durable_state.registry.uniqueness import secondary_unique_sets
 from .conversion import convert_parent_key, converter, key_converter
 from .ownership import Ownership
 
-__all__ = ["PlannedField", "StreamPlan", "TypePlan"]
+__all__ = ["PlannedField", "StreamPlan", "TypePlan", "Values"]
+
+Values = tuple[Any, ...]
+"""What a row holds in its mapped columns, in the order of ``TypePlan.fields``. In a change UNSET stands for a column that it leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedField:
-    """One mapped column. ``parent`` is the mapping that names its parents on the wire; then values are entity keys until resolved."""
+    """One mapped column, and its ``place`` in the values of a row.
 
+    ``parent`` is the mapping that names its parents on the wire; then values are entity keys until resolved.
+    """
+
+    place: int
     name: str
     attname: str
     field: models.Field[Any, Any]
@@ -48,11 +55,12 @@ class TypePlan:
         self.type = mapping.entity_type
         self.using: str = stream._state.db or "default"
         self.scope = mapping.scope(stream)
-        self.fields = [_plan_field(mapping, field, stream) for field in mapping.mapped_fields]
+        self.fields = [_plan_field(place, mapping, field, stream) for place, field in enumerate(mapping.mapped_fields)]
         self.by_name = {planned.name: planned for planned in self.fields}
+        self.places = {planned.attname: planned.place for planned in self.fields}
         self.relations = [planned for planned in self.fields if planned.is_relation]
         self.refers_to_itself = any(each.field.related_model is mapping.model for each in self.relations)
-        self.has_documents = any(isinstance(planned.field, models.JSONField) for planned in self.fields)
+        self.documents = [planned for planned in self.fields if isinstance(planned.field, models.JSONField)]
         self.unique_sets = secondary_unique_sets(mapping)
         self.key_value = key_converter(mapping.key, self.using)
         self.has_own_prepare = type(mapping).prepare is not EntityMapping.prepare
@@ -110,7 +118,7 @@ class StreamPlan:
         ]
 
 
-def _plan_field(mapping: EntityMapping, field: models.Field[Any, Any], stream: Stream) -> PlannedField:
+def _plan_field(place: int, mapping: EntityMapping, field: models.Field[Any, Any], stream: Stream) -> PlannedField:
     parent = parent_mapping(mapping, field, stream.name)
     if parent is not None:
         convert: Callable[[Any], Any] = convert_parent_key
@@ -118,7 +126,7 @@ def _plan_field(mapping: EntityMapping, field: models.Field[Any, Any], stream: S
         convert = _nullable(converter(field.target_field, stream._state.db))
     else:
         convert = converter(field, stream._state.db)
-    return PlannedField(field.name, field.attname, field, convert, parent)
+    return PlannedField(place, field.name, field.attname, field, convert, parent)
 
 
 def _nullable(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -9,6 +9,7 @@ import msgspec
 from django.core.exceptions import ValidationError
 from django.db.models import Value
 from django.db.models.expressions import DatabaseDefault
+from msgspec import UNSET
 from rest_framework.exceptions import ValidationError as RestValidationError
 
 from durable_state.errors import MappingFault
@@ -17,9 +18,19 @@ from durable_state.registry import EntityChange
 from durable_state.registry.represent import jsonable
 
 from .conversion import Refused, absent
-from .plan import PlannedField, TypePlan
+from .plan import PlannedField, TypePlan, Values
 
-__all__ = ["UNDECODABLE", "Prepared", "as_message", "complete", "from_bytes", "from_raw", "prepare", "to_bytes"]
+__all__ = [
+    "UNDECODABLE",
+    "Prepared",
+    "as_message",
+    "complete",
+    "from_bytes",
+    "from_raw",
+    "overlay",
+    "prepare",
+    "to_bytes",
+]
 
 # Decimals stay numbers, so that a JSON document that was staged is the one that came.
 _encode = msgspec.json.Encoder(enc_hook=jsonable, decimal_format="number").encode
@@ -33,15 +44,16 @@ UNDECODABLE = (msgspec.MsgspecError, RecursionError, ArithmeticError)
 class Prepared(msgspec.Struct, gc=False):
     """What one accepted change, or several merged ones, say of an entity.
 
-    ``raw`` is what the mapping's ``prepare`` gave, ``values`` the same converted, both by field name; parents are still entity keys.
-    ``body`` is the newest change, as it was on the wire. ``complete`` means that fields left out take their default; otherwise they keep what the row has.
+    ``raw`` is what the mapping's ``prepare`` gave, ``values`` the same converted; parents are still entity keys.
+    ``body`` is the newest change, as it was on the wire. ``complete`` means that fields left out take their default, which ``values`` have
+    then; otherwise they keep what the row has.
     """
 
     key: str
     key_value: Any
     ordinal: int
-    raw: dict[str, Any]
-    values: dict[str, Any]
+    raw: Values
+    values: Values
     complete: bool
     body: bytes
 
@@ -55,9 +67,10 @@ def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:
     key_value = plan.key_value(change.key)
     if change.value is None:
         raise Refused("no-value", f"An {change.operation} without a value.")
-    raw = _run_mapping(plan, change, ordinal)
-    if raw is None:
+    named = _run_mapping(plan, change, ordinal)
+    if named is None:
         return None
+    raw = _in_order(plan, named)
     partial = mapping.merges and change.operation == Operation.UPDATE
     prepared = Prepared(change.key, key_value, ordinal, raw, _convert(plan, raw), not partial, change.raw)
     if not partial:
@@ -68,15 +81,24 @@ def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:
 def complete(plan: TypePlan, prepared: Prepared) -> None:
     """Gives the fields that were left out their default. Raises: Refused, where one has none and must not be NULL."""
     prepared.complete = True
-    if len(prepared.values) == len(plan.fields):
-        return
-    for planned in plan.fields:
-        if planned.name in prepared.values:
-            continue
-        default = _default(planned)
-        if default is None and not planned.field.null:
-            raise Refused("null", f"{planned.name} is left out, has no default and must not be NULL.")
-        prepared.values[planned.name] = absent(planned.field) if default is None else default
+    prepared.values = tuple(
+        _value_left_out(planned) if value is UNSET else value
+        for planned, value in zip(plan.fields, prepared.values, strict=True)
+    )
+
+
+def overlay(under: Values, over: Values) -> Values:
+    """The values of ``over``, and for what it leaves out those of ``under``."""
+    return tuple(below if above is UNSET else above for below, above in zip(under, over, strict=True))
+
+
+def _value_left_out(planned: PlannedField) -> Any:
+    default = _default(planned)
+    if default is not None:
+        return default
+    if not planned.field.null:
+        raise Refused("null", f"{planned.name} is left out, has no default and must not be NULL.")
+    return absent(planned.field)
 
 
 def _default(planned: PlannedField) -> Any:
@@ -93,19 +115,25 @@ def _default(planned: PlannedField) -> Any:
         return planned.field.to_python(default)  # looser: no stream may say 5 for a text, the application may
 
 
-def to_bytes(prepared: Prepared) -> bytes:
-    """``raw`` as JSON, for staging and parking."""
+def to_bytes(plan: TypePlan, prepared: Prepared) -> bytes:
+    """``raw`` as a JSON object by field name, for staging and parking."""
     # Python's datetimes by our own hand: msgspec rounds the seconds of historical UTC offsets away.
-    return _encode({name: jsonable(raw) if isinstance(raw, datetime) else raw for name, raw in prepared.raw.items()})
+    return _encode(
+        {
+            planned.name: jsonable(raw) if isinstance(raw, datetime) else raw
+            for planned, raw in zip(plan.fields, prepared.raw, strict=True)
+            if raw is not UNSET
+        }
+    )
 
 
 def as_message(plan: TypePlan, prepared: Prepared) -> bytes:
     """The newest change as it was on the wire; for a row that was parked without one, a change that says what the row said."""
     if prepared.body:
         return prepared.body
-    mapping = plan.mapping
-    named = {wire: prepared.raw.get(name) for name, wire in mapping.wire_names.items()}
-    value = named if mapping.value_field is None else prepared.raw.get(mapping.value_field)
+    raw = [None if part is UNSET else part for part in prepared.raw]
+    whole = plan.mapping.value_field is not None
+    value = raw[0] if whole else dict(zip(plan.mapping.wire_names.values(), raw, strict=True))
     return encode_change(plan.type, prepared.key, Operation.UPSERT, msgspec.json.decode(_encode(value)))
 
 
@@ -116,12 +144,12 @@ def from_bytes(
     return from_raw(plan, key, ordinal, plan.decode(bytes(prepared_bytes)), bytes(body))
 
 
-def from_raw(plan: TypePlan, key: str, ordinal: int, raw: dict[str, Any], body: bytes) -> Prepared:
+def from_raw(plan: TypePlan, key: str, ordinal: int, named: dict[str, Any], body: bytes) -> Prepared:
     """Converts what was staged or parked anew; fields that the mapping no longer lists are left out.
 
     Raises: Refused, where the mapping has changed so that a value does not fit any more.
     """
-    raw = {name: value for name, value in raw.items() if name in plan.by_name}
+    raw = tuple(named.get(planned.name, UNSET) for planned in plan.fields)
     prepared = Prepared(key, plan.key_value(key), ordinal, raw, _convert(plan, raw), True, body)
     complete(plan, prepared)
     return prepared
@@ -169,19 +197,28 @@ def _decode(plan: TypePlan, change: Change) -> tuple[Any, Any]:
     return {wire: plan.decode(members[wire]) for wire in plan.mapping.wire_names.values() if wire in members}, None
 
 
-def _convert(plan: TypePlan, raw: dict[str, Any]) -> dict[str, Any]:
-    values = {}
-    for name, value in raw.items():
-        planned = plan.by_name.get(name)
-        if planned is None:
-            raise MappingFault(
-                f"{plan.mapping!r}: prepare() returned {name!r}, which the mapping does not list.",
-                "Add it to `fields`; columns that are not listed are the application's.",
-            )
-        try:
-            values[name] = planned.convert(value)
-        except Refused as refused:
-            raise Refused(refused.code, f"{name}: {refused.detail}") from refused
-        if values[name] is None and planned.is_relation and not planned.field.null:
-            raise Refused("null", f"{name}: must not be null.")
-    return values
+def _in_order(plan: TypePlan, named: dict[str, Any]) -> Values:
+    """What ``prepare`` gave, in the plan's order. Raises: MappingFault, where it gave more."""
+    if unlisted := named.keys() - plan.by_name.keys():
+        raise MappingFault(
+            f"{plan.mapping!r}: prepare() returned {', '.join(sorted(map(repr, unlisted)))}, which the mapping does not list.",
+            "Add it to `fields`; columns that are not listed are the application's.",
+        )
+    return tuple(named.get(planned.name, UNSET) for planned in plan.fields)
+
+
+def _convert(plan: TypePlan, raw: Values) -> Values:
+    return tuple(
+        UNSET if value is UNSET else _convert_one(planned, value)
+        for planned, value in zip(plan.fields, raw, strict=True)
+    )
+
+
+def _convert_one(planned: PlannedField, raw: Any) -> Any:
+    try:
+        value = planned.convert(raw)
+    except Refused as refused:
+        raise Refused(refused.code, f"{planned.name}: {refused.detail}") from refused
+    if value is None and planned.is_relation and not planned.field.null:
+        raise Refused("null", f"{planned.name}: must not be null.")
+    return value

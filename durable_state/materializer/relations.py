@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
+from msgspec import UNSET
 
 from durable_state.models import Stream, entity_digest
 from durable_state.registry import EntityMapping
 
 from .conversion import Refused, convert_key, key_text
-from .plan import PlannedField, TypePlan
+from .plan import PlannedField, TypePlan, Values
 from .preparation import Prepared
 from .rows import READ, chunks
 
@@ -91,29 +92,26 @@ def turns(group: Sequence[TypePlan]) -> bool:
     return len(group) > 1 or group[0].refers_to_itself
 
 
-def resolve_parents(
-    plan: TypePlan, puts: Sequence[Prepared]
-) -> tuple[list[dict[str, Any]], Sequence[Sequence[MissingParent]]]:
-    """For each put its column values by attname, with parents as what the column holds, and the parents that are missing."""
+def resolve_parents(plan: TypePlan, puts: Sequence[Prepared]) -> tuple[list[Values], Sequence[Sequence[MissingParent]]]:
+    """For each put its values with parents as what the column holds, and the parents that are missing."""
     if not plan.relations:
         return [put.values for put in puts], [NOTHING] * len(puts)
     relations = [
-        (planned, planned.name, planned.attname, _find(plan, planned, puts), not _is_ours(plan, planned))
-        for planned in plan.relations
+        (planned, planned.place, _find(plan, planned, puts), not _is_ours(plan, planned)) for planned in plan.relations
     ]
-    columns: list[dict[str, Any]] = []
+    columns: list[Values] = []
     missing: list[Sequence[MissingParent]] = []
     for put in puts:
-        values = put.values.copy()
+        values = list(put.values)
         absent: Sequence[MissingParent] = NOTHING
-        for planned, name, attname, found, elsewhere in relations:
-            if name not in values:
+        for planned, place, found, elsewhere in relations:
+            key = values[place]
+            if key is None or key is UNSET:
                 continue
-            key = values.pop(name)
-            values[attname] = held = None if key is None else found.get(key)
-            if held is None and key is not None:
+            values[place] = held = found.get(key)
+            if held is None:
                 absent = [*absent, MissingParent(planned, key, elsewhere)]
-        columns.append(values)
+        columns.append(tuple(values))
         missing.append(absent)
     return columns, missing
 
@@ -124,9 +122,7 @@ def _is_ours(plan: TypePlan, planned: PlannedField) -> bool:
 
 def _find(plan: TypePlan, planned: PlannedField, puts: Sequence[Prepared]) -> dict[Any, Any]:
     """What the column holds for each parent named by the puts that is shown."""
-    name = planned.name
-    wanted: set[Any] = {put.values.get(name) for put in puts}
-    wanted.discard(None)
+    wanted: set[Any] = {put.values[planned.place] for put in puts} - {None, UNSET}
     if planned.parent is None:
         return {value: value for value in _shown_values(plan, planned, wanted)}
     return shown_parents(plan.stream, planned.parent, wanted, planned.field.target_field.attname)  # type: ignore[attr-defined]

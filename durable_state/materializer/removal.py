@@ -171,7 +171,7 @@ class Removal:
             parked = self._lot.of(plan.digest(key) for key in by_key)
             for key, row in by_key.items():
                 prepared = _prepared(plan, row, parked.get(plan.digest(key)))
-                found[key] = to_bytes(prepared)
+                found[key] = to_bytes(plan, prepared)
         return found
 
     def _follow_outside(self, plan: TypePlan, rows: models.QuerySet[models.Model]) -> None:
@@ -246,7 +246,8 @@ def _prepared(plan: TypePlan, row: models.Model, parked: ParkedChange | None) ->
     if parked is not None:  # it is shown without another parent already, which must not be forgotten
         raw |= {name: value for name, value in plan.decode(bytes(parked.prepared)).items() if raw.get(name) is None}
     ordinal = parked.ordinal if parked is not None else 0
-    return Prepared(key_text(plan.mapping.key, key_value), key_value, ordinal, raw, {}, True, b"")
+    in_order = tuple(raw[planned.name] for planned in plan.fields)
+    return Prepared(key_text(plan.mapping.key, key_value), key_value, ordinal, in_order, (), True, b"")
 
 
 def _raw(plan: TypePlan, planned: PlannedField, row: models.Model) -> Any:

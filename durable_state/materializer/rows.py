@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,7 +17,8 @@ from durable_state.errors import TooManyDeadLetters
 
 from .blame import blames_a_row
 from .conversion import JSON_NULL, key_text, same
-from .plan import TypePlan
+from .plan import PlannedField, TypePlan, Values
+from .preparation import Prepared, overlay
 from .writers import ExistingRow, RowWrite, find_writer
 from .writers.columns import key_parameters, quoted
 
@@ -25,10 +27,12 @@ __all__ = [
     "READ",
     "RowFailure",
     "chunks",
+    "differ",
     "differs",
     "is_one_of",
     "most_keys",
     "read_rows",
+    "row_write",
     "rows_with",
     "write_rows",
 ]
@@ -44,13 +48,8 @@ T = TypeVar("T")
 
 def chunks(things: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
     """The things in lists of at most ``size``."""
-    chunk: list[T] = []
-    for thing in things:
-        chunk.append(thing)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
+    left = iter(things)
+    while chunk := list(islice(left, size)):
         yield chunk
 
 
@@ -71,25 +70,33 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
     """The shown rows among the keys, by key text; one query per ``READ`` keys, or as many parameters as the database takes."""
     if len(key_values) > READ and not plan.rows().exists():
         return {}
-    key, attnames = plan.mapping.key, [planned.attname for planned in plan.fields]
-    documents = [planned for planned in plan.fields if type(planned.field) is models.JSONField]
-    is_null = {
-        planned.attname: Q(**{f"{planned.attname}__isnull": True}) for planned in documents if planned.field.null
-    }
+    key, end = plan.mapping.key, 2 + len(plan.fields)
+    documents = [planned for planned in plan.documents if type(planned.field) is models.JSONField]
+    nullable = [planned for planned in documents if planned.field.null]
+    is_null = [Q(**{f"{planned.attname}__isnull": True}) for planned in nullable]
     found: dict[str, ExistingRow] = {}
     for chunk in chunks(key_values, most_keys(plan)):
-        rows = rows_with(plan, chunk)
-        names: list[Any] = ["pk", key.attname, *attnames, *is_null.values()]
-        for pk, key_value, *values in rows.values_list(*names):
-            row = dict(zip(attnames, values, strict=False))
-            for planned in documents:  # Django reads NULL and JSON's null alike
-                if row[planned.attname] is None:
-                    row[planned.attname] = JSON_NULL
-            for attname, null in zip(is_null, values[len(attnames) :], strict=True):
-                if null:
-                    row[attname] = None
-            found[key_text(key, key_value)] = ExistingRow(pk, row)
+        names: list[Any] = ["pk", key.attname, *plan.places, *is_null]
+        for row in rows_with(plan, chunk).values_list(*names):
+            values = row[2:end]
+            if None in (values[planned.place] for planned in documents):
+                values = _with_json_nulls(values, documents, zip(nullable, row[end:], strict=True))
+            found[key_text(key, row[1])] = ExistingRow(row[0], values)
     return found
+
+
+def _with_json_nulls(
+    values: Values, documents: Iterable[PlannedField], are_null: Iterable[tuple[PlannedField, bool]]
+) -> Values:
+    """Django reads NULL and JSON's null alike."""
+    told_apart = list(values)
+    for planned in documents:
+        if values[planned.place] is None:
+            told_apart[planned.place] = JSON_NULL
+    for planned, is_null in are_null:
+        if is_null:
+            told_apart[planned.place] = None
+    return tuple(told_apart)
 
 
 def most_keys(plan: TypePlan) -> int:
@@ -157,12 +164,21 @@ def _are_alike(parameters: Sequence[Any], types: set[type]) -> bool:
 
 def differs(plan: TypePlan, write: RowWrite) -> bool:
     """Whether the row would change."""
-    if write.existing is None:
-        return True
-    old, new = write.existing.values, write.values
-    if not plan.has_documents:
-        return old != new
-    return not all(same(planned.field, old[planned.attname], new[planned.attname]) for planned in plan.fields)
+    return write.existing is None or differ(plan, write.existing.values, write.values)
+
+
+def differ(plan: TypePlan, stored: Values, wanted: Values) -> bool:
+    """Whether these are not the values of the same row."""
+    if not plan.documents:
+        return stored != wanted
+    return not all(same(planned.field, stored[planned.place], wanted[planned.place]) for planned in plan.fields)
+
+
+def row_write(put: Prepared, values: Values, existing: ExistingRow | None) -> RowWrite:
+    """What the put makes of the row that is there, if any: ``values`` are the put's with its parents' columns."""
+    if existing is not None and not put.complete:
+        values = overlay(existing.values, values)
+    return RowWrite(put.key, put.key_value, values, existing)
 
 
 def write_rows(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import models
+from msgspec import UNSET
 
 from durable_state.protocol import Operation
 
@@ -18,7 +19,7 @@ from .motion import Motion
 from .outcome import Outcome
 from .parking import ParkingLot
 from .placement import Placement
-from .plan import StreamPlan, TypePlan
+from .plan import StreamPlan, TypePlan, Values
 from .preparation import Prepared
 from .relations import MissingParent, circles
 from .release import Release
@@ -163,10 +164,10 @@ class ShownRows:
         values = [value for entity in going.values() if (value := _key_value(plan, entity)) is not None]
         rows = read_rows(plan, values)
         for columns in plan.unique_sets:
-            plain = [planned.name for planned in plan.fields if planned.attname in columns and not planned.is_relation]
+            plain = [planned.place for planned in plan.fields if planned.attname in columns and not planned.is_relation]
             wanted = {_loosely(put.values, plain) for put in puts}
             # A merge may leave some of them out; then it may want any.
-            vague = any(name not in put.values for put in puts for name in plain)
+            vague = any(put.values[place] is UNSET for put in puts for place in plain)
             for key, row in rows.items():
                 if vague or _loosely(row.values, plain) in wanted:
                     found.append(going[key])
@@ -201,9 +202,9 @@ class ShownRows:
         return self._left.get(absent.entity, 0) > put.ordinal
 
 
-def _loosely(values: dict[str, Any], names: list[str]) -> tuple[str, ...]:
+def _loosely(values: Values, places: list[int]) -> tuple[str, ...]:
     """The values such that those which any database's collation takes for the same are the same."""
-    texts = (unicodedata.normalize("NFKD", str(values.get(name))).casefold().rstrip() for name in names)
+    texts = (unicodedata.normalize("NFKD", str(values[place])).casefold().rstrip() for place in places)
     return tuple("".join(each for each in text if not unicodedata.combining(each)) for text in texts)
 
 

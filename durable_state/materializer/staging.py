@@ -15,7 +15,7 @@ from .compaction import Entity, fold_entity
 from .conversion import Refused
 from .letters import Found
 from .plan import TypePlan
-from .preparation import UNDECODABLE, Prepared, complete, from_bytes, from_raw, to_bytes
+from .preparation import UNDECODABLE, Prepared, complete, from_bytes, from_raw, overlay, to_bytes
 from .rows import READ, chunks
 from .writers import find_writer
 from .writers.columns import Columns
@@ -43,7 +43,7 @@ def stage(generation: Generation, plan: TypePlan, entities: list[Entity]) -> Non
             "key": [put.key for put in kept],
             "ordinal": [put.ordinal for put in kept],
             "body": [put.body for put in kept],
-            "prepared": [to_bytes(put) for put in kept],
+            "prepared": [to_bytes(plan, put) for put in kept],
         }
         _put(generation, columns, list(puts))
 
@@ -78,7 +78,7 @@ def settle_partial(plan: TypePlan, entity: Entity, held: bytes | None) -> None:
         try:
             if held is not None:
                 base = from_bytes(plan, entity.key, put.ordinal, held, put.body)
-                put.raw, put.values = base.raw | put.raw, base.values | put.values
+                put.raw, put.values = overlay(base.raw, put.raw), overlay(base.values, put.values)
             complete(plan, put)
         except Refused as refused:
             entity.refuse(put.ordinal, refused)

@@ -10,16 +10,14 @@ from django.db import OperationalError, ProgrammingError, connections, models, t
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durable_state import EntityMapping
 from durable_state.materializer.claims import free_moving_values
 from durable_state.materializer.conversion import JSON_NULL
-from durable_state.materializer.ownership import Ownership
 from durable_state.materializer.plan import TypePlan
 from durable_state.materializer.rows import differs, read_rows, write_rows
 from durable_state.materializer.writers import OrmWriter, RowWrite, find_writer, postgresql
-from durable_state.models import Stream
 from tests.app.models import AllFields, Parcel, Stamp
 
+from .plans import plan_for
 from .test_conversion_round_trip import FIELDS, accepted, assert_same, json_values, specific
 
 pytestmark = [pytest.mark.django_db(databases="__all__"), pytest.mark.usefixtures("writer", "no_row_is_few")]
@@ -39,23 +37,13 @@ def without_the_orm(writer: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delattr(OrmWriter, "update")
 
 
-def plan_for(using: str, model_: type[models.Model], key: str, *names: str) -> TypePlan:
-    """How the rows of an unregistered mapping are written."""
-
-    class Mapping(EntityMapping):
-        model = model_
-        key_field = key
-        fields = list(names)
-
-    stream = Stream(name="s", pk=1)
-    stream._state.db = using
-    return TypePlan(Mapping("thing"), stream, Ownership(stream))
-
-
 def put(plan: TypePlan, rows: dict[Any, dict[str, Any]]) -> list[str]:
     """Writes the rows that differ, by key, and returns the keys that the database refused."""
     found = read_rows(plan, list(rows))
-    writes = [RowWrite(str(key), key, values, found.get(str(key))) for key, values in rows.items()]
+    writes = [
+        RowWrite(str(key), key, tuple(values[attname] for attname in plan.places), found.get(str(key)))
+        for key, values in rows.items()
+    ]
     changed = [write for write in writes if differs(plan, write)]
     return [failure.write.key for failure in write_rows(plan, changed, clear_the_way=free_moving_values)]
 
@@ -158,11 +146,12 @@ def test_refused_rows_come_back_and_the_others_are_written(database: str) -> Non
 def test_a_missing_column_is_raised(database: str) -> None:
     """Anything but a refused row is the caller's, as an error of Django's."""
     plan = plan_for(database, Parcel, "key", "label", "sealed", "grams", "document")
+    write = RowWrite("a", "a", tuple(parcels("a")["a"].values()), None)
     field = Parcel._meta.get_field("label")
     field.column, column = "gone", field.column
     try:
         with pytest.raises((OperationalError, ProgrammingError), match="gone"), transaction.atomic(using=database):
-            write_rows(plan, [RowWrite("a", "a", parcels("a")["a"], None)], clear_the_way=free_moving_values)
+            write_rows(plan, [write], clear_the_way=free_moving_values)
     finally:
         field.column = column
 

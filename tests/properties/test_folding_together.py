@@ -210,13 +210,13 @@ def _plan(using: str) -> TypePlan:
     return plan
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 64])
+@pytest.mark.parametrize("chunks", [(1,), (3, 1), (64, 3)])
 @pytest.mark.parametrize("case", CASES)
-def test_together_as_alone(using: str, case: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_together_as_alone(using: str, case: str, chunks: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """Values with their types, what is left out and what defaults give, refusals word for word."""
     attributes, wire = CASES[case]
     remap(monkeypatch, "thing", EntityMapping, **attributes)
-    monkeypatch.setattr(bulk, "CHUNK", chunk)
+    monkeypatch.setattr(bulk, "CHUNKS", chunks)
     plan = _plan(using)
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

@@ -52,15 +52,15 @@ def insert_columns(plan: TypePlan, writes: Sequence[RowWrite], connection: BaseD
     fields = [field for field in plan.mapping.model._meta.concrete_fields if not field.generated]
     if not all(map(_saves_plainly, fields)):
         return None
-    mapped = {planned.attname for planned in plan.fields}
+    mapped = dict(zip(plan.places, zip(*(write.values for write in writes), strict=True), strict=True))
     own: models.Model | None = None
     columns: Columns = {}
     for field in fields:
-        values: Iterable[Any]
+        values: Sequence[Any]
         if field is plan.mapping.key:
             values = [write.key_value for write in writes]
         elif field.attname in mapped:
-            values = [write.values[field.attname] for write in writes]
+            values = mapped[field.attname]
         elif field.attname in plan.scope:
             values = [plan.scope[field.attname]]
         elif isinstance(field, models.AutoField) or field.has_db_default():
@@ -83,8 +83,8 @@ def update_columns(plan: TypePlan, writes: Sequence[RowWrite], connection: BaseD
     if key.column is None:
         return None  # a composite one
     columns: Columns = {}
-    for planned in plan.fields:
-        values = [write.values[planned.attname] for write in writes]
+    of_each = zip(*(write.values for write in writes), strict=True)
+    for planned, values in zip(plan.fields, of_each, strict=True):
         parameters = None if _computes(planned.field) else _parameters(planned.field, values, connection)
         if parameters is None:
             return None
@@ -110,7 +110,7 @@ def key_parameters(field: models.Field[Any, Any], values: Sequence[Any], connect
 
 
 def _parameters(
-    field: models.Field[Any, Any], values: list[Any], connection: BaseDatabaseWrapper
+    field: models.Field[Any, Any], values: Sequence[Any], connection: BaseDatabaseWrapper
 ) -> Sequence[Any] | None:
     plain = AS_THEY_ARE.get(type(field))
     if plain is not None and set(map(type, values)) <= {plain, NoneType}:

@@ -45,7 +45,8 @@ class OrmWriter:
 
 
 def _instance(plan: TypePlan, write: RowWrite) -> models.Model:
-    values = {**write.values, plan.mapping.key.attname: write.key_value, **plan.scope}
+    mapped = dict(zip(plan.places, write.values, strict=True))
+    values = {**mapped, plan.mapping.key.attname: write.key_value, **plan.scope}
     if write.existing is not None and not plan.mapping.key.primary_key:
         values["pk"] = write.existing.pk
     return plan.mapping.model(**values)

@@ -9,20 +9,22 @@ from typing import Any
 
 import msgspec
 
+from ..plan import Values
+
 __all__ = ["ExistingRow", "RowWrite"]
 
 
 class ExistingRow(msgspec.Struct, gc=False):
-    """A shown row: its primary key, and its mapped columns by attname."""
+    """A shown row: its primary key, and its mapped columns."""
 
     pk: Any
-    values: dict[str, Any]
+    values: Values
 
 
 class RowWrite(msgspec.Struct, gc=False):
-    """A row as it shall be: key, the values of all mapped columns by attname, and the row that is there now, if any."""
+    """A row as it shall be: key, the values of all mapped columns, and the row that is there now, if any."""
 
     key: str
     key_value: Any
-    values: dict[str, Any]
+    values: Values
     existing: ExistingRow | None
