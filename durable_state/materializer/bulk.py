@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 from durable_state.protocol import Change
 from durable_state.registry import EntityMapping
 
-from .conversion import Refused, longest_plain_key, wire_type
+from .conversion import Refused, convert_all, longest_plain_key, wire_type
 from .plan import PlannedField, TypePlan, Values
 from .preparation import UNDECODABLE, Prepared, complete
 
@@ -123,5 +123,8 @@ def _prepare_chunk(plan: TypePlan, shape: _Shape, ordinals: Sequence[int], chang
 
 
 def _convert(planned: PlannedField, column: Sequence[Any], passes: frozenset[type]) -> Sequence[Any]:
+    at_once = convert_all(planned.field, column)
+    if at_once is not None:
+        return at_once
     convert = planned.convert
     return [value if type(value) in passes else convert(value) for value in column]

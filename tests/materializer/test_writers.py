@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,7 @@ from durable_state.materializer.conversion import JSON_NULL
 from durable_state.materializer.plan import TypePlan
 from durable_state.materializer.rows import differs, read_rows, write_rows
 from durable_state.materializer.writers import OrmWriter, RowWrite, find_writer, postgresql
+from durable_state.materializer.writers.columns import save_parameters
 from tests.app.models import AllFields, Parcel, Stamp
 
 from .plans import plan_for
@@ -159,3 +161,22 @@ def test_a_missing_column_is_raised(database: str) -> None:
 def test_the_database_is_asked_for_its_fast_way(database: str, writer: str) -> None:
     """Each vendor has a writer of its own, unless the ORM is forced."""
     assert (type(find_writer(database)) is OrmWriter) == (writer == "orm")
+
+
+@pytest.mark.parametrize("name", ["moment", "document"])
+def test_a_columns_parameters_are_the_fields_own(name: str, database: str) -> None:
+    """What is made of a whole column at once is what the field makes of each value."""
+    field, connection = next(each for each in FIELDS if each.name == name), connections[database]
+
+    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(specific.get(name, json_values) | json_values, max_size=10))
+    def check(raws: list[Any]) -> None:
+        values = accepted(field, raws, database)
+        expected = [field.get_db_prep_save(value, connection) for value in values]
+        found = save_parameters(field, values, connection)
+        if connection.vendor == "postgresql" and name == "document":  # where the text does not matter
+            expected = [each if each is None else each.obj for each in expected]
+            found = [each if each is None else json.loads(each) for each in found or ()]
+        assert found == expected
+
+    check()

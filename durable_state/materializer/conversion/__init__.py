@@ -5,7 +5,7 @@ What is not given back unchanged is ``Refused``. ``choices`` and validators do n
 """
 
 from .documents import JSON_NULL, JsonNull
-from .fields import absent, convert, converter, longest_plain_key, same, wire_type
+from .fields import absent, convert, convert_all, converter, longest_plain_key, same, wire_type
 from .keys import convert_key, convert_parent_key, key_converter, key_text
 from .refusal import Refused
 
@@ -15,6 +15,7 @@ __all__ = [
     "Refused",
     "absent",
     "convert",
+    "convert_all",
     "convert_key",
     "convert_parent_key",
     "converter",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from .documents import DOCUMENT, JsonNull, document, same_document
 from .limits import KEY_BYTES, Limits, limits
 from .refusal import Refused, shown, storable_text
 
-__all__ = ["absent", "convert", "converter", "longest_plain_key", "same", "wire_type"]
+__all__ = ["absent", "convert", "convert_all", "converter", "longest_plain_key", "same", "wire_type"]
 
 Convert = Callable[[Any], Any]
 Factory = Callable[[Any, Limits], Convert]
@@ -71,6 +71,11 @@ def converter(field: models.Field[Any, Any], using: str | None = None) -> Conver
         return inner(raw)
 
     return convert_value
+
+
+def convert_all(field: models.Field[Any, Any], raws: Sequence[Any]) -> list[Any] | None:
+    """What the ``converter`` makes of many values, where that can be told for all of them at once."""
+    return times.moments(raws) if _factory(field) is times.date_and_time else None
 
 
 def wire_type(field: models.Field[Any, Any]) -> tuple[Any, frozenset[type] | None]:

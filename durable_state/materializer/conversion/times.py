@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -17,14 +17,16 @@ from django.utils.dateparse import parse_date, parse_datetime, parse_duration
 from .limits import Limits
 from .refusal import Refused, shown
 
-__all__ = ["date", "date_and_time", "duration", "time"]
+__all__ = ["date", "date_and_time", "duration", "moments", "time"]
 
 Convert = Callable[[Any], Any]
 
 # No database keeps more than microseconds: digits behind them must be zeros.
 FINER = re.compile(r"[.,][0-9]{6}0*[1-9]")
-IN_UTC = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z\Z")
+_IN_UTC = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z"
+IN_UTC = re.compile(rf"{_IN_UTC}\Z")
 """What most services write, and needs no second look."""
+LINES_IN_UTC = re.compile(rf"(?:{_IN_UTC}\n)*+\Z")
 ISO_DURATION = re.compile(
     r"(?P<sign>[-+]?)P(?=[0-9T])(?:(?P<weeks>[0-9]+(?:[.,][0-9]+)?)W)?(?:(?P<days>[0-9]+(?:[.,][0-9]+)?)D)?"
     r"(?:T(?=[0-9])(?:(?P<hours>[0-9]+(?:[.,][0-9]+)?)H)?(?:(?P<minutes>[0-9]+(?:[.,][0-9]+)?)M)?"
@@ -58,6 +60,16 @@ def date_and_time(field: models.Field[Any, Any], limits: Limits) -> Convert:
             raise Refused("range", f"{shown(raw)} is not within the years 1 to 9999.") from error
 
     return convert
+
+
+def moments(texts: Sequence[Any]) -> list[datetime.datetime] | None:
+    """What ``date_and_time`` makes of each of the texts; None where any of them is not what most services write."""
+    try:
+        if settings.USE_TZ and LINES_IN_UTC.match("\n".join([*texts, ""])):
+            return list(map(datetime.datetime.fromisoformat, texts))
+    except (TypeError, ValueError):
+        pass  # no text, or no moment
+    return None
 
 
 def _in_utc(moment: datetime.datetime) -> datetime.datetime:

@@ -5,8 +5,8 @@ Column by column rather than row by row, because what can be decided for a whole
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import repeat
 from types import NoneType
@@ -15,12 +15,13 @@ from typing import Any
 import msgspec
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.operations import BaseDatabaseOperations
 
 from ..conversion import JsonNull
 from ..plan import TypePlan
 from .row import RowWrite
 
-__all__ = ["Columns", "insert_columns", "key_parameters", "quoted", "update_columns"]
+__all__ = ["Columns", "insert_columns", "key_parameters", "quoted", "save_parameters", "update_columns"]
 
 Columns = dict[str | None, Iterable[Any]]
 """The parameters of each column, by the column's name; one for each write, in their order."""
@@ -70,7 +71,7 @@ def insert_columns(plan: TypePlan, writes: Sequence[RowWrite], connection: BaseD
         else:
             own = own or plan.mapping.model()
             values = [field.pre_save(own, True)]
-        parameters = _parameters(field, values, connection)
+        parameters = save_parameters(field, values, connection)
         if parameters is None:
             return None
         columns[field.column] = parameters if len(parameters) == len(writes) else repeat(parameters[0], len(writes))
@@ -85,11 +86,11 @@ def update_columns(plan: TypePlan, writes: Sequence[RowWrite], connection: BaseD
     columns: Columns = {}
     of_each = zip(*(write.values for write in writes), strict=True)
     for planned, values in zip(plan.fields, of_each, strict=True):
-        parameters = None if _computes(planned.field) else _parameters(planned.field, values, connection)
+        parameters = None if _computes(planned.field) else save_parameters(planned.field, values, connection)
         if parameters is None:
             return None
         columns[planned.field.column] = parameters
-    pks = _parameters(key, [write.existing.pk for write in writes if write.existing is not None], connection)
+    pks = save_parameters(key, [write.existing.pk for write in writes if write.existing is not None], connection)
     if pks is None:
         return None
     columns[key.column] = pks
@@ -109,27 +110,46 @@ def key_parameters(field: models.Field[Any, Any], values: Sequence[Any], connect
     return [field.get_db_prep_value(value, connection) for value in values]
 
 
-def _parameters(
+def save_parameters(
     field: models.Field[Any, Any], values: Sequence[Any], connection: BaseDatabaseWrapper
 ) -> Sequence[Any] | None:
+    """The parameters for values that are saved, as ``get_db_prep_save`` makes them. None where one of them is an expression (a db_default)."""
     plain = AS_THEY_ARE.get(type(field))
     if plain is not None and set(map(type, values)) <= {plain, NoneType}:
         return values
     if type(field) is models.DateTimeField and set(map(type, values)) <= {datetime, NoneType}:
-        # Values of this field already, so that only the database's form is left to be made: naive ones, where it keeps no time zones.
-        adapt = connection.ops.adapt_datetimefield_value
-        if connection.timezone is UTC and not connection.features.supports_timezones:
-            values = [
-                value.replace(tzinfo=None) if value is not None and value.tzinfo is UTC else value for value in values
-            ]
-        return [adapt(value) for value in values]
-    if type(field) is models.JSONField and field.encoder is None and connection.vendor == "postgresql":
-        # The text of a document does not matter where it is kept taken apart.
-        with suppress(TypeError, OverflowError):
-            return [None if value is None else _encode(value).decode() for value in values]
+        return _moments(values, connection)
+    if type(field) is models.JSONField and field.encoder is None:
+        documents = _documents(values, connection)
+        if documents is not None:
+            return documents
     prepared = [field.get_db_prep_save(value, connection) for value in values]
-    # An expression (a db_default) is no parameter.
     return None if any(hasattr(value, "as_sql") for value in prepared) else prepared
+
+
+def _moments(values: Sequence[datetime | None], connection: BaseDatabaseWrapper) -> list[Any]:
+    """Values of a DateTimeField already, so that only the database's form is left to be made."""
+    if connection.vendor in ("sqlite", "mysql") and connection.timezone is UTC:
+        # It is str() of the naive one, made here by one call for all of them.
+        written = _encode(values)
+        if written.count(b"Z") + written.count(b"null") == len(values):  # none is naive, or in another zone
+            return _texts(written.replace(b"T", b" ").replace(b"Z", b""))
+    return list(map(connection.ops.adapt_datetimefield_value, values))
+
+
+def _documents(values: Sequence[Any], connection: BaseDatabaseWrapper) -> list[Any] | None:
+    """The documents as ``json.dumps`` writes each, but by one call for all of them; None where the field has to be asked."""
+    try:
+        if connection.vendor == "postgresql":
+            written: bytes | str = _encode(values)  # it keeps documents taken apart, so that their text does not matter
+        elif type(connection.ops).adapt_json_value is BaseDatabaseOperations.adapt_json_value:
+            written = json.dumps(values, default=_json_null)
+        else:
+            return None
+        texts = _split(written)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        return None
+    return [None if value is None else str(text, "utf-8") for value, text in zip(values, texts, strict=True)]
 
 
 def _json_null(value: object) -> None:
@@ -139,6 +159,8 @@ def _json_null(value: object) -> None:
 
 
 _encode = msgspec.json.Encoder(enc_hook=_json_null).encode
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_texts = msgspec.json.Decoder(list[str | None]).decode
 
 
 def _saves_plainly(field: models.Field[Any, Any]) -> bool:
