@@ -5,7 +5,7 @@ An optimization that could be left out: it gives what ``prepare`` gives for each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
@@ -31,23 +31,25 @@ CHUNKS = (512, 32)
 _astuple = msgspec.structs.astuple
 
 
-def prepare_together(plan: TypePlan, ordinals: Sequence[int], changes: Sequence[Change]) -> Iterator[Prepared | None]:
+def prepare_together(plan: TypePlan, ordinals: Sequence[int], changes: Sequence[Change]) -> Sequence[Prepared | None]:
     """What ``prepare`` gives for each of these changes, or None where it has to be asked. None may be a partial update or without value."""
     shape = _shape(plan.mapping, frozenset(p.name for p in plan.fields if p.parent is not None))
     if shape is None:
-        return repeat(None, len(changes))
+        return [None] * len(changes)
     return _in_chunks(plan, shape, ordinals, changes, *CHUNKS)
 
 
 def _in_chunks(
     plan: TypePlan, shape: _Shape, ordinals: Sequence[int], changes: Sequence[Change], size: int, *smaller: int
-) -> Iterator[Prepared | None]:
+) -> Sequence[Prepared | None]:
+    together: list[Prepared | None] = []
     for start in range(0, len(changes), size):
         chunk = ordinals[start : start + size], changes[start : start + size]
         try:
-            yield from _prepare_chunk(plan, shape, *chunk)
+            together += _prepare_chunk(plan, shape, *chunk)
         except (*UNDECODABLE, Refused):
-            yield from _in_chunks(plan, shape, *chunk, *smaller) if smaller else repeat(None, len(chunk[1]))
+            together += _in_chunks(plan, shape, *chunk, *smaller) if smaller else [None] * len(chunk[1])
+    return together
 
 
 class _Shape(NamedTuple):

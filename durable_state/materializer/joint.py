@@ -19,7 +19,7 @@ from .claims import Lost, free_moving_values, taken
 from .plan import TypePlan
 from .preparation import Prepared
 from .relations import MissingParent, resolve_parents
-from .rows import RowFailure, differs, read_rows, row_write, write_rows
+from .rows import RowFailure, changing, read_rows, row_write, write_rows
 from .writers import RowWrite
 
 __all__ = ["Trouble", "closed_part", "settle_blockers", "show_jointly"]
@@ -154,7 +154,7 @@ class _Joint:
     def _write(self, plan: TypePlan, writes: list[RowWrite], *, unchecked: bool) -> None:
         if lost := taken(plan, writes):
             raise _Stuck(Trouble(plan, lost=lost))
-        changed = [write for write in writes if differs(plan, write)]
+        changed = changing(plan, writes)
         # PostgreSQL and SQLite check Django's foreign keys at the end of the transaction anyway; MySQL does so row by row.
         checks = connections[plan.using].constraint_checks_disabled() if unchecked else nullcontext()
         with checks:

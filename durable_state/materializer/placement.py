@@ -16,7 +16,7 @@ from .plan import TypePlan
 from .preparation import Prepared
 from .relations import MissingParent, resolve_parents, turns
 from .removal import Removal
-from .rows import RowFailure, chunks, differs, read_rows, row_write, write_rows
+from .rows import RowFailure, changing, chunks, read_rows, row_write, write_rows
 from .writers import ExistingRow, RowWrite
 
 __all__ = ["Placed", "Placement", "nullified"]
@@ -207,7 +207,7 @@ class Placement:
         return found
 
     def _write(self, plan: TypePlan, writes: list[RowWrite]) -> list[RowFailure]:
-        changed = [write for write in writes if differs(plan, write)]
+        changed = changing(plan, writes)
         failures = write_rows(plan, changed, clear_the_way=free_moving_values)
         if failures:
             failed = {failure.write.key for failure in failures}

@@ -26,9 +26,9 @@ __all__ = [
     "CHUNK",
     "READ",
     "RowFailure",
+    "changing",
     "chunks",
     "differ",
-    "differs",
     "is_one_of",
     "most_keys",
     "read_rows",
@@ -128,9 +128,9 @@ def is_one_of(plan: TypePlan, field: models.Field[Any, Any], values: Sequence[An
     parameters = key_parameters(field, values, connection)
     found: tuple[str, list[Any]]
     if connection.vendor == "postgresql" and _are_alike(parameters, {str, int, UUID}):
-        found = f"= ANY(%s::{field.cast_db_type(connection)}[])", [parameters]
+        found = f"= ANY(ARRAY(SELECT {_ELEMENTS}::{field.cast_db_type(connection)}))", [_as_json(parameters)]
     elif connection.vendor == "sqlite" and _are_alike(parameters, {str, int}):
-        found = "IN (SELECT value FROM json_each(%s))", [json.dumps(parameters)]
+        found = "IN (SELECT value FROM json_each(%s))", [_as_json(parameters)]
     else:
         found = f"IN ({', '.join(['%s'] * len(parameters))})", parameters
     return _Found(models.F(field.attname), found)
@@ -149,11 +149,20 @@ def rows_with(plan: TypePlan, key_values: Sequence[Any]) -> models.QuerySet[mode
     scope = "".join(f" AND held.{quoted(connection, field.column)} = %s" for field in fields)
     scope_values = [field.get_db_prep_value(plan.scope[field.attname], connection) for field in fields]
     looked_up = (
-        f"SELECT found.pk FROM unnest(%s::{key.cast_db_type(connection)}[]) AS wanted(key) CROSS JOIN LATERAL"  # noqa: S608
-        f" (SELECT held.{pk_column} AS pk FROM {table} AS held WHERE held.{column} = wanted.key{scope} OFFSET 0) AS found"
+        f"SELECT found.pk FROM {_ELEMENTS} AS wanted(key) CROSS JOIN LATERAL"  # noqa: S608
+        f" (SELECT held.{pk_column} AS pk FROM {table} AS held"
+        f" WHERE held.{column} = wanted.key::{key.cast_db_type(connection)}{scope} OFFSET 0) AS found"
     )
-    is_found = _Found(models.F(pk.attname), (f"= ANY(ARRAY({looked_up}))", [parameters, *scope_values]))
+    is_found = _Found(models.F(pk.attname), (f"= ANY(ARRAY({looked_up}))", [_as_json(parameters), *scope_values]))
     return model._base_manager.using(plan.using).filter(is_found).order_by()
+
+
+_ELEMENTS = "json_array_elements_text(%s::json)"
+"""What PostgreSQL makes of a list: of an array, its driver would look at each element in Python."""
+
+
+def _as_json(parameters: Sequence[Any]) -> str:
+    return json.dumps(parameters, default=str)
 
 
 def _are_alike(parameters: Sequence[Any], types: set[type]) -> bool:
@@ -162,9 +171,9 @@ def _are_alike(parameters: Sequence[Any], types: set[type]) -> bool:
     return len(found) == 1 and found <= types
 
 
-def differs(plan: TypePlan, write: RowWrite) -> bool:
-    """Whether the row would change."""
-    return write.existing is None or differ(plan, write.existing.values, write.values)
+def changing(plan: TypePlan, writes: Iterable[RowWrite]) -> list[RowWrite]:
+    """Those of the writes that do not find their row as they would leave it."""
+    return [write for write in writes if write.existing is None or differ(plan, write.existing.values, write.values)]
 
 
 def differ(plan: TypePlan, stored: Values, wanted: Values) -> bool:

@@ -83,14 +83,10 @@ class ShownRows:
     def _put(self, entities: dict[TypePlan, list[Entity]]) -> None:
         todo = {plan: [each for each in some if each.put is not None] for plan, some in entities.items()}
         while any(todo.values()):
-            puts: dict[TypePlan, dict[str, Entity]] = {}
             for plan, some in todo.items():
                 self._settle_partials(plan, some)
-                puts[plan] = {entity.key: entity for entity in some if entity.put is not None}
-            placed = self._placement.put(
-                {plan: [each.put for each in some.values() if each.put is not None] for plan, some in puts.items()},
-                may_lack=self._left_later,
-            )
+            puts = {plan: [each.put for each in some if each.put is not None] for plan, some in todo.items()}
+            placed = self._placement.put(puts, may_lack=self._left_later)
             for plan, some in todo.items():
                 failed = {failure.write.key: failure for failure in placed.failures[plan]}
                 parked = placed.parked[plan]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from durable_state.materializer.claims import free_moving_values
 from durable_state.materializer.conversion import JSON_NULL
 from durable_state.materializer.plan import TypePlan
-from durable_state.materializer.rows import differs, read_rows, write_rows
+from durable_state.materializer.rows import changing, read_rows, write_rows
 from durable_state.materializer.writers import OrmWriter, RowWrite, find_writer, postgresql
 from durable_state.materializer.writers.columns import save_parameters
 from tests.app.models import AllFields, Parcel, Stamp
@@ -46,8 +46,8 @@ def put(plan: TypePlan, rows: dict[Any, dict[str, Any]]) -> list[str]:
         RowWrite(str(key), key, tuple(values[attname] for attname in plan.places), found.get(str(key)))
         for key, values in rows.items()
     ]
-    changed = [write for write in writes if differs(plan, write)]
-    return [failure.write.key for failure in write_rows(plan, changed, clear_the_way=free_moving_values)]
+    failures = write_rows(plan, changing(plan, writes), clear_the_way=free_moving_values)
+    return [failure.write.key for failure in failures]
 
 
 def reads_only(execute: Any, sql: str, *rest: Any) -> Any:

@@ -105,15 +105,17 @@ def _integer(number: int) -> int:
 
 def same_document(one: Any, other: Any) -> bool:
     """Whether two documents are the same JSON: ``true`` is not 1, but 1 is 1.0 (PostgreSQL gives 1e16 back as an integer)."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
-        return one == other or (_both_long(one, other) and float(one) == float(other))
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same_document(part, other[name]) for name, part in one.items())
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same_document, one, other))
-    return type(one) is type(other) and bool(one == other)
+    if type(one) is type(other):
+        return bool(one == other)
+    if isinstance(one, bool) or isinstance(other, bool):
+        return False
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return one == other or (_both_long(one, other) and float(one) == float(other))
+    return False
 
 
 def _both_long(one: float, other: float) -> bool:

@@ -120,7 +120,11 @@ def same(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
         return bool(stored == wanted)
     if isinstance(stored, JsonNull) or isinstance(wanted, JsonNull):
         return type(stored) is type(wanted)
-    return same_document(*(None if hasattr(value, "resolve_expression") else value for value in (stored, wanted)))
+    if hasattr(stored, "resolve_expression"):
+        stored = None
+    if hasattr(wanted, "resolve_expression"):
+        wanted = None
+    return same_document(stored, wanted)
 
 
 def _column(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
