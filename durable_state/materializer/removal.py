@@ -53,7 +53,7 @@ class Removal:
         """Deletes the rows with these keys, where they are; returns the keys that could not go, with the reason."""
         key = plan.mapping.key
         refused: dict[str, str] = {}
-        for chunk in chunks(key_values, most_keys(plan)):
+        for chunk in chunks(key_values, most_keys(plan, key)):
             found = rows_with(plan, chunk).values_list("pk", key.attname)
             # MySQL finds "a" for "a " where the column's collation pads.
             wanted = {key_text(key, value) for value in chunk}
@@ -106,10 +106,11 @@ class Removal:
         checks = connections[plan.using].constraint_checks_disabled if turns(circle) else nullcontext
         for each in reversed(circle):
             rows_of_type, pk = each.mapping.model._base_manager.using(plan.using), each.mapping.model._meta.pk
-            for chunk in chunks(going[each], most_keys(each)):
-                self._follow_outside(each, rows_of_type.filter(pk__in=chunk))
+            for chunk in chunks(going[each], most_keys(each, pk)):
+                rows_to_go = rows_of_type.filter(is_one_of(each, pk, chunk))
+                self._follow_outside(each, rows_to_go)
                 with checks():
-                    rows_of_type.filter(is_one_of(each, pk, chunk))._raw_delete(plan.using)
+                    rows_to_go._raw_delete(plan.using)
             made.changed(each.type, going[each].values(), deleted=True)
             if going[each]:
                 self.removed += len(going[each])

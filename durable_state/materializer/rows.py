@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
 from django.db import DatabaseError, IntegrityError, connections, models, transaction
 from django.db.models import Lookup, Q
 
@@ -20,7 +20,7 @@ from .conversion import JSON_NULL, key_text, same
 from .plan import PlannedField, TypePlan, Values
 from .preparation import Prepared, overlay
 from .writers import ExistingRow, RowWrite, find_writer
-from .writers.columns import key_parameters, quoted
+from .writers.columns import AS_THEY_ARE, key_parameters, quoted
 
 __all__ = [
     "CHUNK",
@@ -41,7 +41,10 @@ CHUNK = 500
 """Keys in one query: below every database's limit of parameters."""
 
 READ = 2000
-"""Keys in one query for rows, where the database takes as many parameters."""
+"""Keys in one query for rows, where each is a parameter and the database takes as many."""
+
+KEYS = 10_000
+"""Keys in one query for rows, where all of them are one parameter."""
 
 T = TypeVar("T")
 
@@ -67,7 +70,7 @@ class RowFailure:
 
 
 def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRow]:
-    """The shown rows among the keys, by key text; one query per ``READ`` keys, or as many parameters as the database takes."""
+    """The shown rows among the keys, by key text; one query for as many keys as it takes."""
     if len(key_values) > READ and not plan.rows().exists():
         return {}
     key, end = plan.mapping.key, 2 + len(plan.fields)
@@ -75,7 +78,7 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
     nullable = [planned for planned in documents if planned.field.null]
     is_null = [Q(**{f"{planned.attname}__isnull": True}) for planned in nullable]
     found: dict[str, ExistingRow] = {}
-    for chunk in chunks(key_values, most_keys(plan)):
+    for chunk in chunks(key_values, most_keys(plan, key)):
         names: list[Any] = ["pk", key.attname, *plan.places, *is_null]
         for row in rows_with(plan, chunk).values_list(*names):
             values = row[2:end]
@@ -99,10 +102,17 @@ def _with_json_nulls(
     return tuple(told_apart)
 
 
-def most_keys(plan: TypePlan) -> int:
-    """How many keys one query may name beside what makes the rows the stream's: ``READ``, or as many as the database takes."""
-    most = connections[plan.using].features.max_query_params or READ + len(plan.scope)
+def most_keys(plan: TypePlan, field: models.Field[Any, Any]) -> int:
+    """How many values of the field one query may name beside what makes the rows the stream's."""
+    connection = connections[plan.using]
+    if connection.vendor in AT_ONCE and (type(field) is models.UUIDField or AS_THEY_ARE.get(type(field)) in (str, int)):
+        return KEYS
+    most = connection.features.max_query_params or READ + len(plan.scope)
     return min(READ, most - len(plan.scope))
+
+
+AT_ONCE = ("postgresql", "sqlite")
+"""Databases that take many keys as one parameter, a JSON text."""
 
 
 class _Found(Lookup):
@@ -162,7 +172,7 @@ _ELEMENTS = "json_array_elements_text(%s::json)"
 
 
 def _as_json(parameters: Sequence[Any]) -> str:
-    return json.dumps(parameters, default=str)
+    return msgspec.json.encode(parameters).decode()
 
 
 def _are_alike(parameters: Sequence[Any], types: set[type]) -> bool:

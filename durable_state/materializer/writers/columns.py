@@ -21,7 +21,7 @@ from ..conversion import JsonNull
 from ..plan import TypePlan
 from .row import RowWrite
 
-__all__ = ["Columns", "insert_columns", "key_parameters", "quoted", "save_parameters", "update_columns"]
+__all__ = ["AS_THEY_ARE", "Columns", "insert_columns", "key_parameters", "quoted", "save_parameters", "update_columns"]
 
 Columns = dict[str | None, Iterable[Any]]
 """The parameters of each column, by the column's name; one for each write, in their order."""
@@ -140,16 +140,14 @@ def _moments(values: Sequence[datetime | None], connection: BaseDatabaseWrapper)
 def _documents(values: Sequence[Any], connection: BaseDatabaseWrapper) -> list[Any] | None:
     """The documents as ``json.dumps`` writes each, but by one call for all of them; None where the field has to be asked."""
     try:
-        if connection.vendor == "postgresql":
-            written: bytes | str = _encode(values)  # it keeps documents taken apart, so that their text does not matter
-        elif type(connection.ops).adapt_json_value is BaseDatabaseOperations.adapt_json_value:
-            written = json.dumps(values, default=_json_null)
-        else:
+        if connection.vendor == "postgresql":  # which keeps documents taken apart: their text does not matter
+            return [None if value is None else _encode(value).decode() for value in values]
+        if type(connection.ops).adapt_json_value is not BaseDatabaseOperations.adapt_json_value:
             return None
-        texts = _split(written)
+        texts = _split(json.dumps(values, default=_json_null))
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
         return None
-    return [None if value is None else str(text, "utf-8") for value, text in zip(values, texts, strict=True)]
+    return [None if value is None else str(text, "ascii") for value, text in zip(values, texts, strict=True)]
 
 
 def _json_null(value: object) -> None:
