@@ -1,6 +1,6 @@
 """Preparing many changes at once: one call of the decoder reads their values, typed as the columns are, and so checks them too.
 
-An optimization that could be left out: it gives what ``prepare`` gives for each change alone, or nothing where it cannot be sure of that.
+An optimization that could be left out: it gives what ``prepare`` and ``from_bytes`` give for each alone, or nothing where it cannot be sure of that.
 """
 
 from __future__ import annotations
@@ -23,54 +23,80 @@ from .conversion import Refused, convert_all, longest_plain_key, wire_type
 from .plan import PlannedField, TypePlan, Values
 from .preparation import UNDECODABLE, Prepared, complete
 
-__all__ = ["prepare_together"]
+__all__ = ["prepare_together", "unpack_together"]
 
 CHUNKS = (512, 32)
-"""Changes whose values are decoded by one call: many, and where one of them is not plain, fewer; those beside it then go to ``prepare``."""
+"""Values that are decoded by one call: many, and where one of them is not plain, fewer; those beside it then go one by one."""
 
 _astuple = msgspec.structs.astuple
 
 
 def prepare_together(plan: TypePlan, ordinals: Sequence[int], changes: Sequence[Change]) -> Sequence[Prepared | None]:
     """What ``prepare`` gives for each of these changes, or None where it has to be asked. None may be a partial update or without value."""
-    shape = _shape(plan.mapping, frozenset(p.name for p in plan.fields if p.parent is not None))
-    if shape is None:
-        return [None] * len(changes)
-    return _in_chunks(plan, shape, ordinals, changes, *CHUNKS)
+    values = [change.value or b"" for change in changes]
+    keys, bodies = [change.key for change in changes], [change.raw for change in changes]
+    return _in_chunks(plan, _wire_shape(plan.mapping, _with_parent(plan)), [keys, ordinals, values, bodies], *CHUNKS)
+
+
+def unpack_together(
+    plan: TypePlan, keys: Sequence[str], ordinals: Sequence[int], documents: Sequence[bytes], bodies: Sequence[bytes]
+) -> Sequence[Prepared | None]:
+    """What ``from_bytes`` gives for each of these, or None where it has to be asked."""
+    return _in_chunks(
+        plan, _staged_shape(plan.mapping, _with_parent(plan)), [keys, ordinals, documents, bodies], *CHUNKS
+    )
 
 
 def _in_chunks(
-    plan: TypePlan, shape: _Shape, ordinals: Sequence[int], changes: Sequence[Change], size: int, *smaller: int
+    plan: TypePlan, shape: _Shape | None, columns: Sequence[Sequence[Any]], size: int, *smaller: int
 ) -> Sequence[Prepared | None]:
+    count = len(columns[0])
+    if shape is None:
+        return [None] * count
     together: list[Prepared | None] = []
-    for start in range(0, len(changes), size):
-        chunk = ordinals[start : start + size], changes[start : start + size]
+    for start in range(0, count, size):
+        chunk = [column[start : start + size] for column in columns]
         try:
             together += _prepare_chunk(plan, shape, *chunk)
         except (*UNDECODABLE, Refused):
-            together += _in_chunks(plan, shape, *chunk, *smaller) if smaller else [None] * len(chunk[1])
+            together += _in_chunks(plan, shape, chunk, *smaller) if smaller else [None] * len(chunk[0])
     return together
 
 
+def _with_parent(plan: TypePlan) -> frozenset[str]:
+    return frozenset(planned.name for planned in plan.fields if planned.parent is not None)
+
+
 class _Shape(NamedTuple):
-    """How the values of one mapping are decoded.
+    """How the values of one mapping are decoded: objects, or (``is_whole_value``) what its only field takes.
 
     ``passing`` has for each field the types of decoded values that its conversion gives back unchanged; None: all of them. Keys of at
     most ``longest_key`` characters are the key column's values as they are.
     """
 
     decode: Callable[[bytes], list[Any]]
+    is_whole_value: bool
     passing: list[frozenset[type] | None]
     longest_key: int
 
 
 @lru_cache(maxsize=1024)
-def _shape(mapping: EntityMapping, with_parent: frozenset[str]) -> _Shape | None:
-    """None where the mapping has its own way to prepare, or where a decoder cannot tell its fields apart."""
-    wire_names = list(mapping.wire_names.values())
-    if type(mapping).prepare is not EntityMapping.prepare or not mapping.mapped_fields:
+def _wire_shape(mapping: EntityMapping, with_parent: frozenset[str]) -> _Shape | None:
+    """Of values as they come. None where the mapping has its own way to prepare."""
+    if type(mapping).prepare is not EntityMapping.prepare:
         return None
-    if len(set(wire_names)) < len(wire_names):
+    return _shape(mapping, with_parent, None if mapping.value_field is not None else list(mapping.wire_names.values()))
+
+
+@lru_cache(maxsize=1024)
+def _staged_shape(mapping: EntityMapping, with_parent: frozenset[str]) -> _Shape | None:
+    """Of values as ``to_bytes`` keeps them."""
+    return _shape(mapping, with_parent, [field.name for field in mapping.mapped_fields])
+
+
+def _shape(mapping: EntityMapping, with_parent: frozenset[str], names: list[str] | None) -> _Shape | None:
+    """For objects with members of these names, or (None) the only field's values. None where a decoder cannot tell the fields apart."""
+    if not mapping.mapped_fields or len(set(names or ())) < len(names or ()):
         return None
     exact = any(isinstance(field, models.DecimalField) for field in mapping.mapped_fields)
     types: list[Any] = []
@@ -83,41 +109,45 @@ def _shape(mapping: EntityMapping, with_parent: frozenset[str]) -> _Shape | None
             value_type, passes = Any, frozenset()  # its numbers come as Decimals then
         types.append(value_type)
         passing.append(None if passes is None else passes | {UnsetType})
-    if mapping.value_field is not None:
+    if names is None:
         whole = types[0]
     else:
         fields = [
-            (f"field_{number}", value_type | UnsetType, msgspec.field(default=UNSET, name=wire))
-            for number, (value_type, wire) in enumerate(zip(types, wire_names, strict=True))
+            (f"field_{number}", value_type | UnsetType, msgspec.field(default=UNSET, name=name))
+            for number, (value_type, name) in enumerate(zip(types, names, strict=True))
         ]
         try:
             whole = msgspec.defstruct("Value", fields, gc=False)
-        except ValueError:  # a wire name with a quote, a backslash or a control character
+        except ValueError:  # a name with a quote, a backslash or a control character
             return None
     decoder = msgspec.json.Decoder(list[whole], float_hook=Decimal if exact else None)  # type: ignore[valid-type]
-    return _Shape(decoder.decode, passing, longest_plain_key(mapping.key))
+    return _Shape(decoder.decode, names is None, passing, longest_plain_key(mapping.key))
 
 
-def _prepare_chunk(plan: TypePlan, shape: _Shape, ordinals: Sequence[int], changes: Sequence[Change]) -> list[Prepared]:
-    """Raises: Refused, or what decoding does, where any of the changes is not plain."""
-    body = b"[%b]" % b",".join([change.value or b"" for change in changes])
+def _prepare_chunk(
+    plan: TypePlan,
+    shape: _Shape,
+    keys: Sequence[str],
+    ordinals: Sequence[int],
+    values: Sequence[bytes],
+    bodies: Sequence[bytes],
+) -> list[Prepared]:
+    """Raises: Refused, or what decoding does, where any of the values is not plain."""
+    body = b"[%b]" % b",".join(values)
     if b"\\u0000" in body:
         raise Refused("nul", "A NUL, or what looks like one.")
     decoded = shape.decode(body)
-    is_whole_value = plan.mapping.value_field is not None
-    raw: list[Values] = list(zip(decoded, strict=True)) if is_whole_value else list(map(_astuple, decoded))
+    raw: list[Values] = list(zip(decoded, strict=True)) if shape.is_whole_value else list(map(_astuple, decoded))
     columns = list(zip(*raw, strict=True))
     converted = [
         column if passes is None or passes.issuperset(map(type, column)) else _convert(planned, column, passes)
         for planned, column, passes in zip(plan.fields, columns, shape.passing, strict=True)
     ]
     unchanged = all(map(is_, columns, converted))
-    values = raw if unchanged else list(zip(*converted, strict=True))
-    keys = [change.key for change in changes]
+    rows = raw if unchanged else list(zip(*converted, strict=True))
     is_plain = max(map(len, keys)) <= shape.longest_key and "\0" not in "".join(keys)
     key_values = keys if is_plain else list(map(plan.key_value, keys))
-    bodies = [change.raw for change in changes]
-    together = list(map(Prepared, keys, key_values, ordinals, raw, values, repeat(True), bodies))
+    together = list(map(Prepared, keys, key_values, ordinals, raw, rows, repeat(True), bodies))
     if any(UNSET in column for column in columns):
         for prepared in together:
             complete(plan, prepared)

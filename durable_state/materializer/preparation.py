@@ -26,7 +26,6 @@ __all__ = [
     "as_message",
     "complete",
     "from_bytes",
-    "from_raw",
     "overlay",
     "prepare",
     "to_bytes",
@@ -140,17 +139,13 @@ def as_message(plan: TypePlan, prepared: Prepared) -> bytes:
 def from_bytes(
     plan: TypePlan, key: str, ordinal: int, prepared_bytes: bytes | memoryview, body: bytes | memoryview
 ) -> Prepared:
-    """The opposite of ``to_bytes``; see ``from_raw``."""
-    return from_raw(plan, key, ordinal, plan.decode(bytes(prepared_bytes)), bytes(body))
-
-
-def from_raw(plan: TypePlan, key: str, ordinal: int, named: dict[str, Any], body: bytes) -> Prepared:
-    """Converts what was staged or parked anew; fields that the mapping no longer lists are left out.
+    """The opposite of ``to_bytes``: converts what was staged or parked anew; fields that the mapping no longer lists are left out.
 
     Raises: Refused, where the mapping has changed so that a value does not fit any more.
     """
+    named = plan.decode(bytes(prepared_bytes))
     raw = tuple(named.get(planned.name, UNSET) for planned in plan.fields)
-    prepared = Prepared(key, plan.key_value(key), ordinal, raw, _convert(plan, raw), True, body)
+    prepared = Prepared(key, plan.key_value(key), ordinal, raw, _convert(plan, raw), True, bytes(body))
     complete(plan, prepared)
     return prepared
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import IntegrityError, connections, models, transaction
 from django.db.models.functions import Length
@@ -11,11 +11,12 @@ from django.db.models.functions import Length
 from durable_state.conf import get_settings
 from durable_state.models import Generation, StagedChange, entity_digest
 
+from .bulk import unpack_together
 from .compaction import Entity, fold_entity
 from .conversion import Refused
 from .letters import Found
 from .plan import TypePlan
-from .preparation import UNDECODABLE, Prepared, complete, from_bytes, from_raw, overlay, to_bytes
+from .preparation import Prepared, complete, from_bytes, overlay, to_bytes
 from .rows import READ, chunks
 from .writers import find_writer
 from .writers.columns import Columns
@@ -93,13 +94,13 @@ def read_staged(generation: Generation, plan: TypePlan) -> Iterator[tuple[list[P
     for rows in _read(generation, plan.type):
         puts: list[Prepared] = []
         refused: list[Found] = []
-        decoded = _decode(plan, [bytes(row.prepared) for row in rows])
-        for row, raw in zip(rows, decoded, strict=True):
-            body = bytes(row.body)
+        keys, ordinals, bodies, documents = zip(*rows, strict=True)
+        together = unpack_together(plan, keys, ordinals, list(map(bytes, documents)), list(map(bytes, bodies)))
+        for row, put in zip(rows, together, strict=True):
             try:
-                puts.append(from_raw(plan, row.key, row.ordinal, raw, body))
+                puts.append(put or from_bytes(plan, row.key, row.ordinal, row.prepared, row.body))
             except Refused as refusal:
-                refused.append(Found(row.key, row.ordinal, refusal.code, refusal.detail, body))
+                refused.append(Found(row.key, row.ordinal, refusal.code, refusal.detail, bytes(row.body)))
         yield puts, refused
 
 
@@ -171,15 +172,6 @@ def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
         found = following.filter(ordinal__lte=last).values_list(*_Row._fields)
         after = last
         yield [_Row(*row) for row in found]
-
-
-def _decode(plan: TypePlan, documents: list[bytes]) -> list[dict[str, Any]]:
-    """Many documents at the cost of one; one by one where they are nested so deeply that another level is too much."""
-    try:
-        decoded: list[dict[str, Any]] = plan.decode(b"[%b]" % b",".join(documents))
-    except UNDECODABLE:
-        return list(map(plan.decode, documents))
-    return decoded
 
 
 def _by_name(generation: Generation, names: Iterable[str]) -> Iterator[models.QuerySet[StagedChange]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ from hypothesis import strategies as st
 
 from durable_state import EntityMapping
 from durable_state.materializer import bulk
+from durable_state.materializer.bulk import prepare_together, unpack_together
 from durable_state.materializer.compaction import Entity, fold_entities, fold_entity
+from durable_state.materializer.conversion import Refused
 from durable_state.materializer.plan import StreamPlan, TypePlan
+from durable_state.materializer.preparation import Prepared, from_bytes, to_bytes
 from durable_state.models import Stream
 from durable_state.protocol import Change, decode
 from tests.app import models
@@ -22,6 +26,8 @@ from .wire import KINDS, ODD, PLAIN, change, values_of
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
+Staged = tuple[str, int, bytes, bytes]
+"""Key, ordinal, what was prepared, the change."""
 Wire = dict[str, tuple[list[str], st.SearchStrategy[str]]]
 """For each wire name the values that are taken, and any."""
 
@@ -210,6 +216,23 @@ def _plan(using: str) -> TypePlan:
     return plan
 
 
+def _staged(plan: TypePlan, entities: list[Entity]) -> list[Staged]:
+    puts = [entity.put for entity in entities if entity.put is not None]
+    return [(put.key, put.ordinal, to_bytes(plan, put), put.body) for put in puts]
+
+
+def _unpacked_together(plan: TypePlan, staged: list[Staged]) -> Sequence[Prepared | None]:
+    keys, ordinals, documents, bodies = zip(*staged, strict=True) if staged else ([], [], [], [])
+    return unpack_together(plan, keys, ordinals, documents, bodies)
+
+
+def _unpacked(plan: TypePlan, staged: Staged) -> Prepared | None:
+    try:
+        return from_bytes(plan, *staged)
+    except Refused:
+        return None
+
+
 @pytest.mark.parametrize("chunks", [(1,), (3, 1), (64, 3)])
 @pytest.mark.parametrize("case", CASES)
 def test_together_as_alone(using: str, case: str, chunks: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,5 +250,22 @@ def test_together_as_alone(using: str, case: str, chunks: tuple[int, ...], monke
         for entity in alone:
             fold_entity(plan, entity)
         assert [_facts(entity) for entity in together] == [_facts(entity) for entity in alone]
+        staged = _staged(plan, alone)
+        for one, unpacked in zip(staged, _unpacked_together(plan, staged), strict=True):
+            assert unpacked is None or repr(unpacked) == repr(_unpacked(plan, one))
 
     check()
+
+
+@pytest.mark.parametrize("number", [1, 1000])
+def test_plain_values_need_no_second_way(using: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is as its columns are is decoded together, as it comes and as it was staged."""
+    attributes, wire = CASES["every kind"]
+    remap(monkeypatch, "thing", EntityMapping, **attributes)
+    plan = _plan(using)
+    value = "{" + ", ".join(f"{json.dumps(name)}: {plain[0]}" for name, (plain, _) in wire.items()) + "}"
+    entities = _entities([change("thing", str(key), value, "insert") for key in range(1, number + 1)], absent=False)
+    changes = [entity.newest for entity in entities]
+    assert None not in prepare_together(plan, range(1, number + 1), changes)
+    fold_entities(plan, entities)
+    assert None not in _unpacked_together(plan, _staged(plan, entities))
