@@ -23,6 +23,7 @@ DATABASE = ", database"
 STAGES = {
     "transport/": "HTTP, decoding, cutting batches",
     "protocol/": "HTTP, decoding, cutting batches",
+    "materializer/sorting": "sorting by entity, compaction",
     "materializer/fold": "sorting by entity, compaction",
     "materializer/compaction": "sorting by entity, compaction",
     "materializer/typebook": "sorting by entity, compaction",

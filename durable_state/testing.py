@@ -9,6 +9,7 @@ import msgspec
 
 from durable_state.consumer.commit import commit
 from durable_state.consumer.replay import advance, hand_over
+from durable_state.materializer import prepare_batch
 from durable_state.models import Replay, Stream
 from durable_state.protocol import Message, Position, decode
 
@@ -42,12 +43,13 @@ def apply(
     )
     decoded: list[Message] = [decode(m if isinstance(m, bytes) else msgspec.json.encode(m)) for m in messages]
     replay = Replay.objects.using(using).filter(stream=stream).first()
-    ordinal = (replay or stream).ordinal + len(decoded)
+    batch = prepare_batch(stream, decoded, (replay or stream).ordinal)
+    ordinal = batch.after + batch.count
     position = Position(f"test-{ordinal}", 0, ordinal)
     if replay is None:
-        outcomes = [commit(stream, decoded, position, token=None, up_to_date=up_to_date).outcome]
+        outcomes = [commit(stream, batch, position, token=None, up_to_date=up_to_date).outcome]
     else:
-        outcomes = [advance(replay, stream, decoded, position, token=None).outcome]
+        outcomes = [advance(replay, stream, batch, position, token=None).outcome]
         if up_to_date and (shown := hand_over(stream, replay, stream.revision, token=None)) is not None:
             outcomes.append(shown.outcome)
     return Applied(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,9 +13,9 @@ from django.utils import timezone
 from durable_state import feed
 from durable_state.conf import get_settings
 from durable_state.errors import LeaseLost, OperationRefused, RevisionConflict, TooManyDeadLetters
-from durable_state.materializer import Fold, Outcome
+from durable_state.materializer import Fold, Outcome, PreparedBatch, prepare_batch
 from durable_state.models import DeadLetter, Generation, Lease, Progress, Status, Stream
-from durable_state.protocol import Change, Message, Position, decode
+from durable_state.protocol import Change, Position, decode
 from durable_state.registry import registry
 from durable_state.signals import changes_committed
 
@@ -59,7 +58,7 @@ def lock(progress: P, token: int | None = None) -> P:
 
 def commit(
     stream: Stream,
-    messages: Sequence[Message],
+    batch: PreparedBatch,
     position: Position,
     *,
     token: int | None,
@@ -67,7 +66,7 @@ def commit(
     closed: bool = False,
     checkpoint: tuple[str, str] | None = None,
 ) -> Commit:
-    """Materializes the messages that lead from the stream's position to ``position``, exactly once.
+    """Materializes the batch that leads from the stream's position to ``position``, exactly once.
 
     Invariant: the transaction goes through only where the stream still has the revision and the position that ``stream`` was read
     with, and ``token`` is still the lease's. ``stream`` is brought up to date afterwards.
@@ -76,9 +75,9 @@ def commit(
     using = stream._state.db or "default"
     with commit_transaction(using):
         current = lock(stream, token)
-        check_follows(current, messages, position)
+        check_follows(current, batch, position)
         fold = Fold(current, generation(current, current.rebuild_id), generation(current, current.snapshot_id))
-        outcome = fold.apply(messages, current.ordinal, up_to_date=up_to_date)
+        outcome = fold.apply(batch, up_to_date=up_to_date)
         check_letters(current, fold, outcome)
         values = advanced(current, fold, outcome, position, checkpoint) | standing(current, up_to_date, closed)
         done = conclude(current, fold, outcome, values, up_to_date=up_to_date)
@@ -97,6 +96,7 @@ def reapply(stream: Stream, letter: DeadLetter) -> bool:
         raise OperationRefused(
             "This is no message of the State Protocol, so trying it again changes nothing.", "Discard it."
         )
+    batch = prepare_batch(stream, [message], letter.ordinal - 1)
     with commit_transaction(using):
         stream.refresh_from_db(using=using)
         current = lock(stream)
@@ -108,7 +108,7 @@ def reapply(stream: Stream, letter: DeadLetter) -> bool:
                 "A later change of the entity has superseded this letter.", "Look at the newest letters."
             )
         fold = Fold(current, None, None)
-        outcome = fold.apply([message], letter.ordinal - 1, up_to_date=False)
+        outcome = fold.apply(batch, up_to_date=False)
         conclude(current, fold, outcome, {}, up_to_date=current.status == Status.LIVE)
     take_over(stream, current)
     return not DeadLetter.objects.using(using).filter(pk=letter.pk).exists() and outcome.dead_letters == 0
@@ -143,9 +143,9 @@ def conclude(stream: Stream, fold: Fold, outcome: Outcome, values: dict[str, Any
     return Commit(stream.revision, outcome, payload, stream.paused, swept)
 
 
-def check_follows(progress: Progress, messages: Sequence[Message], position: Position) -> None:
-    """Raises: RevisionConflict, where the messages do not lead from where the fold stands to ``position``."""
-    if position.ordinal - progress.ordinal != len(messages):
+def check_follows(progress: Progress, batch: PreparedBatch, position: Position) -> None:
+    """Raises: RevisionConflict, where the batch does not lead from where the fold stands to ``position``."""
+    if (batch.after, batch.after + batch.count) != (progress.ordinal, position.ordinal):
         raise RevisionConflict(f"{progress}: the batch does not follow ordinal {progress.ordinal}.")
 
 

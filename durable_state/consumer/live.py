@@ -30,7 +30,7 @@ class LiveLoop(Loop[Stream]):
     """Reads, materializes and publishes."""
 
     def __init__(self, stream: Stream, holding: Holding, on_progress: OnProgress | None = None) -> None:
-        super().__init__(stream, holding, asyncio.Lock())
+        super().__init__(stream, stream, holding, asyncio.Lock())
         self._on_progress = on_progress
         self._source = (stream.url, stream.live)
 
@@ -83,14 +83,15 @@ class LiveLoop(Loop[Stream]):
         if self._worth_a_commit(batch):
             done = await self._commit(
                 batch,
-                commit,
-                stream,
-                batch.messages,
-                batch.position,
-                token=self._holding.token,
-                up_to_date=batch.up_to_date,
-                closed=batch.closed,
-                checkpoint=batch.checkpoint,
+                lambda ready: commit(
+                    stream,
+                    ready,
+                    batch.position,
+                    token=self._holding.token,
+                    up_to_date=batch.up_to_date,
+                    closed=batch.closed,
+                    checkpoint=batch.checkpoint,
+                ),
             )
             await self.publish(done)
             self._unswept = self._unswept or not done.swept

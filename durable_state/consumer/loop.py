@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, TypeVar
 
 import django.db
 
@@ -24,6 +24,7 @@ from durable_state.errors import (
     TransportError,
     Unavailable,
 )
+from durable_state.materializer import PreparedBatch, prepare_batch
 from durable_state.models import Progress, Replay, Status, Stream
 from durable_state.transport import Batch, BatchLimits, Reader, delay
 
@@ -40,7 +41,6 @@ logger = logging.getLogger("durable_state.consumer")
 
 F = TypeVar("F", bound=Progress)
 T = TypeVar("T")
-A = ParamSpec("A")
 
 HEALTHY_SECONDS = 20.0
 """Seconds that a session has to last for its failure to count as the first one again."""
@@ -79,8 +79,9 @@ class Loop(Generic[F]):
     holder's work, or an operator's, is never overwritten.
     """
 
-    def __init__(self, progress: F, holding: Holding, committing: asyncio.Lock) -> None:
+    def __init__(self, progress: F, stream: Stream, holding: Holding, committing: asyncio.Lock) -> None:
         self.progress = progress
+        self._stream = stream
         self._holding = holding
         self.committing = committing
         self._threads = holding.threads
@@ -179,12 +180,15 @@ class Loop(Generic[F]):
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
 
-    async def _commit(self, batch: Batch, function: Callable[A, T], *args: A.args, **kwargs: A.kwargs) -> T:
-        """Calls the function that commits the batch, in a thread, and takes the time."""
+    def _prepare(self, batch: Batch) -> PreparedBatch:
+        return prepare_batch(self._stream, batch.messages, batch.position.ordinal - len(batch.messages))
+
+    async def _commit(self, batch: Batch, write: Callable[[PreparedBatch], T]) -> T:
+        """Prepares the batch and calls what commits it, in a thread, and takes the time."""
         try:
             async with self.committing:
                 began, self._busy = time.monotonic(), True
-                done = await self._threads.run(function, *args, **kwargs)
+                done = await self._threads.run(lambda: write(self._prepare(batch)))
         except BaseException:
             self._pace.failed()
             raise

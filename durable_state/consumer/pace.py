@@ -16,7 +16,7 @@ SHARE = 10
 ENOUGH = 1000
 """Messages to which a batch is made smaller for being slow; where so few are slow and succeed, it may be each commit that is, whatever it holds."""
 SLOWER = 10
-"""How many times smaller batches become when one failed: a slow ``prepare``, or lock, may have kept it from ending in time."""
+"""How many times smaller batches become when one failed: a slow database, or a lock, may have kept it from ending in time."""
 
 
 class Pace:

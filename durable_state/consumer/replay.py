@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from durable_state.materializer import Fold, drop, sweep
+from durable_state.materializer import Fold, PreparedBatch, drop, sweep
 from durable_state.models import DeadLetter, Generation, Progress, Replay, Status, Stream
-from durable_state.protocol import Message, Position
+from durable_state.protocol import Position
 
 from .commit import (
     Commit,
@@ -75,13 +73,13 @@ def abandon_replay(stream: Stream) -> None:
 def advance(
     replay: Replay,
     stream: Stream,
-    messages: Sequence[Message],
+    batch: PreparedBatch,
     position: Position,
     *,
     token: int | None,
     checkpoint: tuple[str, str] | None = None,
 ) -> Commit:
-    """Stages the messages that lead from the replay's position to ``position``, exactly once; nothing shown changes.
+    """Stages the batch that leads from the replay's position to ``position``, exactly once; nothing shown changes.
 
     Invariant: as that of ``commit``, for the replay's row, which is brought up to date.
     Raises: RevisionConflict, LeaseLost, StreamHalted; database errors. Nothing is committed then.
@@ -89,10 +87,10 @@ def advance(
     using = replay._state.db or "default"
     with commit_transaction(using):
         current = lock(replay, token)
-        check_follows(current, messages, position)
+        check_follows(current, batch, position)
         rebuild, snapshot = generation(current, current.rebuild_id), generation(current, current.snapshot_id)
         fold = Fold(stream, rebuild, snapshot, current)
-        outcome = fold.apply(messages, current.ordinal, up_to_date=False)
+        outcome = fold.apply(batch, up_to_date=False)
         check_letters(current, fold, outcome)
         values = advanced(current, fold, outcome, position, checkpoint) | standing(current, False, False)
         values |= {"unregistered": current.unregistered, "txids": [*current.txids, *outcome.txids][-TXIDS:]}
@@ -127,7 +125,7 @@ def hand_over(stream: Stream, replay: Replay, seen: int, *, token: int | None, c
         made.delete(using=using)
         fold = Fold(current, rebuild, snapshot)
         fold.take_over(made, [each for each in own if each is not None])
-        outcome = fold.apply([], made.ordinal, up_to_date=True)
+        outcome = fold.apply(PreparedBatch(made.ordinal, 0), up_to_date=True)
         outcome.txids |= dict.fromkeys(made.txids)
         check_letters(current, fold, outcome)
         values = advanced(current, fold, outcome, made.position) | standing(current, True, closed)

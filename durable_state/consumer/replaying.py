@@ -32,11 +32,11 @@ class ReplayLoop(Loop[Replay]):
         using = replay._state.db or "default"
         # A database that has one writer at a time may let one wait for ever, where it does not take turns.
         apart = connections[using].features.has_select_for_update
-        super().__init__(replay, holding, asyncio.Lock() if apart else live.committing)
+        stream = Stream(pk=replay.stream_id)
+        stream._state.db = using
+        super().__init__(replay, stream, holding, asyncio.Lock() if apart else live.committing)
         self.handed_over = False
         self._live = live
-        self._stream = Stream(pk=replay.stream_id)
-        self._stream._state.db = using
         self._seen = 0
 
     async def _begin(self) -> bool:
@@ -58,13 +58,7 @@ class ReplayLoop(Loop[Replay]):
         if batch.messages or batch.position != replay.position:
             done = await self._commit(
                 batch,
-                advance,
-                replay,
-                stream,
-                batch.messages,
-                batch.position,
-                token=token,
-                checkpoint=batch.checkpoint,
+                lambda ready: advance(replay, stream, ready, batch.position, token=token, checkpoint=batch.checkpoint),
             )
             self._live.tell(replay)
             self._unswept = self._unswept or not done.swept

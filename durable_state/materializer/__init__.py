@@ -7,5 +7,6 @@ from .fold import Fold
 from .generations import drop, sweep
 from .outcome import Outcome
 from .removal import remove_rows
+from .sorting import PreparedBatch, prepare_batch
 
-__all__ = ["Fold", "Outcome", "drop", "remove_rows", "sweep"]
+__all__ = ["Fold", "Outcome", "PreparedBatch", "drop", "prepare_batch", "remove_rows", "sweep"]

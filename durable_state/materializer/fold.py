@@ -1,4 +1,4 @@
-"""The fold: messages in, rows, staged entities, letters and counters out.
+"""The fold: prepared batches in, rows, staged entities, letters and counters out.
 
 Used inside one transaction that the consumer opens; see consumer/commit.py. What the shown rows must equal is the ten-line fold in
 docs/architecture.md, for any splitting of the stream into batches.
@@ -6,20 +6,20 @@ docs/architecture.md, for any splitting of the stream into batches.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from durable_state.conf import get_settings
 from durable_state.models import Generation, Replay, Stream, entity_digest
-from durable_state.protocol import Change, Control, ControlKind, Malformed, Message
+from durable_state.protocol import ControlKind, Malformed
 
-from .compaction import Entity, fold_entities
+from .compaction import Entity
 from .generations import drop
 from .letters import LetterBox
 from .outcome import Outcome
 from .parking import ParkingLot
 from .plan import StreamPlan
 from .shown import ShownRows
+from .sorting import PreparedBatch, Segment
 from .staging import copy_staged, stage
 from .switch import switch
 from .typebook import TypeBook, count_replayed
@@ -52,38 +52,19 @@ class Fold:
         self._rows = ShownRows(self._plans, self._lot, self.outcome)
         self.last_reason = ""
         self._scratch = state is not None and state.purpose == Generation.Purpose.VERIFY
-        self._pending: defaultdict[str, dict[str, Entity]] = defaultdict(dict)
         self._dropped: list[Generation] = []
 
-    def apply(self, messages: Sequence[Message], after: int, *, up_to_date: bool) -> Outcome:
-        """Folds the messages that follow ordinal ``after``; ``up_to_date`` says that the stream's tail is reached behind them.
+    def apply(self, batch: PreparedBatch, *, up_to_date: bool) -> Outcome:
+        """Folds the batch that follows; ``up_to_date`` says that the stream's tail is reached behind it.
 
         Raises: StreamHalted, with nothing to be committed; database errors other than refused rows.
         """
-        malformed: list[tuple[int, Malformed]] = []
-        txids: dict[str, None] = {}
-        pending = self._pending
-        for ordinal, message in enumerate(messages, after + 1):
-            if type(message) is Change:
-                entities = pending[message.type]
-                entity = entities.get(message.key)
-                if entity is None:
-                    entities[message.key] = Entity(message.key, ordinal, message)
-                else:
-                    entity.add(ordinal, message)
-                if message.txid:
-                    txids[message.txid] = None
-            elif isinstance(message, Control):
-                self._flush()
-                self._control(message.kind)
-                pending = self._pending
-            elif isinstance(message, Malformed):
-                malformed.append((ordinal, message))
-        self._flush()
-        if "\0" in "".join(txids):  # PostgreSQL stores none, and a txid must not stop a stream
-            txids = {txid.replace("\0", "\\0"): None for txid in txids}
-        self.outcome.txids |= txids
-        self._write_malformed(malformed)
+        for segment in batch.segments:
+            self._flush(segment)
+            if segment.control is not None:
+                self._control(segment.control)
+        self.outcome.txids |= batch.txids
+        self._write_malformed(batch.malformed)
         if up_to_date and self.state is not None and not self._waits_for_snapshot(self.state) and not self._scratch:
             self._switch(self.state, all_types=True)
             self._drop(self.state)
@@ -131,22 +112,22 @@ class Fold:
         """How many dead letters the stream has now."""
         return self._letters.count()
 
-    def _flush(self) -> None:
-        """Takes the changes since the last control to where they belong."""
-        pending, self._pending = self._pending, defaultdict(dict)
+    def _flush(self, segment: Segment) -> None:
+        """Takes the changes between two controls to where they belong."""
         target = self.snapshot or self.state
         accepted: dict[str, list[Entity]] = {}
-        for entity_type, entities in pending.items():
+        for entity_type, entities in segment.entities.items():
             plan = self._plans.find(entity_type)
             if plan is None or (target is None and not self._types.accepts(plan)):
-                self._pass_over(target, entity_type, sum(map(len, entities.values())))
+                self._pass_over(target, entity_type, sum(map(len, entities)))
                 continue
-            accepted[entity_type] = list(entities.values())
-            fold_entities(plan, accepted[entity_type])
+            if entity_type in segment.faults:
+                raise segment.faults[entity_type]
+            accepted[entity_type] = entities
             if target is None:
                 self._plans.ownership.claim(plan.mapping)
             else:
-                stage(target, plan, accepted[entity_type])
+                stage(target, plan, entities)
         if target is None and accepted:
             self._rows.apply(accepted)
         for entity_type, entities_of_type in accepted.items():

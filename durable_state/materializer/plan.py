@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -54,7 +55,6 @@ class TypePlan:
         self.stream = stream
         self.type = mapping.entity_type
         self.using: str = stream._state.db or "default"
-        self.scope = mapping.scope(stream)
         self.fields = [_plan_field(place, mapping, field, stream) for place, field in enumerate(mapping.mapped_fields)]
         self.by_name = {planned.name: planned for planned in self.fields}
         self.places = {planned.attname: planned.place for planned in self.fields}
@@ -66,6 +66,11 @@ class TypePlan:
         self.has_own_prepare = type(mapping).prepare is not EntityMapping.prepare
         exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=decimal.Decimal if exact else None).decode
+
+    @cached_property
+    def scope(self) -> dict[str, Any]:
+        """See ``EntityMapping.scope``; the database is asked when this is used first. Raises: MappingFault."""
+        return self.mapping.scope(self.stream)
 
     def rows(self) -> models.QuerySet[models.Model]:
         """The shown rows of this type."""
@@ -86,7 +91,17 @@ class StreamPlan:
         self._without_rows: set[EntityMapping] = set()
 
     def find(self, entity_type: str) -> TypePlan | None:
-        """The plan of a type; None where it is not registered for the stream."""
+        """The plan of a type; None where it is not registered for the stream.
+
+        Raises: MappingFault, where nothing of the application stands for the stream, so that it can have no rows.
+        """
+        plan = self.compiled(entity_type)
+        if plan is not None:
+            _ = plan.scope
+        return plan
+
+    def compiled(self, entity_type: str) -> TypePlan | None:
+        """The same, as far as the mapping alone tells: the database is not asked."""
         if entity_type not in self._plans:
             mapping = registry.find(entity_type, self.stream.name)
             self._plans[entity_type] = None if mapping is None else TypePlan(mapping, self.stream, self.ownership)

@@ -12,7 +12,7 @@ from durable_state.consumer.replay import sweep_dropped
 from durable_state.consumer.source import read_from_start
 from durable_state.consumer.transaction import commit_transaction
 from durable_state.errors import OperationRefused
-from durable_state.materializer import Fold, drop
+from durable_state.materializer import Fold, drop, prepare_batch
 from durable_state.materializer.difference import Difference, differences, row_story
 from durable_state.models import Generation, Stream
 from durable_state.protocol import Message
@@ -125,9 +125,10 @@ class _Scratch:
             messages, self._ahead = self._ahead[:count], self._ahead[count:]
             if self._story is not None:
                 self._story.read(messages, self.ordinal)
+            batch = prepare_batch(self._stream, messages, self.ordinal)
             with commit_transaction(self._using):
                 fold = Fold(self._stream, self.state, self._snapshot)
-                fold.apply(messages, self.ordinal, up_to_date=False)
+                fold.apply(batch, up_to_date=False)
                 fold.forget_dropped()
             assert fold.state is not None
             self.state, self._snapshot = fold.state, fold.snapshot

@@ -15,6 +15,7 @@ from durable_state.consumer import lease
 from durable_state.consumer.commit import Commit, commit
 from durable_state.consumer.outage import is_outage
 from durable_state.consumer.transaction import commit_transaction
+from durable_state.materializer import prepare_batch
 from durable_state.models import FeedEntry, Stream
 from durable_state.protocol import Position, decode
 from tests.app.models import Message
@@ -33,7 +34,8 @@ def fold_in(stream: Stream, items: list[Any], token: int | None = None) -> Commi
     """Commit the items as the next batch."""
     ordinal = stream.ordinal + len(items)
     position = Position(f"o{ordinal}", 0, ordinal)
-    return commit(stream, [decode(encode(item)) for item in items], position, token=token, up_to_date=True)
+    batch = prepare_batch(stream, [decode(encode(item)) for item in items], stream.ordinal)
+    return commit(stream, batch, position, token=token, up_to_date=True)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -20,6 +20,7 @@ from durable_state.consumer.commit import commit
 from durable_state.consumer.run import runnable
 from durable_state.consumer.standing import record_failure, record_stop
 from durable_state.errors import LeaseLost, Unavailable
+from durable_state.materializer import prepare_batch
 from durable_state.models import Lease, Status, Stream
 from durable_state.protocol import Position, decode
 from tests.app.models import Message
@@ -116,9 +117,12 @@ def test_who_slept_through_his_lease_commits_nothing(database: str, add_stream: 
     new = lease.acquire(stream, "elsewhere:2:b:y")
     messages = [decode(encode(insert("message", "a", {"text": "hi"})))]
     with pytest.raises(LeaseLost):
-        commit(sleeper, messages, Position("o1", 0, 1), token=old, up_to_date=True)
+        commit(sleeper, prepare_batch(sleeper, messages, 0), Position("o1", 0, 1), token=old, up_to_date=True)
     assert not Message.objects.using(database).exists()
-    assert commit(stream, messages, Position("o1", 0, 1), token=new, up_to_date=True).revision == 1
+    assert (
+        commit(stream, prepare_batch(stream, messages, 0), Position("o1", 0, 1), token=new, up_to_date=True).revision
+        == 1
+    )
     assert Message.objects.using(database).get().text == "hi"
 
 

@@ -15,6 +15,7 @@ from django.db import connections
 from durable_state import operations
 from durable_state.consumer import pace
 from durable_state.consumer.run import consume_slice, run_all, sync
+from durable_state.materializer import Fold, PreparedBatch
 from durable_state.models import Lease, Status, Stream
 from tests.app.state_mappings import ScoreMapping
 from tests.properties.tables import check
@@ -95,19 +96,41 @@ def test_routers_have_no_say(reference_server: StreamServer, add_stream: Add, se
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+def test_a_slow_prepare_keeps_no_transaction_open(
+    reference_server: StreamServer, add_stream: Add, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slice that ends meanwhile commits what it has begun; here a batch that takes longer than a transaction may be idle."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 0.5}
+    prepare = ScoreMapping.prepare
+
+    def slow(self: ScoreMapping, change: Any) -> Any:
+        time.sleep(0.004)
+        return prepare(self, change)
+
+    monkeypatch.setattr(ScoreMapping, "prepare", slow)
+    monkeypatch.setattr(pace, "FIRST", 400)
+    remote = RemoteStream(reference_server.stream())
+    remote.append([insert("score", f"{number}", {"points": 1}) for number in range(400)])
+    stream = add_stream(remote.url, using="postgres")
+    consume_slice([stream.pk], "postgres")
+    stream.refresh_from_db()
+    assert (stream.ordinal, stream.failures) == (400, 0)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
 def test_slices_in_which_no_large_batch_can_end_come_on_all_the_same(
     reference_server: StreamServer, add_stream: Add, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each begins with a batch of its own choice; one that its predecessor failed with would fail for ever."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 0.5}
     monkeypatch.setattr(pace, "FIRST", 400)
-    prepare = ScoreMapping.prepare
+    fold = Fold.apply
 
-    def slow(self: ScoreMapping, change: Any) -> Any:
-        time.sleep(0.004)  # longer for the whole batch than a transaction may be idle
-        return prepare(self, change)
+    def slow(self: Fold, batch: PreparedBatch, **named: Any) -> Any:
+        time.sleep(0.004 * batch.count)  # longer for the whole batch than a transaction may be idle
+        return fold(self, batch, **named)
 
-    monkeypatch.setattr(ScoreMapping, "prepare", slow)
+    monkeypatch.setattr(Fold, "apply", slow)
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("score", f"{number}", {"points": 1}) for number in range(400)])
     stream = add_stream(remote.url, using="postgres")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from durable_state import operations
+from durable_state.errors import MappingFault
 from durable_state.materializer.conversion import fields
 from durable_state.models import DeadLetter, ParkedChange, TypeState
 from durable_state.testing import apply
@@ -27,6 +28,25 @@ def test_letters_of_a_type_without_a_mapping_go_with_a_replay(using: str, monkey
     apply("office", messages, using=using)
     assert not DeadLetter.objects.using(using).exists()
     adds_up("office", using)
+
+
+def test_a_mapping_that_fails_for_changes_that_are_passed_over(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait for a reset; so it halts nothing before."""
+
+    def fail(self: Any, change: Any) -> Any:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        remap(patch, "author", None)
+        apply("office", [change("author", "x")], using=using)
+    remap(monkeypatch, "author", AuthorMapping, prepare=fail)
+    apply("office", [change("author", "y"), change("stock", "s", code="a")], using=using)
+    assert (TypeState.objects.using(using).get(type="author").unregistered, Stock.objects.using(using).count()) == (
+        2,
+        1,
+    )
+    with pytest.raises(MappingFault):
+        apply("office", [RESET, change("author", "y")], using=using)
 
 
 def test_a_replay_makes_a_type_whole_whose_rows_ended_up_empty(using: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from durable_state.consumer.commit import commit
 from durable_state.consumer.replay import advance, hand_over
 from durable_state.errors import OperationRefused, RevisionConflict
 from durable_state.feed.log import entries
+from durable_state.materializer import prepare_batch
 from durable_state.models import DeadLetter, FeedEntry, Generation, Intent, Replay, StagedChange, Status, Stream
 from durable_state.protocol import Position, decode
 from durable_state.testing import apply
@@ -51,10 +52,10 @@ def test_a_worker_that_holds_the_lease_notices_the_hand_over() -> None:
     apply("chat", [change("1", "one")])
     held = Stream.objects.get()
     operations.reset(Stream.objects.get(), actor="ada")
-    commit(held, [decode(b"{}")], Position("x", 0, 2), token=None, up_to_date=True)
+    commit(held, prepare_batch(held, [decode(b"{}")], 1), Position("x", 0, 2), token=None, up_to_date=True)
     apply("chat", [change("1", "one"), b"{}"])
     with pytest.raises(RevisionConflict):
-        commit(held, [decode(b"{}")], Position("x", 0, 3), token=None, up_to_date=True)
+        commit(held, prepare_batch(held, [decode(b"{}")], 2), Position("x", 0, 3), token=None, up_to_date=True)
     assert Stream.objects.get().ordinal == 2
 
 
@@ -141,9 +142,17 @@ def test_rows_never_go_back() -> None:
     stream = Stream.objects.get()
     operations.reset(stream, actor="ada")
     replay = Replay.objects.get()
-    advance(replay, stream, [decode(encode(change("1", "one")))], Position("r1", 0, 1), token=None)
+    advance(
+        replay, stream, prepare_batch(stream, [decode(encode(change("1", "one")))], 0), Position("r1", 0, 1), token=None
+    )
     seen = stream.revision
-    commit(stream, [decode(encode(change("3", "three")))], Position("l3", 0, 3), token=None, up_to_date=True)
+    commit(
+        stream,
+        prepare_batch(stream, [decode(encode(change("3", "three")))], 2),
+        Position("l3", 0, 3),
+        token=None,
+        up_to_date=True,
+    )
     assert hand_over(stream, replay, seen, token=None) is None
     assert hand_over(stream, replay, stream.revision, token=None) is not None  # the server has dropped its beginning
     assert list(Message.objects.values_list("key", flat=True)) == ["1"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from durable_state.consumer.commit import commit
 from durable_state.consumer.replay import advance, hand_over
+from durable_state.materializer import prepare_batch
 from durable_state.models import DeadLetter, FeedEntry, Generation, Replay, Stream
 from durable_state.protocol import Position, decode
 from tests.app import models
@@ -35,12 +36,13 @@ def fresh_stream(database: str) -> Iterator[Stream]:
 def apply_batch(stream: Stream, items: Sequence[Any], up_to_date: bool) -> None:
     """Commits the items as one batch: of the stream's replay, if it has one."""
     replay = Replay.objects.using(stream._state.db).filter(stream=stream).first()
-    ordinal = (replay or stream).ordinal + len(items)
-    position, messages = Position(f"o{ordinal}", 0, ordinal), [decode(encode(item)) for item in items]
+    batch = prepare_batch(stream, [decode(encode(item)) for item in items], (replay or stream).ordinal)
+    ordinal = batch.after + batch.count
+    position = Position(f"o{ordinal}", 0, ordinal)
     if replay is None:
-        commit(stream, messages, position, token=None, up_to_date=up_to_date)
+        commit(stream, batch, position, token=None, up_to_date=up_to_date)
         return
-    advance(replay, stream, messages, position, token=None)
+    advance(replay, stream, batch, position, token=None)
     if up_to_date:
         assert hand_over(stream, replay, stream.revision, token=None) is not None
 

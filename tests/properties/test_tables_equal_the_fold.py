@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from durable_state.consumer.commit import commit, reapply
 from durable_state.consumer.replay import advance, begin_replay, hand_over
-from durable_state.materializer import Fold
+from durable_state.materializer import Fold, prepare_batch
 from durable_state.materializer.difference import differences
 from durable_state.models import DeadLetter, Generation, StagedChange, Stream
 from durable_state.protocol import Position, decode
@@ -95,13 +95,13 @@ def test_a_replay_beside_the_live_reader(database: str, cut: Batches, sizes: lis
             if live and lives:
                 batch = live.pop(0)
                 ordinal = stream.ordinal + len(batch)
-                parts = [decode(encode(item)) for item in batch]
+                parts = prepare_batch(stream, [decode(encode(item)) for item in batch], stream.ordinal)
                 commit(stream, parts, Position(f"o{ordinal}", 0, ordinal), token=None, up_to_date=False)
                 continue
             before = strict(rows_of(stream, pks=True))
             size = sizes[read % len(sizes)]
             position = Position(f"o{read + size}", 0, min(read + size, len(everything)))
-            advance(replay, stream, messages[read : read + size], position, token=None)
+            advance(replay, stream, prepare_batch(stream, messages[read : read + size], read), position, token=None)
             read = position.ordinal
             assert strict(rows_of(stream, pks=True)) == before
         assert hand_over(stream, replay, stream.revision, token=None) is not None
@@ -121,7 +121,7 @@ def test_verification_agrees(database: str, cut: Batches) -> None:
         with transaction.atomic(using=database):
             scratch = Generation.objects.using(database).create(stream=stream, purpose=Generation.Purpose.VERIFY)
             refold = Fold(stream, scratch, None)
-            refold.apply(everything, 0, up_to_date=False)
+            refold.apply(prepare_batch(stream, everything, 0), up_to_date=False)
             assert refold.state is not None
             assert list(differences(stream, refold.state)) == []
             tampered = stream.profile_set.using(database).update(name="tampered")
