@@ -23,7 +23,7 @@ from .commit import (
 )
 from .transaction import commit_transaction
 
-__all__ = ["advance", "begin_again", "begin_replay", "hand_over", "replayable", "sweep_dropped"]
+__all__ = ["advance", "begin_again", "begin_replay", "hand_over", "hold_replay", "replayable", "sweep_dropped"]
 
 TXIDS = 1000
 """Transaction ids that a replay remembers, the newest, for the feed entry of the hand-over."""
@@ -36,8 +36,17 @@ def replayable(using: str | None) -> QuerySet[Replay]:
     return Replay.objects.using(using).filter(due).exclude(status__in=(Status.HALTED, Status.NEEDS_RESET))
 
 
+def hold_replay(stream: Stream) -> Replay | None:
+    """Locks the row of the stream's replay, if there is one, for the rest of the transaction.
+
+    Whoever needs both rows locks this one first: ``advance`` holds it while it writes letters, for which the database locks the
+    stream's row, so the other order would be a deadlock.
+    """
+    return Replay.objects.using(stream._state.db).select_for_update().filter(stream=stream.pk).first()
+
+
 def begin_replay(stream: Stream) -> Replay:
-    """Opens a replay of the stream; one that was open is dropped. Call it in a transaction that holds the stream's row.
+    """Opens a replay of the stream; one that was open is dropped. Call it in a transaction that holds its row, then the stream's.
 
     Rows, position and counters of the stream stay as they are until the replay has caught up and is handed over.
     """
@@ -51,16 +60,14 @@ def begin_again(replay: Replay, token: int | None) -> None:
     """Opens another replay in place of this one. Raises: RevisionConflict, LeaseLost."""
     using = replay._state.db or "default"
     with commit_transaction(using):
-        stream = Stream.objects.using(using).select_for_update().get(pk=replay.stream_id)
         lock(replay, token)
-        begin_replay(stream)
+        begin_replay(Stream.objects.using(using).select_for_update().get(pk=replay.stream_id))
 
 
 def abandon_replay(stream: Stream) -> None:
-    """Drops the stream's replay, if it has one, and all that is staged of it. Call it in a transaction that holds the stream's row."""
+    """Drops the stream's replay, if it has one, and all that is staged of it."""
     using = stream._state.db
-    replay = Replay.objects.using(using).select_for_update().filter(stream=stream).first()
-    if replay is None:
+    if (replay := hold_replay(stream)) is None:
         return
     generations = [generation(replay, pk) for pk in (replay.rebuild_id, replay.snapshot_id)]
     replay.delete(using=using)
@@ -112,8 +119,8 @@ def hand_over(stream: Stream, replay: Replay, seen: int, *, token: int | None, c
     using = stream._state.db or "default"
     with commit_transaction(using):
         stream.refresh_from_db(using=using)
-        current = lock(stream, token)
         made = lock(replay, token)
+        current = lock(stream, token)
         if current.revision != seen and current.ordinal > made.ordinal:
             return None
         own = [generation(current, pk) for pk in (current.rebuild_id, current.snapshot_id)]

@@ -12,7 +12,7 @@ from durable_state.errors import DurableStateError
 from durable_state.models import Lease, Progress, Status, Stream
 
 from .commit import lock
-from .replay import begin_replay
+from .replay import begin_replay, hold_replay
 from .transaction import commit_transaction
 
 __all__ = ["record_failure", "record_stop", "replay_recreated"]
@@ -50,6 +50,7 @@ def replay_recreated(stream: Stream, token: int, error: DurableStateError) -> No
     """
     logger.warning("%s: %s It is folded from its start; the old rows are shown until then.", stream, error.message)
     with commit_transaction(stream._state.db or "default"):
+        hold_replay(stream)
         begin_replay(lock(stream, token))
         _save(stream, token, _stopped(error, Status.NEEDS_RESET))
 

@@ -10,6 +10,7 @@ from asgiref.sync import async_to_sync
 from django.db import transaction
 
 from durable_state import feed
+from durable_state.consumer.replay import hold_replay
 from durable_state.consumer.transaction import commit_transaction
 from durable_state.errors import OperationRefused
 from durable_state.models import Intent, Stream
@@ -38,13 +39,14 @@ def record(using: str, stream_name: str, verb: str, actor: str, detail: str = ""
 
 @contextmanager
 def intended(stream: Stream, verb: str, actor: str, detail: str = "") -> Iterator[Intended]:
-    """A transaction in which the stream's row is read again and locked; all or nothing of it is kept.
+    """A transaction in which the stream's row is read again and locked, and its replay's; all or nothing of it is kept.
 
     No lease is needed, even where a worker holds one: its commits compare the revision and read the row again.
     Raises: OperationRefused, when the stream is no longer there.
     """
     using = stream._state.db or "default"
     with commit_transaction(using):
+        hold_replay(stream)
         current = Stream.objects.using(using).select_for_update().filter(pk=stream.pk).first()
         if current is None:
             raise OperationRefused(f"The stream {stream.name!r} is no longer there.", "It was removed meanwhile.")
