@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Q, QuerySet
-from django.utils import timezone
+from django.db.models import QuerySet
 
 from durable_state.materializer import Fold, PreparedBatch, drop, sweep
 from durable_state.models import DeadLetter, Generation, Progress, Replay, Status, Stream
@@ -31,9 +30,8 @@ _COUNTERS = [field.name for field in Progress._meta.fields if field.name.endswit
 
 
 def replayable(using: str | None) -> QuerySet[Replay]:
-    """The replays that can go on now; what else keeps their streams from being consumed is not looked at."""
-    due = Q(retry_at=None) | Q(retry_at__lte=timezone.now())
-    return Replay.objects.using(using).filter(due).exclude(status__in=(Status.HALTED, Status.NEEDS_RESET))
+    """The replays that can go on, some of them after a wait; what else keeps their streams from being consumed is not looked at."""
+    return Replay.objects.using(using).exclude(status__in=(Status.HALTED, Status.NEEDS_RESET))
 
 
 def hold_replay(stream: Stream) -> Replay | None:

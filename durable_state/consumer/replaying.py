@@ -9,7 +9,7 @@ import django.db
 from django.db import connections
 
 from durable_state.errors import LeaseLost, RevisionConflict, StreamRecreated
-from durable_state.models import Replay, Status, Stream
+from durable_state.models import Replay, Status
 from durable_state.transport import Batch, BatchLimits, Reader
 
 from .live import LiveLoop
@@ -32,9 +32,7 @@ class ReplayLoop(Loop[Replay]):
         using = replay._state.db or "default"
         # A database that has one writer at a time may let one wait for ever, where it does not take turns.
         apart = connections[using].features.has_select_for_update
-        stream = Stream(pk=replay.stream_id)
-        stream._state.db = using
-        super().__init__(replay, stream, holding, asyncio.Lock() if apart else live.committing)
+        super().__init__(replay, replay.stream, holding, asyncio.Lock() if apart else live.committing)
         self.handed_over = False
         self._live = live
         self._seen = 0
@@ -66,7 +64,9 @@ class ReplayLoop(Loop[Replay]):
                 return False
         if not batch.up_to_date and not batch.closed:
             return None
-        async with self.committing:
+        async with (
+            self._live.committing
+        ):  # which would wait for the stream's row, and not for as long as a switch may take
             shown = await self._threads.run(hand_over, stream, replay, self._seen, token=token, closed=batch.closed)
         if shown is None:
             await self._pause(MISSED_SECONDS)

@@ -45,7 +45,7 @@ def runnable(using: str) -> QuerySet[Stream]:
     # A closed stream has nothing more to read, but what it has parked may wait for another stream.
     ended = Q(status__in=ENDED) & ~Q(status=Status.CLOSED, pk__in=Arrival.objects.using(using).values("stream_id"))
     due = Q(retry_at=None) | Q(retry_at__lte=timezone.now())
-    wanted = (due & ~ended) | Q(pk__in=replayable(using).values("stream_id"))
+    wanted = (due & ~ended) | Q(pk__in=replayable(using).filter(due).values("stream_id"))
     streams = Stream.objects.using(using).filter(wanted, paused=False).exclude(pk__in=held)
     return streams.order_by(F("dispatched_at").asc(nulls_first=True), "pk")
 

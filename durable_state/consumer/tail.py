@@ -55,7 +55,12 @@ class Tail:
             while not self._holding.ends:
                 handed_over = self._handed_over
                 await self._live.run()
-                await self._replay()
+                tasks.append(replaying := asyncio.create_task(self._replay()))
+                while not (await asyncio.wait([replaying], timeout=get_settings().lease_seconds / 3))[0]:
+                    await (
+                        self._live.run()
+                    )  # it may have been resumed, which a replay that takes its time does not notice
+                await replaying
                 # From where a replay is handed over there may be a way on, also where there was none before.
                 if self._handed_over == handed_over or self._holding.until_up_to_date:
                     break
@@ -95,7 +100,10 @@ class Tail:
             await asyncio.sleep(get_settings().lease_seconds / 3)
 
     async def _replay(self) -> None:
-        """Runs the stream's replay, if there is one, until it is handed over or cannot go on."""
+        """Runs the stream's replay, if there is one, until it is handed over or cannot go on.
+
+        Who has the lease tries it at once, as the stream itself, however lately it failed.
+        """
         async with self._replaying:
             while not self._holding.ends and (replay := await self._find_replay()) is not None:
                 loop = ReplayLoop(replay, self._live, self._holding)
@@ -104,7 +112,7 @@ class Tail:
 
     async def _find_replay(self) -> Replay | None:
         stream = self._live.progress
-        found = replayable(stream._state.db).filter(stream=stream.pk, stream__paused=False)
+        found = replayable(stream._state.db).filter(stream=stream.pk, stream__paused=False).select_related("stream")
         with contextlib.suppress(django.db.Error):  # it is looked for again
             return await self._threads.run(found.first)
         return None

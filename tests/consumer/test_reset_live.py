@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from durable_state import operations
 from durable_state.consumer import replaying
@@ -149,6 +151,22 @@ def test_a_halted_stream_is_replayed_and_goes_on(
     stream.refresh_from_db()
     assert (stream.ordinal, stream.applied_count, stream.dead_letter_count) == (6, 1, 5)
     assert stream.dead_letters.count() == 5
+
+
+def test_a_replay_that_has_failed_a_moment_ago_is_tried_at_once(
+    reference_server: StreamServer, add_stream: Add
+) -> None:
+    """Who asks for the stream to be brought up to date asks for this too; a worker waits until it is due."""
+    remote = RemoteStream(reference_server.stream())
+    remote.append(random_items(11, 20))
+    stream = add_stream(remote.url, status=Status.HALTED)
+    operations.reset(stream, actor="test")
+    later = timezone.now() + timedelta(minutes=1)
+    Replay.objects.update(status=Status.RETRYING, failures=5, retry_at=later)
+    assert not runnable("default").exists()
+    sync(stream, until_up_to_date=True)
+    assert replay_of(stream) is None
+    check(stream, remote.items)
 
 
 def test_a_closed_stream_is_replayed(reference_server: StreamServer, add_stream: Add) -> None:

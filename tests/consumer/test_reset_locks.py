@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.db import connections, transaction
 
 from durable_state import operations
-from durable_state.consumer.replay import advance
+from durable_state.consumer import replaying
+from durable_state.consumer.replay import advance, hand_over
+from durable_state.consumer.run import sync
+from durable_state.errors import OperationRefused
 from durable_state.models import Replay, Stream
 from durable_state.protocol import Position, decode
+from tests.app.models import Message
+from tests.servers.process import StreamServer
+
+from .consuming import consuming, wait_until
+from .remote import RemoteStream, insert
+from .test_reset_live import is_live, replay_of
+
+Add = Callable[..., Stream]
 
 VERBS: dict[str, Callable[[Stream], object]] = {
     "reset": lambda stream: operations.reset(stream, actor="test"),
@@ -22,7 +35,7 @@ VERBS: dict[str, Callable[[Stream], object]] = {
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_an_operator_waits_for_the_replay(server_database: str, add_stream: Callable[..., Stream], verb: str) -> None:
+def test_an_operator_waits_for_the_replay(server_database: str, add_stream: Add, verb: str) -> None:
     """It is not in the way of a batch that has still to write its letters, which touch the stream's row: that would be a deadlock."""
     stream = add_stream(using=server_database)
     operations.reset(stream, actor="test")
@@ -45,3 +58,69 @@ def test_an_operator_waits_for_the_replay(server_database: str, add_stream: Call
                 asking.result(0.3)
             advance(replay, stream, [decode(b"5")], Position("b", 0, 1), token=None)
         asking.result(5)
+
+
+def test_a_halted_stream_is_resumed_beside_its_replay(
+    server_database: str,
+    reference_server: StreamServer,
+    add_stream: Add,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its rows do not wait for the replay's end."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "DEAD_LETTER_LIMIT": 1}
+    remote = RemoteStream(reference_server.stream())
+    remote.append([insert("message", key, {"text": "x" * 21}) for key in "ab"])
+    stream = add_stream(remote.url, using=server_database)
+    with pytest.raises(OperationRefused, match="halted"):
+        sync(stream)
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 1}
+    operations.reset(stream, actor="test")
+    begun, shown = threading.Event(), threading.Event()
+
+    def held_up(*given: Any, **named: Any) -> Any:
+        begun.set()
+        assert shown.wait(15)
+        return advance(*given, **named)
+
+    monkeypatch.setattr(replaying, "advance", held_up)
+    with consuming(stream):
+        try:
+            assert begun.wait(15)
+            operations.resume(stream, actor="test")
+            remote.append([insert("message", "c", {"text": "fits"})])
+            wait_until(Message.objects.using(server_database).filter(key="c").exists, 10)
+        finally:
+            shown.set()
+        wait_until(lambda: replay_of(stream) is None)
+
+
+def test_the_live_reader_waits_for_the_switch(
+    server_database: str,
+    reference_server: StreamServer,
+    add_stream: Add,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A hand-over may take longer than a transaction may wait for a lock: that is no failure of the stream."""
+    remote = RemoteStream(reference_server.stream())
+    remote.append([insert("message", "a", {"text": "one"})])
+    stream = add_stream(remote.url, using=server_database)
+    switching = threading.Event()
+
+    def long(*given: Any, **named: Any) -> Any:
+        with transaction.atomic(using=server_database):
+            Stream.objects.using(server_database).select_for_update().get(pk=stream.pk)
+            switching.set()
+            time.sleep(2.5)
+            return hand_over(*given, **named)
+
+    monkeypatch.setattr(replaying, "hand_over", long)
+    with consuming(stream):
+        wait_until(lambda: is_live(stream))
+        operations.reset(stream, actor="test")
+        assert switching.wait(15)
+        remote.append([insert("message", "b", {"text": "two"})])
+        wait_until(Message.objects.using(server_database).filter(key="b").exists)
+        wait_until(lambda: replay_of(stream) is None)
+    assert "Trying again" not in caplog.text
