@@ -203,7 +203,8 @@ class _Moment:
             one = f" --type {types[0]}" if len(types) == 1 else ""
             return f"needs a reset to fold again: {listed}", f"durable_state reset {name}{one}"
         if status != Status.CLOSED and not leased:
-            alone = self.now - self._last_consumed(stream)
+            wanted = stream.replay.since if hasattr(stream, "replay") else stream.since
+            alone = self.now - max(self._last_consumed(stream), min(wanted, self.now))
             if alone > timedelta(seconds=self.settings.stuck_seconds):
                 start = "Start a worker: Celery with durable_state.tasks.supervise in beat, or durable_state run"
                 return f"no worker for {_seconds(alone)}", start
@@ -223,15 +224,15 @@ class _Moment:
         return None
 
     def _last_consumed(self, stream: Stream) -> datetime:
-        """When a worker last held the stream, or when it last had a reason to take it."""
+        """When a worker last held the stream, or when it last had a reason to take it for its own sake."""
         lease: Lease | None = getattr(stream, "lease", None)
         # A lease that was given back expired long ago; then the last time up to date tells more.
         known = [stream.since, stream.created_at, stream.up_to_date_at, None if lease is None else lease.expires_at]
         return min(max(each for each in known if each is not None), self.now)
 
     def _lag(self, stream: Stream, status: str, leased: bool) -> float:
-        shows_all = status in (Status.LIVE, "rebuilding") and stream.status == Status.LIVE and stream.rebuild is None
-        if status == Status.CLOSED or (shows_all and leased):
+        shows_all = status in (Status.LIVE, Status.CLOSED, "rebuilding") and stream.rebuild is None
+        if shows_all and (stream.status == Status.CLOSED or (stream.status == Status.LIVE and leased)):
             return 0.0
         last = stream.up_to_date_at or stream.created_at
         if stream.status == Status.LIVE:

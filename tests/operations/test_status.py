@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from durable_state import operations
 from durable_state.consumer import lease
-from durable_state.models import DeadLetter, Generation, ParkedChange, Status, Stream, TypeState, entity_digest
+from durable_state.models import DeadLetter, Generation, ParkedChange, Replay, Status, Stream, TypeState, entity_digest
 from durable_state.registry import registry
 from durable_state.testing import apply
 
@@ -128,6 +128,16 @@ def test_what_is_open_for_too_long_is_stuck(purpose: str, field: str, status: st
     Generation.objects.update(created_at=ago(3601))
     assert operations.report(stream).stuck
     assert "open for 3601 s" in operations.report(stream).why
+
+
+def test_a_complete_stream_that_is_folded_again_has_not_been_waiting_until_then() -> None:
+    """Its rows are up to date, and it had no need of a worker before the reset."""
+    stream = make(status=Status.CLOSED, since=ago(9000), created_at=ago(9000), up_to_date_at=ago(9000))
+    operations.reset(stream, actor="test")
+    report = operations.report(stream)
+    assert (report.status, report.why, report.lag_seconds) == ("rebuilding", "", 0.0)
+    Replay.objects.update(since=ago(301))
+    assert operations.report(stream).why == "no worker for 301 s"
 
 
 def test_a_type_that_was_registered_later_needs_a_reset() -> None:
