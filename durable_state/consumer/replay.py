@@ -40,7 +40,10 @@ def hold_replay(stream: Stream) -> Replay | None:
     Whoever needs both rows locks this one first: ``advance`` holds it while it writes letters, for which the database locks the
     stream's row, so the other order would be a deadlock.
     """
-    return Replay.objects.using(stream._state.db).select_for_update().filter(stream=stream.pk).first()
+    replays = Replay.objects.using(stream._state.db)
+    # By primary key, as everybody: MySQL would lock the other index's entry first, which who deletes the row needs last.
+    pk = replays.filter(stream=stream.pk).values_list("pk", flat=True).first()
+    return None if pk is None else replays.select_for_update().filter(pk=pk).first()
 
 
 def begin_replay(stream: Stream) -> Replay:

@@ -34,9 +34,12 @@ VERBS: dict[str, Callable[[Stream], object]] = {
 }
 
 
+@pytest.mark.parametrize("ends", [False, True])
 @pytest.mark.parametrize("verb", VERBS)
-def test_an_operator_waits_for_the_replay(server_database: str, add_stream: Add, verb: str) -> None:
-    """It is not in the way of a batch that has still to write its letters, which touch the stream's row: that would be a deadlock."""
+def test_an_operator_waits_for_the_replay(server_database: str, add_stream: Add, verb: str, ends: bool) -> None:
+    """Who waits is not in the way of a batch that has still to write its letters, which touch the stream's row, nor of the hand-over, which
+    deletes the replay's: that would be a deadlock.
+    """
     stream = add_stream(using=server_database)
     operations.reset(stream, actor="test")
     replay = Replay.objects.using(server_database).get()
@@ -57,6 +60,8 @@ def test_an_operator_waits_for_the_replay(server_database: str, add_stream: Add,
             with pytest.raises(TimeoutError):
                 asking.result(0.3)
             advance(replay, stream, [decode(b"5")], Position("b", 0, 1), token=None)
+            if ends:
+                assert hand_over(stream, replay, stream.revision, token=None) is not None
         asking.result(5)
 
 
