@@ -31,6 +31,8 @@ class LiveLoop(Loop[Stream]):
 
     def __init__(self, stream: Stream, holding: Holding, on_progress: OnProgress | None = None) -> None:
         super().__init__(stream, stream, holding, asyncio.Lock())
+        self.may_commit = asyncio.Event()
+        self.may_commit.set()
         self._on_progress = on_progress
         self._source = (stream.url, stream.live)
 
@@ -81,6 +83,7 @@ class LiveLoop(Loop[Stream]):
         stream = self.progress
         done: Commit | None = None
         if self._worth_a_commit(batch):
+            await self.may_commit.wait()
             done = await self._commit(
                 batch,
                 lambda ready: commit(

@@ -23,6 +23,8 @@ logger = logging.getLogger("durable_state.consumer")
 
 MISSED_SECONDS = 0.5
 """Seconds between two looks at the tail of a stream that is so busy that the live reader was ahead again."""
+HELD_SECONDS = 1.0
+"""Seconds for which the live reader then commits nothing, at most, so that the second look is not in vain."""
 
 
 class ReplayLoop(Loop[Replay]):
@@ -36,6 +38,25 @@ class ReplayLoop(Loop[Replay]):
         self.handed_over = False
         self._live = live
         self._seen = 0
+        self._missed = False
+
+    async def _session(self) -> bool:
+        if not self._missed:
+            return await super()._session()
+        self._missed = False
+        await self._pause(MISSED_SECONDS)
+        if self._holding.ends:
+            return False
+        may_commit, timer = self._live.may_commit, None
+        may_commit.clear()
+        try:
+            async with self._live.committing:  # what is under way counts as seen
+                timer = asyncio.get_running_loop().call_later(HELD_SECONDS, may_commit.set)
+            return await super()._session()
+        finally:
+            if timer is not None:
+                timer.cancel()
+            may_commit.set()
 
     async def _begin(self) -> bool:
         await self._threads.run(self._read_rows)
@@ -69,7 +90,7 @@ class ReplayLoop(Loop[Replay]):
         ):  # which would wait for the stream's row, and not for as long as a switch may take
             shown = await self._threads.run(hand_over, stream, replay, self._seen, token=token, closed=batch.closed)
         if shown is None:
-            await self._pause(MISSED_SECONDS)
+            self._missed = True
             return True
         self.handed_over = True
         await self._live.publish(shown)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from django.utils import timezone
 
@@ -17,6 +20,7 @@ from durable_state.consumer.run import runnable, sync
 from durable_state.errors import OperationRefused
 from durable_state.models import DeadLetter, Generation, Replay, StagedChange, Status, Stream
 from tests.app.models import Message
+from tests.oracle import encode
 from tests.properties.tables import check, rows_of
 from tests.servers.process import StreamServer
 
@@ -93,6 +97,32 @@ def test_a_reset_catches_up_with_a_busy_stream(
             assert seed < 3
         wait_until(lambda: Stream.objects.using(file_or_server).get(pk=stream.pk).ordinal == len(remote.items))
     check(stream, remote.items)
+
+
+def test_a_reset_ends_where_the_server_has_dropped_the_beginning(
+    file_or_server: str, reference_server: StreamServer, add_stream: Add
+) -> None:
+    """The numbers of messages tell nothing then, and the live reader of a busy stream commits between any two looks."""
+    remote = RemoteStream(reference_server.stream())
+    remote.append([insert("message", "0", {"text": "one"})])
+    stream = add_stream(remote.url, using=file_or_server)
+    sync(stream, until_up_to_date=True)
+    Stream.objects.using(file_or_server).update(ordinal=10**6, applied_count=10**6)
+    operations.reset(stream, actor="test")
+    ended = threading.Event()
+
+    def write() -> None:
+        with httpx.Client(headers={"content-type": "application/json"}) as client:
+            while not ended.is_set():
+                client.post(remote.url, content=encode([insert("message", "0", {"text": "two"})])).raise_for_status()
+                time.sleep(0.002)
+
+    with consuming(stream), ThreadPoolExecutor(1) as others:
+        others.submit(write)
+        try:
+            wait_until(lambda: replay_of(stream) is None, 10)
+        finally:
+            ended.set()
 
 
 def test_killed_while_it_replays(file_or_server: str, reference_server: StreamServer, add_stream: Add) -> None:

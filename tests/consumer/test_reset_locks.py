@@ -16,6 +16,7 @@ from durable_state.consumer import replaying
 from durable_state.consumer.replay import advance, hand_over
 from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
+from durable_state.materializer import prepare_batch
 from durable_state.models import Replay, Stream
 from durable_state.protocol import Position, decode
 from tests.app.models import Message
@@ -54,12 +55,12 @@ def test_an_operator_waits_for_the_replay(server_database: str, add_stream: Add,
 
     with ThreadPoolExecutor(1) as others:
         with transaction.atomic(using=server_database):
-            advance(replay, stream, [], Position("a", 0, 0), token=None)  # holds the row from here on
+            advance(replay, stream, prepare_batch(stream, [], 0), Position("a", 0, 0), token=None)  # holds the row from here on
             asking = others.submit(ask)
             asked.wait(5)
             with pytest.raises(TimeoutError):
                 asking.result(0.3)
-            advance(replay, stream, [decode(b"5")], Position("b", 0, 1), token=None)
+            advance(replay, stream, prepare_batch(stream, [decode(b"5")], 0), Position("b", 0, 1), token=None)
             if ends:
                 assert hand_over(stream, replay, stream.revision, token=None) is not None
         asking.result(5)
