@@ -55,7 +55,9 @@ def test_an_operator_waits_for_the_replay(server_database: str, add_stream: Add,
 
     with ThreadPoolExecutor(1) as others:
         with transaction.atomic(using=server_database):
-            advance(replay, stream, prepare_batch(stream, [], 0), Position("a", 0, 0), token=None)  # holds the row from here on
+            advance(
+                replay, stream, prepare_batch(stream, [], 0), Position("a", 0, 0), token=None
+            )  # holds the row from here on
             asking = others.submit(ask)
             asked.wait(5)
             with pytest.raises(TimeoutError):
