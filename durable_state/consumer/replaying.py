@@ -85,9 +85,8 @@ class ReplayLoop(Loop[Replay]):
                 return False
         if not batch.up_to_date and not batch.closed:
             return None
-        async with (
-            self._live.committing
-        ):  # which would wait for the stream's row, and not for as long as a switch may take
+        # A commit of the live reader would wait for the stream's row, but not for as long as a switch may take.
+        async with self._live.committing:
             shown = await self._threads.run(hand_over, stream, replay, self._seen, token=token, closed=batch.closed)
         if shown is None:
             self._missed = True

@@ -55,12 +55,11 @@ class Tail:
             while not self._holding.ends:
                 handed_over = self._handed_over
                 await self._live.run()
-                tasks.append(replaying := asyncio.create_task(self._replay()))
+                replaying = asyncio.create_task(self._replay())
+                tasks.append(replaying)
                 while not (await asyncio.wait([replaying], timeout=get_settings().lease_seconds / 3))[0]:
-                    await (
-                        self._live.run()
-                    )  # it may have been resumed, which a replay that takes its time does not notice
-                await replaying
+                    # The stream may have been resumed, which a replay that takes its time does not notice.
+                    await self._live.run()
                 # From where a replay is handed over there may be a way on, also where there was none before.
                 if self._handed_over == handed_over or self._holding.until_up_to_date:
                     break
