@@ -22,7 +22,16 @@ from .commit import (
 )
 from .transaction import commit_transaction
 
-__all__ = ["advance", "begin_again", "begin_replay", "hand_over", "hold_replay", "replayable", "sweep_dropped"]
+__all__ = [
+    "abandon_replay",
+    "advance",
+    "begin_again",
+    "begin_replay",
+    "hand_over",
+    "hold_replay",
+    "replayable",
+    "sweep_dropped",
+]
 
 TXIDS = 1000
 """Transaction ids that a replay remembers, the newest, for the feed entry of the hand-over."""
@@ -65,17 +74,18 @@ def begin_again(replay: Replay, token: int | None) -> None:
         begin_replay(Stream.objects.using(using).select_for_update().get(pk=replay.stream_id))
 
 
-def abandon_replay(stream: Stream) -> None:
-    """Drops the stream's replay, if it has one, and all that is staged of it."""
+def abandon_replay(stream: Stream) -> bool:
+    """Drops the stream's replay and all that is staged of it; False where it has none."""
     using = stream._state.db
     if (replay := hold_replay(stream)) is None:
-        return
+        return False
     generations = [generation(replay, pk) for pk in (replay.rebuild_id, replay.snapshot_id)]
     replay.delete(using=using)
     met = [DeadLetter.REPLAYED, *(each.pk for each in generations if each is not None)]
     DeadLetter.objects.using(using).filter(stream=stream, generation__in=met).delete()
     for each in filter(None, generations):
         drop(each)
+    return True
 
 
 def advance(

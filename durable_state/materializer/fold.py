@@ -109,8 +109,8 @@ class Fold:
         self._types.take_over(replay)
 
     def letter_count(self) -> int:
-        """How many dead letters the stream has now."""
-        return self._letters.count()
+        """How many dead letters the stream, or its replay, has now."""
+        return self._letters.count([each.pk for each in (self.state, self.snapshot) if each is not None])
 
     def _flush(self, segment: Segment) -> None:
         """Takes the changes between two controls to where they belong."""

@@ -135,10 +135,13 @@ class LetterBox:
         if self.occupied:
             self._all.filter(generation=generation).delete()
 
-    def count(self) -> int:
-        """How many letters the stream has; while another state is made beside the shown one, the larger number of the two."""
-        counts = self._all.order_by().values("generation").annotate(letters=Count("pk"))
-        return max((each["letters"] for each in counts), default=0)
+    def count(self, generations: Iterable[int]) -> int:
+        """How many letters there are, or, where one of the generations has more, are going to be when that is shown."""
+        own = self._without_entity
+        met = self._all.filter(generation__in=[own, *generations]).order_by()
+        counts: dict[int, int] = dict(met.values_list("generation").annotate(Count("pk")))
+        shown, staged = counts.pop(own, 0), max(counts.values(), default=0)
+        return max(shown, staged) if own == 0 else shown + staged
 
     def _create(self, rows: list[DeadLetter]) -> None:
         for chunk in chunks(rows):

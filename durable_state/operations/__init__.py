@@ -4,13 +4,14 @@ from .letters import discard, discard_all, retry, retry_all
 from .lookup import find_stream
 from .removal import owned_rows, remove
 from .status import StreamReport, needs_reset, report, reports
-from .verbs import add, pause, reset, resume
+from .verbs import add, cancel_reset, pause, reset, resume
 from .verify import Verification, verify
 
 __all__ = [
     "StreamReport",
     "Verification",
     "add",
+    "cancel_reset",
     "discard",
     "discard_all",
     "find_stream",

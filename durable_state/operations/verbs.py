@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from durable_state.conf import get_settings
-from durable_state.consumer.replay import begin_replay, hold_replay
+from durable_state.consumer.replay import abandon_replay, begin_replay, hold_replay
 from durable_state.errors import ConfigurationError, OperationRefused
 from durable_state.models import Generation, Progress, Replay, Status, Stream, TableOwner
 from durable_state.protocol.url import check_url, mask_query
@@ -17,7 +17,7 @@ from durable_state.registry import registry
 
 from .intents import Intended, intended, record
 
-__all__ = ["add", "pause", "reset", "resume"]
+__all__ = ["add", "cancel_reset", "pause", "reset", "resume"]
 
 
 def add(
@@ -108,6 +108,18 @@ def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None
     with intended(stream, "reset", actor, f"for the type {entity_type}" if entity_type else "") as verb:
         begin_replay(verb.stream)
         _write(verb, stream, dispatched_at=None)
+
+
+def cancel_reset(stream: Stream, *, actor: str) -> None:
+    """Drops a reset that is under way; the rows stay as they are, and go on from where the stream is.
+
+    Raises: OperationRefused, where none is under way.
+    """
+    with intended(stream, "cancel reset", actor) as verb:
+        if not abandon_replay(verb.stream):
+            raise OperationRefused(
+                f"No reset of the stream {stream.name!r} is under way.", "There is nothing to cancel."
+            )
 
 
 def _forgiven(progress: Progress) -> dict[str, Any]:

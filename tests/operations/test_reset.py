@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
 from durable_state import operations
 from durable_state.consumer.commit import commit
 from durable_state.consumer.replay import advance, hand_over
-from durable_state.errors import OperationRefused, RevisionConflict
+from durable_state.errors import OperationRefused, RevisionConflict, StreamHalted
 from durable_state.feed.log import entries
 from durable_state.materializer import prepare_batch
 from durable_state.models import DeadLetter, FeedEntry, Generation, Intent, Replay, StagedChange, Status, Stream
@@ -134,6 +135,36 @@ def test_a_replay_that_fails_is_told_and_resumed() -> None:
     assert (report.status, report.why, report.action, report.stuck) == ("halted", "It broke.", "Mend it.", True)
     operations.resume(stream, actor="ada")
     assert (Replay.objects.get().status, operations.report(stream).status) == ("catching-up", "rebuilding")
+
+
+def test_a_reset_is_cancelled() -> None:
+    """The rows, the position and the letters stay; what was staged goes."""
+    apply("chat", [change("1", "one"), b"5"])
+    stream = Stream.objects.get()
+    operations.reset(stream, actor="ada")
+    apply("chat", [change("1", "eins"), b"5", change("2", "x" * 50)], up_to_date=False)
+    call_command("durable_state", "reset", "chat", "--cancel")
+    assert not Replay.objects.exists()
+    assert not StagedChange.objects.exists()
+    assert list(DeadLetter.objects.values_list("generation", "ordinal")) == [(0, 2)]
+    apply("chat", [change("2", "two")])
+    assert list(Message.objects.order_by("key").values_list("key", "text")) == [("1", "one"), ("2", "two")]
+    with pytest.raises(OperationRefused, match="No reset"):
+        operations.cancel_reset(stream, actor="ada")
+    assert list(Intent.objects.order_by("pk").values_list("verb", flat=True)) == ["reset", "cancel reset"]
+
+
+def test_letters_of_a_replay_with_and_without_an_entity_count_together(settings: Any) -> None:
+    """What would be shown beyond DEAD_LETTER_LIMIT halts the replay, not the stream; those of the stream are apart."""
+    settings.DURABLE_STATE = {"DEAD_LETTER_LIMIT": 3}
+    bad = [b"5", b"6", change("1", "x" * 50)]
+    apply("chat", bad)
+    operations.reset(Stream.objects.get(), actor="ada")
+    apply("chat", bad, up_to_date=False)
+    with pytest.raises(StreamHalted):
+        apply("chat", [change("2", "x" * 50)])
+    apply("chat", [change("2", "two")])
+    assert list(DeadLetter.objects.values_list("generation", "ordinal")) == [(0, 3), (0, 2), (0, 1)]
 
 
 def test_rows_never_go_back() -> None:

@@ -29,7 +29,9 @@ def define(verb: Any) -> None:
         "reset", reset, "Folds a stream again from its start beside the old rows, then switches in one transaction."
     )
     parser.add_argument("name")
-    parser.add_argument("--type", dest="entity_type", help="the type it is done for (the whole stream is folded again)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--type", dest="entity_type", help="the type it is done for (the whole stream is folded again)")
+    what.add_argument("--cancel", action="store_true", help="drop a reset that is under way; the rows stay")
 
     parser = verb("remove", remove, "Removes a stream and its rows.")
     parser.add_argument("name")
@@ -64,6 +66,10 @@ def resume(command: BaseCommand, options: dict[str, Any]) -> None:
 
 def reset(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
+    if options["cancel"]:
+        operations.cancel_reset(stream, actor=actor())
+        command.stdout.write(f"Cancelled the reset of {stream.name}; its rows stay as they are.")
+        return
     operations.reset(stream, actor=actor(), entity_type=options["entity_type"])
     paused = " It is paused: resume it." if stream.paused else ""
     command.stdout.write(
