@@ -13,16 +13,17 @@ from durable_state import feed
 from durable_state.consumer.replay import hold_replay
 from durable_state.consumer.transaction import commit_transaction
 from durable_state.errors import OperationRefused
-from durable_state.models import Intent, Stream
+from durable_state.models import Intent, Replay, Stream
 
 __all__ = ["Intended", "intended", "record", "ring"]
 
 
 @dataclass(frozen=True, slots=True)
 class Intended:
-    """A verb under way: the stream as it is now, locked, and the database that it lives in."""
+    """A verb under way: the stream and its replay, if it has one, as they are now, locked, and the database that they live in."""
 
     stream: Stream
+    replay: Replay | None
     using: str
     intent: Intent
 
@@ -46,11 +47,11 @@ def intended(stream: Stream, verb: str, actor: str, detail: str = "") -> Iterato
     """
     using = stream._state.db or "default"
     with commit_transaction(using):
-        hold_replay(stream)
+        replay = hold_replay(stream)
         current = Stream.objects.using(using).select_for_update().filter(pk=stream.pk).first()
         if current is None:
             raise OperationRefused(f"The stream {stream.name!r} is no longer there.", "It was removed meanwhile.")
-        yield Intended(current, using, record(using, current.name, verb, actor, detail))
+        yield Intended(current, replay, using, record(using, current.name, verb, actor, detail))
 
 
 def ring(stream: Stream) -> None:

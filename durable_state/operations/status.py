@@ -124,9 +124,13 @@ def _counts(rows: Any) -> dict[int, int]:
     return dict(rows.order_by().values_list("stream").annotate(Count("pk")))
 
 
+def _replay(stream: Stream) -> Replay | None:
+    return getattr(stream, "replay", None)
+
+
 def _decisive(stream: Stream) -> Progress:
     """What says how the stream fares: its replay, which ends whatever state the stream is in, unless all is well with that."""
-    replay: Replay | None = getattr(stream, "replay", None)
+    replay = _replay(stream)
     if replay is not None and (replay.status in _FAILING or stream.status in (Status.HALTED, Status.NEEDS_RESET)):
         return replay
     return stream
@@ -141,7 +145,7 @@ def _shown_status(stream: Stream, types: list[str]) -> str:
         return "paused"
     if (decisive := _decisive(stream)).status in _FAILING:
         return str(decisive.status)
-    if stream.rebuild is not None or hasattr(stream, "replay"):
+    if stream.rebuild is not None or _replay(stream) is not None:
         return "rebuilding"
     if types:
         return Status.NEEDS_RESET.value
@@ -160,7 +164,7 @@ class _Moment:
     def report(self, stream: Stream, parked: int, letters: int, types: list[str], leased: bool) -> StreamReport:
         status = _shown_status(stream, types)
         why, action = self._why_stuck(stream, status, leased, types)
-        decisive = _decisive(stream)
+        decisive, replay = _decisive(stream), _replay(stream)
         return StreamReport(
             name=stream.name,
             url=mask_query(stream.url),
@@ -176,7 +180,7 @@ class _Moment:
             last_error=decisive.last_error,
             action=action,
             why=why,
-            replayed=stream.replay.ordinal if hasattr(stream, "replay") else None,
+            replayed=None if replay is None else replay.ordinal,
         )
 
     def _why_stuck(self, stream: Stream, status: str, leased: bool, types: list[str]) -> tuple[str, str]:
@@ -203,7 +207,7 @@ class _Moment:
             one = f" --type {types[0]}" if len(types) == 1 else ""
             return f"needs a reset to fold again: {listed}", f"durable_state reset {name}{one}"
         if status != Status.CLOSED and not leased:
-            wanted = stream.replay.since if hasattr(stream, "replay") else stream.since
+            wanted = (_replay(stream) or stream).since
             alone = self.now - max(self._last_consumed(stream), min(wanted, self.now))
             if alone > timedelta(seconds=self.settings.stuck_seconds):
                 start = "Start a worker: Celery with durable_state.tasks.supervise in beat, or durable_state run"
@@ -211,9 +215,8 @@ class _Moment:
         return self._open_for_too_long(stream) or ("", decisive.action)
 
     def _open_for_too_long(self, stream: Stream) -> tuple[str, str] | None:
-        replay: Replay | None = getattr(stream, "replay", None)
         for opened, what, action in (
-            (replay, "reset", "See with `durable_state status` whether it comes nearer to its end."),
+            (_replay(stream), "reset", "See with `durable_state status` whether it comes nearer to its end."),
             (stream.rebuild, "rebuild", "See whether the stream's writer still appends its state."),
             (stream.snapshot, "snapshot", "See whether the stream's writer still appends its snapshot-end."),
         ):

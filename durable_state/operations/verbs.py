@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from durable_state.conf import get_settings
-from durable_state.consumer.replay import abandon_replay, begin_replay, hold_replay
+from durable_state.consumer.replay import abandon_replay, begin_replay
 from durable_state.errors import ConfigurationError, OperationRefused
 from durable_state.models import Generation, Progress, Replay, Status, Stream, TableOwner
 from durable_state.protocol.url import check_url, mask_query
@@ -72,8 +72,7 @@ def resume(stream: Stream, *, actor: str) -> None:
     Raises: OperationRefused, where only a reset helps.
     """
     with intended(stream, "resume", actor) as verb:
-        current = verb.stream
-        replay = hold_replay(current)
+        current, replay = verb.stream, verb.replay
         if (replay or current).status == Status.NEEDS_RESET:
             raise OperationRefused(
                 f"The stream {current.name!r} cannot go on from where it was: {(replay or current).last_error}",

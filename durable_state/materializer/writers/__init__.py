@@ -14,11 +14,11 @@ from django.db import connections, models
 
 from ..plan import TypePlan
 from .columns import Columns
+from .each import EachWriter
 from .mysql import MySQLWriter
 from .orm import OrmWriter
 from .postgresql import PostgreSQLWriter
 from .row import ExistingRow, RowWrite
-from .sqlite import SQLiteWriter
 
 __all__ = ["FAST_WRITERS", "ExistingRow", "OrmWriter", "RowWrite", "Writer", "find_writer"]
 
@@ -42,7 +42,7 @@ class Writer(Protocol):
 FAST_WRITERS: dict[str, Callable[[str], Writer]] = {
     "postgresql": PostgreSQLWriter,
     "mysql": MySQLWriter,
-    "sqlite": SQLiteWriter,
+    "sqlite": EachWriter,
 }
 """By ``connection.vendor``, which for MariaDB is "mysql" too; without an entry the ORM writes."""
 

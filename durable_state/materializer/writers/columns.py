@@ -6,9 +6,8 @@ Column by column rather than row by row, because what can be decided for a whole
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import repeat
 from types import NoneType
 from typing import Any
 
@@ -23,7 +22,7 @@ from .row import RowWrite
 
 __all__ = ["AS_THEY_ARE", "Columns", "insert_columns", "key_parameters", "quoted", "save_parameters", "update_columns"]
 
-Columns = dict[str | None, Iterable[Any]]
+Columns = dict[str | None, Sequence[Any]]
 """The parameters of each column, by the column's name; one for each write, in their order."""
 
 AS_THEY_ARE: dict[type[models.Field[Any, Any]], type] = {
@@ -74,7 +73,7 @@ def insert_columns(plan: TypePlan, writes: Sequence[RowWrite], connection: BaseD
         parameters = save_parameters(field, values, connection)
         if parameters is None:
             return None
-        columns[field.column] = parameters if len(parameters) == len(writes) else repeat(parameters[0], len(writes))
+        columns[field.column] = parameters if len(parameters) == len(writes) else [parameters[0]] * len(writes)
     return columns
 
 

@@ -5,12 +5,8 @@ Never an upsert (``ON DUPLICATE KEY UPDATE`` fires on any unique key) nor REPLAC
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ..plan import TypePlan
-from .columns import quoted, update_columns
-from .each import InsertsEach
-from .row import RowWrite
+from .columns import Columns, quoted
+from .each import EachWriter
 
 __all__ = ["MySQLWriter"]
 
@@ -18,19 +14,15 @@ ROWS = 500
 """Rows in one update."""
 
 
-class MySQLWriter(InsertsEach):
+class MySQLWriter(EachWriter):
     """Writes statements of many rows each."""
 
     def __init__(self, using: str) -> None:
         super().__init__(using)
         self._row_word = "" if self._connection.mysql_is_mariadb else "ROW"  # type: ignore[attr-defined]
 
-    def update(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
-        """Sets the mapped columns of rows that are there."""
-        columns = update_columns(plan, writes, self._connection)
-        if columns is None:
-            return self._orm.update(plan, writes)
-        table, names = self._table(plan), [quoted(self._connection, name) for name in columns]
+    def _update(self, table: str, columns: Columns) -> None:
+        table, names = quoted(self._connection, table), [quoted(self._connection, name) for name in columns]
         *changed, key = names
         assignments = ", ".join(f"{table}.{name} = changes.{name}" for name in changed)
         row = f"{self._row_word}({', '.join(['%s'] * len(names))})"
@@ -45,7 +37,3 @@ class MySQLWriter(InsertsEach):
                     f" ON {table}.{key} = changes.{key} SET {assignments}",
                     [parameter for each in some for parameter in each],
                 )
-        return None
-
-    def _table(self, plan: TypePlan) -> str:
-        return quoted(self._connection, plan.mapping.model._meta.db_table)

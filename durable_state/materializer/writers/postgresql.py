@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from django.db import connections, models
-
-from ..plan import TypePlan
-from .columns import Columns, insert_columns, update_columns
+from .columns import Columns
 from .copy import copy_rows
-from .each import update_each
-from .orm import OrmWriter
-from .row import RowWrite
+from .each import EachWriter
 
 __all__ = ["PostgreSQLWriter"]
 
@@ -20,29 +13,17 @@ FEW = 50
 CHANGES = "durable_state_changes"
 
 
-class PostgreSQLWriter:
+class PostgreSQLWriter(EachWriter):
     """Writes through COPY of psycopg 3."""
 
-    def __init__(self, using: str) -> None:
-        self._connection = connections[using]
-        self._orm = OrmWriter(using)
+    def _insert(self, table: str, columns: Columns) -> None:
+        copy_rows(self._connection, table, columns)
 
-    def insert(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
-        """Inserts rows that are not there."""
-        columns = insert_columns(plan, writes, self._connection)
-        if columns is None:
-            return self._orm.insert(plan, writes)
-        copy_rows(self._connection, plan.mapping.model._meta.db_table, columns)
-        return None
-
-    def update(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
-        """Sets the mapped columns of rows that are there."""
-        columns = update_columns(plan, writes, self._connection)
-        if columns is None:
-            return self._orm.update(plan, writes)
-        if len(writes) < FEW:
-            return update_each(self._connection, plan.mapping.model._meta.db_table, columns)
-        table, names = self._table(plan), [self._quoted(name) for name in columns]
+    def _update(self, table: str, columns: Columns) -> None:
+        *_, pks = columns.values()
+        if len(pks) < FEW:
+            return super()._update(table, columns)
+        table, names = self._quoted(table), [self._quoted(name) for name in columns]
         *changed, key = names
         assignments = ", ".join(f"{name} = {CHANGES}.{name}" for name in changed)
         with self._connection.cursor() as cursor:
@@ -56,13 +37,6 @@ class PostgreSQLWriter:
                 f" DROP TABLE {CHANGES}"
             )
         return None
-
-    def store(self, model: type[models.Model], columns: Columns) -> None:
-        """Inserts rows of a model of this app."""
-        copy_rows(self._connection, model._meta.db_table, columns)
-
-    def _table(self, plan: TypePlan) -> str:
-        return self._quoted(plan.mapping.model._meta.db_table)
 
     def _quoted(self, name: str | None) -> str:
         assert name is not None
