@@ -73,12 +73,16 @@ def _compare(options: argparse.Namespace, folder: Path) -> None:
                     laps.append(run(contestant, hot, number))
                 for contestant in ("durable_state", *streamdb, "decode") if uploaded else ():
                     laps.append(run(contestant, mixed, number, url=uploaded, server="reference"))
-                charted += [run("durable_state", mixed, number, batch=size) for size in options.chart or ()]
+                charted += [
+                    run("durable_state", mixed, number, batch=size) for size in options.chart or ()
+                ]
             laps.append(run("update_or_create", some, 0))
     table = comparison(laps)
     _write(options, "bench", table, laps + charted)
     if charted:
-        default = [each for each in laps if (each.contestant, each.recording, each.server) == CHARTED]
+        default = [
+            each for each in laps if (each.contestant, each.recording, each.server) == CHARTED
+        ]
         (options.output / "batches.svg").write_text(chart([*charted, *default]))
 
 
@@ -145,21 +149,45 @@ ALIASES = ("default", "postgres", "mysql")
 def _write(options: argparse.Namespace, name: str, table: str, measured: Any) -> None:
     print(f"\n{table}")
     (options.output / f"{name}.md").write_text(table)
-    (options.output / f"{name}.json").write_text(json.dumps(msgspec.to_builtins(measured), indent=1))
+    (options.output / f"{name}.json").write_text(
+        json.dumps(msgspec.to_builtins(measured), indent=1)
+    )
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     add: Callable[..., Any] = parser.add_argument
     add("--events", type=int, help="events in the stream (default 100,000; for --memory 1,000,000)")
-    add("--slow-events", type=int, default=2_000, help="events for update_or_create (default 2,000)")
-    add("--rounds", type=int, default=3, help="laps of each contestant, one after the other (default 3)")
-    add("--databases", nargs="+", choices=ALIASES, help="default (SQLite), postgres, mysql; default: all at hand")
-    add("--chart", type=int, nargs="+", metavar="ROWS", help="draw a chart by BATCH_ROWS: these, and the default")
+    add(
+        "--slow-events", type=int, default=2_000, help="events for update_or_create (default 2,000)"
+    )
+    add(
+        "--rounds",
+        type=int,
+        default=3,
+        help="laps of each contestant, one after the other (default 3)",
+    )
+    add(
+        "--databases",
+        nargs="+",
+        choices=ALIASES,
+        help="default (SQLite), postgres, mysql; default: all at hand",
+    )
+    add(
+        "--chart",
+        type=int,
+        nargs="+",
+        metavar="ROWS",
+        help="draw a chart by BATCH_ROWS: these, and the default",
+    )
     add("--reference", action="store_true", help="also from the reference server, which needs Node")
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--memory", action="store_true", help="instead: peak memory of long responses and snapshots")
-    mode.add_argument("--profile", action="store_true", help="instead: where the time of this product goes")
+    mode.add_argument(
+        "--memory", action="store_true", help="instead: peak memory of long responses and snapshots"
+    )
+    mode.add_argument(
+        "--profile", action="store_true", help="instead: where the time of this product goes"
+    )
     add("--output", type=Path, default=Path("build/bench"), help="folder for the results")
     options = parser.parse_args()
     options.events = options.events or (1_000_000 if options.memory else 100_000)

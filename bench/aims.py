@@ -66,7 +66,10 @@ def aims(laps: Iterable[Lap]) -> Iterator[Aim]:
         for name, contestant, wanted in MIXED:
             if name == database and (found := ratios(mixed, contestant, "wall")):
                 yield Aim(
-                    database, f"at least {wanted:g} times `{contestant}(update_conflicts)`", median(found), wanted
+                    database,
+                    f"at least {wanted:g} times `{contestant}(update_conflicts)`",
+                    median(found),
+                    wanted,
                 )
         if database == "PostgreSQL" and (found := ratios(mixed, "floor", "wall")):
             text = "at most twice the time of raw COPY of the final rows plus decoding"
@@ -77,6 +80,11 @@ def aims(laps: Iterable[Lap]) -> Iterator[Aim]:
                 text = f"at least 1.2 times StreamDB, both from the {server} server"
                 yield Aim(database, text, median(found), 1.2)
         if found := ratios([lap for lap in here if lap.recording == "hot"], "decode", "wall"):
-            yield Aim(database, "updates of 100 keys: at least half the speed of decoding", median(found), 0.5)
+            yield Aim(
+                database,
+                "updates of 100 keys: at least half the speed of decoding",
+                median(found),
+                0.5,
+            )
         peak = max(lap.peak_mb for lap in here if lap.contestant == "durable_state")
         yield Aim(database, f"below {MEMORY_MB:g} MB", peak, MEMORY_MB, " MB", most=True)

@@ -73,8 +73,12 @@ def chart(laps: Iterable[Lap]) -> str:
 def _legend(databases: list[str]) -> list[str]:
     parts, x = [], WIDTH - RIGHT - 124 * len(databases)
     for number, database in enumerate(databases):
-        parts.append(f'<rect class="bar{number}" x="{x + 124 * number}" y="25" width="13" height="13" rx="3"/>')
-        parts.append(f'<text class="strong" x="{x + 124 * number + 20}" y="36">{escape(database)}</text>')
+        parts.append(
+            f'<rect class="bar{number}" x="{x + 124 * number}" y="25" width="13" height="13" rx="3"/>'
+        )
+        parts.append(
+            f'<text class="strong" x="{x + 124 * number + 20}" y="36">{escape(database)}</text>'
+        )
     return parts
 
 
@@ -87,7 +91,9 @@ def _shade(sizes: list[Size]) -> list[str]:
     return [f'<rect class="default" {place} rx="6"/>']
 
 
-def _columns(sizes: list[Size], databases: list[str], rates: dict[tuple[Size, str], float], top: float) -> list[str]:
+def _columns(
+    sizes: list[Size], databases: list[str], rates: dict[tuple[Size, str], float], top: float
+) -> list[str]:
     parts = []
     group = (WIDTH - LEFT - RIGHT) / len(sizes)
     bar = min(group * 0.84 / len(databases), 64)
@@ -95,7 +101,9 @@ def _columns(sizes: list[Size], databases: list[str], rates: dict[tuple[Size, st
     for column, size in enumerate(sizes):
         middle = LEFT + (column + 0.5) * group
         label, kind = ("default", ' class="strong"') if size is None else (f"{size:,}", "")
-        parts.append(f'<text{kind} x="{middle:.1f}" y="{base + 20}" text-anchor="middle">{label}</text>')
+        parts.append(
+            f'<text{kind} x="{middle:.1f}" y="{base + 20}" text-anchor="middle">{label}</text>'
+        )
         for number, database in enumerate(databases):
             rate = rates.get((size, database))
             if rate is None:
@@ -116,8 +124,12 @@ def _axis(step: float, top: float) -> list[str]:
     for number in range(round(top / step) + 1):
         y = _height(number * step, top)
         kind = "line" if number else "base"
-        parts.append(f'<line class="{kind}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 10}" y="{y + 4.5:.1f}" text-anchor="end">{number * step:,.0f}</text>')
+        parts.append(
+            f'<line class="{kind}" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        )
+        parts.append(
+            f'<text x="{LEFT - 10}" y="{y + 4.5:.1f}" text-anchor="end">{number * step:,.0f}</text>'
+        )
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="24" y="{TOP - 18}">events/s</text>')
     parts.append(

@@ -67,7 +67,9 @@ def bulk_create(url: str) -> None:
                 gone = [event.key for event in newest if event.headers["operation"] == "delete"]
                 for start in range(0, len(gone), 500):
                     rows.filter(stream=NAME, key__in=gone[start : start + 500]).delete()
-                kept = [_instance(event) for event in newest if event.headers["operation"] != "delete"]
+                kept = [
+                    _instance(event) for event in newest if event.headers["operation"] != "delete"
+                ]
                 named = connection.features.supports_update_conflicts_with_target
                 rows.bulk_create(
                     kept,
@@ -101,7 +103,9 @@ CONTESTANTS: dict[str, Callable[[str], None]] = {
 
 
 def _read(url: str) -> list[Event]:
-    return [event for body in _answers(url) for event in msgspec.json.decode(body, type=list[Event])]
+    return [
+        event for body in _answers(url) for event in msgspec.json.decode(body, type=list[Event])
+    ]
 
 
 def _answers(url: str) -> Iterator[bytes]:
@@ -110,7 +114,10 @@ def _answers(url: str) -> Iterator[bytes]:
     while not up_to_date:
         with urllib.request.urlopen(f"{url}?offset={offset}") as response:
             yield response.read()
-        offset, up_to_date = response.headers["Stream-Next-Offset"], "Stream-Up-To-Date" in response.headers
+        offset, up_to_date = (
+            response.headers["Stream-Next-Offset"],
+            "Stream-Up-To-Date" in response.headers,
+        )
 
 
 def _batches(events: list[Event], size: int) -> Iterator[list[Event]]:
@@ -126,7 +133,11 @@ def _newest(events: list[Event]) -> dict[str, list[Event]]:
 
 
 def _names(entity_type: str) -> list[str]:
-    return [field.name for field in MODELS[entity_type]._meta.fields if field.name not in ("id", "stream", "key")]
+    return [
+        field.name
+        for field in MODELS[entity_type]._meta.fields
+        if field.name not in ("id", "stream", "key")
+    ]
 
 
 def _columns(event: Event) -> dict[str, Any]:
@@ -134,7 +145,12 @@ def _columns(event: Event) -> dict[str, Any]:
     match event.type:
         case "message":
             moment = datetime.fromisoformat(value["sentAt"])
-            return {"text": value["text"], "likes": value["likes"], "edited": value["isEdited"], "sent_at": moment}
+            return {
+                "text": value["text"],
+                "likes": value["likes"],
+                "edited": value["isEdited"],
+                "sent_at": moment,
+            }
         case "profile":
             return {name: value[name] for name in ("name", "score", "about")}
         case _:

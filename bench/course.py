@@ -22,7 +22,17 @@ from .digest import Digest, digest_of
 from .recording import Recording
 from .tables import digest_of_tables
 
-__all__ = ["WITHOUT_ROWS", "Lap", "WrongRows", "check", "course", "empty", "lap", "start", "streamdb_missing"]
+__all__ = [
+    "WITHOUT_ROWS",
+    "Lap",
+    "WrongRows",
+    "check",
+    "course",
+    "empty",
+    "lap",
+    "start",
+    "streamdb_missing",
+]
 
 WITHOUT_ROWS = ("decode",)
 """Contestants that leave nothing."""
@@ -91,7 +101,16 @@ def lap(
         check(contestant, recording, digest_of_tables(alias))
     measured: dict[str, Any] = json.loads(first)
     kind = recording.name.partition("-")[0]
-    return Lap(connections[alias].display_name, contestant, kind, server, recording.events, batch, number, **measured)
+    return Lap(
+        connections[alias].display_name,
+        contestant,
+        kind,
+        server,
+        recording.events,
+        batch,
+        number,
+        **measured,
+    )
 
 
 def start(
@@ -102,7 +121,10 @@ def start(
         script = Path(__file__).with_name("streamdb.mjs")
         return subprocess.Popen(["node", str(script), url], cwd=INTEROP, stdout=subprocess.PIPE)
     settings = connections[alias].settings_dict
-    kept = {name: settings[name] for name in ("ENGINE", "NAME", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")}
+    kept = {
+        name: settings[name]
+        for name in ("ENGINE", "NAME", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
+    }
     environment = os.environ | {
         "BENCH_DATABASE": json.dumps(kept),
         "BENCH_DURABLE_STATE": json.dumps({} if batch is None else {"BATCH_ROWS": batch}),
@@ -116,7 +138,9 @@ def start(
 def check(contestant: str, recording: Recording, found: Digest) -> None:
     """Compares with what the recording ends with. Raises: WrongRows."""
     if found != recording.expected:
-        raise WrongRows(f"{contestant} left {found} of {recording.name}, expected {recording.expected}.")
+        raise WrongRows(
+            f"{contestant} left {found} of {recording.name}, expected {recording.expected}."
+        )
 
 
 def streamdb_missing() -> str:
@@ -131,9 +155,15 @@ def streamdb_missing() -> str:
 def empty(alias: str) -> None:
     """Empties all tables, so that the next lap finds nothing."""
     connection = connections[alias]
-    models = [model for label in ("bench", "durable_state") for model in apps.get_app_config(label).get_models()]
+    models = [
+        model
+        for label in ("bench", "durable_state")
+        for model in apps.get_app_config(label).get_models()
+    ]
     tables = [model._meta.db_table for model in models]
-    connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables, reset_sequences=True))
+    connection.ops.execute_sql_flush(
+        connection.ops.sql_flush(no_style(), tables, reset_sequences=True)
+    )
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")

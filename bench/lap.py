@@ -44,7 +44,9 @@ def peak_mb(pid: int | str = "self") -> float:
                 return int(line.split()[1]) / 1024
     if pid != "self":
         return 0.0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1024 * 1024 if sys.platform == "darwin" else 1024
+    )
 
 
 if __name__ == "__main__":

@@ -66,7 +66,11 @@ def snapshot(events: int) -> Iterator[Event]:
     yield "snapshot-end", "", "", 0
 
 
-RECORDINGS: dict[str, Callable[[int], Iterator[Event]]] = {"mixed": mixed, "hot": hot, "snapshot": snapshot}
+RECORDINGS: dict[str, Callable[[int], Iterator[Event]]] = {
+    "mixed": mixed,
+    "hot": hot,
+    "snapshot": snapshot,
+}
 
 
 def record(kind: str, events: int, folder: Path, *, filler: int = 40) -> Recording:
@@ -114,7 +118,12 @@ def _value(entity_type: str, number: int, filler: int) -> Any:
         case "message":
             moment = f"2026-01-{number % 28 + 1:02}T10:{number % 60:02}:00Z"
             text = f"hello {number} " + "x" * filler
-            return {"text": text, "likes": number % 100, "isEdited": number % 2 == 0, "sentAt": moment}
+            return {
+                "text": text,
+                "likes": number % 100,
+                "isEdited": number % 2 == 0,
+                "sentAt": moment,
+            }
         case "profile":
             return {"name": f"name {number}", "score": number, "about": "y" * (filler + 20)}
         case _:

@@ -53,17 +53,29 @@ def comparison(laps: list[Lap]) -> str:
         f"{_machine()}. {COMPARED}",
         "",
     ]
-    for database, recording, server in dict.fromkeys((lap.database, lap.recording, lap.server) for lap in laps):
-        these = [lap for lap in laps if (lap.database, lap.recording, lap.server) == (database, recording, server)]
+    for database, recording, server in dict.fromkeys(
+        (lap.database, lap.recording, lap.server) for lap in laps
+    ):
+        these = [
+            lap
+            for lap in laps
+            if (lap.database, lap.recording, lap.server) == (database, recording, server)
+        ]
         lines += [
             f"## {database}, {KINDS[recording]}{' from the reference server' if server == 'reference' else ''}",
             "",
         ]
-        lines += ["| | events | events/s | seconds | CPU seconds | peak MB | times | CPU |", f"|---|{'---:|' * 7}"]
+        lines += [
+            "| | events | events/s | seconds | CPU seconds | peak MB | times | CPU |",
+            f"|---|{'---:|' * 7}",
+        ]
         for contestant, lap in best(these).items():
             compared = ["", ""]
             if contestant != "durable_state":
-                compared = [f"{median(ratios(these, contestant, measure)):.2f}" for measure in ("wall", "cpu")]
+                compared = [
+                    f"{median(ratios(these, contestant, measure)):.2f}"
+                    for measure in ("wall", "cpu")
+                ]
             lines.append(
                 f"| {TITLES[contestant]} | {lap.events:,} | {lap.rate:,.0f} | {lap.wall:.2f} | {lap.cpu:.2f} "
                 f"| {lap.peak_mb:.0f} | {' | '.join(compared)} |"
@@ -92,7 +104,9 @@ def memory(proofs: list[Proof]) -> str:
     for proof in proofs:
         peaks = ", then ".join(f"{peak:.0f}" for peak in proof.peaks_mb)
         way = WAYS_TOLD[proof.way] + ("" if proof.killed_at is None else f" at {proof.killed_at:,}")
-        verdict = "reached" if max(proof.peaks_mb) < MEMORY_MB else f"missed: not below {MEMORY_MB:g} MB"
+        verdict = (
+            "reached" if max(proof.peaks_mb) < MEMORY_MB else f"missed: not below {MEMORY_MB:g} MB"
+        )
         lines.append(
             f"| {proof.database} | {KINDS[proof.recording]} | {way} | {proof.events:,} | {proof.megabytes:.0f} | {proof.wall:.0f} "
             f"| {proof.cpu:.0f} | {peaks} | {verdict} |"
@@ -127,4 +141,6 @@ def _cell(lap: Lap, stage: str) -> str:
 
 
 def _machine() -> str:
-    return f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    return (
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    )

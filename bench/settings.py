@@ -24,6 +24,9 @@ else:
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": f"{FOLDER.name}/default.sqlite3",
         "TEST": {"NAME": f"{FOLDER.name}/bench.sqlite3"},
-        "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", "timeout": 20},
+        "OPTIONS": {
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            "timeout": 20,
+        },
     }
     DATABASES = {"default": SQLITE, **available}

@@ -20,9 +20,18 @@ def digest_of_tables(alias: str) -> Digest:
 def _rows(alias: str) -> Iterator[tuple[str, str, Any]]:
     for message in Message._base_manager.using(alias).iterator():
         sent_at = message.sent_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        value = {"text": message.text, "likes": message.likes, "isEdited": message.edited, "sentAt": sent_at}
+        value = {
+            "text": message.text,
+            "likes": message.likes,
+            "isEdited": message.edited,
+            "sentAt": sent_at,
+        }
         yield "message", message.key, value
     for profile in Profile._base_manager.using(alias).iterator():
-        yield "profile", profile.key, {"name": profile.name, "score": profile.score, "about": profile.about}
+        yield (
+            "profile",
+            profile.key,
+            {"name": profile.name, "score": profile.score, "about": profile.about},
+        )
     for setting in Setting._base_manager.using(alias).iterator():
         yield "setting", setting.key, setting.data

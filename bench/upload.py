@@ -25,10 +25,16 @@ def reference(recording: Recording) -> Iterator[str]:
         _send("PUT", url, b"")
         messages = json.loads(recording.path.read_bytes())
         for start in range(0, len(messages), APPEND):
-            _send("POST", url, json.dumps(messages[start : start + APPEND], separators=(",", ":")).encode())
+            _send(
+                "POST",
+                url,
+                json.dumps(messages[start : start + APPEND], separators=(",", ":")).encode(),
+            )
         yield url
 
 
 def _send(method: str, url: str, body: bytes) -> None:
-    with urlopen(Request(url, data=body, method=method, headers={"Content-Type": "application/json"})):
+    with urlopen(
+        Request(url, data=body, method=method, headers={"Content-Type": "application/json"})
+    ):
         pass

@@ -20,4 +20,6 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{'policy' if name == 'StatePolicy' else 'registry'}"), name)
+    return getattr(
+        import_module(f"{__name__}.{'policy' if name == 'StatePolicy' else 'registry'}"), name
+    )

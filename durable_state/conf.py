@@ -69,7 +69,8 @@ def load(raw: Any) -> Settings:
         return msgspec.convert(raw, Settings)
     except msgspec.ValidationError as error:
         raise ConfigurationError(
-            f"DURABLE_STATE: {error}.", "Correct the key in the settings; docs/reference/settings.md lists them all."
+            f"DURABLE_STATE: {error}.",
+            "Correct the key in the settings; docs/reference/settings.md lists them all.",
         ) from error
 
 

@@ -117,7 +117,11 @@ class Unavailable(TransportError):
     """No answer, 429 or 5xx. ``retry_after`` is the server's wish in seconds, or None."""
 
     def __init__(
-        self, message: str = "", action: str = "", status: int | None = None, retry_after: float | None = None
+        self,
+        message: str = "",
+        action: str = "",
+        status: int | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message, action, status)
         self.retry_after = retry_after

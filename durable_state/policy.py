@@ -68,7 +68,8 @@ def _policy(path: str) -> StatePolicy:
         ) from error
     if not isinstance(policy, StatePolicy):
         raise ConfigurationError(
-            f"DURABLE_STATE: POLICY {path!r} is no StatePolicy.", "Subclass durable_state.StatePolicy."
+            f"DURABLE_STATE: POLICY {path!r} is no StatePolicy.",
+            "Subclass durable_state.StatePolicy.",
         )
     return policy
 

@@ -37,7 +37,9 @@ def consume(stream_ids: list[int], database: str = DEFAULT_DB_ALIAS) -> None:
     Delivered twice, it does nothing the second time: the leases are taken.
     """
     consume_slice(stream_ids, database)
-    if not consume.request.is_eager:  # CELERY_TASK_ALWAYS_EAGER would hand over inside itself, for ever
+    if (
+        not consume.request.is_eager
+    ):  # CELERY_TASK_ALWAYS_EAGER would hand over inside itself, for ever
         _dispatch(database, stream_ids)
 
 

@@ -41,7 +41,9 @@ def apply(
     stream, _ = Stream.objects.using(using).get_or_create(
         name=stream_name, defaults={"url": f"http://tests.invalid/{stream_name}"}
     )
-    decoded: list[Message] = [decode(m if isinstance(m, bytes) else msgspec.json.encode(m)) for m in messages]
+    decoded: list[Message] = [
+        decode(m if isinstance(m, bytes) else msgspec.json.encode(m)) for m in messages
+    ]
     replay = Replay.objects.using(using).filter(stream=stream).first()
     batch = prepare_batch(stream, decoded, (replay or stream).ordinal)
     ordinal = batch.after + batch.count
@@ -50,7 +52,10 @@ def apply(
         outcomes = [commit(stream, batch, position, token=None, up_to_date=up_to_date).outcome]
     else:
         outcomes = [advance(replay, stream, batch, position, token=None).outcome]
-        if up_to_date and (shown := hand_over(stream, replay, stream.revision, token=None)) is not None:
+        if (
+            up_to_date
+            and (shown := hand_over(stream, replay, stream.revision, token=None)) is not None
+        ):
             outcomes.append(shown.outcome)
     return Applied(
         sum(each.applied for each in outcomes),

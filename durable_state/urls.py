@@ -15,7 +15,9 @@ urlpatterns = [
     path("streams/", StreamList.as_view(), name="streams"),
     re_path(rf"^streams/{NAME}/$", StreamDetail.as_view(), name="stream"),
     # An entity type is any text, slashes included.
-    re_path(rf"^streams/{NAME}/entities/(?P<entity_type>.+)/$", EntityList.as_view(), name="entities"),
+    re_path(
+        rf"^streams/{NAME}/entities/(?P<entity_type>.+)/$", EntityList.as_view(), name="entities"
+    ),
     re_path(rf"^streams/{NAME}/dead-letters/$", DeadLetterList.as_view(), name="dead-letters"),
     path("health/", HealthView.as_view(), name="health"),
 ]

@@ -103,7 +103,12 @@ else:
     }
 
 if REDIS_URL:
-    CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}}
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {"hosts": [REDIS_URL]},
+        }
+    }
 else:
     # In memory: it does not cross processes, so the pages converge by the feed log in the database.
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
@@ -128,7 +133,11 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BEAT_SCHEDULE = {
     # A beat that is not served within its interval is stale: the next one says the same.
-    "supervise": {"task": "durable_state.tasks.supervise", "schedule": 2.0, "options": {"expires": 2.0}},
+    "supervise": {
+        "task": "durable_state.tasks.supervise",
+        "schedule": 2.0,
+        "options": {"expires": 2.0},
+    },
 }
 
 DURABLE_STATE = {

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.servers.fixtures import misbehaving_server, rakaia_server, reference_server, stream_server
+from tests.servers.fixtures import (
+    misbehaving_server,
+    rakaia_server,
+    reference_server,
+    stream_server,
+)
 from tests.servers.require import skip_or_fail
 from tests.services import available, find, missing
 

@@ -49,7 +49,13 @@ POINTS: list[tuple[Any, Any]] = [
     (1.7, REFUSED),
     (None, REFUSED),
 ]
-FLAGS: list[tuple[Any, Any]] = [(True, True), (False, False), ("t", REFUSED), (1, REFUSED), (None, REFUSED)]
+FLAGS: list[tuple[Any, Any]] = [
+    (True, True),
+    (False, False),
+    ("t", REFUSED),
+    (1, REFUSED),
+    (None, REFUSED),
+]
 TEXT_KEYS: list[tuple[str, Any]] = [
     ("a", "a"),
     ("A", "A"),
@@ -67,20 +73,38 @@ NUMBER_KEYS: list[tuple[str, Any]] = [
     ("x", REFUSED),
     ("1.0", REFUSED),
 ]
-DOCUMENTS: list[Any] = [None, 0, 1, True, 1.5, "dark", [], {}, {"a": [1, {"b": None}]}, [True, 1], {"ü": "😀"}]
+DOCUMENTS: list[Any] = [
+    None,
+    0,
+    1,
+    True,
+    1.5,
+    "dark",
+    [],
+    {},
+    {"a": [1, {"b": None}]},
+    [True, 1],
+    {"ü": "😀"},
+]
 
 
 def _look_up(table: list[tuple[Any, Any]], raw: Any) -> Any:
     return next(stored for wire, stored in table if type(wire) is type(raw) and wire == raw)
 
 
-def _object(columns: dict[str, tuple[str, list[tuple[Any, Any]], Any]]) -> Callable[[Any, bool, str], Any]:
+def _object(
+    columns: dict[str, tuple[str, list[tuple[Any, Any]], Any]],
+) -> Callable[[Any, bool, str], Any]:
     """A mapping by ``fields``: wire name -> (column, table of values, default). ``REFUSED`` as default: it has none."""
 
     def read(value: Any, partial: bool, key: str) -> Any:
         if not isinstance(value, dict):
             return REFUSED
-        row = {column: _look_up(table, value[wire]) for wire, (column, table, _) in columns.items() if wire in value}
+        row = {
+            column: _look_up(table, value[wire])
+            for wire, (column, table, _) in columns.items()
+            if wire in value
+        }
         if not partial:
             row = {column: default for column, _, default in columns.values()} | row
         return REFUSED if any(stored is REFUSED for stored in row.values()) else row
@@ -111,7 +135,13 @@ class Type:
 TYPES: dict[str, Type] = {
     "message": Type(
         TEXT_KEYS,
-        _object({"text": ("text", TEXTS, ""), "likes": ("likes", NUMBERS, None), "isEdited": ("edited", FLAGS, False)}),
+        _object(
+            {
+                "text": ("text", TEXTS, ""),
+                "likes": ("likes", NUMBERS, None),
+                "isEdited": ("edited", FLAGS, False),
+            }
+        ),
     ),
     "profile": Type(
         TEXT_KEYS,
@@ -160,7 +190,9 @@ def fold(items: Sequence[Any]) -> Answer:
     return answer
 
 
-def _change(rows: dict[Entity, Row], letters: dict[Entity, int], item: Any, operation: str, ordinal: int) -> None:
+def _change(
+    rows: dict[Entity, Row], letters: dict[Entity, int], item: Any, operation: str, ordinal: int
+) -> None:
     entity = item["type"], item["key"]
     mapped = TYPES.get(item["type"])
     if mapped is None:
@@ -171,7 +203,11 @@ def _change(rows: dict[Entity, Row], letters: dict[Entity, int], item: Any, oper
         return
     partial = mapped.merges and operation == "update"
     key = _look_up(mapped.keys, item["key"])
-    row = REFUSED if key is REFUSED or "value" not in item else mapped.read(item["value"], partial, item["key"])
+    row = (
+        REFUSED
+        if key is REFUSED or "value" not in item
+        else mapped.read(item["value"], partial, item["key"])
+    )
     if row is REFUSED:
         letters[entity] = ordinal
         return

@@ -69,7 +69,9 @@ def _folder(user: str | None) -> Path:
     return folder
 
 
-def _start(command: Sequence[str], folder: Path, port: int, user: str | None, *, stop: signal.Signals) -> None:
+def _start(
+    command: Sequence[str], folder: Path, port: int, user: str | None, *, stop: signal.Signals
+) -> None:
     """Starts a server, waits until it listens, and has it stopped when this process ends."""
     log = folder / "log"
     with log.open("wb") as output:
@@ -153,6 +155,16 @@ def redis() -> str:
     """A Redis on a free port that keeps nothing on disk."""
     server, port = program("redis-server", "valkey-server"), free_port()
     folder = _folder(None)
-    command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    command = [
+        server,
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        str(folder),
+    ]
     _start(command, folder, port, None, stop=signal.SIGTERM)
     return f"redis://127.0.0.1:{port}/0"

@@ -23,7 +23,9 @@ class ScratchRepository:
             for who in ("AUTHOR", "COMMITTER")
             for what in ("NAME", "EMAIL")
         }
-        environment = os.environ | identity | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        environment = (
+            os.environ | identity | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        )
         command = ["git", "-c", "core.quotepath=true", *arguments]
         return subprocess.run(
             command, cwd=self.folder, env=environment, check=True, capture_output=True, text=True
@@ -58,12 +60,19 @@ class ScratchRepository:
                 f"committer Someone{number % 9} <{number % 9}@example.org> {1_700_000_000 + number * 60} +0100",
             ]
             lines += _data(f"Commit number {number}")
-            for path in (f"a/{number % 501}.txt", f"b/{number % 13}/{number % 389}.txt", f"c {number % 7}.txt"):
+            for path in (
+                f"a/{number % 501}.txt",
+                f"b/{number % 13}/{number % 389}.txt",
+                f"c {number % 7}.txt",
+            ):
                 lines += [f"M 100644 inline {path}", *_data(f"{path} in {number}")]
             if number % 10 == 9:
                 lines.append(f"D a/{(number - 5) % 501}.txt")
         subprocess.run(
-            ["git", "fast-import", "--quiet"], cwd=self.folder, input="\n".join([*lines, ""]).encode(), check=True
+            ["git", "fast-import", "--quiet"],
+            cwd=self.folder,
+            input="\n".join([*lines, ""]).encode(),
+            check=True,
         )
 
 

@@ -81,9 +81,19 @@ SERVICES: dict[str, tuple[str, str, Any, Any]] = {
         _probe_postgres,
         private.postgres,
     ),
-    "mysql": ("DURABLE_STATE_MYSQL_URL", "mysql://root@127.0.0.1:3306/durable_state", _probe_mysql, private.mariadb),
+    "mysql": (
+        "DURABLE_STATE_MYSQL_URL",
+        "mysql://root@127.0.0.1:3306/durable_state",
+        _probe_mysql,
+        private.mariadb,
+    ),
     "redis": ("DURABLE_STATE_REDIS_URL", "redis://127.0.0.1:6379/9", _probe_redis, private.redis),
-    "rabbitmq": ("DURABLE_STATE_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//", _probe_rabbitmq, None),
+    "rabbitmq": (
+        "DURABLE_STATE_RABBITMQ_URL",
+        "amqp://guest:guest@127.0.0.1:5672//",
+        _probe_rabbitmq,
+        None,
+    ),
 }
 
 
@@ -132,7 +142,10 @@ def _database(alias: str, engine: str) -> None:
         "USER": url.username or "",
         "PASSWORD": url.password or "",
         "NAME": name,
-        "TEST": {"NAME": f"test_{name}_{os.getpid()}", "DEPENDENCIES": []},  # so that a test may ask for it alone
+        "TEST": {
+            "NAME": f"test_{name}_{os.getpid()}",
+            "DEPENDENCIES": [],
+        },  # so that a test may ask for it alone
     }
 
 

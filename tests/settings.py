@@ -53,7 +53,10 @@ DATABASES = {
         "NAME": f"{FOLDER}/default.sqlite3",
         # A file, not memory: threads and processes share it.
         "TEST": {"NAME": f"{FOLDER}/test.sqlite3"},
-        "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", "timeout": 20},
+        "OPTIONS": {
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            "timeout": 20,
+        },
     },
     **available,
 }

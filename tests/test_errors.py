@@ -11,7 +11,9 @@ import pytest
 from durable_state import errors
 
 classes = [
-    found for _, found in inspect.getmembers(errors, inspect.isclass) if issubclass(found, errors.DurableStateError)
+    found
+    for _, found in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(found, errors.DurableStateError)
 ]
 
 

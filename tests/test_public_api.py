@@ -26,7 +26,9 @@ def test_exports() -> None:
 def test_importing_the_package_needs_no_django_settings() -> None:
     """INSTALLED_APPS imports it before models are ready, and tools import it without a project."""
     code = "import durable_state, durable_state.protocol, durable_state.transport, durable_state.errors"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -40,7 +42,12 @@ def test_a_stream_needs_a_name_and_a_url_only() -> None:
 @pytest.mark.django_db
 def test_apply_works_inside_a_test_case() -> None:
     """The testing helper takes dicts and raw bytes, and says what became of them."""
-    insert = {"type": "message", "key": "1", "value": {"text": "hi"}, "headers": {"operation": "insert"}}
+    insert = {
+        "type": "message",
+        "key": "1",
+        "value": {"text": "hi"},
+        "headers": {"operation": "insert"},
+    }
     refused = b'{"type":"message","key":"1","value":{"text":5},"headers":{"operation":"update"}}'
     assert testing.apply("chat", [insert, refused, 5]) == (1, 0, 2)
     assert testing.apply("chat", [insert]).applied == 1

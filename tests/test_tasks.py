@@ -105,7 +105,9 @@ def test_who_waits_longest_is_sent_first(app: Celery, settings: Any) -> None:
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_STREAMS": 1}
     old, older, new = make("old", "older", "new")
     for stream, seconds in ((old, 10), (older, 20)):
-        Stream.objects.filter(pk=stream.pk).update(dispatched_at=timezone.now() - timedelta(seconds=seconds))
+        Stream.objects.filter(pk=stream.pk).update(
+            dispatched_at=timezone.now() - timedelta(seconds=seconds)
+        )
     tasks.supervise()
     assert groups(app) == [[new.pk], [older.pk], [old.pk]]
 
@@ -140,7 +142,9 @@ def test_tasks_go_to_the_queue_of_the_settings(app: Celery, settings: Any) -> No
     assert groups(app, "streams") == [[stream.pk]]
 
 
-def test_a_slice_hands_over_what_still_wants_a_consumer(app: Celery, reference_server: StreamServer) -> None:
+def test_a_slice_hands_over_what_still_wants_a_consumer(
+    app: Celery, reference_server: StreamServer
+) -> None:
     """And gives its leases back before; a stream that has ended, or was paused, is left out."""
     remote, done = RemoteStream(reference_server.stream()), RemoteStream(reference_server.stream())
     remote.append(random_items(1, 40))
@@ -194,7 +198,9 @@ def test_a_removed_stream_is_no_error(app: Celery) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_worker_follows_streams_from_slice_to_slice(app: Celery, reference_server: StreamServer) -> None:
+def test_a_worker_follows_streams_from_slice_to_slice(
+    app: Celery, reference_server: StreamServer
+) -> None:
     """supervise, consume, hand over: what is appended at any moment is shown, and nothing twice."""
     remotes = [RemoteStream(reference_server.stream()) for _ in range(3)]
     streams = [make(f"s{n}", url=remote.url)[0] for n, remote in enumerate(remotes)]
@@ -205,14 +211,22 @@ def test_a_worker_follows_streams_from_slice_to_slice(app: Celery, reference_ser
             tasks.supervise.delay()
 
     beating = threading.Thread(target=beat)
-    with start_worker(app, pool="threads", concurrency=3, perform_ping_check=False, shutdown_timeout=10):
+    with start_worker(
+        app, pool="threads", concurrency=3, perform_ping_check=False, shutdown_timeout=10
+    ):
         beating.start()
         try:
             for number in range(4):
                 for remote in remotes:
-                    remote.append([*random_items(number, 15), insert("message", "a", {"text": "hi"})])
+                    remote.append(
+                        [*random_items(number, 15), insert("message", "a", {"text": "hi"})]
+                    )
                 time.sleep(0.6)
-            wait_until(lambda: all(Stream.objects.filter(pk=stream.pk, ordinal=64).exists() for stream in streams))
+            wait_until(
+                lambda: all(
+                    Stream.objects.filter(pk=stream.pk, ordinal=64).exists() for stream in streams
+                )
+            )
         finally:
             ended.set()
             beating.join()

@@ -68,5 +68,9 @@ def back(model_admin: OperatorAdmin, request: HttpRequest) -> HttpResponse | Non
         return None
     opts, site = model_admin.opts, model_admin.admin_site.name
     if not model_admin.get_queryset(request).filter(pk=selected[0]).exists():
-        return HttpResponseRedirect(reverse(f"{site}:{opts.app_label}_{opts.model_name}_changelist"))
-    return HttpResponseRedirect(reverse(f"{site}:{opts.app_label}_{opts.model_name}_change", args=selected))
+        return HttpResponseRedirect(
+            reverse(f"{site}:{opts.app_label}_{opts.model_name}_changelist")
+        )
+    return HttpResponseRedirect(
+        reverse(f"{site}:{opts.app_label}_{opts.model_name}_change", args=selected)
+    )

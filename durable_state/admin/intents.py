@@ -24,4 +24,6 @@ class IntentAdmin(OperatorAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Intent]:
         hidden = Stream.objects.exclude(pk__in=visible_streams(request).order_by().values("pk"))
-        return super().get_queryset(request).exclude(stream_name__in=hidden.order_by().values("name"))
+        return (
+            super().get_queryset(request).exclude(stream_name__in=hidden.order_by().values("name"))
+        )

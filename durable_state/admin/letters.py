@@ -32,7 +32,9 @@ def pretty(body: bytes) -> str:
         text = body[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
     # Lone surrogates cannot be sent, and control characters cannot be seen.
     text = text[:_SHOWN_BYTES].encode("utf-8", "backslashreplace").decode()
-    text = "".join(each if each.isprintable() or each in "\n\t" else repr(each)[1:-1] for each in text)
+    text = "".join(
+        each if each.isprintable() or each in "\n\t" else repr(each)[1:-1] for each in text
+    )
     return f"{text}\n… cut; {len(body):,} bytes in all" if cut else text
 
 
@@ -43,12 +45,18 @@ class _OfVisibleStreams(OperatorAdmin):
         css = {"all": ["durable_state/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
-        return super().get_queryset(request).filter(stream__in=visible_streams(request).order_by().values("pk"))
+        return (
+            super()
+            .get_queryset(request)
+            .filter(stream__in=visible_streams(request).order_by().values("pk"))
+        )
 
     @admin.display(description="entity")
     def entity_key(self, obj: DeadLetter | ParkedChange) -> SafeString:
         return format_html(
-            '<span class="ds-entity">{}</span> <code>{}</code>', _short(obj.type) or "-", _short(obj.key)
+            '<span class="ds-entity">{}</span> <code>{}</code>',
+            _short(obj.type) or "-",
+            _short(obj.key),
         )
 
 
@@ -70,7 +78,11 @@ class DeadLetterAdmin(_OfVisibleStreams):
         return super().get_queryset(request).filter(generation=0)
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, object] | None = None
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, object] | None = None,
     ) -> HttpResponse:
         extra = {"may_operate": self.has_operate_permission(request), **(extra_context or {})}
         return super().change_view(request, object_id, form_url, extra)
@@ -85,7 +97,9 @@ class DeadLetterAdmin(_OfVisibleStreams):
 
     @admin.display(description="detail")
     def short_detail(self, letter: DeadLetter) -> SafeString:
-        return format_html('<span class="ds-error" title="{}">{}</span>', letter.detail, letter.detail)
+        return format_html(
+            '<span class="ds-error" title="{}">{}</span>', letter.detail, letter.detail
+        )
 
     @admin.display(description="when", ordering="created_at")
     def when(self, letter: DeadLetter) -> str:
@@ -105,21 +119,34 @@ class DeadLetterAdmin(_OfVisibleStreams):
         if accepted:
             self.message_user(request, f"{accepted} accepted.", messages.SUCCESS)
         if refused:
-            self.message_user(request, f"{refused} refused again, or superseded by a later change.", messages.WARNING)
+            self.message_user(
+                request,
+                f"{refused} refused again, or superseded by a later change.",
+                messages.WARNING,
+            )
         return back(self, request)
 
     @admin.action(description="Discard", permissions=["operate"])
     def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
         if not confirmed(request):
             return self._ask(
-                request, queryset, "discard", "The letter is deleted. Its message stays in the stream.", danger=True
+                request,
+                queryset,
+                "discard",
+                "The letter is deleted. Its message stays in the stream.",
+                danger=True,
             )
         count = operations.discard_all(queryset, actor=actor(request))
         self.message_user(request, f"Discarded {count}.", messages.SUCCESS)
         return back(self, request)
 
     def _ask(
-        self, request: HttpRequest, queryset: QuerySet[DeadLetter], verb: str, effect: str, danger: bool = False
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[DeadLetter],
+        verb: str,
+        effect: str,
+        danger: bool = False,
     ) -> HttpResponse:
         count = queryset.count()
         return ask(
@@ -149,7 +176,17 @@ class ParkedChangeAdmin(_OfVisibleStreams):
     list_filter = ["reason", ("stream", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["stream"]
     search_fields = ["type", "key", "detail"]
-    fields = ["stream", "ordinal", "type", "key", "reason", "detail", "hidden", "created_at", "prepared_values"]
+    fields = [
+        "stream",
+        "ordinal",
+        "type",
+        "key",
+        "reason",
+        "detail",
+        "hidden",
+        "created_at",
+        "prepared_values",
+    ]
     readonly_fields = ["prepared_values"]
 
     @admin.display(description="prepared")

@@ -25,21 +25,27 @@ __all__ = ["live_form", "live_list"]
 _STREAMS = 5  # feeds that one page follows at most
 
 
-def live_list(model_admin: SyncedModelAdmin, request: HttpRequest, changelist: ChangeList) -> dict[str, Any]:
+def live_list(
+    model_admin: SyncedModelAdmin, request: HttpRequest, changelist: ChangeList
+) -> dict[str, Any]:
     """The configuration of a list's page: ``feeds``, and the primary keys of its ``rows`` in their order."""
     feeds = []
     for mapping in model_admin.mappings:
         values = None
         if mapping.stream_field is not None:
-            values = set(changelist.result_list.values_list(mapping.field(mapping.stream_field).attname, flat=True)) - {
-                None
-            }
+            values = set(
+                changelist.result_list.values_list(
+                    mapping.field(mapping.stream_field).attname, flat=True
+                )
+            ) - {None}
         feeds += _feeds(model_admin, request, mapping, values)
     # Read after the feeds' places, so that a commit in between comes again as a change instead of being missed.
     return {"feeds": feeds[:_STREAMS], "rows": [str(row.pk) for row in changelist.result_list]}
 
 
-def live_form(model_admin: SyncedModelAdmin, request: HttpRequest, row: models.Model) -> dict[str, Any]:
+def live_form(
+    model_admin: SyncedModelAdmin, request: HttpRequest, row: models.Model
+) -> dict[str, Any]:
     """The configuration of one row's page: ``feeds``, and the row's entity ``keys`` in them."""
     feeds, keys = [], set()
     for mapping in model_admin.mappings:
@@ -53,20 +59,27 @@ def live_form(model_admin: SyncedModelAdmin, request: HttpRequest, row: models.M
 
 
 def _feeds(
-    model_admin: SyncedModelAdmin, request: HttpRequest, mapping: EntityMapping, values: set[Any] | None
+    model_admin: SyncedModelAdmin,
+    request: HttpRequest,
+    mapping: EntityMapping,
+    values: set[Any] | None,
 ) -> list[dict[str, str]]:
     """The feeds of the streams that rows with these stream field values are shown by, each from the place it has now."""
     return [
         {
             "url": f"{model_admin.websocket_path}{quote(stream.name)}/?{urlencode({'type': mapping.entity_type})}",
-            "offset": audience_of(request.user, stream, [mapping.entity_type]).token(stream.revision),
+            "offset": audience_of(request.user, stream, [mapping.entity_type]).token(
+                stream.revision
+            ),
         }
         for stream in _streams(mapping, values, visible_streams(request))
         if mapping.serves(stream.name)
     ]
 
 
-def _streams(mapping: EntityMapping, values: set[Any] | None, visible: models.QuerySet[Stream]) -> list[Stream]:
+def _streams(
+    mapping: EntityMapping, values: set[Any] | None, visible: models.QuerySet[Stream]
+) -> list[Stream]:
     if mapping.stream_field is None or values is None:
         owned = TableOwner.objects.filter(model=mapping.label).values("stream")
         return list(visible.filter(pk__in=owned))

@@ -30,20 +30,32 @@ class StreamActions(OperatorAdmin):
     def pause(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
         if not confirmed(request):
             return self._ask(request, queryset, "pause", _pausing)
-        return self._each(request, queryset, lambda each: operations.pause(each, actor=actor(request)), "Paused {}.")
+        return self._each(
+            request,
+            queryset,
+            lambda each: operations.pause(each, actor=actor(request)),
+            "Paused {}.",
+        )
 
     @admin.action(description="Resume", permissions=["operate"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
         if not confirmed(request):
             return self._ask(request, queryset, "resume", _resuming)
-        return self._each(request, queryset, lambda each: operations.resume(each, actor=actor(request)), "Resumed {}.")
+        return self._each(
+            request,
+            queryset,
+            lambda each: operations.resume(each, actor=actor(request)),
+            "Resumed {}.",
+        )
 
     @admin.action(description="Reset", permissions=["operate"])
     def reset(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
         if not confirmed(request):
             return self._ask(request, queryset, "reset", _resetting, danger=True)
         told = "Reset {}: it is folded again from its start, and the rows of before are shown until it has caught up."
-        return self._each(request, queryset, lambda each: operations.reset(each, actor=actor(request)), told)
+        return self._each(
+            request, queryset, lambda each: operations.reset(each, actor=actor(request)), told
+        )
 
     @admin.action(description="Remove", permissions=["retire"])
     def remove(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
@@ -53,7 +65,10 @@ class StreamActions(OperatorAdmin):
         keep = request.POST.get("keep_rows") == "on"
         told = "Removed {}; its rows stay." if keep else "Removed {} and its rows."
         return self._each(
-            request, queryset, lambda each: operations.remove(each, actor=actor(request), keep_rows=keep), told
+            request,
+            queryset,
+            lambda each: operations.remove(each, actor=actor(request), keep_rows=keep),
+            told,
         )
 
     @admin.action(description="Verify", permissions=["operate"])
@@ -101,7 +116,9 @@ class StreamActions(OperatorAdmin):
             request,
             action=verb,
             title=f"{verb.title()} {name}?",
-            consequences=[Consequence(stream.name, effects(stream)) for stream in queryset[:_LISTED]],
+            consequences=[
+                Consequence(stream.name, effects(stream)) for stream in queryset[:_LISTED]
+            ],
             more=max(count - _LISTED, 0),
             button=f"Yes, {verb}",
             danger=danger,
@@ -109,7 +126,11 @@ class StreamActions(OperatorAdmin):
         )
 
     def _each(
-        self, request: HttpRequest, queryset: QuerySet[Stream], run: Callable[[Stream], object], told: str
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Stream],
+        run: Callable[[Stream], object],
+        told: str,
     ) -> HttpResponse | None:
         done = []
         for stream in queryset:
@@ -161,5 +182,6 @@ def _removing(stream: Stream) -> list[str]:
 def _verifying(stream: Stream) -> list[str]:
     return [
         f"Its {stream.ordinal:,} messages are read again and folded beside the rows; nothing is changed.",
-        "That takes as long as a sync; for long streams use: manage.py durable_state verify " + stream.name,
+        "That takes as long as a sync; for long streams use: manage.py durable_state verify "
+        + stream.name,
     ]

@@ -65,7 +65,9 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
     report = operations.report(stream)
     counters = [(label, about, getattr(stream, name)) for name, label, about in _COUNTERS]
     generations = [each for each in (stream.rebuild, stream.snapshot) if each is not None]
-    counters.append(("staged", "in an open snapshot or rebuild", sum(each.changes for each in generations)))
+    counters.append(
+        ("staged", "in an open snapshot or rebuild", sum(each.changes for each in generations))
+    )
     total = sum(count for _, _, count in counters)
     states = {each.type: each for each in stream.types.all()}
     mappings = {mapping.entity_type: mapping for mapping in registry.for_stream(stream.name)}
@@ -76,7 +78,8 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
         "shown": shown(report),
         "since": report.since,
         "counters": [
-            (label, about, f"{count:,}", 100 * count / total if total else 0) for label, about, count in counters
+            (label, about, f"{count:,}", 100 * count / total if total else 0)
+            for label, about, count in counters
         ],
         "counted": f"{total:,}",
         "adds_up": total == stream.ordinal,

@@ -46,7 +46,11 @@ class AddStreamForm(ModelForm):
         model = Stream
         fields = ["name", "url", "live"]
         labels = {"url": "URL", "live": "Live by"}
-        widgets = {"url": forms.TextInput(attrs={"class": "vTextField", "inputmode": "url", "spellcheck": "false"})}
+        widgets = {
+            "url": forms.TextInput(
+                attrs={"class": "vTextField", "inputmode": "url", "spellcheck": "false"}
+            )
+        }
 
     def clean_url(self) -> str:
         url: str = self.cleaned_data["url"]
@@ -74,7 +78,11 @@ class StreamAdmin(StreamActions):
         js = ["durable_state/streams.js"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Stream]:
-        return super().get_queryset(request).filter(pk__in=visible_streams(request).order_by().values("pk"))
+        return (
+            super()
+            .get_queryset(request)
+            .filter(pk__in=visible_streams(request).order_by().values("pk"))
+        )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self._has("add", request)
@@ -98,12 +106,18 @@ class StreamAdmin(StreamActions):
     ) -> HttpResponse:
         try:
             return super().add_view(request, form_url, extra_context)
-        except OperationRefused as error:  # what the form could not know, such as a table that is another stream's
+        except (
+            OperationRefused
+        ) as error:  # what the form could not know, such as a table that is another stream's
             self.message_user(request, str(error), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         stream = self.get_object(request, object_id)
         page = {} if stream is None else stream_page(self, request, stream)
@@ -121,14 +135,18 @@ class StreamAdmin(StreamActions):
         return changelist
 
     def get_urls(self) -> list[URLPattern]:
-        live = path("live/", self.admin_site.admin_view(self.live_view), name="durable_state_stream_live")
+        live = path(
+            "live/", self.admin_site.admin_view(self.live_view), name="durable_state_stream_live"
+        )
         return [live, *super().get_urls()]
 
     def live_view(self, request: HttpRequest) -> HttpResponse:
         """What the list's cells show now, for the streams ``?pk=1&pk=2`` that the person may see: ``{pk: {cell: text}}``."""
         if not self.has_view_permission(request):
             return JsonResponse({}, status=403)
-        asked = [int(pk) for pk in request.GET.getlist("pk")[: self.list_per_page] if pk.isdecimal()]
+        asked = [
+            int(pk) for pk in request.GET.getlist("pk")[: self.list_per_page] if pk.isdecimal()
+        ]
         visible = self.get_queryset(request).filter(pk__in=asked)
         found = operations.reports(visible.db, pks=visible.values_list("pk", flat=True))
         return JsonResponse({str(pk): shown(each) for pk, each in found.items()})
@@ -176,5 +194,8 @@ class StreamAdmin(StreamActions):
 
 def _cell(stream: Any, cell: str) -> SafeString:
     return format_html(
-        '<span class="ds-number" data-stream="{}" data-cell="{}">{}</span>', stream.pk, cell, stream.shown.get(cell, "")
+        '<span class="ds-number" data-stream="{}" data-cell="{}">{}</span>',
+        stream.pk,
+        cell,
+        stream.shown.get(cell, ""),
     )

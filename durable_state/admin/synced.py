@@ -49,7 +49,11 @@ class SyncedModelAdmin(ModelAdmin):
         names = {
             name
             for mapping in self.mappings
-            for name in (mapping.key_field, mapping.stream_field, *(field.name for field in mapping.mapped_fields))
+            for name in (
+                mapping.key_field,
+                mapping.stream_field,
+                *(field.name for field in mapping.mapped_fields),
+            )
         }
         return [field.name for field in self.model._meta.concrete_fields if field.name in names]
 
@@ -58,14 +62,16 @@ class SyncedModelAdmin(ModelAdmin):
         if obj is None:
             return False
         return any(
-            mapping.stream_field is None or getattr(obj, mapping.field(mapping.stream_field).attname) is not None
+            mapping.stream_field is None
+            or getattr(obj, mapping.field(mapping.stream_field).attname) is not None
             for mapping in self.mappings
         )
 
     def holds_own_rows(self) -> bool:
         """Whether the table can hold rows of the application: those whose stream field is NULL."""
         return all(
-            mapping.stream_field is not None and mapping.field(mapping.stream_field).null for mapping in self.mappings
+            mapping.stream_field is not None and mapping.field(mapping.stream_field).null
+            for mapping in self.mappings
         )
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
@@ -73,7 +79,9 @@ class SyncedModelAdmin(ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         declared = list(super().get_readonly_fields(request, obj))
-        streams = [mapping.stream_field for mapping in self.mappings if mapping.stream_field is not None]
+        streams = [
+            mapping.stream_field for mapping in self.mappings if mapping.stream_field is not None
+        ]
         synced = self.synced_fields() if self.is_synced(obj) else list(dict.fromkeys(streams))
         return [*declared, *(name for name in synced if name not in declared)]
 
@@ -89,7 +97,11 @@ class SyncedModelAdmin(ModelAdmin):
         return self.holds_own_rows() and super().has_add_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.holds_own_rows() and not self.is_synced(obj) and super().has_delete_permission(request, obj)
+        return (
+            self.holds_own_rows()
+            and not self.is_synced(obj)
+            and super().has_delete_permission(request, obj)
+        )
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Writes only the application's own columns of a synced row: the form holds the others as they were when it was opened."""
@@ -100,7 +112,8 @@ class SyncedModelAdmin(ModelAdmin):
         touched = {
             field.name
             for field in obj._meta.concrete_fields
-            if field.name in form.changed_data or (getattr(field, "auto_now", False) and form.changed_data)
+            if field.name in form.changed_data
+            or (getattr(field, "auto_now", False) and form.changed_data)
         }
         if own := touched - synced:
             obj.save(update_fields=own)

@@ -54,4 +54,6 @@ class OperatorAdmin(ModelAdmin):
         return self._has("delete", request)
 
     def _has(self, action: str, request: HttpRequest) -> bool:
-        return request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename(action, self.opts)}")
+        return request.user.has_perm(
+            f"{self.opts.app_label}.{get_permission_codename(action, self.opts)}"
+        )

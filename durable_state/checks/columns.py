@@ -19,7 +19,13 @@ from .report import fault, suggestion, warning
 
 __all__ = ["check_insertable", "check_key", "check_listed", "check_stream_field", "check_unique"]
 
-KEYLESS = (models.BooleanField, models.FloatField, models.JSONField, models.BinaryField, models.FileField)
+KEYLESS = (
+    models.BooleanField,
+    models.FloatField,
+    models.JSONField,
+    models.BinaryField,
+    models.FileField,
+)
 """Columns that do not give a text back verbatim, or cannot be unique."""
 
 
@@ -37,7 +43,9 @@ def _missing(mapping: EntityMapping, name: Any) -> str:
     meta = mapping.model._meta
     for field in meta.get_fields():
         if isinstance(field, models.ManyToManyField) and field.name == name:
-            return "A stream writes columns only: map the table between as an entity type of its own."
+            return (
+                "A stream writes columns only: map the table between as an entity type of its own."
+            )
         if isinstance(field, models.ForeignKey) and field.attname == name:
             return f"Name the foreign key by its field: {field.name!r}."
     return suggestion(name, [field.name for field in meta.concrete_fields])
@@ -47,13 +55,27 @@ def check_key(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     """E002: ``key_field`` is a column that holds a key verbatim."""
     name: Any = getattr(mapping, "key_field", None)
     if name is None:
-        yield fault(mapping, 2, "The mapping has no `key_field`.", "Name the field that holds the entity key.")
+        yield fault(
+            mapping,
+            2,
+            "The mapping has no `key_field`.",
+            "Name the field that holds the entity key.",
+        )
         return
     field = _column(mapping, name)
     if field is None:
         label = mapping.model._meta.label
-        yield fault(mapping, 2, f"`key_field` is {name!r}, which is no column of {label}.", _missing(mapping, name))
-    elif field.is_relation or isinstance(field, KEYLESS) or (not writable(field) and not field.primary_key):
+        yield fault(
+            mapping,
+            2,
+            f"`key_field` is {name!r}, which is no column of {label}.",
+            _missing(mapping, name),
+        )
+    elif (
+        field.is_relation
+        or isinstance(field, KEYLESS)
+        or (not writable(field) and not field.primary_key)
+    ):
         yield fault(
             mapping,
             2,
@@ -79,9 +101,19 @@ def check_listed(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
         if field is None:
             yield fault(mapping, 4, f"{name!r} is no column of {label}.", _missing(mapping, name))
         elif name == getattr(mapping, "key_field", None):
-            yield fault(mapping, 4, f"{name!r} is the `key_field`.", "Leave it out: it always holds the entity key.")
+            yield fault(
+                mapping,
+                4,
+                f"{name!r} is the `key_field`.",
+                "Leave it out: it always holds the entity key.",
+            )
         elif name == mapping.stream_field:
-            yield fault(mapping, 4, f"{name!r} is the `stream_field`.", "Leave it out: it always names the stream.")
+            yield fault(
+                mapping,
+                4,
+                f"{name!r} is the `stream_field`.",
+                "Leave it out: it always names the stream.",
+            )
         elif field.primary_key:
             yield fault(
                 mapping,
@@ -91,7 +123,12 @@ def check_listed(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
             )
         elif not writable(field):
             kind = "computed by the database" if field.generated else "set by Django (auto_now)"
-            yield fault(mapping, 4, f"{name!r} is {kind}: the stream's value would be lost.", "Leave it out.")
+            yield fault(
+                mapping,
+                4,
+                f"{name!r} is {kind}: the stream's value would be lost.",
+                "Leave it out.",
+            )
 
 
 def check_stream_field(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
@@ -102,9 +139,16 @@ def check_stream_field(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     field = _column(mapping, name)
     if field is None:
         label = mapping.model._meta.label
-        yield fault(mapping, 6, f"`stream_field` is {name!r}, which is no column of {label}.", _missing(mapping, name))
+        yield fault(
+            mapping,
+            6,
+            f"`stream_field` is {name!r}, which is no column of {label}.",
+            _missing(mapping, name),
+        )
     elif name == getattr(mapping, "key_field", None):
-        yield fault(mapping, 6, f"{name!r} is both `stream_field` and `key_field`.", "Use two fields.")
+        yield fault(
+            mapping, 6, f"{name!r} is both `stream_field` and `key_field`.", "Use two fields."
+        )
     elif isinstance(field, models.ForeignKey):
         target: Any = field.related_model
         if target is not Stream and one_to_one_to_stream(target) is None:
@@ -141,12 +185,16 @@ def check_unique(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     sets += [
         set(constraint.fields)
         for constraint in meta.constraints
-        if isinstance(constraint, models.UniqueConstraint) and constraint.fields and constraint.condition is None
+        if isinstance(constraint, models.UniqueConstraint)
+        and constraint.fields
+        and constraint.condition is None
     ]
     if {key} in sets or (mapping.stream_field is not None and {mapping.stream_field, key} in sets):
         return
     if mapping.stream_field is None:
-        yield fault(mapping, 5, f"The key {key!r} is not unique.", f"Set unique=True on {meta.label}.{key}.")
+        yield fault(
+            mapping, 5, f"The key {key!r} is not unique.", f"Set unique=True on {meta.label}.{key}."
+        )
     else:
         columns = [str(mapping.stream_field), key]
         yield fault(
@@ -159,7 +207,12 @@ def check_unique(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
 
 def check_insertable(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     """E011: each column that the mapping does not write can be left out of an insert."""
-    written = [mapping.value_field, mapping.stream_field, getattr(mapping, "key_field", None), *mapping.wire_names]
+    written = [
+        mapping.value_field,
+        mapping.stream_field,
+        getattr(mapping, "key_field", None),
+        *mapping.wire_names,
+    ]
     for field in mapping.model._meta.concrete_fields:
         if field.name not in written and _needs_a_value(field):
             yield fault(

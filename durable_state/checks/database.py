@@ -26,7 +26,10 @@ def check_database(registry: Registry, aliases: Sequence[str]) -> list[checks.Ch
         vendor = connections[alias].vendor
         for mapping in registry:
             model = getattr(mapping, "model", None)
-            if not (isinstance(model, type) and issubclass(model, models.Model)) or model._meta.abstract:
+            if (
+                not (isinstance(model, type) and issubclass(model, models.Model))
+                or model._meta.abstract
+            ):
                 continue  # E001 says so
             if not router.allow_migrate_model(alias, model):
                 continue
@@ -57,7 +60,12 @@ def _check_collations(mapping: EntityMapping, alias: str) -> Iterator[checks.Che
                 f"{where}, which takes different texts for the same ('a' and 'A', 'e' and 'é').",
                 f'Set db_collation="utf8mb4_bin" on {mapping.model._meta.label}.{name} and migrate.',
             )
-        elif role == "key_field" and "_nopad_" not in collation and "_0900_" not in collation and collation != "binary":
+        elif (
+            role == "key_field"
+            and "_nopad_" not in collation
+            and "_0900_" not in collation
+            and collation != "binary"
+        ):
             is_mariadb = getattr(connections[alias], "mysql_is_mariadb", False)
             better = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
             yield warning(
@@ -81,7 +89,10 @@ def _collation(alias: str, table: str, column: str) -> str | None:
 
 def _check_decimals(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     for field in (mapping.key, *mapping.mapped_fields):
-        if isinstance(field, models.DecimalField) and (field.max_digits or EXACT_DIGITS) > EXACT_DIGITS:
+        if (
+            isinstance(field, models.DecimalField)
+            and (field.max_digits or EXACT_DIGITS) > EXACT_DIGITS
+        ):
             yield warning(
                 mapping,
                 17,

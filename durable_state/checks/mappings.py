@@ -31,7 +31,8 @@ COLUMNS: tuple[Check, ...] = (
 def check_mappings(registry: Registry) -> list[checks.CheckMessage]:
     """Everything that is wrong with the mappings of a registry. Raises nothing."""
     found: list[checks.CheckMessage] = [
-        checks.Error(message, hint, obj=None, id="durable_state.E014") for message, hint in registry.mistakes
+        checks.Error(message, hint, obj=None, id="durable_state.E014")
+        for message, hint in registry.mistakes
     ]
     for mapping in registry:
         found += _survive(mapping, lambda mapping: iter(_check_mapping(mapping)))
@@ -54,15 +55,26 @@ def _check_model(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     model = getattr(mapping, "model", None)
     if model is None:
         yield fault(
-            mapping, 1, "The mapping has no `model`.", "Set `model` to the model class that the entities become."
+            mapping,
+            1,
+            "The mapping has no `model`.",
+            "Set `model` to the model class that the entities become.",
         )
-    elif not (isinstance(model, type) and issubclass(model, models.Model) and hasattr(model, "_meta")):
+    elif not (
+        isinstance(model, type) and issubclass(model, models.Model) and hasattr(model, "_meta")
+    ):
         yield fault(
-            mapping, 1, f"`model` is {model!r}, which is no model class.", "Set `model` to a Django model class."
+            mapping,
+            1,
+            f"`model` is {model!r}, which is no model class.",
+            "Set `model` to a Django model class.",
         )
     elif model._meta.abstract:
         yield fault(
-            mapping, 1, f"`model` {model.__name__} is abstract and has no table.", "Map a concrete subclass of it."
+            mapping,
+            1,
+            f"`model` {model.__name__} is abstract and has no table.",
+            "Map a concrete subclass of it.",
         )
     elif model._meta.swapped:
         yield fault(
@@ -74,7 +86,12 @@ def _check_model(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     elif model._meta.proxy:
         concrete = model._meta.concrete_model
         label = concrete._meta.label if concrete is not None else "its concrete model"
-        yield fault(mapping, 7, f"{model._meta.label} is a proxy model.", f"Map {label}, which has the table.")
+        yield fault(
+            mapping,
+            7,
+            f"{model._meta.label} is a proxy model.",
+            f"Map {label}, which has the table.",
+        )
     elif parents := [parent for parent, link in model._meta.parents.items() if link is not None]:
         yield fault(
             mapping,

@@ -14,12 +14,16 @@ __all__ = ["fault", "suggestion", "warning"]
 
 def fault(mapping: EntityMapping, number: int, message: str, hint: str) -> checks.Error:
     """``durable_state.E<number>`` about a mapping, with where it is written."""
-    return checks.Error(message, _located(mapping, hint), obj=mapping, id=f"durable_state.E{number:03}")
+    return checks.Error(
+        message, _located(mapping, hint), obj=mapping, id=f"durable_state.E{number:03}"
+    )
 
 
 def warning(mapping: EntityMapping, number: int, message: str, hint: str) -> checks.Warning:
     """``durable_state.W<number>`` about a mapping, with where it is written."""
-    return checks.Warning(message, _located(mapping, hint), obj=mapping, id=f"durable_state.W{number:03}")
+    return checks.Warning(
+        message, _located(mapping, hint), obj=mapping, id=f"durable_state.W{number:03}"
+    )
 
 
 def suggestion(name: object, names: Iterable[str]) -> str:

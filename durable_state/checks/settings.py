@@ -52,12 +52,16 @@ def _check_headers(path: str | None) -> Iterator[checks.CheckMessage]:
         except ValueError:
             pass  # written in C: there is no signature to look at
     if problem is not None:
-        yield _path_error("HEADERS", path, problem, "Name a function `headers(stream)` that returns a dict.")
+        yield _path_error(
+            "HEADERS", path, problem, "Name a function `headers(stream)` that returns a dict."
+        )
 
 
 def _check_policy(path: str) -> Iterator[checks.CheckMessage]:
     found, problem = _import(path)
-    if problem is None and not (isinstance(found, type) and issubclass(found, durable_state.StatePolicy)):
+    if problem is None and not (
+        isinstance(found, type) and issubclass(found, durable_state.StatePolicy)
+    ):
         problem = "is no StatePolicy class"
     if problem is not None:
         yield _path_error("POLICY", path, problem, "Name a subclass of durable_state.StatePolicy.")

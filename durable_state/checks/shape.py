@@ -31,11 +31,19 @@ def check_fields_shape(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     elif fields is None:
         if not isinstance(mapping.value_field, str):
             yield fault(
-                mapping, 3, f"`value_field` is {mapping.value_field!r}.", "Set it to the name of one model field."
+                mapping,
+                3,
+                f"`value_field` is {mapping.value_field!r}.",
+                "Set it to the name of one model field.",
             )
     elif isinstance(fields, str):
         if fields != "__all__":
-            yield fault(mapping, 3, f"`fields` is the text {fields!r}.", f'Write a list: [{fields!r}], or "__all__".')
+            yield fault(
+                mapping,
+                3,
+                f"`fields` is the text {fields!r}.",
+                f'Write a list: [{fields!r}], or "__all__".',
+            )
     elif not _is_list_of_names(fields) and not _is_dict_of_names(fields):
         yield fault(
             mapping,
@@ -50,23 +58,40 @@ def _is_list_of_names(fields: Any) -> bool:
 
 
 def _is_dict_of_names(fields: Any) -> bool:
-    return isinstance(fields, Mapping) and all(isinstance(n, str) and isinstance(w, str) for n, w in fields.items())
+    return isinstance(fields, Mapping) and all(
+        isinstance(n, str) and isinstance(w, str) for n, w in fields.items()
+    )
 
 
 def check_options(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     """E010: ``update_mode``, ``streams`` and ``version``."""
     if mapping.update_mode not in ("replace", "merge"):
-        yield fault(mapping, 10, f"`update_mode` is {mapping.update_mode!r}.", 'Set it to "replace" or "merge".')
+        yield fault(
+            mapping,
+            10,
+            f"`update_mode` is {mapping.update_mode!r}.",
+            'Set it to "replace" or "merge".',
+        )
     streams: Any = mapping.streams
     if isinstance(streams, str):
-        yield fault(mapping, 10, f"`streams` is the text {streams!r}.", f"Write a list: [{streams!r}].")
-    elif streams is not None and not (isinstance(streams, Sequence) and all(isinstance(each, str) for each in streams)):
         yield fault(
-            mapping, 10, f"`streams` is {streams!r}.", 'Set it to a list of stream names or patterns ("chat-*").'
+            mapping, 10, f"`streams` is the text {streams!r}.", f"Write a list: [{streams!r}]."
+        )
+    elif streams is not None and not (
+        isinstance(streams, Sequence) and all(isinstance(each, str) for each in streams)
+    ):
+        yield fault(
+            mapping,
+            10,
+            f"`streams` is {streams!r}.",
+            'Set it to a list of stream names or patterns ("chat-*").',
         )
     elif streams is not None and not streams:
         yield fault(
-            mapping, 10, "`streams` is empty: the mapping serves no stream.", "Name one, or leave `streams` out."
+            mapping,
+            10,
+            "`streams` is empty: the mapping serves no stream.",
+            "Name one, or leave `streams` out.",
         )
     if not isinstance(mapping.version, int) or isinstance(mapping.version, bool):
         yield fault(mapping, 10, f"`version` is {mapping.version!r}.", "Set it to a whole number.")
@@ -85,7 +110,9 @@ def check_functions(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
             try:
                 inspect.signature(function).bind(object())
             except (TypeError, ValueError):
-                yield fault(mapping, 12, f"`{name}` cannot be called with a {argument} alone.", hint)
+                yield fault(
+                    mapping, 12, f"`{name}` cannot be called with a {argument} alone.", hint
+                )
 
 
 def check_wire_names(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:

@@ -50,9 +50,18 @@ def lock(progress: P, token: int | None = None) -> P:
     rows = type(progress)._base_manager.using(using)
     current = rows.select_for_update().filter(pk=progress.pk, revision=progress.revision).first()
     if current is None:
-        raise RevisionConflict(f"{progress}: revision {progress.revision} is not the newest any more.")
-    if token is not None and not Lease.objects.using(using).filter(stream_id=progress.stream_pk, token=token).exists():
-        raise LeaseLost(f"{progress}: the lease with fencing token {token} was taken by another worker.")
+        raise RevisionConflict(
+            f"{progress}: revision {progress.revision} is not the newest any more."
+        )
+    if (
+        token is not None
+        and not Lease.objects.using(using)
+        .filter(stream_id=progress.stream_pk, token=token)
+        .exists()
+    ):
+        raise LeaseLost(
+            f"{progress}: the lease with fencing token {token} was taken by another worker."
+        )
     return current
 
 
@@ -76,10 +85,16 @@ def commit(
     with commit_transaction(using):
         current = lock(stream, token)
         check_follows(current, batch, position)
-        fold = Fold(current, generation(current, current.rebuild_id), generation(current, current.snapshot_id))
+        fold = Fold(
+            current,
+            generation(current, current.rebuild_id),
+            generation(current, current.snapshot_id),
+        )
         outcome = fold.apply(batch, up_to_date=up_to_date)
         check_letters(current, fold, outcome)
-        values = advanced(current, fold, outcome, position, checkpoint) | standing(current, up_to_date, closed)
+        values = advanced(current, fold, outcome, position, checkpoint) | standing(
+            current, up_to_date, closed
+        )
         done = conclude(current, fold, outcome, values, up_to_date=up_to_date)
     take_over(stream, current)
     return done
@@ -94,7 +109,8 @@ def reapply(stream: Stream, letter: DeadLetter) -> bool:
     message = decode(bytes(letter.body))
     if not isinstance(message, Change):
         raise OperationRefused(
-            "This is no message of the State Protocol, so trying it again changes nothing.", "Discard it."
+            "This is no message of the State Protocol, so trying it again changes nothing.",
+            "Discard it.",
         )
     batch = prepare_batch(stream, [message], letter.ordinal - 1)
     with commit_transaction(using):
@@ -102,16 +118,22 @@ def reapply(stream: Stream, letter: DeadLetter) -> bool:
         current = lock(stream)
         if (
             letter.generation
-            or not DeadLetter.objects.using(using).filter(pk=letter.pk, ordinal=letter.ordinal).exists()
+            or not DeadLetter.objects.using(using)
+            .filter(pk=letter.pk, ordinal=letter.ordinal)
+            .exists()
         ):
             raise OperationRefused(
-                "A later change of the entity has superseded this letter.", "Look at the newest letters."
+                "A later change of the entity has superseded this letter.",
+                "Look at the newest letters.",
             )
         fold = Fold(current, None, None)
         outcome = fold.apply(batch, up_to_date=False)
         conclude(current, fold, outcome, {}, up_to_date=current.status == Status.LIVE)
     take_over(stream, current)
-    return not DeadLetter.objects.using(using).filter(pk=letter.pk).exists() and outcome.dead_letters == 0
+    return (
+        not DeadLetter.objects.using(using).filter(pk=letter.pk).exists()
+        and outcome.dead_letters == 0
+    )
 
 
 def release(stream: Stream, token: int | None) -> Commit | None:
@@ -132,13 +154,17 @@ def release(stream: Stream, token: int | None) -> Commit | None:
     return done
 
 
-def conclude(stream: Stream, fold: Fold, outcome: Outcome, values: dict[str, Any], *, up_to_date: bool) -> Commit:
+def conclude(
+    stream: Stream, fold: Fold, outcome: Outcome, values: dict[str, Any], *, up_to_date: bool
+) -> Commit:
     """The end of each transaction that changes a stream's rows: its columns, the next revision, the feed entry, the signals."""
     save(stream, values)
     swept = fold.forget_dropped()
     listed = [feed.FeedChange(*entity, deleted) for entity, deleted in outcome.changes.items()]
     changes = None if outcome.too_many else listed
-    payload = feed.write(stream, stream.revision, changes, txids=list(outcome.txids), up_to_date=up_to_date)
+    payload = feed.write(
+        stream, stream.revision, changes, txids=list(outcome.txids), up_to_date=up_to_date
+    )
     _send_signals(stream, outcome)
     return Commit(stream.revision, outcome, payload, stream.paused, swept)
 
@@ -153,7 +179,9 @@ def check_letters(progress: Progress, fold: Fold, outcome: Outcome) -> None:
     """Raises: TooManyDeadLetters."""
     limit = get_settings().dead_letter_limit
     if outcome.letters_written and (count := fold.letter_count()) > limit:
-        raise TooManyDeadLetters.after(fold.stream.name, progress.ordinal, count, limit, fold.last_reason)
+        raise TooManyDeadLetters.after(
+            fold.stream.name, progress.ordinal, count, limit, fold.last_reason
+        )
 
 
 def generation(progress: Progress, pk: int | None) -> Generation | None:
@@ -162,10 +190,18 @@ def generation(progress: Progress, pk: int | None) -> Generation | None:
 
 
 def advanced(
-    progress: Progress, fold: Fold, outcome: Outcome, position: Position, checkpoint: tuple[str, str] | None = None
+    progress: Progress,
+    fold: Fold,
+    outcome: Outcome,
+    position: Position,
+    checkpoint: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     """The columns that say how far the fold is now, and what became of the messages."""
-    values: dict[str, Any] = {"offset": position.offset, "skip": position.skip, "ordinal": position.ordinal}
+    values: dict[str, Any] = {
+        "offset": position.offset,
+        "skip": position.skip,
+        "ordinal": position.ordinal,
+    }
     if checkpoint is not None:
         values |= {"checkpoint_offset": checkpoint[0], "checkpoint_fingerprint": checkpoint[1]}
     counts = {
@@ -204,7 +240,11 @@ def save(progress: Progress, values: dict[str, Any]) -> None:
     """The compare-and-set: databases without row locks are held to the invariant by it, the others by the lock already."""
     revision = progress.revision
     values = {"revision": revision + 1, **values}
-    rows = type(progress)._base_manager.using(progress._state.db).filter(pk=progress.pk, revision=revision)
+    rows = (
+        type(progress)
+        ._base_manager.using(progress._state.db)
+        .filter(pk=progress.pk, revision=revision)
+    )
     if not rows.update(**values):
         raise RevisionConflict(f"{progress}: revision {revision} is not the newest any more.")
     for name, value in values.items():
@@ -239,7 +279,12 @@ def _send_signals(stream: Stream, outcome: Outcome) -> None:
             )
             for receiver, response in responses:
                 if isinstance(response, Exception):
-                    logger.error("%s: a receiver of changes_committed failed: %r", name, receiver, exc_info=response)
+                    logger.error(
+                        "%s: a receiver of changes_committed failed: %r",
+                        name,
+                        receiver,
+                        exc_info=response,
+                    )
 
     if models_changed:
         transaction.on_commit(send, using=stream._state.db)

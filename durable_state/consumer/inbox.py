@@ -52,7 +52,9 @@ class Inbox:
 
     async def _put(self, batch: Batch) -> None:
         async with self._changed:
-            await self._changed.wait_for(lambda: self._batch is None or self._fits(self._batch, batch))
+            await self._changed.wait_for(
+                lambda: self._batch is None or self._fits(self._batch, batch)
+            )
             self._batch = batch if self._batch is None else self._batch.followed_by(batch)
             self._changed.notify_all()
             await self._changed.wait_for(lambda: self._batch is None or self._has_room(self._batch))
@@ -65,7 +67,11 @@ class Inbox:
     def _fits(self, first: Batch, second: Batch) -> bool:
         """Whether both may be one. Where the tail was reached is not forgotten."""
         rows, size = len(first.messages) + len(second.messages), first.bytes + second.bytes
-        return rows <= self._limits.rows and size <= self._limits.bytes and (second.up_to_date or not first.up_to_date)
+        return (
+            rows <= self._limits.rows
+            and size <= self._limits.bytes
+            and (second.up_to_date or not first.up_to_date)
+        )
 
     def _has_room(self, batch: Batch) -> bool:
         return len(batch.messages) < self._limits.rows / 2 and batch.bytes < self._limits.bytes / 2

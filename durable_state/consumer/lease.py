@@ -49,7 +49,9 @@ def acquire(stream: Stream, holder: str) -> int | None:
 def renew(stream: Stream, token: int) -> bool:
     """Keeps the lease for another ``LEASE_SECONDS``; False where it is another's by now."""
     return bool(
-        Lease.objects.using(stream._state.db).filter(stream_id=stream.pk, token=token).update(expires_at=_expiry())
+        Lease.objects.using(stream._state.db)
+        .filter(stream_id=stream.pk, token=token)
+        .update(expires_at=_expiry())
     )
 
 
@@ -67,7 +69,8 @@ def valid_leases(using: str | None) -> models.QuerySet[Lease]:
 
 def _expiry() -> ExpressionWrapper[Any]:
     return ExpressionWrapper(
-        _ServerNow() + Value(timedelta(seconds=get_settings().lease_seconds)), output_field=models.DateTimeField()
+        _ServerNow() + Value(timedelta(seconds=get_settings().lease_seconds)),
+        output_field=models.DateTimeField(),
     )
 
 

@@ -29,7 +29,9 @@ OnProgress = Callable[[Progress], None]
 class LiveLoop(Loop[Stream]):
     """Reads, materializes and publishes."""
 
-    def __init__(self, stream: Stream, holding: Holding, on_progress: OnProgress | None = None) -> None:
+    def __init__(
+        self, stream: Stream, holding: Holding, on_progress: OnProgress | None = None
+    ) -> None:
         super().__init__(stream, stream, holding, asyncio.Lock())
         self.may_commit = asyncio.Event()
         self.may_commit.set()
@@ -45,17 +47,20 @@ class LiveLoop(Loop[Stream]):
                 done = await self._threads.run(release, self.progress, self._holding.token)
             if done is not None:
                 await self.publish(done)
-        except (DurableStateError, django.db.Error) as error:  # the next batch meets it too, and deals with it
-            logger.info("%s: nothing was released: %s", self.progress, error)
         except (
-            Exception
-        ):  # a bug of ours, or of code of the project: it must end neither this nor the giving back of the lease
+            DurableStateError,
+            django.db.Error,
+        ) as error:  # the next batch meets it too, and deals with it
+            logger.info("%s: nothing was released: %s", self.progress, error)
+        except Exception:  # a bug of ours, or of code of the project: it must end neither this nor the giving back of the lease
             logger.exception("%s: parked changes could not be released.", self.progress)
 
     async def publish(self, done: Commit) -> None:
         """Tells subscribers of a commit."""
         stream = self.progress
-        await feed.ring(stream.name, stream.pk, done.revision, stream._state.db or "default", done.payload)
+        await feed.ring(
+            stream.name, stream.pk, done.revision, stream._state.db or "default", done.payload
+        )
         self.tell(stream)
 
     def tell(self, progress: Progress) -> None:
@@ -65,7 +70,9 @@ class LiveLoop(Loop[Stream]):
 
     async def _begin(self) -> bool:
         stream = self.progress
-        async with self.committing:  # a release would write its own, older, columns into the same object
+        async with (
+            self.committing
+        ):  # a release would write its own, older, columns into the same object
             await self._threads.run(stream.refresh_from_db, using=stream._state.db)
         if stream.paused or stream.status in (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET):
             if stream.status == Status.CLOSED and not stream.paused:
@@ -75,9 +82,14 @@ class LiveLoop(Loop[Stream]):
 
     def _open(self, limits: BatchLimits) -> Reader:
         stream = self.progress
-        self._source = (stream.url, stream.live)  # what is read; a commit brings the stream's own up to date
+        self._source = (
+            stream.url,
+            stream.live,
+        )  # what is read; a commit brings the stream's own up to date
         client, in_thread = self._holding.client, self._threads.run_apart
-        return stream_reader(client, stream, stream, live=stream.live, in_thread=in_thread, limits=limits)  # type: ignore[arg-type]
+        return stream_reader(
+            client, stream, stream, live=stream.live, in_thread=in_thread, limits=limits
+        )  # type: ignore[arg-type]
 
     async def _take(self, batch: Batch) -> bool | None:
         stream = self.progress
@@ -98,7 +110,11 @@ class LiveLoop(Loop[Stream]):
             )
             await self.publish(done)
             self._unswept = self._unswept or not done.swept
-        if batch.closed or (done is not None and done.paused) or (batch.up_to_date and self._holding.until_up_to_date):
+        if (
+            batch.closed
+            or (done is not None and done.paused)
+            or (batch.up_to_date and self._holding.until_up_to_date)
+        ):
             return False
         return True if (stream.url, stream.live) != self._source else None
 
@@ -124,7 +140,12 @@ class LiveLoop(Loop[Stream]):
         stream = self.progress
         found = Stream.objects.using(stream._state.db).filter(pk=stream.pk)
         now = found.values_list("paused", "revision", "url", "live", "retry_at").first()
-        return now is None or now[0] or now[1] > stream.revision or now[2:] != (*self._source, stream.retry_at)
+        return (
+            now is None
+            or now[0]
+            or now[1] > stream.revision
+            or now[2:] != (*self._source, stream.retry_at)
+        )
 
     def _has_news(self) -> bool:
         """Whether a parent was marked as shown by another stream, or there is anything that nobody tells about."""

@@ -79,7 +79,9 @@ class Loop(Generic[F]):
     holder's work, or an operator's, is never overwritten.
     """
 
-    def __init__(self, progress: F, stream: Stream, holding: Holding, committing: asyncio.Lock) -> None:
+    def __init__(
+        self, progress: F, stream: Stream, holding: Holding, committing: asyncio.Lock
+    ) -> None:
         self.progress = progress
         self._stream = stream
         self._holding = holding
@@ -158,7 +160,9 @@ class Loop(Generic[F]):
         except django.db.Error as error:
             return await self._database_trouble(error)
         except Exception as error:  # a bug of ours, or of code of the project that we call: visible, and not hammered
-            logger.exception("%s: an unexpected error after ordinal %s.", self.progress, self.progress.ordinal)
+            logger.exception(
+                "%s: an unexpected error after ordinal %s.", self.progress, self.progress.ordinal
+            )
             return await self._retry(error, None)
         return False
 
@@ -181,7 +185,9 @@ class Loop(Generic[F]):
                 await reading
 
     def _prepare(self, batch: Batch) -> PreparedBatch:
-        return prepare_batch(self._stream, batch.messages, batch.position.ordinal - len(batch.messages))
+        return prepare_batch(
+            self._stream, batch.messages, batch.position.ordinal - len(batch.messages)
+        )
 
     async def _commit(self, batch: Batch, write: Callable[[PreparedBatch], T]) -> T:
         """Prepares the batch and calls what commits it, in a thread, and takes the time."""
@@ -206,14 +212,18 @@ class Loop(Generic[F]):
         """
         with contextlib.suppress(django.db.Error):  # another one may be sweeping too
             while not self._holding.stop.is_set() and not self._interrupted.is_set():
-                self._unswept = await self._threads.run(sweep_dropped, self.progress._state.db or "default")
+                self._unswept = await self._threads.run(
+                    sweep_dropped, self.progress._state.db or "default"
+                )
                 if not self._unswept or (inbox.waiting and not self._holding.until_up_to_date):
                     return
 
     async def _unless_stopped(self, coming: Coroutine[Any, Any, T]) -> T | None:
         """What ``coming`` gives; None when it is time to stop before, and what was read is dropped then."""
         waiting = asyncio.ensure_future(coming)
-        stopping = [asyncio.create_task(event.wait()) for event in (self._holding.stop, self._interrupted)]
+        stopping = [
+            asyncio.create_task(event.wait()) for event in (self._holding.stop, self._interrupted)
+        ]
         try:
             await asyncio.wait([waiting, *stopping], return_when=asyncio.FIRST_COMPLETED)
             if any(event.done() for event in stopping):
@@ -248,11 +258,17 @@ class Loop(Generic[F]):
 
     async def _retry(self, error: Exception, retry_after: float | None) -> bool:
         # That the tail was reached again is no success yet: the live request behind it may fail each time.
-        self._failures = 1 if time.monotonic() - self._began > HEALTHY_SECONDS else self._failures + 1
+        self._failures = (
+            1 if time.monotonic() - self._began > HEALTHY_SECONDS else self._failures + 1
+        )
         wait, token = delay(self._failures, retry_after), self._holding.token
         try:
-            await self._threads.run(record_failure, self.progress, token, error, self._failures, wait)
-        except django.db.Error as trouble:  # the database itself is away: nothing can be written down now
+            await self._threads.run(
+                record_failure, self.progress, token, error, self._failures, wait
+            )
+        except (
+            django.db.Error
+        ) as trouble:  # the database itself is away: nothing can be written down now
             logger.warning("%s: %s; and it could not be noted: %s", self.progress, error, trouble)
         await self._pause(wait)
         return not self._holding.stop.is_set()

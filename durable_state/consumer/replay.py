@@ -62,8 +62,12 @@ def begin_replay(stream: Stream) -> Replay:
     """
     using = stream._state.db
     abandon_replay(stream)
-    rebuild = Generation.objects.using(using).create(stream=stream, purpose=Generation.Purpose.REPLAY)
-    return Replay.objects.using(using).create(stream=stream, rebuild=rebuild, status=Status.CATCHING_UP)
+    rebuild = Generation.objects.using(using).create(
+        stream=stream, purpose=Generation.Purpose.REPLAY
+    )
+    return Replay.objects.using(using).create(
+        stream=stream, rebuild=rebuild, status=Status.CATCHING_UP
+    )
 
 
 def begin_again(replay: Replay, token: int | None) -> None:
@@ -106,12 +110,20 @@ def advance(
     with commit_transaction(using):
         current = lock(replay, token)
         check_follows(current, batch, position)
-        rebuild, snapshot = generation(current, current.rebuild_id), generation(current, current.snapshot_id)
+        rebuild, snapshot = (
+            generation(current, current.rebuild_id),
+            generation(current, current.snapshot_id),
+        )
         fold = Fold(stream, rebuild, snapshot, current)
         outcome = fold.apply(batch, up_to_date=False)
         check_letters(current, fold, outcome)
-        values = advanced(current, fold, outcome, position, checkpoint) | standing(current, False, False)
-        values |= {"unregistered": current.unregistered, "txids": [*current.txids, *outcome.txids][-TXIDS:]}
+        values = advanced(current, fold, outcome, position, checkpoint) | standing(
+            current, False, False
+        )
+        values |= {
+            "unregistered": current.unregistered,
+            "txids": [*current.txids, *outcome.txids][-TXIDS:],
+        }
         save(current, values)
         paused = Stream.objects.using(using).filter(pk=stream.pk, paused=True).exists()
         done = Commit(current.revision, outcome, b"", paused, fold.forget_dropped())
@@ -119,7 +131,9 @@ def advance(
     return done
 
 
-def hand_over(stream: Stream, replay: Replay, seen: int, *, token: int | None, closed: bool = False) -> Commit | None:
+def hand_over(
+    stream: Stream, replay: Replay, seen: int, *, token: int | None, closed: bool = False
+) -> Commit | None:
     """The stream goes on from where its replay is, and shows what the replay holds: one transaction, and the replay is gone.
 
     Invariant: the rows never go back. The replay stands at the stream's tail as it was, or later, when the stream's ``revision`` was
@@ -147,7 +161,10 @@ def hand_over(stream: Stream, replay: Replay, seen: int, *, token: int | None, c
         outcome.txids |= dict.fromkeys(made.txids)
         check_letters(current, fold, outcome)
         values = advanced(current, fold, outcome, made.position) | standing(current, True, closed)
-        values |= {"checkpoint_offset": made.checkpoint_offset, "checkpoint_fingerprint": made.checkpoint_fingerprint}
+        values |= {
+            "checkpoint_offset": made.checkpoint_offset,
+            "checkpoint_fingerprint": made.checkpoint_fingerprint,
+        }
         done = conclude(current, fold, outcome, values, up_to_date=True)
     take_over(stream, current)
     return done

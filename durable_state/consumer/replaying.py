@@ -34,7 +34,9 @@ class ReplayLoop(Loop[Replay]):
         using = replay._state.db or "default"
         # A database that has one writer at a time may let one wait for ever, where it does not take turns.
         apart = connections[using].features.has_select_for_update
-        super().__init__(replay, replay.stream, holding, asyncio.Lock() if apart else live.committing)
+        super().__init__(
+            replay, replay.stream, holding, asyncio.Lock() if apart else live.committing
+        )
         self.handed_over = False
         self._live = live
         self._seen = 0
@@ -61,7 +63,10 @@ class ReplayLoop(Loop[Replay]):
     async def _begin(self) -> bool:
         await self._threads.run(self._read_rows)
         self._seen = self._stream.revision
-        return not self._stream.paused and self.progress.status not in (Status.HALTED, Status.NEEDS_RESET)
+        return not self._stream.paused and self.progress.status not in (
+            Status.HALTED,
+            Status.NEEDS_RESET,
+        )
 
     def _read_rows(self) -> None:
         self._stream.refresh_from_db(using=self._stream._state.db)
@@ -70,14 +75,18 @@ class ReplayLoop(Loop[Replay]):
 
     def _open(self, limits: BatchLimits) -> Reader:
         client, in_thread = self._holding.client, self._threads.run_apart
-        return stream_reader(client, self._stream, self.progress, live=None, in_thread=in_thread, limits=limits)
+        return stream_reader(
+            client, self._stream, self.progress, live=None, in_thread=in_thread, limits=limits
+        )
 
     async def _take(self, batch: Batch) -> bool | None:
         replay, stream, token = self.progress, self._stream, self._holding.token
         if batch.messages or batch.position != replay.position:
             done = await self._commit(
                 batch,
-                lambda ready: advance(replay, stream, ready, batch.position, token=token, checkpoint=batch.checkpoint),
+                lambda ready: advance(
+                    replay, stream, ready, batch.position, token=token, checkpoint=batch.checkpoint
+                ),
             )
             self._live.tell(replay)
             self._unswept = self._unswept or not done.swept
@@ -87,7 +96,9 @@ class ReplayLoop(Loop[Replay]):
             return None
         # A commit of the live reader would wait for the stream's row, but not for as long as a switch may take.
         async with self._live.committing:
-            shown = await self._threads.run(hand_over, stream, replay, self._seen, token=token, closed=batch.closed)
+            shown = await self._threads.run(
+                hand_over, stream, replay, self._seen, token=token, closed=batch.closed
+            )
         if shown is None:
             self._missed = True
             return True

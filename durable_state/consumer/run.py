@@ -43,7 +43,9 @@ def runnable(using: str) -> QuerySet[Stream]:
     """The streams that want a consumer and have none, those that wait longest first."""
     held = lease.valid_leases(using).values("stream_id")
     # A closed stream has nothing more to read, but what it has parked may wait for another stream.
-    ended = Q(status__in=ENDED) & ~Q(status=Status.CLOSED, pk__in=Arrival.objects.using(using).values("stream_id"))
+    ended = Q(status__in=ENDED) & ~Q(
+        status=Status.CLOSED, pk__in=Arrival.objects.using(using).values("stream_id")
+    )
     due = Q(retry_at=None) | Q(retry_at__lte=timezone.now())
     wanted = (due & ~ended) | Q(pk__in=replayable(using).filter(due).values("stream_id"))
     streams = Stream.objects.using(using).filter(wanted, paused=False).exclude(pk__in=held)
@@ -71,7 +73,8 @@ def sync(
         ) from error
     if stream.paused:
         raise OperationRefused(
-            f"The stream {stream.name!r} is paused.", f"Go on with: durable_state resume {stream.name}"
+            f"The stream {stream.name!r} is paused.",
+            f"Go on with: durable_state resume {stream.name}",
         )
     replay = Replay.objects.using(stream._state.db).filter(stream=stream).first()
     for progress, what in (
@@ -79,7 +82,9 @@ def sync(
         (stream, f"The stream {stream.name!r}"),
     ):
         if progress is not None and progress.status in _STOPPED:
-            raise OperationRefused(f"{what} {_STOPPED[progress.status]}: {progress.last_error}", progress.action)
+            raise OperationRefused(
+                f"{what} {_STOPPED[progress.status]}: {progress.last_error}", progress.action
+            )
 
 
 _STOPPED: dict[str, str] = {Status.HALTED: "has halted", Status.NEEDS_RESET: "needs a reset"}
@@ -99,16 +104,19 @@ def tidy(using: str) -> None:
     """Prunes the feed log, and what dropped generations, and verifications that were killed, have left: a bounded part in one call."""
     feed.prune(using)
     day_ago = timezone.now() - timedelta(days=1)
-    Generation.objects.using(using).filter(purpose=Generation.Purpose.VERIFY, created_at__lt=day_ago).update(
-        purpose=Generation.Purpose.DROPPED, changes=0
-    )
+    Generation.objects.using(using).filter(
+        purpose=Generation.Purpose.VERIFY, created_at__lt=day_ago
+    ).update(purpose=Generation.Purpose.DROPPED, changes=0)
     for _ in range(SWEEPS):
         if not sweep_dropped(using):
             return
 
 
 async def _sync(
-    stream: Stream, until_up_to_date: bool, on_progress: OnProgress | None, on_wait: Callable[[str], None] | None
+    stream: Stream,
+    until_up_to_date: bool,
+    on_progress: OnProgress | None,
+    on_wait: Callable[[str], None] | None,
 ) -> None:
     async with _stop_signals() as stop, DatabaseThreads() as threads, open_client() as client:
         token = await _wait_for_lease(stream, threads, stop, on_wait)
@@ -127,14 +135,19 @@ async def _sync(
 
 
 async def _wait_for_lease(
-    stream: Stream, threads: DatabaseThreads, stop: asyncio.Event, on_wait: Callable[[str], None] | None
+    stream: Stream,
+    threads: DatabaseThreads,
+    stop: asyncio.Event,
+    on_wait: Callable[[str], None] | None,
 ) -> int | None:
     holder, told = lease.holder_name("sync"), ""
     while not stop.is_set():
         token = await threads.run(lease.acquire, stream, holder)
         if token is not None:
             return token
-        current = await threads.run(Lease.objects.using(stream._state.db).filter(stream_id=stream.pk).first)
+        current = await threads.run(
+            Lease.objects.using(stream._state.db).filter(stream_id=stream.pk).first
+        )
         if on_wait is not None and current is not None and current.holder not in ("", told):
             told = current.holder
             on_wait(f"{stream.name} is consumed by {told}; waiting for its lease.")
@@ -156,7 +169,9 @@ async def _run_all(using: str) -> None:
                         await threads.run(tidy, using)
                     for stream in await threads.run(lambda: list(runnable(using))):
                         if stream.pk not in tails:
-                            tails[stream.pk] = asyncio.create_task(_tail(stream, "run", threads, client, stop))
+                            tails[stream.pk] = asyncio.create_task(
+                                _tail(stream, "run", threads, client, stop)
+                            )
                 except django.db.Error as error:
                     logger.warning("The database cannot be asked for streams: %s", error)
                 await _pause(stop, LOOK_SECONDS)
@@ -169,7 +184,10 @@ async def _consume_slice(stream_pks: Collection[int], using: str) -> None:
     stop = asyncio.Event()
     async with DatabaseThreads() as threads, open_client() as client:
         streams = await threads.run(lambda: list(runnable(using).filter(pk__in=stream_pks)))
-        tails = [asyncio.create_task(_tail(stream, "celery", threads, client, stop)) for stream in streams]
+        tails = [
+            asyncio.create_task(_tail(stream, "celery", threads, client, stop))
+            for stream in streams
+        ]
         if tails:
             await asyncio.wait(tails, timeout=get_settings().slice_seconds)
         stop.set()
@@ -178,7 +196,9 @@ async def _consume_slice(stream_pks: Collection[int], using: str) -> None:
                 logger.error("A tail ended unexpectedly.", exc_info=done)
 
 
-async def _tail(stream: Stream, purpose: str, threads: DatabaseThreads, client: object, stop: asyncio.Event) -> None:
+async def _tail(
+    stream: Stream, purpose: str, threads: DatabaseThreads, client: object, stop: asyncio.Event
+) -> None:
     token = await threads.run(lease.acquire, stream, lease.holder_name(purpose))
     if token is not None:
         await Tail(stream, token, client=client, threads=threads, stop=stop).run()

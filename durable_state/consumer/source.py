@@ -64,16 +64,22 @@ async def request_headers(stream: Stream, in_thread: InThread) -> Mapping[str, s
     try:
         function = import_string(path)
     except Exception as error:
-        raise ConfigurationError(f"HEADERS: {path!r} cannot be imported: {error}.", "Correct the setting.") from error
+        raise ConfigurationError(
+            f"HEADERS: {path!r} cannot be imported: {error}.", "Correct the setting."
+        ) from error
     try:
         headers = await in_thread(function, stream)
     except Exception as error:
         raise Unavailable(
             f"HEADERS failed for {stream.name}: {type(error).__name__}: {error}.", f"Mend {path}."
         ) from error
-    if isinstance(headers, Mapping) and all(isinstance(text, str) for pair in headers.items() for text in pair):
+    if isinstance(headers, Mapping) and all(
+        isinstance(text, str) for pair in headers.items() for text in pair
+    ):
         return headers
-    raise ConfigurationError(f"HEADERS gave no dict of texts for {stream.name}.", f"Mend {path}, then resume.")
+    raise ConfigurationError(
+        f"HEADERS gave no dict of texts for {stream.name}.", f"Mend {path}, then resume."
+    )
 
 
 def read_from_start(stream: Stream) -> Generator[Batch, None, None]:
@@ -88,7 +94,9 @@ def read_from_start(stream: Stream) -> Generator[Batch, None, None]:
         try:
             while brought:
                 brought = False
-                reader = stream_reader(client, stream, None, live=None, in_thread=_in_thread, position=position)
+                reader = stream_reader(
+                    client, stream, None, live=None, in_thread=_in_thread, position=position
+                )
                 batches = reader.batches()
                 try:
                     while (batch := runner.run(_next(batches))) is not None:

@@ -20,7 +20,9 @@ __all__ = ["record_failure", "record_stop", "replay_recreated"]
 logger = logging.getLogger("durable_state.consumer")
 
 
-def record_failure(progress: Progress, token: int, error: Exception, failures: int, wait: float) -> None:
+def record_failure(
+    progress: Progress, token: int, error: Exception, failures: int, wait: float
+) -> None:
     """The stream, or its replay, has failed so many times in a row, and will be tried again after ``wait`` seconds; rows stay."""
     now = timezone.now()
     values = {
@@ -48,7 +50,11 @@ def replay_recreated(stream: Stream, token: int, error: DurableStateError) -> No
 
     Raises: RevisionConflict, LeaseLost.
     """
-    logger.warning("%s: %s It is folded from its start; the old rows are shown until then.", stream, error.message)
+    logger.warning(
+        "%s: %s It is folded from its start; the old rows are shown until then.",
+        stream,
+        error.message,
+    )
     with commit_transaction(stream._state.db or "default"):
         hold_replay(stream)
         begin_replay(lock(stream, token))
@@ -69,7 +75,11 @@ def _stopped(error: DurableStateError, status: Status) -> dict[str, object]:
 
 def _message(error: Exception) -> str:
     """One line that every database takes: what mappings and databases say may have line breaks, NUL, or half characters in it."""
-    text = error.message if isinstance(error, DurableStateError) else f"{type(error).__name__}: {error}"
+    text = (
+        error.message
+        if isinstance(error, DurableStateError)
+        else f"{type(error).__name__}: {error}"
+    )
     return " ".join(text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode().split())
 
 

@@ -57,7 +57,9 @@ class Tail:
                 await self._live.run()
                 replaying = asyncio.create_task(self._replay())
                 tasks.append(replaying)
-                while not (await asyncio.wait([replaying], timeout=get_settings().lease_seconds / 3))[0]:
+                while not (
+                    await asyncio.wait([replaying], timeout=get_settings().lease_seconds / 3)
+                )[0]:
                     # The stream may have been resumed, which a replay that takes its time does not notice.
                     await self._live.run()
                 # From where a replay is handed over there may be a way on, also where there was none before.
@@ -111,7 +113,11 @@ class Tail:
 
     async def _find_replay(self) -> Replay | None:
         stream = self._live.progress
-        found = replayable(stream._state.db).filter(stream=stream.pk, stream__paused=False).select_related("stream")
+        found = (
+            replayable(stream._state.db)
+            .filter(stream=stream.pk, stream__paused=False)
+            .select_related("stream")
+        )
         with contextlib.suppress(django.db.Error):  # it is looked for again
             return await self._threads.run(found.first)
         return None

@@ -34,7 +34,10 @@ class DatabaseThreads:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         barrier = threading.Barrier(self._size + 1)
 
@@ -52,7 +55,9 @@ class DatabaseThreads:
         """Runs the function in a thread and returns what it returns; a broken connection is replaced before."""
         return await self._run(self._pool, function, *args, **kwargs)
 
-    async def run_for_lease(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run_for_lease(
+        self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """The same, for what keeps a lease: it never waits for commits."""
         return await self._run(self._leases, function, *args, **kwargs)
 
@@ -67,7 +72,14 @@ class DatabaseThreads:
 
         return await self._run(self._apart, call)
 
-    async def _run(self, pool: ThreadPoolExecutor, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _run(
+        self,
+        pool: ThreadPoolExecutor,
+        function: Callable[P, T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
         def call() -> T:
             for connection in connections.all(initialized_only=True):
                 if connection.errors_occurred:

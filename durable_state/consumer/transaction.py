@@ -28,7 +28,9 @@ def commit_transaction(using: str) -> Iterator[None]:
         with transaction.atomic(using=using):
             yield
         return
-    with _VENDORS.get(connection.vendor, _plain)(connection, max(1, int(get_settings().lease_seconds / 2))):
+    with _VENDORS.get(connection.vendor, _plain)(
+        connection, max(1, int(get_settings().lease_seconds / 2))
+    ):
         yield
 
 
@@ -56,14 +58,18 @@ def _mysql(connection: Any, seconds: int) -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT @@SESSION.innodb_lock_wait_timeout, @@SESSION.{idle}")
         before = cursor.fetchone()
-        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION {idle} = {seconds}")
+        cursor.execute(
+            f"SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION {idle} = {seconds}"
+        )
         cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # of the next one
     try:
         with transaction.atomic(using=connection.alias):
             yield
     finally:
         with suppress(Error), connection.cursor() as cursor:  # the connection may be what broke
-            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {before[0]}, SESSION {idle} = {before[1]}")
+            cursor.execute(
+                f"SET SESSION innodb_lock_wait_timeout = {before[0]}, SESSION {idle} = {before[1]}"
+            )
 
 
 @contextmanager

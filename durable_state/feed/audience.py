@@ -41,7 +41,10 @@ class Audience:
     def of(cls, stream: Stream, sights: Iterable[Sight]) -> Audience:
         """The audience of these sights."""
         by_type = {sight.mapping.entity_type: sight for sight in sights}
-        parts = sorted(f"{name}\0{sight.mapping.fingerprint}\0{sight.narrowed}" for name, sight in by_type.items())
+        parts = sorted(
+            f"{name}\0{sight.mapping.fingerprint}\0{sight.narrowed}"
+            for name, sight in by_type.items()
+        )
         digest = hashlib.blake2b("\1".join(parts).encode(), digest_size=8).hexdigest()
         return cls(stream, by_type, digest)
 
@@ -52,11 +55,21 @@ class Audience:
 
     def token(self, revision: int) -> str:
         """The resume token of this audience at ``revision``. A narrowed audience cannot resume: what it was shown is forgotten."""
-        return str(Token(stream_identity(self.stream), "narrowed" if self.narrowed else self.signature, revision))
+        return str(
+            Token(
+                stream_identity(self.stream),
+                "narrowed" if self.narrowed else self.signature,
+                revision,
+            )
+        )
 
     def resume(self, offset: str) -> int | None:
         """The revision to go on from, or None where only a snapshot will do."""
         token = Token.parse(offset)
-        if token is None or self.narrowed or token[:2] != (stream_identity(self.stream), self.signature):
+        if (
+            token is None
+            or self.narrowed
+            or token[:2] != (stream_identity(self.stream), self.signature)
+        ):
             return None
         return token.revision

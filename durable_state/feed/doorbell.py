@@ -24,7 +24,9 @@ _silent_until = 0.0
 
 def group_name(stream_name: str, stream_pk: int, using: str) -> str:
     """The channel layer's group of a stream: at most 99 of the characters that Channels allows."""
-    return f"durable_state.{re.sub(r'[^A-Za-z0-9._-]', '-', using)[:20]}.{stream_pk}.{stream_name}"[:99]
+    return f"durable_state.{re.sub(r'[^A-Za-z0-9._-]', '-', using)[:20]}.{stream_pk}.{stream_name}"[
+        :99
+    ]
 
 
 async def ring(stream_name: str, stream_pk: int, revision: int, using: str, payload: bytes) -> None:
@@ -41,4 +43,9 @@ async def ring(stream_name: str, stream_pk: int, revision: int, using: str, payl
             )
     except Exception as error:
         _silent_until = time.monotonic() + SILENCE_SECONDS
-        logger.warning("%s: the channel layer could not be told of revision %s: %r", stream_name, revision, error)
+        logger.warning(
+            "%s: the channel layer could not be told of revision %s: %r",
+            stream_name,
+            revision,
+            error,
+        )

@@ -32,7 +32,9 @@ class FrameCache:
         self._held = 0
         self._making: dict[Hashable, asyncio.Task[SharedFrames]] = {}
 
-    async def get(self, name: Hashable, make: Callable[[], Awaitable[SharedFrames]]) -> SharedFrames:
+    async def get(
+        self, name: Hashable, make: Callable[[], Awaitable[SharedFrames]]
+    ) -> SharedFrames:
         """The frames of that name. Raises: what ``make`` raises; the next one who asks makes them again."""
         frames = self._kept.get(name)
         if frames is not None:
@@ -44,7 +46,9 @@ class FrameCache:
         # One subscriber that leaves must not take the frames away from the others.
         return await asyncio.shield(task)
 
-    async def _make(self, name: Hashable, make: Callable[[], Awaitable[SharedFrames]]) -> SharedFrames:
+    async def _make(
+        self, name: Hashable, make: Callable[[], Awaitable[SharedFrames]]
+    ) -> SharedFrames:
         frames = await make()
         self._kept[name] = frames
         self._held += frames.size

@@ -58,7 +58,11 @@ class StreamFeed:
     """
 
     def __init__(self, stream: Stream) -> None:
-        self.stream_name, self.stream_pk, self.using = stream.name, int(stream.pk), str(stream._state.db)
+        self.stream_name, self.stream_pk, self.using = (
+            stream.name,
+            int(stream.pk),
+            str(stream._state.db),
+        )
         self.identity = stream_identity(stream)
         self.revision = -1
         self.up_to_date = False
@@ -117,7 +121,9 @@ class StreamFeed:
                 if not entries:
                     return
             elif revision != self.revision:
-                if revision < self.revision:  # The database went back in time, and other commits get the same numbers.
+                if (
+                    revision < self.revision
+                ):  # The database went back in time, and other commits get the same numbers.
                     self.shared = FrameCache(KEPT_BYTES)
                 self._entries.clear()
                 self._bytes = 0
@@ -141,7 +147,12 @@ class StreamFeed:
 
     def _read(self, after: int) -> tuple[int | None, bool, list[log.LoggedEntry]]:
         """(revision, whether it was up to date, the entries from ``after`` to it where they are few and all known)."""
-        stream = Stream.objects.using(self.using).filter(pk=self.stream_pk).only("revision", "created_at").first()
+        stream = (
+            Stream.objects.using(self.using)
+            .filter(pk=self.stream_pk)
+            .only("revision", "created_at")
+            .first()
+        )
         if stream is None or stream_identity(stream) != self.identity:
             return None, False, []
         revision = stream.revision
@@ -150,7 +161,9 @@ class StreamFeed:
             entries = [entry for entry in entries if entry.revision <= revision]
             if len(entries) == revision - after:
                 return revision, False, entries
-        newest = FeedEntry.objects.using(self.using).filter(stream_id=self.stream_pk, revision=revision)
+        newest = FeedEntry.objects.using(self.using).filter(
+            stream_id=self.stream_pk, revision=revision
+        )
         return revision, bool(newest.values_list("up_to_date", flat=True).first()), []
 
     def _require_stream(self) -> None:
@@ -171,7 +184,9 @@ class StreamFeed:
 
     async def _poll(self) -> None:
         while not self.removed:
-            seconds = get_settings().feed_poll_seconds * (SAFETY_FACTOR if self._bell_crosses_processes() else 1)
+            seconds = get_settings().feed_poll_seconds * (
+                SAFETY_FACTOR if self._bell_crosses_processes() else 1
+            )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._look.wait()
@@ -182,7 +197,9 @@ class StreamFeed:
             except StreamRemoved:
                 return
             except Exception:
-                logger.exception("%s: the feed log could not be read; trying again.", self.stream_name)
+                logger.exception(
+                    "%s: the feed log could not be read; trying again.", self.stream_name
+                )
                 await asyncio.sleep(get_settings().feed_poll_seconds)
             if self.revision != known and self._channel is not None:
                 # No bell told: a flushed Redis forgets who is in the group.
@@ -190,7 +207,9 @@ class StreamFeed:
                     await self._join(self._channel)
 
     def _bell_crosses_processes(self) -> bool:
-        return self._channel is not None and not isinstance(get_channel_layer(), InMemoryChannelLayer)
+        return self._channel is not None and not isinstance(
+            get_channel_layer(), InMemoryChannelLayer
+        )
 
     async def _join(self, channel: str) -> None:
         layer = get_channel_layer()
@@ -219,7 +238,9 @@ class StreamFeed:
                 failures += 1
                 if failures == 1:
                     logger.warning(
-                        "%s: no channel layer, so the feed log is polled instead: %r", self.stream_name, error
+                        "%s: no channel layer, so the feed log is polled instead: %r",
+                        self.stream_name,
+                        error,
                     )
             finally:
                 await self._leave()
@@ -268,7 +289,8 @@ async def subscribe(stream: Stream) -> AsyncIterator[StreamFeed]:
         feed = feeds[name] = StreamFeed(stream)
     if feed.subscribers >= get_settings().feed_subscribers:
         raise TooManySubscribers(
-            f"{stream.name!r} has {feed.subscribers} subscribers in this process.", "Raise FEED_SUBSCRIBERS."
+            f"{stream.name!r} has {feed.subscribers} subscribers in this process.",
+            "Raise FEED_SUBSCRIBERS.",
         )
     feed.subscribers += 1
     try:

@@ -68,7 +68,12 @@ _bell = msgspec.json.Decoder(_Bell)
 
 
 def write(
-    stream: Stream, revision: int, changes: Sequence[FeedChange] | None, *, txids: Sequence[str], up_to_date: bool
+    stream: Stream,
+    revision: int,
+    changes: Sequence[FeedChange] | None,
+    *,
+    txids: Sequence[str],
+    up_to_date: bool,
 ) -> bytes:
     """Inserts the entry of one commit; call it in the commit's transaction, after the rows were written.
 
@@ -80,7 +85,10 @@ def write(
     logged = (
         []
         if changes is None or snapshot
-        else [LoggedChange(type_, key, "delete" if deleted else "update") for type_, key, deleted in changes]
+        else [
+            LoggedChange(type_, key, "delete" if deleted else "update")
+            for type_, key, deleted in changes
+        ]
     )
     if 0 < len(logged) <= settings.feed_value_rows:
         logged = _with_values(stream, logged)
@@ -88,7 +96,12 @@ def write(
     if len(body) > ENTRY_BYTES:
         logged, body, snapshot = [], b"[]", True
     entry = FeedEntry.objects.using(stream._state.db).create(
-        stream=stream, revision=revision, changes=body, txids=list(txids), snapshot=snapshot, up_to_date=up_to_date
+        stream=stream,
+        revision=revision,
+        changes=body,
+        txids=list(txids),
+        snapshot=snapshot,
+        up_to_date=up_to_date,
     )
     if len(body) > BELL_BYTES:
         return b""
@@ -120,7 +133,11 @@ def entries(
     Empty where there is none, or where the next one was pruned.
     """
     found: list[LoggedEntry] = []
-    rows = FeedEntry.objects.using(using).filter(stream_id=stream_pk, revision__gt=after).order_by("revision")[:limit]
+    rows = (
+        FeedEntry.objects.using(using)
+        .filter(stream_id=stream_pk, revision__gt=after)
+        .order_by("revision")[:limit]
+    )
     for row in rows.iterator(chunk_size=8):
         if row.revision != after + 1:
             break
@@ -137,7 +154,9 @@ def prune(using: str) -> int:
     Each stream's newest entry stays, because it tells whether the stream was up to date.
     """
     cutoff = timezone.now() - datetime.timedelta(seconds=get_settings().feed_keep_seconds)
-    expired = FeedEntry.objects.using(using).filter(created_at__lt=cutoff, revision__lt=models.F("stream__revision"))
+    expired = FeedEntry.objects.using(using).filter(
+        created_at__lt=cutoff, revision__lt=models.F("stream__revision")
+    )
     count = 0
     while count < 10_000:
         chunk = list(expired.order_by("created_at", "revision").values_list("pk", flat=True)[:1000])
@@ -160,7 +179,14 @@ def _encode(changes: list[LoggedChange]) -> bytes:
 
 def _logged(row: FeedEntry) -> LoggedEntry:
     body = bytes(row.changes)
-    return LoggedEntry(row.revision, _changes.decode(body), list(row.txids), row.snapshot, row.up_to_date, len(body))
+    return LoggedEntry(
+        row.revision,
+        _changes.decode(body),
+        list(row.txids),
+        row.snapshot,
+        row.up_to_date,
+        len(body),
+    )
 
 
 def _with_values(stream: Stream, logged: list[LoggedChange]) -> list[LoggedChange]:
@@ -173,19 +199,32 @@ def _with_values(stream: Stream, logged: list[LoggedChange]) -> list[LoggedChang
                 mapping = registry.find(entity_type, stream.name)
                 if mapping is None:
                     continue
-                keys = [each.key for each in logged if each.type == entity_type and each.operation == "update"]
+                keys = [
+                    each.key
+                    for each in logged
+                    if each.type == entity_type and each.operation == "update"
+                ]
                 rows = rows_by_key(mapping, mapping.rows(stream), keys)
-                shown = {key: msgspec.Raw(encode_value(mapping.represent(row))) for key, row in rows.items()}
+                shown = {
+                    key: msgspec.Raw(encode_value(mapping.represent(row)))
+                    for key, row in rows.items()
+                }
                 for place, each in enumerate(logged):
-                    if each.type == entity_type and each.operation == "update" and each.key in shown:
+                    if (
+                        each.type == entity_type
+                        and each.operation == "update"
+                        and each.key in shown
+                    ):
                         valued[place] = LoggedChange(each.type, each.key, "update", shown[each.key])
     except Exception:
         logger.exception(
-            "%s: the values of a commit could not be represented; its feed entry keeps only their keys.", stream.name
+            "%s: the values of a commit could not be represented; its feed entry keeps only their keys.",
+            stream.name,
         )
         return logged
     return (
         valued
-        if sum(len(bytes(each.value)) for each in valued if each.value is not msgspec.UNSET) <= VALUE_BYTES
+        if sum(len(bytes(each.value)) for each in valued if each.value is not msgspec.UNSET)
+        <= VALUE_BYTES
         else logged
     )

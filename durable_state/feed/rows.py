@@ -13,7 +13,15 @@ from durable_state.registry import EntityMapping
 from durable_state.registry.relations import parent_mapping
 from durable_state.registry.represent import jsonable
 
-__all__ = ["PAGE_ROWS", "entity_key", "page", "page_of_keys", "rows_by_key", "shown_rows", "with_parents"]
+__all__ = [
+    "PAGE_ROWS",
+    "entity_key",
+    "page",
+    "page_of_keys",
+    "rows_by_key",
+    "shown_rows",
+    "with_parents",
+]
 
 PAGE_ROWS = 500
 """Rows read at once, and items in one frame at most."""
@@ -37,9 +45,13 @@ def shown_rows(mapping: EntityMapping, stream: Stream) -> models.QuerySet[models
     return rows.filter(models.Exists(owner))
 
 
-def with_parents(mapping: EntityMapping, queryset: models.QuerySet[models.Model]) -> models.QuerySet[models.Model]:
+def with_parents(
+    mapping: EntityMapping, queryset: models.QuerySet[models.Model]
+) -> models.QuerySet[models.Model]:
     """The same rows, with the parents whose keys ``represent`` shows joined in, so that it asks nothing more."""
-    parents = [field.name for field in mapping.mapped_fields if parent_mapping(mapping, field) is not None]
+    parents = [
+        field.name for field in mapping.mapped_fields if parent_mapping(mapping, field) is not None
+    ]
     return queryset.select_related(*parents) if parents else queryset
 
 
@@ -56,7 +68,9 @@ def rows_by_key(
     return found
 
 
-def page(mapping: EntityMapping, queryset: models.QuerySet[models.Model], after: Any) -> tuple[list[models.Model], Any]:
+def page(
+    mapping: EntityMapping, queryset: models.QuerySet[models.Model], after: Any
+) -> tuple[list[models.Model], Any]:
     """The next PAGE_ROWS rows by key after the key field's value ``after`` (None: from the first), and where the next page begins
     (None: that was all).
     """
@@ -64,9 +78,13 @@ def page(mapping: EntityMapping, queryset: models.QuerySet[models.Model], after:
     return rows, mapping.key.value_from_object(rows[-1]) if len(rows) == PAGE_ROWS else None
 
 
-def page_of_keys(mapping: EntityMapping, queryset: models.QuerySet[models.Model], after: Any) -> tuple[list[str], Any]:
+def page_of_keys(
+    mapping: EntityMapping, queryset: models.QuerySet[models.Model], after: Any
+) -> tuple[list[str], Any]:
     """The same of the entity keys alone."""
-    found = list(_following(mapping, queryset, after).values_list(mapping.key.attname, flat=True)[:PAGE_ROWS])
+    found = list(
+        _following(mapping, queryset, after).values_list(mapping.key.attname, flat=True)[:PAGE_ROWS]
+    )
     return [str(jsonable(key)) for key in found], found[-1] if len(found) == PAGE_ROWS else None
 
 
@@ -76,7 +94,11 @@ def _following(
     """Rows in the order of their keys: (stream field, key field) is unique, so every page is one walk along that index. By primary
     key, a database may sort all rows of the stream for each page.
     """
-    beyond = {f"{mapping.key_field}__isnull": False} if after is None else {f"{mapping.key_field}__gt": after}
+    beyond = (
+        {f"{mapping.key_field}__isnull": False}
+        if after is None
+        else {f"{mapping.key_field}__gt": after}
+    )
     return queryset.filter(**beyond).order_by(mapping.key.attname)
 
 

@@ -39,7 +39,11 @@ class Subscriber:
     """
 
     def __init__(
-        self, feed: StreamFeed, audience: Audience, renew: Callable[[], Awaitable[Audience | None]], offset: str = ""
+        self,
+        feed: StreamFeed,
+        audience: Audience,
+        renew: Callable[[], Awaitable[Audience | None]],
+        offset: str = "",
     ) -> None:
         self._feed = feed
         self._audience = audience
@@ -61,7 +65,9 @@ class Subscriber:
             async for text in self._missed():
                 yield text
             if self._revision is not None:
-                await self._feed.wait(self._revision, max(0.0, renewed + RENEW_SECONDS - time.monotonic()))
+                await self._feed.wait(
+                    self._revision, max(0.0, renewed + RENEW_SECONDS - time.monotonic())
+                )
             if time.monotonic() - renewed >= RENEW_SECONDS:
                 async for text in self._renewed():
                     yield text
@@ -71,7 +77,9 @@ class Subscriber:
         await self._feed.refresh()
         # Read before the first row, so whatever the rows below miss, or show too early, comes again as a live change.
         revision = self._feed.revision
-        self._shown = {name: set() for name, sight in self._audience.sights.items() if sight.narrowed}
+        self._shown = {
+            name: set() for name, sight in self._audience.sights.items() if sight.narrowed
+        }
         yield encode_frame([control("snapshot-start")], START, False)
         moment = int(time.monotonic() / SHARED_SECONDS)
         for name, sight in self._audience.sights.items():
@@ -85,9 +93,15 @@ class Subscriber:
                 after = frames.last
         self._revision = revision
         newest = revision == self._feed.revision
-        yield encode_frame([control("snapshot-end")], self._audience.token(revision), newest and self._feed.up_to_date)
+        yield encode_frame(
+            [control("snapshot-end")],
+            self._audience.token(revision),
+            newest and self._feed.up_to_date,
+        )
 
-    async def _page(self, moment: tuple[int, int], name: str, sight: Sight, after: Any) -> SharedFrames:
+    async def _page(
+        self, moment: tuple[int, int], name: str, sight: Sight, after: Any
+    ) -> SharedFrames:
         async def make() -> SharedFrames:
             return await database_sync_to_async(self._read_page)(name, sight, after)
 
@@ -128,26 +142,40 @@ class Subscriber:
 
     async def _entry_frames(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrames:
         async def make() -> SharedFrames:
-            if self._audience.narrowed or any(_needs_row(each) for each in entry.changes[start : start + PAGE_ROWS]):
+            if self._audience.narrowed or any(
+                _needs_row(each) for each in entry.changes[start : start + PAGE_ROWS]
+            ):
                 return await database_sync_to_async(self._render)(entry, start, newest)
             return self._render(entry, start, newest)
 
         if self._audience.narrowed:
             return await make()
-        return await self._feed.shared.get((entry.revision, self._audience.signature, start, newest), make)
+        return await self._feed.shared.get(
+            (entry.revision, self._audience.signature, start, newest), make
+        )
 
     def _render(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrames:
         """The frames of a part of an entry. Only its last one moves the token: who leaves in between gets the whole entry again."""
-        changes = [each for each in entry.changes[start : start + PAGE_ROWS] if each.type in self._audience.sights]
+        changes = [
+            each
+            for each in entry.changes[start : start + PAGE_ROWS]
+            if each.type in self._audience.sights
+        ]
         last = start + PAGE_ROWS >= len(entry.changes)
         items: dict[tuple[str, str], Item] = {}
         for name, sight in self._audience.sights.items():
             mine = [each for each in changes if each.type == name]
             rows = rows_by_key(
-                sight.mapping, sight.rows, [each.key for each in mine if sight.narrowed or _needs_row(each)]
+                sight.mapping,
+                sight.rows,
+                [each.key for each in mine if sight.narrowed or _needs_row(each)],
             )
             for each in mine:
-                item = self._narrowed(sight, each, rows) if sight.narrowed else _change(sight, each, rows)
+                item = (
+                    self._narrowed(sight, each, rows)
+                    if sight.narrowed
+                    else _change(sight, each, rows)
+                )
                 if item is not None:
                     items[name, each.key] = item
         ordered = [items[each.type, each.key] for each in changes if (each.type, each.key) in items]
@@ -158,7 +186,9 @@ class Subscriber:
             ordered[0].headers.txids = entry.txids
         before = self._audience.token(entry.revision - 1)
         after = self._audience.token(entry.revision) if last else before
-        return SharedFrames(encode_frames(ordered, before, after, last and newest and entry.up_to_date), not ordered)
+        return SharedFrames(
+            encode_frames(ordered, before, after, last and newest and entry.up_to_date), not ordered
+        )
 
     def _narrowed(self, sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item | None:
         shown = self._shown[change.type]
@@ -174,7 +204,9 @@ class Subscriber:
         """Sees that the audience is still the same; what a narrowed one gained or lost without a commit is made up for."""
         audience = await self._renew()
         if audience is None:
-            raise AccessWithdrawn(f"{self._audience.stream.name!r} is no longer readable for this subscriber.")
+            raise AccessWithdrawn(
+                f"{self._audience.stream.name!r} is no longer readable for this subscriber."
+            )
         changed = audience.signature != self._audience.signature
         self._audience = audience
         if changed:
@@ -188,23 +220,35 @@ class Subscriber:
 
     async def _difference(self, name: str, sight: Sight, revision: int) -> AsyncIterator[str]:
         shown, seen = self._shown[name], set[str]()
-        token, up_to_date = self._audience.token(revision), self._feed.up_to_date and revision == self._feed.revision
+        token, up_to_date = (
+            self._audience.token(revision),
+            self._feed.up_to_date and revision == self._feed.revision,
+        )
         after: Any = None
         while True:
-            keys, after = await database_sync_to_async(page_of_keys)(sight.mapping, sight.rows, after)
-            items = await database_sync_to_async(self._inserts)(name, sight, [key for key in keys if key not in shown])
+            keys, after = await database_sync_to_async(page_of_keys)(
+                sight.mapping, sight.rows, after
+            )
+            items = await database_sync_to_async(self._inserts)(
+                name, sight, [key for key in keys if key not in shown]
+            )
             for text in encode_frames(items, token, token, up_to_date) if items else ():
                 yield text
             seen.update(keys)
             if after is None:
                 break
-        gone = [Item(type=name, key=key, headers=Headers(operation="delete")) for key in shown - seen]
+        gone = [
+            Item(type=name, key=key, headers=Headers(operation="delete")) for key in shown - seen
+        ]
         self._shown[name] = seen
         for start in range(0, len(gone), PAGE_ROWS):
             yield encode_frame(gone[start : start + PAGE_ROWS], token, up_to_date)
 
     def _inserts(self, name: str, sight: Sight, keys: list[str]) -> list[Item]:
-        return [_item(name, sight, row, "insert") for row in rows_by_key(sight.mapping, sight.rows, keys).values()]
+        return [
+            _item(name, sight, row, "insert")
+            for row in rows_by_key(sight.mapping, sight.rows, keys).values()
+        ]
 
 
 def _needs_row(change: LoggedChange) -> bool:
@@ -213,12 +257,22 @@ def _needs_row(change: LoggedChange) -> bool:
 
 def _item(name: str, sight: Sight, row: Any, operation: str) -> Item:
     value = msgspec.Raw(encode_value(sight.mapping.represent(row)))
-    return Item(type=name, key=entity_key(sight.mapping, row), value=value, headers=Headers(operation=operation))
+    return Item(
+        type=name,
+        key=entity_key(sight.mapping, row),
+        value=value,
+        headers=Headers(operation=operation),
+    )
 
 
 def _change(sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item:
     if change.operation != "delete" and change.value is not msgspec.UNSET:
-        return Item(type=change.type, key=change.key, value=change.value, headers=Headers(operation="update"))
+        return Item(
+            type=change.type,
+            key=change.key,
+            value=change.value,
+            headers=Headers(operation="update"),
+        )
     if change.operation != "delete" and change.key in rows:
         return _item(change.type, sight, rows[change.key], "update")
     return Item(type=change.type, key=change.key, headers=Headers(operation="delete"))

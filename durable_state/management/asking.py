@@ -27,6 +27,8 @@ def confirm(question: str, options: dict[str, Any]) -> None:
     try:
         answer = input(f"{question} [y/N] ")
     except EOFError as error:
-        raise CommandError("Nothing was done: it needs a yes, and nobody is there to ask. Pass --no-input.") from error
+        raise CommandError(
+            "Nothing was done: it needs a yes, and nobody is there to ask. Pass --no-input."
+        ) from error
     if answer.strip().lower() not in ("y", "yes"):
         raise CommandError("Nothing was done.")

@@ -25,7 +25,9 @@ class Progress:
         self._clock = clock
         self._terminal = out.isatty()
         self._pause = 0.2 if self._terminal else 5.0
-        self._last: dict[str, tuple[float, int, float]] = {}  # by name: when, messages, messages a second
+        self._last: dict[
+            str, tuple[float, int, float]
+        ] = {}  # by name: when, messages, messages a second
         self._width = 0
 
     def __call__(self, progress: models.Progress) -> None:
@@ -39,7 +41,11 @@ class Progress:
             newest = max(progress.ordinal - ordinal, 0) / (now - before)
             rate = rate * 0.5 + newest * 0.5 if rate else newest
         self._last[name] = (now, progress.ordinal, rate)
-        applied = f"{progress.applied_count:,} applied" if isinstance(progress, models.Stream) else "shown at its end"
+        applied = (
+            f"{progress.applied_count:,} applied"
+            if isinstance(progress, models.Stream)
+            else "shown at its end"
+        )
         shown = f" · {rate:,.0f} messages/s" if rate else ""
         self._write(f"{name}: {progress.ordinal:,} messages · {applied}{shown} · {progress.status}")
 

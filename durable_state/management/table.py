@@ -13,10 +13,14 @@ def printable(text: str, width: int = 0) -> str:
     return shown if not width or len(shown) <= width else shown[: width - 1] + "…"
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> list[str]:
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int] = ()
+) -> list[str]:
     """Aligned lines under ``heads``; the columns in ``right`` are aligned to the right."""
     cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in [list(heads), *cells]) for column in range(len(heads))]
+    widths = [
+        max(len(row[column]) for row in [list(heads), *cells]) for column in range(len(heads))
+    ]
     return [
         "  ".join(
             cell.rjust(width) if column in right else cell.ljust(width)

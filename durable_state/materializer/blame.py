@@ -15,4 +15,8 @@ def blames_a_row(error: Error) -> bool:
     """Whether the same statement without some of its rows may go through."""
     if isinstance(error, DataError | IntegrityError):
         return True
-    return isinstance(error, OperationalError) and bool(error.args) and error.args[0] in MYSQL_DATA_ERRORS
+    return (
+        isinstance(error, OperationalError)
+        and bool(error.args)
+        and error.args[0] in MYSQL_DATA_ERRORS
+    )

@@ -31,19 +31,33 @@ CHUNKS = (512, 32)
 _astuple = msgspec.structs.astuple
 
 
-def prepare_together(plan: TypePlan, ordinals: Sequence[int], changes: Sequence[Change]) -> Sequence[Prepared | None]:
+def prepare_together(
+    plan: TypePlan, ordinals: Sequence[int], changes: Sequence[Change]
+) -> Sequence[Prepared | None]:
     """What ``prepare`` gives for each of these changes, or None where it has to be asked. None may be a partial update or without value."""
     values = [change.value or b"" for change in changes]
     keys, bodies = [change.key for change in changes], [change.raw for change in changes]
-    return _in_chunks(plan, _wire_shape(plan.mapping, _with_parent(plan)), [keys, ordinals, values, bodies], *CHUNKS)
+    return _in_chunks(
+        plan,
+        _wire_shape(plan.mapping, _with_parent(plan)),
+        [keys, ordinals, values, bodies],
+        *CHUNKS,
+    )
 
 
 def unpack_together(
-    plan: TypePlan, keys: Sequence[str], ordinals: Sequence[int], documents: Sequence[bytes], bodies: Sequence[bytes]
+    plan: TypePlan,
+    keys: Sequence[str],
+    ordinals: Sequence[int],
+    documents: Sequence[bytes],
+    bodies: Sequence[bytes],
 ) -> Sequence[Prepared | None]:
     """What ``from_bytes`` gives for each of these, or None where it has to be asked."""
     return _in_chunks(
-        plan, _staged_shape(plan.mapping, _with_parent(plan)), [keys, ordinals, documents, bodies], *CHUNKS
+        plan,
+        _staged_shape(plan.mapping, _with_parent(plan)),
+        [keys, ordinals, documents, bodies],
+        *CHUNKS,
     )
 
 
@@ -59,7 +73,9 @@ def _in_chunks(
         try:
             together += _prepare_chunk(plan, shape, *chunk)
         except (*UNDECODABLE, Refused):
-            together += _in_chunks(plan, shape, chunk, *smaller) if smaller else [None] * len(chunk[0])
+            together += (
+                _in_chunks(plan, shape, chunk, *smaller) if smaller else [None] * len(chunk[0])
+            )
     return together
 
 
@@ -85,7 +101,11 @@ def _wire_shape(mapping: EntityMapping, with_parent: frozenset[str]) -> _Shape |
     """Of values as they come. None where the mapping has its own way to prepare."""
     if type(mapping).prepare is not EntityMapping.prepare:
         return None
-    return _shape(mapping, with_parent, None if mapping.value_field is not None else list(mapping.wire_names.values()))
+    return _shape(
+        mapping,
+        with_parent,
+        None if mapping.value_field is not None else list(mapping.wire_names.values()),
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -94,7 +114,9 @@ def _staged_shape(mapping: EntityMapping, with_parent: frozenset[str]) -> _Shape
     return _shape(mapping, with_parent, [field.name for field in mapping.mapped_fields])
 
 
-def _shape(mapping: EntityMapping, with_parent: frozenset[str], names: list[str] | None) -> _Shape | None:
+def _shape(
+    mapping: EntityMapping, with_parent: frozenset[str], names: list[str] | None
+) -> _Shape | None:
     """For objects with members of these names, or (None) the only field's values. None where a decoder cannot tell the fields apart."""
     if not mapping.mapped_fields or len(set(names or ())) < len(names or ()):
         return None
@@ -137,10 +159,14 @@ def _prepare_chunk(
     if b"\\u0000" in body:
         raise Refused("nul", "A NUL, or what looks like one.")
     decoded = shape.decode(body)
-    raw: list[Values] = list(zip(decoded, strict=True)) if shape.is_whole_value else list(map(_astuple, decoded))
+    raw: list[Values] = (
+        list(zip(decoded, strict=True)) if shape.is_whole_value else list(map(_astuple, decoded))
+    )
     columns = list(zip(*raw, strict=True))
     converted = [
-        column if passes is None or passes.issuperset(map(type, column)) else _convert(planned, column, passes)
+        column
+        if passes is None or passes.issuperset(map(type, column))
+        else _convert(planned, column, passes)
         for planned, column, passes in zip(plan.fields, columns, shape.passing, strict=True)
     ]
     unchanged = all(map(is_, columns, converted))
@@ -154,7 +180,9 @@ def _prepare_chunk(
     return together
 
 
-def _convert(planned: PlannedField, column: Sequence[Any], passes: frozenset[type]) -> Sequence[Any]:
+def _convert(
+    planned: PlannedField, column: Sequence[Any], passes: frozenset[type]
+) -> Sequence[Any]:
     at_once = convert_all(planned.field, column)
     if at_once is not None:
         return at_once

@@ -74,7 +74,9 @@ def refused_themselves(plan: TypePlan, failures: list[RowFailure]) -> list[RowFa
     holders = _holders(plan, claims)
     guilty = []
     for failure, (write, wanted) in zip(failures, claims, strict=True):
-        in_the_way = {key for claim in wanted if (key := holders.get(claim, write.key)) != write.key}
+        in_the_way = {
+            key for claim in wanted if (key := holders.get(claim, write.key)) != write.key
+        }
         if not in_the_way or not _fits_without(plan, write, in_the_way):
             guilty.append(failure)
     return guilty or failures
@@ -85,7 +87,10 @@ def _fits_without(plan: TypePlan, write: RowWrite, others: set[str]) -> bool:
     others = {other for other in others if not other.startswith(NOT_OURS)}
     with transaction.atomic(using=plan.using):
         with connections[plan.using].constraint_checks_disabled():
-            for rows in (plan.rows().filter(**{plan.mapping.key.attname: plan.key_value(other)}) for other in others):
+            for rows in (
+                plan.rows().filter(**{plan.mapping.key.attname: plan.key_value(other)})
+                for other in others
+            ):
                 rows._raw_delete(plan.using)
         fits = not write_rows(plan, [write], clear_the_way=free_moving_values)
         transaction.set_rollback(True, using=plan.using)
@@ -99,14 +104,21 @@ def free_moving_values(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
     application's columns.
     """
     for columns in plan.unique_sets:
-        wanted = {claim: write.key for write in writes for claim in _claims(plan, write) if claim[0] == columns}
+        wanted = {
+            claim: write.key
+            for write in writes
+            for claim in _claims(plan, write)
+            if claim[0] == columns
+        }
         movers = {
             write.existing.pk: write
             for write in writes
             if write.existing is not None
             and any(wanted.get(claim, write.key) != write.key for claim in _held(plan, write))
         }
-        nullable = next((p.attname for p in plan.fields if p.attname in columns and p.field.null), None)
+        nullable = next(
+            (p.attname for p in plan.fields if p.attname in columns and p.field.null), None
+        )
         if nullable is None:
             _set_aside(plan, movers)
             continue
@@ -159,9 +171,16 @@ def _holders(plan: TypePlan, claims: Sequence[tuple[RowWrite, list[Claim]]]) -> 
     for columns in plan.unique_sets:
         wanted = {claim[1] for _, some in claims for claim in some if claim[0] == columns}
         for chunk in chunks(wanted, 100 if len(columns) > 1 else CHUNK):
-            rows = plan.mapping.model._base_manager.using(plan.using).filter(_any_of(columns, chunk)).order_by()
+            rows = (
+                plan.mapping.model._base_manager.using(plan.using)
+                .filter(_any_of(columns, chunk))
+                .order_by()
+            )
             for key_value, *values in rows.values_list(key.attname, *columns, *plan.scope):
-                held, scope = tuple(values[: len(columns)]), set(zip(plan.scope, values[len(columns) :], strict=True))
+                held, scope = (
+                    tuple(values[: len(columns)]),
+                    set(zip(plan.scope, values[len(columns) :], strict=True)),
+                )
                 text = key_text(key, key_value) if scope == own else f"{NOT_OURS}{key_value}"
                 holders[columns, held] = text
     return holders

@@ -94,7 +94,9 @@ class Entity(msgspec.Struct, gc=False):
         if self.limit is None:
             return False
         self.written = self.limit
-        self.limit = min((ordinal for ordinal, _ in self.newest_first() if ordinal > self.written), default=None)
+        self.limit = min(
+            (ordinal for ordinal, _ in self.newest_first() if ordinal > self.written), default=None
+        )
         return self.limit is not None
 
     @property
@@ -109,7 +111,11 @@ def fold_entities(plan: TypePlan, entities: Sequence[Entity]) -> None:
     whole: list[Entity] = []
     for entity in entities:
         newest = entity.newest
-        if newest.operation is delete or newest.value is None or (merges and newest.operation is update):
+        if (
+            newest.operation is delete
+            or newest.value is None
+            or (merges and newest.operation is update)
+        ):
             fold_entity(plan, entity)
         else:
             whole.append(entity)
@@ -128,7 +134,13 @@ def fold_entity(plan: TypePlan, entity: Entity) -> None:
 
 
 def _try_fold(plan: TypePlan, entity: Entity) -> bool:
-    entity.put, entity.deleted, entity.no_row, entity.letter, entity.parts = None, False, False, None, ()
+    entity.put, entity.deleted, entity.no_row, entity.letter, entity.parts = (
+        None,
+        False,
+        False,
+        None,
+        (),
+    )
     partials: list[Prepared] = []
     base: Prepared | None = None
     for ordinal, change in entity.newest_first():

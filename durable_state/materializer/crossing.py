@@ -24,7 +24,9 @@ def meet(lot: ParkingLot, motion: Motion) -> None:
     The last thing that a commit does with rows. Two commits that have a model in common do this one after the other: the locks are
     held until their ends. So the later one sees what the earlier did. A commit that touches no such model takes no lock.
     """
-    labels = {plan.mapping.label for plan in motion.parents} | {parent.label for parent in lot.awaited}
+    labels = {plan.mapping.label for plan in motion.parents} | {
+        parent.label for parent in lot.awaited
+    }
     if not labels:
         return
     _lock(sorted(labels), lot.stream)
@@ -51,10 +53,14 @@ def _lock(labels: list[str], stream: Stream) -> None:
 def _announce(plan: TypePlan, keys: set[str] | None) -> None:
     """Marks the arrival of parents for those who wait; one query where nobody waits for the model."""
     mapping, stream = plan.mapping, plan.stream
-    waiting = ParkedChange.objects.using(plan.using).filter(waits_on=mapping.label).exclude(stream=stream)
+    waiting = (
+        ParkedChange.objects.using(plan.using).filter(waits_on=mapping.label).exclude(stream=stream)
+    )
     if not waiting.exists():
         return
-    same_keys = all(other.key_field == mapping.key_field for other in registry.for_model(mapping.model))
+    same_keys = all(
+        other.key_field == mapping.key_field for other in registry.for_model(mapping.model)
+    )
     found = waiting.order_by().values_list("stream", "waits_for").distinct()
     if keys is None or not same_keys:
         _mark(plan.using, found.iterator())

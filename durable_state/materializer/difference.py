@@ -41,10 +41,16 @@ def differences(stream: Stream, generation: Generation) -> Iterator[Difference]:
         for keys in shown_keys(plan):
             staged = staged_keys(generation, plan, keys)
             excused = _refused(plan, [key for key in keys if key not in staged])
-            yield from (Difference(plan.type, key, "extra") for key in keys if key not in staged and key not in excused)
+            yield from (
+                Difference(plan.type, key, "extra")
+                for key in keys
+                if key not in staged and key not in excused
+            )
 
 
-def row_story(stream: Stream, generation: Generation, entity_type: str, key: str) -> tuple[str, str]:
+def row_story(
+    stream: Stream, generation: Generation, entity_type: str, key: str
+) -> tuple[str, str]:
     """The row that one entity should have, and the one it has, as text."""
     plan = StreamPlan(stream).find(entity_type)
     if plan is None:
@@ -55,17 +61,27 @@ def row_story(stream: Stream, generation: Generation, entity_type: str, key: str
         found = read_rows(plan, [plan.key_value(key)]).get(key)
     except Refused:
         found = None  # no row can have that key
-    parked = ParkedChange.objects.using(plan.using).filter(stream=stream, entity=plan.digest(key)).first()
+    parked = (
+        ParkedChange.objects.using(plan.using)
+        .filter(stream=stream, entity=plan.digest(key))
+        .first()
+    )
     columns = () if found is None else zip(plan.places, found.values, strict=True)
-    shown = "none" if found is None else ", ".join(f"{attname}={value!r}" for attname, value in columns)
+    shown = (
+        "none" if found is None else ", ".join(f"{attname}={value!r}" for attname, value in columns)
+    )
     return expected, shown if parked is None else f"{shown} (parked: {parked.detail})"
 
 
-def _never_written(plans: StreamPlan, shown: set[str], generation: Generation) -> Iterator[Difference]:
+def _never_written(
+    plans: StreamPlan, shown: set[str], generation: Generation
+) -> Iterator[Difference]:
     """Entities of types that are registered and have no rows of this stream at all: they still need their first fold."""
     for entity_type in set(generation.types) - shown:
         if plans.find(entity_type) is not None:
-            yield from (Difference(entity_type, key, "missing") for key in keys_of(generation, entity_type))
+            yield from (
+                Difference(entity_type, key, "missing") for key in keys_of(generation, entity_type)
+            )
 
 
 def _missing_and_changed(plan: TypePlan, generation: Generation) -> Iterator[Difference]:
@@ -85,14 +101,22 @@ def _missing_and_changed(plan: TypePlan, generation: Generation) -> Iterator[Dif
 
 
 def _refused(plan: TypePlan, keys: list[str]) -> set[str]:
-    letters = DeadLetter.objects.using(plan.using).filter(stream=plan.stream, generation=0, reason__in=DATABASE_REASONS)
+    letters = DeadLetter.objects.using(plan.using).filter(
+        stream=plan.stream, generation=0, reason__in=DATABASE_REASONS
+    )
     digests = {plan.digest(key): key for key in keys}
-    found = (letters.filter(entity__in=chunk).values_list("entity", flat=True) for chunk in chunks(digests))
+    found = (
+        letters.filter(entity__in=chunk).values_list("entity", flat=True)
+        for chunk in chunks(digests)
+    )
     return {digests[entity] for entities in found for entity in entities}
 
 
 def _parked(plan: TypePlan, keys: list[str]) -> set[str]:
     digests = {plan.digest(key): key for key in keys}
     parked = ParkedChange.objects.using(plan.using).filter(stream=plan.stream)
-    found = (parked.filter(entity__in=chunk).values_list("entity", flat=True) for chunk in chunks(digests))
+    found = (
+        parked.filter(entity__in=chunk).values_list("entity", flat=True)
+        for chunk in chunks(digests)
+    )
     return {digests[entity] for entities in found for entity in entities}

@@ -37,7 +37,11 @@ class Fold:
     """
 
     def __init__(
-        self, stream: Stream, state: Generation | None, snapshot: Generation | None, replay: Replay | None = None
+        self,
+        stream: Stream,
+        state: Generation | None,
+        snapshot: Generation | None,
+        replay: Replay | None = None,
     ) -> None:
         self.stream = stream
         self.state = state
@@ -65,7 +69,12 @@ class Fold:
                 self._control(segment.control)
         self.outcome.txids |= batch.txids
         self._write_malformed(batch.malformed)
-        if up_to_date and self.state is not None and not self._waits_for_snapshot(self.state) and not self._scratch:
+        if (
+            up_to_date
+            and self.state is not None
+            and not self._waits_for_snapshot(self.state)
+            and not self._scratch
+        ):
             self._switch(self.state, all_types=True)
             self._drop(self.state)
             self.state = None
@@ -77,7 +86,10 @@ class Fold:
         """Whether the open snapshot is what the rows are going to be: it follows a reset, or there is nothing else. The old ones stay."""
         if self.snapshot is None:
             return False
-        return state.purpose == Generation.Purpose.RESET or not state.staged.using(self._using).exists()
+        return (
+            state.purpose == Generation.Purpose.RESET
+            or not state.staged.using(self._using).exists()
+        )
 
     def release(self) -> Outcome:
         """Shows what is parked and can be shown, without any message; tries also what nobody tells about."""
@@ -110,7 +122,9 @@ class Fold:
 
     def letter_count(self) -> int:
         """How many dead letters the stream, or its replay, has now."""
-        return self._letters.count([each.pk for each in (self.state, self.snapshot) if each is not None])
+        return self._letters.count(
+            [each.pk for each in (self.state, self.snapshot) if each is not None]
+        )
 
     def _flush(self, segment: Segment) -> None:
         """Takes the changes between two controls to where they belong."""
@@ -156,7 +170,9 @@ class Fold:
             return
         generation = 0 if target is None else target.pk
         made_good = (entity for entity in entities if entity.accepted and entity.letter is None)
-        self._letters.remove(generation, (entity_digest(entity_type, entity.key) for entity in made_good))
+        self._letters.remove(
+            generation, (entity_digest(entity_type, entity.key) for entity in made_good)
+        )
         letters = [entity.letter for entity in entities if entity.letter is not None]
         if letters:
             outcome.letters_written = True
@@ -166,7 +182,11 @@ class Fold:
     def _control(self, kind: ControlKind) -> None:
         self.outcome.controls += 1
         if kind is ControlKind.RESET:
-            purpose = Generation.Purpose.RESET if self.state is None else Generation.Purpose(self.state.purpose)
+            purpose = (
+                Generation.Purpose.RESET
+                if self.state is None
+                else Generation.Purpose(self.state.purpose)
+            )
             self._drop(self.snapshot)
             self._drop(self.state)
             self.state, self.snapshot = self._open(purpose), None
@@ -217,7 +237,15 @@ class Fold:
                 self._types.demand_reset(plan)
         plans = [plan for plan in self._plans.all() if all_types or plan.type in generation.types]
         plans = [plan for plan in plans if plan.type not in unfit]
-        switch(generation, plans, self._rows, self._lot, self._letters, self.outcome, all_types=all_types)
+        switch(
+            generation,
+            plans,
+            self._rows,
+            self._lot,
+            self._letters,
+            self.outcome,
+            all_types=all_types,
+        )
         generation.changes = 0
         self._types.renew(plans)
 

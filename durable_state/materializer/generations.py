@@ -26,7 +26,12 @@ def drop(generation: Generation) -> bool:
 
 def sweep(using: str) -> bool:
     """Deletes some of what dropped generations still hold; call it in a transaction of its own. False, where there is no more."""
-    generation = Generation.objects.using(using).filter(purpose=Generation.Purpose.DROPPED).order_by("pk").first()
+    generation = (
+        Generation.objects.using(using)
+        .filter(purpose=Generation.Purpose.DROPPED)
+        .order_by("pk")
+        .first()
+    )
     if generation is not None:
         drop(generation)
     return generation is not None
@@ -37,7 +42,9 @@ def _step(generation: Generation) -> bool:
     using = generation._state.db
     staged = generation.staged.using(using)
     room = STEP
-    while (first := staged.order_by("type", "ordinal").values_list("type", flat=True).first()) is not None:
+    while (
+        first := staged.order_by("type", "ordinal").values_list("type", flat=True).first()
+    ) is not None:
         if room <= 0:
             return True
         of_type = staged.filter(type=first)

@@ -29,7 +29,11 @@ Group = dict[TypePlan, list[Prepared]]
 
 ROUNDS = 8
 """Generations that are inserted with their parents before stand-ins are taken for parents that must not be NULL."""
-UNSIGNED = (models.PositiveBigIntegerField, models.PositiveIntegerField, models.PositiveSmallIntegerField)
+UNSIGNED = (
+    models.PositiveBigIntegerField,
+    models.PositiveIntegerField,
+    models.PositiveSmallIntegerField,
+)
 
 
 @dataclass(slots=True)
@@ -47,7 +51,9 @@ class _Stuck(Exception):
         self.trouble = trouble
 
 
-def settle_blockers(missing: Mapping[Entity, Sequence[MissingParent]]) -> dict[Entity, MissingParent]:
+def settle_blockers(
+    missing: Mapping[Entity, Sequence[MissingParent]],
+) -> dict[Entity, MissingParent]:
     """Those of the entities that cannot be shown even if all others were, each with the parent that it has to wait for.
 
     What is not among them forms the greatest closed set: each misses others of the set only. No entity waits for one that waits
@@ -78,7 +84,10 @@ def closed_part(puts: Mapping[TypePlan, Sequence[Prepared]]) -> Group:
         _, absent = resolve_parents(plan, some)
         missing |= {(plan.type, put.key): each for put, each in zip(some, absent, strict=True)}
     blocked = settle_blockers(missing)
-    parts = {plan: [put for put in some if (plan.type, put.key) not in blocked] for plan, some in puts.items()}
+    parts = {
+        plan: [put for put in some if (plan.type, put.key) not in blocked]
+        for plan, some in puts.items()
+    }
     return {plan: some for plan, some in parts.items() if some}
 
 
@@ -117,7 +126,9 @@ class _Joint:
             self._link(plan, puts)
         return {plan: list(writes.values()) for plan, writes in self._written.items()}
 
-    def _insert(self, plan: TypePlan, puts: list[Prepared], linking: list[Prepared], *, forced: bool) -> list[Prepared]:
+    def _insert(
+        self, plan: TypePlan, puts: list[Prepared], linking: list[Prepared], *, forced: bool
+    ) -> list[Prepared]:
         """Writes the puts that miss no parent which must not be NULL, or (``forced``) all; returns those that are left."""
         if not puts:
             return []
@@ -147,8 +158,13 @@ class _Joint:
         existing = read_rows(plan, [put.key_value for put in puts])
         columns, missing = resolve_parents(plan, puts)
         if lacking := {put.key for put, absent in zip(puts, missing, strict=True) if absent}:
-            raise _Stuck(Trouble(plan, impossible=lacking))  # a database that takes two keys for one
-        writes = [row_write(put, values, existing.get(put.key)) for put, values in zip(puts, columns, strict=True)]
+            raise _Stuck(
+                Trouble(plan, impossible=lacking)
+            )  # a database that takes two keys for one
+        writes = [
+            row_write(put, values, existing.get(put.key))
+            for put, values in zip(puts, columns, strict=True)
+        ]
         self._write(plan, writes, unchecked=False)
 
     def _write(self, plan: TypePlan, writes: list[RowWrite], *, unchecked: bool) -> None:
@@ -156,7 +172,9 @@ class _Joint:
             raise _Stuck(Trouble(plan, lost=lost))
         changed = changing(plan, writes)
         # PostgreSQL and SQLite check Django's foreign keys at the end of the transaction anyway; MySQL does so row by row.
-        checks = connections[plan.using].constraint_checks_disabled() if unchecked else nullcontext()
+        checks = (
+            connections[plan.using].constraint_checks_disabled() if unchecked else nullcontext()
+        )
         with checks:
             failures = write_rows(plan, changed, clear_the_way=free_moving_values)
         if failures:

@@ -76,6 +76,7 @@ def _awaited_elsewhere(plan: TypePlan) -> bool:
     return any(
         field.related_model is mapping.model
         for other in registry
-        if other.model is not mapping.model and (other.stream_field is not None or not plan.ownership.has(other))
+        if other.model is not mapping.model
+        and (other.stream_field is not None or not plan.ownership.has(other))
         for field in other.mapped_fields
     )

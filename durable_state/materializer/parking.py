@@ -54,7 +54,9 @@ class Parking:
             ordinal=self.prepared.ordinal,
             reason="unique" if absent is None else "parent",
             waits_for=waits_for,
-            waits_on=absent.planned.parent.label if absent and absent.elsewhere and absent.planned.parent else "",
+            waits_on=absent.planned.parent.label
+            if absent and absent.elsewhere and absent.planned.parent
+            else "",
             polled=not waits_for,
             detail=self.detail if absent is None else str(absent),
             body=as_message(plan, self.prepared),
@@ -132,7 +134,11 @@ class ParkingLot:
         """The keys of what is parked of a type, chunk by chunk."""
         last = 0
         while self.occupied:
-            found = list(self._all.filter(type=entity_type, pk__gt=last).order_by("pk").values_list("pk", "key")[:500])
+            found = list(
+                self._all.filter(type=entity_type, pk__gt=last)
+                .order_by("pk")
+                .values_list("pk", "key")[:500]
+            )
             if not found:
                 return
             last = found[-1][0]
@@ -142,7 +148,11 @@ class ParkingLot:
         """What is parked of the entities, by digest."""
         if not self.occupied:
             return {}
-        return {parked.entity: parked for chunk in chunks(digests) for parked in self._all.filter(entity__in=chunk)}
+        return {
+            parked.entity: parked
+            for chunk in chunks(digests)
+            for parked in self._all.filter(entity__in=chunk)
+        }
 
     def polled(self, *, every: bool) -> Iterator[list[ParkedChange]]:
         """Those that nobody tells about, page by page: the oldest few, or ``every`` one."""
@@ -171,14 +181,20 @@ class ParkingLot:
         rows = self._all.filter(type=entity_type, reason="parent", hidden=True)
         return set(rows.values_list("entity", flat=True))
 
-    def _pages(self, rows: QuerySet[ParkedChange], size: int = READ) -> Iterator[list[ParkedChange]]:
+    def _pages(
+        self, rows: QuerySet[ParkedChange], size: int = READ
+    ) -> Iterator[list[ParkedChange]]:
         """The rows there are now, in pages of bounded size; those parked meanwhile are not met."""
         newest = self._all.order_by("-pk").values_list("pk", flat=True).first()
         last = 0
         while newest is not None:
             page: list[ParkedChange] = []
             room = get_settings().batch_bytes
-            for parked in rows.filter(pk__gt=last, pk__lte=newest).order_by("pk")[:size].iterator(chunk_size=50):
+            for parked in (
+                rows.filter(pk__gt=last, pk__lte=newest)
+                .order_by("pk")[:size]
+                .iterator(chunk_size=50)
+            ):
                 page.append(parked)
                 last, room = parked.pk, room - len(parked.prepared) - len(parked.body)
                 if room <= 0:

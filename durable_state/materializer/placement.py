@@ -83,7 +83,11 @@ class Placement:
                     placed.failures[plan] += self._put_plain(plan, slice_of, all_new=all_new)
             return placed
         group = [
-            _Puts(plan, sorted(some, key=_age), {} if all_new else read_rows(plan, [put.key_value for put in some]))
+            _Puts(
+                plan,
+                sorted(some, key=_age),
+                {} if all_new else read_rows(plan, [put.key_value for put in some]),
+            )
             for plan, some in puts.items()
         ]
         turning = turns([each.plan for each in group])
@@ -96,7 +100,9 @@ class Placement:
         for each in group:
             while each.waiting:
                 self._park_orphans(each, each.waiting, placed)
-                self._put_ready(each, placed, may_lack)  # another stream may have brought a parent this very moment
+                self._put_ready(
+                    each, placed, may_lack
+                )  # another stream may have brought a parent this very moment
         return placed
 
     def put_provisionally(self, plan: TypePlan, puts: Sequence[Prepared]) -> None:
@@ -116,7 +122,9 @@ class Placement:
         lost = taken(plan, writes)
         self._write(plan, [write for write in writes if write.key not in lost])
 
-    def _put_plain(self, plan: TypePlan, puts: list[Prepared], *, all_new: bool) -> list[RowFailure]:
+    def _put_plain(
+        self, plan: TypePlan, puts: list[Prepared], *, all_new: bool
+    ) -> list[RowFailure]:
         """Writes rows that need no other row and have no value that another may have."""
         existing = {} if all_new else read_rows(plan, [put.key_value for put in puts])
         writes = [row_write(put, put.values, existing.get(put.key)) for put in puts]
@@ -134,12 +142,18 @@ class Placement:
             ready = [
                 (put, values, absent)
                 for put, values, absent in zip(each.waiting, columns, missing, strict=True)
-                if not absent or (may_lack is not None and all(nullified(plan, put, one, may_lack) for one in absent))
+                if not absent
+                or (
+                    may_lack is not None
+                    and all(nullified(plan, put, one, may_lack) for one in absent)
+                )
             ]
             if not ready:
                 break
             moved = True
-            writes = [row_write(put, values, each.existing.get(put.key)) for put, values, _ in ready]
+            writes = [
+                row_write(put, values, each.existing.get(put.key)) for put, values, _ in ready
+            ]
             lost = taken(plan, writes)
             if lost:
                 # Their rows go, and those may be the parents that were just found: look again.
@@ -153,7 +167,9 @@ class Placement:
             placed.failures[plan] += guilty
             written = [(put, absent) for put, _, absent in ready if put.key not in failed]
             self._lot.remove(plan.digest(put.key) for put, _ in written)
-            self._lot.park([Parking(plan, put, absent[0], hidden=False) for put, absent in written if absent])
+            self._lot.park(
+                [Parking(plan, put, absent[0], hidden=False) for put, absent in written if absent]
+            )
             done = {put.key for put, _ in written} | {failure.write.key for failure in guilty}
             each.drop(done)
             if len(guilty) == len(failures):
@@ -161,7 +177,9 @@ class Placement:
             each.existing = read_rows(plan, [put.key_value for put in each.waiting])
         return moved
 
-    def _with_parents(self, each: _Puts, failures: list[RowFailure], known: Mapping[str, int]) -> list[RowFailure]:
+    def _with_parents(
+        self, each: _Puts, failures: list[RowFailure], known: Mapping[str, int]
+    ) -> list[RowFailure]:
         """Without those of whose parents one has gone since they were looked up (``known`` says how many were missing then).
 
         Another stream's commit took it away: the row is not refused, it waits.
@@ -171,7 +189,11 @@ class Placement:
         failed = {failure.write.key for failure in failures}
         puts = [put for put in each.waiting if put.key in failed]
         _, missing = resolve_parents(each.plan, puts)
-        orphans = {put.key for put, absent in zip(puts, missing, strict=True) if len(absent) > known[put.key]}
+        orphans = {
+            put.key
+            for put, absent in zip(puts, missing, strict=True)
+            if len(absent) > known[put.key]
+        }
         return [failure for failure in failures if failure.write.key not in orphans]
 
     def _put_jointly(self, group: list[_Puts], placed: Placed) -> None:
@@ -195,7 +217,9 @@ class Placement:
                 self._lot.remove(plan.digest(put.key) for put in puts)
                 self._note(plan, shown[plan])
                 # Linking may have changed more than these writes say.
-                self._motion.freed(plan, [write.key for write in shown[plan] if write.existing is not None])
+                self._motion.freed(
+                    plan, [write.key for write in shown[plan] if write.existing is not None]
+                )
 
     def _lost_to_shown(self, each: _Puts, lost: Mapping[str, Lost]) -> dict[str, Lost]:
         """Those of the losers whose value is held by a row that is shown."""
@@ -224,13 +248,21 @@ class Placement:
     def _park_losers(self, each: _Puts, lost: Mapping[str, Lost], placed: Placed) -> None:
         self._park(
             each,
-            [Parking(each.plan, put, None, *lost[put.key]) for put in each.waiting if put.key in lost],
+            [
+                Parking(each.plan, put, None, *lost[put.key])
+                for put in each.waiting
+                if put.key in lost
+            ],
             placed,
         )
 
     def _park_orphans(self, each: _Puts, puts: list[Prepared], placed: Placed) -> None:
         _, missing = resolve_parents(each.plan, puts)
-        parkings = [Parking(each.plan, put, absent[0]) for put, absent in zip(puts, missing, strict=True) if absent]
+        parkings = [
+            Parking(each.plan, put, absent[0])
+            for put, absent in zip(puts, missing, strict=True)
+            if absent
+        ]
         self._park(each, parkings, placed)
 
     def _park(self, each: _Puts, parkings: list[Parking], placed: Placed) -> None:

@@ -55,17 +55,26 @@ class TypePlan:
         self.stream = stream
         self.type = mapping.entity_type
         self.using: str = stream._state.db or "default"
-        self.fields = [_plan_field(place, mapping, field, stream) for place, field in enumerate(mapping.mapped_fields)]
+        self.fields = [
+            _plan_field(place, mapping, field, stream)
+            for place, field in enumerate(mapping.mapped_fields)
+        ]
         self.by_name = {planned.name: planned for planned in self.fields}
         self.places = {planned.attname: planned.place for planned in self.fields}
         self.relations = [planned for planned in self.fields if planned.is_relation]
-        self.refers_to_itself = any(each.field.related_model is mapping.model for each in self.relations)
-        self.documents = [planned for planned in self.fields if isinstance(planned.field, models.JSONField)]
+        self.refers_to_itself = any(
+            each.field.related_model is mapping.model for each in self.relations
+        )
+        self.documents = [
+            planned for planned in self.fields if isinstance(planned.field, models.JSONField)
+        ]
         self.unique_sets = secondary_unique_sets(mapping)
         self.key_value = key_converter(mapping.key, self.using)
         self.has_own_prepare = type(mapping).prepare is not EntityMapping.prepare
         exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
-        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=decimal.Decimal if exact else None).decode
+        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(
+            float_hook=decimal.Decimal if exact else None
+        ).decode
 
     @cached_property
     def scope(self) -> dict[str, Any]:
@@ -104,7 +113,9 @@ class StreamPlan:
         """The same, as far as the mapping alone tells: the database is not asked."""
         if entity_type not in self._plans:
             mapping = registry.find(entity_type, self.stream.name)
-            self._plans[entity_type] = None if mapping is None else TypePlan(mapping, self.stream, self.ownership)
+            self._plans[entity_type] = (
+                None if mapping is None else TypePlan(mapping, self.stream, self.ownership)
+            )
         return self._plans[entity_type]
 
     def all(self) -> list[TypePlan]:
@@ -133,7 +144,9 @@ class StreamPlan:
         ]
 
 
-def _plan_field(place: int, mapping: EntityMapping, field: models.Field[Any, Any], stream: Stream) -> PlannedField:
+def _plan_field(
+    place: int, mapping: EntityMapping, field: models.Field[Any, Any], stream: Stream
+) -> PlannedField:
     parent = parent_mapping(mapping, field, stream.name)
     if parent is not None:
         convert: Callable[[Any], Any] = convert_parent_key

@@ -71,7 +71,9 @@ def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:
         return None
     raw = _in_order(plan, named)
     partial = mapping.merges and change.operation == Operation.UPDATE
-    prepared = Prepared(change.key, key_value, ordinal, raw, _convert(plan, raw), not partial, change.raw)
+    prepared = Prepared(
+        change.key, key_value, ordinal, raw, _convert(plan, raw), not partial, change.raw
+    )
     if not partial:
         complete(plan, prepared)
     return prepared
@@ -88,7 +90,9 @@ def complete(plan: TypePlan, prepared: Prepared) -> None:
 
 def overlay(under: Values, over: Values) -> Values:
     """The values of ``over``, and for what it leaves out those of ``under``."""
-    return tuple(below if above is UNSET else above for below, above in zip(under, over, strict=True))
+    return tuple(
+        below if above is UNSET else above for below, above in zip(under, over, strict=True)
+    )
 
 
 def _value_left_out(planned: PlannedField) -> Any:
@@ -111,7 +115,9 @@ def _default(planned: PlannedField) -> Any:
     try:
         return planned.convert(default)
     except Refused:
-        return planned.field.to_python(default)  # looser: no stream may say 5 for a text, the application may
+        return planned.field.to_python(
+            default
+        )  # looser: no stream may say 5 for a text, the application may
 
 
 def to_bytes(plan: TypePlan, prepared: Prepared) -> bytes:
@@ -133,11 +139,17 @@ def as_message(plan: TypePlan, prepared: Prepared) -> bytes:
     raw = [None if part is UNSET else part for part in prepared.raw]
     whole = plan.mapping.value_field is not None
     value = raw[0] if whole else dict(zip(plan.mapping.wire_names.values(), raw, strict=True))
-    return encode_change(plan.type, prepared.key, Operation.UPSERT, msgspec.json.decode(_encode(value)))
+    return encode_change(
+        plan.type, prepared.key, Operation.UPSERT, msgspec.json.decode(_encode(value))
+    )
 
 
 def from_bytes(
-    plan: TypePlan, key: str, ordinal: int, prepared_bytes: bytes | memoryview, body: bytes | memoryview
+    plan: TypePlan,
+    key: str,
+    ordinal: int,
+    prepared_bytes: bytes | memoryview,
+    body: bytes | memoryview,
 ) -> Prepared:
     """The opposite of ``to_bytes``: converts what was staged or parked anew; fields that the mapping no longer lists are left out.
 
@@ -145,7 +157,9 @@ def from_bytes(
     """
     named = plan.decode(bytes(prepared_bytes))
     raw = tuple(named.get(planned.name, UNSET) for planned in plan.fields)
-    prepared = Prepared(key, plan.key_value(key), ordinal, raw, _convert(plan, raw), True, bytes(body))
+    prepared = Prepared(
+        key, plan.key_value(key), ordinal, raw, _convert(plan, raw), True, bytes(body)
+    )
     complete(plan, prepared)
     return prepared
 
@@ -156,14 +170,23 @@ def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any]
     except UNDECODABLE as error:
         raise Refused("bad-value", f"The value cannot be decoded: {error}.") from error
     entity_change = EntityChange(
-        plan.stream.name, change.type, change.key, str(change.operation), value, old_value, change.headers, ordinal
+        plan.stream.name,
+        change.type,
+        change.key,
+        str(change.operation),
+        value,
+        old_value,
+        change.headers,
+        ordinal,
     )
     try:
         raw = plan.mapping.prepare(entity_change)
     except Refused:
         raise
     except ValidationError as error:
-        raise Refused(getattr(error, "code", None) or "invalid", "; ".join(error.messages)) from error
+        raise Refused(
+            getattr(error, "code", None) or "invalid", "; ".join(error.messages)
+        ) from error
     except RestValidationError as error:
         raise Refused("invalid", str(error.detail)) from error
     except Exception as error:
@@ -174,7 +197,8 @@ def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any]
     if raw is None or isinstance(raw, dict):
         return raw
     raise MappingFault(
-        f"{plan.mapping!r}: prepare() returned {type(raw).__name__}, not a dict or None.", "Mend it, then resume."
+        f"{plan.mapping!r}: prepare() returned {type(raw).__name__}, not a dict or None.",
+        "Mend it, then resume.",
     )
 
 
@@ -182,14 +206,20 @@ def _decode(plan: TypePlan, change: Change) -> tuple[Any, Any]:
     """The value and the old one; a mapping that only names members neither sees the old one nor stumbles over members it does not name."""
     value = change.value or b"null"
     if plan.has_own_prepare:
-        return plan.decode(value), None if change.old_value is None else plan.decode(change.old_value)
+        return plan.decode(value), None if change.old_value is None else plan.decode(
+            change.old_value
+        )
     try:
         return plan.decode(value), None
     except UNDECODABLE:
         if plan.mapping.value_field is not None:
             raise
     members = _decode_members(value)
-    return {wire: plan.decode(members[wire]) for wire in plan.mapping.wire_names.values() if wire in members}, None
+    return {
+        wire: plan.decode(members[wire])
+        for wire in plan.mapping.wire_names.values()
+        if wire in members
+    }, None
 
 
 def _in_order(plan: TypePlan, named: dict[str, Any]) -> Values:

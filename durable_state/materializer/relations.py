@@ -92,12 +92,15 @@ def turns(group: Sequence[TypePlan]) -> bool:
     return len(group) > 1 or group[0].refers_to_itself
 
 
-def resolve_parents(plan: TypePlan, puts: Sequence[Prepared]) -> tuple[list[Values], Sequence[Sequence[MissingParent]]]:
+def resolve_parents(
+    plan: TypePlan, puts: Sequence[Prepared]
+) -> tuple[list[Values], Sequence[Sequence[MissingParent]]]:
     """For each put its values with parents as what the column holds, and the parents that are missing."""
     if not plan.relations:
         return [put.values for put in puts], [NOTHING] * len(puts)
     relations = [
-        (planned, planned.place, _find(plan, planned, puts), not _is_ours(plan, planned)) for planned in plan.relations
+        (planned, planned.place, _find(plan, planned, puts), not _is_ours(plan, planned))
+        for planned in plan.relations
     ]
     columns: list[Values] = []
     missing: list[Sequence[MissingParent]] = []
@@ -136,7 +139,9 @@ def shown_parents(
     rows = parent.rows(stream, using)
     found: dict[str, Any] = {}
     for chunk in chunks(_convertible(key, keys, using), _at_once(using)):
-        pairs = rows.filter(**{f"{key.attname}__in": chunk}).values_list(key.attname, column or key.attname)
+        pairs = rows.filter(**{f"{key.attname}__in": chunk}).values_list(
+            key.attname, column or key.attname
+        )
         found.update((key_text(key, key_value), value) for key_value, value in pairs)
     return found
 

@@ -27,7 +27,9 @@ Entity = tuple[str, str]
 class Release:
     """Shows the parked entities of one stream that can be shown now."""
 
-    def __init__(self, plans: StreamPlan, lot: ParkingLot, placement: Placement, motion: Motion) -> None:
+    def __init__(
+        self, plans: StreamPlan, lot: ParkingLot, placement: Placement, motion: Motion
+    ) -> None:
         self._plans = plans
         self._lot = lot
         self._placement = placement
@@ -35,7 +37,9 @@ class Release:
         self._refused: list[tuple[TypePlan, Found]] = []
         self._left: Mapping[Entity, int] = {}
 
-    def settle(self, left: Mapping[Entity, int], *, every: bool = False) -> list[tuple[TypePlan, Found]]:
+    def settle(
+        self, left: Mapping[Entity, int], *, every: bool = False
+    ) -> list[tuple[TypePlan, Found]]:
         """Shows parked entities whose parents have come or whose unique values are free, until nothing moves any more.
 
         ``left``: parents that came and went within the commit, with the ordinals of their deletions: who waited for one is shown
@@ -84,13 +88,19 @@ class Release:
         ready, waiting = [], []
         for put, absent in zip(puts, missing, strict=True):
             parked = before[put.key]
-            if not parked.hidden or all(nullified(plan, put, each, self._left_later) for each in absent):
+            if not parked.hidden or all(
+                nullified(plan, put, each, self._left_later) for each in absent
+            ):
                 ready.append(put)
             elif parked.reason != "parent" or parked.waits_for != absent[0].digest:
-                waiting.append(Parking(plan, put, absent[0]))  # another parent is the one that is missing now
+                waiting.append(
+                    Parking(plan, put, absent[0])
+                )  # another parent is the one that is missing now
         self._lot.park(waiting)
         if ready:
-            self._put({plan: ready}, shown={key for key, parked in before.items() if not parked.hidden})
+            self._put(
+                {plan: ready}, shown={key for key, parked in before.items() if not parked.hidden}
+            )
 
     def _put(self, puts: dict[TypePlan, list[Prepared]], shown: set[str]) -> bool:
         """Places puts of parked entities, of which those in ``shown`` have a row already; whether any was placed."""
@@ -102,7 +112,9 @@ class Release:
         for plan, failures in placed.failures.items():
             by_key = {put.key: put for put in puts[plan]}
             self._lot.remove(plan.digest(failure.write.key) for failure in failures)
-            self._refused += [(plan, not_written(plan, each, by_key[each.write.key])) for each in failures]
+            self._refused += [
+                (plan, not_written(plan, each, by_key[each.write.key])) for each in failures
+            ]
         return placed.count() < sum(map(len, puts.values()))
 
     def _left_later(self, plan: TypePlan, put: Prepared, absent: MissingParent) -> bool:
@@ -117,7 +129,9 @@ class Release:
         puts = []
         for parked in candidates:
             try:
-                puts.append(from_bytes(plan, parked.key, parked.ordinal, parked.prepared, parked.body))
+                puts.append(
+                    from_bytes(plan, parked.key, parked.ordinal, parked.prepared, parked.body)
+                )
             except Refused:
                 continue  # the mapping has changed since; the type shows "needs reset"
         return puts
@@ -132,7 +146,10 @@ class Release:
         shown = False
         for group in circles(self._plans.all()) if newly is None or newly else []:
             if turns(group):
-                of_group = (self._lot.orphans(p.type) if newly is None else newly.get(p.type, set()) for p in group)
+                of_group = (
+                    self._lot.orphans(p.type) if newly is None else newly.get(p.type, set())
+                    for p in group
+                )
                 shown |= self._show_closed_of(group, set().union(*of_group))
         return shown
 
@@ -158,7 +175,11 @@ class Release:
                 }
                 for put, each in zip(some, absent, strict=True):
                     puts[plan.type, put.key], missing[plan.type, put.key] = put, each
-                    frontier |= {entity_digest(*parent.entity) for parent in each if parent.entity[0] in plans}
+                    frontier |= {
+                        entity_digest(*parent.entity)
+                        for parent in each
+                        if parent.entity[0] in plans
+                    }
             frontier -= looked_at
         blockers = settle_blockers(missing)
         self._lot.park(

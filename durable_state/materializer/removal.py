@@ -7,7 +7,12 @@ from contextlib import nullcontext
 from typing import Any
 
 from django.db import connections, models, transaction
-from django.db.models.deletion import Collector, ProtectedError, RestrictedError, get_candidate_relations_to_delete
+from django.db.models.deletion import (
+    Collector,
+    ProtectedError,
+    RestrictedError,
+    get_candidate_relations_to_delete,
+)
 
 from durable_state.models import ParkedChange, Stream, TableOwner
 from durable_state.registry import registry
@@ -40,7 +45,13 @@ class Removal:
     """
 
     def __init__(
-        self, plans: StreamPlan, lot: ParkingLot, motion: Motion, outcome: Outcome, *, for_good: bool = False
+        self,
+        plans: StreamPlan,
+        lot: ParkingLot,
+        motion: Motion,
+        outcome: Outcome,
+        *,
+        for_good: bool = False,
     ) -> None:
         self.removed = 0
         self._for_good = for_good
@@ -66,7 +77,9 @@ class Removal:
         for plan in reversed(self._plans.all()):
             key = plan.mapping.key
             while found := dict(plan.rows().order_by("pk").values_list("pk", key.attname)[:PAGE]):
-                self._remove_all(plan, {pk: key_text(key, value) for pk, value in found.items()}, self._outcome)
+                self._remove_all(
+                    plan, {pk: key_text(key, value) for pk, value in found.items()}, self._outcome
+                )
 
     def _remove(self, plan: TypePlan, rows: Rows, made: Outcome) -> dict[str, str]:
         """Deletes rows, halving where one of them must stay; what was done is added to ``made``."""
@@ -96,16 +109,23 @@ class Removal:
         while left:
             parent, parents = left.pop()
             for child, planned in self._plans.children(parent):
-                for page in self._children(child, planned, parents, parent, going.get(child, {}), made):
+                for page in self._children(
+                    child, planned, parents, parent, going.get(child, {}), made
+                ):
                     if child in going:
                         going[child] |= page
                         left.append((child, page))
                     elif refused := self._remove(child, page, made):
                         raise ProtectedError(next(iter(refused.values())), set())
         # MySQL checks each row of a DELETE by itself, also where the rows that point to it go too.
-        checks = connections[plan.using].constraint_checks_disabled if turns(circle) else nullcontext
+        checks = (
+            connections[plan.using].constraint_checks_disabled if turns(circle) else nullcontext
+        )
         for each in reversed(circle):
-            rows_of_type, pk = each.mapping.model._base_manager.using(plan.using), each.mapping.model._meta.pk
+            rows_of_type, pk = (
+                each.mapping.model._base_manager.using(plan.using),
+                each.mapping.model._meta.pk,
+            )
             for chunk in chunks(going[each], most_keys(each, pk)):
                 rows_to_go = rows_of_type.filter(is_one_of(each, pk, chunk))
                 self._follow_outside(each, rows_to_go)
@@ -139,7 +159,10 @@ class Removal:
                     break
                 last = found[-1].pk
                 rows = [row for row in found if row.pk not in going]
-                keys = {row.pk: key_text(child.mapping.key, getattr(row, child.mapping.key.attname)) for row in rows}
+                keys = {
+                    row.pk: key_text(child.mapping.key, getattr(row, child.mapping.key.attname))
+                    for row in rows
+                }
                 if self._for_good:
                     yield keys
                     continue
@@ -149,11 +172,14 @@ class Removal:
                     Parking(
                         child,
                         _prepared(child, row, held),
-                        MissingParent(planned, targets[getattr(row, planned.attname)], elsewhere=False),
+                        MissingParent(
+                            planned, targets[getattr(row, planned.attname)], elsewhere=False
+                        ),
                         hidden=not keep,
                     )
                     for row, held in with_parked
-                    if held is None or not held.hidden  # else a newer change waits, and only the old row could not go
+                    if held is None
+                    or not held.hidden  # else a newer change waits, and only the old row could not go
                 )
                 if not keep:
                     yield keys
@@ -168,7 +194,10 @@ class Removal:
         found: dict[str, bytes] = {}
         for chunk in chunks(pks):
             rows = _with_parents(plan, plan.rows().filter(pk__in=chunk))
-            by_key = {key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname)): row for row in rows}
+            by_key = {
+                key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname)): row
+                for row in rows
+            }
             parked = self._lot.of(plan.digest(key) for key in by_key)
             for key, row in by_key.items():
                 prepared = _prepared(plan, row, parked.get(plan.digest(key)))
@@ -179,7 +208,10 @@ class Removal:
         relations: list[Any] = list(get_candidate_relations_to_delete(plan.mapping.model._meta))
         if not relations:
             return
-        mapped = {(child.mapping.model, planned.name): child for child, planned in self._plans.children(plan)}
+        mapped = {
+            (child.mapping.model, planned.name): child
+            for child, planned in self._plans.children(plan)
+        }
         collector = Collector(using=plan.using, origin=rows)
         for relation in relations:
             on_delete = relation.on_delete
@@ -212,7 +244,9 @@ def remove_rows(stream: Stream) -> int:
     return removal.removed
 
 
-def _other_streams_rows(relation: Any, outside: models.QuerySet[Any], using: str) -> models.QuerySet[Any]:
+def _other_streams_rows(
+    relation: Any, outside: models.QuerySet[Any], using: str
+) -> models.QuerySet[Any]:
     """Those of the rows that another stream keeps: cascading would take them away behind that stream's back."""
     for mapping in registry.for_model(relation.related_model):
         if relation.field in mapping.mapped_fields:
@@ -235,7 +269,9 @@ def _targets(plan: TypePlan, planned: PlannedField, keys: Rows) -> Rows:
     return found
 
 
-def _with_parents(plan: TypePlan, queryset: models.QuerySet[models.Model]) -> models.QuerySet[models.Model]:
+def _with_parents(
+    plan: TypePlan, queryset: models.QuerySet[models.Model]
+) -> models.QuerySet[models.Model]:
     names = [relation.name for relation in plan.relations if relation.parent is not None]
     return queryset.select_related(*names) if names else queryset
 
@@ -244,11 +280,19 @@ def _prepared(plan: TypePlan, row: models.Model, parked: ParkedChange | None) ->
     """What a row says, as a change would have said it."""
     key_value = getattr(row, plan.mapping.key.attname)
     raw = {planned.name: _raw(plan, planned, row) for planned in plan.fields}
-    if parked is not None:  # it is shown without another parent already, which must not be forgotten
-        raw |= {name: value for name, value in plan.decode(bytes(parked.prepared)).items() if raw.get(name) is None}
+    if (
+        parked is not None
+    ):  # it is shown without another parent already, which must not be forgotten
+        raw |= {
+            name: value
+            for name, value in plan.decode(bytes(parked.prepared)).items()
+            if raw.get(name) is None
+        }
     ordinal = parked.ordinal if parked is not None else 0
     in_order = tuple(raw[planned.name] for planned in plan.fields)
-    return Prepared(key_text(plan.mapping.key, key_value), key_value, ordinal, in_order, (), True, b"")
+    return Prepared(
+        key_text(plan.mapping.key, key_value), key_value, ordinal, in_order, (), True, b""
+    )
 
 
 def _raw(plan: TypePlan, planned: PlannedField, row: models.Model) -> Any:
@@ -256,4 +300,8 @@ def _raw(plan: TypePlan, planned: PlannedField, row: models.Model) -> Any:
     if planned.parent is None:
         return represent_value(plan.mapping, row, planned.name)
     parent = getattr(row, planned.name)
-    return None if parent is None else key_text(planned.parent.key, getattr(parent, planned.parent.key.attname))
+    return (
+        None
+        if parent is None
+        else key_text(planned.parent.key, getattr(parent, planned.parent.key.attname))
+    )

@@ -105,7 +105,9 @@ def _with_json_nulls(
 def most_keys(plan: TypePlan, field: models.Field[Any, Any]) -> int:
     """How many values of the field one query may name beside what makes the rows the stream's."""
     connection = connections[plan.using]
-    if connection.vendor in AT_ONCE and (type(field) is models.UUIDField or AS_THEY_ARE.get(type(field)) in (str, int)):
+    if connection.vendor in AT_ONCE and (
+        type(field) is models.UUIDField or AS_THEY_ARE.get(type(field)) in (str, int)
+    ):
         return KEYS
     most = connection.features.max_query_params or READ + len(plan.scope)
     return min(READ, most - len(plan.scope))
@@ -130,7 +132,9 @@ class _Found(Lookup):
         return f"{column} {condition}", [*parameters, *values]
 
 
-def is_one_of(plan: TypePlan, field: models.Field[Any, Any], values: Sequence[Any]) -> Lookup[Any] | Q:
+def is_one_of(
+    plan: TypePlan, field: models.Field[Any, Any], values: Sequence[Any]
+) -> Lookup[Any] | Q:
     """What filter(field__in=...) says, without what it costs for each value."""
     if field.column is None:
         return Q(pk__in=values)  # a composite primary key
@@ -138,7 +142,10 @@ def is_one_of(plan: TypePlan, field: models.Field[Any, Any], values: Sequence[An
     parameters = key_parameters(field, values, connection)
     found: tuple[str, list[Any]]
     if connection.vendor == "postgresql" and _are_alike(parameters, {str, int, UUID}):
-        found = f"= ANY(ARRAY(SELECT {_ELEMENTS}::{field.cast_db_type(connection)}))", [_as_json(parameters)]
+        found = (
+            f"= ANY(ARRAY(SELECT {_ELEMENTS}::{field.cast_db_type(connection)}))",
+            [_as_json(parameters)],
+        )
     elif connection.vendor == "sqlite" and _are_alike(parameters, {str, int}):
         found = "IN (SELECT value FROM json_each(%s))", [_as_json(parameters)]
     else:
@@ -150,20 +157,30 @@ def rows_with(plan: TypePlan, key_values: Sequence[Any]) -> models.QuerySet[mode
     """The shown rows with these keys, at most ``most_keys`` of them."""
     connection, model, key = connections[plan.using], plan.mapping.model, plan.mapping.key
     pk, parameters = model._meta.pk, key_parameters(key, key_values, connection)
-    if connection.vendor != "postgresql" or pk.column is None or not _are_alike(parameters, {str, int, UUID}):
+    if (
+        connection.vendor != "postgresql"
+        or pk.column is None
+        or not _are_alike(parameters, {str, int, UUID})
+    ):
         return plan.rows().filter(is_one_of(plan, key, key_values))
     # One look into the unique index for each key. Asked for many keys at once, PostgreSQL reads all rows of a stream that it has no
     # statistics of, again for each batch.
-    table, column, pk_column = (quoted(connection, name) for name in (model._meta.db_table, key.column, pk.column))
+    table, column, pk_column = (
+        quoted(connection, name) for name in (model._meta.db_table, key.column, pk.column)
+    )
     fields = [field for field in model._meta.concrete_fields if field.attname in plan.scope]
     scope = "".join(f" AND held.{quoted(connection, field.column)} = %s" for field in fields)
-    scope_values = [field.get_db_prep_value(plan.scope[field.attname], connection) for field in fields]
+    scope_values = [
+        field.get_db_prep_value(plan.scope[field.attname], connection) for field in fields
+    ]
     looked_up = (
         f"SELECT found.pk FROM {_ELEMENTS} AS wanted(key) CROSS JOIN LATERAL"  # noqa: S608
         f" (SELECT held.{pk_column} AS pk FROM {table} AS held"
         f" WHERE held.{column} = wanted.key::{key.cast_db_type(connection)}{scope} OFFSET 0) AS found"
     )
-    is_found = _Found(models.F(pk.attname), (f"= ANY(ARRAY({looked_up}))", [_as_json(parameters), *scope_values]))
+    is_found = _Found(
+        models.F(pk.attname), (f"= ANY(ARRAY({looked_up}))", [_as_json(parameters), *scope_values])
+    )
     return model._base_manager.using(plan.using).filter(is_found).order_by()
 
 
@@ -183,14 +200,20 @@ def _are_alike(parameters: Sequence[Any], types: set[type]) -> bool:
 
 def changing(plan: TypePlan, writes: Iterable[RowWrite]) -> list[RowWrite]:
     """Those of the writes that do not find their row as they would leave it."""
-    return [write for write in writes if write.existing is None or differ(plan, write.existing.values, write.values)]
+    return [
+        write
+        for write in writes
+        if write.existing is None or differ(plan, write.existing.values, write.values)
+    ]
 
 
 def differ(plan: TypePlan, stored: Values, wanted: Values) -> bool:
     """Whether these are not the values of the same row."""
     if not plan.documents:
         return stored != wanted
-    return not all(same(planned.field, stored[planned.place], wanted[planned.place]) for planned in plan.fields)
+    return not all(
+        same(planned.field, stored[planned.place], wanted[planned.place]) for planned in plan.fields
+    )
 
 
 def row_write(put: Prepared, values: Values, existing: ExistingRow | None) -> RowWrite:
@@ -201,7 +224,10 @@ def row_write(put: Prepared, values: Values, existing: ExistingRow | None) -> Ro
 
 
 def write_rows(
-    plan: TypePlan, writes: Sequence[RowWrite], *, clear_the_way: Callable[[TypePlan, Sequence[RowWrite]], None]
+    plan: TypePlan,
+    writes: Sequence[RowWrite],
+    *,
+    clear_the_way: Callable[[TypePlan, Sequence[RowWrite]], None],
 ) -> list[RowFailure]:
     """Inserts and updates the rows; those that the database refuses come back, each by itself, and the others are written.
 
@@ -241,7 +267,12 @@ def _bisect(
 def _check_flood(plan: TypePlan, failures: Sequence[RowFailure]) -> None:
     """Raises: TooManyDeadLetters, where the refused rows are too many, and no other change can make up for one of them."""
     limit = get_settings().dead_letter_limit
-    if len(failures) > limit and not plan.mapping.merges and not plan.unique_sets and not plan.relations:
+    if (
+        len(failures) > limit
+        and not plan.mapping.merges
+        and not plan.unique_sets
+        and not plan.relations
+    ):
         last, stream = failures[-1], plan.stream
         reason = f"{last.reason}: {last.error}"
         raise TooManyDeadLetters.after(stream.name, stream.ordinal, len(failures), limit, reason)

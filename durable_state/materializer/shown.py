@@ -76,22 +76,33 @@ class ShownRows:
 
     def settle(self, *, every: bool = False) -> list[tuple[TypePlan, Found]]:
         """Shows what has waited and can be shown, and tells other streams of their parents' arrival; see ``Release.settle``."""
-        refused = Release(self._plans, self._lot, self._placement, self._motion).settle(self._left, every=every)
+        refused = Release(self._plans, self._lot, self._placement, self._motion).settle(
+            self._left, every=every
+        )
         meet(self._lot, self._motion)
         return refused
 
     def _put(self, entities: dict[TypePlan, list[Entity]]) -> None:
-        todo = {plan: [each for each in some if each.put is not None] for plan, some in entities.items()}
+        todo = {
+            plan: [each for each in some if each.put is not None] for plan, some in entities.items()
+        }
         while any(todo.values()):
             for plan, some in todo.items():
                 self._settle_partials(plan, some)
-            puts = {plan: [each.put for each in some if each.put is not None] for plan, some in todo.items()}
+            puts = {
+                plan: [each.put for each in some if each.put is not None]
+                for plan, some in todo.items()
+            }
             placed = self._placement.put(puts, may_lack=self._left_later)
             for plan, some in todo.items():
                 failed = {failure.write.key: failure for failure in placed.failures[plan]}
                 parked = placed.parked[plan]
                 again = []
-                unsettled = some if failed or parked else [e for e in some if e.parked or e.limit is not None]
+                unsettled = (
+                    some
+                    if failed or parked
+                    else [e for e in some if e.parked or e.limit is not None]
+                )
                 for entity in unsettled:
                     entity.parked = entity.key in parked
                     failure = failed.get(entity.key)
@@ -108,7 +119,11 @@ class ShownRows:
 
     def _settle_partials(self, plan: TypePlan, entities: list[Entity]) -> None:
         """Completes partial updates by what is parked or shown of their entities."""
-        partial = {entity.key: entity for entity in entities if entity.put is not None and not entity.put.complete}
+        partial = {
+            entity.key: entity
+            for entity in entities
+            if entity.put is not None and not entity.put.complete
+        }
         if not partial:
             return
         parked = self._lot.of(plan.digest(key) for key in partial)
@@ -119,13 +134,17 @@ class ShownRows:
                 settle_partial(plan, entity, bytes(held.prepared))
             else:
                 unparked[key] = entity
-        existing = read_rows(plan, [entity.put.key_value for entity in unparked.values() if entity.put is not None])
+        existing = read_rows(
+            plan, [entity.put.key_value for entity in unparked.values() if entity.put is not None]
+        )
         for key, entity in unparked.items():
             if key not in existing:
                 settle_partial(plan, entity, None)
         if plan.relations or plan.unique_sets:
             # Such a change may have to be parked, which takes all that the entity is.
-            whole = self._removal.whole(plan, [existing[key].pk for key in unparked if key in existing])
+            whole = self._removal.whole(
+                plan, [existing[key].pk for key in unparked if key in existing]
+            )
             for key, entity in unparked.items():
                 if key in whole:
                     settle_partial(plan, entity, whole[key])
@@ -157,10 +176,16 @@ class ShownRows:
         if not going or not puts:
             return []
         found: list[Entity] = []
-        values = [value for entity in going.values() if (value := _key_value(plan, entity)) is not None]
+        values = [
+            value for entity in going.values() if (value := _key_value(plan, entity)) is not None
+        ]
         rows = read_rows(plan, values)
         for columns in plan.unique_sets:
-            plain = [planned.place for planned in plan.fields if planned.attname in columns and not planned.is_relation]
+            plain = [
+                planned.place
+                for planned in plan.fields
+                if planned.attname in columns and not planned.is_relation
+            ]
             wanted = {_loosely(put.values, plain) for put in puts}
             # A merge may leave some of them out; then it may want any.
             vague = any(put.values[place] is UNSET for put in puts for place in plain)
@@ -169,7 +194,9 @@ class ShownRows:
                     found.append(going[key])
         return found
 
-    def _deletions(self, plans: list[TypePlan], entities: dict[str, list[Entity]]) -> dict[tuple[str, str], int]:
+    def _deletions(
+        self, plans: list[TypePlan], entities: dict[str, list[Entity]]
+    ) -> dict[tuple[str, str], int]:
         """The batch's last deletions, by entity, of rows that were there until then: their ordinals."""
         left: dict[tuple[str, str], int] = {}
         for plan in plans:
@@ -179,8 +206,14 @@ class ShownRows:
             values = [value for entity in gone if (value := _key_value(plan, entity)) is not None]
             shown = read_rows(plan, values)
             for entity in gone:
-                previous = next((each for at, each in entity.newest_first() if at < entity.decided_at), None)
-                if entity.key in shown if previous is None else previous.operation is not Operation.DELETE:
+                previous = next(
+                    (each for at, each in entity.newest_first() if at < entity.decided_at), None
+                )
+                if (
+                    entity.key in shown
+                    if previous is None
+                    else previous.operation is not Operation.DELETE
+                ):
                     left[plan.type, entity.key] = entity.decided_at
         return left
 
@@ -191,7 +224,9 @@ class ShownRows:
             for child, planned in self._plans.children(plan)
             if planned.field.remote_field.on_delete is models.SET_NULL  # type: ignore[union-attr]
         ]
-        return bool(nulled) and (self._lot.occupied or any(child.type in entities for child in nulled))
+        return bool(nulled) and (
+            self._lot.occupied or any(child.type in entities for child in nulled)
+        )
 
     def _left_later(self, plan: TypePlan, put: Prepared, absent: MissingParent) -> bool:
         """Whether the parent was there when the change came, and was deleted later in the same batch."""
@@ -200,8 +235,12 @@ class ShownRows:
 
 def _loosely(values: Values, places: list[int]) -> tuple[str, ...]:
     """The values such that those which any database's collation takes for the same are the same."""
-    texts = (unicodedata.normalize("NFKD", str(values[place])).casefold().rstrip() for place in places)
-    return tuple("".join(each for each in text if not unicodedata.combining(each)) for text in texts)
+    texts = (
+        unicodedata.normalize("NFKD", str(values[place])).casefold().rstrip() for place in places
+    )
+    return tuple(
+        "".join(each for each in text if not unicodedata.combining(each)) for text in texts
+    )
 
 
 def _key_value(plan: TypePlan, entity: Entity) -> Any | None:

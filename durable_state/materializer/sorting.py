@@ -68,8 +68,12 @@ def prepare_batch(stream: Stream, messages: Sequence[Message], after: int) -> Pr
     return batch
 
 
-def _segment(plans: StreamPlan, by_type: dict[str, dict[str, Entity]], control: ControlKind | None = None) -> Segment:
-    segment = Segment({entity_type: list(entities.values()) for entity_type, entities in by_type.items()}, control)
+def _segment(
+    plans: StreamPlan, by_type: dict[str, dict[str, Entity]], control: ControlKind | None = None
+) -> Segment:
+    segment = Segment(
+        {entity_type: list(entities.values()) for entity_type, entities in by_type.items()}, control
+    )
     for entity_type, entities in segment.entities.items():
         if (plan := plans.compiled(entity_type)) is not None:
             try:

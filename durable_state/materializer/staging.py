@@ -21,7 +21,15 @@ from .rows import READ, chunks
 from .writers import find_writer
 from .writers.columns import Columns
 
-__all__ = ["copy_staged", "keys_of", "read_staged", "settle_partial", "stage", "staged_entity", "staged_keys"]
+__all__ = [
+    "copy_staged",
+    "keys_of",
+    "read_staged",
+    "settle_partial",
+    "stage",
+    "staged_entity",
+    "staged_keys",
+]
 
 
 class _Row(NamedTuple):
@@ -34,8 +42,14 @@ class _Row(NamedTuple):
 def stage(generation: Generation, plan: TypePlan, entities: list[Entity]) -> None:
     """Writes what the batch made of the entities into the generation, which is complete up to here and shown nowhere."""
     _merge_staged(generation, plan, entities)
-    puts = {_name(generation, plan.type, each.key): each.put for each in entities if each.put is not None}
-    _remove(generation, (_name(generation, plan.type, each.key) for each in entities if each.deleted))
+    puts = {
+        _name(generation, plan.type, each.key): each.put
+        for each in entities
+        if each.put is not None
+    }
+    _remove(
+        generation, (_name(generation, plan.type, each.key) for each in entities if each.deleted)
+    )
     if puts:
         kept = list(puts.values())
         columns: Columns = {
@@ -86,7 +100,9 @@ def settle_partial(plan: TypePlan, entity: Entity, held: bytes | None) -> None:
             fold_entity(plan, entity)
 
 
-def read_staged(generation: Generation, plan: TypePlan) -> Iterator[tuple[list[Prepared], list[Found]]]:
+def read_staged(
+    generation: Generation, plan: TypePlan
+) -> Iterator[tuple[list[Prepared], list[Found]]]:
     """The staged entities of one type in chunks, oldest first, converted anew; and those that the mapping, changed since, refuses.
 
     A chunk has at most ``READ`` entities, and about BATCH_BYTES.
@@ -95,12 +111,16 @@ def read_staged(generation: Generation, plan: TypePlan) -> Iterator[tuple[list[P
         puts: list[Prepared] = []
         refused: list[Found] = []
         keys, ordinals, bodies, documents = zip(*rows, strict=True)
-        together = unpack_together(plan, keys, ordinals, list(map(bytes, documents)), list(map(bytes, bodies)))
+        together = unpack_together(
+            plan, keys, ordinals, list(map(bytes, documents)), list(map(bytes, bodies))
+        )
         for row, put in zip(rows, together, strict=True):
             try:
                 puts.append(put or from_bytes(plan, row.key, row.ordinal, row.prepared, row.body))
             except Refused as refusal:
-                refused.append(Found(row.key, row.ordinal, refusal.code, refusal.detail, bytes(row.body)))
+                refused.append(
+                    Found(row.key, row.ordinal, refusal.code, refusal.detail, bytes(row.body))
+                )
         yield puts, refused
 
 
@@ -126,10 +146,16 @@ def staged_entity(generation: Generation, plan: TypePlan, key: str) -> StagedCha
 
 def _merge_staged(generation: Generation, plan: TypePlan, entities: list[Entity]) -> None:
     """Lays partial updates over what is staged of their entities."""
-    partial = {_name(generation, plan.type, e.key): e for e in entities if e.put is not None and not e.put.complete}
+    partial = {
+        _name(generation, plan.type, e.key): e
+        for e in entities
+        if e.put is not None and not e.put.complete
+    }
     held: dict[str, bytes] = {}
     for rows in _by_name(generation, partial):
-        held.update((entity, bytes(prepared)) for entity, prepared in rows.values_list("entity", "prepared"))
+        held.update(
+            (entity, bytes(prepared)) for entity, prepared in rows.values_list("entity", "prepared")
+        )
     for name, entity in partial.items():
         settle_partial(plan, entity, held.get(name))
 
@@ -163,7 +189,9 @@ def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
     while True:
         last, room = after, get_settings().batch_bytes
         following = staged.filter(ordinal__gt=after)
-        for ordinal, size in following.values_list("ordinal", Length("body") + Length("prepared"))[:READ]:
+        for ordinal, size in following.values_list("ordinal", Length("body") + Length("prepared"))[
+            :READ
+        ]:
             last, room = ordinal, room - size
             if room <= 0:
                 break
@@ -174,7 +202,9 @@ def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
         yield [_Row(*row) for row in found]
 
 
-def _by_name(generation: Generation, names: Iterable[str]) -> Iterator[models.QuerySet[StagedChange]]:
+def _by_name(
+    generation: Generation, names: Iterable[str]
+) -> Iterator[models.QuerySet[StagedChange]]:
     using = generation._state.db or "default"
     for chunk in chunks(names, min(READ, connections[using].features.max_query_params or READ)):
         yield StagedChange.objects.using(using).filter(entity__in=chunk)

@@ -80,7 +80,9 @@ def switch(
 def _free_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> None:
     """Takes unique values from the rows that are going to be deleted, so that others can have them; children may still leave them."""
     nullable = [
-        p.attname for p in plan.fields if p.field.null and any(p.attname in columns for columns in plan.unique_sets)
+        p.attname
+        for p in plan.fields
+        if p.field.null and any(p.attname in columns for columns in plan.unique_sets)
     ]
     if not all(set(nullable) & set(columns) for columns in plan.unique_sets):
         _delete_others(generation, plan, rows)
@@ -107,7 +109,13 @@ def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> l
         staying = staged_keys(generation, plan, keys)
         kept |= rows.remove(plan, [value for key, value in keys.items() if key not in staying])
     return [
-        Found(key, plan.stream.ordinal, "protected", why, encode_change(plan.type, key, Operation.DELETE))
+        Found(
+            key,
+            plan.stream.ordinal,
+            "protected",
+            why,
+            encode_change(plan.type, key, Operation.DELETE),
+        )
         for key, why in kept.items()
     ]
 
@@ -121,4 +129,8 @@ def shown_keys(plan: TypePlan) -> Iterator[dict[str, object]]:
     found = list(queryset.values_list(key.attname, flat=True)[:WALK])
     while found:
         yield {key_text(key, value): value for value in found}
-        found = list(queryset.filter(**{f"{key.attname}__gt": found[-1]}).values_list(key.attname, flat=True)[:WALK])
+        found = list(
+            queryset.filter(**{f"{key.attname}__gt": found[-1]}).values_list(
+                key.attname, flat=True
+            )[:WALK]
+        )

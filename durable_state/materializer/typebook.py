@@ -17,7 +17,10 @@ class TypeBook:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._using = stream._state.db
-        self._states = {state.digest: state for state in TypeState.objects.using(self._using).filter(stream=stream)}
+        self._states = {
+            state.digest: state
+            for state in TypeState.objects.using(self._using).filter(stream=stream)
+        }
 
     def accepts(self, plan: TypePlan) -> bool:
         """Whether changes of the type may go to the rows: not where earlier ones were passed over, for the rows would be a part only."""
@@ -50,8 +53,16 @@ class TypeBook:
         """The rows of these types were made anew, from all there is."""
         for plan in plans:
             state = self._state(plan.type)
-            if state.needs_reset or state.unregistered or state.fingerprint != plan.mapping.fingerprint:
-                state.fingerprint, state.unregistered, state.needs_reset = plan.mapping.fingerprint, 0, False
+            if (
+                state.needs_reset
+                or state.unregistered
+                or state.fingerprint != plan.mapping.fingerprint
+            ):
+                state.fingerprint, state.unregistered, state.needs_reset = (
+                    plan.mapping.fingerprint,
+                    0,
+                    False,
+                )
                 state.save(using=self._using)
 
     def take_over(self, replay: Replay) -> None:
@@ -62,7 +73,10 @@ class TypeBook:
                 state.save(using=self._using)
         for digest, (printable, count) in replay.unregistered.items():
             state = self._state_of(digest, printable)
-            state.unregistered, state.needs_reset = count, state.needs_reset or state.fingerprint != ""
+            state.unregistered, state.needs_reset = (
+                count,
+                state.needs_reset or state.fingerprint != "",
+            )
             state.save(using=self._using)
 
     def _state(self, entity_type: str) -> TypeState:

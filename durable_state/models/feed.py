@@ -27,7 +27,11 @@ class FeedEntry(models.Model):
 
     class Meta:
         ordering = ["revision"]
-        constraints = [models.UniqueConstraint(fields=["stream", "revision"], name="durable_state_feed_revision")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["stream", "revision"], name="durable_state_feed_revision"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.stream_id} r{self.revision}"

@@ -16,7 +16,9 @@ class Lease(models.Model):
     the end of its lease commits nothing. A table of its own: renewing it never waits for a commit that holds the stream's row.
     """
 
-    stream = models.OneToOneField(Stream, on_delete=models.CASCADE, primary_key=True, related_name="lease")
+    stream = models.OneToOneField(
+        Stream, on_delete=models.CASCADE, primary_key=True, related_name="lease"
+    )
     holder = models.CharField(max_length=255, default="", help_text="host:pid:nonce")
     token = models.BigIntegerField(default=0, help_text="fencing token")
     expires_at = models.DateTimeField()

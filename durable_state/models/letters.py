@@ -18,7 +18,9 @@ def entity_digest(entity_type: str, key: str) -> str:
 
     Keys may be of any length, hold NUL, and differ only in case; the digest can be indexed and compared alike on every database.
     """
-    return hashlib.sha256(f"{len(entity_type)}:{entity_type}{key}".encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(
+        f"{len(entity_type)}:{entity_type}{key}".encode("utf-8", "surrogatepass")
+    ).hexdigest()
 
 
 class DeadLetter(models.Model):
@@ -46,7 +48,9 @@ class DeadLetter(models.Model):
     class Meta:
         ordering = ["-ordinal"]
         constraints = [
-            models.UniqueConstraint(fields=["stream", "generation", "entity"], name="durable_state_letter_entity"),
+            models.UniqueConstraint(
+                fields=["stream", "generation", "entity"], name="durable_state_letter_entity"
+            ),
         ]
 
     def __str__(self) -> str:

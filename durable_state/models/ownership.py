@@ -35,7 +35,9 @@ class TypeState(models.Model):
 
     class Meta:
         ordering = ["type"]
-        constraints = [models.UniqueConstraint(fields=["stream", "digest"], name="durable_state_type")]
+        constraints = [
+            models.UniqueConstraint(fields=["stream", "digest"], name="durable_state_type")
+        ]
 
     def __str__(self) -> str:
         return self.type

@@ -26,15 +26,21 @@ class ParkedChange(models.Model):
     key = models.TextField()
     ordinal = models.BigIntegerField()
     reason = models.CharField(
-        max_length=20, choices=[("parent", "parent is not shown"), ("unique", "unique value is taken")]
+        max_length=20,
+        choices=[("parent", "parent is not shown"), ("unique", "unique value is taken")],
     )
     waits_for = models.CharField(
-        max_length=64, default="", db_index=True, help_text="digest of the missing parent or of the holder"
+        max_length=64,
+        default="",
+        db_index=True,
+        help_text="digest of the missing parent or of the holder",
     )
     waits_on = models.CharField(
         max_length=200, default="", db_index=True, help_text="its model, where not of this stream"
     )
-    polled = models.BooleanField(default=False, help_text="tried now and then: nobody tells when it can be shown")
+    polled = models.BooleanField(
+        default=False, help_text="tried now and then: nobody tells when it can be shown"
+    )
     detail = models.TextField(default="")
     body = models.BinaryField()
     prepared = models.BinaryField()
@@ -43,7 +49,9 @@ class ParkedChange(models.Model):
 
     class Meta:
         ordering = ["ordinal"]
-        constraints = [models.UniqueConstraint(fields=["stream", "entity"], name="durable_state_parked_entity")]
+        constraints = [
+            models.UniqueConstraint(fields=["stream", "entity"], name="durable_state_parked_entity")
+        ]
         indexes = [models.Index(fields=["stream", "polled"], name="durable_state_parked_polled")]
 
     def __str__(self) -> str:
@@ -56,7 +64,9 @@ class Arrival(models.Model):
     Without a database constraint: one would have the other stream's commit wait for every commit of this one.
     """
 
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="arrivals", db_constraint=False)
+    stream = models.ForeignKey(
+        Stream, on_delete=models.CASCADE, related_name="arrivals", db_constraint=False
+    )
     digest = models.CharField(max_length=64, help_text="what ``ParkedChange.waits_for`` says")
 
     def __str__(self) -> str:

@@ -45,7 +45,9 @@ class StagedChange(models.Model):
     all of it is new, finds rows by that index and by no other.
     """
 
-    generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="staged", db_index=False)
+    generation = models.ForeignKey(
+        Generation, on_delete=models.CASCADE, related_name="staged", db_index=False
+    )
     type = ExactCharField(max_length=255)
     entity = models.CharField(max_length=64)
     key = models.TextField()
@@ -55,8 +57,14 @@ class StagedChange(models.Model):
 
     class Meta:
         # Not `unique=True`: Django would make PostgreSQL a second index of it, for LIKE.
-        constraints = [models.UniqueConstraint(fields=["entity"], name="durable_state_staged_entity")]
-        indexes = [models.Index(fields=["generation", "type", "ordinal"], name="durable_state_staged_order")]
+        constraints = [
+            models.UniqueConstraint(fields=["entity"], name="durable_state_staged_entity")
+        ]
+        indexes = [
+            models.Index(
+                fields=["generation", "type", "ordinal"], name="durable_state_staged_order"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.type} {self.key}"

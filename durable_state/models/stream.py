@@ -30,12 +30,16 @@ class Progress(models.Model):
     ``revision`` it had read (compare-and-set), so each message is folded exactly once.
     """
 
-    revision = models.BigIntegerField(default=0, editable=False, help_text="number of the last commit")
+    revision = models.BigIntegerField(
+        default=0, editable=False, help_text="number of the last commit"
+    )
     offset = models.TextField(default="-1", editable=False, help_text="the server's token; opaque")
     skip = models.BigIntegerField(
         default=0, editable=False, help_text="messages already applied of the response at offset"
     )
-    ordinal = models.BigIntegerField(default=0, editable=False, help_text="messages read since the stream's start")
+    ordinal = models.BigIntegerField(
+        default=0, editable=False, help_text="messages read since the stream's start"
+    )
     checkpoint_offset = models.TextField(null=True, editable=False)
     checkpoint_fingerprint = models.CharField(max_length=200, default="", editable=False)
     snapshot = models.OneToOneField(
@@ -55,8 +59,12 @@ class Progress(models.Model):
         help_text="open rebuild",
     )
 
-    status = models.CharField(max_length=12, choices=Status.choices, default=Status.NEW, editable=False)
-    since = models.DateTimeField(default=timezone.now, editable=False, help_text="when the status began")
+    status = models.CharField(
+        max_length=12, choices=Status.choices, default=Status.NEW, editable=False
+    )
+    since = models.DateTimeField(
+        default=timezone.now, editable=False, help_text="when the status began"
+    )
     last_error = models.TextField(default="", editable=False)
     last_error_at = models.DateTimeField(null=True, editable=False)
     action = models.TextField(default="", editable=False, help_text="what to do about it")
@@ -95,14 +103,24 @@ class Stream(Progress):
     name = models.CharField(
         max_length=100,
         unique=True,
-        validators=[RegexValidator(r"\A[A-Za-z0-9._-]{1,100}\Z", "Use 1 to 100 of A-Z a-z 0-9 . _ -")],
+        validators=[
+            RegexValidator(r"\A[A-Za-z0-9._-]{1,100}\Z", "Use 1 to 100 of A-Z a-z 0-9 . _ -")
+        ],
     )
-    url = models.CharField(max_length=2000, help_text="http(s) address of the durable stream, without user info")
-    live = models.CharField(max_length=9, choices=[("sse", "SSE"), ("long-poll", "long-poll")], default="sse")
+    url = models.CharField(
+        max_length=2000, help_text="http(s) address of the durable stream, without user info"
+    )
+    live = models.CharField(
+        max_length=9, choices=[("sse", "SSE"), ("long-poll", "long-poll")], default="sse"
+    )
     paused = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    up_to_date_at = models.DateTimeField(null=True, editable=False, help_text="when the tail was last reached")
-    dispatched_at = models.DateTimeField(null=True, editable=False, help_text="when a consume task was last sent")
+    up_to_date_at = models.DateTimeField(
+        null=True, editable=False, help_text="when the tail was last reached"
+    )
+    dispatched_at = models.DateTimeField(
+        null=True, editable=False, help_text="when a consume task was last sent"
+    )
 
     class Meta:
         ordering = ["name"]

@@ -35,7 +35,9 @@ class Intended:
 
 def record(using: str, stream_name: str, verb: str, actor: str, detail: str = "") -> Intent:
     """Writes the audit entry of a verb; call it inside the verb's transaction."""
-    return Intent.objects.using(using).create(stream_name=stream_name, verb=verb, actor=actor[:200], detail=detail)
+    return Intent.objects.using(using).create(
+        stream_name=stream_name, verb=verb, actor=actor[:200], detail=detail
+    )
 
 
 @contextmanager
@@ -50,7 +52,9 @@ def intended(stream: Stream, verb: str, actor: str, detail: str = "") -> Iterato
         replay = hold_replay(stream)
         current = Stream.objects.using(using).select_for_update().filter(pk=stream.pk).first()
         if current is None:
-            raise OperationRefused(f"The stream {stream.name!r} is no longer there.", "It was removed meanwhile.")
+            raise OperationRefused(
+                f"The stream {stream.name!r} is no longer there.", "It was removed meanwhile."
+            )
         yield Intended(current, replay, using, record(using, current.name, verb, actor, detail))
 
 
@@ -58,5 +62,7 @@ def ring(stream: Stream) -> None:
     """Wakes the subscribers, once what the verb wrote is committed: they look into the feed log from ``stream.revision`` on."""
     using = stream._state.db or "default"
     transaction.on_commit(
-        lambda: async_to_sync(feed.ring)(stream.name, stream.pk, stream.revision, using, b""), using=using, robust=True
+        lambda: async_to_sync(feed.ring)(stream.name, stream.pk, stream.revision, using, b""),
+        using=using,
+        robust=True,
     )

@@ -44,7 +44,11 @@ def remove(stream: Stream, *, actor: str, keep_rows: bool = False) -> int:
 
 def owned_rows(stream: Stream) -> list[tuple[EntityMapping, models.QuerySet[models.Model]]]:
     """The rows that are this stream's by mapping, children before parents."""
-    owned = set(TableOwner.objects.using(stream._state.db).filter(stream=stream).values_list("model", flat=True))
+    owned = set(
+        TableOwner.objects.using(stream._state.db)
+        .filter(stream=stream)
+        .values_list("model", flat=True)
+    )
     found = []
     for mapping in reversed(parents_first(registry.for_stream(stream.name))):
         if mapping.stream_field is None and mapping.label not in owned:
@@ -58,7 +62,11 @@ def owned_rows(stream: Stream) -> list[tuple[EntityMapping, models.QuerySet[mode
 
 def _detach(mapping: EntityMapping, rows: models.QuerySet[models.Model], stream: Stream) -> None:
     """Makes sure that deleting the stream does not take the rows along."""
-    if mapping.stream_field is None or not _cascades(field := mapping.field(mapping.stream_field)) or not rows.exists():
+    if (
+        mapping.stream_field is None
+        or not _cascades(field := mapping.field(mapping.stream_field))
+        or not rows.exists()
+    ):
         return
     if not field.null:
         raise OperationRefused(

@@ -12,7 +12,16 @@ from django.utils import timezone
 
 from durable_state.conf import Settings, get_settings
 from durable_state.consumer.lease import valid_leases
-from durable_state.models import DeadLetter, Lease, ParkedChange, Progress, Replay, Status, Stream, TypeState
+from durable_state.models import (
+    DeadLetter,
+    Lease,
+    ParkedChange,
+    Progress,
+    Replay,
+    Status,
+    Stream,
+    TypeState,
+)
 from durable_state.protocol.url import mask_query
 from durable_state.registry import registry
 
@@ -83,7 +92,9 @@ def reports(using: str = "default", *, pks: Iterable[int] | None = None) -> dict
 
     Five queries for each 500 streams, however many letters and parked changes they have.
     """
-    known = list(Stream.objects.using(using).values_list("pk", flat=True)) if pks is None else list(pks)
+    known = (
+        list(Stream.objects.using(using).values_list("pk", flat=True)) if pks is None else list(pks)
+    )
     found: list[tuple[Stream, StreamReport]] = []
     for start in range(0, len(known), _CHUNK):
         found.extend(_reports(using, known[start : start + _CHUNK]))
@@ -97,12 +108,18 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
     for state in TypeState.objects.using(using).filter(stream__in=pks):
         types.setdefault(state.stream_id, []).append(state)
     leased = set(valid_leases(using).filter(stream__in=pks).values_list("stream", flat=True))
-    streams = Stream.objects.using(using).filter(pk__in=pks).select_related("lease", "snapshot", "rebuild", "replay")
+    streams = (
+        Stream.objects.using(using)
+        .filter(pk__in=pks)
+        .select_related("lease", "snapshot", "rebuild", "replay")
+    )
     moment = _Moment(get_settings(), timezone.now())
     found = []
     for stream in streams:
         old = [state.type for state in types.get(stream.pk, []) if needs_reset(state, stream.name)]
-        shown = moment.report(stream, parked.get(stream.pk, 0), letters.get(stream.pk, 0), old, stream.pk in leased)
+        shown = moment.report(
+            stream, parked.get(stream.pk, 0), letters.get(stream.pk, 0), old, stream.pk in leased
+        )
         found.append((stream, shown))
     return found
 
@@ -131,7 +148,9 @@ def _replay(stream: Stream) -> Replay | None:
 def _decisive(stream: Stream) -> Progress:
     """What says how the stream fares: its replay, which ends whatever state the stream is in, unless all is well with that."""
     replay = _replay(stream)
-    if replay is not None and (replay.status in _FAILING or stream.status in (Status.HALTED, Status.NEEDS_RESET)):
+    if replay is not None and (
+        replay.status in _FAILING or stream.status in (Status.HALTED, Status.NEEDS_RESET)
+    ):
         return replay
     return stream
 
@@ -161,7 +180,9 @@ class _Moment:
     settings: Settings
     now: datetime
 
-    def report(self, stream: Stream, parked: int, letters: int, types: list[str], leased: bool) -> StreamReport:
+    def report(
+        self, stream: Stream, parked: int, letters: int, types: list[str], leased: bool
+    ) -> StreamReport:
         status = _shown_status(stream, types)
         why, action = self._why_stuck(stream, status, leased, types)
         decisive, replay = _decisive(stream), _replay(stream)
@@ -183,16 +204,24 @@ class _Moment:
             replayed=None if replay is None else replay.ordinal,
         )
 
-    def _why_stuck(self, stream: Stream, status: str, leased: bool, types: list[str]) -> tuple[str, str]:
+    def _why_stuck(
+        self, stream: Stream, status: str, leased: bool, types: list[str]
+    ) -> tuple[str, str]:
         """(why it is stuck or "", what to do about it or "")."""
         name, decisive = stream.name, _decisive(stream)
         error = decisive.last_error
         if status == "paused":
             return "", f"durable_state resume {name}"
         if status == Status.HALTED:
-            return error or "halted", decisive.action or f"Remove the cause, then: durable_state resume {name}"
+            return (
+                error or "halted",
+                decisive.action or f"Remove the cause, then: durable_state resume {name}",
+            )
         if decisive.status == Status.NEEDS_RESET:
-            return error or "the server no longer holds what was read", decisive.action or f"durable_state reset {name}"
+            return (
+                error or "the server no longer holds what was read",
+                decisive.action or f"durable_state reset {name}",
+            )
         if status == Status.RETRYING:
             failing = self.now - decisive.since
             stuck = failing > timedelta(seconds=self.settings.stuck_seconds)
@@ -216,9 +245,17 @@ class _Moment:
 
     def _open_for_too_long(self, stream: Stream) -> tuple[str, str] | None:
         for opened, what, action in (
-            (_replay(stream), "reset", "See with `durable_state status` whether it comes nearer to its end."),
+            (
+                _replay(stream),
+                "reset",
+                "See with `durable_state status` whether it comes nearer to its end.",
+            ),
             (stream.rebuild, "rebuild", "See whether the stream's writer still appends its state."),
-            (stream.snapshot, "snapshot", "See whether the stream's writer still appends its snapshot-end."),
+            (
+                stream.snapshot,
+                "snapshot",
+                "See whether the stream's writer still appends its snapshot-end.",
+            ),
         ):
             if opened is not None:
                 open_for = self.now - opened.created_at
@@ -230,16 +267,25 @@ class _Moment:
         """When a worker last held the stream, or when it last had a reason to take it for its own sake."""
         lease: Lease | None = getattr(stream, "lease", None)
         # A lease that was given back expired long ago; then the last time up to date tells more.
-        known = [stream.since, stream.created_at, stream.up_to_date_at, None if lease is None else lease.expires_at]
+        known = [
+            stream.since,
+            stream.created_at,
+            stream.up_to_date_at,
+            None if lease is None else lease.expires_at,
+        ]
         return min(max(each for each in known if each is not None), self.now)
 
     def _lag(self, stream: Stream, status: str, leased: bool) -> float:
         shows_all = status in (Status.LIVE, Status.CLOSED, "rebuilding") and stream.rebuild is None
-        if shows_all and (stream.status == Status.CLOSED or (stream.status == Status.LIVE and leased)):
+        if shows_all and (
+            stream.status == Status.CLOSED or (stream.status == Status.LIVE and leased)
+        ):
             return 0.0
         last = stream.up_to_date_at or stream.created_at
         if stream.status == Status.LIVE:
-            last = self._last_consumed(stream)  # a quiet stream was up to date for as long as somebody listened to it
+            last = self._last_consumed(
+                stream
+            )  # a quiet stream was up to date for as long as somebody listened to it
         return round(max((self.now - last).total_seconds(), 0.0), 3)
 
 

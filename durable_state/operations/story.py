@@ -32,8 +32,14 @@ class Story:
         for ordinal, message in enumerate(messages, after + 1):
             if isinstance(message, Control):
                 self.lines.append(f"{ordinal}: {message.kind}")
-            elif isinstance(message, Change) and message.key == self.key and message.type == self.type:
-                self.lines.append(f"{ordinal}: {message.operation} {self._became(message, ordinal)}")
+            elif (
+                isinstance(message, Change)
+                and message.key == self.key
+                and message.type == self.type
+            ):
+                self.lines.append(
+                    f"{ordinal}: {message.operation} {self._became(message, ordinal)}"
+                )
 
     def _became(self, change: Change, ordinal: int) -> str:
         if self._plan is None:
@@ -44,4 +50,8 @@ class Story:
             prepared = prepare(self._plan, change, ordinal)
         except Refused as refused:
             return f"refused: {refused.code}: {refused.detail}"
-        return "accepted: no row" if prepared is None else f"accepted: {(change.value or b'').decode()}"
+        return (
+            "accepted: no row"
+            if prepared is None
+            else f"accepted: {(change.value or b'').decode()}"
+        )

@@ -38,7 +38,9 @@ def add(
     stream = Stream(name=name, url=url, live=live)
     try:
         check_url(url, get_settings().allowed_urls)
-        stream.clean_fields(exclude={field.name for field in Stream._meta.fields} - {"name", "url", "live"})
+        stream.clean_fields(
+            exclude={field.name for field in Stream._meta.fields} - {"name", "url", "live"}
+        )
     except ConfigurationError as error:
         raise OperationRefused(error.message, error.action) from error
     except ValidationError as error:
@@ -46,7 +48,11 @@ def add(
     try:
         with transaction.atomic(using=using):
             record(
-                using, name, "add", actor, f"{mask_query(url)}{', adopting the rows that are there' if adopt else ''}"
+                using,
+                name,
+                "add",
+                actor,
+                f"{mask_query(url)}{', adopting the rows that are there' if adopt else ''}",
             )
             stream.save(using=using, force_insert=True)
             if adopt:
@@ -78,9 +84,13 @@ def resume(stream: Stream, *, actor: str) -> None:
                 f"The stream {current.name!r} cannot go on from where it was: {(replay or current).last_error}",
                 f"Fold it again: durable_state reset {current.name}",
             )
-        errors = [each.last_error for each in (current, replay) if each is not None and each.last_error]
+        errors = [
+            each.last_error for each in (current, replay) if each is not None and each.last_error
+        ]
         if errors:
-            verb.detail(f"was {'paused' if current.paused else current.status}: {'; '.join(errors)}")
+            verb.detail(
+                f"was {'paused' if current.paused else current.status}: {'; '.join(errors)}"
+            )
         if replay is not None:
             Replay.objects.using(verb.using).filter(pk=replay.pk).update(**_forgiven(replay))
         changes: dict[str, Any] = {"paused": False, "dispatched_at": None}
@@ -104,7 +114,9 @@ def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None
             f"No mapping is registered for the type {entity_type!r} in the stream {stream.name!r}.",
             f"Registered are: {', '.join(known) or 'none'}.",
         )
-    with intended(stream, "reset", actor, f"for the type {entity_type}" if entity_type else "") as verb:
+    with intended(
+        stream, "reset", actor, f"for the type {entity_type}" if entity_type else ""
+    ) as verb:
         begin_replay(verb.stream)
         _write(verb, stream, dispatched_at=None)
 
@@ -117,13 +129,20 @@ def cancel_reset(stream: Stream, *, actor: str) -> None:
     with intended(stream, "cancel reset", actor) as verb:
         if not abandon_replay(verb.stream):
             raise OperationRefused(
-                f"No reset of the stream {stream.name!r} is under way.", "There is nothing to cancel."
+                f"No reset of the stream {stream.name!r} is under way.",
+                "There is nothing to cancel.",
             )
 
 
 def _forgiven(progress: Progress) -> dict[str, Any]:
     """What lets a stream, or its replay, be tried again at once."""
-    values: dict[str, Any] = {"failures": 0, "retry_at": None, "last_error": "", "last_error_at": None, "action": ""}
+    values: dict[str, Any] = {
+        "failures": 0,
+        "retry_at": None,
+        "last_error": "",
+        "last_error_at": None,
+        "action": "",
+    }
     if progress.status in (Status.HALTED, Status.RETRYING):
         values |= {"status": Status.CATCHING_UP, "since": timezone.now()}
     return values
@@ -136,7 +155,13 @@ def _write(verb: Intended, stream: Stream, **values: Any) -> None:
 
 
 def _adopt(stream: Stream, using: str) -> None:
-    labels = sorted({mapping.label for mapping in registry.for_stream(stream.name) if mapping.stream_field is None})
+    labels = sorted(
+        {
+            mapping.label
+            for mapping in registry.for_stream(stream.name)
+            if mapping.stream_field is None
+        }
+    )
     owners = TableOwner.objects.using(using)
     taken = owners.filter(model__in=labels).select_related("stream").first()
     if taken is not None:
@@ -146,9 +171,13 @@ def _adopt(stream: Stream, using: str) -> None:
         )
     owners.bulk_create(TableOwner(model=label, stream=stream) for label in labels)
     # The first fold is staged, so that its switch compares: rows that return stay, others go, and none is missing in between.
-    stream.rebuild = Generation.objects.using(using).create(stream=stream, purpose=Generation.Purpose.REPLAY)
+    stream.rebuild = Generation.objects.using(using).create(
+        stream=stream, purpose=Generation.Purpose.REPLAY
+    )
     stream.save(using=using, update_fields=["rebuild"])
 
 
 def _first_line(error: ValidationError) -> str:
-    return "; ".join(f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items())
+    return "; ".join(
+        f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items()
+    )

@@ -54,7 +54,9 @@ class Verification:
         return self.story or [f"{each.kind}: {each.type} {each.key}" for each in self.examples]
 
 
-def verify(stream: Stream, *, entity_type: str | None = None, key: str | None = None) -> Verification:
+def verify(
+    stream: Stream, *, entity_type: str | None = None, key: str | None = None
+) -> Verification:
     """Folds the stream anew, up to the ordinal that the tables stand at, and compares.
 
     The stream goes on being consumed meanwhile: the tables are compared as one moment shows them. With ``entity_type`` and ``key`` the
@@ -74,7 +76,9 @@ def verify(stream: Stream, *, entity_type: str | None = None, key: str | None = 
             with at_one_moment(stream) as current:
                 _require_no_rebuild(current)
                 if current.ordinal < fold.ordinal:
-                    raise OperationRefused(f"The stream {stream.name!r} began anew meanwhile.", "Verify again.")
+                    raise OperationRefused(
+                        f"The stream {stream.name!r} began anew meanwhile.", "Verify again."
+                    )
                 fold.advance(current.ordinal)
                 return _compare(current, fold.state, story)
         finally:
@@ -108,7 +112,11 @@ class _Scratch:
         """Folds up to where the tables stand, as long as that brings it nearer to them by half, so that little is left to do."""
         behind = None
         while True:
-            ordinal = Stream.objects.using(self._using).values_list("ordinal", flat=True).get(pk=self._stream.pk)
+            ordinal = (
+                Stream.objects.using(self._using)
+                .values_list("ordinal", flat=True)
+                .get(pk=self._stream.pk)
+            )
             if behind is not None and ordinal - self.ordinal > behind / 2:
                 return
             behind = ordinal - self.ordinal
@@ -154,7 +162,9 @@ class _Scratch:
 
 def _compare(stream: Stream, state: Generation, story: Story | None) -> Verification:
     types = {mapping.entity_type for mapping in registry.for_stream(stream.name)}
-    found = Verification(stream.name, stream.ordinal, {entity_type: Counter() for entity_type in types})
+    found = Verification(
+        stream.name, stream.ordinal, {entity_type: Counter() for entity_type in types}
+    )
     for difference in differences(stream, state):
         found.counts[difference.type][difference.kind] += 1
         if len(found.examples) < EXAMPLES:

@@ -92,7 +92,8 @@ class ArraySplitter:
             return False
         if start[:1] != b"[":
             raise ProtocolViolation(
-                "The body is no JSON array.", "It is read again; if this persists, tell the server's operator."
+                "The body is no JSON array.",
+                "It is read again; if this persists, tell the server's operator.",
             )
         del self._buffer[: len(self._buffer) - len(start) + 1]
         self.opened = True
@@ -124,12 +125,16 @@ class ArraySplitter:
             item = bytes(view[:end]).strip(_SPACE)
             closing = view[end] != _COMMA
             if view[end] == _BRACE:
-                raise ProtocolViolation("The JSON array has a brace that closes nothing.", "It is read again.")
+                raise ProtocolViolation(
+                    "The JSON array has a brace that closes nothing.", "It is read again."
+                )
             if item:
                 messages.append(decode(item))
                 self._items += 1
             elif not closing or self._items:
-                raise ProtocolViolation("The JSON array has a comma without an item.", "It is read again.")
+                raise ProtocolViolation(
+                    "The JSON array has a comma without an item.", "It is read again."
+                )
             del view[: end + 1]
             self._scan_left -= end + 1
             self._scanner.restart()
@@ -145,7 +150,9 @@ class ArraySplitter:
     def _refuse_rest(self) -> None:
         if self.complete:
             if self._buffer.strip(_SPACE):
-                raise ProtocolViolation("There are bytes after the end of the JSON array.", "It is read again.")
+                raise ProtocolViolation(
+                    "There are bytes after the end of the JSON array.", "It is read again."
+                )
             self._buffer.clear()
 
 

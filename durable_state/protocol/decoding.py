@@ -87,7 +87,9 @@ def decode_valid(array: bytes) -> list[Message] | None:
         envelopes = _decode_envelopes(array)
     except (msgspec.MsgspecError, RecursionError):
         return [_decode(bytes(item)) for item in items]
-    return [_message(bytes(item), envelope) for item, envelope in zip(items, envelopes, strict=True)]
+    return [
+        _message(bytes(item), envelope) for item, envelope in zip(items, envelopes, strict=True)
+    ]
 
 
 def _decode(item: bytes) -> Message:
@@ -162,7 +164,9 @@ _CONTROLS = frozenset(ControlKind)
 _OPERATIONS = frozenset(Operation)
 
 
-def _flaw(type_: str | None, key: str | None, operation: str | None, raw_operation: bytes) -> str | None:
+def _flaw(
+    type_: str | None, key: str | None, operation: str | None, raw_operation: bytes
+) -> str | None:
     if not type_:
         return "no-type"
     if not key:

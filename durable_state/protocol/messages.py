@@ -113,10 +113,17 @@ def encode_change(
         message["value"] = value
     if old_value is not ABSENT:
         message["old_value"] = old_value
-    message["headers"] = {"operation": Operation(operation)} | {k: v for k, v in headers.items() if v is not None}
+    message["headers"] = {"operation": Operation(operation)} | {
+        k: v for k, v in headers.items() if v is not None
+    }
     return _encode(message)
 
 
 def encode_control(kind: ControlKind | str, **headers: Any) -> bytes:
     """One control message as JSON. Spec: STATE-PROTOCOL.md 5.2."""
-    return _encode({"headers": {"control": ControlKind(kind)} | {k: v for k, v in headers.items() if v is not None}})
+    return _encode(
+        {
+            "headers": {"control": ControlKind(kind)}
+            | {k: v for k, v in headers.items() if v is not None}
+        }
+    )

@@ -32,7 +32,9 @@ def origin(url: str) -> str:
     host = (parts.hostname or "").rstrip(".")
     host = f"[{host}]" if ":" in host else host
     port = parts.port
-    return f"{parts.scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS.get(parts.scheme) else "")
+    return f"{parts.scheme}://{host}" + (
+        f":{port}" if port and port != _DEFAULT_PORTS.get(parts.scheme) else ""
+    )
 
 
 def mask_query(url: str) -> str:
@@ -54,7 +56,9 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         raise ConfigurationError(f"The stream's URL cannot be read: {error}.", action) from error
     if any(character <= " " or character in "\\\x7f" for character in url):
-        raise ConfigurationError("The stream's URL holds a space, a backslash or a control character.", action)
+        raise ConfigurationError(
+            "The stream's URL holds a space, a backslash or a control character.", action
+        )
     shown = mask_query(url)
     if parts.scheme not in _DEFAULT_PORTS:
         raise ConfigurationError(f"{shown} is no http or https URL.", action)
@@ -66,9 +70,15 @@ def _split(url: str) -> SplitResult:
             "Remove it from the URL, and let DURABLE_STATE['HEADERS'] give an Authorization header.",
         )
     if "#" in url:
-        raise ConfigurationError(f"{shown} has a fragment, which is never sent.", "Remove the part from '#' on.")
-    if any(segment in (".", "..") for segment in _decoded(parts.path).replace("\\", "/").split("/")):
-        raise ConfigurationError(f"The path of {shown} has a '.' or '..' segment.", "Write the path that is meant.")
+        raise ConfigurationError(
+            f"{shown} has a fragment, which is never sent.", "Remove the part from '#' on."
+        )
+    if any(
+        segment in (".", "..") for segment in _decoded(parts.path).replace("\\", "/").split("/")
+    ):
+        raise ConfigurationError(
+            f"The path of {shown} has a '.' or '..' segment.", "Write the path that is meant."
+        )
     return parts
 
 

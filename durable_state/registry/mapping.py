@@ -81,7 +81,8 @@ class EntityMapping:
             return {self.value_field: change.value}
         if not isinstance(change.value, dict):
             raise ValidationError(
-                "The value is not an object, and the mapping has no value_field.", code="not-an-object"
+                "The value is not an object, and the mapping has no value_field.",
+                code="not-an-object",
             )
         value = change.value
         return {name: value[wire] for name, wire in self.wire_names.items() if wire in value}
@@ -152,7 +153,11 @@ class EntityMapping:
         streams: Any = ANY if self.streams is None else self.streams
         if isinstance(streams, str):
             return (streams,)
-        return tuple(each for each in streams if isinstance(each, str)) if isinstance(streams, Iterable) else ()
+        return (
+            tuple(each for each in streams if isinstance(each, str))
+            if isinstance(streams, Iterable)
+            else ()
+        )
 
     def scope(self, stream: Stream) -> dict[str, Any]:
         """The field values that make a row this stream's: empty without ``stream_field``.
@@ -163,7 +168,11 @@ class EntityMapping:
 
     def rows(self, stream: Stream, using: str | None = None) -> models.QuerySet[models.Model]:
         """The rows that show this stream's entities, without any order."""
-        queryset = self.model._base_manager.using(using or stream._state.db).filter(**self.scope(stream)).order_by()
+        queryset = (
+            self.model._base_manager.using(using or stream._state.db)
+            .filter(**self.scope(stream))
+            .order_by()
+        )
         if self.stream_field is not None:
             queryset = queryset.filter(**{f"{self.stream_field}__isnull": False})
         return queryset

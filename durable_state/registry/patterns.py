@@ -19,7 +19,9 @@ Letters = frozenset[str]
 def overlap(one: Iterable[str], other: Iterable[str]) -> bool:
     """Whether a stream can have a name that a pattern of each side matches."""
     theirs = [_letters(pattern) for pattern in other]
-    return any(_meet(ours, each) for pattern in one for ours in [_letters(pattern)] for each in theirs)
+    return any(
+        _meet(ours, each) for pattern in one for ours in [_letters(pattern)] for each in theirs
+    )
 
 
 def _letters(pattern: str) -> tuple[Letters | None, ...]:
@@ -31,7 +33,10 @@ def _letters(pattern: str) -> tuple[Letters | None, ...]:
         if pattern[at] == "*":
             parts.append(None)
         else:
-            if pattern[at] == "[" and (closing := pattern.find("]", at + 2 + pattern.startswith("!", at + 1))) > 0:
+            if (
+                pattern[at] == "["
+                and (closing := pattern.find("]", at + 2 + pattern.startswith("!", at + 1))) > 0
+            ):
                 end = closing + 1
             part = pattern[at:end]
             parts.append(frozenset(letter for letter in ALPHABET if fnmatchcase(letter, part)))

@@ -27,7 +27,9 @@ def parent_mapping(
     return candidates[0] if candidates else None
 
 
-def parent_key_path(mapping: EntityMapping, field: models.ForeignKey[Any, Any], row: models.Model) -> str | None:
+def parent_key_path(
+    mapping: EntityMapping, field: models.ForeignKey[Any, Any], row: models.Model
+) -> str | None:
     """The attribute of the row's parent that holds its entity key, or None where the parent's model is not mapped.
 
     Only where streams name the parents by different fields is it asked which stream the row belongs to.

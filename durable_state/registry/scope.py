@@ -70,4 +70,6 @@ def stream_of(mapping: EntityMapping, row: models.Model) -> str | None:
         link = one_to_one_to_stream(field.related_model)
         assert isinstance(link, models.OneToOneField)  # or the mapping would have no rows
         target = f"{link.related_query_name()}__{target}"
-    return Stream.objects.using(using).filter(**{target: value}).values_list("name", flat=True).first()
+    return (
+        Stream.objects.using(using).filter(**{target: value}).values_list("name", flat=True).first()
+    )

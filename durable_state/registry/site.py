@@ -31,7 +31,8 @@ class Registry:
         """A class decorator that maps ``entity_type``; see ``durable_state.register``."""
         if isinstance(entity_type, type):  # @register without a type
             self._mistake(
-                f"{entity_type!r} is registered for no entity type.", "Write @register('message') above the class."
+                f"{entity_type!r} is registered for no entity type.",
+                "Write @register('message') above the class.",
             )
             return entity_type
 
@@ -49,7 +50,12 @@ class Registry:
                 "Subclass durable_state.EntityMapping.",
             )
             return
-        if not isinstance(entity_type, str) or not entity_type or len(entity_type) > 255 or "\0" in entity_type:
+        if (
+            not isinstance(entity_type, str)
+            or not entity_type
+            or len(entity_type) > 255
+            or "\0" in entity_type
+        ):
             self._mistake(
                 f"{mapping_class!r} is registered for {entity_type!r}.",
                 "An entity type is a text of 1 to 255 characters without NUL.",

@@ -17,9 +17,13 @@ def secondary_unique_sets(mapping: EntityMapping) -> list[tuple[str, ...]]:
     sets += [
         set(constraint.fields)
         for constraint in meta.constraints
-        if isinstance(constraint, models.UniqueConstraint) and constraint.fields and constraint.condition is None
+        if isinstance(constraint, models.UniqueConstraint)
+        and constraint.fields
+        and constraint.condition is None
     ]
-    own = [{mapping.key_field}] + ([{mapping.key_field, mapping.stream_field}] if mapping.stream_field else [])
+    own = [{mapping.key_field}] + (
+        [{mapping.key_field, mapping.stream_field}] if mapping.stream_field else []
+    )
     mapped = {field.name for field in mapping.mapped_fields}
     found: list[tuple[str, ...]] = []
     for names in sets:

@@ -21,6 +21,8 @@ class KeyPages(CursorPagination):
     page_size_query_param = "limit"
     max_page_size = 1000
 
-    def get_ordering(self, request: Request, queryset: models.QuerySet[Any], view: Any) -> tuple[str, ...]:
+    def get_ordering(
+        self, request: Request, queryset: models.QuerySet[Any], view: Any
+    ) -> tuple[str, ...]:
         """The one field that rows are ordered by."""
         return (getattr(view, "page_order", "pk"),)

@@ -19,9 +19,11 @@ def describe(
     except ImportError:
         return lambda view: view
     parameters = [
-        OpenApiParameter(name, str, OpenApiParameter.PATH, description=text) for name, text in (path or {}).items()
+        OpenApiParameter(name, str, OpenApiParameter.PATH, description=text)
+        for name, text in (path or {}).items()
     ]
     parameters += [
-        OpenApiParameter(name, str, OpenApiParameter.QUERY, description=text) for name, text in (query or {}).items()
+        OpenApiParameter(name, str, OpenApiParameter.QUERY, description=text)
+        for name, text in (query or {}).items()
     ]
     return extend_schema(parameters=parameters, **described)

@@ -97,7 +97,9 @@ class EntityList(PolicyView):
     def get(self, request: Request, name: str, entity_type: str) -> Response:
         """A page of entities, by key; with ``?key=`` the one entity itself."""
         sight = audience_of(request.user, self.stream(name), [entity_type]).sights.get(entity_type)
-        if sight is None:  # not registered, or all its rows are hidden: whoever may see nothing does not learn which
+        if (
+            sight is None
+        ):  # not registered, or all its rows are hidden: whoever may see nothing does not learn which
             raise Http404
         if (key := request.query_params.get("key")) is not None:
             row = rows_by_key(sight.mapping, sight.rows, [key]).get(key)
@@ -115,7 +117,11 @@ class DeadLetterList(PolicyView):
     serializer_class = DeadLetterSerializer
     pagination_class = KeyPages
 
-    @describe(path=NAME, responses=DeadLetterSerializer(many=True), operation_id="durable_state_dead_letters_list")
+    @describe(
+        path=NAME,
+        responses=DeadLetterSerializer(many=True),
+        operation_id="durable_state_dead_letters_list",
+    )
     def get(self, request: Request, name: str) -> Response:
         """A page of dead letters. Needs the permission ``durable_state.view_deadletter`` besides."""
         stream = self.stream(name)
@@ -132,14 +138,21 @@ class HealthView(PolicyView):
     serializer_class = HealthSerializer
     pagination_class = None
 
-    @describe(responses={200: HealthSerializer, 503: HealthSerializer}, operation_id="durable_state_health_retrieve")
+    @describe(
+        responses={200: HealthSerializer, 503: HealthSerializer},
+        operation_id="durable_state_health_retrieve",
+    )
     def get(self, request: Request) -> HttpResponseBase:
         """503 when any stream is stuck, else 200. The body, for signed-in callers only, lists the stuck streams they may read."""
         stuck = [each for each in _reports(Stream.objects.all()) if each.stuck]
         status = 503 if stuck else 200
         if not request.user.is_authenticated:
             return HttpResponse(status=status)
-        readable = set(self.readable().filter(name__in=[each.name for each in stuck]).values_list("name", flat=True))
+        readable = set(
+            self.readable()
+            .filter(name__in=[each.name for each in stuck])
+            .values_list("name", flat=True)
+        )
         shown = [each.to_json() for each in stuck if each.name in readable]
         return Response({"status": "stuck" if stuck else "ok", "stuck": shown}, status=status)
 

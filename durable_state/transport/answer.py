@@ -29,7 +29,9 @@ class Answer:
     empty: bool
 
     @classmethod
-    def of(cls, status: int, headers: Mapping[str, str], url: str, mode: Mode, detail: str = "") -> Answer:
+    def of(
+        cls, status: int, headers: Mapping[str, str], url: str, mode: Mode, detail: str = ""
+    ) -> Answer:
         """Read status and headers (their names in lower case). Raises: TransportError for anything but a stream of JSON messages."""
         if status not in (200, 204):
             raise refusal(status, headers, url, detail)
@@ -72,4 +74,6 @@ def _check_content_type(headers: Mapping[str, str], url: str, mode: Mode) -> Non
 def check_offset(offset: str, url: str) -> None:
     """Refuse to go on from an offset that means another place at another time. Spec: PROTOCOL.md 8."""
     if offset in ("-1", "now"):
-        raise ProtocolViolation(f"{mask_query(url)} gave the reserved offset {offset}.", "It is read again by itself.")
+        raise ProtocolViolation(
+            f"{mask_query(url)} gave the reserved offset {offset}.", "It is read again by itself."
+        )

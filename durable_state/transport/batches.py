@@ -31,7 +31,9 @@ class Batch:
     one as of this batch, ``bytes`` the size of the messages on the wire. A batch without messages reports the rest.
     """
 
-    messages: list[Message] = field(repr=False)  # asyncio, setting a signal's handler, writes its task's result out
+    messages: list[Message] = field(
+        repr=False
+    )  # asyncio, setting a signal's handler, writes its task's result out
     position: Position
     up_to_date: bool
     closed: bool
@@ -40,7 +42,9 @@ class Batch:
 
     def followed_by(self, later: Batch) -> Batch:
         """This batch and the next one of the same stream, as one."""
-        return replace(later, messages=self.messages + later.messages, bytes=self.bytes + later.bytes)
+        return replace(
+            later, messages=self.messages + later.messages, bytes=self.bytes + later.bytes
+        )
 
 
 class Batcher:
@@ -49,10 +53,14 @@ class Batcher:
     A full batch is given out when the next message is there, so that the last batch of an answer is never an empty one.
     """
 
-    def __init__(self, position: Position, limits: BatchLimits, checkpoint: Checkpoint | None) -> None:
+    def __init__(
+        self, position: Position, limits: BatchLimits, checkpoint: Checkpoint | None
+    ) -> None:
         self._limits = limits
         self.offset, self._skip, self._ordinal = position
-        self.owed = position.skip  # messages of this answer that were taken before; they are dropped
+        self.owed = (
+            position.skip
+        )  # messages of this answer that were taken before; they are dropped
         self.seen = 0  # messages of this answer, dropped ones included
         self._messages: list[Message] = []
         self._bytes = 0
@@ -67,11 +75,16 @@ class Batcher:
             self.owed -= len(known)
             self._see(known)
         sizes = [len(message.raw) for message in messages]
-        if len(self._messages) + len(sizes) <= self._limits.rows and self._bytes + sum(sizes) <= self._limits.bytes:
+        if (
+            len(self._messages) + len(sizes) <= self._limits.rows
+            and self._bytes + sum(sizes) <= self._limits.bytes
+        ):
             self._add(messages, sum(sizes))
             return
         for message, size in zip(messages, sizes, strict=True):
-            if self._messages and (len(self._messages) >= self._limits.rows or self._bytes + size > self._limits.bytes):
+            if self._messages and (
+                len(self._messages) >= self._limits.rows or self._bytes + size > self._limits.bytes
+            ):
                 yield self.cut()
             self._add([message], size)
 

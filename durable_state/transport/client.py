@@ -37,7 +37,9 @@ def open_client(**options: Any) -> httpx.AsyncClient:
         "headers": {"user-agent": f"django-durable-state/{_version()}"},
         "timeout": httpx.Timeout(60.0, connect=_CONNECT),
         # Each stream that is tailed holds a connection, so the pool has no bound of its own.
-        "limits": httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0),
+        "limits": httpx.Limits(
+            max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0
+        ),
         "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     } | options
     return httpx.AsyncClient(follow_redirects=False, **chosen)
@@ -60,7 +62,9 @@ async def exchange(
     ``stream`` is the stream's own URL, for messages; ``silence`` is the longest wait for any byte, in seconds.
     """
     given = {
-        name: value for name, value in (await headers() if headers else {}).items() if name.lower() not in _NEVER_SENT
+        name: value
+        for name, value in (await headers() if headers else {}).items()
+        if name.lower() not in _NEVER_SENT
     }
     with _named(stream or url, silence):
         request = client.build_request(
@@ -110,7 +114,9 @@ def _named(url: str, silence: float) -> Iterator[None]:
         ) from error
     except (httpx.LocalProtocolError, UnicodeEncodeError) as error:
         action = "Check the headers that DURABLE_STATE['HEADERS'] gives for this stream."
-        raise RequestRefused(f"The request to {shown} cannot be sent: {type(error).__name__}.", action) from error
+        raise RequestRefused(
+            f"The request to {shown} cannot be sent: {type(error).__name__}.", action
+        ) from error
     except httpx.HTTPError as error:
         raise Unavailable(f"{shown} cannot be reached: {_cause(error)}.", again) from error
 
@@ -132,5 +138,7 @@ _own_request: ContextVar[bool] = ContextVar("own_request", default=False)
 def _mask_own_requests(record: logging.LogRecord) -> bool:
     """httpx logs each request's whole URL at INFO; ours may hold a token in the query."""
     if _own_request.get() and isinstance(record.args, tuple):
-        record.args = tuple(mask_query(str(arg)) if isinstance(arg, httpx.URL) else arg for arg in record.args)
+        record.args = tuple(
+            mask_query(str(arg)) if isinstance(arg, httpx.URL) else arg for arg in record.args
+        )
     return True

@@ -69,7 +69,13 @@ class EventBody:
         self._size = 0
         self.controls += 1
         at_tail = control.up_to_date or control.stream_closed
-        return Marker(messages, control.stream_next_offset, at_tail, control.stream_closed, control.stream_cursor)
+        return Marker(
+            messages,
+            control.stream_next_offset,
+            at_tail,
+            control.stream_closed,
+            control.stream_cursor,
+        )
 
 
 def _messages(data: bytes) -> list[Message]:

@@ -43,7 +43,9 @@ class Reader:
     ) -> None:
         self._client = client
         self._headers = headers
-        self._session = ReadSession(url, position, live=live, limits=limits, checkpoint=checkpoint, silence=silence)
+        self._session = ReadSession(
+            url, position, live=live, limits=limits, checkpoint=checkpoint, silence=silence
+        )
 
     async def batches(self) -> AsyncGenerator[Batch, None]:
         """Batches in stream order, for ever while live; ends once the stream is closed, or at the tail without ``live``.
@@ -69,7 +71,9 @@ class Reader:
                             break
                 except (httpx.HTTPError, TransportError) as error:
                     # Proxies end an event stream in the middle of a chunk; what no control event confirmed comes again.
-                    if request.mode is not Mode.SSE or not isinstance(error, httpx.RemoteProtocolError):
+                    if request.mode is not Mode.SSE or not isinstance(
+                        error, httpx.RemoteProtocolError
+                    ):
                         for batch in session.cut():
                             await self._check(batch)
                             yield batch

@@ -22,7 +22,9 @@ from durable_state.protocol import mask_query, origin
 
 __all__ = ["is_true", "refusal", "retry_after"]
 
-_CREDENTIALS = "Check the credentials that DURABLE_STATE['HEADERS'] gives for this stream, then resume it."
+_CREDENTIALS = (
+    "Check the credentials that DURABLE_STATE['HEADERS'] gives for this stream, then resume it."
+)
 _REFUSED = {
     400: "Check the stream's URL and its query; if they are right, the offset stored here is not this server's: reset the stream.",
     401: _CREDENTIALS,
@@ -46,14 +48,24 @@ def refusal(status: int, headers: Mapping[str, str], url: str, detail: str = "")
     if 300 <= status < 400:
         return _redirect(status, headers, url, what)
     if status == 404:
-        return StreamNotFound(what, "Check the URL, or wait until the stream is created. Its rows are kept.", status)
+        return StreamNotFound(
+            what, "Check the URL, or wait until the stream is created. Its rows are kept.", status
+        )
     if status == 410:
-        return StreamGone(what, "The server no longer holds the stream from here on: reset it, or remove it.", status)
+        return StreamGone(
+            what,
+            "The server no longer holds the stream from here on: reset it, or remove it.",
+            status,
+        )
     if status == 409:
         if is_true(headers, "stream-closed"):
-            return StreamClosed(what, "The stream is closed for good; append to another one.", status)
+            return StreamClosed(
+                what, "The stream is closed for good; append to another one.", status
+            )
         return StreamConflict(
-            what, "The stream exists with another configuration, or the sequence number is not new.", status
+            what,
+            "The stream exists with another configuration, or the sequence number is not new.",
+            status,
         )
     if 400 <= status < 600:
         return RequestRefused(what, _REFUSED.get(status, "Ask the server's operator why."), status)
@@ -85,5 +97,7 @@ def _redirect(status: int, headers: Mapping[str, str], url: str, what: str) -> R
     except ValueError:
         target = "a place that cannot be read"
     return RequestRefused(
-        f"{what} It redirects to {target}.", f"Register the stream's URL at {target} instead.", status
+        f"{what} It redirects to {target}.",
+        f"Register the stream's URL at {target} instead.",
+        status,
     )

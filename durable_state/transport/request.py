@@ -37,7 +37,15 @@ class Request:
     silence: float
 
     @classmethod
-    def read(cls, url: str, offset: str, mode: Mode, *, cursor: str | None = None, silence: float = SILENCE) -> Request:
+    def read(
+        cls,
+        url: str,
+        offset: str,
+        mode: Mode,
+        *,
+        cursor: str | None = None,
+        silence: float = SILENCE,
+    ) -> Request:
         """Read from ``offset``. The query is in lexicographic order, which caches in between need. Spec: PROTOCOL.md 10.1."""
         query = {"offset": offset}
         if mode is not Mode.CATCH_UP:
@@ -57,4 +65,6 @@ def _with_query(url: str, query: dict[str, str]) -> str:
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
         if name not in ("offset", "live", "cursor")
     ]
-    return parts._replace(query=urlencode(sorted([*own, *query.items()]), quote_via=quote, safe="")).geturl()
+    return parts._replace(
+        query=urlencode(sorted([*own, *query.items()]), quote_via=quote, safe="")
+    ).geturl()

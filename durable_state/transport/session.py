@@ -116,7 +116,9 @@ class ReadSession:
         if self._phase is _Phase.DONE:
             return None
         self._mode = self._live if self._phase is _Phase.LIVE and self._live else Mode.CATCH_UP
-        return Request.read(self._url, self._batcher.offset, self._mode, cursor=self._cursor, silence=self._silence)
+        return Request.read(
+            self._url, self._batcher.offset, self._mode, cursor=self._cursor, silence=self._silence
+        )
 
     def begin(self, status: int, headers: Mapping[str, str], detail: str = "") -> None:
         """Take the head of the answer. Raises: TransportError."""
@@ -149,7 +151,9 @@ class ReadSession:
             if not self._splitter.complete and not empty:
                 yield from self.cut()
                 raise self._violation("cut its answer before the array's end")
-            yield from self._settle(self._answer.next_offset, at_tail=self._answer.at_tail, closed=self._answer.closed)
+            yield from self._settle(
+                self._answer.next_offset, at_tail=self._answer.at_tail, closed=self._answer.closed
+            )
         self._count_at_once(seconds)
 
     def cut(self) -> Iterator[Batch]:
@@ -225,7 +229,9 @@ class ReadSession:
                 break
         if reported:
             yield self._batcher.cut(up_to_date=at_tail)
-        if self._events.held > self._most_held:  # a GET gives the same in a form that can be taken piece by piece
+        if (
+            self._events.held > self._most_held
+        ):  # a GET gives the same in a form that can be taken piece by piece
             self._phase, self.enough = _Phase.CATCH_UP, True
 
     def _count_at_once(self, seconds: float) -> None:
@@ -236,7 +242,8 @@ class ReadSession:
             self._at_once += 1
             if self._at_once >= _MOST_AT_ONCE:
                 raise Unavailable(
-                    f"{mask_query(self._url)} ends live requests at once, with nothing.", "It is asked again by itself."
+                    f"{mask_query(self._url)} ends live requests at once, with nothing.",
+                    "It is asked again by itself.",
                 )
 
     def _violation(self, what: str) -> TransportError:

@@ -21,7 +21,9 @@ class Verification:
     A checkpoint that the server no longer keeps (410) proves nothing, and passes unless ``tail`` is given.
     """
 
-    def __init__(self, url: str, checkpoint: Checkpoint, *, tail: str | None = None, silence: float) -> None:
+    def __init__(
+        self, url: str, checkpoint: Checkpoint, *, tail: str | None = None, silence: float
+    ) -> None:
         self._url = url
         self._checkpoint = checkpoint
         self._tail = tail
@@ -67,9 +69,12 @@ class Verification:
             return
         if not self._splitter.complete and not answer.empty:
             raise ProtocolViolation(
-                f"{mask_query(self._url)} cut its answer before the array's end.", "It is read again by itself."
+                f"{mask_query(self._url)} cut its answer before the array's end.",
+                "It is read again by itself.",
             )
-        if answer.at_tail or answer.next_offset == self._offset:  # there is less than what was read before
+        if (
+            answer.at_tail or answer.next_offset == self._offset
+        ):  # there is less than what was read before
             raise recreated(self._url)
         self._offset = answer.next_offset
 

@@ -64,24 +64,32 @@ async def append(
     Raises: StreamClosed, StreamConflict for a ``seq`` that is not new, ValueError for no messages. Spec: PROTOCOL.md 5.2, 9.1.2.
     """
     if not messages:
-        raise ValueError("There is nothing to append; close() closes a stream without a last message.")
+        raise ValueError(
+            "There is nothing to append; close() closes a stream without a last message."
+        )
     own = {"content-type": "application/json"}
     if close:
         own["stream-closed"] = "true"
     if seq is not None:
         own["stream-seq"] = seq
     # Always an array: servers take off exactly one level, so that a message that is an array itself stays one.
-    _, answer = await _send(client, "POST", url, own, headers, hoped=(200, 204), content=b"[%b]" % b",".join(messages))
+    _, answer = await _send(
+        client, "POST", url, own, headers, hoped=(200, 204), content=b"[%b]" % b",".join(messages)
+    )
     return _offset(answer, url)
 
 
 async def close(client: httpx.AsyncClient, url: str, *, headers: Headers | None = None) -> str:
     """Close the stream for good, and give its last offset; a closed one stays as it is. Spec: PROTOCOL.md 5.3."""
-    _, answer = await _send(client, "POST", url, {"stream-closed": "true"}, headers, hoped=(200, 204))
+    _, answer = await _send(
+        client, "POST", url, {"stream-closed": "true"}, headers, hoped=(200, 204)
+    )
     return _offset(answer, url)
 
 
-async def head(client: httpx.AsyncClient, url: str, *, headers: Headers | None = None) -> StreamHead:
+async def head(
+    client: httpx.AsyncClient, url: str, *, headers: Headers | None = None
+) -> StreamHead:
     """Describe the stream as it is now. Raises: StreamNotFound, StreamGone."""
     _, answer = await _send(client, "HEAD", url, {}, headers, hoped=(200,))
     ttl = answer.get("stream-ttl", "")
@@ -119,5 +127,6 @@ def _offset(answer: Mapping[str, str], url: str) -> str:
     if offset := answer.get("stream-next-offset"):
         return offset
     raise ProtocolViolation(
-        f"{mask_query(url)} answered without Stream-Next-Offset.", "Check that the URL is a durable stream."
+        f"{mask_query(url)} answered without Stream-Next-Offset.",
+        "Check that the URL is a durable stream.",
     )

@@ -13,7 +13,14 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
 
-from durable_state.feed import AccessWithdrawn, Audience, StreamRemoved, Subscriber, TooManySubscribers, subscribe
+from durable_state.feed import (
+    AccessWithdrawn,
+    Audience,
+    StreamRemoved,
+    Subscriber,
+    TooManySubscribers,
+    subscribe,
+)
 from durable_state.models import Stream
 from durable_state.policy import audience_of, get_policy
 
@@ -75,7 +82,9 @@ class StateConsumer(AsyncWebsocketConsumer):
         except AccessWithdrawn:
             code = NOT_ALLOWED
         except Exception:
-            logger.exception("%s: a websocket is closed because its frames could not be made.", name)
+            logger.exception(
+                "%s: a websocket is closed because its frames could not be made.", name
+            )
             code = FAILED
         # The client may be gone already, which the server tells in its own way.
         with contextlib.suppress(Exception):

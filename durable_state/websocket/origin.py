@@ -28,7 +28,9 @@ def is_own_origin(headers: Iterable[tuple[bytes, bytes]]) -> bool:
         return False
     try:
         parts = urlsplit(origin)
-        own = [urlsplit(f"{parts.scheme}://{value.lower()}") for name, value in sent if name == b"host"]
+        own = [
+            urlsplit(f"{parts.scheme}://{value.lower()}") for name, value in sent if name == b"host"
+        ]
         same = len(own) == 1 and _place(parts.scheme, own[0].hostname, own[0].port) == _place(
             parts.scheme, parts.hostname, parts.port
         )
@@ -52,7 +54,9 @@ def _trusted(origin: str, scheme: str, netloc: str) -> bool:
     for trusted in settings.CSRF_TRUSTED_ORIGINS:
         known = urlsplit(trusted.lower())
         if origin == trusted.lower() or (
-            known.netloc.startswith("*.") and known.scheme == scheme and netloc.endswith(known.netloc[1:])
+            known.netloc.startswith("*.")
+            and known.scheme == scheme
+            and netloc.endswith(known.netloc[1:])
         ):
             return True
     return False

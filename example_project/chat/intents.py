@@ -31,19 +31,28 @@ class Visitor:
         self.name = name
 
 
-async def changes_for(room: Room, visitor: Visitor, wish: dict[str, Any]) -> tuple[str, list[bytes]]:
+async def changes_for(
+    room: Room, visitor: Visitor, wish: dict[str, Any]
+) -> tuple[str, list[bytes]]:
     """The key of what the wish makes, and the changes to append, in order. Raises: Refused."""
     match wish:
-        case {"do": "say", "text": str(text)} if 0 < len(text.strip()) <= TEXT_LIMIT and "\0" not in text:
+        case {"do": "say", "text": str(text)} if (
+            0 < len(text.strip()) <= TEXT_LIMIT and "\0" not in text
+        ):
             key = uuid.uuid4().hex
             said = {"userId": visitor.key, "text": text.strip(), "sentAt": _now()}
-            changes = [_change("message", key, "insert", said), _change("typing", visitor.key, "delete")]
+            changes = [
+                _change("message", key, "insert", said),
+                _change("typing", visitor.key, "delete"),
+            ]
         case {"do": "typing", "on": True}:
             key = visitor.key
             changes = [_change("typing", key, "upsert", {"userId": visitor.key, "seenAt": _now()})]
         case {"do": "typing", "on": False}:
             return visitor.key, [_change("typing", visitor.key, "delete")]
-        case {"do": "react", "message": str(message), "emoji": str(emoji), "on": bool(on)} if emoji in EMOJI:
+        case {"do": "react", "message": str(message), "emoji": str(emoji), "on": bool(on)} if (
+            emoji in EMOJI
+        ):
             if not await Message.objects.filter(room=room, key=message).aexists():
                 raise Refused("That message is gone.")
             key = f"{message}:{visitor.key}:{emoji}"
@@ -52,10 +61,14 @@ async def changes_for(room: Room, visitor: Visitor, wish: dict[str, Any]) -> tup
             reaction = {"messageId": message, "userId": visitor.key, "emoji": emoji}
             changes = [_change("reaction", key, "insert", reaction)]
         case {"do": "delete", "message": str(key)}:
-            if not await Message.objects.filter(room=room, key=key, author__key=visitor.key).aexists():
+            if not await Message.objects.filter(
+                room=room, key=key, author__key=visitor.key
+            ).aexists():
                 raise Refused("Only your own messages can be deleted.")
             # Children first: reactions to a message that is gone would wait for it as parked changes.
-            given = Reaction.objects.filter(room=room, message__key=key).values_list("key", flat=True)
+            given = Reaction.objects.filter(room=room, message__key=key).values_list(
+                "key", flat=True
+            )
             return key, [_change("reaction", each, "delete") async for each in given] + [
                 _change("message", key, "delete")
             ]

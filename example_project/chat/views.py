@@ -24,7 +24,9 @@ def first_room(request: HttpRequest) -> HttpResponseBase:
     """Leads to the oldest room."""
     room = Room.objects.first()
     if room is None:
-        return HttpResponse("There is no room yet: `make demo` makes some.", status=503, content_type="text/plain")
+        return HttpResponse(
+            "There is no room yet: `make demo` makes some.", status=503, content_type="text/plain"
+        )
     return redirect(room)
 
 
@@ -37,7 +39,12 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
         "room": here,
         "rooms": Room.objects.all(),
         "visitor": visitor,
-        "setup": {"stream": here.stream.name, "visitor": visitor, "emoji": EMOJI, "textLimit": TEXT_LIMIT},
+        "setup": {
+            "stream": here.stream.name,
+            "visitor": visitor,
+            "emoji": EMOJI,
+            "textLimit": TEXT_LIMIT,
+        },
     }
     return render(request, "chat/room.html", context)
 
@@ -71,10 +78,14 @@ async def wish(request: HttpRequest, slug: str) -> HttpResponse:
         async with open_client() as client:
             await append(client, here.stream.url, changes)
     except TransportError as error:
-        return JsonResponse({"error": f"The stream server did not take it. {error.message}"}, status=502)
+        return JsonResponse(
+            {"error": f"The stream server did not take it. {error.message}"}, status=502
+        )
     return JsonResponse({"key": key})
 
 
 def _visitor(request: HttpRequest) -> Visitor | None:
     session = request.session
-    return Visitor(session["key"], session["name"]) if "key" in session and "name" in session else None
+    return (
+        Visitor(session["key"], session["name"]) if "key" in session and "name" in session else None
+    )

@@ -34,12 +34,16 @@ def main() -> int:
         signal.signal(each, _stop)
     place = claim_place()
     if place.number > 1:
-        print(f"Another demo is running; this one is number {place.number}, with ports and files of its own.")
+        print(
+            f"Another demo is running; this one is number {place.number}, with ports and files of its own."
+        )
     ready = False
     try:
         server_port = choose_port(arguments.stream_port, "stream server")
         web_port = None if arguments.until_up_to_date else choose_port(arguments.port, "web server")
-        with Processes(CHECKOUT, place.folder / "logs", _environment(place, server_port)) as processes:
+        with Processes(
+            CHECKOUT, place.folder / "logs", _environment(place, server_port)
+        ) as processes:
             source = _sync(processes, arguments.repository, server_port)
             if web_port is None:
                 return 0
@@ -83,7 +87,12 @@ def _sync(processes: Processes, repository: Path, port: int) -> HistorySource:
         "--without-heartbeat", "--loglevel=INFO", stop=signal.SIGKILL,
     )  # fmt: skip
     processes.start(
-        "beat", *celery, "beat", f"--schedule={processes.logs.parent / 'beat'}", "--pidfile=", "--loglevel=INFO"
+        "beat",
+        *celery,
+        "beat",
+        f"--schedule={processes.logs.parent / 'beat'}",
+        "--pidfile=",
+        "--loglevel=INFO",
     )
 
     source = find_history(repository)
@@ -93,7 +102,9 @@ def _sync(processes: Processes, repository: Path, port: int) -> HistorySource:
     tree = source.tree()
     if wrong := setting_up.differences(tree):
         listed = "\n".join(wrong[:10])
-        raise setting_up.Failed(f"{len(wrong)} file rows are not as `git ls-tree -r` has them:\n{listed}")
+        raise setting_up.Failed(
+            f"{len(wrong)} file rows are not as `git ls-tree -r` has them:\n{listed}"
+        )
     print(
         f"{fed} messages are {len(tree)} file rows: equal to `git ls-tree -r`, {len(tree)} checked ({time.monotonic() - begun:.1f} s)"
     )
@@ -136,8 +147,14 @@ def _follow(processes: Processes, source: HistorySource) -> None:
 
 def _environment(place: Place, server_port: int) -> dict[str, str]:
     """What the child processes get: the embedded parts, whatever the shell says, and this run's own files."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("EXAMPLE_")}
-    direct = [name for name in (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1") if name]
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("EXAMPLE_")
+    }
+    direct = [
+        name
+        for name in (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1")
+        if name
+    ]
     return environment | {
         "DJANGO_SETTINGS_MODULE": "example_project.settings",
         "EXAMPLE_STATE_DIR": str(place.folder),
@@ -154,7 +171,10 @@ def _expected(error: Exception) -> bool:
     """Whether an error speaks for itself, without a traceback."""
     from durable_state.errors import DurableStateError
 
-    return isinstance(error, (ChildDied, DurableStateError)) or type(error).__name__ in ("Failed", "NoHistory")
+    return isinstance(error, (ChildDied, DurableStateError)) or type(error).__name__ in (
+        "Failed",
+        "NoHistory",
+    )
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -166,7 +186,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="make demo DEMO_ARGS=...", description="A git history and a chat, as streams, tables and live pages."
+        prog="make demo DEMO_ARGS=...",
+        description="A git history and a chat, as streams, tables and live pages.",
     )
     parser.add_argument(
         "--until-up-to-date",

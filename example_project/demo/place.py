@@ -31,7 +31,9 @@ def claim_place() -> Place:
     What an earlier run left is of no use: its stream server kept everything in memory. The lock is the kernel's, so a run that was killed
     holds nothing. EXAMPLE_DEMO_DIR says where the folders are.
     """
-    parent = Path(os.environ.get("EXAMPLE_DEMO_DIR", CHECKOUT / "example_project" / ".demo")).resolve()
+    parent = Path(
+        os.environ.get("EXAMPLE_DEMO_DIR", CHECKOUT / "example_project" / ".demo")
+    ).resolve()
     parent.mkdir(parents=True, exist_ok=True)
     for number in count(1):
         lock = (parent / f"{number}.lock").open("w")

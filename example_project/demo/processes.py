@@ -54,7 +54,9 @@ class Processes:
         """Starts a Python module with its arguments; what it prints goes to a log of its name."""
         return self.start_program(name, [sys.executable, "-m", *arguments], stop=stop)
 
-    def start_program(self, name: str, command: Sequence[str], *, stop: signal.Signals = signal.SIGTERM) -> Process:
+    def start_program(
+        self, name: str, command: Sequence[str], *, stop: signal.Signals = signal.SIGTERM
+    ) -> Process:
         """Starts a program. Its own group keeps the terminal's Ctrl-C from it, so that we end it in order."""
         log = self.logs / f"{name.replace(' ', '-')}.log"
         with log.open("ab") as output:
@@ -67,7 +69,9 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 # Between fork and exec no function may run where other threads might hold locks.
-                preexec_fn=_die_with_parent if sys.platform == "linux" and threading.active_count() == 1 else None,
+                preexec_fn=_die_with_parent
+                if sys.platform == "linux" and threading.active_count() == 1
+                else None,
             )
         process = Process(name, popen, log, stop)
         self.running.append(process)
@@ -77,8 +81,14 @@ class Processes:
         """Raises: ChildDied as soon as one of them does not run."""
         for process in self.running:
             if (code := process.popen.poll()) is not None:
-                how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-                raise ChildDied(f"The {process.name} {how}. The end of {process.log}:\n{process.last_words()}")
+                how = (
+                    f"was ended by {signal.Signals(-code).name}"
+                    if code < 0
+                    else f"ended with exit code {code}"
+                )
+                raise ChildDied(
+                    f"The {process.name} {how}. The end of {process.log}:\n{process.last_words()}"
+                )
 
     def wait_for_port(self, process: Process, port: int, seconds: float = 30) -> None:
         """Returns when something listens there. Raises: ChildDied, also when nothing does in time."""

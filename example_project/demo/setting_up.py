@@ -49,7 +49,9 @@ async def feed(url: str, commits: Iterable[list[bytes]]) -> int:
     return fed
 
 
-def wait_until_up_to_date(name: str, messages: int, watch: Callable[[], None], patience: float = 90) -> Stream:
+def wait_until_up_to_date(
+    name: str, messages: int, watch: Callable[[], None], patience: float = 90
+) -> Stream:
     """The stream, once so many messages of it are read and its tail is reached.
 
     ``watch`` is called all the time and may raise. Raises: Failed when the stream halts, or nothing moves for ``patience`` seconds.
@@ -68,13 +70,17 @@ def wait_until_up_to_date(name: str, messages: int, watch: Callable[[], None], p
             moved, ordinal = time.monotonic(), stream.ordinal
         elif time.monotonic() - moved > patience:
             said = stream.last_error or "no error was reported; see the logs"
-            raise Failed(f"The stream {name} stands at message {ordinal} of {messages} for {patience:.0f} s: {said}")
+            raise Failed(
+                f"The stream {name} stands at message {ordinal} of {messages} for {patience:.0f} s: {said}"
+            )
         time.sleep(0.1)
 
 
 def differences(tree: Tree) -> list[str]:
     """How the file rows differ from the tree, a line for each path; nothing when they are equal."""
-    rows: Tree = {path: (mode, blob) for path, mode, blob in File.objects.values_list("path", "mode", "blob")}
+    rows: Tree = {
+        path: (mode, blob) for path, mode, blob in File.objects.values_list("path", "mode", "blob")
+    }
     return [
         f"{path}: row {rows.get(path, 'is missing')}, git {tree.get(path, 'has none')}"
         for path in sorted(rows.keys() | tree.keys())

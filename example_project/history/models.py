@@ -40,7 +40,9 @@ class File(models.Model):
     blob = models.CharField(max_length=64)
     commit = models.ForeignKey(Commit, on_delete=models.CASCADE, related_name="files")
     note = models.TextField(
-        blank=True, default="", help_text="The application's own: no mapping names it, so the stream leaves it alone."
+        blank=True,
+        default="",
+        help_text="The application's own: no mapping names it, so the stream leaves it alone.",
     )
 
     class Meta:

@@ -109,7 +109,9 @@ class Repository:
 
     def _run(self, *arguments: str) -> bytes:
         try:
-            return subprocess.run(["git", "-C", str(self.folder), *arguments], check=True, capture_output=True).stdout
+            return subprocess.run(
+                ["git", "-C", str(self.folder), *arguments], check=True, capture_output=True
+            ).stdout
         except FileNotFoundError as error:
             raise NoHistory("git is not installed") from error
         except subprocess.CalledProcessError as error:

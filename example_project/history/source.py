@@ -62,23 +62,37 @@ class GitHistory:
         if commit.authored_at is not None:
             headers["timestamp"] = commit.authored_at.isoformat()
         changes = [
-            encode_change("author", author, "insert" if count == 1 else "update", {"commits": count}, **headers),
+            encode_change(
+                "author",
+                author,
+                "insert" if count == 1 else "update",
+                {"commits": count},
+                **headers,
+            ),
             encode_change(
                 "commit",
                 commit.id,
                 "insert",
-                {"author": author, "subject": commit.subject, "authoredAt": headers.get("timestamp")},
+                {
+                    "author": author,
+                    "subject": commit.subject,
+                    "authoredAt": headers.get("timestamp"),
+                },
                 **headers,
             ),
         ]
         for touched in commit.touched:
             content = {"mode": touched.mode, "blob": touched.blob}
             if touched.deleted:
-                changes.append(encode_change("file", touched.path, "delete", old_value=content, **headers))
+                changes.append(
+                    encode_change("file", touched.path, "delete", old_value=content, **headers)
+                )
             else:
                 operation = "insert" if touched.added else "update"
                 changes.append(
-                    encode_change("file", touched.path, operation, content | {"commit": commit.id}, **headers)
+                    encode_change(
+                        "file", touched.path, operation, content | {"commit": commit.id}, **headers
+                    )
                 )
         return changes
 

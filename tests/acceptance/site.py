@@ -23,7 +23,14 @@ __all__ = ["QUEUE", "Site", "running", "tell"]
 
 QUEUE = f"durable_state_acceptance_{os.getpid()}"
 """A broker that is shared with others must not give our tasks to their workers."""
-WORKER = ("celery", "--app=example_project", "worker", "--pool=prefork", "--concurrency=2", "--loglevel=INFO")
+WORKER = (
+    "celery",
+    "--app=example_project",
+    "worker",
+    "--pool=prefork",
+    "--concurrency=2",
+    "--loglevel=INFO",
+)
 
 
 @dataclass
@@ -62,12 +69,16 @@ class Site:
         deadline = time.monotonic() + seconds
         while self.ordinal() < wanted:
             self.processes.check()
-            assert time.monotonic() < deadline, f"message {self.ordinal()} of {wanted}; {self.worker.last_words()}"
+            assert time.monotonic() < deadline, (
+                f"message {self.ordinal()} of {wanted}; {self.worker.last_words()}"
+            )
             time.sleep(0.02)
 
 
 @contextmanager
-def running(folder: Path, stream_url: str, postgres_url: str, redis_url: str, broker_url: str = "") -> Iterator[Site]:
+def running(
+    folder: Path, stream_url: str, postgres_url: str, redis_url: str, broker_url: str = ""
+) -> Iterator[Site]:
     """Migrates, adds the stream with the command, and starts worker, beat and web server."""
     (folder / "logs").mkdir()
     shell = {name: value for name, value in os.environ.items() if not name.startswith("EXAMPLE_")}
@@ -99,7 +110,12 @@ def running(folder: Path, stream_url: str, postgres_url: str, redis_url: str, br
             "--lifespan=off",
         )
         processes.start(
-            "beat", "celery", "--app=example_project", "beat", f"--schedule={folder / 'beat'}", "--pidfile="
+            "beat",
+            "celery",
+            "--app=example_project",
+            "beat",
+            f"--schedule={folder / 'beat'}",
+            "--pidfile=",
         )
         worker = processes.start("worker", *WORKER, stop=signal.SIGKILL)
         processes.wait_for_port(web, port)

@@ -116,7 +116,9 @@ def peak_mb(process: subprocess.Popen[str]) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the memory of a process")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="asks Linux for the memory of a process"
+)
 def test_killed_while_it_is_staged_and_while_it_is_switched(database: str) -> None:
     may_end = Event()
     with served(may_end) as url:
@@ -132,7 +134,9 @@ def test_killed_while_it_is_staged_and_while_it_is_switched(database: str) -> No
         process = start_worker(stream, BATCH_ROWS=5000, LEASE_SECONDS=LEASE)
         wait_for(process, stream, STAGED)
         may_end.set()
-        time.sleep(ROWS / 200_000)  # what follows is the switch, which takes about three times as long
+        time.sleep(
+            ROWS / 200_000
+        )  # what follows is the switch, which takes about three times as long
         peaks = [peak_mb(process)]
         process.kill()
         process.communicate()
@@ -145,7 +149,11 @@ def test_killed_while_it_is_staged_and_while_it_is_switched(database: str) -> No
         held = []
         while process.poll() is None:
             peaks.append(peak_mb(process))
-            held.append(valid_leases(database).filter(stream=stream, holder__contains=f":{process.pid}:").exists())
+            held.append(
+                valid_leases(database)
+                .filter(stream=stream, holder__contains=f":{process.pid}:")
+                .exists()
+            )
             time.sleep(0.05)
         _, err = process.communicate()
         assert process.returncode == 0, err
@@ -157,7 +165,9 @@ def test_killed_while_it_is_staged_and_while_it_is_switched(database: str) -> No
         stream.refresh_from_db()
         assert stream.ordinal == STAGED + 1
         assert (stream.applied_count, stream.control_count) == (ROWS + 10, 2)
-        found = rows.filter(text__startswith="new").aggregate(Count("pk"), Sum("likes"), Max("text"), Min("text"))
+        found = rows.filter(text__startswith="new").aggregate(
+            Count("pk"), Sum("likes"), Max("text"), Min("text")
+        )
         assert rows.count() == found["pk__count"] == ROWS
         assert found["likes__sum"] == sum(number % 1000 for number in range(ROWS))
         assert not Generation.objects.using(database).exists()

@@ -56,7 +56,9 @@ def test_killed_again_and_again(
 
         tree = source.tree()
         shown = {
-            key: (value["mode"], value["blob"]) for (kind, key), value in subscriber.state.items() if kind == "file"
+            key: (value["mode"], value["blob"])
+            for (kind, key), value in subscriber.state.items()
+            if kind == "file"
         }
         assert shown == tree == site.files()
         subscriber.close()
@@ -67,7 +69,11 @@ def test_killed_again_and_again(
 
 
 def test_rabbitmq_carries_the_tasks(
-    tmp_path: Path, reference_server: StreamServer, postgres_url: str, own_redis_url: str, rabbitmq_url: str
+    tmp_path: Path,
+    reference_server: StreamServer,
+    postgres_url: str,
+    own_redis_url: str,
+    rabbitmq_url: str,
 ) -> None:
     """The same on the other broker: a history, a kill, and a live event that a websocket client sees."""
     repository = ScratchRepository(tmp_path / "repository")
@@ -91,6 +97,8 @@ def test_rabbitmq_carries_the_tasks(
         subscriber.close()
     with Connection(rabbitmq_url) as connection:
         # Raises where there is none: then the tasks would have gone another way.
-        channel: Any = connection.default_channel  # AMQP: the type knows only what all of Kombu shares
+        channel: Any = (
+            connection.default_channel
+        )  # AMQP: the type knows only what all of Kombu shares
         channel.queue_declare(QUEUE, passive=True)
         channel.queue_delete(QUEUE)

@@ -25,7 +25,9 @@ def sign_in(db: None) -> SignIn:
         user = User.objects.create_user("ada", is_staff=True)
         for each in permissions:
             app, _, codename = each.partition(".")
-            user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+            user.user_permissions.add(
+                Permission.objects.get(content_type__app_label=app, codename=codename)
+            )
         client = Client()
         client.force_login(user)
         return client

@@ -20,18 +20,32 @@ LIST = "/admin/durable_state/deadletter/"
 
 def change(key: str, text: str) -> dict[str, Any]:
     """An insert of a message; more than 20 characters are refused."""
-    return {"type": "message", "key": key, "value": {"text": text}, "headers": {"operation": "insert"}}
+    return {
+        "type": "message",
+        "key": key,
+        "value": {"text": text},
+        "headers": {"operation": "insert"},
+    }
 
 
 def act(client: Client, action: str, *letters: DeadLetter, **more: str) -> Any:
     """Posts an action, following where it leads."""
-    return client.post(LIST, {"action": action, "_selected_action": [each.pk for each in letters]} | more, follow=True)
+    return client.post(
+        LIST,
+        {"action": action, "_selected_action": [each.pk for each in letters]} | more,
+        follow=True,
+    )
 
 
 def test_the_body_is_shown_as_text_whatever_it_holds(admin_client: Client) -> None:
     """Markup is escaped, and the list can be filtered by reason and stream."""
-    apply("chat", [change("<script>1", "<script>alert(1)</script>" * 3), b'{"value": "\\ud800"', b"[[[["])
-    page = admin_client.get(LIST, {"reason": DeadLetter.objects.get(key="<script>1").reason}).content.decode()
+    apply(
+        "chat",
+        [change("<script>1", "<script>alert(1)</script>" * 3), b'{"value": "\\ud800"', b"[[[["],
+    )
+    page = admin_client.get(
+        LIST, {"reason": DeadLetter.objects.get(key="<script>1").reason}
+    ).content.decode()
     assert "1 dead letter" in page
     assert "<script>1" not in page
     for letter in DeadLetter.objects.all():
@@ -97,11 +111,19 @@ def test_looking_is_not_operating(sign_in: SignIn) -> None:
 def test_parked_changes_are_looked_at_only(admin_client: Client) -> None:
     """With what they wait for."""
     commit = {"author": "nobody", "subject": "s", "authored_at": "2026-01-01T00:00:00Z"}
-    apply("git", [{"type": "commit", "key": "c1", "value": commit, "headers": {"operation": "insert"}}])
+    apply(
+        "git",
+        [{"type": "commit", "key": "c1", "value": commit, "headers": {"operation": "insert"}}],
+    )
     parked = ParkedChange.objects.get()
     page = admin_client.get("/admin/durable_state/parkedchange/").content.decode()
     assert "c1" in page
     assert 'name="action"' not in page
-    assert "nobody" in admin_client.get(f"/admin/durable_state/parkedchange/{parked.pk}/change/").content.decode()
+    assert (
+        "nobody"
+        in admin_client.get(
+            f"/admin/durable_state/parkedchange/{parked.pk}/change/"
+        ).content.decode()
+    )
     assert admin_client.get("/admin/durable_state/parkedchange/add/").status_code == 403
     assert Stream.objects.count() == 1

@@ -20,7 +20,12 @@ from tests.servers.rakaia import free_port
 
 def change(key: str, text: str, operation: str = "insert") -> dict[str, Any]:
     """One change of a message."""
-    return {"type": "message", "key": key, "value": {"text": text, "likes": 0}, "headers": {"operation": operation}}
+    return {
+        "type": "message",
+        "key": key,
+        "value": {"text": text, "likes": 0},
+        "headers": {"operation": operation},
+    }
 
 
 class Site:
@@ -68,7 +73,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def page(site: Site, chromium_path: str) -> Iterator[Page]:
     """A browser that is signed in; an error of a script fails the test."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path, args=["--no-sandbox", "--disable-gpu"]
+        )
         page = browser.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -87,7 +94,12 @@ def test_a_list_follows_its_rows(site: Site, page: Page) -> None:
     page.goto(f"{site.url}app/message/")
     expect(page.locator("#durable-state-bar")).to_have_text("Live")
     page.check("tr:has-text('text 4') input[type=checkbox]")
-    site.commit(change("m1", "changed"), change("m2", "", "delete"), change("new", "fresh"), change("m4", "later"))
+    site.commit(
+        change("m1", "changed"),
+        change("m2", "", "delete"),
+        change("new", "fresh"),
+        change("m4", "later"),
+    )
     expect(page.locator("tr:has-text('m1')")).to_contain_text("changed")
     expect(page.locator("tr.ds-gone")).to_contain_text("text 2")
     expect(page.locator("tr:has-text('m4') input[type=checkbox]")).to_be_checked()
@@ -111,7 +123,9 @@ def test_the_list_of_streams_counts_on(site: Site, page: Page) -> None:
     """Messages, and how fast they come, measured in the page."""
     site.commit(change("first", "x"))
     page.goto(f"{site.url}durable_state/stream/")
-    cell: Callable[[str], Any] = lambda name: page.locator(f"tr:has-text('chat') [data-cell={name}]")  # noqa: E731
+    cell: Callable[[str], Any] = lambda name: page.locator(
+        f"tr:has-text('chat') [data-cell={name}]"
+    )  # noqa: E731
     before = int(cell("ordinal").inner_text())
     expect(cell("rate")).to_have_text("0", timeout=10_000)
     site.commit(*(change(f"k{place}", "x") for place in range(100)))

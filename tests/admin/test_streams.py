@@ -24,12 +24,21 @@ LIST = "/admin/durable_state/stream/"
 
 def change(key: str, text: str) -> dict[str, Any]:
     """An insert of a message; more than 20 characters are refused."""
-    return {"type": "message", "key": key, "value": {"text": text}, "headers": {"operation": "insert"}}
+    return {
+        "type": "message",
+        "key": key,
+        "value": {"text": text},
+        "headers": {"operation": "insert"},
+    }
 
 
 def act(client: Client, action: str, *streams: Stream, **more: str) -> Any:
     """Posts an action, following where it leads."""
-    data = {"action": action, "_selected_action": [str(each.pk) for each in streams], "index": "0"} | more
+    data = {
+        "action": action,
+        "_selected_action": [str(each.pk) for each in streams],
+        "index": "0",
+    } | more
     return client.post(LIST, data, follow=True)
 
 
@@ -37,7 +46,10 @@ def test_the_list_shows_each_stream_with_its_state(admin_client: Client) -> None
     """The status as a pill, counts with separators, the error; never the URL's secret."""
     apply("chat", [change("1", "one"), change("2", "x" * 50)])
     Stream.objects.create(
-        name="bad", url="http://localhost/bad?token=secret", status=Status.HALTED, last_error="401 <refused>"
+        name="bad",
+        url="http://localhost/bad?token=secret",
+        status=Status.HALTED,
+        last_error="401 <refused>",
     )
     page = admin_client.get(LIST).content.decode()
     assert "ds-pill ds-bad" in page
@@ -90,7 +102,11 @@ def test_the_page_of_a_stream_adds_its_counters_up(admin_client: Client) -> None
     """Position, counters, types, lease and who asked for what."""
     apply(
         "chat",
-        [change("1", "one"), change("2", "x" * 50), {"type": "other", "key": "1", "headers": {"operation": "delete"}}],
+        [
+            change("1", "one"),
+            change("2", "x" * 50),
+            {"type": "other", "key": "1", "headers": {"operation": "delete"}},
+        ],
     )
     stream = Stream.objects.get()
     Intent.objects.create(stream_name="chat", verb="reset", actor="grace")
@@ -109,7 +125,9 @@ def test_a_stream_is_added_by_form(admin_client: Client) -> None:
     assert admin_client.post(f"{LIST}add/", data).status_code == 302
     assert Stream.objects.get().name == "chat"
     assert Intent.objects.get().actor == "admin"
-    page = admin_client.post(f"{LIST}add/", data | {"url": "http://u:p@localhost/"}).content.decode()
+    page = admin_client.post(
+        f"{LIST}add/", data | {"url": "http://u:p@localhost/"}
+    ).content.decode()
     assert "carries a user name" in page
     assert "already exists" in page
     page = admin_client.post(f"{LIST}add/", data | {"name": "no spaces"}).content.decode()
@@ -127,7 +145,9 @@ def test_adopting_a_table_that_is_taken_is_told(admin_client: Client) -> None:
 
 
 @pytest.mark.parametrize("action", ["pause", "resume", "reset", "remove", "verify"])
-def test_an_action_says_what_will_happen_and_does_nothing_yet(admin_client: Client, action: str) -> None:
+def test_an_action_says_what_will_happen_and_does_nothing_yet(
+    admin_client: Client, action: str
+) -> None:
     """The page between names the stream and carries the selection on."""
     apply("chat", [change("1", "one")])
     stream = Stream.objects.get()
@@ -148,8 +168,13 @@ def test_confirmed_actions_take_effect(admin_client: Client) -> None:
     assert "Resumed chat." in act(admin_client, "resume", stream, confirmed="yes").content.decode()
     assert "Reset chat" in act(admin_client, "reset", stream, confirmed="yes").content.decode()
     assert Replay.objects.get().ordinal == 0
-    assert "0 messages folded again" in admin_client.get(f"{LIST}{stream.pk}/change/").content.decode()
-    assert "its rows stay" in act(admin_client, "remove", stream, confirmed="yes", keep_rows="on").content.decode()
+    assert (
+        "0 messages folded again" in admin_client.get(f"{LIST}{stream.pk}/change/").content.decode()
+    )
+    assert (
+        "its rows stay"
+        in act(admin_client, "remove", stream, confirmed="yes", keep_rows="on").content.decode()
+    )
     assert Message.objects.count() == 1
     assert set(Intent.objects.values_list("verb", "actor")) == {
         (verb, "admin") for verb in ("pause", "resume", "reset", "remove")
@@ -170,12 +195,17 @@ def test_an_action_of_the_page_returns_to_the_page(admin_client: Client) -> None
 def test_removing_names_the_rows_that_go(admin_client: Client) -> None:
     """By model, before it is confirmed."""
     apply("chat", [change("1", "one"), change("2", "two")])
-    assert "2 rows of app.Message" in act(admin_client, "remove", Stream.objects.get()).content.decode()
+    assert (
+        "2 rows of app.Message"
+        in act(admin_client, "remove", Stream.objects.get()).content.decode()
+    )
 
 
 def test_a_verb_that_is_refused_is_told_as_an_error(admin_client: Client) -> None:
     """The stream needs a reset; the others are resumed all the same."""
-    bad = Stream.objects.create(name="bad", url="http://localhost/bad", status=Status.NEEDS_RESET, last_error="410")
+    bad = Stream.objects.create(
+        name="bad", url="http://localhost/bad", status=Status.NEEDS_RESET, last_error="410"
+    )
     good = Stream.objects.create(name="good", url="http://localhost/good", paused=True)
     page = act(admin_client, "resume", bad, good, confirmed="yes").content.decode()
     assert "cannot go on from where it was" in page
@@ -232,7 +262,9 @@ def test_letters_of_hidden_streams_are_hidden(admin_client: Client, settings: An
     apply("secret", [change("1", "x" * 50)])
     settings.DURABLE_STATE = {"POLICY": "tests.admin.conftest.OnlyPublic"}
     letter = DeadLetter.objects.get()
-    assert admin_client.get(f"/admin/durable_state/deadletter/{letter.pk}/change/").status_code == 302
+    assert (
+        admin_client.get(f"/admin/durable_state/deadletter/{letter.pk}/change/").status_code == 302
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -248,4 +280,7 @@ def test_verify_shows_what_it_found(admin_client: Client, rakaia_server: StreamS
     assert ">differs<" in page
     assert "changed: message 1" in page
     Stream.objects.update(url=rakaia_server.stream("nothing-there"))
-    assert "could not be verified" in act(admin_client, "verify", stream, confirmed="yes").content.decode()
+    assert (
+        "could not be verified"
+        in act(admin_client, "verify", stream, confirmed="yes").content.decode()
+    )

@@ -28,7 +28,9 @@ def file(path: str, blob: str = "b1") -> dict[str, Any]:
 
 def live(page: str) -> Any:
     """The page's configuration for its script."""
-    found = re.search(r'<script id="durable-state-live" type="application/json">(.*?)</script>', page)
+    found = re.search(
+        r'<script id="durable-state-live" type="application/json">(.*?)</script>', page
+    )
     assert found is not None
     return json.loads(found[1])
 
@@ -49,7 +51,9 @@ def test_only_the_applications_own_columns_are_written(admin_client: Client) -> 
     assert (row.note, row.blob, row.path) == ("mine", "b2", "README.md")
 
 
-def test_saving_writes_no_synced_column_even_in_between(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_writes_no_synced_column_even_in_between(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The stream commits between the form's read and its write."""
     apply("git", [file("README.md")])
     row = File.objects.get()
@@ -69,7 +73,13 @@ def test_the_list_edits_own_columns(admin_client: Client) -> None:
     """By the same rule."""
     apply("git", [file("README.md")])
     row = File.objects.get()
-    data = {"form-TOTAL_FORMS": 1, "form-INITIAL_FORMS": 1, "form-0-id": row.pk, "form-0-note": "mine", "_save": "Save"}
+    data = {
+        "form-TOTAL_FORMS": 1,
+        "form-INITIAL_FORMS": 1,
+        "form-0-id": row.pk,
+        "form-0-note": "mine",
+        "_save": "Save",
+    }
     assert admin_client.post("/admin/app/file/", data).status_code == 302
     row.refresh_from_db()
     assert row.note == "mine"
@@ -80,8 +90,12 @@ def test_synced_rows_are_neither_added_nor_deleted(admin_client: Client) -> None
     apply("git", [file("README.md")])
     row = File.objects.get()
     assert admin_client.get("/admin/app/file/add/").status_code == 403
-    assert admin_client.post(f"/admin/app/file/{row.pk}/delete/", {"post": "yes"}).status_code == 403
-    admin_client.post("/admin/app/file/", {"action": "delete_selected", "_selected_action": row.pk, "post": "yes"})
+    assert (
+        admin_client.post(f"/admin/app/file/{row.pk}/delete/", {"post": "yes"}).status_code == 403
+    )
+    admin_client.post(
+        "/admin/app/file/", {"action": "delete_selected", "_selected_action": row.pk, "post": "yes"}
+    )
     assert File.objects.count() == 1
 
 
@@ -93,27 +107,47 @@ def test_rows_of_the_application_are_its_own(admin_client: Client) -> None:
     assert admin_client.post("/admin/app/message/add/", data).status_code == 302
     own = Message.objects.get(key="own")
     assert own.room is None
-    assert admin_client.post(f"/admin/app/message/{own.pk}/change/", data | {"text": "changed"}).status_code == 302
+    assert (
+        admin_client.post(
+            f"/admin/app/message/{own.pk}/change/", data | {"text": "changed"}
+        ).status_code
+        == 302
+    )
     own.refresh_from_db()
     assert own.text == "changed"
     page = admin_client.post(
-        "/admin/app/message/", {"action": "delete_selected", "_selected_action": [own.pk, synced.pk], "post": "yes"}
+        "/admin/app/message/",
+        {"action": "delete_selected", "_selected_action": [own.pk, synced.pk], "post": "yes"},
     )
     assert page.status_code == 403
     assert Message.objects.count() == 2
-    assert admin_client.post(f"/admin/app/message/{synced.pk}/delete/", {"post": "yes"}).status_code == 403
-    assert admin_client.post(f"/admin/app/message/{own.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert (
+        admin_client.post(f"/admin/app/message/{synced.pk}/delete/", {"post": "yes"}).status_code
+        == 403
+    )
+    assert (
+        admin_client.post(f"/admin/app/message/{own.pk}/delete/", {"post": "yes"}).status_code
+        == 302
+    )
     assert Message.objects.get() == synced
 
 
 def test_the_policy_narrows_the_rows(admin_client: Client, settings: Any) -> None:
     """A row that may not be seen is not there."""
     settings.DURABLE_STATE = {"POLICY": "tests.admin.conftest.OnlyPublic"}
-    apply("public-chat", [change("message", "1", text="public one"), change("message", "2", text="hidden")])
+    apply(
+        "public-chat",
+        [change("message", "1", text="public one"), change("message", "2", text="hidden")],
+    )
     page = admin_client.get("/admin/app/message/").content.decode()
     assert "public one" in page
     assert "hidden</" not in page
-    assert admin_client.get(f"/admin/app/message/{Message.objects.get(key='2').pk}/change/").status_code == 302
+    assert (
+        admin_client.get(
+            f"/admin/app/message/{Message.objects.get(key='2').pk}/change/"
+        ).status_code
+        == 302
+    )
 
 
 def test_the_list_follows_the_feeds_of_the_streams_it_shows(admin_client: Client) -> None:
@@ -127,7 +161,9 @@ def test_the_list_follows_the_feeds_of_the_streams_it_shows(admin_client: Client
         "/ws/state/other/?type=message",
     ]
     assert all(feed["offset"].endswith(".1") for feed in config["feeds"])
-    assert sorted(config["rows"]) == sorted(str(pk) for pk in Message.objects.values_list("pk", flat=True))
+    assert sorted(config["rows"]) == sorted(
+        str(pk) for pk in Message.objects.values_list("pk", flat=True)
+    )
 
 
 def test_the_stream_is_found_however_the_rows_name_it(admin_client: Client) -> None:
@@ -137,7 +173,11 @@ def test_the_stream_is_found_however_the_rows_name_it(admin_client: Client) -> N
     Room.objects.create(title="Hall", stream=stream)
     apply("hall", [change("person", "ada", email="a@example.org")])
     assert Person.objects.count() == Profile.objects.count() == 1
-    for model, feed in (("file", "git/?type=file"), ("profile", "git/?type=profile"), ("person", "hall/?type=person")):
+    for model, feed in (
+        ("file", "git/?type=file"),
+        ("profile", "git/?type=profile"),
+        ("person", "hall/?type=person"),
+    ):
         config = live(admin_client.get(f"/admin/app/{model}/").content.decode())
         assert [each["url"] for each in config["feeds"]] == [f"/ws/state/{feed}"], model
 
@@ -145,13 +185,20 @@ def test_the_stream_is_found_however_the_rows_name_it(admin_client: Client) -> N
 def test_the_page_of_a_row_follows_its_entity(admin_client: Client) -> None:
     """The application's own rows follow nothing."""
     apply("chat", [change("message", "k1", text="a")])
-    config = live(admin_client.get(f"/admin/app/message/{Message.objects.get().pk}/change/").content.decode())
+    config = live(
+        admin_client.get(f"/admin/app/message/{Message.objects.get().pk}/change/").content.decode()
+    )
     assert config["keys"] == ["k1"]
     own = Message.objects.create(key="own", text="x")
-    assert "durable-state-live" not in admin_client.get(f"/admin/app/message/{own.pk}/change/").content.decode()
+    assert (
+        "durable-state-live"
+        not in admin_client.get(f"/admin/app/message/{own.pk}/change/").content.decode()
+    )
 
 
-def test_the_list_asks_no_query_per_row(admin_client: Client, django_assert_max_num_queries: Any) -> None:
+def test_the_list_asks_no_query_per_row(
+    admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
     """A page of a hundred rows."""
     apply("chat", [change("message", f"k{place}", text="a") for place in range(100)])
     with django_assert_max_num_queries(16):

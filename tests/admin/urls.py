@@ -25,7 +25,9 @@ class FileAdmin(SyncedModelAdmin):
 
 
 site = admin.AdminSite()
-site._registry.update({model: type(each)(model, site) for model, each in admin.site._registry.items()})
+site._registry.update(
+    {model: type(each)(model, site) for model, each in admin.site._registry.items()}
+)
 site.register(Message, MessageAdmin)
 site.register(File, FileAdmin)
 site.register([Person, Profile], SyncedModelAdmin)

@@ -122,7 +122,9 @@ class Employee(models.Model):
     boss = models.ForeignKey("self", null=True, on_delete=models.SET_NULL)
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=models.Q(grade__lte=10), name="app_employee_grade")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(grade__lte=10), name="app_employee_grade")
+        ]
 
 
 class Quota(models.Model):
@@ -134,7 +136,11 @@ class Quota(models.Model):
     cap = models.IntegerField(default=10)
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=models.Q(used__lte=models.F("cap")), name="app_quota_cap")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(used__lte=models.F("cap")), name="app_quota_cap"
+            )
+        ]
 
 
 class Page(models.Model):
@@ -145,7 +151,9 @@ class Page(models.Model):
     size = models.IntegerField(default=0)
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=models.Q(size__lte=10), name="app_page_size")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(size__lte=10), name="app_page_size")
+        ]
 
 
 class Bookmark(models.Model):
@@ -249,7 +257,9 @@ class Folder(models.Model):
     size = models.IntegerField(default=0)
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=models.Q(size__lte=10), name="app_folder_size")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(size__lte=10), name="app_folder_size")
+        ]
 
 
 class Team(models.Model):

@@ -18,7 +18,16 @@ CHECKOUT = Path(__file__).parent.parent.parent
 
 def bench(output: Path, *options: str) -> str:
     """Runs the benchmark on SQLite; what it printed."""
-    command = [sys.executable, "-m", "bench", "--databases", "default", "--output", str(output), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "--databases",
+        "default",
+        "--output",
+        str(output),
+        *options,
+    ]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -29,13 +38,17 @@ def written(output: Path, name: str) -> Any:
     page = (output / f"{name}.md").read_text()
     assert page.startswith("# ")
     for table in page.split("\n\n"):
-        assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) <= 1, table
+        assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) <= 1, (
+            table
+        )
     return json.loads((output / f"{name}.json").read_text())
 
 
 def test_comparison(tmp_path: Path) -> None:
     """Every contestant has its laps, the aims are judged, the chart is a picture with a bar for each size, and no recording is left."""
-    printed = bench(tmp_path, "--events", "300", "--slow-events", "50", "--rounds", "1", "--chart", "100")
+    printed = bench(
+        tmp_path, "--events", "300", "--slow-events", "50", "--rounds", "1", "--chart", "100"
+    )
     laps = written(tmp_path, "bench")
     contestants = {(lap["contestant"], lap["recording"], lap["batch"]) for lap in laps}
     assert contestants - {("streamdb", "mixed", None)} == {
@@ -76,11 +89,19 @@ def test_profile(tmp_path: Path) -> None:
     assert any(stage.startswith("staging and switching snapshots") for stage in snapshot["stages"])
 
 
-ROWS: list[tuple[str, str, Any]] = [("message", "a", {"text": "x"}), ("setting", "b", {"n": [1, 2]})]
+ROWS: list[tuple[str, str, Any]] = [
+    ("message", "a", {"text": "x"}),
+    ("setting", "b", {"n": [1, 2]}),
+]
 
 
 @pytest.mark.parametrize(
-    "wrong", [ROWS[:1], [("message", "a", {"text": "y"}), ROWS[1]], [("message", "c", {"text": "x"}), ROWS[1]]]
+    "wrong",
+    [
+        ROWS[:1],
+        [("message", "a", {"text": "y"}), ROWS[1]],
+        [("message", "c", {"text": "x"}), ROWS[1]],
+    ],
 )
 def test_wrong_rows_are_found(wrong: list[tuple[str, str, Any]]) -> None:
     """Rows have the same digest in any order, and another one where a row, a value or a key is another."""

@@ -57,7 +57,9 @@ def file_or_server(request: pytest.FixtureRequest) -> str:
 def add_stream() -> Callable[..., Stream]:
     """Make a stream that is consumed from a URL; the default is one that nobody asks."""
 
-    def add(url: str = "http://tests.invalid/s", *, using: str = "default", **values: Any) -> Stream:
+    def add(
+        url: str = "http://tests.invalid/s", *, using: str = "default", **values: Any
+    ) -> Stream:
         return Stream.objects.using(using).create(name=f"c{next(_numbers)}", url=url, **values)
 
     return add

@@ -35,7 +35,9 @@ class Running:
     def __init__(self, stream: Stream) -> None:
         self.stream = Stream.objects.using(stream._state.db).get(pk=stream.pk)
         self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._run, name=f"consuming {stream.name}", daemon=True)
+        self.thread = threading.Thread(
+            target=self._run, name=f"consuming {stream.name}", daemon=True
+        )
         self.thread.start()
 
     def _run(self) -> None:
@@ -60,9 +62,20 @@ def start_worker(stream: Stream, **ours: object) -> subprocess.Popen[str]:
     kept = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
     address = {key: given[key] for key in kept if key in given}
     address["NAME"] = str(connections[using].settings_dict["NAME"])
-    command = [sys.executable, "-m", "tests.consumer.worker", json.dumps(address), stream.name, json.dumps(ours)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.consumer.worker",
+        json.dumps(address),
+        stream.name,
+        json.dumps(ours),
+    ]
     return subprocess.Popen(
-        command, cwd=Path(__file__).parent.parent.parent, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        cwd=Path(__file__).parent.parent.parent,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 

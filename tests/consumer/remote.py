@@ -28,7 +28,9 @@ class RemoteStream:
 
     def append(self, items: Sequence[Any]) -> None:
         """Append in one step."""
-        self._send("POST", {"content-type": "application/json"}, b"[%b]" % b",".join(map(encode, items)))
+        self._send(
+            "POST", {"content-type": "application/json"}, b"[%b]" % b",".join(map(encode, items))
+        )
         self.items += items
 
     def close(self) -> None:
@@ -40,7 +42,9 @@ class RemoteStream:
         self._send("DELETE", {})
 
     def _send(self, method: str, headers: dict[str, str], content: bytes | None = None) -> None:
-        httpx.request(method, self.url, headers=headers, content=content, timeout=10).raise_for_status()
+        httpx.request(
+            method, self.url, headers=headers, content=content, timeout=10
+        ).raise_for_status()
 
 
 def insert(entity_type: str, key: str, value: Any) -> dict[str, Any]:
@@ -68,25 +72,46 @@ _OBJECTS: dict[str, dict[str, list[tuple[Any, Any]]]] = {
     "profile": {"name": TEXTS, "score": NUMBERS},
     "score": {"points": POINTS},
 }
-_JUNK: list[Any] = [5, None, [1], "text", {}, {"headers": 7}, {"type": "message", "headers": {"operation": "insert"}}]
+_JUNK: list[Any] = [
+    5,
+    None,
+    [1],
+    "text",
+    {},
+    {"headers": 7},
+    {"type": "message", "headers": {"operation": "insert"}},
+]
 
 
 def _random_item(chance: random.Random) -> Any:
     kind = chance.random()
     if kind < 0.03:
-        return {"headers": {"control": chance.choice(["reset", "snapshot-start", "snapshot-end", "snapshot-end"])}}
+        return {
+            "headers": {
+                "control": chance.choice(
+                    ["reset", "snapshot-start", "snapshot-end", "snapshot-end"]
+                )
+            }
+        }
     if kind < 0.06:
         return chance.choice(_JUNK)
     if kind < 0.1:
         return insert("ghost", chance.choice("xy"), {})
     entity_type = chance.choice(sorted(TYPES))
     operation = chance.choice(["insert", "update", "update", "upsert", "delete"])
-    item = {"type": entity_type, "key": chance.choice(TYPES[entity_type].keys)[0], "headers": {"operation": operation}}
+    item = {
+        "type": entity_type,
+        "key": chance.choice(TYPES[entity_type].keys)[0],
+        "headers": {"operation": operation},
+    }
     if operation == "delete":
         return item
     if entity_type == "setting":
         return item | {"value": chance.choice(DOCUMENTS)}
     fields = _OBJECTS[entity_type]
     # Mostly good values: with only odd ones, no row would live for long.
-    value = {name: chance.choice(table[:3] if chance.random() < 0.8 else table)[0] for name, table in fields.items()}
+    value = {
+        name: chance.choice(table[:3] if chance.random() < 0.8 else table)[0]
+        for name, table in fields.items()
+    }
     return item | {"value": value}

@@ -39,14 +39,22 @@ def fold_in(stream: Stream, items: list[Any], token: int | None = None) -> Commi
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_same_batch_twice_at_once_is_committed_once(database: str, add_stream: Add, seed: int) -> None:
+def test_the_same_batch_twice_at_once_is_committed_once(
+    database: str, add_stream: Add, seed: int
+) -> None:
     """Whatever it holds; the others are told why not."""
     stream = add_stream(using=database)
     items = random_items(seed, 90)
     for start in range(0, len(items), 30):
         copies = [Stream.objects.using(database).get(pk=stream.pk) for _ in range(3)]
-        results = in_threads(*(partial(fold_in, copy, items[start : start + 30]) for copy in copies))
-        assert sorted(type(result).__name__ for result in results) == ["Commit", "RevisionConflict", "RevisionConflict"]
+        results = in_threads(
+            *(partial(fold_in, copy, items[start : start + 30]) for copy in copies)
+        )
+        assert sorted(type(result).__name__ for result in results) == [
+            "Commit",
+            "RevisionConflict",
+            "RevisionConflict",
+        ]
     check(stream, items)
 
 
@@ -59,12 +67,17 @@ def test_streams_in_one_table_commit_side_by_side(database: str, add_stream: Add
         for start in range(0, len(items), 6):
             fold_in(stream, items[start : start + 6])
 
-    assert in_threads(*(partial(consume, *pair) for pair in zip(streams, histories, strict=True))) == [None] * 3
+    assert (
+        in_threads(*(partial(consume, *pair) for pair in zip(streams, histories, strict=True)))
+        == [None] * 3
+    )
     for stream, items in zip(streams, histories, strict=True):
         check(stream, items)
 
 
-def test_a_worker_frozen_in_its_transaction_blocks_nobody(server_database: str, add_stream: Add, settings: Any) -> None:
+def test_a_worker_frozen_in_its_transaction_blocks_nobody(
+    server_database: str, add_stream: Add, settings: Any
+) -> None:
     """The server ends its transaction below the lease's time, and it commits nothing when it wakes."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 2}
     stream = add_stream(using=server_database)

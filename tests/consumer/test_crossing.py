@@ -40,7 +40,9 @@ Add = Callable[..., Stream]
 
 
 def stream(name: str, using: str) -> Stream:
-    return Stream.objects.using(using).get_or_create(name=name, defaults={"url": f"http://tests.invalid/{name}"})[0]
+    return Stream.objects.using(using).get_or_create(
+        name=name, defaults={"url": f"http://tests.invalid/{name}"}
+    )[0]
 
 
 def shown(using: str) -> list[str]:
@@ -94,7 +96,9 @@ def test_no_stream_pays_that_nobody_waits_for(database: str) -> None:
     apply_batch(ring, [change("team", "t"), change("player", "p", team="t")], True)
     with CaptureQueriesContext(connections[database]) as queries:
         apply_batch(ring, [change("team", "u"), change("player", "q", team="u")], True)
-    assert not [query for query in queries if "awaitedmodel" in query["sql"] or "arrival" in query["sql"]]
+    assert not [
+        query for query in queries if "awaitedmodel" in query["sql"] or "arrival" in query["sql"]
+    ]
 
 
 class Halted:
@@ -203,7 +207,9 @@ def _persistently(name: str, using: str, message: dict[str, Any]) -> None:
     raise AssertionError("not within three attempts")
 
 
-def test_a_quiet_child_is_shown(reference_server: StreamServer, add_stream: Add, database: str) -> None:
+def test_a_quiet_child_is_shown(
+    reference_server: StreamServer, add_stream: Add, database: str
+) -> None:
     """Its consumer waits for messages that do not come, and shows it all the same; the parent's consumer knows nothing of it."""
     remotes = [RemoteStream(reference_server.stream()) for _ in range(2)]
     parents, children = (add_stream(remote.url, using=database) for remote in remotes)
@@ -216,7 +222,9 @@ def test_a_quiet_child_is_shown(reference_server: StreamServer, add_stream: Add,
         wait_until(lambda: shown(database) == ["c"])
 
 
-def test_a_quiet_child_of_the_applications_row(reference_server: StreamServer, database: str) -> None:
+def test_a_quiet_child_of_the_applications_row(
+    reference_server: StreamServer, database: str
+) -> None:
     """No commit brings it, so it is looked for now and then."""
     remote = RemoteStream(reference_server.stream())
     office = Stream.objects.using(database).create(name="office", url=remote.url)
@@ -230,7 +238,9 @@ def test_a_quiet_child_of_the_applications_row(reference_server: StreamServer, d
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_error_that_nobody_expected_does_not_end_the_looking(reference_server: StreamServer) -> None:
+def test_an_error_that_nobody_expected_does_not_end_the_looking(
+    reference_server: StreamServer,
+) -> None:
     """What comes after it is shown all the same, and the lease is given back."""
     remote = RemoteStream(reference_server.stream())
     office = Stream.objects.create(name="office", url=remote.url)
@@ -244,7 +254,10 @@ def test_an_error_that_nobody_expected_does_not_end_the_looking(reference_server
             raise RuntimeError("nobody expected this")
 
     def tickets(count: int) -> bool:
-        return Ticket.objects.count() == count and ParkedChange.objects.filter(polled=True).count() == 2 - count
+        return (
+            Ticket.objects.count() == count
+            and ParkedChange.objects.filter(polled=True).count() == 2 - count
+        )
 
     def operate() -> None:
         try:

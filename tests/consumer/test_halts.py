@@ -67,7 +67,9 @@ def test_too_many_letters(serve: Serve, settings: Any) -> None:
     check(stream, items)
 
 
-def test_an_error_in_a_mapping(database: str, serve: Serve, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_a_mapping(
+    database: str, serve: Serve, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is the mapping's, not the message's: it is named, with the message, and is no dead letter."""
     settings.DURABLE_STATE = {"BATCH_ROWS": 2}
     items = [
@@ -96,7 +98,9 @@ def test_an_error_in_a_mapping(database: str, serve: Serve, settings: Any, monke
 
 
 @pytest.mark.parametrize("given", [5, [], {"nothing": 1}])
-def test_a_mapping_that_gives_something_else(serve: Serve, monkeypatch: pytest.MonkeyPatch, given: Any) -> None:
+def test_a_mapping_that_gives_something_else(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, given: Any
+) -> None:
     """Neither a dict of its fields nor None."""
     monkeypatch.setattr(ScoreMapping, "prepare", lambda self, change: given)
     stream = serve([insert("score", "1", {"points": 1})])
@@ -138,8 +142,14 @@ def renamed(database: str, there: str, back: str) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("there", "back"),
     [
-        ("ALTER TABLE app_setting RENAME TO app_gone", "ALTER TABLE app_gone RENAME TO app_setting"),
-        ("ALTER TABLE app_setting RENAME COLUMN data TO gone", "ALTER TABLE app_setting RENAME COLUMN gone TO data"),
+        (
+            "ALTER TABLE app_setting RENAME TO app_gone",
+            "ALTER TABLE app_gone RENAME TO app_setting",
+        ),
+        (
+            "ALTER TABLE app_setting RENAME COLUMN data TO gone",
+            "ALTER TABLE app_setting RENAME COLUMN gone TO data",
+        ),
     ],
     ids=["table", "column"],
 )

@@ -47,7 +47,10 @@ def use(monkeypatch: pytest.MonkeyPatch, function: Callable[[Stream], Any]) -> N
 
 
 def test_each_request_has_fresh_headers(
-    misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    misbehaving_server: MisbehavingServer,
+    add_stream: Add,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
 ) -> None:
     """Made outside the event loop, from the database; they are nowhere but on the wire."""
     caplog.set_level("DEBUG")
@@ -100,10 +103,14 @@ def test_a_failing_function_is_tried_again(
 
 
 @pytest.mark.parametrize(
-    "given", [None, [], "Bearer secret", {"Authorization": None}, {"Authorization": 5}, {1: "secret"}]
+    "given",
+    [None, [], "Bearer secret", {"Authorization": None}, {"Authorization": 5}, {1: "secret"}],
 )
 def test_what_are_no_headers_halts(
-    misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch, given: Any
+    misbehaving_server: MisbehavingServer,
+    add_stream: Add,
+    monkeypatch: pytest.MonkeyPatch,
+    given: Any,
 ) -> None:
     """With a line that names the function and the stream, and no value."""
     use(monkeypatch, lambda stream: given)
@@ -125,7 +132,11 @@ def test_a_path_that_leads_nowhere_halts(add_stream: Add, settings: Any, path: s
 
 @pytest.mark.parametrize("value", ["secret\r\nX: y", "sécret\u20ac", "secret\0"])
 def test_header_values_that_cannot_be_sent_halt_without_being_shown(
-    misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch, caplog: Any, value: str
+    misbehaving_server: MisbehavingServer,
+    add_stream: Add,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
+    value: str,
 ) -> None:
     """A line break, or a letter beyond what HTTP carries, in a token."""
     misbehaving_server.reply = good()
@@ -137,7 +148,10 @@ def test_header_values_that_cannot_be_sent_halt_without_being_shown(
 
 
 def test_a_function_that_hangs_holds_up_nobody_else(
-    misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch, settings: Any
+    misbehaving_server: MisbehavingServer,
+    add_stream: Add,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
 ) -> None:
     """Five streams wait for their token; the sixth is consumed, and all keep their leases meanwhile."""
     settings.DURABLE_STATE = settings.DURABLE_STATE | {"SLICE_SECONDS": 3.0}
@@ -155,7 +169,9 @@ def test_a_function_that_hangs_holds_up_nobody_else(
     server.reply = lambda asked: quiet(asked, replies)
     streams = [add_stream(server.url + f"/{n}", live="long-poll") for n in range(6)]
     slow.update(stream.pk for stream in streams[:5])
-    watcher = threading.Thread(target=consume_slice, args=([stream.pk for stream in streams], "default"))
+    watcher = threading.Thread(
+        target=consume_slice, args=([stream.pk for stream in streams], "default")
+    )
     watcher.start()
     wait_until(lambda: operations.report(streams[5]).status == "live", 2)
     time.sleep(1)

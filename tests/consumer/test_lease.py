@@ -54,7 +54,9 @@ def test_of_many_at_once_one_gets_it(database: str, add_stream: Add) -> None:
     """Also when there was no lease before."""
     stream = add_stream(using=database)
     for token in (1, 2):
-        tokens = in_threads(*(partial(lease.acquire, stream, f"elsewhere:{n}:test:{n}") for n in range(8)))
+        tokens = in_threads(
+            *(partial(lease.acquire, stream, f"elsewhere:{n}:test:{n}") for n in range(8))
+        )
         assert sorted(tokens, key=str) == [token, *[None] * 7]
         lease.release(stream, token)
 
@@ -78,7 +80,9 @@ def test_sessions_in_another_time_zone_count_alike(server_database: str, add_str
     """A lease lasts no hour longer or shorter, and its end is a moment that status can reckon with."""
     stream = add_stream(using=server_database)
     assert lease.acquire(stream, "elsewhere:1:a:x")
-    statement = {"postgres": "SET TIME ZONE 'Asia/Tokyo'", "mysql": "SET time_zone = '+09:00'"}[server_database]
+    statement = {"postgres": "SET TIME ZONE 'Asia/Tokyo'", "mysql": "SET time_zone = '+09:00'"}[
+        server_database
+    ]
 
     def elsewhere() -> Any:
         with connections[server_database].cursor() as cursor:
@@ -117,10 +121,22 @@ def test_who_slept_through_his_lease_commits_nothing(database: str, add_stream: 
     new = lease.acquire(stream, "elsewhere:2:b:y")
     messages = [decode(encode(insert("message", "a", {"text": "hi"})))]
     with pytest.raises(LeaseLost):
-        commit(sleeper, prepare_batch(sleeper, messages, 0), Position("o1", 0, 1), token=old, up_to_date=True)
+        commit(
+            sleeper,
+            prepare_batch(sleeper, messages, 0),
+            Position("o1", 0, 1),
+            token=old,
+            up_to_date=True,
+        )
     assert not Message.objects.using(database).exists()
     assert (
-        commit(stream, prepare_batch(stream, messages, 0), Position("o1", 0, 1), token=new, up_to_date=True).revision
+        commit(
+            stream,
+            prepare_batch(stream, messages, 0),
+            Position("o1", 0, 1),
+            token=new,
+            up_to_date=True,
+        ).revision
         == 1
     )
     assert Message.objects.using(database).get().text == "hi"

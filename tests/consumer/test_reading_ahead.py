@@ -14,7 +14,9 @@ from durable_state.errors import Unavailable
 from durable_state.protocol import Message, Position, decode, encode_change
 from durable_state.transport import Batch, BatchLimits
 
-MESSAGES: list[Message] = [decode(encode_change("user", str(number), "insert", {})) for number in range(200)]
+MESSAGES: list[Message] = [
+    decode(encode_change("user", str(number), "insert", {})) for number in range(200)
+]
 
 
 def batches(*sizes: int, tails: frozenset[int] = frozenset()) -> list[Batch]:
@@ -24,7 +26,11 @@ def batches(*sizes: int, tails: frozenset[int] = frozenset()) -> list[Batch]:
         messages = MESSAGES[ordinal : ordinal + size]
         ordinal += size
         position = Position(f"offset-{number}", 0, ordinal)
-        found.append(Batch(messages, position, number in tails, False, None, sum(len(m.raw) for m in messages)))
+        found.append(
+            Batch(
+                messages, position, number in tails, False, None, sum(len(m.raw) for m in messages)
+            )
+        )
     return found
 
 
@@ -71,7 +77,9 @@ def test_what_comes_during_a_commit_is_one_batch_within_the_limits() -> None:
     assert [message for batch in found for message in batch.messages] == MESSAGES[:147]
     assert [len(batch.messages) for batch in found] == [55, 30, 2, 60]
     assert [batch.position.ordinal for batch in found] == [55, 85, 87, 147]
-    assert [batch.bytes for batch in found] == [sum(len(m.raw) for m in batch.messages) for batch in found]
+    assert [batch.bytes for batch in found] == [
+        sum(len(m.raw) for m in batch.messages) for batch in found
+    ]
 
 
 def test_bytes_limit_too() -> None:

@@ -42,7 +42,9 @@ def is_live(stream: Stream) -> bool:
 def shows(stream: Stream, items: list[Any]) -> bool:
     """Whether the messages are those of a stream of inserts."""
     rows = Message.objects.using(stream._state.db).filter(room=stream.name)
-    return dict(rows.values_list("key", "text")) == {item["key"]: item["value"]["text"] for item in items}
+    return dict(rows.values_list("key", "text")) == {
+        item["key"]: item["value"]["text"] for item in items
+    }
 
 
 def replay_of(stream: Stream) -> Replay | None:
@@ -79,7 +81,10 @@ def test_events_are_shown_while_a_reset_is_under_way(
 
 
 def test_a_reset_catches_up_with_a_busy_stream(
-    file_or_server: str, reference_server: StreamServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
+    file_or_server: str,
+    reference_server: StreamServer,
+    add_stream: Add,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However often the live reader is ahead when the tail is reached."""
     monkeypatch.setattr(replaying, "MISSED_SECONDS", 0.01)
@@ -95,7 +100,11 @@ def test_a_reset_catches_up_with_a_busy_stream(
                 assert time.monotonic() < until, "it never catches up"
                 remote.append(random_items(random.Random().randrange(10**6), 3))
             assert seed < 3
-        wait_until(lambda: Stream.objects.using(file_or_server).get(pk=stream.pk).ordinal == len(remote.items))
+        wait_until(
+            lambda: (
+                Stream.objects.using(file_or_server).get(pk=stream.pk).ordinal == len(remote.items)
+            )
+        )
     check(stream, remote.items)
 
 
@@ -114,7 +123,9 @@ def test_a_reset_ends_where_the_server_has_dropped_the_beginning(
     def write() -> None:
         with httpx.Client(headers={"content-type": "application/json"}) as client:
             while not ended.is_set():
-                client.post(remote.url, content=encode([insert("message", "0", {"text": "two"})])).raise_for_status()
+                client.post(
+                    remote.url, content=encode([insert("message", "0", {"text": "two"})])
+                ).raise_for_status()
                 time.sleep(0.002)
 
     with consuming(stream), ThreadPoolExecutor(1) as others:
@@ -125,7 +136,9 @@ def test_a_reset_ends_where_the_server_has_dropped_the_beginning(
             ended.set()
 
 
-def test_killed_while_it_replays(file_or_server: str, reference_server: StreamServer, add_stream: Add) -> None:
+def test_killed_while_it_replays(
+    file_or_server: str, reference_server: StreamServer, add_stream: Add
+) -> None:
     """The next process goes on with the stream and with its replay, each from its last commit."""
     remote = RemoteStream(reference_server.stream())
     for group in random_groups(random_items(43, 300), 1, 60):
@@ -139,7 +152,9 @@ def test_killed_while_it_replays(file_or_server: str, reference_server: StreamSe
         process = start_worker(stream, BATCH_ROWS=2)
         until, replay = time.monotonic() + 20, replay_of(stream)
         at = 0 if replay is None else replay.ordinal
-        while process.poll() is None and (now := replay_of(stream)) is not None and now.ordinal == at:
+        while (
+            process.poll() is None and (now := replay_of(stream)) is not None and now.ordinal == at
+        ):
             assert time.monotonic() < until, "it does not begin"
             time.sleep(0.005)
         time.sleep(chance.uniform(0, 0.06))
@@ -215,7 +230,9 @@ def test_a_closed_stream_is_replayed(reference_server: StreamServer, add_stream:
     check(stream, remote.items)
 
 
-def test_paused_removed_and_reset_again(reference_server: StreamServer, add_stream: Add, settings: Any) -> None:
+def test_paused_removed_and_reset_again(
+    reference_server: StreamServer, add_stream: Add, settings: Any
+) -> None:
     """What an operator asks for while a replay is under way is done at once, and leaves nothing behind."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "BATCH_ROWS": 1}
     remote = RemoteStream(reference_server.stream())
@@ -231,7 +248,11 @@ def test_paused_removed_and_reset_again(reference_server: StreamServer, add_stre
     assert 0 < first.ordinal < MANY
     operations.reset(stream, actor="test")
     again = Replay.objects.get()
-    assert (again.ordinal, Generation.objects.get(), StagedChange.objects.count()) == (0, again.rebuild, 0)
+    assert (again.ordinal, Generation.objects.get(), StagedChange.objects.count()) == (
+        0,
+        again.rebuild,
+        0,
+    )
     operations.resume(stream, actor="test")
     running = Running(stream)
     wait_until(lambda: Replay.objects.filter(ordinal__gt=2).exists())

@@ -37,7 +37,9 @@ VERBS: dict[str, Callable[[Stream], object]] = {
 
 @pytest.mark.parametrize("ends", [False, True])
 @pytest.mark.parametrize("verb", VERBS)
-def test_an_operator_waits_for_the_replay(server_database: str, add_stream: Add, verb: str, ends: bool) -> None:
+def test_an_operator_waits_for_the_replay(
+    server_database: str, add_stream: Add, verb: str, ends: bool
+) -> None:
     """Who waits is not in the way of a batch that has still to write its letters, which touch the stream's row, nor of the hand-over, which
     deletes the replay's: that would be a deadlock.
     """
@@ -62,7 +64,13 @@ def test_an_operator_waits_for_the_replay(server_database: str, add_stream: Add,
             asked.wait(5)
             with pytest.raises(TimeoutError):
                 asking.result(0.3)
-            advance(replay, stream, prepare_batch(stream, [decode(b"5")], 0), Position("b", 0, 1), token=None)
+            advance(
+                replay,
+                stream,
+                prepare_batch(stream, [decode(b"5")], 0),
+                Position("b", 0, 1),
+                token=None,
+            )
             if ends:
                 assert hand_over(stream, replay, stream.revision, token=None) is not None
         asking.result(5)

@@ -36,7 +36,10 @@ def test_all_streams_until_a_signal(reference_server: StreamServer, add_stream: 
     remotes = [RemoteStream(reference_server.stream()) for _ in range(3)]
     for number, remote in enumerate(remotes):
         remote.append(random_items(number, 50))
-    first, paused = add_stream(remotes[0].url), add_stream(remotes[1].url, paused=True, live="long-poll")
+    first, paused = (
+        add_stream(remotes[0].url),
+        add_stream(remotes[1].url, paused=True, live="long-poll"),
+    )
     add_stream("http://127.0.0.1:9/s")
     add_stream("nonsense://")
     problems: list[BaseException] = []
@@ -77,7 +80,9 @@ class ReadsGoElsewhere:
         return "postgres"
 
 
-def test_routers_have_no_say(reference_server: StreamServer, add_stream: Add, settings: Any) -> None:
+def test_routers_have_no_say(
+    reference_server: StreamServer, add_stream: Add, settings: Any
+) -> None:
     """Position, rows and rebuild are read where they are written."""
     remote = RemoteStream(reference_server.stream())
     remote.append(random_items(21, 60))

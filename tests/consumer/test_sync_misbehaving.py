@@ -33,7 +33,9 @@ ITEMS = random_items(11, 80)
 
 def good(items: list[Any] = ITEMS, **options: Any) -> StreamReplies:
     """A server that holds the items."""
-    groups = [[json.dumps(item).encode() for item in group] for group in random_groups(items, 1, 25)]
+    groups = [
+        [json.dumps(item).encode() for item in group] for group in random_groups(items, 1, 25)
+    ]
     return StreamReplies(groups, **options)
 
 
@@ -93,12 +95,21 @@ def test_what_passes_is_waited_for(
         (Reply(403), "answered 403", "HEADERS"),
         (Reply(409), "answered 409", ""),
         (Reply(413), "answered 413", "HEADERS"),
-        (Reply(302, {"Location": "https://elsewhere.example/s"}), "https://elsewhere.example", "Register"),
+        (
+            Reply(302, {"Location": "https://elsewhere.example/s"}),
+            "https://elsewhere.example",
+            "Register",
+        ),
         (Reply(200, {"Content-Type": "text/html"}, (b"<html>",)), "text/html", "Check the URL"),
     ],
 )
 def test_what_needs_a_person_halts(
-    misbehaving_server: MisbehavingServer, add_stream: Add, caplog: Any, trouble: Reply, said: str, action: str
+    misbehaving_server: MisbehavingServer,
+    add_stream: Add,
+    caplog: Any,
+    trouble: Reply,
+    said: str,
+    action: str,
 ) -> None:
     """In one clear line, and the server is not asked again until somebody resumes; then nothing is missing."""
     server, replies = misbehaving_server, good(page=1)
@@ -120,7 +131,9 @@ def test_what_needs_a_person_halts(
     check(stream, ITEMS)
 
 
-def test_what_the_server_no_longer_holds_needs_a_reset(misbehaving_server: MisbehavingServer, add_stream: Add) -> None:
+def test_what_the_server_no_longer_holds_needs_a_reset(
+    misbehaving_server: MisbehavingServer, add_stream: Add
+) -> None:
     """The rows are kept until the stream, as it is now, has been folded anew."""
     server, rest = misbehaving_server, ITEMS[40:]
     stream = add_stream(server.url + "/s")
@@ -189,7 +202,11 @@ def test_another_url_is_noticed_while_the_old_one_is_quiet(
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_bodies_cut_anywhere_lose_nothing(
-    misbehaving_server: MisbehavingServer, add_stream: Add, settings: Any, monkeypatch: pytest.MonkeyPatch, seed: int
+    misbehaving_server: MisbehavingServer,
+    add_stream: Add,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
 ) -> None:
     """Every message once, however often the answer breaks off, by length, by chunk or by a closed connection."""
     settings.DURABLE_STATE = {"BATCH_ROWS": 4}
@@ -202,7 +219,9 @@ def test_bodies_cut_anywhere_lose_nothing(
         if len(server.asked) > 20:
             return whole
         framing = chance.choice(["length", "chunked", "close"])
-        return Reply(200, whole.headers, whole.pieces, framing=framing, cut=chance.randrange(1, size))  # type: ignore[arg-type]
+        return Reply(
+            200, whole.headers, whole.pieces, framing=framing, cut=chance.randrange(1, size)
+        )  # type: ignore[arg-type]
 
     server.reply = reply
     stream = add_stream(server.url + "/s")

@@ -33,7 +33,9 @@ LIVE = ["sse", "long-poll"]
 
 def ordinal(stream: Stream) -> int:
     """How many messages were committed."""
-    return Stream.objects.using(stream._state.db).values_list("ordinal", flat=True).get(pk=stream.pk)
+    return (
+        Stream.objects.using(stream._state.db).values_list("ordinal", flat=True).get(pk=stream.pk)
+    )
 
 
 def is_live(stream: Stream) -> bool:
@@ -42,7 +44,9 @@ def is_live(stream: Stream) -> bool:
 
 
 @pytest.mark.parametrize("rows", [1, 7, 5000])
-def test_any_batch_size_gives_the_fold(stream_server: StreamServer, add_stream: Add, settings: Any, rows: int) -> None:
+def test_any_batch_size_gives_the_fold(
+    stream_server: StreamServer, add_stream: Add, settings: Any, rows: int
+) -> None:
     """Rows, letters, counters and feed, after a catch-up that was stopped and resumed again and again."""
     settings.DURABLE_STATE = {"BATCH_ROWS": rows}
     remote = RemoteStream(stream_server.stream())
@@ -67,7 +71,9 @@ def test_any_batch_size_gives_the_fold(stream_server: StreamServer, add_stream: 
 
 
 @pytest.mark.parametrize("live", LIVE)
-def test_what_is_appended_is_shown_at_once(stream_server: StreamServer, add_stream: Add, live: str) -> None:
+def test_what_is_appended_is_shown_at_once(
+    stream_server: StreamServer, add_stream: Add, live: str
+) -> None:
     """In a thread, where signals cannot be caught; each append in turn, then many quickly."""
     remote = RemoteStream(stream_server.stream())
     stream = add_stream(remote.url, live=live)
@@ -112,7 +118,9 @@ def test_an_operator_is_noticed_while_nothing_happens(
     check(stream, remote.items)
 
 
-def test_a_removed_stream_ends_its_consumer(reference_server: StreamServer, add_stream: Add) -> None:
+def test_a_removed_stream_ends_its_consumer(
+    reference_server: StreamServer, add_stream: Add
+) -> None:
     """With one clear line."""
     remote = RemoteStream(reference_server.stream())
     remote.append(random_items(5, 20))
@@ -127,7 +135,9 @@ def test_a_removed_stream_ends_its_consumer(reference_server: StreamServer, add_
 
 
 @pytest.mark.parametrize("live", LIVE)
-def test_a_closed_stream_is_complete(stream_server: StreamServer, add_stream: Add, live: str) -> None:
+def test_a_closed_stream_is_complete(
+    stream_server: StreamServer, add_stream: Add, live: str
+) -> None:
     """The consumer ends by itself."""
     remote = RemoteStream(stream_server.stream())
     remote.append(random_items(1, 30))
@@ -150,7 +160,9 @@ def test_a_deleted_stream_keeps_its_rows(
     # The reference server leaves the event streams of a deleted stream open, and silent.
     monkeypatch.setattr(source, "Reader", partial(Reader, silence=2.0))
     remote = RemoteStream(stream_server.stream())
-    remote.append([*random_items(3, 50), {"type": "message", "key": "a", "headers": {"operation": "odd"}}])
+    remote.append(
+        [*random_items(3, 50), {"type": "message", "key": "a", "headers": {"operation": "odd"}}]
+    )
     stream = add_stream(remote.url, live=live)
     with consuming(stream):
         wait_until(lambda: is_live(stream))
@@ -164,7 +176,9 @@ def test_a_deleted_stream_keeps_its_rows(
         assert rows_of(stream) == before
         remote.create()
         remote.append(random_items(4, 40))
-        wait_until(lambda: Stream.objects.filter(pk=stream.pk, status=Status.LIVE, ordinal=40).exists())
+        wait_until(
+            lambda: Stream.objects.filter(pk=stream.pk, status=Status.LIVE, ordinal=40).exists()
+        )
     check(stream, remote.items)
 
 
@@ -174,7 +188,9 @@ def test_another_stream_under_the_url_is_noticed_at_the_next_start(
 ) -> None:
     """However long it is; nothing of the old one is left, not even letters of what named no entity."""
     remote = RemoteStream(reference_server.stream())
-    remote.append([*random_items(3, 50), {"type": "message", "key": "a", "headers": {"operation": "odd"}}])
+    remote.append(
+        [*random_items(3, 50), {"type": "message", "key": "a", "headers": {"operation": "odd"}}]
+    )
     stream = add_stream(remote.url)
     sync(stream, until_up_to_date=True)
     check(stream, remote.items)
@@ -207,7 +223,8 @@ def test_replaying_many_letters_does_not_count_them_twice(
     settings.DURABLE_STATE = {"DEAD_LETTER_LIMIT": 12, "BATCH_ROWS": 4}
     remote = RemoteStream(reference_server.stream())
     remote.append(
-        [insert("message", f"k{n}", {"text": "x" * 21}) for n in range(10)] + [insert("message", "good", {"text": ""})]
+        [insert("message", f"k{n}", {"text": "x" * 21}) for n in range(10)]
+        + [insert("message", "good", {"text": ""})]
     )
     stream = add_stream(remote.url)
     sync(stream, until_up_to_date=True)
@@ -217,7 +234,9 @@ def test_replaying_many_letters_does_not_count_them_twice(
     assert DeadLetter.objects.filter(stream=stream).count() == 10
 
 
-def test_another_url_is_noticed_while_the_old_one_is_busy(reference_server: StreamServer, add_stream: Add) -> None:
+def test_another_url_is_noticed_while_the_old_one_is_busy(
+    reference_server: StreamServer, add_stream: Add
+) -> None:
     """A commit brings the consumer's copy of the stream up to date, with the new URL; what it reads is the old one."""
     old, new = RemoteStream(reference_server.stream()), RemoteStream(reference_server.stream())
     new.append([insert("message", "new", {"text": "elsewhere"})])

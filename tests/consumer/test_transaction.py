@@ -17,7 +17,9 @@ def test_a_commit_sees_what_others_commit_meanwhile(server_database: str) -> Non
 
     def move() -> None:
         try:
-            Stream.objects.using(server_database).filter(pk=stream.pk).update(url="http://tests.invalid/moved")
+            Stream.objects.using(server_database).filter(pk=stream.pk).update(
+                url="http://tests.invalid/moved"
+            )
         finally:
             connections[server_database].close()
 

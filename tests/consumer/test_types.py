@@ -22,7 +22,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Add = Callable[..., Stream]
 
 
-def map_also(monkeypatch: pytest.MonkeyPatch, entity_type: str, mapping: type[EntityMapping], *without: Any) -> None:
+def map_also(
+    monkeypatch: pytest.MonkeyPatch, entity_type: str, mapping: type[EntityMapping], *without: Any
+) -> None:
     """Register the mapping for this test, in place of others."""
     kept = [each for each in registry if type(each) not in without]
     monkeypatch.setattr(registry, "_mappings", [*kept, mapping(entity_type)])
@@ -73,7 +75,11 @@ def test_a_type_that_is_registered_later(
     operations.reset(stream, actor="test", entity_type="ghost")
     assert operations.report(stream).status == "rebuilding"
     sync(stream, until_up_to_date=True)
-    assert sorted(models.File.objects.values_list("path", "blob")) == [("a", "1"), ("b", "2"), ("c", "3")]
+    assert sorted(models.File.objects.values_list("path", "blob")) == [
+        ("a", "1"),
+        ("b", "2"),
+        ("c", "3"),
+    ]
     assert (stream.unregistered_count, stream.applied_count, stream.ordinal) == (0, 5, 5)
     report = operations.report(stream)
     assert (report.status, report.stuck) == ("live", False)
@@ -97,10 +103,16 @@ def test_a_mapping_whose_version_was_raised(
     remote.append([insert("message", "new", {"text": "ho"})])
     sync(stream, until_up_to_date=True)
     assert TypeState.objects.get(type="message").needs_reset
-    assert sorted(models.Message.objects.values_list("key", "text")) == [("new", "HO"), ("old", "hi")]
+    assert sorted(models.Message.objects.values_list("key", "text")) == [
+        ("new", "HO"),
+        ("old", "hi"),
+    ]
     operations.reset(stream, actor="test")
     sync(stream, until_up_to_date=True)
-    assert sorted(models.Message.objects.values_list("key", "text")) == [("new", "HO"), ("old", "HI")]
+    assert sorted(models.Message.objects.values_list("key", "text")) == [
+        ("new", "HO"),
+        ("old", "HI"),
+    ]
     assert models.Message.objects.get(key="old").pk == pk
     assert operations.report(stream).status == "live"
 
@@ -114,7 +126,9 @@ def test_a_type_whose_mapping_is_taken_away(
     stream = add_stream(remote.url)
     sync(stream, until_up_to_date=True)
     with monkeypatch.context() as patch:
-        patch.setattr(registry, "_mappings", [each for each in registry if type(each) is not MessageMapping])
+        patch.setattr(
+            registry, "_mappings", [each for each in registry if type(each) is not MessageMapping]
+        )
         remote.append([insert("message", "a", {"text": "ho"})])
         sync(stream, until_up_to_date=True)
         assert stream.unregistered_count == 1

@@ -51,7 +51,9 @@ def test_no_difference_while_it_is_consumed(
 
     writer = threading.Thread(target=write)
     with consuming(stream):
-        wait_until(lambda: Stream.objects.using(database).filter(ordinal__gte=150, status="live").exists())
+        wait_until(
+            lambda: Stream.objects.using(database).filter(ordinal__gte=150, status="live").exists()
+        )
         writer.start()
         try:
             for _ in range(3):
@@ -65,17 +67,25 @@ def test_no_difference_while_it_is_consumed(
         finally:
             ended.set()
             writer.join()
-        wait_until(lambda: Stream.objects.using(database).filter(ordinal=len(remote.items)).exists())
+        wait_until(
+            lambda: Stream.objects.using(database).filter(ordinal=len(remote.items)).exists()
+        )
         assert Stream.objects.using(database).get().last_error == ""
     check(stream, remote.items)
     assert not Generation.objects.using(database).filter(purpose="verify").exists()
     assert not StagedChange.objects.using(database).filter(generation__purpose="verify").exists()
 
 
-def test_the_tables_stand_still_for_a_reader_and_not_for_their_consumer(database: str, add_stream: Add) -> None:
+def test_the_tables_stand_still_for_a_reader_and_not_for_their_consumer(
+    database: str, add_stream: Add
+) -> None:
     """A batch that is committed meanwhile is committed at once, and is not seen."""
     stream = add_stream(using=database)
-    apply_batch(stream, [insert("message", "a", {"text": "old"}), insert("message", "b", {"text": "old"})], True)
+    apply_batch(
+        stream,
+        [insert("message", "a", {"text": "old"}), insert("message", "b", {"text": "old"})],
+        True,
+    )
     with at_one_moment(stream) as then:
         alias = then._state.db
 
@@ -85,7 +95,9 @@ def test_the_tables_stand_still_for_a_reader_and_not_for_their_consumer(database
 
         def go_on() -> None:
             apply_batch(
-                stream, [insert("message", "a", {"text": "new"}), insert("message", "c", {"text": "new"})], True
+                stream,
+                [insert("message", "a", {"text": "new"}), insert("message", "c", {"text": "new"})],
+                True,
             )
 
         assert in_threads(go_on) == [None]
@@ -117,7 +129,9 @@ def test_a_database_that_cannot_read_beside_a_writer_keeps_writers_out(
             cursor.execute("PRAGMA journal_mode=WAL")
 
 
-def test_what_somebody_did_to_the_rows_is_found(database: str, reference_server: StreamServer, add_stream: Add) -> None:
+def test_what_somebody_did_to_the_rows_is_found(
+    database: str, reference_server: StreamServer, add_stream: Add
+) -> None:
     """Missing, extra and changed rows, by type; a reset mends them."""
     remote = RemoteStream(reference_server.stream())
     remote.append(
@@ -150,7 +164,12 @@ def test_the_story_of_an_entity(reference_server: StreamServer, add_stream: Add)
         [
             insert("score", "1", {"points": 5}),
             insert("score", "2", {"points": 5}),
-            {"type": "score", "key": "1", "value": {"points": -2}, "headers": {"operation": "update"}},
+            {
+                "type": "score",
+                "key": "1",
+                "value": {"points": -2},
+                "headers": {"operation": "update"},
+            },
             insert("score", "007", {"points": 1}),
             {"type": "score", "key": "2", "headers": {"operation": "delete"}},
         ]
@@ -170,7 +189,9 @@ def test_the_story_of_an_entity(reference_server: StreamServer, add_stream: Add)
     assert story[-2:] == ["row expected: none", "row found: none"]
 
 
-def test_a_story_ends_where_the_tables_stand(reference_server: StreamServer, add_stream: Add) -> None:
+def test_a_story_ends_where_the_tables_stand(
+    reference_server: StreamServer, add_stream: Add
+) -> None:
     """What the stream says beyond is not told: nothing has become of it yet."""
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("score", "1", {"points": 5})])
@@ -181,7 +202,9 @@ def test_a_story_ends_where_the_tables_stand(reference_server: StreamServer, add
     assert [line.partition(" ")[0] for line in story] == ["1:", "row", "row"]
 
 
-def test_a_stream_that_lost_its_beginning_cannot_be_compared(reference_server: StreamServer, add_stream: Add) -> None:
+def test_a_stream_that_lost_its_beginning_cannot_be_compared(
+    reference_server: StreamServer, add_stream: Add
+) -> None:
     """It says so, and that a reset helps."""
     remote = RemoteStream(reference_server.stream())
     remote.append(changes(1, 30))

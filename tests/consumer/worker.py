@@ -17,7 +17,12 @@ def main() -> None:
         SECRET_KEY="tests",
         USE_TZ=True,
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "durable_state", "tests.app"],
+        INSTALLED_APPS=[
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "durable_state",
+            "tests.app",
+        ],
         DATABASES={"default": json.loads(database)},
         DURABLE_STATE=json.loads(ours),
     )

@@ -63,7 +63,10 @@ def steps(page: Path) -> list[Step]:
         elif fence := FENCE.fullmatch(line):
             body = _body(lines, len(fence["indent"]))
             language = fence["language"]
-            verb, argument = pending or (language if language in ("python", "json", "js") else "", "")
+            verb, argument = pending or (
+                language if language in ("python", "json", "js") else "",
+                "",
+            )
             found.append(Step(number, verb, argument, language, body))
             pending = None
         elif line.strip() and pending is not None:
@@ -90,4 +93,8 @@ def links(page: Path) -> list[tuple[int, str]]:
         if not in_code:
             prose = re.sub(r"`[^`]*`", "", line)
             found += [(number, target) for target in re.findall(r"\]\(([^)\s]+)\)", prose)]
-    return [(number, target) for number, target in found if "://" not in target and not target.startswith("mailto:")]
+    return [
+        (number, target)
+        for number, target in found
+        if "://" not in target and not target.startswith("mailto:")
+    ]

@@ -42,11 +42,18 @@ def followed(
     """The chosen pages, a few at a time: each mostly waits for the processes that it starts."""
     projects = make_projects(tmp_path_factory.mktemp("projects"))
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    chosen = [Path(str(item.callspec.params["page"])) for item in items if item.originalname == "test_blocks_run"]
+    chosen = [
+        Path(str(item.callspec.params["page"]))
+        for item in items
+        if item.originalname == "test_blocks_run"
+    ]
     # The longest pages first.
     chosen.sort(key=lambda page: len(steps(page)), reverse=True)
     with ThreadPoolExecutor(3) as pool:
-        yield {page: pool.submit(_follow, page, projects, tmp_path_factory.mktemp(page.stem)) for page in chosen}
+        yield {
+            page: pool.submit(_follow, page, projects, tmp_path_factory.mktemp(page.stem))
+            for page in chosen
+        }
 
 
 @pytest.mark.parametrize(
@@ -124,7 +131,11 @@ def test_few_blocks_are_not_run() -> None:
     for page in pages():
         for step in steps(page):
             if step.language in code or step.verb == "not run":
-                assert step.verb, f"{page.name}:{step.line}: a block of {step.language} is neither run nor excused"
-                assert step.verb != "not run" or len(step.argument) > 10, f"{page.name}:{step.line}: say why"
+                assert step.verb, (
+                    f"{page.name}:{step.line}: a block of {step.language} is neither run nor excused"
+                )
+                assert step.verb != "not run" or len(step.argument) > 10, (
+                    f"{page.name}:{step.line}: say why"
+                )
     idle = [step for page in pages() for step in steps(page) if step.verb == "not run"]
     assert len(idle) <= MOST_NOT_RUN

@@ -49,15 +49,23 @@ def test_settings_are_documented_with_their_defaults() -> None:
         if cells[0].startswith("`"):
             assert cells[0] not in documented
             documented[cells[0].strip("`")] = cells[1].strip("`")
-    found = {key: "None" if value is None else value for key, value in msgspec.to_builtins(load({})).items()}
+    found = {
+        key: "None" if value is None else value
+        for key, value in msgspec.to_builtins(load({})).items()
+    }
     assert documented == {
-        key: f'"{value}"' if isinstance(value, str) and value != "None" else str(value) for key, value in found.items()
+        key: f'"{value}"' if isinstance(value, str) and value != "None" else str(value)
+        for key, value in found.items()
     }
 
 
 def _verbs() -> dict[str, argparse.ArgumentParser]:
     parser = Command().create_parser("manage.py", "durable_state")
-    (choices,) = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    (choices,) = [
+        action.choices
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+    ]
     return dict(choices)
 
 
@@ -65,9 +73,13 @@ def test_verbs_and_options_are_documented() -> None:
     """docs/reference/commands.md tells every verb and every option, and no other."""
     text = (REFERENCE / "commands.md").read_text()
     headings = re.findall(r"^### (.*)$", text, re.MULTILINE)
-    assert {verb for heading in headings for verb in re.findall(r"`([a-z-]+)", heading)} == set(_verbs())
+    assert {verb for heading in headings for verb in re.findall(r"`([a-z-]+)", heading)} == set(
+        _verbs()
+    )
     for verb, parser in _verbs().items():
-        section = next(part for part in text.split("\n### ") if re.search(rf"`{verb}\b", part.splitlines()[0]))
+        section = next(
+            part for part in text.split("\n### ") if re.search(rf"`{verb}\b", part.splitlines()[0])
+        )
         options = {
             option
             for action in parser._actions
@@ -75,7 +87,9 @@ def test_verbs_and_options_are_documented() -> None:
             if action.help is not argparse.SUPPRESS and option not in ("-h", "--help")
         }
         everywhere = {"--database", "--no-input", "--noinput"}
-        shown = set(re.findall(r"`(--[a-z-]+)", section)) | set(re.findall(r" (--[a-z-]+) [A-Z]+`", section))
+        shown = set(re.findall(r"`(--[a-z-]+)", section)) | set(
+            re.findall(r" (--[a-z-]+) [A-Z]+`", section)
+        )
         assert shown - everywhere <= options, verb
         assert options - everywhere <= shown, verb
     assert {"--database", "--no-input", "--noinput"} <= set(re.findall(r"--[a-z-]+", text))
@@ -90,7 +104,9 @@ def test_commands_in_pages_exist() -> None:
                 continue
             assert verb in verbs, f"{page.name}: durable_state {verb}"
             known = {option for action in verbs[verb]._actions for option in action.option_strings}
-            assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= known, f"{page.name}: durable_state {verb}{rest}"
+            assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= known, (
+                f"{page.name}: durable_state {verb}{rest}"
+            )
 
 
 def test_check_numbers_are_documented() -> None:
@@ -98,8 +114,15 @@ def test_check_numbers_are_documented() -> None:
     text = "\n".join(module.read_text() for module in (PACKAGE / "checks").glob("*.py"))
     given = set(re.findall(r'id="durable_state\.([EW][0-9]{3})"', text))
     for call, letter in (("fault", "E"), ("warning", "W")):
-        given |= {f"{letter}{int(number):03}" for number in re.findall(rf"\b{call}\(\s*[a-z_.]+,\s*([0-9]+)", text)}
-    listed = [cells[0] for cells in rows(REFERENCE / "checks.md") if re.fullmatch("[EW][0-9]{3}", cells[0])]
+        given |= {
+            f"{letter}{int(number):03}"
+            for number in re.findall(rf"\b{call}\(\s*[a-z_.]+,\s*([0-9]+)", text)
+        }
+    listed = [
+        cells[0]
+        for cells in rows(REFERENCE / "checks.md")
+        if re.fullmatch("[EW][0-9]{3}", cells[0])
+    ]
     assert len(listed) == len(set(listed))
     assert set(listed) == given
     for page in pages():
@@ -109,7 +132,11 @@ def test_check_numbers_are_documented() -> None:
 def test_dead_letter_reasons_are_documented() -> None:
     """docs/reference/dead-letters.md has every reason code that the code gives, and no other."""
     text = "\n".join(module.read_text() for module in (PACKAGE / "materializer").rglob("*.py"))
-    given = set(re.findall(r'Refused\(\s*"([a-z-]+)"', text)) | set(re.findall(r'"(integrity|data)" ', text)) | {"data"}
+    given = (
+        set(re.findall(r'Refused\(\s*"([a-z-]+)"', text))
+        | set(re.findall(r'"(integrity|data)" ', text))
+        | {"data"}
+    )
     given |= set(re.findall(r"``([a-z]+-[a-z-]+)``", inspect.getdoc(Malformed) or ""))
     given |= set(re.findall(r'code="([a-z-]+)"', (PACKAGE / "registry" / "mapping.py").read_text()))
     listed = named(REFERENCE / "dead-letters.md", "## Reasons") - {"ValidationError"}
@@ -118,13 +145,17 @@ def test_dead_letter_reasons_are_documented() -> None:
 
 def test_errors_are_documented() -> None:
     """docs/reference/python.md has every error."""
-    assert named(REFERENCE / "python.md", "## Errors") == set(errors.__all__) - {"DurableStateError"}
+    assert named(REFERENCE / "python.md", "## Errors") == set(errors.__all__) - {
+        "DurableStateError"
+    }
 
 
 def test_models_fields_and_statuses_are_documented() -> None:
     """docs/reference/models.md has every model, every status and every counter; what it says of Stream exists."""
     page = REFERENCE / "models.md"
-    classes = {name for name in models.__all__ if isinstance(getattr(models, name), type(models.Stream))}
+    classes = {
+        name for name in models.__all__ if isinstance(getattr(models, name), type(models.Stream))
+    }
     assert named(page, "## The others") == classes - {"Stream", "Progress"}
     assert {status.value for status in models.Status} == named(page, "## Statuses")
     fields = {field.name for field in models.Stream._meta.get_fields()}
@@ -145,7 +176,9 @@ def test_operations_are_documented() -> None:
     public = {name for name, each in functions.items() if inspect.isfunction(each)} - internal
     assert set(told) == public
     for name, parameters in told.items():
-        assert [each for each in parameters if each != "*"] == list(inspect.signature(functions[name]).parameters), name
+        assert [each for each in parameters if each != "*"] == list(
+            inspect.signature(functions[name]).parameters
+        ), name
 
 
 @pytest.mark.parametrize("name", sorted(set(durable_state.__all__)))
@@ -170,9 +203,9 @@ def test_dotted_names_in_pages_exist() -> None:
     """A dotted name of the package in a page can be imported."""
     for page in pages():
         for path in set(re.findall(r"\bdurable_state\.[a-z_]+(?:\.[A-Za-z_]+)*", page.read_text())):
-            if re.fullmatch(r"durable_state\.(view_[a-z]+|[EW]|admin|none)", path) or path.startswith(
-                "durable_state.E"
-            ):
+            if re.fullmatch(
+                r"durable_state\.(view_[a-z]+|[EW]|admin|none)", path
+            ) or path.startswith("durable_state.E"):
                 continue
             assert _exists(path), f"{page.name}: {path}"
 
@@ -195,7 +228,8 @@ def _exists(path: str) -> bool:
 def test_files_named_in_architecture_exist() -> None:
     """The invariants name the files that hold them."""
     for path in re.findall(
-        r"`((?:[a-z_]+/)*[a-z_]+\.py|(?:tests|[a-z]+)/[a-z_/]*)`", (DOCS / "architecture.md").read_text()
+        r"`((?:[a-z_]+/)*[a-z_]+\.py|(?:tests|[a-z]+)/[a-z_/]*)`",
+        (DOCS / "architecture.md").read_text(),
     ):
         assert (PACKAGE / path).exists() or (CHECKOUT / path).exists(), path
 
@@ -227,7 +261,11 @@ def test_every_page_can_be_reached() -> None:
         if page in reached or page.suffix != ".md":
             continue
         reached.add(page)
-        waiting += [(page.parent / target.partition("#")[0]).resolve() for _, target in links(page) if target[0] != "#"]
+        waiting += [
+            (page.parent / target.partition("#")[0]).resolve()
+            for _, target in links(page)
+            if target[0] != "#"
+        ]
     assert {page for page in pages() if page not in reached} == set()
 
 

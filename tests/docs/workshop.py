@@ -45,7 +45,13 @@ def make_projects(folder: Path) -> dict[str, Path]:
     shop = projects["shop"]
     shutil.rmtree(shop / "shop" / "migrations")
     # Once for all pages. Settings of their own, whatever the tests' are.
-    migrate = [sys.executable, "manage.py", "migrate", "--settings=mysite.settings", "--verbosity=0"]
+    migrate = [
+        sys.executable,
+        "manage.py",
+        "migrate",
+        "--settings=mysite.settings",
+        "--verbosity=0",
+    ]
     subprocess.run(migrate, cwd=shop, check=True)
     return projects
 
@@ -62,7 +68,9 @@ class Workshop:
         self._ends = ExitStack()
         programs = _make_programs(folder.parent / f"{folder.name}-programs")
         self._environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("DJANGO_", "PYTHONPATH"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DJANGO_", "PYTHONPATH"))
         } | {
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "DJANGO_SETTINGS_MODULE": "mysite.settings",
@@ -99,12 +107,16 @@ class Workshop:
             text=True,
             timeout=60,
         )
-        assert done.returncode == 0, f"{script}\nended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, (
+            f"{script}\nended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        )
         self.printed = done.stdout
 
     def background(self, command: str) -> None:
         """Starts a command that runs until the page ends. Where it names a port, returns once something listens there."""
-        log = (self.folder / f"background-{len(list(self.folder.glob('background-*')))}.log").open("w")
+        log = (self.folder / f"background-{len(list(self.folder.glob('background-*')))}.log").open(
+            "w"
+        )
         self._ends.callback(log.close)
         command = self.here(command)
         process = subprocess.Popen(
@@ -121,7 +133,10 @@ class Workshop:
         database = sqlite3.connect(self.folder / "db.sqlite3")
         with closing(database):
             deadline = time.monotonic() + seconds
-            while database.execute("SELECT max(ordinal) FROM durable_state_stream").fetchone()[0] < ordinal:
+            while (
+                database.execute("SELECT max(ordinal) FROM durable_state_stream").fetchone()[0]
+                < ordinal
+            ):
                 assert time.monotonic() < deadline, f"no stream came to message {ordinal}"
                 time.sleep(0.05)
 
@@ -137,7 +152,9 @@ class Workshop:
             process.stdin.write(json.dumps(block) + "\n")
             process.stdin.flush()
         answer = process.stdout.readline()
-        assert answer, f"{self.page}:{line}: the interpreter ended: {(self.folder / 'interpreter.log').read_text()}"
+        assert answer, (
+            f"{self.page}:{line}: the interpreter ended: {(self.folder / 'interpreter.log').read_text()}"
+        )
         result: dict[str, Any] = json.loads(answer)
         assert not result["error"], result["error"]
         self.printed = result["printed"]

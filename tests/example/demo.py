@@ -54,16 +54,25 @@ class Demo:
     def descendants(self) -> dict[int, str]:
         """Process id to command line of everything that it started, directly or not."""
         listed = subprocess.run(
-            ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True
+            ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="],
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
         rows = [
             (int(pid), int(ppid), args)
-            for pid, ppid, args in (line.split(None, 2) for line in listed.splitlines() if line.count(" ") > 1)
+            for pid, ppid, args in (
+                line.split(None, 2) for line in listed.splitlines() if line.count(" ") > 1
+            )
         ]
         found: dict[int, str] = {}
         parents = {self.process.pid}
         while parents:
-            children = {pid: args for pid, ppid, args in rows if ppid in parents and not args.startswith("ps ")}
+            children = {
+                pid: args
+                for pid, ppid, args in rows
+                if ppid in parents and not args.startswith("ps ")
+            }
             found |= children
             parents = set(children)
         return found
@@ -74,7 +83,11 @@ def alive(pids: Iterable[int]) -> list[int]:
     states = subprocess.run(
         ["ps", "-o", "pid=,stat=", "-p", ",".join(map(str, pids))], capture_output=True, text=True
     ).stdout
-    return [int(pid) for pid, state in (line.split() for line in states.splitlines()) if not state.startswith("Z")]
+    return [
+        int(pid)
+        for pid, state in (line.split() for line in states.splitlines())
+        if not state.startswith("Z")
+    ]
 
 
 @contextmanager
@@ -83,13 +96,29 @@ def running(folder: Path, *arguments: str, ports: tuple[int, int] | None = None)
     web, stream = ports or (free_port(), free_port())
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / f"printed-{time.monotonic_ns()}"
-    command = [sys.executable, "-m", "example_project.demo", f"--port={web}", f"--stream-port={stream}", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "example_project.demo",
+        f"--port={web}",
+        f"--stream-port={stream}",
+        *arguments,
+    ]
     # As from a shell without any of this project's variables.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("EXAMPLE_", "DJANGO_"))}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("EXAMPLE_", "DJANGO_"))
+    }
     environment["EXAMPLE_DEMO_DIR"] = str(folder)
     with output.open("wb") as sink:
         process = subprocess.Popen(
-            command, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT
+            command,
+            cwd=CHECKOUT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
         )
     try:
         yield Demo(process, output, folder)

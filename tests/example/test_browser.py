@@ -26,7 +26,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> ScratchRepository:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory, chromium_path: str, repository: ScratchRepository) -> Iterator[Demo]:
+def demo(
+    tmp_path_factory: pytest.TempPathFactory, chromium_path: str, repository: ScratchRepository
+) -> Iterator[Demo]:
     """One running demo for all tests here."""
     with running(tmp_path_factory.mktemp("demo"), f"--repository={repository.folder}") as started:
         started.url()
@@ -154,7 +156,9 @@ def test_a_lost_connection_resumes(demo: Demo, window: WindowMaker) -> None:
     assert "offset=" in ada.evaluate("window.asked.at(-1)")
 
 
-def test_history_shows_rows_and_follows(demo: Demo, window: WindowMaker, repository: ScratchRepository) -> None:
+def test_history_shows_rows_and_follows(
+    demo: Demo, window: WindowMaker, repository: ScratchRepository
+) -> None:
     """The page has the repository's files with their blob ids, and a new commit appears without a reload."""
     page = window()
     page.goto(f"{demo.url()}/history/")

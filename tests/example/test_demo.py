@@ -27,7 +27,8 @@ def rows(folder: Path) -> dict[str, tuple[str, str]]:
     """The file rows in a demo's database."""
     with sqlite3.connect(folder / "db.sqlite3") as database:
         return {
-            path: (mode, blob) for path, mode, blob in database.execute("select path, mode, blob from history_file")
+            path: (mode, blob)
+            for path, mode, blob in database.execute("select path, mode, blob from history_file")
         }
 
 
@@ -66,7 +67,9 @@ def test_live_pages_then_ctrl_c(tmp_path: Path, repository: ScratchRepository) -
         repository.git("commit", "-q", "--amend", "-m", "Something else")
         wait_for_rows(tmp_path / "demo" / "1", repository)
         started = demo.descendants()
-        assert len(started) >= 6, started  # stream server, worker and its two processes, beat, web server
+        assert len(started) >= 6, (
+            started
+        )  # stream server, worker and its two processes, beat, web server
         assert demo.stop(signal.SIGINT) == 0, demo.printed()
         assert not alive(started)
 
@@ -81,13 +84,18 @@ def wait_for_rows(folder: Path, repository: ScratchRepository, seconds: float = 
 
 def test_second_start_and_taken_ports(tmp_path: Path, repository: ScratchRepository) -> None:
     """While one runs, a second takes other files and other ports, says so, and gets it right too; SIGTERM ends the first."""
-    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as also:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        socket.create_server(("127.0.0.1", 0)) as also,
+    ):
         ports = taken.getsockname()[1], also.getsockname()[1]
         with running(tmp_path / "demo", f"--repository={repository.folder}", ports=ports) as first:
             first.url()
             for port in ports:
                 assert f"Port {port} is in use" in first.printed()
-            with running(tmp_path / "demo", "--until-up-to-date", f"--repository={repository.folder}") as second:
+            with running(
+                tmp_path / "demo", "--until-up-to-date", f"--repository={repository.folder}"
+            ) as second:
                 assert second.process.wait(90) == 0, second.printed()
             assert "Another demo is running; this one is number 2" in second.printed()
             assert rows(tmp_path / "demo" / "2") == git_tree(repository)
@@ -103,7 +111,10 @@ def test_death_of_a_child(tmp_path: Path, repository: ScratchRepository, name: s
         demo.url()
         started = demo.descendants()
         # The worker's own child processes come after it.
-        os.kill(next(pid for pid, args in sorted(started.items()) if f" {name} " in args), signal.SIGKILL)
+        os.kill(
+            next(pid for pid, args in sorted(started.items()) if f" {name} " in args),
+            signal.SIGKILL,
+        )
         assert demo.process.wait(30) == 1
         assert f"The {name} was ended by SIGKILL" in demo.printed()
         assert not alive(started)
@@ -111,7 +122,9 @@ def test_death_of_a_child(tmp_path: Path, repository: ScratchRepository, name: s
 
 def test_interrupted_before_the_end(tmp_path: Path, repository: ScratchRepository) -> None:
     """A run that is stopped before the tables were compared does not claim that they are equal."""
-    with running(tmp_path / "demo", "--until-up-to-date", f"--repository={repository.folder}") as demo:
+    with running(
+        tmp_path / "demo", "--until-up-to-date", f"--repository={repository.folder}"
+    ) as demo:
         demo.wait_for("Feeding")
         started = demo.descendants()
         assert demo.stop(signal.SIGINT) == 130
@@ -124,14 +137,20 @@ def test_wrong_rows_fail(tmp_path: Path, repository: ScratchRepository) -> None:
     # The one place where the truth can be bent from outside: the `git` that the demo asks.
     git = tmp_path / "bin" / "git"
     git.parent.mkdir()
-    real = next(f"{part}/git" for part in os.environ["PATH"].split(os.pathsep) if os.access(f"{part}/git", os.X_OK))
+    real = next(
+        f"{part}/git"
+        for part in os.environ["PATH"].split(os.pathsep)
+        if os.access(f"{part}/git", os.X_OK)
+    )
     git.write_text(
         f'#!/bin/sh\n{real} "$@"\ncase "$*" in *ls-tree*) printf "100644 blob {"0" * 40}\\tnot there\\0";; esac\n'
     )
     git.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{git.parent}{os.pathsep}{os.environ['PATH']}")
-        with running(tmp_path / "demo", "--until-up-to-date", f"--repository={repository.folder}") as demo:
+        with running(
+            tmp_path / "demo", "--until-up-to-date", f"--repository={repository.folder}"
+        ) as demo:
             assert demo.process.wait(90) == 1, demo.printed()
     assert "not there: row is missing" in demo.printed()
 
@@ -140,4 +159,7 @@ def test_default_is_the_checkout(tmp_path: Path) -> None:
     """Without a repository named it shows this checkout, or the bundled history where that has no commits."""
     with running(tmp_path / "demo", "--until-up-to-date") as demo:
         assert demo.process.wait(90) == 0, demo.printed()
-    assert f"Feeding the git history of {CHECKOUT}" in demo.printed() or "Feeding the bundled history" in demo.printed()
+    assert (
+        f"Feeding the git history of {CHECKOUT}" in demo.printed()
+        or "Feeding the bundled history" in demo.printed()
+    )

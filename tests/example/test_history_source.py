@@ -153,5 +153,7 @@ def test_packing_keeps_order_and_loses_nothing() -> None:
     """Appends carry many commits, in order."""
     commits = [[b"%d" % number] * (number % 4) for number in range(100)]
     packs = list(packed(commits, size=10))
-    assert [message for pack in packs for message in pack] == [message for commit in commits for message in commit]
+    assert [message for pack in packs for message in pack] == [
+        message for commit in commits for message in commit
+    ]
     assert all(len(pack) >= 10 for pack in packs[:-1])

@@ -45,15 +45,23 @@ def commit(
                 rows.update_or_create(
                     **scope,
                     key=key,
-                    defaults={"text": value["text"], "likes": value["likes"], "edited": value["isEdited"]},
+                    defaults={
+                        "text": value["text"],
+                        "likes": value["likes"],
+                        "edited": value["isEdited"],
+                    },
                 )
             else:
                 rows.update_or_create(**scope, key=key, defaults={"data": value})
         held.revision += 1
         held.up_to_date_at = timezone.now()
         held.save()
-        entries = [FeedChange(*name, deleted=value is None) for name, value in changes.items()] + list(tell)
-        payload = write(held, held.revision, None if snapshot else entries, txids=txids, up_to_date=up_to_date)
+        entries = [
+            FeedChange(*name, deleted=value is None) for name, value in changes.items()
+        ] + list(tell)
+        payload = write(
+            held, held.revision, None if snapshot else entries, txids=txids, up_to_date=up_to_date
+        )
     return held.revision, payload
 
 
@@ -76,5 +84,7 @@ def shown(stream: Stream) -> Changes:
         ("message", row.key): {"text": row.text, "likes": row.likes, "isEdited": row.edited}
         for row in Message.objects.using(using).filter(room=stream.name)
     }
-    state |= {("setting", row.key): row.data for row in Setting.objects.using(using).filter(stream=stream)}
+    state |= {
+        ("setting", row.key): row.data for row in Setting.objects.using(using).filter(stream=stream)
+    }
     return state

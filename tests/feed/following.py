@@ -20,9 +20,13 @@ __all__ = ["Follower", "everything", "follow"]
 
 def everything(stream: Stream, types: Collection[str] = ()) -> Audience:
     """The audience that may see all rows, of `types` or of all."""
-    mappings = [each for each in registry.for_stream(stream.name) if not types or each.entity_type in types]
+    mappings = [
+        each for each in registry.for_stream(stream.name) if not types or each.entity_type in types
+    ]
     mappings = [each for each in mappings if each.entity_type in ("message", "setting")]
-    return Audience.of(stream, [Sight(each, each.rows(stream), narrowed=False) for each in mappings])
+    return Audience.of(
+        stream, [Sight(each, each.rows(stream), narrowed=False) for each in mappings]
+    )
 
 
 @dataclass
@@ -41,7 +45,9 @@ class Follower:
 
     async def until_revision(self, revision: int) -> Client:
         """Reads until the commit `revision` is in, and nothing is missing."""
-        return await self.until(lambda client: client.up_to_date and client.offset.endswith(f".{revision}"))
+        return await self.until(
+            lambda client: client.up_to_date and client.offset.endswith(f".{revision}")
+        )
 
 
 @contextlib.asynccontextmanager

@@ -41,7 +41,9 @@ async def test_a_failure_is_not_kept() -> None:
     async def make() -> SharedFrames:
         return SharedFrames(("te", "xt"))
 
-    results = await asyncio.gather(cache.get("a", fail), cache.get("a", fail), return_exceptions=True)
+    results = await asyncio.gather(
+        cache.get("a", fail), cache.get("a", fail), return_exceptions=True
+    )
     assert [type(result) for result in results] == [ValueError, ValueError]
     assert (await cache.get("a", make)).texts == ("te", "xt")
 

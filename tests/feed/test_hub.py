@@ -14,7 +14,15 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
 
-from durable_state.feed import StreamFeed, StreamRemoved, Subscriber, TooManySubscribers, doorbell, hub, subscribe
+from durable_state.feed import (
+    StreamFeed,
+    StreamRemoved,
+    Subscriber,
+    TooManySubscribers,
+    doorbell,
+    hub,
+    subscribe,
+)
 from durable_state.models import Stream
 
 from .commits import commit, commit_and_ring, make_stream, message, shown
@@ -58,7 +66,9 @@ def redis_layer(settings: Any, url: str, **config: Any) -> None:
     }
 
 
-async def test_without_a_layer_the_log_is_polled(settings: Any, configure: Callable[..., None]) -> None:
+async def test_without_a_layer_the_log_is_polled(
+    settings: Any, configure: Callable[..., None]
+) -> None:
     """No channel layer at all: slower, never wrong."""
     settings.CHANNEL_LAYERS = {}
     configure(FEED_POLL_SECONDS=0.05)
@@ -68,7 +78,9 @@ async def test_without_a_layer_the_log_is_polled(settings: Any, configure: Calla
         await all_reach(followers, 1, await sync_to_async(shown)(stream))
 
 
-async def test_a_bell_saves_the_look_into_the_log(configure: Callable[..., None], heard: list[int]) -> None:
+async def test_a_bell_saves_the_look_into_the_log(
+    configure: Callable[..., None], heard: list[int]
+) -> None:
     """A small commit reaches the subscribers by its bell alone, long before the next poll."""
     configure(FEED_POLL_SECONDS=1000)
     stream = await sync_to_async(make_stream)()
@@ -80,7 +92,9 @@ async def test_a_bell_saves_the_look_into_the_log(configure: Callable[..., None]
     assert heard == [2]
 
 
-async def test_a_gap_between_bells_is_healed_from_the_log(configure: Callable[..., None], heard: list[int]) -> None:
+async def test_a_gap_between_bells_is_healed_from_the_log(
+    configure: Callable[..., None], heard: list[int]
+) -> None:
     """A bell whose number is not the next one makes the hub read what it missed, at once."""
     configure(FEED_POLL_SECONDS=1000)
     stream = await sync_to_async(make_stream)()
@@ -106,7 +120,9 @@ async def test_bells_lost_over_redis(
     async with crowd(stream, 50) as followers:
         await all_reach_start(followers)
         for n in range(200):
-            bells.append(await sync_to_async(commit)(stream, {("message", str(n % 30)): message(str(n))}))
+            bells.append(
+                await sync_to_async(commit)(stream, {("message", str(n % 30)): message(str(n))})
+            )
 
         async def ring_all() -> None:
             for revision, payload in bells:
@@ -124,7 +140,11 @@ async def test_bells_lost_over_redis(
 
 
 async def test_redis_goes_away_and_comes_back(
-    settings: Any, redis_url: str, configure: Callable[..., None], heard: list[int], monkeypatch: pytest.MonkeyPatch
+    settings: Any,
+    redis_url: str,
+    configure: Callable[..., None],
+    heard: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """While Redis is down commits go on and the log is polled; afterwards bells are heard again."""
     monkeypatch.setattr(hub, "SAFETY_FACTOR", 100_000)
@@ -197,10 +217,14 @@ async def test_the_log_cannot_be_read_for_a_while(
 
 
 async def all_reach_start(followers: list[Follower]) -> None:
-    await asyncio.gather(*(each.until(lambda client: client.offset.endswith(".0")) for each in followers))
+    await asyncio.gather(
+        *(each.until(lambda client: client.offset.endswith(".0")) for each in followers)
+    )
 
 
-async def test_frames_are_encoded_once(monkeypatch: pytest.MonkeyPatch, configure: Callable[..., None]) -> None:
+async def test_frames_are_encoded_once(
+    monkeypatch: pytest.MonkeyPatch, configure: Callable[..., None]
+) -> None:
     """Forty subscribers of one audience share each commit's frame and each page of a snapshot."""
     made: list[str] = []
     for name in ("_render", "_read_page"):

@@ -34,7 +34,14 @@ def test_few_changes_keep_their_committed_values(database: str) -> None:
     """Upserted rows are logged with their value as `represent` gives it, deleted ones without."""
     stream = make_stream(using=database)
     commit(stream, {("message", "a"): message("one"), ("setting", "s"): None})
-    commit(stream, {("message", "a"): message("two", 3), ("setting", "s"): [1, {"x": None}], ("message", "b"): None})
+    commit(
+        stream,
+        {
+            ("message", "a"): message("two", 3),
+            ("setting", "s"): [1, {"x": None}],
+            ("message", "b"): None,
+        },
+    )
     assert changes_of(2, database) == [
         ["message", "a", "update", message("two", 3)],
         ["setting", "s", "update", [1, {"x": None}]],
@@ -56,7 +63,10 @@ def test_too_many_changes_are_a_snapshot(configure: Callable[..., None]) -> None
     stream = make_stream()
     commit(stream, {("message", str(n)): message("x") for n in range(3)})
     commit(stream, {("message", "n"): message("x")}, snapshot=True)
-    assert [(each.snapshot, each.changes) for each in entries(stream.pk, 0, "default")] == [(True, []), (True, [])]
+    assert [(each.snapshot, each.changes) for each in entries(stream.pk, 0, "default")] == [
+        (True, []),
+        (True, []),
+    ]
 
 
 def test_large_values_stay_out_of_the_log() -> None:
@@ -74,7 +84,11 @@ def test_large_values_stay_out_of_the_log() -> None:
 def test_an_upsert_without_row_is_a_delete() -> None:
     """A change that left no row to show (parked, say) is told as a delete."""
     stream = make_stream()
-    commit(stream, {}, tell=[FeedChange("message", "ghost", False), FeedChange("nobody-maps-this", "x", False)])
+    commit(
+        stream,
+        {},
+        tell=[FeedChange("message", "ghost", False), FeedChange("nobody-maps-this", "x", False)],
+    )
     assert changes_of(1) == [["message", "ghost", "delete"], ["nobody-maps-this", "x", "delete"]]
 
 
@@ -88,7 +102,16 @@ def test_values_cost_one_query_per_type(django_assert_max_num_queries: Any) -> N
     changes = [FeedChange("person", str(n), False) for n in range(20)]
     with CaptureQueriesContext(connections["default"]) as queries, transaction.atomic():
         write(stream, 1, changes, txids=(), up_to_date=True)
-    assert len([each for each in queries.captured_queries if each["sql"].startswith('SELECT "app_person"')]) == 1
+    assert (
+        len(
+            [
+                each
+                for each in queries.captured_queries
+                if each["sql"].startswith('SELECT "app_person"')
+            ]
+        )
+        == 1
+    )
     assert changes_of(1)[5] == ["person", "5", "update", {"email": "5@x", "boss": "boss"}]
 
 
@@ -125,7 +148,9 @@ def test_entries_end_at_a_hole() -> None:
     FeedEntry.objects.filter(revision=4).delete()
     assert [each.revision for each in entries(stream.pk, 0, "default")] == [1, 2, 3]
     assert entries(stream.pk, 3, "default") == []
-    assert [(each.revision, each.txids, each.up_to_date) for each in entries(stream.pk, 4, "default")] == [
+    assert [
+        (each.revision, each.txids, each.up_to_date) for each in entries(stream.pk, 4, "default")
+    ] == [
         (5, ["4"], False),
         (6, ["5"], True),
     ]

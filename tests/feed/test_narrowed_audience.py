@@ -22,7 +22,10 @@ every_database = pytest.mark.django_db(transaction=True, databases="__all__")
 
 def popular(stream: Stream) -> Audience:
     """All settings, and of the messages those with more than ten likes."""
-    messages, settings = registry.find("message", stream.name), registry.find("setting", stream.name)
+    messages, settings = (
+        registry.find("message", stream.name),
+        registry.find("setting", stream.name),
+    )
     assert messages is not None
     assert settings is not None
     return Audience.of(
@@ -35,7 +38,11 @@ def popular(stream: Stream) -> Audience:
 
 
 def seen(stream: Stream) -> dict[tuple[str, str], Any]:
-    return {name: value for name, value in shown(stream).items() if name[0] == "setting" or (value["likes"] or 0) > 10}
+    return {
+        name: value
+        for name, value in shown(stream).items()
+        if name[0] == "setting" or (value["likes"] or 0) > 10
+    }
 
 
 @every_database
@@ -47,19 +54,35 @@ async def test_a_row_that_leaves_is_deleted_and_a_hidden_one_never_mentioned(
     configure(FEED_VALUE_ROWS=value_rows)
     stream = await sync_to_async(make_stream)(using=database)
     await commit_and_ring(
-        stream, {("message", "in"): message("x", 20), ("message", "hidden"): message("x", 1), ("setting", "s"): 1}
+        stream,
+        {
+            ("message", "in"): message("x", 20),
+            ("message", "hidden"): message("x", 1),
+            ("setting", "s"): 1,
+        },
     )
     async with follow(stream, audience=lambda: popular(stream)) as follower:
         client = await follower.until_revision(1)
-        await commit_and_ring(stream, {("message", "in"): message("y", 5), ("message", "hidden"): message("y", 2)})
-        await follower.until_revision(2)
-        assert client.frames[-1]["items"] == [{"type": "message", "key": "in", "headers": {"operation": "delete"}}]
         await commit_and_ring(
-            stream, {("message", "in"): message("z", 3), ("message", "new"): message("x", 11), ("setting", "s"): 2}
+            stream, {("message", "in"): message("y", 5), ("message", "hidden"): message("y", 2)}
+        )
+        await follower.until_revision(2)
+        assert client.frames[-1]["items"] == [
+            {"type": "message", "key": "in", "headers": {"operation": "delete"}}
+        ]
+        await commit_and_ring(
+            stream,
+            {
+                ("message", "in"): message("z", 3),
+                ("message", "new"): message("x", 11),
+                ("setting", "s"): 2,
+            },
         )
         await follower.until_revision(3)
         assert client.state == await sync_to_async(seen)(stream)
-        await commit_and_ring(stream, {("message", "hidden"): None, ("message", "new"): None, ("message", "in"): None})
+        await commit_and_ring(
+            stream, {("message", "hidden"): None, ("message", "new"): None, ("message", "in"): None}
+        )
         await follower.until_revision(4)
         assert client.state == await sync_to_async(seen)(stream) == {("setting", "s"): 2}
     assert ("message", "hidden") not in client.mentioned
@@ -72,13 +95,17 @@ async def test_narrowed_subscribers_do_not_resume() -> None:
     await commit_and_ring(stream, {("message", "in"): message("x", 20)})
     async with follow(stream, audience=lambda: popular(stream)) as follower:
         client = await follower.until_revision(1)
-    async with follow(stream, client.offset, client=client, audience=lambda: popular(stream)) as follower:
+    async with follow(
+        stream, client.offset, client=client, audience=lambda: popular(stream)
+    ) as follower:
         await follower.until(lambda client: client.snapshots == 2 and client.up_to_date)
     async with follow(stream, client.offset, client=client) as follower:
         await follower.until(lambda client: client.snapshots == 3 and client.up_to_date)
 
 
-async def test_what_leaves_without_a_commit_goes_with_the_next_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_leaves_without_a_commit_goes_with_the_next_renewal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Rows that the application, or a lost membership, moved in or out are made up for by their difference."""
     monkeypatch.setattr(subscriber, "RENEW_SECONDS", 0.2)
     monkeypatch.setattr(subscriber, "PAGE_ROWS", 3)

@@ -60,7 +60,11 @@ async def test_every_subscriber_ends_with_the_rows(
 ) -> None:
     """Whatever the order of commits, lost bells, prunings, snapshots, departures and returns."""
     dice = random.Random(seed)
-    configure(FEED_POLL_SECONDS=0.05, FEED_VALUE_ROWS=dice.choice([0, 3, 100]), FEED_ENTRY_ROWS=dice.choice([8, 100]))
+    configure(
+        FEED_POLL_SECONDS=0.05,
+        FEED_VALUE_ROWS=dice.choice([0, 3, 100]),
+        FEED_ENTRY_ROWS=dice.choice([8, 100]),
+    )
     for module in (rows, subscriber):
         monkeypatch.setattr(module, "PAGE_ROWS", 4)
     stream = await sync_to_async(make_stream)(using=database)
@@ -82,7 +86,9 @@ async def test_every_subscriber_ends_with_the_rows(
                 last, _ = await sync_to_async(commit)(stream, change, **details)
             if dice.random() < 0.05:
                 log = FeedEntry.objects.using(database)
-                await log.filter(revision__lt=last - 2).aupdate(created_at=stream.created_at.replace(year=2020))
+                await log.filter(revision__lt=last - 2).aupdate(
+                    created_at=stream.created_at.replace(year=2020)
+                )
                 await sync_to_async(prune)(database)
             await asyncio.sleep(dice.choice([0, 0, 0.002]))
         last = await commit_and_ring(stream, {})
@@ -91,21 +97,29 @@ async def test_every_subscriber_ends_with_the_rows(
     async def reader(view: View) -> Client:
         client = Client()
         while not done.is_set():
-            async with follow(stream, client.offset, audience=lambda: view.audience(stream), client=client) as follower:
+            async with follow(
+                stream, client.offset, audience=lambda: view.audience(stream), client=client
+            ) as follower:
                 for _ in range(dice.randrange(1, 12)):
                     client.fold(await asyncio.wait_for(anext(follower.frames), 10))
                     if done.is_set():
                         break
             if client.frames and dice.random() < 0.3:
                 client = resume_earlier(client, dice)
-        async with follow(stream, client.offset, audience=lambda: view.audience(stream), client=client) as follower:
-            await follower.until(lambda client: client.up_to_date and client.offset.endswith(f".{last}"))
+        async with follow(
+            stream, client.offset, audience=lambda: view.audience(stream), client=client
+        ) as follower:
+            await follower.until(
+                lambda client: client.up_to_date and client.offset.endswith(f".{last}")
+            )
         return client
 
     readers = [asyncio.create_task(reader(VIEWS[n % 3])) for n in range(6)]
     await writer()
     for number, client in enumerate(await asyncio.gather(*readers)):
-        assert client.state == await sync_to_async(VIEWS[number % 3].expected)(stream), f"reader {number}"
+        assert client.state == await sync_to_async(VIEWS[number % 3].expected)(stream), (
+            f"reader {number}"
+        )
 
 
 def resume_earlier(client: Client, dice: random.Random) -> Client:

@@ -31,7 +31,8 @@ async def test_a_snapshot_then_live(database: str) -> None:
     """First the rows as inserts between two controls, then each commit as updates and deletes with its txid."""
     stream = await sync_to_async(make_stream)(using=database)
     await commit_and_ring(
-        stream, {("message", "a"): message("one"), ("setting", "s"): None, ("setting", "t"): {"x": [1.5]}}
+        stream,
+        {("message", "a"): message("one"), ("setting", "s"): None, ("setting", "t"): {"x": [1.5]}},
     )
     async with follow(stream) as follower:
         client = await follower.until_revision(1)
@@ -43,14 +44,23 @@ async def test_a_snapshot_then_live(database: str) -> None:
             {"control": "snapshot-end"},
         ]
         assert {frame["offset"] for frame in client.frames[:-1]} == {"-1"}
-        await commit_and_ring(stream, {("message", "a"): None, ("message", "b"): message("two")}, txids=["t1"])
+        await commit_and_ring(
+            stream, {("message", "a"): None, ("message", "b"): message("two")}, txids=["t1"]
+        )
         await follower.until_revision(2)
         assert client.frames[-1]["items"] == [
             {"type": "message", "key": "a", "headers": {"operation": "delete", "txid": "t1"}},
-            {"type": "message", "key": "b", "value": message("two"), "headers": {"operation": "update", "txid": "t1"}},
+            {
+                "type": "message",
+                "key": "b",
+                "value": message("two"),
+                "headers": {"operation": "update", "txid": "t1"},
+            },
         ]
         await commit_and_ring(
-            stream, {("message", "c"): message("x"), ("message", "d"): message("y")}, txids=["t2", "t3"]
+            stream,
+            {("message", "c"): message("x"), ("message", "d"): message("y")},
+            txids=["t2", "t3"],
         )
         await follower.until_revision(3)
         assert [item["headers"] for item in client.frames[-1]["items"]] == [
@@ -78,8 +88,12 @@ async def test_resuming_brings_just_what_was_missed() -> None:
         assert client.frames[-1] == {"items": [], "offset": client.offset, "upToDate": True}
 
 
-@pytest.mark.parametrize("reason", ["pruned", "other filter", "re-added", "restored", "junk", "unfinished"])
-async def test_an_offset_that_is_not_known_brings_a_snapshot(reason: str, configure: Callable[..., None]) -> None:
+@pytest.mark.parametrize(
+    "reason", ["pruned", "other filter", "re-added", "restored", "junk", "unfinished"]
+)
+async def test_an_offset_that_is_not_known_brings_a_snapshot(
+    reason: str, configure: Callable[..., None]
+) -> None:
     """Whatever is wrong with a token, the subscriber converges by a new snapshot."""
     stream = await sync_to_async(make_stream)()
     for n in range(4):
@@ -121,7 +135,10 @@ async def test_commits_during_a_snapshot_are_not_lost(small_pages: None, databas
         while follower.client.offset == "-1" or not follower.client.frames:
             follower.client.fold(await asyncio.wait_for(anext(follower.frames), 10))
             keys = dice.sample(range(40), 6)
-            changes = {("message", str(key)): dice.choice([None, message(f"new {revision}")]) for key in keys}
+            changes = {
+                ("message", str(key)): dice.choice([None, message(f"new {revision}")])
+                for key in keys
+            }
             revision = await commit_and_ring(stream, changes)
         assert revision > 8
         client = await follower.until_revision(revision)
@@ -129,14 +146,18 @@ async def test_commits_during_a_snapshot_are_not_lost(small_pages: None, databas
     assert client.snapshots == 1
 
 
-async def test_a_large_commit_comes_in_pieces_and_resumes(small_pages: None, configure: Callable[..., None]) -> None:
+async def test_a_large_commit_comes_in_pieces_and_resumes(
+    small_pages: None, configure: Callable[..., None]
+) -> None:
     """Values that are not in the log are read when served; who leaves in the middle of a commit misses nothing of it."""
     configure(FEED_VALUE_ROWS=2)
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {})
     async with follow(stream) as follower:
         client = await follower.until_revision(1)
-        await commit_and_ring(stream, {("message", str(n)): message(str(n)) for n in range(10)}, txids=["t"])
+        await commit_and_ring(
+            stream, {("message", str(n)): message(str(n)) for n in range(10)}, txids=["t"]
+        )
         await follower.until(lambda client: len(client.state) == 6)
         assert not client.up_to_date
         assert client.offset.endswith(".1")
@@ -206,7 +227,9 @@ async def test_pruning_under_a_slow_subscriber(configure: Callable[..., None]) -
 
 
 @every_database
-async def test_large_values_come_in_many_frames(database: str, configure: Callable[..., None]) -> None:
+async def test_large_values_come_in_many_frames(
+    database: str, configure: Callable[..., None]
+) -> None:
     """No frame is much larger than 256 KB, in snapshots and live, and only the last of a commit moves the token."""
     configure(FEED_VALUE_ROWS=0)
     stream = await sync_to_async(make_stream)(using=database)

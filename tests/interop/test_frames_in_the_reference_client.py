@@ -57,7 +57,14 @@ def random_message(dice: random.Random) -> dict[str, Any]:
     key = dice.choice(KEYS)
     entity_type, value = dice.choice(
         [
-            ("message", {"text": dice.choice(["x", "é\u2028"]), "likes": dice.choice([None, 1, -5]), "isEdited": True}),
+            (
+                "message",
+                {
+                    "text": dice.choice(["x", "é\u2028"]),
+                    "likes": dice.choice([None, 1, -5]),
+                    "isEdited": True,
+                },
+            ),
             ("message", {"text": "far too long for twenty characters"}),
             ("setting", dice.choice([None, 0, "", [1, [2]], {"__proto__": {"x": 1}}, 1.5])),
             ("profile", {"score": dice.randrange(5)}),

@@ -34,4 +34,9 @@ def publish(url: str, *messages: Any) -> None:
 
 def change(key: str, text: str) -> dict[str, Any]:
     """An insert of a message; more than 20 characters are refused."""
-    return {"type": "message", "key": key, "value": {"text": text}, "headers": {"operation": "insert"}}
+    return {
+        "type": "message",
+        "key": key,
+        "value": {"text": text},
+        "headers": {"operation": "insert"},
+    }

@@ -29,7 +29,12 @@ def run(*words: str, **options: Any) -> str:
 
 def change(key: str, text: str) -> dict[str, Any]:
     """An insert of a message; more than 20 characters are refused."""
-    return {"type": "message", "key": key, "value": {"text": text}, "headers": {"operation": "insert"}}
+    return {
+        "type": "message",
+        "key": key,
+        "value": {"text": text},
+        "headers": {"operation": "insert"},
+    }
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -40,7 +45,10 @@ def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 def test_add_says_what_it_did() -> None:
     """Without the secret in the query; the audit entry names the user and the machine."""
     said = run("add", "chat", URL, "--live", "long-poll")
-    assert said.strip() == "Added the stream chat: https://streams.example.org/v1/chat?token=***, live by long-poll."
+    assert (
+        said.strip()
+        == "Added the stream chat: https://streams.example.org/v1/chat?token=***, live by long-poll."
+    )
     assert Stream.objects.get().url == URL
     assert Intent.objects.get().actor.startswith("manage.py by ")
 
@@ -80,7 +88,9 @@ def test_every_verb_works_on_the_named_database(database: str) -> None:
     assert "Paused chat at message 2" in run("pause", "chat", *option)
     assert "paused" in run("status", *option)
     assert "Resumed chat after message 2" in run("resume", "chat", *option)
-    assert "too" in run("dead-letters", "list", *option) or "length" in run("dead-letters", "list", *option)
+    assert "too" in run("dead-letters", "list", *option) or "length" in run(
+        "dead-letters", "list", *option
+    )
     assert "Discarded 1 dead letter." in run("dead-letters", "discard", "--no-input", *option)
     assert "folded again" in run("reset", "chat", "--type", "message", *option)
     assert "and 1 row." in run("remove", "chat", "--no-input", *option)
@@ -92,9 +102,20 @@ def test_status_is_a_table() -> None:
     assert "no streams yet" in run("status")
     run("add", "chat", URL)
     run("add", "a-rather-long-name", URL)
-    Stream.objects.filter(name="chat").update(status=Status.RETRYING, last_error="503 from\nthe server", action="Wait.")
+    Stream.objects.filter(name="chat").update(
+        status=Status.RETRYING, last_error="503 from\nthe server", action="Wait."
+    )
     lines = run("status").splitlines()
-    assert lines[0].split() == ["STREAM", "STATUS", "LAG", "MESSAGES", "APPLIED", "PARKED", "LETTERS", "SINCE"]
+    assert lines[0].split() == [
+        "STREAM",
+        "STATUS",
+        "LAG",
+        "MESSAGES",
+        "APPLIED",
+        "PARKED",
+        "LETTERS",
+        "SINCE",
+    ]
     assert lines[1].index("new") == lines[2].index("retrying") == lines[0].index("STATUS")
     assert lines[3:] == ["    503 from\\nthe server", "    → Wait."]
     assert run("status", "chat").count("\n") == 4

@@ -65,7 +65,18 @@ def test_a_note_stays() -> None:
 
 def test_tables_align_and_show_nothing_that_a_terminal_obeys() -> None:
     """Numbers to the right, escapes as text, long texts cut."""
-    assert table(("A", "N"), [("x", 1), ("long", 1000)], right=(1,)) == ["A        N", "x        1", "long  1000"]
+    assert table(("A", "N"), [("x", 1), ("long", 1000)], right=(1,)) == [
+        "A        N",
+        "x        1",
+        "long  1000",
+    ]
     assert printable("a\x1b[2Jb\nc\ud800") == "a\\x1b[2Jb\\nc\\ud800"
     assert printable("abcdef", 4) == "abc…"
-    assert [span(each) for each in (0, 0.25, 59, 600, 7200, 200000)] == ["0 s", "0.2 s", "59 s", "10 min", "2 h", "2 d"]
+    assert [span(each) for each in (0, 0.25, 59, 600, 7200, 200000)] == [
+        "0 s",
+        "0.2 s",
+        "59 s",
+        "10 min",
+        "2 h",
+        "2 d",
+    ]

@@ -41,28 +41,38 @@ def rows(using: str = "default") -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
-def test_a_stream_is_synced_verified_damaged_and_mended(rakaia_server: StreamServer, database: str) -> None:
+def test_a_stream_is_synced_verified_damaged_and_mended(
+    rakaia_server: StreamServer, database: str
+) -> None:
     """Each step says what it found; a reset brings the rows back to the fold."""
     url = rakaia_server.stream("chat")
     publish(url, change("1", "one"), change("2", "two"), change("3", "x" * 50), change("1", "eins"))
     option = ("--database", database)
     run("add", "chat", url, *option)
     said = run("sync", "chat", "--until-up-to-date", *option)
-    assert said.startswith("chat is live: 4 messages read, 3 applied, 0 parked, 1 dead letter; lag 0")
+    assert said.startswith(
+        "chat is live: 4 messages read, 3 applied, 0 parked, 1 dead letter; lag 0"
+    )
     assert rows(database) == [("1", "eins"), ("2", "two")]
     assert "equal its stream, up to message 4" in run("verify", "chat", *option)
     Message.objects.using(database).filter(key="1").update(text="forged")
     Message.objects.using(database).filter(key="2").delete()
     Message.objects.using(database).create(room="chat", key="9", text="extra")
     out = io.StringIO()
-    with pytest.raises(CommandError, match="differ from its stream: durable_state reset chat") as error:
+    with pytest.raises(
+        CommandError, match="differ from its stream: durable_state reset chat"
+    ) as error:
         call_command("durable_state", "verify", "chat", "--json", *option, stdout=out)
     assert error.value.returncode == 1
     assert json.loads(out.getvalue())["message"] == {"missing": 1, "extra": 1, "changed": 1}
     run("reset", "chat", *option)
     run("sync", "chat", "--until-up-to-date", *option)
     assert rows(database) == [("1", "eins"), ("2", "two")]
-    assert json.loads(run("verify", "chat", "--json", *option))["message"] == {"missing": 0, "extra": 0, "changed": 0}
+    assert json.loads(run("verify", "chat", "--json", *option))["message"] == {
+        "missing": 0,
+        "extra": 0,
+        "changed": 0,
+    }
 
 
 def test_verify_tells_the_story_of_an_entity(rakaia_server: StreamServer) -> None:
@@ -124,11 +134,16 @@ call_command("durable_state", "sync", "chat")
 """
 
 
-def test_sync_follows_the_stream_until_it_is_told_to_stop(rakaia_server: StreamServer, tmp_path: Path) -> None:
+def test_sync_follows_the_stream_until_it_is_told_to_stop(
+    rakaia_server: StreamServer, tmp_path: Path
+) -> None:
     """As a process of its own: what is appended meanwhile arrives, and a signal ends it cleanly."""
     url = rakaia_server.stream("chat")
     publish(url, change("1", "one"))
-    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.management.scratch", "SCRATCH": str(tmp_path)}
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "tests.management.scratch",
+        "SCRATCH": str(tmp_path),
+    }
     with subprocess.Popen(
         [sys.executable, "-c", PROCESS.format(url=url)],
         env=environment,
@@ -143,7 +158,9 @@ def test_sync_follows_the_stream_until_it_is_told_to_stop(rakaia_server: StreamS
             publish(url, change("2", "two"))
             with closing(sqlite3.connect(tmp_path / "scratch.sqlite3", timeout=20)) as database:
                 for _ in range(200):
-                    if database.execute("SELECT ordinal FROM durable_state_stream").fetchone() == (2,):
+                    if database.execute("SELECT ordinal FROM durable_state_stream").fetchone() == (
+                        2,
+                    ):
                         break
                     time.sleep(0.1)
             following.send_signal(signal.SIGTERM)

@@ -14,7 +14,9 @@ from durable_state.registry import registry
 
 __all__ = ["END", "RESET", "START", "adds_up", "remap", "replay"]
 
-START, END, RESET = ({"headers": {"control": kind}} for kind in ("snapshot-start", "snapshot-end", "reset"))
+START, END, RESET = (
+    {"headers": {"control": kind}} for kind in ("snapshot-start", "snapshot-end", "reset")
+)
 
 
 def replay(name: str, using: str) -> None:
@@ -26,14 +28,19 @@ def replay(name: str, using: str) -> None:
 def adds_up(name: str, using: str) -> None:
     """Each message of the stream is counted once: in a counter, or in a generation that is still folded."""
     stream = Stream.objects.using(using).get(name=name)
-    counts = {f.name: getattr(stream, f.name) for f in Stream._meta.fields if f.name.endswith("_count")}
+    counts = {
+        f.name: getattr(stream, f.name) for f in Stream._meta.fields if f.name.endswith("_count")
+    }
     staged = sum(each.changes for each in Generation.objects.using(using).filter(stream=stream))
     assert sum(counts.values()) + staged == stream.ordinal, (counts, staged)
     assert min(counts.values()) >= 0, counts
 
 
 def remap(
-    monkeypatch: pytest.MonkeyPatch, entity_type: str, mapping_class: type[EntityMapping] | None, **attributes: Any
+    monkeypatch: pytest.MonkeyPatch,
+    entity_type: str,
+    mapping_class: type[EntityMapping] | None,
+    **attributes: Any,
 ) -> None:
     """Maps a type by a variant of the class, in place of what mapped it; None: the type is not registered."""
     kept = [each for each in registry if each.entity_type != entity_type]

@@ -62,7 +62,8 @@ def test_statements_are_bounded_in_bytes(using: str) -> None:
     apply("h", [START, change("author", "a")], using=using)
     for start in range(0, 288, 48):
         messages = [
-            change("commit", str(i), author="a", subject=subject, authored_at=WHEN) for i in range(start, start + 48)
+            change("commit", str(i), author="a", subject=subject, authored_at=WHEN)
+            for i in range(start, start + 48)
         ]
         apply("h", messages, using=using)
     apply("h", [END], using=using)

@@ -83,7 +83,10 @@ def test_a_circle_that_may_be_open(using: str) -> None:
     apply("office", [change("employee", "a", boss="b")], using=using)
     assert parked(using) == ["a"]
     apply("office", [change("employee", "b", boss="a")], using=using)
-    assert dict(Employee.objects.using(using).values_list("key", "boss__key")) == {"a": "b", "b": "a"}
+    assert dict(Employee.objects.using(using).values_list("key", "boss__key")) == {
+        "a": "b",
+        "b": "a",
+    }
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
@@ -110,8 +113,14 @@ def test_a_circle_without_an_open_place(using: str, size: int) -> None:
     ]
     for start in range(0, 4, size):
         apply("ring", messages[start : start + size], using=using)
-    assert dict(Lock.objects.using(using).values_list("key", "spare__key")) == {"front": "s", "back": "r"}
-    assert dict(DoorKey.objects.using(using).values_list("key", "lock__key")) == {"s": "front", "r": "back"}
+    assert dict(Lock.objects.using(using).values_list("key", "spare__key")) == {
+        "front": "s",
+        "back": "r",
+    }
+    assert dict(DoorKey.objects.using(using).values_list("key", "lock__key")) == {
+        "s": "front",
+        "r": "back",
+    }
     check_constraints(using)
     apply("ring", [change("lock", "front", "delete")], using=using)
     assert (Lock.objects.using(using).count(), DoorKey.objects.using(using).count()) == (1, 1)
@@ -122,16 +131,32 @@ def test_a_circle_by_keys(using: str) -> None:
     """Where the key is the primary key; and the only places of others are exchanged."""
     apply(
         "ring",
-        [change("twin", "a", other="b"), change("twin", "b", other="a"), change("twin", "c", other="c")],
+        [
+            change("twin", "a", other="b"),
+            change("twin", "b", other="a"),
+            change("twin", "c", other="c"),
+        ],
         using=using,
     )
-    assert dict(Twin.objects.using(using).values_list("code", "other")) == {"a": "b", "b": "a", "c": "c"}
+    assert dict(Twin.objects.using(using).values_list("code", "other")) == {
+        "a": "b",
+        "b": "a",
+        "c": "c",
+    }
     apply(
         "ring",
-        [change("twin", "a", other="c"), change("twin", "c", other="b"), change("twin", "b", other="a")],
+        [
+            change("twin", "a", other="c"),
+            change("twin", "c", other="b"),
+            change("twin", "b", other="a"),
+        ],
         using=using,
     )
-    assert dict(Twin.objects.using(using).values_list("code", "other")) == {"a": "c", "b": "a", "c": "b"}
+    assert dict(Twin.objects.using(using).values_list("code", "other")) == {
+        "a": "c",
+        "b": "a",
+        "c": "b",
+    }
     assert parked(using) == []
     check_constraints(using)
     apply("ring", [change("twin", key, "delete") for key in "abc"], using=using)
@@ -198,22 +223,37 @@ def test_a_refused_member_does_not_take_the_others_with_it(using: str) -> None:
 def test_a_member_whose_unique_value_is_taken(using: str) -> None:
     """The circle waits with it and is closed when the value is free."""
     apply("office", [change("employee", "x", email="e")], using=using)
-    apply("office", [change("employee", "a", boss="b", email="e"), change("employee", "b", boss="a")], using=using)
+    apply(
+        "office",
+        [change("employee", "a", boss="b", email="e"), change("employee", "b", boss="a")],
+        using=using,
+    )
     assert parked(using) == ["a", "b"]
     apply("office", [change("employee", "x", email="f")], using=using)
-    assert dict(Employee.objects.using(using).values_list("key", "boss__key")) == {"a": "b", "b": "a", "x": None}
+    assert dict(Employee.objects.using(using).values_list("key", "boss__key")) == {
+        "a": "b",
+        "b": "a",
+        "x": None,
+    }
     assert parked(using) == []
 
 
 @pytest.mark.parametrize("size", [1, 2, 2000])
-def test_a_switch_closes_circles_and_keeps_rows(using: str, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_a_switch_closes_circles_and_keeps_rows(
+    using: str, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
     """Rows that return keep their primary keys, also where they come to point to each other, or to rows that come after them.
 
     Whatever is read of the snapshot at once.
     """
     monkeypatch.setattr(staging, "READ", size)
-    apply("ring", [folder("a", "a"), folder("b", "a"), team("t", None), player("p", "t")], using=using)
-    before = dict(Folder.objects.using(using).values_list("key", "pk")), Team.objects.using(using).get().pk
+    apply(
+        "ring", [folder("a", "a"), folder("b", "a"), team("t", None), player("p", "t")], using=using
+    )
+    before = (
+        dict(Folder.objects.using(using).values_list("key", "pk")),
+        Team.objects.using(using).get().pk,
+    )
     shown = [
         folder("a", "z"),
         folder("b", "a"),
@@ -250,7 +290,10 @@ def test_a_replay_leaves_circles_alone(using: str) -> None:
 
 def test_rivals_of_one_circle(using: str) -> None:
     """Neither is shown, so neither has the value; when one gives up, the other has it."""
-    messages = [change("employee", "a", boss="b", email="x"), change("employee", "b", boss="a", email="x")]
+    messages = [
+        change("employee", "a", boss="b", email="x"),
+        change("employee", "b", boss="a", email="x"),
+    ]
     apply("office", messages, using=using)
     assert parked(using) == ["a", "b"]
     apply("office", [change("employee", "a")], using=using)
@@ -260,6 +303,10 @@ def test_rivals_of_one_circle(using: str) -> None:
 
 def test_a_rival_that_is_refused(using: str) -> None:
     """The value that it claimed first is the other's, in the same commit."""
-    apply("office", [change("employee", "a", email="x", grade=50), change("employee", "b", email="x")], using=using)
+    apply(
+        "office",
+        [change("employee", "a", email="x", grade=50), change("employee", "b", email="x")],
+        using=using,
+    )
     assert dict(Employee.objects.using(using).values_list("key", "email")) == {"b": "x"}
     assert parked(using) == []

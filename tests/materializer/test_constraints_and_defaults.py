@@ -9,7 +9,18 @@ from django.db import models as django_models
 
 from durable_state.models import DeadLetter, ParkedChange
 from durable_state.testing import apply
-from tests.app.models import Author, Bookmark, Device, Employee, File, Page, Quota, Remark, Stock, Ticket
+from tests.app.models import (
+    Author,
+    Bookmark,
+    Device,
+    Employee,
+    File,
+    Page,
+    Quota,
+    Remark,
+    Stock,
+    Ticket,
+)
 from tests.app.state_mappings import AuthorMapping, FileMapping
 
 from .streams import END, START, adds_up, remap
@@ -24,7 +35,9 @@ from .test_relations import change
     ],
     ids=["unique-column", "primary-key"],
 )
-def test_a_key_may_be_unique_across_streams(using: str, stream: str, key: str, serial: dict[str, str]) -> None:
+def test_a_key_may_be_unique_across_streams(
+    using: str, stream: str, key: str, serial: dict[str, str]
+) -> None:
     """A mapping with a stream field needs no constraint over both where the key is unique by itself."""
     for charge in (1, 2):
         apply(stream, [change("device", key, charge=charge, **serial)], using=using)
@@ -47,7 +60,9 @@ def test_unique_values_that_must_not_be_null_are_swapped(using: str) -> None:
     [("page", "slug", "size"), ("employee", "email", "grade")],
     ids=["not-null", "nullable"],
 )
-def test_a_swap_of_which_one_half_breaks_a_check(using: str, entity_type: str, unique: str, checked: str) -> None:
+def test_a_swap_of_which_one_half_breaks_a_check(
+    using: str, entity_type: str, unique: str, checked: str
+) -> None:
     """It has its value again, however that was put out of the way; the other half is not to blame, and waits for that value."""
     before = [change(entity_type, "a", **{unique: "x"}), change(entity_type, "b", **{unique: "y"})]
     apply("office", before, using=using)
@@ -60,7 +75,10 @@ def test_a_swap_of_which_one_half_breaks_a_check(using: str, entity_type: str, u
     assert ParkedChange.objects.using(using).get().key == "b"
     adds_up("office", using)
     apply("office", [change(entity_type, "a", **{unique: "z"})], using=using)
-    assert dict(model._default_manager.using(using).values_list("key", unique)) == {"a": "z", "b": "x"}
+    assert dict(model._default_manager.using(using).values_list("key", unique)) == {
+        "a": "z",
+        "b": "x",
+    }
 
 
 def test_a_check_is_held_against_the_row_as_it_is(using: str) -> None:
@@ -72,11 +90,17 @@ def test_a_check_is_held_against_the_row_as_it_is(using: str) -> None:
     assert Quota.objects.using(using).get().used == 50
 
 
-def test_a_row_that_only_the_database_protects_stays(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_only_the_database_protects_stays(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """DO_NOTHING leaves it to the database's foreign key, whose refusal is a dead letter, also where it is checked at the commit."""
-    monkeypatch.setattr(Remark._meta.get_field("author").remote_field, "on_delete", django_models.DO_NOTHING)
+    monkeypatch.setattr(
+        Remark._meta.get_field("author").remote_field, "on_delete", django_models.DO_NOTHING
+    )
     apply("h", [change("author", "a"), change("author", "b")], using=database)
-    Remark.objects.using(database).create(author=Author.objects.using(database).get(key="a"), text="mine")
+    Remark.objects.using(database).create(
+        author=Author.objects.using(database).get(key="a"), text="mine"
+    )
     apply("h", [change("author", "a", "delete"), change("author", "b", "delete")], using=database)
     assert [author.key for author in Author.objects.using(database).all()] == ["a"]
     assert DeadLetter.objects.using(database).get().key == "a"
@@ -88,19 +112,32 @@ def test_fields_left_out_get_the_databases_default(using: str) -> None:
     made = Stock.objects.using(using).get().made
     apply("office", [change("stock", "k", reserved=5)], using=using)
     row = Stock.objects.using(using).get()
-    assert (row.amount, row.reserved, row.following, row.code, row.order, row.made) == (7, 5, 6, None, 1, made)
+    assert (row.amount, row.reserved, row.following, row.code, row.order, row.made) == (
+        7,
+        5,
+        6,
+        None,
+        1,
+        made,
+    )
 
 
 def test_keys_may_be_the_numbers_that_the_database_counts_up(using: str) -> None:
     """A zero, which a database may take for "the next one", is shown as zero or refused."""
-    apply("office", [change("ticket", "0", priority=1), change("ticket", "5", priority=1)], using=using)
+    apply(
+        "office",
+        [change("ticket", "0", priority=1), change("ticket", "5", priority=1)],
+        using=using,
+    )
     apply("office", [change("ticket", "5", priority=2)], using=using)
     found = dict(Ticket.objects.using(using).values_list("id", "priority"))
     refused = list(DeadLetter.objects.using(using).values_list("key", flat=True))
     assert (found, refused) in [({0: 1, 5: 2}, []), ({5: 2}, ["0"])]
 
 
-def test_types_that_differ_in_case_are_two_types(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_types_that_differ_in_case_are_two_types(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where the database would compare them without case."""
     remap(monkeypatch, "file", None)
     remap(monkeypatch, "Author", FileMapping)

@@ -76,14 +76,26 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("char", Color.RED, "red"),
     ("upload", None, ""),
     ("moment", "2024-05-01T10:00:00+02:00", datetime.datetime(2024, 5, 1, 8, tzinfo=UTC)),
-    ("moment", "2024-05-01T08:00:00.123456Z", datetime.datetime(2024, 5, 1, 8, 0, 0, 123456, tzinfo=UTC)),
-    ("moment", "2024-05-01T08:00:00.123456000Z", datetime.datetime(2024, 5, 1, 8, 0, 0, 123456, tzinfo=UTC)),
+    (
+        "moment",
+        "2024-05-01T08:00:00.123456Z",
+        datetime.datetime(2024, 5, 1, 8, 0, 0, 123456, tzinfo=UTC),
+    ),
+    (
+        "moment",
+        "2024-05-01T08:00:00.123456000Z",
+        datetime.datetime(2024, 5, 1, 8, 0, 0, 123456, tzinfo=UTC),
+    ),
     ("day", "2024-02-29", datetime.date(2024, 2, 29)),
     ("time", "23:59:59.5", datetime.time(23, 59, 59, 500000)),
     ("span", "P1DT2H", datetime.timedelta(days=1, hours=2)),
     ("span", "-PT0.000001S", datetime.timedelta(microseconds=-1)),
     ("span", "PT9223372036854.775807S", datetime.timedelta(microseconds=2**63 - 1)),
-    ("span", "3 04:05:06.7", datetime.timedelta(days=3, hours=4, minutes=5, seconds=6, milliseconds=700)),
+    (
+        "span",
+        "3 04:05:06.7",
+        datetime.timedelta(days=3, hours=4, minutes=5, seconds=6, milliseconds=700),
+    ),
     ("uuid", "A" * 32, uuid.UUID("a" * 32)),
     ("blob", "AAE=", b"\0\1"),
     ("blob", b"\0", b"\0"),
@@ -205,8 +217,12 @@ def test_depth_and_digits_follow_the_database() -> None:
 def test_naive_moments_are_meant_in_the_default_time_zone() -> None:
     """As Django takes them; but one that happens twice, or never, there does not say when it is."""
     with override_settings(TIME_ZONE="Europe/Berlin", USE_TZ=True):
-        assert convert(field("moment"), "2024-07-01T12:00") == datetime.datetime(2024, 7, 1, 10, tzinfo=UTC)
-        assert convert(field("moment"), "2024-07-01") == datetime.datetime(2024, 6, 30, 22, tzinfo=UTC)
+        assert convert(field("moment"), "2024-07-01T12:00") == datetime.datetime(
+            2024, 7, 1, 10, tzinfo=UTC
+        )
+        assert convert(field("moment"), "2024-07-01") == datetime.datetime(
+            2024, 6, 30, 22, tzinfo=UTC
+        )
         assert refusal("moment", "2024-10-27T02:30:00") == "invalid"
         assert refusal("moment", "2024-03-31T02:30:00") == "invalid"
         assert convert(field("moment"), "2024-10-27T02:30:00+01:00").hour == 1
@@ -365,7 +381,10 @@ def test_keys_that_come_back(name: str, key: str) -> None:
     assert key_text(field(name), convert_key(field(name), key)) == key
 
 
-@given(st.sampled_from([each.name for each in AllFields._meta.concrete_fields]), st.text() | st.integers().map(str))
+@given(
+    st.sampled_from([each.name for each in AllFields._meta.concrete_fields]),
+    st.text() | st.integers().map(str),
+)
 def test_keys_are_verbatim_or_refused(name: str, key: str) -> None:
     """For any column and any text: the same key again, or Refused."""
     try:
@@ -412,7 +431,9 @@ def test_same_tells_json_apart_as_json_does() -> None:
 def test_json_null_is_json_null_however_it_is_written(database: str) -> None:
     """Insert, bulk_update, update and save store JSON's null, which lookups tell from SQL NULL; both read back as None."""
     rows = AllFields._base_manager.using(database)
-    rows.bulk_create([AllFields(document=JSON_NULL, required_document=JSON_NULL), AllFields(document=None)])
+    rows.bulk_create(
+        [AllFields(document=JSON_NULL, required_document=JSON_NULL), AllFields(document=None)]
+    )
     first, second = rows.order_by("pk")
     assert (first.document, first.required_document, second.document) == (None, None, None)
 

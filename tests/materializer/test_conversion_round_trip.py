@@ -48,14 +48,18 @@ specific = {
     "money": st.decimals(places=2, min_value=-(10**9), max_value=10**9).flatmap(
         lambda d: st.sampled_from([d, str(d), float(d)])
     ),
-    "precise": st.decimals(places=10, allow_nan=False, min_value=-(10**19), max_value=10**19) | st.integers(0, 10**20),
+    "precise": st.decimals(places=10, allow_nan=False, min_value=-(10**19), max_value=10**19)
+    | st.integers(0, 10**20),
     "moment": moments | moments.map(lambda moment: moment.isoformat()),
     "day": st.dates() | st.dates().map(str),
     "time": st.times() | st.times().map(str),
-    "span": st.timedeltas() | st.sampled_from(["P1W2DT3H4M5.000006S", "-PT0.000001S", "3 04:05:06.7", "-1 00:00:01"]),
+    "span": st.timedeltas()
+    | st.sampled_from(["P1W2DT3H4M5.000006S", "-PT0.000001S", "3 04:05:06.7", "-1 00:00:01"]),
     "uuid": st.uuids()
     | st.uuids().map(str)
-    | st.lists(st.sampled_from([0, 1, 0x7F, 0x80, 0x81, 0xFF]), min_size=16, max_size=16).map(bytes).map(bytes.hex),
+    | st.lists(st.sampled_from([0, 1, 0x7F, 0x80, 0x81, 0xFF]), min_size=16, max_size=16)
+    .map(bytes)
+    .map(bytes.hex),
     "blob": st.binary(max_size=20) | st.just("AAECAw=="),
     "address": st.ip_addresses().map(str)
     | st.sampled_from(["::ffff:1.2.3.4", "2001:DB8::1", "::1:2", "::1", "fe80::1%eth0", "::"]),
@@ -90,7 +94,10 @@ def stored(field: models.Field[Any, Any], values: list[Any], using: str) -> list
 def assert_same(field: models.Field[Any, Any], value: Any, found: Any) -> None:
     """Equal in value, and in type where the type is Python's (JSON has one kind of number only)."""
     # A model instance cannot tell JSON's null from NULL.
-    assert same(field, JSON_NULL if found is None and value is JSON_NULL else found, value), (value, found)
+    assert same(field, JSON_NULL if found is None and value is JSON_NULL else found, value), (
+        value,
+        found,
+    )
     if value is None or value is JSON_NULL:
         assert found is None
     elif isinstance(field, models.FileField):
@@ -125,22 +132,32 @@ def test_accepted_values_come_back_unchanged(field: models.Field[Any, Any], data
 @pytest.mark.parametrize("name", ["precise", "document", "uuid"])
 def test_what_one_database_holds_comes_back_from_it(name: str, database: str) -> None:
     """Where the databases differ, conversion for this one accepts no more than it holds."""
-    assert_round_trips(next(field for field in FIELDS if field.name == name), database, limits_of=database)
+    assert_round_trips(
+        next(field for field in FIELDS if field.name == name), database, limits_of=database
+    )
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_accepted_values_survive_staging(field: models.Field[Any, Any]) -> None:
     """What `prepare` returned is staged as JSON; converted again from there, it is the same value."""
-    decode, plan = msgspec.json.Decoder(float_hook=Decimal).decode, plan_for("default", AllFields, "id", field.name)
+    decode, plan = (
+        msgspec.json.Decoder(float_hook=Decimal).decode,
+        plan_for("default", AllFields, "id", field.name),
+    )
 
     @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
     # msgspec writes UTC offsets in whole minutes, and local mean times of old are not.
-    @given((modern_moments if field.name == "moment" else specific.get(field.name, json_values)) | json_values)
+    @given(
+        (modern_moments if field.name == "moment" else specific.get(field.name, json_values))
+        | json_values
+    )
     def check(raw: Any) -> None:
         for value in accepted(field, [raw], None):
             staged = to_bytes(plan, Prepared("key", "key", 1, (raw,), (), True, b""))
             again = convert(field, decode(staged)[field.name])
             assert same(field, again, value)
-            assert type(again) is type(value) or isinstance(field, models.JSONField)  # JSON has one kind of number
+            assert type(again) is type(value) or isinstance(
+                field, models.JSONField
+            )  # JSON has one kind of number
 
     check()

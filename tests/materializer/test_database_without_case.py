@@ -31,7 +31,9 @@ def without_case() -> Iterator[None]:
 
     def make(collation: str) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(f"ALTER DATABASE `{connection.settings_dict['NAME']}` COLLATE {collation}")
+            cursor.execute(
+                f"ALTER DATABASE `{connection.settings_dict['NAME']}` COLLATE {collation}"
+            )
         with connection.schema_editor() as editor:
             for model in ours:
                 editor.delete_model(model)
@@ -50,12 +52,18 @@ def test_types_that_differ_in_case_only(monkeypatch: pytest.MonkeyPatch) -> None
     remap(monkeypatch, "Author", FileMapping)
     file = {"blob": "b", "mode": "m", "commit": "c"}
     with without_case():
-        apply("h", [START, change("author", "a"), change("Author", "b", **file), END], using="mysql")
+        apply(
+            "h", [START, change("author", "a"), change("Author", "b", **file), END], using="mysql"
+        )
         assert [author.key for author in Author.objects.using("mysql").all()] == ["a"]
         assert [each.path for each in File.objects.using("mysql").all()] == ["b"]
         # A snapshot that speaks of one type only leaves the other's letter.
         with override_settings(DURABLE_STATE={"SNAPSHOT_SCOPE": "types"}):
-            apply("h", [change("author", "x", commits="no"), START, change("Author", "c", **file), END], using="mysql")
+            apply(
+                "h",
+                [change("author", "x", commits="no"), START, change("Author", "c", **file), END],
+                using="mysql",
+            )
         assert [letter.type for letter in DeadLetter.objects.using("mysql").all()] == ["author"]
         assert [author.key for author in Author.objects.using("mysql").all()] == ["a"]
 
@@ -67,7 +75,9 @@ def test_parked_changes_of_types_that_differ_in_case_only(monkeypatch: pytest.Mo
     file = {"blob": "b", "mode": "m", "commit": "c"}
     with without_case():
         with override_settings(DURABLE_STATE={"SNAPSHOT_SCOPE": "types"}):
-            apply("h", [commit_by("c", "a"), START, change("Commit", "f", **file), END], using="mysql")
+            apply(
+                "h", [commit_by("c", "a"), START, change("Commit", "f", **file), END], using="mysql"
+            )
         assert [parked.key for parked in ParkedChange.objects.using("mysql").all()] == ["c"]
         apply("h", [RESET, commit_by("c", "a"), change("Commit", "f", **file)], using="mysql")
         assert [parked.key for parked in ParkedChange.objects.using("mysql").all()] == ["c"]

@@ -19,7 +19,11 @@ from .test_relations import change
 @pytest.fixture
 def crowd(database: str) -> str:
     """A table with 3,000 rows of one stream, and statistics of them."""
-    apply("crowd", [change("message", f"m{number}", text="x") for number in range(3000)], using=database)
+    apply(
+        "crowd",
+        [change("message", f"m{number}", text="x") for number in range(3000)],
+        using=database,
+    )
     with connections[database].cursor() as cursor:
         cursor.execute(f"ANALYZE {'TABLE ' if database == 'mysql' else ''}{Message._meta.db_table}")
     return database
@@ -77,7 +81,9 @@ def test_what_stands_for_the_stream_is_looked_up_once(database: str) -> None:
     assert sum(Room._meta.db_table in query["sql"] for query in queries) == 1
 
 
-def test_rows_are_read_and_written_slice_by_slice(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_read_and_written_slice_by_slice(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the shown rows hold is in memory for a part of a large batch only; each row is written all the same."""
     read: list[int] = []
     original = rows.read_rows
@@ -89,7 +95,11 @@ def test_rows_are_read_and_written_slice_by_slice(database: str, monkeypatch: py
     monkeypatch.setattr(placement, "SLICE", 10)
     monkeypatch.setattr(placement, "read_rows", counted)
     for text in ("x", "y"):
-        applied = apply("crowd", [change("message", f"m{number}", text=text) for number in range(25)], using=database)
+        applied = apply(
+            "crowd",
+            [change("message", f"m{number}", text=text) for number in range(25)],
+            using=database,
+        )
         assert applied == (25, 0, 0)
         assert Message.objects.using(database).filter(text=text).count() == 25
     assert read == [10, 10, 5] * 2

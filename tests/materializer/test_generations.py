@@ -21,9 +21,17 @@ def authors(using: str) -> dict[str, int]:
 
 def test_the_newest_change_of_an_entity_is_staged(using: str, writer: str) -> None:
     """In one batch or in another; a deleted one is not."""
-    apply("h", [START, change("author", "a", commits=1), change("author", "b", commits=1)], using=using)
+    apply(
+        "h",
+        [START, change("author", "a", commits=1), change("author", "b", commits=1)],
+        using=using,
+    )
     assert not Generation.objects.using(using).get().repeats
-    apply("h", [change("author", "c"), change("author", "d", "delete"), change("author", "b", "delete")], using=using)
+    apply(
+        "h",
+        [change("author", "c"), change("author", "d", "delete"), change("author", "b", "delete")],
+        using=using,
+    )
     assert not Generation.objects.using(using).get().repeats
     apply("h", [change("author", "a", commits=2), change("author", "e", commits=1)], using=using)
     assert Generation.objects.using(using).get().repeats
@@ -35,7 +43,9 @@ def test_the_newest_change_of_an_entity_is_staged(using: str, writer: str) -> No
     adds_up("h", using)
 
 
-def test_a_large_generation_goes_in_steps(using: str, writer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_generation_goes_in_steps(
+    using: str, writer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The switch deletes a part of it, and what is left is nobody's: neither counted nor shown."""
     monkeypatch.setattr(generations, "STEP", 10)
     apply("h", [START, *(change("author", f"a{number}") for number in range(35)), END], using=using)

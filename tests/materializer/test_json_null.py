@@ -28,11 +28,15 @@ def nulls(using: str) -> dict[str, tuple[bool, bool]]:
     """By key, whether the nullable column holds NULL, and whether the required one holds JSON's null."""
     rows = AllFields.objects.using(using)
     without = set(rows.filter(document__isnull=True).values_list("char", flat=True))
-    return {str(row.char): (row.char in without, row.required_document is None) for row in rows.all()}
+    return {
+        str(row.char): (row.char in without, row.required_document is None) for row in rows.all()
+    }
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_what_is_left_out_is_not_null(database: str, monkeypatch: pytest.MonkeyPatch, together: bool) -> None:
+def test_what_is_left_out_is_not_null(
+    database: str, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
     """However the changes come, the newest says which of the two it is."""
     remap(monkeypatch, "doc", DocumentMapping)
     messages: list[dict[str, Any]] = [
@@ -51,7 +55,10 @@ def test_a_merge_leaves_both_as_they_are(database: str, monkeypatch: pytest.Monk
     remap(monkeypatch, "doc", DocumentMapping, update_mode="merge")
     apply(
         "j",
-        [change("doc", "a", integer=1, nullable=None, required=None), change("doc", "b", integer=1)],
+        [
+            change("doc", "a", integer=1, nullable=None, required=None),
+            change("doc", "b", integer=1),
+        ],
         using=database,
     )
     assert nulls(database) == {"a": (False, True), "b": (True, False)}

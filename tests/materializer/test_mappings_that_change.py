@@ -18,7 +18,9 @@ from .streams import RESET, adds_up, remap, replay
 from .test_relations import change
 
 
-def test_letters_of_a_type_without_a_mapping_go_with_a_replay(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_letters_of_a_type_without_a_mapping_go_with_a_replay(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its messages are counted as unregistered then, not refused."""
     messages = [change("author", "a", commits="x"), change("quota", "q", inUse=1)]
     apply("office", messages, using=using)
@@ -30,7 +32,9 @@ def test_letters_of_a_type_without_a_mapping_go_with_a_replay(using: str, monkey
     adds_up("office", using)
 
 
-def test_a_mapping_that_fails_for_changes_that_are_passed_over(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mapping_that_fails_for_changes_that_are_passed_over(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They wait for a reset; so it halts nothing before."""
 
     def fail(self: Any, change: Any) -> Any:
@@ -41,7 +45,10 @@ def test_a_mapping_that_fails_for_changes_that_are_passed_over(using: str, monke
         apply("office", [change("author", "x")], using=using)
     remap(monkeypatch, "author", AuthorMapping, prepare=fail)
     apply("office", [change("author", "y"), change("stock", "s", code="a")], using=using)
-    assert (TypeState.objects.using(using).get(type="author").unregistered, Stock.objects.using(using).count()) == (
+    assert (
+        TypeState.objects.using(using).get(type="author").unregistered,
+        Stock.objects.using(using).count(),
+    ) == (
         2,
         1,
     )
@@ -49,7 +56,9 @@ def test_a_mapping_that_fails_for_changes_that_are_passed_over(using: str, monke
         apply("office", [RESET, change("author", "y")], using=using)
 
 
-def test_a_replay_makes_a_type_whole_whose_rows_ended_up_empty(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_makes_a_type_whole_whose_rows_ended_up_empty(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Registered late, folded from the start, nothing left of it: the next change is shown, and no reset is asked for."""
     messages = [change("author", "x"), change("author", "x", "delete")]
     with monkeypatch.context() as patch:
@@ -64,17 +73,26 @@ def test_a_replay_makes_a_type_whole_whose_rows_ended_up_empty(using: str, monke
     assert not TypeState.objects.using(using).get(type="author").needs_reset
 
 
-def test_a_mapping_that_changes_while_a_rebuild_is_folded(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mapping_that_changes_while_a_rebuild_is_folded(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was folded by the old mapping asks for a reset."""
-    apply("office", [RESET, change("stock", "x", amount=1, reserved=2)], using=using, up_to_date=False)
+    apply(
+        "office", [RESET, change("stock", "x", amount=1, reserved=2)], using=using, up_to_date=False
+    )
     remap(monkeypatch, "stock", StockMapping, fields=["amount"])
     apply("office", [], using=using)
     assert TypeState.objects.using(using).get(type="stock").needs_reset
 
 
-def test_a_column_that_shrinks_while_a_rebuild_is_folded(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_that_shrinks_while_a_rebuild_is_folded(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A value that was accepted before is refused at the switch as any other, and the stream goes on."""
-    messages: list[dict[str, Any]] = [change("stock", "x", code="abc"), change("stock", "y", code="de")]
+    messages: list[dict[str, Any]] = [
+        change("stock", "x", code="abc"),
+        change("stock", "y", code="de"),
+    ]
     apply("office", [RESET, *messages], using=using, up_to_date=False)
     monkeypatch.setattr(Stock._meta.get_field("code"), "max_length", 2)
     fields.converter.cache_clear()
@@ -87,7 +105,9 @@ def test_a_column_that_shrinks_while_a_rebuild_is_folded(using: str, monkeypatch
     adds_up("office", using)
 
 
-def test_a_parked_change_of_a_field_that_is_mapped_no_longer(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parked_change_of_a_field_that_is_mapped_no_longer(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither the next commit nor a replay minds it."""
     messages = [change("employee", "a", email="x"), change("employee", "b", email="x", name="n")]
     freed = change("employee", "a", "update", email="y")
@@ -102,7 +122,9 @@ def test_a_parked_change_of_a_field_that_is_mapped_no_longer(using: str, monkeyp
     assert not ParkedChange.objects.using(using).exists()
 
 
-def test_a_letter_is_accepted_by_a_mended_mapping(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_letter_is_accepted_by_a_mended_mapping(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A retry asks the mapping of now, which may take the value from elsewhere."""
     apply("h", [change("author", "a", commits="oops", total=5)], using=using)
     remap(monkeypatch, "author", AuthorMapping, fields={"commits": "total"})

@@ -26,7 +26,11 @@ def parked_keys(using: str) -> list[str]:
 def test_a_merge_does_not_give_up_a_unique_value_that_it_leaves_out(using: str) -> None:
     """A newcomer that claims the value in the same batch waits."""
     apply("office", [change("employee", "a", email="x")], using=using)
-    apply("office", [change("employee", "a", "update", name="n"), change("employee", "b", email="x")], using=using)
+    apply(
+        "office",
+        [change("employee", "a", "update", name="n"), change("employee", "b", email="x")],
+        using=using,
+    )
     assert not DeadLetter.objects.using(using).exists()
     assert parked_keys(using) == ["b"]
 
@@ -43,7 +47,11 @@ def test_a_merge_that_waits_for_its_parent_keeps_the_other_fields(using: str) ->
 
 def test_a_merge_that_waits_for_a_unique_value_keeps_the_other_fields(using: str) -> None:
     """It takes the value when the holder gives it up, and nothing else has changed."""
-    apply("office", [change("employee", "a", email="x"), change("employee", "b", email="y", name="B")], using=using)
+    apply(
+        "office",
+        [change("employee", "a", email="x"), change("employee", "b", email="y", name="B")],
+        using=using,
+    )
     apply("office", [change("employee", "b", "update", email="x")], using=using)
     assert parked_keys(using) == ["b"]
     apply("office", [change("employee", "a", "update", email="z")], using=using)
@@ -68,15 +76,23 @@ def test_a_merge_does_not_forget_a_parent_that_is_away(using: str) -> None:
         pytest.param([change("quota", "k", inUse=1), change("quota", "k", "delete")], id="deleted"),
     ],
 )
-def test_a_refused_merge_leaves_nothing_for_the_next(using: str, before: list[dict[str, Any]]) -> None:
+def test_a_refused_merge_leaves_nothing_for_the_next(
+    using: str, before: list[dict[str, Any]]
+) -> None:
     """The first merge lacks a required field and is refused with all it says, in one batch as in many."""
-    messages = [*before, change("quota", "k", "update", spare=5), change("quota", "k", "update", inUse=1)]
+    messages = [
+        *before,
+        change("quota", "k", "update", spare=5),
+        change("quota", "k", "update", inUse=1),
+    ]
     outcomes = []
     for batches in ([[message] for message in messages], [messages]):
         for batch in batches:
             apply("merging-office", batch, using=using)
         letters = DeadLetter.objects.using(using).values_list("ordinal", "reason")
-        outcomes.append((list(Quota.objects.using(using).values_list("key", "used", "spare")), list(letters)))
+        outcomes.append(
+            (list(Quota.objects.using(using).values_list("key", "used", "spare")), list(letters))
+        )
         Quota.objects.using(using).all().delete()
         Stream.objects.using(using).all().delete()
     assert outcomes[0] == outcomes[1]
@@ -146,7 +162,9 @@ def test_a_parent_stays_while_a_child_of_another_stream_points_to_it(using: str)
 @pytest.mark.parametrize(
     "end",
     [
-        pytest.param([change("employee", "a", "delete"), change("employee", "b", "delete")], id="deletes"),
+        pytest.param(
+            [change("employee", "a", "delete"), change("employee", "b", "delete")], id="deletes"
+        ),
         pytest.param([RESET], id="reset"),
     ],
 )

@@ -34,7 +34,9 @@ KINDS: dict[str, Any] = {
 }
 
 
-def set_kind(monkeypatch: pytest.MonkeyPatch, model: type[models.Model], name: str, kind: str, using: str) -> None:
+def set_kind(
+    monkeypatch: pytest.MonkeyPatch, model: type[models.Model], name: str, kind: str, using: str
+) -> None:
     """Gives the foreign key another ``on_delete``; the database's constraint is the same for all."""
     on_delete = models.SET(_other(using)) if kind == "SET" else KINDS[kind]
     monkeypatch.setattr(model._meta.get_field(name).remote_field, "on_delete", on_delete)
@@ -47,7 +49,9 @@ def test_rows_of_the_application(using: str, monkeypatch: pytest.MonkeyPatch, ki
     apply("h", [change("author", key) for key in "abc"], using=using)
     for author in Author.objects.using(using).filter(key__in="ab"):
         Annotation.objects.using(using).create(author=author)
-    done = apply("h", [change("author", "a", "delete"), change("author", "c", "delete")], using=using)
+    done = apply(
+        "h", [change("author", "a", "delete"), change("author", "c", "delete")], using=using
+    )
     left = sorted(Annotation.objects.using(using).values_list("author__key", flat=True), key=str)
     authors = sorted(Author.objects.using(using).values_list("key", flat=True))
     if kind in ("PROTECT", "RESTRICT", "DO_NOTHING"):
@@ -55,7 +59,11 @@ def test_rows_of_the_application(using: str, monkeypatch: pytest.MonkeyPatch, ki
         assert DeadLetter.objects.using(using).get().reason == "protected"
     else:
         expected = {"CASCADE": ["b"], "SET": ["b", "b"]}.get(kind, [None, "b"])
-        assert (sorted(left, key=str), authors, done.dead_letters) == (sorted(expected, key=str), ["b"], 0)
+        assert (sorted(left, key=str), authors, done.dead_letters) == (
+            sorted(expected, key=str),
+            ["b"],
+            0,
+        )
     adds_up("h", using)
 
 
@@ -63,7 +71,11 @@ def test_rows_of_the_application(using: str, monkeypatch: pytest.MonkeyPatch, ki
 def test_rows_of_the_stream(using: str, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """The stream says what they are, not the model: they wait, and come back with their parent."""
     set_kind(monkeypatch, Player, "team", kind, using)
-    apply("ring", [change("team", "t"), change("player", "p", team="t"), change("player", "q", team="t")], using=using)
+    apply(
+        "ring",
+        [change("team", "t"), change("player", "p", team="t"), change("player", "q", team="t")],
+        using=using,
+    )
     assert apply("ring", [change("team", "t", "delete")], using=using) == (1, 0, 0)
     assert not Player.objects.using(using).exists()
     assert ParkedChange.objects.using(using).count() == 2
@@ -75,7 +87,11 @@ def test_rows_of_the_stream(using: str, monkeypatch: pytest.MonkeyPatch, kind: s
 def test_rows_of_the_stream_with_an_open_place(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """SET_NULL: they stay with their primary keys, and are linked again."""
     set_kind(monkeypatch, Team, "captain", "SET_NULL", using)
-    apply("ring", [change("team", "t", captain="p"), change("team", "u"), change("player", "p", team="u")], using=using)
+    apply(
+        "ring",
+        [change("team", "t", captain="p"), change("team", "u"), change("player", "p", team="u")],
+        using=using,
+    )
     before = Team.objects.using(using).get(key="t").pk
     apply("ring", [change("player", "p", "delete")], using=using)
     team = Team.objects.using(using).get(key="t")
@@ -100,7 +116,11 @@ def test_a_parent_that_never_came_leaves_no_row_behind(using: str) -> None:
 def test_many_children_go_page_by_page(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many, they are parked a few at a time; the feed tells of each, or that there were too many to tell."""
     monkeypatch.setattr(removal, "PAGE", 3)
-    apply("ring", [change("team", "t"), *(change("player", str(n), team="t") for n in range(10))], using=using)
+    apply(
+        "ring",
+        [change("team", "t"), *(change("player", str(n), team="t") for n in range(10))],
+        using=using,
+    )
     apply("ring", [change("folder", str(n), parent=str(n // 2)) for n in range(10)], using=using)
     apply("ring", [change("team", "t", "delete"), change("folder", "0", "delete")], using=using)
     assert not Player.objects.using(using).exists()
@@ -113,10 +133,18 @@ def test_many_children_go_page_by_page(using: str, monkeypatch: pytest.MonkeyPat
 
 def test_a_child_that_moves_on_keeps_its_row(using: str) -> None:
     """Its old parent is deleted in the same batch; both have unique values."""
-    messages = [change("employee", "old", email="o"), change("employee", "new"), change("employee", "c", boss="old")]
+    messages = [
+        change("employee", "old", email="o"),
+        change("employee", "new"),
+        change("employee", "c", boss="old"),
+    ]
     apply("office", messages, using=using)
     before = Employee.objects.using(using).get(key="c").pk
-    apply("office", [change("employee", "c", boss="new"), change("employee", "old", "delete")], using=using)
+    apply(
+        "office",
+        [change("employee", "c", boss="new"), change("employee", "old", "delete")],
+        using=using,
+    )
     row = Employee.objects.using(using).get(key="c")
     assert row.boss is not None
     assert (row.pk, row.boss.key) == (before, "new")
@@ -125,7 +153,11 @@ def test_a_child_that_moves_on_keeps_its_row(using: str) -> None:
 @pytest.mark.parametrize("apart", [True, False])
 def test_half_of_a_swap_is_refused(using: str, apart: bool) -> None:
     """The other half is not to blame: it waits for the value, and gets it when it is free."""
-    apply("office", [change("employee", "a", email="x"), change("employee", "b", email="y")], using=using)
+    apply(
+        "office",
+        [change("employee", "a", email="x"), change("employee", "b", email="y")],
+        using=using,
+    )
     swap = [change("employee", "a", email="y"), change("employee", "b", email="x", grade=50)]
     for batch in [[each] for each in swap] if apart else [swap]:
         apply("office", batch, using=using)
@@ -144,7 +176,11 @@ def test_a_third_of_a_ring_of_values_is_refused(using: str, apart: bool) -> None
     keys, values = "abc", "xyz"
     start = [change("page", key, slug=value) for key, value in zip(keys, values, strict=True)]
     apply("office", start, using=using)
-    ring = [change("page", "a", slug="y"), change("page", "b", slug="z"), change("page", "c", slug="x", size=99)]
+    ring = [
+        change("page", "a", slug="y"),
+        change("page", "b", slug="z"),
+        change("page", "c", slug="x", size=99),
+    ]
     for batch in [[each] for each in ring] if apart else [ring]:
         apply("office", batch, using=using)
     assert dict(Page.objects.using(using).values_list("key", "slug")) == {"a": "y", "c": "z"}

@@ -35,7 +35,12 @@ def test_adopted_rows_are_compared_at_the_first_switch(database: str) -> None:
     kept = Author.objects.using(database).create(key="kept")
     Author.objects.using(database).create(key="other")
     operations.add("one", "http://tests.invalid/one", actor="test", adopt=True, using=database)
-    apply("one", [change("author", "new"), change("author", "kept", commits=3)], using=database, up_to_date=False)
+    apply(
+        "one",
+        [change("author", "new"), change("author", "kept", commits=3)],
+        using=database,
+        up_to_date=False,
+    )
     assert {author.key for author in Author.objects.using(database).all()} == {"kept", "other"}
     apply("one", [], using=database)
     assert {(author.key, author.commits) for author in Author.objects.using(database).all()} == {

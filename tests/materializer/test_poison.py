@@ -43,7 +43,9 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def quotas(bad: set[int], count: int = MANY, start: int = 0) -> list[dict[str, Any]]:
     """Rows of which the bad ones break a CHECK."""
-    return [change("quota", str(i), inUse=99 if i in bad else 1) for i in range(start, start + count)]
+    return [
+        change("quota", str(i), inUse=99 if i in bad else 1) for i in range(start, start + count)
+    ]
 
 
 @pytest.mark.usefixtures("writer")
@@ -102,7 +104,9 @@ def files(**modes: str) -> list[dict[str, Any]]:
         ("mysql", "ENUM('1', '2')", "1", "3"),
     ],
 )
-def test_a_value_that_only_the_database_refuses(alias: str, column: str, right: str, wrong: str) -> None:
+def test_a_value_that_only_the_database_refuses(
+    alias: str, column: str, right: str, wrong: str
+) -> None:
     """It is the row's fault, whatever the driver calls the error."""
     with column_changed(alias, column):
         outcome = apply("h", files(a=right, b=wrong, c=right), using=alias)
@@ -128,13 +132,17 @@ def column_changed(alias: str, definition: str) -> Iterator[None]:
         try:
             yield
         finally:
-            cursor.execute(alter.format("VARCHAR(6)" + ("" if alias == "postgres" else " NOT NULL")))
+            cursor.execute(
+                alter.format("VARCHAR(6)" + ("" if alias == "postgres" else " NOT NULL"))
+            )
 
 
 def fails_whole(using: str, call: Callable[[], object], *, outage: bool) -> Exception:
     """The batch fails, and nothing of it is there: no row, no letter, no position, no entry of the feed."""
     name = "h"
-    before = Stream.objects.using(using).filter(name=name).values_list("ordinal", "revision").first()
+    before = (
+        Stream.objects.using(using).filter(name=name).values_list("ordinal", "revision").first()
+    )
     with pytest.raises((DatabaseError, InterfaceError)) as failed:
         call()
     assert is_outage(failed.value) == outage, failed.value
@@ -215,7 +223,9 @@ def test_a_deadlock(alias: str) -> None:
         try:
             with connection.cursor() as cursor:
                 if alias == "postgres":
-                    cursor.execute("SET deadlock_timeout = '20s'")  # ours looks first, and gives way
+                    cursor.execute(
+                        "SET deadlock_timeout = '20s'"
+                    )  # ours looks first, and gives way
                 cursor.execute("BEGIN")
                 # Much to undo, so that MySQL too ends ours.
                 cursor.execute("UPDATE app_author SET commits = 7 WHERE app_author.key LIKE 'z%'")
@@ -254,7 +264,9 @@ def test_a_full_disk() -> None:
     """SQLite's file may not grow; more room, and the batch goes through."""
     apply("h", PEOPLE)
     connection = connections["default"]
-    news = [change("file", f"x{number}", blob="b", mode="m", commit="c" * 40) for number in range(3000)]
+    news = [
+        change("file", f"x{number}", blob="b", mode="m", commit="c" * 40) for number in range(3000)
+    ]
     with connection.cursor() as cursor:
         cursor.execute("VACUUM")  # other tests have left free pages
         cursor.execute("PRAGMA page_count")
@@ -291,11 +303,17 @@ def test_a_lost_connection(database: str) -> None:
     def cut(execute: Any, sql: str, *rest: Any) -> Any:
         if sql.startswith("UPDATE") and "app_file" in sql:
             cursor = rest[-1]["cursor"]
-            cursor.execute("SELECT pg_backend_pid()" if database == "postgres" else "SELECT CONNECTION_ID()")
+            cursor.execute(
+                "SELECT pg_backend_pid()" if database == "postgres" else "SELECT CONNECTION_ID()"
+            )
             (pid,) = cursor.fetchone()
             killer = connections.create_connection(database)
             with killer.cursor() as cursor:
-                cursor.execute(f"SELECT pg_terminate_backend({pid})" if database == "postgres" else f"KILL {pid}")
+                cursor.execute(
+                    f"SELECT pg_terminate_backend({pid})"
+                    if database == "postgres"
+                    else f"KILL {pid}"
+                )
             killer.close()
         return execute(sql, *rest)
 

@@ -20,7 +20,10 @@ from tests.properties.tables import apply_batch
 
 from .streams import remap
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("writer")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.usefixtures("writer"),
+]
 
 WHEN = "2015-06-03T18:17:46+01:00"
 
@@ -73,7 +76,11 @@ def test_a_child_waits_for_its_parent(database: str) -> None:
 
 def test_within_one_batch_order_does_not_matter(database: str) -> None:
     """A child that stands before its parent in the same batch is simply shown."""
-    assert apply("h", [commit_by("c", "a"), change("author", "a", commits=1)], using=database) == (2, 0, 0)
+    assert apply("h", [commit_by("c", "a"), change("author", "a", commits=1)], using=database) == (
+        2,
+        0,
+        0,
+    )
 
 
 def test_deleting_a_parent_parks_its_children(database: str) -> None:
@@ -103,7 +110,9 @@ def test_set_null_children_stay_and_are_linked_again(database: str, room: Room) 
 
 def test_a_taken_unique_value_waits(database: str, room: Room) -> None:
     """The older claim is shown, the younger parked until the value is free."""
-    assert apply("r", [change("person", "a", email="x"), change("person", "b", email="x")], using=database) == (1, 1, 0)
+    assert apply(
+        "r", [change("person", "a", email="x"), change("person", "b", email="x")], using=database
+    ) == (1, 1, 0)
     assert emails(database) == {"a": "x"}
     apply("r", [change("person", "a", "update", email="y")], using=database)
     assert emails(database) == {"a": "y", "b": "x"}
@@ -113,7 +122,11 @@ def test_a_swap_of_unique_values_in_one_batch(database: str, room: Room) -> None
     """Two entities exchange a unique value and keep their rows."""
     apply("r", [change("person", "a", email="x"), change("person", "b", email="y")], using=database)
     before = dict(Person.objects.using(database).values_list("key", "pk"))
-    apply("r", [change("person", "a", "update", email="y"), change("person", "b", "update", email="x")], using=database)
+    apply(
+        "r",
+        [change("person", "a", "update", email="y"), change("person", "b", "update", email="x")],
+        using=database,
+    )
     assert emails(database) == {"a": "y", "b": "x"}
     assert dict(Person.objects.using(database).values_list("key", "pk")) == before
 
@@ -121,7 +134,9 @@ def test_a_swap_of_unique_values_in_one_batch(database: str, room: Room) -> None
 def test_a_unique_value_passes_from_the_deleted(database: str, room: Room) -> None:
     """A value whose holder goes in the same batch is free."""
     apply("r", [change("person", "a", email="x")], using=database)
-    assert apply("r", [change("person", "b", email="x"), change("person", "a", "delete")], using=database) == (2, 0, 0)
+    assert apply(
+        "r", [change("person", "b", email="x"), change("person", "a", "delete")], using=database
+    ) == (2, 0, 0)
     assert emails(database) == {"b": "x"}
 
 
@@ -133,7 +148,11 @@ def test_only_those_are_tried_whose_values_holder_moved(database: str, room: Roo
     with tries(tried):
         apply("r", [change("person", "a7", "update", email="m7", boss="a1")], using=database)
         assert tried == []
-        apply("r", [change("person", "a8", "delete"), change("person", "a9", email="other")], using=database)
+        apply(
+            "r",
+            [change("person", "a8", "delete"), change("person", "a9", email="other")],
+            using=database,
+        )
     assert sorted(tried) == ["b8", "b9"]
     shown = emails(database)
     assert (shown["b8"], shown["b9"], shown["a9"]) == ("m8", "m9", "other")
@@ -145,7 +164,13 @@ def test_who_loses_one_value_takes_no_other(
     database: str, room: Room, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be shown for one value's sake is in nobody's way with its others, however the stream is cut."""
-    remap(monkeypatch, "person", PersonMapping, key_field="id", fields={"key": "name", "email": "email"})
+    remap(
+        monkeypatch,
+        "person",
+        PersonMapping,
+        key_field="id",
+        fields={"key": "name", "email": "email"},
+    )
     stream = [
         change("person", "1", name="k", email="x"),
         change("person", "2", name="l", email="x"),
@@ -168,9 +193,13 @@ def test_rows_outside_the_mappings_follow_on_delete(database: str) -> None:
 
 def test_a_protecting_row_keeps_its_parent(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """PROTECT: the delete is refused as a dead letter, the other deletes of the batch go through."""
-    monkeypatch.setattr(Remark._meta.get_field("author").remote_field, "on_delete", django_models.PROTECT)
+    monkeypatch.setattr(
+        Remark._meta.get_field("author").remote_field, "on_delete", django_models.PROTECT
+    )
     apply("h", [change("author", key) for key in "abc"], using=database)
-    Remark.objects.using(database).create(author=Author.objects.using(database).get(key="b"), text="keep")
+    Remark.objects.using(database).create(
+        author=Author.objects.using(database).get(key="b"), text="keep"
+    )
     done = apply("h", [change("author", key, "delete") for key in "abc"], using=database)
     assert done == (2, 0, 1)
     assert [author.key for author in Author.objects.using(database).all()] == ["b"]
@@ -179,12 +208,18 @@ def test_a_protecting_row_keeps_its_parent(database: str, monkeypatch: pytest.Mo
 
 def test_a_snapshot_keeps_rows_that_return(database: str) -> None:
     """Keys that return keep primary key, the application's columns and the rows that point there; others go."""
-    apply("h", [change("author", "a", commits=1), change("author", "gone"), commit_by("c", "a")], using=database)
+    apply(
+        "h",
+        [change("author", "a", commits=1), change("author", "gone"), commit_by("c", "a")],
+        using=database,
+    )
     kept = Author.objects.using(database).get(key="a")
     Remark.objects.using(database).create(author=kept, text="mine")
     start, end = ({"headers": {"control": f"snapshot-{edge}"}} for edge in ("start", "end"))
     apply("h", [start, commit_by("c", "a"), change("author", "a", commits=2)], using=database)
-    assert Author.objects.using(database).count() == 2, "the old rows are shown until the snapshot's end"
+    assert Author.objects.using(database).count() == 2, (
+        "the old rows are shown until the snapshot's end"
+    )
     apply("h", [end], using=database)
     author = Author.objects.using(database).get()
     assert (author.pk, author.commits) == (kept.pk, 2)
@@ -203,7 +238,9 @@ _people = st.builds(
 
 
 @settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(cut=st.lists(st.lists(_people, min_size=1, max_size=6), max_size=6))
 def test_shown_and_parked_are_the_fold(database: str, cut: list[list[dict[str, Any]]]) -> None:
@@ -226,7 +263,9 @@ def test_shown_and_parked_are_the_fold(database: str, cut: list[list[dict[str, A
         for key, person in people.items():
             assert person.email == folded[key]["email"]
             boss = person.boss.key if person.boss else None
-            assert boss == folded[key]["boss"] or (boss is None and key in parked and folded[key]["boss"] not in people)
+            assert boss == folded[key]["boss"] or (
+                boss is None and key in parked and folded[key]["boss"] not in people
+            )
         for key in hidden:
             boss_is_missing = folded[key]["boss"] is not None and folded[key]["boss"] not in people
             email_is_taken = folded[key]["email"] in {p.email for p in people.values()}

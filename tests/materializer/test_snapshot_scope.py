@@ -56,7 +56,11 @@ def test_a_snapshot_in_which_a_type_was_only_refused(using: str) -> None:
 def test_a_snapshot_in_which_a_type_ends_up_empty(using: str) -> None:
     """A type of which the snapshot holds but deletes occurred in it; the other's row is compared."""
     apply("office", [change("author", "a"), change("quota", "q", inUse=1)], using=using)
-    messages = [change("author", "b"), change("author", "b", "delete"), change("quota", "q", inUse=2)]
+    messages = [
+        change("author", "b"),
+        change("author", "b", "delete"),
+        change("quota", "q", inUse=2),
+    ]
     apply("office", [START, *messages, END], using=using)
     assert keys(using) == []
     assert Quota.objects.using(using).get().used == 2

@@ -22,7 +22,9 @@ from .test_relations import change, commit_by
 @pytest.fixture
 def protecting(using: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same database, where remarks of the application protect their author."""
-    monkeypatch.setattr(Remark._meta.get_field("author").remote_field, "on_delete", django_models.PROTECT)
+    monkeypatch.setattr(
+        Remark._meta.get_field("author").remote_field, "on_delete", django_models.PROTECT
+    )
     return using
 
 
@@ -59,7 +61,9 @@ def test_a_letter_holds_the_message_byte_for_byte(using: str) -> None:
     assert bytes(DeadLetter.objects.using(using).get().body) == message
 
 
-def test_a_letter_of_a_switch_is_retried_once_the_reason_is_mended(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_letter_of_a_switch_is_retried_once_the_reason_is_mended(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The row is made of the letter's message, by the mapping and the defaults of now."""
     apply("office", [RESET, change("quota", "a", inUse=50)], using=using)
     monkeypatch.setattr(Quota._meta.get_field("cap"), "_get_default", lambda: 100)
@@ -110,7 +114,11 @@ def test_an_update_before_a_refused_delete_is_shown(protecting: str) -> None:
     """The row stays with the last value that was accepted, though both came in one batch."""
     apply("h", [change("author", "a", commits=1)], using=protecting)
     remark_on("a", protecting)
-    apply("h", [change("author", "a", "update", commits=2), change("author", "a", "delete")], using=protecting)
+    apply(
+        "h",
+        [change("author", "a", "update", commits=2), change("author", "a", "delete")],
+        using=protecting,
+    )
     assert authors(protecting) == {"a": 2}
     assert DeadLetter.objects.using(protecting).get().reason == "protected"
 
@@ -118,7 +126,12 @@ def test_an_update_before_a_refused_delete_is_shown(protecting: str) -> None:
 @override_settings(DURABLE_STATE={"DEAD_LETTER_LIMIT": 5})
 def test_letters_of_a_switch_count_for_the_limit(using: str) -> None:
     """The commit that would show the rows halts."""
-    apply("office", [RESET, *(change("quota", str(i), inUse=50) for i in range(20))], using=using, up_to_date=False)
+    apply(
+        "office",
+        [RESET, *(change("quota", str(i), inUse=50) for i in range(20))],
+        using=using,
+        up_to_date=False,
+    )
     with pytest.raises(TooManyDeadLetters):
         apply("office", [], using=using)
 

@@ -22,7 +22,10 @@ from tests.app.models import AllFields, Parcel, Stamp
 from .plans import plan_for
 from .test_conversion_round_trip import FIELDS, accepted, assert_same, json_values, specific
 
-pytestmark = [pytest.mark.django_db(databases="__all__"), pytest.mark.usefixtures("writer", "no_row_is_few")]
+pytestmark = [
+    pytest.mark.django_db(databases="__all__"),
+    pytest.mark.usefixtures("writer", "no_row_is_few"),
+]
 
 
 @pytest.fixture
@@ -43,7 +46,9 @@ def put(plan: TypePlan, rows: dict[Any, dict[str, Any]]) -> list[str]:
     """Writes the rows that differ, by key, and returns the keys that the database refused."""
     found = read_rows(plan, list(rows))
     writes = [
-        RowWrite(str(key), key, tuple(values[attname] for attname in plan.places), found.get(str(key)))
+        RowWrite(
+            str(key), key, tuple(values[attname] for attname in plan.places), found.get(str(key))
+        )
         for key, values in rows.items()
     ]
     failures = write_rows(plan, changing(plan, writes), clear_the_way=free_moving_values)
@@ -68,19 +73,27 @@ def test_every_kind_of_value(field: models.Field[Any, Any], database: str) -> No
         AllFields.objects.using(database).all().delete()
         values = accepted(field, raws, database)
         for ordered in (values, values[1:] + values[:1]):
-            assert put(plan, {key: {field.attname: value} for key, value in enumerate(ordered, 1)}) == []
+            assert (
+                put(plan, {key: {field.attname: value} for key, value in enumerate(ordered, 1)})
+                == []
+            )
             rows = AllFields.objects.using(database).order_by("pk")
             for value, row in zip(ordered, rows, strict=True):
                 assert_same(field, value, getattr(row, field.attname))
         with connections[database].execute_wrapper(reads_only):
-            assert put(plan, {key: {field.attname: value} for key, value in enumerate(ordered, 1)}) == []
+            assert (
+                put(plan, {key: {field.attname: value} for key, value in enumerate(ordered, 1)})
+                == []
+            )
 
     with transaction.atomic(using=database):
         check()
 
 
 def parcels(keys: Iterable[str], **values: Any) -> dict[Any, dict[str, Any]]:
-    return {key: {"label": key, "sealed": "abc", "grams": 1, "document": None} | values for key in keys}
+    return {
+        key: {"label": key, "sealed": "abc", "grams": 1, "document": None} | values for key in keys
+    }
 
 
 @pytest.mark.usefixtures("without_the_orm")
@@ -91,12 +104,24 @@ def test_the_applications_columns_get_their_defaults_once(database: str) -> None
     before = {row.key: row for row in Parcel.objects.using(database).all()}
     assert len({row.token for row in before.values()}) == 3
     for row in before.values():
-        assert (row.tag, row.shelf, row.doubled, row.picture.name, row.sealed) == ("new", 7, 14, "", "abc")
+        assert (row.tag, row.shelf, row.doubled, row.picture.name, row.sealed) == (
+            "new",
+            7,
+            14,
+            "",
+            "abc",
+        )
         assert row.arrived_at is not None
     Parcel.objects.using(database).update(tag="kept", shelf=8)
     assert put(plan, parcels("abc", label="other", sealed=None, document=JSON_NULL)) == []
     for row in Parcel.objects.using(database).all():
-        assert (row.label, row.sealed, row.document, row.tag, row.doubled) == ("other", None, None, "kept", 16)
+        assert (row.label, row.sealed, row.document, row.tag, row.doubled) == (
+            "other",
+            None,
+            None,
+            "kept",
+            16,
+        )
         assert (row.pk, row.token, row.arrived_at) == (
             before[row.key].pk,
             before[row.key].token,
@@ -119,7 +144,10 @@ def test_fields_that_compute_go_through_the_orm(database: str) -> None:
     assert put(plan, {"a": {"label": "ONE"}, "b": {"label": "TWO"}}) == []
     assert put(plan, {"b": {"label": "Three"}}) == []
     stamps = Stamp.objects.using(database).order_by("code")
-    assert [(s.code, s.label, s.shout) for s in stamps] == [("a", "one", "ONE"), ("b", "three", "TWO")]
+    assert [(s.code, s.label, s.shout) for s in stamps] == [
+        ("a", "one", "ONE"),
+        ("b", "three", "TWO"),
+    ]
 
 
 def test_a_db_default_is_written_like_any_value(database: str) -> None:
@@ -127,7 +155,10 @@ def test_a_db_default_is_written_like_any_value(database: str) -> None:
     plan = plan_for(database, Parcel, "key", "label", "grams")
     expression = models.Value(2) + models.Value(3)
     for _ in range(2):
-        assert put(plan, {"a": {"label": "a", "grams": expression}, "b": {"label": "b", "grams": 1}}) == []
+        assert (
+            put(plan, {"a": {"label": "a", "grams": expression}, "b": {"label": "b", "grams": 1}})
+            == []
+        )
     assert dict(Parcel.objects.using(database).values_list("key", "grams")) == {"a": 5, "b": 1}
 
 
@@ -152,7 +183,10 @@ def test_a_missing_column_is_raised(database: str) -> None:
     field = Parcel._meta.get_field("label")
     field.column, column = "gone", field.column
     try:
-        with pytest.raises((OperationalError, ProgrammingError), match="gone"), transaction.atomic(using=database):
+        with (
+            pytest.raises((OperationalError, ProgrammingError), match="gone"),
+            transaction.atomic(using=database),
+        ):
             write_rows(plan, [write], clear_the_way=free_moving_values)
     finally:
         field.column = column
@@ -174,7 +208,9 @@ def test_a_columns_parameters_are_the_fields_own(name: str, database: str) -> No
         values = accepted(field, raws, database)
         expected = [field.get_db_prep_save(value, connection) for value in values]
         found = save_parameters(field, values, connection)
-        if connection.vendor == "postgresql" and name == "document":  # where the text does not matter
+        if (
+            connection.vendor == "postgresql" and name == "document"
+        ):  # where the text does not matter
             expected = [each if each is None else each.obj for each in expected]
             found = [each if each is None else json.loads(each) for each in found or ()]
         assert found == expected

@@ -17,7 +17,12 @@ pytestmark = pytest.mark.django_db
 
 def change(key: str, text: str) -> dict[str, Any]:
     """An insert of a message; more than 20 characters are refused."""
-    return {"type": "message", "key": key, "value": {"text": text}, "headers": {"operation": "insert"}}
+    return {
+        "type": "message",
+        "key": key,
+        "value": {"text": text},
+        "headers": {"operation": "insert"},
+    }
 
 
 def test_an_accepted_letter_becomes_a_row() -> None:

@@ -8,7 +8,15 @@ import pytest
 
 from durable_state import operations
 from durable_state.errors import OperationRefused
-from durable_state.models import DeadLetter, FeedEntry, Generation, Intent, ParkedChange, Stream, TableOwner
+from durable_state.models import (
+    DeadLetter,
+    FeedEntry,
+    Generation,
+    Intent,
+    ParkedChange,
+    Stream,
+    TableOwner,
+)
 from durable_state.testing import apply
 from tests.app.models import (
     Author,
@@ -35,30 +43,47 @@ def change(entity_type: str, key: str, **value: Any) -> dict[str, Any]:
 
 def commit_of(author: str) -> dict[str, Any]:
     """A child of an author."""
-    return change("commit", f"c-{author}", author=author, subject="s", authored_at="2026-01-01T00:00:00Z")
+    return change(
+        "commit", f"c-{author}", author=author, subject="s", authored_at="2026-01-01T00:00:00Z"
+    )
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_rows_go_children_first_with_everything_of_the_stream(database: str) -> None:
     """The rows of other streams stay; the application's own rows follow their on_delete."""
-    apply("git", [change("author", "ada", commits=1), commit_of("ada"), commit_of("nobody"), b"5"], using=database)
+    apply(
+        "git",
+        [change("author", "ada", commits=1), commit_of("ada"), commit_of("nobody"), b"5"],
+        using=database,
+    )
     apply("git", [change("message", "1", text="mine")], using=database)
     apply("chat", [change("message", "1", text="theirs")], using=database)
     Message.objects.using(database).create(room=None, key="own", text="the application's")
     Remark.objects.using(database).create(author=Author.objects.using(database).get(), text="nice")
-    assert ParkedChange.objects.using(database).count() == DeadLetter.objects.using(database).count() == 1
+    assert (
+        ParkedChange.objects.using(database).count()
+        == DeadLetter.objects.using(database).count()
+        == 1
+    )
     assert operations.remove(Stream.objects.using(database).get(name="git"), actor="ada") == 3
     for model in (Author, Commit, Remark, ParkedChange, DeadLetter, TableOwner):
         assert not model._base_manager.using(database).exists(), model
-    assert sorted(Message.objects.using(database).values_list("text", flat=True)) == ["the application's", "theirs"]
-    assert list(FeedEntry.objects.using(database).values_list("stream__name", flat=True)) == ["chat"]
+    assert sorted(Message.objects.using(database).values_list("text", flat=True)) == [
+        "the application's",
+        "theirs",
+    ]
+    assert list(FeedEntry.objects.using(database).values_list("stream__name", flat=True)) == [
+        "chat"
+    ]
     assert Intent.objects.using(database).get().detail == "with 3 rows"
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_more_rows_than_one_delete_takes(database: str) -> None:
     """Chunk by chunk, in one transaction."""
-    apply("git", [change("author", f"a{place}", commits=1) for place in range(1100)], using=database)
+    apply(
+        "git", [change("author", f"a{place}", commits=1) for place in range(1100)], using=database
+    )
     assert operations.remove(Stream.objects.using(database).get(), actor="ada") == 1100
     assert not Author.objects.using(database).exists()
 

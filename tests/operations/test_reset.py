@@ -13,7 +13,16 @@ from durable_state.consumer.replay import advance, hand_over
 from durable_state.errors import OperationRefused, RevisionConflict, StreamHalted
 from durable_state.feed.log import entries
 from durable_state.materializer import prepare_batch
-from durable_state.models import DeadLetter, FeedEntry, Generation, Intent, Replay, StagedChange, Status, Stream
+from durable_state.models import (
+    DeadLetter,
+    FeedEntry,
+    Generation,
+    Intent,
+    Replay,
+    StagedChange,
+    Status,
+    Stream,
+)
 from durable_state.protocol import Position, decode
 from durable_state.testing import apply
 from tests.app.models import Message
@@ -24,7 +33,12 @@ pytestmark = pytest.mark.django_db
 
 def change(key: str, text: str) -> dict[str, Any]:
     """An insert of a message."""
-    return {"type": "message", "key": key, "value": {"text": text}, "headers": {"operation": "insert"}}
+    return {
+        "type": "message",
+        "key": key,
+        "value": {"text": text},
+        "headers": {"operation": "insert"},
+    }
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
@@ -35,16 +49,31 @@ def test_the_rows_stay_until_the_tail_and_keep_their_primary_keys(database: str)
     kept = rows.get(key="1").pk
     stream = Stream.objects.using(database).get()
     operations.reset(stream, actor="ada", entity_type="message")
-    assert (stream.offset, stream.ordinal, stream.status, stream.revision) == ("test-2", 2, "live", 1)
+    assert (stream.offset, stream.ordinal, stream.status, stream.revision) == (
+        "test-2",
+        2,
+        "live",
+        1,
+    )
     replay = stream.replay
-    assert (replay.offset, replay.skip, replay.ordinal, replay.status) == ("-1", 0, 0, "catching-up")
+    assert (replay.offset, replay.skip, replay.ordinal, replay.status) == (
+        "-1",
+        0,
+        0,
+        "catching-up",
+    )
     apply("chat", [change("1", "eins")], using=database, up_to_date=False)
     assert list(rows.order_by("key").values_list("key", "text")) == [("1", "one"), ("2", "two")]
     apply("chat", [change("3", "three")], using=database)
     assert list(rows.order_by("key").values_list("key", "text")) == [("1", "eins"), ("3", "three")]
     assert rows.get(key="1").pk == kept
     stream = Stream.objects.using(database).get()
-    assert (stream.rebuild, stream.applied_count, stream.ordinal, stream.revision) == (None, 2, 2, 2)
+    assert (stream.rebuild, stream.applied_count, stream.ordinal, stream.revision) == (
+        None,
+        2,
+        2,
+        2,
+    )
     assert not Replay.objects.using(database).exists()
 
 
@@ -53,10 +82,22 @@ def test_a_worker_that_holds_the_lease_notices_the_hand_over() -> None:
     apply("chat", [change("1", "one")])
     held = Stream.objects.get()
     operations.reset(Stream.objects.get(), actor="ada")
-    commit(held, prepare_batch(held, [decode(b"{}")], 1), Position("x", 0, 2), token=None, up_to_date=True)
+    commit(
+        held,
+        prepare_batch(held, [decode(b"{}")], 1),
+        Position("x", 0, 2),
+        token=None,
+        up_to_date=True,
+    )
     apply("chat", [change("1", "one"), b"{}"])
     with pytest.raises(RevisionConflict):
-        commit(held, prepare_batch(held, [decode(b"{}")], 2), Position("x", 0, 3), token=None, up_to_date=True)
+        commit(
+            held,
+            prepare_batch(held, [decode(b"{}")], 2),
+            Position("x", 0, 3),
+            token=None,
+            up_to_date=True,
+        )
     assert Stream.objects.get().ordinal == 2
 
 
@@ -77,7 +118,10 @@ def test_the_feed_has_no_hole() -> None:
 def test_what_was_open_is_dropped_with_the_hand_over() -> None:
     """Staged changes and letters of an unfinished snapshot go, and so do letters that were met again."""
     apply("chat", [change("1", "one"), b"5", change("2", "x" * 50)])
-    apply("chat", [{"headers": {"control": "snapshot-start"}}, change("3", "three"), change("4", "x" * 50)])
+    apply(
+        "chat",
+        [{"headers": {"control": "snapshot-start"}}, change("3", "three"), change("4", "x" * 50)],
+    )
     assert StagedChange.objects.count() == 1
     assert DeadLetter.objects.exclude(generation=0).count() == 1
     stream = Stream.objects.get()
@@ -94,7 +138,12 @@ def test_what_was_open_is_dropped_with_the_hand_over() -> None:
     assert not Generation.objects.exists()
     assert not StagedChange.objects.exists()
     stream = Stream.objects.get()
-    assert (stream.snapshot, stream.ordinal, stream.applied_count, stream.dead_letter_count) == (None, 3, 1, 2)
+    assert (stream.snapshot, stream.ordinal, stream.applied_count, stream.dead_letter_count) == (
+        None,
+        3,
+        1,
+        2,
+    )
     assert list(Message.objects.values_list("key", flat=True)) == ["4"]
 
 
@@ -117,7 +166,11 @@ def test_errors_are_forgotten_by_the_hand_over_and_a_pause_is_not() -> None:
     assert (stream.paused, operations.report(stream).status) == (True, "paused")
     operations.resume(stream, actor="bob")
     stream = Stream.objects.get()
-    assert (stream.paused, stream.status, operations.report(stream).status) == (False, "needs-reset", "rebuilding")
+    assert (stream.paused, stream.status, operations.report(stream).status) == (
+        False,
+        "needs-reset",
+        "rebuilding",
+    )
     apply("chat", [change("1", "one")])
     stream = Stream.objects.get()
     assert (stream.status, stream.last_error, stream.failures) == ("live", "", 0)
@@ -129,12 +182,23 @@ def test_a_replay_that_fails_is_told_and_resumed() -> None:
     apply("chat", [change("1", "one")])
     stream = Stream.objects.get()
     operations.reset(stream, actor="ada")
-    assert (operations.report(stream).status, operations.report(stream).replayed) == ("rebuilding", 0)
+    assert (operations.report(stream).status, operations.report(stream).replayed) == (
+        "rebuilding",
+        0,
+    )
     Replay.objects.update(status=Status.HALTED, last_error="It broke.", action="Mend it.")
     report = operations.report(stream)
-    assert (report.status, report.why, report.action, report.stuck) == ("halted", "It broke.", "Mend it.", True)
+    assert (report.status, report.why, report.action, report.stuck) == (
+        "halted",
+        "It broke.",
+        "Mend it.",
+        True,
+    )
     operations.resume(stream, actor="ada")
-    assert (Replay.objects.get().status, operations.report(stream).status) == ("catching-up", "rebuilding")
+    assert (Replay.objects.get().status, operations.report(stream).status) == (
+        "catching-up",
+        "rebuilding",
+    )
 
 
 def test_a_reset_is_cancelled() -> None:
@@ -148,10 +212,16 @@ def test_a_reset_is_cancelled() -> None:
     assert not StagedChange.objects.exists()
     assert list(DeadLetter.objects.values_list("generation", "ordinal")) == [(0, 2)]
     apply("chat", [change("2", "two")])
-    assert list(Message.objects.order_by("key").values_list("key", "text")) == [("1", "one"), ("2", "two")]
+    assert list(Message.objects.order_by("key").values_list("key", "text")) == [
+        ("1", "one"),
+        ("2", "two"),
+    ]
     with pytest.raises(OperationRefused, match="No reset"):
         operations.cancel_reset(stream, actor="ada")
-    assert list(Intent.objects.order_by("pk").values_list("verb", flat=True)) == ["reset", "cancel reset"]
+    assert list(Intent.objects.order_by("pk").values_list("verb", flat=True)) == [
+        "reset",
+        "cancel reset",
+    ]
 
 
 def test_letters_of_a_replay_with_and_without_an_entity_count_together(settings: Any) -> None:
@@ -174,7 +244,11 @@ def test_rows_never_go_back() -> None:
     operations.reset(stream, actor="ada")
     replay = Replay.objects.get()
     advance(
-        replay, stream, prepare_batch(stream, [decode(encode(change("1", "one")))], 0), Position("r1", 0, 1), token=None
+        replay,
+        stream,
+        prepare_batch(stream, [decode(encode(change("1", "one")))], 0),
+        Position("r1", 0, 1),
+        token=None,
     )
     seen = stream.revision
     commit(
@@ -185,6 +259,8 @@ def test_rows_never_go_back() -> None:
         up_to_date=True,
     )
     assert hand_over(stream, replay, seen, token=None) is None
-    assert hand_over(stream, replay, stream.revision, token=None) is not None  # the server has dropped its beginning
+    assert (
+        hand_over(stream, replay, stream.revision, token=None) is not None
+    )  # the server has dropped its beginning
     assert list(Message.objects.values_list("key", flat=True)) == ["1"]
     assert stream.offset == "r1"

@@ -12,7 +12,16 @@ from django.utils import timezone
 
 from durable_state import operations
 from durable_state.consumer import lease
-from durable_state.models import DeadLetter, Generation, ParkedChange, Replay, Status, Stream, TypeState, entity_digest
+from durable_state.models import (
+    DeadLetter,
+    Generation,
+    ParkedChange,
+    Replay,
+    Status,
+    Stream,
+    TypeState,
+    entity_digest,
+)
 from durable_state.registry import registry
 from durable_state.testing import apply
 
@@ -37,7 +46,9 @@ KEYS = [
 
 def make(name: str = "chat", using: str = "default", **fields: Any) -> Stream:
     """A stream as if it had been consumed."""
-    return Stream.objects.using(using).create(name=name, url=f"http://localhost/{name}?token=secret", **fields)
+    return Stream.objects.using(using).create(
+        name=name, url=f"http://localhost/{name}?token=secret", **fields
+    )
 
 
 def ago(seconds: float) -> Any:
@@ -64,11 +75,17 @@ def test_the_json_has_the_keys_of_the_contract() -> None:
         ({"status": Status.RETRYING, "since": 301}, "retrying", True),
         ({"status": Status.CLOSED, "since": 9999}, "closed", False),
         ({"status": Status.LIVE, "since": 9999, "created_at": 9999}, "live", True),
-        ({"status": Status.LIVE, "since": 9999, "created_at": 9999, "up_to_date_at": 5}, "live", False),
+        (
+            {"status": Status.LIVE, "since": 9999, "created_at": 9999, "up_to_date_at": 5},
+            "live",
+            False,
+        ),
         ({"status": Status.NEW, "since": 301, "created_at": 301}, "new", True),
     ],
 )
-def test_the_status_says_what_a_person_must_know_first(fields: dict[str, Any], status: str, stuck: bool) -> None:
+def test_the_status_says_what_a_person_must_know_first(
+    fields: dict[str, Any], status: str, stuck: bool
+) -> None:
     """Each state has its word, and is stuck only where nothing gets better by itself."""
     moments = {name: ago(value) if type(value) is int else value for name, value in fields.items()}
     report = operations.report(make(**moments))
@@ -78,7 +95,9 @@ def test_the_status_says_what_a_person_must_know_first(fields: dict[str, Any], s
 
 def test_a_live_stream_with_a_worker_has_no_lag() -> None:
     """However long ago its last commit was."""
-    stream = make(status=Status.LIVE, since=ago(5000), up_to_date_at=ago(5000), created_at=ago(5000))
+    stream = make(
+        status=Status.LIVE, since=ago(5000), up_to_date_at=ago(5000), created_at=ago(5000)
+    )
     assert operations.report(stream).lag_seconds >= 4999
     assert lease.acquire(stream, lease.holder_name("test")) is not None
     report = operations.report(stream)
@@ -89,27 +108,43 @@ def test_a_live_stream_with_a_worker_has_no_lag() -> None:
 def test_leases_and_counts_are_read_alike_on_every_database(database: str) -> None:
     """Letters of a staged state are not counted; a valid lease is seen on the database's clock."""
     held, alone = (
-        make(name, database, status=Status.LIVE, since=ago(9999), created_at=ago(9999)) for name in ("held", "alone")
+        make(name, database, status=Status.LIVE, since=ago(9999), created_at=ago(9999))
+        for name in ("held", "alone")
     )
     lease.acquire(held, lease.holder_name("test"))
     for place, generation in enumerate((0, 0, 7)):
         DeadLetter.objects.using(database).create(
-            stream=held, generation=generation, entity=f"{place}", ordinal=place + 1, reason="x", body=b"{}"
+            stream=held,
+            generation=generation,
+            entity=f"{place}",
+            ordinal=place + 1,
+            reason="x",
+            body=b"{}",
         )
     ParkedChange.objects.using(database).create(
         stream=held, entity="e", type="t", key="k", ordinal=1, reason="parent", prepared=b"{}"
     )
     found = operations.reports(database)
     assert [each.name for each in found.values()] == ["alone", "held"]
-    assert (found[held.pk].dead_letters, found[held.pk].parked, found[held.pk].stuck) == (2, 1, False)
-    assert (found[alone.pk].dead_letters, found[alone.pk].parked, found[alone.pk].stuck) == (0, 0, True)
+    assert (found[held.pk].dead_letters, found[held.pk].parked, found[held.pk].stuck) == (
+        2,
+        1,
+        False,
+    )
+    assert (found[alone.pk].dead_letters, found[alone.pk].parked, found[alone.pk].stuck) == (
+        0,
+        0,
+        True,
+    )
 
 
 def test_the_number_of_queries_does_not_grow_with_the_streams() -> None:
     """Thousands of streams are no thousands of queries."""
     streams = [make(f"s{place}") for place in range(60)]
     for stream in streams:
-        TypeState.objects.create(stream=stream, digest=entity_digest("message", ""), type="message", unregistered=1)
+        TypeState.objects.create(
+            stream=stream, digest=entity_digest("message", ""), type="message", unregistered=1
+        )
     with CaptureQueriesContext(connections["default"]) as queries:
         found = operations.reports()
     assert len(found) == 60
@@ -117,7 +152,8 @@ def test_the_number_of_queries_does_not_grow_with_the_streams() -> None:
 
 
 @pytest.mark.parametrize(
-    ("purpose", "field", "status"), [("snapshot", "snapshot", "snapshot-open"), ("replay", "rebuild", "rebuilding")]
+    ("purpose", "field", "status"),
+    [("snapshot", "snapshot", "snapshot-open"), ("replay", "rebuild", "rebuilding")],
 )
 def test_what_is_open_for_too_long_is_stuck(purpose: str, field: str, status: str) -> None:
     """A snapshot without an end, and a rebuild without a tail."""
@@ -132,7 +168,9 @@ def test_what_is_open_for_too_long_is_stuck(purpose: str, field: str, status: st
 
 def test_a_complete_stream_that_is_folded_again_has_not_been_waiting_until_then() -> None:
     """Its rows are up to date, and it had no need of a worker before the reset."""
-    stream = make(status=Status.CLOSED, since=ago(9000), created_at=ago(9000), up_to_date_at=ago(9000))
+    stream = make(
+        status=Status.CLOSED, since=ago(9000), created_at=ago(9000), up_to_date_at=ago(9000)
+    )
     operations.reset(stream, actor="test")
     report = operations.report(stream)
     assert (report.status, report.why, report.lag_seconds) == ("rebuilding", "", 0.0)
@@ -143,8 +181,12 @@ def test_a_complete_stream_that_is_folded_again_has_not_been_waiting_until_then(
 def test_a_type_that_was_registered_later_needs_a_reset() -> None:
     """Before its next message, and until it was folded again."""
     stream = make(status=Status.CLOSED)
-    TypeState.objects.create(stream=stream, digest=entity_digest("message", ""), type="message", unregistered=3)
-    TypeState.objects.create(stream=stream, digest=entity_digest("unknown", ""), type="unknown", unregistered=3)
+    TypeState.objects.create(
+        stream=stream, digest=entity_digest("message", ""), type="message", unregistered=3
+    )
+    TypeState.objects.create(
+        stream=stream, digest=entity_digest("unknown", ""), type="unknown", unregistered=3
+    )
     report = operations.report(stream)
     assert (report.status, report.stuck, report.action) == (
         "needs-reset",
@@ -155,7 +197,17 @@ def test_a_type_that_was_registered_later_needs_a_reset() -> None:
 
 def test_a_type_that_is_mapped_otherwise_needs_a_reset() -> None:
     """The rows were made by another mapping than the one that is registered now."""
-    apply("chat", [{"type": "message", "key": "1", "value": {"text": "a"}, "headers": {"operation": "insert"}}])
+    apply(
+        "chat",
+        [
+            {
+                "type": "message",
+                "key": "1",
+                "value": {"text": "a"},
+                "headers": {"operation": "insert"},
+            }
+        ],
+    )
     stream = Stream.objects.get()
     assert operations.report(stream).status == "live"
     mapping = registry.find("message", "chat")

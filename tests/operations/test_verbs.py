@@ -20,7 +20,12 @@ def test_add_begins_at_the_start_and_leaves_an_audit_entry_without_secrets() -> 
     """The audit trail names who and what; the query's values are masked."""
     stream = operations.add("chat", URL, actor="ada", live="long-poll")
     stream.refresh_from_db()
-    assert (stream.url, stream.live, stream.offset, stream.status) == (URL, "long-poll", "-1", "new")
+    assert (stream.url, stream.live, stream.offset, stream.status) == (
+        URL,
+        "long-poll",
+        "-1",
+        "new",
+    )
     intent = Intent.objects.get()
     assert (intent.verb, intent.stream_name, intent.actor) == ("add", "chat", "ada")
     assert "secret" not in intent.detail
@@ -69,7 +74,17 @@ def test_adopt_takes_the_rows_that_are_there() -> None:
     """Without it the first change halts the stream; with it the row is updated in place."""
     row = Author.objects.create(key="ada", commits=1)
     operations.add("git", URL, actor="ada", adopt=True)
-    apply("git", [{"type": "author", "key": "ada", "value": {"commits": 2}, "headers": {"operation": "insert"}}])
+    apply(
+        "git",
+        [
+            {
+                "type": "author",
+                "key": "ada",
+                "value": {"commits": 2},
+                "headers": {"operation": "insert"},
+            }
+        ],
+    )
     assert Author.objects.get() == row
     assert Author.objects.get().commits == 2
 
@@ -105,10 +120,20 @@ def test_resume_forgives(status: str) -> None:
     stream = operations.add("chat", URL, actor="ada")
     now = timezone.now()
     Stream.objects.update(
-        status=status, last_error="token refused", action="x", failures=7, retry_at=now, dispatched_at=now
+        status=status,
+        last_error="token refused",
+        action="x",
+        failures=7,
+        retry_at=now,
+        dispatched_at=now,
     )
     operations.resume(stream, actor="bob")
-    assert (stream.status, stream.failures, stream.retry_at, stream.dispatched_at) == ("catching-up", 0, None, None)
+    assert (stream.status, stream.failures, stream.retry_at, stream.dispatched_at) == (
+        "catching-up",
+        0,
+        None,
+        None,
+    )
     assert (stream.last_error, stream.action) == ("", "")
     assert "token refused" in Intent.objects.get(verb="resume").detail
 

@@ -16,7 +16,12 @@ def _wire(table: list[tuple[Any, Any]]) -> st.SearchStrategy[Any]:
 
 
 _OBJECTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "message": {"text": _wire(TEXTS), "likes": _wire(NUMBERS), "isEdited": _wire(FLAGS), "unknown": st.just(1)},
+    "message": {
+        "text": _wire(TEXTS),
+        "likes": _wire(NUMBERS),
+        "isEdited": _wire(FLAGS),
+        "unknown": st.just(1),
+    },
     "profile": {"name": _wire(TEXTS), "score": _wire(NUMBERS)},
     "score": {"points": _wire(POINTS)},
 }
@@ -35,7 +40,11 @@ def _changes(draw: st.DrawFn) -> dict[str, Any]:
         "key": draw(_wire(TYPES[entity_type].keys)),
         "headers": {
             "operation": operation,
-            **draw(st.sampled_from([{}, {"txid": "t1"}, {"txid": "nul\0"}, {"from": "x", "offset": "9_9"}])),
+            **draw(
+                st.sampled_from(
+                    [{}, {"txid": "t1"}, {"txid": "nul\0"}, {"from": "x", "offset": "9_9"}]
+                )
+            ),
         },
     }
     if operation != "delete" and draw(st.integers(0, 19)):
@@ -72,7 +81,10 @@ _GHOSTS = st.fixed_dictionaries(
 )
 
 items = st.lists(
-    st.one_of(_changes(), _changes(), _changes(), _changes(), _changes(), _CONTROLS, _JUNK, _GHOSTS), max_size=40
+    st.one_of(
+        _changes(), _changes(), _changes(), _changes(), _changes(), _CONTROLS, _JUNK, _GHOSTS
+    ),
+    max_size=40,
 )
 """Decoded items of one stream."""
 

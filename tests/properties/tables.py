@@ -36,7 +36,9 @@ def fresh_stream(database: str) -> Iterator[Stream]:
 def apply_batch(stream: Stream, items: Sequence[Any], up_to_date: bool) -> None:
     """Commits the items as one batch: of the stream's replay, if it has one."""
     replay = Replay.objects.using(stream._state.db).filter(stream=stream).first()
-    batch = prepare_batch(stream, [decode(encode(item)) for item in items], (replay or stream).ordinal)
+    batch = prepare_batch(
+        stream, [decode(encode(item)) for item in items], (replay or stream).ordinal
+    )
     ordinal = batch.after + batch.count
     position = Position(f"o{ordinal}", 0, ordinal)
     if replay is None:
@@ -52,22 +54,31 @@ def rows_of(stream: Stream, *, pks: bool = False) -> dict[Entity, Row]:
     database = stream._state.db
     found: dict[Entity, Row] = {}
     columns = [
-        ("message", models.Message.objects.filter(room=stream.name), "key", ("text", "likes", "edited")),
+        (
+            "message",
+            models.Message.objects.filter(room=stream.name),
+            "key",
+            ("text", "likes", "edited"),
+        ),
         ("profile", models.Profile.objects.filter(stream=stream), "key", ("name", "score")),
         ("setting", models.Setting.objects.filter(stream=stream), "key", ("data",)),
         ("score", models.Score.objects.filter(stream=stream), "number", ("points", "label")),
     ]
     for entity_type, queryset, key, names in columns:
         for row in queryset.using(database):
-            found[entity_type, str(getattr(row, key))] = {name: getattr(row, name) for name in names} | (
-                {"pk": row.pk} if pks else {}
-            )
+            found[entity_type, str(getattr(row, key))] = {
+                name: getattr(row, name) for name in names
+            } | ({"pk": row.pk} if pks else {})
     return found
 
 
 def strict(rows: Any) -> str:
     """Rows as text in which 1, 1.0 and True differ."""
-    return json.dumps(sorted((list(entity), row) for entity, row in rows.items()), sort_keys=True, ensure_ascii=False)
+    return json.dumps(
+        sorted((list(entity), row) for entity, row in rows.items()),
+        sort_keys=True,
+        ensure_ascii=False,
+    )
 
 
 END = {"headers": {"control": "snapshot-end"}}
@@ -89,9 +100,15 @@ def check(stream: Stream, items: list[Any]) -> None:
     letters = DeadLetter.objects.using(stream._state.db).filter(stream=stream, generation=0)
     ordinals = sorted(letters.values_list("ordinal", flat=True))
     assert ordinals == sorted([*answer.letters.values(), *answer.malformed])
-    staged = sum(g.changes for g in Generation.objects.using(stream._state.db).filter(stream=stream))
+    staged = sum(
+        g.changes for g in Generation.objects.using(stream._state.db).filter(stream=stream)
+    )
     counts = [getattr(stream, f.name) for f in Stream._meta.fields if f.name.endswith("_count")]
     assert sum(counts) + staged == stream.ordinal
     assert min(counts) >= 0
-    revisions = list(FeedEntry.objects.using(stream._state.db).filter(stream=stream).values_list("revision", flat=True))
+    revisions = list(
+        FeedEntry.objects.using(stream._state.db)
+        .filter(stream=stream)
+        .values_list("revision", flat=True)
+    )
     assert revisions == list(range(1, stream.revision + 1))

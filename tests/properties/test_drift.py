@@ -33,7 +33,12 @@ FIELDS = [field for field in AllFields._meta.concrete_fields if field.name in KI
 decode = msgspec.json.Decoder(float_hook=Decimal).decode
 ALIASES = ["default", *available]
 
-DOCUMENTED = {"precise": "precision", "document": "invalid", "required_document": "invalid", "uuid": "range"}
+DOCUMENTED = {
+    "precise": "precision",
+    "document": "invalid",
+    "required_document": "invalid",
+    "uuid": "range",
+}
 """Where databases differ, by column: the code of a refusal by some of them (docs/reference/conversion.md says which and of what)."""
 
 WAYS: dict[str, Any] = {"fast": writers.FAST_WRITERS, "orm": {}}
@@ -106,7 +111,9 @@ def answer(stream: Stream, field: django_models.Field[Any, Any]) -> Answer:
     read = documents_alike if isinstance(field, django_models.JSONField) else plain
     rows = AllFields.objects.using(stream._state.db).order_by("pk").values_list("pk", field.attname)
     letters = DeadLetter.objects.using(stream._state.db).filter(stream=stream)
-    return {key: read(value) for key, value in rows}, {each.ordinal: f"{each.key} {each.reason}" for each in letters}
+    return {key: read(value) for key, value in rows}, {
+        each.ordinal: f"{each.key} {each.reason}" for each in letters
+    }
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
@@ -116,7 +123,10 @@ def test_each_value_has_one_result(field: Any, monkeypatch: pytest.MonkeyPatch) 
 
     @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
     @example(ODD, "upsert")
-    @given(st.lists(values_of(field.name), min_size=20, max_size=60), st.sampled_from(["insert", "update", "upsert"]))
+    @given(
+        st.lists(values_of(field.name), min_size=20, max_size=60),
+        st.sampled_from(["insert", "update", "upsert"]),
+    )
     def check(values: list[str], operation: str) -> None:
         values = [value for value in values if is_alike(field, value)]
         answers: dict[str, list[Answer]] = {}

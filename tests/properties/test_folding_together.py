@@ -43,7 +43,10 @@ def _field(name: str) -> tuple[list[str], st.SearchStrategy[str]]:
 _text, _integer, _flag = _field("char"), _field("integer"), _field("boolean")
 _parent = ['"a"', '"7"', "7"], st.sampled_from(["null", '""', "3.0", "true", *ODD])
 CASES: dict[str, tuple[dict[str, Any], Wire]] = {
-    "every kind": ({"model": models.AllFields, "key_field": "id", "fields": "__all__"}, _fields(*KINDS)),
+    "every kind": (
+        {"model": models.AllFields, "key_field": "id", "fields": "__all__"},
+        _fields(*KINDS),
+    ),
     "without decimals": (
         {
             "model": models.AllFields,
@@ -91,15 +94,33 @@ CASES: dict[str, tuple[dict[str, Any], Wire]] = {
         {"text": _text, "likes": _integer, "isEdited": _flag},
     ),
     "defaults of the database": (
-        {"model": models.Stock, "key_field": "key", "fields": ["amount", "reserved", "code", "order"]},
+        {
+            "model": models.Stock,
+            "key_field": "key",
+            "fields": ["amount", "reserved", "code", "order"],
+        },
         {"amount": _integer, "reserved": _integer, "code": _text, "order": _integer},
     ),
     "fields with their own ways": (
-        {"model": models.Parcel, "key_field": "key", "fields": ["label", "sealed", "grams", "document", "picture"]},
-        {"label": _text, "sealed": _text, "grams": _integer, "document": _field("document"), "picture": _text},
+        {
+            "model": models.Parcel,
+            "key_field": "key",
+            "fields": ["label", "sealed", "grams", "document", "picture"],
+        },
+        {
+            "label": _text,
+            "sealed": _text,
+            "grams": _integer,
+            "document": _field("document"),
+            "picture": _text,
+        },
     ),
     "a mapped parent": (
-        {"model": models.Commit, "key_field": "key", "fields": ["author", "subject", "authored_at"]},
+        {
+            "model": models.Commit,
+            "key_field": "key",
+            "fields": ["author", "subject", "authored_at"],
+        },
         {"author": _parent, "subject": _text, "authored_at": _field("moment")},
     ),
     "a parent of the application's": (
@@ -112,7 +133,9 @@ CASES: dict[str, tuple[dict[str, Any], Wire]] = {
             "key_field": "number",
             "fields": ["points", "label"],
             "prepare": lambda self, change: (
-                None if change.value == {"points": 0, "label": "x"} else EntityMapping.prepare(self, change)
+                None
+                if change.value == {"points": 0, "label": "x"}
+                else EntityMapping.prepare(self, change)
             ),
         },
         {"points": _integer, "label": _text},
@@ -122,7 +145,16 @@ CASES: dict[str, tuple[dict[str, Any], Wire]] = {
             {"model": models.AllFields, "key_field": "integer", "value_field": name},
             {"": _field(name)},
         )
-        for name in ("document", "required_document", "char", "integer", "boolean", "floating", "precise", "moment")
+        for name in (
+            "document",
+            "required_document",
+            "char",
+            "integer",
+            "boolean",
+            "floating",
+            "precise",
+            "moment",
+        )
     },
     "keys alone": ({"model": models.Author, "key_field": "key", "fields": []}, {}),
 }
@@ -143,7 +175,15 @@ _KEYS = [
     "é" * 1251,
     "1.0",
 ]
-_UNKNOWN = ["1", "null", "1e400", "9" * 5000, '{"a": {"a": "\\u0000"}}', "[" * 40 + "]" * 40, "1e999999999999999999999"]
+_UNKNOWN = [
+    "1",
+    "null",
+    "1e400",
+    "9" * 5000,
+    '{"a": {"a": "\\u0000"}}',
+    "[" * 40 + "]" * 40,
+    "1e999999999999999999999",
+]
 
 
 @st.composite
@@ -155,7 +195,10 @@ def _values(draw: st.DrawFn, wire: Wire, oddness: int) -> str | None:
 
     if odd() and odd():
         return draw(st.none() | st.sampled_from(ODD))
-    parts = {name: draw(anything if odd() else st.sampled_from(plain)) for name, (plain, anything) in wire.items()}
+    parts = {
+        name: draw(anything if odd() else st.sampled_from(plain))
+        for name, (plain, anything) in wire.items()
+    }
     if list(wire) == [""]:
         return parts[""]
     names = list(parts)
@@ -177,7 +220,11 @@ def _streams(draw: st.DrawFn, wire: Wire) -> list[bytes]:
     return [
         change(
             "thing",
-            draw(st.integers(1, 40).map(str) if draw(st.integers(1, oddness)) < oddness else st.sampled_from(_KEYS)),
+            draw(
+                st.integers(1, 40).map(str)
+                if draw(st.integers(1, oddness)) < oddness
+                else st.sampled_from(_KEYS)
+            ),
             draw(_values(wire, oddness)),
             draw(st.sampled_from(often)),
         )
@@ -199,12 +246,20 @@ def _entities(messages: list[bytes], absent: bool) -> list[Entity]:
 
 def _facts(entity: Entity) -> dict[str, Any]:
     """All that the fold says of an entity, with the types of the values."""
-    facts = {name: repr(getattr(entity, name)) for name in ("put", "deleted", "decided_at", "no_row", "absent")}
+    facts = {
+        name: repr(getattr(entity, name))
+        for name in ("put", "deleted", "decided_at", "no_row", "absent")
+    }
     facts["refused"] = repr(
-        {ordinal: (refusal.code, refusal.detail) for ordinal, refusal in (entity.refused or {}).items()}
+        {
+            ordinal: (refusal.code, refusal.detail)
+            for ordinal, refusal in (entity.refused or {}).items()
+        }
     )
     letter = entity.letter
-    facts["letter"] = repr(None if letter is None else (letter.ordinal, letter.refusal.code, letter.refusal.detail))
+    facts["letter"] = repr(
+        None if letter is None else (letter.ordinal, letter.refusal.code, letter.refusal.detail)
+    )
     return facts
 
 
@@ -235,7 +290,9 @@ def _unpacked(plan: TypePlan, staged: Staged) -> Prepared | None:
 
 @pytest.mark.parametrize("chunks", [(1,), (3, 1), (64, 3)])
 @pytest.mark.parametrize("case", CASES)
-def test_together_as_alone(using: str, case: str, chunks: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_together_as_alone(
+    using: str, case: str, chunks: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Values with their types, what is left out and what defaults give, refusals word for word."""
     attributes, wire = CASES[case]
     remap(monkeypatch, "thing", EntityMapping, **attributes)
@@ -258,13 +315,21 @@ def test_together_as_alone(using: str, case: str, chunks: tuple[int, ...], monke
 
 
 @pytest.mark.parametrize("number", [1, 1000])
-def test_plain_values_need_no_second_way(using: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_values_need_no_second_way(
+    using: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is as its columns are is decoded together, as it comes and as it was staged."""
     attributes, wire = CASES["every kind"]
     remap(monkeypatch, "thing", EntityMapping, **attributes)
     plan = _plan(using)
-    value = "{" + ", ".join(f"{json.dumps(name)}: {plain[0]}" for name, (plain, _) in wire.items()) + "}"
-    entities = _entities([change("thing", str(key), value, "insert") for key in range(1, number + 1)], absent=False)
+    value = (
+        "{"
+        + ", ".join(f"{json.dumps(name)}: {plain[0]}" for name, (plain, _) in wire.items())
+        + "}"
+    )
+    entities = _entities(
+        [change("thing", str(key), value, "insert") for key in range(1, number + 1)], absent=False
+    )
     changes = [entity.newest for entity in entities]
     assert None not in prepare_together(plan, range(1, number + 1), changes)
     fold_entities(plan, entities)

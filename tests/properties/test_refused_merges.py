@@ -21,13 +21,19 @@ Answer = tuple[dict[str, tuple[int, int]], dict[str, tuple[int, str]]]
 _spare = st.integers(1, 5)
 # An update never mends what another broke: in one batch the database sees what they come to together.
 _values = {
-    "update": st.fixed_dictionaries({}, optional={"inUse": st.sampled_from([50, 99, "x"]), "spare": _spare}),
-    "insert": st.fixed_dictionaries({}, optional={"inUse": st.sampled_from([1, 5, 50, "x"]), "spare": _spare}),
+    "update": st.fixed_dictionaries(
+        {}, optional={"inUse": st.sampled_from([50, 99, "x"]), "spare": _spare}
+    ),
+    "insert": st.fixed_dictionaries(
+        {}, optional={"inUse": st.sampled_from([1, 5, 50, "x"]), "spare": _spare}
+    ),
     "delete": st.just({}),
 }
 _changes = st.sampled_from(["update"] * 5 + ["insert", "insert", "delete"]).flatmap(
     lambda operation: st.builds(
-        lambda key, value: change("quota", key, operation, **value), st.sampled_from("abc"), _values[operation]
+        lambda key, value: change("quota", key, operation, **value),
+        st.sampled_from("abc"),
+        _values[operation],
     )
 )
 
@@ -38,7 +44,9 @@ def answer(using: str, batches: list[list[dict[str, Any]]]) -> Answer:
         for batch in batches:
             apply("merging-office", batch, using=using)
         rows = {row.key: (row.used, row.spare) for row in Quota.objects.using(using).all()}
-        letters = {each.key: (each.ordinal, each.reason) for each in DeadLetter.objects.using(using).all()}
+        letters = {
+            each.key: (each.ordinal, each.reason) for each in DeadLetter.objects.using(using).all()
+        }
         transaction.set_rollback(True, using=using)
     return rows, letters
 

@@ -17,10 +17,15 @@ from tests.app.models import Author, Clipping, DoorKey, Folder, Lock, Player, Te
 
 from .tables import apply_batch
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("writer")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.usefixtures("writer"),
+]
 
 lenient = settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 Entity = tuple[str, str]
@@ -65,10 +70,15 @@ def _changes(draw: st.DrawFn, types: list[str]) -> dict[str, Any]:
 
 
 @st.composite
-def _batches(draw: st.DrawFn, types: list[str], controls: bool) -> list[tuple[list[dict[str, Any]], bool]]:
+def _batches(
+    draw: st.DrawFn, types: list[str], controls: bool
+) -> list[tuple[list[dict[str, Any]], bool]]:
     change = _changes(types)
     control = st.sampled_from(CONTROLS).map(lambda kind: {"headers": {"control": kind}})
-    some = st.lists(st.one_of(change, change, change, change, change, control) if controls else change, max_size=24)
+    some = st.lists(
+        st.one_of(change, change, change, change, change, control) if controls else change,
+        max_size=24,
+    )
     left, cut = draw(some), []
     while left:
         size = draw(st.integers(1, len(left)))
@@ -104,7 +114,9 @@ def parent_of(entity: Entity, folded: Fold) -> Entity | None:
 def closed(folded: Fold, among: set[Entity], beside: set[Entity]) -> set[Entity]:
     """The greatest part of ``among`` whose parents are in it, or in ``beside``."""
     part = set(among)
-    while gone := {e for e in part if (p := parent_of(e, folded)) is not None and p not in part | beside}:
+    while gone := {
+        e for e in part if (p := parent_of(e, folded)) is not None and p not in part | beside
+    }:
         part -= gone
     return part
 
@@ -151,7 +163,9 @@ def apply_all(stream: Stream, cut: list[tuple[list[dict[str, Any]], bool]]) -> l
 
 @lenient
 @given(cut=_batches(["folder", "team", "player"], controls=True))
-def test_the_greatest_closed_part_is_shown(database: str, cut: list[tuple[list[dict[str, Any]], bool]]) -> None:
+def test_the_greatest_closed_part_is_shown(
+    database: str, cut: list[tuple[list[dict[str, Any]], bool]]
+) -> None:
     """Circles, lines and what hangs on them: whatever has all its parents is shown, the rest is parked, nothing is refused."""
     with ring(database) as stream:
         folded = fold(apply_all(stream, cut))
@@ -166,7 +180,9 @@ def test_the_greatest_closed_part_is_shown(database: str, cut: list[tuple[list[d
 
 @lenient
 @given(cut=_batches(["twin", "lock", "doorkey"], controls=True))
-def test_circles_of_unique_parents(database: str, cut: list[tuple[list[dict[str, Any]], bool]]) -> None:
+def test_circles_of_unique_parents(
+    database: str, cut: list[tuple[list[dict[str, Any]], bool]]
+) -> None:
     """Each row says what the fold says; who is parked has a reason, and no parked ones could be shown as they are."""
     with ring(database) as stream:
         folded = fold(apply_all(stream, cut))
@@ -195,7 +211,12 @@ _clippings = st.builds(
     st.sampled_from(["a", "b", None]),
 )
 _folders = st.sampled_from("ab").map(
-    lambda key: {"type": "folder", "key": key, "headers": {"operation": "insert"}, "value": {"parent": key}}
+    lambda key: {
+        "type": "folder",
+        "key": key,
+        "headers": {"operation": "insert"},
+        "value": {"parent": key},
+    }
 )
 _authors = st.sampled_from("ab").map(
     lambda key: {"type": "author", "key": key, "headers": {"operation": "insert"}, "value": {}}
@@ -214,11 +235,14 @@ _commits = st.lists(
 
 @lenient
 @given(commits=_commits)
-def test_parents_of_two_other_streams(database: str, commits: list[tuple[str, list[dict[str, Any]] | None]]) -> None:
+def test_parents_of_two_other_streams(
+    database: str, commits: list[tuple[str, list[dict[str, Any]] | None]]
+) -> None:
     """Commits of four streams in any order, and looks at what waits: in the end each child is shown whose parents are."""
     names = ["press-1", "press-2", "ring", "wire"]
     streams = {
-        name: Stream.objects.using(database).create(name=name, url=f"http://tests.invalid/{name}") for name in names
+        name: Stream.objects.using(database).create(name=name, url=f"http://tests.invalid/{name}")
+        for name in names
     }
     try:
         folded: dict[tuple[str, str], Any] = {}
@@ -234,7 +258,10 @@ def test_parents_of_two_other_streams(database: str, commits: list[tuple[str, li
                     continue
                 folded.pop((name, message["key"]), None)
                 if "value" in message:
-                    folded[name, message["key"]] = (message["value"]["folder"], message["value"]["author"])
+                    folded[name, message["key"]] = (
+                        message["value"]["folder"],
+                        message["value"]["author"],
+                    )
         for name in names[:2]:
             release(streams[name], None)
             assert release(streams[name], None) is None
@@ -243,8 +270,12 @@ def test_parents_of_two_other_streams(database: str, commits: list[tuple[str, li
             for entity, (folder, author) in folded.items()
             if ("folder", folder) in there and (author is None or ("author", author) in there)
         }
-        found = Clipping.objects.using(database).values_list("stream__name", "key", "folder__key", "author__key")
-        assert {(name, key): parents for name, key, *parents in found} == {e: list(p) for e, p in wanted.items()}
+        found = Clipping.objects.using(database).values_list(
+            "stream__name", "key", "folder__key", "author__key"
+        )
+        assert {(name, key): parents for name, key, *parents in found} == {
+            e: list(p) for e, p in wanted.items()
+        }
         parked = ParkedChange.objects.using(database).values_list("stream__name", "key")
         assert set(parked) == folded.keys() - wanted.keys()
     finally:

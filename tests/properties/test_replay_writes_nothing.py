@@ -27,7 +27,10 @@ from tests.materializer.streams import END, RESET, START, remap, replay
 from .tables import apply_batch
 from .wire import KINDS, change, values_of
 
-pytestmark = [pytest.mark.django_db(databases="__all__"), pytest.mark.usefixtures("writer", "no_row_is_few")]
+pytestmark = [
+    pytest.mark.django_db(databases="__all__"),
+    pytest.mark.usefixtures("writer", "no_row_is_few"),
+]
 
 Way = Callable[[Stream, list[bytes], Callable[[Sequence[Any]], None]], None]
 
@@ -79,27 +82,37 @@ def rows(table: type[models.Model], alias: str) -> list[Any]:
         return list(cursor.fetchall())
 
 
-def once_more(stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]) -> None:
+def once_more(
+    stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]
+) -> None:
     """The same changes again."""
     bring(messages)
 
 
-def as_a_snapshot(stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]) -> None:
+def as_a_snapshot(
+    stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]
+) -> None:
     """A complete dump of what is there."""
     bring([START, *messages, END])
 
 
-def after_a_reset(stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]) -> None:
+def after_a_reset(
+    stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]
+) -> None:
     """Everything is void, and comes again."""
     bring([RESET, *messages])
 
 
-def as_a_snapshot_after_a_reset(stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]) -> None:
+def as_a_snapshot_after_a_reset(
+    stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]
+) -> None:
     """Both."""
     bring([RESET, START, *messages, END])
 
 
-def from_the_start(stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]) -> None:
+def from_the_start(
+    stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]
+) -> None:
     """The verb `reset`."""
     replay(stream.name, stream._state.db or "default")
     stream.refresh_from_db()
@@ -110,7 +123,11 @@ WAYS = [once_more, as_a_snapshot, after_a_reset, as_a_snapshot_after_a_reset, fr
 
 
 def check_replays(
-    alias: str, messages: list[bytes], sizes: Iterator[int], *tables: type[models.Model], ways: Sequence[Way] = WAYS
+    alias: str,
+    messages: list[bytes],
+    sizes: Iterator[int],
+    *tables: type[models.Model],
+    ways: Sequence[Way] = WAYS,
 ) -> Stream:
     """Brings the messages, then again in each way; the stream, with what it left."""
     stream = Stream.objects.using(alias).create(name="office", url="http://tests.invalid/office")
@@ -122,7 +139,10 @@ def check_replays(
             apply_batch(stream, batch, not left)
 
     bring(messages)
-    assert sum(len(rows(table, alias)) for table in tables) > 0 or DeadLetter.objects.using(alias).exists()
+    assert (
+        sum(len(rows(table, alias)) for table in tables) > 0
+        or DeadLetter.objects.using(alias).exists()
+    )
     for way in ways:
         with nothing_written(stream, *tables):
             way(stream, messages, bring)
@@ -152,16 +172,26 @@ def wholes(draw: st.DrawFn) -> str:
 
 
 @pytest.mark.parametrize("update_mode", ["replace", "merge"])
-def test_of_every_kind_of_column(using: str, update_mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_every_kind_of_column(
+    using: str, update_mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Numbers that are written otherwise, JSON, moments in other zones, refused ones: what is equal stays untouched."""
     remap(
-        monkeypatch, "thing", EntityMapping, model=AllFields, key_field="id", fields="__all__", update_mode=update_mode
+        monkeypatch,
+        "thing",
+        EntityMapping,
+        model=AllFields,
+        key_field="id",
+        fields="__all__",
+        update_mode=update_mode,
     )
 
     @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(wholes(), min_size=4, max_size=12), cuts, st.sampled_from(WAYS))
     def check(values: list[str], sizes: Iterator[int], way: Way) -> None:
-        messages = [change("thing", str(key), value, "upsert") for key, value in enumerate(values, 1)]
+        messages = [
+            change("thing", str(key), value, "upsert") for key, value in enumerate(values, 1)
+        ]
         with undone(using):
             check_replays(using, messages, sizes, AllFields, ways=[way])
 
@@ -178,13 +208,20 @@ def test_of_columns_that_fill_themselves(using: str, monkeypatch: pytest.MonkeyP
         key_field="key",
         fields=["label", "sealed", "grams", "document"],
     )
-    stocks: list[dict[str, Any]] = [{}, {"amount": 1}, {"reserved": 5, "code": "u"}, {"amount": 7, "order": 3}]
+    stocks: list[dict[str, Any]] = [
+        {},
+        {"amount": 1},
+        {"reserved": 5, "code": "u"},
+        {"amount": 7, "order": 3},
+    ]
     parcels = [
         '{"label": "x"}',
         '{"label": "y", "sealed": "secret", "document": {"a": [1.0, 1e16, null]}}',
         '{"label": "z", "grams": 9, "document": null}',
     ]
-    messages = [change("stock", f"s{number}", json.dumps(value)) for number, value in enumerate(stocks)]
+    messages = [
+        change("stock", f"s{number}", json.dumps(value)) for number, value in enumerate(stocks)
+    ]
     messages += [change("parcel", f"p{number}", value) for number, value in enumerate(parcels)]
     stream = check_replays(using, messages, itertools.cycle([3, 1, 2]), Stock, Parcel)
     # What would show that the watch sees a write: one column of one row, and the row's `auto_now` is left alone all the same.
@@ -210,8 +247,12 @@ def test_of_defaults_that_are_written_loosely(
     using: str, monkeypatch: pytest.MonkeyPatch, name: str, default: Any
 ) -> None:
     """Django takes a default of any type that its field can store."""
-    remap(monkeypatch, "thing", EntityMapping, model=AllFields, key_field="id", fields=[name, "small"])
-    monkeypatch.setattr(AllFields._meta.get_field(name), "_get_default", lambda: default, raising=False)
+    remap(
+        monkeypatch, "thing", EntityMapping, model=AllFields, key_field="id", fields=[name, "small"]
+    )
+    monkeypatch.setattr(
+        AllFields._meta.get_field(name), "_get_default", lambda: default, raising=False
+    )
     check_replays(using, [change("thing", "1", "{}")], itertools.cycle([1]), AllFields)
     assert AllFields.objects.using(using).values_list(name, flat=True).get() is not None
 

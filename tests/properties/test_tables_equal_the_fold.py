@@ -20,10 +20,15 @@ from tests.oracle import encode
 from .streams import batches, items
 from .tables import END, apply_batch, check, fresh_stream, rows_of, settled, strict
 
-pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("writer")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.usefixtures("writer"),
+]
 
 lenient = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 few = settings(lenient, max_examples=15)
 
@@ -42,7 +47,9 @@ def test_any_batching_gives_the_fold(database: str, cut: Batches) -> None:
 
 @few
 @given(one=batches(), other=batches())
-def test_streams_in_one_table_do_not_touch_each_other(database: str, one: Batches, other: Batches) -> None:
+def test_streams_in_one_table_do_not_touch_each_other(
+    database: str, one: Batches, other: Batches
+) -> None:
     """Two streams in the same models, interleaved, are two folds."""
     with fresh_stream(database) as first, fresh_stream(database) as second:
         for number in range(max(len(one), len(other))):
@@ -55,7 +62,9 @@ def test_streams_in_one_table_do_not_touch_each_other(database: str, one: Batche
 
 @few
 @given(stream_items=items, sizes=st.tuples(st.integers(1, 9), st.integers(1, 9)))
-def test_a_replay_changes_nothing(database: str, stream_items: list[Any], sizes: tuple[int, int]) -> None:
+def test_a_replay_changes_nothing(
+    database: str, stream_items: list[Any], sizes: tuple[int, int]
+) -> None:
     """Folding again from the start, in other batches, keeps every row with its primary key, and readers see the old rows until then."""
     stream_items = [*stream_items, END]  # so that nothing waits for it
     with fresh_stream(database) as stream:
@@ -81,7 +90,9 @@ def test_a_replay_changes_nothing(database: str, stream_items: list[Any], sizes:
 
 @few
 @given(cut=batches(), sizes=st.lists(st.integers(1, 6), min_size=1), data=st.data())
-def test_a_replay_beside_the_live_reader(database: str, cut: Batches, sizes: list[int], data: st.DataObject) -> None:
+def test_a_replay_beside_the_live_reader(
+    database: str, cut: Batches, sizes: list[int], data: st.DataObject
+) -> None:
     """Whoever reads when: the rows are the live reader's until the hand-over, the replay's from then on, and go on from there."""
     everything = [*(item for batch, _ in cut for item in batch), END]
     messages = [decode(encode(item)) for item in everything]
@@ -95,13 +106,23 @@ def test_a_replay_beside_the_live_reader(database: str, cut: Batches, sizes: lis
             if live and lives:
                 batch = live.pop(0)
                 ordinal = stream.ordinal + len(batch)
-                parts = prepare_batch(stream, [decode(encode(item)) for item in batch], stream.ordinal)
-                commit(stream, parts, Position(f"o{ordinal}", 0, ordinal), token=None, up_to_date=False)
+                parts = prepare_batch(
+                    stream, [decode(encode(item)) for item in batch], stream.ordinal
+                )
+                commit(
+                    stream, parts, Position(f"o{ordinal}", 0, ordinal), token=None, up_to_date=False
+                )
                 continue
             before = strict(rows_of(stream, pks=True))
             size = sizes[read % len(sizes)]
             position = Position(f"o{read + size}", 0, min(read + size, len(everything)))
-            advance(replay, stream, prepare_batch(stream, messages[read : read + size], read), position, token=None)
+            advance(
+                replay,
+                stream,
+                prepare_batch(stream, messages[read : read + size], read),
+                position,
+                token=None,
+            )
             read = position.ordinal
             assert strict(rows_of(stream, pks=True)) == before
         assert hand_over(stream, replay, stream.revision, token=None) is not None
@@ -117,9 +138,14 @@ def test_verification_agrees(database: str, cut: Batches) -> None:
     with fresh_stream(database) as stream:
         for batch, up_to_date in cut:
             apply_batch(stream, batch, up_to_date)
-        everything = [decode(encode(item)) for item in settled(stream, [item for batch, _ in cut for item in batch])]
+        everything = [
+            decode(encode(item))
+            for item in settled(stream, [item for batch, _ in cut for item in batch])
+        ]
         with transaction.atomic(using=database):
-            scratch = Generation.objects.using(database).create(stream=stream, purpose=Generation.Purpose.VERIFY)
+            scratch = Generation.objects.using(database).create(
+                stream=stream, purpose=Generation.Purpose.VERIFY
+            )
             refold = Fold(stream, scratch, None)
             refold.apply(prepare_batch(stream, everything, 0), up_to_date=False)
             assert refold.state is not None
@@ -131,7 +157,9 @@ def test_verification_agrees(database: str, cut: Batches) -> None:
 
 @few
 @given(cut=batches(), data=st.data())
-def test_a_crash_at_any_statement_is_resumed(database: str, cut: Batches, data: st.DataObject) -> None:
+def test_a_crash_at_any_statement_is_resumed(
+    database: str, cut: Batches, data: st.DataObject
+) -> None:
     """A commit that dies at any of its statements leaves nothing behind, and the next attempt goes through."""
     with fresh_stream(database) as stream:
         for batch, up_to_date in cut:

@@ -63,11 +63,13 @@ _dumped = json.dumps
 
 
 def _texts(*more: str) -> st.SearchStrategy[str]:
-    plain = st.text(max_size=9) | st.text(st.sampled_from("aA \u00e9\u0130\U0001f600\n\\'\"%"), max_size=9)
-    ascii_only: st.SearchStrategy[bool] = st.booleans()
-    return st.builds(lambda text, escaped: _dumped(text, ensure_ascii=escaped), plain, ascii_only) | st.sampled_from(
-        [_dumped(text) for text in more] or ['"x"']
+    plain = st.text(max_size=9) | st.text(
+        st.sampled_from("aA \u00e9\u0130\U0001f600\n\\'\"%"), max_size=9
     )
+    ascii_only: st.SearchStrategy[bool] = st.booleans()
+    return st.builds(
+        lambda text, escaped: _dumped(text, ensure_ascii=escaped), plain, ascii_only
+    ) | st.sampled_from([_dumped(text) for text in more] or ['"x"'])
 
 
 def _written(integers: st.SearchStrategy[int], places: int) -> st.SearchStrategy[str]:
@@ -75,7 +77,8 @@ def _written(integers: st.SearchStrategy[int], places: int) -> st.SearchStrategy
     return st.builds(
         lambda whole, digits, quoted: f'"{whole}{digits}"' if quoted else f"{whole}{digits}",
         integers,
-        st.just("") | st.text("0123456789", min_size=1, max_size=places).map(lambda digits: f".{digits}"),
+        st.just("")
+        | st.text("0123456789", min_size=1, max_size=places).map(lambda digits: f".{digits}"),
         st.booleans(),
     )
 
@@ -90,7 +93,9 @@ def _integers(bits: int) -> st.SearchStrategy[str]:
 
 
 _documents = st.recursive(
-    st.sampled_from([odd for odd in ODD[:-5] if len(odd) < 500]) | _texts() | st.floats(allow_nan=False).map(repr),
+    st.sampled_from([odd for odd in ODD[:-5] if len(odd) < 500])
+    | _texts()
+    | st.floats(allow_nan=False).map(repr),
     lambda inner: (
         st.lists(inner, max_size=3).map(lambda parts: f"[{', '.join(parts)}]")
         | st.lists(st.tuples(_texts("a", "b"), inner), max_size=3).map(
@@ -113,8 +118,23 @@ _quoted = {
         "2024-07-01T24:00:00Z",
         "2024-07-01T10:00:60Z",
     ],
-    "day": ["2024-02-29", "2023-02-29", "0001-01-01", "9999-12-31", "2024-7-1", "2024-07-01T00:00:00Z"],
-    "time": ["12:34", "12:34:56.5", "12:34:56.123456", "12:34:56.1234567", "23:59:59.999999", "24:00", "12:34Z"],
+    "day": [
+        "2024-02-29",
+        "2023-02-29",
+        "0001-01-01",
+        "9999-12-31",
+        "2024-7-1",
+        "2024-07-01T00:00:00Z",
+    ],
+    "time": [
+        "12:34",
+        "12:34:56.5",
+        "12:34:56.123456",
+        "12:34:56.1234567",
+        "23:59:59.999999",
+        "24:00",
+        "12:34Z",
+    ],
     "span": [
         "P1DT2H3.5S",
         "3 04:05:06.7",
@@ -132,7 +152,15 @@ _quoted = {
         "ffffffff-ffff-ffff-ffff-ffffffffffff",
     ],
     "blob": ["AAECAw==", "AAECAw", "////", "", "AAECAx==", "not base64"],
-    "address": ["1.2.3.4", "::ffff:1.2.3.4", "2001:DB8::1", "::1", "fe80::1%eth0", "1.2.3.4/8", "01.2.3.4"],
+    "address": [
+        "1.2.3.4",
+        "::ffff:1.2.3.4",
+        "2001:DB8::1",
+        "::1",
+        "fe80::1%eth0",
+        "1.2.3.4/8",
+        "01.2.3.4",
+    ],
     "slug": ["a-b_c", "\u00e9", "123456789"],
     "path": ["a/b", "..", "/x" * 5],
     "upload": ["a/b.txt", "x" * 12, "x" * 13],
@@ -149,7 +177,8 @@ KINDS: dict[str, st.SearchStrategy[str]] = {
     "positive": _integers(31),
     "positive_big": _integers(63),
     "boolean": st.sampled_from(["true", "false", "1", '"true"']),
-    "floating": st.floats(allow_nan=False).map(lambda number: repr(number).replace("inf", "1e400")) | _integers(53),
+    "floating": st.floats(allow_nan=False).map(lambda number: repr(number).replace("inf", "1e400"))
+    | _integers(53),
     "money": _written(st.integers(-(10**10), 10**10), 3),
     "precise": _written(st.integers(-(10**4), 10**4), 10),
     "char": _texts("x" * 8, "x" * 9, "\u00e9" * 8, "\U0001f600" * 8, "a ", "A"),
@@ -189,8 +218,12 @@ def values_of(name: str) -> st.SearchStrategy[str]:
     return KINDS[name] | KINDS[name] | KINDS[name] | st.sampled_from(ODD)
 
 
-def change(entity_type: str, key: str, value: str | None, operation: str = "insert", **headers: Any) -> bytes:
+def change(
+    entity_type: str, key: str, value: str | None, operation: str = "insert", **headers: Any
+) -> bytes:
     """A change message around a value's JSON text; without one for None."""
     start = f'{{"type": {_dumped(entity_type)}, "key": {_dumped(key)}, '
     middle = "" if value is None else f'"value": {value}, '
-    return (start + middle + f'"headers": {_dumped({"operation": operation, **headers})}}}').encode()
+    return (
+        start + middle + f'"headers": {_dumped({"operation": operation, **headers})}}}'
+    ).encode()

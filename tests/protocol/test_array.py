@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state.errors import ProtocolViolation
-from durable_state.protocol import ArraySplitter, Change, Malformed, Message, array, decode, decode_items, encode_change
+from durable_state.protocol import (
+    ArraySplitter,
+    Change,
+    Malformed,
+    Message,
+    array,
+    decode,
+    decode_items,
+    encode_change,
+)
 
 from .test_messages import json_values, odd_messages
 
@@ -56,7 +65,9 @@ def arrays(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
 
 
 @given(arrays(), st.data())
-def test_any_chunking_gives_the_same_messages(drawn: tuple[bytes, list[bytes]], data: st.DataObject) -> None:
+def test_any_chunking_gives_the_same_messages(
+    drawn: tuple[bytes, list[bytes]], data: st.DataObject
+) -> None:
     """Also where the fast way is tried after every few bytes, so that both ways take turns."""
     body, parts = drawn
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=12)))
@@ -91,7 +102,9 @@ def test_every_cut_of_a_small_array_byte_by_byte() -> None:
     assert messages == decode_items(body)
 
 
-@pytest.mark.parametrize("body", [b"{}", b"<html>", b"5", b"[]]", b"[1],", b"[1]x", b"[1,]", b"[,1]", b"[1,,2]", b"[}"])
+@pytest.mark.parametrize(
+    "body", [b"{}", b"<html>", b"5", b"[]]", b"[1],", b"[1]x", b"[1,]", b"[,1]", b"[1,,2]", b"[}"]
+)
 def test_bytes_that_are_no_array_are_refused(body: bytes) -> None:
     """The error is one that is tried again."""
     for cuts in ([], list(range(1, len(body)))):

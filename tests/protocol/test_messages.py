@@ -25,7 +25,10 @@ from durable_state.protocol import (
 @pytest.mark.parametrize("operation", list(Operation))
 def test_a_change_keeps_its_value_as_it_was_on_the_wire(operation: Operation) -> None:
     """Neither white space nor number formats of `value` are touched."""
-    item = b'{"key":"k","value": {"n": 1.50,\n "b":[ ]} ,"type":"t","headers":{"operation":"%b"}}' % operation.encode()
+    item = (
+        b'{"key":"k","value": {"n": 1.50,\n "b":[ ]} ,"type":"t","headers":{"operation":"%b"}}'
+        % operation.encode()
+    )
     assert decode(item) == Change("t", "k", operation, b'{"n": 1.50,\n "b":[ ]}', None, None, item)
 
 
@@ -41,16 +44,25 @@ def test_null_is_a_value_and_absence_is_none() -> None:
 
 def test_headers_are_decoded_when_asked_for() -> None:
     """Known and unknown headers are there, and a txid besides."""
-    change = decode(encode_change("t", "k", "insert", 1, txid="x1", timestamp="2026-01-01T00:00:00Z", more=[1]))
+    change = decode(
+        encode_change("t", "k", "insert", 1, txid="x1", timestamp="2026-01-01T00:00:00Z", more=[1])
+    )
     assert isinstance(change, Change)
     assert change.txid == "x1"
-    assert change.headers == {"operation": "insert", "txid": "x1", "timestamp": "2026-01-01T00:00:00Z", "more": [1]}
+    assert change.headers == {
+        "operation": "insert",
+        "txid": "x1",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "more": [1],
+    }
 
 
 @pytest.mark.parametrize("txid", ["5", "null", '{"a":1}', "1e999"])
 def test_a_txid_that_is_no_string_is_ignored(txid: str) -> None:
     """It is no reason to lose the change."""
-    change = decode(f'{{"type":"t","key":"k","value":1,"headers":{{"operation":"insert","txid":{txid}}}}}'.encode())
+    change = decode(
+        f'{{"type":"t","key":"k","value":1,"headers":{{"operation":"insert","txid":{txid}}}}}'.encode()
+    )
     assert isinstance(change, Change)
     assert change.txid is None
 
@@ -66,16 +78,31 @@ def test_a_txid_that_is_no_string_is_ignored(txid: str) -> None:
         (b"{", ("bad-json", None, None)),
         (b"\xff\xfe", ("bad-json", None, None)),
         (b"[1, nul]", ("bad-json", None, None)),
-        (b'{"type":"t","key":"k","headers":{"operation":"insert"},"value":"\\ud800"}', ("bad-json", "t", "k")),
-        (b'{"type":"t","key":"\\ud800","headers":{"operation":"insert"},"value":1}', ("bad-json", "t", None)),
-        (b'{"type":"t","key":"k","headers":{"operation":"insert"},"value":"\xff"}', ("bad-json", None, None)),
-        (b'{"type":"t","key":"k","headers":{"operation":"insert"},"value":NaN}', ("bad-json", "t", "k")),
+        (
+            b'{"type":"t","key":"k","headers":{"operation":"insert"},"value":"\\ud800"}',
+            ("bad-json", "t", "k"),
+        ),
+        (
+            b'{"type":"t","key":"\\ud800","headers":{"operation":"insert"},"value":1}',
+            ("bad-json", "t", None),
+        ),
+        (
+            b'{"type":"t","key":"k","headers":{"operation":"insert"},"value":"\xff"}',
+            ("bad-json", None, None),
+        ),
+        (
+            b'{"type":"t","key":"k","headers":{"operation":"insert"},"value":NaN}',
+            ("bad-json", "t", "k"),
+        ),
         (b'{"type":"t","key":"k"}', ("bad-headers", "t", "k")),
         (b'{"type":"t","key":"k","headers":null}', ("bad-headers", "t", "k")),
         (b'{"type":"t","key":"k","headers":[]}', ("bad-headers", "t", "k")),
         (b'{"type":"t","key":"k","headers":{}}', ("no-operation", "t", "k")),
         (b'{"type":"t","key":"k","headers":{"operation":null}}', ("no-operation", "t", "k")),
-        (b'{"type":"t","key":"k","headers":{"operation":"truncate"}}', ("unknown-operation", "t", "k")),
+        (
+            b'{"type":"t","key":"k","headers":{"operation":"truncate"}}',
+            ("unknown-operation", "t", "k"),
+        ),
         (b'{"type":"t","key":"k","headers":{"operation":5}}', ("unknown-operation", "t", "k")),
         (b'{"key":"k","headers":{"operation":"insert"}}', ("no-type", None, "k")),
         (b'{"type":"","key":"k","headers":{"operation":"insert"}}', ("no-type", None, "k")),
@@ -86,7 +113,9 @@ def test_a_txid_that_is_no_string_is_ignored(txid: str) -> None:
         (b'{"headers":{"control":"rewind"}}', ("unknown-control", None, None)),
     ],
 )
-def test_an_item_that_is_no_message_says_why(item: bytes, expected: tuple[str, str | None, str | None]) -> None:
+def test_an_item_that_is_no_message_says_why(
+    item: bytes, expected: tuple[str, str | None, str | None]
+) -> None:
     """The reason is a stable code; type and key are there where they can be read; the bytes are kept."""
     reason, type_, key = expected
     assert decode(item) == Malformed(reason, item, type_, key)
@@ -121,7 +150,11 @@ def test_brackets_inside_strings_are_not_depth() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
@@ -153,7 +186,9 @@ def test_decode_never_raises(item: bytes) -> None:
 
 
 @given(odd_messages, st.booleans())
-def test_decoding_agrees_with_a_plain_reading_of_the_rules(message: dict[str, Any], ascii_only: bool) -> None:
+def test_decoding_agrees_with_a_plain_reading_of_the_rules(
+    message: dict[str, Any], ascii_only: bool
+) -> None:
     """The envelope decoder and its slow way give what a naive reading of the decoded JSON gives."""
     item = json.dumps(message, ensure_ascii=ascii_only).encode()
     found = decode(item)
@@ -196,7 +231,13 @@ def naive(message: dict[str, Any]) -> Change | Control | Malformed:
         return Malformed("unknown-operation", b"")
     txid = headers.get("txid")
     return Change(
-        message["type"], message["key"], Operation(operation), None, None, txid if isinstance(txid, str) else None, b""
+        message["type"],
+        message["key"],
+        Operation(operation),
+        None,
+        None,
+        txid if isinstance(txid, str) else None,
+        b"",
     )
 
 

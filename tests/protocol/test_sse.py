@@ -21,15 +21,25 @@ def events(*pieces: bytes) -> list[tuple[str, bytes]]:
         (b"data: YHOO\ndata: +2\ndata: 10\n\n", [("message", b"YHOO\n+2\n10")]),
         (
             b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n",
-            [("message", b"first event"), ("message", b"second event"), ("message", b" third event")],
+            [
+                ("message", b"first event"),
+                ("message", b"second event"),
+                ("message", b" third event"),
+            ],
         ),
         (b"data\n\ndata\ndata\n\ndata:", [("message", b""), ("message", b"\n")]),
         (b"data:test\n\ndata: test\n\n", [("message", b"test"), ("message", b"test")]),
-        (b"event: add\ndata: 73857293\n\nevent: remove\ndata: 2153\n\n", [("add", b"73857293"), ("remove", b"2153")]),
+        (
+            b"event: add\ndata: 73857293\n\nevent: remove\ndata: 2153\n\n",
+            [("add", b"73857293"), ("remove", b"2153")],
+        ),
         (b"event: lost\n\ndata: x\n\n", [("message", b"x")]),
         (b"\xef\xbb\xbfdata: bom\n\n", [("message", b"bom")]),
         (b"data: a\xef\xbb\xbf\n\n", [("message", b"a\xef\xbb\xbf")]),
-        (b"data: a\r\rdata: b\r\n\r\ndata: c\n\n", [("message", b"a"), ("message", b"b"), ("message", b"c")]),
+        (
+            b"data: a\r\rdata: b\r\n\r\ndata: c\n\n",
+            [("message", b"a"), ("message", b"b"), ("message", b"c")],
+        ),
         (b"retry: 5\nnonsense: 1\nDATA: no\n\n", []),
         (b"data: never ended\n", []),
         (b'event: control\ndata:{"a":1}\n\n', [("control", b'{"a":1}')]),
@@ -50,7 +60,9 @@ def test_an_event_ends_with_its_blank_line_even_when_that_is_a_bare_cr() -> None
 
 @given(
     st.lists(
-        st.sampled_from([b"data", b"event", b":", b" ", b"\r", b"\n", b"\r\n", b"x", b"\xef\xbb\xbf", b"id: 4"]),
+        st.sampled_from(
+            [b"data", b"event", b":", b" ", b"\r", b"\n", b"\r\n", b"x", b"\xef\xbb\xbf", b"id: 4"]
+        ),
         max_size=30,
     ).map(b"".join),
     st.data(),

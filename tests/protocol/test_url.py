@@ -89,6 +89,8 @@ def test_query_values_are_masked() -> None:
 
 def test_origins_compare_equal_for_one_server() -> None:
     """Case, the default port and a final dot make no difference."""
-    assert origin("HTTPS://H.example:443/a") == origin("https://h.example./b") == "https://h.example"
+    assert (
+        origin("HTTPS://H.example:443/a") == origin("https://h.example./b") == "https://h.example"
+    )
     assert origin("http://[::1]:80/a") == "http://[::1]"
     assert origin("http://h:8/a") == "http://h:8"

@@ -74,15 +74,31 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("E004", {"fields": ["commits", "key"]}, "`key_field`"),
     ("E004", {"fields": ["commits", "id"]}, "primary key"),
     ("E004", {"fields": None, "value_field": "comits"}, "Did you mean"),
-    ("E004", {"model": app.Commit, "fields": ["author_id", "subject", "authored_at"]}, "by its field: 'author'"),
-    ("E004", {"model": app.Profile, "stream_field": "stream", "fields": ["name", "stream"]}, "`stream_field`"),
+    (
+        "E004",
+        {"model": app.Commit, "fields": ["author_id", "subject", "authored_at"]},
+        "by its field: 'author'",
+    ),
+    (
+        "E004",
+        {"model": app.Profile, "stream_field": "stream", "fields": ["name", "stream"]},
+        "`stream_field`",
+    ),
     ("E005", {"model": app.Remark, "key_field": "text", "fields": ["author"]}, "unique=True"),
     ("E005", {"model": app.Message, "fields": ["text"]}, "not unique"),
-    ("E005", {"model": app.Score, "key_field": "label", "stream_field": "stream", "fields": ["points"]}, "UniqueCons"),
+    (
+        "E005",
+        {"model": app.Score, "key_field": "label", "stream_field": "stream", "fields": ["points"]},
+        "UniqueCons",
+    ),
     ("E006", {"stream_field": "strem"}, "no column"),
     ("E006", {"stream_field": "key"}, "both"),
     ("E006", {"stream_field": "commits", "fields": []}, "IntegerField"),
-    ("E006", {"model": app.Commit, "stream_field": "author", "fields": ["subject"]}, "stands for no stream"),
+    (
+        "E006",
+        {"model": app.Commit, "stream_field": "author", "fields": ["subject"]},
+        "stands for no stream",
+    ),
     ("E010", {"update_mode": "patch"}, "merge"),
     ("E010", {"streams": "chat-*"}, "['chat-*']"),
     ("E010", {"streams": 5}, "`streams` is 5"),
@@ -95,11 +111,17 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("E012", {"prepare": lambda self: None}, "change alone"),
     ("E012", {"prepare": staticmethod(lambda: None)}, "change alone"),
     ("E012", {"represent": lambda self, row, more: None}, "row alone"),
-    ("W013", {"model": app.AllFields, "key_field": "id", "fields": {"text": "x", "char": "x"}}, "'x'"),
+    (
+        "W013",
+        {"model": app.AllFields, "key_field": "id", "fields": {"text": "x", "char": "x"}},
+        "'x'",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("number", "attributes", "words"), WRONG, ids=[f"{n}-{w[:20]}" for n, _, w in WRONG])
+@pytest.mark.parametrize(
+    ("number", "attributes", "words"), WRONG, ids=[f"{n}-{w[:20]}" for n, _, w in WRONG]
+)
 def test_mistake_has_its_number(number: str, attributes: dict[str, Any], words: str) -> None:
     """A mapping with this mistake gets this number, once per wrong name, with the words that tell it and where it is written."""
     found = check(mapping(**attributes))
@@ -166,13 +188,17 @@ def test_columns_that_a_stream_cannot_keep() -> None:
         key = models.CharField(max_length=9, unique=True)
         text = models.TextField()
         seen = models.DateTimeField(auto_now=True)
-        length = models.GeneratedField(expression=Length("text"), output_field=models.IntegerField(), db_persist=True)
+        length = models.GeneratedField(
+            expression=Length("text"), output_field=models.IntegerField(), db_persist=True
+        )
         others = models.ManyToManyField("self")
 
         class Meta:
             app_label = "app"
 
-    assert ids(check(mapping(model=Odd, fields=["text", "seen", "length", "others"]))) == ["E004"] * 3
+    assert (
+        ids(check(mapping(model=Odd, fields=["text", "seen", "length", "others"]))) == ["E004"] * 3
+    )
     everything = mapping(model=Odd, fields="__all__")
     assert check(everything) == []
     assert everything("odd").wire_names == {"text": "text"}
@@ -191,24 +217,37 @@ def test_unique_keys() -> None:
         return type(
             name,
             (models.Model,),
-            {"__module__": __name__, **fields, "Meta": type("Meta", (), {"app_label": "app", **meta})},
+            {
+                "__module__": __name__,
+                **fields,
+                "Meta": type("Meta", (), {"app_label": "app", **meta}),
+            },
         )
 
     def of(number: int, *, with_stream: bool = True, **meta: Any) -> list[str]:
         stream_field = "stream" if with_stream else None
         streamless = {} if with_stream else {"fields": ["commits", "stream"]}
-        return ids(check(mapping(model=model(f"Keyed{number}", **meta), stream_field=stream_field, **streamless)))
+        return ids(
+            check(
+                mapping(
+                    model=model(f"Keyed{number}", **meta), stream_field=stream_field, **streamless
+                )
+            )
+        )
 
     pair = ["key", "stream"]
     assert of(1) == ["E005"]
     assert of(2, unique_together=[pair]) == []
     assert of(3, constraints=[models.UniqueConstraint(fields=pair, name="a")]) == []
-    assert of(4, constraints=[models.UniqueConstraint(fields=pair, name="b", condition=models.Q(commits=1))]) == [
-        "E005"
-    ]
+    assert of(
+        4,
+        constraints=[models.UniqueConstraint(fields=pair, name="b", condition=models.Q(commits=1))],
+    ) == ["E005"]
     assert of(5, constraints=[models.UniqueConstraint(models.F("key"), name="c")]) == ["E005"]
     assert of(6, constraints=[models.UniqueConstraint(fields=["key"], name="d")]) == []
-    assert of(7, constraints=[models.UniqueConstraint(fields=pair, name="e")], with_stream=False) == ["E005"]
+    assert of(
+        7, constraints=[models.UniqueConstraint(fields=pair, name="e")], with_stream=False
+    ) == ["E005"]
 
 
 def test_columns_left_out() -> None:
@@ -245,7 +284,9 @@ def test_short_stream_field_is_w016() -> None:
 
         short = mapping(model=Short, fields=[], stream_field="room")
         assert ids(check(short)) == ["W016"]
-        assert ids(check(mapping(model=Short, fields=[], stream_field="room", streams=["a*"]))) == []
+        assert (
+            ids(check(mapping(model=Short, fields=[], stream_field="room", streams=["a*"]))) == []
+        )
 
 
 @pytest.mark.parametrize(
@@ -265,7 +306,9 @@ def test_two_types_on_one_model_are_e008(one: Any, other: Any, shared: bool) -> 
     """Wrong just where a stream can have a name that both serve; the second mapping says where the first one is."""
     found = check(mapping(streams=one), mapping(streams=other))
     assert ids(found) == (["E008"] if shared else [])
-    assert all("test_checks.py" in str(message.hint) or "Mapping" in str(message.hint) for message in found)
+    assert all(
+        "test_checks.py" in str(message.hint) or "Mapping" in str(message.hint) for message in found
+    )
 
 
 def test_second_registration_is_e014_and_says_where_the_first_is() -> None:
@@ -331,9 +374,14 @@ def test_key_collation_is_e009(database: str) -> None:
         assert check_database(registry, [database]) == []  # the test databases compare bytes
         if connection.vendor != "mysql":
             return
-        for collation, numbers in (("utf8mb4_bin", ["W015"]), ("utf8mb4_general_ci", ["E009", "E009"])):
+        for collation, numbers in (
+            ("utf8mb4_bin", ["W015"]),
+            ("utf8mb4_general_ci", ["E009", "E009"]),
+        ):
             with connection.cursor() as cursor:
-                cursor.execute(f"ALTER TABLE app_loose CONVERT TO CHARACTER SET utf8mb4 COLLATE {collation}")
+                cursor.execute(
+                    f"ALTER TABLE app_loose CONVERT TO CHARACTER SET utf8mb4 COLLATE {collation}"
+                )
             found = check_database(registry, [database])
             assert ids(found) == numbers
             assert collation in found[0].msg

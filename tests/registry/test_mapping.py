@@ -17,7 +17,12 @@ from tests.app import models
 
 def mapping(**attributes: Any) -> EntityMapping:
     """A mapping of Message, but for the attributes given."""
-    right = {"model": models.Message, "key_field": "key", "stream_field": "room", "fields": ["text", "likes"]}
+    right = {
+        "model": models.Message,
+        "key_field": "key",
+        "stream_field": "room",
+        "fields": ["text", "likes"],
+    }
     return type("Mapping", (EntityMapping,), right | attributes)("message")
 
 
@@ -28,7 +33,11 @@ def change(value: Any) -> EntityChange:
 
 def test_camel_case() -> None:
     """Snake case becomes camelCase; everything else in a name stays."""
-    assert camel_case("sent_at", "edited", "at_2b") == {"sent_at": "sentAt", "edited": "edited", "at_2b": "at2b"}
+    assert camel_case("sent_at", "edited", "at_2b") == {
+        "sent_at": "sentAt",
+        "edited": "edited",
+        "at_2b": "at2b",
+    }
     assert camel_case("sent_at") | {"author": "userId"} == {"sent_at": "sentAt", "author": "userId"}
 
 
@@ -37,13 +46,19 @@ def test_wire_names_of_each_way_to_list_fields() -> None:
     assert mapping().wire_names == {"text": "text", "likes": "likes"}
     assert mapping(fields=("text",)).wire_names == {"text": "text"}
     assert mapping(fields={"text": "body"}).wire_names == {"text": "body"}
-    assert mapping(fields="__all__").wire_names == {"text": "text", "likes": "likes", "edited": "edited"}
+    assert mapping(fields="__all__").wire_names == {
+        "text": "text",
+        "likes": "likes",
+        "edited": "edited",
+    }
     assert mapping(fields=None, value_field="text").wire_names == {}
 
 
 def test_prepare_takes_the_listed_fields_that_the_value_has() -> None:
     """Unlisted keys are ignored, and what is left out stays out."""
-    assert mapping(fields={"text": "body", "likes": "n"}).prepare(change({"body": 1, "x": 2})) == {"text": 1}
+    assert mapping(fields={"text": "body", "likes": "n"}).prepare(change({"body": 1, "x": 2})) == {
+        "text": 1
+    }
     assert mapping(fields=None, value_field="text").prepare(change([1])) == {"text": [1]}
     with pytest.raises(ValidationError) as caught:
         mapping().prepare(change([1]))
@@ -52,7 +67,9 @@ def test_prepare_takes_the_listed_fields_that_the_value_has() -> None:
 
 def test_field_finds_columns_only() -> None:
     """Reverse relations and unknown names are no columns."""
-    author = type("Mapping", (EntityMapping,), {"model": models.Author, "key_field": "key", "fields": []})("author")
+    author = type(
+        "Mapping", (EntityMapping,), {"model": models.Author, "key_field": "key", "fields": []}
+    )("author")
     assert author.field("key").name == "key"
     for name in ("commit", "nothing"):
         with pytest.raises(FieldDoesNotExist):
@@ -107,7 +124,9 @@ def test_find_takes_the_mapping_that_serves_the_stream() -> None:
     assert registry.mistakes == []
 
 
-patterns = st.lists(st.sampled_from(["a", "b", "*", "?", "[ab]", "[!a]", "["]), max_size=4).map("".join)
+patterns = st.lists(st.sampled_from(["a", "b", "*", "?", "[ab]", "[!a]", "["]), max_size=4).map(
+    "".join
+)
 
 
 @given(patterns, patterns, st.text(st.sampled_from("abc"), max_size=4))
@@ -118,7 +137,9 @@ def test_patterns_that_match_one_name_overlap(one: str, other: str, name: str) -
         assert overlap([other], [one])
 
 
-@pytest.mark.parametrize(("one", "other"), [("a*", "b*"), ("[ab]", "c"), ("??", "???"), ("a", "ab"), ("[!a]*", "a*")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("a*", "b*"), ("[ab]", "c"), ("??", "???"), ("a", "ab"), ("[!a]*", "a*")]
+)
 def test_patterns_that_match_no_name_in_common_do_not_overlap(one: str, other: str) -> None:
     """Disjoint patterns are told apart."""
     assert not overlap([one], [other])

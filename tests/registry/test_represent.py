@@ -53,7 +53,9 @@ def test_the_row_tells_its_stream(by_room: bool) -> None:
     for name, mapping, shown in (("one", first, "k"), ("two", second, "e")):
         stream = Stream.objects.create(name=name, url="http://tests.invalid")
         room = models.Room.objects.create(title=name, stream=stream)
-        boss = models.Person.objects.create(room=room, key="k", email=f"{shown}{name}" if by_room else "e")
+        boss = models.Person.objects.create(
+            room=room, key="k", email=f"{shown}{name}" if by_room else "e"
+        )
         row = models.Person.objects.create(room=room, key="r", email=f"r{name}", boss=boss)
         expected = boss.key if name == "one" else boss.email
         for each in [*both, mapping]:

@@ -31,7 +31,11 @@ class LongMessages(StatePolicy):
         """By model."""
         if queryset.model is Message:
             return queryset.filter(text__contains="long").order_by("text")
-        return queryset.order_by("pk").all() if queryset.model is Setting else queryset.filter(pk__in=[])
+        return (
+            queryset.order_by("pk").all()
+            if queryset.model is Setting
+            else queryset.filter(pk__in=[])
+        )
 
 
 def readable(user: Any) -> set[str]:
@@ -50,7 +54,9 @@ def test_who_reads_which_streams(make_user: Any) -> None:
     assert readable(inactive) == set()
 
 
-def test_a_model_counts_only_where_its_mapping_serves(make_user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_counts_only_where_its_mapping_serves(
+    make_user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A permission opens the streams that the model's mapping is for."""
     monkeypatch.setattr(registry, "_mappings", [])
 
@@ -67,11 +73,16 @@ def test_a_model_counts_only_where_its_mapping_serves(make_user: Any, monkeypatc
     assert readable(make_user("app.view_message")) == {"chat-1"}
 
 
-def test_an_audience_knows_all_none_and_some(configure: Callable[..., None], make_user: Any) -> None:
+def test_an_audience_knows_all_none_and_some(
+    configure: Callable[..., None], make_user: Any
+) -> None:
     """A type is shown in full where the policy narrows nothing, narrowed where it does, and is absent where it gives nothing."""
     configure(POLICY=f"{__name__}.LongMessages")
     audience = audience_of(AnonymousUser(), make_stream())
-    assert {name: sight.narrowed for name, sight in audience.sights.items()} == {"message": True, "setting": False}
+    assert {name: sight.narrowed for name, sight in audience.sights.items()} == {
+        "message": True,
+        "setting": False,
+    }
     assert audience.narrowed
     only = audience_of(AnonymousUser(), Stream.objects.get(), ["setting", "profile"])
     assert list(only.sights) == ["setting"]
@@ -81,14 +92,19 @@ def test_an_audience_knows_all_none_and_some(configure: Callable[..., None], mak
 def test_audiences_that_see_the_same_share_a_signature(make_user: Any) -> None:
     """Who they are does not matter; what they see does."""
     stream = make_stream()
-    one, other = make_user("app.view_message", name="one"), make_user("app.view_message", name="other")
+    one, other = (
+        make_user("app.view_message", name="one"),
+        make_user("app.view_message", name="other"),
+    )
     more = make_user("app.view_message", "app.view_setting", name="more")
     assert audience_of(one, stream).signature == audience_of(other, stream).signature
     assert audience_of(more, stream).signature != audience_of(one, stream).signature
     assert audience_of(more, stream, ["message"]).signature == audience_of(one, stream).signature
 
 
-@pytest.mark.parametrize("path", ["nowhere.Policy", "durable_state.models.Stream", "durable_state.policy.audience_of"])
+@pytest.mark.parametrize(
+    "path", ["nowhere.Policy", "durable_state.models.Stream", "durable_state.policy.audience_of"]
+)
 def test_a_wrong_policy_says_so(path: str, configure: Callable[..., None]) -> None:
     """A configuration error names the path."""
     configure(POLICY=path)

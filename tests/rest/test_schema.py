@@ -16,7 +16,9 @@ def test_the_schema_is_complete_and_without_warnings() -> None:
     """Every view is in it, and nothing had to be guessed."""
     with GENERATOR_STATS.silence():
         schema = SchemaGenerator().get_schema(request=None, public=True)
-        assert not GENERATOR_STATS, [str(key) for key in (*GENERATOR_STATS._warn_cache, *GENERATOR_STATS._error_cache)]
+        assert not GENERATOR_STATS, [
+            str(key) for key in (*GENERATOR_STATS._warn_cache, *GENERATOR_STATS._error_cache)
+        ]
     validate_schema(schema)
     assert set(schema["paths"]) == {
         "/api/state/streams/",
@@ -26,7 +28,13 @@ def test_the_schema_is_complete_and_without_warnings() -> None:
         "/api/state/health/",
     }
     entities = schema["paths"]["/api/state/streams/{name}/entities/{entity_type}/"]["get"]
-    assert {each["name"] for each in entities["parameters"]} >= {"name", "entity_type", "key", "cursor", "limit"}
+    assert {each["name"] for each in entities["parameters"]} >= {
+        "name",
+        "entity_type",
+        "key",
+        "cursor",
+        "limit",
+    }
 
 
 def test_views_work_without_drf_spectacular(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,10 @@ def test_one_entity_by_key(api: Any) -> None:
         ("message", "\0"),
         ("message", ""),
     ]:
-        assert client.get(f"{ROOT}streams/chat/entities/{entity_type}/", {"key": key}).status_code == 404
+        assert (
+            client.get(f"{ROOT}streams/chat/entities/{entity_type}/", {"key": key}).status_code
+            == 404
+        )
 
 
 def test_pages_ask_for_parents_once(api: Any, django_assert_max_num_queries: Any) -> None:
@@ -109,7 +112,12 @@ def test_what_may_not_be_read_is_not_there(api: Any) -> None:
     client = api("app.view_message")
     assert client.get(f"{ROOT}streams/chat/").status_code == 200
     assert client.get(f"{ROOT}streams/chat/entities/message/").status_code == 200
-    for path in ("chat/entities/setting/", "chat/entities/unknown/", "missing/", "missing/entities/message/"):
+    for path in (
+        "chat/entities/setting/",
+        "chat/entities/unknown/",
+        "missing/",
+        "missing/entities/message/",
+    ):
         assert client.get(f"{ROOT}streams/{path}").status_code == 404
 
 
@@ -120,7 +128,10 @@ def test_a_table_is_shown_by_the_stream_it_belongs_to(api: Any) -> None:
     client = api(superuser=True)
 
     def listed(name: str) -> list[str]:
-        return [each["key"] for each in client.get(f"{ROOT}streams/{name}/entities/author/").json()["results"]]
+        return [
+            each["key"]
+            for each in client.get(f"{ROOT}streams/{name}/entities/author/").json()["results"]
+        ]
 
     assert listed("owner") == listed("other") == []
     TableOwner.objects.create(model="app.author", stream=owner)

@@ -65,7 +65,9 @@ class MisbehavingServer:
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Takes one connection. It is known from here on, whether its task ever runs or not."""
         self._writers.add(writer)
-        asyncio.ensure_future(self._serve(reader, writer)).add_done_callback(lambda _: self._writers.discard(writer))
+        asyncio.ensure_future(self._serve(reader, writer)).add_done_callback(
+            lambda _: self._writers.discard(writer)
+        )
 
     def abort(self) -> None:
         """Closes all connections at once."""
@@ -89,12 +91,23 @@ class MisbehavingServer:
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ")
         parts = urlsplit(target)
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
-        asked = Asked(method, parts.path, dict(parse_qsl(parts.query, keep_blank_values=True)), headers, target)
+        headers = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines if line)
+        }
+        asked = Asked(
+            method,
+            parts.path,
+            dict(parse_qsl(parts.query, keep_blank_values=True)),
+            headers,
+            target,
+        )
         self.asked.append(asked)
         return asked
 
-    async def _answer(self, asked: Asked, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> bool:
+    async def _answer(
+        self, asked: Asked, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
+    ) -> bool:
         reply = self.reply(asked)
         if reply.reset:
             return False
@@ -105,7 +118,12 @@ class MisbehavingServer:
             headers["Transfer-Encoding"] = "chunked"
         else:
             headers["Connection"] = "close"
-        lines = [f"HTTP/1.1 {reply.status} Whatever", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        lines = [
+            f"HTTP/1.1 {reply.status} Whatever",
+            *(f"{name}: {value}" for name, value in headers.items()),
+            "",
+            "",
+        ]
         writer.write("\r\n".join(lines).encode("latin-1"))
         left = reply.cut
         for piece in reply.pieces:
@@ -113,7 +131,9 @@ class MisbehavingServer:
             await asyncio.sleep(reply.pause)
             part = piece if left is None else piece[:left]
             if part:
-                writer.write(b"%x\r\n%b\r\n" % (len(part), part) if reply.framing == "chunked" else part)
+                writer.write(
+                    b"%x\r\n%b\r\n" % (len(part), part) if reply.framing == "chunked" else part
+                )
                 self.bytes_sent += len(part)
             if left is not None:
                 left -= len(part)

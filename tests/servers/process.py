@@ -28,13 +28,20 @@ class StreamServer:
 
 
 @contextlib.contextmanager
-def serving(command: list[str], *, env: Mapping[str, str], cwd: Path, url: str = "") -> Iterator[StreamServer]:
+def serving(
+    command: list[str], *, env: Mapping[str, str], cwd: Path, url: str = ""
+) -> Iterator[StreamServer]:
     """Run ``command`` until the block ends. Without ``url``, the first line that it prints is its URL.
 
     Its standard input is a pipe that closes when this process dies, so that it can end itself.
     """
     process = subprocess.Popen(
-        command, env=dict(env), cwd=cwd, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE if not url else None
+        command,
+        env=dict(env),
+        cwd=cwd,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE if not url else None,
     )
     try:
         if process.stdout is not None:

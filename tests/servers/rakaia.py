@@ -29,12 +29,26 @@ def rakaia(*, long_poll_seconds: float = 0.6, port: int = 0) -> Iterator[StreamS
     with ExitStack() as stack:
         for attempt in range(5):
             chosen = port or free_port()
-            command = [sys.executable, "-m", "uvicorn", "rakaia:app", "--port", str(chosen), "--log-level", "critical"]
-            command += ["--timeout-graceful-shutdown", "1"]  # its event streams outlive their readers
+            command = [
+                sys.executable,
+                "-m",
+                "uvicorn",
+                "rakaia:app",
+                "--port",
+                str(chosen),
+                "--log-level",
+                "critical",
+            ]
+            command += [
+                "--timeout-graceful-shutdown",
+                "1",
+            ]  # its event streams outlive their readers
             url = f"http://127.0.0.1:{chosen}"
             try:
                 # uvicorn imports from its directory first, and this one has a rakaia.py.
-                server = stack.enter_context(serving(command, env=env, cwd=Path(__file__).parents[2], url=url))
+                server = stack.enter_context(
+                    serving(command, env=env, cwd=Path(__file__).parents[2], url=url)
+                )
                 break
             except RuntimeError:
                 # Between our choice and its start somebody else may have taken the port.

@@ -25,9 +25,14 @@ def missing() -> str:
 
 
 @contextmanager
-def reference(*, long_poll_seconds: float = 0.6, port: int = 0, data_dir: Path | None = None) -> Iterator[StreamServer]:
+def reference(
+    *, long_poll_seconds: float = 0.6, port: int = 0, data_dir: Path | None = None
+) -> Iterator[StreamServer]:
     """Run the reference server; in memory, unless ``data_dir`` is given."""
-    env = os.environ | {"PORT": str(port), "LONG_POLL_TIMEOUT_MS": str(round(long_poll_seconds * 1000))}
+    env = os.environ | {
+        "PORT": str(port),
+        "LONG_POLL_TIMEOUT_MS": str(round(long_poll_seconds * 1000)),
+    }
     if data_dir is not None:
         env["DATA_DIR"] = str(data_dir)
     with serving(["node", "reference_server.mjs"], env=env, cwd=INTEROP) as server:

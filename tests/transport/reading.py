@@ -30,7 +30,9 @@ async def read(
     **options: Any,
 ) -> list[Batch]:
     """Batches until the reader ends, or `until` is satisfied."""
-    reader = Reader(client, url, position, live=live, limits=limits, checkpoint=checkpoint, **options)
+    reader = Reader(
+        client, url, position, live=live, limits=limits, checkpoint=checkpoint, **options
+    )
     found: list[Batch] = []
     async with asyncio.timeout(seconds), aclosing(reader.batches()) as batches:
         async for batch in batches:

@@ -7,7 +7,9 @@ import pytest
 from durable_state.transport import delay
 
 
-@pytest.mark.parametrize(("failures", "bound"), [(0, 0.5), (1, 0.5), (2, 1), (3, 2), (7, 32), (8, 60), (1_000_000, 60)])
+@pytest.mark.parametrize(
+    ("failures", "bound"), [(0, 0.5), (1, 0.5), (2, 1), (3, 2), (7, 32), (8, 60), (1_000_000, 60)]
+)
 def test_the_bound_doubles_up_to_a_minute(failures: int, bound: float) -> None:
     """And the whole range below it is used."""
     waits = [delay(failures, None) for _ in range(500)]

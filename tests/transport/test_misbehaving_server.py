@@ -25,7 +25,15 @@ from durable_state.errors import (
     Unavailable,
 )
 from durable_state.protocol import START, Position
-from durable_state.transport import Batch, BatchLimits, Checkpoint, LiveMode, Reader, head, open_client
+from durable_state.transport import (
+    Batch,
+    BatchLimits,
+    Checkpoint,
+    LiveMode,
+    Reader,
+    head,
+    open_client,
+)
 from tests.servers.misbehaving import Asked, MisbehavingServer, Reply, StreamReplies
 
 from .reading import LIMITS, keys, message, messages, read
@@ -36,7 +44,9 @@ EVENTS = {"Content-Type": "text/event-stream"}
 
 def empty(offset: str, *flags: str) -> Reply:
     """An answer without messages."""
-    return Reply(200, JSON | {"Stream-Next-Offset": offset} | dict.fromkeys(flags, "true"), (b"[]",))
+    return Reply(
+        200, JSON | {"Stream-Next-Offset": offset} | dict.fromkeys(flags, "true"), (b"[]",)
+    )
 
 
 def events(*parts: bytes, **how) -> Reply:
@@ -64,7 +74,9 @@ async def read_on(
     for _ in range(tries):
         try:
             async with aclosing(
-                Reader(client, url, position, live=None, limits=limits, checkpoint=checkpoint).batches()
+                Reader(
+                    client, url, position, live=None, limits=limits, checkpoint=checkpoint
+                ).batches()
             ) as batches:
                 async for batch in batches:
                     found.append(batch)
@@ -119,9 +131,13 @@ async def test_a_server_that_cuts_every_answer_still_makes_progress(
 
 
 @pytest.mark.parametrize("page", [1, 2, 5])
-async def test_offsets_are_opaque(client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, page: int) -> None:
+async def test_offsets_are_opaque(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, page: int
+) -> None:
     """They come back as they were, whatever characters they hold, and the query is in order."""
-    misbehaving_server.reply = good = StreamReplies([messages(2, n) for n in range(0, 10, 2)], page=page)
+    misbehaving_server.reply = good = StreamReplies(
+        [messages(2, n) for n in range(0, 10, 2)], page=page
+    )
     batches = await read(client, misbehaving_server.url + "/s?zone=a%2Fb&live=x&alpha=")
     assert keys(batches) == [str(n) for n in range(10)]
     assert batches[-1].position.offset == good.offset(5)
@@ -140,7 +156,9 @@ async def test_a_page_that_shrinks_is_no_other_stream(
     for page in (1, 2):
         good.page = page
         for batch in batches:
-            rest = await read(client, misbehaving_server.url, batch.position, checkpoint=batch.checkpoint)
+            rest = await read(
+                client, misbehaving_server.url, batch.position, checkpoint=batch.checkpoint
+            )
             assert keys(rest) == [str(n) for n in range(batch.position.ordinal, 12)]
             assert rest[-1].position.ordinal == 12
 
@@ -174,13 +192,22 @@ async def test_a_page_that_shrinks_is_no_other_stream(
         (Reply(200, JSON | {"Stream-Next-Offset": "a"}, (b'{"a":1}',)), ProtocolViolation, "array"),
         (Reply(200, JSON | {"Stream-Next-Offset": "a"}, (b"",)), ProtocolViolation, "cut"),
         (
-            Reply(200, JSON | {"Stream-Next-Offset": "a", "Content-Encoding": "gzip"}, (b"no gzip",)),
+            Reply(
+                200, JSON | {"Stream-Next-Offset": "a", "Content-Encoding": "gzip"}, (b"no gzip",)
+            ),
             ProtocolViolation,
             "broke",
         ),
         (Reply(reset=True), ProtocolViolation, "broke"),
         (
-            Reply(200, JSON | {"Stream-Next-Offset": "a"}, (b"[",), framing="chunked", cut=1, silent=True),
+            Reply(
+                200,
+                JSON | {"Stream-Next-Offset": "a"},
+                (b"[",),
+                framing="chunked",
+                cut=1,
+                silent=True,
+            ),
             Unavailable,
             "silent for 0.3 s",
         ),
@@ -216,10 +243,18 @@ async def test_each_refusal_has_its_error(
     ],
 )
 async def test_retry_after_is_read_in_both_forms(
-    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, value: str | timedelta, low: float, high: float
+    client: httpx.AsyncClient,
+    misbehaving_server: MisbehavingServer,
+    value: str | timedelta,
+    low: float,
+    high: float,
 ) -> None:
     """Seconds, or a date."""
-    said = format_datetime(datetime.now(UTC) + value, usegmt=True) if isinstance(value, timedelta) else value
+    said = (
+        format_datetime(datetime.now(UTC) + value, usegmt=True)
+        if isinstance(value, timedelta)
+        else value
+    )
     misbehaving_server.replies(Reply(503, {"Retry-After": said}))
     with pytest.raises(Unavailable) as caught:
         await read(client, misbehaving_server.url)
@@ -238,7 +273,9 @@ async def test_retry_after_that_cannot_be_read_is_ignored(
     assert caught.value.retry_after is None
 
 
-async def test_a_request_that_cannot_be_sent(client: httpx.AsyncClient, misbehaving_server: MisbehavingServer) -> None:
+async def test_a_request_that_cannot_be_sent(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
+) -> None:
     """A refused connection is tried again; a URL or a header that cannot be sent is a mistake."""
     with pytest.raises(Unavailable, match="cannot be reached"):
         await read(client, "http://127.0.0.1:9/s")
@@ -275,7 +312,13 @@ async def test_gzip_is_taken_apart_while_it_arrives(
         answer = good(asked)
         spoiled, cut = cut, None
         packed = body if asked.query["offset"] == "-1" else gzip.compress(answer.pieces[0])
-        return Reply(200, answer.headers | {"Content-Encoding": "gzip"}, (packed,), framing="chunked", cut=spoiled)
+        return Reply(
+            200,
+            answer.headers | {"Content-Encoding": "gzip"},
+            (packed,),
+            framing="chunked",
+            cut=spoiled,
+        )
 
     misbehaving_server.reply = reply
     found, errors = await read_on(client, misbehaving_server.url)
@@ -289,8 +332,12 @@ async def test_a_closed_stream_is_believed_once_a_get_finds_nothing(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, flags: tuple[str, ...]
 ) -> None:
     """Not by a data answer, and not by a header that is not exactly true."""
-    good = Reply(200, JSON | {"Stream-Next-Offset": "a", "Stream-Closed": "true"}, (b"[%b]" % message("0"),))
-    late = Reply(200, JSON | {"Stream-Next-Offset": "b", "Stream-Closed": "true"}, (b"[%b]" % message("1"),))
+    good = Reply(
+        200, JSON | {"Stream-Next-Offset": "a", "Stream-Closed": "true"}, (b"[%b]" % message("0"),)
+    )
+    late = Reply(
+        200, JSON | {"Stream-Next-Offset": "b", "Stream-Closed": "true"}, (b"[%b]" % message("1"),)
+    )
     misbehaving_server.replies(good, late, empty("b", "Stream-Closed", *flags))
     batches = await read(client, misbehaving_server.url, live="sse")
     assert keys(batches) == ["0", "1"]
@@ -303,7 +350,9 @@ async def test_an_answer_that_does_not_move_is_not_read_for_ever(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
     """Messages before an offset that stays the same would come again and again."""
-    misbehaving_server.replies(Reply(200, JSON | {"Stream-Next-Offset": "a"}, (b"[%b]" % message("0"),)))
+    misbehaving_server.replies(
+        Reply(200, JSON | {"Stream-Next-Offset": "a"}, (b"[%b]" % message("0"),))
+    )
     with pytest.raises(ProtocolViolation, match="before them"):
         await read(client, misbehaving_server.url)
 
@@ -318,7 +367,9 @@ async def test_a_reserved_offset_is_not_followed(
     with pytest.raises(ProtocolViolation, match="reserved"):
         await read(client, misbehaving_server.url)
     misbehaving_server.reply = lambda asked: (
-        events(data(message(0)) + control(offset)) if "live" in asked.query else empty("a", "Stream-Up-To-Date")
+        events(data(message(0)) + control(offset))
+        if "live" in asked.query
+        else empty("a", "Stream-Up-To-Date")
     )
     with pytest.raises(ProtocolViolation, match="reserved"):
         await read(client, misbehaving_server.url, live="sse")
@@ -331,14 +382,18 @@ async def test_a_204_to_an_event_stream_says_that_nothing_is_new(
     misbehaving_server.reply = lambda asked: (
         Reply(204, {"Stream-Next-Offset": "a", "Stream-Closed": "true"})
         if "live" in asked.query
-        else empty("a", "Stream-Up-To-Date", *["Stream-Closed"] * (len(misbehaving_server.asked) > 1))
+        else empty(
+            "a", "Stream-Up-To-Date", *["Stream-Closed"] * (len(misbehaving_server.asked) > 1)
+        )
     )
     batches = await read(client, misbehaving_server.url, live="sse")
     assert [batch.closed for batch in batches] == [False, False, True]
 
 
 async def test_logs_show_no_query(
-    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, caplog: pytest.LogCaptureFixture
+    client: httpx.AsyncClient,
+    misbehaving_server: MisbehavingServer,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """httpx writes each URL to its log; the values in ours are masked, those of other clients are not our business."""
     caplog.set_level("DEBUG")
@@ -361,14 +416,18 @@ async def test_a_server_that_ends_live_requests_at_once_is_not_hammered(
         if "live" not in asked.query
         else events(control("a"))
         if live == "sse"
-        else Reply(204, {"Stream-Next-Offset": "a", "Stream-Up-To-Date": "true", "Stream-Cursor": "5"})
+        else Reply(
+            204, {"Stream-Next-Offset": "a", "Stream-Up-To-Date": "true", "Stream-Cursor": "5"}
+        )
     )
     with pytest.raises(Unavailable, match="at once"):
         await read(client, misbehaving_server.url, live=live)
     assert len(misbehaving_server.asked) == 4
 
 
-async def test_the_cursor_is_echoed(client: httpx.AsyncClient, misbehaving_server: MisbehavingServer) -> None:
+async def test_the_cursor_is_echoed(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
+) -> None:
     """In each live request, the newest one."""
     cursors = iter("123")
 
@@ -409,12 +468,18 @@ async def test_events_split_anywhere_give_the_same_messages(
                 if asked.query["offset"] == "-1":
                     return empty("a", "Stream-Up-To-Date")
                 items = b",".join(messages(4)[after[asked.query["offset"]] :])
-                return Reply(200, JSON | {"Stream-Next-Offset": "c", "Stream-Up-To-Date": "true"}, (b"[%b]" % items,))
+                return Reply(
+                    200,
+                    JSON | {"Stream-Next-Offset": "c", "Stream-Up-To-Date": "true"},
+                    (b"[%b]" % items,),
+                )
             if not spoiled:
                 spoiled = True
                 return events(body[: cut // 2], body[cut // 2 :], cut=cut)
             rest = messages(4)[after[asked.query["offset"]] :]
-            return events((data(*rest) if rest else b"") + control("c", ', "streamClosed": true'), pause=0.0)
+            return events(
+                (data(*rest) if rest else b"") + control("c", ', "streamClosed": true'), pause=0.0
+            )
 
         misbehaving_server.reply = reply
         found: list[Batch] = []
@@ -444,13 +509,19 @@ async def test_events_without_a_control_event_are_bounded(
         if len(misbehaving_server.asked) == 1:
             return empty("a", "Stream-Up-To-Date")
         return Reply(
-            200, JSON | {"Stream-Next-Offset": "b", "Stream-Up-To-Date": "true"}, (b"[%b]" % b",".join([big] * 100),)
+            200,
+            JSON | {"Stream-Next-Offset": "b", "Stream-Up-To-Date": "true"},
+            (b"[%b]" % b",".join([big] * 100),),
         )
 
     misbehaving_server.reply = reply
     limits = BatchLimits(1_000, 1_000_000)
     batches = await read(
-        client, misbehaving_server.url, live="sse", limits=limits, until=lambda found: len(keys(found)) == 100
+        client,
+        misbehaving_server.url,
+        live="sse",
+        limits=limits,
+        until=lambda found: len(keys(found)) == 100,
     )
     assert [asked.query.get("live") for asked in misbehaving_server.asked] == [None, "sse", None]
     assert all(batch.bytes <= 1_000_000 for batch in batches)
@@ -496,10 +567,15 @@ async def test_many_messages_under_one_control_come_in_bounded_batches(
     ],
 )
 async def test_events_that_break_the_protocol(
-    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, reply: Reply, error: type[TransportError]
+    client: httpx.AsyncClient,
+    misbehaving_server: MisbehavingServer,
+    reply: Reply,
+    error: type[TransportError],
 ) -> None:
     """Each is an error of its own; none is taken for data."""
-    misbehaving_server.reply = lambda asked: reply if "live" in asked.query else empty("a", "Stream-Up-To-Date")
+    misbehaving_server.reply = lambda asked: (
+        reply if "live" in asked.query else empty("a", "Stream-Up-To-Date")
+    )
     found: list[Batch] = []
     with pytest.raises(error) as caught:
         await read(
@@ -513,10 +589,19 @@ async def test_events_that_break_the_protocol(
     assert keys(found) == []
 
 
-async def test_silence_ends_a_live_connection(client: httpx.AsyncClient, misbehaving_server: MisbehavingServer) -> None:
+async def test_silence_ends_a_live_connection(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
+) -> None:
     """And not before its time: comments keep it open."""
     misbehaving_server.reply = lambda asked: (
-        events(control("a"), *[b": alive\n\n"] * 5, b":", pause=0.15, cut=len(control("a")) + 46, silent=True)
+        events(
+            control("a"),
+            *[b": alive\n\n"] * 5,
+            b":",
+            pause=0.15,
+            cut=len(control("a")) + 46,
+            silent=True,
+        )
         if "live" in asked.query
         else empty("a", "Stream-Up-To-Date")
     )
@@ -539,14 +624,18 @@ def keep(found: list[Batch]) -> Callable[[list[Batch]], bool]:
 class TestRecreated:
     """The URL serves another stream than before."""
 
-    async def last(self, client: httpx.AsyncClient, server: MisbehavingServer) -> tuple[Position, Checkpoint]:
+    async def last(
+        self, client: httpx.AsyncClient, server: MisbehavingServer
+    ) -> tuple[Position, Checkpoint]:
         """Read a stream of three messages, and give where that ended."""
         server.reply = StreamReplies([messages(3)])
         batch = (await read(client, server.url))[-1]
         assert batch.checkpoint is not None
         return batch.position, batch.checkpoint
 
-    @pytest.mark.parametrize("others", [[], messages(1), messages(3, 1), messages(9, 9), [*messages(2), message(9)]])
+    @pytest.mark.parametrize(
+        "others", [[], messages(1), messages(3, 1), messages(9, 9), [*messages(2), message(9)]]
+    )
     async def test_other_messages(
         self, client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, others: list[bytes]
     ) -> None:
@@ -562,10 +651,13 @@ class TestRecreated:
         """Also where the server adds an offset to their headers, or spaces them out."""
         position, checkpoint = await self.last(client, misbehaving_server)
         same = [
-            b'{ "headers":{"offset":"7","operation":"insert"},"value": 1,"key":"%d","type":"t"}' % n for n in range(3)
+            b'{ "headers":{"offset":"7","operation":"insert"},"value": 1,"key":"%d","type":"t"}' % n
+            for n in range(3)
         ]
         misbehaving_server.reply = StreamReplies([same, messages(2, 3)])
-        assert keys(await read(client, misbehaving_server.url, position, checkpoint=checkpoint)) == ["3", "4"]
+        assert keys(
+            await read(client, misbehaving_server.url, position, checkpoint=checkpoint)
+        ) == ["3", "4"]
 
     async def test_the_check_reads_no_more_than_it_needs(
         self, client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
@@ -594,8 +686,12 @@ class TestRecreated:
         """Retention drops the old messages of a stream that goes on."""
         position, checkpoint = await self.last(client, misbehaving_server)
         good = StreamReplies([messages(3), messages(1, 3)])
-        misbehaving_server.reply = lambda asked: Reply(410) if asked.query["offset"] == "-1" else good(asked)
-        assert keys(await read(client, misbehaving_server.url, position, checkpoint=checkpoint)) == ["3"]
+        misbehaving_server.reply = lambda asked: (
+            Reply(410) if asked.query["offset"] == "-1" else good(asked)
+        )
+        assert keys(
+            await read(client, misbehaving_server.url, position, checkpoint=checkpoint)
+        ) == ["3"]
 
     async def test_another_tail_without_messages_is_looked_into(
         self, client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
@@ -604,7 +700,9 @@ class TestRecreated:
         position, checkpoint = await self.last(client, misbehaving_server)
         good = StreamReplies([messages(3)])
         misbehaving_server.reply = lambda asked: (
-            good(asked) if asked.query["offset"] == "-1" else empty("elsewhere", "Stream-Up-To-Date")
+            good(asked)
+            if asked.query["offset"] == "-1"
+            else empty("elsewhere", "Stream-Up-To-Date")
         )
         (batch,) = await read(client, misbehaving_server.url, position, checkpoint=checkpoint)
         assert batch.position == position
@@ -631,7 +729,12 @@ class TestRecreated:
                 if live == "sse":
                     return events(control(offset), pause=0.3)
                 wire = offset.encode().decode("latin-1")
-                return Reply(204, {"Stream-Next-Offset": wire, "Stream-Up-To-Date": "true"}, (b"",), pause=0.3)
+                return Reply(
+                    204,
+                    {"Stream-Next-Offset": wire, "Stream-Up-To-Date": "true"},
+                    (b"",),
+                    pause=0.3,
+                )
             if quiet and live == "sse" and "live" in asked.query:
                 return events(data(*messages(3, 13)) + control(new.offset(2)))
             return (new if quiet else old)(asked)
@@ -649,8 +752,12 @@ async def test_a_slow_consumer_pauses_the_server(
     """A response of 60 MB: what is sent runs ahead of what is taken by the socket's buffers only."""
     items = b",".join(message(n, "x" * 1_000) for n in range(1_000))
     pieces = (b"[" + items, *[b"," + items] * 59, b"]")
-    misbehaving_server.replies(Reply(200, JSON | {"Stream-Next-Offset": "a", "Stream-Up-To-Date": "true"}, pieces))
-    reader = Reader(client, misbehaving_server.url, START, live=None, limits=BatchLimits(500, 10_000_000))
+    misbehaving_server.replies(
+        Reply(200, JSON | {"Stream-Next-Offset": "a", "Stream-Up-To-Date": "true"}, pieces)
+    )
+    reader = Reader(
+        client, misbehaving_server.url, START, live=None, limits=BatchLimits(500, 10_000_000)
+    )
     taken = most_ahead = 0
     async with aclosing(reader.batches()) as batches:
         async for batch in batches:
@@ -662,10 +769,14 @@ async def test_a_slow_consumer_pauses_the_server(
     assert most_ahead < 20_000_000
 
 
-async def test_the_client_keeps_no_cookies_and_follows_no_redirect(misbehaving_server: MisbehavingServer) -> None:
+async def test_the_client_keeps_no_cookies_and_follows_no_redirect(
+    misbehaving_server: MisbehavingServer,
+) -> None:
     """What one stream's server says is not repeated for another stream."""
     headers = {"Stream-Next-Offset": "a", "Set-Cookie": "session=1"}
-    misbehaving_server.replies(Reply(200, headers), Reply(200, headers), Reply(308, {"Location": "/x"}))
+    misbehaving_server.replies(
+        Reply(200, headers), Reply(200, headers), Reply(308, {"Location": "/x"})
+    )
     async with open_client() as client:
         await head(client, misbehaving_server.url)
         await head(client, misbehaving_server.url)

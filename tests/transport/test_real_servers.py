@@ -35,12 +35,19 @@ async def url(stream_server: StreamServer, client: httpx.AsyncClient) -> str:
 async def test_an_empty_stream_is_up_to_date(client: httpx.AsyncClient, url: str) -> None:
     """And the position is one that the next read can begin at."""
     (batch,) = await read(client, url)
-    assert (batch.messages, batch.up_to_date, batch.closed, batch.checkpoint) == ([], True, False, None)
+    assert (batch.messages, batch.up_to_date, batch.closed, batch.checkpoint) == (
+        [],
+        True,
+        False,
+        None,
+    )
     await append(client, url, messages(2))
     assert keys(await read(client, url, batch.position)) == ["0", "1"]
 
 
-async def test_catch_up_reads_everything_in_bounded_batches(client: httpx.AsyncClient, url: str) -> None:
+async def test_catch_up_reads_everything_in_bounded_batches(
+    client: httpx.AsyncClient, url: str
+) -> None:
     """However the appends were grouped; the last batch alone is up to date."""
     for start in range(0, 50, 10):
         await append(client, url, messages(10, start))
@@ -58,12 +65,20 @@ async def test_pages_of_the_server_are_followed(client: httpx.AsyncClient, url: 
 
 
 @pytest.mark.parametrize("live", [None, *LIVE])
-async def test_reading_resumes_after_every_message(client: httpx.AsyncClient, url: str, live: LiveMode | None) -> None:
+async def test_reading_resumes_after_every_message(
+    client: httpx.AsyncClient, url: str, live: LiveMode | None
+) -> None:
     """From the position of each batch, the rest follows, none twice and none lost."""
     total = 8
     reading = (
         asyncio.create_task(
-            read(client, url, live=live, limits=BatchLimits(1, 10), until=lambda found: len(keys(found)) == total)
+            read(
+                client,
+                url,
+                live=live,
+                limits=BatchLimits(1, 10),
+                until=lambda found: len(keys(found)) == total,
+            )
         )
         if live
         else None
@@ -74,16 +89,22 @@ async def test_reading_resumes_after_every_message(client: httpx.AsyncClient, ur
     batches = await reading if reading else await read(client, url, limits=BatchLimits(1, 10))
     assert keys(batches) == [str(n) for n in range(total)]
     for batch in batches:
-        rest = await read(client, url, batch.position, checkpoint=batch.checkpoint, limits=BatchLimits(3, 1_000))
+        rest = await read(
+            client, url, batch.position, checkpoint=batch.checkpoint, limits=BatchLimits(3, 1_000)
+        )
         assert keys(rest) == [str(n) for n in range(batch.position.ordinal, total)]
         assert rest[-1].position.ordinal == total
 
 
 @pytest.mark.parametrize("live", LIVE)
-async def test_a_live_reader_gets_what_is_appended_at_once(client: httpx.AsyncClient, url: str, live: LiveMode) -> None:
+async def test_a_live_reader_gets_what_is_appended_at_once(
+    client: httpx.AsyncClient, url: str, live: LiveMode
+) -> None:
     """Also when the server has ended the connection, or answered that there is nothing, in between."""
     await append(client, url, messages(3))
-    reading = asyncio.create_task(read(client, url, live=live, until=lambda found: len(keys(found)) == 6))
+    reading = asyncio.create_task(
+        read(client, url, live=live, until=lambda found: len(keys(found)) == 6)
+    )
     for n in range(3, 6):
         await asyncio.sleep(0.8)
         await append(client, url, [message(n)])
@@ -112,7 +133,9 @@ async def test_a_closed_stream_is_complete(
     assert keys(batches) == ["0", "1", "2", *(["last"] if when == "while reading" else [])]
     assert [batch.closed for batch in batches] == [False] * (len(batches) - 1) + [True]
     assert batches[-1].messages == []
-    assert [batch.closed for batch in await read(client, url, batches[-1].position, live=live)] == [True]
+    assert [batch.closed for batch in await read(client, url, batches[-1].position, live=live)] == [
+        True
+    ]
 
 
 async def test_odd_items_arrive_as_they_are(client: httpx.AsyncClient, url: str) -> None:
@@ -128,7 +151,9 @@ async def test_odd_items_arrive_as_they_are(client: httpx.AsyncClient, url: str)
     await append(client, url, odd)
     (batch,) = await read(client, url)
     found = [
-        item.reason if isinstance(item, Malformed) else item.key for item in batch.messages if not hasattr(item, "kind")
+        item.reason if isinstance(item, Malformed) else item.key
+        for item in batch.messages
+        if not hasattr(item, "kind")
     ]
     assert found == ["not-an-object", "not-an-object", "not-an-object", "k", "bad-json", "end"]
     change = batch.messages[3]
@@ -137,7 +162,9 @@ async def test_odd_items_arrive_as_they_are(client: httpx.AsyncClient, url: str)
 
 
 @pytest.mark.parametrize("live", LIVE)
-async def test_deletion_is_noticed_while_reading(client: httpx.AsyncClient, url: str, live: LiveMode) -> None:
+async def test_deletion_is_noticed_while_reading(
+    client: httpx.AsyncClient, url: str, live: LiveMode
+) -> None:
     """As a 404, at once or when the server next answers."""
     await append(client, url, messages(3))
     reading = asyncio.create_task(read(client, url, live=live, silence=2))
@@ -155,7 +182,9 @@ async def test_deletion_is_noticed_while_reading(client: httpx.AsyncClient, url:
 
 
 @pytest.mark.parametrize("others", [1, 2, 3, 4, 40])
-async def test_recreation_is_noticed_at_the_next_start(client: httpx.AsyncClient, url: str, others: int) -> None:
+async def test_recreation_is_noticed_at_the_next_start(
+    client: httpx.AsyncClient, url: str, others: int
+) -> None:
     """Whether the new stream is shorter, as long, or longer."""
     await append(client, url, messages(3))
     last = (await read(client, url))[-1]
@@ -195,7 +224,9 @@ async def test_recreation_is_noticed_while_reading(
 
 async def test_a_stream_that_goes_on_is_recognized(client: httpx.AsyncClient, url: str) -> None:
     """A checkpoint taken live, message by message, holds when the same messages come in one answer."""
-    reading = asyncio.create_task(read(client, url, live="sse", until=lambda found: len(keys(found)) == 5))
+    reading = asyncio.create_task(
+        read(client, url, live="sse", until=lambda found: len(keys(found)) == 5)
+    )
     for n in range(5):
         await asyncio.sleep(0.05)
         await append(client, url, [message(n, {"b": 1.0, "a": "é"})])
@@ -206,7 +237,9 @@ async def test_a_stream_that_goes_on_is_recognized(client: httpx.AsyncClient, ur
         assert len(keys(rest)) == 405 - batch.position.ordinal
 
 
-async def test_a_stream_that_is_no_json_is_refused(client: httpx.AsyncClient, stream_server: StreamServer) -> None:
+async def test_a_stream_that_is_no_json_is_refused(
+    client: httpx.AsyncClient, stream_server: StreamServer
+) -> None:
     """Whatever it is instead, the error names it."""
     url = stream_server.stream()
     await create(client, url, content_type="text/plain")
@@ -234,7 +267,11 @@ async def test_writing(client: httpx.AsyncClient, url: str) -> None:
     assert not (await head(client, url)).closed
     offset = await append(client, url, messages(2), seq="a")
     described = await head(client, url)
-    assert (described.offset, described.content_type, described.ttl) == (offset, "application/json", None)
+    assert (described.offset, described.content_type, described.ttl) == (
+        offset,
+        "application/json",
+        None,
+    )
     with pytest.raises(StreamConflict):
         await append(client, url, messages(1), seq="a")
     with pytest.raises(StreamConflict):
@@ -255,7 +292,9 @@ async def test_writing(client: httpx.AsyncClient, url: str) -> None:
         await append(client, url, [])
 
 
-async def test_an_offset_from_elsewhere_is_not_taken_for_the_tail(client: httpx.AsyncClient, url: str) -> None:
+async def test_an_offset_from_elsewhere_is_not_taken_for_the_tail(
+    client: httpx.AsyncClient, url: str
+) -> None:
     """A server that gives nothing, and another offset, for the one we hold is not believed without a checkpoint."""
     await append(client, url, messages(3))
     with pytest.raises(StreamRecreated):

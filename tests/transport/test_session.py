@@ -21,7 +21,9 @@ URL = "https://h/s"
 LIMITS = BatchLimits(1_000, 1_000_000)
 
 
-def session(position: Position = START, live: LiveMode | None = "long-poll", **options: Any) -> ReadSession:
+def session(
+    position: Position = START, live: LiveMode | None = "long-poll", **options: Any
+) -> ReadSession:
     """A session on a stream."""
     return ReadSession(URL, position, live=live, **{"limits": LIMITS} | options)
 
@@ -61,7 +63,9 @@ def mode(one: ReadSession) -> Mode | None:
 
 def test_requests_are_built_in_order() -> None:
     """The offset is encoded, live and cursor are there when live, the rest of the query stays."""
-    one = ReadSession("https://h/s?b=%20&a=1", Position("x y&z", 0, 5), live="long-poll", limits=LIMITS)
+    one = ReadSession(
+        "https://h/s?b=%20&a=1", Position("x y&z", 0, 5), live="long-poll", limits=LIMITS
+    )
     request = one.next_request()
     assert request is not None
     assert request.url == "https://h/s?a=1&b=%20&offset=x%20y%26z"
@@ -132,9 +136,16 @@ def test_a_batch_ends_where_its_limits_are() -> None:
     items = [message(n, "x" * size) for n, size in enumerate(sizes)]
     batches = answer(session(limits=BatchLimits(2, 300)), items, "a", at_tail=True)
     assert [keys([batch]) for batch in batches] == [["0", "1"], ["2"], ["3", "4"], ["5"]]
-    assert [batch.position for batch in batches] == [("-1", 2, 2), ("-1", 3, 3), ("-1", 5, 5), ("a", 0, 6)]
+    assert [batch.position for batch in batches] == [
+        ("-1", 2, 2),
+        ("-1", 3, 3),
+        ("-1", 5, 5),
+        ("a", 0, 6),
+    ]
     assert [batch.up_to_date for batch in batches] == [False, False, False, True]
-    assert [batch.bytes for batch in batches] == [sum(len(item.raw) for item in batch.messages) for batch in batches]
+    assert [batch.bytes for batch in batches] == [
+        sum(len(item.raw) for item in batch.messages) for batch in batches
+    ]
 
 
 def test_the_skipped_messages_are_dropped_and_not_counted_again() -> None:
@@ -227,7 +238,9 @@ def test_events_of_another_tail_lead_to_a_get() -> None:
     answer(one, messages(1), "a", at_tail=True)
     one.next_request()
     one.begin(200, {"content-type": "text/event-stream"})
-    assert list(one.feed(b'event: control\ndata: {"streamNextOffset":"z","upToDate":true}\n\n')) == []
+    assert (
+        list(one.feed(b'event: control\ndata: {"streamNextOffset":"z","upToDate":true}\n\n')) == []
+    )
     assert one.enough
     assert list(one.end(1)) == []
     request = one.next_request()
@@ -278,14 +291,20 @@ def test_any_answers_limits_and_pieces_give_every_message_once(
 
 
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=300), st.data())
-def test_a_fingerprint_is_that_of_the_messages_not_of_their_form(values: list[str], data: st.DataObject) -> None:
+def test_a_fingerprint_is_that_of_the_messages_not_of_their_form(
+    values: list[str], data: st.DataObject
+) -> None:
     """Spaces, the order of names, escapes and the server's offset make no difference; another value does."""
     plain = [message(n, value) for n, value in enumerate(values)]
     other = []
     for n, item in enumerate(plain):
         loaded = json.loads(item)
         loaded["headers"]["offset"] = f"{n}_{n}"
-        other.append(json.dumps(dict(reversed(loaded.items())), indent=data.draw(st.sampled_from([None, 2]))).encode())
+        other.append(
+            json.dumps(
+                dict(reversed(loaded.items())), indent=data.draw(st.sampled_from([None, 2]))
+            ).encode()
+        )
 
     def mark(items: list[bytes], at: str = "a") -> Checkpoint | None:
         return answer(session(Position(at, 0, 0)), items, "b", at_tail=True)[-1].checkpoint
@@ -305,9 +324,15 @@ def test_a_fingerprint_grows_with_its_answer_and_stops() -> None:
     marks = [batch.checkpoint for batch in batches]
     assert [mark.covered for mark in marks if mark] == [100, 200, 256, 256, 256, 256]
     assert marks[-1] == marks[-2]
-    big = answer(session(), [message(n, "x" * 30_000) for n in range(10)], "a", at_tail=True)[0].checkpoint
+    big = answer(session(), [message(n, "x" * 30_000) for n in range(10)], "a", at_tail=True)[
+        0
+    ].checkpoint
     assert big is not None
     assert big.covered == 3
     again = Fingerprint("-1", big.covered)
-    again.add(answer(session(), [message(n, "x" * 30_000) for n in range(10)], "a", at_tail=True)[0].messages)
+    again.add(
+        answer(session(), [message(n, "x" * 30_000) for n in range(10)], "a", at_tail=True)[
+            0
+        ].messages
+    )
     assert again.checkpoint() == big

@@ -59,7 +59,9 @@ class Policy(StatePolicy):
     def streams(self, user: AbstractBaseUser | AnonymousUser) -> models.QuerySet[Stream]:
         return super().streams(user).filter(name__startswith="public-")
 
-    def rows(self, user: AbstractBaseUser | AnonymousUser, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+    def rows(
+        self, user: AbstractBaseUser | AnonymousUser, queryset: models.QuerySet[Any]
+    ) -> models.QuerySet[Any]:
         return queryset.exclude(text="")
 
 
@@ -69,7 +71,13 @@ class MessageAdmin(SyncedModelAdmin):
     list_display = ("key", "text")
 
 
-def receive(sender: type[models.Model], stream: str, revision: int, upserted: list[str] | None, **kwargs: Any) -> None:
+def receive(
+    sender: type[models.Model],
+    stream: str,
+    revision: int,
+    upserted: list[str] | None,
+    **kwargs: Any,
+) -> None:
     """A receiver of the signal."""
 
 
@@ -82,7 +90,9 @@ def use() -> tuple[int, int, int]:
     letters: models.QuerySet[DeadLetter] = DeadLetter.objects.filter(stream=stream)
     parked: ParkedChange | None = ParkedChange.objects.filter(stream=stream).first()
     done: Applied = apply(
-        "chat", [{"type": "message", "key": "1", "headers": {"operation": "delete"}}], using="default"
+        "chat",
+        [{"type": "message", "key": "1", "headers": {"operation": "delete"}}],
+        using="default",
     )
     assert letters is not None
     assert parked is None

@@ -20,7 +20,9 @@ def make_user(transactional_db: None) -> Any:
         user = User.objects.create_user(name, is_superuser=superuser)
         for permission in permissions:
             label, codename = permission.split(".")
-            user.user_permissions.add(Permission.objects.get(content_type__app_label=label, codename=codename))
+            user.user_permissions.add(
+                Permission.objects.get(content_type__app_label=label, codename=codename)
+            )
         return User.objects.get(pk=user.pk)
 
     return make

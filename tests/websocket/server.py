@@ -21,7 +21,10 @@ def main() -> None:
     settings.ALLOWED_HOSTS = ["127.0.0.1"]
     settings.DURABLE_STATE = {"FEED_POLL_SECONDS": 0.5}
     settings.CHANNEL_LAYERS = {
-        "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [redis], "prefix": prefix}}
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {"hosts": [redis], "prefix": prefix},
+        }
     }
     django.setup()
     from channels.auth import AuthMiddlewareStack

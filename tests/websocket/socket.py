@@ -16,7 +16,9 @@ __all__ = ["Socket"]
 class Socket(ApplicationCommunicator):
     """One connection to `path`, with the handshake's headers."""
 
-    def __init__(self, application: Any, path: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    def __init__(
+        self, application: Any, path: str, headers: list[tuple[bytes, bytes]] | None = None
+    ) -> None:
         parts = urlsplit(path)
         super().__init__(
             application,

@@ -67,14 +67,26 @@ def servers(transactional_db: None, redis_url: str, settings: Any) -> Iterator[l
     ports = [free_port(), free_port()]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.websocket.server", str(port), database, redis_url, prefix], env=os.environ
+            [
+                sys.executable,
+                "-m",
+                "tests.websocket.server",
+                str(port),
+                database,
+                redis_url,
+                prefix,
+            ],
+            env=os.environ,
         )
         for port in ports
     ]
     try:
         for port, process in zip(ports, processes, strict=True):
             wait_for(port, process)
-        yield [Server(f"127.0.0.1:{port}", process.pid) for port, process in zip(ports, processes, strict=True)]
+        yield [
+            Server(f"127.0.0.1:{port}", process.pid)
+            for port, process in zip(ports, processes, strict=True)
+        ]
     finally:
         for process in processes:
             process.terminate()
@@ -93,12 +105,16 @@ async def read_until_revision(socket: ClientConnection, client: Client, revision
         client.fold(str(await asyncio.wait_for(socket.recv(), 10)))
 
 
-async def test_a_commit_here_reaches_every_socket_there(servers: list[Server], make_user: Any) -> None:
+async def test_a_commit_here_reaches_every_socket_there(
+    servers: list[Server], make_user: Any
+) -> None:
     """Ten sockets on two servers follow a burst of commits made in this process."""
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", str(n)): message("x") for n in range(450)})
     session = {
-        "Cookie": await sync_to_async(cookie)(await sync_to_async(make_user)("app.view_message", "app.view_setting"))
+        "Cookie": await sync_to_async(cookie)(
+            await sync_to_async(make_user)("app.view_message", "app.view_setting")
+        )
     }
     sockets = [
         await connect(
@@ -109,10 +125,16 @@ async def test_a_commit_here_reaches_every_socket_there(servers: list[Server], m
         for n in range(10)
     ]
     clients = [Client() for _ in sockets]
-    await asyncio.gather(*(read_until_revision(*pair, 1) for pair in zip(sockets, clients, strict=True)))
+    await asyncio.gather(
+        *(read_until_revision(*pair, 1) for pair in zip(sockets, clients, strict=True))
+    )
     for n in range(150):
-        revision = await commit_and_ring(stream, {("message", str(n)): None, ("setting", str(n % 5)): n})
-    await asyncio.gather(*(read_until_revision(*pair, revision) for pair in zip(sockets, clients, strict=True)))
+        revision = await commit_and_ring(
+            stream, {("message", str(n)): None, ("setting", str(n % 5)): n}
+        )
+    await asyncio.gather(
+        *(read_until_revision(*pair, revision) for pair in zip(sockets, clients, strict=True))
+    )
     state = await sync_to_async(shown)(stream)
     assert len(state) == 305
     assert all(client.state == state and client.snapshots == 1 for client in clients)
@@ -128,15 +150,21 @@ async def test_browsers_see_the_close_code(servers: list[Server]) -> None:
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4401
     with pytest.raises(InvalidStatus) as refused:
-        await connect(f"ws://{servers[0].address}/ws/state/chat/", origin=Origin("https://evil.test"))
+        await connect(
+            f"ws://{servers[0].address}/ws/state/chat/", origin=Origin("https://evil.test")
+        )
     assert refused.value.response.status_code == 403
 
 
-async def test_a_client_that_does_not_read_costs_no_memory(servers: list[Server], make_user: Any) -> None:
+async def test_a_client_that_does_not_read_costs_no_memory(
+    servers: list[Server], make_user: Any
+) -> None:
     """Forty megabytes pass by a stalled socket; the server keeps little of them, and the client converges once it reads on."""
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {})
-    session = {"Cookie": await sync_to_async(cookie)(await sync_to_async(make_user)("app.view_setting"))}
+    session = {
+        "Cookie": await sync_to_async(cookie)(await sync_to_async(make_user)("app.view_setting"))
+    }
     url = f"ws://{servers[0].address}/ws/state/chat/"
     client = Client()
     # A queue of one frame: the client library stops reading from the network.
@@ -144,7 +172,9 @@ async def test_a_client_that_does_not_read_costs_no_memory(servers: list[Server]
         await read_until_revision(stalled, client, 1)
         before = servers[0].megabytes()
         for n in range(400):
-            revision = await commit_and_ring(stream, {("setting", str(n % 3)): f"{n} " + "x" * 100_000})
+            revision = await commit_and_ring(
+                stream, {("setting", str(n % 3)): f"{n} " + "x" * 100_000}
+            )
         await asyncio.sleep(0.7)
         assert servers[0].megabytes() - before < 25
         await read_until_revision(stalled, client, revision)

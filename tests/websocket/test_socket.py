@@ -28,7 +28,9 @@ async def opened(application: Any, path: str) -> Socket:
     return socket
 
 
-async def read_until(socket: Socket, done: Callable[[Client], bool], client: Client | None = None) -> Client:
+async def read_until(
+    socket: Socket, done: Callable[[Client], bool], client: Client | None = None
+) -> Client:
     client = client or Client()
     while not done(client):
         client.fold(await socket.receive_text())
@@ -41,7 +43,10 @@ def up_to_date(client: Client) -> bool:
 
 async def test_snapshot_live_and_resume(make_user: Any, as_user: Any) -> None:
     """A page gets the rows and then each commit; after a break it gets what it missed."""
-    user, stream = await sync_to_async(make_user)(superuser=True), await sync_to_async(make_stream)()
+    user, stream = (
+        await sync_to_async(make_user)(superuser=True),
+        await sync_to_async(make_stream)(),
+    )
     await commit_and_ring(stream, {("message", "a"): message("one"), ("setting", "s"): [1]})
     socket = await opened(as_user(user), "/ws/state/chat/")
     client = await read_until(socket, up_to_date)
@@ -60,7 +65,10 @@ async def test_snapshot_live_and_resume(make_user: Any, as_user: Any) -> None:
 
 async def test_types_are_picked_by_the_query(make_user: Any, as_user: Any) -> None:
     """`type` may be repeated; one that is not known has no rows and is no error."""
-    user, stream = await sync_to_async(make_user)(superuser=True), await sync_to_async(make_stream)()
+    user, stream = (
+        await sync_to_async(make_user)(superuser=True),
+        await sync_to_async(make_stream)(),
+    )
     await commit_and_ring(stream, {("message", "a"): message("one"), ("setting", "s"): [1]})
     for query, names in [
         ("type=setting", {"setting"}),
@@ -85,14 +93,17 @@ async def test_types_are_picked_by_the_query(make_user: Any, as_user: Any) -> No
         ("superuser", "missing", 4404),
     ],
 )
-async def test_who_may_not_read_is_told_by_a_code(who: str, name: str, code: int, make_user: Any, as_user: Any) -> None:
+async def test_who_may_not_read_is_told_by_a_code(
+    who: str, name: str, code: int, make_user: Any, as_user: Any
+) -> None:
     """The socket is accepted and closed with the code; who is not signed in does not learn which streams exist."""
     await sync_to_async(make_stream)()
     user: Any = await sync_to_async(make_user)(superuser=who in ("superuser", "inactive"))
     if who == "inactive":
         user.is_active = False
     socket = await opened(
-        as_user({"nobody": AnonymousUser(), "no user in scope": None}.get(who, user)), f"/ws/state/{name}/"
+        as_user({"nobody": AnonymousUser(), "no user in scope": None}.get(who, user)),
+        f"/ws/state/{name}/",
     )
     assert await socket.close_code() == code
 
@@ -136,13 +147,17 @@ async def test_a_removed_stream_closes_its_sockets(
     """4404, for clients to stop asking."""
     configure(FEED_POLL_SECONDS=0.05)
     stream = await sync_to_async(make_stream)()
-    socket = await opened(as_user(await sync_to_async(make_user)(superuser=True)), "/ws/state/chat/")
+    socket = await opened(
+        as_user(await sync_to_async(make_user)(superuser=True)), "/ws/state/chat/"
+    )
     await socket.receive_text()
     await Stream.objects.filter(pk=stream.pk).adelete()
     assert await socket.close_code() == 4404
 
 
-async def test_too_many_sockets(make_user: Any, as_user: Any, configure: Callable[..., None]) -> None:
+async def test_too_many_sockets(
+    make_user: Any, as_user: Any, configure: Callable[..., None]
+) -> None:
     """4429 beyond FEED_SUBSCRIBERS; those that are there stay."""
     configure(FEED_SUBSCRIBERS=1, FEED_POLL_SECONDS=0.05)
     stream = await sync_to_async(make_stream)()
@@ -158,7 +173,9 @@ async def test_too_many_sockets(make_user: Any, as_user: Any, configure: Callabl
 async def test_what_clients_send_is_ignored(make_user: Any, as_user: Any) -> None:
     """Text and bytes alike; the frames go on."""
     stream = await sync_to_async(make_stream)()
-    socket = await opened(as_user(await sync_to_async(make_user)(superuser=True)), "/ws/state/chat/")
+    socket = await opened(
+        as_user(await sync_to_async(make_user)(superuser=True)), "/ws/state/chat/"
+    )
     await socket.send_frame(text='{"delete": "everything"}')
     await socket.send_frame(bytes=b"\0")
     await commit_and_ring(stream, {("message", "a"): message("x")})
@@ -171,7 +188,12 @@ async def test_a_query_with_too_many_fields(make_user: Any, as_user: Any) -> Non
     """What a client may ask is bounded."""
     await sync_to_async(make_stream)()
     user = await sync_to_async(make_user)(superuser=True)
-    assert await (await opened(as_user(user), "/ws/state/chat/?" + "&".join(["type=x"] * 300))).close_code() == 1008
+    assert (
+        await (
+            await opened(as_user(user), "/ws/state/chat/?" + "&".join(["type=x"] * 300))
+        ).close_code()
+        == 1008
+    )
 
 
 async def test_a_failing_represent_closes_with_1011(
@@ -186,7 +208,9 @@ async def test_a_failing_represent_closes_with_1011(
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", "a"): message("x")})
     monkeypatch.setattr(MessageMapping, "represent", bad)
-    socket = await opened(as_user(await sync_to_async(make_user)(superuser=True)), "/ws/state/chat/")
+    socket = await opened(
+        as_user(await sync_to_async(make_user)(superuser=True)), "/ws/state/chat/"
+    )
     assert await socket.close_code() == 1011
     assert "ZeroDivisionError" in caplog.text
 
@@ -209,11 +233,16 @@ async def test_sockets_need_no_channel_layer(
 ) -> None:
     """With a Redis that is down sockets open, and follow, all the same."""
     settings.CHANNEL_LAYERS = {
-        "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": ["redis://127.0.0.1:1"]}}
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {"hosts": ["redis://127.0.0.1:1"]},
+        }
     }
     configure(FEED_POLL_SECONDS=0.05)
     stream = await sync_to_async(make_stream)()
-    socket = await opened(as_user(await sync_to_async(make_user)(superuser=True)), "/ws/state/chat/")
+    socket = await opened(
+        as_user(await sync_to_async(make_user)(superuser=True)), "/ws/state/chat/"
+    )
     await commit_and_ring(stream, {("message", "a"): message("x")})
     client = await read_until(socket, lambda client: client.offset.endswith(".1"))
     await socket.disconnect()

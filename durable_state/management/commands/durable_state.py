@@ -28,8 +28,16 @@ class Command(BaseCommand):
         def verb(name: str, run: Verb, about: str) -> argparse.ArgumentParser:
             each: argparse.ArgumentParser = verbs.add_parser(name, help=about, description=about)
             each.set_defaults(run=run)
-            each.add_argument("--database", default=DEFAULT_DB_ALIAS, help="the database of the mapped models")
-            each.add_argument("--no-input", "--noinput", action="store_false", dest="interactive", help="never ask")
+            each.add_argument(
+                "--database", default=DEFAULT_DB_ALIAS, help="the database of the mapped models"
+            )
+            each.add_argument(
+                "--no-input",
+                "--noinput",
+                action="store_false",
+                dest="interactive",
+                help="never ask",
+            )
             _also_after_the_verb(each)
             return each
 
@@ -46,7 +54,9 @@ class Command(BaseCommand):
         except DurableStateError as error:
             raise CommandError(" ".join(str(error).split("\n"))) from error
         except DatabaseError as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = (
+                str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            )
             raise CommandError(
                 f"The database {options['database']!r} refused: {reason}. "
                 f"Is it reachable, and migrated (manage.py migrate --database {options['database']})?"

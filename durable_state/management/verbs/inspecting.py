@@ -22,11 +22,15 @@ def define(verb: Any) -> None:
     parser.add_argument("--json", action="store_true", help="a list of objects, for programs")
 
     parser = verb(
-        "verify", verify, "Folds a stream again and compares it with its rows; exit status 1 on a difference."
+        "verify",
+        verify,
+        "Folds a stream again and compares it with its rows; exit status 1 on a difference.",
     )
     parser.add_argument("name")
     parser.add_argument("--json", action="store_true", help="{type: {missing, extra, changed}}")
-    parser.add_argument("--type", dest="entity_type", help="with --key: tells the story of one entity")
+    parser.add_argument(
+        "--type", dest="entity_type", help="with --key: tells the story of one entity"
+    )
     parser.add_argument("--key", help="the entity key")
 
 
@@ -64,14 +68,20 @@ def _write_table(command: BaseCommand, found: list[StreamReport]) -> None:
         for each in found
     ]
     heads, *lines = table(
-        ("STREAM", "STATUS", "LAG", "MESSAGES", "APPLIED", "PARKED", "LETTERS", "SINCE"), rows, right=(2, 3, 4, 5, 6)
+        ("STREAM", "STATUS", "LAG", "MESSAGES", "APPLIED", "PARKED", "LETTERS", "SINCE"),
+        rows,
+        right=(2, 3, 4, 5, 6),
     )
     command.stdout.write(command.style.MIGRATE_HEADING(heads))
     for each, line in zip(found, lines, strict=True):
-        style = command.style.ERROR if each.stuck else command.style.WARNING if each.last_error else str
+        style = (
+            command.style.ERROR if each.stuck else command.style.WARNING if each.last_error else str
+        )
         command.stdout.write(style(line))
         if each.replayed is not None:
-            command.stdout.write(f"    folded again: {each.replayed:,} of {each.ordinal:,} messages")
+            command.stdout.write(
+                f"    folded again: {each.replayed:,} of {each.ordinal:,} messages"
+            )
         if each.last_error or each.why:
             command.stdout.write(f"    {printable(each.why or each.last_error)}")
         if each.action:
@@ -88,15 +98,19 @@ def verify(command: BaseCommand, options: dict[str, Any]) -> None:
     else:
         if options["key"] is None:
             counts = [
-                (name, each["missing"], each["extra"], each["changed"]) for name, each in result.to_json().items()
+                (name, each["missing"], each["extra"], each["changed"])
+                for name, each in result.to_json().items()
             ]
             heads, *lines = table(("TYPE", "MISSING", "EXTRA", "CHANGED"), counts, right=(1, 2, 3))
             command.stdout.write("\n".join([command.style.MIGRATE_HEADING(heads), *lines]))
         for line in result.lines():
             command.stdout.write(printable(line))
         if result.equal:
-            command.stdout.write(f"The rows of {stream.name} equal its stream, up to message {result.ordinal:,}.")
+            command.stdout.write(
+                f"The rows of {stream.name} equal its stream, up to message {result.ordinal:,}."
+            )
     if not result.equal:
         raise CommandError(
-            f"The rows of {stream.name} differ from its stream: durable_state reset {stream.name}", returncode=1
+            f"The rows of {stream.name} differ from its stream: durable_state reset {stream.name}",
+            returncode=1,
         )

@@ -17,7 +17,9 @@ __all__ = ["define"]
 
 def define(verb: Any) -> None:
     """Adds the verb to the command's parser."""
-    parser = verb("dead-letters", dead_letters, "Lists refused messages, tries them again, or discards them.")
+    parser = verb(
+        "dead-letters", dead_letters, "Lists refused messages, tries them again, or discards them."
+    )
     parser.add_argument("what", choices=["list", "retry", "discard"])
     parser.add_argument("name", nargs="?", help="of this stream only")
     parser.add_argument("--id", type=int, help="this letter only")
@@ -25,13 +27,19 @@ def define(verb: Any) -> None:
 
 def dead_letters(command: BaseCommand, options: dict[str, Any]) -> None:
     letters = _chosen(options)
-    {"list": _list, "retry": _retry, "discard": _discard}[options["what"]](command, letters, options)
+    {"list": _list, "retry": _retry, "discard": _discard}[options["what"]](
+        command, letters, options
+    )
 
 
 def _chosen(options: dict[str, Any]) -> QuerySet[DeadLetter]:
-    letters = DeadLetter.objects.using(options["database"]).filter(generation=0).select_related("stream")
+    letters = (
+        DeadLetter.objects.using(options["database"]).filter(generation=0).select_related("stream")
+    )
     if options["name"] is not None:
-        letters = letters.filter(stream=operations.find_stream(options["name"], options["database"]))
+        letters = letters.filter(
+            stream=operations.find_stream(options["name"], options["database"])
+        )
     if options["id"] is not None:
         letters = letters.filter(pk=options["id"])
         if not letters.exists():
@@ -52,12 +60,16 @@ def _list(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[str
             letter.reason,
             printable(letter.detail, 100),
         )
-        for letter in letters.order_by("stream__name", "ordinal").defer("body").iterator(chunk_size=500)
+        for letter in letters.order_by("stream__name", "ordinal")
+        .defer("body")
+        .iterator(chunk_size=500)
     ]
     if not rows:
         command.stdout.write(f"There are no dead letters{_of(options)}.")
         return
-    heads, *lines = table(("ID", "STREAM", "MESSAGE", "TYPE", "KEY", "REASON", "DETAIL"), rows, right=(0, 2))
+    heads, *lines = table(
+        ("ID", "STREAM", "MESSAGE", "TYPE", "KEY", "REASON", "DETAIL"), rows, right=(0, 2)
+    )
     command.stdout.write(command.style.MIGRATE_HEADING(heads))
     for line in lines:
         command.stdout.write(line)
@@ -73,12 +85,17 @@ def _retry(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[st
         f"Retried {counted(accepted + refused, 'dead letter')}{_of(options)}: {accepted} accepted, {refused} refused again."
     )
     if refused:
-        raise CommandError(f"Still refused: {refused}. durable_state dead-letters list tells why.", returncode=1)
+        raise CommandError(
+            f"Still refused: {refused}. durable_state dead-letters list tells why.", returncode=1
+        )
 
 
 def _discard(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[str, Any]) -> None:
     if count := letters.count():
-        confirm(f"Discard {counted(count, 'dead letter')}{_of(options)}? What the stream holds stays.", options)
+        confirm(
+            f"Discard {counted(count, 'dead letter')}{_of(options)}? What the stream holds stays.",
+            options,
+        )
     discarded = operations.discard_all(letters, actor=actor())
     command.stdout.write(f"Discarded {counted(discarded, 'dead letter')}{_of(options)}.")
 

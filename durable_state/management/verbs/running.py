@@ -22,7 +22,9 @@ def define(verb: Any) -> None:
     parser = verb("sync", sync, "Consumes one stream here and now, showing its progress.")
     parser.add_argument("name")
     parser.add_argument(
-        "--until-up-to-date", action="store_true", help="end at the stream's tail instead of following it"
+        "--until-up-to-date",
+        action="store_true",
+        help="end at the stream's tail instead of following it",
     )
     verb("run", run, "Consumes all streams, live, without Celery, until it is stopped.")
 
@@ -32,7 +34,12 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     progress = Progress(sys.stderr)
     _spare_the_collector()
     try:
-        consumer.sync(stream, until_up_to_date=options["until_up_to_date"], on_progress=progress, on_wait=progress.note)
+        consumer.sync(
+            stream,
+            until_up_to_date=options["until_up_to_date"],
+            on_progress=progress,
+            on_wait=progress.note,
+        )
     finally:
         progress.close()
     done = operations.report(stream)

@@ -19,19 +19,31 @@ def define(verb: Any) -> None:
     parser = verb("add", add, "Adds a stream; workers begin to read it.")
     parser.add_argument("name", help="1 to 100 of A-Z a-z 0-9 . _ -")
     parser.add_argument("url", help="http(s) address of the durable stream, without user info")
-    parser.add_argument("--adopt", action="store_true", help="take over the rows that are in its tables already")
-    parser.add_argument("--live", choices=["sse", "long-poll"], default="sse", help="how the tail is followed")
+    parser.add_argument(
+        "--adopt", action="store_true", help="take over the rows that are in its tables already"
+    )
+    parser.add_argument(
+        "--live", choices=["sse", "long-poll"], default="sse", help="how the tail is followed"
+    )
 
     verb("pause", pause, "Stops consuming a stream; its rows stay.").add_argument("name")
     verb("resume", resume, "Goes on with a paused or halted stream, at once.").add_argument("name")
 
     parser = verb(
-        "reset", reset, "Folds a stream again from its start beside the old rows, then switches in one transaction."
+        "reset",
+        reset,
+        "Folds a stream again from its start beside the old rows, then switches in one transaction.",
     )
     parser.add_argument("name")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--type", dest="entity_type", help="the type it is done for (the whole stream is folded again)")
-    what.add_argument("--cancel", action="store_true", help="drop a reset that is under way; the rows stay")
+    what.add_argument(
+        "--type",
+        dest="entity_type",
+        help="the type it is done for (the whole stream is folded again)",
+    )
+    what.add_argument(
+        "--cancel", action="store_true", help="drop a reset that is under way; the rows stay"
+    )
 
     parser = verb("remove", remove, "Removes a stream and its rows.")
     parser.add_argument("name")
@@ -55,7 +67,9 @@ def add(command: BaseCommand, options: dict[str, Any]) -> None:
 def pause(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     operations.pause(stream, actor=actor())
-    command.stdout.write(f"Paused {stream.name} at message {stream.ordinal}. Its rows stay; resume it to go on.")
+    command.stdout.write(
+        f"Paused {stream.name} at message {stream.ordinal}. Its rows stay; resume it to go on."
+    )
 
 
 def resume(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -81,7 +95,9 @@ def remove(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     rows = counted(sum(found.count() for _, found in operations.owned_rows(stream)), "row")
     keep = options["keep_rows"]
-    confirm(f"Remove the stream {stream.name} and {'keep' if keep else 'delete'} its {rows}?", options)
+    confirm(
+        f"Remove the stream {stream.name} and {'keep' if keep else 'delete'} its {rows}?", options
+    )
     deleted = operations.remove(stream, actor=actor(), keep_rows=keep)
     command.stdout.write(
         f"Removed {stream.name}, {f'keeping its {rows}' if keep else 'and ' + counted(deleted, 'row')}."

@@ -47,7 +47,9 @@ def document(field: models.Field[Any, Any], limits: Limits) -> Callable[[Any], A
     """Any JSON without NUL characters, as deep as the database goes. A top-level null is ``JSON_NULL``."""
 
     def convert(raw: Any) -> Any:
-        return JSON_NULL if raw is None or isinstance(raw, JsonNull) else _copy(raw, limits.json_depth)
+        return (
+            JSON_NULL if raw is None or isinstance(raw, JsonNull) else _copy(raw, limits.json_depth)
+        )
 
     return convert
 
@@ -70,7 +72,9 @@ def _copy(raw: Any, depth: int) -> Any:
             raise Refused("range", f"{shown(raw)} is no JSON number that a double holds.")
         case dict() | list() | tuple():
             if depth == 0:
-                raise Refused("invalid", "The document is nested more deeply than the database stores.")
+                raise Refused(
+                    "invalid", "The document is nested more deeply than the database stores."
+                )
             if isinstance(raw, dict):
                 return {_name(name): _copy(part, depth - 1) for name, part in raw.items()}
             return [_copy(part, depth - 1) for part in raw]
@@ -99,14 +103,18 @@ def _integer(number: int) -> int:
     except OverflowError as error:
         raise Refused("range", "The integer is out of range.") from error
     if written != number:
-        raise Refused("precision", f"{shown(number)} is longer than the digits that every database keeps.")
+        raise Refused(
+            "precision", f"{shown(number)} is longer than the digits that every database keeps."
+        )
     return number
 
 
 def same_document(one: Any, other: Any) -> bool:
     """Whether two documents are the same JSON: ``true`` is not 1, but 1 is 1.0 (PostgreSQL gives 1e16 back as an integer)."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same_document(part, other[name]) for name, part in one.items())
+        return one.keys() == other.keys() and all(
+            same_document(part, other[name]) for name, part in one.items()
+        )
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same_document, one, other))
     if type(one) is type(other):
@@ -119,4 +127,8 @@ def same_document(one: Any, other: Any) -> bool:
 
 
 def _both_long(one: float, other: float) -> bool:
-    return isinstance(one, float) != isinstance(other, float) and abs(one) >= 2**53 and abs(other) >= 2**53
+    return (
+        isinstance(one, float) != isinstance(other, float)
+        and abs(one) >= 2**53
+        and abs(other) >= 2**53
+    )

@@ -16,7 +16,15 @@ from .documents import DOCUMENT, JsonNull, document, same_document
 from .limits import KEY_BYTES, Limits, limits
 from .refusal import Refused, shown, storable_text
 
-__all__ = ["absent", "convert", "convert_all", "converter", "longest_plain_key", "same", "wire_type"]
+__all__ = [
+    "absent",
+    "convert",
+    "convert_all",
+    "converter",
+    "longest_plain_key",
+    "same",
+    "wire_type",
+]
 
 Convert = Callable[[Any], Any]
 Factory = Callable[[Any, Limits], Convert]
@@ -41,7 +49,14 @@ FACTORIES: dict[type[models.Field[Any, Any]], Factory] = {
 }
 """By field class; the nearest class of a field's MRO counts, unless the field converts values in its own way."""
 
-OWN_WAYS = ("to_python", "get_prep_value", "get_db_prep_value", "get_db_prep_save", "from_db_value", "db_type")
+OWN_WAYS = (
+    "to_python",
+    "get_prep_value",
+    "get_db_prep_value",
+    "get_db_prep_save",
+    "from_db_value",
+    "db_type",
+)
 
 
 def convert(field: models.Field[Any, Any], raw: Any, using: str | None = None) -> Any:
@@ -91,7 +106,9 @@ def wire_type(field: models.Field[Any, Any]) -> tuple[Any, frozenset[type] | Non
         value_type = Annotated[int, msgspec.Meta(ge=low, le=high)]
     elif factory is numbers.boolean:
         value_type = bool
-    elif factory is texts.unbounded_text or (factory is texts.text and not isinstance(column, models.FileField)):
+    elif factory is texts.unbounded_text or (
+        factory is texts.text and not isinstance(column, models.FileField)
+    ):
         longest = column.max_length if factory is texts.text else None
         value_type = str if longest is None else Annotated[str, msgspec.Meta(max_length=longest)]
     elif factory is document:
@@ -103,10 +120,17 @@ def wire_type(field: models.Field[Any, Any]) -> tuple[Any, frozenset[type] | Non
 
 def longest_plain_key(field: models.Field[Any, Any]) -> int:
     """The number of characters up to which any key without NUL is the value of this key field, as it is; 0 where it never is."""
-    if isinstance(field, models.FileField) or _factory(field) not in (texts.text, texts.unbounded_text):
+    if isinstance(field, models.FileField) or _factory(field) not in (
+        texts.text,
+        texts.unbounded_text,
+    ):
         return 0
     longest = KEY_BYTES // 4
-    return longest if _factory(field) is texts.unbounded_text else min(longest, field.max_length or longest)
+    return (
+        longest
+        if _factory(field) is texts.unbounded_text
+        else min(longest, field.max_length or longest)
+    )
 
 
 def absent(field: models.Field[Any, Any]) -> str | None:
@@ -144,7 +168,10 @@ def _factory(column: models.Field[Any, Any]) -> Factory | None:
     """None for a field that converts in its own way."""
     for plain in type(column).__mro__:
         if plain in FACTORIES:
-            own = any(getattr(type(column), way, None) is not getattr(plain, way, None) for way in OWN_WAYS)
+            own = any(
+                getattr(type(column), way, None) is not getattr(plain, way, None)
+                for way in OWN_WAYS
+            )
             return None if own and not _is_django(column) else FACTORIES[plain]
     return None
 

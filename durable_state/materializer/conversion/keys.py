@@ -36,15 +36,19 @@ def key_converter(field: models.Field[Any, Any], using: str | None = None) -> Ca
         key = storable_text(key)
         if len(key) * 4 > KEY_BYTES and len(key.encode()) > KEY_BYTES:
             raise Refused(
-                "key", f"The key {shown(key)} has more than {KEY_BYTES} bytes, which is too long for an index."
+                "key",
+                f"The key {shown(key)} has more than {KEY_BYTES} bytes, which is too long for an index.",
             )
         try:
             value = convert(key)
         except Refused as refused:
-            raise Refused("key", f"The key {shown(key)} does not fit {field.name}: {refused.detail}") from refused
+            raise Refused(
+                "key", f"The key {shown(key)} does not fit {field.name}: {refused.detail}"
+            ) from refused
         if key_text(field, value) != key:
             raise Refused(
-                "key", f"The key {shown(key)} would come back from {field.name} as {shown(key_text(field, value))}."
+                "key",
+                f"The key {shown(key)} would come back from {field.name} as {shown(key_text(field, value))}.",
             )
         return value
 

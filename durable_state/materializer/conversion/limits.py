@@ -35,9 +35,13 @@ def limits(using: str | None) -> Limits:
         return STRICTEST
     connection = connections[using]
     if connection.vendor == "sqlite":
-        return Limits(decimal_digits=15, json_depth=500, any_uuid=True)  # decimals are kept as doubles
+        return Limits(
+            decimal_digits=15, json_depth=500, any_uuid=True
+        )  # decimals are kept as doubles
     if connection.vendor == "mysql":
         # MariaDB's json_valid() ends at 31 levels, MySQL's JSON at 100.
         is_mariadb = getattr(connection, "mysql_is_mariadb", False)
-        return Limits(decimal_digits=65, json_depth=31 if is_mariadb else 100, any_uuid=not is_mariadb)
+        return Limits(
+            decimal_digits=65, json_depth=31 if is_mariadb else 100, any_uuid=not is_mariadb
+        )
     return Limits(decimal_digits=1000, json_depth=500, any_uuid=True)

@@ -20,7 +20,9 @@ __all__ = ["boolean", "decimal_number", "floating", "integer", "integer_range"]
 Convert = Callable[[Any], Any]
 
 CANONICAL_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
-DECIMAL_TEXT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:E[+-]?[0-9]{1,4})?\Z")  # what str(Decimal) writes, too
+DECIMAL_TEXT = re.compile(
+    r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:E[+-]?[0-9]{1,4})?\Z"
+)  # what str(Decimal) writes, too
 
 EXACT = 2**53
 """From here on a JSON number with a point or an exponent may have lost digits when it was read as a double."""
@@ -67,7 +69,10 @@ def _whole(raw: Any) -> int:
         return int(raw)
     if isinstance(raw, (float, Decimal)) and is_finite(raw):
         if not -EXACT < raw < EXACT:
-            raise Refused("precision", f"{shown(raw)} has a point or an exponent, which is exact below 2**53 only.")
+            raise Refused(
+                "precision",
+                f"{shown(raw)} has a point or an exponent, which is exact below 2**53 only.",
+            )
         if raw == int(raw):
             return int(raw)
     if isinstance(raw, str) and CANONICAL_INTEGER.match(raw):
@@ -106,13 +111,24 @@ def decimal_number(field: models.DecimalField[Any, Any], limits: Limits) -> Conv
         if number and not -1000 < number.adjusted() < 1000:
             raise Refused("range", f"{shown(raw)} is out of range.")
         if number and digits is not None and number.adjusted() >= digits - (places or 0):
-            raise Refused("range", f"{shown(raw)} has more than {digits - (places or 0)} digits before the point.")
+            raise Refused(
+                "range",
+                f"{shown(raw)} has more than {digits - (places or 0)} digits before the point.",
+            )
         try:
-            exact = number if places is None else number.quantize(Decimal(1).scaleb(-places), context=_exact)
+            exact = (
+                number
+                if places is None
+                else number.quantize(Decimal(1).scaleb(-places), context=_exact)
+            )
         except (decimal.Inexact, decimal.InvalidOperation) as error:
-            raise Refused("precision", f"{shown(raw)} has more than {places} decimal places.") from error
+            raise Refused(
+                "precision", f"{shown(raw)} has more than {places} decimal places."
+            ) from error
         if len(exact.normalize(_exact).as_tuple().digits) > limits.decimal_digits:
-            raise Refused("precision", f"The database keeps {limits.decimal_digits} digits of {shown(raw)}.")
+            raise Refused(
+                "precision", f"The database keeps {limits.decimal_digits} digits of {shown(raw)}."
+            )
         return exact or abs(exact)  # -0.00 is 0.00
 
     return convert

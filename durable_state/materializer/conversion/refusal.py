@@ -51,5 +51,7 @@ def storable_text(text: str) -> str:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise Refused("invalid", f"{shown(text)} holds a lone surrogate, which is no character.") from error
+            raise Refused(
+                "invalid", f"{shown(text)} holds a lone surrogate, which is no character."
+            ) from error
     return text

@@ -103,7 +103,8 @@ def address(field: models.Field[Any, Any], limits: Limits) -> Convert:
             return str(parsed.ipv4_mapped) if unpack else f"::ffff:{parsed.ipv4_mapped}"
         if 0xFFFF < int(parsed) <= 0xFFFFFFFF:
             raise Refused(
-                "invalid", f"{shown(raw)} is of the deprecated IPv4-compatible kind, which databases write differently."
+                "invalid",
+                f"{shown(raw)} is of the deprecated IPv4-compatible kind, which databases write differently.",
             )
         return str(parsed)
 

@@ -77,7 +77,10 @@ def _in_utc(moment: datetime.datetime) -> datetime.datetime:
         aware = moment.replace(tzinfo=timezone.get_default_timezone())
         if aware.replace(fold=0).utcoffset() != aware.replace(fold=1).utcoffset():
             zone = timezone.get_default_timezone_name()
-            raise Refused("invalid", f"{moment.isoformat()} has no offset and happens twice, or never, in {zone}.")
+            raise Refused(
+                "invalid",
+                f"{moment.isoformat()} has no offset and happens twice, or never, in {zone}.",
+            )
         moment = aware
     return moment.astimezone(datetime.UTC)
 
@@ -88,7 +91,8 @@ def _in_default_zone(moment: datetime.datetime) -> datetime.datetime:
     local = moment.astimezone(timezone.get_default_timezone())
     if local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
         raise Refused(
-            "invalid", f"{moment.isoformat()} is one of two moments that have the same local time; USE_TZ is off."
+            "invalid",
+            f"{moment.isoformat()} is one of two moments that have the same local time; USE_TZ is off.",
         )
     return local.replace(tzinfo=None, fold=0)
 
@@ -108,9 +112,15 @@ def time(field: models.Field[Any, Any], limits: Limits) -> Convert:
     """ISO 8601 text of a time of day, without an offset."""
 
     def convert(raw: Any) -> Any:
-        moment = raw if isinstance(raw, datetime.time) else _parse(datetime.time.fromisoformat, raw, "time")
+        moment = (
+            raw
+            if isinstance(raw, datetime.time)
+            else _parse(datetime.time.fromisoformat, raw, "time")
+        )
         if moment.tzinfo is not None:
-            raise Refused("invalid", f"{shown(raw)} has an offset, which a time column does not keep.")
+            raise Refused(
+                "invalid", f"{shown(raw)} has an offset, which a time column does not keep."
+            )
         return moment.replace(fold=0)
 
     return convert

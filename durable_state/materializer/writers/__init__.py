@@ -50,6 +50,8 @@ FAST_WRITERS: dict[str, Callable[[str], Writer]] = {
 def find_writer(using: str) -> Writer:
     """The writer for the database of that alias. The one place that chooses."""
     connection = connections[using]
-    if connection.vendor == "postgresql" and not hasattr(getattr(connection, "Database", None), "Cursor"):
+    if connection.vendor == "postgresql" and not hasattr(
+        getattr(connection, "Database", None), "Cursor"
+    ):
         return OrmWriter(using)  # psycopg 2, whose COPY is another
     return FAST_WRITERS.get(connection.vendor, OrmWriter)(using)

@@ -20,7 +20,15 @@ from ..conversion import JsonNull
 from ..plan import TypePlan
 from .row import RowWrite
 
-__all__ = ["AS_THEY_ARE", "Columns", "insert_columns", "key_parameters", "quoted", "save_parameters", "update_columns"]
+__all__ = [
+    "AS_THEY_ARE",
+    "Columns",
+    "insert_columns",
+    "key_parameters",
+    "quoted",
+    "save_parameters",
+    "update_columns",
+]
 
 Columns = dict[str | None, Sequence[Any]]
 """The parameters of each column, by the column's name; one for each write, in their order."""
@@ -44,7 +52,9 @@ AS_THEY_ARE: dict[type[models.Field[Any, Any]], type] = {
 """Fields whose values of that very type every driver takes unchanged; all others go through ``get_db_prep_save``."""
 
 
-def insert_columns(plan: TypePlan, writes: Sequence[RowWrite], connection: BaseDatabaseWrapper) -> Columns | None:
+def insert_columns(
+    plan: TypePlan, writes: Sequence[RowWrite], connection: BaseDatabaseWrapper
+) -> Columns | None:
     """Everything that an insert says of the rows: key, stream, mapped columns, and the defaults of the application's own.
 
     Columns that the database fills are left out. None where only the ORM can tell what to insert.
@@ -52,7 +62,9 @@ def insert_columns(plan: TypePlan, writes: Sequence[RowWrite], connection: BaseD
     fields = [field for field in plan.mapping.model._meta.concrete_fields if not field.generated]
     if not all(map(_saves_plainly, fields)):
         return None
-    mapped = dict(zip(plan.places, zip(*(write.values for write in writes), strict=True), strict=True))
+    mapped = dict(
+        zip(plan.places, zip(*(write.values for write in writes), strict=True), strict=True)
+    )
     own: models.Model | None = None
     columns: Columns = {}
     for field in fields:
@@ -73,11 +85,15 @@ def insert_columns(plan: TypePlan, writes: Sequence[RowWrite], connection: BaseD
         parameters = save_parameters(field, values, connection)
         if parameters is None:
             return None
-        columns[field.column] = parameters if len(parameters) == len(writes) else [parameters[0]] * len(writes)
+        columns[field.column] = (
+            parameters if len(parameters) == len(writes) else [parameters[0]] * len(writes)
+        )
     return columns
 
 
-def update_columns(plan: TypePlan, writes: Sequence[RowWrite], connection: BaseDatabaseWrapper) -> Columns | None:
+def update_columns(
+    plan: TypePlan, writes: Sequence[RowWrite], connection: BaseDatabaseWrapper
+) -> Columns | None:
     """The mapped columns of the rows, and behind them the primary key. None where only the ORM can tell what to set."""
     key = plan.mapping.model._meta.pk
     if key.column is None:
@@ -85,11 +101,15 @@ def update_columns(plan: TypePlan, writes: Sequence[RowWrite], connection: BaseD
     columns: Columns = {}
     of_each = zip(*(write.values for write in writes), strict=True)
     for planned, values in zip(plan.fields, of_each, strict=True):
-        parameters = None if _computes(planned.field) else save_parameters(planned.field, values, connection)
+        parameters = (
+            None if _computes(planned.field) else save_parameters(planned.field, values, connection)
+        )
         if parameters is None:
             return None
         columns[planned.field.column] = parameters
-    pks = save_parameters(key, [write.existing.pk for write in writes if write.existing is not None], connection)
+    pks = save_parameters(
+        key, [write.existing.pk for write in writes if write.existing is not None], connection
+    )
     if pks is None:
         return None
     columns[key.column] = pks
@@ -102,7 +122,9 @@ def quoted(connection: BaseDatabaseWrapper, name: str | None) -> str:
     return connection.ops.quote_name(name).replace("%", "%%")
 
 
-def key_parameters(field: models.Field[Any, Any], values: Sequence[Any], connection: BaseDatabaseWrapper) -> list[Any]:
+def key_parameters(
+    field: models.Field[Any, Any], values: Sequence[Any], connection: BaseDatabaseWrapper
+) -> list[Any]:
     """The parameters for values of a field that rows are found by."""
     if set(map(type, values)) == {AS_THEY_ARE.get(type(field))}:
         return list(values)
@@ -131,7 +153,9 @@ def _moments(values: Sequence[datetime | None], connection: BaseDatabaseWrapper)
     if connection.vendor in ("sqlite", "mysql") and connection.timezone is UTC:
         # It is str() of the naive one, made here by one call for all of them.
         written = _encode(values)
-        if written.count(b"Z") + written.count(b"null") == len(values):  # none is naive, or in another zone
+        if written.count(b"Z") + written.count(b"null") == len(
+            values
+        ):  # none is naive, or in another zone
             return _texts(written.replace(b"T", b" ").replace(b"Z", b""))
     return list(map(connection.ops.adapt_datetimefield_value, values))
 
@@ -139,14 +163,19 @@ def _moments(values: Sequence[datetime | None], connection: BaseDatabaseWrapper)
 def _documents(values: Sequence[Any], connection: BaseDatabaseWrapper) -> list[Any] | None:
     """The documents as ``json.dumps`` writes each, but by one call for all of them; None where the field has to be asked."""
     try:
-        if connection.vendor == "postgresql":  # which keeps documents taken apart: their text does not matter
+        if (
+            connection.vendor == "postgresql"
+        ):  # which keeps documents taken apart: their text does not matter
             return [None if value is None else _encode(value).decode() for value in values]
         if type(connection.ops).adapt_json_value is not BaseDatabaseOperations.adapt_json_value:
             return None
         texts = _split(json.dumps(values, default=_json_null))
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
         return None
-    return [None if value is None else str(text, "ascii") for value, text in zip(values, texts, strict=True)]
+    return [
+        None if value is None else str(text, "ascii")
+        for value, text in zip(values, texts, strict=True)
+    ]
 
 
 def _json_null(value: object) -> None:

@@ -23,9 +23,18 @@ def copy_rows(connection: BaseDatabaseWrapper, table: str, columns: Columns) -> 
                 copy.write_row(row)
 
     execute: Callable[..., None] = run
-    for wrapper in reversed(connection.execute_wrappers):  # whoever watches the statements sees this one too
+    for wrapper in reversed(
+        connection.execute_wrappers
+    ):  # whoever watches the statements sees this one too
         execute = partial(wrapper, execute)
     quote = connection.ops.quote_name
-    statement = f"COPY {quote(table)} ({', '.join(quote(name or '') for name in columns)}) FROM STDIN"
+    statement = (
+        f"COPY {quote(table)} ({', '.join(quote(name or '') for name in columns)}) FROM STDIN"
+    )
     with connection.cursor() as cursor:
-        execute(statement, zip(*columns.values(), strict=True), True, {"connection": connection, "cursor": cursor})
+        execute(
+            statement,
+            zip(*columns.values(), strict=True),
+            True,
+            {"connection": connection, "cursor": cursor},
+        )

@@ -22,7 +22,10 @@ class MySQLWriter(EachWriter):
         self._row_word = "" if self._connection.mysql_is_mariadb else "ROW"  # type: ignore[attr-defined]
 
     def _update(self, table: str, columns: Columns) -> None:
-        table, names = quoted(self._connection, table), [quoted(self._connection, name) for name in columns]
+        table, names = (
+            quoted(self._connection, table),
+            [quoted(self._connection, name) for name in columns],
+        )
         *changed, key = names
         assignments = ", ".join(f"{table}.{name} = changes.{name}" for name in changed)
         row = f"{self._row_word}({', '.join(['%s'] * len(names))})"

@@ -30,11 +30,15 @@ class OrmWriter:
         """Sets the mapped columns of rows that are there."""
         names = [planned.name for planned in plan.fields]
         if names:
-            self._rows(plan).bulk_update([_instance(plan, write) for write in writes], names, batch_size=CASES)
+            self._rows(plan).bulk_update(
+                [_instance(plan, write) for write in writes], names, batch_size=CASES
+            )
 
     def store(self, model: type[models.Model], columns: Columns) -> None:
         """Inserts rows of a model of this app."""
-        names = [name for name in columns if name is not None]  # of our own models, which name columns as attributes
+        names = [
+            name for name in columns if name is not None
+        ]  # of our own models, which name columns as attributes
         rows = zip(*columns.values(), strict=True)
         model._base_manager.using(self._using).bulk_create(
             [model(**dict(zip(names, row, strict=True))) for row in rows]
