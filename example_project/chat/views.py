@@ -70,7 +70,7 @@ async def wish(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         wished = json.loads(request.body)
         key, changes = await changes_for(here, visitor, wished)
-    except ValueError:
+    except (ValueError, RecursionError):  # endless brackets are no wish either
         return JsonResponse({"error": "That is no JSON."}, status=400)
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=400)

@@ -125,7 +125,7 @@ def test_the_list_of_streams_counts_on(site: Site, page: Page) -> None:
     page.goto(f"{site.url}durable_state/stream/")
     cell: Callable[[str], Any] = lambda name: page.locator(
         f"tr:has-text('chat') [data-cell={name}]"
-    )  # noqa: E731
+    )
     before = int(cell("ordinal").inner_text())
     expect(cell("rate")).to_have_text("0", timeout=10_000)
     site.commit(*(change(f"k{place}", "x") for place in range(100)))
