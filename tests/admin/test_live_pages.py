@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +123,10 @@ def test_the_list_of_streams_counts_on(site: Site, page: Page) -> None:
     """Messages, and how fast they come, measured in the page."""
     site.commit(change("first", "x"))
     page.goto(f"{site.url}durable_state/stream/")
-    cell: Callable[[str], Any] = lambda name: page.locator(
-        f"tr:has-text('chat') [data-cell={name}]"
-    )
+
+    def cell(name: str) -> Any:
+        return page.locator(f"tr:has-text('chat') [data-cell={name}]")
+
     before = int(cell("ordinal").inner_text())
     expect(cell("rate")).to_have_text("0", timeout=10_000)
     site.commit(*(change(f"k{place}", "x") for place in range(100)))
