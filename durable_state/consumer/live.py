@@ -86,10 +86,14 @@ class LiveLoop(Loop[Stream]):
             stream.url,
             stream.live,
         )  # what is read; a commit brings the stream's own up to date
-        client, in_thread = self._holding.client, self._threads.run_apart
         return stream_reader(
-            client, stream, stream, live=stream.live, in_thread=in_thread, limits=limits
-        )  # type: ignore[arg-type]
+            self._holding.client,
+            stream,
+            stream,
+            live=stream.live,  # type: ignore[arg-type]
+            in_thread=self._threads.run_apart,
+            limits=limits,
+        )
 
     async def _take(self, batch: Batch) -> bool | None:
         stream = self.progress

@@ -220,8 +220,12 @@ def test_bodies_cut_anywhere_lose_nothing(
             return whole
         framing = chance.choice(["length", "chunked", "close"])
         return Reply(
-            200, whole.headers, whole.pieces, framing=framing, cut=chance.randrange(1, size)
-        )  # type: ignore[arg-type]
+            200,
+            whole.headers,
+            whole.pieces,
+            framing=framing,  # type: ignore[arg-type]
+            cut=chance.randrange(1, size),
+        )
 
     server.reply = reply
     stream = add_stream(server.url + "/s")
