@@ -248,6 +248,10 @@ class Fold:
         )
         generation.changes = 0
         self._types.renew(plans)
+        if all_types:
+            # The others have no table of this stream's, and the generation holds nothing of them.
+            shown = {plan.type for plan in plans} | unfit
+            self._types.forget_all_but(shown)
 
     def _open(self, purpose: str) -> Generation:
         purpose = Generation.Purpose.VERIFY if self._scratch else purpose

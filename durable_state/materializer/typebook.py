@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from durable_state.models import Replay, Stream, TypeState, entity_digest
+from durable_state.registry import registry
 
 from .plan import TypePlan
 
@@ -63,6 +64,17 @@ class TypeBook:
                     0,
                     False,
                 )
+                state.save(using=self._using)
+
+    def forget_all_but(self, types: Container[str]) -> None:
+        """The stream holds nothing of the other types that are registered: they begin as if none had come.
+
+        What is not registered stays counted; its messages may still be wanted.
+        """
+        for mapping in registry.for_stream(self._stream.name):
+            state = self._states.get(entity_digest(mapping.entity_type, ""))
+            if state is not None and mapping.entity_type not in types:
+                state.fingerprint, state.unregistered, state.needs_reset = "", 0, False
                 state.save(using=self._using)
 
     def take_over(self, replay: Replay) -> None:

@@ -14,7 +14,7 @@ from durable_state.testing import apply
 from tests.app.models import Author, Employee, Stock
 from tests.app.state_mappings import AuthorMapping, EmployeeMapping, StockMapping
 
-from .streams import RESET, adds_up, remap, replay
+from .streams import END, RESET, START, adds_up, remap, replay
 from .test_relations import change
 
 
@@ -131,3 +131,41 @@ def test_a_letter_is_accepted_by_a_mended_mapping(
     assert operations.retry(DeadLetter.objects.using(using).get(), actor="test")
     assert Author.objects.using(using).get().commits == 5
     assert not DeadLetter.objects.using(using).exists()
+
+
+@pytest.mark.parametrize("cut", [[RESET], [START, END], [RESET, START, END]])
+@pytest.mark.parametrize("replayed", [True, False])
+def test_a_type_registered_late_of_which_the_stream_holds_nothing_any_more(
+    using: str, monkeypatch: pytest.MonkeyPatch, cut: list[dict[str, Any]], *, replayed: bool
+) -> None:
+    """Nothing of it was passed over that counts, whether a replay or the stream itself comes to that; its next change is shown."""
+    messages = [change("author", "x"), change("author", "y")]
+    with monkeypatch.context() as patch:
+        remap(patch, "author", None)
+        apply("h", messages, using=using)
+    late = change("author", "late")
+    apply("h", [late, *cut] if replayed else [late], using=using)
+    state = TypeState.objects.using(using).get(type="author")
+    if replayed:
+        replay("h", using)
+    else:
+        assert operations.needs_reset(state, "h")
+    apply("h", [*messages, late, *cut] if replayed else cut, using=using)
+    state.refresh_from_db(using=using)
+    assert (operations.needs_reset(state, "h"), state.unregistered) == (False, 0)
+    apply("h", [change("author", "z")], using=using)
+    assert [author.key for author in Author.objects.using(using).all()] == ["z"]
+    adds_up("h", using)
+
+
+def test_what_comes_without_a_mapping_behind_a_reset_still_asks_for_one(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what the stream has forgotten is forgiven."""
+    with monkeypatch.context() as patch:
+        remap(patch, "author", None)
+        apply("h", [change("author", "x"), RESET, change("author", "y")], using=using)
+        replay("h", using)
+        apply("h", [change("author", "x"), RESET, change("author", "y")], using=using)
+    state = TypeState.objects.using(using).get(type="author")
+    assert operations.needs_reset(state, "h")
