@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import models
+from django.db import IntegrityError, models
 from django.db.models import ProtectedError, RestrictedError
 
 from durable_state.errors import MappingFault, OperationRefused
@@ -37,7 +37,15 @@ def remove(stream: Stream, *, actor: str, keep_rows: bool = False) -> int:
     except (ProtectedError, RestrictedError) as error:
         raise OperationRefused(
             f"Rows of the stream {stream.name!r} are protected: {error.args[0]}",
-            "Delete the rows that point to them first, or use --keep-rows.",
+            "Delete the rows that point to them first"
+            + ("." if keep_rows else ", or use --keep-rows."),
+        ) from error
+    except IntegrityError as error:
+        raise OperationRefused(
+            f"The database refuses to {'keep' if keep_rows else 'delete'} the rows of the stream "
+            f"{stream.name!r}: {' '.join(str(error).split())}",
+            f"Remove the stream {'with' if keep_rows else 'without'} its rows"
+            f"{'' if keep_rows else ' (--keep-rows)'}, or remove what the database speaks of first.",
         ) from error
     return deleted
 
@@ -61,27 +69,38 @@ def owned_rows(stream: Stream) -> list[tuple[EntityMapping, models.QuerySet[mode
 
 
 def _detach(mapping: EntityMapping, rows: models.QuerySet[models.Model], stream: Stream) -> None:
-    """Makes sure that deleting the stream does not take the rows along."""
-    if (
-        mapping.stream_field is None
-        or not _cascades(field := mapping.field(mapping.stream_field))
-        or not rows.exists()
-    ):
+    """Makes the rows the application's own, so that neither the stream nor the next one of its name has them.
+
+    Raises: OperationRefused, where their stream field cannot be NULL.
+    """
+    if mapping.stream_field is None:
+        return
+    field = mapping.field(mapping.stream_field)
+    if not _goes_with_the_stream(field) or not rows.exists():
         return
     if not field.null:
         raise OperationRefused(
-            f"The rows of {mapping.model._meta.label} cannot be kept: {field.name} may not be NULL, and is deleted with the stream.",
-            f"Remove the stream with its rows, pause it instead (durable_state pause {stream.name}), or make {field.name} nullable.",
+            f"The rows of {mapping.model._meta.label} cannot be kept: {field.name} says whose "
+            "they are, and may not be NULL.",
+            f"Remove the stream with its rows, pause it instead (durable_state pause "
+            f"{stream.name}), or make {field.name} nullable.",
         )
     rows.update(**{field.name: None})
 
 
-def _cascades(field: models.Field[object, object]) -> bool:
-    """Whether rows go when the stream goes, along the foreign keys between them."""
+def _goes_with_the_stream(field: models.Field[object, object]) -> bool:
+    """Whether the rows would go with the stream, keep it from going, or be left with its name.
+
+    Not where they belong to an object that outlives the stream, nor where the model says by its
+    ``on_delete`` what comes into the stream's place.
+    """
     if not isinstance(field, models.ForeignKey):
-        return False
-    chain = [field]
-    if field.related_model is not Stream:
-        link = one_to_one_to_stream(field.related_model)
-        chain += [link] if isinstance(link, models.ForeignKey) else []
+        return True
+    if field.related_model is Stream:
+        return field.remote_field.on_delete in _LEAVING_NOTHING
+    link = one_to_one_to_stream(field.related_model)
+    chain = [field, link] if isinstance(link, models.ForeignKey) else [field]
     return all(each.remote_field.on_delete is models.CASCADE for each in chain)
+
+
+_LEAVING_NOTHING = (models.CASCADE, models.PROTECT, models.RESTRICT, models.DO_NOTHING)

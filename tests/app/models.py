@@ -314,3 +314,14 @@ class Annotation(models.Model):
     """The application's own rows that can do without the synced one that they point to."""
 
     author = models.ForeignKey(Author, null=True, default=None, on_delete=models.CASCADE)
+
+
+class Loan(models.Model):
+    """Rows told apart by a foreign key that may be NULL, and keeps the stream from being deleted."""
+
+    stream = models.ForeignKey(Stream, null=True, on_delete=models.PROTECT, to_field="name")
+    key = models.CharField(max_length=40)
+    title = models.CharField(max_length=40, default="")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["stream", "key"], name="app_loan_key")]

@@ -192,3 +192,11 @@ class ClippingMapping(EntityMapping):
     key_field = "key"
     stream_field = "stream"
     fields = ["folder", "author"]
+
+
+@register("loan")
+class LoanMapping(EntityMapping):
+    model = models.Loan
+    key_field = "key"
+    stream_field = "stream"
+    fields = ["title"]

@@ -23,6 +23,7 @@ from tests.app.models import (
     Commit,
     DoorKey,
     Folder,
+    Loan,
     Lock,
     Message,
     Player,
@@ -88,14 +89,45 @@ def test_more_rows_than_one_delete_takes(database: str) -> None:
     assert not Author.objects.using(database).exists()
 
 
-def test_rows_can_be_kept() -> None:
-    """In a table of its own, and in a shared one by the stream's name."""
-    apply("git", [change("author", "ada", commits=1), change("message", "1", text="hello")])
-    assert operations.remove(Stream.objects.get(), actor="ada", keep_rows=True) == 0
-    assert Author.objects.count() == 1
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_rows_can_be_kept(database: str) -> None:
+    """They are the application's own from then on, in a table of their own and in shared ones."""
+    kept = [change("author", "ada", commits=1), change("message", "1", text="hello")]
+    apply("git", [*kept, change("loan", "1", title="book")], using=database)
+    apply("chat", [change("message", "1", text="theirs")], using=database)
+    stream = Stream.objects.using(database).get(name="git")
+    assert operations.remove(stream, actor="ada", keep_rows=True) == 0
+    assert Author.objects.using(database).count() == 1
+    messages = Message.objects.using(database)
+    rooms = dict(messages.values_list("text", "room"))
+    assert rooms == {"hello": None, "theirs": "chat"}
+    assert Loan.objects.using(database).get().stream is None
+    assert list(Stream.objects.using(database).values_list("name", flat=True)) == ["chat"]
+    assert not TableOwner.objects.using(database).exists()
+
+
+def test_the_next_stream_of_the_name_does_not_inherit_kept_rows() -> None:
+    """It has rows of its own beside them, and removing it takes only those."""
+    messages = [change("message", "1", text="old"), change("loan", "1", title="old")]
+    apply("git", messages)
+    operations.remove(Stream.objects.get(), actor="ada", keep_rows=True)
+    apply("git", [change("message", "2", text="new"), change("loan", "1", title="new")])
+    new = Stream.objects.get()
+    assert [rows.count() for _, rows in operations.owned_rows(new) if rows.exists()] == [1, 1]
+    assert operations.remove(new, actor="ada") == 2
+    assert [row.text for row in Message.objects.all()] == ["old"]
+    assert [row.title for row in Loan.objects.all()] == ["old"]
+
+
+def test_rows_whose_text_field_may_not_be_null_cannot_be_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They would keep the stream's name, and the next stream of that name would have them."""
+    apply("git", [change("message", "1", text="hello")])
+    monkeypatch.setattr(Message._meta.get_field("room"), "null", False)
+    with pytest.raises(OperationRefused, match="room says whose they are, and may not be NULL"):
+        operations.remove(Stream.objects.get(), actor="ada", keep_rows=True)
     assert Message.objects.get().room == "git"
-    assert not Stream.objects.exists()
-    assert not TableOwner.objects.exists()
 
 
 def test_rows_that_would_go_with_the_stream_cannot_be_kept() -> None:
