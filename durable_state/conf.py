@@ -5,6 +5,8 @@ A key that is unknown or of another type is a system check error (``durable_stat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -69,9 +71,32 @@ def load(raw: Any) -> Settings:
         return msgspec.convert(raw, Settings)
     except msgspec.ValidationError as error:
         raise ConfigurationError(
-            f"DURABLE_STATE: {error}.",
-            "Correct the key in the settings; docs/reference/settings.md lists them all.",
+            f"DURABLE_STATE: {_in_python_types(str(error))}.", _action(raw)
         ) from error
+
+
+def _in_python_types(text: str) -> str:
+    """What msgspec says in JSON's words, in those of the settings file."""
+    for name, python_type in _PYTHON_TYPES.items():
+        text = text.replace(f"`{name}", f"`{python_type}").replace(f" {name}`", f" {python_type}`")
+    what, _, where = text.replace("Object contains unknown field", "Unknown key").partition(
+        " - at "
+    )
+    return f"{where.replace('`$.', '`')}: {what}" if where.startswith("`$.") else what
+
+
+_PYTHON_TYPES = {"array": "list", "object": "dict", "null": "None", "number": "float"}
+
+
+def _action(raw: Any) -> str:
+    known = [name.upper() for name in Settings.__struct_fields__]
+    if not isinstance(raw, Mapping):
+        return "Write a dict: DURABLE_STATE = {}."
+    unknown = [str(key) for key in raw if key not in known]
+    if not unknown:
+        return "Correct the value in the settings."
+    close = get_close_matches(unknown[0].upper(), known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"The keys are {', '.join(known)}."
 
 
 @lru_cache(maxsize=1)

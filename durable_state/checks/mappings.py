@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
+from inspect import get_annotations
 
+from django.apps import apps
 from django.core import checks
 from django.db import models
 
@@ -17,6 +20,8 @@ __all__ = ["check_mappings"]
 
 Check = Callable[[EntityMapping], Iterator[checks.CheckMessage]]
 
+ATTRIBUTES = tuple(name for name in get_annotations(EntityMapping) if name != "registry")
+"""What a mapping may set."""
 SHAPE: tuple[Check, ...] = (check_fields_shape, check_options, check_functions)
 COLUMNS: tuple[Check, ...] = (
     check_key,
@@ -53,12 +58,23 @@ def _check_mapping(mapping: EntityMapping) -> list[checks.CheckMessage]:
 
 def _check_model(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     model = getattr(mapping, "model", None)
-    if model is None:
+    if hasattr(mapping, "Meta"):
+        yield fault(
+            mapping,
+            1,
+            "The mapping has a `class Meta`, which is not read.",
+            "Write `model` and the other attributes into the mapping class itself.",
+        )
+    elif model is None:
         yield fault(
             mapping,
             1,
             "The mapping has no `model`.",
             "Set `model` to the model class that the entities become.",
+        )
+    elif isinstance(model, str):
+        yield fault(
+            mapping, 1, f"`model` is {model!r}, and there is no such model.", _meant_model(model)
         )
     elif not (
         isinstance(model, type) and issubclass(model, models.Model) and hasattr(model, "_meta")
@@ -102,6 +118,17 @@ def _check_model(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
         )
 
 
+def _meant_model(label: str) -> str:
+    """Which model may be meant, and why it is not found."""
+    labels = {model._meta.label_lower: model._meta.label for model in apps.get_models()}
+    called_so = [known for known in labels.values() if known.endswith(f".{label}")]
+    close = difflib.get_close_matches(label.lower(), labels, n=2)
+    meant = called_so or [labels[each] for each in close]
+    if meant:
+        return f"Did you mean {' or '.join(map(repr, meant[:2]))}?"
+    return 'Write "app_label.Model", and name the model\'s app in INSTALLED_APPS.'
+
+
 def _check_alone(registry: Registry, mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     model = getattr(mapping, "model", None)
     if model is None:
@@ -129,7 +156,7 @@ def _survive(mapping: EntityMapping, check: Check) -> list[checks.CheckMessage]:
                 mapping,
                 19,
                 f"The mapping cannot be examined: {type(error).__name__}: {error}.",
-                "Compare its attributes with docs/reference/mappings.md.",
+                f"A mapping has the attributes {', '.join(ATTRIBUTES)}.",
             )
         )
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,7 @@ from django.core import checks
 from django.utils.module_loading import import_string
 
 import durable_state
-from durable_state.conf import Settings, load
+from durable_state.conf import load
 from durable_state.errors import ConfigurationError
 
 __all__ = ["check_settings"]
@@ -25,15 +24,8 @@ def check_settings(raw: Any = None) -> list[checks.CheckMessage]:
     try:
         settings = load(raw)
     except ConfigurationError as error:
-        return [checks.Error(error.message, _hint(raw, error.action), id="durable_state.E020")]
+        return [checks.Error(error.message, error.action, id="durable_state.E020")]
     return [*_check_headers(settings.headers), *_check_policy(settings.policy)]
-
-
-def _hint(raw: Any, action: str) -> str:
-    known = [name.upper() for name in Settings.__struct_fields__]
-    unknown = [key for key in raw if key not in known] if isinstance(raw, dict) else []
-    close = difflib.get_close_matches(str(unknown[0]), known, n=1) if unknown else []
-    return f"Did you mean {close[0]!r}? {action}" if close else action
 
 
 def _check_headers(path: str | None) -> Iterator[checks.CheckMessage]:

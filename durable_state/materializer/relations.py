@@ -69,7 +69,7 @@ def circles(plans: Iterable[TypePlan]) -> list[list[TypePlan]]:
         number[plan] = lowest[plan] = len(number)
         path.append(plan)
         for planned in plan.relations:
-            parent = by_model.get(planned.field.related_model)  # type: ignore[arg-type]
+            parent = by_model.get(planned.field.related_model)
             if parent is None:
                 continue
             if parent not in number:

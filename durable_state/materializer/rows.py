@@ -181,7 +181,8 @@ def rows_with(plan: TypePlan, key_values: Sequence[Any]) -> models.QuerySet[mode
     is_found = _Found(
         models.F(pk.attname), (f"= ANY(ARRAY({looked_up}))", [_as_json(parameters), *scope_values])
     )
-    return model._base_manager.using(plan.using).filter(is_found).order_by()
+    rows: models.QuerySet[models.Model] = model._base_manager.using(plan.using)
+    return rows.filter(is_found).order_by()
 
 
 _ELEMENTS = "json_array_elements_text(%s::json)"

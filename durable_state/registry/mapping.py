@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import models
 
@@ -45,26 +46,52 @@ def writable(field: models.Field[Any, Any]) -> bool:
     )
 
 
-class EntityMapping:
-    """Says how the entities of one type become rows of one model. Subclass it and ``@register("type")`` it.
+def _resolve_model(mapping_class: type[EntityMapping]) -> None:
+    """Puts the class in the place of ``"app_label.Model"``, now or when Django has loaded it.
 
-    The class attributes are documented in docs/reference/mappings.md; mistakes in them are system checks, never import errors.
+    What names no model stays as it is, for the system checks.
+    """
+    label = getattr(mapping_class, "model", None)
+    if not isinstance(label, str) or label.count(".") != 1:
+        return
+    app_label, name = label.split(".")
+    apps.lazy_model_operation(
+        lambda model: setattr(mapping_class, "model", model), (app_label, name.lower())
+    )
+
+
+class EntityMapping:
+    """Says how the entities of one type become rows of one model.
+
+    Subclass it and ``@register("type")`` it. Mistakes in its attributes are system checks, never
+    import errors.
     """
 
-    model: ClassVar[type[models.Model]]
+    # A class, or "app_label.Model" until the models are loaded. Typed `Any`, because what the
+    # project may write is more than what is read here, and Python cannot say so of an attribute.
+    model: ClassVar[Any]
+    """The model that the entities become rows of: its class, or ``"app_label.Model"``."""
     key_field: ClassVar[str]
+    """The model field that holds the entity key, verbatim."""
     fields: ClassVar[Sequence[str] | dict[str, str] | Literal["__all__"] | None] = None
+    """The model fields that the stream writes: a list, a dict to wire names, or ``"__all__"``."""
     value_field: ClassVar[str | None] = None
+    """Instead of ``fields``: the one model field that holds the whole value, any JSON."""
     stream_field: ClassVar[str | None] = None
+    """The model field that tells the streams apart whose rows share the table."""
     streams: ClassVar[Sequence[str] | None] = None
+    """The streams that the mapping serves, as names or patterns (``"chat-*"``). None: all."""
     update_mode: ClassVar[Literal["replace", "merge"]] = "replace"
+    """``"merge"``: an ``update`` keeps the fields that its value leaves out."""
     version: ClassVar[int] = 1
+    """Raise it when ``prepare`` has changed: the rows of before then ask for a reset."""
 
     registry: Registry | None = None
     """Where the mapping is registered; through it parents are found."""
 
     def __init__(self, entity_type: str) -> None:
         self.entity_type = entity_type
+        _resolve_model(type(self))
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__qualname__} for {self.entity_type!r}>"
@@ -130,7 +157,8 @@ class EntityMapping:
     @cached_property
     def label(self) -> str:
         """The model's ``app_label.modelname``."""
-        return self.model._meta.label_lower
+        label: str = self.model._meta.label_lower
+        return label
 
     def field(self, name: str) -> models.Field[Any, Any]:
         """The concrete model field called ``name``. Raises: FieldDoesNotExist."""
@@ -168,7 +196,7 @@ class EntityMapping:
 
     def rows(self, stream: Stream, using: str | None = None) -> models.QuerySet[models.Model]:
         """The rows that show this stream's entities, without any order."""
-        queryset = (
+        queryset: models.QuerySet[models.Model] = (
             self.model._base_manager.using(using or stream._state.db)
             .filter(**self.scope(stream))
             .order_by()

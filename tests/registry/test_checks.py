@@ -50,7 +50,12 @@ class NotAModel:
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("E001", {"model": None}, "no `model`"),
-    ("E001", {"model": "app.Author"}, "no model class"),
+    ("E001", {"model": "app.Autor"}, "Did you mean 'app.Author'"),
+    ("E001", {"model": "Author"}, "Did you mean 'app.Author'"),
+    ("E001", {"model": "tests.app.models.Author"}, "there is no such model"),
+    ("E001", {"model": "shop.Unheard"}, "INSTALLED_APPS"),
+    ("E001", {"model": None, "Meta": type("Meta", (), {"model": app.Author})}, "into the mapping"),
+    ("E001", {"Meta": type("Meta", (), {"fields": ["commits"]})}, "`class Meta`, which is not"),
     ("E001", {"model": NotAModel}, "no model class"),
     ("E001", {"model": models.Model}, "no model class|cannot|abstract"),
     ("E002", {"key_field": None}, "no `key_field`"),

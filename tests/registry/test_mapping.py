@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db.models import CharField, Model
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -144,3 +146,29 @@ def test_patterns_that_match_no_name_in_common_do_not_overlap(one: str, other: s
     """Disjoint patterns are told apart."""
     assert not overlap([one], [other])
     assert "/" not in ALPHABET
+
+
+def test_a_model_may_be_named_by_its_label() -> None:
+    """Django's way of naming models, in any case; a subclass inherits it."""
+    named = mapping(model="app.message")
+    assert (named.model, type(named).model) == (models.Message, models.Message)
+    assert named.fingerprint == mapping().fingerprint
+    assert type("Sub", (type(named),), {})("other").model is models.Message
+
+
+def test_a_model_named_by_its_label_may_come_later() -> None:
+    """As where a mapping is imported by the module that defines its model."""
+    named = mapping(model="app.Late")
+    assert named.model == "app.Late"
+    try:
+
+        class Late(Model):
+            key = CharField(max_length=40, unique=True)
+
+            class Meta:
+                app_label = "app"
+
+        assert named.model is Late
+    finally:
+        del apps.all_models["app"]["late"]
+        apps.clear_cache()

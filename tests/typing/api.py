@@ -46,9 +46,9 @@ class ListMapping(EntityMapping):
 
 
 class AllMapping(EntityMapping):
-    """``fields`` as the word."""
+    """``fields`` as the word, and the model by its label."""
 
-    model = Message
+    model = "app.Message"
     key_field = "key"
     fields = "__all__"
 

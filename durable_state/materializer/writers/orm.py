@@ -45,7 +45,8 @@ class OrmWriter:
         )
 
     def _rows(self, plan: TypePlan) -> models.QuerySet[models.Model]:
-        return plan.mapping.model._base_manager.using(self._using)
+        rows: models.QuerySet[models.Model] = plan.mapping.model._base_manager.using(self._using)
+        return rows
 
 
 def _instance(plan: TypePlan, write: RowWrite) -> models.Model:
@@ -53,4 +54,5 @@ def _instance(plan: TypePlan, write: RowWrite) -> models.Model:
     values = {**mapped, plan.mapping.key.attname: write.key_value, **plan.scope}
     if write.existing is not None and not plan.mapping.key.primary_key:
         values["pk"] = write.existing.pk
-    return plan.mapping.model(**values)
+    made: models.Model = plan.mapping.model(**values)
+    return made
