@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from durable_state.errors import ConfigurationError
 
 __all__ = ["check_url", "mask_query", "origin"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_PARAMETER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+_BETWEEN_SEGMENTS = re.compile(r"[/\\]")
+_BEHIND_A_SEGMENT = re.compile(r"[;?#]")
 
 
 def check_url(url: str, allowed: Sequence[str] = ()) -> None:
@@ -23,6 +28,11 @@ def check_url(url: str, allowed: Sequence[str] = ()) -> None:
         raise ConfigurationError(
             f"{mask_query(url)} is not below any of the allowed URLs ({', '.join(allowed)}).",
             "Add its prefix to DURABLE_STATE['ALLOWED_URLS'], or use a URL that is below one.",
+        )
+    if "//" in parts.path:  # some servers merge them, others do not
+        raise ConfigurationError(
+            f"The path of {mask_query(url)} has an empty segment ('//').",
+            "Write the path that is meant.",
         )
 
 
@@ -38,14 +48,25 @@ def origin(url: str) -> str:
 
 
 def mask_query(url: str) -> str:
-    """``url`` as logs may show it: no user info, the names in its query, but ``***`` for their values."""
+    """``url`` as anybody may see it: no user info, and of its query the names of parameters only.
+
+    What has no ``=value`` is masked whole, because it may be a token (``?SECRET``, ``?dG9rZW4=``).
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
         return "(a URL that cannot be read)"
+    if not parts.netloc and "@" in parts.path:  # such as https:/user:password@host
+        return "(a URL that names no host)"
     netloc = parts.netloc.rpartition("@")[2]
-    query = "&".join(f"{name}=***" for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    query = "&".join(map(_masked, parts.query.split("&"))) if parts.query else ""
     return SplitResult(parts.scheme, netloc, parts.path, query, "").geturl()
+
+
+def _masked(parameter: str) -> str:
+    name, _, value = parameter.partition("=")
+    is_named = _PARAMETER_NAME.fullmatch(name) and value.strip("=")
+    return f"{name}=***" if is_named else "***"
 
 
 def _split(url: str) -> SplitResult:
@@ -54,7 +75,10 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         port_is_good = parts.port is None or parts.port > 0  # reading it may raise
     except ValueError as error:
-        raise ConfigurationError(f"The stream's URL cannot be read: {error}.", action) from error
+        # Not the error's text: it quotes what may be a password.
+        raise ConfigurationError(
+            "The stream's URL cannot be read: its host or its port is none.", action
+        ) from error
     if any(character <= " " or character in "\\\x7f" for character in url):
         raise ConfigurationError(
             "The stream's URL holds a space, a backslash or a control character.", action
@@ -71,22 +95,42 @@ def _split(url: str) -> SplitResult:
         )
     if "#" in url:
         raise ConfigurationError(
-            f"{shown} has a fragment, which is never sent.", "Remove the part from '#' on."
+            "The stream's URL has a fragment, which is never sent.",
+            "Remove the part from '#' on.",
         )
-    if any(
-        segment in (".", "..") for segment in _decoded(parts.path).replace("\\", "/").split("/")
-    ):
-        raise ConfigurationError(
-            f"The path of {shown} has a '.' or '..' segment.", "Write the path that is meant."
-        )
+    _check_path(parts.path, shown)
     return parts
 
 
-def _decoded(path: str) -> str:
-    """``path`` without percent-encoding, however often it was applied."""
-    while (decoded := unquote(path)) != path:
+def _check_path(path: str, shown: str) -> None:
+    """Raises: ConfigurationError, where a server on the way may read another path than we do."""
+    action = "Write the path that is meant."
+    try:
+        decoded = _decode(path)
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"The path of {shown} is percent-encoded, but not as UTF-8.", action
+        ) from error
+    if any(map(_is_dots, _BETWEEN_SEGMENTS.split(decoded))):
+        raise ConfigurationError(f"The path of {shown} has a '.' or '..' segment.", action)
+
+
+def _decode(path: str) -> str:
+    """``path`` without percent-encoding, however often it was applied. Raises: UnicodeDecodeError."""
+    while (decoded := unquote_to_bytes(path).decode()) != path:
         path = decoded
     return path
+
+
+def _is_dots(segment: str) -> bool:
+    """Whether any server takes the segment for ``.`` or ``..``.
+
+    Some drop parameters (``..;v=1``), what follows a decoded ``?``, or spaces and control
+    characters at its end; some fold wide forms of a dot into the plain one.
+    """
+    name = unicodedata.normalize("NFKC", _BEHIND_A_SEGMENT.split(segment)[0])
+    name = "".join(each for each in name if each.isprintable() and not each.isspace())
+    return bool(name) and not name.strip(".")
 
 
 def _is_below(parts: SplitResult, prefix: SplitResult) -> bool:

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin
 
 from durable_state.errors import (
+    ConfigurationError,
     ProtocolViolation,
     RequestRefused,
     StreamClosed,
@@ -18,7 +19,7 @@ from durable_state.errors import (
     TransportError,
     Unavailable,
 )
-from durable_state.protocol import mask_query, origin
+from durable_state.protocol import check_url, mask_query, origin
 
 __all__ = ["is_true", "refusal", "retry_after"]
 
@@ -91,13 +92,19 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _redirect(status: int, headers: Mapping[str, str], url: str, what: str) -> RequestRefused:
-    """Redirects are not followed: our headers are meant for the origin that was registered, and for no other."""
+    """Redirects are not followed: our headers are for the registered origin, and for no other.
+
+    Another address is recommended only where a stream could be registered, and as safely.
+    """
+    ask = "Ask the server's operator for the stream's URL."
+    location = headers.get("location", "")
+    if not location:
+        return RequestRefused(what, ask, status)
     try:
-        target = origin(urljoin(url, headers.get("location", "")))
-    except ValueError:
-        target = "a place that cannot be read"
-    return RequestRefused(
-        f"{what} It redirects to {target}.",
-        f"Register the stream's URL at {target} instead.",
-        status,
-    )
+        target = origin(urljoin(url, location))
+        check_url(target)
+    except (ValueError, ConfigurationError):
+        return RequestRefused(f"{what} It redirects to what is no http or https URL.", ask, status)
+    is_less_safe = url.startswith("https:") and not target.startswith("https:")
+    action = ask if is_less_safe else f"Register the stream's URL at {target} instead."
+    return RequestRefused(f"{what} It redirects to {target}.", action, status)

@@ -1,0 +1,58 @@
+"""What a refusal tells the person who reads it."""
+
+from __future__ import annotations
+
+import pytest
+
+from durable_state.errors import RequestRefused
+from durable_state.transport.refusals import refusal
+
+STREAM = "https://streams.example/v1/chat"
+
+
+def redirected(location: str, url: str = STREAM) -> RequestRefused:
+    """The error for a redirect to there."""
+    error = refusal(302, {"location": location}, url)
+    assert isinstance(error, RequestRefused)
+    return error
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "file:///etc/passwd",
+        "FILE:///etc/passwd",
+        "ftp://elsewhere.example/s",
+        "javascript:alert(1)",
+        "data:,x",
+        "https://[::1/s",
+        "https://elsewhere.example:x/s",
+        "https://elsewhere.example\\@other/s",
+        "https://else where/s",
+        "http://streams.example/v1/chat",
+        "",
+    ],
+)
+def test_no_place_is_recommended_where_no_stream_could_be_registered(location: str) -> None:
+    """Neither what is no http(s) URL, nor what would send the headers without encryption."""
+    error = redirected(location)
+    assert "Register" not in error.action
+    assert error.action
+    assert "passwd" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "target"),
+    [
+        (STREAM, "https://other.example:8/x?secret=1", "https://other.example:8"),
+        (STREAM, "https://u:p@other.example/x", "https://other.example"),
+        (STREAM, "/v2/chat", "https://streams.example"),
+        ("http://streams.example/v1", "https://streams.example/v1", "https://streams.example"),
+        ("http://streams.example/v1", "http://other.example/v1", "http://other.example"),
+    ],
+)
+def test_the_new_origin_is_recommended(url: str, location: str, target: str) -> None:
+    """Its origin alone, so that nothing of a query or of user info is shown."""
+    error = redirected(location, url)
+    assert error.action == f"Register the stream's URL at {target} instead."
+    assert "secret" not in str(error)
