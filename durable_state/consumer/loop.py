@@ -44,8 +44,8 @@ T = TypeVar("T")
 
 HEALTHY_SECONDS = 20.0
 """Seconds that a session has to last for its failure to count as the first one again."""
-DATABASE_ATTEMPTS = 5
-"""Attempts in a row after which an error of the database that is no outage halts the fold."""
+ATTEMPTS = 5
+"""Attempts in a row after which an error that is no outage halts the fold."""
 
 
 @dataclass(slots=True)
@@ -159,11 +159,22 @@ class Loop(Generic[F]):
             await self._halt(error, Status.HALTED)
         except django.db.Error as error:
             return await self._database_trouble(error)
-        except Exception as error:  # a bug of ours, or of code of the project that we call: visible, and not hammered
+        except (OSError, MemoryError) as error:  # the machine's trouble, which passes
+            logger.exception(
+                "%s: the machine fails after ordinal %s.", self.progress, self.progress.ordinal
+            )
+            return await self._retry(error, None)
+        except Exception as error:  # a bug of ours, or of code of the project that we call
             logger.exception(
                 "%s: an unexpected error after ordinal %s.", self.progress, self.progress.ordinal
             )
-            return await self._retry(error, None)
+            return await self._retry_or_halt(
+                error,
+                f"An unexpected error after ordinal {self.progress.ordinal}:"
+                f" {type(error).__name__}: {error}".strip(),
+                "The worker's log has its traceback: mend the code that it names, then resume;"
+                " nothing of the batch was committed.",
+            )
         return False
 
     async def _read(self) -> bool:
@@ -174,6 +185,7 @@ class Loop(Generic[F]):
         try:
             while (batch := await self._unless_stopped(inbox.take())) is not None:
                 on = await self._take(batch)
+                self._refused = 0
                 if self._unswept:
                     await self._sweep(inbox)
                 if on is not None:
@@ -201,7 +213,6 @@ class Loop(Generic[F]):
         finally:
             self._busy = False
         self._pace.took(len(batch.messages), time.monotonic() - began)
-        self._refused = 0
         if batch.messages:
             self._failures = 0
         return done
@@ -241,16 +252,22 @@ class Loop(Generic[F]):
         await self._unless_stopped(asyncio.sleep(seconds))
 
     async def _database_trouble(self, error: django.db.Error) -> bool:
-        if not is_outage(error):
-            self._refused += 1
-            if self._refused >= DATABASE_ATTEMPTS:
-                problem = StreamHalted(
-                    f"The database refuses the batch after ordinal {self.progress.ordinal}: {error}".strip(),
-                    "Bring tables and mappings in line (a migration that has not run?), then resume; nothing of the batch was committed.",
-                )
-                await self._halt(problem, Status.HALTED)
-                return False
-        return await self._retry(error, None)
+        if is_outage(error):
+            return await self._retry(error, None)
+        return await self._retry_or_halt(
+            error,
+            f"The database refuses the batch after ordinal {self.progress.ordinal}: {error}".strip(),
+            "Bring tables and mappings in line (a migration that has not run?), then resume;"
+            " nothing of the batch was committed.",
+        )
+
+    async def _retry_or_halt(self, error: Exception, message: str, action: str) -> bool:
+        """Halts where the same thing happens again and again: it is no use to try for ever."""
+        self._refused += 1
+        if self._refused < ATTEMPTS:
+            return await self._retry(error, None)
+        await self._halt(StreamHalted(message, action), Status.HALTED)
+        return False
 
     async def _halt(self, error: DurableStateError, status: Status) -> None:
         with contextlib.suppress(django.db.Error):

@@ -1,22 +1,122 @@
-"""Telling errors that single rows are to blame for from those that tables, servers or networks are."""
+"""Telling errors that single rows are to blame for from those that tables, servers or networks are.
+
+By what the database itself says (SQLSTATE, MySQL's number, SQLite's code), since Django's classes
+follow the drivers', which put an index entry that is too long beside a lost connection.
+"""
 
 from __future__ import annotations
 
-from django.db import DataError, Error, IntegrityError, OperationalError
+import re
+from typing import Any
 
-__all__ = ["blames_a_row"]
+import django.db
+from django.db import DataError, IntegrityError, NotSupportedError, ProgrammingError
+from django.db.transaction import TransactionManagementError
 
-MYSQL_DATA_ERRORS = frozenset({1264, 1265, 1292, 1366, 1367, 1406, 1411, 1525, 3140, 3156})
-"""Values that a column does not take, most of which MySQL's driver calls operational errors: out of range, truncated, wrong, too long,
-of no known form. Constraints (3819, 4025) are integrity errors by Django's hand."""
+from durable_state.errors import DurableStateError
+
+__all__ = ["blames_a_row", "explain", "reason_code", "sqlstate"]
+
+ROW_CLASSES = frozenset({"09", "21", "22", "23", "27", "2F", "38", "39", "44", "P0"})
+"""SQLSTATE classes of what a value, a constraint, or a trigger has against a row."""
+ROW_STATES = frozenset({"54000", "54001"})
+"""Too long for an index entry or a page; nested too deeply for a function."""
+TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57", "58"})
+"""SQLSTATE classes of what passes by itself, also where a trigger raises it."""
+RAISED = "exec_stmt_raise"
+ROW_SECURITY = "ExecWithCheckOptions"
+"""Functions of PostgreSQL's source: RAISE in a trigger, whose SQLSTATE may be any; a policy's WITH CHECK,
+which shares its SQLSTATE with a missing permission."""
+
+MYSQL_RAISED = frozenset({1369, 1643, 1644})
+"""SIGNAL in a trigger, a view's CHECK OPTION."""
+MYSQL_ROW_ERRORS = MYSQL_RAISED | frozenset(
+    {
+        *(1048, 1062, 1118, 1138, 1172, 1241, 1242, 1264, 1265, 1267, 1270, 1271, 1292),
+        *(1300, 1301, 1329, 1365, 1366, 1367, 1406, 1411, 1416, 1436, 1441, 1456, 1525, 1526),
+        *(1591, 1690, 1748, 3140, 3141, 3146, 3152, 3156, 3157, 3751, 3752, 3903, 3907, 3988),
+        *(4036, 4037, 4038, 4042),
+    }
+)
+"""Values that a column, a constraint or a trigger does not take, most of which MySQL's driver calls
+operational errors: out of range, truncated, too long, of no known form, not in the column's character
+set, for no partition. Constraints (3819, 4025) are integrity errors by Django's hand."""
+
+SQLITE_ERROR = 1
+_SQLITE_MISFIT = re.compile(
+    r"no such |has no column|has \d+ columns|values for \d+ columns|syntax error|near \""
+    r"|unrecognized token|ambiguous column|cannot (modify|insert|update)|readonly|may not be"
+    r"|not authorized|too many|circular|already exists|no tables specified|misuse|unable to use",
+    re.IGNORECASE,
+)
+"""What SQLite says of statements that no row makes right; it has one code for these and for what a
+function in a trigger or a generated column has against a value."""
 
 
-def blames_a_row(error: Error) -> bool:
-    """Whether the same statement without some of its rows may go through."""
+def blames_a_row(error: Exception) -> bool:
+    """Whether the same statement without some of its rows may go through.
+
+    What is no database error was raised by code of a field, or by a driver, over a value.
+    """
+    if isinstance(error, (MemoryError, DurableStateError, TransactionManagementError)):
+        return False
+    if not isinstance(error, django.db.Error):
+        return True
+    if state := sqlstate(error):
+        return _state_blames_a_row(error, state)
     if isinstance(error, DataError | IntegrityError):
         return True
-    return (
-        isinstance(error, OperationalError)
-        and bool(error.args)
-        and error.args[0] in MYSQL_DATA_ERRORS
+    number = error.args[0] if error.args else None
+    if isinstance(number, int):
+        return number in MYSQL_ROW_ERRORS
+    code = getattr(error.__cause__, "sqlite_errorcode", None)
+    if code is not None:
+        return code == SQLITE_ERROR and not _SQLITE_MISFIT.search(str(error))
+    return _is_refused_by_driver(error)
+
+
+def reason_code(error: Exception) -> str:
+    """The reason code of the dead letter of a row that the error blames."""
+    if not isinstance(error, django.db.Error):
+        return "invalid"
+    number = error.args[0] if error.args else None
+    raised = (
+        sqlstate(error)[:2] in ("44", "P0")
+        or _source(error) in (RAISED, ROW_SECURITY)
+        or number in MYSQL_RAISED
     )
+    return "integrity" if raised or isinstance(error, IntegrityError) else "data"
+
+
+def explain(error: Exception) -> str:
+    """What the error says; with its class where that is Python's or the project's."""
+    if isinstance(error, django.db.Error):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def sqlstate(error: Exception) -> str:
+    """The SQLSTATE that PostgreSQL gave; empty for other databases, and where the server was not asked."""
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
+
+
+def _state_blames_a_row(error: Exception, state: str) -> bool:
+    if state[:2] in ROW_CLASSES or state in ROW_STATES:
+        return True
+    if state[:2] in TRANSIENT_CLASSES:
+        return False
+    return _source(error) in (RAISED, ROW_SECURITY)
+
+
+def _source(error: Exception) -> str | None:
+    diagnostics: Any = getattr(error.__cause__, "diag", None)
+    return getattr(diagnostics, "source_function", None)
+
+
+def _is_refused_by_driver(error: django.db.Error) -> bool:
+    """Whether a driver could make no parameter of a value; the server has not seen it then."""
+    cause = error.__cause__
+    if type(cause).__module__.startswith(("psycopg", "MySQLdb")):
+        return isinstance(error, ProgrammingError | NotSupportedError)
+    return "Error binding parameter" in str(error)

@@ -199,7 +199,7 @@ class Release:
 
 def not_written(plan: TypePlan, failure: RowFailure, put: Prepared) -> Found:
     """The letter of an accepted change that the database refused when its row was written."""
-    return Found(put.key, put.ordinal, failure.reason, str(failure.error), as_message(plan, put))
+    return Found(put.key, put.ordinal, failure.reason, failure.detail, as_message(plan, put))
 
 
 def _digests(fresh: dict[TypePlan, set[str] | None]) -> Iterator[str]:

@@ -9,14 +9,15 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from django.db import DatabaseError, IntegrityError, connections, models, transaction
+from django.db import connections, models, transaction
 from django.db.models import Lookup, Q
 
 from durable_state.conf import get_settings
 from durable_state.errors import TooManyDeadLetters
 
-from .blame import blames_a_row
+from .blame import blames_a_row, explain, reason_code
 from .conversion import JSON_NULL, key_text, same
+from .deferred import check_deferred
 from .plan import PlannedField, TypePlan, Values
 from .preparation import Prepared, overlay
 from .writers import ExistingRow, RowWrite, find_writer
@@ -58,15 +59,20 @@ def chunks(things: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
 
 @dataclass(slots=True)
 class RowFailure:
-    """The database refused one row."""
+    """The database, its driver or the code of a field refused one row."""
 
     write: RowWrite
-    error: DatabaseError
+    error: Exception
 
     @property
     def reason(self) -> str:
         """The reason code of its dead letter."""
-        return "integrity" if isinstance(self.error, IntegrityError) else "data"
+        return reason_code(self.error)
+
+    @property
+    def detail(self) -> str:
+        """What its dead letter says."""
+        return explain(self.error)
 
 
 def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRow]:
@@ -253,10 +259,12 @@ def _bisect(
         with transaction.atomic(using=plan.using):
             clear_the_way(plan, writes)
             _write(plan, writes)
-    except DatabaseError as error:
+            check_deferred(plan)
+    except Exception as error:  # whatever a field's own code raises, too
         if not blames_a_row(error):
             raise
         if len(writes) == 1:
+            error.__traceback__ = None  # whose frames would hold the whole batch
             failures.append(RowFailure(writes[0], error))
             _check_flood(plan, failures)
             return
@@ -275,7 +283,7 @@ def _check_flood(plan: TypePlan, failures: Sequence[RowFailure]) -> None:
         and not plan.relations
     ):
         last, stream = failures[-1], plan.stream
-        reason = f"{last.reason}: {last.error}"
+        reason = f"{last.reason}: {last.detail}"
         raise TooManyDeadLetters.after(stream.name, stream.ordinal, len(failures), limit, reason)
 
 

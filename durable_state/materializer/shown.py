@@ -107,7 +107,7 @@ class ShownRows:
                     entity.parked = entity.key in parked
                     failure = failed.get(entity.key)
                     if failure is not None:
-                        entity.fault(Refused(failure.reason, str(failure.error)))
+                        entity.fault(Refused(failure.reason, failure.detail))
                     elif not entity.advance():
                         continue
                     fold_entity(plan, entity)

@@ -186,3 +186,24 @@ def test_an_error_that_nobody_expected_is_shown_and_tried_again(serve: Serve, ca
     sync(stream, on_progress=fail_once, until_up_to_date=True)
     check(stream, items)
     assert "nobody expected this" in caplog.text
+
+
+def test_an_error_that_nobody_expected_and_that_stays(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a few attempts it halts and names the error, instead of trying for ever; then it goes on from there."""
+    monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.02)
+    items = random_items(9, 30)
+    stream = serve(items)
+
+    def fail(self: Any, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("nobody expected this")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("durable_state.materializer.fold.Fold.apply", fail)
+        line = halted(stream)
+    assert "RuntimeError: nobody expected this" in line
+    assert "log" in line
+    operations.resume(stream, actor="test")
+    sync(stream, until_up_to_date=True)
+    check(stream, items)

@@ -1,0 +1,278 @@
+"""Whatever one row causes, in the database, its driver or a field's code, is a letter of that row; the others are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import ProgrammingError, connections, models
+
+from durable_state.materializer.deferred import _deferred
+from durable_state.models import DeadLetter
+from durable_state.testing import apply
+from tests.app.models import File, Stamp
+
+from .plans import plan_for
+from .test_relations import change
+from .test_writers import put
+
+pytestmark = [
+    pytest.mark.usefixtures("writer"),
+    pytest.mark.django_db(transaction=True, databases=["default", "postgres", "mysql"]),
+]
+
+
+@contextmanager
+def altered(alias: str, do: Sequence[str], undo: Sequence[str]) -> Iterator[None]:
+    """The table of files is another for a while, and empty before and after."""
+    _deferred.cache_clear()
+    with connections[alias].cursor() as cursor:
+        for statement in do:
+            cursor.execute(statement)
+    try:
+        yield
+    finally:
+        _deferred.cache_clear()
+        File.objects.using(alias).all()._raw_delete(alias)
+        with connections[alias].cursor() as cursor:
+            for statement in undo:
+                cursor.execute(statement)
+
+
+def files(**blobs: str) -> list[dict[str, Any]]:
+    return [change("file", key, blob=blob, mode="m", commit="c") for key, blob in blobs.items()]
+
+
+def check_letter(alias: str, messages: list[dict[str, Any]], reason: str, detail: str) -> None:
+    """Of the messages the one of "bad" is refused; so it is in a batch of its own, and as a change of a row."""
+    assert apply("h", messages, using=alias) == (len(messages) - 1, 0, 1)
+    rows = File.objects.using(alias).values_list("path", flat=True)
+    assert set(rows) == {message["key"] for message in messages} - {"bad"}
+    letter = DeadLetter.objects.using(alias).get()
+    assert (letter.key, letter.reason) == ("bad", reason)
+    assert detail in letter.detail
+    (bad,) = (message for message in messages if message["key"] == "bad")
+    assert apply("h", [bad], using=alias) == (0, 0, 1)
+    assert apply("h", files(bad="good"), using=alias) == (1, 0, 0)
+    assert apply("h", [bad], using=alias) == (0, 0, 1)
+    assert File.objects.using(alias).get(path="bad").blob == "good"
+    assert apply("h", [{"type": "file", "key": "bad", "headers": {"operation": "delete"}}], using=alias) == (1, 0, 0)  # fmt: skip
+    assert not DeadLetter.objects.using(alias).exists()
+
+
+def trigger(body: str, when: str = "BEFORE INSERT OR UPDATE", kind: str = "") -> list[str]:
+    """A trigger of PostgreSQL's that looks at each row."""
+    return [
+        (
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$BEGIN IF NEW.blob = 'no' THEN {body}; END IF; RETURN NEW; END$$"
+        ),
+        (
+            f"CREATE {kind} TRIGGER refuse {when} ON app_file"
+            f"{' DEFERRABLE INITIALLY DEFERRED' if kind else ''} FOR EACH ROW EXECUTE FUNCTION refuse()"
+        ),
+    ]
+
+
+UNDO_TRIGGER = ["DROP TRIGGER refuse ON app_file", "DROP FUNCTION refuse()"]
+AND_SO_ON = {f"k{number}": f"b{number}" for number in range(60)}
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("RAISE EXCEPTION 'not today'", "integrity"),
+        ("RAISE EXCEPTION 'not today' USING ERRCODE = 'ZZ123'", "integrity"),
+        ("RAISE EXCEPTION 'not today' USING ERRCODE = '42501'", "integrity"),
+        ("RAISE EXCEPTION 'not today' USING ERRCODE = 'check_violation'", "integrity"),
+        ("ASSERT false, 'not today'", "integrity"),
+        ("PERFORM 'not today'::integer", "data"),
+        ("PERFORM 1 / (length(NEW.blob) - 2), 'not today'", "data"),
+    ],
+)
+def test_a_trigger_that_raises(body: str, reason: str) -> None:
+    """By its own SQLSTATE, by any other, by mistake."""
+    detail = "division by zero" if "/" in body else "not today"
+    with altered("postgres", trigger(body), UNDO_TRIGGER):
+        check_letter("postgres", files(**AND_SO_ON, bad="no"), reason, detail)
+
+
+def test_a_trigger_whose_error_passes_by_itself() -> None:
+    """A trigger may ask for the transaction to be tried again, as PostgreSQL does: no letter of anything."""
+    body = "RAISE EXCEPTION 'later' USING ERRCODE = 'serialization_failure'"
+    with altered("postgres", trigger(body), UNDO_TRIGGER):
+        with pytest.raises(Exception, match="later"):
+            apply("h", files(a="b", bad="no"), using="postgres")
+        assert not DeadLetter.objects.using("postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("alias", "refuse"),
+    [
+        (
+            "default",
+            "BEFORE {} ON app_file WHEN NEW.blob = 'no' BEGIN SELECT RAISE(ABORT, 'not today'); END",
+        ),
+        (
+            "mysql",
+            (
+                "BEFORE {} ON app_file FOR EACH ROW IF NEW.blob = 'no' THEN"
+                " SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not today'; END IF"
+            ),
+        ),
+    ],
+)
+def test_a_trigger_of_the_other_databases(alias: str, refuse: str) -> None:
+    """RAISE of SQLite, SIGNAL of MariaDB."""
+    with altered(
+        alias,
+        [
+            f"CREATE TRIGGER refuse {refuse.format('INSERT')}",
+            f"CREATE TRIGGER refuse2 {refuse.format('UPDATE')}",
+        ],
+        ["DROP TRIGGER refuse", "DROP TRIGGER refuse2"],
+    ):
+        check_letter(alias, files(**AND_SO_ON, bad="no"), "integrity", "not today")
+
+
+def test_deferred_constraints_are_checked_row_by_row() -> None:
+    """What PostgreSQL checks at COMMIT would take the whole batch with it, again and again."""
+    body = "RAISE EXCEPTION 'not today'"
+    created = trigger(body, "AFTER INSERT OR UPDATE", "CONSTRAINT")
+    with altered("postgres", created, UNDO_TRIGGER):
+        check_letter("postgres", files(**AND_SO_ON, bad="no"), "integrity", "not today")
+
+
+def test_a_deferred_foreign_key_that_no_mapping_knows() -> None:
+    """It points to a table of the application's, and fails at COMMIT only."""
+    with altered(
+        "postgres",
+        [
+            "CREATE TABLE blobs (name varchar(40) PRIMARY KEY)",
+            "INSERT INTO blobs VALUES ('a'), ('b'), ('good')",
+            (
+                "ALTER TABLE app_file ADD CONSTRAINT known FOREIGN KEY (blob) REFERENCES blobs"
+                " DEFERRABLE INITIALLY DEFERRED"
+            ),
+        ],
+        ["ALTER TABLE app_file DROP CONSTRAINT known", "DROP TABLE blobs"],
+    ):
+        check_letter("postgres", files(x="a", y="b", bad="no"), "integrity", "known")
+
+
+def test_values_that_a_deferred_constraint_lets_swap() -> None:
+    """The constraint sees what all rows of the batch come to, as it was made for."""
+    with altered(
+        "postgres",
+        ["ALTER TABLE app_file ADD CONSTRAINT apart UNIQUE (blob) DEFERRABLE INITIALLY DEFERRED"],
+        ["ALTER TABLE app_file DROP CONSTRAINT apart"],
+    ):
+        assert apply("h", files(a="1", b="2"), using="postgres") == (2, 0, 0)
+        assert apply("h", files(a="2", b="1"), using="postgres") == (2, 0, 0)
+        blobs = File.objects.using("postgres").values_list("path", "blob")
+        assert dict(blobs) == {"a": "2", "b": "1"}
+
+
+@pytest.mark.parametrize(
+    ("do", "undo", "bad", "reason"),
+    [
+        (
+            (
+                "CREATE DOMAIN plain AS varchar(40) CHECK (value <> 'no');"
+                " ALTER TABLE app_file ALTER blob TYPE plain"
+            ),
+            "ALTER TABLE app_file ALTER blob TYPE varchar(40); DROP DOMAIN plain",
+            "no",
+            "integrity",
+        ),
+        (
+            (
+                "ALTER TABLE app_file ADD number numeric(3, 1) GENERATED ALWAYS AS"
+                " (CASE blob WHEN 'no' THEN 1e9 ELSE 1 END) STORED"
+            ),
+            "ALTER TABLE app_file DROP number",
+            "no",
+            "data",
+        ),
+        (
+            "CREATE INDEX broken ON app_file ((1 / (length(blob) - 6)))",
+            "DROP INDEX broken",
+            "sixsix",
+            "data",
+        ),
+        (
+            (
+                "ALTER TABLE app_file ADD twin text GENERATED ALWAYS AS"
+                " (repeat(md5(blob), CASE blob WHEN 'no' THEN 8000 ELSE 1 END)) STORED;"
+                " CREATE INDEX long ON app_file (twin)"
+            ),
+            "ALTER TABLE app_file DROP twin",
+            "no",
+            "data",
+        ),
+    ],
+    ids=["domain", "generated", "expression", "index-row"],
+)
+def test_whatever_postgresql_has_against_a_row(do: str, undo: str, bad: str, reason: str) -> None:
+    """Of whatever class of errors."""
+    with altered("postgres", [do], [undo]):
+        check_letter("postgres", files(**AND_SO_ON, bad=bad), reason, "")
+
+
+def test_a_missing_function_in_a_trigger_is_the_tables_fault() -> None:
+    """Every row would meet it: no letters, but an error that halts the stream."""
+    with altered("postgres", trigger("PERFORM nowhere(1)"), UNDO_TRIGGER):
+        with pytest.raises(ProgrammingError, match="nowhere"):
+            apply("h", files(a="b", bad="no"), using="postgres")
+        assert not DeadLetter.objects.using("postgres").exists()
+
+
+def test_a_function_that_takes_no_such_value_in_sqlite() -> None:
+    """A function in a trigger that finds no JSON: SQLite calls it what it calls a missing table."""
+    refuse = "BEFORE {} ON app_file WHEN NEW.blob = 'no' BEGIN SELECT json_extract('[', '$'); END"
+    with altered(
+        "default",
+        [
+            f"CREATE TRIGGER refuse {refuse.format('INSERT')}",
+            f"CREATE TRIGGER refuse2 {refuse.format('UPDATE')}",
+        ],
+        ["DROP TRIGGER refuse", "DROP TRIGGER refuse2"],
+    ):
+        check_letter("default", files(**AND_SO_ON, bad="no"), "data", "malformed JSON")
+
+
+@pytest.mark.parametrize(
+    "method", ["get_prep_value", "get_db_prep_value", "get_db_prep_save", "pre_save"]
+)
+def test_the_code_of_a_field_may_raise_anything(
+    method: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the row's fault, and the letter says what was raised."""
+    field = Stamp._meta.get_field("shout")
+    original = getattr(type(field), method)
+
+    def failing(self: Any, *args: Any, **kwargs: Any) -> Any:
+        made = original(self, *args, **kwargs)
+        if "BAD" in (made, *map(str, args)):
+            raise LookupError("no such colour")
+        return made
+
+    monkeypatch.setattr(type(field), method, failing)
+    plan = plan_for(database, Stamp, "code", "label")
+    assert put(plan, {key: {"label": key} for key in ("a", "bad", "c")}) == ["bad"]
+    codes = Stamp.objects.using(database).values_list("code", flat=True)
+    assert set(codes) == {"a", "c"}
+
+
+def test_a_parameter_that_no_driver_takes(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server has not even seen it."""
+    made = {"default": object(), "postgres": object(), "mysql": (1, 2)}[database]
+    monkeypatch.setattr(
+        models.CharField,
+        "get_db_prep_save",
+        lambda self, value, connection: made if value == "BAD" else value,
+    )
+    plan = plan_for(database, Stamp, "code", "label")
+    assert put(plan, {key: {"label": key} for key in ("a", "bad", "c")}) == ["bad"]
