@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from kombu.transport import TRANSPORT_ALIASES
+
 HERE = Path(__file__).resolve().parent
 STATE_DIR = Path(os.environ.get("EXAMPLE_STATE_DIR", HERE / ".demo" / "1")).resolve()
 STREAM_SERVER = os.environ.get("EXAMPLE_STREAM_SERVER", "http://127.0.0.1:4437").rstrip("/")
@@ -116,8 +118,10 @@ else:
 if BROKER_URL:
     CELERY_BROKER_URL = BROKER_URL
 else:
-    # Files as a broker: nothing to install. It may lose or repeat a message when a process dies, which `supervise` makes good.
-    CELERY_BROKER_URL = "filesystem://"
+    # Files as a broker: nothing to install. It may lose or repeat a message when a process dies,
+    # which `supervise` makes good. kombu's own `filesystem://` is not safe: see broker.py.
+    TRANSPORT_ALIASES["files"] = "example_project.broker:Transport"
+    CELERY_BROKER_URL = "files://"
     _queue = STATE_DIR / "queue"
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(_queue),
@@ -145,6 +149,8 @@ DURABLE_STATE = {
     "ALLOWED_URLS": [STREAM_SERVER + "/"],
     # Without a channel layer between the processes this is how long a page waits for news at most.
     "FEED_POLL_SECONDS": 0.25,
+    # A worker that was killed is followed by another after this time.
+    "LEASE_SECONDS": 10.0,
 }
 
 LOGGING = {

@@ -18,7 +18,10 @@ from .place import CHECKOUT, Place, choose_port, claim_place
 from .processes import ChildDied, Processes
 
 if TYPE_CHECKING:
-    from example_project.history.source import HistorySource
+    from .feeding import Feeding
+
+
+STREAM_SERVER = "stream server"
 
 
 class Stopped(KeyboardInterrupt):
@@ -44,12 +47,12 @@ def main() -> int:
         with Processes(
             CHECKOUT, place.folder / "logs", _environment(place, server_port)
         ) as processes:
-            source = _sync(processes, arguments.repository, server_port)
+            feeding = _sync(processes, arguments.repository, server_port)
             if web_port is None:
                 return 0
             _show_pages(processes, web_port, place)
             ready = True
-            _follow(processes, source)
+            _follow(processes, feeding)
     except Stopped:
         print("\nStopping.")
         return 0 if ready else 130
@@ -61,19 +64,18 @@ def main() -> int:
     return 0
 
 
-def _sync(processes: Processes, repository: Path, port: int) -> HistorySource:
+def _sync(processes: Processes, repository: Path, port: int) -> Feeding:
     """Starts what it takes, feeds the history, waits for the rows, and compares them with the tree."""
     begun = time.monotonic()
     server = processes.start(
-        "stream server", "uvicorn", "rakaia:app", "--host=127.0.0.1", f"--port={port}", "--log-level=warning",
+        STREAM_SERVER, "uvicorn", "rakaia:app", "--host=127.0.0.1", f"--port={port}", "--log-level=warning",
         "--timeout-graceful-shutdown=1",
     )  # fmt: skip
     os.environ.clear()
     os.environ.update(processes.environment)
     django.setup()
-    from example_project.history.source import find_history
-
     from . import setting_up
+    from .feeding import Feeding
 
     history = setting_up.prepare()
     processes.wait_for_port(server, port)
@@ -95,11 +97,16 @@ def _sync(processes: Processes, repository: Path, port: int) -> HistorySource:
         "--loglevel=INFO",
     )
 
-    source = find_history(repository)
-    print(f"Feeding {source} to {history.url}")
-    fed = asyncio.run(setting_up.feed(history.url, source.news()))
-    setting_up.wait_until_up_to_date("history", fed, processes.check)
-    tree = source.tree()
+    def watch() -> None:
+        # What is fed here lives in its memory: what follows would wait for messages that are gone.
+        server.check()
+        processes.tend()
+
+    feeding = Feeding(repository, history.url)
+    print(f"Feeding {feeding.source} to {history.url}")
+    fed = feeding.feed_all()
+    setting_up.wait_until_up_to_date("history", fed, watch)
+    tree = feeding.source.tree()
     if wrong := setting_up.differences(tree):
         listed = "\n".join(wrong[:10])
         raise setting_up.Failed(
@@ -108,7 +115,7 @@ def _sync(processes: Processes, repository: Path, port: int) -> HistorySource:
     print(
         f"{fed} messages are {len(tree)} file rows: equal to `git ls-tree -r`, {len(tree)} checked ({time.monotonic() - begun:.1f} s)"
     )
-    return source
+    return feeding
 
 
 def _show_pages(processes: Processes, port: int, place: Place) -> None:
@@ -124,25 +131,38 @@ def _show_pages(processes: Processes, port: int, place: Place) -> None:
     print(f"  Logs     {place.folder / 'logs'}\n\nCtrl-C ends all of it.")
 
 
-def _follow(processes: Processes, source: HistorySource) -> None:
-    """Feeds the commits that are made while the demo runs, until it is stopped. Raises: ChildDied."""
-    from durable_state.models import Stream
+def _follow(processes: Processes, feeding: Feeding) -> None:
+    """Feeds the commits that are made while the demo runs, and starts again what dies, until it is stopped.
+
+    Raises: ChildDied when a process cannot be kept running.
+    """
+    from durable_state.errors import DurableStateError
     from example_project.history.repository import NoHistory
 
-    from . import setting_up
-
-    url = Stream.objects.get(name="history").url
+    complete = True
     while True:
         for _ in range(8):
-            processes.check()
+            started = [process.name for process in processes.tend()]
+            complete = complete and STREAM_SERVER not in started
             time.sleep(0.25)
         try:
-            news = list(source.news())
+            if complete:
+                if fed := feeding.feed_news():
+                    print(f"Fed {fed} more messages.")
+            else:
+                fed = feeding.feed_anew()
+                complete = True
+                print(
+                    "The stream server keeps its streams in memory: they were made anew. "
+                    f"Fed the history again, {fed} messages; the chat's rooms are empty."
+                )
         except NoHistory as error:
             print(f"The repository cannot be read just now: {error}")
-            continue
-        if news:
-            print(f"Fed {len(news)} more, {asyncio.run(setting_up.feed(url, news))} messages.")
+        except DurableStateError as error:
+            # Some of it may have arrived: all of it once more, behind a reset, is right in any case.
+            if complete:
+                print(f"The history could not be fed: {error}")
+            complete = False
 
 
 def _environment(place: Place, server_port: int) -> dict[str, str]:
@@ -160,8 +180,6 @@ def _environment(place: Place, server_port: int) -> dict[str, str]:
         "EXAMPLE_STATE_DIR": str(place.folder),
         "EXAMPLE_STREAM_SERVER": f"http://127.0.0.1:{server_port}",
         "PYTHONUNBUFFERED": "1",
-        # The broker moves each message here before it reads it: on one file system that is atomic.
-        "TMPDIR": str(place.folder / "tmp"),
         "NO_PROXY": ",".join(direct),
         "no_proxy": ",".join(direct),
     }

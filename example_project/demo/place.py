@@ -44,7 +44,7 @@ def claim_place() -> Place:
             continue
         folder = parent / str(number)
         shutil.rmtree(folder, ignore_errors=True)
-        for each in ("logs", "tmp"):
+        for each in ("logs",):
             (folder / each).mkdir(parents=True)
         return Place(folder, number, lock)
     raise AssertionError("unreachable")

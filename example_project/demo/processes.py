@@ -1,4 +1,4 @@
-"""Child processes that live and die together."""
+"""Child processes that end together; one that dies before is started again."""
 
 from __future__ import annotations
 
@@ -17,22 +17,54 @@ from pathlib import Path
 
 __all__ = ["ChildDied", "Process", "Processes"]
 
+FIRST_WAIT = 1.0
+"""Seconds before a process that died is started again; each further death in a row doubles them."""
+
+STEADY_SECONDS = 30.0
+"""A process that ran this long was well: its next death is the first of a row again."""
+
+MOST_DEATHS = 5
+"""So many deaths in a row are no accident: starting it once more would not help."""
+
 
 class ChildDied(Exception):
     """A process that should run has ended; the text says which, how, and its last words."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Process:
     """One child, the leader of a process group of its own."""
 
     name: str
-    popen: subprocess.Popen[bytes]
+    command: Sequence[str]
     log: Path
     stop: signal.Signals
+    popen: subprocess.Popen[bytes]
+    started: float
+    """When it was started last, on the monotonic clock."""
+
+    deaths: int = 0
+    """In a row."""
+
+    start_again_at: float | None = None
+    """When it will be started again; None while it runs, as far as we know."""
 
     def last_words(self, lines: int = 12) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def how_it_ended(self) -> str | None:
+        """Returns "ended with exit code 1" or the like, or None while it runs."""
+        code = self.popen.poll()
+        if code is None:
+            return None
+        if code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+    def check(self) -> None:
+        """Raises: ChildDied when it does not run."""
+        if how := self.how_it_ended():
+            raise ChildDied(f"The {self.name} {how}. The end of {self.log}:\n{self.last_words()}")
 
 
 class Processes:
@@ -59,8 +91,14 @@ class Processes:
     ) -> Process:
         """Starts a program. Its own group keeps the terminal's Ctrl-C from it, so that we end it in order."""
         log = self.logs / f"{name.replace(' ', '-')}.log"
+        popen = self._spawn(command, log)
+        process = Process(name, command, log, stop, popen, time.monotonic())
+        self.running.append(process)
+        return process
+
+    def _spawn(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
-            popen = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 cwd=self.folder,
                 env=self.environment,
@@ -73,28 +111,50 @@ class Processes:
                 if sys.platform == "linux" and threading.active_count() == 1
                 else None,
             )
-        process = Process(name, popen, log, stop)
-        self.running.append(process)
-        return process
 
     def check(self) -> None:
         """Raises: ChildDied as soon as one of them does not run."""
         for process in self.running:
-            if (code := process.popen.poll()) is not None:
-                how = (
-                    f"was ended by {signal.Signals(-code).name}"
-                    if code < 0
-                    else f"ended with exit code {code}"
-                )
-                raise ChildDied(
-                    f"The {process.name} {how}. The end of {process.log}:\n{process.last_words()}"
-                )
+            process.check()
+
+    def tend(self) -> list[Process]:
+        """Starts again what has died, a little later each time, and says so; returns what it started.
+
+        Raises: ChildDied when one of them dies again and again.
+        """
+        started = []
+        for process in self.running:
+            if process.start_again_at is None:
+                if how := process.how_it_ended():
+                    self._bury(process, how)
+            elif time.monotonic() >= process.start_again_at:
+                process.popen = self._spawn(process.command, process.log)
+                process.started, process.start_again_at = time.monotonic(), None
+                started.append(process)
+        return started
+
+    def _bury(self, process: Process, how: str) -> None:
+        """Ends what the dead process has left behind, and sets when it is started again."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.popen.pid, signal.SIGKILL)
+        if time.monotonic() - process.started >= STEADY_SECONDS:
+            process.deaths = 0
+        process.deaths += 1
+        if process.deaths >= MOST_DEATHS:
+            raise ChildDied(
+                f"The {process.name} {how}, {process.deaths} times in a row. "
+                f"The end of {process.log}:\n{process.last_words()}"
+            )
+
+        wait = FIRST_WAIT * 2 ** (process.deaths - 1)
+        process.start_again_at = time.monotonic() + wait
+        print(f"The {process.name} {how}; starting it again in {wait:.0f} s. Log: {process.log}")
 
     def wait_for_port(self, process: Process, port: int, seconds: float = 30) -> None:
         """Returns when something listens there. Raises: ChildDied, also when nothing does in time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self.check()
+            process.check()
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 return
             time.sleep(0.05)

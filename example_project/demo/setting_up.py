@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from durable_state.models import Status, Stream
-from durable_state.transport import append, create, open_client
+from durable_state.transport import create, open_client
 from example_project.chat.rooms import make_rooms
 from example_project.history.models import File
 from example_project.history.repository import Tree
-from example_project.history.source import packed
 
-__all__ = ["Failed", "differences", "feed", "prepare", "wait_until_up_to_date"]
+__all__ = ["Failed", "differences", "prepare", "prepare_streams", "wait_until_up_to_date"]
 
 
 class Failed(Exception):
@@ -37,16 +36,6 @@ def prepare() -> Stream:
     history = Stream.objects.create(name="history", url=f"{settings.STREAM_SERVER}/history")
     make_rooms(settings.STREAM_SERVER)
     return history
-
-
-async def feed(url: str, commits: Iterable[list[bytes]]) -> int:
-    """Appends the messages to the stream and returns their number."""
-    fed = 0
-    async with open_client(trust_env=False) as client:
-        for messages in packed(commits):
-            await append(client, url, messages)
-            fed += len(messages)
-    return fed
 
 
 def wait_until_up_to_date(

@@ -6,12 +6,15 @@ import os
 import signal
 import socket
 import sqlite3
+import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.example.demo import CHECKOUT, alive, running
+from example_project.demo.processes import ChildDied, Processes
+from tests.example.demo import CHECKOUT, Demo, alive, running
 from tests.repositories import ScratchRepository
 
 
@@ -104,20 +107,74 @@ def test_second_start_and_taken_ports(tmp_path: Path, repository: ScratchReposit
             assert not alive(started)
 
 
-@pytest.mark.parametrize("name", ["worker", "beat"])
-def test_death_of_a_child(tmp_path: Path, repository: ScratchRepository, name: str) -> None:
-    """When one process dies the demo says which, ends the others, and fails."""
+def kill(demo: Demo, words: str) -> None:
+    """Kills the process whose command line has the words; the worker's own children come after it."""
+    started = sorted(demo.descendants().items())
+    os.kill(next(pid for pid, args in started if words in args), signal.SIGKILL)
+
+
+def test_what_dies_is_started_again(tmp_path: Path, repository: ScratchRepository) -> None:
+    """Whichever process dies, the demo says so, starts it again, and the rows go on following; Ctrl-C still ends all."""
+    with running(tmp_path / "demo", f"--repository={repository.folder}") as demo:
+        url = demo.url()
+        for number, (name, words) in enumerate(
+            [("worker", " worker "), ("beat", " beat "), ("web server", "example_project.asgi")]
+        ):
+            kill(demo, words)
+            demo.wait_for(f"The {name} was ended by SIGKILL; starting it again in 1 s")
+            repository.write(f"after {name}", str(number))
+            repository.commit(f"After the {name}")
+            wait_for_rows(tmp_path / "demo" / "1", repository)
+        wait_for_page(f"{url}/history/")
+
+        started = demo.descendants()
+        assert len(started) >= 6, started
+        assert demo.stop(signal.SIGINT) == 0, demo.printed()
+        assert not alive(started)
+
+
+def wait_for_page(url: str, seconds: float = 30) -> None:
+    """Waits until the web server answers."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            assert httpx.get(url, trust_env=False).status_code == 200
+            return
+        except httpx.TransportError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_death_of_the_stream_server(tmp_path: Path, repository: ScratchRepository) -> None:
+    """It takes its streams along; the demo says so, feeds the history again, and the rows follow the new stream."""
     with running(tmp_path / "demo", f"--repository={repository.folder}") as demo:
         demo.url()
-        started = demo.descendants()
-        # The worker's own child processes come after it.
-        os.kill(
-            next(pid for pid, args in sorted(started.items()) if f" {name} " in args),
-            signal.SIGKILL,
-        )
-        assert demo.process.wait(30) == 1
-        assert f"The {name} was ended by SIGKILL" in demo.printed()
-        assert not alive(started)
+        kill(demo, "rakaia:app")
+        demo.wait_for("The stream server was ended by SIGKILL; starting it again in 1 s")
+        demo.wait_for("Fed the history again")
+        repository.write("after", "all")
+        repository.commit("After all")
+        wait_for_rows(tmp_path / "demo" / "1", repository, seconds=90)
+
+
+def test_what_cannot_live_ends_the_demo(tmp_path: Path) -> None:
+    """A process that dies again and again is given up, with its last words, after waits that double."""
+    script = "import time; print('I cannot'); time.sleep(0.05); raise SystemExit(3)"
+    with Processes(tmp_path, tmp_path, os.environ) as processes:
+        processes.start_program("worker", [sys.executable, "-c", script])
+        begun = time.monotonic()
+        with pytest.raises(ChildDied, match=r"(?s)exit code 3, 5 times in a row.*I cannot"):
+            tend_for(processes, 60)
+    assert time.monotonic() - begun > 1 + 2 + 4 + 8
+    assert (tmp_path / "worker.log").read_text().count("I cannot") == 5
+
+
+def tend_for(processes: Processes, seconds: float) -> None:
+    """Does what the demo does while it runs."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        processes.tend()
+        time.sleep(0.02)
 
 
 def test_interrupted_before_the_end(tmp_path: Path, repository: ScratchRepository) -> None:
