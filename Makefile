@@ -1,17 +1,18 @@
 # Needs Python 3.11+ and make; everything else is set up in .venv by the target that uses it.
-# Variables: PYTHON (the interpreter for .venv), TEST_ARGS (for pytest), DEMO_ARGS (for the demo), BENCH_ARGS (for the benchmark).
+# Variables: PYTHON (the interpreter for .venv), TEST_ARGS (for pytest), DEMO_ARGS (for the demo), MINUTES (of the soak), BENCH_ARGS (for the benchmark).
 
-.PHONY: help demo test check acceptance bench format clean
+.PHONY: help demo test check acceptance soak bench format clean
 
 PYTHON =
 TEST_ARGS =
 DEMO_ARGS =
+MINUTES = 60
 BENCH_ARGS =
 BIN = .venv/bin
 # Tools are run as modules: a console script's first line breaks where the checkout's path is long or has spaces.
 PY = $(BIN)/python
 PIP = $(PY) -m pip --disable-pip-version-check --quiet --quiet install
-NOT_LONG = not acceptance and not bench
+NOT_LONG = not acceptance and not bench and not soak
 
 help:
 	@echo "make demo         runs the example: stream server, worker, beat and pages; Ctrl-C ends it"
@@ -19,6 +20,7 @@ help:
 	@echo "make test         runs the tests; those whose servers are missing skip with the reason (TEST_ARGS='-k name')"
 	@echo "make check        formatting, lint, types, import contracts, migrations, system checks"
 	@echo "make acceptance   the long runs with real processes"
+	@echo "make soak         keeps the demo busy for an hour (MINUTES=10: less)"
 	@echo "make bench        how fast, beside other ways, on each database at hand (BENCH_ARGS='--events 1000000')"
 	@echo "make format       formats the code"
 	@echo "make clean        removes .venv and everything that was made here"
@@ -55,6 +57,9 @@ test: .venv/dev tests/interop/node_modules/made
 
 acceptance: .venv/dev tests/interop/node_modules/made
 	@$(PY) -m pytest -m acceptance $(TEST_ARGS)
+
+soak: .venv/dev
+	@DURABLE_STATE_SOAK_MINUTES=$(MINUTES) $(PY) -m pytest -m soak -s tests/example $(TEST_ARGS)
 
 bench: .venv/dev tests/interop/node_modules/made
 	@$(PY) -m bench $(BENCH_ARGS)

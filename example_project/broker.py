@@ -24,19 +24,19 @@ from kombu.utils.json import dumps, loads
 __all__ = ["Channel", "Transport"]
 
 
-class Channel(filesystem.Channel):  # type: ignore[misc]  # kombu ships no types
+class Channel(filesystem.Channel):
     """Puts and takes messages, and binds queues, each as one rename.
 
     The options are kombu's: ``data_folder_in``, ``data_folder_out`` and ``control_folder``, which
     have to exist. ``store_processed`` has no effect.
     """
 
-    def _put(self, queue: str, payload: Any, **_: Any) -> None:
+    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
         # Names sort by time, so that messages are taken in the order in which they came.
         name = f"{time.monotonic_ns():020}_{uuid.uuid4()}.{queue}.msg"
-        _write_whole(Path(self.data_folder_out) / name, payload)
+        _write_whole(Path(self.data_folder_out) / name, message)
 
-    def _get(self, queue: str) -> Any:
+    def _get(self, queue: str, timeout: float | None = None) -> Any:
         """Returns the oldest message of the queue. Raises: Empty."""
         folder = Path(self.data_folder_in)
         for file in sorted(folder.iterdir()):
@@ -62,14 +62,22 @@ class Channel(filesystem.Channel):  # type: ignore[misc]  # kombu ships no types
             return []
         return [exchange_queue_t(*binding) for binding in table]
 
-    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+    def _queue_bind(
+        self, exchange: str, routing_key: str | None, pattern: str | None, queue: str | None
+    ) -> None:
         with self._changed_table(exchange) as table:
             binding = exchange_queue_t(routing_key or "", pattern or "", queue or "")
             if binding not in table:
                 table.insert(0, binding)
 
     def _delete(
-        self, queue: str, exchange: str, routing_key: str, pattern: str, *_: Any, **__: Any
+        self,
+        queue: str,
+        exchange: str,
+        routing_key: str | None,
+        pattern: str | None,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         self._purge(queue)
         with self._changed_table(exchange) as table:
@@ -94,7 +102,7 @@ class Channel(filesystem.Channel):  # type: ignore[misc]  # kombu ships no types
         return Path(self.control_folder) / f"{quote(exchange, safe='')}.exchange"
 
 
-class Transport(filesystem.Transport):  # type: ignore[misc]  # kombu ships no types
+class Transport(filesystem.Transport):
     """The transport of URLs that begin with ``files://``; the settings give it that name."""
 
     Channel = Channel

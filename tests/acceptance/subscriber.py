@@ -11,7 +11,7 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-__all__ = ["WebsocketSubscriber"]
+__all__ = ["State", "WebsocketSubscriber"]
 
 State = dict[tuple[str, str], Any]
 

@@ -7,16 +7,14 @@ import multiprocessing
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 import pytest
-from kombu import Connection, Exchange, Queue
-from kombu.transport import filesystem
-
-from example_project import broker
+from kombu import Connection, Exchange, Producer, Queue
 
 WRITERS = 4
 MESSAGES = 400
@@ -25,17 +23,18 @@ MESSAGES = 400
 processes = multiprocessing.get_context("spawn")
 
 
-def connect(folder: str, transport: type = broker.Transport) -> Connection:
-    """A connection to the broker whose files are in the folder."""
+@contextmanager
+def open_channel(folder: str) -> Iterator[Any]:
+    """A channel of the broker whose files are in the folder."""
     queue = os.path.join(folder, "queue")
-    return Connection(
-        transport=transport,
-        transport_options={
-            "data_folder_in": queue,
-            "data_folder_out": queue,
-            "control_folder": os.path.join(folder, "control"),
-        },
-    )
+    options = {
+        "data_folder_in": queue,
+        "data_folder_out": queue,
+        "control_folder": os.path.join(folder, "control"),
+    }
+    transport = "example_project.broker:Transport"
+    with Connection(transport=transport, transport_options=options) as connection:
+        yield connection.channel()
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def folder(tmp_path: Path) -> str:
 
 def write(folder: str, writer: int) -> None:
     """Puts the writer's messages, numbered, as fast as it can."""
-    with connect(folder) as connection, connection.channel() as channel:
+    with open_channel(folder) as channel:
         for number in range(MESSAGES):
             channel._put("work", {"writer": writer, "number": number, "padding": "x" * 3000})
 
@@ -56,7 +55,7 @@ def write(folder: str, writer: int) -> None:
 def read(folder: str, found: Any, wanted: int) -> None:
     """Takes messages without a pause until all are taken by whomever; tells which, and what it could not read."""
     mine, unreadable = [], []
-    with connect(folder) as connection, connection.channel() as channel:
+    with open_channel(folder) as channel:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
@@ -122,7 +121,7 @@ def look(folder: str, found: Any) -> None:
 
 def bind(folder: str, binder: int) -> None:
     """Binds queues of its own to the exchange that all share, and every second one no longer."""
-    with connect(folder) as connection, connection.channel() as channel:
+    with open_channel(folder) as channel:
         for number in range(40):
             channel._queue_bind("everybody", "", "", f"queue-{binder}-{number}")
             if number % 2:
@@ -145,7 +144,7 @@ def test_nothing_is_seen_before_it_is_whole(folder: str) -> None:
 
     assert seen > 100
     assert unreadable == []
-    with connect(folder) as connection, connection.channel() as channel:
+    with open_channel(folder) as channel:
         bound = {binding.queue for binding in channel.get_table("everybody")}
     assert bound == {f"queue-{b}-{n}" for b in range(3) for n in range(0, 40, 2)}
 
@@ -153,11 +152,11 @@ def test_nothing_is_seen_before_it_is_whole(folder: str) -> None:
 def test_fanout_reaches_every_queue(folder: str) -> None:
     """What is broadcast, as Celery's remote control is, arrives in each bound queue, and in no other."""
     exchange = Exchange("news", type="fanout")
-    with connect(folder) as connection, connection.channel() as channel:
+    with open_channel(folder) as channel:
         for name in ("one", "two"):
             Queue(name, exchange, channel=channel).declare()
         Queue("other", Exchange("other", type="fanout"), channel=channel).declare()
-        connection.Producer(exchange=exchange).publish({"hello": "all"})
+        Producer(channel, exchange=exchange).publish({"hello": "all"})
         received = {name: _drain(channel, name) for name in ("one", "two", "other")}
     assert {name: len(messages) for name, messages in received.items()} == {
         "one": 1,
@@ -166,7 +165,7 @@ def test_fanout_reaches_every_queue(folder: str) -> None:
     }
 
 
-def _drain(channel: filesystem.Channel, queue: str) -> list[Any]:
+def _drain(channel: Any, queue: str) -> list[Any]:
     messages = []
     while True:
         try:
@@ -177,7 +176,7 @@ def _drain(channel: filesystem.Channel, queue: str) -> list[Any]:
 
 def test_a_message_that_cannot_be_written_leaves_nothing(folder: str) -> None:
     """A payload that is no JSON fails in the writer, and no reader ever sees a part of it."""
-    with connect(folder) as connection, connection.channel() as channel:
+    with open_channel(folder) as channel:
         with pytest.raises(TypeError):
             channel._put("work", {"begun": "x" * 100_000, "broken": object()})
         assert os.listdir(Path(folder, "queue")) == []
