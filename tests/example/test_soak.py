@@ -147,8 +147,10 @@ def test_a_busy_demo(tmp_path: Path) -> None:
             name: WebsocketSubscriber(f"{url.replace('http', 'ws')}/ws/state/{name}/")
             for name in (*(f"chat-{room}" for room in ROOMS), "history")
         }
-        for each in (*(visitor.client for visitor in visitors), *watchers.values()):
-            ends.callback(each.close)
+        for visitor in visitors:
+            ends.callback(visitor.client.close)
+        for watcher in watchers.values():
+            ends.callback(watcher.close)
         busy = Busy()
         for visitor in visitors:
             busy.repeat(visitor.do_something)
