@@ -31,10 +31,11 @@ class Channel(filesystem.Channel):
     have to exist. ``store_processed`` has no effect.
     """
 
-    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+    # The stubs call this argument by two names.
+    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]
         # Names sort by time, so that messages are taken in the order in which they came.
         name = f"{time.monotonic_ns():020}_{uuid.uuid4()}.{queue}.msg"
-        _write_whole(Path(self.data_folder_out) / name, message)
+        _write_whole(Path(self.data_folder_out) / name, payload)
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:
         """Returns the oldest message of the queue. Raises: Empty."""
