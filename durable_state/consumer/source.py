@@ -14,7 +14,9 @@ from durable_state.conf import get_settings
 from durable_state.errors import ConfigurationError, Unavailable
 from durable_state.models import Progress, Stream
 from durable_state.protocol import START, Position, check_url
+from durable_state.protocol.masking import mask_likely
 from durable_state.transport import Batch, BatchLimits, Checkpoint, LiveMode, Reader, open_client
+from durable_state.transport.sent import mask_sent
 
 __all__ = ["InThread", "read_from_start", "request_headers", "stream_reader"]
 
@@ -65,14 +67,15 @@ async def request_headers(stream: Stream, in_thread: InThread) -> Mapping[str, s
         function = import_string(path)
     except Exception as error:
         raise ConfigurationError(
-            f"HEADERS: {path!r} cannot be imported: {error}.", "Correct the setting."
-        ) from error
+            f"HEADERS: {path!r} cannot be imported: {_without_secrets(error)}.",
+            "Correct the setting.",
+        ) from None
     try:
         headers = await in_thread(function, stream)
     except Exception as error:
         raise Unavailable(
-            f"HEADERS failed for {stream.name}: {type(error).__name__}: {error}.", f"Mend {path}."
-        ) from error
+            f"HEADERS failed for {stream.name}: {_without_secrets(error)}.", f"Mend {path}."
+        ) from None
     if isinstance(headers, Mapping) and all(
         isinstance(text, str) for pair in headers.items() for text in pair
     ):
@@ -80,6 +83,14 @@ async def request_headers(stream: Stream, in_thread: InThread) -> Mapping[str, s
     raise ConfigurationError(
         f"HEADERS gave no dict of texts for {stream.name}.", f"Mend {path}, then resume."
     )
+
+
+def _without_secrets(error: Exception) -> str:
+    """What happened, without what was sent before and what looks like a secret.
+
+    The error is not raised on as a cause either, because tracebacks would show its own text.
+    """
+    return mask_likely(mask_sent(f"{type(error).__name__}: {error}"))
 
 
 def read_from_start(stream: Stream) -> Generator[Batch, None, None]:

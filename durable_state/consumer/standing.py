@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from durable_state.errors import DurableStateError
 from durable_state.models import Lease, Progress, Status, Stream
+from durable_state.transport.sent import mask_sent
 
 from .commit import lock
 from .replay import begin_replay, hold_replay
@@ -80,7 +81,8 @@ def _message(error: Exception) -> str:
         if isinstance(error, DurableStateError)
         else f"{type(error).__name__}: {error}"
     )
-    return " ".join(text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode().split())
+    text = text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+    return mask_sent(" ".join(text.split()))
 
 
 def _save(progress: Progress, token: int, values: dict[str, object]) -> None:

@@ -12,8 +12,17 @@ from typing import Any
 
 import httpx
 
-from durable_state.errors import ConfigurationError, ProtocolViolation, RequestRefused, Unavailable
+from durable_state.errors import (
+    ConfigurationError,
+    DurableStateError,
+    ProtocolViolation,
+    RequestRefused,
+    Unavailable,
+)
 from durable_state.protocol import mask_query
+from durable_state.protocol.masking import mask, secrets_in_headers, secrets_in_url
+
+from .sent import mask_error, remember
 
 __all__ = ["Headers", "exchange", "open_client", "said"]
 
@@ -23,6 +32,11 @@ Headers = Callable[[], Awaitable[Mapping[str, str]]]
 _CONNECT = 10.0
 _NEVER_SENT = frozenset({"if-none-match", "if-modified-since", "range"})
 """They would have the server leave out what we ask for."""
+_SAID = 512
+"""Bytes of a refusal's body that are looked at."""
+_SECRETS = "durable_state.secrets"
+"""Where an answer carries what its server must not be quoted with."""
+_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
 
 
 def open_client(**options: Any) -> httpx.AsyncClient:
@@ -32,7 +46,8 @@ def open_client(**options: Any) -> httpx.AsyncClient:
     certificates (``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``) count, as in any httpx client; ``trust_env=False`` turns them off.
     ``options`` go to ``httpx.AsyncClient``.
     """
-    logging.getLogger("httpx").addFilter(_mask_own_requests)
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_mask_own_requests)
     chosen: dict[str, Any] = {
         "headers": {"user-agent": f"django-durable-state/{_version()}"},
         "timeout": httpx.Timeout(60.0, connect=_CONNECT),
@@ -59,39 +74,49 @@ async def exchange(
 ) -> AsyncIterator[httpx.Response]:
     """Send one request and give the answer, its body unread. Raises: TransportError or ConfigurationError, also while it is read.
 
-    ``stream`` is the stream's own URL, for messages; ``silence`` is the longest wait for any byte, in seconds.
+    ``stream`` is the stream's own URL, for messages; ``silence`` is the longest wait for any byte,
+    in seconds. No error that is raised here, or in the caller's block, holds what was sent.
     """
     given = {
         name: value
         for name, value in (await headers() if headers else {}).items()
         if name.lower() not in _NEVER_SENT
     }
-    with _named(stream or url, silence):
-        request = client.build_request(
-            method,
-            url,
-            headers={**given, **own},
-            content=content,
-            timeout=httpx.Timeout(silence, connect=min(_CONNECT, silence), pool=None),
-        )
-        token = _own_request.set(True)
-        try:
-            response = await client.send(request, stream=True, follow_redirects=False)
-        finally:
-            _own_request.reset(token)
-        try:
-            yield response
-        finally:
-            await response.aclose()
+    secrets = secrets_in_headers(given)
+    remember(secrets)
+    try:
+        with _named(stream or url, silence):
+            request = client.build_request(
+                method,
+                url,
+                headers={**given, **own},
+                content=content,
+                timeout=httpx.Timeout(silence, connect=min(_CONNECT, silence), pool=None),
+            )
+            secrets |= secrets_in_url(stream or url)
+            token = _own_secrets.set(secrets)
+            try:
+                response = await client.send(request, stream=True, follow_redirects=False)
+            finally:
+                _own_secrets.reset(token)
+            response.extensions[_SECRETS] = secrets
+            try:
+                yield response
+            finally:
+                await response.aclose()
+    except DurableStateError as error:
+        mask_error(error)
+        raise
 
 
 async def said(response: httpx.Response) -> str:
-    """The beginning of a refusal's body, for the message."""
+    """The beginning of a refusal's body, for the message, without what was sent to the server."""
     if response.status_code in (200, 204):
         return ""
     try:
-        async for chunk in response.aiter_bytes(512):
-            return chunk.decode(errors="replace")
+        async for chunk in response.aiter_bytes(_SAID):
+            secrets = response.extensions.get(_SECRETS, ())
+            return mask(chunk.decode(errors="replace"), secrets, cut=len(chunk) == _SAID)
     except httpx.HTTPError:
         pass
     return ""
@@ -114,9 +139,10 @@ def _named(url: str, silence: float) -> Iterator[None]:
         ) from error
     except (httpx.LocalProtocolError, UnicodeEncodeError) as error:
         action = "Check the headers that DURABLE_STATE['HEADERS'] gives for this stream."
+        # Not `from error`: its text quotes the header.
         raise RequestRefused(
             f"The request to {shown} cannot be sent: {type(error).__name__}.", action
-        ) from error
+        ) from None
     except httpx.HTTPError as error:
         raise Unavailable(f"{shown} cannot be reached: {_cause(error)}.", again) from error
 
@@ -132,13 +158,19 @@ def _version() -> str:
         return "0"
 
 
-_own_request: ContextVar[bool] = ContextVar("own_request", default=False)
+_own_secrets: ContextVar[frozenset[str] | None] = ContextVar("own_secrets", default=None)
 
 
 def _mask_own_requests(record: logging.LogRecord) -> bool:
-    """httpx logs each request's whole URL at INFO; ours may hold a token in the query."""
-    if _own_request.get() and isinstance(record.args, tuple):
-        record.args = tuple(
-            mask_query(str(arg)) if isinstance(arg, httpx.URL) else arg for arg in record.args
-        )
+    """httpx logs whole URLs at INFO, and httpcore the answer's headers at DEBUG.
+
+    A query of ours may hold a token, and a server may echo our headers.
+    """
+    secrets = _own_secrets.get()
+    if secrets is not None:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                mask_query(str(arg)) if isinstance(arg, httpx.URL) else arg for arg in record.args
+            )
+        record.msg, record.args = mask(record.getMessage(), secrets), None
     return True

@@ -103,7 +103,10 @@ def _redirect(status: int, headers: Mapping[str, str], url: str, what: str) -> R
     try:
         target = origin(urljoin(url, location))
         check_url(target)
+        is_readable = "\\" not in location  # browsers read it as a slash, others do not
     except (ValueError, ConfigurationError):
+        is_readable = False
+    if not is_readable:
         return RequestRefused(f"{what} It redirects to what is no http or https URL.", ask, status)
     is_less_safe = url.startswith("https:") and not target.startswith("https:")
     action = ask if is_less_safe else f"Register the stream's URL at {target} instead."

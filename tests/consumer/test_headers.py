@@ -13,9 +13,9 @@ from durable_state import operations
 from durable_state.consumer.lease import acquire
 from durable_state.consumer.run import consume_slice, sync
 from durable_state.errors import OperationRefused
-from durable_state.models import Lease, Status, Stream
+from durable_state.models import Intent, Lease, Status, Stream
 from tests.properties.tables import check
-from tests.servers.misbehaving import MisbehavingServer
+from tests.servers.misbehaving import MisbehavingServer, Reply
 
 from .consuming import consuming, wait_until
 from .test_sync_misbehaving import ITEMS, good, quiet
@@ -100,6 +100,51 @@ def test_a_failing_function_is_tried_again(
         operations.resume(stream, actor="test")
         wait_until(lambda: operations.report(stream).status == "live")
     check(stream, ITEMS)
+
+
+def test_a_server_that_repeats_our_token_is_not_quoted_with_it(
+    misbehaving_server: MisbehavingServer,
+    add_stream: Add,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
+) -> None:
+    """Neither in the status, nor in the audit trail, nor in the log."""
+    caplog.set_level("DEBUG")
+    use(monkeypatch, lambda stream: {"Authorization": "Bearer echoed-s3cret"})
+    misbehaving_server.reply = lambda asked: Reply(
+        401, {}, (f"unknown: {asked.headers['authorization']}".encode(),)
+    )
+    stream = add_stream(misbehaving_server.url + "/s")
+    with pytest.raises(OperationRefused, match="401") as refused:
+        sync(stream, until_up_to_date=True)
+    operations.resume(stream, actor="test")
+    stored = [Stream.objects.values().get(), *Intent.objects.values()]
+    assert "unknown: ***" in str(refused.value)
+    assert "s3cret" not in f"{refused.value} {stored} {stream.last_error} {caplog.text}"
+
+
+def test_a_failing_function_does_not_tell_its_secrets(
+    misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent once, and what looks like a secret, is in no error of a later call."""
+    token, calls = "sent-s3cret", 0
+
+    def fail_later(stream: Stream) -> dict[str, str]:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise ValueError(f"{token} has expired, https://vault/?key=new-s3cret took none")
+        return {"X-Key": token}
+
+    use(monkeypatch, fail_later)
+    server = misbehaving_server
+    server.reply = good(page=1)
+    stream = add_stream(server.url + "/s", live="long-poll")
+    with consuming(stream):
+        wait_until(lambda: "ValueError" in operations.report(stream).last_error)
+    error = operations.report(stream).last_error
+    assert "ValueError: *** has expired, https://vault/?key=*** took none" in error
+    assert "s3cret" not in repr(Stream.objects.values().get())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,119 @@
+"""Keeps what authenticates us out of texts: what was sent, and what only looks like a secret."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
+
+from .url import mask_query
+
+__all__ = ["MASK", "mask", "mask_likely", "secrets_in_headers", "secrets_in_url"]
+
+MASK = "***"
+
+SHORT = 4
+"""Characters, below which a secret is masked only where it is a word of its own."""
+
+_OPEN_HEADERS = frozenset(
+    {
+        "accept",
+        "accept-charset",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "connection",
+        "content-type",
+        "pragma",
+    }
+)
+"""Their values are no secrets, and are words of our own sentences (``application/json``)."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"\b(bearer|basic|digest|negotiate)\s+[^\s,;'\"]+", re.IGNORECASE)
+_ASSIGNED = re.compile(
+    r"(\w*(?:authorization|token|secret|passw(?:or)?d|api[-_]?key|signature)['\"]?\s*[:=]\s*)"
+    r"(?:\"[^\"]*\"|'[^']*'|[^\s,;&]+)",
+    re.IGNORECASE,
+)
+_RANDOM = re.compile(r"(?=[\w+/=~-]*\d)(?=[\w+/=~-]*[A-Za-z])[\w+/=~-]{20,}")
+
+
+def secrets_in_headers(headers: Mapping[str, str]) -> frozenset[str]:
+    """The values of the headers, and the pieces of them that authenticate by themselves."""
+    return frozenset(
+        piece
+        for name, value in headers.items()
+        if name.lower() not in _OPEN_HEADERS
+        for piece in _pieces(value)
+        if piece
+    )
+
+
+def secrets_in_url(url: str) -> frozenset[str]:
+    """The values in the query of ``url``, as they stand there and decoded."""
+    query = urlsplit(url).query
+    written = (part.partition("=")[2] or part for part in query.split("&"))
+    decoded = (value for _, value in parse_qsl(query))
+    return frozenset(filter(None, [*written, *decoded]))
+
+
+def mask(text: str, secrets: Iterable[str], *, cut: bool = False) -> str:
+    """``text`` with ``***`` for each of the secrets, also where it is escaped or percent-encoded.
+
+    ``cut`` says that the text was longer: a secret that begins at its end is masked too.
+    """
+    longest_first = sorted(secrets, key=len, reverse=True)
+    if not longest_first:
+        return text
+    pattern = "|".join(dict.fromkeys(_pattern(each) for each in longest_first))
+    text = re.sub(pattern, MASK, text, flags=re.IGNORECASE)
+    if cut:
+        for secret in longest_first:
+            for length in range(len(secret) - 1, SHORT - 1, -1):
+                if text.endswith(secret[:length]):
+                    return text[:-length] + MASK
+    return text
+
+
+def mask_likely(text: str) -> str:
+    """``text`` without what looks like a secret, for texts of code that handles secrets."""
+    text = _URL.sub(lambda found: mask_query(found[0]), text)
+    text = _CREDENTIALS.sub(rf"\1 {MASK}", text)
+    text = _ASSIGNED.sub(rf"\1{MASK}", text)
+    return _RANDOM.sub(MASK, text)
+
+
+def _pieces(value: str) -> Iterator[str]:
+    yield value.strip()
+    scheme, *behind = value.split() or [""]
+    yield from behind or [scheme]
+    for parameter in re.split(r"[\s,;]+", value):  # of a cookie, or of a signature
+        value_of_it = parameter.partition("=")[2].strip("\"'")
+        yield value_of_it
+        yield value_of_it.rstrip("=")  # base64 without its padding
+    if scheme.lower() == "basic" and behind:
+        try:
+            user_and_password = base64.b64decode(behind[0], validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return
+        yield user_and_password
+        yield user_and_password.partition(":")[2]
+
+
+def _pattern(secret: str) -> str:
+    """A regular expression for the secret, however it is escaped."""
+    if len(secret) < SHORT:
+        return rf"(?<!\w){re.escape(secret)}(?!\w)"
+    spellings = (
+        secret,
+        quote(secret, safe=""),
+        quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        html.escape(secret),
+    )
+    return "|".join(map(re.escape, dict.fromkeys(spellings)))
