@@ -5,18 +5,27 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any, NamedTuple
 
 from django.db import models
-from django.db.models import ExpressionWrapper, F, Value
+from django.db.models import ExpressionWrapper, F, Q, Value
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from durable_state.conf import get_settings
 from durable_state.models import Lease, Stream
 
-__all__ = ["acquire", "holder_name", "release", "renew", "valid_leases"]
+__all__ = [
+    "UNATTENDED",
+    "Attendance",
+    "acquire",
+    "attendances",
+    "holder_name",
+    "release",
+    "renew",
+    "valid_leases",
+]
 
 
 class _ServerNow(Now):
@@ -38,11 +47,17 @@ def acquire(stream: Stream, holder: str) -> int | None:
     at once.
     """
     leases = Lease.objects.using(stream._state.db)
-    lease, _ = leases.get_or_create(stream_id=stream.pk, defaults={"expires_at": _long_ago()})
+    lease, _ = leases.get_or_create(stream_id=stream.pk)
     free = leases.filter(pk=lease.pk, token=lease.token)
     if not _holder_is_dead(lease.holder):
-        free = free.filter(expires_at__lt=_ServerNow())
-    taken = free.update(token=F("token") + 1, holder=holder, expires_at=_expiry())
+        free = free.filter(Q(expires_at=None) | Q(expires_at__lt=_ServerNow()))
+    taken = free.update(
+        token=F("token") + 1,
+        holder=holder,
+        expires_at=_expiry(),
+        seen_at=_ServerNow(),
+        left_at_tail=False,
+    )
     return lease.token + 1 if taken else None
 
 
@@ -51,14 +66,18 @@ def renew(stream: Stream, token: int) -> bool:
     return bool(
         Lease.objects.using(stream._state.db)
         .filter(stream_id=stream.pk, token=token)
-        .update(expires_at=_expiry())
+        .update(expires_at=_expiry(), seen_at=_ServerNow())
     )
 
 
-def release(stream: Stream, token: int) -> None:
-    """Gives the lease back, if it is still ours."""
+def release(stream: Stream, token: int, *, at_tail: bool = False) -> None:
+    """Gives the lease back, if it is still ours.
+
+    ``at_tail`` says that the holder was to read up to the tail only, and did: nobody is missed
+    afterwards.
+    """
     Lease.objects.using(stream._state.db).filter(stream_id=stream.pk, token=token).update(
-        holder="", expires_at=_long_ago()
+        holder="", expires_at=None, seen_at=_ServerNow(), left_at_tail=at_tail
     )
 
 
@@ -67,15 +86,43 @@ def valid_leases(using: str | None) -> models.QuerySet[Lease]:
     return Lease.objects.using(using).filter(expires_at__gte=_ServerNow())
 
 
+class Attendance(NamedTuple):
+    """Who looks after a stream.
+
+    ``holder`` has a lease that is in force, "" is nobody. ``idle`` is how long ago a holder last
+    showed a sign of life, None where there never was one. ``left_at_tail`` is the lease's.
+    """
+
+    holder: str
+    idle: timedelta | None
+    left_at_tail: bool
+
+
+UNATTENDED = Attendance("", None, False)
+"""Nobody has ever looked."""
+
+
+def attendances(using: str, stream_pks: Collection[int]) -> dict[int, Attendance]:
+    """Who looks after these streams, by primary key, on the database's clock: one query."""
+    leases = Lease.objects.using(using).filter(stream__in=stream_pks).annotate(now=_ServerNow())
+    found = leases.values_list(
+        "stream_id", "holder", "expires_at", "seen_at", "left_at_tail", "now"
+    )
+    return {
+        pk: Attendance(
+            holder if expires_at is not None and expires_at >= now else "",
+            None if seen_at is None else max(now - seen_at, timedelta(0)),
+            left_at_tail,
+        )
+        for pk, holder, expires_at, seen_at, left_at_tail, now in found
+    }
+
+
 def _expiry() -> ExpressionWrapper[Any]:
     return ExpressionWrapper(
         _ServerNow() + Value(timedelta(seconds=get_settings().lease_seconds)),
         output_field=models.DateTimeField(),
     )
-
-
-def _long_ago() -> datetime:
-    return timezone.now() - timedelta(days=1000)
 
 
 def _holder_is_dead(holder: str) -> bool:

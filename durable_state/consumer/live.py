@@ -37,6 +37,8 @@ class LiveLoop(Loop[Stream]):
         self.may_commit.set()
         self._on_progress = on_progress
         self._source = (stream.url, stream.live)
+        self.at_tail = False
+        """Whether the newest batch ended at the stream's tail, also one that brought nothing."""
 
     async def release(self) -> None:
         """Shows what is parked and can be shown by now."""
@@ -114,6 +116,7 @@ class LiveLoop(Loop[Stream]):
             )
             await self.publish(done)
             self._unswept = self._unswept or not done.swept
+        self.at_tail = batch.up_to_date
         if (
             batch.closed
             or (done is not None and done.paused)

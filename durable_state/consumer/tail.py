@@ -70,7 +70,12 @@ class Tail:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(django.db.Error):
-                await self._threads.run(lease.release, self._live.progress, self._holding.token)
+                await self._threads.run(
+                    lease.release,
+                    self._live.progress,
+                    self._holding.token,
+                    at_tail=self._holding.until_up_to_date and self._live.at_tail,
+                )
 
     async def _keep_lease(self) -> None:
         """Renews the lease while a commit, or a quiet stream, takes its time; and looks whether somebody else touched the stream."""

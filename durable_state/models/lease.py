@@ -19,9 +19,15 @@ class Lease(models.Model):
     stream = models.OneToOneField(
         Stream, on_delete=models.CASCADE, primary_key=True, related_name="lease"
     )
-    holder = models.CharField(max_length=255, default="", help_text="host:pid:nonce")
+    holder = models.CharField(max_length=255, default="", help_text="host:pid:purpose:nonce")
     token = models.BigIntegerField(default=0, help_text="fencing token")
-    expires_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, help_text="empty: nobody holds it")
+    seen_at = models.DateTimeField(
+        null=True, help_text="when its holder, or its last one, last showed a sign of life"
+    )
+    left_at_tail = models.BooleanField(
+        default=False, help_text="its last holder was to read up to the tail only, and did"
+    )
 
     def __str__(self) -> str:
         return f"{self.stream_id} held by {self.holder}"

@@ -22,8 +22,10 @@ class TableOwner(models.Model):
 class TypeState(models.Model):
     """One entity type of one stream.
 
-    ``unregistered`` counts its messages that met no mapping, ``fingerprint`` names the mapping its rows were made by, ``needs_reset``
-    says that messages were passed over, or rows made by an older mapping, so that only a reset brings the rows to the fold.
+    ``unregistered`` counts its messages that met no mapping, ``fingerprint`` names the mapping its
+    rows were made by, ``needs_reset`` says that messages were passed over, or rows made by an older
+    mapping, so that only a reset brings the rows to the fold. ``sample`` is what a few of its
+    changes came to; see materializer/sampling.py.
     """
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="types")
@@ -32,6 +34,7 @@ class TypeState(models.Model):
     fingerprint = models.CharField(max_length=64, default="")
     unregistered = models.BigIntegerField(default=0)
     needs_reset = models.BooleanField(default=False)
+    sample = models.JSONField(default=dict)
 
     class Meta:
         ordering = ["type"]

@@ -3,7 +3,8 @@
 from .letters import discard, discard_all, retry, retry_all
 from .lookup import find_stream
 from .removal import owned_rows, remove
-from .status import StreamReport, needs_reset, report, reports
+from .report import StreamReport
+from .status import needs_reset, report, reports
 from .verbs import add, cancel_reset, pause, reset, resume
 from .verify import Verification, verify
 

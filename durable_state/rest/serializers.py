@@ -11,20 +11,35 @@ from durable_state.models import DeadLetter
 __all__ = ["DeadLetterSerializer", "EntitySerializer", "HealthSerializer", "StreamSerializer"]
 
 
+class ProgressSerializer(serializers.Serializer[dict[str, int]]):
+    """How far a reset is, in messages."""
+
+    done = serializers.IntegerField()
+    total = serializers.IntegerField()
+
+
 class StreamSerializer(serializers.Serializer[dict[str, Any]]):
     """The dict of ``status --json``."""
 
     name = serializers.CharField()
     url = serializers.CharField(help_text="its query string is masked")
     status = serializers.CharField()
+    stuck = serializers.BooleanField(help_text="it waits for a person")
+    why = serializers.CharField(help_text="why it is stuck, or what a person should know")
     offset = serializers.CharField()
     ordinal = serializers.IntegerField()
     revision = serializers.IntegerField()
     applied = serializers.IntegerField()
     parked = serializers.IntegerField()
     dead_letters = serializers.IntegerField()
-    lag_seconds = serializers.FloatField(allow_null=True)
+    no_row = serializers.IntegerField()
+    unregistered = serializers.IntegerField(help_text="messages of types without a mapping")
+    control = serializers.IntegerField()
+    superseded = serializers.IntegerField()
+    lag_seconds = serializers.FloatField()
     since = serializers.CharField()
+    progress = ProgressSerializer(allow_null=True, help_text="of a reset that is under way")
+    holder = serializers.CharField(help_text="who consumes it; empty: nobody")
     last_error = serializers.CharField()
     action = serializers.CharField()
 

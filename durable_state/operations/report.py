@@ -1,0 +1,79 @@
+"""What is known of one stream at one moment, for the command, the admin, REST and monitoring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+__all__ = ["StreamReport"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """A stream's state at one moment."""
+
+    name: str
+    url: str
+    """Its query is masked."""
+    status: str
+    """A ``Status``, or "paused", "no-worker", "rebuilding", "snapshot-open", "synced"."""
+    stuck: bool
+    """Whether the stream waits for a person: nothing gets better by itself."""
+    why: str
+    """In one line why the stream is stuck, or else what a person should know; may be empty."""
+    offset: str
+    ordinal: int
+    revision: int
+    applied: int
+    parked: int
+    """Changes that are parked now."""
+    dead_letters: int
+    """Dead letters that lie there now."""
+    no_row: int
+    unregistered: int
+    control: int
+    superseded: int
+    lag_seconds: float
+    """How long ago the rows were last known to be up to date; 0.0 while a worker follows them."""
+    since: datetime
+    replayed: int | None
+    """Messages that a reset has folded by now; None where none is under way."""
+    holder: str
+    """Who consumes the stream, as ``host:pid:purpose:nonce``; "" is nobody."""
+    last_error: str
+    action: str
+    """What to do; may be empty."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The dict of ``status --json``.
+
+        ``since`` is ISO 8601, ``lag_seconds`` in seconds; ``progress`` is that of a reset, in
+        messages, or None.
+        """
+        progress = None
+        if self.replayed is not None:
+            progress = {"done": self.replayed, "total": max(self.ordinal, self.replayed)}
+        return {
+            "name": self.name,
+            "url": self.url,
+            "status": self.status,
+            "stuck": self.stuck,
+            "why": self.why,
+            "offset": self.offset,
+            "ordinal": self.ordinal,
+            "revision": self.revision,
+            "applied": self.applied,
+            "parked": self.parked,
+            "dead_letters": self.dead_letters,
+            "no_row": self.no_row,
+            "unregistered": self.unregistered,
+            "control": self.control,
+            "superseded": self.superseded,
+            "lag_seconds": self.lag_seconds,
+            "since": self.since.isoformat(),
+            "progress": progress,
+            "holder": self.holder,
+            "last_error": self.last_error,
+            "action": self.action,
+        }

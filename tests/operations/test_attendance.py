@@ -1,0 +1,157 @@
+"""Who looks after a stream: "live" is said only where somebody does."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import override_settings
+from django.utils import timezone
+
+from durable_state import operations
+from durable_state.consumer import lease
+from durable_state.models import Lease, Status, Stream
+
+pytestmark = pytest.mark.django_db
+
+START = "Start: manage.py durable_state run, or a Celery worker and beat"
+
+
+def ago(seconds: float) -> Any:
+    """A moment in the past."""
+    return timezone.now() - timedelta(seconds=seconds)
+
+
+def make(using: str = "default", *, seconds: float = 9999, **fields: Any) -> Stream:
+    """A stream for which nothing has happened for so many seconds."""
+    moments = {"since": ago(seconds), "created_at": ago(seconds)}
+    if fields.get("status") in (Status.LIVE, Status.CLOSED):
+        moments["up_to_date_at"] = ago(seconds)
+    url = "http://localhost/chat"
+    return Stream.objects.using(using).create(name="chat", url=url, **(moments | fields))
+
+
+@pytest.mark.parametrize(
+    "status", [Status.NEW, Status.CATCHING_UP, Status.LIVE, Status.RETRYING], ids=str
+)
+@pytest.mark.parametrize(("seconds", "alone"), [(44, False), (46, True)])
+def test_a_stream_without_a_worker_says_so_after_one_and_a_half_lease_times(
+    status: Status, seconds: float, alone: bool
+) -> None:
+    """Whatever it did before, and what to start."""
+    report = operations.report(make(seconds=seconds, status=status))
+    assert (report.status == "no-worker", report.stuck) == (alone, alone)
+    if alone:
+        assert report.why.startswith("no worker for 46 s")
+        assert report.action == START
+        assert (timezone.now() - report.since).total_seconds() == pytest.approx(46, abs=2)
+
+
+@pytest.mark.parametrize(("seconds", "alone"), [(2, False), (4, True)])
+def test_the_time_follows_the_lease(seconds: float, alone: bool) -> None:
+    """A setting that makes leases short makes this short too."""
+    stream = make(seconds=seconds, status=Status.LIVE)
+    with override_settings(DURABLE_STATE={"LEASE_SECONDS": 2}):
+        assert (operations.report(stream).status == "no-worker") is alone
+
+
+def test_a_new_stream_says_what_to_start() -> None:
+    """At once: nobody has ever looked at it."""
+    report = operations.report(make(seconds=0))
+    assert (report.status, report.stuck) == ("new", False)
+    assert (report.why, report.action) == ("no worker has taken it yet", START)
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_a_quiet_stream_is_live_for_as_long_as_it_is_held(database: str) -> None:
+    """However long ago its last event was, also while its slice changes hands, on each clock."""
+    stream = make(database, status=Status.LIVE)
+    for _ in range(2):
+        token = lease.acquire(stream, lease.holder_name("test"))
+        assert token is not None
+        report = operations.report(stream)
+        assert (report.status, report.stuck, report.lag_seconds) == ("live", False, 0.0)
+        assert report.holder.split(":")[2] == "test"
+        lease.release(stream, token)
+        report = operations.report(stream)
+        assert (report.status, report.stuck, report.holder) == ("live", False, "")
+        assert report.lag_seconds < 30
+    Lease.objects.using(database).update(seen_at=ago(46))
+    report = operations.report(stream)
+    assert (report.status, report.stuck) == ("no-worker", True)
+    where = "" if database == "default" else f" --database {database}"
+    assert report.action == START.replace("run", f"run{where}")
+
+
+def test_a_worker_that_died_is_missed() -> None:
+    """Its lease ends first; then it was last seen when it renewed it."""
+    stream = make(status=Status.LIVE)
+    assert lease.acquire(stream, "elsewhere:1:run:x") is not None
+    Lease.objects.update(seen_at=ago(31), expires_at=ago(1))
+    report = operations.report(stream)
+    assert (report.status, report.holder) == ("live", "")
+    assert report.lag_seconds == pytest.approx(31, abs=2)
+    Lease.objects.update(seen_at=ago(46), expires_at=ago(16))
+    assert operations.report(stream).why == "no worker for 46 s"
+
+
+def test_a_stream_that_waits_for_its_next_attempt_is_not_left_alone() -> None:
+    """The server may have asked for an hour; nobody holds the lease meanwhile."""
+    stream = make(status=Status.RETRYING, since=ago(200), last_error="busy", retry_at=ago(-3000))
+    report = operations.report(stream)
+    assert (report.status, report.stuck) == ("retrying", False)
+    Stream.objects.update(retry_at=ago(46))
+    assert operations.report(stream).why == "no worker for 46 s; busy"
+
+
+@pytest.mark.parametrize("fields", [{"paused": True}, {"status": Status.CLOSED}], ids=str)
+def test_what_wants_no_worker_misses_none(fields: dict[str, Any]) -> None:
+    """A paused stream says so, a complete one is complete."""
+    report = operations.report(make(**({"status": Status.LIVE} | fields)))
+    assert report.status == ("paused" if "paused" in fields else "closed")
+    assert not report.stuck
+
+
+def test_a_stream_that_was_read_to_its_tail_on_purpose_is_not_live() -> None:
+    """As cron does: up to date as of then, followed by nobody, and nobody has to act."""
+    stream = make(status=Status.LIVE)
+    token = lease.acquire(stream, lease.holder_name("sync"))
+    assert token is not None
+    lease.release(stream, token, at_tail=True)
+    report = operations.report(stream)
+    assert (report.status, report.stuck) == ("synced", False)
+    as_of = f"{timezone.localtime():%H:%M}"
+    assert report.why.startswith("up to date as of ")
+    assert report.why.endswith(", nobody follows it")
+    assert as_of[:2] in report.why
+    assert report.action == START
+    Lease.objects.update(seen_at=ago(9000))
+    report = operations.report(stream)
+    assert (report.status, report.stuck) == ("synced", False)
+    assert report.lag_seconds == pytest.approx(9000, abs=5)
+
+
+def test_a_follower_takes_over_from_cron() -> None:
+    """And is missed when it goes."""
+    stream = make(status=Status.LIVE)
+    first = lease.acquire(stream, lease.holder_name("sync"))
+    assert first is not None
+    lease.release(stream, first, at_tail=True)
+    assert lease.acquire(stream, "elsewhere:1:run:x") is not None
+    assert operations.report(stream).status == "live"
+    Lease.objects.update(seen_at=ago(46), expires_at=ago(16))
+    assert operations.report(stream).status == "no-worker"
+
+
+def test_a_reset_of_what_nobody_follows_wants_a_worker() -> None:
+    """What was left at its tail has something to do again."""
+    stream = make(status=Status.LIVE)
+    token = lease.acquire(stream, lease.holder_name("sync"))
+    assert token is not None
+    lease.release(stream, token, at_tail=True)
+    operations.reset(stream, actor="test")
+    assert operations.report(stream).status == "rebuilding"
+    Lease.objects.update(seen_at=ago(50))
+    stream.replay.__class__.objects.update(since=ago(46))
+    assert operations.report(stream).why == "no worker for 46 s"
