@@ -59,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     snapshot_scope: Literal["stream", "types"] = "stream"
     """What a snapshot replaces: every registered type of the stream, or only the types that occur in it."""
     stuck_seconds: Positive = 300
-    """Seconds of failing requests, or without a worker, after which a stream counts as stuck."""
+    """Seconds of failing requests after which a stream counts as stuck."""
 
 
 def load(raw: Any) -> Settings:

@@ -19,6 +19,8 @@ __all__ = ["shown", "stream_page"]
 _TONES = {
     "live": "good",
     "closed": "good",
+    "up-to-date": "quiet",
+    "no-worker": "warn",
     "catching-up": "busy",
     "rebuilding": "busy",
     "snapshot-open": "busy",
@@ -43,11 +45,7 @@ def shown(report: StreamReport) -> dict[str, str]:
     """The cells of a report, as text; ``tone`` is the colour of its status."""
     return {
         "status": report.status.replace("-", " "),
-        "tone": "bad"
-        if report.stuck and report.status not in _TONES
-        else "warn"
-        if _quietly_stuck(report)
-        else _TONES[report.status],
+        "tone": _tone(report),
         "lag": _span(report.lag_seconds),
         "ordinal": f"{report.ordinal:,}",
         "revision": f"{report.revision:,}",
@@ -101,9 +99,10 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
     }
 
 
-def _quietly_stuck(report: StreamReport) -> bool:
-    """Stuck, though the status alone sounds well: nobody consumes, or a snapshot stays open."""
-    return report.stuck and _TONES[report.status] in ("good", "busy", "quiet")
+def _tone(report: StreamReport) -> str:
+    tone = _TONES[report.status]
+    # Stuck, though the status alone sounds well: a snapshot stays open.
+    return "warn" if report.stuck and tone in ("good", "busy", "quiet") else tone
 
 
 def _span(seconds: float) -> str:

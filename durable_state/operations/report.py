@@ -17,7 +17,7 @@ class StreamReport:
     url: str
     """Its query is masked."""
     status: str
-    """A ``Status``, or "paused", "no-worker", "rebuilding", "snapshot-open", "synced"."""
+    """A ``Status``, or "paused", "no-worker", "rebuilding", "snapshot-open", "up-to-date"."""
     stuck: bool
     """Whether the stream waits for a person: nothing gets better by itself."""
     why: str

@@ -15,7 +15,7 @@ from durable_state.protocol.url import mask_query
 from durable_state.registry import registry
 
 from .report import StreamReport
-from .verdict import Case, judge
+from .verdict import Case, Shown, judge
 
 __all__ = ["needs_reset", "report", "reports"]
 
@@ -74,11 +74,11 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
 
 def _report(case: Case, parked: int, letters: int) -> StreamReport:
     stream, verdict = case.stream, judge(case)
-    alone = verdict.status == "no-worker"
+    alone = verdict.status == Shown.NO_WORKER
     return StreamReport(
         name=stream.name,
         url=mask_query(stream.url),
-        status=verdict.status,
+        status=str(verdict.status),
         stuck=verdict.stuck,
         why=verdict.why,
         offset=stream.offset,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,12 +15,22 @@ from durable_state.conf import Settings
 from durable_state.consumer.lease import Attendance
 from durable_state.models import Progress, Replay, Status, Stream
 
-__all__ = ["Case", "Verdict", "judge"]
+__all__ = ["Case", "Shown", "Verdict", "judge"]
 
 PATIENCE = 1.5
 """Lease times without a sign of life after which nobody is taken to consume a stream. A slice that
 ends hands over within less."""
 _FAILING = (Status.HALTED, Status.NEEDS_RESET, Status.RETRYING)
+
+
+class Shown(enum.StrEnum):
+    """Statuses that are shown in place of a stored ``Status``, because they say more."""
+
+    PAUSED = "paused"
+    NO_WORKER = "no-worker"
+    UP_TO_DATE = "up-to-date"
+    REBUILDING = "rebuilding"
+    SNAPSHOT_OPEN = "snapshot-open"
 
 
 class Verdict(NamedTuple):
@@ -63,9 +74,9 @@ class Case:
     def plain_status(self) -> str:
         """What the stream is doing, where all is well."""
         if self.stream.rebuild is not None or self.replay is not None:
-            return "rebuilding"
+            return Shown.REBUILDING
         if self.stream.snapshot is not None:
-            return "snapshot-open"
+            return Shown.SNAPSHOT_OPEN
         return str(self.stream.status)
 
     @property
@@ -115,7 +126,7 @@ def judge(case: Case) -> Verdict:
 def _is_paused(case: Case) -> Verdict | None:
     if not case.stream.paused:
         return None
-    return Verdict("paused", False, "", f"durable_state resume {case.stream.name}")
+    return Verdict(Shown.PAUSED, False, "", f"durable_state resume {case.stream.name}")
 
 
 def _has_stopped(case: Case) -> Verdict | None:
@@ -140,7 +151,9 @@ def _has_no_worker(case: Case) -> Verdict | None:
     unattended = case.unattended
     if unattended > timedelta(seconds=PATIENCE * case.settings.lease_seconds):
         error = f"; {case.decisive.last_error}" if case.decisive.last_error else ""
-        return Verdict("no-worker", True, f"no worker for {_seconds(unattended)}{error}", case.start)
+        return Verdict(
+            "no-worker", True, f"no worker for {_seconds(unattended)}{error}", case.start
+        )
     if stream.status == Status.NEW and attendance.idle is None:
         return Verdict(str(stream.status), False, "no worker has taken it yet", case.start)
     return None
@@ -163,7 +176,7 @@ def _keeps_failing(case: Case) -> Verdict | None:
 
 def _needs_reset(case: Case) -> Verdict | None:
     types = case.outdated
-    if not types or case.plain_status == "rebuilding":
+    if not types or case.plain_status == Shown.REBUILDING:
         return None
     listed = ", ".join(types[:5]) + (", ..." if len(types) > 5 else "")
     one = f" --type {types[0]}" if len(types) == 1 else ""
@@ -209,7 +222,7 @@ def _is_not_followed(case: Case) -> Verdict | None:
     seen = timezone.localtime(seen) if timezone.is_aware(seen) else seen
     same_day = case.lag < timedelta(hours=12)
     why = f"up to date as of {seen:{'%H:%M:%S' if same_day else '%Y-%m-%d %H:%M'}}"
-    return Verdict("synced", False, f"{why}, nobody follows it", case.start)
+    return Verdict(Shown.UP_TO_DATE, False, f"{why}, nobody follows it", case.start)
 
 
 def _was_left(case: Case) -> bool:

@@ -60,7 +60,7 @@ def test_a_type_that_is_registered_later(
     sync(stream, until_up_to_date=True)
     assert (stream.unregistered_count, stream.applied_count) == (2, 1)
     assert TypeState.objects.get(type="ghost").unregistered == 2
-    assert operations.report(stream).status == "live"
+    assert operations.report(stream).status == "up-to-date"
 
     map_also(monkeypatch, "ghost", GhostMapping, FileMapping)
     report = operations.report(stream)
@@ -82,7 +82,7 @@ def test_a_type_that_is_registered_later(
     ]
     assert (stream.unregistered_count, stream.applied_count, stream.ordinal) == (0, 5, 5)
     report = operations.report(stream)
-    assert (report.status, report.stuck) == ("live", False)
+    assert (report.status, report.stuck) == ("up-to-date", False)
     assert not TypeState.objects.filter(needs_reset=True).exists()
     remote.append([insert("ghost", "d", {"body": "4"})])
     sync(stream, until_up_to_date=True)
@@ -114,7 +114,7 @@ def test_a_mapping_whose_version_was_raised(
         ("old", "HI"),
     ]
     assert models.Message.objects.get(key="old").pk == pk
-    assert operations.report(stream).status == "live"
+    assert operations.report(stream).status == "up-to-date"
 
 
 def test_a_type_whose_mapping_is_taken_away(
@@ -137,4 +137,4 @@ def test_a_type_whose_mapping_is_taken_away(
     operations.reset(stream, actor="test")
     sync(stream, until_up_to_date=True)
     assert models.Message.objects.get().text == "ho"
-    assert operations.report(stream).status == "live"
+    assert operations.report(stream).status == "up-to-date"

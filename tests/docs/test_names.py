@@ -17,6 +17,7 @@ import durable_state
 from durable_state import errors, models, operations
 from durable_state.conf import load
 from durable_state.management.commands.durable_state import Command
+from durable_state.operations.verdict import Shown
 from durable_state.protocol import Malformed
 from tests.docs.pages import CHECKOUT, links, pages
 
@@ -158,6 +159,8 @@ def test_models_fields_and_statuses_are_documented() -> None:
     }
     assert named(page, "## The others") == classes - {"Stream", "Progress"}
     assert {status.value for status in models.Status} == named(page, "## Statuses")
+    assert {status.value for status in Shown} <= named(page, "## Shown statuses")
+    assert not {status.value for status in Shown} & {status.value for status in models.Status}
     fields = {field.name for field in models.Stream._meta.get_fields()}
     assert named(page, "## Counters") == {name for name in fields if name.endswith("_count")}
     assert named(page, "## Stream") <= fields

@@ -116,8 +116,12 @@ def test_status_is_a_table() -> None:
         "LETTERS",
         "SINCE",
     ]
-    assert lines[1].index("new") == lines[2].index("retrying") == lines[0].index("STATUS")
-    assert lines[3:] == ["    503 from\\nthe server", "    → Wait."]
+    assert lines[1].index("new") == lines[4].index("retrying") == lines[0].index("STATUS")
+    assert lines[2:4] == [
+        "    no worker has taken it yet",
+        "    → Start: manage.py durable_state run, or a Celery worker and beat",
+    ]
+    assert lines[5:] == ["    503 from\\nthe server", "    → Wait."]
     assert run("status", "chat").count("\n") == 4
 
 
@@ -144,12 +148,20 @@ def test_status_as_json_is_the_contract() -> None:
         "name": "chat",
         "url": "https://streams.example.org/v1/chat?token=***",
         "status": "live",
+        "stuck": False,
+        "why": "",
         "offset": "test-3",
         "ordinal": 3,
         "revision": 1,
         "applied": 1,
         "parked": 0,
         "dead_letters": 0,
+        "no_row": 0,
+        "unregistered": 0,
+        "control": 1,
+        "superseded": 0,
+        "progress": None,
+        "holder": "",
         "last_error": "",
         "action": "",
     }

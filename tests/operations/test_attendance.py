@@ -120,7 +120,7 @@ def test_a_stream_that_was_read_to_its_tail_on_purpose_is_not_live() -> None:
     assert token is not None
     lease.release(stream, token, at_tail=True)
     report = operations.report(stream)
-    assert (report.status, report.stuck) == ("synced", False)
+    assert (report.status, report.stuck) == ("up-to-date", False)
     as_of = f"{timezone.localtime():%H:%M}"
     assert report.why.startswith("up to date as of ")
     assert report.why.endswith(", nobody follows it")
@@ -128,7 +128,7 @@ def test_a_stream_that_was_read_to_its_tail_on_purpose_is_not_live() -> None:
     assert report.action == START
     Lease.objects.update(seen_at=ago(9000))
     report = operations.report(stream)
-    assert (report.status, report.stuck) == ("synced", False)
+    assert (report.status, report.stuck) == ("up-to-date", False)
     assert report.lag_seconds == pytest.approx(9000, abs=5)
 
 

@@ -74,9 +74,8 @@ def _write_table(command: BaseCommand, found: list[StreamReport]) -> None:
     )
     command.stdout.write(command.style.MIGRATE_HEADING(heads))
     for each, line in zip(found, lines, strict=True):
-        style = (
-            command.style.ERROR if each.stuck else command.style.WARNING if each.last_error else str
-        )
+        noticed = bool(each.last_error or each.why)
+        style = command.style.ERROR if each.stuck else command.style.WARNING if noticed else str
         command.stdout.write(style(line))
         if each.replayed is not None:
             command.stdout.write(
