@@ -152,7 +152,7 @@ def _has_no_worker(case: Case) -> Verdict | None:
     if unattended > timedelta(seconds=PATIENCE * case.settings.lease_seconds):
         error = f"; {case.decisive.last_error}" if case.decisive.last_error else ""
         return Verdict(
-            "no-worker", True, f"no worker for {_seconds(unattended)}{error}", case.start
+            Shown.NO_WORKER, True, f"no worker for {_seconds(unattended)}{error}", case.start
         )
     if stream.status == Status.NEW and attendance.idle is None:
         return Verdict(str(stream.status), False, "no worker has taken it yet", case.start)
