@@ -51,7 +51,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     feed_poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     """Seconds between two looks into the feed log where no channel layer crosses processes, and the bell's safety net where one does."""
     feed_subscribers: Positive = 1000
-    """Websockets of one stream in one process at most; a further one is closed with 4429."""
+    """Websockets of one stream in one process at most; a further one is closed with 4429.
+
+    One user (or one address, where nobody is signed in) gets half of what all others leave at most.
+    """
     dead_letter_limit: Positive = 1000
     """Dead letters of one stream beyond which it halts instead of writing more."""
     snapshot_open_seconds: Positive = 3600

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 import weakref
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -44,7 +44,7 @@ BACKOFF_SECONDS = 15.0
 
 
 class TooManySubscribers(DurableStateError):
-    """The process already serves FEED_SUBSCRIBERS sockets of this stream."""
+    """The process serves FEED_SUBSCRIBERS sockets of this stream, or its share to this follower."""
 
 
 class StreamRemoved(DurableStateError):
@@ -67,7 +67,7 @@ class StreamFeed:
         self.revision = -1
         self.up_to_date = False
         self.removed = False
-        self.subscribers = 0
+        self._followers = Counter[str]()
         self.shared = FrameCache(KEPT_BYTES)
         self._entries: OrderedDict[int, log.LoggedEntry] = OrderedDict()
         self._bytes = 0
@@ -130,6 +130,36 @@ class StreamFeed:
                 self.revision, self.up_to_date = revision, up_to_date
             self._announce()
         self._require_stream()
+
+    # Who follows it.
+
+    @property
+    def subscribers(self) -> int:
+        """How many sockets follow it now."""
+        return self._followers.total()
+
+    def take_place(self, follower: str) -> None:
+        """Counts one more socket of ``follower``. Raises: TooManySubscribers."""
+        limit, own = get_settings().feed_subscribers, self._followers[follower]
+        left_by_others = limit - (self.subscribers - own)
+        if self.subscribers >= limit:
+            raise TooManySubscribers(
+                f"{self.stream_name!r} has {limit} subscribers in this process.",
+                "Raise FEED_SUBSCRIBERS.",
+            )
+        # A first socket is always let in; nobody can take the last places by opening many.
+        if follower and own and (own + 1) * 2 > left_by_others:
+            raise TooManySubscribers(
+                f"{follower} has {own} sockets of {self.stream_name!r} in this process, its share.",
+                "Close some, or raise FEED_SUBSCRIBERS.",
+            )
+        self._followers[follower] += 1
+
+    def leave_place(self, follower: str) -> None:
+        """Counts one socket less."""
+        self._followers[follower] -= 1
+        if not self._followers[follower]:
+            del self._followers[follower]
 
     # What it does meanwhile.
 
@@ -277,27 +307,24 @@ _feeds: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str
 
 
 @contextlib.asynccontextmanager
-async def subscribe(stream: Stream) -> AsyncIterator[StreamFeed]:
+async def subscribe(stream: Stream, follower: str = "") -> AsyncIterator[StreamFeed]:
     """The stream's feed in this process, listening for as long as someone is subscribed.
 
-    Raises: TooManySubscribers, beyond FEED_SUBSCRIBERS.
+    ``follower`` names whose socket it is: of the places that all others leave, one follower takes
+    half at most. Without a name only the places are counted.
+    Raises: TooManySubscribers, beyond FEED_SUBSCRIBERS, or beyond that half.
     """
     feeds = _feeds.setdefault(asyncio.get_running_loop(), {})
     name = (str(stream._state.db), stream_identity(stream))
     feed = feeds.get(name)
     if feed is None:
         feed = feeds[name] = StreamFeed(stream)
-    if feed.subscribers >= get_settings().feed_subscribers:
-        raise TooManySubscribers(
-            f"{stream.name!r} has {feed.subscribers} subscribers in this process.",
-            "Raise FEED_SUBSCRIBERS.",
-        )
-    feed.subscribers += 1
+    feed.take_place(follower)
     try:
         await feed.start()
         yield feed
     finally:
-        feed.subscribers -= 1
+        feed.leave_place(follower)
         if not feed.subscribers:
             if feeds.get(name) is feed:
                 del feeds[name]

@@ -105,13 +105,20 @@ class StateConsumer(AsyncWebsocketConsumer):
         async def renew() -> Audience | None:
             return await database_sync_to_async(_renewed)(user, stream, types)
 
-        async with subscribe(stream) as feed:
+        async with subscribe(stream, _follower(user, self.scope.get("client"))) as feed:
             audience = await database_sync_to_async(audience_of)(user, stream, types)
             frames = Subscriber(feed, audience, renew, query.get("offset", [""])[-1]).frames()
             async with contextlib.aclosing(frames):
                 async for text in frames:
                     await self.send(text_data=text)
         return FAILED
+
+
+def _follower(user: Any, client: Any) -> str:
+    """Who shares places: a user, or an address where nobody is signed in."""
+    if user.is_authenticated:
+        return f"user {user.pk}"
+    return f"address {client[0]}" if client else "somebody"
 
 
 def _readable(user: Any, name: str) -> Stream | None:

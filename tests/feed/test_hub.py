@@ -274,6 +274,27 @@ async def test_too_many_subscribers(configure: Callable[..., None]) -> None:
             pass
 
 
+async def test_nobody_takes_all_places(configure: Callable[..., None]) -> None:
+    """One follower gets half of what the others leave; everybody else still gets in."""
+    configure(FEED_SUBSCRIBERS=10)
+    stream = await sync_to_async(make_stream)()
+
+    async def fill(follower: str, places: contextlib.AsyncExitStack) -> int:
+        taken = 0
+        with contextlib.suppress(TooManySubscribers):
+            while True:
+                await places.enter_async_context(subscribe(stream, follower))
+                taken += 1
+        return taken
+
+    async with contextlib.AsyncExitStack() as greedy, contextlib.AsyncExitStack() as others:
+        assert await fill("user 1", greedy) == 5
+        assert await fill("user 2", others) == 2
+        assert [await fill(f"user {number}", others) for number in (3, 4, 5, 6)] == [1, 1, 1, 0]
+        await greedy.aclose()
+        assert await fill("user 6", others) == 2
+
+
 async def test_a_removed_stream_ends_its_subscribers(configure: Callable[..., None]) -> None:
     """Whoever follows a stream that is removed is told so."""
     configure(FEED_POLL_SECONDS=0.05)

@@ -17,7 +17,11 @@ class Socket(ApplicationCommunicator):
     """One connection to `path`, with the handshake's headers."""
 
     def __init__(
-        self, application: Any, path: str, headers: list[tuple[bytes, bytes]] | None = None
+        self,
+        application: Any,
+        path: str,
+        headers: list[tuple[bytes, bytes]] | None = None,
+        client: tuple[str, int] | None = None,
     ) -> None:
         parts = urlsplit(path)
         super().__init__(
@@ -28,6 +32,7 @@ class Socket(ApplicationCommunicator):
                 "query_string": parts.query.encode(),
                 "headers": headers or [],
                 "subprotocols": [],
+                "client": client,
             },
         )
 

@@ -170,6 +170,35 @@ async def test_too_many_sockets(
     await first.disconnect()
 
 
+async def test_one_user_does_not_lock_the_others_out(
+    make_user: Any, as_user: Any, configure: Callable[..., None]
+) -> None:
+    """4429 for who opens more and more; another user, and another anonymous address, get in."""
+    configure(FEED_SUBSCRIBERS=6, POLICY="example_project.policy.EverybodyReads")
+    await sync_to_async(make_stream)()
+    greedy = await sync_to_async(make_user)()
+    other = await sync_to_async(make_user)(name="other")
+    sockets: list[Socket] = []
+
+    async def enters(user: Any, address: str = "192.0.2.1") -> bool:
+        socket = Socket(as_user(user), "/ws/state/chat/", client=(address, 1))
+        assert await socket.connect() is None
+        event = await socket.receive_output(5)
+        if event["type"] == "websocket.close":
+            assert event["code"] == 4429
+            await socket.disconnect()
+            return False
+        sockets.append(socket)
+        return True
+
+    assert [await enters(greedy) for _ in range(6)] == [True] * 3 + [False] * 3
+    assert await enters(other)
+    assert [await enters(None) for _ in range(2)] == [True, False]
+    assert await enters(None, "192.0.2.2")
+    for socket in sockets:
+        await socket.disconnect()
+
+
 async def test_what_clients_send_is_ignored(make_user: Any, as_user: Any) -> None:
     """Text and bytes alike; the frames go on."""
     stream = await sync_to_async(make_stream)()
