@@ -88,11 +88,12 @@ def stream_identity(stream: Stream) -> str:
 
 
 def encode_value(value: Any) -> bytes:
-    """Any value that ``represent`` may give, as JSON; what JSON has no type for becomes text."""
+    """Any value that ``represent`` may give, as JSON; what JSON, or JavaScript, has no type for becomes text."""
+    plain = jsonable(value)
     try:
-        return _encoder.encode(value)
+        return _encoder.encode(plain)
     except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and UTF-8 cannot
-        return json.dumps(value, default=jsonable).encode()
+        return json.dumps(plain).encode()
 
 
 def control(name: str) -> Item:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import models
 
 from durable_state.models import Stream, TableOwner
 from durable_state.registry import EntityMapping
 from durable_state.registry.relations import parent_mapping
-from durable_state.registry.represent import jsonable
+from durable_state.registry.represent import jsonable, key_value
 
 __all__ = [
     "PAGE_ROWS",
@@ -60,7 +59,8 @@ def rows_by_key(
 ) -> dict[str, models.Model]:
     """Those of the rows whose entity keys are asked for, by key; in queries of PAGE_ROWS keys."""
     found: dict[str, models.Model] = {}
-    wanted = [key for key in keys if _possible(mapping, key)]
+    values = (key_value(mapping.key, key) for key in keys)
+    wanted = [value for value in values if value is not None]
     for start in range(0, len(wanted), PAGE_ROWS):
         chunk = wanted[start : start + PAGE_ROWS]
         for row in with_parents(mapping, queryset).filter(**{f"{mapping.key_field}__in": chunk}):
@@ -100,13 +100,3 @@ def _following(
         else {f"{mapping.key_field}__gt": after}
     )
     return queryset.filter(**beyond).order_by(mapping.key.attname)
-
-
-def _possible(mapping: EntityMapping, key: str) -> bool:
-    """Whether the key field could hold ``key`` at all; asking a database for another one may raise."""
-    try:
-        value = mapping.key.get_prep_value(mapping.key.to_python(key))
-        key.encode()
-    except (ValidationError, ValueError, TypeError, OverflowError):
-        return False
-    return "\0" not in key and not (isinstance(value, int) and not -(2**63) <= value < 2**63)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
 from operator import is_
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from django.db import models
@@ -28,6 +28,9 @@ __all__ = ["prepare_together", "unpack_together"]
 CHUNKS = (512, 32)
 """Values that are decoded by one call: many, and where one of them is not plain, fewer; those beside it then go one by one."""
 
+ParentKeys = frozenset[tuple[str, int]]
+"""Which fields name parents by their keys, and how long such a key may be to pass as it is."""
+
 _astuple = msgspec.structs.astuple
 
 
@@ -39,7 +42,7 @@ def prepare_together(
     keys, bodies = [change.key for change in changes], [change.raw for change in changes]
     return _in_chunks(
         plan,
-        _wire_shape(plan.mapping, _with_parent(plan)),
+        _wire_shape(plan.mapping, _parent_keys(plan)),
         [keys, ordinals, values, bodies],
         *CHUNKS,
     )
@@ -55,7 +58,7 @@ def unpack_together(
     """What ``from_bytes`` gives for each of these, or None where it has to be asked."""
     return _in_chunks(
         plan,
-        _staged_shape(plan.mapping, _with_parent(plan)),
+        _staged_shape(plan.mapping, _parent_keys(plan)),
         [keys, ordinals, documents, bodies],
         *CHUNKS,
     )
@@ -79,8 +82,12 @@ def _in_chunks(
     return together
 
 
-def _with_parent(plan: TypePlan) -> frozenset[str]:
-    return frozenset(planned.name for planned in plan.fields if planned.parent is not None)
+def _parent_keys(plan: TypePlan) -> ParentKeys:
+    return frozenset(
+        (planned.name, longest_plain_key(planned.parent.key))
+        for planned in plan.fields
+        if planned.parent is not None
+    )
 
 
 class _Shape(NamedTuple):
@@ -97,36 +104,37 @@ class _Shape(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def _wire_shape(mapping: EntityMapping, with_parent: frozenset[str]) -> _Shape | None:
+def _wire_shape(mapping: EntityMapping, parent_keys: ParentKeys) -> _Shape | None:
     """Of values as they come. None where the mapping has its own way to prepare."""
     if type(mapping).prepare is not EntityMapping.prepare:
         return None
     return _shape(
         mapping,
-        with_parent,
+        parent_keys,
         None if mapping.value_field is not None else list(mapping.wire_names.values()),
     )
 
 
 @lru_cache(maxsize=1024)
-def _staged_shape(mapping: EntityMapping, with_parent: frozenset[str]) -> _Shape | None:
+def _staged_shape(mapping: EntityMapping, parent_keys: ParentKeys) -> _Shape | None:
     """Of values as ``to_bytes`` keeps them."""
-    return _shape(mapping, with_parent, [field.name for field in mapping.mapped_fields])
+    return _shape(mapping, parent_keys, [field.name for field in mapping.mapped_fields])
 
 
 def _shape(
-    mapping: EntityMapping, with_parent: frozenset[str], names: list[str] | None
+    mapping: EntityMapping, parent_keys: ParentKeys, names: list[str] | None
 ) -> _Shape | None:
     """For objects with members of these names, or (None) the only field's values. None where a decoder cannot tell the fields apart."""
     if not mapping.mapped_fields or len(set(names or ())) < len(names or ()):
         return None
     exact = any(isinstance(field, models.DecimalField) for field in mapping.mapped_fields)
+    longest_keys = dict(parent_keys)
     types: list[Any] = []
     passing: list[frozenset[type] | None] = []
     for field in mapping.mapped_fields:
         value_type, passes = wire_type(field)
-        if field.name in with_parent:
-            value_type, passes = str | int | None if field.null else str | int, frozenset({str})
+        if (longest := longest_keys.get(field.name)) is not None:
+            value_type, passes = _parent_type(field, longest)
         elif exact and isinstance(field, models.JSONField):
             value_type, passes = Any, frozenset()  # its numbers come as Decimals then
         types.append(value_type)
@@ -144,6 +152,15 @@ def _shape(
             return None
     decoder = msgspec.json.Decoder(list[whole], float_hook=Decimal if exact else None)  # type: ignore[valid-type]
     return _Shape(decoder.decode, names is None, passing, longest_plain_key(mapping.key))
+
+
+def _parent_type(field: models.Field[Any, Any], longest: int) -> tuple[Any, frozenset[type] | None]:
+    """As ``wire_type`` tells it, of a foreign key that names parents whose keys pass up to ``longest`` characters."""
+    if not longest:
+        return Any, frozenset()
+    text = Annotated[str, msgspec.Meta(max_length=longest)]
+    value_type: Any = text | int | None if field.null else text | int
+    return value_type, frozenset({str})
 
 
 def _prepare_chunk(

@@ -17,7 +17,7 @@ from durable_state.registry import EntityMapping, registry
 from durable_state.registry.relations import parent_mapping, parents_first
 from durable_state.registry.uniqueness import secondary_unique_sets
 
-from .conversion import convert_parent_key, converter, key_converter
+from .conversion import converter, key_converter, parent_key_converter
 from .ownership import Ownership
 
 __all__ = ["PlannedField", "StreamPlan", "TypePlan", "Values"]
@@ -149,7 +149,7 @@ def _plan_field(
 ) -> PlannedField:
     parent = parent_mapping(mapping, field, stream.name)
     if parent is not None:
-        convert: Callable[[Any], Any] = convert_parent_key
+        convert: Callable[[Any], Any] = parent_key_converter(parent.key, stream._state.db)
     elif isinstance(field, models.ForeignKey):
         convert = _nullable(converter(field.target_field, stream._state.db))
     else:

@@ -22,9 +22,9 @@ from durable_state.materializer.conversion import (
     Refused,
     convert,
     convert_key,
-    convert_parent_key,
     converter,
     key_text,
+    parent_key_converter,
     same,
 )
 from tests.app.models import AllFields, Author, Commit, Setting
@@ -67,6 +67,9 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("money", 1.1, Decimal("1.10")),
     ("money", "1.10", Decimal("1.10")),
     ("money", "1.1000", Decimal("1.10")),
+    ("money", "1e1", Decimal("10.00")),
+    ("precise", "1e-8", Decimal("0.0000000100")),
+    ("precise", "1.5E+3", Decimal("1500.0000000000")),
     ("money", -3, Decimal("-3.00")),
     ("money", "-0", Decimal("0.00")),
     ("char", "eight ok", "eight ok"),
@@ -394,19 +397,53 @@ def test_keys_are_verbatim_or_refused(name: str, key: str) -> None:
     assert key_text(field(name), value) == key
 
 
-def test_parent_keys() -> None:
-    """Text and integers name a parent; nothing else does."""
-    number = uuid.uuid4()
-    assert [convert_parent_key(raw) for raw in ("A ", 7, None, number, Color.RED)] == [
-        "A ",
-        "7",
-        None,
-        str(number),
-        "red",
-    ]
-    for raw in (True, 1.0, {}, [], "a\0", object(), Decimal("1.0")):
-        with pytest.raises(Refused):
-            convert_parent_key(raw)
+NUMBER = uuid.UUID("0a345678-1234-1234-1234-123456789abc")
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "key"),
+    [
+        ("text", "A ", "A "),
+        ("text", 7, "7"),
+        ("text", None, None),
+        ("text", NUMBER, str(NUMBER)),
+        ("text", Color.RED, "red"),
+        ("integer", 7, "7"),
+        ("integer", "7", "7"),
+        ("integer", 7.0, "7"),
+        ("uuid", str(NUMBER).upper(), str(NUMBER)),
+        ("uuid", NUMBER.hex, str(NUMBER)),
+        ("money", "1.5", "1.50"),
+        ("money", 1.5, "1.50"),
+        ("money", "1e1", "10.00"),
+        ("moment", "2024-05-01T12:00:00+02:00", "2024-05-01T10:00:00Z"),
+        ("day", datetime.date(2024, 5, 1), "2024-05-01"),
+        ("span", "PT60S", "P0DT00H01M00S"),
+        ("address", "2001:DB8::1", "2001:db8::1"),
+    ],
+)
+def test_parents_are_named_as_their_keys_are_converted(name: str, raw: Any, key: str) -> None:
+    """Whatever the parent's key column takes for a key names that parent, however it is spelt."""
+    assert parent_key_converter(field(name))(raw) == key
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        *(
+            ("text", raw)
+            for raw in (True, 1.0, {}, [], "a\0", object(), Decimal("1.0"), "x" * 2501)
+        ),
+        *(("char", raw) for raw in ("nine long", 123456789)),
+        *(("integer", raw) for raw in ("007", "+7", 1.5, True, "seven", 2**40, "", {})),
+        *(("uuid", raw) for raw in ("no", 5, "A" * 31)),
+        *(("money", raw) for raw in ("1.005", True, "one")),
+    ],
+)
+def test_what_can_be_no_parents_key_is_refused(name: str, raw: Any) -> None:
+    """A row would wait for ever for a parent whose key no row can have."""
+    with pytest.raises(Refused):
+        parent_key_converter(field(name))(raw)
 
 
 def test_same_tells_json_apart_as_json_does() -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 from django.db import models, transaction
+from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from durable_state.materializer.conversion import JSON_NULL, Refused, convert, same
 from durable_state.materializer.preparation import Prepared, to_bytes
+from durable_state.registry.represent import jsonable
 from tests.app.models import AllFields
 
 from .plans import plan_for
@@ -161,3 +163,23 @@ def test_accepted_values_survive_staging(field: models.Field[Any, Any]) -> None:
             )  # JSON has one kind of number
 
     check()
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+@pytest.mark.parametrize("zone", [None, "America/New_York"])
+def test_what_leaves_is_taken_back(field: models.Field[Any, Any], zone: str | None) -> None:
+    """What is shown outside means the same value when it comes in again; also where USE_TZ is off."""
+    big_numbers_as_text = isinstance(field, models.JSONField)
+
+    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(specific.get(field.name, json_values) | json_values)
+    def check(raw: Any) -> None:
+        for value in accepted(field, [raw], None):
+            if value is JSON_NULL:
+                continue
+            shown = jsonable(value)
+            again = convert(field, shown)
+            assert same(field, again, shown if big_numbers_as_text else value)
+
+    with override_settings(**({"USE_TZ": False, "TIME_ZONE": zone} if zone else {})):
+        check()

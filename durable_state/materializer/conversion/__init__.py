@@ -6,7 +6,7 @@ What is not given back unchanged is ``Refused``. ``choices`` and validators do n
 
 from .documents import JSON_NULL, JsonNull
 from .fields import absent, convert, convert_all, converter, longest_plain_key, same, wire_type
-from .keys import convert_key, convert_parent_key, key_converter, key_text
+from .keys import convert_key, key_converter, key_text, parent_key_converter
 from .refusal import Refused
 
 __all__ = [
@@ -17,11 +17,11 @@ __all__ = [
     "convert",
     "convert_all",
     "convert_key",
-    "convert_parent_key",
     "converter",
     "key_converter",
     "key_text",
     "longest_plain_key",
+    "parent_key_converter",
     "same",
     "wire_type",
 ]

@@ -12,11 +12,11 @@ from django.db import models
 
 from durable_state.registry.represent import jsonable
 
-from .fields import converter
+from .fields import converter, longest_plain_key
 from .limits import KEY_BYTES
 from .refusal import Refused, shown, storable_text
 
-__all__ = ["convert_key", "convert_parent_key", "key_converter", "key_text"]
+__all__ = ["convert_key", "key_converter", "key_text", "parent_key_converter"]
 
 
 def convert_key(field: models.Field[Any, Any], key: str, using: str | None = None) -> Any:
@@ -60,13 +60,33 @@ def key_text(field: models.Field[Any, Any], value: Any) -> str:
     return value if type(value) is str else str(jsonable(value))
 
 
-def convert_parent_key(raw: Any) -> str | None:
-    """The entity key by which a value names a parent: text, or an integer's digits; None for no parent. Raises: Refused."""
-    match raw:
-        case None:
+def parent_key_converter(
+    field: models.Field[Any, Any], using: str | None = None
+) -> Callable[[Any], str | None]:
+    """The function that gives the entity key of the parent that a value names; None for no parent.
+
+    ``field`` holds the parents' keys, and what names one is converted as its values are: a UUID in
+    capitals names the parent whose key has it in small letters. It raises ``Refused`` for what can
+    be no parent's key, so that nothing waits for one.
+    """
+    convert, as_key = converter(field, using), key_converter(field, using)
+    is_text = longest_plain_key(field) > 0
+
+    def convert_one(raw: Any) -> str | None:
+        while isinstance(raw, enum.Enum):
+            raw = raw.value
+        if raw is None:
             return None
-        case enum.Enum():
-            return convert_parent_key(raw.value)
+        key = _named(raw) if is_text else key_text(field, convert(raw))
+        as_key(key)
+        return key
+
+    return convert_one
+
+
+def _named(raw: Any) -> str:
+    """The text by which a value names a parent whose key is one: itself, or an integer's digits."""
+    match raw:
         case str():
             return storable_text(raw)
         case bool():

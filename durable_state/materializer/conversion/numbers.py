@@ -20,9 +20,8 @@ __all__ = ["boolean", "decimal_number", "floating", "integer", "integer_range"]
 Convert = Callable[[Any], Any]
 
 CANONICAL_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
-DECIMAL_TEXT = re.compile(
-    r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:E[+-]?[0-9]{1,4})?\Z"
-)  # what str(Decimal) writes, too
+DECIMAL_TEXT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4})?\Z")
+"""What Python, Java and JavaScript write of a number; the last in small letters, ``1e-8``."""
 
 EXACT = 2**53
 """From here on a JSON number with a point or an exponent may have lost digits when it was read as a double."""

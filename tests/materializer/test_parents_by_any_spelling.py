@@ -1,0 +1,124 @@
+"""A value names its parent as the parent's key is converted, however it is spelt, or is a letter; nothing waits for ever."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import models
+from django.test.utils import isolate_apps
+
+from durable_state import EntityMapping
+from durable_state.models import DeadLetter, ParkedChange
+from durable_state.testing import apply
+
+from .streams import END, START, remap, replay
+from .tables import tables
+
+pytestmark = pytest.mark.usefixtures("writer")
+
+KEYS: list[tuple[models.Field[Any, Any], str, list[Any], list[Any]]] = [
+    (
+        models.UUIDField(unique=True),
+        "0a345678-1234-1234-1234-123456789abc",
+        ["0A345678-1234-1234-1234-123456789ABC", "0a345678123412341234123456789abc"],
+        ["0a345678", 7, "007"],
+    ),
+    (models.IntegerField(unique=True), "7", [7, 7.0, "7"], ["007", "+7", 7.5, True, 2**40, ""]),
+    (models.CharField(max_length=8, unique=True), "7", [7, "7"], ["123456789", 7.5, {}]),
+    (
+        models.DecimalField(max_digits=12, decimal_places=8, unique=True),
+        "0.00000001",
+        ["1e-8", "1E-8", "0.00000001", 1e-8],
+        ["1e-9", "one"],
+    ),
+    (
+        models.DateTimeField(unique=True),
+        "2024-05-01T10:00:00Z",
+        ["2024-05-01T12:00:00+02:00", "2024-05-01 10:00:00Z"],
+        ["yesterday", 1714557600],
+    ),
+    (models.DurationField(unique=True), "P0DT00H01M00S", ["PT60S", "00:01:00"], [60]),
+    (
+        models.GenericIPAddressField(unique=True),
+        "2001:db8::1",
+        ["2001:DB8:0:0::1"],
+        ["2001", "::1%eth0"],
+    ),
+]
+
+
+def message(entity_type: str, key: str, **value: Any) -> dict[str, Any]:
+    return {"type": entity_type, "key": key, "value": value, "headers": {"operation": "upsert"}}
+
+
+@pytest.fixture(params=KEYS, ids=lambda each: type(each[0]).__name__)
+def spellings(
+    request: pytest.FixtureRequest, database: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[type[models.Model], str, list[Any], list[Any]]]:
+    """The child's model, a parent's key, and other texts for it, right and wrong."""
+    field, key, right, wrong = request.param
+
+    with isolate_apps("tests.app"):
+
+        class Depot(models.Model):
+            number = field.clone()
+
+            class Meta:
+                app_label = "app"
+
+        class Crate(models.Model):
+            key = models.CharField(max_length=40, unique=True)
+            depot = models.ForeignKey(Depot, null=True, on_delete=models.CASCADE)
+
+            class Meta:
+                app_label = "app"
+
+    remap(monkeypatch, "depot", EntityMapping, model=Depot, key_field="number", fields=[])
+    remap(monkeypatch, "crate", EntityMapping, model=Crate, key_field="key", fields=["depot"])
+    with tables(database, Depot, Crate):
+        yield Crate, key, right, wrong
+
+
+@pytest.mark.parametrize("parent_first", [True, False])
+@pytest.mark.parametrize("staged", [False, True])
+def test_other_spellings_are_linked(
+    spellings: Any, database: str, parent_first: bool, staged: bool
+) -> None:
+    """Live and in a snapshot, whichever comes first; a reset gives the same."""
+    crate, key, right, wrong = spellings
+    children = [message("crate", f"r{n}", depot=raw) for n, raw in enumerate([key, *right])]
+    bad = [message("crate", f"w{n}", depot=raw) for n, raw in enumerate(wrong)]
+    messages = (
+        [message("depot", key), *children] if parent_first else [*children, message("depot", key)]
+    )
+    messages += bad
+    if staged:
+        messages = [START, *messages, END]
+    for part in [messages] if staged else [[each] for each in messages]:
+        apply("s", part, using=database)
+
+    def check() -> None:
+        rows = crate._base_manager.using(database)
+        assert set(rows.values_list("key", flat=True)) == {each["key"] for each in children}
+        assert not rows.filter(depot=None).exists()
+        assert not ParkedChange.objects.using(database).exists()
+        letters = DeadLetter.objects.using(database)
+        assert {each.key for each in letters.all()} == {each["key"] for each in bad}
+
+    check()
+    replay("s", database)
+    apply("s", messages, using=database)
+    check()
+
+
+def test_what_waits_is_found_by_the_parents_own_key(spellings: Any, database: str) -> None:
+    """What is parked for a parent says the key by which it will come."""
+    crate, key, right, _ = spellings
+    apply("s", [message("crate", str(uuid.uuid4()), depot=raw) for raw in right], using=database)
+    assert all(repr(key) in each.detail for each in ParkedChange.objects.using(database).all())
+    assert ParkedChange.objects.using(database).count() == len(right)
+    apply("s", [message("depot", key)], using=database)
+    assert crate._base_manager.using(database).count() == len(right)
