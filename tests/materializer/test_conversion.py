@@ -427,23 +427,21 @@ def test_parents_are_named_as_their_keys_are_converted(name: str, raw: Any, key:
     assert parent_key_converter(field(name))(raw) == key
 
 
-@pytest.mark.parametrize(
-    ("name", "raw"),
-    [
-        *(
-            ("text", raw)
-            for raw in (True, 1.0, {}, [], "a\0", object(), Decimal("1.0"), "x" * 2501)
-        ),
-        *(("char", raw) for raw in ("nine long", 123456789)),
-        *(("integer", raw) for raw in ("007", "+7", 1.5, True, "seven", 2**40, "", {})),
-        *(("uuid", raw) for raw in ("no", 5, "A" * 31)),
-        *(("money", raw) for raw in ("1.005", True, "one")),
-    ],
-)
-def test_what_can_be_no_parents_key_is_refused(name: str, raw: Any) -> None:
+NO_KEYS: dict[str, list[Any]] = {
+    "text": [True, 1.0, {}, [], "a\0", object(), Decimal("1.0"), "x" * 2501],
+    "char": ["nine long", 123456789],
+    "integer": ["007", "+7", 1.5, True, "seven", 2**40, "", {}],
+    "uuid": ["no", 5, "A" * 31],
+    "money": ["1.005", True, "one"],
+}
+
+
+@pytest.mark.parametrize("name", NO_KEYS)
+def test_what_can_be_no_parents_key_is_refused(name: str) -> None:
     """A row would wait for ever for a parent whose key no row can have."""
-    with pytest.raises(Refused):
-        parent_key_converter(field(name))(raw)
+    for raw in NO_KEYS[name]:
+        with pytest.raises(Refused):
+            parent_key_converter(field(name))(raw)
 
 
 def test_same_tells_json_apart_as_json_does() -> None:
