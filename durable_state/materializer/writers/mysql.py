@@ -5,6 +5,7 @@ Never an upsert (``ON DUPLICATE KEY UPDATE`` fires on any unique key) nor REPLAC
 
 from __future__ import annotations
 
+from .capabilities import mysql_capabilities, unused_name
 from .columns import Columns, quoted
 from .each import EachWriter
 
@@ -12,6 +13,7 @@ __all__ = ["MySQLWriter"]
 
 ROWS = 500
 """Rows in one update."""
+CHANGES = "durable_state_changes"
 
 
 class MySQLWriter(EachWriter):
@@ -22,12 +24,15 @@ class MySQLWriter(EachWriter):
         self._row_word = "" if self._connection.mysql_is_mariadb else "ROW"  # type: ignore[attr-defined]
 
     def _update(self, table: str, columns: Columns) -> None:
+        if not mysql_capabilities(self._connection.alias, table).joins:
+            return super()._update(table, columns)
+        changes = unused_name(CHANGES, table)
         table, names = (
             quoted(self._connection, table),
             [quoted(self._connection, name) for name in columns],
         )
         *changed, key = names
-        assignments = ", ".join(f"{table}.{name} = changes.{name}" for name in changed)
+        assignments = ", ".join(f"{table}.{name} = {changes}.{name}" for name in changed)
         row = f"{self._row_word}({', '.join(['%s'] * len(names))})"
         rows = list(zip(*columns.values(), strict=True))
         with self._connection.cursor() as cursor:
@@ -36,7 +41,8 @@ class MySQLWriter(EachWriter):
                 # The empty half gives the union the table's own types and collations.
                 cursor.execute(
                     f"UPDATE {table} JOIN (SELECT {', '.join(names)} FROM {table} WHERE FALSE"
-                    f" UNION ALL VALUES {', '.join([row] * len(some))}) AS changes"
-                    f" ON {table}.{key} = changes.{key} SET {assignments}",
+                    f" UNION ALL VALUES {', '.join([row] * len(some))}) AS {changes}"
+                    f" ON {table}.{key} = {changes}.{key} SET {assignments}",
                     [parameter for each in some for parameter in each],
                 )
+        return None

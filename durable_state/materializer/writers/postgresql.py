@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from django.db import NotSupportedError, ProgrammingError
+
+from .capabilities import forget, postgresql_capabilities, unused_name
 from .columns import Columns
 from .copy import copy_rows
 from .each import EachWriter
@@ -14,29 +17,42 @@ CHANGES = "durable_state_changes"
 
 
 class PostgreSQLWriter(EachWriter):
-    """Writes through COPY of psycopg 3."""
+    """Writes through COPY of psycopg 3; where the table does not let us, one by one."""
 
     def _insert(self, table: str, columns: Columns) -> None:
-        copy_rows(self._connection, table, columns)
+        if not postgresql_capabilities(self._connection.alias, table).copies:
+            return super()._insert(table, columns)
+        try:
+            return copy_rows(self._connection, table, columns)
+        except (NotSupportedError, ProgrammingError):
+            forget()  # the next attempt asks anew
+            raise
 
     def _update(self, table: str, columns: Columns) -> None:
         *_, pks = columns.values()
-        if len(pks) < FEW:
+        if len(pks) < FEW or not postgresql_capabilities(self._connection.alias, table).joins:
             return super()._update(table, columns)
+        try:
+            return self._update_by_join(table, columns)
+        except (NotSupportedError, ProgrammingError):
+            forget()
+            raise
+
+    def _update_by_join(self, table: str, columns: Columns) -> None:
+        changes = unused_name(CHANGES, table)
         table, names = self._quoted(table), [self._quoted(name) for name in columns]
         *changed, key = names
-        assignments = ", ".join(f"{name} = {CHANGES}.{name}" for name in changed)
+        assignments = ", ".join(f"{name} = {changes}.{name}" for name in changed)
         with self._connection.cursor() as cursor:
             # Made of the table, so that its columns have the very types, and gone with the savepoint or the transaction if not here.
             cursor.execute(
-                f"CREATE TEMPORARY TABLE {CHANGES} ON COMMIT DROP AS SELECT {', '.join(names)} FROM {table} WITH NO DATA"
+                f"CREATE TEMPORARY TABLE {changes} ON COMMIT DROP AS SELECT {', '.join(names)} FROM {table} WITH NO DATA"
             )
-            copy_rows(self._connection, CHANGES, columns)
+            copy_rows(self._connection, changes, columns)
             cursor.execute(
-                f"UPDATE {table} SET {assignments} FROM {CHANGES} WHERE {table}.{key} = {CHANGES}.{key};"
-                f" DROP TABLE {CHANGES}"
+                f"UPDATE {table} SET {assignments} FROM {changes} WHERE {table}.{key} = {changes}.{key};"
+                f" DROP TABLE {changes}"
             )
-        return None
 
     def _quoted(self, name: str | None) -> str:
         assert name is not None
