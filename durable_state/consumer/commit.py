@@ -162,9 +162,8 @@ def conclude(
     swept = fold.forget_dropped()
     listed = [feed.FeedChange(*entity, deleted) for entity, deleted in outcome.changes.items()]
     changes = None if outcome.too_many else listed
-    payload = feed.write(
-        stream, stream.revision, changes, txids=list(outcome.txids), up_to_date=up_to_date
-    )
+    txids = [feed.FeedTxid(*each) for each in outcome.txids]
+    payload = feed.write(stream, stream.revision, changes, txids=txids, up_to_date=up_to_date)
     _send_signals(stream, outcome)
     return Commit(stream.revision, outcome, payload, stream.paused, swept)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db.models import QuerySet
 
+from durable_state import feed
 from durable_state.materializer import Fold, PreparedBatch, drop, sweep
 from durable_state.models import DeadLetter, Generation, Progress, Replay, Status, Stream
 from durable_state.protocol import Position
@@ -122,7 +123,7 @@ def advance(
         )
         values |= {
             "unregistered": current.unregistered,
-            "txids": [*current.txids, *outcome.txids][-TXIDS:],
+            "txids": feed.encode_txids([*_txids(current), *outcome.txids][-TXIDS:]),
         }
         save(current, values)
         paused = Stream.objects.using(using).filter(pk=stream.pk, paused=True).exists()
@@ -158,7 +159,7 @@ def hand_over(
         fold = Fold(current, rebuild, snapshot)
         fold.take_over(made, [each for each in own if each is not None])
         outcome = fold.apply(PreparedBatch(made.ordinal, 0), up_to_date=True)
-        outcome.txids |= dict.fromkeys(made.txids)
+        outcome.txids |= dict.fromkeys(_txids(made))
         check_letters(current, fold, outcome)
         values = advanced(current, fold, outcome, made.position) | standing(current, True, closed)
         values |= {
@@ -168,6 +169,10 @@ def hand_over(
         done = conclude(current, fold, outcome, values, up_to_date=True)
     take_over(stream, current)
     return done
+
+
+def _txids(replay: Replay) -> list[feed.FeedTxid]:
+    return feed.decode_txids(bytes(replay.txids))
 
 
 def sweep_dropped(using: str) -> bool:

@@ -7,7 +7,7 @@ registry and the protocol; knows nothing of HTTP, of how rows are written, or of
 from .audience import Audience, Sight
 from .doorbell import ring
 from .hub import StreamFeed, StreamRemoved, TooManySubscribers, subscribe
-from .log import FeedChange, prune, write
+from .log import FeedChange, FeedTxid, decode_txids, encode_txids, prune, write
 from .rows import shown_rows
 from .subscriber import AccessWithdrawn, Subscriber
 
@@ -15,11 +15,14 @@ __all__ = [
     "AccessWithdrawn",
     "Audience",
     "FeedChange",
+    "FeedTxid",
     "Sight",
     "StreamFeed",
     "StreamRemoved",
     "Subscriber",
     "TooManySubscribers",
+    "decode_txids",
+    "encode_txids",
     "prune",
     "ring",
     "shown_rows",

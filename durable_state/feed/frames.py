@@ -4,8 +4,11 @@ A frame is one JSON object with three keys, ``{"items": [...], "offset": "<resum
 Protocol change (``type``, ``key``, ``value``, ``headers.operation``) or control (``headers.control``). Rows of a snapshot are
 ``insert``, rows of a live commit ``update`` (whether they are new to the subscriber only the subscriber knows) or ``delete``.
 
-Transactions: where a commit carried exactly one txid, each of its items has it in ``headers.txid``; where it carried several, the
-first item lists them in ``headers.txids``. Spec: STATE-PROTOCOL.md, change and control messages.
+Transactions: those of the entities that the subscriber sees, or saw, however their changes ended.
+Where a commit carried exactly one such txid, each of its items has it in ``headers.txid``; where it
+carried several, the first item lists them in ``headers.txids``. A commit that changed nothing the
+subscriber sees has one item then, an entity as it is. Spec: STATE-PROTOCOL.md, change and control
+messages.
 """
 
 from __future__ import annotations

@@ -18,7 +18,18 @@ from durable_state.registry import registry
 from .frames import encode_value, stream_identity
 from .rows import rows_by_key
 
-__all__ = ["FeedChange", "LoggedChange", "LoggedEntry", "entries", "prune", "unpack_bell", "write"]
+__all__ = [
+    "FeedChange",
+    "FeedTxid",
+    "LoggedChange",
+    "LoggedEntry",
+    "decode_txids",
+    "encode_txids",
+    "entries",
+    "prune",
+    "unpack_bell",
+    "write",
+]
 
 logger = logging.getLogger("durable_state.feed")
 
@@ -26,6 +37,8 @@ VALUE_BYTES = 256 * 1024
 """Bytes of values beyond which an entry keeps only keys."""
 ENTRY_BYTES = 2 * 1024 * 1024
 """Bytes of keys beyond which an entry tells subscribers to take a snapshot."""
+TXID_BYTES = 2 * 1024 * 1024
+"""Bytes of transaction ids beyond which an entry keeps only the newest."""
 BELL_BYTES = 8 * 1024
 """Bytes of an entry up to which it travels with the bell."""
 
@@ -36,6 +49,14 @@ class FeedChange(NamedTuple):
     type: str
     key: str
     deleted: bool
+
+
+class FeedTxid(NamedTuple):
+    """A transaction, and one entity that it concerns, whatever became of its change."""
+
+    txid: str
+    type: str
+    key: str
 
 
 class LoggedChange(msgspec.Struct, array_like=True, gc=False):
@@ -52,7 +73,7 @@ class LoggedEntry(msgspec.Struct):
 
     revision: int
     changes: list[LoggedChange]
-    txids: list[str]
+    txids: list[FeedTxid]
     snapshot: bool
     up_to_date: bool
     size: int = 0
@@ -64,6 +85,7 @@ class _Bell(msgspec.Struct):
 
 
 _changes = msgspec.json.Decoder(list[LoggedChange])
+_txids = msgspec.json.Decoder(list[FeedTxid])
 _bell = msgspec.json.Decoder(_Bell)
 
 
@@ -72,7 +94,7 @@ def write(
     revision: int,
     changes: Sequence[FeedChange] | None,
     *,
-    txids: Sequence[str],
+    txids: Sequence[FeedTxid],
     up_to_date: bool,
 ) -> bytes:
     """Inserts the entry of one commit; call it in the commit's transaction, after the rows were written.
@@ -99,7 +121,7 @@ def write(
         stream=stream,
         revision=revision,
         changes=body,
-        txids=list(txids),
+        txids=encode_txids(txids),
         snapshot=snapshot,
         up_to_date=up_to_date,
     )
@@ -108,12 +130,25 @@ def write(
     small = {
         "revision": revision,
         "changes": msgspec.Raw(body),
-        "txids": entry.txids,
+        "txids": msgspec.Raw(entry.txids),
         "snapshot": snapshot,
         "up_to_date": up_to_date,
     }
     payload = msgspec.json.encode({"identity": stream_identity(stream), "entry": small})
     return payload if len(payload) <= BELL_BYTES else b""
+
+
+def encode_txids(txids: Sequence[tuple[str, str, str]]) -> bytes:
+    """What is stored of them: the newest, as far as TXID_BYTES hold them."""
+    kept = list(txids)
+    while len(body := msgspec.json.encode(kept)) > TXID_BYTES:
+        kept = kept[len(kept) // 4 + 1 :]
+    return body
+
+
+def decode_txids(body: bytes) -> list[FeedTxid]:
+    """The opposite of ``encode_txids``."""
+    return _txids.decode(body)
 
 
 def unpack_bell(payload: str, identity: str) -> LoggedEntry | None:
@@ -178,14 +213,14 @@ def _encode(changes: list[LoggedChange]) -> bytes:
 
 
 def _logged(row: FeedEntry) -> LoggedEntry:
-    body = bytes(row.changes)
+    changes, txids = bytes(row.changes), bytes(row.txids)
     return LoggedEntry(
         row.revision,
-        _changes.decode(body),
-        list(row.txids),
+        _changes.decode(changes),
+        decode_txids(txids),
         row.snapshot,
         row.up_to_date,
-        len(body),
+        len(changes) + len(txids),
     )
 
 

@@ -15,7 +15,7 @@ from .audience import Audience, Sight
 from .frame_cache import SharedFrames
 from .frames import START, Headers, Item, control, encode_frame, encode_frames, encode_value
 from .hub import StreamFeed
-from .log import LoggedChange, LoggedEntry
+from .log import FeedTxid, LoggedChange, LoggedEntry
 from .rows import PAGE_ROWS, entity_key, page, page_of_keys, rows_by_key
 
 __all__ = ["RENEW_SECONDS", "AccessWithdrawn", "Subscriber"]
@@ -51,6 +51,8 @@ class Subscriber:
         self._revision = audience.resume(offset)
         self._shown: dict[str, set[str]] = {}
         """Of narrowed types: the keys that the client holds."""
+        self._told: list[FeedTxid] = []
+        """Of a narrowed audience: what it may know of the transactions of the entry being rendered."""
 
     async def frames(self) -> AsyncGenerator[str, None]:
         """The frames, for ever. Raises: StreamRemoved, AccessWithdrawn."""
@@ -128,6 +130,9 @@ class Subscriber:
             return
         for entry in entries:
             if entry.snapshot:
+                frames = await self._entry_frames(entry, 0, newest=False)
+                for text in frames.texts if not frames.blank else ():
+                    yield text
                 self._revision = None
                 return
             newest = entry.revision == self._feed.revision
@@ -142,9 +147,7 @@ class Subscriber:
 
     async def _entry_frames(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrames:
         async def make() -> SharedFrames:
-            if self._audience.narrowed or any(
-                _needs_row(each) for each in entry.changes[start : start + PAGE_ROWS]
-            ):
+            if self._asks_for_rows(entry, start):
                 return await database_sync_to_async(self._render)(entry, start, newest)
             return self._render(entry, start, newest)
 
@@ -154,14 +157,28 @@ class Subscriber:
             (entry.revision, self._audience.signature, start, newest), make
         )
 
+    def _asks_for_rows(self, entry: LoggedEntry, start: int) -> bool:
+        """Whether the database is needed to render the part of the entry."""
+        part, sights = entry.changes[start : start + PAGE_ROWS], self._audience.sights
+        tells_only_txids = (
+            start == 0
+            and any(each.type in sights for each in entry.txids)
+            and not any(each.type in sights for each in part)
+        )
+        return self._audience.narrowed or tells_only_txids or any(map(_needs_row, part))
+
     def _render(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrames:
-        """The frames of a part of an entry. Only its last one moves the token: who leaves in between gets the whole entry again."""
+        """The frames of a part of an entry. Only its last one moves the token: who leaves in between gets the whole entry again.
+
+        Of an entry that asks for a snapshot they tell the transactions, and move nothing.
+        """
+        told = self._visible_txids(entry, start)
         changes = [
             each
             for each in entry.changes[start : start + PAGE_ROWS]
             if each.type in self._audience.sights
         ]
-        last = start + PAGE_ROWS >= len(entry.changes)
+        last = start + PAGE_ROWS >= len(entry.changes) and not entry.snapshot
         items: dict[tuple[str, str], Item] = {}
         for name, sight in self._audience.sights.items():
             mine = [each for each in changes if each.type == name]
@@ -179,15 +196,48 @@ class Subscriber:
                 if item is not None:
                     items[name, each.key] = item
         ordered = [items[each.type, each.key] for each in changes if (each.type, each.key) in items]
-        if len(entry.txids) == 1:
+        if (
+            told and not ordered and start == 0
+        ):  # refused, parked, or nothing new: told all the same
+            ordered = [item for item in [self._as_it_is(told[0])] if item is not None]
+        txids = list(dict.fromkeys(each.txid for each in told))
+        if len(txids) == 1:
             for item in ordered:
-                item.headers.txid = entry.txids[0]
-        elif entry.txids and ordered and start == 0:
-            ordered[0].headers.txids = entry.txids
+                item.headers.txid = txids[0]
+        elif txids and ordered and start == 0:
+            ordered[0].headers.txids = txids
         before = self._audience.token(entry.revision - 1)
         after = self._audience.token(entry.revision) if last else before
         return SharedFrames(
             encode_frames(ordered, before, after, last and newest and entry.up_to_date), not ordered
+        )
+
+    def _visible_txids(self, entry: LoggedEntry, start: int) -> list[FeedTxid]:
+        """The transactions of those entities that the subscriber sees, or saw until now.
+
+        Looked up before the entry's first part is rendered, which forgets what is shown no more.
+        """
+        sights = self._audience.sights
+        if not self._audience.narrowed:
+            return [each for each in entry.txids if each.type in sights]
+        if start == 0:
+            known: set[tuple[str, str]] = set()
+            for name, sight in sights.items():
+                keys = {each.key for each in entry.txids if each.type == name}
+                if sight.narrowed:
+                    held = keys & self._shown[name]
+                    keys = held | rows_by_key(sight.mapping, sight.rows, keys - held).keys()
+                known.update((name, key) for key in keys)
+            self._told = [each for each in entry.txids if (each.type, each.key) in known]
+        return self._told
+
+    def _as_it_is(self, told: FeedTxid) -> Item | None:
+        """An item that changes nothing: what the entity is now, to carry a transaction's id."""
+        sight = self._audience.sights[told.type]
+        rows = rows_by_key(sight.mapping, sight.rows, [told.key])
+        change = LoggedChange(told.type, told.key, "update")
+        return (
+            self._narrowed(sight, change, rows) if sight.narrowed else _change(sight, change, rows)
         )
 
     def _narrowed(self, sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item | None:

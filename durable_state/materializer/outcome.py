@@ -13,6 +13,7 @@ class Outcome:
     """The first disposition of each message of a batch, and what changed in the shown rows.
 
     The seven counts, and what its generations hold (``Generation.changes``), add up to the messages that were read. ``changes`` maps (type, key) to True where the row was deleted, False where it was written; in the order of the last change.
+    ``txids`` are the transactions, each with the entities that it concerns, however they ended: (txid, type, key).
     Beyond ``listed`` changes they are ``too_many`` and not kept; ``changed_types`` still says of which types they were.
     """
 
@@ -27,7 +28,7 @@ class Outcome:
     changes: dict[tuple[str, str], bool] = field(default_factory=dict)
     changed_types: set[str] = field(default_factory=set)
     too_many: bool = False
-    txids: dict[str, None] = field(default_factory=dict)
+    txids: dict[tuple[str, str, str], None] = field(default_factory=dict)
     letters_written: bool = False
 
     def changed(self, entity_type: str, keys: Iterable[str], *, deleted: bool) -> None:

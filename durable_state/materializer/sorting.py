@@ -33,13 +33,16 @@ class Segment:
 
 @dataclass(slots=True)
 class PreparedBatch:
-    """A batch of ``count`` messages that follow ordinal ``after``, for one fold: writing changes its entities."""
+    """A batch of ``count`` messages that follow ordinal ``after``, for one fold: writing changes its entities.
+
+    ``txids`` names each transaction with the entities that it concerns, as (txid, type, key).
+    """
 
     after: int
     count: int
     segments: list[Segment] = field(default_factory=list)
     malformed: list[tuple[int, Malformed]] = field(default_factory=list)
-    txids: dict[str, None] = field(default_factory=dict)
+    txids: dict[tuple[str, str, str], None] = field(default_factory=dict)
 
 
 def prepare_batch(stream: Stream, messages: Sequence[Message], after: int) -> PreparedBatch:
@@ -56,15 +59,13 @@ def prepare_batch(stream: Stream, messages: Sequence[Message], after: int) -> Pr
             else:
                 entity.add(ordinal, message)
             if message.txid:
-                batch.txids[message.txid] = None
+                batch.txids[message.txid, message.type, message.key] = None
         elif isinstance(message, Control):
             batch.segments.append(_segment(plans, by_type, message.kind))
             by_type.clear()
         elif isinstance(message, Malformed):
             batch.malformed.append((ordinal, message))
     batch.segments.append(_segment(plans, by_type))
-    if "\0" in "".join(batch.txids):  # PostgreSQL stores none, and a txid must not stop a stream
-        batch.txids = {txid.replace("\0", "\\0"): None for txid in batch.txids}
     return batch
 
 

@@ -14,13 +14,14 @@ class FeedEntry(models.Model):
     """What one commit changed, numbered by the stream's revision without holes.
 
     ``changes`` is a JSON array of ``[type, key, operation, value?]``; without the value it is read from the rows when it is served.
+    ``txids`` is one of ``[txid, type, key]``: which entities each transaction concerns, however they ended.
     ``snapshot`` tells subscribers to take the rows anew.
     """
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="feed")
     revision = models.BigIntegerField()
     changes = models.BinaryField(default=b"[]")
-    txids = models.JSONField(default=list)
+    txids = models.BinaryField(default=b"[]")
     snapshot = models.BooleanField(default=False)
     up_to_date = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now, db_index=True)

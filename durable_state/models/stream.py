@@ -138,13 +138,13 @@ class Replay(Progress):
     """A stream folded once more, from its start, into a rebuild that replaces the shown rows when it has caught up with them.
 
     The stream goes on being consumed meanwhile, from its own position. ``unregistered`` counts the messages that met no mapping, by the
-    digest of their type: ``{digest: [type, count]}``; ``samples`` are those of ``TypeState``, by type. ``txids`` are the newest ones, which the stream's own reader may not have met.
+    digest of their type: ``{digest: [type, count]}``; ``samples`` are those of ``TypeState``, by type. ``txids`` are the newest ones, which the stream's own reader may not have met, as ``FeedEntry`` has them.
     """
 
     stream = models.OneToOneField(Stream, on_delete=models.CASCADE, related_name="replay")
     unregistered = models.JSONField(default=dict)
     samples = models.JSONField(default=dict)
-    txids = models.JSONField(default=list)
+    txids = models.BinaryField(default=b"[]")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:

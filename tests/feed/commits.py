@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django.db import transaction
 from django.utils import timezone
 
-from durable_state.feed import FeedChange, ring, write
+from durable_state.feed import FeedChange, FeedTxid, ring, write
 from durable_state.models import Stream
 from tests.app.models import Message, Setting
 
@@ -27,12 +27,15 @@ def commit(
     stream: Stream,
     changes: Changes,
     *,
-    txids: Sequence[str] = (),
+    txids: Sequence[str | FeedTxid] = (),
     up_to_date: bool = True,
     snapshot: bool = False,
     tell: Sequence[FeedChange] = (),
 ) -> tuple[int, bytes]:
-    """Commits `changes`, (type, key) to value or None for a delete; returns the revision and what the bell takes along."""
+    """Commits `changes`, (type, key) to value or None for a delete; returns the revision and what the bell takes along.
+
+    A txid that is a text concerns all of the changes.
+    """
     using = stream._state.db
     with transaction.atomic(using=using):
         held = Stream.objects.using(using).select_for_update().get(pk=stream.pk)
@@ -59,8 +62,14 @@ def commit(
         entries = [
             FeedChange(*name, deleted=value is None) for name, value in changes.items()
         ] + list(tell)
+        told: list[FeedTxid] = []
+        for txid in txids:
+            if isinstance(txid, FeedTxid):
+                told.append(txid)
+            else:
+                told += [FeedTxid(txid, *entity) for entity in changes]
         payload = write(
-            held, held.revision, None if snapshot else entries, txids=txids, up_to_date=up_to_date
+            held, held.revision, None if snapshot else entries, txids=told, up_to_date=up_to_date
         )
     return held.revision, payload
 

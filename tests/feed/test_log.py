@@ -12,7 +12,7 @@ from django.db import IntegrityError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from durable_state.feed import FeedChange, prune, write
+from durable_state.feed import FeedChange, FeedTxid, prune, write
 from durable_state.feed.frames import stream_identity
 from durable_state.feed.log import entries, unpack_bell
 from durable_state.models import FeedEntry
@@ -144,15 +144,16 @@ def test_entries_end_at_a_hole() -> None:
     """Only what follows without a hole is given, so that nobody skips a commit unknowingly."""
     stream = make_stream()
     for n in range(6):
-        commit(stream, {}, txids=[str(n)], up_to_date=n == 5)
+        told = FeedTxid(str(n), "message", "a")
+        commit(stream, {}, txids=[told], up_to_date=n == 5)
     FeedEntry.objects.filter(revision=4).delete()
     assert [each.revision for each in entries(stream.pk, 0, "default")] == [1, 2, 3]
     assert entries(stream.pk, 3, "default") == []
     assert [
         (each.revision, each.txids, each.up_to_date) for each in entries(stream.pk, 4, "default")
     ] == [
-        (5, ["4"], False),
-        (6, ["5"], True),
+        (5, [("4", "message", "a")], False),
+        (6, [("5", "message", "a")], True),
     ]
 
 
@@ -177,6 +178,7 @@ def test_the_bell_takes_the_entry_along() -> None:
     _, payload = commit(stream, {("message", "a"): message("one")}, txids=["t"])
     entry = unpack_bell(payload.decode(), stream_identity(stream))
     assert entry is not None
-    assert (entry.revision, entry.txids, entry.changes[0].key) == (1, ["t"], "a")
+    assert (entry.revision, entry.changes[0].key) == (1, "a")
+    assert entry.txids == [("t", "message", "a")]
     assert unpack_bell(payload.decode(), "1-other") is None
     assert unpack_bell("junk", stream_identity(stream)) is None

@@ -1,0 +1,167 @@
+"""Who is told of which transactions: those of the types and rows that they see, however it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db.models import QuerySet
+
+from durable_state import StatePolicy
+from durable_state.models import DeadLetter, Stream
+from durable_state.testing import apply
+from tests.app.models import Message
+from tests.feed.client import Client
+
+from .socket import Socket
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class PopularMessages(StatePolicy):
+    """Of the messages, those with more than ten likes; of settings, none."""
+
+    def streams(self, user: Any) -> QuerySet[Stream]:
+        """All of them."""
+        return Stream.objects.all()
+
+    def rows(self, user: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """By model."""
+        return queryset.filter(likes__gt=10) if queryset.model is Message else queryset.none()
+
+
+def change(entity: str, txid: str, operation: str = "upsert", **value: Any) -> dict[str, Any]:
+    """A change of "message/a", say, with its transaction."""
+    entity_type, _, key = entity.partition("/")
+    body = {} if operation == "delete" else {"value": value}
+    headers = {"operation": operation, "txid": txid}
+    return {"type": entity_type, "key": key, "headers": headers, **body}
+
+
+class Reader:
+    """A websocket that somebody reads; ``told`` are the transactions of the frames of one commit."""
+
+    def __init__(self, application: Any) -> None:
+        self._socket = Socket(application, "/ws/state/chat/")
+        self.client = Client()
+
+    async def begin(self) -> None:
+        """Connects, and takes the snapshot."""
+        assert await self._socket.connect() is None
+        await self._until_revision()
+
+    async def told(self, *messages: Any) -> list[str]:
+        """What is told of the commit of these messages."""
+        before = len(self.client.frames)
+        await sync_to_async(apply)("chat", list(messages))
+        await self._until_revision()
+        found: dict[str, None] = {}
+        for frame in self.client.frames[before:]:
+            for item in frame["items"]:
+                headers = item["headers"]
+                found |= dict.fromkeys(headers.get("txids", []))
+                found |= dict.fromkeys([headers["txid"]] if "txid" in headers else [])
+        return list(found)
+
+    async def _until_revision(self) -> None:
+        stream = await Stream.objects.aget(name="chat")
+        while not (self.client.up_to_date and self.client.offset.endswith(f".{stream.revision}")):
+            self.client.fold(await self._socket.receive_text())
+
+    async def end(self) -> None:
+        """Leaves."""
+        await self._socket.disconnect()
+
+
+async def reader(application: Any, *messages: Any) -> Reader:
+    """One who has read the stream with these messages in it."""
+    await sync_to_async(apply)("chat", list(messages))
+    made = Reader(application)
+    await made.begin()
+    return made
+
+
+async def test_transactions_of_other_types_are_not_told(
+    make_user: Any, as_user: Any, configure: Callable[..., None]
+) -> None:
+    """Neither beside a visible change, nor alone; of the same entity all are told."""
+    configure(FEED_POLL_SECONDS=0.05)
+    user = await sync_to_async(make_user)("app.view_message")
+    ada = await reader(as_user(user), change("message/a", "t0", text="one"))
+    assert await ada.told(
+        change("message/a", "t1", text="two"), change("setting/s", "hidden1", x=1)
+    ) == ["t1"]
+    assert await ada.told(change("setting/s", "hidden2", x=2)) == []
+    assert await ada.told(
+        change("setting/s", "both", x=3), change("message/b", "both", text="x")
+    ) == ["both"]
+    assert await ada.told(
+        change("message/a", "t2", text="three"),
+        change("unregistered/u", "hidden3", x=1),
+        change("message/a", "t3", text="four"),
+    ) == ["t2", "t3"]
+    assert "hidden" not in repr(ada.client.frames)
+    await ada.end()
+
+
+async def test_a_transaction_is_told_however_it_ended(
+    make_user: Any, as_user: Any, configure: Callable[..., None]
+) -> None:
+    """Refused, repeated, deleting what was never there; the state that the frames make stays right."""
+    configure(FEED_POLL_SECONDS=0.05)
+    user = await sync_to_async(make_user)("app.view_message")
+    ada = await reader(as_user(user), change("message/a", "t0", text="one"))
+    before = ada.client.state.copy()
+    assert await ada.told(change("message/a", "t1", text="x" * 50)) == ["t1"]
+    assert await ada.told(change("message/new", "t2", text="x" * 50)) == ["t2"]
+    assert await DeadLetter.objects.acount() == 2
+    assert await ada.told(change("message/a", "t3", text="one")) == ["t3"]
+    assert await ada.told(change("message/none", "t4", "delete")) == ["t4"]
+    assert await ada.told(
+        change("message/a", "t5", text="x" * 50), change("message/none", "t6", "delete")
+    ) == ["t5", "t6"]
+    assert ada.client.state == before
+    await ada.end()
+
+
+async def test_where_rows_are_narrowed_only_those_that_are_or_were_seen(
+    as_user: Any, configure: Callable[..., None]
+) -> None:
+    """A hidden row's changes are not told of, refused ones and deletes included."""
+    configure(FEED_POLL_SECONDS=0.05, POLICY=f"{__name__}.PopularMessages")
+    first = [
+        change("message/in", "t0", text="seen", likes=20),
+        change("message/out", "t0", text="hidden", likes=1),
+    ]
+    ada = await reader(as_user(None), *first)
+    assert await ada.told(
+        change("message/out", "hidden1", text="hidden", likes=2),
+        change("message/in", "t1", text="seen", likes=21),
+    ) == ["t1"]
+    assert await ada.told(change("message/out", "hidden2", text="x" * 50)) == []
+    assert await ada.told(change("message/in", "t2", text="x" * 50)) == ["t2"]
+    assert await ada.told(change("message/in", "t3", text="leaves", likes=3)) == ["t3"]
+    assert await ada.told(change("message/in", "hidden3", text="gone", likes=4)) == []
+    assert await ada.told(change("message/out", "t4", text="enters", likes=40)) == ["t4"]
+    assert await ada.told(change("message/out", "t5", "delete")) == ["t5"]
+    assert await ada.told(change("message/in", "hidden4", "delete")) == []
+    assert "hidden" not in repr(ada.client.frames)
+    assert ada.client.state == {}
+    await ada.end()
+
+
+async def test_a_commit_that_asks_for_a_snapshot_tells_its_transactions(
+    make_user: Any, as_user: Any, configure: Callable[..., None]
+) -> None:
+    """They come before the snapshot, and who resumes between gets both."""
+    configure(FEED_POLL_SECONDS=0.05, FEED_ENTRY_ROWS=2)
+    user = await sync_to_async(make_user)("app.view_message")
+    ada = await reader(as_user(user), change("message/a", "t0", text="one"))
+    many = [change(f"message/{number}", f"t{number}", text="x") for number in range(1, 5)]
+    assert await ada.told(*many, change("setting/s", "hidden", x=1)) == ["t1", "t2", "t3", "t4"]
+    assert ada.client.snapshots == 2
+    assert len(ada.client.state) == 5
+    assert "hidden" not in repr(ada.client.frames)
+    await ada.end()
