@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from durable_state.models import Generation
+from django.db import models
 
-__all__ = ["drop", "sweep"]
+from durable_state.models import Generation, StagedChange
+
+from .writers import find_writer
+
+__all__ = ["delete_rows", "drop", "sweep"]
 
 STEP = 20_000
 """Staged entities that one transaction deletes, at least; at most twice as many."""
@@ -20,7 +24,8 @@ def drop(generation: Generation) -> bool:
     if _step(generation):
         rows.update(purpose=Generation.Purpose.DROPPED, changes=0)
         return False
-    rows.delete()
+    # Django would look for what is staged of it, and by that index MySQL looks at more.
+    rows._raw_delete(using)
     return True
 
 
@@ -49,5 +54,12 @@ def _step(generation: Generation) -> bool:
             return True
         of_type = staged.filter(type=first)
         end = of_type.order_by("ordinal").values_list("ordinal", flat=True)[STEP : STEP + 1].first()
-        room -= (of_type if end is None else of_type.filter(ordinal__lt=end))._raw_delete(using)
+        room -= delete_rows(of_type if end is None else of_type.filter(ordinal__lt=end))
     return False
+
+
+def delete_rows(staged: models.QuerySet[StagedChange]) -> int:
+    """Deletes staged rows, and no other is touched meanwhile; how many there were."""
+    pks = list(staged.values_list("pk", flat=True))
+    find_writer(staged.db).remove(StagedChange, pks)
+    return len(pks)

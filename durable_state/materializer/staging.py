@@ -14,6 +14,7 @@ from durable_state.models import Generation, StagedChange, entity_digest
 from .bulk import unpack_together
 from .compaction import Entity, fold_entity
 from .conversion import Refused
+from .generations import delete_rows
 from .letters import Found
 from .plan import TypePlan
 from .preparation import Prepared, complete, from_bytes, overlay, to_bytes
@@ -165,22 +166,41 @@ def _put(generation: Generation, columns: Columns, names: list[str]) -> None:
         # What an insert finds out by itself need not be asked before it; a dump never gets to the second way.
         try:
             with transaction.atomic(using=generation._state.db):
-                return _insert(generation, columns, len(names))
+                _insert(generation, columns, len(names))
+            return
         except IntegrityError:
             generation.repeats = True
             generation.save(using=generation._state.db, update_fields=["repeats"])
-    _remove(generation, names)
-    return _insert(generation, columns, len(names))
+    pks: dict[str, int] = {}
+    for rows in _by_name(generation, names):
+        pks.update(rows.values_list("entity", "pk"))
+    new = [place for place, name in enumerate(names) if name not in pks]
+    known = [place for place, name in enumerate(names) if name in pks]
+    _insert(generation, _at(new, columns), len(new))
+    # In place: to delete a row and insert one of the same unique value makes MySQL lock the gaps
+    # beside it, into which other generations want to insert.
+    changes: Columns = {name: columns[name] for name in ("ordinal", "body", "prepared")}
+    _update(generation, _at(known, changes) | {"id": [pks[names[place]] for place in known]})
+
+
+def _at(places: list[int], columns: Columns) -> Columns:
+    return {name: [values[place] for place in places] for name, values in columns.items()}
 
 
 def _insert(generation: Generation, columns: Columns, count: int) -> None:
-    writer = find_writer(generation._state.db or "default")
-    writer.store(StagedChange, {"generation_id": [generation.pk] * count, **columns})
+    if count:
+        writer = find_writer(generation._state.db or "default")
+        writer.store(StagedChange, {"generation_id": [generation.pk] * count, **columns})
+
+
+def _update(generation: Generation, columns: Columns) -> None:
+    if columns["id"]:
+        find_writer(generation._state.db or "default").replace(StagedChange, columns)
 
 
 def _remove(generation: Generation, names: Iterable[str]) -> None:
     for rows in _by_name(generation, names):
-        rows._raw_delete(generation._state.db)
+        delete_rows(rows)
 
 
 def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
+from durable_state.consumer.contention import past_contention
 from durable_state.consumer.moment import at_one_moment
 from durable_state.consumer.replay import sweep_dropped
 from durable_state.consumer.source import read_from_start
@@ -101,8 +103,10 @@ class _Scratch:
         self._using = stream._state.db or "default"
         self._batches = batches
         self._story = story
-        self.state: Generation = Generation.objects.using(self._using).create(
-            stream=stream, purpose=Generation.Purpose.VERIFY
+        self.state: Generation = past_contention(
+            lambda: Generation.objects.using(self._using).create(
+                stream=stream, purpose=Generation.Purpose.VERIFY
+            )
         )
         self._snapshot: Generation | None = None
         self.ordinal = 0
@@ -133,22 +137,35 @@ class _Scratch:
             messages, self._ahead = self._ahead[:count], self._ahead[count:]
             if self._story is not None:
                 self._story.read(messages, self.ordinal)
-            batch = prepare_batch(self._stream, messages, self.ordinal)
-            with commit_transaction(self._using):
-                fold = Fold(self._stream, self.state, self._snapshot)
-                fold.apply(batch, up_to_date=False)
-                fold.forget_dropped()
-            assert fold.state is not None
-            self.state, self._snapshot = fold.state, fold.snapshot
+            self.state, self._snapshot = past_contention(partial(self._fold, messages))
             self.ordinal += len(messages)
+
+    def _fold(self, messages: list[Message]) -> tuple[Generation, Generation | None]:
+        # Prepared and read anew by each attempt: a fold leaves its marks on both.
+        batch = prepare_batch(self._stream, messages, self.ordinal)
+        with commit_transaction(self._using):
+            state, snapshot = self._reread(self.state), self._reread(self._snapshot)
+            fold = Fold(self._stream, state, snapshot)
+            fold.apply(batch, up_to_date=False)
+            fold.forget_dropped()
+        assert fold.state is not None
+        return fold.state, fold.snapshot
+
+    def _reread(self, generation: Generation | None) -> Generation | None:
+        if generation is None:
+            return None
+        return Generation.objects.using(self._using).get(pk=generation.pk)
 
     def drop(self) -> None:
         """Deletes what was made, in bounded transactions."""
         for generation in filter(None, (self.state, self._snapshot)):
-            with commit_transaction(self._using):
-                drop(generation)
-        while sweep_dropped(self._using):
+            past_contention(partial(self._drop, generation))
+        while past_contention(partial(sweep_dropped, self._using)):
             pass
+
+    def _drop(self, generation: Generation) -> None:
+        with commit_transaction(self._using):
+            drop(generation)
 
     def _read(self) -> list[Message]:
         for batch in self._batches:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from django.utils.connection import ConnectionDoesNotExist
 
 from durable_state import operations
@@ -216,3 +216,28 @@ def test_a_stream_that_lost_its_beginning_cannot_be_compared(
     with pytest.raises(OperationRefused, match="created anew"):
         operations.verify(stream)
     assert not Generation.objects.exists()
+
+
+def test_a_lock_that_another_holds_for_long_does_not_end_it(
+    database: str, reference_server: StreamServer, add_stream: Add, settings: Any
+) -> None:
+    """What was folded in the transaction that waited too long is folded again."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "BATCH_ROWS": 20}
+    remote = RemoteStream(reference_server.stream())
+    remote.append(changes(3, 1500))
+    stream = add_stream(remote.url, using=database)
+    sync(stream, until_up_to_date=True)
+
+    def hold() -> bool:
+        scratch = Generation.objects.using(database).filter(purpose="verify")
+        wait_until(scratch.exists)
+        with transaction.atomic(using=database):
+            held = scratch.select_for_update().exists()
+            time.sleep(1.5)  # a statement waits half a lease at most, but for a whole second
+        return held
+
+    verified, held = in_threads(lambda: operations.verify(stream), hold)
+    assert held is True
+    assert isinstance(verified, operations.Verification), verified
+    assert verified.equal, verified.lines()
+    assert not Generation.objects.using(database).filter(purpose="verify").exists()

@@ -79,6 +79,36 @@ def test_what_cannot_be_done_is_one_clear_line(words: tuple[str, ...]) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "nowhere"),
+        ("status", "--database", "nowhere"),
+        ("verify", "nowhere"),
+        ("verify", "chat", "--type", "message"),
+        ("dead-letters", "retry", "--id", "7"),
+        ("dead-letters", "nowhere"),
+        ("dead-letters", "burn", "chat"),
+    ],
+)
+def test_what_could_not_be_found_out_is_no_finding(words: tuple[str, ...]) -> None:
+    """Exit status 1 says that rows differ, that a stream is stuck; 2, that nobody knows."""
+    Stream.objects.create(name="chat", url="http://127.0.0.1:9/chat")
+    with pytest.raises(CommandError) as error:
+        run(*words)
+    assert error.value.returncode == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_server_that_is_away_is_no_difference() -> None:
+    """What cannot be read cannot be compared."""
+    apply("chat", [change("1", "one")])
+    Stream.objects.update(url="http://127.0.0.1:9/chat")
+    with pytest.raises(CommandError) as error:
+        run("verify", "chat")
+    assert error.value.returncode == 2
+
+
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_every_verb_works_on_the_named_database(database: str) -> None:
     """The others are left alone."""
@@ -88,6 +118,8 @@ def test_every_verb_works_on_the_named_database(database: str) -> None:
     assert "Paused chat at message 2" in run("pause", "chat", *option)
     assert "paused" in run("status", *option)
     assert "Resumed chat after message 2" in run("resume", "chat", *option)
+    assert run("dead-letters", *option) == run("dead-letters", "list", *option)
+    assert run("dead-letters", "chat", *option) == run("dead-letters", *option)
     assert "too" in run("dead-letters", "list", *option) or "length" in run(
         "dead-letters", "list", *option
     )

@@ -25,9 +25,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
 
-        def verb(name: str, run: Verb, about: str) -> argparse.ArgumentParser:
+        def verb(name: str, run: Verb, about: str, *, failure: int = 1) -> argparse.ArgumentParser:
             each: argparse.ArgumentParser = verbs.add_parser(name, help=about, description=about)
-            each.set_defaults(run=run)
+            each.set_defaults(run=run, failure=failure)
             each.add_argument(
                 "--database", default=DEFAULT_DB_ALIAS, help="the database of the mapped models"
             )
@@ -47,19 +47,24 @@ class Command(BaseCommand):
         letters.define(verb)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        failure = options["failure"]
         if options["database"] not in connections:
-            raise CommandError(f"There is no database {options['database']!r} in the settings.")
+            raise CommandError(
+                f"There is no database {options['database']!r} in the settings.",
+                returncode=failure,
+            )
         try:
             options["run"](self, options)
         except DurableStateError as error:
-            raise CommandError(" ".join(str(error).split("\n"))) from error
+            raise CommandError(" ".join(str(error).split("\n")), returncode=failure) from error
         except DatabaseError as error:
             reason = (
                 str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             )
             raise CommandError(
                 f"The database {options['database']!r} refused: {reason}. "
-                f"Is it reachable, and migrated (manage.py migrate --database {options['database']})?"
+                f"Is it reachable, and migrated (manage.py migrate --database {options['database']})?",
+                returncode=failure,
             ) from error
         except KeyboardInterrupt as error:
             raise CommandError(

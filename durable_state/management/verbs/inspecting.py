@@ -17,14 +17,21 @@ __all__ = ["define"]
 
 def define(verb: Any) -> None:
     """Adds the verbs to the command's parser."""
-    parser = verb("status", status, "Shows how the streams are; exit status 1 when one is stuck.")
+    parser = verb(
+        "status",
+        status,
+        "Shows how the streams are; exit status 1 when one is stuck, 2 when it could not tell.",
+        failure=2,
+    )
     parser.add_argument("name", nargs="?")
     parser.add_argument("--json", action="store_true", help="a list of objects, for programs")
 
     parser = verb(
         "verify",
         verify,
-        "Folds a stream again and compares it with its rows; exit status 1 on a difference.",
+        "Folds a stream again and compares it with its rows; exit status 1 on a difference, 2 when "
+        "it could not compare.",
+        failure=2,
     )
     parser.add_argument("name")
     parser.add_argument("--json", action="store_true", help="{type: {missing, extra, changed}}")
@@ -89,7 +96,7 @@ def _write_table(command: BaseCommand, found: list[StreamReport]) -> None:
 
 def verify(command: BaseCommand, options: dict[str, Any]) -> None:
     if (options["entity_type"] is None) != (options["key"] is None):
-        raise CommandError("--type and --key go together: they name one entity.")
+        raise CommandError("--type and --key go together: they name one entity.", returncode=2)
     stream = operations.find_stream(options["name"], options["database"])
     result = operations.verify(stream, entity_type=options["entity_type"], key=options["key"])
     if options["json"]:

@@ -18,18 +18,25 @@ __all__ = ["define"]
 def define(verb: Any) -> None:
     """Adds the verb to the command's parser."""
     parser = verb(
-        "dead-letters", dead_letters, "Lists refused messages, tries them again, or discards them."
+        "dead-letters",
+        dead_letters,
+        "Lists refused messages, tries them again, or discards them.",
+        failure=2,
     )
-    parser.add_argument("what", choices=["list", "retry", "discard"])
+    parser.add_argument(
+        "what", nargs="?", default="list", help="list (the default), retry, discard"
+    )
     parser.add_argument("name", nargs="?", help="of this stream only")
     parser.add_argument("--id", type=int, help="this letter only")
 
 
 def dead_letters(command: BaseCommand, options: dict[str, Any]) -> None:
-    letters = _chosen(options)
-    {"list": _list, "retry": _retry, "discard": _discard}[options["what"]](
-        command, letters, options
-    )
+    acts = {"list": _list, "retry": _retry, "discard": _discard}
+    if options["what"] not in acts:
+        if options["name"] is not None:
+            raise CommandError(f"{options['what']!r} is not list, retry or discard.", returncode=2)
+        options |= {"what": "list", "name": options["what"]}
+    acts[options["what"]](command, _chosen(options), options)
 
 
 def _chosen(options: dict[str, Any]) -> QuerySet[DeadLetter]:
@@ -44,7 +51,8 @@ def _chosen(options: dict[str, Any]) -> QuerySet[DeadLetter]:
         letters = letters.filter(pk=options["id"])
         if not letters.exists():
             raise CommandError(
-                f"There is no dead letter {options['id']}{_of(options)}. List them: durable_state dead-letters list"
+                f"There is no dead letter {options['id']}{_of(options)}. List them: durable_state dead-letters list",
+                returncode=2,
             )
     return letters
 

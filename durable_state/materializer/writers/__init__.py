@@ -38,6 +38,14 @@ class Writer(Protocol):
         """Inserts rows of a model of this app; all columns without a default, with values that every driver takes as they are."""
         ...
 
+    def replace(self, model: type[models.Model], columns: Columns) -> None:
+        """Sets columns of rows of a model of this app; the last column is the primary key."""
+        ...
+
+    def remove(self, model: type[models.Model], pks: Sequence[int]) -> None:
+        """Deletes rows of a model of this app, which nothing points to, by their primary keys."""
+        ...
+
 
 FAST_WRITERS: dict[str, Callable[[str], Writer]] = {
     "postgresql": PostgreSQLWriter,

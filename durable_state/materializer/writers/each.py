@@ -41,6 +41,14 @@ class EachWriter:
         """Inserts rows of a model of this app."""
         self._insert(model._meta.db_table, columns)
 
+    def replace(self, model: type[models.Model], columns: Columns) -> None:
+        """Sets columns of rows of a model of this app, found by the last column."""
+        self._update(model._meta.db_table, columns)
+
+    def remove(self, model: type[models.Model], pks: Sequence[int]) -> None:
+        """Deletes rows of a model of this app."""
+        self._orm.remove(model, pks)
+
     def _insert(self, table: str, columns: Columns) -> None:
         """Inserts rows. MySQL's driver makes statements of many rows of it, below 64 KB each."""
         names = ", ".join(quoted(self._connection, name) for name in columns)

@@ -15,6 +15,9 @@ __all__ = ["OrmWriter"]
 CASES = 500
 """Rows in one ``bulk_update``, whose statement grows by a CASE for each row and column."""
 
+KEYS = 900
+"""Primary keys in one statement, each of which is a parameter: SQLite may take no more than 999."""
+
 
 class OrmWriter:
     """Writes through ``bulk_create`` and ``bulk_update``."""
@@ -43,6 +46,22 @@ class OrmWriter:
         model._base_manager.using(self._using).bulk_create(
             [model(**dict(zip(names, row, strict=True))) for row in rows]
         )
+
+    def replace(self, model: type[models.Model], columns: Columns) -> None:
+        """Sets columns of rows of a model of this app, found by the last column."""
+        names = [name for name in columns if name is not None]
+        rows = zip(*columns.values(), strict=True)
+        model._base_manager.using(self._using).bulk_update(
+            [model(**dict(zip(names, row, strict=True))) for row in rows],
+            names[:-1],
+            batch_size=CASES,
+        )
+
+    def remove(self, model: type[models.Model], pks: Sequence[int]) -> None:
+        """Deletes rows of a model of this app."""
+        for start in range(0, len(pks), KEYS):
+            some = model._base_manager.using(self._using).filter(pk__in=pks[start : start + KEYS])
+            some._raw_delete(self._using)
 
     def _rows(self, plan: TypePlan) -> models.QuerySet[models.Model]:
         rows: models.QuerySet[models.Model] = plan.mapping.model._base_manager.using(self._using)
