@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+import django.db
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 
+from durable_state.feed.showing import read_shown
 from durable_state.policy import get_policy
 from durable_state.registry import EntityMapping, registry
 
@@ -20,6 +24,8 @@ else:
     ModelAdmin = admin.ModelAdmin
 
 __all__ = ["SyncedModelAdmin"]
+
+logger = logging.getLogger("durable_state.admin")
 
 
 class SyncedModelAdmin(ModelAdmin):
@@ -118,10 +124,42 @@ class SyncedModelAdmin(ModelAdmin):
         if own := touched - synced:
             obj.save(update_fields=own)
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> models.Model | None:
+        try:
+            return super().get_object(request, object_id, from_field)
+        except (django.db.Error, PermissionDenied):
+            raise
+        except Exception as error:  # of a field's own code; the page of another row is as ever
+            logger.exception("%s %r cannot be shown.", self.opts.label, object_id)
+            self.message_user(
+                request,
+                f"{self.opts.verbose_name} {object_id} cannot be shown:"
+                f" {type(error).__name__}: {error}",
+                messages.ERROR,
+            )
+            return None
+
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist = super().get_changelist_instance(request)
+        self._leave_out_unreadable(request, changelist)
         changelist.durable_state = live_list(self, request, changelist)  # type: ignore[attr-defined]
         return changelist
+
+    def _leave_out_unreadable(self, request: HttpRequest, changelist: ChangeList) -> None:
+        rows = read_shown(changelist.result_list)
+        readable = [row for row in rows if row is not None]
+        if len(readable) < len(rows):
+            # Not of the page, which is a slice; in its order all the same.
+            listed = changelist.queryset.filter(pk__in=[row.pk for row in readable])
+            changelist.result_list = listed
+            self.message_user(
+                request,
+                f"{len(rows) - len(readable)} of these rows cannot be shown and are left out;"
+                " the log says why.",
+                messages.ERROR,
+            )
 
     def render_change_form(
         self,

@@ -12,6 +12,8 @@ from durable_state.registry import EntityMapping
 from durable_state.registry.relations import parent_mapping
 from durable_state.registry.represent import jsonable, key_value
 
+from .showing import read_shown
+
 __all__ = [
     "PAGE_ROWS",
     "entity_key",
@@ -63,8 +65,8 @@ def rows_by_key(
     wanted = [value for value in values if value is not None]
     for start in range(0, len(wanted), PAGE_ROWS):
         chunk = wanted[start : start + PAGE_ROWS]
-        for row in with_parents(mapping, queryset).filter(**{f"{mapping.key_field}__in": chunk}):
-            found[entity_key(mapping, row)] = row
+        rows = with_parents(mapping, queryset).filter(**{f"{mapping.key_field}__in": chunk})
+        found |= {entity_key(mapping, row): row for row in read_shown(rows) if row is not None}
     return found
 
 
@@ -72,10 +74,18 @@ def page(
     mapping: EntityMapping, queryset: models.QuerySet[models.Model], after: Any
 ) -> tuple[list[models.Model], Any]:
     """The next PAGE_ROWS rows by key after the key field's value ``after`` (None: from the first), and where the next page begins
-    (None: that was all).
+    (None: that was all). Rows that cannot be read are left out.
     """
-    rows = list(with_parents(mapping, _following(mapping, queryset, after))[:PAGE_ROWS])
-    return rows, mapping.key.value_from_object(rows[-1]) if len(rows) == PAGE_ROWS else None
+    following = with_parents(mapping, _following(mapping, queryset, after))[:PAGE_ROWS]
+    rows = read_shown(following)
+    last = None
+    if len(rows) == PAGE_ROWS:
+        last = (
+            following.values_list(mapping.key.attname, flat=True)[PAGE_ROWS - 1]
+            if rows[-1] is None
+            else mapping.key.value_from_object(rows[-1])
+        )
+    return [row for row in rows if row is not None], last
 
 
 def page_of_keys(

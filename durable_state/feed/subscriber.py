@@ -13,10 +13,11 @@ from durable_state.errors import DurableStateError
 
 from .audience import Audience, Sight
 from .frame_cache import SharedFrames
-from .frames import START, Headers, Item, control, encode_frame, encode_frames, encode_value
+from .frames import START, Headers, Item, control, encode_frame, encode_frames
 from .hub import StreamFeed
 from .log import FeedTxid, LoggedChange, LoggedEntry
 from .rows import PAGE_ROWS, entity_key, page, page_of_keys, rows_by_key
+from .showing import shown_value
 
 __all__ = ["RENEW_SECONDS", "AccessWithdrawn", "Subscriber"]
 
@@ -306,13 +307,11 @@ def _needs_row(change: LoggedChange) -> bool:
 
 
 def _item(name: str, sight: Sight, row: Any, operation: str) -> Item:
-    value = msgspec.Raw(encode_value(sight.mapping.represent(row)))
-    return Item(
-        type=name,
-        key=entity_key(sight.mapping, row),
-        value=value,
-        headers=Headers(operation=operation),
-    )
+    """The row as an item; a delete, where it cannot be shown."""
+    key, value = entity_key(sight.mapping, row), shown_value(sight.mapping, row)
+    if value is None:
+        return Item(type=name, key=key, headers=Headers(operation="delete"))
+    return Item(type=name, key=key, value=msgspec.Raw(value), headers=Headers(operation=operation))
 
 
 def _change(sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item:

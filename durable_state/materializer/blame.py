@@ -78,7 +78,7 @@ def blames_a_row(error: Exception) -> bool:
 def reason_code(error: Exception) -> str:
     """The reason code of the dead letter of a row that the error blames."""
     if not isinstance(error, django.db.Error):
-        return "invalid"
+        return "field"
     number = error.args[0] if error.args else None
     raised = (
         sqlstate(error)[:2] in ("44", "P0")

@@ -16,7 +16,7 @@ from .switch import shown_keys
 
 __all__ = ["Difference", "differences", "row_story"]
 
-DATABASE_REASONS = ("integrity", "data", "protected")
+DATABASE_REASONS = ("integrity", "data", "field", "protected")
 """Reasons that only writing the row could find; a generation cannot know of them."""
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
+import django.db
 import msgspec
 from django.db import connections, models, transaction
 from django.db.models import Lookup, Q
@@ -57,6 +58,10 @@ def chunks(things: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
         yield chunk
 
 
+class UnreadableColumn(ValueError):
+    """A merge cannot keep a value that it cannot read."""
+
+
 @dataclass(slots=True)
 class RowFailure:
     """The database, its driver or the code of a field refused one row."""
@@ -86,12 +91,50 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
     found: dict[str, ExistingRow] = {}
     for chunk in chunks(key_values, most_keys(plan, key)):
         names: list[Any] = ["pk", key.attname, *plan.places, *is_null]
-        for row in rows_with(plan, chunk).values_list(*names):
+        for row in _read_values(plan, chunk, names):
             values = row[2:end]
             if None in (values[planned.place] for planned in documents):
                 values = _with_json_nulls(values, documents, zip(nullable, row[end:], strict=True))
             found[key_text(key, row[1])] = ExistingRow(row[0], values)
     return found
+
+
+class _Unreadable:
+    """What a row is read to hold where its field's own code cannot read the column; equal to nothing."""
+
+    def __repr__(self) -> str:
+        return "UNREADABLE"
+
+
+UNREADABLE = _Unreadable()
+
+
+def _read_values(
+    plan: TypePlan, key_values: Sequence[Any], names: Sequence[Any]
+) -> list[tuple[Any, ...]]:
+    """These columns of the rows. A row whose field raises must still be replaceable and deletable."""
+    rows = rows_with(plan, key_values)
+    try:
+        return list(rows.values_list(*names))
+    except django.db.Error:
+        raise
+    except Exception:  # of a field's from_db_value
+        if len(key_values) > 1:
+            middle = len(key_values) // 2
+            halves = key_values[:middle], key_values[middle:]
+            return [row for half in halves for row in _read_values(plan, half, names)]
+    found = [_read_one_value(rows, name) for name in names]
+    return list(zip(*found, strict=True)) if all(found) else []
+
+
+def _read_one_value(rows: models.QuerySet[models.Model], name: Any) -> list[Any]:
+    """One column of the one row, if it is there."""
+    try:
+        return list(rows.values_list(name, flat=True))
+    except django.db.Error:
+        raise
+    except Exception:
+        return [UNREADABLE]
 
 
 def _with_json_nulls(
@@ -288,8 +331,20 @@ def _check_flood(plan: TypePlan, failures: Sequence[RowFailure]) -> None:
 
 
 def _write(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+    if plan.mapping.merges:
+        _check_readable(plan, writes)
     writer = find_writer(plan.using)
     if new := [write for write in writes if write.existing is None]:
         writer.insert(plan, new)
     if changed := [write for write in writes if write.existing is not None]:
         writer.update(plan, changed)
+
+
+def _check_readable(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+    """Raises: UnreadableColumn, where an update keeps what is in a column that cannot be read."""
+    for write in writes:
+        for planned in plan.fields:
+            if write.values[planned.place] is UNREADABLE:
+                raise UnreadableColumn(
+                    f"the update leaves out {planned.name}, whose field cannot read what the row holds"
+                )

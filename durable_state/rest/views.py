@@ -13,12 +13,13 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from durable_state.feed.frames import encode_value
-from durable_state.feed.rows import entity_key, rows_by_key, with_parents
+from durable_state.feed.rows import rows_by_key
+from durable_state.feed.showing import shown_value
 from durable_state.models import DeadLetter, Stream
 from durable_state.operations import StreamReport, report, reports
 from durable_state.policy import audience_of, get_policy
 from durable_state.registry import EntityMapping
+from durable_state.registry.represent import jsonable
 
 from .pages import KeyPages
 from .schema import describe
@@ -102,13 +103,15 @@ class EntityList(PolicyView):
         ):  # not registered, or all its rows are hidden: whoever may see nothing does not learn which
             raise Http404
         if (key := request.query_params.get("key")) is not None:
-            row = rows_by_key(sight.mapping, sight.rows, [key]).get(key)
-            if row is None:
+            found = _entities(sight.mapping, sight.rows, [key])
+            if not found:
                 raise Http404
-            return Response(_entity(sight.mapping, row))
+            return Response(found[0])
+        # The page is one of keys, so that a row which cannot be read costs nothing but itself.
         self.page_order = sight.mapping.key.attname
-        page = self.paginate_queryset(with_parents(sight.mapping, sight.rows)) or []
-        return self.get_paginated_response([_entity(sight.mapping, row) for row in page])
+        page = self.paginate_queryset(sight.rows.values(self.page_order)) or []
+        keys = [str(jsonable(each[self.page_order])) for each in page]
+        return self.get_paginated_response(_entities(sight.mapping, sight.rows, keys))
 
 
 class DeadLetterList(PolicyView):
@@ -161,7 +164,14 @@ def _reports(streams: models.QuerySet[Stream]) -> list[StreamReport]:
     return list(reports(streams.db, pks=streams.values_list("pk", flat=True)).values())
 
 
-def _entity(mapping: EntityMapping, row: models.Model) -> dict[str, Any]:
-    """The entity as plain JSON values, exactly as the feed encodes them."""
-    value = msgspec.json.decode(encode_value(mapping.represent(row)))
-    return {"type": mapping.entity_type, "key": entity_key(mapping, row), "value": value}
+def _entities(
+    mapping: EntityMapping, rows: models.QuerySet[Any], keys: list[str]
+) -> list[dict[str, Any]]:
+    """The entities of these keys as plain JSON values, exactly as the feed encodes them; without those that cannot be shown."""
+    found = rows_by_key(mapping, rows, keys)
+    values = {key: shown_value(mapping, found[key]) for key in keys if key in found}
+    return [
+        {"type": mapping.entity_type, "key": key, "value": msgspec.json.decode(value)}
+        for key, value in values.items()
+        if value is not None
+    ]

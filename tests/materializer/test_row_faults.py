@@ -12,7 +12,7 @@ from django.db import ProgrammingError, connections, models
 from durable_state.materializer.deferred import _deferred
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
-from tests.app.models import File, Stamp
+from tests.app.models import File, Profile, Stamp
 
 from .plans import plan_for
 from .test_relations import change
@@ -276,3 +276,46 @@ def test_a_parameter_that_no_driver_takes(database: str, monkeypatch: pytest.Mon
     )
     plan = plan_for(database, Stamp, "code", "label")
     assert put(plan, {key: {"label": key} for key in ("a", "bad", "c")}) == ["bad"]
+
+
+def unreadable(self: Any, value: Any, *rest: Any) -> Any:
+    """A ``from_db_value`` that cannot read what was written in another way."""
+    if value == "bad":
+        raise LookupError("no such key")
+    return value
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_row_that_its_field_cannot_read(
+    database: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be replaced and deleted; the rows beside it are compared and written as ever."""
+    before = files(**{f"k{n}": "old" for n in range(count)}, x="bad", y="bad")
+    assert apply("h", before, using=database) == (count + 2, 0, 0)
+    field = File._meta.get_field("blob")
+    monkeypatch.setattr(type(field), "from_db_value", unreadable, raising=False)
+    after = files(**{f"k{n}": "new" for n in range(count)}, x="good")
+    gone = {"type": "file", "key": "y", "headers": {"operation": "delete"}}
+    assert apply("h", [*after, gone], using=database) == (count + 2, 0, 0)
+    blobs = File.objects.using(database).values_list("path", "blob")
+    assert dict(blobs) == {f"k{n}": "new" for n in range(count)} | {"x": "good"}
+
+
+def test_a_merge_into_a_row_that_its_field_cannot_read(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the update names is replaced; what it leaves out cannot be kept, which is a letter."""
+    both = [change("profile", key, name="bad", score=1) for key in ("a", "b", "c")]
+    assert apply("chat", both, using=database) == (3, 0, 0)
+    field = Profile._meta.get_field("name")
+    monkeypatch.setattr(type(field), "from_db_value", unreadable, raising=False)
+    updates = [
+        {"type": "profile", "key": key, "value": value, "headers": {"operation": "update"}}
+        for key, value in [("a", {"name": "good"}), ("b", {"score": 2}), ("c", {"name": "c", "score": 3})]
+    ]  # fmt: skip
+    assert apply("chat", updates, using=database) == (2, 0, 1)
+    letter = DeadLetter.objects.using(database).get()
+    assert (letter.key, letter.reason) == ("b", "field")
+    assert "name" in letter.detail
+    scores = Profile.objects.using(database).values_list("key", "score")
+    assert dict(scores) == {"a": 1, "b": 1, "c": 3}

@@ -1,0 +1,82 @@
+"""One row that cannot be read or represented costs that row alone: it is left out, and the log says why."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import django.db
+from django.db import models
+
+from durable_state.registry import EntityMapping
+
+from .frames import encode_value
+
+__all__ = ["QUIET_SECONDS", "read_shown", "shown_value"]
+
+logger = logging.getLogger("durable_state.feed")
+
+QUIET_SECONDS = 60.0
+"""Seconds for which the log keeps quiet about more rows of a model with the same kind of error."""
+
+_said: dict[tuple[str, str], float] = {}
+
+
+def read_shown(rows: models.QuerySet[Any]) -> list[Any]:
+    """The rows of a queryset, in its order; None for one that raises when it is read.
+
+    A field's ``from_db_value`` may raise, or an image whose file is elsewhere. Database errors are
+    raised: they concern all rows.
+    """
+    try:
+        return list(rows)
+    except django.db.Error:
+        raise
+    except Exception:
+        pks = list(rows.values_list("pk", flat=True))
+    whole = rows.model._base_manager.using(rows.db)
+    if rows.query.select_related:
+        whole.query.select_related = rows.query.select_related
+    found = _read_some(whole, pks)
+    return [found.get(pk) for pk in pks]
+
+
+def shown_value(mapping: EntityMapping, row: models.Model) -> bytes | None:
+    """What ``represent`` shows of a row, encoded; None where it, or the encoder, raises. Database errors are raised."""
+    try:
+        return encode_value(mapping.represent(row))
+    except django.db.Error:
+        raise
+    except Exception as error:
+        _say(row._meta.label, row.pk, error)
+        return None
+
+
+def _read_some(rows: models.QuerySet[Any], pks: Sequence[Any]) -> dict[Any, Any]:
+    """The rows among these that can be read, by primary key: halves are read by themselves where one cannot."""
+    try:
+        return {row.pk: row for row in rows.filter(pk__in=pks)}
+    except django.db.Error:
+        raise
+    except Exception as error:
+        if len(pks) == 1:
+            _say(rows.model._meta.label, pks[0], error)
+            return {}
+    middle = len(pks) // 2
+    return _read_some(rows, pks[:middle]) | _read_some(rows, pks[middle:])
+
+
+def _say(label: str, pk: Any, error: Exception) -> None:
+    said, now = (label, type(error).__name__), time.monotonic()
+    if now - _said.get(said, -QUIET_SECONDS) >= QUIET_SECONDS:
+        _said[said] = now
+        logger.error(
+            "The row %r of %s cannot be shown, and is left out: %s: %s",
+            pk,
+            label,
+            type(error).__name__,
+            error,
+            exc_info=error,
+        )
