@@ -80,7 +80,19 @@ class RevisionConflict(DurableStateError):
 
 
 class StreamHalted(DurableStateError):
-    """Consuming stops, visibly, until a person acts. Nothing of the batch was committed."""
+    """Consuming stops, visibly, until a person acts. Nothing of the batch was committed.
+
+    ``message`` quotes no value of a row, because whoever may read the stream sees it. ``detail`` may:
+    it is for those who see all rows of ``entity_type``, or of every type where that is empty.
+    """
+
+    def __init__(
+        self, message: str = "", action: str = "", detail: str = "", entity_type: str = ""
+    ) -> None:
+        super().__init__(message, action)
+        self.detail = detail
+        self.entity_type = entity_type
+        self.args = (message, action, detail, entity_type)
 
 
 class MappingFault(StreamHalted):
@@ -95,12 +107,26 @@ class TooManyDeadLetters(StreamHalted):
     """Committing the batch would pass ``DEAD_LETTER_LIMIT``."""
 
     @classmethod
-    def after(cls, name: str, ordinal: int, count: int, limit: int, reason: str) -> Self:
-        """What a stream is told whose batch after ``ordinal`` brings ``count`` letters, or that many before it was given up."""
+    def after(
+        cls,
+        name: str,
+        ordinal: int,
+        count: int,
+        limit: int,
+        reason: str,
+        detail: str = "",
+        entity_type: str = "",
+    ) -> Self:
+        """What a stream is told whose batch after ``ordinal`` brings ``count`` letters, or that many before it was given up.
+
+        ``reason`` is the last letter's reason code, ``detail`` what that letter says.
+        """
         return cls(
             f"{name}: the batch after ordinal {ordinal} would bring {count} dead letters, more than "
             f"DEAD_LETTER_LIMIT = {limit}; the last was refused as {reason}.",
             "Mend the mapping (or raise the limit), then resume; nothing of the batch was committed.",
+            detail,
+            entity_type,
         )
 
 

@@ -20,7 +20,14 @@ classes = [
 @pytest.mark.parametrize("error", classes)
 def test_every_class_round_trips_through_pickle(error: type[errors.DurableStateError]) -> None:
     """With all arguments that it takes, and with none."""
-    values: dict[str, Any] = {"message": "what", "action": "do", "status": 429, "retry_after": 1.5}
+    values: dict[str, Any] = {
+        "message": "what",
+        "action": "do",
+        "status": 429,
+        "retry_after": 1.5,
+        "detail": "'ada'",
+        "entity_type": "user",
+    }
     no_arguments: list[Any] = []
     names = list(inspect.signature(error).parameters)
     for arguments in (no_arguments, [values[name] for name in names]):

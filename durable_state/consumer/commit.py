@@ -179,7 +179,13 @@ def check_letters(progress: Progress, fold: Fold, outcome: Outcome) -> None:
     limit = get_settings().dead_letter_limit
     if outcome.letters_written and (count := fold.letter_count()) > limit:
         raise TooManyDeadLetters.after(
-            fold.stream.name, progress.ordinal, count, limit, fold.last_reason
+            fold.stream.name,
+            progress.ordinal,
+            count,
+            limit,
+            fold.last_reason,
+            fold.last_detail,
+            fold.last_type,
         )
 
 
@@ -226,6 +232,8 @@ def standing(progress: Progress, up_to_date: bool, closed: bool) -> dict[str, An
         "retry_at": None,
         "action": "",
         "last_error": "",
+        "last_error_detail": "",
+        "last_error_type": "",
         "last_error_at": None,
     }
     if status != progress.status:

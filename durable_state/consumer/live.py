@@ -15,6 +15,7 @@ from durable_state.transport import Batch, BatchLimits, Reader
 
 from .commit import Commit, commit, release
 from .loop import Holding, Loop
+from .saying import say
 from .source import stream_reader
 from .standing import replay_recreated
 
@@ -53,7 +54,7 @@ class LiveLoop(Loop[Stream]):
             DurableStateError,
             django.db.Error,
         ) as error:  # the next batch meets it too, and deals with it
-            logger.info("%s: nothing was released: %s", self.progress, error)
+            logger.info("%s: nothing was released: %s", self.progress, say(error).sentence)
         except Exception:  # a bug of ours, or of code of the project: it must end neither this nor the giving back of the lease
             logger.exception("%s: parked changes could not be released.", self.progress)
 
@@ -139,7 +140,7 @@ class LiveLoop(Loop[Stream]):
         except LeaseLost:
             self._holding.lose()
         except (RevisionConflict, django.db.Error) as trouble:
-            logger.info("%s: %s", self.progress, trouble)
+            logger.info("%s: %s", self.progress, say(trouble).sentence)
         return True
 
     def _touched(self) -> bool:

@@ -32,6 +32,7 @@ from .inbox import Inbox
 from .outage import is_outage
 from .pace import Pace
 from .replay import sweep_dropped
+from .saying import say
 from .standing import record_failure, record_stop
 from .threads import DatabaseThreads
 
@@ -170,8 +171,7 @@ class Loop(Generic[F]):
             )
             return await self._retry_or_halt(
                 error,
-                f"An unexpected error after ordinal {self.progress.ordinal}:"
-                f" {type(error).__name__}: {error}".strip(),
+                f"An unexpected error after ordinal {self.progress.ordinal}",
                 "The worker's log has its traceback: mend the code that it names, then resume;"
                 " nothing of the batch was committed.",
             )
@@ -256,7 +256,7 @@ class Loop(Generic[F]):
             return await self._retry(error, None)
         return await self._retry_or_halt(
             error,
-            f"The database refuses the batch after ordinal {self.progress.ordinal}: {error}".strip(),
+            f"The database refuses the batch after ordinal {self.progress.ordinal}",
             "Bring tables and mappings in line (a migration that has not run?), then resume;"
             " nothing of the batch was committed.",
         )
@@ -266,7 +266,9 @@ class Loop(Generic[F]):
         self._refused += 1
         if self._refused < ATTEMPTS:
             return await self._retry(error, None)
-        await self._halt(StreamHalted(message, action), Status.HALTED)
+        said = say(error)
+        halted = StreamHalted(f"{message}: {said.sentence}", action, said.detail, said.entity_type)
+        await self._halt(halted, Status.HALTED)
         return False
 
     async def _halt(self, error: DurableStateError, status: Status) -> None:
@@ -286,6 +288,7 @@ class Loop(Generic[F]):
         except (
             django.db.Error
         ) as trouble:  # the database itself is away: nothing can be written down now
-            logger.warning("%s: %s; and it could not be noted: %s", self.progress, error, trouble)
+            failed, unnoted = say(error).sentence, say(trouble).sentence
+            logger.warning("%s: %s; and it could not be noted: %s", self.progress, failed, unnoted)
         await self._pause(wait)
         return not self._holding.stop.is_set()

@@ -15,6 +15,7 @@ from durable_state.transport import Batch, BatchLimits, Reader
 from .live import LiveLoop
 from .loop import Holding, Loop
 from .replay import advance, begin_again, hand_over
+from .saying import say
 from .source import stream_reader
 
 __all__ = ["ReplayLoop"]
@@ -114,7 +115,7 @@ class ReplayLoop(Loop[Replay]):
         except LeaseLost:
             self._holding.lose()
         except (RevisionConflict, django.db.Error) as trouble:
-            logger.info("%s: %s", self.progress, trouble)
+            logger.info("%s: %s", self.progress, say(trouble).sentence)
         return False
 
     def _touched(self) -> bool:

@@ -82,9 +82,9 @@ def sync(
         (stream, f"The stream {stream.name!r}"),
     ):
         if progress is not None and progress.status in _STOPPED:
-            raise OperationRefused(
-                f"{what} {_STOPPED[progress.status]}: {progress.last_error}", progress.action
-            )
+            # With the detail: who runs it here has the tables at hand anyway.
+            why = f"{progress.last_error} {progress.last_error_detail}".strip()
+            raise OperationRefused(f"{what} {_STOPPED[progress.status]}: {why}", progress.action)
 
 
 _STOPPED: dict[str, str] = {Status.HALTED: "has halted", Status.NEEDS_RESET: "needs a reset"}

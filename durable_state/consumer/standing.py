@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from durable_state.errors import DurableStateError
 from durable_state.models import Lease, Progress, Status, Stream
-from durable_state.transport.sent import mask_sent
 
 from .commit import lock
 from .replay import begin_replay, hold_replay
+from .saying import say
 from .transaction import commit_transaction
 
 __all__ = ["record_failure", "record_stop", "replay_recreated"]
@@ -30,19 +30,19 @@ def record_failure(
         "status": Status.RETRYING,
         "failures": failures,
         "retry_at": now + timedelta(seconds=wait),
-        "last_error": _message(error),
+        **_error(error),
         "last_error_at": now,
         "action": getattr(error, "action", "") or "Nothing to do: it is tried again by itself.",
     }
     if progress.status != Status.RETRYING:
         values["since"] = now
-        logger.warning("%s: %s Trying again.", progress, _message(error))
+        logger.warning("%s: %s Trying again.", progress, say(error).sentence)
     _save(progress, token, values)
 
 
 def record_stop(progress: Progress, token: int, error: DurableStateError, status: Status) -> None:
     """The stream, or its replay, stops until somebody acts; nothing is lost, and rows stay."""
-    logger.error("%s: %s %s", progress, status.label, error)
+    logger.error("%s: %s %s %s", progress, status.label, say(error).sentence, error.action)
     _save(progress, token, _stopped(error, status))
 
 
@@ -68,21 +68,19 @@ def _stopped(error: DurableStateError, status: Status) -> dict[str, object]:
         "status": status,
         "since": now,
         "retry_at": None,
-        "last_error": _message(error),
+        **_error(error),
         "last_error_at": now,
         "action": error.action,
     }
 
 
-def _message(error: Exception) -> str:
-    """One line that every database takes: what mappings and databases say may have line breaks, NUL, or half characters in it."""
-    text = (
-        error.message
-        if isinstance(error, DurableStateError)
-        else f"{type(error).__name__}: {error}"
-    )
-    text = text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-    return mask_sent(" ".join(text.split()))
+def _error(error: Exception) -> dict[str, object]:
+    said = say(error)
+    return {
+        "last_error": said.sentence,
+        "last_error_detail": said.detail,
+        "last_error_type": said.entity_type,
+    }
 
 
 def _save(progress: Progress, token: int, values: dict[str, object]) -> None:

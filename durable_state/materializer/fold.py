@@ -54,7 +54,8 @@ class Fold:
         self._letters = LetterBox(stream, replayed=replay is not None)
         self._types = TypeBook(stream)
         self._rows = ShownRows(self._plans, self._lot, self.outcome)
-        self.last_reason = ""
+        self.last_reason = self.last_detail = self.last_type = ""
+        """Of the newest letter."""
         self._scratch = state is not None and state.purpose == Generation.Purpose.VERIFY
         self._dropped: list[Generation] = []
 
@@ -176,7 +177,9 @@ class Fold:
         letters = [entity.letter for entity in entities if entity.letter is not None]
         if letters:
             outcome.letters_written = True
-            self.last_reason = f"{letters[-1].refusal.code}: {letters[-1].refusal.detail}"
+            refusal = letters[-1].refusal
+            self.last_reason, self.last_detail = refusal.code, refusal.detail
+            self.last_type = entity_type
             self._letters.write(generation, letters)
 
     def _control(self, kind: ControlKind) -> None:
@@ -280,5 +283,5 @@ class Fold:
         self.outcome.dead_letters += len(malformed)
         if malformed and not self._scratch:
             self.outcome.letters_written = True
-            self.last_reason = malformed[-1][1].reason
+            self.last_reason, self.last_detail = malformed[-1][1].reason, ""
             self._letters.write_malformed(malformed)

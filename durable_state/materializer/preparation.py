@@ -191,8 +191,10 @@ def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any]
         raise Refused("invalid", str(error.detail)) from error
     except Exception as error:
         raise MappingFault(
-            f"{plan.mapping!r} failed on message {ordinal} ({change.type} {change.key!r}): {type(error).__name__}: {error}.",
+            f"{plan.mapping!r} failed on message {ordinal}: {type(error).__name__}.",
             "Mend its prepare(), or let it raise ValidationError to make a dead letter, then resume.",
+            f"It was {change.type} {change.key!r}: {error}.",
+            change.type,
         ) from error
     if raw is None or isinstance(raw, dict):
         return raw

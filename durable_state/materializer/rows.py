@@ -326,8 +326,15 @@ def _check_flood(plan: TypePlan, failures: Sequence[RowFailure]) -> None:
         and not plan.relations
     ):
         last, stream = failures[-1], plan.stream
-        reason = f"{last.reason}: {last.detail}"
-        raise TooManyDeadLetters.after(stream.name, stream.ordinal, len(failures), limit, reason)
+        raise TooManyDeadLetters.after(
+            stream.name,
+            stream.ordinal,
+            len(failures),
+            limit,
+            last.reason,
+            last.detail,
+            plan.type,
+        )
 
 
 def _write(plan: TypePlan, writes: Sequence[RowWrite]) -> None:

@@ -65,7 +65,15 @@ class Progress(models.Model):
     since = models.DateTimeField(
         default=timezone.now, editable=False, help_text="when the status began"
     )
-    last_error = models.TextField(default="", editable=False)
+    last_error = models.TextField(
+        default="", editable=False, help_text="what failed; quotes no value of a row"
+    )
+    last_error_detail = models.TextField(
+        default="", editable=False, help_text="what only those may read who see the rows"
+    )
+    last_error_type = models.TextField(
+        default="", editable=False, help_text="the entity type of those rows; empty: all types"
+    )
     last_error_at = models.DateTimeField(null=True, editable=False)
     action = models.TextField(default="", editable=False, help_text="what to do about it")
     failures = models.IntegerField(default=0, editable=False, help_text="failed attempts in a row")

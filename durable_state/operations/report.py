@@ -44,6 +44,10 @@ class StreamReport:
     last_error: str
     action: str
     """What to do; may be empty."""
+    last_error_detail: str = ""
+    """What of the error quotes rows: for those only who see the rows of ``last_error_type``."""
+    last_error_type: str = ""
+    """An entity type; "" stands for all of them."""
 
     def to_json(self) -> dict[str, Any]:
         """The dict of ``status --json``.

@@ -97,6 +97,8 @@ def _report(case: Case, parked: int, letters: int) -> StreamReport:
         holder=case.attendance.holder,
         last_error=case.decisive.last_error,
         action=verdict.action,
+        last_error_detail=case.decisive.last_error_detail,
+        last_error_type=case.decisive.last_error_type,
     )
 
 

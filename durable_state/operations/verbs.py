@@ -140,6 +140,8 @@ def _forgiven(progress: Progress) -> dict[str, Any]:
         "failures": 0,
         "retry_at": None,
         "last_error": "",
+        "last_error_detail": "",
+        "last_error_type": "",
         "last_error_at": None,
         "action": "",
     }

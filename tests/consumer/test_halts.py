@@ -44,7 +44,7 @@ def halted(stream: Stream) -> str:
         sync(stream, until_up_to_date=True)
     report = operations.report(stream)
     assert (report.status, report.stuck) == ("halted", True)
-    line = f"{report.last_error} {report.action}"
+    line = " ".join(filter(None, (report.last_error, report.last_error_detail, report.action)))
     assert line in str(refused.value)
     assert "\n" not in line
     return line
@@ -202,7 +202,8 @@ def test_an_error_that_nobody_expected_and_that_stays(
     with monkeypatch.context() as patch:
         patch.setattr("durable_state.materializer.fold.Fold.apply", fail)
         line = halted(stream)
-    assert "RuntimeError: nobody expected this" in line
+    assert "RuntimeError in fail, line" in line
+    assert "nobody expected this" in line
     assert "log" in line
     operations.resume(stream, actor="test")
     sync(stream, until_up_to_date=True)

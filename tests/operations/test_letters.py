@@ -62,7 +62,7 @@ def test_discard_deletes_the_letter_and_says_which() -> None:
     apply("chat", [change("1", "x" * 50)])
     operations.discard(DeadLetter.objects.get(), actor="ada")
     assert not DeadLetter.objects.exists()
-    assert "message 1 of message 1" in Intent.objects.get(verb="discard").detail
+    assert Intent.objects.get(verb="discard").detail == "message 1 (message): too-long"
 
 
 def test_many_at_once_are_counted() -> None:

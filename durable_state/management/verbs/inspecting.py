@@ -90,6 +90,8 @@ def _write_table(command: BaseCommand, found: list[StreamReport]) -> None:
             )
         if each.last_error or each.why:
             command.stdout.write(f"    {printable(each.why or each.last_error)}")
+        if each.last_error_detail:
+            command.stdout.write(f"    {printable(each.last_error_detail)}")
         if each.action:
             command.stdout.write(f"    → {printable(each.action)}")
 
