@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -28,7 +29,8 @@ def repository(tmp_path: Path) -> ScratchRepository:
 
 def rows(folder: Path) -> dict[str, tuple[str, str]]:
     """The file rows in a demo's database."""
-    with sqlite3.connect(folder / "db.sqlite3") as database:
+    # A connection's own `with` ends a transaction and closes nothing.
+    with closing(sqlite3.connect(folder / "db.sqlite3")) as database:
         return {
             path: (mode, blob)
             for path, mode, blob in database.execute("select path, mode, blob from history_file")
