@@ -1,0 +1,1 @@
+"""What `pip install django-durable-state[...]` brings, in environments that have nothing else."""
