@@ -10,6 +10,8 @@ from django.db import Error, connections, transaction
 
 from durable_state.conf import get_settings
 
+from .statements import bounded_statements
+
 __all__ = ["commit_transaction"]
 
 
@@ -63,7 +65,7 @@ def _mysql(connection: Any, seconds: int) -> Iterator[None]:
         )
         cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # of the next one
     try:
-        with transaction.atomic(using=connection.alias):
+        with transaction.atomic(using=connection.alias), bounded_statements(connection):
             yield
     finally:
         with suppress(Error), connection.cursor() as cursor:  # the connection may be what broke

@@ -21,7 +21,7 @@ from durable_state.registry import EntityMapping
 
 from .conversion import Refused, convert_all, longest_plain_key, wire_type
 from .plan import PlannedField, TypePlan, Values
-from .preparation import UNDECODABLE, Prepared, complete
+from .preparation import UNDECODABLE, Prepared, complete, may_be_too_large
 
 __all__ = ["prepare_together", "unpack_together"]
 
@@ -172,6 +172,8 @@ def _prepare_chunk(
     bodies: Sequence[bytes],
 ) -> list[Prepared]:
     """Raises: Refused, or what decoding does, where any of the values is not plain."""
+    if may_be_too_large(plan, max(bodies, key=len)):
+        raise Refused("too-long", "A message that may be too large to be staged.")
     body = b"[%b]" % b",".join(values)
     if b"\\u0000" in body:
         raise Refused("nul", "A NUL, or what looks like one.")

@@ -11,10 +11,18 @@ from durable_state.models import DeadLetter, Stream, entity_digest
 from durable_state.protocol import Malformed
 
 from .compaction import Letter
+from .conversion.limits import largest_statement, statement_bytes
 from .plan import TypePlan
-from .rows import chunks
+from .rows import chunks, in_statements
 
 __all__ = ["Found", "LetterBox"]
+
+KEPT = 64 * 1024
+"""Bytes that are kept of a message which the database cannot hold whole."""
+BESIDE = 100_000
+"""Bytes of a letter beside its message, at most."""
+LONGEST = 5000
+"""Characters of a key, a type or a detail that are kept."""
 
 
 class Found(NamedTuple):
@@ -144,11 +152,20 @@ class LetterBox:
         return max(shown, staged) if own == 0 else shown + staged
 
     def _create(self, rows: list[DeadLetter]) -> None:
-        for chunk in chunks(rows):
-            self._all.bulk_create(chunk)
+        largest = largest_statement(self._stream._state.db or "default")
+        for row in rows:
+            if largest is not None and statement_bytes([row.body]) > largest - BESIDE:
+                row.detail = (
+                    f"{row.detail} Of the message's {len(row.body)} bytes the first {KEPT} are kept:"
+                    f" the database takes no more at once (max_allowed_packet = {largest})."
+                )
+                row.body = row.body[:KEPT]
+        for some in in_statements(rows, lambda row: len(row.body)):
+            self._all.bulk_create(some)
             self._occupied = True
 
 
 def _printable(text: str) -> str:
-    """Text that every database takes: NUL and lone surrogates are shown as escapes."""
-    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+    """Text that every database takes: NUL and lone surrogates are shown as escapes, and it is cut where it is very long."""
+    printable = text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+    return printable if len(printable) <= LONGEST else f"{printable[:LONGEST]}…"

@@ -15,7 +15,7 @@ from durable_state.registry import EntityMapping
 from .plan import TypePlan
 from .preparation import Prepared, as_message, to_bytes
 from .relations import MissingParent
-from .rows import READ, chunks
+from .rows import READ, chunks, in_statements
 
 __all__ = ["LISTED", "Parking", "ParkingLot"]
 
@@ -92,7 +92,8 @@ class ParkingLot:
         for chunk in chunks(parkings):
             rows = [parking.row(self.stream) for parking in chunk]
             self.remove(row.entity for row in rows)
-            self._all.bulk_create(rows)
+            for some in in_statements(rows, lambda row: len(row.body) + len(row.prepared)):
+                self._all.bulk_create(some)
             self._occupied = True
             for parking, row in zip(chunk, rows, strict=True):
                 self._note(parking, row, seen=seen)

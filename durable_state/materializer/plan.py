@@ -18,6 +18,7 @@ from durable_state.registry.relations import parent_mapping, parents_first
 from durable_state.registry.uniqueness import secondary_unique_sets
 
 from .conversion import converter, key_converter, parent_key_converter
+from .conversion.limits import largest_statement
 from .ownership import Ownership
 
 __all__ = ["PlannedField", "StreamPlan", "TypePlan", "Values"]
@@ -70,6 +71,7 @@ class TypePlan:
         ]
         self.unique_sets = secondary_unique_sets(mapping)
         self.key_value = key_converter(mapping.key, self.using)
+        self.largest_statement = largest_statement(self.using)
         self.has_own_prepare = type(mapping).prepare is not EntityMapping.prepare
         exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(

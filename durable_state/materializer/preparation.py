@@ -18,6 +18,7 @@ from durable_state.registry import EntityChange
 from durable_state.registry.represent import jsonable
 
 from .conversion import Refused, absent
+from .conversion.limits import statement_bytes
 from .plan import PlannedField, TypePlan, Values
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "as_message",
     "complete",
     "from_bytes",
+    "may_be_too_large",
     "overlay",
     "prepare",
     "to_bytes",
@@ -35,6 +37,9 @@ __all__ = [
 _encode = msgspec.json.Encoder(enc_hook=jsonable, decimal_format="number").encode
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+STATEMENT = 1000
+"""Bytes of a statement beside the message, more than enough."""
 
 UNDECODABLE = (msgspec.MsgspecError, RecursionError, ArithmeticError)
 """What decoding raises: the last where an exponent is too long for a Decimal."""
@@ -76,7 +81,26 @@ def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:
     )
     if not partial:
         complete(plan, prepared)
+    _check_size(plan, prepared)
     return prepared
+
+
+def may_be_too_large(plan: TypePlan, body: bytes) -> bool:
+    """Whether ``prepare`` has to be asked if the database can hold the message, staged or parked."""
+    return plan.largest_statement is not None and len(body) * 5 > plan.largest_statement
+
+
+def _check_size(plan: TypePlan, prepared: Prepared) -> None:
+    """Raises: Refused, where the change could be neither staged nor parked: so it is refused everywhere alike."""
+    if not may_be_too_large(plan, prepared.body):
+        return
+    size = statement_bytes([prepared.key, prepared.body, to_bytes(plan, prepared)])
+    if size + STATEMENT > (plan.largest_statement or size):
+        raise Refused(
+            "too-long",
+            f"The message is staged in {size} bytes, more than the database takes in one statement"
+            f" (max_allowed_packet = {plan.largest_statement}).",
+        )
 
 
 def complete(plan: TypePlan, prepared: Prepared) -> None:

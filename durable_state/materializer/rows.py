@@ -31,6 +31,7 @@ __all__ = [
     "changing",
     "chunks",
     "differ",
+    "in_statements",
     "is_one_of",
     "most_keys",
     "read_rows",
@@ -48,6 +49,9 @@ READ = 2000
 KEYS = 10_000
 """Keys in one query for rows, where all of them are one parameter."""
 
+STATEMENT_BYTES = 1024 * 1024
+"""Bytes of large values in one statement, unless a single row has more."""
+
 T = TypeVar("T")
 
 
@@ -56,6 +60,20 @@ def chunks(things: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
     left = iter(things)
     while chunk := list(islice(left, size)):
         yield chunk
+
+
+def in_statements(rows: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """The rows in lists that one statement may insert: at most ``CHUNK``, and about ``STATEMENT_BYTES``."""
+    some: list[T] = []
+    held = 0
+    for row in rows:
+        if some and (len(some) == CHUNK or held + size(row) > STATEMENT_BYTES):
+            yield some
+            some, held = [], 0
+        some.append(row)
+        held += size(row)
+    if some:
+        yield some
 
 
 class UnreadableColumn(ValueError):
