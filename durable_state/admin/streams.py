@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.urls import path
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 from django.urls.resolvers import URLPattern
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from durable_state import operations
-from durable_state.conf import get_settings
-from durable_state.errors import ConfigurationError, OperationRefused
+from durable_state.errors import OperationRefused
 from durable_state.models import Stream
-from durable_state.protocol.url import check_url
+from durable_state.protocol.url import mask_query
 
 from .stream_actions import StreamActions
+from .stream_forms import AddStreamForm, EditStreamForm
 from .stream_page import shown, stream_page
 from .visibility import actor, visible_streams
 
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[Stream]
-else:
-    ModelForm = forms.ModelForm
-
 __all__ = ["StreamAdmin"]
-
-
-class AddStreamForm(ModelForm):
-    """What it takes to begin."""
-
-    adopt = forms.BooleanField(
-        required=False,
-        label="Take over existing rows",
-        help_text="The rows that are in its tables already become the stream's; those that it does not hold are removed.",
-    )
-
-    class Meta:
-        model = Stream
-        fields = ["name", "url", "live"]
-        labels = {"url": "URL", "live": "Live by"}
-        widgets = {
-            "url": forms.TextInput(
-                attrs={"class": "vTextField", "inputmode": "url", "spellcheck": "false"}
-            )
-        }
-
-    def clean_url(self) -> str:
-        url: str = self.cleaned_data["url"]
-        try:
-            check_url(url, get_settings().allowed_urls)
-        except ConfigurationError as error:
-            raise ValidationError(str(error)) from error
-        return url
 
 
 @admin.register(Stream)
@@ -100,6 +67,7 @@ class StreamAdmin(StreamActions):
             using=self.get_queryset(request).db,
         )
         obj.pk, obj._state = added.pk, added._state
+        self._tell_finding(request, added)
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -123,6 +91,42 @@ class StreamAdmin(StreamActions):
         page = {} if stream is None else stream_page(self, request, stream)
         return super().change_view(request, object_id, form_url, page | (extra_context or {}))
 
+    def edit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Reads the stream from another URL, or follows its tail otherwise."""
+        stream = self.get_object(request, object_id)
+        if stream is None:
+            raise Http404
+        if not self.has_operate_permission(request):
+            raise PermissionDenied
+        form = EditStreamForm(request.POST or None, initial={"live": stream.live})
+        if form.is_valid():
+            try:
+                operations.edit(stream, actor=actor(request), **form.cleaned_data)
+            except OperationRefused as error:
+                form.add_error("url", str(error))
+            else:
+                self.message_user(request, f"Changed {stream.name}.", messages.SUCCESS)
+                self._tell_finding(request, stream)
+                return HttpResponseRedirect(
+                    reverse("admin:durable_state_stream_change", args=[stream.pk])
+                )
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Edit {stream.name}",
+            "opts": self.opts,
+            "original": stream,
+            "url": mask_query(stream.url),
+            "form": form,
+            "media": self.media,
+        }
+        return TemplateResponse(request, "durable_state/admin/edit.html", context)
+
+    def _tell_finding(self, request: HttpRequest, stream: Stream) -> None:
+        finding = operations.probe(stream)
+        self.message_user(
+            request, finding.text, messages.INFO if finding.good else messages.WARNING
+        )
+
     # The list: one report per row, all of them read at once.
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
@@ -135,10 +139,12 @@ class StreamAdmin(StreamActions):
         return changelist
 
     def get_urls(self) -> list[URLPattern]:
-        live = path(
-            "live/", self.admin_site.admin_view(self.live_view), name="durable_state_stream_live"
+        wrap = self.admin_site.admin_view
+        live = path("live/", wrap(self.live_view), name="durable_state_stream_live")
+        edit = path(
+            "<path:object_id>/edit/", wrap(self.edit_view), name="durable_state_stream_edit"
         )
-        return [live, *super().get_urls()]
+        return [live, edit, *super().get_urls()]
 
     def live_view(self, request: HttpRequest) -> HttpResponse:
         """What the list's cells show now, for the streams ``?pk=1&pk=2`` that the person may see: ``{pk: {cell: text}}``."""

@@ -15,10 +15,19 @@ from durable_state.errors import ConfigurationError, Unavailable
 from durable_state.models import Progress, Stream
 from durable_state.protocol import START, Position, check_url
 from durable_state.protocol.masking import mask_likely
-from durable_state.transport import Batch, BatchLimits, Checkpoint, LiveMode, Reader, open_client
+from durable_state.transport import (
+    Answer,
+    Batch,
+    BatchLimits,
+    Checkpoint,
+    LiveMode,
+    Reader,
+    open_client,
+    probe,
+)
 from durable_state.transport.sent import mask_sent
 
-__all__ = ["InThread", "read_from_start", "request_headers", "stream_reader"]
+__all__ = ["InThread", "ask_once", "read_from_start", "request_headers", "stream_reader"]
 
 InThread = Callable[..., Awaitable[Any]]
 """Runs ``function(*args)`` in a thread."""
@@ -91,6 +100,22 @@ def _without_secrets(error: Exception) -> str:
     The error is not raised on as a cause either, because tracebacks would show its own text.
     """
     return mask_likely(mask_sent(f"{type(error).__name__}: {error}"))
+
+
+def ask_once(stream: Stream, seconds: float) -> Answer:
+    """What the server answers to a reader of the stream that begins, for callers that are not async.
+
+    Raises: TransportError, ConfigurationError.
+    """
+
+    async def ask() -> Answer:
+        settings = get_settings()
+        check_url(stream.url, settings.allowed_urls)
+        headers = (lambda: request_headers(stream, _in_thread)) if settings.headers else None
+        async with open_client() as client:
+            return await probe(client, stream.url, headers=headers, seconds=seconds)
+
+    return asyncio.run(ask())
 
 
 def read_from_start(stream: Stream) -> Generator[Batch, None, None]:

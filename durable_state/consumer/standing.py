@@ -88,6 +88,9 @@ def _save(progress: Progress, token: int, values: dict[str, object]) -> None:
     using = progress._state.db
     ours = Exists(Lease.objects.using(using).filter(stream_id=progress.stream_pk, token=token))
     rows = type(progress)._base_manager.using(using)
-    rows.filter(ours, pk=progress.pk, revision=progress.revision).update(**values)
+    as_read: dict[str, object] = {"pk": progress.pk, "revision": progress.revision}
+    if isinstance(progress, Stream):  # what another address has said is no matter of the new one
+        as_read |= {"url": progress.url, "live": progress.live}
+    rows.filter(ours, **as_read).update(**values)
     for name, value in values.items():
         setattr(progress, name, value)

@@ -1,24 +1,30 @@
 """The verbs that people and programs ask for, and what a stream's state is. Knows no command line, no HTTP and no admin."""
 
+from .adding import add, adopt, edit
 from .letters import discard, discard_all, retry, retry_all
 from .lookup import find_stream
+from .probing import Finding, probe
 from .removal import owned_rows, remove
 from .report import StreamReport
 from .status import needs_reset, report, reports
-from .verbs import add, cancel_reset, pause, reset, resume
+from .verbs import cancel_reset, pause, reset, resume
 from .verify import Verification, verify
 
 __all__ = [
+    "Finding",
     "StreamReport",
     "Verification",
     "add",
+    "adopt",
     "cancel_reset",
     "discard",
     "discard_all",
+    "edit",
     "find_stream",
     "needs_reset",
     "owned_rows",
     "pause",
+    "probe",
     "remove",
     "report",
     "reports",

@@ -1,74 +1,25 @@
-"""Beginning, holding and refolding a stream. Each verb is one transaction with its audit entry."""
+"""Holding and refolding a stream. Each verb is one transaction with its audit entry."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from durable_state.conf import get_settings
 from durable_state.consumer.replay import abandon_replay, begin_replay
-from durable_state.errors import ConfigurationError, OperationRefused
-from durable_state.models import Generation, Progress, Replay, Status, Stream, TableOwner
-from durable_state.protocol.url import check_url, mask_query
+from durable_state.errors import OperationRefused
+from durable_state.models import Progress, Replay, Status, Stream
 from durable_state.registry import registry
 
-from .intents import Intended, intended, record
+from .intents import Intended, intended
 
-__all__ = ["add", "cancel_reset", "pause", "reset", "resume"]
-
-
-def add(
-    name: str,
-    url: str,
-    *,
-    actor: str,
-    live: Literal["sse", "long-poll"] = "sse",
-    adopt: bool = False,
-    using: str = "default",
-) -> Stream:
-    """Adds a stream; the next worker begins to read it.
-
-    With ``adopt`` the rows that are in its tables already become the stream's: those that it holds too are updated in place, and
-    those that it does not hold are removed when it is first up to date.
-    Raises: OperationRefused, for a name, a URL or a table that cannot be had.
-    """
-    stream = Stream(name=name, url=url, live=live)
-    try:
-        check_url(url, get_settings().allowed_urls)
-        stream.clean_fields(
-            exclude={field.name for field in Stream._meta.fields} - {"name", "url", "live"}
-        )
-    except ConfigurationError as error:
-        raise OperationRefused(error.message, error.action) from error
-    except ValidationError as error:
-        raise OperationRefused(_first_line(error)) from error
-    try:
-        with transaction.atomic(using=using):
-            record(
-                using,
-                name,
-                "add",
-                actor,
-                f"{mask_query(url)}{', adopting the rows that are there' if adopt else ''}",
-            )
-            stream.save(using=using, force_insert=True)
-            if adopt:
-                _adopt(stream, using)
-    except IntegrityError as error:
-        raise OperationRefused(
-            f"There is a stream {name!r} already.",
-            f"Choose another name, or remove it first: durable_state remove {name}",
-        ) from error
-    return stream
+__all__ = ["cancel_reset", "forgiven", "pause", "reset", "resume", "write"]
 
 
 def pause(stream: Stream, *, actor: str) -> None:
     """Stops consuming until ``resume``; a worker that holds the stream lets go after its current batch. Rows stay as they are."""
     with intended(stream, "pause", actor) as verb:
-        _write(verb, stream, paused=True)
+        write(verb, stream, paused=True)
 
 
 def resume(stream: Stream, *, actor: str) -> None:
@@ -92,13 +43,13 @@ def resume(stream: Stream, *, actor: str) -> None:
                 f"was {'paused' if current.paused else current.status}: {'; '.join(errors)}"
             )
         if replay is not None:
-            Replay.objects.using(verb.using).filter(pk=replay.pk).update(**_forgiven(replay))
+            Replay.objects.using(verb.using).filter(pk=replay.pk).update(**forgiven(replay))
         changes: dict[str, Any] = {"paused": False, "dispatched_at": None}
         if current.paused:
             changes["since"] = timezone.now()
         if current.status != Status.NEEDS_RESET:
-            changes |= _forgiven(current)
-        _write(verb, stream, **changes)
+            changes |= forgiven(current)
+        write(verb, stream, **changes)
 
 
 def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None:
@@ -118,7 +69,7 @@ def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None
         stream, "reset", actor, f"for the type {entity_type}" if entity_type else ""
     ) as verb:
         begin_replay(verb.stream)
-        _write(verb, stream, dispatched_at=None)
+        write(verb, stream, dispatched_at=None)
 
 
 def cancel_reset(stream: Stream, *, actor: str) -> None:
@@ -134,7 +85,7 @@ def cancel_reset(stream: Stream, *, actor: str) -> None:
             )
 
 
-def _forgiven(progress: Progress) -> dict[str, Any]:
+def forgiven(progress: Progress) -> dict[str, Any]:
     """What lets a stream, or its replay, be tried again at once."""
     values: dict[str, Any] = {
         "failures": 0,
@@ -150,36 +101,7 @@ def _forgiven(progress: Progress) -> dict[str, Any]:
     return values
 
 
-def _write(verb: Intended, stream: Stream, **values: Any) -> None:
+def write(verb: Intended, stream: Stream, **values: Any) -> None:
     """Writes the columns, and brings the caller's object up to date with all of the row."""
     Stream.objects.using(verb.using).filter(pk=verb.stream.pk).update(**values)
     stream.refresh_from_db(using=verb.using)
-
-
-def _adopt(stream: Stream, using: str) -> None:
-    labels = sorted(
-        {
-            mapping.label
-            for mapping in registry.for_stream(stream.name)
-            if mapping.stream_field is None
-        }
-    )
-    owners = TableOwner.objects.using(using)
-    taken = owners.filter(model__in=labels).select_related("stream").first()
-    if taken is not None:
-        raise OperationRefused(
-            f"The table of {taken.model} belongs to the stream {taken.stream.name!r}.",
-            f"Remove that stream first (durable_state remove {taken.stream.name} --keep-rows), or give the mapping a stream_field.",
-        )
-    owners.bulk_create(TableOwner(model=label, stream=stream) for label in labels)
-    # The first fold is staged, so that its switch compares: rows that return stay, others go, and none is missing in between.
-    stream.rebuild = Generation.objects.using(using).create(
-        stream=stream, purpose=Generation.Purpose.REPLAY
-    )
-    stream.save(using=using, update_fields=["rebuild"])
-
-
-def _first_line(error: ValidationError) -> str:
-    return "; ".join(
-        f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items()
-    )

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+from .answer import Answer
 from .backoff import delay
 from .batches import Batch, BatchLimits
 from .checkpoint import Checkpoint
 from .client import Headers, open_client
+from .probe import probe
 from .reader import Reader
 from .request import LiveMode
 from .session import ReadSession
 from .writing import StreamHead, append, close, create, delete, head
 
 __all__ = [
+    "Answer",
     "Batch",
     "BatchLimits",
     "Checkpoint",
@@ -30,4 +33,5 @@ __all__ = [
     "delete",
     "head",
     "open_client",
+    "probe",
 ]

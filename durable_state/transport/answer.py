@@ -63,6 +63,12 @@ def _check_content_type(headers: Mapping[str, str], url: str, mode: Mode) -> Non
         if not encoded:
             return
         found = f"events encoded as {encoded[:40]}"
+    if found in ("text/html", "application/xhtml+xml"):
+        raise NotJson(
+            f"{mask_query(url)} is a web page ({found}), not a durable stream.",
+            "Check the URL; a sign-in page in between looks like this too.",
+            200,
+        )
     if found != "application/json":
         raise NotJson(
             f"{mask_query(url)} is a stream of {found or 'no content type'}, not of application/json.",

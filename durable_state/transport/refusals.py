@@ -101,13 +101,16 @@ def _redirect(status: int, headers: Mapping[str, str], url: str, what: str) -> R
     if not location:
         return RequestRefused(what, ask, status)
     try:
-        target = origin(urljoin(url, location))
-        check_url(target)
-        is_readable = "\\" not in location  # browsers read it as a slash, others do not
+        whole = urljoin(url, location)
+        origin(whole)
+        check_url(whole)
+        # Browsers read a backslash as a slash, others do not.
+        is_readable = "\\" not in location and location.isprintable()
     except (ValueError, ConfigurationError):
         is_readable = False
     if not is_readable:
         return RequestRefused(f"{what} It redirects to what is no http or https URL.", ask, status)
+    target = mask_query(whole)
     is_less_safe = url.startswith("https:") and not target.startswith("https:")
     action = ask if is_less_safe else f"Register the stream's URL at {target} instead."
     return RequestRefused(f"{what} It redirects to {target}.", action, status)

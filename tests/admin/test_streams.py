@@ -284,3 +284,24 @@ def test_verify_shows_what_it_found(admin_client: Client, rakaia_server: StreamS
         "could not be verified"
         in act(admin_client, "verify", stream, confirmed="yes").content.decode()
     )
+
+
+def test_a_stream_is_edited_by_form(admin_client: Client, sign_in: SignIn) -> None:
+    """The present URL is shown without its secret; what the server says is told; others may not."""
+    stream = Stream.objects.create(name="chat", url="http://127.0.0.1:9/a?token=secret")
+    page = admin_client.get(f"{LIST}{stream.pk}/edit/").content.decode()
+    assert "http://127.0.0.1:9/a?token=***" in page
+    assert "secret" not in page
+    wrong = {"url": "nonsense", "live": "sse"}
+    assert "http" in admin_client.post(f"{LIST}{stream.pk}/edit/", wrong).content.decode()
+    new = {"url": "http://127.0.0.1:9/b", "live": "long-poll"}
+    said = admin_client.post(f"{LIST}{stream.pk}/edit/", new, follow=True).content.decode()
+    assert "Changed chat." in said
+    assert "cannot be reached" in said
+    admin_client.post(f"{LIST}{stream.pk}/edit/", {"url": "", "live": "sse"})
+    stream.refresh_from_db()
+    assert (stream.url, stream.live) == ("http://127.0.0.1:9/b", "sse")
+    assert admin_client.get(f"{LIST}{stream.pk + 1}/edit/").status_code == 404
+    reader = sign_in("durable_state.view_stream", "app.view_message")
+    assert reader.get(f"{LIST}{stream.pk}/edit/").status_code == 403
+    assert reader.post(f"{LIST}{stream.pk}/edit/", new).status_code == 403

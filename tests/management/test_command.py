@@ -13,7 +13,7 @@ from django.db import connection
 
 from durable_state.models import DeadLetter, Intent, Status, Stream
 from durable_state.testing import apply
-from tests.app.models import Message
+from tests.app.models import Author, Message
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +44,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 def test_add_says_what_it_did() -> None:
     """Without the secret in the query; the audit entry names the user and the machine."""
-    said = run("add", "chat", URL, "--live", "long-poll")
+    said = run("add", "chat", URL, "--live", "long-poll", "--no-probe")
     assert (
         said.strip()
         == "Added the stream chat: https://streams.example.org/v1/chat?token=***, live by long-poll."
@@ -53,9 +53,41 @@ def test_add_says_what_it_did() -> None:
     assert Intent.objects.get().actor.startswith("manage.py by ")
 
 
+NOWHERE = "http://127.0.0.1:9/chat?token=secret"
+
+
+def test_add_and_edit_ask_the_server_once() -> None:
+    """What they find is one line, and the stream is there all the same."""
+    said = run("add", "chat", NOWHERE).splitlines()
+    assert said[0] == "Added the stream chat: http://127.0.0.1:9/chat?token=***, live by SSE."
+    assert said[1].startswith("http://127.0.0.1:9/chat?token=*** cannot be reached")
+    said = run("edit", "chat", "--url", NOWHERE + "2", "--live", "long-poll").splitlines()
+    assert said[0] == (
+        "The stream chat is read from http://127.0.0.1:9/chat?token=***, live by long-poll, "
+        "after message 0."
+    )
+    assert "cannot be reached" in said[1]
+    assert len(said) == 2
+    assert len(run("edit", "chat", "--live", "sse", "--no-probe").splitlines()) == 1
+    assert Stream.objects.get().url == NOWHERE + "2"
+
+
+def test_rows_can_be_taken_over_by_a_stream_that_is_there() -> None:
+    """``add --adopt`` again, as the message of the halted stream advises; not at another URL."""
+    Author.objects.create(key="a")
+    run("add", "git", NOWHERE, "--no-probe")
+    assert "goes on after message 0" in run("add", "git", NOWHERE, "--adopt")
+    with pytest.raises(CommandError, match="durable_state edit git --url URL"):
+        run("add", "git", URL, "--adopt")
+    with pytest.raises(CommandError, match="already"):
+        run("add", "git", NOWHERE)
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        ("edit", "nowhere", "--url", URL),
+        ("edit", "nowhere"),
         ("add", "chat", "nonsense"),
         ("add", "not a name", URL),
         ("status", "nowhere"),
@@ -113,7 +145,7 @@ def test_a_server_that_is_away_is_no_difference() -> None:
 def test_every_verb_works_on_the_named_database(database: str) -> None:
     """The others are left alone."""
     option = ("--database", database)
-    run("add", "chat", URL, *option)
+    run("add", "chat", URL, "--no-probe", *option)
     apply("chat", [change("1", "one"), change("2", "x" * 50)], using=database)
     assert "Paused chat at message 2" in run("pause", "chat", *option)
     assert "paused" in run("status", *option)

@@ -6,8 +6,9 @@ import pytest
 from django.utils import timezone
 
 from durable_state import operations
-from durable_state.errors import OperationRefused
+from durable_state.errors import OperationRefused, TableNotOwned
 from durable_state.models import Intent, Status, Stream, TableOwner
+from durable_state.registry import registry
 from durable_state.testing import apply
 from tests.app.models import Author
 
@@ -162,3 +163,48 @@ def test_a_name_that_is_nearly_right_is_suggested() -> None:
     with pytest.raises(OperationRefused, match="Did you mean chat"):
         operations.find_stream("chatt")
     assert operations.find_stream("chat").name == "chat"
+
+
+def test_a_stream_that_has_halted_at_rows_of_others_can_take_them_over() -> None:
+    """As its message advises; before anything was read, or in the middle of the stream."""
+    Author.objects.create(key="a", commits=1)
+    Author.objects.create(key="b", commits=1)
+    first = {"type": "message", "key": "1", "value": {"text": "x"}}
+    inserts = [
+        first | {"headers": {"operation": "insert"}},
+        {"type": "author", "key": "a", "value": {"commits": 5}, "headers": {"operation": "insert"}},
+    ]
+    for name, read in (("fresh", 0), ("read", 1)):
+        if read:
+            apply(name, inserts[:read])
+        with pytest.raises(TableNotOwned, match="--adopt"):
+            apply(name, inserts[read:])
+        stream = Stream.objects.get(name=name)
+        Stream.objects.filter(pk=stream.pk).update(status=Status.HALTED, last_error="rows")
+        kept = Author.objects.get(key="a").pk
+        operations.adopt(stream, actor="ada")
+        assert (stream.status, stream.last_error) == (Status.CATCHING_UP, "")
+        apply(name, inserts)
+        assert dict(Author.objects.values_list("key", "commits")) == {"a": 5}
+        assert Author.objects.get(key="a").pk == kept
+        assert Intent.objects.filter(verb="adopt", stream_name=name).count() == 1
+        operations.remove(stream, actor="ada", keep_rows=True)
+        Author.objects.create(key="b", commits=1)
+
+
+def test_there_is_nothing_to_take_over_where_the_tables_are_the_streams_or_anothers() -> None:
+    """The first says so, and so does the second, naming the other stream."""
+    author = {"type": "author", "key": "a", "value": {"commits": 5}}
+    apply("git", [author | {"headers": {"operation": "insert"}}])
+    git = Stream.objects.get()
+    other = operations.add("other", URL, actor="ada")
+    with pytest.raises(OperationRefused, match="belongs to the stream 'git'"):
+        operations.adopt(other, actor="ada")
+    labels = {each.label for each in registry.for_stream("git") if each.stream_field is None}
+    owned = set(TableOwner.objects.values_list("model", flat=True))
+    TableOwner.objects.bulk_create(
+        TableOwner(model=label, stream=git) for label in sorted(labels - owned)
+    )
+    with pytest.raises(OperationRefused, match="its own already"):
+        operations.adopt(git, actor="ada")
+    assert not Intent.objects.filter(verb="adopt").exists()

@@ -181,7 +181,7 @@ async def test_a_page_that_shrinks_is_no_other_stream(
         (
             Reply(302, {"Location": "https://other.example:8/x?secret=1"}),
             RequestRefused,
-            r"https://other\.example:8 instead",
+            r"https://other\.example:8/x\?secret=\*\*\* instead",
         ),
         (Reply(307, {"Location": "/elsewhere"}), RequestRefused, "http://127.0.0.1:"),
         (Reply(304), RequestRefused, "304"),

@@ -1,14 +1,15 @@
-"""``add``, ``pause``, ``resume``, ``reset``, ``remove``."""
+"""``add``, ``edit``, ``pause``, ``resume``, ``reset``, ``remove``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from durable_state import operations
 from durable_state.management.asking import actor, confirm
-from durable_state.management.table import counted
+from durable_state.management.table import counted, printable
+from durable_state.models import Stream
 from durable_state.protocol.url import mask_query
 
 __all__ = ["define"]
@@ -24,6 +25,18 @@ def define(verb: Any) -> None:
     )
     parser.add_argument(
         "--live", choices=["sse", "long-poll"], default="sse", help="how the tail is followed"
+    )
+
+    parser.add_argument(
+        "--no-probe", action="store_false", dest="probe", help="do not ask the server once"
+    )
+
+    parser = verb("edit", edit, "Reads a stream from another URL, or follows its tail otherwise.")
+    parser.add_argument("name")
+    parser.add_argument("--url", help="its address from now on")
+    parser.add_argument("--live", choices=["sse", "long-poll"], help="how the tail is followed")
+    parser.add_argument(
+        "--no-probe", action="store_false", dest="probe", help="do not ask the server once"
     )
 
     verb("pause", pause, "Stops consuming a stream; its rows stay.").add_argument("name")
@@ -51,6 +64,13 @@ def define(verb: Any) -> None:
 
 
 def add(command: BaseCommand, options: dict[str, Any]) -> None:
+    if options["adopt"] and (stream := _existing(options)) is not None:
+        operations.adopt(stream, actor=actor())
+        command.stdout.write(
+            f"Took over the rows that are in the tables of {stream.name}; it goes on after message "
+            f"{stream.ordinal:,}."
+        )
+        return
     stream = operations.add(
         options["name"],
         options["url"],
@@ -62,6 +82,39 @@ def add(command: BaseCommand, options: dict[str, Any]) -> None:
     command.stdout.write(
         f"Added the stream {stream.name}: {mask_query(stream.url)}, live by {stream.get_live_display()}."
     )
+    _probe(command, stream, options)
+
+
+def edit(command: BaseCommand, options: dict[str, Any]) -> None:
+    stream = operations.find_stream(options["name"], options["database"])
+    if options["url"] is None and options["live"] is None:
+        raise CommandError("Say what to change: --url URL, --live sse or --live long-poll.")
+    operations.edit(stream, actor=actor(), url=options["url"], live=options["live"])
+    command.stdout.write(
+        f"The stream {stream.name} is read from {mask_query(stream.url)}, live by "
+        f"{stream.get_live_display()}, after message {stream.ordinal:,}."
+    )
+    _probe(command, stream, options)
+
+
+def _existing(options: dict[str, Any]) -> Stream | None:
+    """The stream of that name, where there is one at that URL. Raises: CommandError, at another."""
+    streams = Stream.objects.using(options["database"])
+    stream = streams.filter(name=options["name"]).first()
+    if stream is not None and stream.url != options["url"]:
+        raise CommandError(
+            f"There is a stream {stream.name!r} already, at {mask_query(stream.url)}. To read it "
+            f"from elsewhere: durable_state edit {stream.name} --url URL"
+        )
+    return stream
+
+
+def _probe(command: BaseCommand, stream: Stream, options: dict[str, Any]) -> None:
+    """Says what the stream's server answers; the stream is there all the same."""
+    if options["probe"]:
+        finding = operations.probe(stream)
+        style = command.style.SUCCESS if finding.good else command.style.WARNING
+        command.stdout.write(style(printable(finding.text)))
 
 
 def pause(command: BaseCommand, options: dict[str, Any]) -> None:

@@ -1,0 +1,68 @@
+"""The forms of a stream in the admin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from durable_state.conf import get_settings
+from durable_state.errors import ConfigurationError
+from durable_state.models import Stream
+from durable_state.protocol.url import check_url
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Stream]
+else:
+    ModelForm = forms.ModelForm
+
+__all__ = ["AddStreamForm", "EditStreamForm"]
+
+_URL_INPUT = forms.TextInput(
+    attrs={"class": "vTextField", "inputmode": "url", "spellcheck": "false"}
+)
+
+
+class AddStreamForm(ModelForm):
+    """What it takes to begin."""
+
+    adopt = forms.BooleanField(
+        required=False,
+        label="Take over existing rows",
+        help_text="The rows that are in its tables already become the stream's; those that it does not hold are removed.",
+    )
+
+    class Meta:
+        model = Stream
+        fields = ["name", "url", "live"]
+        labels = {"url": "URL", "live": "Live by"}
+        widgets = {"url": _URL_INPUT}
+
+    def clean_url(self) -> str:
+        return _checked(self.cleaned_data["url"])
+
+
+class EditStreamForm(forms.Form):
+    """Where a stream is read from now on. The present URL is not in it: its query may be secret."""
+
+    url = forms.CharField(
+        label="New URL",
+        required=False,
+        max_length=2000,
+        widget=_URL_INPUT,
+        help_text="Leave it empty to keep the present one.",
+    )
+    live = forms.ChoiceField(label="Live by", choices=Stream._meta.get_field("live").choices or ())
+
+    def clean_url(self) -> str | None:
+        url = self.cleaned_data["url"]
+        return _checked(url) if url else None
+
+
+def _checked(url: str) -> str:
+    try:
+        check_url(url, get_settings().allowed_urls)
+    except ConfigurationError as error:
+        raise ValidationError(str(error)) from error
+    return url

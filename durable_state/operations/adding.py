@@ -1,0 +1,173 @@
+"""Beginning a stream, changing where it is read, and taking over rows that are there."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from durable_state.conf import get_settings
+from durable_state.consumer.replay import begin_replay
+from durable_state.errors import ConfigurationError, OperationRefused
+from durable_state.models import Generation, Progress, Status, Stream, TableOwner
+from durable_state.protocol.url import check_url, mask_query
+from durable_state.registry import registry
+
+from .intents import intended, record
+from .verbs import forgiven, write
+
+__all__ = ["add", "adopt", "edit"]
+
+Live = Literal["sse", "long-poll"]
+
+
+def add(
+    name: str,
+    url: str,
+    *,
+    actor: str,
+    live: Live = "sse",
+    adopt: bool = False,
+    using: str = "default",
+) -> Stream:
+    """Adds a stream; the next worker begins to read it.
+
+    With ``adopt`` the rows that are in its tables already become the stream's: those that it holds
+    too are updated in place, and those that it does not hold are removed when it is first up to
+    date.
+    Raises: OperationRefused, for a name, a URL or a table that cannot be had.
+    """
+    stream = Stream(name=name, url=url, live=live)
+    _check(stream)
+    adopting = ", adopting the rows that are there" if adopt else ""
+    try:
+        with transaction.atomic(using=using):
+            record(using, name, "add", actor, f"{mask_query(url)}{adopting}")
+            stream.save(using=using, force_insert=True)
+            if adopt:
+                _own_tables(stream)
+                _stage_first_fold(stream)
+    except IntegrityError as error:
+        raise OperationRefused(
+            f"There is a stream {name!r} already.",
+            f"Choose another name, or remove it first: durable_state remove {name}",
+        ) from error
+    return stream
+
+
+def edit(stream: Stream, *, actor: str, url: str | None = None, live: Live | None = None) -> None:
+    """Reads the stream from another URL, or follows its tail in another way, from now on.
+
+    Position and rows stay. Before anything is applied that another URL serves, the reader checks
+    that it is the stream that was read before; where it is another, that one is folded from its
+    start beside the rows. A stream that an error had stopped is tried again at once; a paused one
+    stays paused.
+    Raises: OperationRefused, for a URL that cannot be had.
+    """
+    wanted = Stream(name=stream.name, url=url or stream.url, live=live or stream.live)
+    _check(wanted)
+    with intended(stream, "edit", actor) as verb:
+        current = verb.stream
+        wanted = Stream(url=url or current.url, live=live or current.live)
+        moved, told = wanted.url != current.url, []
+        if moved:
+            told.append(f"{mask_query(current.url)} → {mask_query(wanted.url)}")
+        if wanted.live != current.live:
+            told.append(f"live by {wanted.get_live_display()}")
+        verb.detail("; ".join(told) or "nothing changed")
+        if not told:
+            return
+        if verb.replay is not None:
+            replays = type(verb.replay).objects.using(verb.using)
+            replays.filter(pk=verb.replay.pk).update(**_tried_again(verb.replay, moved=moved))
+        write(
+            verb,
+            stream,
+            url=wanted.url,
+            live=wanted.live,
+            dispatched_at=None,
+            **_tried_again(current, moved=moved),
+        )
+
+
+def _tried_again(progress: Progress, *, moved: bool) -> dict[str, Any]:
+    """What has the server be asked again at once; at another address, whatever the last one said."""
+    values = forgiven(progress)
+    if moved and progress.status in (Status.CLOSED, Status.NEEDS_RESET):
+        values |= {"status": Status.CATCHING_UP, "since": timezone.now()}
+    return values
+
+
+def adopt(stream: Stream, *, actor: str) -> None:
+    """Takes over the rows that are in the stream's tables already, and goes on at once.
+
+    Rows that the stream holds too are updated in place. Those that it does not hold are removed in
+    the end: when it is first up to date, or, where it has been read already, by the switch of a
+    fold from its start.
+    Raises: OperationRefused, where all tables are the stream's own, or one is another stream's.
+    """
+    with intended(stream, "adopt", actor) as verb:
+        current = verb.stream
+        if not _own_tables(current):
+            raise OperationRefused(
+                f"All tables of the stream {current.name!r} are its own already.",
+                f"If it has stopped: durable_state resume {current.name}",
+            )
+        if current.ordinal == 0 and current.rebuild_id is None:
+            _stage_first_fold(current)
+        else:
+            begin_replay(current)
+        write(verb, stream, paused=False, dispatched_at=None, **forgiven(current))
+
+
+def _check(stream: Stream) -> None:
+    """Raises: OperationRefused, for a name, a URL or a way to follow that no stream may have."""
+    try:
+        check_url(stream.url, get_settings().allowed_urls)
+        stream.clean_fields(
+            exclude={field.name for field in Stream._meta.fields} - {"name", "url", "live"}
+        )
+    except ConfigurationError as error:
+        raise OperationRefused(error.message, error.action) from error
+    except ValidationError as error:
+        raise OperationRefused(_first_line(error)) from error
+
+
+def _own_tables(stream: Stream) -> bool:
+    """Makes the tables of the stream's mappings its own; False where they all were."""
+    using = stream._state.db
+    mappings = [each for each in registry.for_stream(stream.name) if each.stream_field is None]
+    owners = TableOwner.objects.using(using)
+    known = {
+        owner.model: owner.stream
+        for owner in owners.filter(model__in={each.label for each in mappings}).select_related(
+            "stream"
+        )
+    }
+    for label, owner in known.items():
+        if owner.pk != stream.pk:
+            raise OperationRefused(
+                f"The table of {label} belongs to the stream {owner.name!r}.",
+                f"Remove that stream first (durable_state remove {owner.name} --keep-rows), or "
+                "give the mapping a stream_field.",
+            )
+    labels = sorted({each.label for each in mappings} - set(known))
+    owners.bulk_create(TableOwner(model=label, stream=stream) for label in labels)
+    return bool(labels)
+
+
+def _stage_first_fold(stream: Stream) -> None:
+    """So that its switch compares: rows that return stay, others go, and none is missing in between."""
+    using = stream._state.db
+    stream.rebuild = Generation.objects.using(using).create(
+        stream=stream, purpose=Generation.Purpose.REPLAY
+    )
+    stream.save(using=using, update_fields=["rebuild"])
+
+
+def _first_line(error: ValidationError) -> str:
+    return "; ".join(
+        f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items()
+    )
