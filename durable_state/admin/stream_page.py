@@ -21,6 +21,7 @@ _TONES = {
     "closed": "good",
     "up-to-date": "quiet",
     "no-worker": "warn",
+    "unmapped": "warn",
     "catching-up": "busy",
     "rebuilding": "busy",
     "snapshot-open": "busy",

@@ -123,6 +123,7 @@ def advance(
         )
         values |= {
             "unregistered": current.unregistered,
+            "samples": current.samples,
             "txids": feed.encode_txids([*_txids(current), *outcome.txids][-TXIDS:]),
         }
         save(current, values)

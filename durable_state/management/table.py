@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from durable_state.operations.account import counted
+
 __all__ = ["counted", "printable", "span", "table"]
 
 
@@ -28,11 +30,6 @@ def table(
         ).rstrip()
         for row in [list(heads), *cells]
     ]
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 row``, ``2,000 rows``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def span(seconds: float) -> str:

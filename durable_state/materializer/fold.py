@@ -18,11 +18,12 @@ from .letters import LetterBox
 from .outcome import Outcome
 from .parking import ParkingLot
 from .plan import StreamPlan
+from .sampling import Sample
 from .shown import ShownRows
 from .sorting import PreparedBatch, Segment
 from .staging import copy_staged, stage
 from .switch import switch
-from .typebook import TypeBook, count_replayed
+from .typebook import TypeBook, count_replayed, sample_replayed
 
 __all__ = ["Fold"]
 
@@ -56,6 +57,7 @@ class Fold:
         self._rows = ShownRows(self._plans, self._lot, self.outcome)
         self.last_reason = self.last_detail = self.last_type = ""
         """Of the newest letter."""
+        self._met: set[str] = set()
         self._scratch = state is not None and state.purpose == Generation.Purpose.VERIFY
         self._dropped: list[Generation] = []
 
@@ -70,6 +72,7 @@ class Fold:
                 self._control(segment.control)
         self.outcome.txids |= batch.txids
         self._write_malformed(batch.malformed)
+        self._take_samples(batch.samples)
         if (
             up_to_date
             and self.state is not None
@@ -139,6 +142,7 @@ class Fold:
             if entity_type in segment.faults:
                 raise segment.faults[entity_type]
             accepted[entity_type] = entities
+            self._met.add(entity_type)
             if target is None:
                 self._plans.ownership.claim(plan.mapping)
             else:
@@ -278,6 +282,15 @@ class Fold:
             count_replayed(self._replay, entity_type, messages)
         elif not self._scratch:
             self._types.pass_over(entity_type, messages)
+
+    def _take_samples(self, samples: dict[str, Sample]) -> None:
+        if self._scratch:
+            return
+        for entity_type in self._met & samples.keys():
+            if self._replay is not None:
+                sample_replayed(self._replay, entity_type, samples[entity_type])
+            else:
+                self._types.sample(entity_type, samples[entity_type])
 
     def _write_malformed(self, malformed: list[tuple[int, Malformed]]) -> None:
         self.outcome.dead_letters += len(malformed)

@@ -72,7 +72,7 @@ class TypePlan:
         self.unique_sets = secondary_unique_sets(mapping)
         self.key_value = key_converter(mapping.key, self.using)
         self.largest_statement = largest_statement(self.using)
-        self.has_own_prepare = type(mapping).prepare is not EntityMapping.prepare
+        self.has_own_prepare = mapping.has_own_prepare
         exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(
             float_hook=decimal.Decimal if exact else None

@@ -15,6 +15,7 @@ from durable_state.protocol import Change, Control, ControlKind, Malformed, Mess
 
 from .compaction import Entity, fold_entities
 from .plan import StreamPlan
+from .sampling import Sample, take_samples
 
 __all__ = ["PreparedBatch", "Segment", "prepare_batch"]
 
@@ -43,6 +44,7 @@ class PreparedBatch:
     segments: list[Segment] = field(default_factory=list)
     malformed: list[tuple[int, Malformed]] = field(default_factory=list)
     txids: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    samples: dict[str, Sample] = field(default_factory=dict)
 
 
 def prepare_batch(stream: Stream, messages: Sequence[Message], after: int) -> PreparedBatch:
@@ -66,6 +68,7 @@ def prepare_batch(stream: Stream, messages: Sequence[Message], after: int) -> Pr
         elif isinstance(message, Malformed):
             batch.malformed.append((ordinal, message))
     batch.segments.append(_segment(plans, by_type))
+    batch.samples = take_samples(plans, batch.segments)
     return batch
 
 

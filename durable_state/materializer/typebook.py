@@ -8,8 +8,9 @@ from durable_state.models import Replay, Stream, TypeState, entity_digest
 from durable_state.registry import registry
 
 from .plan import TypePlan
+from .sampling import Sample
 
-__all__ = ["TypeBook", "count_replayed"]
+__all__ = ["TypeBook", "count_replayed", "sample_replayed"]
 
 
 class TypeBook:
@@ -75,6 +76,7 @@ class TypeBook:
             state = self._states.get(entity_digest(mapping.entity_type, ""))
             if state is not None and mapping.entity_type not in types:
                 state.fingerprint, state.unregistered, state.needs_reset = "", 0, False
+                state.sample = {}
                 state.save(using=self._using)
 
     def take_over(self, replay: Replay) -> None:
@@ -90,6 +92,18 @@ class TypeBook:
                 state.needs_reset or state.fingerprint != "",
             )
             state.save(using=self._using)
+        for digest, (printable, sample) in replay.samples.items():
+            state = self._state_of(digest, printable)
+            state.sample = sample
+            state.save(using=self._using)
+
+    def sample(self, entity_type: str, sample: Sample) -> None:
+        """Takes down what some changes of a type came to."""
+        state = self._state(entity_type)
+        known = Sample.of(state.sample)
+        if known.learn(sample):
+            state.sample = known.to_json()
+            state.save(using=self._using)
 
     def _state(self, entity_type: str) -> TypeState:
         return self._state_of(*_names(entity_type))
@@ -104,6 +118,14 @@ def count_replayed(replay: Replay, entity_type: str, count: int) -> None:
     """Counts messages of a type that has no mapping in a replay, for ``TypeBook.take_over``."""
     digest, printable = _names(entity_type)
     replay.unregistered.setdefault(digest, [printable, 0])[1] += count
+
+
+def sample_replayed(replay: Replay, entity_type: str, sample: Sample) -> None:
+    """The same as ``TypeBook.sample`` in a replay, for ``TypeBook.take_over``."""
+    digest, printable = _names(entity_type)
+    known = Sample.of(replay.samples.get(digest, [printable, {}])[1])
+    if known.learn(sample):
+        replay.samples[digest] = [printable, known.to_json()]
 
 
 def _names(entity_type: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """The verbs that people and programs ask for, and what a stream's state is. Knows no command line, no HTTP and no admin."""
 
+from .account import Account
 from .adding import add, adopt, edit
 from .letters import discard, discard_all, retry, retry_all
 from .lookup import find_stream
@@ -8,10 +9,13 @@ from .removal import owned_rows, remove
 from .report import StreamReport
 from .status import needs_reset, report, reports
 from .verbs import cancel_reset, pause, reset, resume
+from .verdict import Shown
 from .verify import Verification, verify
 
 __all__ = [
+    "Account",
     "Finding",
+    "Shown",
     "StreamReport",
     "Verification",
     "add",

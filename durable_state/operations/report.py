@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from .account import Account
+
 __all__ = ["StreamReport"]
 
 
@@ -17,7 +19,7 @@ class StreamReport:
     url: str
     """Its query is masked."""
     status: str
-    """A ``Status``, or "paused", "no-worker", "rebuilding", "snapshot-open", "up-to-date"."""
+    """A ``Status``, or a ``Shown`` one that says more."""
     stuck: bool
     """Whether the stream waits for a person: nothing gets better by itself."""
     why: str
@@ -25,15 +27,14 @@ class StreamReport:
     offset: str
     ordinal: int
     revision: int
-    applied: int
+    account: Account
+    """What became of all messages that were read."""
+    misfits: list[str]
+    """What of its mappings does not fit what it holds, a sentence each."""
     parked: int
     """Changes that are parked now."""
     dead_letters: int
     """Dead letters that lie there now."""
-    no_row: int
-    unregistered: int
-    control: int
-    superseded: int
     lag_seconds: float
     """How long ago the rows were last known to be up to date; 0.0 while a worker follows them."""
     since: datetime
@@ -48,6 +49,11 @@ class StreamReport:
     """What of the error quotes rows: for those only who see the rows of ``last_error_type``."""
     last_error_type: str = ""
     """An entity type; "" stands for all of them."""
+
+    @property
+    def applied(self) -> int:
+        """Changes that were accepted since the start."""
+        return self.account.applied
 
     def to_json(self) -> dict[str, Any]:
         """The dict of ``status --json``.
@@ -67,13 +73,13 @@ class StreamReport:
             "offset": self.offset,
             "ordinal": self.ordinal,
             "revision": self.revision,
-            "applied": self.applied,
+            "applied": self.account.applied,
             "parked": self.parked,
             "dead_letters": self.dead_letters,
-            "no_row": self.no_row,
-            "unregistered": self.unregistered,
-            "control": self.control,
-            "superseded": self.superseded,
+            "no_row": self.account.no_row,
+            "unregistered": self.account.unregistered,
+            "control": self.account.control,
+            "superseded": self.account.superseded,
             "lag_seconds": self.lag_seconds,
             "since": self.since.isoformat(),
             "progress": progress,

@@ -14,6 +14,8 @@ from durable_state.models import DeadLetter, ParkedChange, Stream, TypeState
 from durable_state.protocol.url import mask_query
 from durable_state.registry import registry
 
+from .account import account_of
+from .coverage import misfits
 from .report import StreamReport
 from .verdict import Case, Shown, judge
 
@@ -62,11 +64,17 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
     settings, now = get_settings(), timezone.now()
     found = []
     for stream in streams:
-        outdated = [
-            state.type for state in types.get(stream.pk, []) if needs_reset(state, stream.name)
-        ]
-        attendance = attended.get(stream.pk, UNATTENDED)
-        case = Case(stream, attendance, outdated, settings, now)
+        states = types.get(stream.pk, [])
+        case = Case(
+            stream,
+            attended.get(stream.pk, UNATTENDED),
+            account_of(stream, [stream.rebuild, stream.snapshot], states),
+            states,
+            [state.type for state in states if needs_reset(state, stream.name)],
+            misfits(stream.name, states),
+            settings,
+            now,
+        )
         shown = _report(case, parked.get(stream.pk, 0), letters.get(stream.pk, 0))
         found.append((stream, shown))
     return found
@@ -84,13 +92,10 @@ def _report(case: Case, parked: int, letters: int) -> StreamReport:
         offset=stream.offset,
         ordinal=stream.ordinal,
         revision=stream.revision,
-        applied=stream.applied_count,
+        account=case.account,
+        misfits=case.misfits,
         parked=parked,
         dead_letters=letters,
-        no_row=stream.no_row_count,
-        unregistered=stream.unregistered_count,
-        control=stream.control_count,
-        superseded=stream.superseded_count,
         lag_seconds=round(case.lag.total_seconds(), 3),
         since=case.now - case.unattended if alone else case.decisive.since,
         replayed=None if case.replay is None else case.replay.ordinal,

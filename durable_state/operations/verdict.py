@@ -13,7 +13,10 @@ from django.utils import timezone
 
 from durable_state.conf import Settings
 from durable_state.consumer.lease import Attendance
-from durable_state.models import Progress, Replay, Status, Stream
+from durable_state.models import Progress, Replay, Status, Stream, TypeState
+from durable_state.registry import registry
+
+from .account import Account
 
 __all__ = ["Case", "Shown", "Verdict", "judge"]
 
@@ -28,6 +31,7 @@ class Shown(enum.StrEnum):
 
     PAUSED = "paused"
     NO_WORKER = "no-worker"
+    UNMAPPED = "unmapped"
     UP_TO_DATE = "up-to-date"
     REBUILDING = "rebuilding"
     SNAPSHOT_OPEN = "snapshot-open"
@@ -44,11 +48,18 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All that a stream is judged by. ``outdated`` are its types that need a reset."""
+    """All that a stream is judged by.
+
+    ``outdated`` are those of its types that need a reset; ``misfits`` say what of its mappings does
+    not fit what it holds.
+    """
 
     stream: Stream
     attendance: Attendance
+    account: Account
+    types: list[TypeState]
     outdated: list[str]
+    misfits: list[str]
     settings: Settings
     now: datetime
 
@@ -120,7 +131,7 @@ def judge(case: Case) -> Verdict:
     for rule in _RULES:
         if (verdict := rule(case)) is not None:
             return verdict
-    return Verdict(case.plain_status, False, "", case.decisive.action)
+    return Verdict(case.plain_status, False, "; ".join(case.misfits), case.decisive.action)
 
 
 def _is_paused(case: Case) -> Verdict | None:
@@ -214,6 +225,22 @@ def _is_open_for_too_long(case: Case) -> Verdict | None:
     return None
 
 
+def _maps_nothing(case: Case) -> Verdict | None:
+    """Its tail is reached, and no message of it has met a mapping."""
+    account, name = case.account, case.stream.name
+    if case.plain_status not in (Status.LIVE, Status.CLOSED) or account.mapped:
+        return None
+    if not account.unregistered or any(state.fingerprint for state in case.types):
+        return None
+    why = "; ".join([f"nothing of it is mapped: {account}", *case.misfits])
+    mapped = ", ".join(f'"{each.entity_type}"' for each in registry.for_stream(name))
+    action = (
+        f"Register a mapping for a type that comes (for this stream there is {mapped or 'none'}),"
+        f" then: durable_state reset {name}"
+    )
+    return Verdict(Shown.UNMAPPED, True, why, action)
+
+
 def _is_not_followed(case: Case) -> Verdict | None:
     """Somebody has read up to its tail, as they were asked to, and left."""
     if case.plain_status != Status.LIVE or not _was_left(case):
@@ -222,7 +249,8 @@ def _is_not_followed(case: Case) -> Verdict | None:
     seen = timezone.localtime(seen) if timezone.is_aware(seen) else seen
     same_day = case.lag < timedelta(hours=12)
     why = f"up to date as of {seen:{'%H:%M:%S' if same_day else '%Y-%m-%d %H:%M'}}"
-    return Verdict(Shown.UP_TO_DATE, False, f"{why}, nobody follows it", case.start)
+    why = "; ".join([f"{why}, nobody follows it", *case.misfits])
+    return Verdict(Shown.UP_TO_DATE, False, why, case.start)
 
 
 def _was_left(case: Case) -> bool:
@@ -236,6 +264,7 @@ _RULES: tuple[Callable[[Case], Verdict | None], ...] = (
     _keeps_failing,
     _needs_reset,
     _is_open_for_too_long,
+    _maps_nothing,
     _is_not_followed,
 )
 """The first that has something to say decides."""

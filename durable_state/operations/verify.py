@@ -21,6 +21,9 @@ from durable_state.protocol import Message
 from durable_state.registry import registry
 from durable_state.transport import Batch
 
+from .account import Account, account_of, counted, listed_types
+from .coverage import misfits
+from .removal import owned_rows
 from .story import Story
 
 __all__ = ["Verification", "verify"]
@@ -31,11 +34,18 @@ EXAMPLES = 20
 
 @dataclass
 class Verification:
-    """What a verification found. ``counts`` is by type: how many rows are missing, extra and changed."""
+    """What a verification found.
+
+    ``counts`` is by type: how many rows are missing, extra and changed; ``rows`` how many there were
+    to compare, ``account`` what became of the messages that they were made of.
+    """
 
     stream: str
     ordinal: int = 0
     counts: dict[str, Counter[str]] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    account: Account = field(default_factory=Account)
+    misfits: list[str] = field(default_factory=list)
     examples: list[Difference] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
 
@@ -43,6 +53,12 @@ class Verification:
     def equal(self) -> bool:
         """Whether the rows are what the stream says."""
         return not any(count for counter in self.counts.values() for count in counter.values())
+
+    @property
+    def compared(self) -> str:
+        """``12 rows (task 9, person 3)``."""
+        types = f" ({listed_types(self.rows)})" if len(self.rows) > 1 else ""
+        return f"{counted(sum(self.rows.values()), 'row')}{types}"
 
     def to_json(self) -> dict[str, dict[str, int]]:
         """The result as ``verify --json`` prints it."""
@@ -178,15 +194,34 @@ class _Scratch:
 
 
 def _compare(stream: Stream, state: Generation, story: Story | None) -> Verification:
-    types = {mapping.entity_type for mapping in registry.for_stream(stream.name)}
+    mapped = {mapping.entity_type for mapping in registry.for_stream(stream.name)}
+    types = list(stream.types.all())
     found = Verification(
-        stream.name, stream.ordinal, {entity_type: Counter() for entity_type in types}
+        stream.name,
+        stream.ordinal,
+        {entity_type: Counter() for entity_type in mapped},
+        {mapping.entity_type: rows.count() for mapping, rows in owned_rows(stream)},
+        account_of(stream, [stream.snapshot], types),
+        misfits(stream.name, types),
     )
     for difference in differences(stream, state):
         found.counts[difference.type][difference.kind] += 1
         if len(found.examples) < EXAMPLES:
             found.examples.append(difference)
-    if story is not None:
+    if story is None:
+        _require_something(found)
+    else:
         expected, shown = row_story(stream, state, story.type, story.key)
         found.story = [*story.lines, f"row expected: {expected}", f"row found: {shown}"]
     return found
+
+
+def _require_something(found: Verification) -> None:
+    """Raises: OperationRefused, where nothing of the stream is mapped: none equals none."""
+    nothing = found.equal and not any(found.rows.values()) and not found.account.mapped
+    if nothing and found.account.unregistered:
+        raise OperationRefused(
+            f"Nothing of the stream {found.stream!r} is mapped, so there are no rows to compare:"
+            f" {'; '.join([str(found.account), *found.misfits])}.",
+            "Register a mapping for a type that comes.",
+        )

@@ -155,6 +155,11 @@ class EntityMapping:
         return self.update_mode == "merge"
 
     @cached_property
+    def has_own_prepare(self) -> bool:
+        """Whether the mapping computes its values, instead of naming where they stand."""
+        return type(self).prepare is not EntityMapping.prepare
+
+    @cached_property
     def label(self) -> str:
         """The model's ``app_label.modelname``."""
         label: str = self.model._meta.label_lower
@@ -216,7 +221,7 @@ class EntityMapping:
             repr(self.stream_field),
             self.update_mode,
             str(self.version),
-            "prepare" if type(self).prepare is not EntityMapping.prepare else "",
+            "prepare" if self.has_own_prepare else "",
         ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

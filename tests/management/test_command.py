@@ -178,6 +178,7 @@ def test_status_is_a_table() -> None:
         "APPLIED",
         "PARKED",
         "LETTERS",
+        "OTHER",
         "SINCE",
     ]
     assert lines[1].index("new") == lines[4].index("retrying") == lines[0].index("STATUS")

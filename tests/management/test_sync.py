@@ -50,9 +50,7 @@ def test_a_stream_is_synced_verified_damaged_and_mended(
     option = ("--database", database)
     run("add", "chat", url, *option)
     said = run("sync", "chat", "--until-up-to-date", *option)
-    assert said.startswith(
-        "chat is live: 4 messages read, 3 applied, 0 parked, 1 dead letter; lag 0"
-    )
+    assert said.startswith("chat is up to date. 4 messages: 3 applied, 1 dead letter.")
     assert rows(database) == [("1", "eins"), ("2", "two")]
     assert "equal its stream, up to message 4" in run("verify", "chat", *option)
     Message.objects.using(database).filter(key="1").update(text="forged")
@@ -168,5 +166,5 @@ def test_sync_follows_the_stream_until_it_is_told_to_stop(
         finally:
             following.kill()
     assert following.returncode == 0, wrong
-    assert "chat is live: 2 messages read, 2 applied" in said
+    assert "Stopped following chat. 2 messages: 2 applied." in said
     assert "Traceback" not in wrong

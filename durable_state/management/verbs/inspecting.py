@@ -10,7 +10,7 @@ from django.utils.timezone import is_aware, localtime
 
 from durable_state import operations
 from durable_state.management.table import printable, span, table
-from durable_state.operations import StreamReport
+from durable_state.operations import Shown, StreamReport
 
 __all__ = ["define"]
 
@@ -70,20 +70,23 @@ def _write_table(command: BaseCommand, found: list[StreamReport]) -> None:
             f"{each.applied:,}",
             f"{each.parked:,}",
             f"{each.dead_letters:,}",
+            f"{each.account.others:,}",
             f"{localtime(each.since) if is_aware(each.since) else each.since:%Y-%m-%d %H:%M:%S}",
         )
         for each in found
     ]
     heads, *lines = table(
-        ("STREAM", "STATUS", "LAG", "MESSAGES", "APPLIED", "PARKED", "LETTERS", "SINCE"),
+        ("STREAM", "STATUS", "LAG", "MESSAGES", "APPLIED", "PARKED", "LETTERS", "OTHER", "SINCE"),
         rows,
-        right=(2, 3, 4, 5, 6),
+        right=(2, 3, 4, 5, 6, 7),
     )
     command.stdout.write(command.style.MIGRATE_HEADING(heads))
     for each, line in zip(found, lines, strict=True):
         noticed = bool(each.last_error or each.why)
         style = command.style.ERROR if each.stuck else command.style.WARNING if noticed else str
         command.stdout.write(style(line))
+        if each.account.others and each.status != Shown.UNMAPPED:  # there ``why`` has it
+            command.stdout.write(f"    {printable(str(each.account))}")
         if each.replayed is not None:
             command.stdout.write(
                 f"    folded again: {each.replayed:,} of {each.ordinal:,} messages"
@@ -115,8 +118,13 @@ def verify(command: BaseCommand, options: dict[str, Any]) -> None:
             command.stdout.write(printable(line))
         if result.equal:
             command.stdout.write(
-                f"The rows of {stream.name} equal its stream, up to message {result.ordinal:,}."
+                f"The rows of {stream.name} equal its stream, up to message {result.ordinal:,}:"
+                f" compared {result.compared}."
             )
+            if options["key"] is None:
+                command.stdout.write(printable(f"{result.account}."))
+        for misfit in result.misfits:
+            command.stdout.write(command.style.WARNING(printable(misfit)))
     if not result.equal:
         raise CommandError(
             f"The rows of {stream.name} differ from its stream: durable_state reset {stream.name}",

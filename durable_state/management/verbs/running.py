@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from durable_state import operations
 from durable_state.consumer import run as consumer
 from durable_state.management.progress import Progress
-from durable_state.management.table import counted, span
+from durable_state.management.table import printable
 from durable_state.models import Status
 
 __all__ = ["define"]
@@ -48,10 +48,15 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
             f"Stopped after message {stream.ordinal:,} of {stream.name}, before its tail. Nothing is lost: the next run goes on there.",
             returncode=130,
         )
-    command.stdout.write(
-        f"{done.name} is {done.status}: {counted(done.ordinal, 'message')} read, {done.applied:,} applied, {done.parked:,} parked, "
-        f"{counted(done.dead_letters, 'dead letter')}; lag {span(done.lag_seconds)}."
+    # Nobody follows it any more, however lately it was live.
+    standing = (
+        f"Stopped following {done.name}"
+        if done.status == Status.LIVE
+        else f"{done.name} is {done.status.replace('-', ' ')}"
     )
+    command.stdout.write(f"{standing}. {printable(str(done.account))}.")
+    for misfit in done.misfits:
+        command.stdout.write(command.style.WARNING(printable(misfit)))
 
 
 def run(command: BaseCommand, options: dict[str, Any]) -> None:

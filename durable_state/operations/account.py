@@ -1,0 +1,105 @@
+"""What became of every message that was read, in numbers and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from durable_state.models import Generation, Progress, TypeState
+from durable_state.registry import registry
+
+__all__ = ["Account", "account_of", "counted", "listed_types"]
+
+_LISTED = 5
+"""Types that are named one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The first dispositions of ``messages``, which they add up to.
+
+    ``staged`` are in an open snapshot or rebuild. ``unmapped`` and ``late`` are the messages that
+    met no mapping, by type: of types that have none, and of those that have one by now.
+    """
+
+    messages: int = 0
+    applied: int = 0
+    no_row: int = 0
+    parked: int = 0
+    dead_letters: int = 0
+    unregistered: int = 0
+    control: int = 0
+    superseded: int = 0
+    staged: int = 0
+    unmapped: Mapping[str, int] = field(default_factory=dict)
+    late: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def mapped(self) -> int:
+        """The messages that met a mapping."""
+        return self.applied + self.no_row + self.parked + self.superseded + self.staged
+
+    @property
+    def others(self) -> int:
+        """The messages that are neither applied, nor parked or refused when they came."""
+        return self.messages - self.applied - self.parked - self.dead_letters
+
+    def __str__(self) -> str:
+        """One line: ``15 messages: 0 applied, 15 of types without a mapping (task 12, person 3)``."""
+        late = sum(self.late.values())
+        unmapped = max(self.unregistered - late, 0)
+        parts = [
+            f"{self.applied:,} applied",
+            self.no_row and f"{self.no_row:,} without a row (by prepare)",
+            self.parked and f"{self.parked:,} parked",
+            self.dead_letters and counted(self.dead_letters, "dead letter"),
+            unmapped and f"{unmapped:,} of types without a mapping{_named(self.unmapped)}",
+            late and f"{late:,} from before their type was mapped{_named(self.late)}",
+            self.control and counted(self.control, "control"),
+            self.superseded and f"{self.superseded:,} superseded",
+            self.staged and f"{self.staged:,} staged",
+        ]
+        return f"{counted(self.messages, 'message')}: {', '.join(part for part in parts if part)}"
+
+
+def account_of(
+    progress: Progress, generations: Iterable[Generation | None], types: Iterable[TypeState]
+) -> Account:
+    """The account of a stream, or of its replay; ``generations`` are those that it has open."""
+    unmapped: dict[str, int] = {}
+    late: dict[str, int] = {}
+    name = str(progress)
+    for state in types:
+        if state.unregistered:
+            by_type = unmapped if registry.find(state.type, name) is None else late
+            by_type[state.type] = state.unregistered
+    return Account(
+        messages=progress.ordinal,
+        applied=progress.applied_count,
+        no_row=progress.no_row_count,
+        parked=progress.parked_count,
+        dead_letters=progress.dead_letter_count,
+        unregistered=progress.unregistered_count,
+        control=progress.control_count,
+        superseded=progress.superseded_count,
+        staged=sum(each.changes for each in generations if each is not None),
+        unmapped=unmapped,
+        late=late,
+    )
+
+
+def listed_types(by_type: Mapping[str, int]) -> str:
+    """``task 12, person 3``: the most frequent first, and how many more there are."""
+    most = sorted(by_type.items(), key=lambda pair: (-pair[1], pair[0]))
+    names = [f"{name[:60]} {count:,}" for name, count in most[:_LISTED]]
+    more = [f"and {len(most) - _LISTED:,} more types"] if len(most) > _LISTED else []
+    return ", ".join([*names, *more])
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 message``, ``2,000 messages``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _named(by_type: Mapping[str, int]) -> str:
+    return f" ({listed_types(by_type)})" if by_type else ""

@@ -1,0 +1,99 @@
+"""Whether mappings and stream fit together: types that only one of them knows, fields that never
+come, mappings that make no row.
+
+Nothing of this is an error: a stream may hold what nobody wants. But the commonest mistakes look
+like that, and are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+
+from durable_state.materializer.sampling import Sample
+from durable_state.models import TypeState
+from durable_state.registry import EntityMapping, registry
+
+__all__ = ["misfits"]
+
+_ENOUGH = 3
+"""Changes of a type that have to be looked at before anything is said of their values."""
+_SHOWN = 12
+"""Member names that are listed."""
+
+
+def misfits(stream_name: str, types: Iterable[TypeState]) -> list[str]:
+    """What does not fit, a sentence each, without a full stop."""
+    states = list(types)
+    found = _suggestions(stream_name, states)
+    for state in states:
+        mapping = registry.find(state.type, stream_name)
+        if mapping is not None and state.sample:
+            found += _type_misfits(mapping, Sample.of(state.sample))
+    return found
+
+
+def _suggestions(stream_name: str, states: list[TypeState]) -> list[str]:
+    """What may have been meant by the names of types that meet no mapping."""
+    met = {state.type for state in states if state.fingerprint or state.sample}
+    idle = [each for each in registry.for_stream(stream_name) if each.entity_type not in met]
+    unmapped = [
+        state.type
+        for state in states
+        if state.unregistered and registry.find(state.type, stream_name) is None
+    ]
+    found = []
+    for entity_type in unmapped:
+        elsewhere = [each for each in registry if each.entity_type == entity_type]
+        if elsewhere:
+            patterns = ", ".join(pattern for each in elsewhere for pattern in each.patterns)
+            found.append(
+                f'"{entity_type}" is registered for the streams {patterns} only'
+                f" ({_where(elsewhere[0])})"
+            )
+    found += _misspelt(idle, unmapped)
+    return found
+
+
+def _misspelt(idle: list[EntityMapping], unmapped: list[str]) -> Iterator[str]:
+    """Registered types that never come, where another one with nearly that name does."""
+    by_folded = {entity_type.casefold(): entity_type for entity_type in unmapped}
+    for mapping in idle:
+        close = get_close_matches(mapping.entity_type.casefold(), by_folded, n=1)
+        if close:
+            meant = by_folded[close[0]]
+            yield (
+                f'did you mean @register("{meant}")?'
+                f' There is no "{mapping.entity_type}" in the stream ({_where(mapping)})'
+            )
+
+
+def _type_misfits(mapping: EntityMapping, sample: Sample) -> Iterator[str]:
+    """What a sample of one type's changes says against its mapping."""
+    name = mapping.entity_type
+    if sample.no_row >= _ENOUGH and not sample.rows:
+        yield (
+            f"prepare() gave no row for any of {sample.no_row:,} `{name}` changes"
+            f" (does it end with a return? {_where(mapping)})"
+        )
+    if sample.rows < _ENOUGH or mapping.value_field is not None:
+        return
+    never = [
+        (field, wire) for field, wire in mapping.wire_names.items() if field not in sample.given
+    ]
+    if not never or not set(sample.seen) - set(mapping.wire_names.values()):
+        return  # where each member that comes is mapped, the others are just optional
+    if mapping.has_own_prepare:
+        listed = ", ".join(f"`{field}`" for field, _ in never)
+        yield f"prepare() gave no {listed} for any of {sample.rows:,} `{name}` changes"
+    else:
+        listed = ", ".join(f"`{wire}`" for _, wire in never)
+        were = "was" if len(never) == 1 else "were"
+        seen = ", ".join(sample.seen[:_SHOWN]) or "no member"
+        more = ", ..." if len(sample.seen) > _SHOWN else ""
+        yield f"{listed} {were} in none of {sample.rows:,} `{name}` values; seen: {seen}{more}"
+
+
+def _where(mapping: EntityMapping) -> str:
+    """The class, without the machine's paths: reports are read from outside too."""
+    return f"{type(mapping).__module__}.{type(mapping).__qualname__}"
