@@ -185,7 +185,7 @@ def _prepare_chunk(
     converted = [
         column
         if passes is None or passes.issuperset(map(type, column))
-        else _convert(planned, column, passes)
+        else _convert(planned, column, passes, plan.using)
         for planned, column, passes in zip(plan.fields, columns, shape.passing, strict=True)
     ]
     unchanged = all(map(is_, columns, converted))
@@ -200,9 +200,9 @@ def _prepare_chunk(
 
 
 def _convert(
-    planned: PlannedField, column: Sequence[Any], passes: frozenset[type]
+    planned: PlannedField, column: Sequence[Any], passes: frozenset[type], using: str
 ) -> Sequence[Any]:
-    at_once = convert_all(planned.field, column)
+    at_once = convert_all(planned.field, column, using)
     if at_once is not None:
         return at_once
     convert = planned.convert

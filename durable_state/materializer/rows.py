@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
@@ -106,6 +107,7 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
     documents = [planned for planned in plan.documents if type(planned.field) is models.JSONField]
     nullable = [planned for planned in documents if planned.field.null]
     is_null = [Q(**{f"{planned.attname}__isnull": True}) for planned in nullable]
+    moments = _moments_elsewhere(plan)
     found: dict[str, ExistingRow] = {}
     for chunk in chunks(key_values, most_keys(plan, key)):
         names: list[Any] = ["pk", key.attname, *plan.places, *is_null]
@@ -113,6 +115,8 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
             values = row[2:end]
             if None in (values[planned.place] for planned in documents):
                 values = _with_json_nulls(values, documents, zip(nullable, row[end:], strict=True))
+            if moments:
+                values = _in_utc(values, moments)
             found[key_text(key, row[1])] = ExistingRow(row[0], values)
     return found
 
@@ -153,6 +157,23 @@ def _read_one_value(rows: models.QuerySet[models.Model], name: Any) -> list[Any]
         raise
     except Exception:
         return [UNREADABLE]
+
+
+def _moments_elsewhere(plan: TypePlan) -> list[PlannedField]:
+    """The columns whose moments the database gives in a time zone of its own."""
+    if connections[plan.using].timezone in (None, UTC):
+        return []
+    return [each for each in plan.fields if isinstance(each.field, models.DateTimeField)]
+
+
+def _in_utc(values: Values, moments: Iterable[PlannedField]) -> Values:
+    """Python takes no moment in an hour that clocks pass twice for equal to one in another zone."""
+    told_apart = list(values)
+    for planned in moments:
+        moment = told_apart[planned.place]
+        if isinstance(moment, datetime):
+            told_apart[planned.place] = moment.astimezone(UTC)
+    return tuple(told_apart)
 
 
 def _with_json_nulls(

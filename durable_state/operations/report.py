@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from durable_state.registry.represent import jsonable
+
 from .account import Account
 
 __all__ = ["StreamReport"]
@@ -81,7 +83,7 @@ class StreamReport:
             "control": self.account.control,
             "superseded": self.account.superseded,
             "lag_seconds": self.lag_seconds,
-            "since": self.since.isoformat(),
+            "since": jsonable(self.since),
             "progress": progress,
             "holder": self.holder,
             "last_error": self.last_error,

@@ -231,7 +231,9 @@ def test_naive_moments_are_meant_in_the_default_time_zone() -> None:
         assert convert(field("moment"), "2024-10-27T02:30:00+01:00").hour == 1
     with override_settings(TIME_ZONE="Europe/Berlin", USE_TZ=False):
         assert convert(field("moment"), "2024-07-01T10:00Z") == datetime.datetime(2024, 7, 1, 12)
-        assert convert(field("moment"), "2024-10-27T02:30:00").hour == 2
+        assert convert(field("moment"), "2024-10-27T04:30:00").hour == 4
+        assert refusal("moment", "2024-10-27T02:30:00") == "invalid"
+        assert refusal("moment", "2024-03-31T02:30:00") == "invalid"
         assert refusal("moment", "2024-10-27T02:30:00+01:00") == "invalid"
 
 

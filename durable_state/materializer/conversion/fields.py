@@ -88,9 +88,11 @@ def converter(field: models.Field[Any, Any], using: str | None = None) -> Conver
     return convert_value
 
 
-def convert_all(field: models.Field[Any, Any], raws: Sequence[Any]) -> list[Any] | None:
+def convert_all(
+    field: models.Field[Any, Any], raws: Sequence[Any], using: str | None = None
+) -> list[Any] | None:
     """What the ``converter`` makes of many values, where that can be told for all of them at once."""
-    return times.moments(raws) if _factory(field) is times.date_and_time else None
+    return times.moments(raws, limits(using)) if _factory(field) is times.date_and_time else None
 
 
 def wire_type(field: models.Field[Any, Any]) -> tuple[Any, frozenset[type] | None]:

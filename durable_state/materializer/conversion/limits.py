@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, tzinfo
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -19,12 +20,14 @@ class Limits(NamedTuple):
 
     ``decimal_digits``: significant digits that a decimal column gives back. ``json_depth``: levels of nesting in a JSON column.
     ``any_uuid``: whether all 128 bits of a UUID are free; MariaDB's own type refuses those with byte 6 from 0x80 on and byte 8 from 1 to
-    0x80, which of all the versions in use only a rare version 8 has (measured on 10.11).
+    0x80, which of all the versions in use only a rare version 8 has (measured on 10.11). ``zone``: the
+    time zone in whose local times moments are kept, where the project's DATABASES names another than UTC.
     """
 
     decimal_digits: int
     json_depth: int
     any_uuid: bool
+    zone: tzinfo | None = None
 
 
 STRICTEST = Limits(decimal_digits=15, json_depth=31, any_uuid=False)
@@ -36,15 +39,19 @@ def limits(using: str | None) -> Limits:
     if using is None:
         return STRICTEST
     connection = connections[using]
+    zone = None if connection.features.supports_timezones else connection.timezone
+    zone = None if zone is UTC else zone
     if connection.vendor == "sqlite":
-        return Limits(
-            decimal_digits=15, json_depth=500, any_uuid=True
-        )  # decimals are kept as doubles
+        # Decimals are kept as doubles.
+        return Limits(decimal_digits=15, json_depth=500, any_uuid=True, zone=zone)
     if connection.vendor == "mysql":
         # MariaDB's json_valid() ends at 31 levels, MySQL's JSON at 100.
         is_mariadb = getattr(connection, "mysql_is_mariadb", False)
         return Limits(
-            decimal_digits=65, json_depth=31 if is_mariadb else 100, any_uuid=not is_mariadb
+            decimal_digits=65,
+            json_depth=31 if is_mariadb else 100,
+            any_uuid=not is_mariadb,
+            zone=zone,
         )
     return Limits(decimal_digits=1000, json_depth=500, any_uuid=True)
 

@@ -45,7 +45,7 @@ def date_and_time(field: models.Field[Any, Any], limits: Limits) -> Convert:
     """ISO 8601 text, as Django reads it, or a date alone. With USE_TZ in UTC; a naive one is meant in Django's default time zone."""
 
     def convert(raw: Any) -> Any:
-        if type(raw) is str and IN_UTC.match(raw) and settings.USE_TZ:
+        if type(raw) is str and limits.zone is None and IN_UTC.match(raw) and settings.USE_TZ:
             with suppress(ValueError):  # such as a 13th month, of which the parser below says more
                 return datetime.datetime.fromisoformat(raw)
         if isinstance(raw, datetime.datetime):
@@ -55,46 +55,62 @@ def date_and_time(field: models.Field[Any, Any], limits: Limits) -> Convert:
         else:
             moment = _parse(parse_datetime, raw, "date and time")
         try:
-            return _in_utc(moment) if settings.USE_TZ else _in_default_zone(moment)
+            return _in_utc(moment, limits.zone) if settings.USE_TZ else _in_default_zone(moment)
         except OverflowError as error:
             raise Refused("range", f"{shown(raw)} is not within the years 1 to 9999.") from error
 
     return convert
 
 
-def moments(texts: Sequence[Any]) -> list[datetime.datetime] | None:
+def moments(texts: Sequence[Any], limits: Limits) -> list[datetime.datetime] | None:
     """What ``date_and_time`` makes of each of the texts; None where any of them is not what most services write."""
     try:
-        if settings.USE_TZ and LINES_IN_UTC.match("\n".join([*texts, ""])):
+        if settings.USE_TZ and limits.zone is None and LINES_IN_UTC.match("\n".join([*texts, ""])):
             return list(map(datetime.datetime.fromisoformat, texts))
     except (TypeError, ValueError):
         pass  # no text, or no moment
     return None
 
 
-def _in_utc(moment: datetime.datetime) -> datetime.datetime:
+def _in_utc(moment: datetime.datetime, kept_in: datetime.tzinfo | None) -> datetime.datetime:
+    """The moment, which the database must give back: in ``kept_in``, the zone that it keeps it in, no other has its local time."""
     if timezone.is_naive(moment):
-        aware = moment.replace(tzinfo=timezone.get_default_timezone())
-        if aware.replace(fold=0).utcoffset() != aware.replace(fold=1).utcoffset():
-            zone = timezone.get_default_timezone_name()
-            raise Refused(
-                "invalid",
-                f"{moment.isoformat()} has no offset and happens twice, or never, in {zone}.",
-            )
-        moment = aware
+        moment = _told_by_its_local_time(moment)
+    if kept_in is not None and _is_doubtful(moment.astimezone(kept_in)):
+        raise Refused(
+            "invalid",
+            f"{moment.isoformat()} is one of two moments that have the same local time in {kept_in},"
+            " in which the database keeps it.",
+        )
     return moment.astimezone(datetime.UTC)
 
 
 def _in_default_zone(moment: datetime.datetime) -> datetime.datetime:
     if timezone.is_naive(moment):
-        return moment.replace(fold=0)
+        return _told_by_its_local_time(moment).replace(tzinfo=None, fold=0)
     local = moment.astimezone(timezone.get_default_timezone())
-    if local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
+    if _is_doubtful(local):
         raise Refused(
             "invalid",
             f"{moment.isoformat()} is one of two moments that have the same local time; USE_TZ is off.",
         )
     return local.replace(tzinfo=None, fold=0)
+
+
+def _told_by_its_local_time(moment: datetime.datetime) -> datetime.datetime:
+    """The moment that a time without an offset is meant to be, in Django's default time zone. Raises: Refused."""
+    aware = moment.replace(tzinfo=timezone.get_default_timezone())
+    if _is_doubtful(aware):
+        zone = timezone.get_default_timezone_name()
+        raise Refused(
+            "invalid", f"{moment.isoformat()} has no offset and happens twice, or never, in {zone}."
+        )
+    return aware
+
+
+def _is_doubtful(local: datetime.datetime) -> bool:
+    """Whether clocks are set in its zone then, so that its local time happens twice, or never."""
+    return local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
 
 
 def date(field: models.Field[Any, Any], limits: Limits) -> Convert:
