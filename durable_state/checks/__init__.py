@@ -14,15 +14,16 @@ from durable_state.registry import registry
 
 from .database import check_database
 from .mappings import check_mappings
+from .registration import check_registration
 from .settings import check_settings
 
-__all__ = ["check_database", "check_mappings", "check_settings"]
+__all__ = ["check_database", "check_mappings", "check_registration", "check_settings"]
 
 
 @register("durable_state")
 def mappings(**kwargs: Any) -> list[CheckMessage]:
-    """E001 to E014: the registered mappings."""
-    return check_mappings(registry)
+    """E001 to E019, E030: the registered mappings. W031, W032: what is not registered."""
+    return [*check_mappings(registry), *check_registration(registry)]
 
 
 @register("durable_state")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from inspect import get_annotations
 
 from django.apps import apps
 from django.core import checks
@@ -12,6 +11,7 @@ from django.db import models
 
 from durable_state.registry import EntityMapping, Registry
 
+from .attributes import ATTRIBUTES, check_attributes
 from .columns import check_insertable, check_key, check_listed, check_stream_field, check_unique
 from .report import fault
 from .shape import check_fields_shape, check_functions, check_options, check_wire_names
@@ -20,9 +20,12 @@ __all__ = ["check_mappings"]
 
 Check = Callable[[EntityMapping], Iterator[checks.CheckMessage]]
 
-ATTRIBUTES = tuple(name for name in get_annotations(EntityMapping) if name != "registry")
-"""What a mapping may set."""
-SHAPE: tuple[Check, ...] = (check_fields_shape, check_options, check_functions)
+SHAPE: tuple[Check, ...] = (
+    check_attributes,
+    check_fields_shape,
+    check_options,
+    check_functions,
+)
 COLUMNS: tuple[Check, ...] = (
     check_key,
     check_listed,

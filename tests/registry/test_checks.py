@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from django.db.models.functions import Length
 from django.test.utils import isolate_apps
 
 from durable_state import EntityMapping, camel_case
-from durable_state.checks import check_database, check_mappings
+from durable_state.checks import check_database, check_mappings, check_registration
 from durable_state.models import Stream
 from durable_state.registry import Registry
 from tests.app import models as app
@@ -116,12 +118,96 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("E012", {"prepare": lambda self: None}, "change alone"),
     ("E012", {"prepare": staticmethod(lambda: None)}, "change alone"),
     ("E012", {"represent": lambda self, row, more: None}, "row alone"),
+    ("E030", {"exclude": ["note"]}, "`exclude` is not an attribute of a mapping"),
+    ("E030", {"keyfield": "key"}, "Did you mean `key_field`"),
+    ("E030", {"stream": "chat"}, "Did you mean `streams`"),
+    ("E030", {"update_mod": "merge"}, "Did you mean `update_mode`"),
+    ("E030", {"value": "commits"}, "Did you mean `value_field`"),
+    ("E030", {"ordering": None}, "A mapping has `model`, `key_field`"),
+    ("E030", {"prepar": lambda self, change: None}, "Did you mean `prepare`"),
+    ("E030", {"represents": lambda self, row: None}, "Did you mean `represent`"),
+    ("E030", {"label": "x"}, "EntityMapping's own"),
     (
         "W013",
         {"model": app.AllFields, "key_field": "id", "fields": {"text": "x", "char": "x"}},
         "'x'",
     ),
 ]
+
+
+class Mixin:
+    """What several mappings of a project share."""
+
+    unread = 5
+
+
+def test_names_of_the_projects_own_are_its_own() -> None:
+    """Constants, private names, methods, properties and nested classes; a mixin's typo is found."""
+    own = mapping(
+        UNITS={"km": 1000},
+        _cache={},
+        slug=lambda self, change: "x",
+        upper=property(lambda self: "X"),
+        Kind=type("Kind", (), {}),
+        exact=staticmethod(len),
+    )
+    assert check(own) == []
+    mixed = type("Mixed", (Mixin, mapping()), {})
+    assert ids(check(mixed)) == ["E030"]
+    assert ids(check(type("Below", (mapping(exclude=[]),), {}))) == ["E030"]
+
+
+class ForgottenMapping(EntityMapping):
+    """Complete, and without ``@register``."""
+
+    model = app.Author
+    key_field = "key"
+    fields = ["commits"]
+
+
+class UsedMapping(ForgottenMapping):
+    """Registered, where a test says so."""
+
+
+class _PrivateMapping(ForgottenMapping):
+    """A base for others."""
+
+
+class IncompleteMapping(EntityMapping):
+    """A base for others: it has no model."""
+
+
+@pytest.fixture
+def only_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classes of this module stand in the only state_mappings of the project."""
+    module = types.ModuleType("tests.app.state_mappings")
+    for each in (ForgottenMapping, UsedMapping, _PrivateMapping, IncompleteMapping):
+        monkeypatch.setattr(each, "__module__", module.__name__)
+        setattr(module, each.__name__, each)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+def test_a_project_without_mappings_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no module, or one that registers nothing."""
+    monkeypatch.delitem(sys.modules, "tests.app.state_mappings")
+    [none] = check_registration(Registry())
+    assert none.id == "durable_state.W031"
+    assert "state_mappings.py" in str(none.hint)
+    monkeypatch.setitem(sys.modules, "tests.app.state_mappings", types.ModuleType("shop.mine"))
+    [empty] = check_registration(Registry())
+    assert empty.id == "durable_state.W031"
+    assert "shop.mine registers nothing" in str(empty.hint)
+
+
+@pytest.mark.usefixtures("only_module")
+def test_a_class_that_is_registered_for_nothing_is_told() -> None:
+    """Unless it is a base: of one that is registered, by its name, or for want of a model."""
+    registry = Registry()
+    found = list(check_registration(registry))
+    assert [each.id for each in found] == ["durable_state.W032"] * 2
+    assert "tests.app.state_mappings.ForgottenMapping" in found[0].msg
+    registry.add("used", UsedMapping)
+    assert list(check_registration(registry)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""W031, W032: mappings that are not there, or not registered."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+from django.apps import apps
+from django.core import checks
+
+from durable_state.registry import EntityMapping, Registry
+
+__all__ = ["check_registration"]
+
+REGISTER = 'Write @register("its type on the wire") above the class.'
+
+
+def check_registration(registry: Registry) -> Iterator[checks.CheckMessage]:
+    """Whether anything is registered at all, and every class that an app's ``state_mappings`` has."""
+    modules = list(_modules())
+    forgotten = [each for module in modules for each in _forgotten(registry, module)]
+    for mapping_class in forgotten:
+        name = f"{mapping_class.__module__}.{mapping_class.__qualname__}"
+        yield checks.Warning(
+            f"The mapping {name} is registered for no type.", REGISTER, id="durable_state.W032"
+        )
+    if forgotten or registry.mistakes or any(True for _ in registry):
+        return  # what is wrong is told already
+
+    looked_in = ", ".join(module.__name__ for module in modules)
+    yield checks.Warning(
+        "durable_state is installed, but no mapping is registered: nothing of a stream becomes rows.",
+        f"{looked_in} registers nothing. {REGISTER}"
+        if looked_in
+        else "Write a module state_mappings.py, with a mapping in it, in an app of INSTALLED_APPS.",
+        id="durable_state.W031",
+    )
+
+
+def _modules() -> Iterator[ModuleType]:
+    """The modules that autodiscovery has imported."""
+    for app in apps.get_app_configs():
+        module = sys.modules.get(f"{app.name}.state_mappings")
+        if module is not None:
+            yield module
+
+
+def _forgotten(registry: Registry, module: ModuleType) -> Iterator[type[EntityMapping]]:
+    """The complete mapping classes of a module that no registration uses, directly or as a base."""
+    for name, each in vars(module).items():
+        if (
+            isinstance(each, type)
+            and issubclass(each, EntityMapping)
+            and each.__module__ == module.__name__
+            and not name.startswith("_")
+            and getattr(each, "model", None) is not None
+            and not any(isinstance(mapping, each) for mapping in registry)
+        ):
+            yield each
