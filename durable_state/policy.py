@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -13,11 +14,22 @@ from django.utils.module_loading import import_string
 from .conf import get_settings
 from .errors import ConfigurationError, MappingFault
 from .feed import Audience, Sight, shown_rows
-from .models import Stream
-from .registry import registry
+from .feed.rows import rows_by_key
+from .models import DeadLetter, ParkedChange, Stream, entity_digest
+from .registry import EntityMapping, registry
 from .registry.relations import parents_first
+from .registry.scope import rows_of_streams
 
-__all__ = ["StatePolicy", "audience_of", "get_policy"]
+__all__ = [
+    "Insight",
+    "StatePolicy",
+    "audience_of",
+    "get_policy",
+    "readable_rows",
+    "readable_values",
+]
+
+logger = logging.getLogger("durable_state.policy")
 
 
 class StatePolicy:
@@ -87,12 +99,112 @@ def audience_of(user: Any, stream: Stream, types: Collection[str] = ()) -> Audie
             every = shown_rows(mapping, stream)
         except MappingFault:  # Nothing stands for the stream yet, so it has no rows of this type.
             continue
-        rows = get_policy().rows(user, every)
-        if rows is every:
-            sights.append(Sight(mapping, every, narrowed=False))
-        elif (query := _query(rows := rows.order_by())) is not None:
-            sights.append(Sight(mapping, rows, narrowed=query != _query(every)))
+        if (sight := _sight(user, mapping, every)) is not None:
+            sights.append(sight)
     return Audience.of(stream, sights)
+
+
+def readable_rows(user: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+    """Those rows of a synced model that ``user`` may see.
+
+    They are of the streams that the policy gives, or of none (the application's own), and ``rows``
+    does not leave them out.
+    """
+    model = queryset.model
+    streams = get_policy().streams(user).using(queryset.db).order_by()
+    for mapping in registry.for_model(model) or registry.for_model(model._meta.concrete_model):
+        queryset = queryset.filter(rows_of_streams(mapping, streams))
+    return get_policy().rows(user, queryset)
+
+
+class Insight:
+    """What ``user`` may read of the values in a readable stream's diagnostics: letters, parked changes, errors.
+
+    Whoever sees all rows of a type reads all of them. Whoever sees only some reads what is about an
+    entity whose row is among them; what is about an entity without a row stays hidden, because
+    nothing tells whether the row would be. What is about no known type is for those who see all.
+    """
+
+    def __init__(self, user: Any, stream: Stream) -> None:
+        self._user = user
+        self._stream = stream
+        self._sights: dict[str, Sight | None] = {}
+
+    def sees_all(self, entity_type: str = "") -> bool:
+        """Whether it sees every row of the type, or of all types where it is none that is known."""
+        if registry.find(entity_type, self._stream.name) is not None:
+            sight = self._sight(entity_type)
+            return sight is not None and not sight.narrowed
+        known = [mapping.entity_type for mapping in registry.for_stream(self._stream.name)]
+        if not known:  # Then no rule says who may see anything.
+            return bool(getattr(self._user, "is_superuser", False))
+        return all(self.sees_all(each) for each in known)
+
+    def entities(self, entity_type: str, keys: Collection[str]) -> set[str]:
+        """Those of the entities whose values may be read, by key."""
+        if self.sees_all(entity_type):
+            return set(keys)
+        if registry.find(entity_type, self._stream.name) is None:
+            return set()
+        sight = self._sight(entity_type)
+        return set() if sight is None else set(rows_by_key(sight.mapping, sight.rows, keys))
+
+    def _sight(self, entity_type: str) -> Sight | None:
+        if entity_type not in self._sights:
+            mapping = registry.find(entity_type, self._stream.name)
+            assert mapping is not None
+            try:
+                every = shown_rows(mapping, self._stream)
+            except (
+                MappingFault
+            ):  # No row can be there; which would be seen, any of its model tells.
+                every = mapping.model._base_manager.using(self._stream._state.db).all()
+            try:
+                self._sights[entity_type] = _sight(self._user, mapping, every)
+            except (
+                Exception
+            ):  # of the project's policy, which the page of an operator should survive
+                self._sights[entity_type] = None
+                logger.exception(
+                    "%s: the policy fails for rows of %s, so their values are hidden.",
+                    self._stream.name,
+                    mapping.label,
+                )
+        return self._sights[entity_type]
+
+
+def readable_values(user: Any, found: Iterable[DeadLetter | ParkedChange]) -> set[int]:
+    """The primary keys of those letters, or parked changes, of readable streams whose values ``user`` may read.
+
+    Of the others it may know the type, the ordinal and the reason.
+    """
+    by_type: dict[tuple[int, str], list[DeadLetter | ParkedChange]] = {}
+    insights: dict[int, Insight] = {}
+    for each in found:
+        by_type.setdefault((each.stream_id, each.type), []).append(each)
+        if each.stream_id not in insights:
+            insights[each.stream_id] = Insight(user, each.stream)
+    readable: set[int] = set()
+    for (stream, entity_type), same in by_type.items():
+        insight = insights[stream]
+        if insight.sees_all(entity_type):
+            readable.update(each.pk for each in same)
+            continue
+        # Letters are listed by what can be printed: "\\0" may be a key, or stand for another one.
+        named = [each for each in same if each.entity == entity_digest(each.type, each.key)]
+        keys = insight.entities(entity_type, [each.key for each in named])
+        readable.update(each.pk for each in named if each.key in keys)
+    return readable
+
+
+def _sight(user: Any, mapping: EntityMapping, every: models.QuerySet[Any]) -> Sight | None:
+    """The rows among ``every`` one that ``user`` may see; None for no row at all."""
+    rows = get_policy().rows(user, every)
+    if rows is every:
+        return Sight(mapping, every, narrowed=False)
+    rows = rows.order_by()
+    query = _query(rows)
+    return None if query is None else Sight(mapping, rows, narrowed=query != _query(every))
 
 
 def _may_view(user: Any, model: type[models.Model]) -> bool:

@@ -20,6 +20,7 @@ class IntentAdmin(OperatorAdmin):
     list_display = ["created_at", "verb", "stream_name", "actor", "detail"]
     list_filter = ["verb"]
     search_fields = ["stream_name", "actor", "detail"]
+    lookups = frozenset({"verb", "verb__exact", "verb__isnull"})
     fields = ["created_at", "verb", "stream_name", "actor", "detail"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Intent]:

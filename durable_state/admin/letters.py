@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import smart_split, unescape_string_literal
 from django.utils.timezone import is_aware, localtime
 
 from durable_state import operations
-from durable_state.models import DeadLetter, ParkedChange
+from durable_state.models import DeadLetter, ParkedChange, Stream
+from durable_state.policy import Insight, readable_values
 
 from .confirmation import Consequence, ask, back, confirmed
 from .visibility import OperatorAdmin, actor, visible_streams
@@ -21,6 +26,8 @@ __all__ = ["DeadLetterAdmin", "ParkedChangeAdmin", "pretty"]
 
 _SHOWN_BYTES = 200_000
 _LISTED = 50
+_SEARCHED = 500  # types of streams, each of which the policy is asked for; of more, only types and reasons are searched
+_HIDDEN = mark_safe('<span class="ds-quiet">hidden: you do not see the row</span>')
 
 
 def pretty(body: bytes) -> str:
@@ -39,25 +46,98 @@ def pretty(body: bytes) -> str:
 
 
 class _OfVisibleStreams(OperatorAdmin):
-    """Rows that hang at a stream."""
+    """Rows that hang at a stream, and carry values of an entity.
+
+    Values are shown to those who may see the entity's row; ``values_readable`` says so of each row
+    that a page shows, and a row without that mark shows none.
+    """
+
+    search_fields = ["type", "reason"]
+    """And the values themselves, where all of a type may be read."""
+    lookups = frozenset(
+        {"reason", "reason__exact", "reason__isnull", "stream__id__exact", "stream__isnull"}
+    )
 
     class Media:
         css = {"all": ["durable_state/admin.css"]}
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return (
             super()
             .get_queryset(request)
             .filter(stream__in=visible_streams(request).order_by().values("pk"))
         )
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any | None:
+        found = super().get_object(request, object_id, from_field)
+        if found is not None:
+            found.values_readable = found.pk in readable_values(request.user, [found])
+        return found
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist = super().get_changelist_instance(request)
+        listed = list(changelist.result_list)
+        readable = readable_values(request.user, listed)
+        for each in listed:
+            each.values_readable = each.pk in readable
+        changelist.result_list = listed
+        return changelist
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Every word is in the type, in the reason, or in the values; these where all of a type may be read."""
+        wholly_readable = _wholly_readable(request, queryset) if search_term else Q(pk__in=[])
+        for word in smart_split(search_term):
+            word = unescape_string_literal(word) if word[0] in "\"'" else word
+            in_values = Q(key__icontains=word) | Q(detail__icontains=word)
+            in_open = Q(type__icontains=word) | Q(reason__icontains=word)
+            queryset = queryset.filter(in_open | (wholly_readable & in_values))
+        return queryset, False
+
     @admin.display(description="entity")
-    def entity_key(self, obj: DeadLetter | ParkedChange) -> SafeString:
+    def entity_key(self, obj: Any) -> SafeString:
         return format_html(
-            '<span class="ds-entity">{}</span> <code>{}</code>',
-            _short(obj.type) or "-",
-            _short(obj.key),
+            '<span class="ds-entity">{}</span> {}', _short(obj.type) or "-", self.key_cell(obj)
         )
+
+    @admin.display(description="key")
+    def key_cell(self, obj: Any) -> SafeString:
+        return self._value(obj, lambda: format_html("<code>{}</code>", _short(obj.key)))
+
+    @admin.display(description="detail")
+    def detail_text(self, obj: Any) -> SafeString:
+        return self._value(obj, lambda: format_html("{}", obj.detail))
+
+    @admin.display(description="detail")
+    def short_detail(self, obj: Any) -> SafeString:
+        cell = '<span class="ds-error" title="{}">{}</span>'
+        return self._value(obj, lambda: format_html(cell, obj.detail, obj.detail))
+
+    @admin.display(description="when", ordering="created_at")
+    def when(self, obj: Any) -> str:
+        moment = obj.created_at
+        return f"{localtime(moment) if is_aware(moment) else moment:%Y-%m-%d %H:%M}"
+
+    def _value(self, obj: Any, show: Callable[[], SafeString]) -> SafeString:
+        return show() if getattr(obj, "values_readable", False) else _HIDDEN
+
+
+def _wholly_readable(request: HttpRequest, queryset: QuerySet[Any]) -> Q:
+    """Picks the rows of those streams' types of which the person may read every value."""
+    kinds = list(queryset.order_by().values_list("stream", "type").distinct()[: _SEARCHED + 1])
+    wholly = Q(pk__in=[])
+    if len(kinds) > _SEARCHED:
+        return wholly
+    insights: dict[int, Insight] = {}
+    for stream in Stream.objects.using(queryset.db).filter(pk__in={pk for pk, _ in kinds}):
+        insights[stream.pk] = Insight(request.user, stream)
+    for pk, entity_type in kinds:
+        if pk in insights and insights[pk].sees_all(entity_type):
+            wholly |= Q(stream=pk, type=entity_type)
+    return wholly
 
 
 @admin.register(DeadLetter)
@@ -68,9 +148,17 @@ class DeadLetterAdmin(_OfVisibleStreams):
     list_display_links = ["ordinal"]
     list_filter = ["reason", ("stream", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["stream"]
-    search_fields = ["type", "key", "detail"]
-    fields = ["stream", "ordinal", "type", "key", "reason_code", "detail", "created_at", "message"]
-    readonly_fields = ["reason_code", "message"]
+    fields = [
+        "stream",
+        "ordinal",
+        "type",
+        "key_cell",
+        "reason_code",
+        "detail_text",
+        "created_at",
+        "message",
+    ]
+    readonly_fields = ["key_cell", "reason_code", "detail_text", "message"]
     change_form_template = "durable_state/admin/letter.html"
     actions = ["retry", "discard"]
 
@@ -89,22 +177,12 @@ class DeadLetterAdmin(_OfVisibleStreams):
 
     @admin.display(description="message")
     def message(self, letter: DeadLetter) -> SafeString:
-        return format_html('<pre class="ds-body">{}</pre>', pretty(bytes(letter.body)))
+        cell = '<pre class="ds-body">{}</pre>'
+        return self._value(letter, lambda: format_html(cell, pretty(bytes(letter.body))))
 
     @admin.display(description="reason", ordering="reason")
     def reason_code(self, letter: DeadLetter) -> SafeString:
         return format_html('<span class="ds-pill ds-warn">{}</span>', letter.reason)
-
-    @admin.display(description="detail")
-    def short_detail(self, letter: DeadLetter) -> SafeString:
-        return format_html(
-            '<span class="ds-error" title="{}">{}</span>', letter.detail, letter.detail
-        )
-
-    @admin.display(description="when", ordering="created_at")
-    def when(self, letter: DeadLetter) -> str:
-        moment = letter.created_at
-        return f"{localtime(moment) if is_aware(moment) else moment:%Y-%m-%d %H:%M}"
 
     @admin.action(description="Retry", permissions=["operate"])
     def retry(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
@@ -149,6 +227,8 @@ class DeadLetterAdmin(_OfVisibleStreams):
         danger: bool = False,
     ) -> HttpResponse:
         count = queryset.count()
+        listed = list(queryset.select_related("stream")[:_LISTED])
+        readable = readable_values(request.user, listed)
         return ask(
             self,
             request,
@@ -156,10 +236,11 @@ class DeadLetterAdmin(_OfVisibleStreams):
             title=f"{verb.title()} {'a dead letter' if count == 1 else f'{count} dead letters'}?",
             consequences=[
                 Consequence(
-                    f"{each.stream.name}, message {each.ordinal:,}: {_short(each.type)} {_short(each.key)}",
+                    f"{each.stream.name}, message {each.ordinal:,}: {_short(each.type)} "
+                    f"{_short(each.key) if each.pk in readable else ''}".rstrip(),
                     [each.reason, effect],
                 )
-                for each in queryset.select_related("stream")[:_LISTED]
+                for each in listed
             ],
             more=max(count - _LISTED, 0),
             button=f"Yes, {verb}",
@@ -171,27 +252,27 @@ class DeadLetterAdmin(_OfVisibleStreams):
 class ParkedChangeAdmin(_OfVisibleStreams):
     """Entities that the stream holds and the tables cannot show yet. Nothing to do but to look."""
 
-    list_display = ["ordinal", "stream", "entity_key", "reason", "detail", "hidden", "created_at"]
+    list_display = ["ordinal", "stream", "entity_key", "reason", "short_detail", "hidden", "when"]
     list_display_links = ["ordinal"]
     list_filter = ["reason", ("stream", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["stream"]
-    search_fields = ["type", "key", "detail"]
     fields = [
         "stream",
         "ordinal",
         "type",
-        "key",
+        "key_cell",
         "reason",
-        "detail",
+        "detail_text",
         "hidden",
         "created_at",
         "prepared_values",
     ]
-    readonly_fields = ["prepared_values"]
+    readonly_fields = ["key_cell", "detail_text", "prepared_values"]
 
     @admin.display(description="prepared")
     def prepared_values(self, parked: ParkedChange) -> SafeString:
-        return format_html('<pre class="ds-body">{}</pre>', pretty(bytes(parked.prepared)))
+        cell = '<pre class="ds-body">{}</pre>'
+        return self._value(parked, lambda: format_html(cell, pretty(bytes(parked.prepared))))
 
 
 def _short(text: str) -> str:

@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from durable_state import operations
 from durable_state.errors import DurableStateError
 from durable_state.models import Stream
+from durable_state.policy import Insight
 
 from .confirmation import Consequence, ask, back, confirmed
 from .visibility import OperatorAdmin, actor
@@ -86,7 +87,7 @@ class StreamActions(OperatorAdmin):
                     {
                         "stream": stream,
                         "equal": result.equal,
-                        "lines": list(result.lines()),
+                        "lines": _examples(request, stream, result),
                         "types": result.to_json(),
                         "ordinal": result.ordinal,
                     }
@@ -144,6 +145,20 @@ class StreamActions(OperatorAdmin):
         if done:
             self.message_user(request, told.format(", ".join(done)), messages.SUCCESS)
         return back(self, request)
+
+
+def _examples(request: HttpRequest, stream: Stream, found: operations.Verification) -> list[str]:
+    """The differences, with the keys of those entities whose rows the person may see."""
+    by_type: dict[str, list[str]] = {}
+    for each in found.examples:
+        by_type.setdefault(each.type, []).append(each.key)
+    insight = Insight(request.user, stream)
+    readable = {name: insight.entities(name, keys) for name, keys in by_type.items()}
+    hidden = "(you do not see the row)"
+    return [
+        f"{each.kind}: {each.type} {each.key if each.key in readable[each.type] else hidden}"
+        for each in found.examples
+    ]
 
 
 def _pausing(stream: Stream) -> list[str]:

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from durable_state import operations
 from durable_state.models import Intent, Lease, Stream
 from durable_state.operations import StreamReport
+from durable_state.policy import Insight
 from durable_state.registry import registry
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
         "subtitle": None,
         "report": report,
         "shown": shown(report),
+        "error_detail": _error_detail(request, stream, report),
         "since": report.since,
         "counters": [
             (label, about, f"{count:,}", 100 * count / total if total else 0)
@@ -98,6 +100,14 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
         "may_operate": model_admin.has_operate_permission(request),
         "may_retire": model_admin.has_retire_permission(request),
     }
+
+
+def _error_detail(request: HttpRequest, stream: Stream, report: StreamReport) -> str:
+    """What quotes rows of the error, for those who see them."""
+    if not report.last_error_detail:
+        return ""
+    sees = Insight(request.user, stream).sees_all(report.last_error_type)
+    return report.last_error_detail if sees else ""
 
 
 def _tone(report: StreamReport) -> str:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import django.db
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 
 from durable_state.feed.showing import read_shown
-from durable_state.policy import get_policy
+from durable_state.policy import readable_rows
 from durable_state.registry import EntityMapping, registry
 
 from .live import live_form, live_list
@@ -26,6 +26,18 @@ else:
 __all__ = ["SyncedModelAdmin"]
 
 logger = logging.getLogger("durable_state.admin")
+
+
+class ReadableParentListFilter(admin.RelatedFieldListFilter):
+    """Filters by a synced parent that the person may see."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
+        parents = readable_rows(request.user, field.related_model._default_manager.all())
+        return field.get_choices(
+            include_blank=False,
+            limit_choices_to={"pk__in": parents.order_by().values("pk")},
+            ordering=self.field_admin_ordering(field, request, model_admin),
+        )
 
 
 class SyncedModelAdmin(ModelAdmin):
@@ -81,7 +93,45 @@ class SyncedModelAdmin(ModelAdmin):
         )
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        return get_policy().rows(request.user, super().get_queryset(request))
+        return readable_rows(request.user, super().get_queryset(request))
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """As declared; a parent that is synced too offers only the rows that the person may see."""
+        return [
+            (each, ReadableParentListFilter) if self._is_synced_parent(each) else each
+            for each in super().get_list_filter(request)
+        ]
+
+    def get_field_queryset(self, db: str | None, db_field: Any, request: HttpRequest) -> Any:
+        """What a form offers for a foreign key, or a many-to-many field: no row that is hidden."""
+        choices = super().get_field_queryset(db, db_field, request)
+        related = db_field.remote_field.model
+        if not registry.for_model(related):
+            return choices
+        if choices is None:
+            choices = related._default_manager.using(db).all()
+        return readable_rows(request.user, choices)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What goes too is counted only: Django would name rows that may be hidden."""
+        _, counts, permissions, protected = super().get_deleted_objects(objs, request)
+        return (
+            [str(each) for each in objs],
+            counts,
+            permissions,
+            ["rows that point there"] if protected else [],
+        )
+
+    def _is_synced_parent(self, name: Any) -> bool:
+        if not isinstance(name, str):
+            return False
+        try:
+            field = self.opts.get_field(name)
+        except FieldDoesNotExist:
+            return False
+        return isinstance(field, models.ForeignKey) and bool(
+            registry.for_model(field.related_model)
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         declared = list(super().get_readonly_fields(request, obj))

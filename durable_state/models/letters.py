@@ -54,4 +54,5 @@ class DeadLetter(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.type} {self.key}: {self.reason}"
+        # Without the key: pages show it to whoever may know of the letter.
+        return f"{self.type}, message {self.ordinal}: {self.reason}"

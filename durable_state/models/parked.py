@@ -55,7 +55,8 @@ class ParkedChange(models.Model):
         indexes = [models.Index(fields=["stream", "polled"], name="durable_state_parked_polled")]
 
     def __str__(self) -> str:
-        return f"{self.type} {self.key}: {self.detail}"
+        # Without the key: pages show it to whoever may know of the change.
+        return f"{self.type}, message {self.ordinal}: {self.get_reason_display()}"
 
 
 class Arrival(models.Model):

@@ -67,4 +67,4 @@ class StagedChange(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.type} {self.key}"
+        return f"{self.type}, message {self.ordinal}"

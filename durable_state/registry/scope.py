@@ -12,7 +12,7 @@ from durable_state.models import Stream, TableOwner
 if TYPE_CHECKING:
     from .mapping import EntityMapping
 
-__all__ = ["one_to_one_to_stream", "stream_of", "stream_scope"]
+__all__ = ["one_to_one_to_stream", "rows_of_streams", "stream_of", "stream_scope"]
 
 
 def one_to_one_to_stream(model: type[models.Model]) -> models.Field[Any, Any] | None:
@@ -73,3 +73,27 @@ def stream_of(mapping: EntityMapping, row: models.Model) -> str | None:
     return (
         Stream.objects.using(using).filter(**{target: value}).values_list("name", flat=True).first()
     )
+
+
+def rows_of_streams(mapping: EntityMapping, streams: models.QuerySet[Stream]) -> models.Q:
+    """Picks the rows of the mapping's model that belong to one of the streams, or to none at all."""
+    if mapping.stream_field is None:
+        owner = TableOwner.objects.using(streams.db).filter(model=mapping.label)
+        hidden = owner.exclude(stream__in=streams.values("pk"))
+        return ~models.Q(models.Exists(hidden))
+    field = mapping.field(mapping.stream_field)
+    own = models.Q(**{f"{field.name}__isnull": True})
+    if not isinstance(field, models.ForeignKey):
+        # The names themselves: two text columns may have collations that MySQL does not compare.
+        names = list(streams.values_list("name", flat=True))
+        return own | models.Q(**{f"{field.name}__in": names})
+    target = field.target_field.name
+    if field.related_model is Stream:
+        return own | models.Q(**{f"{field.name}__in": streams.values(target)})
+    link = one_to_one_to_stream(field.related_model)
+    if link is None:
+        return own  # a system check says so
+    belongs = models.Q(**{f"{link.name}__in": streams.values("pk")})
+    belongs |= models.Q(**{f"{link.name}__isnull": True})
+    owners = field.related_model._base_manager.using(streams.db).filter(belongs)
+    return own | models.Q(**{f"{field.name}__in": owners.values(target)})

@@ -53,8 +53,14 @@ class EntitySerializer(serializers.Serializer[dict[str, Any]]):
 
 
 class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
-    """A refused message; ``message`` is its text, with bytes that are no UTF-8 escaped."""
+    """A refused message; ``message`` is its text, with bytes that are no UTF-8 escaped.
 
+    The context's ``readable`` has the letters whose values the user may read, by primary key. Of the
+    others ``key``, ``detail`` and ``message`` are null.
+    """
+
+    key = serializers.SerializerMethodField()
+    detail = serializers.SerializerMethodField()
     message = serializers.SerializerMethodField()
 
     class Meta:
@@ -62,9 +68,22 @@ class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
         fields = ["id", "type", "key", "ordinal", "reason", "detail", "message", "created_at"]
         read_only_fields = fields
 
-    def get_message(self, letter: DeadLetter) -> str:
+    def get_key(self, letter: DeadLetter) -> str | None:
+        """The entity key."""
+        return letter.key if self._is_readable(letter) else None
+
+    def get_detail(self, letter: DeadLetter) -> str | None:
+        """What the reason is about."""
+        return letter.detail if self._is_readable(letter) else None
+
+    def get_message(self, letter: DeadLetter) -> str | None:
         """The message's bytes as text."""
+        if not self._is_readable(letter):
+            return None
         return bytes(letter.body).decode("utf-8", "backslashreplace")
+
+    def _is_readable(self, letter: DeadLetter) -> bool:
+        return letter.pk in self.context.get("readable", ())
 
 
 class HealthSerializer(serializers.Serializer[dict[str, Any]]):

@@ -17,7 +17,7 @@ from durable_state.feed.rows import rows_by_key
 from durable_state.feed.showing import shown_value
 from durable_state.models import DeadLetter, Stream
 from durable_state.operations import StreamReport, report, reports
-from durable_state.policy import audience_of, get_policy
+from durable_state.policy import Insight, audience_of, get_policy, readable_values
 from durable_state.registry import EntityMapping
 from durable_state.registry.represent import jsonable
 
@@ -50,6 +50,15 @@ class PolicyView(GenericAPIView[Any]):
             raise Http404
         return stream
 
+    def described(self, found: StreamReport) -> dict[str, Any]:
+        """The report; ``last_error`` is whole for those who see the rows that it quotes."""
+        shown = found.to_json()
+        if found.last_error_detail:
+            stream = self.stream(found.name)
+            if Insight(self.request.user, stream).sees_all(found.last_error_type):
+                shown["last_error"] = f"{found.last_error} {found.last_error_detail}"
+        return shown
+
     def ask_to_sign_in(self) -> None:
         """Raises: NotAuthenticated, where nobody is signed in."""
         if not self.request.user.is_authenticated:
@@ -68,7 +77,7 @@ class StreamList(PolicyView):
         found = _reports(self.readable())
         if not found:
             self.ask_to_sign_in()
-        return Response([each.to_json() for each in found])
+        return Response([self.described(each) for each in found])
 
 
 class StreamDetail(PolicyView):
@@ -79,7 +88,7 @@ class StreamDetail(PolicyView):
     @describe(path=NAME, responses=StreamSerializer, operation_id="durable_state_streams_retrieve")
     def get(self, request: Request, name: str) -> Response:
         """One stream as ``status --json`` shows it."""
-        return Response(report(self.stream(name)).to_json())
+        return Response(self.described(report(self.stream(name))))
 
 
 class EntityList(PolicyView):
@@ -126,13 +135,21 @@ class DeadLetterList(PolicyView):
         operation_id="durable_state_dead_letters_list",
     )
     def get(self, request: Request, name: str) -> Response:
-        """A page of dead letters. Needs the permission ``durable_state.view_deadletter`` besides."""
+        """A page of dead letters. Needs the permission ``durable_state.view_deadletter`` besides.
+
+        Values are shown of those entities only whose rows the user may see.
+        """
         stream = self.stream(name)
         if not request.user.has_perm("durable_state.view_deadletter"):
             raise PermissionDenied
         letters = DeadLetter.objects.using(stream._state.db).filter(stream=stream, generation=0)
-        page = self.paginate_queryset(letters) or []
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        page = self.paginate_queryset(letters.select_related("stream")) or []
+        context = {
+            **self.get_serializer_context(),
+            "readable": readable_values(request.user, page),
+        }
+        serializer = self.serializer_class(page, many=True, context=context)
+        return self.get_paginated_response(serializer.data)
 
 
 class HealthView(PolicyView):
@@ -156,7 +173,7 @@ class HealthView(PolicyView):
             .filter(name__in=[each.name for each in stuck])
             .values_list("name", flat=True)
         )
-        shown = [each.to_json() for each in stuck if each.name in readable]
+        shown = [self.described(each) for each in stuck if each.name in readable]
         return Response({"status": "stuck" if stuck else "ok", "stuck": shown}, status=status)
 
 

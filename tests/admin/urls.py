@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import path
 
 from durable_state.admin import SyncedModelAdmin
-from tests.app.models import File, Message, Person, Profile
+from tests.app.models import Author, Commit, File, Message, Person, Profile
 
 __all__ = ["site", "urlpatterns"]
 
@@ -24,12 +24,20 @@ class FileAdmin(SyncedModelAdmin):
     list_editable = ["note"]
 
 
+class CommitAdmin(SyncedModelAdmin):
+    """Filtered by a parent that is synced too."""
+
+    list_display = ["key", "subject"]
+    list_filter = ["author"]
+
+
 site = admin.AdminSite()
 site._registry.update(
     {model: type(each)(model, site) for model, each in admin.site._registry.items()}
 )
 site.register(Message, MessageAdmin)
 site.register(File, FileAdmin)
-site.register([Person, Profile], SyncedModelAdmin)
+site.register(Commit, CommitAdmin)
+site.register([Author, Person, Profile], SyncedModelAdmin)
 
 urlpatterns = [path("admin/", site.urls)]
