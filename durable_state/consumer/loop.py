@@ -29,6 +29,7 @@ from durable_state.models import Progress, Replay, Status, Stream
 from durable_state.transport import Batch, BatchLimits, Reader, delay
 
 from .inbox import Inbox
+from .misfit import what_to_migrate
 from .outage import is_outage
 from .pace import Pace
 from .replay import sweep_dropped
@@ -257,7 +258,8 @@ class Loop(Generic[F]):
         return await self._retry_or_halt(
             error,
             f"The database refuses the batch after ordinal {self.progress.ordinal}",
-            "Bring tables and mappings in line (a migration that has not run?), then resume;"
+            what_to_migrate(error, self._stream.name)
+            or "Bring tables and mappings in line (a migration that has not run?), then resume;"
             " nothing of the batch was committed.",
         )
 

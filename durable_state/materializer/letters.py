@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django.db.models import Count
 
 from durable_state.models import DeadLetter, Stream, entity_digest
-from durable_state.protocol import Malformed
+from durable_state.protocol import Malformed, explain
 
 from .compaction import Letter
 from .conversion.limits import largest_statement, statement_bytes
@@ -99,7 +99,7 @@ class LetterBox:
                 key=_printable(item.key or ""),
                 ordinal=ordinal,
                 reason=item.reason[:40],
-                detail="This is no message of the State Protocol.",
+                detail=_printable(explain(item)),
                 body=item.raw,
             )
             for ordinal, item in malformed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from datetime import datetime
 from typing import Any
 
@@ -215,7 +216,7 @@ def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any]
         raise Refused("invalid", str(error.detail)) from error
     except Exception as error:
         raise MappingFault(
-            f"{plan.mapping!r} failed on message {ordinal}: {type(error).__name__}.",
+            f"{plan.mapping!r} failed on message {ordinal}: {type(error).__name__}{_place(error)}.",
             "Mend its prepare(), or let it raise ValidationError to make a dead letter, then resume.",
             f"It was {change.type} {change.key!r}: {error}.",
             change.type,
@@ -226,6 +227,22 @@ def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any]
         f"{plan.mapping!r}: prepare() returned {type(raw).__name__}, not a dict or None.",
         "Mend it, then resume.",
     )
+
+
+def _place(error: Exception) -> str:
+    """Where the mapping's own code failed: the last of its lines, whatever that called.
+
+    The end of the path is enough to find it; its folders are the machine's matter.
+    """
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)[1:]
+        if "site-packages" not in frame.filename
+    ]
+    if not own:
+        return ""
+    folder, _, name = own[-1].filename.replace("\\", "/").rpartition("/")
+    return f" at {folder.rpartition('/')[2]}/{name}:{own[-1].lineno}"
 
 
 def _decode(plan: TypePlan, change: Change) -> tuple[Any, Any]:

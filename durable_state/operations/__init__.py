@@ -8,7 +8,7 @@ from .probing import Finding, probe
 from .removal import owned_rows, remove
 from .report import StreamReport
 from .status import needs_reset, report, reports
-from .verbs import cancel_reset, pause, reset, resume
+from .verbs import cancel_reset, pause, reset, resume, wait_until_stopped
 from .verdict import Shown
 from .verify import Verification, verify
 
@@ -37,4 +37,5 @@ __all__ = [
     "retry",
     "retry_all",
     "verify",
+    "wait_until_stopped",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from time import monotonic, sleep
 from typing import Any
 
 from django.utils import timezone
 
+from durable_state.consumer.lease import valid_leases
 from durable_state.consumer.replay import abandon_replay, begin_replay
 from durable_state.errors import OperationRefused
 from durable_state.models import Progress, Replay, Status, Stream
@@ -13,13 +15,31 @@ from durable_state.registry import registry
 
 from .intents import Intended, intended
 
-__all__ = ["cancel_reset", "forgiven", "pause", "reset", "resume", "write"]
+__all__ = ["cancel_reset", "forgiven", "pause", "reset", "resume", "wait_until_stopped", "write"]
 
 
 def pause(stream: Stream, *, actor: str) -> None:
     """Stops consuming until ``resume``; a worker that holds the stream lets go after its current batch. Rows stay as they are."""
     with intended(stream, "pause", actor) as verb:
         write(verb, stream, paused=True)
+
+
+def wait_until_stopped(stream: Stream, seconds: float) -> str:
+    """Waits until no worker holds the paused stream, for so long at most; who holds it still, or "".
+
+    ``stream`` is brought up to date: it is as the last worker left it.
+    """
+    using = stream._state.db
+    until = monotonic() + seconds
+    while True:
+        held = valid_leases(using).filter(stream=stream.pk).exclude(holder="").first()
+        if held is None or monotonic() > until:
+            stream.refresh_from_db(using=using)
+            return "" if held is None else held.holder
+        sleep(_LOOK_SECONDS)
+
+
+_LOOK_SECONDS = 0.2
 
 
 def resume(stream: Stream, *, actor: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .array import ArraySplitter, decode_items
 from .decoding import decode
+from .flaws import explain
 from .messages import (
     ABSENT,
     Change,
@@ -37,6 +38,7 @@ __all__ = [
     "decode_items",
     "encode_change",
     "encode_control",
+    "explain",
     "mask_query",
     "origin",
 ]

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import DatabaseError, connection, connections
 
+from durable_state.consumer import lease
+from durable_state.consumer.misfit import what_to_migrate
 from durable_state.models import DeadLetter, Intent, Status, Stream
+from durable_state.operations import verbs
 from durable_state.testing import apply
 from tests.app.models import Author, Message
 
@@ -288,3 +291,55 @@ def test_a_database_that_is_not_migrated_is_one_clear_line() -> None:
     with pytest.raises(CommandError, match="migrate --database default") as error:
         run("status")
     assert "\n" not in str(error.value)
+
+
+def test_pause_says_where_the_worker_stopped_and_who_has_not_yet(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """It waits for the lease to be given back, and no longer than a worker needs to notice."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 30}
+    stream = Stream.objects.create(name="chat", url=URL)
+    token = lease.acquire(stream, "elsewhere:1:celery:abc")
+    assert token is not None
+    waited = iter((0.0, 1.0, 14.0, 16.0))
+    monkeypatch.setattr(verbs, "monotonic", lambda: next(waited))
+    monkeypatch.setattr(verbs, "sleep", lambda seconds: None)
+    said = run("pause", "chat")
+    assert said.startswith("Pausing chat: elsewhere:1:celery:abc still has a batch in hand")
+    assert list(waited) == []
+
+    def stop(seconds: float) -> None:
+        Stream.objects.update(ordinal=15)
+        lease.release(stream, token)
+
+    monkeypatch.undo()
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 30}
+    monkeypatch.setattr(verbs, "sleep", stop)
+    assert run("pause", "chat").startswith("Paused chat at message 15.")
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_a_missing_table_names_its_app(database: str) -> None:
+    """Of whichever app it is; a missing column those that the stream is mapped to."""
+    with pytest.raises(DatabaseError) as missing:
+        connections[database].cursor().execute("SELECT * FROM app_nothing")
+    assert what_to_migrate(missing.value, "chat") == ""
+    for model in (Author, Stream):
+        table = model._meta.db_table
+        quoted = connections[database].ops.quote_name(f"{table}_gone")
+        with pytest.raises(DatabaseError) as missing:
+            connections[database].cursor().execute(f"SELECT * FROM {quoted}")
+        error = type(missing.value)(*(_named(each, table) for each in missing.value.args))
+        found = what_to_migrate(error, "chat")
+        assert f"makemigrations {model._meta.app_label}," in found
+    with pytest.raises(DatabaseError) as missing:
+        connections[database].cursor().execute("SELECT absent FROM app_author")
+    assert "makemigrations app," in what_to_migrate(missing.value, "chat")
+    with pytest.raises(DatabaseError) as missing:
+        connections[database].cursor().execute("SELECT 1 +")
+    assert what_to_migrate(missing.value, "chat") == ""
+
+
+def _named(part: Any, table: str) -> Any:
+    """As if the table itself were missing, which other tests need."""
+    return part.replace(f"{table}_gone", table) if isinstance(part, str) else part

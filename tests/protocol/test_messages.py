@@ -19,6 +19,7 @@ from durable_state.protocol import (
     decode,
     encode_change,
     encode_control,
+    explain,
 )
 
 
@@ -256,3 +257,55 @@ def test_a_raw_value_is_encoded_verbatim() -> None:
     change = decode(encode_change("t", "k", "insert", msgspec.Raw(b'{"a": 1.0}')))
     assert isinstance(change, Change)
     assert change.value == b'{"a": 1.0}'
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (b"5", "The message is the number 5, not an object."),
+        (b"null", "The message is null, not an object."),
+        (b"true", "The message is true, not an object."),
+        (b'"hi"', 'The message is the text "hi", not an object.'),
+        (b"[1]", "The message is a list, not an object."),
+        (b'"%s"' % (b"x" * 99), f'The message is the text "{"x" * 59}…, not an object.'),
+        (b"{}", "The message has no `headers`."),
+        (b'{"headers": [1]}', "`headers` is a list, not an object."),
+        (b'{"headers": {"operation": "insert"}}', "The message has no `type`."),
+        (b'{"type": "", "headers": {"operation": "insert"}}', "`type` is empty."),
+        (
+            b'{"type": "t", "key": 7, "headers": {"operation": "insert"}}',
+            "`key` is the number 7, not a text.",
+        ),
+        (
+            b'{"type": "t", "key": "k", "headers": {"operation": "explode"}}',
+            'The operation "explode" is not insert, update, upsert or delete.',
+        ),
+        (
+            b'{"headers": {"control": 5}}',
+            "The message has no `type`.",
+        ),
+        (
+            b'{"headers": {"control": "stop"}}',
+            'The control "stop" is not snapshot-start, snapshot-end or reset.',
+        ),
+        (
+            b'{"type": "t", "key": "k", "headers": {}}',
+            "The headers name neither an operation nor a control.",
+        ),
+        (
+            b'{"type": "t\\ud800", "key": "k"}',
+            "The message holds what cannot be stored: half a character, or deep nesting.",
+        ),
+        (
+            b"[" * 9000 + b"]" * 9000,
+            "The message is not JSON, or is nested too deeply to be read.",
+        ),
+        (b'"\xff"', "The message is not JSON, or is nested too deeply to be read."),
+    ],
+    ids=lambda each: str(each)[:40],
+)
+def test_a_flaw_is_said_by_what_was_sent(item: bytes, said: str) -> None:
+    """Whoever wrote the message recognizes it."""
+    found = decode(item)
+    assert isinstance(found, Malformed)
+    assert explain(found) == said

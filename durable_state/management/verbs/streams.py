@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from durable_state import operations
+from durable_state.conf import get_settings
 from durable_state.management.asking import actor, confirm
 from durable_state.management.table import counted, printable
 from durable_state.models import Stream
@@ -120,8 +121,16 @@ def _probe(command: BaseCommand, stream: Stream, options: dict[str, Any]) -> Non
 def pause(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     operations.pause(stream, actor=actor())
+    # A worker looks after its streams each third of a lease, and ends the batch that it has begun.
+    holder = operations.wait_until_stopped(stream, get_settings().lease_seconds / 3 + 5)
+    if holder:
+        command.stdout.write(
+            f"Pausing {stream.name}: {printable(holder)} still has a batch in hand, and lets go "
+            f"after it. The last commit is at message {stream.ordinal:,}."
+        )
+        return
     command.stdout.write(
-        f"Paused {stream.name} at message {stream.ordinal}. Its rows stay; resume it to go on."
+        f"Paused {stream.name} at message {stream.ordinal:,}. Its rows stay; resume it to go on."
     )
 
 

@@ -1,0 +1,45 @@
+"""Which app has to be migrated, where the database has no such table or column."""
+
+from __future__ import annotations
+
+import re
+
+import django.db
+from django.apps import apps
+
+from durable_state.registry import registry
+
+__all__ = ["what_to_migrate"]
+
+_TABLE = re.compile(
+    r"relation \"(?:[^\"]*\.)?(?P<postgresql>[^\".]+)\" does not exist"
+    r"|Table '(?:[^'.]*\.)?(?P<mysql>[^'.]+)' doesn't exist"
+    r"|no such table: (?:\w+\.)?(?P<sqlite>\S+)"
+)
+_COLUMN = re.compile(
+    r"column .* does not exist|Unknown column|no such column|has no column named", re.DOTALL
+)
+
+
+def what_to_migrate(error: django.db.Error, stream_name: str) -> str:
+    """What to do about a table or a column that is missing; "" where none is.
+
+    A missing table names its app; a missing column may be of any app that the stream is mapped to.
+    """
+    text = str(error)
+    if found := _TABLE.search(text):
+        table = next(filter(None, found.groups()))
+        labels = {
+            model._meta.app_label for model in apps.get_models() if model._meta.db_table == table
+        }
+    elif _COLUMN.search(text):
+        mappings = registry.for_stream(stream_name)
+        labels = {mapping.model._meta.app_label for mapping in mappings}
+    else:
+        return ""
+    if not labels:
+        return ""
+    return (
+        f"Run manage.py makemigrations {' '.join(sorted(labels))}, then manage.py migrate, and "
+        "resume; nothing of the batch was committed."
+    )

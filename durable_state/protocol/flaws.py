@@ -1,0 +1,71 @@
+"""Says what is wrong with an item that is no message, for whoever has to find out where it came from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .messages import ControlKind, Malformed, Operation
+
+__all__ = ["explain"]
+
+_LONGEST = 60
+"""Characters of what was sent that are quoted."""
+
+
+def explain(item: Malformed) -> str:
+    """What the item is, or what it lacks, in one sentence."""
+    try:
+        found = json.loads(item.raw)
+    except (ValueError, RecursionError):
+        return "The message is not JSON, or is nested too deeply to be read."
+    if item.reason == "bad-json":
+        return "The message holds what cannot be stored: half a character, or deep nesting."
+    if not isinstance(found, dict):
+        return f"The message is {_shown(found)}, not an object."
+    headers = found.get("headers")
+    if item.reason in ("no-type", "no-key"):
+        return _missing(found, item.reason.removeprefix("no-"), "a text")
+    if not isinstance(headers, dict):
+        return _missing(found, "headers", "an object")
+    if item.reason == "unknown-control":
+        return (
+            f"The control {_cut(json.dumps(headers.get('control')))} is not {_listed(ControlKind)}."
+        )
+    if item.reason == "unknown-operation":
+        return f"The operation {_cut(json.dumps(headers.get('operation')))} is not {_listed(Operation)}."
+    if item.reason == "bad-headers":
+        return "The headers cannot be read."
+    return "The headers name neither an operation nor a control."
+
+
+def _missing(found: dict[str, Any], name: str, wanted: str) -> str:
+    if name not in found:
+        return f"The message has no `{name}`."
+    value = found[name]
+    return f"`{name}` is {'empty' if value == '' else f'{_shown(value)}, not {wanted}'}."
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f"the number {_cut(json.dumps(value))}"
+        case str():
+            return f"the text {_cut(json.dumps(value))}"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+def _listed(names: type[ControlKind] | type[Operation]) -> str:
+    *first, last = (str(each) for each in names)
+    return f"{', '.join(first)} or {last}"
