@@ -1,19 +1,25 @@
-"""E009, W015, W017: what a database makes of keys and values. Looks at its catalog only."""
+"""E009, W015, W017, W018, W022: what a database makes of keys and values. Looks at its catalog only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError, connections, models, router
 
+from durable_state.models import Stream
 from durable_state.registry import EntityMapping, Registry
+from durable_state.registry.charsets import character_set, forget_charsets
 
 from .report import fault, warning
 
 __all__ = ["check_database"]
+
+PACKET_BYTES = 16 * 1024 * 1024
+"""Bytes of the longest statement that MySQL and MariaDB take by default, or fewer than it."""
 
 EXACT_DIGITS = 15
 """Decimal digits that SQLite, which keeps doubles, gives back."""
@@ -22,8 +28,12 @@ EXACT_DIGITS = 15
 def check_database(registry: Registry, aliases: Sequence[str]) -> list[checks.CheckMessage]:
     """What the databases of these aliases make of the mapped tables. A table that is not there yet is passed over."""
     found: list[checks.CheckMessage] = []
+    forget_charsets()
     for alias in aliases:
         vendor = connections[alias].vendor
+        if vendor == "mysql" and router.allow_migrate_model(alias, Stream):
+            with suppress(DatabaseError):  # Django's own checks say so
+                found += _check_connection(alias)
         for mapping in registry:
             model = getattr(mapping, "model", None)
             if (
@@ -36,6 +46,7 @@ def check_database(registry: Registry, aliases: Sequence[str]) -> list[checks.Ch
             try:
                 if vendor == "mysql":
                     found += _check_collations(mapping, alias)
+                    found += _check_character_sets(mapping, alias)
                 elif vendor == "sqlite":
                     found += _check_decimals(mapping)
             except (DatabaseError, FieldDoesNotExist, TypeError, AttributeError):
@@ -74,6 +85,46 @@ def _check_collations(mapping: EntityMapping, alias: str) -> Iterator[checks.Che
                 f"{where}, which takes keys that differ in trailing spaces only for the same: the second one stays parked.",
                 f'Where such keys occur, set db_collation="{better}" on {mapping.model._meta.label}.{name} and migrate.',
             )
+
+
+def _check_character_sets(mapping: EntityMapping, alias: str) -> Iterator[checks.CheckMessage]:
+    narrow = {
+        field.name: charset
+        for field in (mapping.key, *mapping.mapped_fields)
+        if (charset := character_set(alias, field)) is not None
+    }
+    if narrow:
+        named = ", ".join(f"{name!r} ({charset})" for name, charset in narrow.items())
+        yield warning(
+            mapping,
+            18,
+            f"In the database {alias!r} the character set of {named} does not have every character:"
+            " values with an emoji, say, become dead letters.",
+            f"ALTER TABLE {mapping.model._meta.db_table} CONVERT TO CHARACTER SET utf8mb4 (with the"
+            " collation that you want), then restart the workers.",
+        )
+
+
+def _check_connection(alias: str) -> Iterator[checks.CheckMessage]:
+    """W022: how the connection itself spells texts, and how long a statement it takes."""
+    charset = connections[alias].settings_dict.get("OPTIONS", {}).get("charset", "utf8mb4")
+    if charset != "utf8mb4":
+        yield checks.Warning(
+            f"The connection to the database {alias!r} has the character set {charset!r}: a message"
+            " with other characters stops its stream.",
+            f'Leave "charset" out of DATABASES[{alias!r}]["OPTIONS"], or set it to "utf8mb4".',
+            id="durable_state.W022",
+        )
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        (largest,) = cursor.fetchone()
+    if largest < PACKET_BYTES:
+        yield checks.Warning(
+            f"The database {alias!r} takes {largest} bytes in one statement: messages of a third of"
+            " that may become dead letters.",
+            f"Set max_allowed_packet to {PACKET_BYTES} (16 MiB) or more in the server's configuration.",
+            id="durable_state.W022",
+        )
 
 
 def _collation(alias: str, table: str, column: str) -> str | None:

@@ -9,6 +9,7 @@ from django.db import models
 
 from durable_state.models import Stream, TableOwner
 from durable_state.registry import EntityMapping
+from durable_state.registry.charsets import character_set, misfit
 from durable_state.registry.relations import parent_mapping
 from durable_state.registry.represent import jsonable, key_value
 
@@ -61,7 +62,10 @@ def rows_by_key(
 ) -> dict[str, models.Model]:
     """Those of the rows whose entity keys are asked for, by key; in queries of PAGE_ROWS keys."""
     found: dict[str, models.Model] = {}
-    values = (key_value(mapping.key, key) for key in keys)
+    charset = character_set(queryset.db, mapping.key)
+    values = (
+        key_value(mapping.key, key) for key in keys if charset is None or not misfit(charset, key)
+    )
     wanted = [value for value in values if value is not None]
     for start in range(0, len(wanted), PAGE_ROWS):
         chunk = wanted[start : start + PAGE_ROWS]

@@ -177,6 +177,8 @@ def _prepare_chunk(
     body = b"[%b]" % b",".join(values)
     if b"\\u0000" in body:
         raise Refused("nul", "A NUL, or what looks like one.")
+    if plan.is_narrow and not (b"\\u" not in body and body.isascii() and "".join(keys).isascii()):
+        raise Refused("invalid", "Characters that a column may not have.")
     decoded = shape.decode(body)
     raw: list[Values] = (
         list(zip(decoded, strict=True)) if shape.is_whole_value else list(map(_astuple, decoded))

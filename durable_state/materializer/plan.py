@@ -14,6 +14,7 @@ from django.db import models
 from durable_state.errors import MappingFault
 from durable_state.models import Stream, entity_digest
 from durable_state.registry import EntityMapping, registry
+from durable_state.registry.charsets import character_set
 from durable_state.registry.relations import parent_mapping, parents_first
 from durable_state.registry.uniqueness import secondary_unique_sets
 
@@ -72,6 +73,9 @@ class TypePlan:
         self.unique_sets = secondary_unique_sets(mapping)
         self.key_value = key_converter(mapping.key, self.using)
         self.largest_statement = largest_statement(self.using)
+        self.is_narrow = any(
+            character_set(self.using, field) for field in (mapping.key, *mapping.mapped_fields)
+        )
         self.has_own_prepare = mapping.has_own_prepare
         exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(

@@ -1,4 +1,4 @@
-"""Texts that the database tells apart by each character, whatever it does by default."""
+"""Texts that the database holds, and tells apart, by each character, whatever it does by default."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["ExactCharField", "ExactTextField"]
+__all__ = ["ExactCharField", "ExactTextField", "WideTextField"]
 
 
 class _Exact:
@@ -30,3 +30,13 @@ class ExactCharField(_Exact, models.CharField):  # type: ignore[type-arg]
 
 class ExactTextField(_Exact, models.TextField):  # type: ignore[type-arg]
     """A text of any length."""
+
+
+class WideTextField(models.TextField):  # type: ignore[type-arg]
+    """A text of any length and of any characters, also in a MySQL database whose own have three bytes at most."""
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        parameters = super().db_parameters(connection)
+        if connection.vendor == "mysql":
+            parameters["collation"] = "utf8mb4_general_ci"
+        return parameters

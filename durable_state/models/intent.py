@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
+from .exact import WideTextField
+
 __all__ = ["Intent"]
 
 
@@ -14,7 +16,7 @@ class Intent(models.Model):
     stream_name = models.CharField(max_length=100, db_index=True)
     verb = models.CharField(max_length=20)
     actor = models.CharField(max_length=200, help_text="user name, or where the command ran")
-    detail = models.TextField(default="")
+    detail = WideTextField(default="")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

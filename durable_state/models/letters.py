@@ -7,7 +7,7 @@ import hashlib
 from django.db import models
 from django.utils import timezone
 
-from .exact import ExactTextField
+from .exact import ExactTextField, WideTextField
 from .stream import Stream
 
 __all__ = ["DeadLetter", "entity_digest"]
@@ -38,10 +38,10 @@ class DeadLetter(models.Model):
     generation = models.BigIntegerField(default=0, editable=False)
     entity = models.CharField(max_length=64, editable=False)
     type = ExactTextField(default="", help_text="entity type, as far as it can be shown")
-    key = models.TextField(default="", help_text="entity key, as far as it can be shown")
+    key = ExactTextField(default="", help_text="entity key, as far as it can be shown")
     ordinal = models.BigIntegerField(help_text="which message of the stream, counted from 1")
     reason = models.CharField(max_length=40, db_index=True, help_text="reason code")
-    detail = models.TextField(default="")
+    detail = WideTextField(default="")
     body = models.BinaryField(help_text="the message's bytes")
     created_at = models.DateTimeField(default=timezone.now)
 

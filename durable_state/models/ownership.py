@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from .exact import ExactTextField
 from .stream import Stream
 
 __all__ = ["TableOwner", "TypeState"]
@@ -30,7 +31,7 @@ class TypeState(models.Model):
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="types")
     digest = models.CharField(max_length=64, editable=False)
-    type = models.TextField()
+    type = ExactTextField()
     fingerprint = models.CharField(max_length=64, default="")
     unregistered = models.BigIntegerField(default=0)
     needs_reset = models.BooleanField(default=False)

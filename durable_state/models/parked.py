@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
-from .exact import ExactCharField
+from .exact import ExactCharField, ExactTextField, WideTextField
 from .stream import Stream
 
 __all__ = ["Arrival", "AwaitedModel", "ParkedChange"]
@@ -23,7 +23,7 @@ class ParkedChange(models.Model):
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="parked_changes")
     entity = models.CharField(max_length=64, editable=False)
     type = ExactCharField(max_length=255)
-    key = models.TextField()
+    key = ExactTextField()
     ordinal = models.BigIntegerField()
     reason = models.CharField(
         max_length=20,
@@ -41,7 +41,7 @@ class ParkedChange(models.Model):
     polled = models.BooleanField(
         default=False, help_text="tried now and then: nobody tells when it can be shown"
     )
-    detail = models.TextField(default="")
+    detail = WideTextField(default="")
     body = models.BinaryField()
     prepared = models.BinaryField()
     hidden = models.BooleanField(default=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
-from .exact import ExactCharField
+from .exact import ExactCharField, ExactTextField
 from .stream import Stream
 
 __all__ = ["Generation", "StagedChange"]
@@ -50,7 +50,7 @@ class StagedChange(models.Model):
     )
     type = ExactCharField(max_length=255)
     entity = models.CharField(max_length=64)
-    key = models.TextField()
+    key = ExactTextField()
     ordinal = models.BigIntegerField()
     body = models.BinaryField()
     prepared = models.BinaryField()

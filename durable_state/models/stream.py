@@ -8,6 +8,8 @@ from django.utils import timezone
 
 from durable_state.protocol.position import Position
 
+from .exact import WideTextField
+
 __all__ = ["Progress", "Replay", "Status", "Stream"]
 
 
@@ -33,14 +35,14 @@ class Progress(models.Model):
     revision = models.BigIntegerField(
         default=0, editable=False, help_text="number of the last commit"
     )
-    offset = models.TextField(default="-1", editable=False, help_text="the server's token; opaque")
+    offset = WideTextField(default="-1", editable=False, help_text="the server's token; opaque")
     skip = models.BigIntegerField(
         default=0, editable=False, help_text="messages already applied of the response at offset"
     )
     ordinal = models.BigIntegerField(
         default=0, editable=False, help_text="messages read since the stream's start"
     )
-    checkpoint_offset = models.TextField(null=True, editable=False)
+    checkpoint_offset = WideTextField(null=True, editable=False)
     checkpoint_fingerprint = models.CharField(max_length=200, default="", editable=False)
     snapshot = models.OneToOneField(
         "durable_state.Generation",
@@ -65,17 +67,17 @@ class Progress(models.Model):
     since = models.DateTimeField(
         default=timezone.now, editable=False, help_text="when the status began"
     )
-    last_error = models.TextField(
+    last_error = WideTextField(
         default="", editable=False, help_text="what failed; quotes no value of a row"
     )
-    last_error_detail = models.TextField(
+    last_error_detail = WideTextField(
         default="", editable=False, help_text="what only those may read who see the rows"
     )
-    last_error_type = models.TextField(
+    last_error_type = WideTextField(
         default="", editable=False, help_text="the entity type of those rows; empty: all types"
     )
     last_error_at = models.DateTimeField(null=True, editable=False)
-    action = models.TextField(default="", editable=False, help_text="what to do about it")
+    action = WideTextField(default="", editable=False, help_text="what to do about it")
     failures = models.IntegerField(default=0, editable=False, help_text="failed attempts in a row")
     retry_at = models.DateTimeField(null=True, editable=False)
 

@@ -11,6 +11,8 @@ import msgspec
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from durable_state.registry.charsets import character_set, misfit
+
 from . import numbers, texts, times
 from .documents import DOCUMENT, JsonNull, document, same_document
 from .limits import KEY_BYTES, Limits, limits
@@ -75,6 +77,7 @@ def converter(field: models.Field[Any, Any], using: str | None = None) -> Conver
     column = _column(field)
     inner = _value_converter(column, limits(using), using)
     is_document, nullable = isinstance(column, models.JSONField), field.null
+    charset = character_set(using, column)
 
     def convert_value(raw: Any) -> Any:
         while isinstance(raw, enum.Enum):
@@ -83,9 +86,23 @@ def converter(field: models.Field[Any, Any], using: str | None = None) -> Conver
             if nullable:
                 return absent(column)
             raise Refused("null", "The column must not be NULL.")
-        return inner(raw)
+        value = inner(raw)
+        if charset is not None and isinstance(value, str):
+            _check_characters(charset, value)
+        return value
 
     return convert_value
+
+
+def _check_characters(charset: str, value: str) -> None:
+    """Raises: Refused, where MySQL would refuse the value, and even a query for it."""
+    character = misfit(charset, value)
+    if character is not None:
+        raise Refused(
+            "invalid",
+            f"{shown(value)} holds {character!r} (U+{ord(character):04X}), which the column's"
+            f" character set {charset} does not have.",
+        )
 
 
 def convert_all(
