@@ -44,4 +44,4 @@ class TypeState(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.type
+        return str(self.type)
