@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import django.db
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 
@@ -17,6 +17,14 @@ from durable_state.policy import readable_rows
 from durable_state.registry import EntityMapping, registry
 
 from .live import live_form, live_list
+from .parents import (
+    ReadableParentListFilter,
+    blank_hidden_parents,
+    hidden_members,
+    is_synced_model,
+    keeping_hidden_parents,
+    synced_parents,
+)
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -26,18 +34,6 @@ else:
 __all__ = ["SyncedModelAdmin"]
 
 logger = logging.getLogger("durable_state.admin")
-
-
-class ReadableParentListFilter(admin.RelatedFieldListFilter):
-    """Filters by a synced parent that the person may see."""
-
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
-        parents = readable_rows(request.user, field.related_model._default_manager.all())
-        return field.get_choices(
-            include_blank=False,
-            limit_choices_to={"pk__in": parents.order_by().values("pk")},
-            ordering=self.field_admin_ordering(field, request, model_admin),
-        )
 
 
 class SyncedModelAdmin(ModelAdmin):
@@ -97,16 +93,25 @@ class SyncedModelAdmin(ModelAdmin):
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         """As declared; a parent that is synced too offers only the rows that the person may see."""
+        parents = {field.name for field in synced_parents(self.model)}
         return [
-            (each, ReadableParentListFilter) if self._is_synced_parent(each) else each
+            (each, ReadableParentListFilter) if isinstance(each, str) and each in parents else each
             for each in super().get_list_filter(request)
         ]
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        return keeping_hidden_parents(super().get_form(request, obj, change, **kwargs), request)
+
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return keeping_hidden_parents(super().get_changelist_form(request, **kwargs), request)
 
     def get_field_queryset(self, db: str | None, db_field: Any, request: HttpRequest) -> Any:
         """What a form offers for a foreign key, or a many-to-many field: no row that is hidden."""
         choices = super().get_field_queryset(db, db_field, request)
         related = db_field.remote_field.model
-        if not registry.for_model(related):
+        if not is_synced_model(related):
             return choices
         if choices is None:
             choices = related._default_manager.using(db).all()
@@ -120,17 +125,6 @@ class SyncedModelAdmin(ModelAdmin):
             counts,
             permissions,
             ["rows that point there"] if protected else [],
-        )
-
-    def _is_synced_parent(self, name: Any) -> bool:
-        if not isinstance(name, str):
-            return False
-        try:
-            field = self.opts.get_field(name)
-        except FieldDoesNotExist:
-            return False
-        return isinstance(field, models.ForeignKey) and bool(
-            registry.for_model(field.related_model)
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
@@ -178,7 +172,9 @@ class SyncedModelAdmin(ModelAdmin):
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> models.Model | None:
         try:
-            return super().get_object(request, object_id, from_field)
+            found = super().get_object(request, object_id, from_field)
+            blank_hidden_parents(request, [] if found is None else [found])
+            return found
         except (django.db.Error, PermissionDenied):
             raise
         except Exception as error:  # of a field's own code; the page of another row is as ever
@@ -191,10 +187,19 @@ class SyncedModelAdmin(ModelAdmin):
             )
             return None
 
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Members that the form did not show stay members."""
+        kept = hidden_members(request, form.instance) if change else {}
+        super().save_related(request, form, formsets, change)
+        for name, pks in kept.items():
+            if name in form.changed_data:
+                getattr(form.instance, name).add(*pks)
+
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist = super().get_changelist_instance(request)
         self._leave_out_unreadable(request, changelist)
         changelist.durable_state = live_list(self, request, changelist)  # type: ignore[attr-defined]
+        blank_hidden_parents(request, changelist.result_list)
         return changelist
 
     def _leave_out_unreadable(self, request: HttpRequest, changelist: ChangeList) -> None:

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.test import Client
 
-from durable_state import StatePolicy
+from durable_state import EntityMapping, StatePolicy, register
 from durable_state.consumer.run import sync
 from durable_state.models import DeadLetter, Intent, ParkedChange, Status, Stream
+from durable_state.registry import registry
 from durable_state.testing import apply
 from tests.admin.conftest import SignIn
-from tests.app.models import Author, Commit, Message, Person, Profile, Room
+from tests.app.models import Annotation, Author, Commit, Message, Person, Profile, Room
 from tests.management.streams import publish
 from tests.servers.process import StreamServer
 
@@ -319,13 +320,96 @@ class NoAuthors(StatePolicy):
 
 
 def test_a_filter_offers_no_hidden_parent(admin_client: Client, settings: Any) -> None:
-    """Nor does a form; with the permission to see them, all are offered."""
+    """Nor does a form, nor is one taken by its number; who may see them is offered all."""
     made = {"subject": "s", "authored_at": "2026-01-01T00:00Z"}
     for name in ("one", "two"):
         apply("git", [change("author", name, commits=1)])
         apply("git", [change("commit", f"c-{name}", author=name, **made)])
     assert Commit.objects.count() == 2
-    offered = "author__id__exact="
+    form, offered = "/admin/app/annotation/add/", "author__id__exact="
+    author = Author.objects.first()
+    assert author is not None
+    option = f'<option value="{author.pk}"'
     assert offered in page(admin_client, "/admin/app/commit/")
+    assert option in page(admin_client, form)
     settings.DURABLE_STATE = {"POLICY": f"{__name__}.NoAuthors"}
     assert offered not in page(admin_client, "/admin/app/commit/")
+    assert option not in page(admin_client, form)
+    assert admin_client.post(form, {"author": author.pk}).status_code == 200
+    assert not Annotation.objects.exists()
+
+
+def test_deleting_names_no_row_that_goes_too(admin_client: Client, settings: Any) -> None:
+    """They are counted by model; the rows themselves may be hidden."""
+    own = Message.objects.create(key="own", text="x")
+    asked = page(admin_client, f"/admin/app/message/{own.pk}/delete/")
+    assert str(own) in asked.replace("&#x27;", "'")
+    assert "Messages: 1" in asked
+
+
+def test_a_hidden_parent_is_blank_and_kept(
+    sign_in: SignIn, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its text is not shown with the rows that point to it, and saving such a row does not unlink it."""
+    monkeypatch.setattr(Author, "__str__", lambda self: f"author<{self.key}>")
+    made = {"subject": "s", "authored_at": "2026-01-01T00:00Z"}
+    apply("git", [change("author", "hidden-author", commits=1)])
+    apply("git", [change("commit", "c", author="hidden-author", **made)])
+    author, row = Author.objects.get(), Commit.objects.get()
+    own = Annotation.objects.create(author=author)
+    models = ("commit", "annotation", "author")
+    client = sign_in(
+        *(f"app.{action}_{model}" for action in ("view", "change") for model in models)
+    )
+    paths = [f"/admin/app/commit/{row.pk}/change/", f"/admin/app/annotation/{own.pk}/change/"]
+    for path in ["/admin/app/annotation/", *paths]:
+        assert "hidden-author" in page(client, path)
+    settings.DURABLE_STATE = {"POLICY": f"{__name__}.NoAuthors"}
+    for path in ["/admin/app/annotation/", *paths]:
+        assert "hidden-author" not in page(client, path)
+    assert client.post(paths[1], {"author": "", "note": "new"}).status_code == 302
+    in_the_list = {
+        "form-TOTAL_FORMS": 1,
+        "form-INITIAL_FORMS": 1,
+        "form-0-id": own.pk,
+        "form-0-author": "",
+        "_save": "Save",
+    }
+    assert client.post("/admin/app/annotation/", in_the_list).status_code == 302
+    own.refresh_from_db()
+    assert own.author == author
+    assert "(hidden)" in page(client, paths[1])
+    assert "disabled" in page(client, paths[1])
+
+
+class PublicGroups(StatePolicy):
+    """Groups whose names begin with "public"."""
+
+    def rows(self, user: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(name__startswith="public") if queryset.model is Group else queryset
+
+
+def test_hidden_members_are_not_offered_and_stay(
+    admin_client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a many-to-many field, whatever else is chosen."""
+    monkeypatch.setattr(registry, "_mappings", [])
+
+    @register("group")
+    class Groups(EntityMapping):
+        model = Group
+        key_field = "name"
+        fields = ()
+
+    settings.DURABLE_STATE = {"POLICY": f"{__name__}.PublicGroups"}
+    names = ("public-a", "public-b", "secret-group")
+    groups = {name: Group.objects.create(name=name) for name in names}
+    member = User.objects.create_user("member")
+    member.groups.set([groups["public-a"], groups["secret-group"]])
+    path = f"/admin/auth/user/{member.pk}/change/"
+    assert "public-b" in page(admin_client, path)
+    assert "secret-group" not in page(admin_client, path)
+    assert admin_client.post(path, {"groups": groups["public-b"].pk}).status_code == 302
+    assert set(member.groups.all()) == {groups["public-b"], groups["secret-group"]}
+    forged = {"groups": [groups["public-a"].pk, groups["secret-group"].pk]}
+    assert admin_client.post(path, forged).status_code == 200

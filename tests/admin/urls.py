@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.urls import path
 
 from durable_state.admin import SyncedModelAdmin
-from tests.app.models import Author, Commit, File, Message, Person, Profile
+from tests.app.models import Annotation, Author, Commit, File, Message, Person, Profile
 
 __all__ = ["site", "urlpatterns"]
 
@@ -31,13 +32,28 @@ class CommitAdmin(SyncedModelAdmin):
     list_filter = ["author"]
 
 
+class AnnotationAdmin(SyncedModelAdmin):
+    """The application's own rows, whose synced parent can be chosen in the list too."""
+
+    list_display = ["id", "author"]
+    list_editable = ["author"]
+
+
+class MemberAdmin(SyncedModelAdmin):
+    """Users, whose groups a test lets a stream write."""
+
+    fields = ["groups"]
+
+
 site = admin.AdminSite()
 site._registry.update(
     {model: type(each)(model, site) for model, each in admin.site._registry.items()}
 )
+site._registry[User] = MemberAdmin(User, site)
 site.register(Message, MessageAdmin)
 site.register(File, FileAdmin)
 site.register(Commit, CommitAdmin)
+site.register(Annotation, AnnotationAdmin)
 site.register([Author, Person, Profile], SyncedModelAdmin)
 
 urlpatterns = [path("admin/", site.urls)]
