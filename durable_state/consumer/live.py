@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from functools import partial
 
 import django.db
 
 from durable_state import feed
 from durable_state.errors import DurableStateError, LeaseLost, RevisionConflict, StreamRecreated
-from durable_state.models import Arrival, ParkedChange, Progress, Status, Stream
+from durable_state.models import Arrival, ParkedChange, Status, Stream
 from durable_state.transport import Batch, BatchLimits, Reader
 
 from .commit import Commit, commit, release
@@ -18,25 +18,23 @@ from .loop import Holding, Loop
 from .saying import say
 from .source import stream_reader
 from .standing import replay_recreated
+from .watching import NOBODY, Watcher
 
-__all__ = ["LiveLoop", "OnProgress"]
+__all__ = ["LiveLoop"]
 
 logger = logging.getLogger("durable_state.consumer")
-
-OnProgress = Callable[[Progress], None]
-"""Called after each commit with the stream, or its replay, as it is then."""
 
 
 class LiveLoop(Loop[Stream]):
     """Reads, materializes and publishes."""
 
-    def __init__(
-        self, stream: Stream, holding: Holding, on_progress: OnProgress | None = None
-    ) -> None:
+    def __init__(self, stream: Stream, holding: Holding, watcher: Watcher = NOBODY) -> None:
         super().__init__(stream, stream, holding, asyncio.Lock())
         self.may_commit = asyncio.Event()
         self.may_commit.set()
-        self._on_progress = on_progress
+        self.watcher = watcher
+        if watcher.switching is not None:
+            self._on_step = partial(watcher.switching, stream)
         self._source = (stream.url, stream.live)
         self.at_tail = False
         """Whether the newest batch ended at the stream's tail, also one that brought nothing."""
@@ -64,12 +62,8 @@ class LiveLoop(Loop[Stream]):
         await feed.ring(
             stream.name, stream.pk, done.revision, stream._state.db or "default", done.payload
         )
-        self.tell(stream)
-
-    def tell(self, progress: Progress) -> None:
-        """Tells whoever watches how far it is."""
-        if self._on_progress is not None:
-            self._on_progress(progress)
+        self.watcher.committed(stream, done, self.took)
+        self.watcher.progressed(stream)
 
     async def _begin(self) -> bool:
         stream = self.progress

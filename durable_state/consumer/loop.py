@@ -24,7 +24,7 @@ from durable_state.errors import (
     TransportError,
     Unavailable,
 )
-from durable_state.materializer import PreparedBatch, prepare_batch
+from durable_state.materializer import OnStep, PreparedBatch, prepare_batch, watch_steps
 from durable_state.models import Progress, Replay, Status, Stream
 from durable_state.transport import Batch, BatchLimits, Reader, delay
 
@@ -95,6 +95,9 @@ class Loop(Generic[F]):
         self._failures = progress.failures
         self._unswept = False
         self._busy = False
+        self._on_step: OnStep | None = None
+        self.took = 0.0
+        """Seconds that the newest commit took."""
         self._began = 0.0
 
     async def run(self) -> None:
@@ -207,16 +210,21 @@ class Loop(Generic[F]):
         try:
             async with self.committing:
                 began, self._busy = time.monotonic(), True
-                done = await self._threads.run(lambda: write(self._prepare(batch)))
+                done = await self._threads.run(self._write, batch, write)
         except BaseException:
             self._pace.failed()
             raise
         finally:
             self._busy = False
-        self._pace.took(len(batch.messages), time.monotonic() - began)
+        self.took = time.monotonic() - began
+        self._pace.took(len(batch.messages), self.took)
         if batch.messages:
             self._failures = 0
         return done
+
+    def _write(self, batch: Batch, write: Callable[[PreparedBatch], T]) -> T:
+        with watch_steps(self._on_step):
+            return write(self._prepare(batch))
 
     async def _sweep(self, inbox: Inbox) -> None:
         """Deletes what a switch has left: one step, and more for as long as no batch waits and nobody asks for anything else; ``tidy``

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 import django.db
 from django.db import connections
 
 from durable_state.errors import LeaseLost, RevisionConflict, StreamRecreated
+from durable_state.materializer import watch_steps
 from durable_state.models import Replay, Status
 from durable_state.transport import Batch, BatchLimits, Reader
 
+from .commit import Commit
 from .live import LiveLoop
 from .loop import Holding, Loop
 from .replay import advance, begin_again, hand_over
@@ -89,7 +92,7 @@ class ReplayLoop(Loop[Replay]):
                     replay, stream, ready, batch.position, token=token, checkpoint=batch.checkpoint
                 ),
             )
-            self._live.tell(replay)
+            self._live.watcher.progressed(replay)
             self._unswept = self._unswept or not done.swept
             if done.paused:
                 return False
@@ -97,9 +100,7 @@ class ReplayLoop(Loop[Replay]):
             return None
         # A commit of the live reader would wait for the stream's row, but not for as long as a switch may take.
         async with self._live.committing:
-            shown = await self._threads.run(
-                hand_over, stream, replay, self._seen, token=token, closed=batch.closed
-            )
+            shown = await self._threads.run(self._hand_over, batch.closed)
         if shown is None:
             self._missed = True
             return True
@@ -107,6 +108,12 @@ class ReplayLoop(Loop[Replay]):
         await self._live.publish(shown)
         self._unswept = self._unswept or not shown.swept
         return False
+
+    def _hand_over(self, closed: bool) -> Commit | None:
+        replay, stream, token = self.progress, self._stream, self._holding.token
+        switching = self._live.watcher.switching
+        with watch_steps(None if switching is None else partial(switching, replay)):
+            return hand_over(stream, replay, self._seen, token=token, closed=closed)
 
     async def _start_over(self, error: StreamRecreated) -> bool:
         logger.warning("%s: %s It is folded from its start.", self.progress, error.message)

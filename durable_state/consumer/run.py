@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from datetime import timedelta
 
 import django.db
@@ -21,10 +21,10 @@ from durable_state.models import Arrival, Generation, Lease, Replay, Status, Str
 from durable_state.transport import open_client
 
 from . import lease
-from .live import OnProgress
 from .replay import replayable, sweep_dropped
 from .tail import Tail
 from .threads import DatabaseThreads
+from .watching import NOBODY, Watcher
 
 __all__ = ["consume_slice", "run_all", "runnable", "sync", "tidy"]
 
@@ -56,15 +56,14 @@ def sync(
     stream: Stream,
     *,
     until_up_to_date: bool = False,
-    on_progress: OnProgress | None = None,
-    on_wait: Callable[[str], None] | None = None,
+    watcher: Watcher = NOBODY,
 ) -> None:
     """Consumes one stream in the foreground until it is closed, stopped by a signal, or at its tail (``until_up_to_date``).
 
-    Waits for a lease that another holder has, naming it through ``on_wait``.
+    Waits for a lease that another holder has, naming it to the ``watcher``.
     Raises: OperationRefused, when the stream is paused, removed, or stopped by an error that needs a person.
     """
-    asyncio.run(_sync(stream, until_up_to_date, on_progress, on_wait))
+    asyncio.run(_sync(stream, until_up_to_date, watcher))
     try:
         stream.refresh_from_db(using=stream._state.db)
     except Stream.DoesNotExist as error:
@@ -90,9 +89,12 @@ def sync(
 _STOPPED: dict[str, str] = {Status.HALTED: "has halted", Status.NEEDS_RESET: "needs a reset"}
 
 
-def run_all(using: str) -> None:
-    """Consumes all streams of a database, live, until a signal ends it. Any number of these and of Celery workers share the work."""
-    asyncio.run(_run_all(using))
+def run_all(using: str, watcher: Watcher = NOBODY) -> None:
+    """Consumes all streams of a database, live, until a signal ends it.
+
+    Any number of these and of Celery workers share the work.
+    """
+    asyncio.run(_run_all(using, watcher))
 
 
 def consume_slice(stream_pks: Collection[int], using: str) -> None:
@@ -115,11 +117,10 @@ def tidy(using: str) -> None:
 async def _sync(
     stream: Stream,
     until_up_to_date: bool,
-    on_progress: OnProgress | None,
-    on_wait: Callable[[str], None] | None,
+    watcher: Watcher,
 ) -> None:
     async with _stop_signals() as stop, DatabaseThreads() as threads, open_client() as client:
-        token = await _wait_for_lease(stream, threads, stop, on_wait)
+        token = await _wait_for_lease(stream, threads, stop, watcher)
         if token is None:
             return
         tail = Tail(
@@ -129,7 +130,7 @@ async def _sync(
             threads=threads,
             stop=stop,
             until_up_to_date=until_up_to_date,
-            on_progress=on_progress,
+            watcher=watcher,
         )
         await tail.run()
 
@@ -138,7 +139,7 @@ async def _wait_for_lease(
     stream: Stream,
     threads: DatabaseThreads,
     stop: asyncio.Event,
-    on_wait: Callable[[str], None] | None,
+    watcher: Watcher,
 ) -> int | None:
     holder, told = lease.holder_name("sync"), ""
     while not stop.is_set():
@@ -148,14 +149,14 @@ async def _wait_for_lease(
         current = await threads.run(
             Lease.objects.using(stream._state.db).filter(stream_id=stream.pk).first
         )
-        if on_wait is not None and current is not None and current.holder not in ("", told):
+        if current is not None and current.holder not in ("", told):
             told = current.holder
-            on_wait(f"{stream.name} is consumed by {told}; waiting for its lease.")
+            watcher.waits(f"{stream.name} is consumed by {told}; waiting for its lease.")
         await _pause(stop, min(LOOK_SECONDS, get_settings().lease_seconds / 4))
     return None
 
 
-async def _run_all(using: str) -> None:
+async def _run_all(using: str, watcher: Watcher) -> None:
     async with _stop_signals() as stop, DatabaseThreads(8) as threads, open_client() as client:
         tails: dict[int, asyncio.Task[None]] = {}
         tidied = 0.0
@@ -170,7 +171,7 @@ async def _run_all(using: str) -> None:
                     for stream in await threads.run(lambda: list(runnable(using))):
                         if stream.pk not in tails:
                             tails[stream.pk] = asyncio.create_task(
-                                _tail(stream, "run", threads, client, stop)
+                                _tail(stream, "run", threads, client, stop, watcher)
                             )
                 except django.db.Error as error:
                     logger.warning("The database cannot be asked for streams: %s", error)
@@ -197,11 +198,18 @@ async def _consume_slice(stream_pks: Collection[int], using: str) -> None:
 
 
 async def _tail(
-    stream: Stream, purpose: str, threads: DatabaseThreads, client: object, stop: asyncio.Event
+    stream: Stream,
+    purpose: str,
+    threads: DatabaseThreads,
+    client: object,
+    stop: asyncio.Event,
+    watcher: Watcher = NOBODY,
 ) -> None:
     token = await threads.run(lease.acquire, stream, lease.holder_name(purpose))
     if token is not None:
-        await Tail(stream, token, client=client, threads=threads, stop=stop).run()
+        watcher.began(stream)
+        await Tail(stream, token, client=client, threads=threads, stop=stop, watcher=watcher).run()
+        watcher.ended(stream)
 
 
 def _report(task: asyncio.Task[None]) -> None:

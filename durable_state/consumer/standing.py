@@ -42,7 +42,14 @@ def record_failure(
 
 def record_stop(progress: Progress, token: int, error: DurableStateError, status: Status) -> None:
     """The stream, or its replay, stops until somebody acts; nothing is lost, and rows stay."""
-    logger.error("%s: %s %s %s", progress, status.label, say(error).sentence, error.action)
+    logger.error(
+        "%s: %s %s %s",
+        progress,
+        status.label,
+        say(error).sentence,
+        error.action,
+        extra={"is_outcome": isinstance(progress, Stream)},
+    )
     _save(progress, token, _stopped(error, status))
 
 

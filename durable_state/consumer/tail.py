@@ -14,11 +14,12 @@ from durable_state.conf import get_settings
 from durable_state.models import Replay, Stream
 
 from . import lease
-from .live import LiveLoop, OnProgress
+from .live import LiveLoop
 from .loop import Holding
 from .replay import replayable
 from .replaying import ReplayLoop
 from .threads import DatabaseThreads
+from .watching import NOBODY, Watcher
 
 __all__ = ["Tail"]
 
@@ -39,11 +40,11 @@ class Tail:
         threads: DatabaseThreads,
         stop: asyncio.Event,
         until_up_to_date: bool = False,
-        on_progress: OnProgress | None = None,
+        watcher: Watcher = NOBODY,
     ) -> None:
         self._holding = Holding(token, client, threads, stop, until_up_to_date)
         self._threads = threads
-        self._live = LiveLoop(stream, self._holding, on_progress)
+        self._live = LiveLoop(stream, self._holding, watcher)
         self._replaying = asyncio.Lock()
         self._handed_over = 0
 

@@ -1,23 +1,29 @@
-"""What a foreground sync shows on stderr: one line that is written over on a terminal, plain lines elsewhere."""
+"""What a long verb shows on stderr: one line that is written over on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from durable_state import models
 
-from .table import printable
+from .table import printable, span
 
 __all__ = ["Progress"]
 
 
-class Progress:
-    """Shows a stream's way, and its replay's: messages, rate, applied. Writes at most 5 times a second to a terminal, each 5 seconds
-    elsewhere.
+class _Shown(NamedTuple):
+    at: float
+    done: int
+    rate: float
 
-    ``clock`` gives seconds and only goes forward.
+
+class Progress:
+    """Shows how far something is: how much is done, of how much where that is known, how fast.
+
+    Writes at most 5 times a second to a terminal, each 5 seconds elsewhere. ``clock`` gives seconds
+    and only goes forward.
     """
 
     def __init__(self, out: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,29 +31,44 @@ class Progress:
         self._clock = clock
         self._terminal = out.isatty()
         self._pause = 0.2 if self._terminal else 5.0
-        self._last: dict[
-            str, tuple[float, int, float]
-        ] = {}  # by name: when, messages, messages a second
+        self._last: dict[str, _Shown] = {}
         self._width = 0
 
     def __call__(self, progress: models.Progress) -> None:
-        """Shows how far the stream or replay is now, unless that was shown a moment ago."""
-        name, now, rate = str(progress), self._clock(), 0.0
-        if name in self._last:
-            before, ordinal, rate = self._last[name]
-            if now - before < self._pause:
+        """Shows how far a stream is, or its replay, which ends where the stream is."""
+        if isinstance(progress, models.Stream):
+            rest = f"{progress.applied_count:,} applied · {progress.status}"
+            self.show(str(progress), "messages", progress.ordinal, None, rest)
+        elif isinstance(progress, models.Replay):
+            total = max(progress.stream.ordinal, progress.ordinal)
+            self.show(str(progress), "messages", progress.ordinal, total, "shown at its end")
+
+    def switching(self, progress: models.Progress, done: int, total: int) -> None:
+        """Shows how many rows of a switch have been gone through; readers see none of them yet."""
+        self.show(f"the switch of {progress}", "rows", done, total)
+
+    def show(self, name: str, things: str, done: int, total: int | None, rest: str = "") -> None:
+        """Shows that ``done`` of ``total`` things are done, unless that was shown a moment ago."""
+        now, rate, last = self._clock(), 0.0, self._last.get(name)
+        is_end = total is not None and done >= total
+        if last is not None:
+            if now - last.at < self._pause and not (is_end and self._terminal):
                 return
-            # A reset starts the ordinals again; smoothed, so that one slow batch does not make the number jump.
-            newest = max(progress.ordinal - ordinal, 0) / (now - before)
-            rate = rate * 0.5 + newest * 0.5 if rate else newest
-        self._last[name] = (now, progress.ordinal, rate)
-        applied = (
-            f"{progress.applied_count:,} applied"
-            if isinstance(progress, models.Stream)
-            else "shown at its end"
-        )
-        shown = f" · {rate:,.0f} messages/s" if rate else ""
-        self._write(f"{name}: {progress.ordinal:,} messages · {applied}{shown} · {progress.status}")
+            # A reset starts the ordinals again; smoothed, so that one slow batch does not make the
+            # number jump.
+            newest = max(done - last.done, 0) / max(now - last.at, 0.001)
+            rate = last.rate * 0.5 + newest * 0.5 if last.rate else newest
+        self._last[name] = _Shown(now, done, rate)
+        parts = [f"{done:,} {things}"]
+        if total:
+            parts = [f"{done:,} of {total:,} {things} ({100 * done // total} %)"]
+        if rest:
+            parts.append(rest)
+        if rate:
+            parts.append(f"{rate:,.0f} {things}/s")
+            if total and not is_end:
+                parts.append(f"{span(round((total - done) / rate))} left")
+        self._write(f"{name}: {' · '.join(parts)}")
 
     def note(self, text: str) -> None:
         """Shows a line that stays, such as whom the sync waits for."""

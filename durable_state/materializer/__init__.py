@@ -8,5 +8,16 @@ from .generations import drop, sweep
 from .outcome import Outcome
 from .removal import remove_rows
 from .sorting import PreparedBatch, prepare_batch
+from .steps import OnStep, watch_steps
 
-__all__ = ["Fold", "Outcome", "PreparedBatch", "drop", "prepare_batch", "remove_rows", "sweep"]
+__all__ = [
+    "Fold",
+    "OnStep",
+    "Outcome",
+    "PreparedBatch",
+    "drop",
+    "prepare_batch",
+    "remove_rows",
+    "sweep",
+    "watch_steps",
+]

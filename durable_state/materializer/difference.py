@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from durable_state.models import DeadLetter, Generation, ParkedChange, Stream
@@ -12,6 +12,7 @@ from .plan import StreamPlan, TypePlan
 from .relations import resolve_parents
 from .rows import chunks, differ, read_rows
 from .staging import keys_of, read_staged, staged_entity, staged_keys
+from .steps import count_off
 from .switch import shown_keys
 
 __all__ = ["Difference", "differences", "row_story"]
@@ -36,8 +37,9 @@ def differences(stream: Stream, generation: Generation) -> Iterator[Difference]:
     plans = StreamPlan(stream)
     shown = plans.all()
     yield from _never_written(plans, {plan.type for plan in shown}, generation)
+    count = count_off(generation)
     for plan in shown:
-        yield from _missing_and_changed(plan, generation)
+        yield from _missing_and_changed(plan, generation, count)
         for keys in shown_keys(plan):
             staged = staged_keys(generation, plan, keys)
             excused = _refused(plan, [key for key in keys if key not in staged])
@@ -84,8 +86,11 @@ def _never_written(
             )
 
 
-def _missing_and_changed(plan: TypePlan, generation: Generation) -> Iterator[Difference]:
-    for puts, _ in read_staged(generation, plan):
+def _missing_and_changed(
+    plan: TypePlan, generation: Generation, count: Callable[[int], None]
+) -> Iterator[Difference]:
+    for puts, refused in read_staged(generation, plan):
+        count(len(puts) + len(refused))
         rows = read_rows(plan, [put.key_value for put in puts])
         columns, missing = resolve_parents(plan, puts)
         keys = [put.key for put in puts]

@@ -18,6 +18,7 @@ from .release import not_written
 from .rows import chunks
 from .shown import ShownRows
 from .staging import read_staged, staged_keys
+from .steps import count_off
 
 __all__ = ["shown_keys", "switch"]
 
@@ -47,6 +48,7 @@ def switch(
         for puts, _ in read_staged(generation, plan):
             rows.put_provisionally(plan, puts)
     empty = {plan.type for plan in plans if not plan.rows().exists()}
+    count = count_off(generation)
     for plan in plans:
         all_new = plan.type in empty
         if plan.unique_sets and not all_new:
@@ -56,6 +58,7 @@ def switch(
             by_key = {put.key: put for put in puts}
             found += [not_written(plan, failure, by_key[failure.write.key]) for failure in failures]
             letters.write_found(plan, found)
+            count(len(puts) + len(found) - len(failures))
             parked_count += len(parked)
             refused_count += len(found)
             if refused_count > get_settings().dead_letter_limit:

@@ -14,7 +14,7 @@ from durable_state.consumer.replay import sweep_dropped
 from durable_state.consumer.source import read_from_start
 from durable_state.consumer.transaction import commit_transaction
 from durable_state.errors import OperationRefused
-from durable_state.materializer import Fold, drop, prepare_batch
+from durable_state.materializer import Fold, OnStep, drop, prepare_batch, watch_steps
 from durable_state.materializer.difference import Difference, differences, row_story
 from durable_state.models import Generation, Stream
 from durable_state.protocol import Message
@@ -73,12 +73,18 @@ class Verification:
 
 
 def verify(
-    stream: Stream, *, entity_type: str | None = None, key: str | None = None
+    stream: Stream,
+    *,
+    entity_type: str | None = None,
+    key: str | None = None,
+    on_folded: OnStep | None = None,
+    on_compared: OnStep | None = None,
 ) -> Verification:
     """Folds the stream anew, up to the ordinal that the tables stand at, and compares.
 
     The stream goes on being consumed meanwhile: the tables are compared as one moment shows them. With ``entity_type`` and ``key`` the
-    result tells that entity's story.
+    result tells that entity's story. ``on_folded`` is called with the messages that are folded, and
+    how many there are, ``on_compared`` with the entities that are compared.
     Raises: OperationRefused, where there is nothing to compare with; TransportError.
     """
     if (entity_type is None) != (key is None):
@@ -88,7 +94,7 @@ def verify(
     _require_no_rebuild(stream)
     story = None if entity_type is None or key is None else Story(stream, entity_type, key)
     with closing(read_from_start(stream)) as batches:
-        fold = _Scratch(stream, batches, story)
+        fold = _Scratch(stream, batches, story, on_folded)
         try:
             fold.approach()
             with at_one_moment(stream) as current:
@@ -98,7 +104,8 @@ def verify(
                         f"The stream {stream.name!r} began anew meanwhile.", "Verify again."
                     )
                 fold.advance(current.ordinal)
-                return _compare(current, fold.state, story)
+                with watch_steps(on_compared):
+                    return _compare(current, fold.state, story)
         finally:
             fold.drop()
 
@@ -114,11 +121,18 @@ def _require_no_rebuild(stream: Stream) -> None:
 class _Scratch:
     """A fold beside the shown rows, and the messages that were read ahead of it: those of one batch at most."""
 
-    def __init__(self, stream: Stream, batches: Iterator[Batch], story: Story | None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        batches: Iterator[Batch],
+        story: Story | None,
+        on_folded: OnStep | None = None,
+    ) -> None:
         self._stream = stream
         self._using = stream._state.db or "default"
         self._batches = batches
         self._story = story
+        self._on_folded = on_folded
         self.state: Generation = past_contention(
             lambda: Generation.objects.using(self._using).create(
                 stream=stream, purpose=Generation.Purpose.VERIFY
@@ -155,6 +169,8 @@ class _Scratch:
                 self._story.read(messages, self.ordinal)
             self.state, self._snapshot = past_contention(partial(self._fold, messages))
             self.ordinal += len(messages)
+            if self._on_folded is not None:
+                self._on_folded(self.ordinal, ordinal)
 
     def _fold(self, messages: list[Message]) -> tuple[Generation, Generation | None]:
         # Prepared and read anew by each attempt: a fold leaves its marks on both.

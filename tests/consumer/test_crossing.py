@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from durable_state import operations
 from durable_state.consumer.commit import release
 from durable_state.consumer.run import runnable, sync
+from durable_state.consumer.watching import Watcher
 from durable_state.errors import OperationRefused
 from durable_state.materializer import motion, parking
 from durable_state.models import (
@@ -272,7 +273,7 @@ def test_an_error_that_nobody_expected_does_not_end_the_looking(
     operator = threading.Thread(target=operate)
     operator.start()
     with pytest.raises(OperationRefused, match="paused"):
-        sync(office, on_progress=fail_once)
+        sync(office, watcher=Watcher(progressed=fail_once))
     operator.join()
     assert Ticket.objects.count() == 2
     assert [lease.holder for lease in Lease.objects.all()] == [""]

@@ -11,6 +11,7 @@ from django.db import connections
 
 from durable_state import operations
 from durable_state.consumer.run import sync
+from durable_state.consumer.watching import Watcher
 from durable_state.errors import OperationRefused
 from durable_state.models import DeadLetter, Progress, Stream
 from tests.app.models import Author
@@ -183,7 +184,7 @@ def test_an_error_that_nobody_expected_is_shown_and_tried_again(serve: Serve, ca
             seen.append("failed")
             raise RuntimeError("nobody expected this")
 
-    sync(stream, on_progress=fail_once, until_up_to_date=True)
+    sync(stream, watcher=Watcher(progressed=fail_once), until_up_to_date=True)
     check(stream, items)
     assert "nobody expected this" in caplog.text
 

@@ -14,6 +14,7 @@ import pytest
 from durable_state import operations
 from durable_state.consumer import source
 from durable_state.consumer.run import sync
+from durable_state.consumer.watching import Watcher
 from durable_state.errors import OperationRefused
 from durable_state.materializer import generations
 from durable_state.models import DeadLetter, Generation, Lease, Progress, Replay, Status, Stream
@@ -62,7 +63,7 @@ def test_any_batch_size_gives_the_fold(
 
     while ordinal(stream) < 120:
         before = ordinal(stream)
-        sync(stream, until_up_to_date=True, on_progress=stop_now_and_then)
+        sync(stream, until_up_to_date=True, watcher=Watcher(progressed=stop_now_and_then))
         assert ordinal(stream) > before
     sync(stream, until_up_to_date=True)
     check(stream, remote.items)

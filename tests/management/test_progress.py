@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from durable_state.management.progress import Progress
 from durable_state.management.table import printable, span, table
-from durable_state.models import Stream
+from durable_state.models import Replay, Stream
 
 
 class Terminal(io.StringIO):
@@ -37,7 +37,7 @@ def test_a_terminal_has_one_line_that_is_written_over() -> None:
     shown = out.getvalue()
     assert shown.count("\r") == 4
     assert "\n" not in shown
-    assert "chat: 12,000 messages · 12,000 applied · 12,000 messages/s · catching-up" in shown
+    assert "chat: 12,000 messages · 12,000 applied · catching-up · 12,000 messages/s" in shown
     assert "500 messages" not in shown  # too soon after the first
 
 
@@ -50,8 +50,27 @@ def test_a_log_file_has_a_plain_line_now_and_then() -> None:
     progress.close()
     assert out.getvalue().splitlines() == [
         "chat: 0 messages · 0 applied · catching-up",
-        "chat: 1,100 messages · 1,100 applied · 200 messages/s · catching-up",
+        "chat: 1,100 messages · 1,100 applied · catching-up · 200 messages/s",
     ]
+
+
+def test_what_has_an_end_says_how_far_it_is_and_how_long_it_takes() -> None:
+    """A replay ends where its stream is, a switch with its rows; the end itself is always shown."""
+    out, clock = Terminal(), ticks(0, 1, 2, 3, 3.1, 4)
+    progress = Progress(out, clock=lambda: next(clock))
+    stream = at(150_000)
+    for ordinal in (0, 30_000, 43_000):
+        progress(Replay(stream=stream, ordinal=ordinal))
+    shown = out.getvalue()
+    assert "the replay of chat: 43,000 of 150,000 messages (28 %) · shown at its end" in shown
+    assert "21,500 messages/s · 5 s left" in shown
+    progress.switching(stream, 10, 20)
+    progress.switching(stream, 20, 20)
+    assert (
+        out.getvalue().rstrip().endswith("the switch of chat: 20 of 20 rows (100 %) · 100 rows/s")
+    )
+    progress.show("comparing chat", "rows", 0, 0)
+    assert "comparing chat: 0 rows" in out.getvalue()
 
 
 def test_a_note_stays() -> None:

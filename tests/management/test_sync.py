@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,107 @@ def test_sync_follows_the_stream_until_it_is_told_to_stop(
     assert following.returncode == 0, wrong
     assert "Stopped following chat. 2 messages: 2 applied." in said
     assert "Traceback" not in wrong
+
+
+RUN = """
+import django
+from django.core.management import call_command
+django.setup()
+call_command("migrate", run_syncdb=True, verbosity=0)
+{add}
+call_command("durable_state", "run", verbosity={verbosity}, no_color=True)
+"""
+
+
+@contextmanager
+def running(tmp_path: Path, add: str, verbosity: int) -> Iterator[Callable[[str], str]]:
+    """``run`` as a process of its own; gives a function that reads its lines up to one with the words."""
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "tests.management.scratch",
+        "SCRATCH": str(tmp_path),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", RUN.format(add=add, verbosity=verbosity)],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+
+        def read_to(words: str) -> str:
+            read = ""
+            for line in lines:
+                read += line
+                if words in line:
+                    return read
+            raise AssertionError(f"{words!r} was not said: {read}")
+
+        try:
+            yield read_to
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+
+def test_run_says_what_it_does(rakaia_server: StreamServer, tmp_path: Path) -> None:
+    """Streams, states, commits and refused messages, each at once and once."""
+    url = rakaia_server.stream("chat")
+    publish(url, change("1", "one"), change("2", "two"))
+    text = rakaia_server.stream("text")
+    make(text, "text/plain")
+    adding = "".join(
+        f"call_command('durable_state', 'add', {name!r}, {at!r}, probe=False)\n"
+        for name, at in (("chat", url), ("text", text))
+    )
+    with running(tmp_path, adding, 2) as read_to:
+        said = read_to("chat: live, 2 messages read")
+        assert "Consuming 2 streams." in said
+        assert "chat: taken, after 0 messages" in said
+        assert "chat: +2 at message 2 · rows: message 2 · " in said
+        publish(url, change("3", "x" * 50))
+        said += read_to("chat: 1 message refused, up to message 3: durable_state dead-letters chat")
+        publish(url, change("4", "four"))
+        said += read_to("chat: +1 at message 4 · rows: message 1")
+        assert said.count("chat: live") == 1
+    assert said.count("text: halted: ") == 1
+
+
+def test_run_says_that_there_is_nothing_to_do(tmp_path: Path) -> None:
+    """Rather than nothing."""
+    with running(tmp_path, "", 1) as read_to:
+        assert "Consuming 0 streams" in read_to("Waiting for one: durable_state add NAME URL")
+
+
+def test_a_halt_is_told_once(
+    rakaia_server: StreamServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By the command's error, not by the log's last resort as well; what is retried is noted."""
+    url = rakaia_server.stream("text")
+    make(url, "text/plain")
+    run("add", "text", url, "--no-probe")
+    with pytest.raises(CommandError, match="application/json"):
+        run("sync", "text", "--until-up-to-date")
+    assert "application/json" not in capfd.readouterr().err
+
+
+def test_verify_and_a_switch_show_how_far_they_are(
+    rakaia_server: StreamServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With their ends, which are known."""
+    url = rakaia_server.stream("chat")
+    publish(url, *(change(str(number), "x") for number in range(30)))
+    run("add", "chat", url, "--no-probe")
+    run("sync", "chat", "--until-up-to-date")
+    run("reset", "chat")
+    capfd.readouterr()
+    run("sync", "chat", "--until-up-to-date")
+    said = capfd.readouterr().err
+    assert "the replay of chat: 30 of 30 messages (100 %)" in said
+    assert "the switch of the replay of chat: 30 of 30 rows (100 %)" in said
+    run("verify", "chat")
+    said = capfd.readouterr().err
+    assert "folding chat: 30 of 30 messages (100 %)" in said
+    assert "comparing chat: 30 of 30 rows (100 %)" in said

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.timezone import is_aware, localtime
 
 from durable_state import operations
+from durable_state.management.progress import Progress
 from durable_state.management.table import printable, span, table
 from durable_state.operations import Shown, StreamReport
 
@@ -103,7 +106,17 @@ def verify(command: BaseCommand, options: dict[str, Any]) -> None:
     if (options["entity_type"] is None) != (options["key"] is None):
         raise CommandError("--type and --key go together: they name one entity.", returncode=2)
     stream = operations.find_stream(options["name"], options["database"])
-    result = operations.verify(stream, entity_type=options["entity_type"], key=options["key"])
+    progress = Progress(sys.stderr)
+    try:
+        result = operations.verify(
+            stream,
+            entity_type=options["entity_type"],
+            key=options["key"],
+            on_folded=partial(progress.show, f"folding {stream.name}", "messages"),
+            on_compared=partial(progress.show, f"comparing {stream.name}", "rows"),
+        )
+    finally:
+        progress.close()
     if options["json"]:
         command.stdout.write(json.dumps(result.to_json(), indent=2))
     else:

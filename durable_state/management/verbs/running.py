@@ -10,8 +10,11 @@ from django.core.management.base import BaseCommand, CommandError
 
 from durable_state import operations
 from durable_state.consumer import run as consumer
+from durable_state.consumer.watching import Watcher
+from durable_state.management.notices import show_notices
 from durable_state.management.progress import Progress
-from durable_state.management.table import printable
+from durable_state.management.reporter import Reporter
+from durable_state.management.table import counted, printable
 from durable_state.models import Status
 
 __all__ = ["define"]
@@ -33,13 +36,10 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     progress = Progress(sys.stderr)
     _spare_the_collector()
+    watcher = Watcher(progressed=progress, switching=progress.switching, waits=progress.note)
     try:
-        consumer.sync(
-            stream,
-            until_up_to_date=options["until_up_to_date"],
-            on_progress=progress,
-            on_wait=progress.note,
-        )
+        with show_notices(lambda text, level: progress.note(text)):
+            consumer.sync(stream, until_up_to_date=options["until_up_to_date"], watcher=watcher)
     finally:
         progress.close()
     done = operations.report(stream)
@@ -60,10 +60,38 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
 
 
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
-    command.stdout.write("Consuming all streams. Ctrl-C stops after the current batches.")
+    _say_what_there_is(command, options["database"])
+    reporter = Reporter(command, options["verbosity"])
+    watcher = Watcher(
+        began=reporter.began,
+        ended=reporter.ended,
+        committed=reporter.committed,
+        progressed=reporter.progressed,
+    )
     _spare_the_collector()
-    consumer.run_all(options["database"])
+    with show_notices(reporter.notice):
+        consumer.run_all(options["database"], watcher)
     command.stdout.write("Stopped.")
+
+
+def _say_what_there_is(command: BaseCommand, using: str) -> None:
+    """Which streams are going to be consumed, and which are not, and why."""
+    found = list(operations.reports(using).values())
+    command.stdout.write(
+        f"Consuming {counted(len(found), 'stream')}. Ctrl-C stops after the current batches."
+    )
+    if not found:
+        command.stdout.write("Waiting for one: durable_state add NAME URL")
+    for each in found:
+        if each.holder:
+            command.stdout.write(f"{each.name}: consumed by {printable(each.holder)}")
+        elif each.status in _AT_REST:
+            told = " · ".join(filter(None, (each.status.replace("-", " "), each.why, each.action)))
+            command.stdout.write(f"{each.name}: {printable(told)}")
+    command.stdout.flush()
+
+
+_AT_REST = ("paused", Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
 
 
 def _spare_the_collector() -> None:

@@ -1,0 +1,86 @@
+"""What ``run`` says while it consumes: streams, states, dead letters, and with ``-v 2`` each commit."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from django.core.management.base import BaseCommand
+
+from durable_state.consumer.commit import Commit
+from durable_state.models import Progress, Replay, Status, Stream
+
+from .table import counted, printable
+
+__all__ = ["Reporter"]
+
+
+class Reporter:
+    """Writes a line for each thing that a person would want to know, at once, also into a pipe."""
+
+    def __init__(self, command: BaseCommand, verbosity: int) -> None:
+        self._command = command
+        self._verbosity = verbosity
+        self._states: dict[str, str] = {}
+        self._ordinals: dict[str, int] = {}
+
+    def began(self, stream: Stream) -> None:
+        """A stream was taken."""
+        self._ordinals[stream.name] = stream.ordinal
+        self._states.pop(stream.name, None)
+        self._write(f"{stream.name}: taken, after {counted(stream.ordinal, 'message')}")
+
+    def ended(self, stream: Stream) -> None:
+        """Why nothing more is done for the stream, unless somebody has ended it all."""
+        if stream.paused:
+            self._write(f"{stream.name}: paused, after {counted(stream.ordinal, 'message')}")
+        elif stream.status in (Status.HALTED, Status.NEEDS_RESET):
+            said = f"{stream.name}: {Status(stream.status).label}: {stream.last_error}"
+            self._write(self._command.style.ERROR(printable(said)))
+            if stream.action:
+                self._write(f"    → {printable(stream.action)}")
+
+    def committed(self, stream: Stream, done: Commit, seconds: float) -> None:
+        """A commit, where each is wanted, and the letters that it wrote."""
+        name, outcome = stream.name, done.outcome
+        read = stream.ordinal - self._ordinals.get(name, stream.ordinal)
+        self._ordinals[name] = stream.ordinal
+        if self._verbosity >= 2:
+            by_type = Counter(entity_type for entity_type, _ in outcome.changes)
+            changed = ", ".join(
+                f"{printable(each, 40)} {n:,}" for each, n in sorted(by_type.items())
+            )
+            rows = "very many rows" if outcome.too_many else f"rows: {changed or 'none'}"
+            self._write(
+                f"{name}: {read:+,} at message {stream.ordinal:,} · {rows} · {seconds * 1000:,.0f} ms"
+            )
+        if outcome.dead_letters:
+            self.warn(
+                f"{name}: {counted(outcome.dead_letters, 'message')} refused, up to message "
+                f"{stream.ordinal:,}: durable_state dead-letters {name}"
+            )
+
+    def progressed(self, progress: Progress) -> None:
+        """The state, where it is another than before."""
+        name, status = str(progress), str(progress.status)
+        if self._states.get(name) == status:
+            return
+        self._states[name] = status
+        if isinstance(progress, Replay):
+            self._write(f"{name}: begun; the rows stay as they are until it has caught up")
+        else:
+            label = Status(status).label
+            self._write(f"{name}: {label}, {counted(progress.ordinal, 'message')} read")
+
+    def notice(self, text: str, level: int) -> None:
+        """A line of the log, where the project has not said where logs go."""
+        style = self._command.style.ERROR if level >= logging.ERROR else self._command.style.WARNING
+        self._write(style(printable(text)))
+
+    def warn(self, text: str) -> None:
+        """A line that asks for attention."""
+        self._write(self._command.style.WARNING(printable(text)))
+
+    def _write(self, text: str) -> None:
+        self._command.stdout.write(text)
+        self._command.stdout.flush()
