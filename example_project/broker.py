@@ -1,4 +1,4 @@
-"""Celery's broker as files on this machine: kombu's filesystem transport, made safe for several processes.
+"""Celery's broker as files: kombu's filesystem transport, made safe for several processes.
 
 kombu's own transport opens a message's file under its final name and writes it afterwards. A
 reader that looks in between takes an empty message, and its worker dies of it. Here whatever can be

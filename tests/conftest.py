@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import Any
 
 import pytest
 
+from tests.servers.chromium import find_chromium
 from tests.servers.fixtures import (
     misbehaving_server,
     rakaia_server,
@@ -86,10 +85,8 @@ def rabbitmq_url() -> str:
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """The path of a Chromium for playwright: DURABLE_STATE_CHROMIUM, or the first one on the PATH."""
-    given = os.environ.get("DURABLE_STATE_CHROMIUM")
-    names = [given] if given else ["chromium", "chromium-browser", "google-chrome"]
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        skip_or_fail(f"there is no {names[0]}; set DURABLE_STATE_CHROMIUM to its path")
-    return found
+    """The path of a Chromium for playwright."""
+    try:
+        return find_chromium()
+    except LookupError as error:
+        skip_or_fail(str(error))

@@ -132,7 +132,7 @@ def _show_pages(processes: Processes, port: int, place: Place) -> None:
 
 
 def _follow(processes: Processes, feeding: Feeding) -> None:
-    """Feeds the commits that are made while the demo runs, and starts again what dies, until it is stopped.
+    """Feeds new commits, and starts again what dies, until it is stopped.
 
     Raises: ChildDied when a process cannot be kept running.
     """

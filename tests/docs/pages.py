@@ -4,14 +4,16 @@ A comment ``<!-- verb: argument -->`` on a line of its own, outside code, is a d
 
     file: PATH        the block is the file
     append: PATH      the block is added to the file
+    install           the block makes the environment that the page works in; followed in a bare one only
     run               the block is a shell script that must succeed
     background        the block is a shell command that runs until the page ends
     output            the block is what the last block printed; "..." stands for anything within a line
     not run: REASON   the block is only to be read
 
-A Python block without one is executed in the page's one namespace. ``project: new|shop|empty`` says what folder the page works in, ``also
+A Python block without one is executed in the page's one namespace. ``project: shop|empty`` says what folder the page works in, ``also
 run: COMMAND`` and ``also background: COMMAND`` are commands that readers need not see, ``wait: NUMBER`` waits until a stream of the project
-is read up to that message.
+is read up to that message. ``also open: URL USER PASSWORD`` opens a page in a browser and signs in there, ``also see: TEXT`` waits until
+that page, which nobody reloads, shows the text.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from pathlib import Path
 __all__ = ["CHECKOUT", "Step", "links", "pages", "steps"]
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-VERBS = ("file", "append", "run", "background", "output", "not run")
-PAGE_VERBS = ("project", "also run", "also background", "wait")
+VERBS = ("file", "append", "install", "run", "background", "output", "not run")
+PAGE_VERBS = ("project", "also run", "also background", "also open", "also see", "wait")
 DIRECTIVE = re.compile(r"<!-- *(?P<verb>[a-z ]+?)(?:: *(?P<argument>.*?))? *-->")
 FENCE = re.compile(r"(?P<indent> *)```(?P<language>\S*)")
 

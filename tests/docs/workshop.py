@@ -17,32 +17,30 @@ from typing import Any
 
 from django.core.management import call_command
 
+from tests.docs.browser import Browser
+from tests.docs.pages import CHECKOUT
 from tests.private import free_port
+from tests.servers.chromium import find_chromium
 
 __all__ = ["Workshop", "make_projects"]
 
-PORTS = ("4437", "8000")
+PORTS = ("4437", "4438", "8000", "8001")
 """Ports that pages name; each run uses free ones in their place."""
 
 HERE = Path(__file__).resolve().parent
 
 
 def make_projects(folder: Path) -> dict[str, Path]:
-    """The projects that pages begin with: ``empty``; ``new``, from Django's templates with an app ``tasks``; and ``shop``, with an app
-    ``shop`` and this one installed, migrated.
-    """
-    projects = {name: folder / name for name in ("empty", "new", "shop")}
+    """The projects that pages begin with: ``empty``; and ``shop``, with an app ``shop``, migrated."""
+    projects = {name: folder / name for name in ("empty", "shop")}
     for project in projects.values():
         project.mkdir()
-    for name, app in (("new", "tasks"), ("shop", "shop")):
-        project = projects[name]
-        call_command("startproject", "mysite", str(project))
-        (project / app).mkdir()
-        call_command("startapp", app, str(project / app))
-        apps = [app] if name == "new" else ["rest_framework", "durable_state", app]
-        with (project / "mysite" / "settings.py").open("a") as settings:
-            settings.write(f"\nINSTALLED_APPS += {apps!r}\n")
     shop = projects["shop"]
+    call_command("startproject", "mysite", str(shop))
+    (shop / "shop").mkdir()
+    call_command("startapp", "shop", str(shop / "shop"))
+    with (shop / "mysite" / "settings.py").open("a") as settings:
+        settings.write("\nINSTALLED_APPS += ['rest_framework', 'durable_state', 'shop']\n")
     shutil.rmtree(shop / "shop" / "migrations")
     # Once for all pages. Settings of their own, whatever the tests' are.
     migrate = [
@@ -59,21 +57,27 @@ def make_projects(folder: Path) -> dict[str, Path]:
 class Workshop:
     """Executes blocks in a copy of a project, and ends everything it has started when it is left."""
 
-    def __init__(self, folder: Path, page: str) -> None:
+    def __init__(self, folder: Path, page: str, *, bare: bool = False) -> None:
+        """With ``bare``, only what the page itself installs is there."""
         self.folder = folder
         self.page = page
+        self.bare = bare
         self.printed = ""
+        self.unseen = ""
+        """Why the page's parts that take a browser were passed over, if they were."""
         self._interpreter: subprocess.Popen[str] | None = None
+        self._browser: Browser | None = None
         self._ports = {port: str(free_port()) for port in PORTS}
         self._ends = ExitStack()
-        programs = _make_programs(folder.parent / f"{folder.name}-programs")
+        programs = _make_programs(folder.parent / f"{folder.name}-programs", bare=bare)
+        if bare:
+            programs = f"{folder / '.venv' / 'bin'}{os.pathsep}{programs}"
         self._environment = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("DJANGO_", "PYTHONPATH"))
+            if not name.startswith(("DJANGO_", "PYTHON", "VIRTUAL_ENV"))
         } | {
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-            "DJANGO_SETTINGS_MODULE": "mysite.settings",
             "NO_PROXY": "127.0.0.1",
             "PYTHONUNBUFFERED": "1",
         }
@@ -96,7 +100,7 @@ class Workshop:
         with target.open(mode) as file:
             file.write("\n" + self.here(text) if mode == "a" else self.here(text))
 
-    def shell(self, script: str) -> None:
+    def shell(self, script: str, seconds: float = 60) -> None:
         """Runs a script. Raises: AssertionError, with what it printed, where it fails."""
         done = subprocess.run(
             ["sh", "-euc", self.here(script)],
@@ -105,12 +109,17 @@ class Workshop:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=seconds,
         )
         assert done.returncode == 0, (
             f"{script}\nended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         )
         self.printed = done.stdout
+
+    def install(self, script: str) -> None:
+        """Runs the script that makes the page's environment, with this checkout for the one that it names."""
+        if self.bare:
+            self.shell(script.replace("path/to/this/checkout", str(CHECKOUT)), seconds=300)
 
     def background(self, command: str) -> None:
         """Starts a command that runs until the page ends. Where it names a port, returns once something listens there."""
@@ -125,7 +134,7 @@ class Workshop:
         )  # fmt: skip
         self._ends.callback(_end, process)
         for port in self._ports.values():
-            if f"--port {port}" in command:
+            if port in command.split():
                 _wait_for_port(int(port), process, Path(log.name))
 
     def wait(self, ordinal: int, seconds: float = 60) -> None:
@@ -139,6 +148,24 @@ class Workshop:
             ):
                 assert time.monotonic() < deadline, f"no stream came to message {ordinal}"
                 time.sleep(0.05)
+
+    def open(self, url: str, user: str, password: str) -> None:
+        """Opens a page in a browser, where there is one, and signs in."""
+        try:
+            chromium = find_chromium()
+        except LookupError as error:
+            self.unseen = str(error)
+            return
+        self._browser = Browser(chromium)
+        self._ends.callback(self._browser.close)
+        self._browser.open(self.here(url), user, password)
+
+    def see(self, text: str) -> None:
+        """Returns when the page that was opened shows the text."""
+        if self._browser is not None:
+            self._browser.see(text)
+        else:
+            assert self.unseen, f"{self.page}: nothing was opened"
 
     def python(self, text: str, line: int) -> None:
         """Executes a block in the page's namespace. Raises: AssertionError, with the traceback, where it fails."""
@@ -163,7 +190,8 @@ class Workshop:
         log = (self.folder / "interpreter.log").open("w")
         self._ends.callback(log.close)
         process = subprocess.Popen(
-            [sys.executable, str(HERE / "interpreter.py")], cwd=self.folder, env=self._environment,
+            [sys.executable, str(HERE / "interpreter.py")], cwd=self.folder,
+            env=self._environment | {"DJANGO_SETTINGS_MODULE": "mysite.settings"},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
 
@@ -183,14 +211,15 @@ class Workshop:
         return text
 
 
-def _make_programs(folder: Path) -> Path:
+def _make_programs(folder: Path, *, bare: bool) -> str:
     """A folder with the programs that pages call. Console scripts break where the checkout's path is long or has spaces."""
     folder.mkdir()
-    for name, module in (("python", ""), ("django-admin", "-m django"), ("uvicorn", "-m uvicorn")):
+    programs = [("python", ""), ("django-admin", "-m django"), ("uvicorn", "-m uvicorn")]
+    for name, module in [("python3", "")] if bare else programs:
         program = folder / name
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
         program.chmod(0o755)
-    return folder
+    return str(folder)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

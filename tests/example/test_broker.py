@@ -1,4 +1,4 @@
-"""The example's broker of files: several processes write and read, and nobody meets half a message."""
+"""The example's broker of files: many processes write and read, nobody meets half a message."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def write(folder: str, writer: int) -> None:
 
 
 def read(folder: str, found: Any, wanted: int) -> None:
-    """Takes messages without a pause until all are taken by whomever; tells which, and what it could not read."""
+    """Takes messages without a pause; tells which, and what it could not read."""
     mine, unreadable = [], []
     with open_channel(folder) as channel:
         deadline = time.monotonic() + 60
@@ -81,7 +81,7 @@ def run_all(*calls: tuple[Callable[..., None], tuple[Any, ...]]) -> None:
 
 
 def test_every_message_is_read_once_and_whole(folder: str) -> None:
-    """Four writers, and two readers that never pause: no message is unreadable, lost, or taken twice."""
+    """Four writers, two readers that never pause: no message is unreadable, lost or doubled."""
     found = processes.Queue()
     readers = [processes.Process(target=read, args=(folder, found, 0)) for _ in range(2)]
     for reader in readers:
@@ -104,7 +104,7 @@ def test_every_message_is_read_once_and_whole(folder: str) -> None:
 
 
 def look(folder: str, found: Any) -> None:
-    """Reads whatever lies under a message's or a table's name, without a pause; tells how often, and of what it could not read."""
+    """Reads every message and table that it sees, without a pause; tells what it could not read."""
     seen, unreadable = 0, []
     while not os.path.exists(os.path.join(folder, "written")):
         for part, ending in (("queue", ".msg"), ("control", ".exchange")):
@@ -129,7 +129,7 @@ def bind(folder: str, binder: int) -> None:
 
 
 def test_nothing_is_seen_before_it_is_whole(folder: str) -> None:
-    """Under the name of a message or of a table nobody ever sees a part of it, and no binding is lost."""
+    """Nobody ever sees a part of a message or of a table, and no binding is lost."""
     found = processes.Queue()
     looker = processes.Process(target=look, args=(folder, found))
     looker.start()
@@ -150,7 +150,7 @@ def test_nothing_is_seen_before_it_is_whole(folder: str) -> None:
 
 
 def test_fanout_reaches_every_queue(folder: str) -> None:
-    """What is broadcast, as Celery's remote control is, arrives in each bound queue, and in no other."""
+    """A broadcast, as Celery's remote control is, arrives in each bound queue, and in no other."""
     exchange = Exchange("news", type="fanout")
     with open_channel(folder) as channel:
         for name in ("one", "two"):

@@ -1,4 +1,4 @@
-"""The demo, kept busy for as long as `make soak MINUTES=60` says: nothing dies, and nothing is lost."""
+"""The demo, kept busy for as long as `make soak MINUTES=60` says: nothing dies or is lost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ while True:
 
 
 class Visitor:
-    """Someone in the chat, who says, retracts and reacts. ``said`` are the keys that must be there in the end."""
+    """Someone who says and retracts things. ``said`` are the keys that must be there in the end."""
 
     def __init__(self, url: str, number: int) -> None:
         self.client = httpx.Client(base_url=url, trust_env=False, timeout=60)
@@ -77,7 +77,7 @@ class Visitor:
 
 
 class Busy:
-    """Threads that repeat something until they are stopped; the first error of any of them is kept."""
+    """Threads that repeat something until they are stopped; an error of any of them is kept."""
 
     def __init__(self) -> None:
         self.stopped = threading.Event()
@@ -134,7 +134,7 @@ def memory(demo: Demo) -> int:
 
 
 def test_a_busy_demo(tmp_path: Path) -> None:
-    """Visitors chat, commits come, workers are asked: no process dies, all that was said is there, and every page agrees."""
+    """Visitors chat, commits come, workers are pinged: no process dies, and rows and pages agree."""
     repository = ScratchRepository(tmp_path / "repository")
     repository.fill(12)
     with (

@@ -1,4 +1,4 @@
-"""Environments with nothing but the package as its users install it, and a small project in each."""
+"""Environments with nothing but the package as users install it, and a project in each."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def run(command: list[str], folder: Path, **environment: str) -> str:
-    """Runs a command and returns what it printed. Raises: AssertionError, with all of it, where it fails."""
+    """Runs a command and returns what it printed. Raises: AssertionError, where it fails."""
     done = subprocess.run(
         command,
         cwd=folder,
@@ -87,7 +87,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def make_environment(folder: Path, *requirements: str) -> Path:
-    """Makes a virtual environment with these requirements and what they need; returns its Python."""
+    """Makes a virtual environment with these requirements; returns its Python."""
     run(["sh", str(CHECKOUT / "scripts" / "make_venv"), str(folder), sys.executable], CHECKOUT)
     python = folder / "bin" / "python"
     run([str(python), "-m", "pip", "install", "--quiet", *requirements], folder)
@@ -95,7 +95,7 @@ def make_environment(folder: Path, *requirements: str) -> Path:
 
 
 class BareProject:
-    """A new project of Django's, with one app, one model and one mapping, in an environment of its own."""
+    """A new project with one app, one model and one mapping, in an environment of its own."""
 
     def __init__(self, folder: Path, python: Path, settings: str = "") -> None:
         self.folder = folder

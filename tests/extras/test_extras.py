@@ -122,7 +122,7 @@ def own_database(alias: str, settings: str) -> Iterator[None]:
 
 
 def test_no_extra(make_project: MakeProject, stream_url: str) -> None:
-    """The package alone follows a stream on SQLite, and its URLs, routes, tasks and admin can be imported."""
+    """The package alone follows a stream on SQLite, and all of its parts can be imported."""
     project = make_project()
     use(project, stream_url)
     code = (
@@ -147,7 +147,7 @@ def test_database_extras(
 
 
 def test_redis_extra(make_project: MakeProject, stream_url: str, redis_url: str) -> None:
-    """A Celery worker with Redis as its broker starts and consumes, and the channel layer carries a message."""
+    """A Celery worker with Redis starts and consumes, and the channel layer carries a message."""
     queue = f"durable-state-extra-{uuid4().hex[:8]}"
     settings = (
         f"CELERY_BROKER_URL = {redis_url!r}\n"
