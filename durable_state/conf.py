@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     """Messages in one transaction at most; how many there are follows how long commits take."""
     batch_bytes: Positive = 8 * 1024 * 1024
     """Bytes of messages in one transaction at most (a single larger message makes a batch of its own)."""
+    message_bytes: Positive = 32 * 1024 * 1024
+    """Bytes of the largest message that is taken; at a larger one the stream halts."""
     lease_seconds: Annotated[float, msgspec.Meta(ge=1)] = 30.0
     """Seconds after which the lease of a worker that shows no sign of life can be taken."""
     slice_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
@@ -62,7 +64,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     snapshot_scope: Literal["stream", "types"] = "stream"
     """What a snapshot replaces: every registered type of the stream, or only the types that occur in it."""
     stuck_seconds: Positive = 300
-    """Seconds of failing requests after which a stream counts as stuck."""
+    """Seconds of failing requests, or of answers that bring nothing, after which a stream counts as
+    stuck."""
 
 
 def load(raw: Any) -> Settings:

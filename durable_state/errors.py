@@ -11,9 +11,11 @@
     │   └── TooManyDeadLetters    DEAD_LETTER_LIMIT would be passed
     └── TransportError            the stream server's answer, or the lack of one
         ├── Unavailable           network, timeout, 429, 5xx: tried again for ever
+        │   ├── Stalled           the server keeps the connection busy and brings nothing: tried again
         │   └── ProtocolViolation the answer breaks the protocol (cut body, missing header): tried again
         ├── RequestRefused        400, 401, 403, 413, redirects: halts, a person has to act
         │   └── NotJson           the stream's content type is not application/json
+        ├── AnswerRefused         a content coding, or a message too large, for us: halts, a person has to act
         ├── StreamNotFound        404
         ├── StreamGone            410: the offset or the stream is no longer held
         ├── StreamRecreated       another stream lives under the same URL
@@ -29,6 +31,7 @@ from __future__ import annotations
 from typing import Self
 
 __all__ = [
+    "AnswerRefused",
     "ConfigurationError",
     "DurableStateError",
     "LeaseLost",
@@ -38,6 +41,7 @@ __all__ = [
     "ProtocolViolation",
     "RequestRefused",
     "RevisionConflict",
+    "Stalled",
     "StreamClosed",
     "StreamConflict",
     "StreamGone",
@@ -154,6 +158,22 @@ class Unavailable(TransportError):
         self.args = (message, action, status, retry_after)
 
 
+class Stalled(Unavailable):
+    """The server answers, and nothing comes of it. ``seconds`` is for how long by now."""
+
+    def __init__(
+        self,
+        message: str = "",
+        action: str = "",
+        status: int | None = None,
+        retry_after: float | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        super().__init__(message, action, status, retry_after)
+        self.seconds = seconds
+        self.args = (message, action, status, retry_after, seconds)
+
+
 class ProtocolViolation(Unavailable):
     """The answer breaks the protocol: a body that was cut, a header that is missing."""
 
@@ -164,6 +184,10 @@ class RequestRefused(TransportError):
 
 class NotJson(RequestRefused):
     """The stream exists, but its content type is not ``application/json``."""
+
+
+class AnswerRefused(TransportError):
+    """The answer is coded in a way, or holds a message of a size, that is not taken."""
 
 
 class StreamNotFound(TransportError):

@@ -19,6 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "QUEUE": None,
     "BATCH_ROWS": 50_000,
     "BATCH_BYTES": 8_388_608,
+    "MESSAGE_BYTES": 33_554_432,
     "LEASE_SECONDS": 30.0,
     "SLICE_SECONDS": 60.0,
     "SLICE_STREAMS": 50,

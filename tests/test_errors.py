@@ -27,6 +27,7 @@ def test_every_class_round_trips_through_pickle(error: type[errors.DurableStateE
         "retry_after": 1.5,
         "detail": "'ada'",
         "entity_type": "user",
+        "seconds": 7.0,
     }
     no_arguments: list[Any] = []
     names = list(inspect.signature(error).parameters)

@@ -93,7 +93,7 @@ def commit(
         outcome = fold.apply(batch, up_to_date=up_to_date)
         check_letters(current, fold, outcome)
         values = advanced(current, fold, outcome, position, checkpoint) | standing(
-            current, up_to_date, closed
+            current, batch.count, up_to_date, closed
         )
         done = conclude(current, fold, outcome, values, up_to_date=up_to_date)
     take_over(stream, current)
@@ -222,8 +222,14 @@ def advanced(
     return values | {"rebuild": fold.state, "snapshot": fold.snapshot}
 
 
-def standing(progress: Progress, up_to_date: bool, closed: bool) -> dict[str, Any]:
-    """Status, and since when; a commit is also the proof that what failed before works again."""
+def standing(progress: Progress, count: int, up_to_date: bool, closed: bool) -> dict[str, Any]:
+    """Status, and since when; a commit is also the proof that what failed before works again.
+
+    But not one of no messages that does not reach the tail: a server can send any number of pages
+    with nothing on them.
+    """
+    if progress.status == Status.RETRYING and not (count or up_to_date or closed):
+        return {}
     now = timezone.now()
     status = Status.CLOSED if closed else Status.LIVE if up_to_date else Status.CATCHING_UP
     values: dict[str, Any] = {

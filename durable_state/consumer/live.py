@@ -125,7 +125,11 @@ class LiveLoop(Loop[Stream]):
         stream = self.progress
         if batch.messages or batch.closed or batch.position != stream.position:
             return True
-        return batch.up_to_date and (stream.status != Status.LIVE or stream.rebuild_id is not None)
+        if not batch.up_to_date or stream.rebuild_id is not None:
+            return batch.up_to_date
+        # That a GET finds nothing new says nothing of the live request behind it, which keeps failing.
+        unproven = self._unsteady and self._tails == 1 and not self._holding.until_up_to_date
+        return stream.status != Status.LIVE and not unproven
 
     async def _start_over(self, error: StreamRecreated) -> bool:
         try:

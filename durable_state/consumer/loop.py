@@ -94,6 +94,8 @@ class Loop(Generic[F]):
         self._refused = 0
         self._failures = progress.failures
         self._unswept = False
+        self._tails = 0  # how often the present session's answers reached the tail
+        self._unsteady = False  # whether live requests fail again and again
         self._busy = False
         self._on_step: OnStep | None = None
         self.took = 0.0
@@ -142,7 +144,7 @@ class Loop(Generic[F]):
     async def _session(self) -> bool:
         """One reader, until it ends or fails; whether to go on with another."""
         self._interrupted.clear()
-        self._began = time.monotonic()
+        self._began, self._tails = time.monotonic(), 0
         try:
             return await self._begin() and await self._read()
         except RevisionConflict as conflict:
@@ -188,6 +190,7 @@ class Loop(Generic[F]):
         reading = asyncio.create_task(inbox.fill(reader.batches()))
         try:
             while (batch := await self._unless_stopped(inbox.take())) is not None:
+                self._tails += batch.up_to_date
                 on = await self._take(batch)
                 self._refused = 0
                 if self._unswept:
@@ -290,6 +293,7 @@ class Loop(Generic[F]):
         self._failures = (
             1 if time.monotonic() - self._began > HEALTHY_SECONDS else self._failures + 1
         )
+        self._unsteady = self._failures > 1 and self._tails > 0
         wait, token = delay(self._failures, retry_after), self._holding.token
         try:
             await self._threads.run(

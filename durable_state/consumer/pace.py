@@ -30,7 +30,9 @@ class Pace:
         settings = get_settings()
         self._most = settings.batch_rows
         self._seconds = min(SECONDS, settings.lease_seconds / SHARE)
-        self.limits = BatchLimits(min(FIRST, self._most), settings.batch_bytes)
+        self.limits = BatchLimits(
+            min(FIRST, self._most), settings.batch_bytes, settings.message_bytes
+        )
         for _ in range(min(failures, 9)):
             self.failed()
 

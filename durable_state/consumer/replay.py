@@ -119,7 +119,7 @@ def advance(
         outcome = fold.apply(batch, up_to_date=False)
         check_letters(current, fold, outcome)
         values = advanced(current, fold, outcome, position, checkpoint) | standing(
-            current, False, False
+            current, batch.count, False, False
         )
         values |= {
             "unregistered": current.unregistered,
@@ -162,7 +162,9 @@ def hand_over(
         outcome = fold.apply(PreparedBatch(made.ordinal, 0), up_to_date=True)
         outcome.txids |= dict.fromkeys(_txids(made))
         check_letters(current, fold, outcome)
-        values = advanced(current, fold, outcome, made.position) | standing(current, True, closed)
+        values = advanced(current, fold, outcome, made.position) | standing(
+            current, 0, True, closed
+        )
         values |= {
             "checkpoint_offset": made.checkpoint_offset,
             "checkpoint_fingerprint": made.checkpoint_fingerprint,

@@ -61,8 +61,10 @@ def stream_reader(
         position,
         live=live,
         headers=(lambda: request_headers(stream, in_thread)) if settings.headers else None,
-        limits=limits or BatchLimits(settings.batch_rows, settings.batch_bytes),
+        limits=limits
+        or BatchLimits(settings.batch_rows, settings.batch_bytes, settings.message_bytes),
         checkpoint=checkpoint,
+        stuck_seconds=settings.stuck_seconds,
     )
 
 

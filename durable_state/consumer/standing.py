@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db.models import Exists
 from django.utils import timezone
 
-from durable_state.errors import DurableStateError
+from durable_state.errors import DurableStateError, Stalled
 from durable_state.models import Lease, Progress, Status, Stream
 
 from .commit import lock
@@ -35,7 +35,8 @@ def record_failure(
         "action": getattr(error, "action", "") or "Nothing to do: it is tried again by itself.",
     }
     if progress.status != Status.RETRYING:
-        values["since"] = now
+        stalled = error.seconds if isinstance(error, Stalled) else 0.0
+        values["since"] = now - timedelta(seconds=stalled)
         logger.warning("%s: %s Trying again.", progress, say(error).sentence)
     _save(progress, token, values)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .array import ArraySplitter, decode_items
+from .array import ArraySplitter
 from .decoding import decode
 from .flaws import explain
 from .messages import (
@@ -35,7 +35,6 @@ __all__ = [
     "ServerSentEvent",
     "check_url",
     "decode",
-    "decode_items",
     "encode_change",
     "encode_control",
     "explain",

@@ -29,6 +29,9 @@ _NOTHING = msgspec.Raw(b"")
 _SHALLOW = 2 * MAX_DEPTH
 """Bytes that an item needs at least to nest too deeply."""
 
+_PEEK = 1024 * 1024
+"""Bytes of an unreadable item up to which its type and key are looked for."""
+
 
 class _Envelope(msgspec.Struct, gc=False):
     headers: _Marks
@@ -62,14 +65,19 @@ _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_envelopes = msgspec.json.Decoder(list[_Envelope]).decode
 
 
-def decode(item: bytes) -> Message:
-    """Any bytes at all become one message; this never raises. Spec: STATE-PROTOCOL.md 5."""
+def decode(item: bytes, depth: int | None = None) -> Message:
+    """Any bytes at all become one message; this never raises. Spec: STATE-PROTOCOL.md 5.
+
+    ``depth`` is how deeply the item nests, where that is known; else it is found out.
+    """
     item = item.strip(b" \t\r\n")
     try:
         item.decode()
     except UnicodeDecodeError:
         return _not_json(item)
-    return _decode(item)
+    if too_deep(item) if depth is None else depth > MAX_DEPTH:
+        return _not_json(item)
+    return _decode_shallow(item)
 
 
 def decode_valid(array: bytes) -> list[Message] | None:
@@ -86,15 +94,20 @@ def decode_valid(array: bytes) -> list[Message] | None:
     try:
         envelopes = _decode_envelopes(array)
     except (msgspec.MsgspecError, RecursionError):
-        return [_decode(bytes(item)) for item in items]
-    return [
-        _message(bytes(item), envelope) for item, envelope in zip(items, envelopes, strict=True)
-    ]
+        return [decode(bytes(item)) for item in items]
+    messages: list[Message] = []
+    for raw, envelope in zip(items, envelopes, strict=True):
+        item = bytes(raw)
+        if len(item) > _SHALLOW and too_deep(item):
+            messages.append(_not_json(item))
+        else:
+            messages.append(_message(item, envelope))
+    return messages
 
 
-def _decode(item: bytes) -> Message:
-    if len(item) > _SHALLOW and too_deep(item):
-        return _not_json(item)  # before the decoder fails for the depth, or does not
+def _decode_shallow(item: bytes) -> Message:
+    if not item.startswith(b"{"):
+        return _classify(item)
     try:
         envelope = _decode_envelope(item)
     except (msgspec.MsgspecError, RecursionError):
@@ -103,8 +116,6 @@ def _decode(item: bytes) -> Message:
 
 
 def _message(item: bytes, envelope: _Envelope) -> Message:
-    if len(item) > _SHALLOW and too_deep(item):
-        return _not_json(item)
     marks = envelope.headers
     operation = marks.operation
     if marks.control is not None or operation is None or not envelope.type or not envelope.key:
@@ -124,13 +135,10 @@ def _message(item: bytes, envelope: _Envelope) -> Message:
 def _classify(item: bytes) -> Message:
     """Say what an item is that is no plain change: one field at a time, because any of them may be anything."""
     try:
+        if not item.startswith(b"{"):
+            _decode_raw(item)
+            return Malformed("not-an-object", item)
         loose = _decode_loose(item)
-    except msgspec.ValidationError:
-        try:
-            _decode_raw(item)  # a ValidationError can come before a fault in the grammar further on
-        except (msgspec.MsgspecError, RecursionError):
-            return _not_json(item)
-        return Malformed("not-an-object", item)
     except (msgspec.MsgspecError, RecursionError):
         return _not_json(item)
     type_, key = _text(loose.type), _text(loose.key)
@@ -197,7 +205,13 @@ def _not_json(item: bytes) -> Malformed:
 
 
 def _peek(item: bytes) -> _Named:
-    """Read type and key with Python's more lenient decoder, so that an operator sees which entity an unreadable item was about."""
+    """Read type and key with Python's more lenient decoder.
+
+    So an operator sees which entity an unreadable item was about. A large item is not worth what
+    Python would make of it.
+    """
+    if len(item) > _PEEK:
+        return _Named(None, None)
     try:
         found = json.loads(item)
     except (ValueError, RecursionError):

@@ -37,6 +37,20 @@ class ItemScanner:
         self._in_string = False
         self.deepest = 0
 
+    @property
+    def at_start(self) -> bool:
+        """Whether no byte of the item has been passed."""
+        return self._pos == 0
+
+    @property
+    def outside(self) -> bool:
+        """Whether some of the item was passed, and no string and no bracket is open."""
+        return self._pos > 0 and self._depth == 0 and not self._in_string
+
+    def go_back(self, count: int) -> None:
+        """So many bytes at the buffer's end, all passed, were dropped."""
+        self._pos -= count
+
     def end(self, buffer: bytes | bytearray) -> int:
         """The index of the ``,`` or ``]`` that ends the item which ``buffer`` starts with, or -1 while it is not there yet.
 

@@ -36,13 +36,12 @@ class SSEDecoder:
         self._at_start = True
         self._after_cr = False
         self._event = b""
-        self._data: list[bytes] = []
-        self._size = 0
+        self._data = bytearray()  # each line with a line feed behind it
 
     @property
     def buffered(self) -> int:
         """Bytes held of the event that has not ended yet."""
-        return len(self._rest) + self._size
+        return len(self._rest) + len(self._data)
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Take the next bytes of the body, and give the events that they complete."""
@@ -76,15 +75,15 @@ class SSEDecoder:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._data.append(value)
-            self._size += len(value) + 1
+            self._data += value
+            self._data += b"\n"
         elif name == b"event":
             self._event = value
         return None
 
     def _dispatch(self) -> ServerSentEvent | None:
         event, data = self._event, self._data
-        self._event, self._data, self._size = b"", [], 0
+        self._event, self._data = b"", bytearray()
         if not data:
             return None
-        return ServerSentEvent(event.decode(errors="replace") or "message", b"\n".join(data))
+        return ServerSentEvent(event.decode(errors="replace") or "message", bytes(data[:-1]))

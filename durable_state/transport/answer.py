@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from durable_state.errors import NotJson, ProtocolViolation
 from durable_state.protocol import mask_query
 
+from .body import check_codings
 from .refusals import is_true, refusal
 from .request import Mode
 
@@ -37,6 +38,7 @@ class Answer:
             raise refusal(status, headers, url, detail)
         if status == 200:
             _check_content_type(headers, url, mode)
+            check_codings(headers, url, status)
         next_offset = headers.get("stream-next-offset", "")
         if not next_offset and (mode is not Mode.SSE or status == 204):
             raise ProtocolViolation(
@@ -51,7 +53,7 @@ class Answer:
 
 
 def _check_content_type(headers: Mapping[str, str], url: str, mode: Mode) -> None:
-    found = headers.get("content-type", "").partition(";")[0].strip().lower()
+    found = headers.get("content-type", "").partition(";")[0].strip().lower()[:100]
     encoded = headers.get("stream-sse-data-encoding", "")
     if mode is Mode.SSE:
         if found != "text/event-stream":

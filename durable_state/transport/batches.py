@@ -14,13 +14,17 @@ __all__ = ["Batch", "BatchLimits", "Batcher"]
 
 @dataclass(slots=True)
 class BatchLimits:
-    """The most that one batch holds: ``rows`` messages, and ``bytes`` of them unless a single one is larger.
+    """The most that one batch holds: ``rows`` messages, and ``bytes`` of them unless one is larger.
 
-    May be changed while a reader reads; what it cuts from then on follows.
+    ``message_bytes`` is the size of the largest message that is taken at all; ``seconds`` is the
+    longest that a message waits for others. The first two may be changed while a reader reads;
+    what it cuts from then on follows.
     """
 
     rows: int
     bytes: int
+    message_bytes: int = 32 * 1024 * 1024
+    seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,11 @@ class Batcher:
         batch = Batch(self._messages, position, up_to_date, closed, self._checkpoint, self._bytes)
         self._messages, self._bytes = [], 0
         return batch
+
+    @property
+    def next_number(self) -> int:
+        """Which message of the stream comes next; the first is number 1."""
+        return self._ordinal - self.owed + 1
 
     @property
     def pending(self) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -17,11 +19,14 @@ from durable_state.errors import (
     DurableStateError,
     ProtocolViolation,
     RequestRefused,
+    Stalled,
     Unavailable,
 )
 from durable_state.protocol import mask_query
 from durable_state.protocol.masking import mask, secrets_in_headers, secrets_in_url
 
+from .body import ACCEPTED_CODINGS, read_beginning
+from .environment import EnvironmentFault, find_fault
 from .sent import mask_error, remember
 
 __all__ = ["Headers", "exchange", "open_client", "said"]
@@ -30,10 +35,15 @@ Headers = Callable[[], Awaitable[Mapping[str, str]]]
 """Gives the headers for one request: called anew for each, because tokens expire."""
 
 _CONNECT = 10.0
-_NEVER_SENT = frozenset({"if-none-match", "if-modified-since", "range"})
-"""They would have the server leave out what we ask for."""
+_SLOWEST_UPLOAD = 16 * 1024
+"""Bytes per second of a request's body for which an answer is waited longer."""
+
+_NEVER_SENT = frozenset({"accept-encoding", "if-none-match", "if-modified-since", "range"})
+"""They would have the server leave out what we ask for, or code it in a way that we do not read."""
 _SAID = 512
 """Bytes of a refusal's body that are looked at."""
+_SAID_SECONDS = 5.0
+"""Seconds that they are waited for."""
 _SECRETS = "durable_state.secrets"
 """Where an answer carries what its server must not be quoted with."""
 _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
@@ -42,8 +52,10 @@ _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2",
 def open_client(**options: Any) -> httpx.AsyncClient:
     """A client for any number of streams; make it and close it inside one event loop.
 
-    Follows no redirect and keeps no cookies, so that nothing meant for one origin or stream reaches another. The environment's proxies and
-    certificates (``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``) count, as in any httpx client; ``trust_env=False`` turns them off.
+    Follows no redirect and keeps no cookies, so that nothing meant for one origin or stream reaches
+    another. The environment's proxies and certificates (``HTTPS_PROXY``, ``NO_PROXY``,
+    ``SSL_CERT_FILE``) count, as in any httpx client; ``trust_env=False`` turns them off. Where one
+    of them cannot be used, each request that it concerns raises ConfigurationError, which names it.
     ``options`` go to ``httpx.AsyncClient``.
     """
     for name in _LOGGERS:
@@ -57,7 +69,26 @@ def open_client(**options: Any) -> httpx.AsyncClient:
         ),
         "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     } | options
-    return httpx.AsyncClient(follow_redirects=False, **chosen)
+    try:
+        return httpx.AsyncClient(follow_redirects=False, **chosen)
+    except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:
+        if not chosen.get("trust_env", True):
+            raise
+        return _without_faulty(find_fault(error), chosen)
+
+
+def _without_faulty(fault: EnvironmentFault, chosen: dict[str, Any]) -> httpx.AsyncClient:
+    """A client that sends what the fault does not concern, and says the fault where it does."""
+    chosen = chosen | {
+        "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # trusts nobody
+        "event_hooks": {"request": [fault.refuse]},
+    }
+    if fault.only_tls:
+        try:
+            return httpx.AsyncClient(follow_redirects=False, **chosen)
+        except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:
+            return _without_faulty(find_fault(error, besides=fault.variable), chosen)
+    return httpx.AsyncClient(follow_redirects=False, **chosen | {"trust_env": False})
 
 
 @asynccontextmanager
@@ -89,14 +120,23 @@ async def exchange(
             request = client.build_request(
                 method,
                 url,
-                headers={**given, **own},
+                headers={**given, **own, "accept-encoding": ACCEPTED_CODINGS},
                 content=content,
                 timeout=httpx.Timeout(silence, connect=min(_CONNECT, silence), pool=None),
             )
             secrets |= secrets_in_url(stream or url)
             token = _own_secrets.set(secrets)
+            patience = silence + min(_CONNECT, silence) + len(content or b"") / _SLOWEST_UPLOAD
             try:
-                response = await client.send(request, stream=True, follow_redirects=False)
+                async with asyncio.timeout(patience):
+                    response = await client.send(request, stream=True, follow_redirects=False)
+            except TimeoutError as error:
+                raise Stalled(
+                    f"{mask_query(stream or url)} did not finish the head of its answer in "
+                    f"{patience:.3g} s.",
+                    "It is asked again by itself.",
+                    seconds=patience,
+                ) from error
             finally:
                 _own_secrets.reset(token)
             response.extensions[_SECRETS] = secrets
@@ -113,13 +153,9 @@ async def said(response: httpx.Response) -> str:
     """The beginning of a refusal's body, for the message, without what was sent to the server."""
     if response.status_code in (200, 204):
         return ""
-    try:
-        async for chunk in response.aiter_bytes(_SAID):
-            secrets = response.extensions.get(_SECRETS, ())
-            return mask(chunk.decode(errors="replace"), secrets, cut=len(chunk) == _SAID)
-    except httpx.HTTPError:
-        pass
-    return ""
+    beginning = await read_beginning(response, _SAID, _SAID_SECONDS)
+    secrets = response.extensions.get(_SECRETS, ())
+    return mask(beginning.decode(errors="replace"), secrets, cut=len(beginning) == _SAID)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import msgspec
 
 from durable_state.errors import ProtocolViolation
-from durable_state.protocol import Message, SSEDecoder, decode, decode_items
+from durable_state.protocol import ArraySplitter, Message, SSEDecoder, decode
 
-__all__ = ["EventBody", "Marker"]
+__all__ = ["EventBody", "Marker", "MessageTooLarge"]
 
 
 class _Control(msgspec.Struct, rename="camel"):
@@ -23,15 +23,30 @@ class _Control(msgspec.Struct, rename="camel"):
 _decode_control = msgspec.json.Decoder(_Control).decode
 
 
+_EVENT = 64
+"""Bytes that an event counts for besides its data, so that many without any are too much too."""
+
+_SLICE = 16 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """One control event with the messages that it confirms. Spec: PROTOCOL.md 5.8."""
+    """One control event and the data events that it confirms. Spec: PROTOCOL.md 5.8."""
 
-    messages: list[Message]
+    data: list[bytes]
     next_offset: str
     at_tail: bool
     closed: bool
     cursor: str | None
+
+    def split(self, largest: int) -> Iterator[list[Message]]:
+        """The messages, a bounded part at a time. Raises: ProtocolViolation, MessageTooLarge."""
+        for data in self.data:
+            yield from _split(data, largest)
+
+
+class MessageTooLarge(Exception):
+    """A message is larger than what is taken."""
 
 
 class EventBody:
@@ -53,7 +68,7 @@ class EventBody:
         for event in self._decoder.feed(data):
             if event.event == "data":
                 self._data.append(event.data)
-                self._size += len(event.data)
+                self._size += len(event.data) + _EVENT
             elif event.event == "control":
                 yield self._marker(event.data)
 
@@ -64,13 +79,11 @@ class EventBody:
             raise ProtocolViolation(
                 f"A control event cannot be read: {error}.", "It is read again by itself."
             ) from error
-        messages = [message for data in self._data for message in _messages(data)]
-        self._data.clear()
-        self._size = 0
+        confirmed, self._data, self._size = self._data, [], 0
         self.controls += 1
         at_tail = control.up_to_date or control.stream_closed
         return Marker(
-            messages,
+            confirmed,
             control.stream_next_offset,
             at_tail,
             control.stream_closed,
@@ -78,6 +91,18 @@ class EventBody:
         )
 
 
-def _messages(data: bytes) -> list[Message]:
+def _split(data: bytes, largest: int) -> Iterator[list[Message]]:
     """The protocol shows arrays, and allows a single message to come as itself."""
-    return decode_items(data) if data.lstrip(b" \t\r\n").startswith(b"[") else [decode(data)]
+    if not data.lstrip(b" \t\r\n").startswith(b"["):
+        if len(data) > largest:
+            raise MessageTooLarge
+        yield [decode(data)]
+        return
+    splitter = ArraySplitter(largest)
+    for start in range(0, len(data), _SLICE):
+        yield splitter.feed(data[start : start + _SLICE])
+        if splitter.too_large:
+            raise MessageTooLarge
+    yield splitter.finish()
+    if not splitter.complete:
+        raise ProtocolViolation("The JSON array of an event is cut.", "It is read again.")

@@ -13,13 +13,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from enum import Enum, auto
 
-from durable_state.errors import ProtocolViolation, TransportError, Unavailable
+from durable_state.errors import (
+    AnswerRefused,
+    ProtocolViolation,
+    Stalled,
+    TransportError,
+    Unavailable,
+)
 from durable_state.protocol import ArraySplitter, Message, Position, mask_query
 
 from .answer import Answer, check_offset
 from .batches import Batch, Batcher, BatchLimits
 from .checkpoint import Checkpoint
-from .events import EventBody
+from .events import EventBody, MessageTooLarge
 from .request import SILENCE, LiveMode, Mode, Request
 from .verification import Verification, recreated
 
@@ -29,6 +35,15 @@ _AT_ONCE = 0.2
 """Seconds: a live answer that brings nothing and comes sooner was not waited for."""
 
 _MOST_AT_ONCE = 3
+
+_SLICE = 16 * 1024
+"""Bytes of an answer that is slow to take apart, between which others may have their turn."""
+
+STUCK = 300.0
+"""Seconds that an answer may go on without bringing anything."""
+
+_UNCONFIRMED = 10.0
+"""Seconds that events are waited with for their control event, which comes right behind them."""
 
 
 class _Phase(Enum):
@@ -45,9 +60,10 @@ class _Doubt(Enum):
 
 
 class ReadSession:
-    """Reads one stream from a position: ask :meth:`next_request`, perform it, and tell what came by :meth:`begin`, :meth:`feed`, :meth:`end`.
+    """Reads one stream from a position: ask :meth:`next_request`, perform it, and tell what came.
 
-    Before a batch is given away, ask :meth:`verification`, and perform what it returns.
+    That is :meth:`begin`, :meth:`feed` for what arrives, :meth:`pass_time` now and then, and
+    :meth:`end`. Before a batch is given away, ask :meth:`verification`, and perform what it returns.
     """
 
     def __init__(
@@ -59,10 +75,13 @@ class ReadSession:
         limits: BatchLimits,
         checkpoint: Checkpoint | None = None,
         silence: float = SILENCE,
+        stuck_seconds: float = STUCK,
     ) -> None:
         self._url = url
         self._live = Mode(live) if live else None
         self._silence = silence
+        self._stuck_seconds = stuck_seconds
+        self._limits = limits
         self._most_held = max(limits.bytes, 4 * 1024 * 1024)
         self._batcher = Batcher(position, limits, checkpoint)
         self._trusted = checkpoint
@@ -71,9 +90,13 @@ class ReadSession:
         self._cursor: str | None = None
         self._mode = Mode.CATCH_UP
         self._answer: Answer | None = None
-        self._splitter = ArraySplitter()
+        self._splitter = ArraySplitter(limits.message_bytes)
         self._events = EventBody()
         self._brought = False  # whether the present answer brought a message
+        self._moved = True  # whether anything came of the answers since time was looked at
+        self._moved_at = 0.0
+        self._held_at: float | None = None  # since when a message, or a part of one, is held
+        self._unconfirmed = False  # whether events were dropped whose control event did not come
         self._at_once = 0
         self.enough = False
         """The rest of the present answer is not wanted: close it."""
@@ -107,7 +130,13 @@ class ReadSession:
 
     def _verify(self, tail: str | None) -> Verification:
         assert self._trusted is not None
-        return Verification(self._url, self._trusted, tail=tail, silence=self._silence)
+        return Verification(
+            self._url,
+            self._trusted,
+            tail=tail,
+            silence=self._silence,
+            message_bytes=self._limits.message_bytes,
+        )
 
     # One request and its answer
 
@@ -124,17 +153,92 @@ class ReadSession:
         """Take the head of the answer. Raises: TransportError."""
         self._answer = Answer.of(status, headers, self._url, self._mode, detail)
         self._cursor = self._answer.cursor or self._cursor
-        self._splitter = ArraySplitter()
+        self._splitter = ArraySplitter(self._limits.message_bytes)
         self._events = EventBody()
         self._brought = False
+        self._held_at = None
+        if (
+            self._mode is not Mode.CATCH_UP
+        ):  # a live request may wait for long before it is answered
+            self._moved = True
         self.enough = False
 
-    def feed(self, data: bytes) -> Iterator[Batch]:
-        """Take the next bytes of the body; give the batches that they complete. Raises: ProtocolViolation."""
+    def feed(self, data: bytes) -> Iterator[Batch | None]:
+        """Take the next bytes of the body; give the batches that they complete.
+
+        None in between says that others may have their turn: a few bytes can complete much.
+        Raises: ProtocolViolation, AnswerRefused.
+        """
         if self._mode is Mode.SSE:
             yield from self._feed_events(data)
-        else:
-            yield from self._take_messages(self._splitter.feed(data))
+            return
+        step = _SLICE if self._splitter.is_slow else len(data) or 1
+        for start in range(0, len(data), step):
+            if start:
+                yield None
+            yield from self._take_messages(self._splitter.feed(data[start : start + step]))
+            if self._splitter.too_large:
+                raise self._too_large()
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which time has to be looked at, whether anything arrives or not."""
+        held = self._held_at is not None or self._holds
+        return self._limits.seconds if held else max(self._limits.seconds, self._stuck_seconds / 10)
+
+    def pass_time(self, now: float) -> Iterator[Batch]:
+        """It is ``now``, in seconds: give what has waited for long enough to be a batch.
+
+        Events that no control event confirms are left, and asked for by GET.
+        Raises: Stalled, where nothing comes of an answer however much of it arrives.
+        """
+        self._note_held(now)
+        held = 0.0 if self._held_at is None else now - self._held_at
+        if self._mode is Mode.SSE:
+            if held >= min(_UNCONFIRMED, self._stuck_seconds):
+                self._leave_events()
+        elif held >= self._limits.seconds:
+            yield from self._take_messages(self._splitter.flush())
+            if self._batcher.pending:
+                yield self._note(self._batcher.cut())
+            self._held_at = None
+            self._note_held(now)
+
+        if self._moved:
+            self._moved, self._moved_at = False, now
+        elif now - self._moved_at >= self._stuck_seconds:
+            self._end_stalled(now)
+
+    def _note_held(self, now: float) -> None:
+        if not self._holds:
+            self._held_at = None
+        elif self._held_at is None:
+            self._held_at = now
+
+    @property
+    def _holds(self) -> bool:
+        if self._mode is Mode.SSE:
+            return self._events.held > 0
+        return self._splitter.buffered > 0 or self._batcher.pending
+
+    def _end_stalled(self, now: float) -> None:
+        if self._mode is Mode.SSE:  # it may be quiet for good reason: a GET tells
+            self._leave_events()
+            self._moved = True
+            return
+        seconds = now - self._moved_at
+        self._moved = True
+        raise Stalled(
+            f"{mask_query(self._url)} has been answering for {seconds:.0f} s, and no message is "
+            "whole.",
+            "Look at the stream server and the way to it. It is asked again by itself.",
+            seconds=seconds,
+        )
+
+    def _leave_events(self) -> None:
+        """A GET gives the same in a form that can be taken piece by piece."""
+        self._unconfirmed = self._events.held > 0
+        self._phase, self.enough = _Phase.CATCH_UP, True
 
     def end(self, seconds: float) -> Iterator[Batch]:
         """The body ended in good order, or was not wanted further; the exchange took ``seconds``. Raises: TransportError."""
@@ -164,13 +268,20 @@ class ReadSession:
             with suppress(ProtocolViolation):  # the caller has the error that matters
                 yield from self._take_messages(self._splitter.finish())
         if self._batcher.pending:
-            yield self._batcher.cut()
+            yield self._note(self._batcher.cut())
 
     # What answers mean
 
     def _take_messages(self, messages: list[Message]) -> Iterator[Batch]:
         self._brought = self._brought or bool(messages)
-        yield from self._batcher.take(messages)
+        for batch in self._batcher.take(messages):
+            yield self._note(batch)
+
+    def _note(self, batch: Batch) -> Batch:
+        """A batch that brings something is what shows that the server does not stand still."""
+        self._moved = self._moved or bool(batch.messages) or batch.up_to_date or batch.closed
+        self._unconfirmed = self._unconfirmed and not batch.messages
+        return batch
 
     def _settle(self, next_offset: str, *, at_tail: bool, closed: bool) -> Iterator[Batch]:
         """A GET or a long-poll was answered in full."""
@@ -180,6 +291,14 @@ class ReadSession:
             yield from self.cut()
             raise self._violation("gave messages, but a Stream-Next-Offset that lies before them")
         at_tail = at_tail or (empty and not moved)
+        if empty and at_tail and self._unconfirmed:
+            self._unconfirmed = False
+            raise Unavailable(
+                f"{mask_query(self._url)} sends events that no control event confirms, and does "
+                "not give them when asked.",
+                "Set the stream's live mode to long-poll, or correct the server. It is asked "
+                "again by itself.",
+            )
         if batcher.owed and at_tail:
             raise recreated(self._url)
         if empty and self._mode is not Mode.CATCH_UP:
@@ -191,7 +310,7 @@ class ReadSession:
             batcher.move(next_offset)
         over = closed and empty and self._mode is Mode.CATCH_UP
         self._proceed(at_tail=at_tail, closed=closed, over=over)
-        yield batcher.cut(up_to_date=at_tail, closed=over)
+        yield self._note(batcher.cut(up_to_date=at_tail, closed=over))
 
     def _distrust(self) -> Iterator[Batch]:
         """The server says that the tail is elsewhere. A plain GET has to say so too before the stream is looked at again."""
@@ -200,7 +319,7 @@ class ReadSession:
             return
         self._doubt = _Doubt.MOVED
         self._proceed(at_tail=True, closed=False, over=False)
-        yield self._batcher.cut(up_to_date=True)
+        yield self._note(self._batcher.cut(up_to_date=True))
 
     def _proceed(self, *, at_tail: bool, closed: bool, over: bool) -> None:
         if over:
@@ -210,17 +329,27 @@ class ReadSession:
         else:
             self._phase = _Phase.LIVE if self._live else _Phase.DONE
 
-    def _feed_events(self, data: bytes) -> Iterator[Batch]:
+    def _feed_events(self, data: bytes) -> Iterator[Batch | None]:
         at_tail = reported = False
         for marker in self._events.feed(data):
             check_offset(marker.next_offset, self._url)
             moved = marker.next_offset != self._batcher.offset
-            if not marker.messages and moved and marker.at_tail:
+            brought = False
+            try:
+                for part in marker.split(self._limits.message_bytes):
+                    if part and not moved:
+                        raise self._violation(
+                            "gave messages, but a streamNextOffset that lies before them"
+                        )
+                    if brought:
+                        yield None
+                    brought = brought or bool(part)
+                    yield from self._take_messages(part)
+            except MessageTooLarge:
+                raise self._too_large() from None
+            if not brought and moved and marker.at_tail:
                 self._phase, self.enough = _Phase.CATCH_UP, True
                 break
-            if marker.messages and not moved:
-                raise self._violation("gave messages, but a streamNextOffset that lies before them")
-            yield from self._take_messages(marker.messages)
             self._batcher.move(marker.next_offset)
             self._cursor = marker.cursor or self._cursor
             at_tail, reported = marker.at_tail, True
@@ -228,11 +357,10 @@ class ReadSession:
                 self._phase, self.enough = _Phase.CATCH_UP, True
                 break
         if reported:
-            yield self._batcher.cut(up_to_date=at_tail)
-        if (
-            self._events.held > self._most_held
-        ):  # a GET gives the same in a form that can be taken piece by piece
-            self._phase, self.enough = _Phase.CATCH_UP, True
+            self._moved = True
+            yield self._note(self._batcher.cut(up_to_date=at_tail))
+        if self._events.held > self._most_held:
+            self._leave_events()
 
     def _count_at_once(self, seconds: float) -> None:
         """Do not hammer a server that answers live requests at once, with nothing."""
@@ -245,6 +373,15 @@ class ReadSession:
                     f"{mask_query(self._url)} ends live requests at once, with nothing.",
                     "It is asked again by itself.",
                 )
+
+    def _too_large(self) -> TransportError:
+        number, limit = self._batcher.next_number, self._limits.message_bytes
+        return AnswerRefused(
+            f"{mask_query(self._url)}: message number {number} is larger than "
+            f"MESSAGE_BYTES = {limit}.",
+            "Raise DURABLE_STATE['MESSAGE_BYTES'] and restart the workers, then resume; "
+            "nothing before it is lost.",
+        )
 
     def _violation(self, what: str) -> TransportError:
         return ProtocolViolation(f"{mask_query(self._url)} {what}.", "It is read again by itself.")

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from durable_state.errors import ProtocolViolation, StreamGone, StreamRecreated, TransportError
+from durable_state.errors import (
+    AnswerRefused,
+    ProtocolViolation,
+    StreamGone,
+    StreamRecreated,
+    TransportError,
+)
 from durable_state.protocol import ArraySplitter, mask_query
 
 from .answer import Answer
@@ -22,7 +28,13 @@ class Verification:
     """
 
     def __init__(
-        self, url: str, checkpoint: Checkpoint, *, tail: str | None = None, silence: float
+        self,
+        url: str,
+        checkpoint: Checkpoint,
+        *,
+        tail: str | None = None,
+        silence: float,
+        message_bytes: int,
     ) -> None:
         self._url = url
         self._checkpoint = checkpoint
@@ -31,7 +43,8 @@ class Verification:
         self._offset = checkpoint.offset
         self._fingerprint = Fingerprint(checkpoint.offset, checkpoint.covered)
         self._answer: Answer | None = None
-        self._splitter = ArraySplitter()
+        self._message_bytes = message_bytes
+        self._splitter = ArraySplitter(message_bytes)
         self.settled = False
 
     def next_request(self) -> Request | None:
@@ -44,7 +57,7 @@ class Verification:
 
     def begin(self, status: int, headers: Mapping[str, str], detail: str = "") -> None:
         """Take the head of the answer. Raises: TransportError."""
-        self._splitter = ArraySplitter()
+        self._splitter = ArraySplitter(self._message_bytes)
         try:
             self._answer = Answer.of(status, headers, self._url, Mode.CATCH_UP, detail)
         except StreamGone as error:
@@ -81,6 +94,12 @@ class Verification:
     def _add(self, data: bytes) -> None:
         self._fingerprint.add(self._splitter.feed(data))
         self._judge()
+        if self._splitter.too_large and not self.settled:
+            raise AnswerRefused(
+                f"{mask_query(self._url)} gives a message larger than MESSAGE_BYTES = "
+                f"{self._message_bytes} where it was read before.",
+                "Raise DURABLE_STATE['MESSAGE_BYTES'] and restart the workers, then resume.",
+            )
 
     def _judge(self) -> None:
         assert self._answer is not None

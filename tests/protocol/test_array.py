@@ -17,7 +17,6 @@ from durable_state.protocol import (
     Message,
     array,
     decode,
-    decode_items,
     encode_change,
 )
 
@@ -32,6 +31,14 @@ def split(data: bytes, cuts: list[int]) -> tuple[list[Message], bool]:
         messages += splitter.feed(data[start:end])
     messages += splitter.finish()
     return messages, splitter.complete
+
+
+def decode_items(body: bytes) -> list[Message]:
+    """The messages of one array that has arrived whole."""
+    messages, complete = split(body, [])
+    if not complete:
+        raise ProtocolViolation("The JSON array is cut.")
+    return messages
 
 
 junk_items = st.sampled_from(

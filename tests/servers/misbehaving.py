@@ -34,7 +34,8 @@ class Reply:
     """One answer. ``pieces`` are written one by one with ``pause`` seconds before each.
 
     ``framing`` says how the body's end is told. ``cut`` closes the connection after so many bytes of the body, ``silent`` falls silent
-    there instead, until the client goes; ``reset`` sends nothing at all.
+    there instead, until the client goes; ``reset`` sends nothing at all. ``length`` is said to be the
+    body's, whatever it is; ``head_pause`` are the seconds before each byte of the head.
     """
 
     status: int = 200
@@ -45,6 +46,8 @@ class Reply:
     cut: int | None = None
     silent: bool = False
     reset: bool = False
+    length: int | str | None = None
+    head_pause: float = 0.0
 
 
 class MisbehavingServer:
@@ -113,7 +116,8 @@ class MisbehavingServer:
             return False
         headers = dict(reply.headers)
         if reply.framing == "length":
-            headers["Content-Length"] = str(sum(map(len, reply.pieces)))
+            said = sum(map(len, reply.pieces)) if reply.length is None else reply.length
+            headers["Content-Length"] = str(said)
         elif reply.framing == "chunked":
             headers["Transfer-Encoding"] = "chunked"
         else:
@@ -124,7 +128,12 @@ class MisbehavingServer:
             "",
             "",
         ]
-        writer.write("\r\n".join(lines).encode("latin-1"))
+        head = "\r\n".join(lines).encode("latin-1")
+        for n in range(len(head) if reply.head_pause else 0):
+            await asyncio.sleep(reply.head_pause)
+            writer.write(head[n : n + 1])
+        if not reply.head_pause:
+            writer.write(head)
         left = reply.cut
         for piece in reply.pieces:
             await writer.drain()

@@ -51,6 +51,7 @@ def answer(
         batch
         for n in range(0, len(body), step or len(body) or 1)
         for batch in one.feed(body[n : n + (step or len(body))])
+        if batch is not None
     ]
     return batches + list(one.end(seconds))
 

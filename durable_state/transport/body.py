@@ -1,0 +1,181 @@
+"""The body of an answer: decoded in bounded pieces, and never waited for longer than asked."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+
+import httpx
+
+from durable_state.errors import AnswerRefused
+from durable_state.protocol import mask_query
+
+__all__ = ["ACCEPTED_CODINGS", "Body", "check_codings", "open_body", "read_beginning"]
+
+ACCEPTED_CODINGS = "gzip, deflate"
+"""What requests ask for. Others would need a decoder that gives its output in bounded pieces."""
+
+_PIECE = 64 * 1024
+
+
+def check_codings(headers: Mapping[str, str], url: str, status: int) -> None:
+    """Raises: AnswerRefused, where the body is coded in another way than asked for, or twice."""
+    codings = _codings(headers)
+    if not _can_decode(codings):
+        raise AnswerRefused(
+            f"{mask_query(url)} answers with the content coding {', '.join(codings)[:100]}.",
+            "At most one coding is decoded, gzip or deflate: correct the server, or what lies "
+            "in between, then resume.",
+            status,
+        )
+
+
+class Body:
+    """What arrives of one answer's body. Use :func:`open_body`."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self._decoder = _Decoder(_codings(response.headers))
+        self._pieces: Iterator[bytes] = iter(())
+        self._arrived: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=1)
+
+    async def read(self, seconds: float) -> bytes | None:
+        """The next piece: empty where none came in ``seconds``, None at the end.
+
+        However much a few bytes decode to, other tasks have their turn between two pieces.
+        Raises: httpx.HTTPError.
+        """
+        while (piece := next(self._pieces, None)) is None:
+            try:
+                async with asyncio.timeout(seconds):
+                    arrived = await self._arrived.get()
+            except TimeoutError:
+                return b""
+            if isinstance(arrived, Exception):
+                raise arrived
+            if arrived is None:
+                self._decoder.finish()
+                return None
+            self._pieces = self._decoder.decode(arrived)
+        await asyncio.sleep(0)
+        return piece
+
+    async def fill(self) -> None:
+        """Take what arrives, one read ahead, until the end or an error, which follows it."""
+        end: Exception | None = None
+        try:
+            async for data in self._response.aiter_raw():
+                await self._arrived.put(data)
+        except Exception as error:
+            end = error
+        await self._arrived.put(end)
+
+
+@asynccontextmanager
+async def open_body(response: httpx.Response) -> AsyncIterator[Body]:
+    """Reads the body in a task of its own, so that waiting for it can end before anything came."""
+    body = Body(response)
+    filling = asyncio.create_task(body.fill())
+    try:
+        yield body
+    finally:
+        filling.cancel()
+        await asyncio.gather(filling, return_exceptions=True)
+
+
+async def read_beginning(response: httpx.Response, most: int, seconds: float) -> bytes:
+    """The first bytes of a body, as many as there are in that time; none where it is not decoded."""
+    text = b""
+    if not _can_decode(_codings(response.headers)):
+        return text
+    with suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(seconds), open_body(response) as body:
+            while len(text) < most and (piece := await body.read(seconds)):
+                text += piece
+    return text[:most]
+
+
+def _codings(headers: Mapping[str, str]) -> list[str]:
+    named = headers.get("content-encoding", "").lower().split(",")
+    return [coding for each in named if (coding := each.strip()) not in ("", "identity")]
+
+
+def _can_decode(codings: list[str]) -> bool:
+    return not codings or (len(codings) == 1 and codings[0] in _WINDOW_BITS)
+
+
+_WINDOW_BITS = {
+    "gzip": zlib.MAX_WBITS | 16,
+    "x-gzip": zlib.MAX_WBITS | 16,
+    "deflate": zlib.MAX_WBITS,
+}
+_GZIP_BITS = zlib.MAX_WBITS | 16
+
+
+class _Decoder:
+    """Takes one content coding off, or none. A body may be several gzip members in a row."""
+
+    def __init__(self, codings: list[str]) -> None:
+        self._coding = codings[0] if codings else ""
+        self._bits = _WINDOW_BITS.get(self._coding)
+        self._inflating: zlib._Decompress | None = None
+        self._ended = False
+        self._head = b""
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        """Take the next bytes and give what they decode to. Raises: httpx.DecodingError."""
+        if self._bits is None:
+            for start in range(0, len(data), _PIECE):
+                yield data[start : start + _PIECE]
+            return
+        more = False  # whether a piece was full, so that zlib may hold some of what it was given
+        while data or more:
+            if self._inflating is None:
+                data = self._begin(data)
+                if self._inflating is None:
+                    return
+            try:
+                piece = self._inflating.decompress(data, _PIECE)
+            except zlib.error as error:
+                raise httpx.DecodingError(f"it is no {self._coding}: {error}") from error
+            if piece:
+                yield piece
+            more = len(piece) == _PIECE
+            if self._inflating.eof:
+                data, more = self._inflating.unused_data, False
+                self._inflating, self._ended = None, True
+            else:
+                data = self._inflating.unconsumed_tail
+
+    def finish(self) -> None:
+        """No more bytes will come. Raises: httpx.RemoteProtocolError, where the coding is cut."""
+        if self._inflating is not None or self._head:
+            raise httpx.RemoteProtocolError(f"its {self._coding} is cut")
+
+    def _begin(self, data: bytes) -> bytes:
+        """Begin a member, and give what is to be decoded by it; nothing where more is needed."""
+        if self._ended:
+            data = data.lstrip(b"\0")  # padding, which archives have
+            if not data:
+                return b""
+            if self._bits != _GZIP_BITS:
+                raise httpx.DecodingError(f"there are bytes after the end of its {self._coding}")
+            self._inflating = zlib.decompressobj(_GZIP_BITS)
+            return data
+        data = self._head + data
+        if self._bits != _GZIP_BITS and len(data) < 2:
+            self._head = data
+            return b""
+        self._head = b""
+        assert self._bits is not None
+        raw = self._bits != _GZIP_BITS and not _has_zlib_header(data)
+        # Some servers take `deflate` for the bare algorithm, others, rightly, for zlib's format.
+        self._inflating = zlib.decompressobj(-zlib.MAX_WBITS if raw else self._bits)
+        return data
+
+
+def _has_zlib_header(data: bytes) -> bool:
+    """Spec: RFC 1950, 2.2."""
+    return data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0

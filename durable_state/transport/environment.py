@@ -1,0 +1,77 @@
+"""Finds out which of the environment's variables keeps an HTTP client from being made."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from dataclasses import dataclass
+
+import httpx
+
+from durable_state.errors import ConfigurationError
+
+__all__ = ["EnvironmentFault", "find_fault"]
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_CERTIFICATES = "SSL_CERT_FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentFault:
+    """A variable that cannot be used, why, and whether it concerns requests over TLS only."""
+
+    variable: str
+    reason: str
+    only_tls: bool
+
+    async def refuse(self, request: httpx.Request) -> None:
+        """Keeps a request from being sent that the variable concerns. Raises: ConfigurationError."""
+        if self.only_tls and request.url.scheme != "https":
+            return
+        raise ConfigurationError(
+            f"The environment variable {self.variable} cannot be used: {self.reason}.",
+            f"Correct or unset {self.variable}, start the worker again, then resume.",
+        )
+
+
+def find_fault(error: Exception, *, besides: str = "") -> EnvironmentFault:
+    """What made ``httpx.AsyncClient`` raise ``error``; ``besides`` is a variable known to be faulty.
+
+    The value of a proxy variable is never shown, because it may hold a password.
+    """
+    if besides != _CERTIFICATES and (path := os.environ.get(_CERTIFICATES)):
+        try:
+            _trust_nothing().load_verify_locations(cafile=path)
+        except (OSError, ValueError) as fault:
+            return EnvironmentFault(_CERTIFICATES, f"{path}: {_describe(fault)}", only_tls=True)
+
+    for name in _PROXIES:
+        if variable := _variable(name):
+            url = os.environ[variable]
+            try:
+                transport = httpx.Proxy(url if "://" in url else f"http://{url}")
+                httpx.AsyncHTTPTransport(proxy=transport, verify=_trust_nothing())
+            except ImportError:
+                return EnvironmentFault(
+                    variable, "a SOCKS proxy needs the package httpx[socks]", only_tls=False
+                )
+            except Exception as fault:  # whatever httpx makes of a text that is no URL
+                reason = f"it is no proxy's URL ({type(fault).__name__})"
+                return EnvironmentFault(variable, reason, only_tls=False)
+
+    variable = _variable("no_proxy") or "NO_PROXY"
+    return EnvironmentFault(variable, _describe(error), only_tls=False)
+
+
+def _variable(name: str) -> str | None:
+    """The variable that is in force, in small letters before capitals, as urllib reads them."""
+    return next((each for each in (name, name.upper()) if os.environ.get(each)), None)
+
+
+def _describe(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split()).rstrip(".")
+
+
+def _trust_nothing() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
