@@ -86,7 +86,7 @@ async def open_body(response: httpx.Response) -> AsyncIterator[Body]:
 
 
 async def read_beginning(response: httpx.Response, most: int, seconds: float) -> bytes:
-    """The first bytes of a body, as many as there are in that time; none where it is not decoded."""
+    """The first bytes of a body that come in ``seconds``; none where the coding is unknown."""
     text = b""
     if not _can_decode(_codings(response.headers)):
         return text

@@ -25,7 +25,7 @@ class EnvironmentFault:
     only_tls: bool
 
     async def refuse(self, request: httpx.Request) -> None:
-        """Keeps a request from being sent that the variable concerns. Raises: ConfigurationError."""
+        """Refuses a request that the variable concerns. Raises: ConfigurationError."""
         if self.only_tls and request.url.scheme != "https":
             return
         raise ConfigurationError(
@@ -35,7 +35,7 @@ class EnvironmentFault:
 
 
 def find_fault(error: Exception, *, besides: str = "") -> EnvironmentFault:
-    """What made ``httpx.AsyncClient`` raise ``error``; ``besides`` is a variable known to be faulty.
+    """What made ``httpx.AsyncClient`` raise ``error``; not the variable ``besides``.
 
     The value of a proxy variable is never shown, because it may hold a password.
     """

@@ -1,6 +1,8 @@
-"""Decides what to ask a stream's server next, and what its answers mean. Opens no connection and waits for nothing.
+"""Decides what to ask a stream's server next, and what its answers mean.
 
-    CATCH_UP ──up to date──▶ LIVE ──answer is not at the tail, says closed, or cannot be trusted──▶ CATCH_UP
+Opens no connection and waits for nothing.
+
+    CATCH_UP ──up to date──▶ LIVE ──not at the tail, closed, or not to be trusted──▶ CATCH_UP
         └────────empty and closed, or up to date and not live──────▶ DONE
 
 One session reads one stream. Writing, producers, forks and subscriptions are exchanges of their own and get sessions of their own; what

@@ -1,4 +1,7 @@
-"""Answers that trickle, stand still or cannot be taken: what is whole is shown, and the status tells the rest."""
+"""Answers that trickle, stand still or cannot be taken.
+
+What is whole is shown, and the status tells the rest.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +54,8 @@ def test_a_trickle_is_shown_as_it_comes(
     )
     stream = add_stream(misbehaving_server.url + "/s")
     with consuming(stream):
-        for count in (1, 3):
-            wait_until(lambda count=count: Stream.objects.filter(ordinal__gte=count).exists(), 30)
+        for filled in (Stream.objects.filter(ordinal__gte=count) for count in (1, 3)):
+            wait_until(filled.exists, 30)
             assert len(ITEMS) > Stream.objects.get().ordinal
             assert not operations.report(stream).stuck
 

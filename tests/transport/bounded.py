@@ -3,8 +3,8 @@
     python -m tests.transport.bounded spaces
 
 prints one line of JSON: ``error``, the error's class and text; ``grown``, bytes by which the process
-grew while it read; ``stalled``, the longest time, in seconds, for which another task of the same
-event loop got no turn; ``read``, the number of messages; and ``asked``, the number of requests.
+grew while it read; ``stalled``, the longest time, in seconds, for which another task of the
+same event loop got no turn; ``read``, the number of messages; and ``asked``, the number of requests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from contextlib import aclosing
 
 from durable_state.errors import TransportError
 from durable_state.protocol import START
-from durable_state.transport import BatchLimits, Reader, open_client
+from durable_state.transport import BatchLimits, LiveMode, Reader, open_client
 from tests.servers.misbehaving import Asked, Reply, misbehaving
 
 from .reading import message
@@ -117,8 +117,8 @@ async def read(url: str, seconds: float) -> tuple[int, str]:
     """How many messages there were before the end, or the error."""
     count, error = 0, ""
     async with open_client(trust_env=False) as client:
-        mode = "sse" if sys.argv[1].startswith("event") else None
-        reader = Reader(client, url, START, live=mode, limits=BatchLimits(5_000, 8 * MEGABYTE))  # type: ignore[arg-type]
+        mode: LiveMode | None = "sse" if sys.argv[1].startswith("event") else None
+        reader = Reader(client, url, START, live=mode, limits=BatchLimits(5_000, 8 * MEGABYTE))
         try:
             async with asyncio.timeout(seconds), aclosing(reader.batches()) as batches:
                 async for batch in batches:

@@ -1,4 +1,4 @@
-"""An environment that no client can be made of: each request that it concerns says which variable."""
+"""An environment that no client can be made of: each request says which variable."""
 
 from __future__ import annotations
 
