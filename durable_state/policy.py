@@ -27,6 +27,7 @@ __all__ = [
     "get_policy",
     "readable_rows",
     "readable_values",
+    "sees_whole_model",
 ]
 
 logger = logging.getLogger("durable_state.policy")
@@ -115,6 +116,15 @@ def readable_rows(user: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[
     for mapping in registry.for_model(model) or registry.for_model(model._meta.concrete_model):
         queryset = queryset.filter(rows_of_streams(mapping, streams))
     return get_policy().rows(user, queryset)
+
+
+def sees_whole_model(user: Any, model: type[models.Model]) -> bool:
+    """Whether ``readable_rows`` would leave no row of a synced model out, whatever rows there are."""
+    policy = get_policy()
+    if _query(policy.streams(user).order_by()) != _query(Stream.objects.order_by()):
+        return False
+    every = model._base_manager.order_by()
+    return _query(policy.rows(user, every).order_by()) == _query(every)
 
 
 class Insight:

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from durable_state.policy import readable_rows
+from durable_state.policy import readable_rows, sees_whole_model
 from durable_state.registry import registry
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "hidden_members",
     "is_synced_model",
     "keeping_hidden_parents",
+    "may_look_through",
     "synced_parents",
 ]
 
@@ -46,6 +47,23 @@ def synced_parents(model: type[models.Model]) -> list[models.ForeignKey[Any, Any
         for field in model._meta.concrete_fields
         if isinstance(field, models.ForeignKey) and is_synced_model(field.related_model)
     ]
+
+
+def may_look_through(request: HttpRequest, model: type[models.Model], path: Any) -> bool:
+    """Whether a search or a filter by ``path`` (``author__name``) tells nothing of a hidden parent.
+
+    Rows that are found by a parent's value tell that value, letter by letter.
+    """
+    if not isinstance(path, str):
+        return True
+    name, _, behind = path.lstrip("^=@").partition("__")
+    parents = {field.name: field.related_model for field in synced_parents(model)}
+    if not behind or behind in ("exact", "isnull") or name not in parents:
+        return True
+    target = parents[name]._meta.pk.name
+    if behind.split("__")[0] in ("pk", target):
+        return True
+    return sees_whole_model(request.user, parents[name])
 
 
 def keeping_hidden_parents(form_class: Any, request: HttpRequest) -> Any:

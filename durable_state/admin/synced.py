@@ -23,6 +23,7 @@ from .parents import (
     hidden_members,
     is_synced_model,
     keeping_hidden_parents,
+    may_look_through,
     synced_parents,
 )
 
@@ -94,10 +95,25 @@ class SyncedModelAdmin(ModelAdmin):
     def get_list_filter(self, request: HttpRequest) -> Any:
         """As declared; a parent that is synced too offers only the rows that the person may see."""
         parents = {field.name for field in synced_parents(self.model)}
+        offered: list[Any] = []
+        for each in super().get_list_filter(request):
+            path = each[0] if isinstance(each, (list, tuple)) else each
+            if isinstance(each, str) and each in parents:
+                offered.append((each, ReadableParentListFilter))
+            elif may_look_through(request, self.model, path):
+                offered.append(each)
+        return offered
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
         return [
-            (each, ReadableParentListFilter) if isinstance(each, str) and each in parents else each
-            for each in super().get_list_filter(request)
+            path
+            for path in super().get_search_fields(request)
+            if may_look_through(request, self.model, path)
         ]
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        is_open = may_look_through(request, self.model, lookup)
+        return is_open and super().lookup_allowed(lookup, value, request)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any

@@ -37,7 +37,7 @@ class OperatorAdmin(ModelAdmin):
     lookups: frozenset[str] = frozenset()
     """What a list's address may filter by: Django would allow any column, and each of its letters."""
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in self.lookups
 
     def has_add_permission(self, request: HttpRequest) -> bool:

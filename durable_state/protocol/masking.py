@@ -8,6 +8,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
 from .url import mask_query
@@ -68,10 +69,11 @@ def mask(text: str, secrets: Iterable[str], *, cut: bool = False) -> str:
     ``cut`` says that the text was longer: a secret that begins at its end is masked too.
     """
     longest_first = sorted(secrets, key=len, reverse=True)
-    if not longest_first:
-        return text
-    pattern = "|".join(dict.fromkeys(_pattern(each) for each in longest_first))
-    text = re.sub(pattern, MASK, text, flags=re.IGNORECASE)
+    folded = text.lower()
+    # Few of many are in a text, and a pattern of all would take long to compile.
+    found = [each for each in longest_first if any(way in folded for way in _spellings(each))]
+    if found:
+        text = re.sub("|".join(map(_pattern, found)), MASK, text, flags=re.IGNORECASE)
     if cut:
         for secret in longest_first:
             for length in range(len(secret) - 1, SHORT - 1, -1):
@@ -105,10 +107,9 @@ def _pieces(value: str) -> Iterator[str]:
         yield user_and_password.partition(":")[2]
 
 
-def _pattern(secret: str) -> str:
-    """A regular expression for the secret, however it is escaped."""
-    if len(secret) < SHORT:
-        return rf"(?<!\w){re.escape(secret)}(?!\w)"
+@lru_cache(maxsize=4096)
+def _spellings(secret: str) -> tuple[str, ...]:
+    """The secret as it may be escaped, in lower case."""
     spellings = (
         secret,
         quote(secret, safe=""),
@@ -116,4 +117,10 @@ def _pattern(secret: str) -> str:
         json.dumps(secret)[1:-1],
         html.escape(secret),
     )
-    return "|".join(map(re.escape, dict.fromkeys(spellings)))
+    return tuple(dict.fromkeys(each.lower() for each in spellings))
+
+
+def _pattern(secret: str) -> str:
+    """A regular expression for the secret, however it is escaped."""
+    pattern = "|".join(map(re.escape, _spellings(secret)))
+    return rf"(?<!\w)(?:{pattern})(?!\w)" if len(secret) < SHORT else pattern

@@ -413,3 +413,22 @@ def test_hidden_members_are_not_offered_and_stay(
     assert set(member.groups.all()) == {groups["public-b"], groups["secret-group"]}
     forged = {"groups": [groups["public-a"].pk, groups["secret-group"].pk]}
     assert admin_client.post(path, forged).status_code == 200
+
+
+def test_rows_are_not_found_by_what_a_hidden_parent_holds(
+    admin_client: Client, settings: Any
+) -> None:
+    """Neither searched nor filtered, letter by letter or whole; who sees all parents may."""
+    made = {"subject": "s", "authored_at": "2026-01-01T00:00Z"}
+    apply("git", [change("author", "hidden-author", commits=77)])
+    apply("git", [change("commit", "c", author="hidden-author", **made)])
+    path = "/admin/app/commit/"
+    assert "1 commit" in page(admin_client, path, q="hidden-a")
+    assert "1 commit" in page(admin_client, path, author__commits="77")
+    assert "author__commits=77" in page(admin_client, path)
+    settings.DURABLE_STATE = {"POLICY": f"{__name__}.NoAuthors"}
+    assert "0 commits" in page(admin_client, path, q="hidden-a")
+    assert "1 commit" in page(admin_client, path, q="c")
+    for lookup in ("author__commits", "author__commits__gt", "author__key__startswith"):
+        assert admin_client.get(path, {lookup: "7"}).status_code == 400
+    assert "author__commits" not in page(admin_client, path)

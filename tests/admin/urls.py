@@ -29,7 +29,8 @@ class CommitAdmin(SyncedModelAdmin):
     """Filtered by a parent that is synced too."""
 
     list_display = ["key", "subject"]
-    list_filter = ["author"]
+    list_filter = ["author", "author__commits"]
+    search_fields = ["key", "author__key"]
 
 
 class AnnotationAdmin(SyncedModelAdmin):
