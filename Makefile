@@ -1,14 +1,15 @@
 # Needs Python 3.11+ and make; everything else is set up in .venv by the target that uses it.
-# Variables: PYTHON (the interpreter for .venv), TEST_ARGS (for pytest), DEMO_ARGS (for the demo), MINUTES (of the soak), BENCH_ARGS (for the benchmark).
+# Variables: PYTHON (the interpreter for .venv), VENV (another folder than .venv), TEST_ARGS (for pytest), DEMO_ARGS (for the demo), MINUTES (of the soak), BENCH_ARGS (for the benchmark).
 
 .PHONY: help demo test check acceptance soak bench format clean
 
 PYTHON =
+VENV = .venv
 TEST_ARGS =
 DEMO_ARGS =
 MINUTES = 60
 BENCH_ARGS =
-BIN = .venv/bin
+BIN = $(VENV)/bin
 # Tools are run as modules: a console script's first line breaks where the checkout's path is long or has spaces.
 PY = $(BIN)/python
 PIP = $(PY) -m pip --disable-pip-version-check --quiet --quiet install
@@ -24,47 +25,47 @@ help:
 	@echo "make bench        how fast, beside other ways, on each database at hand (BENCH_ARGS='--events 1000000')"
 	@echo "make format       formats the code"
 	@echo "make clean        removes .venv and everything that was made here"
-	@echo "PYTHON=python3.12 chooses the interpreter of .venv (3.11 or newer)"
+	@echo "PYTHON=python3.12 chooses the interpreter of .venv (3.11 or newer); VENV=.venv-3.12 keeps it beside others"
 
-.venv/made:
-	@sh scripts/make_venv .venv $(PYTHON)
+$(VENV)/made:
+	@sh scripts/make_venv $(VENV) $(PYTHON)
 	@touch $@
 
-.venv/demo: .venv/made pyproject.toml
-	@echo "Installing the demo into .venv ..."
+$(VENV)/demo: $(VENV)/made pyproject.toml
+	@echo "Installing the demo into $(VENV) ..."
 	@$(PIP) --editable '.[demo]'
 	@touch $@
 
-.venv/dev: .venv/made pyproject.toml
-	@echo "Installing the development tools into .venv (once) ..."
+$(VENV)/dev: $(VENV)/made pyproject.toml
+	@echo "Installing the development tools into $(VENV) (once) ..."
 	@$(PIP) --editable '.[dev]'
-	@$(PIP) --editable '.[mysql]' >.venv/mysql.log 2>&1 || \
-		echo "mysqlclient could not be built (it needs a compiler, pkg-config and MariaDB's headers; see .venv/mysql.log): tests on MySQL will skip"
-	@touch $@ .venv/demo
+	@$(PIP) --editable '.[mysql]' >$(VENV)/mysql.log 2>&1 || \
+		echo "mysqlclient could not be built (it needs a compiler, pkg-config and MariaDB's headers; see $(VENV)/mysql.log): tests on MySQL will skip"
+	@touch $@ $(VENV)/demo
 
 tests/interop/node_modules/made: tests/interop/package-lock.json
 	@if command -v npm >/dev/null && command -v node >/dev/null; then \
 		echo "Installing the reference server and clients for Node (once) ..."; \
-		(cd tests/interop && npm ci --no-audit --no-fund) >.venv/npm.log 2>&1 && touch $@ || \
-		echo "npm ci failed (see .venv/npm.log): tests against the reference implementation will skip"; \
+		(cd tests/interop && npm ci --no-audit --no-fund) >tests/interop/npm.log 2>&1 && touch $@ || \
+		echo "npm ci failed (see tests/interop/npm.log): tests against the reference implementation will skip"; \
 	fi
 
-demo: .venv/demo
+demo: $(VENV)/demo
 	@exec $(PY) -m example_project.demo $(DEMO_ARGS)
 
-test: .venv/dev tests/interop/node_modules/made
+test: $(VENV)/dev tests/interop/node_modules/made
 	@$(PY) -m pytest -m '$(NOT_LONG)' $(TEST_ARGS)
 
-acceptance: .venv/dev tests/interop/node_modules/made
+acceptance: $(VENV)/dev tests/interop/node_modules/made
 	@$(PY) -m pytest -m acceptance $(TEST_ARGS)
 
-soak: .venv/dev
+soak: $(VENV)/dev
 	@DURABLE_STATE_SOAK_MINUTES=$(MINUTES) $(PY) -m pytest -m soak -s tests/example $(TEST_ARGS)
 
-bench: .venv/dev tests/interop/node_modules/made
+bench: $(VENV)/dev tests/interop/node_modules/made
 	@$(PY) -m bench $(BENCH_ARGS)
 
-check: .venv/dev
+check: $(VENV)/dev
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m mypy durable_state tests bench
@@ -74,11 +75,11 @@ check: .venv/dev
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PY) manage.py check
 
-format: .venv/dev
+format: $(VENV)/dev
 	$(PY) -m ruff check --fix-only --quiet .
 	$(PY) -m ruff format .
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf tests/interop/node_modules example_project/.demo *.egg-info
+	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf tests/interop/node_modules tests/interop/npm.log example_project/.demo *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
