@@ -27,6 +27,11 @@ def body(asked: Asked) -> Reply:
     return Reply(401, {}, (quoted + b" " * (505 - len(quoted)) + SECRET.encode(),))
 
 
+def slow(asked: Asked) -> Reply:
+    """A 403 that stops in the middle of the token."""
+    return Reply(403, {}, (b"denied: " + SECRET.encode() * 2,), cut=8 + 9, silent=True)
+
+
 def redirect(asked: Asked) -> Reply:
     """A host that is the token."""
     return Reply(302, {"Location": f"https://{SECRET}.example/"})
@@ -37,8 +42,16 @@ def broken(asked: Asked) -> Reply:
     return Reply(200, {f"{SECRET} bad": "x", "Content-Type": f"text/{SECRET}"})
 
 
-@pytest.mark.parametrize("reply", [body, redirect, broken])
-@pytest.mark.parametrize("query", ["", "?key=query-s3cret&other-s3cret"])
+@pytest.mark.parametrize(
+    ("reply", "query"),
+    [
+        (body, ""),
+        (body, "?key=query-s3cret&other-s3cret"),
+        (redirect, "?key=query-s3cret&other-s3cret"),
+        (broken, ""),
+        (slow, ""),
+    ],
+)
 async def test_no_error_and_no_log_holds_what_was_sent(
     misbehaving_server: MisbehavingServer,
     client: httpx.AsyncClient,
