@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import django.db
+from django.core.exceptions import ObjectDoesNotExist
 
 from durable_state.errors import (
     ConfigurationError,
@@ -24,7 +25,13 @@ from durable_state.errors import (
     TransportError,
     Unavailable,
 )
-from durable_state.materializer import OnStep, PreparedBatch, prepare_batch, watch_steps
+from durable_state.materializer import (
+    OnStep,
+    PreparedBatch,
+    Refused,
+    prepare_batch,
+    watch_steps,
+)
 from durable_state.models import Progress, Replay, Status, Stream
 from durable_state.transport import Batch, BatchLimits, Reader, delay
 
@@ -47,7 +54,9 @@ T = TypeVar("T")
 HEALTHY_SECONDS = 20.0
 """Seconds that a session has to last for its failure to count as the first one again."""
 ATTEMPTS = 5
-"""Attempts in a row after which an error that is no outage halts the fold."""
+"""Attempts in a row after which an error of the database that is no outage halts the fold."""
+UNEXPECTED_ATTEMPTS = 9
+"""The same of any other error: more, since batches have to become as small as one message."""
 
 
 @dataclass(slots=True)
@@ -180,6 +189,7 @@ class Loop(Generic[F]):
                 f"An unexpected error after ordinal {self.progress.ordinal}",
                 "The worker's log has its traceback: mend the code that it names, then resume;"
                 " nothing of the batch was committed.",
+                UNEXPECTED_ATTEMPTS,
             )
         return False
 
@@ -203,10 +213,26 @@ class Loop(Generic[F]):
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
 
-    def _prepare(self, batch: Batch) -> PreparedBatch:
-        return prepare_batch(
-            self._stream, batch.messages, batch.position.ordinal - len(batch.messages)
-        )
+    def _prepare(self, batch: Batch, refusal: Refused | None = None) -> PreparedBatch:
+        after = batch.position.ordinal - len(batch.messages)
+        return prepare_batch(self._stream, batch.messages, after, refusal)
+
+    def _write(self, batch: Batch, write: Callable[[PreparedBatch], T]) -> T:
+        """Prepares the batch and calls what commits it.
+
+        Where one message by itself has failed again and again, it is refused: it costs nobody else.
+        """
+        try:
+            with watch_steps(self._on_step):
+                return write(self._prepare(batch))
+        except (DurableStateError, django.db.Error, ObjectDoesNotExist, OSError, MemoryError):
+            raise
+        except Exception as error:
+            if len(batch.messages) > 1 or self._refused < ATTEMPTS - 1:
+                raise
+            logger.exception("%s: message %s is refused.", self.progress, batch.position.ordinal)
+            refusal = Refused("failed", f"{type(error).__name__}: {error}")
+            return write(self._prepare(batch, refusal))
 
     async def _commit(self, batch: Batch, write: Callable[[PreparedBatch], T]) -> T:
         """Prepares the batch and calls what commits it, in a thread, and takes the time."""
@@ -224,10 +250,6 @@ class Loop(Generic[F]):
         if batch.messages:
             self._failures = 0
         return done
-
-    def _write(self, batch: Batch, write: Callable[[PreparedBatch], T]) -> T:
-        with watch_steps(self._on_step):
-            return write(self._prepare(batch))
 
     async def _sweep(self, inbox: Inbox) -> None:
         """Deletes what a switch has left: one step, and more for as long as no batch waits and nobody asks for anything else; ``tidy``
@@ -274,10 +296,12 @@ class Loop(Generic[F]):
             " nothing of the batch was committed.",
         )
 
-    async def _retry_or_halt(self, error: Exception, message: str, action: str) -> bool:
+    async def _retry_or_halt(
+        self, error: Exception, message: str, action: str, attempts: int = ATTEMPTS
+    ) -> bool:
         """Halts where the same thing happens again and again: it is no use to try for ever."""
         self._refused += 1
-        if self._refused < ATTEMPTS:
+        if self._refused < attempts:
             return await self._retry(error, None)
         said = say(error)
         halted = StreamHalted(f"{message}: {said.sentence}", action, said.detail, said.entity_type)

@@ -3,6 +3,7 @@
 Runs inside a transaction that the consumer opens. May not import transport, feed or anything above; knows no HTTP and no channels.
 """
 
+from .conversion import Refused
 from .fold import Fold
 from .generations import drop, sweep
 from .outcome import Outcome
@@ -15,6 +16,7 @@ __all__ = [
     "OnStep",
     "Outcome",
     "PreparedBatch",
+    "Refused",
     "drop",
     "prepare_batch",
     "remove_rows",

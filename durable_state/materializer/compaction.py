@@ -114,6 +114,7 @@ def fold_entities(plan: TypePlan, entities: Sequence[Entity]) -> None:
         if (
             newest.operation is delete
             or newest.value is None
+            or entity.refused is not None
             or (merges and newest.operation is update)
         ):
             fold_entity(plan, entity)

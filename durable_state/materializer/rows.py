@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -299,7 +300,8 @@ def changing(plan: TypePlan, writes: Iterable[RowWrite]) -> list[RowWrite]:
 def differ(plan: TypePlan, stored: Values, wanted: Values) -> bool:
     """Whether these are not the values of the same row."""
     if not plan.documents:
-        return stored != wanted
+        with suppress(Exception):  # of values that do not say whether they are equal
+            return stored != wanted
     return not all(
         same(planned.field, stored[planned.place], wanted[planned.place]) for planned in plan.fields
     )

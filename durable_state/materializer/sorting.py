@@ -14,6 +14,7 @@ from durable_state.models import Stream
 from durable_state.protocol import Change, Control, ControlKind, Malformed, Message
 
 from .compaction import Entity, fold_entities
+from .conversion import Refused
 from .plan import StreamPlan
 from .sampling import Sample, take_samples
 
@@ -47,8 +48,13 @@ class PreparedBatch:
     samples: dict[str, Sample] = field(default_factory=dict)
 
 
-def prepare_batch(stream: Stream, messages: Sequence[Message], after: int) -> PreparedBatch:
-    """Sorts the messages that follow ordinal ``after``, runs the mappings and converts values. Reads and writes no row."""
+def prepare_batch(
+    stream: Stream, messages: Sequence[Message], after: int, refusal: Refused | None = None
+) -> PreparedBatch:
+    """Sorts the messages that follow ordinal ``after``, runs the mappings and converts values. Reads and writes no row.
+
+    ``refusal``: all these changes are refused for it, whatever they say.
+    """
     batch = PreparedBatch(after, len(messages))
     plans = StreamPlan(stream)
     by_type: defaultdict[str, dict[str, Entity]] = defaultdict(dict)
@@ -57,9 +63,11 @@ def prepare_batch(stream: Stream, messages: Sequence[Message], after: int) -> Pr
             entities = by_type[message.type]
             entity = entities.get(message.key)
             if entity is None:
-                entities[message.key] = Entity(message.key, ordinal, message)
+                entity = entities[message.key] = Entity(message.key, ordinal, message)
             else:
                 entity.add(ordinal, message)
+            if refusal is not None:
+                entity.refuse(ordinal, refusal)
             if message.txid:
                 batch.txids[message.txid, message.type, message.key] = None
         elif isinstance(message, Control):

@@ -13,6 +13,7 @@ from durable_state import operations
 from durable_state.consumer.run import sync
 from durable_state.consumer.watching import Watcher
 from durable_state.errors import OperationRefused
+from durable_state.materializer.shown import ShownRows
 from durable_state.models import DeadLetter, Progress, Stream
 from tests.app.models import Author
 from tests.app.state_mappings import ScoreMapping
@@ -209,3 +210,30 @@ def test_an_error_that_nobody_expected_and_that_stays(
     operations.resume(stream, actor="test")
     sync(stream, until_up_to_date=True)
     check(stream, items)
+
+
+def test_a_message_by_which_everything_fails(
+    database: str, serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Once it stands alone it is a letter, and what comes before and after it is there; it can be tried again."""
+    monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.02)
+    items = [insert("message", f"k{n}", {"text": "hi"}) for n in range(30)]
+    items[17] = insert("message", "bad", {"text": "bad"})
+    stream = serve(items, using=database)
+    original = ShownRows.apply
+
+    def fail(self: Any, entities: Any) -> None:
+        puts = [each.put for some in entities.values() for each in some if each.put is not None]
+        assert all(put.key != "bad" for put in puts), "nobody expected this"
+        original(self, entities)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShownRows, "apply", fail)
+        sync(stream, until_up_to_date=True)
+    letter = DeadLetter.objects.using(database).get()
+    assert (letter.key, letter.reason, letter.ordinal) == ("bad", "failed", 18)
+    assert "AssertionError: nobody expected this" in letter.detail
+    assert "message 18 is refused" in caplog.text
+    assert len(rows_of(stream)) == 29
+    assert operations.retry(letter, actor="test")
+    assert len(rows_of(stream)) == 30

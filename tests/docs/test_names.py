@@ -132,7 +132,8 @@ def test_check_numbers_are_documented() -> None:
 
 def test_dead_letter_reasons_are_documented() -> None:
     """docs/reference/dead-letters.md has every reason code that the code gives, and no other."""
-    text = "\n".join(module.read_text() for module in (PACKAGE / "materializer").rglob("*.py"))
+    modules = [*(PACKAGE / "materializer").rglob("*.py"), *(PACKAGE / "consumer").glob("*.py")]
+    text = "\n".join(module.read_text() for module in modules)
     given = (
         set(re.findall(r'Refused\(\s*"([a-z-]+)"', text))
         | set(re.findall(r'return "([a-z]+)"', (PACKAGE / "materializer/blame.py").read_text()))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import connections, models
 
 from durable_state.registry.charsets import character_set, misfit
 
@@ -160,7 +160,7 @@ def absent(field: models.Field[Any, Any]) -> str | None:
 def same(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
     """Whether a value of a row is the converted one: for JSON as JSON (``true`` is not 1, null is not NULL), else Python's equality."""
     if not isinstance(field, models.JSONField):
-        return bool(stored == wanted)
+        return _are_equal(field, stored, wanted)
     if isinstance(stored, JsonNull) or isinstance(wanted, JsonNull):
         return type(stored) is type(wanted)
     if hasattr(stored, "resolve_expression"):
@@ -168,6 +168,17 @@ def same(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
     if hasattr(wanted, "resolve_expression"):
         wanted = None
     return same_document(stored, wanted)
+
+
+def _are_equal(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
+    """Python's equality; of values that do not say whether they are equal (an array of numbers), that of what is stored of them."""
+    try:
+        return bool(stored == wanted)
+    except Exception:
+        try:
+            return bool(field.get_prep_value(stored) == field.get_prep_value(wanted))
+        except Exception:
+            return False
 
 
 def _column(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
@@ -180,7 +191,7 @@ def _column(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
 def _value_converter(column: models.Field[Any, Any], bounds: Limits, using: str | None) -> Convert:
     if (factory := _factory(column)) is not None:
         return factory(column, bounds)
-    return _postgres_converter(column, using) or _own_converter(column)
+    return _postgres_converter(column, using) or _own_converter(column, using)
 
 
 def _factory(column: models.Field[Any, Any]) -> Factory | None:
@@ -199,7 +210,7 @@ def _is_django(column: models.Field[Any, Any]) -> bool:
     return type(column).__module__.startswith("django.db.models.")
 
 
-def _own_converter(column: models.Field[Any, Any]) -> Convert:
+def _own_converter(column: models.Field[Any, Any], using: str | None) -> Convert:
     """For a field with ways of its own: whatever its ``to_python`` takes."""
     longest: int | None = column.max_length if isinstance(column, models.CharField) else None
 
@@ -216,9 +227,19 @@ def _own_converter(column: models.Field[Any, Any]) -> Convert:
             raise Refused("too-long", f"{len(value)} characters; the column holds {longest}.")
         if value is None and not column.null:
             raise Refused("null", "The column must not be NULL.")
+        if using is not None:
+            _try_as_parameter(column, value, using)
         return value
 
     return convert_value
+
+
+def _try_as_parameter(column: models.Field[Any, Any], value: Any, using: str) -> None:
+    """Raises: Refused, where the field makes no parameter of the value: queries for it would raise, too."""
+    try:
+        column.get_db_prep_value(value, connections[using])
+    except Exception as error:
+        raise Refused("invalid", f"{shown(value)}: {type(error).__name__}: {error}") from error
 
 
 def _postgres_converter(column: models.Field[Any, Any], using: str | None) -> Convert | None:
@@ -228,10 +249,15 @@ def _postgres_converter(column: models.Field[Any, Any], using: str | None) -> Co
     base_field = getattr(column, "base_field", None)
     if type(column).__name__ == "ArrayField" and base_field is not None:
         part = converter(base_field, using)
-        return lambda raw: [part(each) for each in _sequence(raw)]
+        return lambda raw: [_plain(part(each)) for each in _sequence(raw)]
     if type(column).__name__ == "HStoreField":
         return _hstore
     return None
+
+
+def _plain(value: Any) -> Any:
+    """A part of an array: in one of documents it is None, not SQL's NULL, that is JSON's null."""
+    return None if isinstance(value, JsonNull) else value
 
 
 def _sequence(raw: Any) -> list[Any] | tuple[Any, ...]:

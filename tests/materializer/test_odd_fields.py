@@ -1,0 +1,158 @@
+"""Fields as applications and their libraries write them: whatever their code does over a value is that row's matter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.contrib.postgres.fields import ArrayField
+from django.db import connections, models
+from django.db.models.functions import Now
+from django.test.utils import isolate_apps
+
+from durable_state import EntityMapping
+from durable_state.models import DeadLetter
+from durable_state.testing import apply
+
+from .streams import END, START, remap
+from .test_relations import change
+
+pytestmark = [
+    pytest.mark.usefixtures("writer"),
+    pytest.mark.django_db(transaction=True, databases=["default", "postgres", "mysql"]),
+]
+
+Add = Callable[..., Any]
+
+
+@contextmanager
+def mapped(alias: str, monkeypatch: pytest.MonkeyPatch, **columns: Any) -> Iterator[Any]:
+    """A model with these columns and a key, its table, and its mapping to the type "odd"."""
+    with isolate_apps("tests.app"):
+        meta = type("Meta", (), {"app_label": "app"})
+        body = {"key": models.CharField(max_length=40, unique=True), **columns}
+        model_ = type("Odd", (models.Model,), {"__module__": __name__, "Meta": meta, **body})
+
+        class OddMapping(EntityMapping):
+            model = model_
+            key_field = "key"
+            fields = list(columns)
+
+        remap(monkeypatch, "odd", OddMapping)
+        with connections[alias].schema_editor() as editor:
+            editor.create_model(model_)
+        try:
+            yield model_
+        finally:
+            with connections[alias].schema_editor() as editor:
+                editor.delete_model(model_)
+
+
+class Vector:
+    """As numpy's arrays: it does not say whether it is equal to another, and has no hash."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, numbers: list[float]) -> None:
+        self.numbers = numbers
+
+    def __eq__(self, other: object) -> Any:
+        class Both:
+            def __bool__(self) -> bool:
+                raise ValueError("The truth value of an array is ambiguous.")
+
+        return Both()
+
+    def __ne__(self, other: object) -> Any:
+        return self == other
+
+
+class VectorField(models.TextField):
+    """As pgvector's."""
+
+    def to_python(self, value: Any) -> Any:
+        return value if value is None or isinstance(value, Vector) else Vector(value)
+
+    def from_db_value(self, value: Any, *rest: Any) -> Any:
+        return None if value is None else Vector(json.loads(value))
+
+    def get_prep_value(self, value: Any) -> Any:
+        return None if value is None else json.dumps(value.numbers)
+
+
+def test_values_that_do_not_say_whether_they_are_equal(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are written once, and again where they are others."""
+    with mapped(database, monkeypatch, vector=VectorField()) as model:
+        one, other = change("odd", "a", vector=[1.5, 2]), change("odd", "a", vector=[2])
+        assert apply("h", [one], using=database) == (1, 0, 0)
+        with connections[database].execute_wrapper(_writes_no_row):
+            assert apply("h", [one], using=database) == (1, 0, 0)
+        assert apply("h", [other], using=database) == (1, 0, 0)
+        assert apply("h", [START, other, change("odd", "b", vector=[3]), END], using=database)
+        vectors = {row.key: row.vector.numbers for row in model.objects.using(database)}
+        assert vectors == {"a": [2], "b": [3]}
+
+
+def _writes_no_row(execute: Any, sql: str, *rest: Any) -> Any:
+    assert "app_odd" not in sql or sql.lstrip().startswith("SELECT"), sql
+    return execute(sql, *rest)
+
+
+def test_an_array_of_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With null in it, which is JSON's, and is written once."""
+    field = ArrayField(models.JSONField(), null=True)
+    with mapped("postgres", monkeypatch, documents=field) as model:
+        values: list[Any] = [[None, 1, {"a": None}], [], None, [[1], "x"]]
+        messages = [change("odd", f"k{n}", documents=value) for n, value in enumerate(values)]
+        assert apply("h", messages, using="postgres") == (4, 0, 0)
+        found = dict(model.objects.using("postgres").values_list("key", "documents"))
+        assert found == {f"k{n}": value for n, value in enumerate(values)}
+        with connections["postgres"].execute_wrapper(_writes_no_row):
+            assert apply("h", messages, using="postgres") == (4, 0, 0)
+        with connections["postgres"].cursor() as cursor:
+            cursor.execute(
+                "SELECT array_to_string(documents, ';', 'NULL') FROM app_odd ORDER BY key LIMIT 1"
+            )
+            assert cursor.fetchone() == ('null;1;{"a": null}',)  # fmt: skip
+
+
+class PickyField(models.CharField):
+    """Refuses a value when it is asked for by a query, or saved."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        if value == "bad":
+            raise LookupError("no such colour")
+        return super().get_prep_value(value)
+
+
+@pytest.mark.parametrize("unique", [False, True])
+@pytest.mark.parametrize("staged", [False, True], ids=["shown", "staged"])
+def test_a_field_that_refuses_a_value_late(
+    database: str, monkeypatch: pytest.MonkeyPatch, unique: bool, staged: bool
+) -> None:
+    """Also where others are looked for that have the value."""
+    with mapped(database, monkeypatch, colour=PickyField(max_length=9, unique=unique)) as model:
+        messages = [change("odd", each, colour=each) for each in ("red", "bad", "blue")]
+        outcome = apply("h", [START, *messages, END] if staged else messages, using=database)
+        assert (outcome.applied, outcome.dead_letters) == (2, 1)
+        keys = model.objects.using(database).values_list("key", flat=True)
+        assert set(keys) == {"red", "blue"}
+        letter = DeadLetter.objects.using(database).get()
+        assert letter.key == "bad"
+        assert "LookupError: no such colour" in letter.detail
+
+
+def test_a_default_that_is_an_expression(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that leave it out are written; what is shown is the database's."""
+    columns = {
+        "label": models.CharField(max_length=9),
+        "at": models.DateTimeField(db_default=Now()),
+    }
+    with mapped(database, monkeypatch, **columns) as model:
+        assert apply("h", [change("odd", "a", label="x")], using=database) == (1, 0, 0)
+        assert model.objects.using(database).get().at is not None
