@@ -15,6 +15,7 @@ from durable_state.registry import EntityMapping
 from durable_state.registry.represent import jsonable
 from durable_state.registry.scope import one_to_one_to_stream
 
+from .standing import standing
 from .visibility import visible_streams
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def live_list(
             ) - {None}
         feeds += _feeds(model_admin, request, mapping, values)
     # Read after the feeds' places, so that a commit in between comes again as a change instead of being missed.
-    return {"feeds": feeds[:_STREAMS], "rows": [str(row.pk) for row in changelist.result_list]}
+    rows = [str(row.pk) for row in changelist.result_list]
+    return _config(model_admin, request, feeds) | {"rows": rows}
 
 
 def live_form(
@@ -55,7 +57,20 @@ def live_form(
         found = _feeds(model_admin, request, mapping, values)
         feeds += found
         keys |= {str(jsonable(mapping.key.value_from_object(row)))} if found else set()
-    return {"feeds": feeds[:_STREAMS], "keys": sorted(keys)}
+    return _config(model_admin, request, feeds) | {"keys": sorted(keys)}
+
+
+def _config(
+    model_admin: SyncedModelAdmin, request: HttpRequest, feeds: list[dict[str, str]]
+) -> dict[str, Any]:
+    """The feeds, and how their streams fare: ``standing`` now, and anew at ``standing_url``."""
+    followed = feeds[:_STREAMS]
+    names = {feed["stream"] for feed in followed}
+    return {
+        "feeds": followed,
+        "standing": standing(visible_streams(request).filter(name__in=names)),
+        "standing_url": model_admin.standing_url(sorted(names)),
+    }
 
 
 def _feeds(
@@ -67,6 +82,7 @@ def _feeds(
     """The feeds of the streams that rows with these stream field values are shown by, each from the place it has now."""
     return [
         {
+            "stream": stream.name,
             "url": f"{model_admin.websocket_path}{quote(stream.name)}/?{urlencode({'type': mapping.entity_type})}",
             "offset": audience_of(request.user, stream, [mapping.entity_type]).token(
                 stream.revision

@@ -90,6 +90,9 @@ class StreamActions(OperatorAdmin):
                         "lines": _examples(request, stream, result),
                         "types": result.to_json(),
                         "ordinal": result.ordinal,
+                        "compared": result.compared,
+                        "account": str(result.account),
+                        "misfits": result.misfits,
                     }
                 )
         context = {

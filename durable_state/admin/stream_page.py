@@ -12,34 +12,22 @@ from durable_state.operations import StreamReport
 from durable_state.policy import Insight
 from durable_state.registry import registry
 
+from .standing import TONES
+
 if TYPE_CHECKING:
     from .visibility import OperatorAdmin
 
 __all__ = ["shown", "stream_page"]
 
-_TONES = {
-    "live": "good",
-    "closed": "good",
-    "up-to-date": "quiet",
-    "no-worker": "warn",
-    "unmapped": "warn",
-    "catching-up": "busy",
-    "rebuilding": "busy",
-    "snapshot-open": "busy",
-    "new": "quiet",
-    "paused": "quiet",
-    "retrying": "warn",
-    "needs-reset": "bad",
-    "halted": "bad",
-}
-_COUNTERS = (
-    ("applied_count", "applied", "in the rows, or outdated by a later one"),
-    ("no_row_count", "no row", "the mapping's prepare gave none"),
-    ("parked_count", "parked", "had to wait when they came"),
-    ("dead_letter_count", "dead letters", "refused when they came"),
-    ("unregistered_count", "unregistered", "of types without a mapping"),
-    ("control_count", "control", "snapshot boundaries and resets"),
-    ("superseded_count", "superseded", "by a snapshot or reset, before they were shown"),
+_DISPOSITIONS = (
+    ("applied", "applied", "in the rows, or outdated by a later one"),
+    ("no_row", "no row", "the mapping's prepare gave none"),
+    ("parked", "parked", "had to wait when they came"),
+    ("dead_letters", "dead letters", "refused when they came"),
+    ("unregistered", "unregistered", "of types without a mapping"),
+    ("control", "control", "snapshot boundaries and resets"),
+    ("superseded", "superseded", "by a snapshot or reset, before they were shown"),
+    ("staged", "staged", "in an open snapshot or rebuild"),
 )
 
 
@@ -54,8 +42,12 @@ def shown(report: StreamReport) -> dict[str, str]:
         "applied": f"{report.applied:,}",
         "parked": f"{report.parked:,}",
         "letters": f"{report.dead_letters:,}",
+        "other": f"{report.account.others:,}",
+        "account": str(report.account),
         "error": report.why or report.last_error,
         "action": report.action,
+        "alert": _alert(report),
+        **{f"{name}_count": f"{getattr(report.account, name):,}" for name, _, _ in _DISPOSITIONS},
     }
 
 
@@ -63,12 +55,12 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
     """The template's context for one stream."""
     using = stream._state.db
     report = operations.report(stream)
-    counters = [(label, about, getattr(stream, name)) for name, label, about in _COUNTERS]
+    account = report.account
+    counters = [
+        (name, label, about, getattr(account, name)) for name, label, about in _DISPOSITIONS
+    ]
     generations = [each for each in (stream.rebuild, stream.snapshot) if each is not None]
-    counters.append(
-        ("staged", "in an open snapshot or rebuild", sum(each.changes for each in generations))
-    )
-    total = sum(count for _, _, count in counters)
+    total = sum(count for *_, count in counters)
     states = {each.type: each for each in stream.types.all()}
     mappings = {mapping.entity_type: mapping for mapping in registry.for_stream(stream.name)}
     return {
@@ -79,13 +71,15 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
         "error_detail": _error_detail(request, stream, report),
         "since": report.since,
         "counters": [
-            (label, about, f"{count:,}", 100 * count / total if total else 0)
-            for label, about, count in counters
+            (f"{name}_count", label, about, f"{count:,}", 100 * count / total if total else 0)
+            for name, label, about, count in counters
         ],
         "counted": f"{total:,}",
-        "adds_up": total == stream.ordinal,
+        "adds_up": total == account.messages,
         "lease": Lease.objects.using(using).filter(stream=stream).first(),
         "generations": generations,
+        # What the line below the status says already is not said again.
+        "misfits": [each for each in report.misfits if each not in report.why],
         "tables": [owner.model for owner in stream.tables.all()],
         "types": [
             (
@@ -111,9 +105,16 @@ def _error_detail(request: HttpRequest, stream: Stream, report: StreamReport) ->
 
 
 def _tone(report: StreamReport) -> str:
-    tone = _TONES[report.status]
+    tone = TONES[report.status]
     # Stuck, though the status alone sounds well: a snapshot stays open.
     return "warn" if report.stuck and tone in ("good", "busy", "quiet") else tone
+
+
+def _alert(report: StreamReport) -> str:
+    """The colour of what is said below the status: red only where a person has to act."""
+    if report.stuck:
+        return "bad" if _tone(report) == "bad" else "warn"
+    return "warn" if report.misfits or report.last_error else "quiet"
 
 
 def _span(seconds: float) -> str:

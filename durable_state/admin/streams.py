@@ -34,7 +34,7 @@ class StreamAdmin(StreamActions):
 
     form = AddStreamForm
     change_form_template = "durable_state/admin/stream.html"
-    list_display = ["name", "state", "lag", "rate", "read", "applied", "parked", "letters"]
+    list_display = ["name", "state", "lag", "rate", "read", "applied", "parked", "letters", "other"]
     list_filter = ["status", "paused"]
     # Not the URL: a search would tell its masked query letter by letter.
     search_fields = ["name", "last_error"]
@@ -198,6 +198,12 @@ class StreamAdmin(StreamActions):
     @admin.display(description="letters")
     def letters(self, stream: Any) -> SafeString:
         return _cell(stream, "letters")
+
+    @admin.display(description="other")
+    def other(self, stream: Any) -> SafeString:
+        return format_html(
+            '<span title="{}">{}</span>', stream.shown.get("account", ""), _cell(stream, "other")
+        )
 
 
 def _cell(stream: Any, cell: str) -> SafeString:

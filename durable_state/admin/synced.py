@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import django.db
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path, reverse
+from django.urls.resolvers import URLPattern
 
 from durable_state.feed.showing import read_shown
 from durable_state.policy import readable_rows
@@ -26,6 +29,8 @@ from .parents import (
     may_look_through,
     synced_parents,
 )
+from .standing import standing
+from .visibility import visible_streams
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -88,6 +93,29 @@ class SyncedModelAdmin(ModelAdmin):
             mapping.stream_field is not None and mapping.field(mapping.stream_field).null
             for mapping in self.mappings
         )
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("durable-state/", wrap(self.standing_view), name=self._standing_name),
+            *super().get_urls(),
+        ]
+
+    @property
+    def _standing_name(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_durable_state"
+
+    def standing_url(self, names: list[str]) -> str:
+        """Where a page asks how these streams fare."""
+        url = reverse(f"admin:{self._standing_name}", current_app=self.admin_site.name)
+        return f"{url}?{urlencode([('stream', name) for name in names])}"
+
+    def standing_view(self, request: HttpRequest) -> HttpResponse:
+        """How the streams ``?stream=a&stream=b`` fare that the person may see."""
+        if not self.has_view_or_change_permission(request):
+            return JsonResponse({}, status=403)
+        names = request.GET.getlist("stream")[:50]
+        return JsonResponse(standing(visible_streams(request).filter(name__in=names)))
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return readable_rows(request.user, super().get_queryset(request))

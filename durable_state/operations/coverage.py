@@ -18,6 +18,8 @@ __all__ = ["misfits"]
 
 _ENOUGH = 3
 """Changes of a type that have to be looked at before anything is said of their values."""
+_ALIKE = 0.65
+"""How much two names have to have in common, from 0 to 1; "task" and "tasks" have 0.89."""
 _SHOWN = 12
 """Member names that are listed."""
 
@@ -56,15 +58,15 @@ def _suggestions(stream_name: str, states: list[TypeState]) -> list[str]:
 
 
 def _misspelt(idle: list[EntityMapping], unmapped: list[str]) -> Iterator[str]:
-    """Registered types that never come, where another one with nearly that name does."""
-    by_folded = {entity_type.casefold(): entity_type for entity_type in unmapped}
-    for mapping in idle:
-        close = get_close_matches(mapping.entity_type.casefold(), by_folded, n=1)
+    """Types without a mapping, where a registered one with nearly that name never comes."""
+    by_folded = {mapping.entity_type.casefold(): mapping for mapping in idle}
+    for entity_type in unmapped:
+        close = get_close_matches(entity_type.casefold(), by_folded, n=1, cutoff=_ALIKE)
         if close:
             meant = by_folded[close[0]]
             yield (
-                f'did you mean @register("{meant}")?'
-                f' There is no "{mapping.entity_type}" in the stream ({_where(mapping)})'
+                f'did you mean @register("{entity_type}")?'
+                f' There is no "{meant.entity_type}" in the stream ({_where(meant)})'
             )
 
 

@@ -41,7 +41,7 @@ def application() -> Any:
 
 def main(port: int) -> None:
     """Serves until the process is ended."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.admin.live_settings"
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.admin.live_settings")
     django.setup()
     from django.contrib.auth.models import User
     from django.core.management import call_command

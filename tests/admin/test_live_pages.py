@@ -2,90 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from tests.servers.rakaia import free_port
-
-
-def change(key: str, text: str, operation: str = "insert") -> dict[str, Any]:
-    """One change of a message."""
-    return {
-        "type": "message",
-        "key": key,
-        "value": {"text": text, "likes": 0},
-        "headers": {"operation": operation},
-    }
-
-
-class Site:
-    """A running admin; ``commit`` materializes messages of the stream "chat" in it."""
-
-    def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
-        self.url = url
-        self._process = process
-
-    def commit(self, *messages: dict[str, Any]) -> None:
-        """Returns when the rows are there."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(messages) + "\n")
-        self._process.stdin.flush()
-        assert self._process.stdout.readline() == "done\n"
+from .site import Site, browsing, change, serving_admin
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server as a process of its own."""
-    port = free_port()
-    environment = os.environ | {"SCRATCH": str(tmp_path_factory.mktemp("admin"))}
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.admin.serve", str(port)],
-        cwd=Path(__file__).parents[2],
-        env=environment,
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        try:
-            for _ in range(300):
-                assert process.poll() is None
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.1)
-            yield Site(f"http://127.0.0.1:{port}/admin/", process)
-        finally:
-            process.terminate()
+    with serving_admin(tmp_path_factory.mktemp("admin")) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
 def page(site: Site, chromium_path: str) -> Iterator[Page]:
-    """A browser that is signed in; an error of a script fails the test."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium_path, args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page()
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{site.url}login/")
-        page.fill("#id_username", "admin")
-        page.fill("#id_password", "admin")
-        page.click("[type=submit]")
+    """A browser that is signed in."""
+    with browsing(site, chromium_path) as page:
         yield page
-        browser.close()
-        assert errors == []
 
 
 def test_a_list_follows_its_rows(site: Site, page: Page) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from durable_state.models import Stream
 from durable_state.testing import apply
 from tests.app.models import File, Message, Person, Profile, Room
+
+from .conftest import SignIn
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.urls")]
 
@@ -203,3 +207,50 @@ def test_the_list_asks_no_query_per_row(
     apply("chat", [change("message", f"k{place}", text="a") for place in range(100)])
     with django_assert_max_num_queries(16):
         admin_client.get("/admin/app/message/")
+
+
+@pytest.mark.parametrize(
+    ("fields", "tone", "text"),
+    [
+        ({}, "good", "Live"),
+        ({"paused": True}, "quiet", "Not live: git is paused"),
+        ({"since": 100, "created_at": 100, "up_to_date_at": 100}, "warn", "Not live: no worker"),
+        ({"status": "halted"}, "bad", "Not live: git has halted"),
+        ({"status": "closed", "created_at": 100}, "good", "Complete: git is closed"),
+    ],
+)
+def test_a_page_says_live_only_where_it_is_true(
+    admin_client: Client, fields: dict[str, Any], tone: str, text: str
+) -> None:
+    """In the page as it is served, and where its script asks again."""
+    apply("git", [file("README.md")])
+    moments = {
+        name: timezone.now() - timedelta(seconds=value) if type(value) is int else value
+        for name, value in fields.items()
+    }
+    Stream.objects.update(**moments)
+    page = live(admin_client.get("/admin/app/file/").content.decode())
+    assert page["standing"]["tone"] == tone
+    assert page["standing"]["text"].startswith(text)
+    assert admin_client.get(page["standing_url"]).json() == page["standing"]
+    admin_client.logout()
+    assert admin_client.get(page["standing_url"]).status_code == 302
+
+
+def test_the_worst_of_several_streams_decides(admin_client: Client) -> None:
+    """A list may show the rows of many."""
+    for name in ("one", "two"):
+        apply(name, [change("message", "1", text="x", likes=0)])
+    Stream.objects.filter(name="two").update(paused=True)
+    page = live(admin_client.get("/admin/app/message/").content.decode())
+    assert page["standing"] == {"tone": "quiet", "text": "Not live: two is paused"}
+
+
+def test_nothing_is_told_of_streams_that_may_not_be_seen(sign_in: SignIn, settings: Any) -> None:
+    """Neither their names nor how they fare."""
+    settings.DURABLE_STATE = {"POLICY": "tests.admin.conftest.OnlyPublic"}
+    apply("git", [file("README.md")])
+    client = sign_in("app.view_message")
+    url = "/admin/app/message/durable-state/?stream=git"
+    assert client.get(url).json()["text"] == "No stream writes these rows"
+    assert client.get("/admin/app/file/durable-state/?stream=git").status_code == 403

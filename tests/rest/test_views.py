@@ -10,8 +10,10 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from durable_state.models import DeadLetter, Status, Stream, TableOwner
+from durable_state.consumer import lease
+from durable_state.models import DeadLetter, Lease, Status, Stream, TableOwner
 from durable_state.operations import report
+from durable_state.testing import apply
 from tests.app.models import Author, Commit, Score
 from tests.feed.commits import commit, make_stream, message
 
@@ -216,3 +218,49 @@ def test_health(api: Any) -> None:
         assert (anonymous.status_code, anonymous.content) == (503, b"")
     answer = api().get(f"{ROOT}health/")
     assert (answer.status_code, answer.json()) == (503, {"status": "stuck", "stuck": []})
+
+
+def test_health_follows_the_worker(api: Any) -> None:
+    """A quiet stream is well while somebody looks at it, or was left at its tail on purpose."""
+    long_ago = timezone.now() - datetime.timedelta(hours=2)
+    stream = Stream.objects.create(
+        name="quiet",
+        url="https://host.test/x",
+        status=Status.LIVE,
+        since=long_ago,
+        created_at=long_ago,
+        up_to_date_at=long_ago,
+    )
+    client = api(superuser=True)
+
+    answer = client.get(f"{ROOT}health/")
+    assert answer.status_code == 503
+    [told] = answer.json()["stuck"]
+    assert (told["status"], told["stuck"], told["holder"]) == ("no-worker", True, "")
+    assert told["why"].startswith("no worker for 7200 s")
+    assert "durable_state run" in told["action"]
+
+    token = lease.acquire(stream, "elsewhere:1:celery:x")
+    assert token is not None
+    assert client.get(f"{ROOT}health/").status_code == 200
+    assert client.get(f"{ROOT}streams/quiet/").json()["holder"] == "elsewhere:1:celery:x"
+    lease.release(stream, token)
+    assert client.get(f"{ROOT}health/").status_code == 200
+
+    token = lease.acquire(stream, "elsewhere:1:sync:x")
+    assert token is not None
+    lease.release(stream, token, at_tail=True)
+    Lease.objects.update(seen_at=long_ago)
+    assert client.get(f"{ROOT}health/").status_code == 200
+    shown = client.get(f"{ROOT}streams/quiet/").json()
+    assert (shown["status"], shown["stuck"]) == ("up-to-date", False)
+
+
+def test_health_of_a_stream_of_which_nothing_is_mapped(api: Any) -> None:
+    """It is not well, and every message is named."""
+    apply("odd", [{"type": "messages", "key": "1", "headers": {"operation": "delete"}}])
+    answer = api(superuser=True).get(f"{ROOT}health/")
+    assert answer.status_code == 503
+    [told] = answer.json()["stuck"]
+    assert (told["status"], told["ordinal"], told["unregistered"]) == ("unmapped", 1, 1)
+    assert 'did you mean @register("messages")?' in told["why"]

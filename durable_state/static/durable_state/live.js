@@ -1,8 +1,11 @@
 // Follows the rows of a page by websocket. A change rings; what is shown then is the page as the server renders it, fetched anew, so that
 // cells look as the admin makes them. Where nothing answers at the socket's address, the page stays as it was served.
+// An open socket says nothing about the stream: how that fares is asked of the server now and then, and only both make "Live".
 "use strict";
 {
   const GENTLE = 1500; // milliseconds between two fetches of the page at least
+  const LOOK = 5000; // milliseconds between two looks at how the streams fare
+  const PATIENCE = 8000; // milliseconds until a server that does not answer is taken to be away
   const CALM = 30000; // milliseconds between two tries to connect at most
   const FINAL = new Set([4401, 4403, 4404]); // close codes after which another try would get the same answer
 
@@ -33,10 +36,38 @@
     };
 
     const open = new Set();
+    let everOpen = false;
+    let standing = config.standing;
+    let lookedAt = new Date();
+    let away = "";
     const connected = () => {
-      bar.classList.toggle("ds-away", open.size < config.feeds.length);
-      page.say(open.size === config.feeds.length ? "Live" : "Reconnecting…");
+      everOpen ||= open.size > 0;
+      if (!everOpen) return;
+      const told = away ? { tone: "warn", text: `Not updated since ${lookedAt.toLocaleTimeString("en-GB")}: ${away}` }
+        : open.size < config.feeds.length ? { tone: "warn", text: "Reconnecting…" }
+        : standing;
+      bar.dataset.tone = told.tone;
+      page.say(told.text);
     };
+    const look = async () => {
+      if (!document.hidden && everOpen) {
+        try {
+          const answer = await fetch(config.standing_url, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) });
+          if (answer.redirected || answer.status === 403) away = "you are signed out";
+          else if (!answer.ok) away = `the web server answers ${answer.status}`;
+          else {
+            standing = await answer.json();
+            lookedAt = new Date();
+            away = "";
+          }
+        } catch {
+          away = "the web server cannot be reached";
+        }
+        connected();
+      }
+      setTimeout(look, LOOK);
+    };
+    setTimeout(look, LOOK);
     for (const feed of config.feeds) follow(feed, { config, changed, opened: () => { open.add(feed); connected(); }, closed: () => { if (open.delete(feed)) connected(); } });
   };
 
@@ -115,7 +146,11 @@
         later = order.filter((pk) => !known.has(pk)).length;
         self.draw();
       },
-      gone() { self.say("This page cannot be read any more"); },
+      gone() {
+        bar.dataset.tone = "warn";
+        self.say("This page cannot be read any more");
+        self.say = () => {};
+      },
     };
     return self;
   };
@@ -129,7 +164,11 @@
         const here = shown();
         if (now.length === here.length) here.forEach((field, place) => replace(field, now[place]));
       },
-      gone() { bar.classList.add("ds-away"); self.say("The stream has deleted this row"); },
+      gone() {
+        bar.dataset.tone = "warn";
+        self.say("The stream has deleted this row");
+        self.say = () => {}; // nothing that is said of the stream matters any more
+      },
     };
     return self;
   };

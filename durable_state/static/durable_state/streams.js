@@ -2,6 +2,7 @@
 "use strict";
 {
   const POLL = 2000; // milliseconds between two looks
+  const PATIENCE = 8000; // milliseconds until a server that does not answer is taken to be away
 
   const start = () => {
     const cells = [...document.querySelectorAll("[data-stream][data-cell]")];
@@ -30,15 +31,53 @@
         if (cell.textContent !== text) cell.textContent = text;
         if (cell.dataset.cell === "status") cell.className = `ds-pill ds-${report.tone}`;
       }
-      for (const alert of document.querySelectorAll("[data-alert]")) alert.hidden = !shown[alert.dataset.stream]?.error;
+      for (const alert of document.querySelectorAll("[data-alert]")) {
+        const report = shown[alert.dataset.stream];
+        alert.hidden = !report?.error;
+        if (report) alert.className = `ds-alert ds-${report.alert}`;
+      }
+      share();
+    };
+
+    // The meters beside the counters of one stream's page.
+    const share = () => {
+      const counts = [...document.querySelectorAll("[data-count]")];
+      const count = (row) => Number(row.querySelector("[data-cell]").textContent.replaceAll(",", ""));
+      const total = counts.reduce((sum, row) => sum + count(row), 0);
+      for (const row of counts) {
+        row.classList.toggle("ds-none", count(row) === 0);
+        row.querySelector("meter").value = total ? 100 * count(row) / total : 0;
+      }
+    };
+
+    // What is shown is true as of the last look that succeeded, and says so when it is not of now.
+    const note = document.createElement("p");
+    note.className = "ds-bar ds-stale-note";
+    note.dataset.tone = "warn";
+    note.setAttribute("role", "status");
+    note.hidden = true;
+    (document.getElementById("changelist") ?? document.querySelector(".ds-figures"))?.before(note);
+    let lookedAt = new Date();
+    const stale = (why) => {
+      document.body.classList.toggle("ds-stale", why !== "");
+      note.hidden = why === "";
+      note.textContent = `Not updated since ${lookedAt.toLocaleTimeString("en-GB")}: ${why}`;
     };
 
     const look = async () => {
       if (!document.hidden) {
         try {
-          const answer = await fetch(url, { headers: { Accept: "application/json" } });
-          if (answer.ok && !answer.redirected) show(await answer.json(), performance.now());
-        } catch { /* the server is away; the next look tells */ }
+          const answer = await fetch(url, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) });
+          if (answer.redirected || answer.status === 403) stale("you are signed out.");
+          else if (!answer.ok) stale(`the web server answers ${answer.status}. Trying again.`);
+          else {
+            show(await answer.json(), performance.now());
+            lookedAt = new Date();
+            stale("");
+          }
+        } catch {
+          stale("the web server cannot be reached. Trying again.");
+        }
       }
       setTimeout(look, POLL);
     };
