@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["one_to_one_to_stream", "rows_of_streams", "stream_of", "stream_scope"]
 
 
+_NAMES = 500
+
+
 def one_to_one_to_stream(model: type[models.Model]) -> models.Field[Any, Any] | None:
     """The field by which an object of ``model`` stands for one stream, or None."""
     for field in model._meta.concrete_fields:
@@ -84,8 +87,11 @@ def rows_of_streams(mapping: EntityMapping, streams: models.QuerySet[Stream]) ->
     field = mapping.field(mapping.stream_field)
     own = models.Q(**{f"{field.name}__isnull": True})
     if not isinstance(field, models.ForeignKey):
-        # The names themselves: two text columns may have collations that MySQL does not compare.
-        names = list(streams.values_list("name", flat=True))
+        # Few names are given as they are: two text columns may have collations that MySQL does not
+        # compare. Many would be more parameters than a statement takes.
+        names: Any = list(streams.values_list("name", flat=True)[: _NAMES + 1])
+        if len(names) > _NAMES:
+            names = streams.values("name")
         return own | models.Q(**{f"{field.name}__in": names})
     target = field.target_field.name
     if field.related_model is Stream:
