@@ -211,7 +211,7 @@ class _Scratch:
 
 def _compare(stream: Stream, state: Generation, story: Story | None) -> Verification:
     mapped = {mapping.entity_type for mapping in registry.for_stream(stream.name)}
-    types = list(stream.types.all())
+    types = list(stream.types.using(stream._state.db).all())
     found = Verification(
         stream.name,
         stream.ordinal,
