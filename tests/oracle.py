@@ -197,15 +197,15 @@ def _change(
     mapped = TYPES.get(item["type"])
     if mapped is None:
         return
-    if operation == "delete":
+    key = _look_up(mapped.keys, item["key"])
+    if operation == "delete" and key is not REFUSED:
         rows.pop(entity, None)
         letters.pop(entity, None)
         return
     partial = mapped.merges and operation == "update"
-    key = _look_up(mapped.keys, item["key"])
     row = (
         REFUSED
-        if key is REFUSED or "value" not in item
+        if key is REFUSED or operation == "delete" or "value" not in item
         else mapped.read(item["value"], partial, item["key"])
     )
     if row is REFUSED:

@@ -1,4 +1,4 @@
-"""E002, E004, E005, E006, E011, W016: the columns that a mapping names, and those that it leaves out."""
+"""E002, E004, E005, E006, E011, W016, E023: the columns that a mapping names, and those that it leaves out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ from django.db import models
 
 from durable_state.models import Stream
 from durable_state.registry import EntityMapping
-from durable_state.registry.mapping import writable
+from durable_state.registry.mapping import is_computed, writable
 from durable_state.registry.scope import one_to_one_to_stream
 
 from .report import fault, suggestion, warning
 
-__all__ = ["check_insertable", "check_key", "check_listed", "check_stream_field", "check_unique"]
+__all__ = [
+    "check_insertable",
+    "check_key",
+    "check_listed",
+    "check_manager",
+    "check_stream_field",
+    "check_unique",
+]
 
 KEYLESS = (
     models.BooleanField,
@@ -73,16 +80,23 @@ def check_key(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
         )
     elif (
         field.is_relation
+        or is_computed(field)
         or isinstance(field, KEYLESS)
         or (not writable(field) and not field.primary_key)
     ):
         yield fault(
             mapping,
             2,
-            f"`key_field` {name!r} is a {type(field).__name__}{'' if writable(field) else ' that Django writes'},"
+            f"`key_field` {name!r} is a {type(field).__name__}{_written_by(field)},"
             " which does not hold keys verbatim.",
             "Use a text field; an integer, a UUID, a decimal or a date works too where the keys are of its canonical form.",
         )
+
+
+def _written_by(field: models.Field[Any, Any]) -> str:
+    if not writable(field):
+        return " that Django writes"
+    return " that computes its values in SQL" if is_computed(field) else ""
 
 
 def check_listed(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
@@ -114,11 +128,11 @@ def check_listed(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
                 f"{name!r} is the `stream_field`.",
                 "Leave it out: it always names the stream.",
             )
-        elif field.primary_key:
+        elif field in mapping.model._meta.pk_fields:  # type: ignore[attr-defined] # Django 5.2
             yield fault(
                 mapping,
                 4,
-                f"{name!r} is the primary key of {label}, which stays the same for as long as the row lives.",
+                f"{name!r} is of the primary key of {label}, which stays the same for as long as the row lives.",
                 "Leave it out, or make it the `key_field`.",
             )
         elif not writable(field):
@@ -182,6 +196,7 @@ def check_unique(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
         return
     meta = mapping.model._meta
     sets = [set(names) for names in meta.unique_together]
+    sets.append({field.name for field in meta.pk_fields})  # type: ignore[attr-defined] # Django 5.2
     sets += [
         set(constraint.fields)
         for constraint in meta.constraints
@@ -202,6 +217,22 @@ def check_unique(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
             5,
             f"`stream_field` and `key_field` ({', '.join(columns)}) are not unique together.",
             f"Add UniqueConstraint(fields={columns!r}, name=...), without condition, to {meta.label}.Meta.constraints.",
+        )
+
+
+def check_manager(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
+    """E023: the model's base manager, by which rows are found and compared, shows them all."""
+    meta = mapping.model._meta
+    manager = mapping.model._base_manager
+    query = manager.get_queryset().query
+    if query.where or query.is_sliced or query.distinct or query.combinator:
+        yield fault(
+            mapping,
+            23,
+            f"The base manager of {meta.label}, {type(manager).__name__}, hides rows: a row that"
+            " cannot be seen can neither be updated nor deleted.",
+            "Hide rows in the default manager, and let `Meta.base_manager_name` name one whose"
+            " get_queryset() filters nothing, or leave it out.",
         )
 
 

@@ -12,7 +12,14 @@ from django.db import models
 from durable_state.registry import EntityMapping, Registry
 
 from .attributes import ATTRIBUTES, check_attributes
-from .columns import check_insertable, check_key, check_listed, check_stream_field, check_unique
+from .columns import (
+    check_insertable,
+    check_key,
+    check_listed,
+    check_manager,
+    check_stream_field,
+    check_unique,
+)
 from .report import fault
 from .shape import check_fields_shape, check_functions, check_options, check_wire_names
 
@@ -32,6 +39,7 @@ COLUMNS: tuple[Check, ...] = (
     check_stream_field,
     check_unique,
     check_insertable,
+    check_manager,
     check_wire_names,
 )
 

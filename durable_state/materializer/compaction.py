@@ -150,10 +150,11 @@ def _try_fold(plan: TypePlan, entity: Entity) -> bool:
         refusal = None if entity.refused is None else entity.refused.get(ordinal)
         prepared = None
         if refusal is None:
-            if change.operation is Operation.DELETE:
-                entity.deleted, entity.decided_at = True, ordinal
-                break
             try:
+                if change.operation is Operation.DELETE:
+                    plan.key_value(entity.key)  # or a row that the key does not name would stay
+                    entity.deleted, entity.decided_at = True, ordinal
+                    break
                 prepared = prepare(plan, change, ordinal)
             except Refused as refused:
                 refusal = entity.refuse(ordinal, refused)

@@ -25,6 +25,7 @@ from .plan import PlannedField, TypePlan, Values
 from .preparation import Prepared, overlay
 from .writers import ExistingRow, RowWrite, find_writer
 from .writers.columns import AS_THEY_ARE, key_parameters, quoted
+from .writers.sequence import move_sequence
 
 __all__ = [
     "CHUNK",
@@ -384,6 +385,7 @@ def _write(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
     writer = find_writer(plan.using)
     if new := [write for write in writes if write.existing is None]:
         writer.insert(plan, new)
+        move_sequence(plan, new)
     if changed := [write for write in writes if write.existing is not None]:
         writer.update(plan, changed)
 

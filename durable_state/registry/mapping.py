@@ -24,7 +24,7 @@ from .scope import stream_scope
 if TYPE_CHECKING:
     from .site import Registry
 
-__all__ = ["EntityMapping", "camel_case", "writable"]
+__all__ = ["EntityMapping", "camel_case", "is_computed", "writable"]
 
 
 def camel_case(*names: str) -> dict[str, str]:
@@ -57,6 +57,14 @@ def _resolve_model(mapping_class: type[EntityMapping]) -> None:
     app_label, name = label.split(".")
     apps.lazy_model_operation(
         lambda model: setattr(mapping_class, "model", model), (app_label, name.lower())
+    )
+
+
+def is_computed(field: models.Field[Any, Any]) -> bool:
+    """Whether the field's own code has the database compute its values; Django's own placeholders do no more than cast."""
+    placeholder = getattr(type(field), "get_placeholder", None)
+    return placeholder is not None and not placeholder.__module__.startswith(
+        ("django.db.models.", "django.contrib.postgres.")
     )
 
 
@@ -208,6 +216,8 @@ class EntityMapping:
         )
         if self.stream_field is not None:
             queryset = queryset.filter(**{f"{self.stream_field}__isnull": False})
+        if self.key.null:  # without a key it is no entity, but the application's
+            queryset = queryset.filter(**{f"{self.key_field}__isnull": False})
         return queryset
 
     @cached_property

@@ -8,15 +8,16 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
-from django.core.exceptions import ValidationError
-from django.db import connections, models
+from django.db import models
 
 from durable_state.registry.charsets import character_set, misfit
 
 from . import numbers, texts, times
 from .documents import DOCUMENT, JsonNull, document, same_document
 from .limits import KEY_BYTES, Limits, limits
-from .refusal import Refused, shown, storable_text
+from .own import own_converter
+from .postgres import part_by_part
+from .refusal import Refused
 
 __all__ = [
     "absent",
@@ -191,7 +192,8 @@ def _column(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
 def _value_converter(column: models.Field[Any, Any], bounds: Limits, using: str | None) -> Convert:
     if (factory := _factory(column)) is not None:
         return factory(column, bounds)
-    return _postgres_converter(column, using) or _own_converter(column, using)
+    part_converter = part_by_part(column, lambda base_field: converter(base_field, using))
+    return part_converter or own_converter(column, using)
 
 
 def _factory(column: models.Field[Any, Any]) -> Factory | None:
@@ -208,69 +210,3 @@ def _factory(column: models.Field[Any, Any]) -> Factory | None:
 
 def _is_django(column: models.Field[Any, Any]) -> bool:
     return type(column).__module__.startswith("django.db.models.")
-
-
-def _own_converter(column: models.Field[Any, Any], using: str | None) -> Convert:
-    """For a field with ways of its own: whatever its ``to_python`` takes."""
-    longest: int | None = column.max_length if isinstance(column, models.CharField) else None
-
-    def convert_value(raw: Any) -> Any:
-        if isinstance(raw, str):
-            raw = storable_text(raw)
-        try:
-            value = column.to_python(raw)
-        except ValidationError as error:
-            raise Refused("invalid", " ".join(error.messages)) from error
-        except Exception as error:  # whatever a foreign to_python raises, it refused this value
-            raise Refused("invalid", f"{shown(raw)}: {type(error).__name__}: {error}") from error
-        if isinstance(value, str) and longest is not None and len(value) > longest:
-            raise Refused("too-long", f"{len(value)} characters; the column holds {longest}.")
-        if value is None and not column.null:
-            raise Refused("null", "The column must not be NULL.")
-        if using is not None:
-            _try_as_parameter(column, value, using)
-        return value
-
-    return convert_value
-
-
-def _try_as_parameter(column: models.Field[Any, Any], value: Any, using: str) -> None:
-    """Raises: Refused, where the field makes no parameter of the value: queries for it would raise, too."""
-    try:
-        column.get_db_prep_value(value, connections[using])
-    except Exception as error:
-        raise Refused("invalid", f"{shown(value)}: {type(error).__name__}: {error}") from error
-
-
-def _postgres_converter(column: models.Field[Any, Any], using: str | None) -> Convert | None:
-    """For PostgreSQL's array and hstore fields, which convert part by part."""
-    if not type(column).__module__.startswith("django.contrib.postgres."):
-        return None  # a subclass of them goes through its to_python
-    base_field = getattr(column, "base_field", None)
-    if type(column).__name__ == "ArrayField" and base_field is not None:
-        part = converter(base_field, using)
-        return lambda raw: [_plain(part(each)) for each in _sequence(raw)]
-    if type(column).__name__ == "HStoreField":
-        return _hstore
-    return None
-
-
-def _plain(value: Any) -> Any:
-    """A part of an array: in one of documents it is None, not SQL's NULL, that is JSON's null."""
-    return None if isinstance(value, JsonNull) else value
-
-
-def _sequence(raw: Any) -> list[Any] | tuple[Any, ...]:
-    if isinstance(raw, (list, tuple)):
-        return raw
-    raise Refused("type", f"{shown(raw)} is no list.")
-
-
-def _hstore(raw: Any) -> dict[str, str | None]:
-    if not isinstance(raw, dict):
-        raise Refused("type", f"{shown(raw)} is no object.")
-    for text in (*raw.keys(), *(value for value in raw.values() if value is not None)):
-        if not isinstance(text, str):
-            raise Refused("type", f"{shown(text)} is no text, and an hstore holds nothing else.")
-        storable_text(text)
-    return dict(raw)

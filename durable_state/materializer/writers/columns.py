@@ -16,6 +16,8 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.operations import BaseDatabaseOperations
 
+from durable_state.registry.mapping import is_computed
+
 from ..conversion import JsonNull
 from ..plan import TypePlan
 from .row import RowWrite
@@ -102,7 +104,9 @@ def update_columns(
     of_each = zip(*(write.values for write in writes), strict=True)
     for planned, values in zip(plan.fields, of_each, strict=True):
         parameters = (
-            None if _computes(planned.field) else save_parameters(planned.field, values, connection)
+            None
+            if is_computed(planned.field)
+            else save_parameters(planned.field, values, connection)
         )
         if parameters is None:
             return None
@@ -190,13 +194,7 @@ _texts = msgspec.json.Decoder(list[str | None]).decode
 
 
 def _saves_plainly(field: models.Field[Any, Any]) -> bool:
-    return not _computes(field) and _is_django(type(field).pre_save)
-
-
-def _computes(field: models.Field[Any, Any]) -> bool:
-    """Whether the field's values are computed in SQL; Django's own placeholders do no more than cast."""
-    placeholder = getattr(type(field), "get_placeholder", None)
-    return placeholder is not None and not _is_django(placeholder)
+    return not is_computed(field) and _is_django(type(field).pre_save)
 
 
 def _is_django(method: Any) -> bool:
