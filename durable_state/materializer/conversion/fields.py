@@ -17,7 +17,7 @@ from .documents import DOCUMENT, JsonNull, document, same_document
 from .limits import KEY_BYTES, Limits, limits
 from .own import own_converter
 from .postgres import part_by_part
-from .refusal import Refused
+from .refusal import Refused, shown
 
 __all__ = [
     "absent",
