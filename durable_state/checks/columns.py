@@ -128,7 +128,7 @@ def check_listed(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
                 f"{name!r} is the `stream_field`.",
                 "Leave it out: it always names the stream.",
             )
-        elif field in mapping.model._meta.pk_fields:  # type: ignore[attr-defined] # Django 5.2
+        elif field in mapping.model._meta.pk_fields:
             yield fault(
                 mapping,
                 4,
@@ -196,7 +196,7 @@ def check_unique(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
         return
     meta = mapping.model._meta
     sets = [set(names) for names in meta.unique_together]
-    sets.append({field.name for field in meta.pk_fields})  # type: ignore[attr-defined] # Django 5.2
+    sets.append({field.name for field in meta.pk_fields})
     sets += [
         set(constraint.fields)
         for constraint in meta.constraints

@@ -172,7 +172,7 @@ def test_the_application_can_create_rows_beside_those_of_a_stream(
     with isolate_apps("tests.app"):
 
         class Order(models.Model):
-            number = pk_class(primary_key=True, db_column="Number")  # type: ignore[call-arg]
+            number = pk_class(primary_key=True, db_column="Number")
 
             class Meta:
                 app_label = "app"

@@ -81,9 +81,8 @@ def _range_converter(
         ends = _ends(raw, usual)
         if ends is None:
             return range_type(empty=True)
-        lower, upper, bounds = ends
-        lower = None if lower is None else part(lower)
-        upper = None if upper is None else part(upper)
+        *raw_ends, bounds = ends
+        lower, upper = (None if end is None else part(end) for end in raw_ends)
         is_open = lower is None or upper is None
         if not is_open and lower > upper:
             raise Refused("invalid", f"{shown(raw)} ends before it begins.")
