@@ -81,8 +81,9 @@ def _range_converter(
         ends = _ends(raw, usual)
         if ends is None:
             return range_type(empty=True)
-        *raw_ends, bounds = ends
-        lower, upper = (None if end is None else part(end) for end in raw_ends)
+        lower: Any = None if ends[0] is None else part(ends[0])
+        upper: Any = None if ends[1] is None else part(ends[1])
+        bounds = ends[2]
         is_open = lower is None or upper is None
         if not is_open and lower > upper:
             raise Refused("invalid", f"{shown(raw)} ends before it begins.")
