@@ -128,7 +128,7 @@ def _show_pages(processes: Processes, port: int, place: Place) -> None:
     print(
         f"\n  History  {url}/history/\n  Chat     {url}/chat/\n  Admin    {url}/admin/   (login: admin, password: admin)"
     )
-    print(f"  Logs     {place.folder / 'logs'}\n\nCtrl-C ends all of it.")
+    print(f"  Logs     {place.folder / 'logs'}\n\nCtrl-C ends all of it, and nothing is kept.")
 
 
 def _follow(processes: Processes, feeding: Feeding) -> None:
