@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -14,11 +15,16 @@ from django.db.models.functions import Now
 from django.test.utils import isolate_apps
 
 from durable_state import EntityMapping
+from durable_state.materializer.conversion import Refused, converter
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
+from tests.app.models import AllFields
 
+from .plans import plan_for
 from .streams import END, START, remap
+from .test_conversion_round_trip import FIELDS
 from .test_relations import change
+from .test_writers import put
 
 pytestmark = [
     pytest.mark.usefixtures("writer"),
@@ -156,3 +162,38 @@ def test_a_default_that_is_an_expression(database: str, monkeypatch: pytest.Monk
     with mapped(database, monkeypatch, **columns) as model:
         assert apply("h", [change("odd", "a", label="x")], using=database) == (1, 0, 0)
         assert model.objects.using(database).get().at is not None
+
+
+def test_a_text_that_is_too_long_for_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL calls it an operational error, as it does a lost connection."""
+    with mapped("postgres", monkeypatch, text=models.TextField(db_index=True)) as model:
+        long = secrets.token_hex(4500)
+        messages = [change("odd", "bad", text=long), change("odd", "good", text="x" * 9000)]
+        for staged in (False, True):
+            batch = [START, *messages, END] if staged else messages
+            outcome = apply("h", batch, using="postgres")
+            assert (outcome.applied, outcome.dead_letters) == (1, 1)
+            assert model.objects.using("postgres").get().key == "good"
+            letter = DeadLetter.objects.using("postgres").get()
+            assert (letter.key, letter.reason) == ("bad", "data")
+            assert "index row" in letter.detail
+
+
+ODD_VALUES: list[Any] = [
+    *(10**5000, -(10**5000), 2**63, -(2**63) - 1, 1e308, -0.0, 5e-324, 10**400, "9" * 5000),
+    *("NaN", "Infinity", "-Infinity", "1e400", "1e-400", "\ud800", "\0", "\x80\xff", "", " "),
+    *([], {}, [[]], {"": None}, [None], True, "0" * 5000, "1_000", "٣", "²", "0x10", "9999-12-31"),
+    *("24:00", "2024-02-30", "P1Y", "-1 00:00", "infinity", "{}", "\\x00", "a\\", "'; --", "%s"),
+    *("10000-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "2024-01-01T00:00:60Z", "::1", "1.2.3"),
+]
+
+
+def test_odd_values_for_every_field(using: str) -> None:
+    """Whatever comes, it is applied or refused; nothing else is raised, and no other row suffers."""
+    for field in FIELDS:
+        plan = plan_for(using, AllFields, "id", field.name)
+        accepted: dict[Any, dict[str, Any]] = {}
+        for number, raw in enumerate(ODD_VALUES, 1):
+            with suppress(Refused):
+                accepted[number] = {field.attname: converter(field, using)(raw)}
+        assert isinstance(put(plan, accepted), list)

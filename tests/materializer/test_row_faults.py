@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import ProgrammingError, connections, models
+from django.db import OperationalError, ProgrammingError, connections, models
 
+from durable_state.consumer.outage import is_outage
+from durable_state.materializer.blame import blames_a_row
 from durable_state.materializer.deferred import _deferred
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
@@ -319,3 +321,60 @@ def test_a_merge_into_a_row_that_its_field_cannot_read(
     assert "name" in letter.detail
     scores = Profile.objects.using(database).values_list("key", "score")
     assert dict(scores) == {"a": 1, "b": 1, "c": 3}
+
+
+@pytest.mark.parametrize(
+    ("column", "bad"),
+    [
+        ("number TINYINT AS (IF(`blob` = 'no', 300, 1)) STORED", "no"),
+        ("number INT AS (1 / (LENGTH(`blob`) - 6)) STORED", "sixsix"),
+        ("number BIGINT AS (IF(`blob` = 'no', 9223372036854775807, 1) + 1) STORED", "no"),
+        ("number INT CHECK (`blob` <> 'no')", "no"),
+    ],
+    ids=["range", "division", "overflow", "check"],
+)
+def test_whatever_mariadb_has_against_a_row(column: str, bad: str) -> None:
+    """Most of it is an operational error there."""
+    add, name = f"ALTER TABLE app_file ADD {column}", column.split()[0]
+    with altered("mysql", [add], [f"ALTER TABLE app_file DROP {name}"]):
+        reason = "integrity" if "CHECK" in column else "data"
+        check_letter("mysql", files(**AND_SO_ON, bad=bad), reason, "")
+
+
+@pytest.mark.parametrize(
+    ("number", "outage"),
+    [
+        *((2006, True), (2013, True), (1205, True), (1213, True), (1290, True), (1040, True)),
+        *((1146, False), (1054, False), (1142, False), (1153, False), (2020, False), (9999, False)),
+    ],
+)
+def test_what_passes_by_itself(number: int, outage: bool) -> None:
+    """What nobody has listed does not: it halts the stream, and a person looks at it."""
+    assert is_outage(OperationalError(number, "x")) == outage
+    assert not blames_a_row(OperationalError(number, "x"))
+
+
+def test_a_column_that_the_role_may_not_write() -> None:
+    """That concerns the table: no letters, and an error that names it."""
+    connection = connections["postgres"]
+    role = f"reader_{connection.settings_dict['NAME']}"[-40:]
+    grants = [
+        f"CREATE ROLE {role}",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}",
+        f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}",
+        f"REVOKE UPDATE ON app_file FROM {role}",
+        f"GRANT UPDATE (mode, commit) ON app_file TO {role}",
+    ]
+    assert apply("h", files(a="one"), using="postgres") == (1, 0, 0)
+    with connection.cursor() as cursor:
+        for statement in grants:
+            cursor.execute(statement)
+        cursor.execute(f"SET ROLE {role}")
+    try:
+        with pytest.raises(ProgrammingError, match="permission denied") as denied:
+            apply("h", files(a="two"), using="postgres")
+        assert not is_outage(denied.value)
+        assert not DeadLetter.objects.using("postgres").exists()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")

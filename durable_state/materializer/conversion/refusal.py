@@ -33,7 +33,10 @@ class Refused(Exception):
 
 def shown(raw: Any) -> str:
     """A value in a message: its repr, cut where it is long."""
-    return _short.repr(raw)
+    try:
+        return _short.repr(raw)
+    except Exception:  # of a number that Python writes in no digits, or of a foreign type
+        return f"a {type(raw).__name__}"
 
 
 def is_finite(number: float | Decimal) -> bool:
