@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from durable_state.errors import MappingFault
 from durable_state.models import Stream
-from durable_state.protocol import Change, Control, ControlKind, Malformed, Message
+from durable_state.protocol import Change, Control, ControlKind, Malformed, Message, txid_of
 
 from .compaction import Entity, fold_entities
 from .conversion import Refused
@@ -75,6 +75,8 @@ def prepare_batch(
             by_type.clear()
         elif isinstance(message, Malformed):
             batch.malformed.append((ordinal, message))
+            if message.type and message.key and (txid := txid_of(message)):
+                batch.txids[txid, message.type, message.key] = None
     batch.segments.append(_segment(plans, by_type))
     batch.samples = take_samples(plans, batch.segments)
     return batch

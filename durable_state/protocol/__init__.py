@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .array import ArraySplitter
 from .decoding import decode
-from .flaws import explain
+from .flaws import explain, txid_of
 from .messages import (
     ABSENT,
     Change,
@@ -40,4 +40,5 @@ __all__ = [
     "explain",
     "mask_query",
     "origin",
+    "txid_of",
 ]

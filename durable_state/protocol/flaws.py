@@ -7,7 +7,7 @@ from typing import Any
 
 from .messages import ControlKind, Malformed, Operation
 
-__all__ = ["explain"]
+__all__ = ["explain", "txid_of"]
 
 _LONGEST = 60
 """Characters of what was sent that are quoted."""
@@ -37,6 +37,18 @@ def explain(item: Malformed) -> str:
     if item.reason == "bad-headers":
         return "The headers cannot be read."
     return "The headers name neither an operation nor a control."
+
+
+def txid_of(item: Malformed) -> str:
+    """The transaction that the item belongs to, which its writer may wait for; "" where it names none."""
+    if b"txid" not in item.raw:
+        return ""
+    try:
+        txid = json.loads(item.raw)["headers"]["txid"]
+        txid.encode()  # half a character is none
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return ""
+    return str(txid)
 
 
 def _missing(found: dict[str, Any], name: str, wanted: str) -> str:

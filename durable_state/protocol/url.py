@@ -13,6 +13,8 @@ __all__ = ["check_url", "mask_query", "origin"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PARAMETER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+_OTHERWISE_ENCODED = re.compile(r"%u([0-9A-Fa-f]{4})")
+"""As some servers read it too."""
 _BETWEEN_SEGMENTS = re.compile(r"[/\\]")
 _BEHIND_A_SEGMENT = re.compile(r"[;?#]")
 
@@ -107,7 +109,7 @@ def _check_path(path: str, shown: str) -> None:
     action = "Write the path that is meant."
     try:
         decoded = _decode(path)
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise ConfigurationError(
             f"The path of {shown} is percent-encoded, but not as UTF-8.", action
         ) from error
@@ -116,10 +118,15 @@ def _check_path(path: str, shown: str) -> None:
 
 
 def _decode(path: str) -> str:
-    """``path`` without percent-encoding, however often it was applied. Raises: UnicodeDecodeError."""
-    while (decoded := unquote_to_bytes(path).decode()) != path:
+    """``path`` without percent-encoding, however often it was applied. Raises: UnicodeError."""
+    while (decoded := _decode_once(path)) != path:
         path = decoded
     return path
+
+
+def _decode_once(path: str) -> str:
+    decoded = unquote_to_bytes(path).decode()
+    return _OTHERWISE_ENCODED.sub(lambda found: chr(int(found[1], 16)), decoded)
 
 
 def _is_dots(segment: str) -> bool:

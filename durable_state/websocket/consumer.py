@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 from typing import Any
 from urllib.parse import parse_qs
@@ -118,7 +119,11 @@ def _follower(user: Any, client: Any) -> str:
     """Who shares places: a user, or an address where nobody is signed in."""
     if user.is_authenticated:
         return f"user {user.pk}"
-    return f"address {client[0]}" if client else "somebody"
+    address = client[0] if client else ""
+    if ":" in address:  # Whoever has an IPv6 address has many: they differ in the last 64 bits.
+        with contextlib.suppress(ValueError):
+            address = str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
+    return f"address {address}" if address else "somebody"
 
 
 def _readable(user: Any, name: str) -> Stream | None:

@@ -195,6 +195,10 @@ async def test_one_user_does_not_lock_the_others_out(
     assert await enters(other)
     assert [await enters(None) for _ in range(2)] == [True, False]
     assert await enters(None, "192.0.2.2")
+    configure(FEED_SUBSCRIBERS=12, POLICY="example_project.policy.EverybodyReads")
+    neighbours = [await enters(None, f"2001:db8::{number}") for number in range(1, 5)]
+    assert neighbours == [True] * 3 + [False]
+    assert await enters(None, "2001:db8:0:1::1")
     for socket in sockets:
         await socket.disconnect()
 

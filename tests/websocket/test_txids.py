@@ -32,7 +32,7 @@ class PopularMessages(StatePolicy):
         return queryset.filter(likes__gt=10) if queryset.model is Message else queryset.none()
 
 
-def change(entity: str, txid: str, operation: str = "upsert", **value: Any) -> dict[str, Any]:
+def change(entity: str, txid: Any, operation: str = "upsert", **value: Any) -> dict[str, Any]:
     """A change of "message/a", say, with its transaction."""
     entity_type, _, key = entity.partition("/")
     body = {} if operation == "delete" else {"value": value}
@@ -122,6 +122,10 @@ async def test_a_transaction_is_told_however_it_ended(
     assert await ada.told(
         change("message/a", "t5", text="x" * 50), change("message/none", "t6", "delete")
     ) == ["t5", "t6"]
+    assert await ada.told(change("message/a", "t7", "bogus", text="x")) == ["t7"]
+    unreadable = [change("message/a", txid, "bogus") for txid in (5, None, ["t"], {"t": 1})]
+    assert await ada.told(*unreadable, b'{"headers": "txid", "type": "message", "key": "a"}') == []
+    assert await DeadLetter.objects.acount() == 8
     assert ada.client.state == before
     await ada.end()
 
