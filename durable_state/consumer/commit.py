@@ -18,6 +18,7 @@ from durable_state.models import DeadLetter, Generation, Lease, Progress, Status
 from durable_state.protocol import Change, Position, decode
 from durable_state.registry import registry
 from durable_state.signals import changes_committed
+from durable_state.transport import Checkpoint
 
 from .transaction import commit_transaction
 
@@ -73,7 +74,7 @@ def commit(
     token: int | None,
     up_to_date: bool,
     closed: bool = False,
-    checkpoint: tuple[str, str] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Commit:
     """Materializes the batch that leads from the stream's position to ``position``, exactly once.
 
@@ -199,7 +200,7 @@ def advanced(
     fold: Fold,
     outcome: Outcome,
     position: Position,
-    checkpoint: tuple[str, str] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, Any]:
     """The columns that say how far the fold is now, and what became of the messages."""
     values: dict[str, Any] = {
@@ -208,7 +209,7 @@ def advanced(
         "ordinal": position.ordinal,
     }
     if checkpoint is not None:
-        values |= {"checkpoint_offset": checkpoint[0], "checkpoint_fingerprint": checkpoint[1]}
+        values["checkpoint"] = checkpoint.dump()
     counts = {
         "applied_count": outcome.applied,
         "no_row_count": outcome.no_row,

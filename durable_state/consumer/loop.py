@@ -94,7 +94,7 @@ class Loop(Generic[F]):
         self, progress: F, stream: Stream, holding: Holding, committing: asyncio.Lock
     ) -> None:
         self.progress = progress
-        self._stream = stream
+        self.stream = stream
         self._holding = holding
         self.committing = committing
         self._threads = holding.threads
@@ -102,6 +102,10 @@ class Loop(Generic[F]):
         self._pace = Pace(progress.failures)
         self._refused = 0
         self._failures = progress.failures
+        self.outages = 0
+        """How often the server, or the database, was away."""
+        self.lineage = 0
+        """How often a replay of the stream took the place of what was read."""
         self._unswept = False
         self._tails = 0  # how often the present session's answers reached the tail
         self._unsteady = False  # whether live requests fail again and again
@@ -149,6 +153,11 @@ class Loop(Generic[F]):
     async def _start_over(self, error: StreamRecreated) -> bool:
         """Another stream lives under the URL; whether to go on."""
         raise NotImplementedError
+
+    async def replaced(self, error: StreamRecreated) -> None:
+        """Starts over, because somebody beside this loop has found that another stream lives under the URL."""
+        await self._start_over(error)
+        self.interrupt()
 
     async def _session(self) -> bool:
         """One reader, until it ends or fails; whether to go on with another."""
@@ -199,7 +208,7 @@ class Loop(Generic[F]):
         inbox = Inbox(limits)
         reading = asyncio.create_task(inbox.fill(reader.batches()))
         try:
-            while (batch := await self._unless_stopped(inbox.take())) is not None:
+            while (batch := await self.unless_stopped(inbox.take())) is not None:
                 self._tails += batch.up_to_date
                 on = await self._take(batch)
                 self._refused = 0
@@ -215,7 +224,7 @@ class Loop(Generic[F]):
 
     def _prepare(self, batch: Batch, refusal: Refused | None = None) -> PreparedBatch:
         after = batch.position.ordinal - len(batch.messages)
-        return prepare_batch(self._stream, batch.messages, after, refusal)
+        return prepare_batch(self.stream, batch.messages, after, refusal)
 
     def _write(self, batch: Batch, write: Callable[[PreparedBatch], T]) -> T:
         """Prepares the batch and calls what commits it.
@@ -263,7 +272,7 @@ class Loop(Generic[F]):
                 if not self._unswept or (inbox.waiting and not self._holding.until_up_to_date):
                     return
 
-    async def _unless_stopped(self, coming: Coroutine[Any, Any, T]) -> T | None:
+    async def unless_stopped(self, coming: Coroutine[Any, Any, T]) -> T | None:
         """What ``coming`` gives; None when it is time to stop before, and what was read is dropped then."""
         waiting = asyncio.ensure_future(coming)
         stopping = [
@@ -283,7 +292,7 @@ class Loop(Generic[F]):
 
     async def _pause(self, seconds: float) -> None:
         """Waits, unless it is time to stop, or the rows were touched, before."""
-        await self._unless_stopped(asyncio.sleep(seconds))
+        await self.unless_stopped(asyncio.sleep(seconds))
 
     async def _database_trouble(self, error: django.db.Error) -> bool:
         if is_outage(error):
@@ -291,7 +300,7 @@ class Loop(Generic[F]):
         return await self._retry_or_halt(
             error,
             f"The database refuses the batch after ordinal {self.progress.ordinal}",
-            what_to_migrate(error, self._stream.name)
+            what_to_migrate(error, self.stream.name)
             or "Bring tables and mappings in line (a migration that has not run?), then resume;"
             " nothing of the batch was committed.",
         )
@@ -313,6 +322,7 @@ class Loop(Generic[F]):
             await self._threads.run(record_stop, self.progress, self._holding.token, error, status)
 
     async def _retry(self, error: Exception, retry_after: float | None) -> bool:
+        self.outages += 1
         # That the tail was reached again is no success yet: the live request behind it may fail each time.
         self._failures = (
             1 if time.monotonic() - self._began > HEALTHY_SECONDS else self._failures + 1

@@ -8,6 +8,7 @@ from durable_state import feed
 from durable_state.materializer import Fold, PreparedBatch, drop, sweep
 from durable_state.models import DeadLetter, Generation, Progress, Replay, Status, Stream
 from durable_state.protocol import Position
+from durable_state.transport import Checkpoint
 
 from .commit import (
     Commit,
@@ -100,7 +101,7 @@ def advance(
     position: Position,
     *,
     token: int | None,
-    checkpoint: tuple[str, str] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Commit:
     """Stages the batch that leads from the replay's position to ``position``, exactly once; nothing shown changes.
 
@@ -165,10 +166,7 @@ def hand_over(
         values = advanced(current, fold, outcome, made.position) | standing(
             current, 0, True, closed
         )
-        values |= {
-            "checkpoint_offset": made.checkpoint_offset,
-            "checkpoint_fingerprint": made.checkpoint_fingerprint,
-        }
+        values |= {"checkpoint": made.checkpoint, "reread_at": made.reread_at}
         done = conclude(current, fold, outcome, values, up_to_date=True)
     take_over(stream, current)
     return done

@@ -66,25 +66,25 @@ class ReplayLoop(Loop[Replay]):
 
     async def _begin(self) -> bool:
         await self._threads.run(self._read_rows)
-        self._seen = self._stream.revision
-        return not self._stream.paused and self.progress.status not in (
+        self._seen = self.stream.revision
+        return not self.stream.paused and self.progress.status not in (
             Status.HALTED,
             Status.NEEDS_RESET,
         )
 
     def _read_rows(self) -> None:
-        self._stream.refresh_from_db(using=self._stream._state.db)
+        self.stream.refresh_from_db(using=self.stream._state.db)
         self.progress.refresh_from_db(using=self.progress._state.db)
-        self.progress.stream = self._stream
+        self.progress.stream = self.stream
 
     def _open(self, limits: BatchLimits) -> Reader:
         client, in_thread = self._holding.client, self._threads.run_apart
         return stream_reader(
-            client, self._stream, self.progress, live=None, in_thread=in_thread, limits=limits
+            client, self.stream, self.progress, live=None, in_thread=in_thread, limits=limits
         )
 
     async def _take(self, batch: Batch) -> bool | None:
-        replay, stream, token = self.progress, self._stream, self._holding.token
+        replay, stream, token = self.progress, self.stream, self._holding.token
         if batch.messages or batch.position != replay.position:
             done = await self._commit(
                 batch,
@@ -105,12 +105,13 @@ class ReplayLoop(Loop[Replay]):
             self._missed = True
             return True
         self.handed_over = True
+        self._live.lineage += 1
         await self._live.publish(shown)
         self._unswept = self._unswept or not shown.swept
         return False
 
     def _hand_over(self, closed: bool) -> Commit | None:
-        replay, stream, token = self.progress, self._stream, self._holding.token
+        replay, stream, token = self.progress, self.stream, self._holding.token
         switching = self._live.watcher.switching
         with watch_steps(None if switching is None else partial(switching, replay)):
             return hand_over(stream, replay, self._seen, token=token, closed=closed)
@@ -118,7 +119,8 @@ class ReplayLoop(Loop[Replay]):
     async def _start_over(self, error: StreamRecreated) -> bool:
         logger.warning("%s: %s It is folded from its start.", self.progress, error.message)
         try:
-            await self._threads.run(begin_again, self.progress, self._holding.token)
+            async with self.committing:
+                await self._threads.run(begin_again, self.progress, self._holding.token)
         except LeaseLost:
             self._holding.lose()
         except (RevisionConflict, django.db.Error) as trouble:
@@ -129,7 +131,7 @@ class ReplayLoop(Loop[Replay]):
         """Whether the stream was paused, changed or removed, or the replay resumed or begun anew."""
         if self.handed_over:
             return False  # what is left is to be swept
-        stream, replay = self._stream, self.progress
+        stream, replay = self.stream, self.progress
         found = Replay.objects.using(replay._state.db).filter(pk=replay.pk)
         now = found.values_list("stream__paused", "stream__url", "retry_at").first()
         return now is None or now[0] or now[1:] != (stream.url, replay.retry_at)

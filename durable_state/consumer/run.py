@@ -207,8 +207,17 @@ async def _tail(
 ) -> None:
     token = await threads.run(lease.acquire, stream, lease.holder_name(purpose))
     if token is not None:
+        tail = Tail(
+            stream,
+            token,
+            client=client,
+            threads=threads,
+            stop=stop,
+            watcher=watcher,
+            goes_on=purpose == "celery",
+        )
         watcher.began(stream)
-        await Tail(stream, token, client=client, threads=threads, stop=stop, watcher=watcher).run()
+        await tail.run()
         watcher.ended(stream)
 
 

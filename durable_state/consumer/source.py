@@ -22,12 +22,20 @@ from durable_state.transport import (
     Checkpoint,
     LiveMode,
     Reader,
+    Rereader,
     open_client,
     probe,
 )
 from durable_state.transport.sent import mask_sent
 
-__all__ = ["InThread", "ask_once", "read_from_start", "request_headers", "stream_reader"]
+__all__ = [
+    "InThread",
+    "ask_once",
+    "read_from_start",
+    "request_headers",
+    "stream_reader",
+    "stream_rereader",
+]
 
 InThread = Callable[..., Awaitable[Any]]
 """Runs ``function(*args)`` in a thread."""
@@ -53,8 +61,7 @@ def stream_reader(
     checkpoint = None
     if progress is not None:
         position = progress.position
-        if progress.checkpoint_offset is not None:
-            checkpoint = Checkpoint(progress.checkpoint_offset, progress.checkpoint_fingerprint)
+        checkpoint = Checkpoint.load(progress.checkpoint)
     return Reader(
         client,
         stream.url,
@@ -64,6 +71,19 @@ def stream_reader(
         limits=limits
         or BatchLimits(settings.batch_rows, settings.batch_bytes, settings.message_bytes),
         checkpoint=checkpoint,
+        stuck_seconds=settings.stuck_seconds,
+    )
+
+
+def stream_rereader(client: Any, stream: Stream, *, in_thread: InThread) -> Rereader:
+    """Looks whether the stream's URL still serves what was read before. Raises: ConfigurationError, as ``stream_reader``."""
+    settings = get_settings()
+    check_url(stream.url, settings.allowed_urls)
+    return Rereader(
+        client,
+        stream.url,
+        headers=(lambda: request_headers(stream, in_thread)) if settings.headers else None,
+        message_bytes=settings.message_bytes,
         stuck_seconds=settings.stuck_seconds,
     )
 

@@ -16,6 +16,7 @@ from durable_state.models import Replay, Stream
 from . import lease
 from .live import LiveLoop
 from .loop import Holding
+from .recognizing import Recognizer
 from .replay import replayable
 from .replaying import ReplayLoop
 from .threads import DatabaseThreads
@@ -41,21 +42,31 @@ class Tail:
         stop: asyncio.Event,
         until_up_to_date: bool = False,
         watcher: Watcher = NOBODY,
+        goes_on: bool = False,
     ) -> None:
+        """``goes_on`` says that somebody consumed the stream until now, and just handed over."""
         self._holding = Holding(token, client, threads, stop, until_up_to_date)
         self._threads = threads
         self._live = LiveLoop(stream, self._holding, watcher)
+        self._recognizer = Recognizer(self._live, self._holding, at_start=not goes_on)
         self._replaying = asyncio.Lock()
         self._handed_over = 0
 
     async def run(self) -> None:
         """Consumes until there is a reason to end; gives the lease back."""
-        beside = [self._keep_lease(), self._keep_releasing(), self._keep_replaying()]
+        beside = [
+            self._keep_lease(),
+            self._keep_releasing(),
+            self._keep_replaying(),
+            self._recognizer.run(),
+        ]
         tasks = [asyncio.create_task(each) for each in beside]
         try:
             while not self._holding.ends:
                 handed_over = self._handed_over
                 await self._live.run()
+                if self._holding.until_up_to_date:
+                    await self._live.unless_stopped(self._recognizer.finish())
                 replaying = asyncio.create_task(self._replay())
                 tasks.append(replaying)
                 while not (
@@ -114,7 +125,13 @@ class Tail:
         async with self._replaying:
             while not self._holding.ends and (replay := await self._find_replay()) is not None:
                 loop = ReplayLoop(replay, self._live, self._holding)
-                await loop.run()
+                recognizer = Recognizer(loop, self._holding, at_start=False)
+                recognizing = asyncio.create_task(recognizer.run())
+                try:
+                    await loop.run()
+                finally:
+                    recognizing.cancel()
+                    await asyncio.gather(recognizing, return_exceptions=True)
                 self._handed_over += loop.handed_over
 
     async def _find_replay(self) -> Replay | None:

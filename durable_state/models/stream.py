@@ -42,8 +42,12 @@ class Progress(models.Model):
     ordinal = models.BigIntegerField(
         default=0, editable=False, help_text="messages read since the stream's start"
     )
-    checkpoint_offset = WideTextField(null=True, editable=False)
-    checkpoint_fingerprint = models.CharField(max_length=200, default="", editable=False)
+    checkpoint = models.JSONField(
+        null=True, editable=False, help_text="what the stream is recognized by"
+    )
+    reread_at = models.DateTimeField(
+        null=True, editable=False, help_text="when it was last read again, and recognized"
+    )
     snapshot = models.OneToOneField(
         "durable_state.Generation",
         null=True,

@@ -8,15 +8,16 @@ from __future__ import annotations
 from .answer import Answer
 from .backoff import delay
 from .batches import Batch, BatchLimits
-from .checkpoint import Checkpoint
+from .checkpoint import DEEP_BYTES, Checkpoint
 from .client import Headers, open_client
 from .probe import probe
-from .reader import Reader
+from .reader import Reader, Rereader
 from .request import LiveMode
 from .session import ReadSession
 from .writing import StreamHead, append, close, create, delete, head
 
 __all__ = [
+    "DEEP_BYTES",
     "Answer",
     "Batch",
     "BatchLimits",
@@ -25,6 +26,7 @@ __all__ = [
     "LiveMode",
     "ReadSession",
     "Reader",
+    "Rereader",
     "StreamHead",
     "append",
     "close",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from durable_state.protocol import Message, Position
 
-from .checkpoint import Checkpoint, Fingerprint
+from .checkpoint import Checkpoint, Trail
 
 __all__ = ["Batch", "BatchLimits", "Batcher"]
 
@@ -31,8 +31,8 @@ class BatchLimits:
 class Batch:
     """Some messages in stream order, and where the reader stands after them.
 
-    ``up_to_date`` says that the tail was reached right after them, ``closed`` that no message will ever follow, ``checkpoint`` is the newest
-    one as of this batch, ``bytes`` the size of the messages on the wire. A batch without messages reports the rest.
+    ``up_to_date`` says that the tail was reached right after them, ``closed`` that no message will ever follow, ``checkpoint`` is what
+    the position is recognized by, ``bytes`` the size of the messages on the wire. A batch without messages reports the rest.
     """
 
     messages: list[Message] = field(
@@ -68,16 +68,22 @@ class Batcher:
         self.seen = 0  # messages of this answer, dropped ones included
         self._messages: list[Message] = []
         self._bytes = 0
-        self._checkpoint = checkpoint
-        self._fingerprint = Fingerprint(self.offset)
-        self._newest: Fingerprint | None = None
+        self._trail = Trail(position, checkpoint)
+
+    def skip_known(self, messages: list[Message]) -> list[Message]:
+        """The messages of the answer that began at :attr:`offset` without those that were taken before."""
+        known, messages = messages[: self.owed], messages[self.owed :]
+        self.owed -= len(known)
+        self._see(known)
+        return messages
+
+    @property
+    def recognized(self) -> bool:
+        """Whether the messages that were taken before, and came again, are still what they were."""
+        return self._trail.recognized
 
     def take(self, messages: list[Message]) -> Iterator[Batch]:
-        """Add messages of the answer that began at :attr:`offset`; give the batches which they fill."""
-        if self.owed:
-            known, messages = messages[: self.owed], messages[self.owed :]
-            self.owed -= len(known)
-            self._see(known)
+        """Add new messages of the answer; give the batches which they fill."""
         sizes = [len(message.raw) for message in messages]
         if (
             len(self._messages) + len(sizes) <= self._limits.rows
@@ -101,22 +107,18 @@ class Batcher:
 
     def _see(self, messages: list[Message]) -> None:
         self.seen += len(messages)
-        self._fingerprint.add(messages)
+        self._trail.add(messages)
 
     def move(self, offset: str) -> None:
         """The answer was complete, and the next one begins at ``offset``."""
-        if self.seen:
-            self._newest = self._fingerprint
         self.offset, self._skip, self.seen = offset, self.owed, 0
-        self._fingerprint = Fingerprint(offset)
+        self._trail.move(offset)
 
     def cut(self, *, up_to_date: bool = False, closed: bool = False) -> Batch:
         """What is there, as a batch."""
-        newest = self._fingerprint if self.seen else self._newest
-        if newest is not None:
-            self._checkpoint = newest.checkpoint()
         position = Position(self.offset, self._skip, self._ordinal)
-        batch = Batch(self._messages, position, up_to_date, closed, self._checkpoint, self._bytes)
+        checkpoint = self._trail.checkpoint(self._ordinal)
+        batch = Batch(self._messages, position, up_to_date, closed, checkpoint, self._bytes)
         self._messages, self._bytes = [], 0
         return batch
 

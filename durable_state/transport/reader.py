@@ -9,7 +9,14 @@ from contextlib import AbstractAsyncContextManager
 
 import httpx
 
-from durable_state.errors import Stalled, TransportError
+from durable_state.errors import (
+    RequestRefused,
+    Stalled,
+    StreamGone,
+    StreamRecreated,
+    TransportError,
+    Unavailable,
+)
 from durable_state.protocol import Position, mask_query
 
 from .batches import Batch, BatchLimits
@@ -18,9 +25,105 @@ from .checkpoint import Checkpoint
 from .client import Headers, exchange, said
 from .request import SILENCE, LiveMode, Mode, Request
 from .session import STUCK, ReadSession
-from .verification import Verification
+from .verification import SuspectedRecreation, Verification, recreated
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "Rereader"]
+
+REREAD_BYTES_PER_SECOND = 4 * 1024 * 1024
+"""How fast a long part of a stream is read again, so that it takes nothing from those who read on."""
+
+
+class Rereader:
+    """Looks whether a URL still serves the stream that was read before."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        url: str,
+        *,
+        headers: Headers | None = None,
+        silence: float = SILENCE,
+        message_bytes: int = BatchLimits.message_bytes,
+        stuck_seconds: float = STUCK,
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._headers = headers
+        self._silence = silence
+        self._message_bytes = message_bytes
+        self._stuck_seconds = stuck_seconds
+
+    async def look(self, checkpoint: Checkpoint, *, deep: bool = False) -> None:
+        """Reads again what lies just before the checkpoint; with ``deep``, as much as its marks allow, at a bounded pace.
+
+        Raises: StreamRecreated, where it is another stream; TransportError.
+        """
+        mark = checkpoint.deep() if deep else checkpoint.near()
+        if mark is not None:
+            check = Verification(
+                self._url,
+                mark,
+                checkpoint,
+                silence=self._silence,
+                message_bytes=self._message_bytes,
+            )
+            await self.verify(check, pace=REREAD_BYTES_PER_SECOND)
+
+    async def verify(self, check: Verification, *, pace: float | None = None) -> Verification:
+        """Makes the check, and gives it as it passed. What says that it is another stream is asked a second time, past any cache,
+        before it is believed.
+
+        Raises: StreamRecreated; TransportError.
+        """
+        try:
+            await self._perform(check, pace)
+        except StreamRecreated as error:
+            check = check.again()
+            try:
+                await self._perform(check, pace)
+            except RequestRefused:  # the server takes no cursor in a plain GET
+                raise error from None
+        return check
+
+    def ask(self, request: Request) -> AbstractAsyncContextManager[httpx.Response]:
+        """Sends one request."""
+        return exchange(
+            self._client,
+            "GET",
+            request.url,
+            request.headers,
+            headers=self._headers,
+            stream=request.stream,
+            silence=request.silence,
+        )
+
+    async def _perform(self, check: Verification, pace: float | None) -> None:
+        while request := check.next_request():
+            began, taken = time.monotonic(), 0
+            async with self.ask(request) as response:
+                check.begin(response.status_code, response.headers, await said(response))
+                if check.settled:
+                    return
+                async with open_body(response) as body:
+                    while (data := await body.read(self._stuck_seconds)) is not None:
+                        if check.feed(data):
+                            break
+                        taken += len(data)
+                        due = began + (taken / pace if pace else 0.0)
+                        await asyncio.sleep(max(0.0, due - time.monotonic()))
+                        self._limit_time(max(began, due))
+                    else:
+                        check.end()
+
+    def _limit_time(self, began: float) -> None:
+        seconds = time.monotonic() - began
+        if seconds >= self._stuck_seconds:
+            raise Stalled(
+                f"{mask_query(self._url)} has been answering for {seconds:.0f} s, and whether it "
+                "still serves the stream that was read before cannot be told.",
+                "Look at the stream server and the way to it. It is asked again by itself.",
+                seconds=seconds,
+            )
 
 
 class Reader:
@@ -46,10 +149,15 @@ class Reader:
         silence: float = SILENCE,
         stuck_seconds: float = STUCK,
     ) -> None:
-        self._client = client
         self._url = url
-        self._headers = headers
-        self._stuck_seconds = stuck_seconds
+        self._rereader = Rereader(
+            client,
+            url,
+            headers=headers,
+            silence=silence,
+            message_bytes=limits.message_bytes,
+            stuck_seconds=stuck_seconds,
+        )
         self._session = ReadSession(
             url,
             position,
@@ -70,10 +178,10 @@ class Reader:
         """
         session = self._session
         if check := session.opening():
-            await self._verify(check)
+            await self._rereader.verify(check)
         while request := session.next_request():
             started = time.monotonic()
-            async with self._ask(request) as response:
+            async with self._rereader.ask(request) as response:
                 session.begin(response.status_code, response.headers, await said(response))
                 try:
                     async with open_body(response) as body:
@@ -89,6 +197,8 @@ class Reader:
                                 yield batch
                             if session.enough:
                                 break
+                except SuspectedRecreation as error:
+                    await self._doubt(error)
                 except (httpx.HTTPError, TransportError) as error:
                     # Proxies end an event stream in the middle of a chunk; what no control event confirmed comes again.
                     if request.mode is not Mode.SSE or not isinstance(
@@ -98,47 +208,29 @@ class Reader:
                             await self._check(batch)
                             yield batch
                         raise
-                for batch in session.end(time.monotonic() - started):
-                    await self._check(batch)
-                    yield batch
+                ending = session.end(time.monotonic() - started)
+                try:
+                    for batch in ending:
+                        await self._check(batch)
+                        yield batch
+                except SuspectedRecreation as error:
+                    await self._doubt(error)
 
     async def _check(self, batch: Batch) -> None:
         if check := self._session.verification(batch):
-            await self._verify(check)
+            await self._rereader.verify(check)
             self._session.confirm(batch)
 
-    async def _verify(self, check: Verification) -> None:
-        while request := check.next_request():
-            async with self._ask(request) as response:
-                check.begin(response.status_code, response.headers, await said(response))
-                if check.settled:
-                    return
-                began = time.monotonic()
-                async with open_body(response) as body:
-                    while (data := await body.read(self._stuck_seconds)) is not None:
-                        if check.feed(data):
-                            break
-                        self._limit_time(began)
-                    else:
-                        check.end()
-
-    def _limit_time(self, began: float) -> None:
-        seconds = time.monotonic() - began
-        if seconds >= self._stuck_seconds:
-            raise Stalled(
-                f"{mask_query(self._url)} has been answering for {seconds:.0f} s, and whether it "
-                "still serves the stream that was read before cannot be told.",
-                "Look at the stream server and the way to it. It is asked again by itself.",
-                seconds=seconds,
-            )
-
-    def _ask(self, request: Request) -> AbstractAsyncContextManager[httpx.Response]:
-        return exchange(
-            self._client,
-            "GET",
-            request.url,
-            request.headers,
-            headers=self._headers,
-            stream=request.stream,
-            silence=request.silence,
-        )
+    async def _doubt(self, error: SuspectedRecreation) -> None:
+        """The answer to a read itself spoke of another stream; that of a cache may just be older than what was read."""
+        if (check := self._session.recheck()) is None:
+            raise recreated(self._url) from error
+        if (await self._rereader.verify(check)).cropped:
+            raise StreamGone(
+                f"{mask_query(self._url)} no longer holds the beginning of the answer that was being read.",
+                "Reset the stream: its rows come to what is left of it.",
+            ) from error
+        raise Unavailable(
+            f"{mask_query(self._url)} answered as another stream, but as itself when asked again.",
+            "It is asked again by itself.",
+        ) from error

@@ -50,8 +50,8 @@ class Request:
         query = {"offset": offset}
         if mode is not Mode.CATCH_UP:
             query["live"] = mode.value
-            if cursor is not None:
-                query["cursor"] = cursor
+        if cursor is not None:
+            query["cursor"] = cursor
         accept = "text/event-stream" if mode is Mode.SSE else "application/json"
         if mode is Mode.LONG_POLL:
             silence = min(silence, LONG_POLL_SILENCE)

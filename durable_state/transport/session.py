@@ -26,10 +26,10 @@ from durable_state.protocol import ArraySplitter, Message, Position, mask_query
 
 from .answer import Answer, check_offset
 from .batches import Batch, Batcher, BatchLimits
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, Mark
 from .events import EventBody, MessageTooLarge
 from .request import SILENCE, LiveMode, Mode, Request
-from .verification import Verification, recreated
+from .verification import Verification, recreated, suspected
 
 __all__ = ["ReadSession"]
 
@@ -107,8 +107,17 @@ class ReadSession:
 
     def opening(self) -> Verification | None:
         """The check to make before the first read, or None where there is nothing to compare."""
-        fresh = self._batcher.offset == "-1" and not self._batcher.owed
-        return None if fresh or self._trusted is None else self._verify(None)
+        if (
+            self._batcher.owed or self._trusted is None
+        ):  # what is owed is compared as it comes again
+            return None
+        mark = self._trusted.near()
+        return None if mark is None else self._verify(mark)
+
+    def recheck(self) -> Verification | None:
+        """The check that tells whether an answer that spoke of another stream was an old one, from a cache; None where nothing does."""
+        mark = None if self._trusted is None else self._trusted.any_before()
+        return None if mark is None else self._verify(mark).again()
 
     def verification(self, batch: Batch) -> Verification | None:
         """The check to make before ``batch`` may be given away; None where the stream cannot have been replaced.
@@ -116,11 +125,14 @@ class ReadSession:
         Raises: StreamRecreated where that is certain.
         """
         if self._doubt is _Doubt.MOVED:
-            if self._trusted is None:
+            mark = None if self._trusted is None else self._trusted.any_before()
+            if mark is None:
                 raise recreated(self._url)
-            return self._verify(self._batcher.offset)
+            return self._verify(mark, self._batcher.offset)
         if self._doubt is _Doubt.QUIET and batch.messages and self._trusted is not None:
-            return self._verify(None)
+            mark = self._trusted.near()
+            if mark is not None:
+                return self._verify(mark)
         if batch.messages:
             self.confirm(batch)
         return None
@@ -130,10 +142,11 @@ class ReadSession:
         self._doubt = None
         self._trusted = batch.checkpoint
 
-    def _verify(self, tail: str | None) -> Verification:
+    def _verify(self, mark: Mark, tail: str | None = None) -> Verification:
         assert self._trusted is not None
         return Verification(
             self._url,
+            mark,
             self._trusted,
             tail=tail,
             silence=self._silence,
@@ -147,8 +160,9 @@ class ReadSession:
         if self._phase is _Phase.DONE:
             return None
         self._mode = self._live if self._phase is _Phase.LIVE and self._live else Mode.CATCH_UP
+        cursor = None if self._mode is Mode.CATCH_UP else self._cursor
         return Request.read(
-            self._url, self._batcher.offset, self._mode, cursor=self._cursor, silence=self._silence
+            self._url, self._batcher.offset, self._mode, cursor=cursor, silence=self._silence
         )
 
     def begin(self, status: int, headers: Mapping[str, str], detail: str = "") -> None:
@@ -276,6 +290,10 @@ class ReadSession:
 
     def _take_messages(self, messages: list[Message]) -> Iterator[Batch]:
         self._brought = self._brought or bool(messages)
+        if self._batcher.owed:
+            messages = self._batcher.skip_known(messages)
+            if not self._batcher.recognized:
+                raise suspected(self._url)
         for batch in self._batcher.take(messages):
             yield self._note(batch)
 
@@ -302,7 +320,7 @@ class ReadSession:
                 "again by itself.",
             )
         if batcher.owed and at_tail:
-            raise recreated(self._url)
+            raise suspected(self._url)
         if empty and self._mode is not Mode.CATCH_UP:
             self._doubt = _Doubt.QUIET
         if empty and moved and at_tail and batcher.offset != "-1":

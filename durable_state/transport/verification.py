@@ -2,56 +2,79 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Mapping
 
-from durable_state.errors import (
-    AnswerRefused,
-    ProtocolViolation,
-    StreamGone,
-    StreamRecreated,
-    TransportError,
-)
-from durable_state.protocol import ArraySplitter, mask_query
+from durable_state.errors import AnswerRefused, ProtocolViolation, StreamGone, StreamRecreated
+from durable_state.protocol import ArraySplitter, Message, mask_query
 
 from .answer import Answer
-from .checkpoint import Checkpoint, Fingerprint
+from .checkpoint import RECENT, Checkpoint, Mark, advance, digest
 from .request import Mode, Request
 
-__all__ = ["Verification", "recreated"]
+__all__ = ["SuspectedRecreation", "Verification", "recreated", "suspected"]
 
 
 class Verification:
-    """Reads again what a checkpoint was taken of, and compares.
+    """Reads again what lies between a mark and the position of its checkpoint, and compares.
 
-    With ``tail``, the answer must moreover end there: the server holds that this offset is the stream's end.
-    A checkpoint that the server no longer keeps (410) proves nothing, and passes unless ``tail`` is given.
+    With ``tail``, the answer must moreover end there: the server holds that this offset is the stream's end. A mark that the server
+    no longer keeps (410) proves nothing, and passes unless ``tail`` is given; nor does a stream whose start is missing, where it is asked
+    for its start. ``fresh`` asks in a way that no cache can have answered before.
     """
 
     def __init__(
         self,
         url: str,
+        mark: Mark,
         checkpoint: Checkpoint,
         *,
         tail: str | None = None,
         silence: float,
         message_bytes: int,
+        fresh: bool = False,
     ) -> None:
         self._url = url
+        self._mark = mark
         self._checkpoint = checkpoint
         self._tail = tail
         self._silence = silence
-        self._offset = checkpoint.offset
-        self._fingerprint = Fingerprint(checkpoint.offset, checkpoint.covered)
+        self._fresh = fresh
+        self._offset = mark.offset
+        self._left = checkpoint.ordinal - mark.ordinal
+        self._recent: deque[str] | None = None
+        if mark.offset == "-1" and checkpoint.first and len(checkpoint.recent) == RECENT:
+            self._recent = deque(maxlen=RECENT)
+        self._fingerprint = mark.fingerprint
         self._answer: Answer | None = None
         self._message_bytes = message_bytes
         self._splitter = ArraySplitter(message_bytes)
         self.settled = False
+        self.cropped = False
+        """Whether the server has dropped the beginning of the stream, and answers from what is left."""
+
+    def again(self) -> Verification:
+        """The same once more, past any cache: what a cache gives may be older than what was read."""
+        return Verification(
+            self._url,
+            self._mark,
+            self._checkpoint,
+            tail=self._tail,
+            silence=self._silence,
+            message_bytes=self._message_bytes,
+            fresh=True,
+        )
 
     def next_request(self) -> Request | None:
         """The request to make next, or None once the stream is recognized."""
         if self.settled:
             return None
-        request = Request.read(self._url, self._offset, Mode.CATCH_UP, silence=self._silence)
+        # Servers have to leave a cursor alone that they do not know, and caches have to tell answers apart by it.
+        cursor = str(time.time_ns()) if self._fresh else None
+        request = Request.read(
+            self._url, self._offset, Mode.CATCH_UP, cursor=cursor, silence=self._silence
+        )
         request.headers["cache-control"] = "no-cache"
         return request
 
@@ -68,7 +91,13 @@ class Verification:
     def feed(self, data: bytes) -> bool:
         """Take the next bytes of the body; True once enough was seen, and the answer can be dropped."""
         if not self.settled:
-            self._add(data)
+            self._take(self._splitter.feed(data))
+            if self._splitter.too_large and not self.settled:
+                raise AnswerRefused(
+                    f"{mask_query(self._url)} gives a message larger than MESSAGE_BYTES = "
+                    f"{self._message_bytes} where it was read before.",
+                    "Raise DURABLE_STATE['MESSAGE_BYTES'] and restart the workers, then resume.",
+                )
         return self.settled
 
     def end(self) -> None:
@@ -76,8 +105,7 @@ class Verification:
         answer = self._answer
         if self.settled or answer is None:
             return
-        self._fingerprint.add(self._splitter.finish())
-        self._judge()
+        self._take(self._splitter.finish())
         if self.settled:
             return
         if not self._splitter.complete and not answer.empty:
@@ -91,30 +119,55 @@ class Verification:
             raise recreated(self._url)
         self._offset = answer.next_offset
 
-    def _add(self, data: bytes) -> None:
-        self._fingerprint.add(self._splitter.feed(data))
-        self._judge()
-        if self._splitter.too_large and not self.settled:
-            raise AnswerRefused(
-                f"{mask_query(self._url)} gives a message larger than MESSAGE_BYTES = "
-                f"{self._message_bytes} where it was read before.",
-                "Raise DURABLE_STATE['MESSAGE_BYTES'] and restart the workers, then resume.",
-            )
-
-    def _judge(self) -> None:
+    def _take(self, messages: list[Message]) -> None:
         assert self._answer is not None
-        if self._fingerprint.count < self._checkpoint.covered:
+        covered = messages[: self._left]
+        if self._recent is not None and self._is_cropped(covered):
+            self.settled = self.cropped = True
             return
-        if self._fingerprint.checkpoint() != self._checkpoint:
+        self._fingerprint = advance(self._fingerprint, covered)
+        self._left -= len(covered)
+        if self._left:
+            return
+        if self._fingerprint != self._checkpoint.fingerprint:
             raise recreated(self._url)
         if self._tail is not None and self._answer.next_offset != self._tail:
             raise recreated(self._url)
         self.settled = True
 
+    def _is_cropped(self, messages: list[Message]) -> bool:
+        """Whether the first message is another, and the newest ones are there, but nearer to the start than they were."""
+        checkpoint, recent = self._checkpoint, self._recent
+        if recent is None or not messages:
+            return False
+        digests = [digest(message) for message in messages]
+        if self._left == checkpoint.ordinal and digests[0] == checkpoint.first:
+            self._recent = None
+            return False
+        for number, each in enumerate(digests, checkpoint.ordinal - self._left + 1):
+            recent.append(each)
+            if number < checkpoint.ordinal and tuple(recent) == checkpoint.recent:
+                return True
+        return False
 
-def recreated(url: str) -> TransportError:
+
+class SuspectedRecreation(StreamRecreated):
+    """An answer to a read spoke of another stream, and may have come from a cache: look before it is believed."""
+
+
+def recreated(url: str) -> StreamRecreated:
     """The error for a URL under which another stream lives now."""
-    return StreamRecreated(
-        f"{mask_query(url)} serves another stream than the one read before: it was deleted and created again.",
-        "It is rebuilt from its start.",
+    return StreamRecreated(*_told(url))
+
+
+def suspected(url: str) -> SuspectedRecreation:
+    """The error for a URL under which another stream seems to live."""
+    return SuspectedRecreation(*_told(url))
+
+
+def _told(url: str) -> tuple[str, str]:
+    what = (
+        f"{mask_query(url)} serves another stream than the one that was read before: "
+        "it was restored from a backup, or deleted and created again."
     )
+    return what, "It is rebuilt from its start."

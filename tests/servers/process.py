@@ -31,7 +31,7 @@ class StreamServer:
 def serving(
     command: list[str], *, env: Mapping[str, str], cwd: Path, url: str = ""
 ) -> Iterator[StreamServer]:
-    """Run ``command`` until the block ends. Without ``url``, the first line that it prints is its URL.
+    """Run ``command`` until the block ends. Without ``url``, the first address that it prints is its URL.
 
     Its standard input is a pipe that closes when this process dies, so that it can end itself.
     """
@@ -45,7 +45,9 @@ def serving(
     )
     try:
         if process.stdout is not None:
-            url = process.stdout.readline().strip()
+            # With files of its own, the reference server tells first what it has found in them.
+            told = (line.strip() for line in process.stdout)
+            url = next((line for line in told if line.startswith("http://")), "")
         if not url:
             raise RuntimeError(f"{command[0]} ended with {process.wait(10)} before it served")
         wait_until_it_answers(url, process)

@@ -1,0 +1,147 @@
+"""Looking now and then, beside whoever reads a stream, whether it is still the one that was read before."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import django.db
+from django.utils import timezone
+
+from durable_state.errors import DurableStateError, StreamRecreated
+from durable_state.models import Status
+from durable_state.transport import DEEP_BYTES, Checkpoint
+
+from .loop import Holding, Loop
+from .source import stream_rereader
+
+__all__ = ["Recognizer"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+NEAR_SECONDS = 60.0
+"""Seconds between two quick looks at what lies just before the position."""
+DEEP_SECONDS = 900.0
+"""Seconds between two long looks, which read again as much as may be."""
+REST_SECONDS = 10.0
+"""Seconds between two long looks at least, however often the server is away."""
+TICK_SECONDS = 1.0
+"""Seconds after which it is seen that a look is due."""
+DEEP_AT_ONCE = 4
+"""Long looks at a time in one process; each reads at a bounded pace."""
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+class Recognizer:
+    """Looks whether what a loop has read is still there. Where it is not, the loop starts over.
+
+    A reader takes a quick look itself before it begins. Beside it there are a quick look each ``NEAR_SECONDS``, and a long one at the
+    start (where ``at_start``; or else where the last one is too long ago), after each outage, when a replay was handed over, and each
+    ``DEEP_SECONDS``.
+    """
+
+    def __init__(self, loop: Loop[Any], holding: Holding, *, at_start: bool) -> None:
+        self._loop = loop
+        self._holding = holding
+        self._looking = asyncio.Lock()
+        now, progress = time.monotonic(), loop.progress
+        self._looked = now
+        self._previous: Checkpoint | None = None
+        self._reread = now
+        if progress.reread_at is not None:
+            self._reread -= (timezone.now() - progress.reread_at).total_seconds()
+        elif progress.ordinal:
+            self._reread -= DEEP_SECONDS
+        self._due = at_start and bool(progress.ordinal)
+        self._outages, self._lineage = loop.outages, loop.lineage
+
+    async def run(self) -> None:
+        """Looks whenever it is time, until the lease is lost."""
+        while not self._holding.lost:
+            await asyncio.sleep(TICK_SECONDS)
+            try:
+                async with self._looking:
+                    await self._look_if_due()
+            except Exception:  # a bug of ours, or of code of the project: reading goes on
+                logger.exception("%s: it could not be read again.", self._loop.progress)
+                self._looked = self._reread = time.monotonic()
+
+    async def finish(self) -> None:
+        """Takes the long look that the start of consuming asks for, if it is not done yet, and would not take too long too often."""
+        async with self._looking:
+            checkpoint = Checkpoint.load(self._loop.progress.checkpoint)
+            mark = checkpoint and checkpoint.deep()
+            if not checkpoint or not mark or self._loop.progress.status != Status.LIVE:
+                return
+            short = checkpoint.size - mark.size <= DEEP_BYTES
+            if (self._due and short) or time.monotonic() - self._reread >= DEEP_SECONDS:
+                await self._look(deep=True)
+
+    async def _look_if_due(self) -> None:
+        loop, now = self._loop, time.monotonic()
+        if loop.progress.status not in (Status.LIVE, Status.CATCHING_UP):
+            return
+        if (self._outages, self._lineage) != (loop.outages, loop.lineage):
+            if self._lineage != loop.lineage:
+                self._previous = None
+            self._outages, self._lineage = loop.outages, loop.lineage
+            self._due = True
+        since = now - self._reread
+        if since >= DEEP_SECONDS or (self._due and since >= REST_SECONDS):
+            await self._look(deep=True)
+        elif now - self._looked >= NEAR_SECONDS:
+            await self._look(deep=False)
+
+    async def _look(self, *, deep: bool) -> None:
+        loop, now = self._loop, time.monotonic()
+        lineage, checkpoint = loop.lineage, Checkpoint.load(loop.progress.checkpoint)
+        try:
+            if checkpoint is not None:
+                await self._compare(checkpoint, deep)
+        except StreamRecreated as error:
+            if loop.lineage == lineage and not self._holding.ends:
+                await loop.replaced(error)
+        except DurableStateError as error:  # who reads on meets it too, and deals with it
+            logger.info("%s: it could not be read again: %s", loop.progress, error)
+            self._looked = now
+            self._reread = max(self._reread, now - DEEP_SECONDS + NEAR_SECONDS)
+        else:
+            self._looked, self._previous = now, checkpoint
+            if deep:
+                self._reread, self._due = now, False
+                await self._note()
+
+    async def _compare(self, checkpoint: Checkpoint, deep: bool) -> None:
+        """Raises: StreamRecreated; what reading raises."""
+        holding = self._holding
+        rereader = stream_rereader(
+            holding.client, self._loop.stream, in_thread=holding.threads.run_apart
+        )
+        if deep:
+            turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(DEEP_AT_ONCE))
+            async with turns:
+                await rereader.look(checkpoint, deep=True)
+        elif self._previous is not None:
+            # Where the stream was replaced in between, and grew, the newest that was read is the new one's own.
+            await rereader.look(self._previous)
+        await rereader.look(checkpoint)
+
+    async def _note(self) -> None:
+        """Writes down when, for whoever consumes the stream next."""
+        loop = self._loop
+        try:
+            async with loop.committing:
+                await self._holding.threads.run(self._save)
+        except django.db.Error as error:
+            logger.info("%s: %s", loop.progress, error)
+
+    def _save(self) -> None:
+        progress = self._loop.progress
+        now = timezone.now()
+        rows = type(progress)._base_manager.using(progress._state.db)
+        rows.filter(pk=progress.pk).update(reread_at=now)
+        progress.reread_at = now
