@@ -9,7 +9,10 @@ from durable_state.protocol import Message, Position
 
 from .checkpoint import Checkpoint, Trail
 
-__all__ = ["Batch", "BatchLimits", "Batcher"]
+__all__ = ["MESSAGE_BYTES", "Batch", "BatchLimits", "Batcher"]
+
+MESSAGE_BYTES = 32 * 1024 * 1024
+"""The largest message that is taken, where nothing else is said."""
 
 
 @dataclass(slots=True)
@@ -23,7 +26,7 @@ class BatchLimits:
 
     rows: int
     bytes: int
-    message_bytes: int = 32 * 1024 * 1024
+    message_bytes: int = MESSAGE_BYTES
     seconds: float = 1.0
 
 

@@ -19,7 +19,7 @@ from durable_state.errors import (
 )
 from durable_state.protocol import Position, mask_query
 
-from .batches import Batch, BatchLimits
+from .batches import MESSAGE_BYTES, Batch, BatchLimits
 from .body import open_body
 from .checkpoint import Checkpoint
 from .client import Headers, exchange, said
@@ -43,7 +43,7 @@ class Rereader:
         *,
         headers: Headers | None = None,
         silence: float = SILENCE,
-        message_bytes: int = BatchLimits.message_bytes,
+        message_bytes: int = MESSAGE_BYTES,
         stuck_seconds: float = STUCK,
     ) -> None:
         self._client = client

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from durable_state.consumer import recognizing
 from durable_state.consumer.run import sync
+from durable_state.consumer.watching import Watcher
 from durable_state.errors import OperationRefused
 from durable_state.models import Replay, Status, Stream
 from tests.app.models import Message
@@ -247,7 +248,7 @@ def test_a_replay_has_the_same_rule(
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(OperationRefused, match="rebuilt"):
-        sync(stream, until_up_to_date=True, on_progress=stop_inside)
+        sync(stream, until_up_to_date=True, watcher=Watcher(progressed=stop_inside))
     replay = Replay.objects.get()
     assert 0 < replay.ordinal < 500
     replace(remote, texts(100, 0, "mid") + texts(500, 100, "new"))
