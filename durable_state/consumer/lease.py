@@ -89,7 +89,7 @@ def valid_leases(using: str | None) -> models.QuerySet[Lease]:
 class Attendance(NamedTuple):
     """Who looks after a stream.
 
-    ``holder`` has a lease that is in force, "" is nobody. ``idle`` is how long ago a holder last
+    ``holder`` has a lease that is in force, and is not known to be dead; "" is nobody. ``idle`` is how long ago a holder last
     showed a sign of life, None where there never was one. ``left_at_tail`` is the lease's.
     """
 
@@ -110,7 +110,9 @@ def attendances(using: str, stream_pks: Collection[int]) -> dict[int, Attendance
     )
     return {
         pk: Attendance(
-            holder if expires_at is not None and expires_at >= now else "",
+            holder
+            if expires_at is not None and expires_at >= now and not _holder_is_dead(holder)
+            else "",
             None if seen_at is None else max(now - seen_at, timedelta(0)),
             left_at_tail,
         )

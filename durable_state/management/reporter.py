@@ -9,10 +9,14 @@ from django.core.management.base import BaseCommand
 
 from durable_state.consumer.commit import Commit
 from durable_state.models import Progress, Replay, Status, Stream
+from durable_state.operations.account import account_of
 
 from .table import counted, printable
 
 __all__ = ["Reporter"]
+
+TYPES = 5
+"""Types without a mapping that one line names."""
 
 
 class Reporter:
@@ -23,6 +27,7 @@ class Reporter:
         self._verbosity = verbosity
         self._states: dict[str, str] = {}
         self._ordinals: dict[str, int] = {}
+        self._passed_over: dict[str, Counter[str]] = {}
 
     def began(self, stream: Stream) -> None:
         """A stream was taken."""
@@ -54,6 +59,15 @@ class Reporter:
             self._write(
                 f"{name}: {read:+,} at message {stream.ordinal:,} · {rows} · {seconds * 1000:,.0f} ms"
             )
+        passed_over = self._passed_over.setdefault(name, Counter())
+        if news := outcome.passed_over.keys() - passed_over.keys():
+            listed = ", ".join(f'"{each}"' for each in sorted(news)[:TYPES])
+            more = ", ..." if len(news) > TYPES else ""
+            self.warn(
+                f"{name}: no mapping for the type {listed}{more}; such messages are skipped:"
+                f" durable_state status {name}"
+            )
+        passed_over += outcome.passed_over
         if outcome.dead_letters:
             self.warn(
                 f"{name}: {counted(outcome.dead_letters, 'message')} refused, up to message "
@@ -71,6 +85,9 @@ class Reporter:
         else:
             label = Status(status).label
             self._write(f"{name}: {label}, {counted(progress.ordinal, 'message')} read")
+            account = account_of(progress, self._passed_over.get(name, {}))
+            if account.others and status in (Status.LIVE, Status.CLOSED):
+                self._write(printable(f"{name}: {account}"))
 
     def notice(self, text: str, level: int) -> None:
         """A line of the log, where the project has not said where logs go."""

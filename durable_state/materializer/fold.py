@@ -275,6 +275,7 @@ class Fold:
 
     def _pass_over(self, target: Generation | None, entity_type: str, messages: int) -> None:
         self.outcome.unregistered += messages
+        self.outcome.passed_over[entity_type] += messages
         if target is not None:
             target.types[entity_type] = ""
             target.save(using=self._using, update_fields=["types"])

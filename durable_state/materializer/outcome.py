@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ class Outcome:
 
     The seven counts, and what its generations hold (``Generation.changes``), add up to the messages that were read. ``changes`` maps (type, key) to True where the row was deleted, False where it was written; in the order of the last change.
     ``txids`` are the transactions, each with the entities that it concerns, however they ended: (txid, type, key).
+    ``passed_over`` has the unregistered ones by type.
     Beyond ``listed`` changes they are ``too_many`` and not kept; ``changed_types`` still says of which types they were.
     """
 
@@ -30,6 +32,7 @@ class Outcome:
     too_many: bool = False
     txids: dict[tuple[str, str, str], None] = field(default_factory=dict)
     letters_written: bool = False
+    passed_over: Counter[str] = field(default_factory=Counter)
 
     def changed(self, entity_type: str, keys: Iterable[str], *, deleted: bool) -> None:
         """Notes that the rows of entities were written or deleted."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from durable_state.models import Generation, Progress, TypeState
+from durable_state.models import Progress, Stream, TypeState
 from durable_state.registry import registry
 
-__all__ = ["Account", "account_of", "counted", "listed_types"]
+__all__ = ["Account", "account_of", "counted", "listed_types", "stream_account"]
 
 _LISTED = 5
 """Types that are named one by one."""
@@ -62,17 +62,17 @@ class Account:
         return f"{counted(self.messages, 'message')}: {', '.join(part for part in parts if part)}"
 
 
-def account_of(
-    progress: Progress, generations: Iterable[Generation | None], types: Iterable[TypeState]
-) -> Account:
-    """The account of a stream, or of its replay; ``generations`` are those that it has open."""
-    unmapped: dict[str, int] = {}
-    late: dict[str, int] = {}
+def account_of(progress: Progress, passed_over: Mapping[str, int], *, staged: int = 0) -> Account:
+    """The account of a stream, or of its replay.
+
+    ``passed_over`` are the messages that met no mapping, by type; ``staged`` is what its open
+    generations hold.
+    """
     name = str(progress)
-    for state in types:
-        if state.unregistered:
-            by_type = unmapped if registry.find(state.type, name) is None else late
-            by_type[state.type] = state.unregistered
+    unmapped, late = {}, {}
+    for entity_type, count in passed_over.items():
+        by_type = unmapped if registry.find(entity_type, name) is None else late
+        by_type[entity_type] = count
     return Account(
         messages=progress.ordinal,
         applied=progress.applied_count,
@@ -82,10 +82,17 @@ def account_of(
         unregistered=progress.unregistered_count,
         control=progress.control_count,
         superseded=progress.superseded_count,
-        staged=sum(each.changes for each in generations if each is not None),
+        staged=staged,
         unmapped=unmapped,
         late=late,
     )
+
+
+def stream_account(stream: Stream, types: Iterable[TypeState]) -> Account:
+    """The account of a stream as it is stored."""
+    passed_over = {state.type: state.unregistered for state in types if state.unregistered}
+    generations = [each for each in (stream.rebuild, stream.snapshot) if each is not None]
+    return account_of(stream, passed_over, staged=sum(each.changes for each in generations))
 
 
 def listed_types(by_type: Mapping[str, int]) -> str:

@@ -14,7 +14,7 @@ from durable_state.models import DeadLetter, ParkedChange, Stream, TypeState
 from durable_state.protocol.url import mask_query
 from durable_state.registry import registry
 
-from .account import account_of
+from .account import stream_account
 from .coverage import misfits
 from .report import StreamReport
 from .verdict import Case, Shown, judge
@@ -68,7 +68,7 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
         case = Case(
             stream,
             attended.get(stream.pk, UNATTENDED),
-            account_of(stream, [stream.rebuild, stream.snapshot], states),
+            stream_account(stream, states),
             states,
             [state.type for state in states if needs_reset(state, stream.name)],
             misfits(stream.name, states),

@@ -113,8 +113,11 @@ class Case:
         if stream.rebuild is None and stream.snapshot is None and stream.status == Status.CLOSED:
             lag = timedelta(0)
         elif stream.rebuild is None and stream.status == Status.LIVE:
-            # A quiet stream was up to date for as long as somebody listened to it.
-            idle = timedelta(0) if self.attendance.holder else self.attendance.idle
+            # A quiet stream was up to date for as long as somebody listened to it, which is so
+            # until a renewal of the lease, three of which come in its time, is overdue.
+            idle, overdue = self.attendance.idle, timedelta(seconds=self.settings.lease_seconds / 2)
+            if self.attendance.holder and idle is not None and idle < overdue:
+                idle = timedelta(0)
             lag = lag if idle is None else min(lag, idle)
         return max(lag, timedelta(0))
 

@@ -21,7 +21,7 @@ from durable_state.protocol import Message
 from durable_state.registry import registry
 from durable_state.transport import Batch
 
-from .account import Account, account_of, counted, listed_types
+from .account import Account, counted, listed_types, stream_account
 from .coverage import misfits
 from .removal import owned_rows
 from .story import Story
@@ -57,8 +57,9 @@ class Verification:
     @property
     def compared(self) -> str:
         """``12 rows (task 9, person 3)``."""
-        types = f" ({listed_types(self.rows)})" if len(self.rows) > 1 else ""
-        return f"{counted(sum(self.rows.values()), 'row')}{types}"
+        found = {entity_type: count for entity_type, count in self.rows.items() if count}
+        types = f" ({listed_types(found)})" if found else ""
+        return f"{counted(sum(found.values()), 'row')}{types}"
 
     def to_json(self) -> dict[str, dict[str, int]]:
         """The result as ``verify --json`` prints it."""
@@ -217,7 +218,7 @@ def _compare(stream: Stream, state: Generation, story: Story | None) -> Verifica
         stream.ordinal,
         {entity_type: Counter() for entity_type in mapped},
         {mapping.entity_type: rows.count() for mapping, rows in owned_rows(stream)},
-        account_of(stream, [stream.snapshot], types),
+        stream_account(stream, types),
         misfits(stream.name, types),
     )
     for difference in differences(stream, state):

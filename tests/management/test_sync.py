@@ -237,6 +237,48 @@ def test_run_says_what_it_does(rakaia_server: StreamServer, tmp_path: Path) -> N
     assert said.count("text: halted: ") == 1
 
 
+def test_run_names_every_message(rakaia_server: StreamServer, tmp_path: Path) -> None:
+    """Also those that nobody has a mapping for, as soon as the first of a type comes."""
+    url = rakaia_server.stream("tasks")
+    publish(url, change("1", "one"), *(change(key, "x") | {"type": "messages"} for key in "23"))
+    adding = f"call_command('durable_state', 'add', 'tasks', {url!r}, probe=False)\n"
+    with running(tmp_path, adding, 1) as read_to:
+        said = read_to("tasks: 3 messages: 1 applied, 2 of types without a mapping (messages 2)")
+        assert 'tasks: no mapping for the type "messages"; such messages are skipped' in said
+        publish(url, change("4", "x") | {"type": "messages"}, change("5", "x") | {"type": "other"})
+        said = read_to('no mapping for the type "other"')
+        assert '"messages"' not in said
+
+
+def test_sync_and_verify_are_not_green_where_nothing_is_mapped(
+    rakaia_server: StreamServer,
+) -> None:
+    """A misspelt type: each says what became of every message, and what may be meant."""
+    url = rakaia_server.stream("tasks")
+    publish(url, *(change(key, "x") | {"type": "messages"} for key in "123"))
+    run("add", "tasks", url)
+    said = run("sync", "tasks", "--until-up-to-date")
+    account = "3 messages: 0 applied, 3 of types without a mapping (messages 3)"
+    assert said.startswith(f"tasks is unmapped. {account}.")
+    assert 'did you mean @register("messages")? There is no "message" in the stream' in said
+    with pytest.raises(CommandError, match="nothing of it is mapped") as stuck:
+        run("status")
+    assert stuck.value.returncode == 1
+    with pytest.raises(
+        CommandError, match="so there are no rows to compare: 3 messages: 0"
+    ) as none:
+        run("verify", "tasks")
+    assert none.value.returncode == 2
+
+    publish(url, change("1", "one"), change("2", "two"))
+    assert "is up to date. 5 messages: 2 applied, 3 of" in run(
+        "sync", "tasks", "--until-up-to-date"
+    )
+    verified = run("verify", "tasks")
+    assert "equal its stream, up to message 5: compared 2 rows (message 2)." in verified
+    assert "5 messages: 2 applied, 3 of types without a mapping (messages 3)." in verified
+
+
 def test_run_says_that_there_is_nothing_to_do(tmp_path: Path) -> None:
     """Rather than nothing."""
     with running(tmp_path, "", 1) as read_to:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -155,3 +158,27 @@ def test_a_reset_of_what_nobody_follows_wants_a_worker() -> None:
     Lease.objects.update(seen_at=ago(50))
     stream.replay.__class__.objects.update(since=ago(46))
     assert operations.report(stream).why == "no worker for 46 s"
+
+
+def test_a_worker_of_this_machine_that_died_is_nobody_at_once() -> None:
+    """Its process is gone, whatever its lease says; the lag is that of its last sign of life."""
+    stream = make(status=Status.LIVE)
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    holder = f"{socket.gethostname()[:150]}:{process.pid}:run:x"
+    assert lease.acquire(stream, holder) is not None
+    Lease.objects.update(seen_at=ago(5))
+    report = operations.report(stream)
+    assert report.holder == ""
+    assert report.lag_seconds == pytest.approx(5, abs=2)
+
+
+@pytest.mark.parametrize(("seconds", "lag"), [(12, 0), (20, 20)])
+def test_a_renewal_that_is_overdue_is_lag(seconds: float, lag: float) -> None:
+    """A worker of another machine may have died: what it said last is what is known."""
+    stream = make(status=Status.LIVE)
+    assert lease.acquire(stream, "elsewhere:1:run:x") is not None
+    Lease.objects.update(seen_at=ago(seconds))
+    report = operations.report(stream)
+    assert (report.status, report.holder) == ("live", "elsewhere:1:run:x")
+    assert report.lag_seconds == pytest.approx(lag, abs=2)
