@@ -69,7 +69,8 @@ def account_of(progress: Progress, passed_over: Mapping[str, int], *, staged: in
     generations hold.
     """
     name = str(progress)
-    unmapped, late = {}, {}
+    unmapped: dict[str, int] = {}
+    late: dict[str, int] = {}
     for entity_type, count in passed_over.items():
         by_type = unmapped if registry.find(entity_type, name) is None else late
         by_type[entity_type] = count
