@@ -337,7 +337,8 @@ def test_whatever_mariadb_has_against_a_row(column: str, bad: str) -> None:
     """Most of it is an operational error there."""
     add, name = f"ALTER TABLE app_file ADD {column}", column.split()[0]
     with altered("mysql", [add], [f"ALTER TABLE app_file DROP {name}"]):
-        reason = "integrity" if "CHECK" in column else "data"
+        # Django takes MySQL's "out of range" of a computation for a constraint.
+        reason = "integrity" if "CHECK" in column or "BIGINT" in column else "data"
         check_letter("mysql", files(**AND_SO_ON, bad=bad), reason, "")
 
 
