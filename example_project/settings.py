@@ -1,9 +1,9 @@
-"""Settings of the example: SQLite and files by default, PostgreSQL and Redis where the environment names them.
+"""Settings of the example: SQLite and files, or the PostgreSQL and Redis that are named.
 
-EXAMPLE_STATE_DIR      folder of everything the example writes; the demo makes a fresh one at each start
+EXAMPLE_STATE_DIR      folder of all that the example writes; the demo makes a fresh one each time
 EXAMPLE_STREAM_SERVER  base URL of the stream server
 EXAMPLE_POSTGRES_URL   postgres://user:password@host:port/name instead of SQLite
-EXAMPLE_REDIS_URL      redis://host:port/number as channel layer and as Celery's broker, instead of memory and files
+EXAMPLE_REDIS_URL      redis://host:port/number, as channel layer and as Celery's broker
 EXAMPLE_BROKER_URL     another broker for Celery: amqp://user:password@host:port//
 """
 
@@ -23,7 +23,8 @@ POSTGRES = urlsplit(os.environ.get("EXAMPLE_POSTGRES_URL", ""))
 REDIS_URL = os.environ.get("EXAMPLE_REDIS_URL", "")
 BROKER_URL = os.environ.get("EXAMPLE_BROKER_URL", REDIS_URL)
 
-# This project runs on loopback only and keeps nothing of worth: the key is public, like the admin's password.
+# This project runs on loopback only and keeps nothing of worth: the key is public, like the
+# admin's password.
 SECRET_KEY = "the example project keeps no secrets"
 DEBUG = bool(os.environ.get("EXAMPLE_DEBUG"))
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
@@ -96,7 +97,8 @@ else:
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": STATE_DIR / "db.sqlite3",
             "OPTIONS": {
-                # Readers go on while the worker writes; a writer waits for its turn from BEGIN on instead of failing half-way.
+                # Readers go on while the worker writes; a writer waits for its turn from BEGIN on
+                # instead of failing half-way.
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,

@@ -1,1 +1,1 @@
-"""`python -m example_project.demo`: everything the example needs, as processes of their own, started and ended together."""
+"""`python -m example_project.demo`: starts and ends all processes that the example needs."""

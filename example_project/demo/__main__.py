@@ -25,11 +25,14 @@ STREAM_SERVER = "stream server"
 
 
 class Stopped(KeyboardInterrupt):
-    """Somebody asked us to end: Ctrl-C, or a signal. A KeyboardInterrupt, because asyncio lets those through wherever they strike."""
+    """Somebody asked us to end: Ctrl-C, or a signal.
+
+    A KeyboardInterrupt, because asyncio lets those through wherever they strike.
+    """
 
 
 def main() -> int:
-    """The exit code: 0 when all went well, 1 when not, 130 when it was stopped before it could tell."""
+    """Returns the exit code: 0 when all went well, 1 when not, 130 when stopped before it could tell."""
     arguments = _arguments()
     # Lines appear as they are printed, also through a pipe.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -38,7 +41,8 @@ def main() -> int:
     place = claim_place()
     if place.number > 1:
         print(
-            f"Another demo is running; this one is number {place.number}, with ports and files of its own."
+            f"Another demo is running; this one is number {place.number}, "
+            "with ports and files of its own."
         )
     ready = False
     try:
@@ -81,9 +85,9 @@ def _sync(processes: Processes, repository: Path, port: int) -> Feeding:
     processes.wait_for_port(server, port)
     asyncio.run(setting_up.prepare_streams())
     celery = ("celery", "--app=example_project")
-    # Two processes: a `consume` slice tails every stream in one of them for a minute, and `supervise` must not wait behind it.
-    # Processes rather than threads, so that what is shown here is what production runs. Its end is a kill: a slice lasts up to a minute,
-    # and nothing is lost by one that is cut off anywhere.
+    # Two processes: a `consume` slice tails every stream in one of them for a minute, and `supervise`
+    # must not wait behind it. Processes rather than threads, so that the demo shows what production
+    # runs. It is ended by a kill: a slice lasts up to a minute, and cutting it off loses nothing.
     processes.start(
         "worker", *celery, "worker", "--pool=prefork", "--concurrency=2", "--without-gossip", "--without-mingle",
         "--without-heartbeat", "--loglevel=INFO", stop=signal.SIGKILL,
@@ -113,7 +117,8 @@ def _sync(processes: Processes, repository: Path, port: int) -> Feeding:
             f"{len(wrong)} file rows are not as `git ls-tree -r` has them:\n{listed}"
         )
     print(
-        f"{fed} messages are {len(tree)} file rows: equal to `git ls-tree -r`, {len(tree)} checked ({time.monotonic() - begun:.1f} s)"
+        f"{fed} messages are {len(tree)} file rows: equal to `git ls-tree -r`, "
+        f"{len(tree)} checked ({time.monotonic() - begun:.1f} s)"
     )
     return feeding
 
@@ -126,7 +131,8 @@ def _show_pages(processes: Processes, port: int, place: Place) -> None:
     processes.wait_for_port(web, port)
     url = f"http://127.0.0.1:{port}"
     print(
-        f"\n  History  {url}/history/\n  Chat     {url}/chat/\n  Admin    {url}/admin/   (login: admin, password: admin)"
+        f"\n  History  {url}/history/\n  Chat     {url}/chat/\n"
+        f"  Admin    {url}/admin/   (login: admin, password: admin)"
     )
     print(f"  Logs     {place.folder / 'logs'}\n\nCtrl-C ends all of it, and nothing is kept.")
 
@@ -159,14 +165,14 @@ def _follow(processes: Processes, feeding: Feeding) -> None:
         except NoHistory as error:
             print(f"The repository cannot be read just now: {error}")
         except DurableStateError as error:
-            # Some of it may have arrived: all of it once more, behind a reset, is right in any case.
+            # Some of it may have arrived: all of it once more, behind a reset, is always right.
             if complete:
                 print(f"The history could not be fed: {error}")
             complete = False
 
 
 def _environment(place: Place, server_port: int) -> dict[str, str]:
-    """What the child processes get: the embedded parts, whatever the shell says, and this run's own files."""
+    """Returns what the child processes get: the embedded parts, and this run's own files."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("EXAMPLE_")
     }

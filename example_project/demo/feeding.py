@@ -1,4 +1,7 @@
-"""Brings the history to its stream, as the service that owns the data would do. Import it after `django.setup()`."""
+"""Brings the history to its stream, as the service that owns the data would do.
+
+Import it after `django.setup()`.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ class Feeding:
         self.source: HistorySource = find_history(repository)
 
     def feed_all(self) -> int:
-        """Appends the whole history, and returns the number of messages. Raises: NoHistory, DurableStateError."""
+        """Appends the whole history, and returns the number of messages.
+
+        Raises: NoHistory, DurableStateError.
+        """
         return asyncio.run(_append(self.url, self.source.news()))
 
     def feed_news(self) -> int:

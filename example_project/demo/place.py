@@ -1,4 +1,4 @@
-"""Where one run of the demo lives: a folder that no other run uses, and ports that nothing listens on."""
+"""Where one run of the demo lives: a folder of its own, and ports that nothing listens on."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Place:
 def claim_place() -> Place:
     """Takes the first numbered folder that no running demo holds, and empties it.
 
-    What an earlier run left is of no use: its stream server kept everything in memory. The lock is the kernel's, so a run that was killed
-    holds nothing. EXAMPLE_DEMO_DIR says where the folders are.
+    What an earlier run left is of no use: its stream server kept everything in memory. The lock is
+    the kernel's, so a run that was killed holds nothing. EXAMPLE_DEMO_DIR says where the folders are.
     """
     parent = Path(
         os.environ.get("EXAMPLE_DEMO_DIR", CHECKOUT / "example_project" / ".demo")

@@ -68,7 +68,7 @@ class Process:
 
 
 class Processes:
-    """Starts processes and ends all of them, with whatever they started themselves, when it is left."""
+    """Starts processes, and ends them and whatever they started when it is left."""
 
     def __init__(self, folder: Path, logs: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
@@ -89,7 +89,7 @@ class Processes:
     def start_program(
         self, name: str, command: Sequence[str], *, stop: signal.Signals = signal.SIGTERM
     ) -> Process:
-        """Starts a program. Its own group keeps the terminal's Ctrl-C from it, so that we end it in order."""
+        """Starts a program in its own group, so that Ctrl-C reaches us only, and we end it in order."""
         log = self.logs / f"{name.replace(' ', '-')}.log"
         popen = self._spawn(command, log)
         process = Process(name, command, log, stop, popen, time.monotonic())
@@ -118,7 +118,7 @@ class Processes:
             process.check()
 
     def tend(self) -> list[Process]:
-        """Starts again what has died, a little later each time, and says so; returns what it started.
+        """Starts again what has died, later each time, and says so; returns what it started.
 
         Raises: ChildDied when one of them dies again and again.
         """
@@ -151,7 +151,7 @@ class Processes:
         print(f"The {process.name} {how}; starting it again in {wait:.0f} s. Log: {process.log}")
 
     def wait_for_port(self, process: Process, port: int, seconds: float = 30) -> None:
-        """Returns when something listens there. Raises: ChildDied, also when nothing does in time."""
+        """Returns once something listens there. Raises: ChildDied, also when nothing does in time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             process.check()
@@ -159,11 +159,12 @@ class Processes:
                 return
             time.sleep(0.05)
         raise ChildDied(
-            f"The {process.name} does not answer on port {port}. The end of {process.log}:\n{process.last_words()}"
+            f"The {process.name} does not answer on port {port}. "
+            f"The end of {process.log}:\n{process.last_words()}"
         )
 
     def end(self, seconds: float = 5) -> None:
-        """Asks all to stop, the last one first, and kills what is left of their groups after some seconds."""
+        """Asks all to stop, the last one first, and kills what is left of them after some seconds."""
         for process in reversed(self.running):
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.popen.pid, process.stop)
@@ -178,6 +179,6 @@ class Processes:
 
 
 def _die_with_parent() -> None:
-    """Where the kernel can (Linux), a child gets SIGTERM when the demo itself is killed outright and can end nobody."""
+    """Has Linux send a child SIGTERM when the demo itself is killed and can end nobody."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)

@@ -1,4 +1,7 @@
-"""What the demo does in Django: tables, streams, rooms, an admin; and whether the tables are right. Import it after `django.setup()`."""
+"""What the demo does in Django: tables, streams, rooms, an admin; and whether the tables are right.
+
+Import it after `django.setup()`.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ async def prepare_streams() -> None:
 
 
 def prepare() -> Stream:
-    """Fresh tables, the history stream and the rooms, and an administrator `admin` with password `admin`."""
+    """Makes the tables, the history stream, the rooms, and a user `admin` with password `admin`."""
     call_command("migrate", verbosity=0, interactive=False)
     User.objects.create_superuser("admin", "admin@example.org", "admin")
     history = Stream.objects.create(name="history", url=f"{settings.STREAM_SERVER}/history")
@@ -43,7 +46,8 @@ def wait_until_up_to_date(
 ) -> Stream:
     """The stream, once so many messages of it are read and its tail is reached.
 
-    ``watch`` is called all the time and may raise. Raises: Failed when the stream halts, or nothing moves for ``patience`` seconds.
+    ``watch`` is called all the time and may raise.
+    Raises: Failed when the stream halts, or nothing moves for ``patience`` seconds.
     """
     moved, ordinal = time.monotonic(), -1
     while True:
@@ -53,14 +57,16 @@ def wait_until_up_to_date(
             return stream
         if stream.status in (Status.HALTED, Status.NEEDS_RESET):
             raise Failed(
-                f"The stream {name} is {stream.get_status_display()}: {stream.last_error} {stream.action}".strip()
+                f"The stream {name} is {stream.get_status_display()}: "
+                f"{stream.last_error} {stream.action}".rstrip()
             )
         if stream.ordinal != ordinal:
             moved, ordinal = time.monotonic(), stream.ordinal
         elif time.monotonic() - moved > patience:
             said = stream.last_error or "no error was reported; see the logs"
             raise Failed(
-                f"The stream {name} stands at message {ordinal} of {messages} for {patience:.0f} s: {said}"
+                f"The stream {name} stands at message {ordinal} of {messages} "
+                f"for {patience:.0f} s: {said}"
             )
         time.sleep(0.1)
 

@@ -1,19 +1,24 @@
 """Markdown pages as lists of code blocks, each with what the page says is to be done with it.
 
-A comment ``<!-- verb: argument -->`` on a line of its own, outside code, is a directive. Before a code block:
+A comment ``<!-- verb: argument -->`` on a line of its own, outside code, is a directive.
+Before a code block:
 
     file: PATH        the block is the file
     append: PATH      the block is added to the file
-    install           the block makes the environment that the page works in; followed in a bare one only
+    install           the block makes the page's environment; typed only where none is prepared
     run               the block is a shell script that must succeed
     background        the block is a shell command that runs until the page ends
-    output            the block is what the last block printed; "..." stands for anything within a line
+    output            what the last block printed; "..." stands for anything within a line
     not run: REASON   the block is only to be read
 
-A Python block without one is executed in the page's one namespace. ``project: shop|empty`` says what folder the page works in, ``also
-run: COMMAND`` and ``also background: COMMAND`` are commands that readers need not see, ``wait: NUMBER`` waits until a stream of the project
-is read up to that message. ``also open: URL USER PASSWORD`` opens a page in a browser and signs in there, ``also see: TEXT`` waits until
-that page, which nobody reloads, shows the text.
+A Python block without one is executed in the page's one namespace. Between blocks:
+
+    project: shop|empty             what folder the page works in
+    also run: COMMAND               a command that readers need not see
+    also background: COMMAND        the same, until the page ends
+    wait: NUMBER                    until a stream of the project is read up to that message
+    also open: URL USER PASSWORD    opens a page in a browser, and signs in there
+    also see: TEXT                  until that page, which nobody reloads, shows the text
 """
 
 from __future__ import annotations
@@ -34,7 +39,10 @@ FENCE = re.compile(r"(?P<indent> *)```(?P<language>\S*)")
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do for a page: ``verb`` is a directive's, or ``python``, ``json``, ``js``, or empty for what is only read."""
+    """One thing to do for a page.
+
+    ``verb`` is a directive's, or ``python``, ``json``, ``js``, or empty for what is only read.
+    """
 
     line: int
     verb: str
@@ -49,7 +57,10 @@ def pages() -> list[Path]:
 
 
 def steps(page: Path) -> list[Step]:
-    """What the page asks for, in order. Raises: ValueError, for a directive that is unknown or stands before no block."""
+    """Returns what the page asks for, in order.
+
+    Raises: ValueError, for a directive that is unknown or stands before no block.
+    """
     found: list[Step] = []
     pending: tuple[str, str] | None = None
     lines = iter(enumerate(page.read_text().splitlines(), 1))
@@ -86,7 +97,7 @@ def _body(lines: Iterator[tuple[int, str]], indent: int) -> str:
 
 
 def links(page: Path) -> list[tuple[int, str]]:
-    """The targets of the page's links that lead into the project, with their line numbers; code is left out."""
+    """Returns the targets of the page's links into the project, with their line numbers."""
     found = []
     in_code = False
     for number, line in enumerate(page.read_text().splitlines(), 1):

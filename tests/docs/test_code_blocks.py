@@ -30,11 +30,14 @@ const document = {
 """As much of a browser as the pages' scripts use, on a page that came by https."""
 
 FRAMES = """
-const send = (offset, upToDate, ...items) => sockets.at(-1).onmessage({ data: JSON.stringify({ items, offset, upToDate }) });
+const send = (offset, upToDate, ...items) =>
+  sockets.at(-1).onmessage({ data: JSON.stringify({ items, offset, upToDate }) });
 const control = (name) => ({ headers: { control: name } });
-const change = (operation, key, title) => ({ type: "task", key, value: { title, done: false }, headers: { operation } });
+const change = (operation, key, title) =>
+  ({ type: "task", key, value: { title, done: false }, headers: { operation } });
 const seen = [];
-const look = () => seen.push([elements.tasks.lines.map((line) => line.textContent), elements.status.textContent]);
+const look = () =>
+  seen.push([elements.tasks.lines.map((line) => line.textContent), elements.status.textContent]);
 
 send("-1", false, control("snapshot-start"), change("insert", "a", "A"));
 look();
@@ -52,7 +55,8 @@ timers.pop()();
 send("9", true, control("snapshot-start"), change("insert", "e", "E"), control("snapshot-end"));
 look();
 for (const code of [4401, 4403, 4404, 4429]) { sockets.at(-1).onclose({ code }); look(); }
-console.log(JSON.stringify({ seen, urls: sockets.map((socket) => socket.url), timers: timers.length }));
+const urls = sockets.map((socket) => socket.url);
+console.log(JSON.stringify({ seen, urls, timers: timers.length }));
 """
 MOST_NOT_RUN = 10
 """Blocks that are only to be read: few, each with its reason."""

@@ -31,7 +31,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def make_projects(folder: Path) -> dict[str, Path]:
-    """The projects that pages begin with: ``empty``; and ``shop``, with an app ``shop``, migrated."""
+    """Makes what pages begin with: ``empty``; and ``shop``, with an app ``shop``, migrated."""
     projects = {name: folder / name for name in ("empty", "shop")}
     for project in projects.values():
         project.mkdir()
@@ -55,7 +55,7 @@ def make_projects(folder: Path) -> dict[str, Path]:
 
 
 class Workshop:
-    """Executes blocks in a copy of a project, and ends everything it has started when it is left."""
+    """Executes blocks in a copy of a project, and ends all it has started when it is left."""
 
     def __init__(self, folder: Path, page: str, *, bare: bool = False) -> None:
         """With ``bare``, only what the page itself installs is there."""
@@ -117,12 +117,15 @@ class Workshop:
         self.printed = done.stdout
 
     def install(self, script: str) -> None:
-        """Runs the script that makes the page's environment, with this checkout for the one that it names."""
+        """Runs the script that makes the page's environment, and installs this checkout there."""
         if self.bare:
             self.shell(script.replace("path/to/this/checkout", str(CHECKOUT)), seconds=300)
 
     def background(self, command: str) -> None:
-        """Starts a command that runs until the page ends. Where it names a port, returns once something listens there."""
+        """Starts a command that runs until the page ends.
+
+        Where it names a port, returns once something listens there.
+        """
         log = (self.folder / f"background-{len(list(self.folder.glob('background-*')))}.log").open(
             "w"
         )
@@ -168,7 +171,7 @@ class Workshop:
             assert self.unseen, f"{self.page}: nothing was opened"
 
     def python(self, text: str, line: int) -> None:
-        """Executes a block in the page's namespace. Raises: AssertionError, with the traceback, where it fails."""
+        """Executes a block in the page's namespace. Raises: AssertionError, with the traceback."""
         if self._interpreter is None:
             self._interpreter = self._start_interpreter()
         process = self._interpreter
@@ -212,7 +215,10 @@ class Workshop:
 
 
 def _make_programs(folder: Path, *, bare: bool) -> str:
-    """A folder with the programs that pages call. Console scripts break where the checkout's path is long or has spaces."""
+    """Makes a folder with the programs that pages call, and returns it.
+
+    Console scripts break where the checkout's path is long or has spaces.
+    """
     folder.mkdir()
     programs = [("python", ""), ("django-admin", "-m django"), ("uvicorn", "-m uvicorn")]
     for name, module in [("python3", "")] if bare else programs:

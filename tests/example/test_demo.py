@@ -44,7 +44,7 @@ def git_tree(repository: ScratchRepository) -> dict[str, tuple[str, str]]:
 
 
 def test_until_up_to_date(tmp_path: Path, repository: ScratchRepository) -> None:
-    """It exits 0 with rows that equal `git ls-tree`, prints how many, and leaves no process; leftovers of an earlier run do not matter."""
+    """It exits 0 with the rows of `git ls-tree`, and leaves no process; an earlier run is no matter."""
     folder = tmp_path / "demo"
     (folder / "1").mkdir(parents=True)
     (folder / "1" / "db.sqlite3").write_text("the ruins of an earlier run")
@@ -61,7 +61,7 @@ def test_until_up_to_date(tmp_path: Path, repository: ScratchRepository) -> None
 
 
 def test_live_pages_then_ctrl_c(tmp_path: Path, repository: ScratchRepository) -> None:
-    """It says where pages and admin are, follows new commits and rewritten ones, and Ctrl-C ends everything that it started."""
+    """It says where the pages are, follows new commits and rewritten ones, and Ctrl-C ends it all."""
     with running(tmp_path / "demo", f"--repository={repository.folder}") as demo:
         demo.url()
         assert "login: admin, password: admin" in demo.printed()
@@ -88,7 +88,7 @@ def wait_for_rows(folder: Path, repository: ScratchRepository, seconds: float = 
 
 
 def test_second_start_and_taken_ports(tmp_path: Path, repository: ScratchRepository) -> None:
-    """While one runs, a second takes other files and other ports, says so, and gets it right too; SIGTERM ends the first."""
+    """While one runs, a second takes other files and ports, says so, and gets it right too."""
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         socket.create_server(("127.0.0.1", 0)) as also,
@@ -110,13 +110,13 @@ def test_second_start_and_taken_ports(tmp_path: Path, repository: ScratchReposit
 
 
 def kill(demo: Demo, words: str) -> None:
-    """Kills the process whose command line has the words; the worker's own children come after it."""
+    """Kills the process whose command line has the words, not the children that come after it."""
     started = sorted(demo.descendants().items())
     os.kill(next(pid for pid, args in started if words in args), signal.SIGKILL)
 
 
 def test_what_dies_is_started_again(tmp_path: Path, repository: ScratchRepository) -> None:
-    """Whichever process dies, the demo says so, starts it again, and the rows go on following; Ctrl-C still ends all."""
+    """Whichever process dies, the demo says so and starts it again, and the rows go on following."""
     with running(tmp_path / "demo", f"--repository={repository.folder}") as demo:
         url = demo.url()
         for number, (name, words) in enumerate(
@@ -148,7 +148,7 @@ def wait_for_page(url: str, seconds: float = 30) -> None:
 
 
 def test_death_of_the_stream_server(tmp_path: Path, repository: ScratchRepository) -> None:
-    """It takes its streams along; the demo says so, feeds the history again, and the rows follow the new stream."""
+    """It takes its streams along; the demo says so and feeds the history again."""
     with running(tmp_path / "demo", f"--repository={repository.folder}") as demo:
         demo.url()
         kill(demo, "rakaia:app")
@@ -160,7 +160,7 @@ def test_death_of_the_stream_server(tmp_path: Path, repository: ScratchRepositor
 
 
 def test_what_cannot_live_ends_the_demo(tmp_path: Path) -> None:
-    """A process that dies again and again is given up, with its last words, after waits that double."""
+    """A process that dies again and again is given up, after waits that double."""
     script = "import time; print('I cannot'); time.sleep(0.05); raise SystemExit(3)"
     with Processes(tmp_path, tmp_path, os.environ) as processes:
         processes.start_program("worker", [sys.executable, "-c", script])

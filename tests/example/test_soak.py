@@ -141,7 +141,7 @@ def memory(demo: Demo) -> Counter[str]:
 
 
 def test_a_busy_demo(tmp_path: Path) -> None:
-    """Visitors chat, commits come, workers are pinged: no process dies, and rows and pages agree."""
+    """Visitors chat, commits come, workers are pinged: nobody dies, and rows and pages agree."""
     repository = ScratchRepository(tmp_path / "repository")
     repository.fill(12)
     with (
