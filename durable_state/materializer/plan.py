@@ -18,7 +18,12 @@ from durable_state.registry.charsets import character_set
 from durable_state.registry.relations import parent_mapping, parents_first
 from durable_state.registry.uniqueness import secondary_unique_sets
 
-from .conversion import converter, key_converter, parent_key_converter
+from .conversion import (
+    converter,
+    gives_back_what_it_takes,
+    key_converter,
+    parent_key_converter,
+)
 from .conversion.limits import largest_statement
 from .ownership import Ownership
 
@@ -33,6 +38,7 @@ class PlannedField:
     """One mapped column, and its ``place`` in the values of a row.
 
     ``parent`` is the mapping that names its parents on the wire; then values are entity keys until resolved.
+    ``told_by_database``: only the database tells what the column gives back for a value.
     """
 
     place: int
@@ -41,6 +47,7 @@ class PlannedField:
     field: models.Field[Any, Any]
     convert: Callable[[Any], Any]
     parent: EntityMapping | None
+    told_by_database: bool = False
 
     @property
     def is_relation(self) -> bool:
@@ -70,6 +77,9 @@ class TypePlan:
         self.documents = [
             planned for planned in self.fields if isinstance(planned.field, models.JSONField)
         ]
+        self.told_by_python = not self.documents and not any(
+            planned.told_by_database for planned in self.fields
+        )
         self.unique_sets = secondary_unique_sets(mapping)
         self.key_value = key_converter(mapping.key, self.using)
         self.largest_statement = largest_statement(self.using)
@@ -160,7 +170,8 @@ def _plan_field(
         convert = _nullable(converter(field.target_field, stream._state.db))
     else:
         convert = converter(field, stream._state.db)
-    return PlannedField(place, field.name, field.attname, field, convert, parent)
+    told_by_database = not gives_back_what_it_takes(field)
+    return PlannedField(place, field.name, field.attname, field, convert, parent, told_by_database)
 
 
 def _nullable(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -19,7 +18,8 @@ from durable_state.conf import get_settings
 from durable_state.errors import TooManyDeadLetters
 
 from .blame import blames_a_row, explain, reason_code
-from .conversion import JSON_NULL, key_text, same
+from .comparison import changing, differ
+from .conversion import JSON_NULL, key_text
 from .deferred import check_deferred
 from .plan import PlannedField, TypePlan, Values
 from .preparation import Prepared, overlay
@@ -106,7 +106,7 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
     if len(key_values) > READ and not plan.rows().exists():
         return {}
     key, end = plan.mapping.key, 2 + len(plan.fields)
-    documents = [planned for planned in plan.documents if type(planned.field) is models.JSONField]
+    documents = plan.documents
     nullable = [planned for planned in documents if planned.field.null]
     is_null = [Q(**{f"{planned.attname}__isnull": True}) for planned in nullable]
     moments = _moments_elsewhere(plan)
@@ -287,25 +287,6 @@ def _are_alike(parameters: Sequence[Any], types: set[type]) -> bool:
     """Whether all are of one type, which is one of these."""
     found = set(map(type, parameters))
     return len(found) == 1 and found <= types
-
-
-def changing(plan: TypePlan, writes: Iterable[RowWrite]) -> list[RowWrite]:
-    """Those of the writes that do not find their row as they would leave it."""
-    return [
-        write
-        for write in writes
-        if write.existing is None or differ(plan, write.existing.values, write.values)
-    ]
-
-
-def differ(plan: TypePlan, stored: Values, wanted: Values) -> bool:
-    """Whether these are not the values of the same row."""
-    if not plan.documents:
-        with suppress(Exception):  # of values that do not say whether they are equal
-            return stored != wanted
-    return not all(
-        same(planned.field, stored[planned.place], wanted[planned.place]) for planned in plan.fields
-    )
 
 
 def row_write(put: Prepared, values: Values, existing: ExistingRow | None) -> RowWrite:

@@ -5,7 +5,17 @@ What is not given back unchanged is ``Refused``. ``choices`` and validators do n
 """
 
 from .documents import JSON_NULL, JsonNull
-from .fields import absent, convert, convert_all, converter, longest_plain_key, same, wire_type
+from .fields import (
+    absent,
+    convert,
+    convert_all,
+    converter,
+    gives_back_what_it_takes,
+    longest_plain_key,
+    same,
+    target_column,
+    wire_type,
+)
 from .keys import convert_key, key_converter, key_text, parent_key_converter
 from .refusal import Refused
 
@@ -18,10 +28,12 @@ __all__ = [
     "convert_all",
     "convert_key",
     "converter",
+    "gives_back_what_it_takes",
     "key_converter",
     "key_text",
     "longest_plain_key",
     "parent_key_converter",
     "same",
+    "target_column",
     "wire_type",
 ]

@@ -11,6 +11,7 @@ import msgspec
 from django.db import models
 
 from durable_state.registry.charsets import character_set, misfit
+from durable_state.registry.mapping import is_computed
 
 from . import numbers, texts, times
 from .documents import DOCUMENT, JsonNull, document, same_document
@@ -24,8 +25,10 @@ __all__ = [
     "convert",
     "convert_all",
     "converter",
+    "gives_back_what_it_takes",
     "longest_plain_key",
     "same",
+    "target_column",
     "wire_type",
 ]
 
@@ -75,7 +78,7 @@ def converter(field: models.Field[Any, Any], using: str | None = None) -> Conver
     supported database holds is taken (15 digits in a DecimalField, as SQLite; JSON nested 31 deep, as MariaDB). A foreign key takes its
     target column's values. None is taken where the field may be NULL; in a JSONField it is JSON null, returned as ``JSON_NULL``.
     """
-    column = _column(field)
+    column = target_column(field)
     inner = _value_converter(column, limits(using), using)
     is_document, nullable = isinstance(column, models.JSONField), field.null
     charset = character_set(using, column)
@@ -118,7 +121,7 @@ def wire_type(field: models.Field[Any, Any]) -> tuple[Any, frozenset[type] | Non
 
     Whatever has that type and is refused, or changed, by the ``converter`` is of another type than those; a NUL in a text excepted.
     """
-    column = _column(field)
+    column = target_column(field)
     factory = _factory(column)
     value_type: Any = Any
     if factory is numbers.integer:
@@ -160,6 +163,8 @@ def absent(field: models.Field[Any, Any]) -> str | None:
 
 def same(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
     """Whether a value of a row is the converted one: for JSON as JSON (``true`` is not 1, null is not NULL), else Python's equality."""
+    if _holds_documents(field) and isinstance(stored, list) and isinstance(wanted, list):
+        return same_document(stored, wanted)
     if not isinstance(field, models.JSONField):
         return _are_equal(field, stored, wanted)
     if isinstance(stored, JsonNull) or isinstance(wanted, JsonNull):
@@ -182,7 +187,30 @@ def _are_equal(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
             return False
 
 
-def _column(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
+def _holds_documents(field: models.Field[Any, Any]) -> bool:
+    """Whether it is an array of documents, to any depth."""
+    part = getattr(field, "base_field", None)
+    return isinstance(part, models.JSONField) or (
+        isinstance(part, models.Field) and _holds_documents(part)
+    )
+
+
+def gives_back_what_it_takes(field: models.Field[Any, Any]) -> bool:
+    """Whether a row gives back just what the ``converter`` makes; else only the database tells what."""
+    column = target_column(field)
+    if is_computed(column):
+        return False
+    if isinstance(column, models.JSONField) and (column.encoder or column.decoder):
+        return False
+    if _factory(column) is not None:
+        return True
+    if not type(column).__module__.startswith("django.contrib.postgres."):
+        return False
+    part = getattr(column, "base_field", None)
+    return not isinstance(part, models.Field) or gives_back_what_it_takes(part)
+
+
+def target_column(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
     """The field itself, or the one whose values a foreign key holds."""
     while isinstance(field, models.ForeignKey):
         field = field.target_field
