@@ -237,3 +237,37 @@ def test_a_worker_follows_streams_from_slice_to_slice(
         check(stream, remote.items)
     assert min(Lease.objects.values_list("token", flat=True)) > 1
     connections.close_all()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_quiet_stream_stays_live_while_its_slice_changes_hands(
+    app: Celery, reference_server: StreamServer, settings: Any
+) -> None:
+    """However long ago its last event was; once the workers are gone it says so, and what to start."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 4, "SLICE_SECONDS": 0.8}
+    remote = RemoteStream(reference_server.stream())
+    remote.append([insert("message", "a", {"text": "hi"})])
+    (stream,) = make("quiet", url=remote.url)
+    long_ago = timezone.now() - timedelta(hours=1)
+    seen = set()
+    with start_worker(
+        app, pool="threads", concurrency=2, perform_ping_check=False, shutdown_timeout=10
+    ):
+        tasks.supervise.delay()
+        wait_until(lambda: operations.report(stream).status == "live")
+        Stream.objects.update(since=long_ago, created_at=long_ago, up_to_date_at=long_ago)
+        first = Lease.objects.get().token
+        until = time.monotonic() + 60
+        while Lease.objects.get().token < first + 4 and time.monotonic() < until:
+            report = operations.report(stream)
+            seen.add((report.status, report.stuck))
+            assert report.lag_seconds < 6
+            time.sleep(0.02)
+    assert Lease.objects.get().token >= first + 4
+    assert seen == {("live", False)}
+
+    wait_until(lambda: operations.report(stream).status == "no-worker", 30)
+    report = operations.report(stream)
+    assert (report.stuck, report.holder) == (True, "")
+    assert "Celery worker and beat" in report.action
+    connections.close_all()
