@@ -20,6 +20,9 @@ from .sampling import Sample, take_samples
 
 __all__ = ["PreparedBatch", "Segment", "prepare_batch"]
 
+LONGEST_TXID = 1000
+"""Characters of a transaction's id beyond which nobody is told of it: entries of the feed are to stay small."""
+
 
 @dataclass(slots=True)
 class Segment:
@@ -68,7 +71,7 @@ def prepare_batch(
                 entity.add(ordinal, message)
             if refusal is not None:
                 entity.refuse(ordinal, refusal)
-            if message.txid:
+            if message.txid and len(message.txid) <= LONGEST_TXID:
                 batch.txids[message.txid, message.type, message.key] = None
         elif isinstance(message, Control):
             batch.segments.append(_segment(plans, by_type, message.kind))

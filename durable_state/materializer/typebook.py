@@ -12,6 +12,9 @@ from .sampling import Sample
 
 __all__ = ["TypeBook", "count_replayed", "sample_replayed"]
 
+LONGEST = 5000
+"""Characters of a type that are kept; none that is registered has so many."""
+
 
 class TypeBook:
     """The types of one stream, read once for a commit and written where something changed."""
@@ -131,4 +134,4 @@ def sample_replayed(replay: Replay, entity_type: str, sample: Sample) -> None:
 def _names(entity_type: str) -> tuple[str, str]:
     """The type's digest, and as text that every database takes."""
     printable = entity_type.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-    return entity_digest(entity_type, ""), printable
+    return entity_digest(entity_type, ""), printable[:LONGEST]

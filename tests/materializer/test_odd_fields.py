@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.postgres.fields import ArrayField
 from django.db import connections, models
+from django.db.models import signals
 from django.db.models.functions import Now
 from django.test.utils import isolate_apps
 
@@ -18,6 +19,7 @@ from durable_state import EntityMapping
 from durable_state.materializer.conversion import Refused, converter
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
+from tests.app.fields import LoweredField
 from tests.app.models import AllFields
 
 from .plans import plan_for
@@ -197,3 +199,27 @@ def test_odd_values_for_every_field(using: str) -> None:
             with suppress(Refused):
                 accepted[number] = {field.attname: converter(field, using)(raw)}
         assert isinstance(put(plan, accepted), list)
+
+
+def test_an_image_whose_file_is_elsewhere(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its model looks for it whenever an object is made: rows are written, replaced and deleted without."""
+    columns = {"picture": models.FileField(max_length=40), "label": LoweredField(max_length=9)}
+    with mapped(database, monkeypatch, **columns) as model:
+
+        def look(instance: Any, **kwargs: Any) -> None:
+            if instance.picture:
+                raise FileNotFoundError(instance.picture.name)
+
+        signals.post_init.connect(look, sender=model)
+        try:
+            first = [change("odd", n, picture=f"{n}.png", label="X") for n in ("a", "b", "c")]
+            assert apply("h", first, using=database) == (3, 0, 0)
+            gone = {"type": "odd", "key": "b", "headers": {"operation": "delete"}}
+            second = change("odd", "a", picture="z.png", label="Y")
+            assert apply("h", [second, gone], using=database) == (2, 0, 0)
+            third = change("odd", "c", picture="c.png", label="Z")
+            assert apply("h", [START, third, END], using=database).dead_letters == 0
+            rows = model.objects.using(database).values_list("key", "picture", "label")
+            assert list(rows) == [("c", "c.png", "z")]
+        finally:
+            signals.post_init.disconnect(look, sender=model)

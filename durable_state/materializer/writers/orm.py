@@ -8,6 +8,7 @@ from django.db import models
 
 from ..plan import TypePlan
 from .columns import Columns
+from .instances import new_instance
 from .row import RowWrite
 
 __all__ = ["OrmWriter"]
@@ -73,5 +74,4 @@ def _instance(plan: TypePlan, write: RowWrite) -> models.Model:
     values = {**mapped, plan.mapping.key.attname: write.key_value, **plan.scope}
     if write.existing is not None and not plan.mapping.key.primary_key:
         values["pk"] = write.existing.pk
-    made: models.Model = plan.mapping.model(**values)
-    return made
+    return new_instance(plan.mapping.model, values)
