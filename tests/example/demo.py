@@ -51,6 +51,24 @@ class Demo:
         self.process.send_signal(number)
         return self.process.wait(20)
 
+    def manage(self, *words: str) -> str:
+        """What ``manage.py`` printed, on the demo's own database."""
+        (database,) = self.folder.glob("*/db.sqlite3")
+        done = subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=CHECKOUT,
+            env=os.environ
+            | {
+                "DJANGO_SETTINGS_MODULE": "example_project.settings",
+                "EXAMPLE_STATE_DIR": str(database.parent),
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def descendants(self) -> dict[int, str]:
         """Process id to command line of everything that it started, directly or not."""
         listed = subprocess.run(

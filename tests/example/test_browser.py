@@ -156,6 +156,17 @@ def test_a_lost_connection_resumes(demo: Demo, window: WindowMaker) -> None:
     assert "offset=" in ada.evaluate("window.asked.at(-1)")
 
 
+def test_pages_are_live_only_while_the_stream_is_read(demo: Demo, window: WindowMaker) -> None:
+    """An open socket is not enough: somebody has to read what comes."""
+    page = window()
+    page.goto(f"{demo.url()}/history/")
+    page.wait_for_selector("#status[data-state=live]")
+    demo.manage("durable_state", "pause", "history")
+    page.wait_for_selector("#status[data-state=waiting]:text-is('This stream is paused')")
+    demo.manage("durable_state", "resume", "history")
+    page.wait_for_selector("#status[data-state=live]")
+
+
 def test_history_shows_rows_and_follows(
     demo: Demo, window: WindowMaker, repository: ScratchRepository
 ) -> None:

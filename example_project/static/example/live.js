@@ -4,6 +4,15 @@
 // controls ({headers: {control}}). The last offset seen is sent when connecting again, so that only what was missed arrives.
 
 const PATIENCE = [0.5, 1, 2, 4, 8, 10]; // seconds between attempts
+const LOOK = 5000; // milliseconds between two looks at how the stream fares
+const STANDINGS = {
+  "no-worker": "No worker reads this stream",
+  "up-to-date": "Nobody follows this stream",
+  paused: "This stream is paused",
+  halted: "This stream has halted",
+  retrying: "The stream server cannot be reached; trying again",
+  "needs-reset": "This stream needs a reset",
+};
 const REFUSALS = {
   4401: "Sign in to see this stream.",
   4403: "You may not read this stream.",
@@ -22,11 +31,33 @@ export class LiveRows {
     this.attempts = 0;
     this.onRows = onRows;
     this.onStatus = onStatus;
+    this.connection = ["connecting", "Connecting"];
+    this.standing = null; // why the rows stand still although the socket is open
+    this.report = `/state/streams/${encodeURIComponent(stream)}/`;
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     this.url = new URL(`${scheme}//${location.host}/ws/state/${encodeURIComponent(stream)}/`);
     addEventListener("online", () => this.hurry());
     document.addEventListener("visibilitychange", () => document.hidden || this.hurry());
     this.connect();
+    this.look();
+  }
+
+  // An open socket says nothing of the worker behind it: "Live" takes both.
+  tell(connection = this.connection) {
+    this.connection = connection;
+    if (connection[0] === "live" && this.standing) this.onStatus("waiting", this.standing);
+    else this.onStatus(...connection);
+  }
+
+  async look() {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(this.report, { headers: { Accept: "application/json" } });
+        if (answer.ok) this.standing = STANDINGS[(await answer.json()).status] ?? null;
+      } catch { /* the socket tells that the server is away */ }
+      this.tell();
+    }
+    setTimeout(() => this.look(), LOOK);
   }
 
   nothing() {
@@ -36,7 +67,7 @@ export class LiveRows {
   connect() {
     clearTimeout(this.timer);
     this.timer = null;
-    this.onStatus("connecting", "Connecting");
+    this.tell(["connecting", "Connecting"]);
     const url = new URL(this.url);
     for (const type of this.types) url.searchParams.append("type", type);
     if (this.offset !== null) url.searchParams.set("offset", this.offset);
@@ -56,7 +87,7 @@ export class LiveRows {
     }
     // Within a snapshot there is nothing to resume from yet.
     if (this.staged === null && offset !== undefined) this.offset = offset;
-    this.onStatus(upToDate ? "live" : "catching-up", upToDate ? "Live" : "Catching up");
+    this.tell(upToDate ? ["live", "Live"] : ["catching-up", "Catching up"]);
     this.announce();
   }
 
@@ -88,11 +119,11 @@ export class LiveRows {
   lost(code) {
     this.staged = null;
     if (REFUSALS[code]) {
-      this.onStatus("refused", REFUSALS[code]);
+      this.tell(["refused", REFUSALS[code]]);
       return;
     }
     const seconds = PATIENCE[Math.min(this.attempts++, PATIENCE.length - 1)] * (0.75 + Math.random() / 2);
-    this.onStatus("waiting", code === 4429 ? "The server is full; trying again" : "Connection lost; trying again");
+    this.tell(["waiting", code === 4429 ? "The server is full; trying again" : "Connection lost; trying again"]);
     this.timer = setTimeout(() => this.connect(), seconds * 1000);
   }
 
