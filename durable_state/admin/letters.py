@@ -252,7 +252,7 @@ class DeadLetterAdmin(_OfVisibleStreams):
 class ParkedChangeAdmin(_OfVisibleStreams):
     """Entities that the stream holds and the tables cannot show yet. Nothing to do but to look."""
 
-    list_display = ["ordinal", "stream", "entity_key", "reason", "short_detail", "hidden", "when"]
+    list_display = ["ordinal", "stream", "entity_key", "reason", "short_detail", "stale", "when"]
     list_display_links = ["ordinal"]
     list_filter = ["reason", ("stream", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["stream"]
@@ -263,7 +263,7 @@ class ParkedChangeAdmin(_OfVisibleStreams):
         "key_cell",
         "reason",
         "detail_text",
-        "hidden",
+        "stale",
         "created_at",
         "prepared_values",
     ]

@@ -10,7 +10,8 @@ import django.db
 
 from durable_state import feed
 from durable_state.errors import DurableStateError, LeaseLost, RevisionConflict, StreamRecreated
-from durable_state.models import Arrival, ParkedChange, Status, Stream
+from durable_state.materializer import PROTECTED
+from durable_state.models import Arrival, DeadLetter, ParkedChange, Status, Stream
 from durable_state.transport import Batch, BatchLimits, Reader
 
 from .commit import Commit, commit, release
@@ -160,4 +161,7 @@ class LiveLoop(Loop[Stream]):
         return (
             Arrival.objects.using(using).filter(stream=stream).exists()
             or ParkedChange.objects.using(using).filter(stream=stream, polled=True).exists()
+            or DeadLetter.objects.using(using)
+            .filter(stream=stream, generation=0, reason=PROTECTED)
+            .exists()
         )

@@ -15,7 +15,7 @@ from django.db.transaction import TransactionManagementError
 
 from durable_state.errors import DurableStateError
 
-__all__ = ["blames_a_row", "explain", "reason_code", "sqlstate"]
+__all__ = ["NoWay", "blames_a_row", "explain", "is_uniqueness", "reason_code", "sqlstate"]
 
 ROW_CLASSES = frozenset({"09", "21", "22", "23", "27", "2F", "38", "39", "44", "P0"})
 """SQLSTATE classes of what a value, a constraint, or a trigger has against a row."""
@@ -120,3 +120,29 @@ def _is_refused_by_driver(error: django.db.Error) -> bool:
     if type(cause).__module__.startswith(("psycopg", "MySQLdb")):
         return isinstance(error, ProgrammingError | NotSupportedError)
     return "Error binding parameter" in str(error)
+
+
+class NoWay(IntegrityError):
+    """A row cannot do without its unique value for the moment, so another one cannot have it."""
+
+
+UNIQUENESS = frozenset({"23505", "23P01"})
+"""PostgreSQL's SQLSTATEs where another row has the value, or (EXCLUDE) one that conflicts with it."""
+
+MYSQL_DUPLICATES = frozenset({1062, 1169, 1557, 1586, 1761, 1762, 1859})
+
+SQLITE_DUPLICATES = frozenset({1555, 2067, 2579})
+"""SQLITE_CONSTRAINT_PRIMARYKEY, _UNIQUE and _ROWID."""
+
+
+def is_uniqueness(error: Exception) -> bool:
+    """Whether the database refuses a row because another one has its unique value."""
+    if isinstance(error, NoWay):
+        return True
+    if not isinstance(error, IntegrityError):
+        return False
+    if state := sqlstate(error):
+        return state in UNIQUENESS
+    number = error.args[0] if error.args else None
+    code = getattr(error.__cause__, "sqlite_errorcode", None)
+    return code in SQLITE_DUPLICATES or number in MYSQL_DUPLICATES

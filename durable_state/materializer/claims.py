@@ -1,58 +1,118 @@
 """Who may have a unique value.
 
-A row that is shown keeps its value; else the older change wins. Those that come too late are parked, which frees what they held, and
-so on until nobody is in another's way.
+A row that shows its entity's newest change keeps its value; else the older change wins. Who comes too
+late is parked. A row that is only there until the commit gets to it (about to be deleted or written,
+or stale) is no obstacle: it makes way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from django.db import connections, models, transaction
+from django.db import IntegrityError, connections, models, transaction
 from django.db.models import Q
 
+from .blame import NoWay
 from .conversion import key_text
-from .plan import TypePlan, Values
-from .rows import CHUNK, RowFailure, chunks, write_rows
+from .kept import insert_raw
+from .placeholders import placeholders
+from .plan import PlannedField, TypePlan, Values
+from .rows import CHUNK, chunks
 from .writers import RowWrite
 
-__all__ = ["Lost", "free_moving_values", "gives_up", "refused_themselves", "taken"]
+__all__ = ["NOT_OURS", "Claim", "Claims", "Lost", "gives_up", "make_way", "vacate"]
 
 Claim = tuple[tuple[str, ...], tuple[Any, ...]]
+"""Columns that must be unique together, and the values."""
+
 Lost = tuple[str, str | None]
+"""A sentence about who has the value, and the holder's key; None: no row of this stream."""
 
 NOT_OURS = "\0"
 """Begins the name of a holder that is no row of this stream; no key has it."""
 
 
-def taken(plan: TypePlan, writes: Sequence[RowWrite]) -> dict[str, Lost]:
-    """The keys whose unique values are another's, each with a sentence about it and the holder's key; None: no row of this stream.
+class Claims:
+    """The unique values that some writes of one type want, in the order of their changes."""
 
-    ``writes`` are in the order of their changes. One that loses any of its values takes none from those after it.
-    """
-    if not plan.unique_sets:
-        return {}
-    moving = {write.key for write in writes}
-    claims = [(write, _claims(plan, write)) for write in writes]
-    holders = {claim: key for claim, key in _holders(plan, claims).items() if key not in moving}
-    for write, wanted in claims:
-        if write.existing is not None:
-            held = _held(plan, write)
+    def __init__(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+        self._wanted = [(write, _claims_of(plan, write, write.values)) for write in writes]
+        self._held = {
+            write.key: _claims_of(plan, write, write.existing.values)
+            for write in writes
+            if write.existing is not None
+        }
+        self.elsewhere: dict[Claim, str] = {}
+        """Who holds them now, where that is none of the writes' rows."""
+        if writes:
+            moving = {write.key for write in writes}
+            holders = _holders(plan, self._wanted)
+            self.elsewhere = {claim: key for claim, key in holders.items() if key not in moving}
+
+    def rivals(self) -> set[str]:
+        """The keys of this stream's other rows that hold what is wanted."""
+        return {key for key in self.elsewhere.values() if not key.startswith(NOT_OURS)}
+
+    def losers(self, weak: Collection[str], firm: Collection[str]) -> dict[str, Lost]:
+        """The keys whose unique values are another's.
+
+        Rows of ``weak`` keys make way. Those of ``firm`` keys stay as they are where their change
+        loses. Who loses any of its values takes none from those after it.
+        """
+        standing = {claim: key for claim, key in self.elsewhere.items() if key not in weak}
+        while True:
+            losers = self._compete(dict(standing))
+            staying = [key for key in losers if key in firm]
+            kept = {claim: key for key in staying for claim in self._held.get(key, ())}
+            if kept.items() <= standing.items():
+                return losers
+            standing |= kept
+
+    def _compete(self, holders: dict[Claim, str]) -> dict[str, Lost]:
+        for write, wanted in self._wanted:
+            held = self._held.get(write.key, ())
             for claim in wanted:
                 if claim in held:
                     holders.setdefault(claim, write.key)
-    losers: dict[str, Lost] = {}
-    for write, wanted in claims:
-        lost = [claim for claim in wanted if holders.get(claim, write.key) != write.key]
-        if not lost:
-            holders |= dict.fromkeys(wanted, write.key)
-            continue
-        claim = lost[0]
-        holder = None if holders[claim].startswith(NOT_OURS) else holders[claim]
-        by = "a row that is not this stream's" if holder is None else repr(holder)
-        losers[write.key] = f"{', '.join(claim[0])} {claim[1]!r} is taken by {by}", holder
-    return losers
+
+        losers: dict[str, Lost] = {}
+        for write, wanted in self._wanted:
+            lost = next((c for c in wanted if holders.get(c, write.key) != write.key), None)
+            if lost is None:
+                holders |= dict.fromkeys(wanted, write.key)
+            else:
+                losers[write.key] = _sentence(lost, holders[lost])
+        return losers
+
+    def in_the_way(self, losers: Collection[str], stale: Collection[str]) -> set[str]:
+        """The keys whose rows hold what a winner wants: of losers, and of the ``stale`` ones elsewhere."""
+        wanted = {
+            claim for write, some in self._wanted if write.key not in losers for claim in some
+        }
+        blocking = {
+            key for key in losers if any(claim in wanted for claim in self._held.get(key, ()))
+        }
+        return blocking | {
+            key for claim, key in self.elsewhere.items() if key in stale and claim in wanted
+        }
+
+    def robbed_by(self, written: Collection[str]) -> set[str]:
+        """The keys of the other rows whose values these writes have taken."""
+        return {
+            self.elsewhere[claim]
+            for write, some in self._wanted
+            if write.key in written
+            for claim in some
+            if claim in self.elsewhere
+        }
+
+
+def _sentence(claim: Claim, holder: str) -> Lost:
+    ours = None if holder.startswith(NOT_OURS) else holder
+    by = "a row that is not this stream's" if ours is None else repr(ours)
+    return f"{', '.join(claim[0])} {claim[1]!r} is taken by {by}", ours
 
 
 def gives_up(plan: TypePlan, write: RowWrite) -> bool:
@@ -66,70 +126,87 @@ def gives_up(plan: TypePlan, write: RowWrite) -> bool:
     )
 
 
-def refused_themselves(plan: TypePlan, failures: list[RowFailure]) -> list[RowFailure]:
-    """Without the rows that the database refused only because another one, refused too, still has their unique value."""
-    if not plan.unique_sets or len(failures) < 2:
-        return failures
-    claims = [(failure.write, _claims(plan, failure.write)) for failure in failures]
-    holders = _holders(plan, claims)
-    guilty = []
-    for failure, (write, wanted) in zip(failures, claims, strict=True):
-        in_the_way = {
-            key for claim in wanted if (key := holders.get(claim, write.key)) != write.key
-        }
-        if not in_the_way or not _fits_without(plan, write, in_the_way):
-            guilty.append(failure)
-    return guilty or failures
+def make_way(plan: TypePlan, writes: Sequence[RowWrite], elsewhere: Mapping[Claim, str]) -> None:
+    """Takes the unique values that the writes want from the rows that are about to pass them on.
 
-
-def _fits_without(plan: TypePlan, write: RowWrite, others: set[str]) -> bool:
-    """Whether the row could be written were the others not there; nothing is changed."""
-    others = {other for other in others if not other.startswith(NOT_OURS)}
-    with transaction.atomic(using=plan.using):
-        with connections[plan.using].constraint_checks_disabled():
-            for rows in (
-                plan.rows().filter(**{plan.mapping.key.attname: plan.key_value(other)})
-                for other in others
-            ):
-                rows._raw_delete(plan.using)
-        fits = not write_rows(plan, [write], clear_the_way=free_moving_values)
-        transaction.set_rollback(True, using=plan.using)
-    return fits
-
-
-def free_moving_values(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
-    """Takes unique values away from shown rows that are about to pass them on, so that no statement meets one twice.
-
-    Nullable columns are set to NULL. Where they are not nullable the row is deleted, to be inserted again with its primary key and the
-    application's columns.
+    So no statement meets a value twice. ``elsewhere``: who holds them beside the writes' own rows.
+    Raises: NoWay.
     """
+    wanted = {
+        claim: write.key for write in writes for claim in _claims_of(plan, write, write.values)
+    }
     for columns in plan.unique_sets:
-        wanted = {
-            claim: write.key
-            for write in writes
-            for claim in _claims(plan, write)
-            if claim[0] == columns
-        }
         movers = {
             write.existing.pk: write
             for write in writes
             if write.existing is not None
-            and any(wanted.get(claim, write.key) != write.key for claim in _held(plan, write))
+            and any(
+                claim[0] == columns and wanted.get(claim, write.key) != write.key
+                for claim in _claims_of(plan, write, write.existing.values)
+            )
         }
-        nullable = next(
-            (p.attname for p in plan.fields if p.attname in columns and p.field.null), None
-        )
-        if nullable is None:
+        if movers and not vacate(plan, columns, movers):
             _set_aside(plan, movers)
-            continue
-        for chunk in chunks(movers):
-            plan.rows().filter(pk__in=chunk).update(**{nullable: None})
+
+        others = {
+            key for claim, key in elsewhere.items() if claim[0] == columns and claim in wanted
+        }
+        if others and not vacate(plan, columns, _primary_keys(plan, others)):
+            raise NoWay(f"{', '.join(columns)} of {min(others)!r} cannot be had yet.")
+
+
+def _primary_keys(plan: TypePlan, keys: Iterable[str]) -> set[Any]:
+    found: set[Any] = set()
+    for chunk in chunks(plan.key_value(key) for key in keys):
+        rows = plan.rows().filter(**{f"{plan.mapping.key.attname}__in": chunk})
+        found.update(rows.values_list("pk", flat=True))
+    return found
+
+
+def vacate(plan: TypePlan, columns: Iterable[str], pks: Collection[Any]) -> bool:
+    """Frees what the rows hold in the columns, until they are written again or deleted.
+
+    A column that may be NULL is set to that; else one gets values that nobody has. False, with
+    nothing changed, where the table takes neither.
+    """
+    connection, rows = connections[plan.using], plan.rows()
+    mapped = [planned for planned in plan.fields if planned.attname in columns]
+    nullable = next((planned for planned in mapped if planned.field.null), None)
+    stand_in = _find_stand_ins(plan, mapped, len(pks)) if nullable is None else None
+    if nullable is None and stand_in is None:
+        return False
+
+    # MySQL would not let a row give up a value by which others point to it; they follow later.
+    unchecked = connection.constraint_checks_disabled if plan.followed else nullcontext
+    try:
+        with unchecked(), transaction.atomic(using=plan.using):
+            if nullable is not None:
+                for chunk in chunks(pks):
+                    rows.filter(pk__in=chunk).update(**{nullable.attname: None})
+            elif stand_in is not None:
+                planned, values = stand_in
+                for pk, value in zip(pks, values, strict=True):
+                    rows.filter(pk=pk).update(**{planned.attname: value})
+    except IntegrityError:
+        return False  # a CHECK
+    return True
+
+
+def _find_stand_ins(
+    plan: TypePlan, mapped: Iterable[PlannedField], count: int
+) -> tuple[PlannedField, list[Any]] | None:
+    for planned in mapped:
+        values = placeholders(planned.field, connections[plan.using], count)
+        if values is not None:
+            return planned, values
+    return None
 
 
 def _set_aside(plan: TypePlan, movers: dict[Any, RowWrite]) -> None:
-    """Deletes rows and inserts them again with what they shall hold: no statement can swap values that must not be NULL."""
-    if not movers:
-        return
+    """Deletes rows and inserts them again with what they shall hold.
+
+    No statement can exchange values that must not be NULL and have no stand-in.
+    """
     instances: list[models.Model] = []
     # MySQL checks foreign keys at once; the rows come back under their primary keys.
     with connections[plan.using].constraint_checks_disabled():
@@ -140,16 +217,7 @@ def _set_aside(plan: TypePlan, movers: dict[Any, RowWrite]) -> None:
         for instance in instances:
             for planned, value in zip(plan.fields, movers[instance.pk].values, strict=True):
                 setattr(instance, planned.attname, value)
-        plan.mapping.model._base_manager.using(plan.using).bulk_create(instances)
-
-
-def _claims(plan: TypePlan, write: RowWrite) -> list[Claim]:
-    return _claims_of(plan, write, write.values)
-
-
-def _held(plan: TypePlan, write: RowWrite) -> list[Claim]:
-    assert write.existing is not None
-    return _claims_of(plan, write, write.existing.values)
+        insert_raw(plan, instances)
 
 
 def _claims_of(plan: TypePlan, write: RowWrite, held_values: Values) -> list[Claim]:
@@ -158,29 +226,24 @@ def _claims_of(plan: TypePlan, write: RowWrite, held_values: Values) -> list[Cla
     claims = []
     for columns in plan.unique_sets:
         held = tuple(values.get(column) for column in columns)
-        if None not in held:
-            claims.append((columns, held))
+        if not any(value is None or isinstance(value, dict | list) for value in held):
+            claims.append((columns, held))  # of documents the database alone can tell
     return claims
 
 
 def _holders(plan: TypePlan, claims: Sequence[tuple[RowWrite, list[Claim]]]) -> dict[Claim, str]:
-    """Who holds the wanted values now; a row that is not this stream's holds them under a name that is no key."""
+    """Who holds the wanted values now; a row that is not this stream's under a name that is no key."""
     key = plan.mapping.key
     holders: dict[Claim, str] = {}
     own = set(plan.scope.items())
     for columns in plan.unique_sets:
         wanted = {claim[1] for _, some in claims for claim in some if claim[0] == columns}
         for chunk in chunks(wanted, 100 if len(columns) > 1 else CHUNK):
-            rows = (
-                plan.mapping.model._base_manager.using(plan.using)
-                .filter(_any_of(columns, chunk))
-                .order_by()
-            )
+            rows = plan.mapping.model._base_manager.using(plan.using)
+            rows = rows.filter(_any_of(columns, chunk)).order_by()
             for key_value, *values in rows.values_list(key.attname, *columns, *plan.scope):
-                held, scope = (
-                    tuple(values[: len(columns)]),
-                    set(zip(plan.scope, values[len(columns) :], strict=True)),
-                )
+                held = tuple(values[: len(columns)])
+                scope = set(zip(plan.scope, values[len(columns) :], strict=True))
                 text = key_text(key, key_value) if scope == own else f"{NOT_OURS}{key_value}"
                 holders[columns, held] = text
     return holders

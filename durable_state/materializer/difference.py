@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from durable_state.models import DeadLetter, Generation, ParkedChange, Stream
 
+from .claims import Claims
 from .conversion import Refused
-from .plan import StreamPlan, TypePlan
-from .relations import resolve_parents
-from .rows import chunks, differ, read_rows
-from .staging import keys_of, read_staged, staged_entity, staged_keys
+from .letters import PROTECTED
+from .older import passes_checks
+from .plan import StreamPlan, TypePlan, Values
+from .preparation import Prepared
+from .relations import MissingParent, resolve_parents, untolerated
+from .removal import is_pointed_to
+from .rivals import find_rivals
+from .rows import chunks, differ, read_rows, row_write
+from .staging import keys_of, read_older, read_staged, staged_entity, staged_keys
 from .steps import count_off
 from .switch import shown_keys
+from .writers import ExistingRow
 
 __all__ = ["Difference", "differences", "row_story"]
 
-DATABASE_REASONS = ("integrity", "data", "field", "protected")
+DATABASE_REASONS = ("integrity", "data", "field")
 """Reasons that only writing the row could find; a generation cannot know of them."""
 
 
@@ -32,7 +39,9 @@ class Difference(NamedTuple):
 def differences(stream: Stream, generation: Generation) -> Iterator[Difference]:
     """Where the shown rows differ from the generation, chunk by chunk.
 
-    Parked entities are expected to have no row, and those that the database refused are left out: their letters tell of them.
+    A parked change excuses its entity only where it cannot be shown indeed, a letter only where it
+    is of the newest change; then the row has to be what the change before it made. A row that the
+    stream has deleted is excused where a letter says so and other rows point to it.
     """
     plans = StreamPlan(stream)
     shown = plans.all()
@@ -42,12 +51,9 @@ def differences(stream: Stream, generation: Generation) -> Iterator[Difference]:
         yield from _missing_and_changed(plan, generation, count)
         for keys in shown_keys(plan):
             staged = staged_keys(generation, plan, keys)
-            excused = _refused(plan, [key for key in keys if key not in staged])
-            yield from (
-                Difference(plan.type, key, "extra")
-                for key in keys
-                if key not in staged and key not in excused
-            )
+            others = {key: value for key, value in keys.items() if key not in staged}
+            excused = _protected(plan, others)
+            yield from (Difference(plan.type, key, "extra") for key in others.keys() - excused)
 
 
 def row_story(
@@ -91,37 +97,101 @@ def _missing_and_changed(
 ) -> Iterator[Difference]:
     for puts, refused in read_staged(generation, plan):
         count(len(puts) + len(refused))
-        rows = read_rows(plan, [put.key_value for put in puts])
-        columns, missing = resolve_parents(plan, puts)
         keys = [put.key for put in puts]
-        excused = _refused(plan, keys) | _parked(plan, keys)
-        for put, wanted, absent in zip(puts, columns, missing, strict=True):
-            if put.key in excused:
-                continue
+        parked, letters = _parked(plan, keys), _letters(plan, keys)
+        expected, unknown = _accepted(plan, generation, puts, letters)
+        rows = read_rows(plan, [put.key_value for put in puts])
+
+        columns, missing = resolve_parents(plan, expected)
+        wanted = dict(zip((put.key for put in expected), columns, strict=True))
+        absent_of = dict(zip((put.key for put in expected), missing, strict=True))
+        for put in puts:
             row = rows.get(put.key)
+            if put.key in unknown:
+                continue
+            if put.key not in wanted:  # the database takes none of its changes
+                if row is not None:
+                    yield Difference(plan.type, put.key, "extra")
+                continue
+            values, blocking = wanted[put.key], untolerated(absent_of[put.key])
+            if put.key in parked and _waits_rightly(plan, put, row, values, blocking):
+                continue
             if row is None:
                 yield Difference(plan.type, put.key, "missing")
-            elif absent or differ(plan, row.values, wanted):
+            elif blocking or differ(plan, row.values, values):
                 yield Difference(plan.type, put.key, "changed")
 
 
-def _refused(plan: TypePlan, keys: list[str]) -> set[str]:
+def _accepted(
+    plan: TypePlan, generation: Generation, puts: list[Prepared], letters: dict[str, int]
+) -> tuple[list[Prepared], set[str]]:
+    """What each entity is by the newest change that the database takes; and the keys of which that cannot be told."""
+    refused = [put for put in puts if letters.get(put.key) == put.ordinal]
+    if not refused:
+        return puts, set()
+    if not plan.has_checks:
+        return puts, {put.key for put in refused}
+
+    keys = {put.key for put in refused}
+    accepted = [put for put in puts if put.key not in keys]
+    older = read_older(generation, plan, keys)
+    for put in refused:
+        fitting = (each for each in older.get(put.key, ()) if passes_checks(plan, each))
+        if (before := next(fitting, None)) is not None:
+            accepted.append(before)
+    return accepted, set()
+
+
+def _waits_rightly(
+    plan: TypePlan,
+    put: Prepared,
+    row: ExistingRow | None,
+    values: Values,
+    blocking: Sequence[MissingParent],
+) -> bool:
+    """Whether the entity cannot be shown: a parent is missing, or another row has its unique value."""
+    if blocking:
+        return True
+    write = row_write(put, values, row)
+    return bool(Claims(plan, [write]).elsewhere or find_rivals(plan, write))
+
+
+def _letters(plan: TypePlan, keys: Iterable[str]) -> dict[str, int]:
+    """The ordinals of the changes that the database refused, by key."""
     letters = DeadLetter.objects.using(plan.using).filter(
         stream=plan.stream, generation=0, reason__in=DATABASE_REASONS
     )
     digests = {plan.digest(key): key for key in keys}
-    found = (
-        letters.filter(entity__in=chunk).values_list("entity", flat=True)
-        for chunk in chunks(digests)
+    found: dict[str, int] = {}
+    for chunk in chunks(digests):
+        for entity, ordinal in letters.filter(entity__in=chunk).values_list("entity", "ordinal"):
+            found[digests[entity]] = ordinal
+    return found
+
+
+def _protected(plan: TypePlan, keys: Mapping[str, object]) -> set[str]:
+    """Which of the rows had to stay: their deletion is a letter, and something points to them."""
+    letters = DeadLetter.objects.using(plan.using).filter(
+        stream=plan.stream, generation=0, reason=PROTECTED
     )
-    return {digests[entity] for entities in found for entity in entities}
-
-
-def _parked(plan: TypePlan, keys: list[str]) -> set[str]:
     digests = {plan.digest(key): key for key in keys}
+    lettered: set[str] = set()
+    for chunk in chunks(digests):
+        found = letters.filter(entity__in=chunk).values_list("entity", flat=True)
+        lettered.update(digests[entity] for entity in found)
+    key = plan.mapping.key.attname
+    return {
+        each for each in lettered if is_pointed_to(plan, plan.rows().filter(**{key: keys[each]}))
+    }
+
+
+def _parked(plan: TypePlan, keys: Iterable[str]) -> set[str]:
+    """Which of the entities are parked; one that is shown without a parent is not."""
     parked = ParkedChange.objects.using(plan.using).filter(stream=plan.stream)
-    found = (
-        parked.filter(entity__in=chunk).values_list("entity", flat=True)
-        for chunk in chunks(digests)
-    )
-    return {digests[entity] for entities in found for entity in entities}
+    parked = parked.exclude(reason=ParkedChange.Reason.LINK)
+    digests = {plan.digest(key): key for key in keys}
+    found: set[str] = set()
+    for chunk in chunks(digests):
+        entities = parked.filter(entity__in=chunk).values_list("entity", flat=True)
+        found.update(digests[entity] for entity in entities)
+    return found

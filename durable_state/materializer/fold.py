@@ -16,7 +16,7 @@ from .compaction import Entity
 from .generations import drop
 from .letters import LetterBox
 from .outcome import Outcome
-from .parking import ParkingLot
+from .parking import POLLED, ParkingLot
 from .plan import StreamPlan
 from .sampling import Sample
 from .shown import ShownRows
@@ -101,9 +101,22 @@ class Fold:
         return self.outcome
 
     def _settle(self, *, every: bool) -> None:
+        self._retry_protected(every=every)
         for plan, found in self._rows.settle(every=every):
             self.outcome.letters_written = True
             self._letters.write_found(plan, [found])
+
+    def _retry_protected(self, *, every: bool) -> None:
+        """Deletes rows that something protected when the stream deleted their entities, where it no longer does."""
+        protected = self._letters.protected(self.stream.ordinal, None if every else POLLED)
+        for entity_type, keys in protected.items():
+            plan = self._plans.find(entity_type)
+            if plan is None or not self._plans.ownership.has(plan.mapping):
+                continue
+            refused = self._rows.remove(plan, [plan.key_value(key) for key in keys])
+            gone = [plan.digest(key) for key in keys if key not in refused]
+            self._lot.remove(gone)
+            self._letters.remove(0, gone)
 
     def forget_dropped(self) -> bool:
         """Deletes the generations that were dropped; to be called when the stream's row points to none of them any more.

@@ -15,12 +15,12 @@ from typing import Any
 
 from django.db import connections, models, transaction
 
-from .claims import Lost, free_moving_values, taken
-from .plan import TypePlan
+from .claims import Claims, Lost, make_way
+from .plan import TypePlan, Values
 from .preparation import Prepared
-from .relations import MissingParent, resolve_parents
+from .relations import MissingParent, resolve_parents, untolerated
 from .rows import RowFailure, changing, read_rows, row_write, write_rows
-from .writers import RowWrite
+from .writers import ExistingRow, RowWrite
 
 __all__ = ["Trouble", "closed_part", "settle_blockers", "show_jointly"]
 
@@ -82,7 +82,9 @@ def closed_part(puts: Mapping[TypePlan, Sequence[Prepared]]) -> Group:
     missing: dict[Entity, Sequence[MissingParent]] = {}
     for plan, some in puts.items():
         _, absent = resolve_parents(plan, some)
-        missing |= {(plan.type, put.key): each for put, each in zip(some, absent, strict=True)}
+        missing |= {
+            (plan.type, put.key): untolerated(each) for put, each in zip(some, absent, strict=True)
+        }
     blocked = settle_blockers(missing)
     parts = {
         plan: [put for put in some if (plan.type, put.key) not in blocked]
@@ -91,18 +93,24 @@ def closed_part(puts: Mapping[TypePlan, Sequence[Prepared]]) -> Group:
     return {plan: some for plan, some in parts.items() if some}
 
 
-def show_jointly(closed: Group) -> dict[TypePlan, list[RowWrite]] | Trouble:
-    """Writes a closed set, all of it or, with the trouble that one type has, nothing."""
+def show_jointly(
+    closed: Group, kept: Mapping[TypePlan, Mapping[str, bytes]]
+) -> dict[TypePlan, list[RowWrite]] | Trouble:
+    """Writes a closed set, all of it or, with the trouble that one type has, nothing.
+
+    ``kept``: what was kept of rows that had to go, by digest.
+    """
     try:
         with transaction.atomic(using=next(iter(closed)).using):
-            return _Joint(closed).show()
+            return _Joint(closed, kept).show()
     except _Stuck as stuck:
         return stuck.trouble
 
 
 class _Joint:
-    def __init__(self, closed: Group) -> None:
+    def __init__(self, closed: Group, kept: Mapping[TypePlan, Mapping[str, bytes]]) -> None:
         self._closed = closed
+        self._kept = kept
         self._values = {(plan.type, put.key): put for plan, some in closed.items() for put in some}
         self._types = {plan.type: plan for plan in closed}
         self._numbers = count(1)
@@ -137,38 +145,46 @@ class _Joint:
         writes, left, trouble = [], [], Trouble(plan)
         for put, values, absent in zip(puts, columns, missing, strict=True):
             row = existing.get(put.key)
-            if row is None and not forced and any(not each.planned.field.null for each in absent):
+            blocking = untolerated(absent)
+            if row is None and not forced and any(not b.planned.field.null for b in blocking):
                 left.append(put)
                 continue
             linked = list(values)
-            for each in absent:
+            for each in blocking:
                 place = each.planned.place
                 linked[place] = self._stand_in(each) if row is None else row.values[place]
                 if linked[place] is None and not each.planned.field.null:
                     trouble.impossible.add(put.key)
             if absent:
                 linking.append(put)
-            writes.append(row_write(put, tuple(linked), row))
+            writes.append(self._row_write(plan, put, tuple(linked), row))
         if trouble.impossible:
             raise _Stuck(trouble)
         self._write(plan, writes, unchecked=forced)
         return left
 
+    def _row_write(
+        self, plan: TypePlan, put: Prepared, values: Values, row: ExistingRow | None
+    ) -> RowWrite:
+        kept = self._kept.get(plan, {}).get(plan.digest(put.key))
+        return row_write(put, values, row, kept)
+
     def _link(self, plan: TypePlan, puts: list[Prepared]) -> None:
         existing = read_rows(plan, [put.key_value for put in puts])
         columns, missing = resolve_parents(plan, puts)
-        if lacking := {put.key for put, absent in zip(puts, missing, strict=True) if absent}:
-            raise _Stuck(
-                Trouble(plan, impossible=lacking)
-            )  # a database that takes two keys for one
+        lacking = {
+            put.key for put, absent in zip(puts, missing, strict=True) if untolerated(absent)
+        }
+        if lacking:  # a database that takes two keys for one
+            raise _Stuck(Trouble(plan, impossible=lacking))
         writes = [
-            row_write(put, values, existing.get(put.key))
+            self._row_write(plan, put, values, existing.get(put.key))
             for put, values in zip(puts, columns, strict=True)
         ]
         self._write(plan, writes, unchecked=False)
 
     def _write(self, plan: TypePlan, writes: list[RowWrite], *, unchecked: bool) -> None:
-        if lost := taken(plan, writes):
+        if lost := Claims(plan, writes).losers((), ()):
             raise _Stuck(Trouble(plan, lost=lost))
         changed = changing(plan, writes)
         # PostgreSQL and SQLite check Django's foreign keys at the end of the transaction anyway; MySQL does so row by row.
@@ -176,7 +192,7 @@ class _Joint:
             connections[plan.using].constraint_checks_disabled() if unchecked else nullcontext()
         )
         with checks:
-            failures = write_rows(plan, changed, clear_the_way=free_moving_values)
+            failures = write_rows(plan, changed, clear_the_way=_make_way)
         if failures:
             raise _Stuck(Trouble(plan, failures=failures))
         for write in changed:
@@ -200,3 +216,8 @@ class _Joint:
         if isinstance(target, models.IntegerField):
             return -next(self._numbers)
         return uuid.uuid4() if isinstance(target, models.UUIDField) else None
+
+
+def _make_way(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+    """Among the rows of the set only: no other one has what they want."""
+    make_way(plan, writes, {})

@@ -8,14 +8,17 @@ from typing import NamedTuple
 from django.db.models import Count
 
 from durable_state.models import DeadLetter, Stream, entity_digest
-from durable_state.protocol import Malformed, explain
+from durable_state.protocol import Change, Malformed, decode, explain
 
 from .compaction import Letter
 from .conversion.limits import largest_statement, statement_bytes
 from .plan import TypePlan
 from .rows import chunks, in_statements
 
-__all__ = ["Found", "LetterBox"]
+__all__ = ["PROTECTED", "Found", "LetterBox"]
+
+PROTECTED = "protected"
+"""The reason of a delete that the application's rows stand in the way of."""
 
 KEPT = 64 * 1024
 """Bytes that are kept of a message which the database cannot hold whole."""
@@ -113,6 +116,18 @@ class LetterBox:
         """The letters without an entity that a replay met are all that there are."""
         self._all.filter(generation=0, entity__startswith=DeadLetter.NO_ENTITY).delete()
         self._all.filter(generation=DeadLetter.REPLAYED).update(generation=0)
+
+    def protected(self, until: int, most: int | None) -> dict[str, list[str]]:
+        """The keys, by type, of deletes that something stood in the way of; the oldest ``most``, up to an ordinal."""
+        if not self.occupied:
+            return {}
+        letters = self._all.filter(generation=0, reason=PROTECTED, ordinal__lte=until)
+        found: dict[str, list[str]] = {}
+        for body in letters.order_by("ordinal", "pk").values_list("body", flat=True)[:most]:
+            message = decode(bytes(body))
+            if isinstance(message, Change):
+                found.setdefault(message.type, []).append(message.key)
+        return found
 
     def remove(self, generation: int, digests: Iterable[str]) -> None:
         """Takes away the letters of entities that a later change made good."""

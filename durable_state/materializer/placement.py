@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from django.db import models
-
-from .claims import Lost, free_moving_values, gives_up, refused_themselves, taken
+from .claims import Claims, Lost, gives_up, make_way, vacate
+from .conversion import Refused
 from .joint import Trouble, closed_part, show_jointly
 from .motion import Motion
 from .outcome import Outcome
 from .parking import Parking, ParkingLot
 from .plan import TypePlan
-from .preparation import Prepared
-from .relations import MissingParent, resolve_parents, turns
+from .preparation import Prepared, from_bytes
+from .relations import MissingParent, resolve_parents, turns, untolerated
 from .removal import Removal
+from .rivals import find_rivals
 from .rows import RowFailure, changing, chunks, read_rows, row_write, write_rows
 from .writers import ExistingRow, RowWrite
 
-__all__ = ["Placed", "Placement", "nullified"]
+__all__ = ["Placed", "Placement"]
 
 ROUNDS = 8
 """Generations of rows that point to each other which are written one after the other; what lies deeper is written jointly."""
@@ -27,20 +28,17 @@ ROUNDS = 8
 SLICE = 10_000
 """Plain rows that are read, compared and written together: what the shown rows hold is in memory for so many only."""
 
-MayLack = Callable[[TypePlan, Prepared, MissingParent], bool]
-"""Whether the row may be shown without this parent."""
-
 
 @dataclass(slots=True)
 class Placed:
-    """What could not be shown: rows that the database refused, and the keys that were parked, by type."""
+    """What could not be shown: rows that the database refused, and the keys that were parked, by type.
+
+    ``shown`` counts the puts that were.
+    """
 
     failures: dict[TypePlan, list[RowFailure]] = field(default_factory=dict)
     parked: dict[TypePlan, set[str]] = field(default_factory=dict)
-
-    def count(self) -> int:
-        """How many."""
-        return sum(map(len, self.failures.values())) + sum(map(len, self.parked.values()))
+    shown: int = 0
 
 
 @dataclass(slots=True)
@@ -50,49 +48,53 @@ class _Puts:
     plan: TypePlan
     waiting: list[Prepared]
     existing: dict[str, ExistingRow]
+    kept: dict[str, bytes]
 
     def drop(self, keys: Iterable[str]) -> None:
         gone = set(keys)
         self.waiting = [put for put in self.waiting if put.key not in gone]
 
+    def write(self, put: Prepared, values: tuple[object, ...]) -> RowWrite:
+        """What the put makes of its row."""
+        kept = self.kept.get(self.plan.digest(put.key)) if self.kept else None
+        return row_write(put, values, self.existing.get(put.key), kept)
+
 
 class Placement:
-    """Makes the rows of one stream what complete puts say, for the time of one commit."""
+    """Makes the rows of one stream what complete puts say, for the time of one commit.
+
+    Invariant: a row that is not written in the end is as it was, or, where it stood in the way of
+    one that is, hidden with all that the application has in it.
+    """
 
     def __init__(self, lot: ParkingLot, removal: Removal, motion: Motion, outcome: Outcome) -> None:
         self._lot = lot
         self._removal = removal
         self._motion = motion
         self._outcome = outcome
+        self._firm: defaultdict[TypePlan, set[str]] = defaultdict(set)
+        """Keys whose rows stay, because something protects them."""
+        self._deletable: defaultdict[TypePlan, set[str]] = defaultdict(set)
+        """Keys whose rows are known to let go."""
+        self._robbed: defaultdict[TypePlan, set[str]] = defaultdict(set)
+        """Keys whose rows have lost a unique value, and are to be written or deleted yet."""
 
-    def put(
-        self,
-        puts: Mapping[TypePlan, Sequence[Prepared]],
-        *,
-        may_lack: MayLack | None = None,
-        all_new: bool = False,
-    ) -> Placed:
+    def put(self, puts: Mapping[TypePlan, Sequence[Prepared]], *, all_new: bool = False) -> Placed:
         """Makes rows equal to the puts of one group of types (see ``circles``), in which rows may be each other's parents.
 
         ``all_new``: none of them has a row yet.
         """
         placed = Placed({plan: [] for plan in puts}, {plan: set() for plan in puts})
-        if not any(plan.relations or plan.unique_sets for plan in puts):
+        if not any(plan.relations or plan.unique_sets for plan in puts) and not self._lot.keeps:
             for plan, some in puts.items():
                 for slice_of in chunks(some, SLICE):
-                    placed.failures[plan] += self._put_plain(plan, slice_of, all_new=all_new)
+                    self._put_plain(plan, slice_of, placed, all_new=all_new)
             return placed
-        group = [
-            _Puts(
-                plan,
-                sorted(some, key=_age),
-                {} if all_new else read_rows(plan, [put.key_value for put in some]),
-            )
-            for plan, some in puts.items()
-        ]
+
+        group = [self._begin(plan, some, all_new=all_new) for plan, some in puts.items()]
         turning = turns([each.plan for each in group])
         for _ in range(ROUNDS):
-            moved = [self._put_ready(each, placed, may_lack) for each in group]
+            moved = [self._put_ready(each, placed) for each in group]
             if not turning or not any(moved) or not any(each.waiting for each in group):
                 break
         if turning:
@@ -101,40 +103,31 @@ class Placement:
             while each.waiting:
                 self._park_orphans(each, each.waiting, placed)
                 self._put_ready(
-                    each, placed, may_lack
+                    each, placed
                 )  # another stream may have brought a parent this very moment
         return placed
 
-    def put_provisionally(self, plan: TypePlan, puts: Sequence[Prepared]) -> None:
-        """Writes what can be written without parents that may still come, for ``put`` to do it properly; parks and refuses nothing."""
-        existing = read_rows(plan, [put.key_value for put in puts])
-        columns, missing = resolve_parents(plan, puts)
-        writes = []
-        for put, values, absent in zip(puts, columns, missing, strict=True):
-            row = existing.get(put.key)
-            if row is None and any(not each.planned.field.null for each in absent):
-                continue
-            linked = list(values)
-            for each in absent:
-                place = each.planned.place
-                linked[place] = None if row is None else row.values[place]
-            writes.append(row_write(put, tuple(linked), row))
-        lost = taken(plan, writes)
-        self._write(plan, [write for write in writes if write.key not in lost])
+    def _begin(self, plan: TypePlan, puts: Sequence[Prepared], *, all_new: bool) -> _Puts:
+        existing = {} if all_new else read_rows(plan, [put.key_value for put in puts])
+        kept = self._lot.kept(plan.digest(put.key) for put in puts if put.key not in existing)
+        return _Puts(plan, sorted(puts, key=_age), existing, kept)
 
     def _put_plain(
-        self, plan: TypePlan, puts: list[Prepared], *, all_new: bool
-    ) -> list[RowFailure]:
-        """Writes rows that need no other row and have no value that another may have."""
+        self, plan: TypePlan, puts: list[Prepared], placed: Placed, *, all_new: bool
+    ) -> None:
+        """Writes rows that need no other row and have no value that another is known to have."""
         existing = {} if all_new else read_rows(plan, [put.key_value for put in puts])
         writes = [row_write(put, put.values, existing.get(put.key)) for put in puts]
         failures = self._write(plan, writes)
+        placed.shown += len(puts) - len(failures)
         if self._lot.occupied:
             failed = {failure.write.key for failure in failures}
             self._lot.remove(plan.digest(put.key) for put in puts if put.key not in failed)
-        return failures
+        if failures:
+            each = _Puts(plan, puts, existing, {})
+            placed.failures[plan] += self._settle_failures(each, failures, placed)
 
-    def _put_ready(self, each: _Puts, placed: Placed, may_lack: MayLack | None) -> bool:
+    def _put_ready(self, each: _Puts, placed: Placed) -> bool:
         """Writes those whose parents are shown; whether there were any."""
         plan, moved = each.plan, False
         while each.waiting:
@@ -142,40 +135,108 @@ class Placement:
             ready = [
                 (put, values, absent)
                 for put, values, absent in zip(each.waiting, columns, missing, strict=True)
-                if not absent
-                or (
-                    may_lack is not None
-                    and all(nullified(plan, put, one, may_lack) for one in absent)
-                )
+                if not untolerated(absent)
             ]
             if not ready:
                 break
             moved = True
-            writes = [
-                row_write(put, values, each.existing.get(put.key)) for put, values, _ in ready
-            ]
-            lost = taken(plan, writes)
-            if lost:
-                # Their rows go, and those may be the parents that were just found: look again.
-                self._park_losers(each, lost, placed)
+
+            writes = [each.write(put, values) for put, values, _ in ready]
+            claims = Claims(plan, writes)
+            losers = self._contest(each, claims)
+            if losers is None:
+                continue  # rows went, or others joined: look again
+            if losers:
+                self._park_losers(each, losers, placed)
                 continue
-            failures = self._write(plan, writes)
+
+            failures = self._write(plan, writes, claims)
             failed = {failure.write.key for failure in failures}
             self._motion.freed(plan, failed)  # a value for which another was parked
-            known = {put.key: len(absent) for put, _, absent in ready}
-            guilty = refused_themselves(plan, self._with_parents(each, failures, known))
-            placed.failures[plan] += guilty
             written = [(put, absent) for put, _, absent in ready if put.key not in failed]
-            self._lot.remove(plan.digest(put.key) for put, _ in written)
-            self._lot.park(
-                [Parking(plan, put, absent[0], hidden=False) for put, absent in written if absent]
-            )
-            done = {put.key for put, _ in written} | {failure.write.key for failure in guilty}
-            each.drop(done)
-            if len(guilty) == len(failures):
-                break
-            each.existing = read_rows(plan, [put.key_value for put in each.waiting])
+            self._settle_written(plan, written, placed)
+            each.drop(put.key for put, _ in written)
+            if failures:
+                known = {put.key: len(absent) for put, _, absent in ready}
+                failures = self._with_parents(each, failures, known)
+                placed.failures[plan] += self._settle_failures(each, failures, placed)
+                each.drop(failure.write.key for failure in failures)
+                each.existing = read_rows(plan, [put.key_value for put in each.waiting])
+                if len(failures) == len(failed):
+                    break
         return moved
+
+    def _settle_written(
+        self,
+        plan: TypePlan,
+        written: Sequence[tuple[Prepared, Sequence[MissingParent]]],
+        placed: Placed,
+    ) -> None:
+        """Forgets what was parked of the entities, and remembers the parents that are to be linked."""
+        placed.shown += len(written)
+        self._lot.remove(plan.digest(put.key) for put, _ in written)
+        self._robbed[plan].difference_update(put.key for put, _ in written)
+        self._lot.park(
+            [Parking(plan, put, absent[0], is_shown=True) for put, absent in written if absent]
+        )
+
+    def _contest(self, each: _Puts, claims: Claims) -> dict[str, Lost] | None:
+        """Who of the writes loses its unique values to another.
+
+        Rows in the way of the others are hidden, and changes of entities with stale rows in the way
+        join the puts. None where that has happened: what was looked up is no longer true then.
+        """
+        plan = each.plan
+        weak = self._weak(plan, claims.rivals()) if claims.elsewhere else set()
+        stale = self._lot.stale_keys(plan, claims.rivals() - weak) if claims.elsewhere else set()
+        stale -= self._firm[plan]
+        if stale and self._join(each, stale):
+            return None
+
+        losers = claims.losers(weak | stale, self._firm[plan])
+        in_the_way = claims.in_the_way(losers, stale) - self._firm[plan]
+        if not in_the_way:
+            return losers
+        refused = self._removal.hide(plan, [plan.key_value(key) for key in in_the_way])
+        self._firm[plan] |= refused.keys()
+        for key in in_the_way - refused.keys():
+            each.existing.pop(key, None)
+        each.kept |= self._lot.kept(plan.digest(key) for key in in_the_way - refused.keys())
+        return None
+
+    def _weak(self, plan: TypePlan, keys: Collection[str]) -> set[str]:
+        """Which of the rows are there only until the commit gets to them."""
+        moving = plan.prospects.moving(plan.type, keys)
+        leaving = plan.prospects.leaving(plan.type, keys) - self._firm[plan]
+        if unknown := leaving - self._deletable[plan]:
+            # What another is going to have must be sure to go.
+            values = [plan.key_value(key) for key in unknown]
+            protected = self._removal.find_protected(plan, values)
+            self._firm[plan] |= protected
+            self._deletable[plan] |= unknown - protected
+        return moving | (leaving - self._firm[plan])
+
+    def _join(self, each: _Puts, stale: Collection[str]) -> bool:
+        """Puts parked changes again, if they could be shown: they may exchange values with the others."""
+        plan = each.plan
+        puts = []
+        here = {put.key for put in each.waiting}
+        for parked in self._lot.of(plan.digest(key) for key in stale if key not in here).values():
+            try:
+                puts.append(
+                    from_bytes(plan, parked.key, parked.ordinal, parked.prepared, parked.body)
+                )
+            except Refused:
+                continue  # the mapping has changed since
+        _, missing = resolve_parents(plan, puts)
+        joining = [
+            put for put, absent in zip(puts, missing, strict=True) if not untolerated(absent)
+        ]
+        if not joining:
+            return False
+        each.waiting = sorted([*each.waiting, *joining], key=_age)
+        each.existing |= read_rows(plan, [put.key_value for put in joining])
+        return True
 
     def _with_parents(
         self, each: _Puts, failures: list[RowFailure], known: Mapping[str, int]
@@ -184,7 +245,7 @@ class Placement:
 
         Another stream's commit took it away: the row is not refused, it waits.
         """
-        if not failures or not each.plan.relations:
+        if not each.plan.relations:
             return failures
         failed = {failure.write.key for failure in failures}
         puts = [put for put in each.waiting if put.key in failed]
@@ -196,46 +257,140 @@ class Placement:
         }
         return [failure for failure in failures if failure.write.key not in orphans]
 
+    def _settle_failures(
+        self, each: _Puts, failures: list[RowFailure], placed: Placed
+    ) -> list[RowFailure]:
+        """Shows or parks those that the database refused for another row's sake; returns the others."""
+        rivalries = [failure.write for failure in failures if failure.is_rivalry]
+        refused = [failure for failure in failures if not failure.is_rivalry]
+        if rivalries:
+            refused += self._settle_rivalries(each, rivalries, placed)
+        return refused
+
+    def _settle_rivalries(
+        self, each: _Puts, writes: list[RowWrite], placed: Placed
+    ) -> list[RowFailure]:
+        """Writes, one after the other, rows whose unique values only the database can compare.
+
+        Rows that make way, of these writes or of others, are robbed of their values first. Who is in
+        the way of none of its own is parked. Returns those that are refused for themselves.
+        """
+        plan = each.plan
+        puts = {put.key: put for put in each.waiting}
+        _, missing = resolve_parents(plan, [puts[write.key] for write in writes])
+        absent_of = dict(zip((write.key for write in writes), missing, strict=True))
+        ahead = {write.key: write for write in writes}
+        refused: list[RowFailure] = []
+        while ahead:
+            key, write = next(iter(ahead.items()))
+            del ahead[key]
+            failure, lost = self._write_beside_rivals(plan, write, ahead)
+            if failure is not None:
+                refused.append(failure)
+            elif lost is not None:
+                self._park_losers(each, {key: lost}, placed, polled=True)
+            else:
+                self._settle_written(plan, [(puts[key], absent_of[key])], placed)
+        return refused
+
+    def _write_beside_rivals(
+        self, plan: TypePlan, write: RowWrite, ahead: Mapping[str, RowWrite]
+    ) -> tuple[RowFailure | None, Lost | None]:
+        """Writes one row: or says why the database refuses it, or to whom it loses."""
+        robbed: set[str] = set()
+        while True:
+            failures = self._write(plan, [write])
+            if not failures:
+                self._robbed[plan] |= robbed
+                return None, None
+            if not failures[0].is_rivalry:
+                return failures[0], None
+
+            rivals = find_rivals(plan, write)
+            keys = {rival.key for rival in rivals if rival.key is not None}
+            stale = self._lot.stale_keys(plan, keys) - self._firm[plan]
+            weak = self._weak(plan, keys) | (keys & ahead.keys()) - self._firm[plan]
+            firm = [rival for rival in rivals if rival.key not in weak | stale | robbed]
+            movable = [rival for rival in rivals if rival.key in (weak | stale) - robbed]
+            if firm or not movable:
+                return None, _lost_to(firm, failures[0])
+
+            for rival in movable:
+                assert rival.key is not None
+                if rival.key in weak:
+                    if not vacate(plan, rival.columns, [rival.pk]):
+                        return None, _lost_to([rival], failures[0])
+                    robbed.add(rival.key)
+                elif refused := self._removal.hide(plan, [plan.key_value(rival.key)]):
+                    self._firm[plan] |= refused.keys()
+
     def _put_jointly(self, group: list[_Puts], placed: Placed) -> None:
         """Shows those that wait for each other only, all at once."""
         while closed := closed_part({each.plan: each.waiting for each in group if each.waiting}):
-            shown = show_jointly(closed)
             by_plan = {each.plan: each for each in group}
+            kept = {plan: each.kept for plan, each in by_plan.items()}
+            shown = show_jointly(closed, kept)
             if isinstance(shown, Trouble):
-                each = by_plan[shown.plan]
-                placed.failures[shown.plan] += shown.failures
-                each.drop(failure.write.key for failure in shown.failures)
-                self._motion.freed(shown.plan, [failure.write.key for failure in shown.failures])
-                lost = self._lost_to_shown(each, shown.lost)
-                self._park_losers(each, lost, placed)
-                # The others wait for their parents still: a rival that is not shown either will not tell of a value that became free.
-                apart = shown.impossible | (shown.lost.keys() - lost.keys())
-                self._park_orphans(each, [put for put in each.waiting if put.key in apart], placed)
+                self._settle_trouble(by_plan[shown.plan], shown, placed)
                 continue
             for plan, puts in closed.items():
                 by_plan[plan].drop(put.key for put in puts)
-                self._lot.remove(plan.digest(put.key) for put in puts)
+                _, missing = resolve_parents(plan, puts)
+                self._settle_written(plan, list(zip(puts, missing, strict=True)), placed)
                 self._note(plan, shown[plan])
                 # Linking may have changed more than these writes say.
                 self._motion.freed(
                     plan, [write.key for write in shown[plan] if write.existing is not None]
                 )
 
-    def _lost_to_shown(self, each: _Puts, lost: Mapping[str, Lost]) -> dict[str, Lost]:
-        """Those of the losers whose value is held by a row that is shown."""
+    def _settle_trouble(self, each: _Puts, trouble: Trouble, placed: Placed) -> None:
+        """Parks or refuses those that keep a closed set from being shown."""
+        plan = each.plan
+        guilty = [failure for failure in trouble.failures if not failure.is_rivalry]
+        placed.failures[plan] += guilty
+        each.drop(failure.write.key for failure in guilty)
+        self._motion.freed(plan, [failure.write.key for failure in guilty])
+
+        lost = self._lost_to_shown(each, trouble.lost)
+        if lost is None:
+            return  # a stale row has gone: try again
+        lost |= {
+            failure.write.key: _lost_to([], failure)
+            for failure in trouble.failures
+            if failure.is_rivalry
+        }
+        self._park_losers(each, lost, placed)
+        # The others wait for their parents still: a rival that is not shown either will not tell of a value that became free.
+        apart = trouble.impossible | (trouble.lost.keys() - lost.keys())
+        self._park_orphans(each, [put for put in each.waiting if put.key in apart], placed)
+
+    def _lost_to_shown(self, each: _Puts, lost: Mapping[str, Lost]) -> dict[str, Lost] | None:
+        """Those of the losers whose value is held by a row that is shown and stays; None where one did not."""
         puts = [put for put in each.waiting if put.key in lost]
         columns, _ = resolve_parents(each.plan, puts)
         found: dict[str, Lost] = {}
         for put, values in zip(puts, columns, strict=True):
-            found |= taken(each.plan, [row_write(put, values, each.existing.get(put.key))])
+            losers = self._contest(each, Claims(each.plan, [each.write(put, values)]))
+            if losers is None:
+                return None
+            found |= losers
         return found
 
-    def _write(self, plan: TypePlan, writes: list[RowWrite]) -> list[RowFailure]:
+    def _write(
+        self, plan: TypePlan, writes: list[RowWrite], claims: Claims | None = None
+    ) -> list[RowFailure]:
+        elsewhere = {} if claims is None else claims.elsewhere
+
+        def clear_the_way(plan: TypePlan, some: Sequence[RowWrite]) -> None:
+            make_way(plan, some, elsewhere)
+
         changed = changing(plan, writes)
-        failures = write_rows(plan, changed, clear_the_way=free_moving_values)
+        failures = write_rows(plan, changed, clear_the_way=clear_the_way)
         if failures:
             failed = {failure.write.key for failure in failures}
             changed = [write for write in changed if write.key not in failed]
+        if claims is not None:
+            self._robbed[plan] |= claims.robbed_by({write.key for write in changed})
         self._note(plan, changed)
         return failures
 
@@ -245,42 +400,52 @@ class Placement:
         if plan.unique_sets:
             self._motion.freed(plan, [write.key for write in written if gives_up(plan, write)])
 
-    def _park_losers(self, each: _Puts, lost: Mapping[str, Lost], placed: Placed) -> None:
-        self._park(
-            each,
-            [
-                Parking(each.plan, put, None, *lost[put.key])
-                for put in each.waiting
-                if put.key in lost
-            ],
-            placed,
-        )
+    def _park_losers(
+        self, each: _Puts, lost: Mapping[str, Lost], placed: Placed, *, polled: bool = False
+    ) -> None:
+        parkings = [
+            Parking(each.plan, put, None, *lost[put.key], polled=polled)
+            for put in each.waiting
+            if put.key in lost
+        ]
+        self._park(each, parkings, placed)
 
     def _park_orphans(self, each: _Puts, puts: list[Prepared], placed: Placed) -> None:
         _, missing = resolve_parents(each.plan, puts)
         parkings = [
-            Parking(each.plan, put, absent[0])
+            Parking(each.plan, put, blocking[0])
             for put, absent in zip(puts, missing, strict=True)
-            if absent
+            if (blocking := untolerated(absent))
         ]
         self._park(each, parkings, placed)
 
     def _park(self, each: _Puts, parkings: list[Parking], placed: Placed) -> None:
+        """Parks puts; a row that one of the entities has stays as it is, unless it has lost a value."""
         if not parkings:
             return
-        keys = [parking.prepared.key for parking in parkings]
-        self._removal.remove(each.plan, [parking.prepared.key_value for parking in parkings])
+        plan = each.plan
+        incomplete = [p for p in parkings if p.prepared.key in self._robbed[plan]]
+        for parking in parkings:
+            parking.stale = parking.prepared.key in each.existing
+        if incomplete:
+            self._removal.hide(plan, [parking.prepared.key_value for parking in incomplete])
+            for parking in incomplete:
+                parking.stale = False
+                self._robbed[plan].discard(parking.prepared.key)
+
+        keys = {parking.prepared.key for parking in parkings}
         self._lot.park(parkings)
-        placed.parked[each.plan] |= set(keys)
+        placed.parked[plan] |= keys
         each.drop(keys)
-        each.existing = read_rows(each.plan, [put.key_value for put in each.waiting])
 
 
 def _age(put: Prepared) -> int:
     return put.ordinal
 
 
-def nullified(plan: TypePlan, put: Prepared, absent: MissingParent, may_lack: MayLack) -> bool:
-    """Whether the row may be shown with NULL for the parent."""
-    on_delete = absent.planned.field.remote_field.on_delete  # type: ignore[union-attr]
-    return on_delete is models.SET_NULL and may_lack(plan, put, absent)
+def _lost_to(rivals: Sequence[object], failure: RowFailure) -> Lost:
+    """What is said of a value that only the database can compare."""
+    text = str(failure.error).strip().splitlines()[0]
+    key = getattr(rivals[0], "key", None) if rivals else None
+    by = f" The row of {key!r} has it." if key is not None else ""
+    return f"The database says that a unique value is taken: {text}.{by}", key

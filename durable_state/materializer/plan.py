@@ -15,7 +15,7 @@ from durable_state.errors import MappingFault
 from durable_state.models import Stream, entity_digest
 from durable_state.registry import EntityMapping, registry
 from durable_state.registry.charsets import character_set
-from durable_state.registry.relations import parent_mapping, parents_first
+from durable_state.registry.relations import followed_columns, parent_mapping, parents_first
 from durable_state.registry.uniqueness import secondary_unique_sets
 
 from .conversion import (
@@ -26,6 +26,7 @@ from .conversion import (
 )
 from .conversion.limits import largest_statement
 from .ownership import Ownership
+from .prospects import Prospects
 
 __all__ = ["PlannedField", "StreamPlan", "TypePlan", "Values"]
 
@@ -58,8 +59,15 @@ class PlannedField:
 class TypePlan:
     """One entity type of one stream."""
 
-    def __init__(self, mapping: EntityMapping, stream: Stream, ownership: Ownership) -> None:
+    def __init__(
+        self,
+        mapping: EntityMapping,
+        stream: Stream,
+        ownership: Ownership,
+        prospects: Prospects | None = None,
+    ) -> None:
         self.ownership = ownership
+        self.prospects = prospects or Prospects()
         self.mapping = mapping
         self.stream = stream
         self.type = mapping.entity_type
@@ -81,6 +89,11 @@ class TypePlan:
             planned.told_by_database for planned in self.fields
         )
         self.unique_sets = secondary_unique_sets(mapping)
+        self.followed = followed_columns(mapping)
+        self.has_checks = any(
+            isinstance(constraint, models.CheckConstraint)
+            for constraint in mapping.model._meta.constraints
+        )
         self.key_value = key_converter(mapping.key, self.using)
         self.largest_statement = largest_statement(self.using)
         self.is_narrow = any(
@@ -112,6 +125,7 @@ class StreamPlan:
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.ownership = Ownership(stream)
+        self.prospects = Prospects()
         self._plans: dict[str, TypePlan | None] = {}
         self._without_rows: set[EntityMapping] = set()
 
@@ -130,7 +144,9 @@ class StreamPlan:
         if entity_type not in self._plans:
             mapping = registry.find(entity_type, self.stream.name)
             self._plans[entity_type] = (
-                None if mapping is None else TypePlan(mapping, self.stream, self.ownership)
+                None
+                if mapping is None
+                else TypePlan(mapping, self.stream, self.ownership, self.prospects)
             )
         return self._plans[entity_type]
 

@@ -157,16 +157,22 @@ def to_bytes(plan: TypePlan, prepared: Prepared) -> bytes:
     )
 
 
-def as_message(plan: TypePlan, prepared: Prepared) -> bytes:
-    """The newest change as it was on the wire; for a row that was parked without one, a change that says what the row said."""
-    if prepared.body:
+def as_message(plan: TypePlan, prepared: Prepared, *, whole: bool = False) -> bytes:
+    """The newest change as it was on the wire.
+
+    For a row that was parked without one, or where the ``whole`` entity is asked for, a change that
+    says all of it.
+    """
+    if prepared.body and not whole:
         return prepared.body
     raw = [None if part is UNSET else part for part in prepared.raw]
-    whole = plan.mapping.value_field is not None
-    value = raw[0] if whole else dict(zip(plan.mapping.wire_names.values(), raw, strict=True))
-    return encode_change(
-        plan.type, prepared.key, Operation.UPSERT, msgspec.json.decode(_encode(value))
-    )
+    if plan.mapping.value_field is not None:
+        value = raw[0]
+    else:
+        names = plan.mapping.wire_names.values()
+        said = zip(names, raw, prepared.raw, strict=True)
+        value = {name: part for name, part, given in said if given is not UNSET}
+    return encode_change(plan.type, prepared.key, Operation.UPSERT, msgspec.Raw(_encode(value)))
 
 
 def from_bytes(

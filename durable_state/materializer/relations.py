@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connections
+from django.db import connections, models
 from msgspec import UNSET
 
 from durable_state.models import Stream, entity_digest
@@ -17,7 +17,16 @@ from .plan import PlannedField, TypePlan, Values
 from .preparation import Prepared
 from .rows import READ, chunks
 
-__all__ = ["MissingParent", "circles", "parent_digest", "resolve_parents", "shown_parents", "turns"]
+__all__ = [
+    "MissingParent",
+    "circles",
+    "parent_digest",
+    "resolve_parents",
+    "shown_parents",
+    "stand_in_for",
+    "turns",
+    "untolerated",
+]
 
 NOTHING: Sequence[Any] = ()
 
@@ -31,11 +40,16 @@ def parent_digest(mapping: EntityMapping, key: Any) -> str:
 
 @dataclass(slots=True)
 class MissingParent:
-    """A parent that is not shown. ``elsewhere``: its table is not this stream's, so that another stream's commits bring it."""
+    """A parent that is not shown.
+
+    ``elsewhere``: its table is not this stream's, so that another stream's commits bring it.
+    ``tolerated``: the row is shown without it, with what ``on_delete`` says in its place.
+    """
 
     planned: PlannedField
     key: Any
     elsewhere: bool
+    tolerated: bool = False
 
     def __str__(self) -> str:
         return f"{self.planned.name} {self.key!r} is not shown"
@@ -95,13 +109,19 @@ def turns(group: Sequence[TypePlan]) -> bool:
 def resolve_parents(
     plan: TypePlan, puts: Sequence[Prepared]
 ) -> tuple[list[Values], Sequence[Sequence[MissingParent]]]:
-    """For each put its values with parents as what the column holds, and the parents that are missing."""
+    """For each put its values with parents as what the column holds, and the parents that are missing.
+
+    A missing parent that the row can be shown without (SET_NULL, SET_DEFAULT) is ``tolerated``; the
+    values have NULL or the default for it.
+    """
     if not plan.relations:
         return [put.values for put in puts], [NOTHING] * len(puts)
     relations = [
         (planned, planned.place, _find(plan, planned, puts), not _is_ours(plan, planned))
         for planned in plan.relations
     ]
+    stand_ins: dict[int, StandIn] = {}
+
     columns: list[Values] = []
     missing: list[Sequence[MissingParent]] = []
     for put in puts:
@@ -113,10 +133,39 @@ def resolve_parents(
                 continue
             values[place] = held = found.get(key)
             if held is None:
-                absent = [*absent, MissingParent(planned, key, elsewhere)]
+                if place not in stand_ins:
+                    stand_ins[place] = stand_in_for(plan, planned)
+                tolerated, values[place] = stand_ins[place]
+                absent = [*absent, MissingParent(planned, key, elsewhere, tolerated)]
         columns.append(tuple(values))
         missing.append(absent)
     return columns, missing
+
+
+def untolerated(absent: Sequence[MissingParent]) -> Sequence[MissingParent]:
+    """The parents without which the row cannot be shown."""
+    return [each for each in absent if not each.tolerated] if absent else NOTHING
+
+
+StandIn = tuple[bool, Any]
+"""Whether a row is shown without a parent, and what the column holds then."""
+
+
+def stand_in_for(plan: TypePlan, planned: PlannedField) -> StandIn:
+    """What a row of the type holds for a parent that is not shown, by ``on_delete``."""
+    on_delete = planned.field.remote_field.on_delete  # type: ignore[union-attr]
+    if on_delete is models.SET_NULL and planned.field.null:
+        return True, None
+    if on_delete is not models.SET_DEFAULT:
+        return False, None
+
+    default = planned.field.get_default()
+    if default is None:
+        return planned.field.null, None
+    if isinstance(default, models.Model):
+        default = getattr(default, planned.field.target_field.attname)  # type: ignore[attr-defined]
+    is_there = bool(list(_shown_values(plan, planned, {default})))
+    return (True, default) if is_there else (planned.field.null, None)
 
 
 def _is_ours(plan: TypePlan, planned: PlannedField) -> bool:
@@ -124,11 +173,17 @@ def _is_ours(plan: TypePlan, planned: PlannedField) -> bool:
 
 
 def _find(plan: TypePlan, planned: PlannedField, puts: Sequence[Prepared]) -> dict[Any, Any]:
-    """What the column holds for each parent named by the puts that is shown."""
+    """What the column holds for each parent named by the puts that is shown, and is to stay."""
     wanted: set[Any] = {put.values[planned.place] for put in puts} - {None, UNSET}
     if planned.parent is None:
         return {value: value for value in _shown_values(plan, planned, wanted)}
-    return shown_parents(plan.stream, planned.parent, wanted, planned.field.target_field.attname)  # type: ignore[attr-defined]
+
+    target = planned.field.target_field.attname  # type: ignore[attr-defined]
+    found = shown_parents(plan.stream, planned.parent, wanted, target)
+    if _is_ours(plan, planned):
+        for key in plan.prospects.leaving(planned.parent.entity_type, found.keys()):
+            del found[key]
+    return found
 
 
 def shown_parents(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from durable_state.models import ParkedChange, entity_digest
 
@@ -12,16 +12,24 @@ from .joint import settle_blockers
 from .letters import Found
 from .motion import Motion
 from .parking import Parking, ParkingLot
-from .placement import Placement, nullified
+from .placement import Placement
 from .plan import StreamPlan, TypePlan
 from .preparation import Prepared, as_message, from_bytes
-from .relations import MissingParent, circles, parent_digest, resolve_parents, turns
+from .relations import (
+    MissingParent,
+    circles,
+    parent_digest,
+    resolve_parents,
+    turns,
+    untolerated,
+)
 from .rows import RowFailure
 
 __all__ = ["Release", "not_written"]
 
 
 Entity = tuple[str, str]
+Reason = ParkedChange.Reason
 
 
 class Release:
@@ -35,28 +43,34 @@ class Release:
         self._placement = placement
         self._motion = motion
         self._refused: list[tuple[TypePlan, Found]] = []
-        self._left: Mapping[Entity, int] = {}
+        self._shown = 0
 
-    def settle(
-        self, left: Mapping[Entity, int], *, every: bool = False
-    ) -> list[tuple[TypePlan, Found]]:
+    def settle(self, *, every: bool = False) -> list[tuple[TypePlan, Found]]:
         """Shows parked entities whose parents have come or whose unique values are free, until nothing moves any more.
 
-        ``left``: parents that came and went within the commit, with the ordinals of their deletions: who waited for one is shown
-        without, where the foreign key says SET_NULL. ``every``: of those that nobody tells about, all are tried. Returns those that
-        the database refused; they are parked no longer.
+        Invariant: whoever was parked for a unique value in this commit has been looked at after all
+        else that the commit moved. ``every``: of those that nobody tells about, all are tried.
+        Returns those that the database refused; they are parked no longer.
         """
-        self._left = left
         if not self._lot.occupied and not every:
             return []
         for digests in self._lot.take_arrivals():
             self._try_pages(self._lot.waiting_for(digests))
         self._try_pages(self._lot.polled(every=every))
-        self._try_pages(self._lot.waiting_for(self._left_digests()))
+        self._follow_all()
+
+        # The holder may have been one that was going to have the value, and did not get it.
+        shown = -1
+        while shown < self._shown:
+            shown = self._shown
+            self._try_pages(self._lot.take_losers())
+            self._follow_all()
+        return self._refused
+
+    def _follow_all(self) -> None:
         self._follow()
         while self._show_closed():
             self._follow()
-        return self._refused
 
     def _follow(self) -> None:
         """Tries what waits for something that moved, till nothing does."""
@@ -85,45 +99,30 @@ class Release:
         before = {parked.key: parked for parked in candidates}
         puts = self._unpack(plan, candidates)
         _, missing = resolve_parents(plan, puts)
+
         ready, waiting = [], []
         for put, absent in zip(puts, missing, strict=True):
-            parked = before[put.key]
-            if not parked.hidden or all(
-                nullified(plan, put, each, self._left_later) for each in absent
-            ):
+            parked, blocking = before[put.key], untolerated(absent)
+            if not blocking:
                 ready.append(put)
-            elif parked.reason != "parent" or parked.waits_for != absent[0].digest:
-                waiting.append(
-                    Parking(plan, put, absent[0])
-                )  # another parent is the one that is missing now
+            elif parked.is_link or parked.waits_for != blocking[0].digest:
+                # Another parent is the one that is missing now.
+                waiting.append(Parking(plan, put, blocking[0], stale=parked.stale))
         self._lot.park(waiting)
         if ready:
-            self._put(
-                {plan: ready}, shown={key for key, parked in before.items() if not parked.hidden}
-            )
+            self._put({plan: ready})
 
-    def _put(self, puts: dict[TypePlan, list[Prepared]], shown: set[str]) -> bool:
-        """Places puts of parked entities, of which those in ``shown`` have a row already; whether any was placed."""
-
-        def may_lack(plan: TypePlan, put: Prepared, absent: MissingParent) -> bool:
-            return put.key in shown or self._left_later(plan, put, absent)
-
-        placed = self._placement.put(puts, may_lack=may_lack)
+    def _put(self, puts: dict[TypePlan, list[Prepared]]) -> bool:
+        """Places puts of parked entities; whether any was shown."""
+        placed = self._placement.put(puts)
         for plan, failures in placed.failures.items():
             by_key = {put.key: put for put in puts[plan]}
             self._lot.remove(plan.digest(failure.write.key) for failure in failures)
             self._refused += [
                 (plan, not_written(plan, each, by_key[each.write.key])) for each in failures
             ]
-        return placed.count() < sum(map(len, puts.values()))
-
-    def _left_later(self, plan: TypePlan, put: Prepared, absent: MissingParent) -> bool:
-        return self._left.get(absent.entity, 0) > put.ordinal
-
-    def _left_digests(self) -> Iterator[str]:
-        for entity_type, key in self._left:
-            if (plan := self._plans.find(entity_type)) is not None:
-                yield parent_digest(plan.mapping, key)
+        self._shown += placed.shown
+        return placed.shown > 0
 
     def _unpack(self, plan: TypePlan, candidates: Iterable[ParkedChange]) -> list[Prepared]:
         puts = []
@@ -159,32 +158,37 @@ class Release:
         missing: dict[tuple[str, str], Sequence[MissingParent]] = {}
         waited_for: dict[tuple[str, str], str] = {}
         looked_at: set[str] = set()
+        stale: set[tuple[str, str]] = set()
         while frontier:
             looked_at |= frontier
             by_type: defaultdict[str, list[ParkedChange]] = defaultdict(list)
             for parked in self._lot.of(frontier).values():
-                if parked.hidden:
+                if not parked.is_link:
                     by_type[parked.type].append(parked)
             frontier = set()
             for plan in (plan for plan in group if plan.type in by_type):
                 some = self._unpack(plan, by_type[plan.type])
+                stale |= {(plan.type, parked.key) for parked in by_type[plan.type] if parked.stale}
                 _, absent = resolve_parents(plan, some)
                 waited_for |= {
-                    (plan.type, parked.key): parked.waits_for if parked.reason == "parent" else ""
+                    (plan.type, parked.key): parked.waits_for
+                    if parked.reason == Reason.PARENT
+                    else ""
                     for parked in by_type[plan.type]
                 }
                 for put, each in zip(some, absent, strict=True):
-                    puts[plan.type, put.key], missing[plan.type, put.key] = put, each
+                    blocking = untolerated(each)
+                    puts[plan.type, put.key], missing[plan.type, put.key] = put, blocking
                     frontier |= {
                         entity_digest(*parent.entity)
-                        for parent in each
+                        for parent in blocking
                         if parent.entity[0] in plans
                     }
             frontier -= looked_at
         blockers = settle_blockers(missing)
         self._lot.park(
             (
-                Parking(plans[entity[0]], puts[entity], blocker)
+                Parking(plans[entity[0]], puts[entity], blocker, stale=entity in stale)
                 for entity, blocker in blockers.items()
                 if blocker.digest != waited_for[entity]
             ),
@@ -194,12 +198,16 @@ class Release:
         for entity, put in puts.items():
             if entity not in blockers:
                 closed[plans[entity[0]]].append(put)
-        return bool(closed) and self._put(dict(closed), shown=set())
+        return bool(closed) and self._put(dict(closed))
 
 
 def not_written(plan: TypePlan, failure: RowFailure, put: Prepared) -> Found:
-    """The letter of an accepted change that the database refused when its row was written."""
-    return Found(put.key, put.ordinal, failure.reason, failure.detail, as_message(plan, put))
+    """The letter of an accepted change that the database refused when its row was written.
+
+    It holds what makes the entity: of a mapping that merges that is more than the newest change.
+    """
+    body = as_message(plan, put, whole=plan.mapping.merges)
+    return Found(put.key, put.ordinal, failure.reason, failure.detail, body)
 
 
 def _digests(fresh: dict[TypePlan, set[str] | None]) -> Iterator[str]:

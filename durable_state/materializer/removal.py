@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
-from django.db import connections, models, transaction
+from django.db import IntegrityError, connections, models, transaction
 from django.db.models.deletion import (
     Collector,
     ProtectedError,
     RestrictedError,
     get_candidate_relations_to_delete,
 )
+from msgspec import UNSET
 
 from durable_state.models import ParkedChange, Stream, TableOwner
 from durable_state.registry import registry
@@ -24,10 +25,10 @@ from .outcome import Outcome
 from .parking import Parking, ParkingLot
 from .plan import PlannedField, StreamPlan, TypePlan
 from .preparation import Prepared, to_bytes
-from .relations import MissingParent, circles, turns
+from .relations import MissingParent, circles, stand_in_for, turns
 from .rows import chunks, is_one_of, most_keys, rows_with
 
-__all__ = ["Removal", "remove_rows"]
+__all__ = ["Removal", "is_pointed_to", "remove_rows"]
 
 Rows = dict[Any, str]
 """Keys by primary key."""
@@ -39,9 +40,11 @@ PAGE = 500
 class Removal:
     """Deletes rows of one stream.
 
-    Mapped children that the stream still holds are parked, or shown without their parent where the foreign key says SET_NULL. Rows
-    outside the mappings follow ``on_delete``; one that protects its parent keeps the row from going. No model signals are sent.
-    ``for_good``: mapped children go with their parents, and nothing is parked.
+    Mapped children that the stream still holds go too and are parked, with what the application has
+    in their rows; where ``on_delete`` says SET_NULL or SET_DEFAULT they stay without their parent.
+    That holds through unmapped tables in between as well. Rows outside the mappings follow
+    ``on_delete``; one that protects its parent, or cannot follow, keeps the row from going. No model
+    signals are sent. ``for_good``: mapped children go with their parents, and nothing is parked.
     """
 
     def __init__(
@@ -59,27 +62,55 @@ class Removal:
         self._lot = lot
         self._motion = motion
         self._outcome = outcome
+        self._going: dict[TypePlan, set[Any]] = {}
 
     def remove(self, plan: TypePlan, key_values: Iterable[Any]) -> dict[str, str]:
         """Deletes the rows with these keys, where they are; returns the keys that could not go, with the reason."""
-        key = plan.mapping.key
         refused: dict[str, str] = {}
+        for rows in self._find(plan, key_values):
+            refused |= self._remove(plan, rows, self._outcome)
+        return refused
+
+    def hide(self, plan: TypePlan, key_values: Iterable[Any]) -> dict[str, str]:
+        """The same for entities that the stream still holds: what their rows have beside the mapped columns is kept."""
+        refused: dict[str, str] = {}
+        for rows in self._find(plan, key_values):
+            for chunk in chunks(rows):
+                self._lot.keep(plan, plan.rows().filter(pk__in=chunk))
+            stayed = self._remove(plan, rows, self._outcome)
+            self._lot.forget_kept(plan.digest(key) for key in stayed)
+            gone = [plan.digest(key) for key in rows.values() if key not in stayed]
+            self._lot.set_stale(gone, stale=False)
+            refused |= stayed
+        return refused
+
+    def find_protected(self, plan: TypePlan, key_values: Iterable[Any]) -> set[str]:
+        """Which of the rows could not be deleted as things stand. Deletes none."""
+        found: set[str] = set()
+        for rows in self._find(plan, key_values):
+            with transaction.atomic(using=plan.using):
+                found |= self._remove(plan, rows, Outcome(0)).keys()
+                transaction.set_rollback(True, using=plan.using)
+        return found
+
+    def _find(self, plan: TypePlan, key_values: Iterable[Any]) -> Iterator[Rows]:
+        key = plan.mapping.key
         for chunk in chunks(key_values, most_keys(plan, key)):
             found = rows_with(plan, chunk).values_list("pk", key.attname)
             # MySQL finds "a" for "a " where the column's collation pads.
             wanted = {key_text(key, value) for value in chunk}
-            rows = {pk: text for pk, value in found if (text := key_text(key, value)) in wanted}
-            refused |= self._remove(plan, rows, self._outcome)
-        return refused
+            yield {pk: text for pk, value in found if (text := key_text(key, value)) in wanted}
 
     def remove_everything(self) -> None:
-        """Deletes all rows of the stream, children first. Raises: ProtectedError, RestrictedError, where a row outside does not let go."""
+        """Deletes all rows of the stream, children first.
+
+        Raises: ProtectedError, RestrictedError, where a row outside does not let go.
+        """
         for plan in reversed(self._plans.all()):
             key = plan.mapping.key
             while found := dict(plan.rows().order_by("pk").values_list("pk", key.attname)[:PAGE]):
-                self._remove_all(
-                    plan, {pk: key_text(key, value) for pk, value in found.items()}, self._outcome
-                )
+                rows = {pk: key_text(key, value) for pk, value in found.items()}
+                self._remove_all(plan, rows, self._outcome)
 
     def _remove(self, plan: TypePlan, rows: Rows, made: Outcome) -> dict[str, str]:
         """Deletes rows, halving where one of them must stay; what was done is added to ``made``."""
@@ -89,7 +120,8 @@ class Removal:
         try:
             with transaction.atomic(using=plan.using):
                 self._remove_all(plan, rows, changes)
-        except (ProtectedError, RestrictedError) as error:
+        except (ProtectedError, RestrictedError, IntegrityError) as error:
+            # An IntegrityError: a row of the application cannot become what its on_delete says.
             if len(rows) == 1:
                 return {key: str(error.args[0]) for key in rows.values()}
             pks = list(rows)
@@ -105,30 +137,48 @@ class Removal:
         # Rows of the circle are deleted when all that go with them are known: they may point to each other.
         going: dict[TypePlan, Rows] = {each: {} for each in circle}
         going[plan] |= rows
+        before = {each: set(pks) for each, pks in self._going.items()}
+        self._going.setdefault(plan, set()).update(rows)
+        try:
+            self._collect(plan, rows, going, made)
+            self._delete_collected(plan, circle, going, made)
+        finally:
+            self._going = before
+
+    def _collect(
+        self, plan: TypePlan, rows: Rows, going: dict[TypePlan, Rows], made: Outcome
+    ) -> None:
+        """Finds the mapped children that go with the rows; those of other types go at once."""
         left = [(plan, rows)]
         while left:
             parent, parents = left.pop()
             for child, planned in self._plans.children(parent):
-                for page in self._children(
-                    child, planned, parents, parent, going.get(child, {}), made
-                ):
+                targets = _targets(parent, planned, parents)
+                for page in self._children(child, planned, targets, made):
                     if child in going:
                         going[child] |= page
+                        self._going.setdefault(child, set()).update(page)
                         left.append((child, page))
                     elif refused := self._remove(child, page, made):
                         raise ProtectedError(next(iter(refused.values())), set())
+
+    def _delete_collected(
+        self,
+        plan: TypePlan,
+        circle: list[TypePlan],
+        going: dict[TypePlan, Rows],
+        made: Outcome,
+    ) -> None:
         # MySQL checks each row of a DELETE by itself, also where the rows that point to it go too.
         checks = (
             connections[plan.using].constraint_checks_disabled if turns(circle) else nullcontext
         )
         for each in reversed(circle):
-            rows_of_type, pk = (
-                each.mapping.model._base_manager.using(plan.using),
-                each.mapping.model._meta.pk,
-            )
+            rows_of_type = each.mapping.model._base_manager.using(plan.using)
+            pk = each.mapping.model._meta.pk
             for chunk in chunks(going[each], most_keys(each, pk)):
                 rows_to_go = rows_of_type.filter(is_one_of(each, pk, chunk))
-                self._follow_outside(each, rows_to_go)
+                self._follow_outside(each, rows_to_go, made)
                 with checks():
                     rows_to_go._raw_delete(plan.using)
             made.changed(each.type, going[each].values(), deleted=True)
@@ -137,17 +187,13 @@ class Removal:
                 self._motion.freed(each, going[each].values())
 
     def _children(
-        self,
-        child: TypePlan,
-        planned: PlannedField,
-        parents: Rows,
-        parent: TypePlan,
-        going: Rows,
-        made: Outcome,
+        self, child: TypePlan, planned: PlannedField, targets: Rows, made: Outcome
     ) -> Iterator[Rows]:
-        """Parks the children of leaving parents, page by page, and yields those that have to go; the others are shown without."""
-        keep = planned.field.remote_field.on_delete is models.SET_NULL  # type: ignore[union-attr]
-        targets = _targets(parent, planned, parents)
+        """Parks the children of leaving parents, page by page, and yields those that have to go.
+
+        ``targets``: what the children hold for the parents, with the parents' keys.
+        """
+        on_delete = planned.field.remote_field.on_delete  # type: ignore[union-attr]
         for chunk in chunks(targets):
             last = None
             while True:
@@ -157,37 +203,55 @@ class Removal:
                 found = list(_with_parents(child, queryset)[:PAGE])
                 if not found:
                     break
+
                 last = found[-1].pk
-                rows = [row for row in found if row.pk not in going]
-                keys = {
-                    row.pk: key_text(child.mapping.key, getattr(row, child.mapping.key.attname))
-                    for row in rows
+                going = self._going.get(child, set())
+                rows = {
+                    key_text(child.mapping.key, getattr(row, child.mapping.key.attname)): row
+                    for row in found
+                    if row.pk not in going
                 }
+                keys = {row.pk: key for key, row in rows.items()}
                 if self._for_good:
                     yield keys
                     continue
-                parked = self._lot.of(child.digest(key) for key in keys.values())
-                with_parked = [(row, parked.get(child.digest(keys[row.pk]))) for row in rows]
-                self._lot.park(
-                    Parking(
-                        child,
-                        _prepared(child, row, held),
-                        MissingParent(
-                            planned, targets[getattr(row, planned.attname)], elsewhere=False
-                        ),
-                        hidden=not keep,
-                    )
-                    for row, held in with_parked
-                    if held is None
-                    or not held.hidden  # else a newer change waits, and only the old row could not go
-                )
-                if not keep:
+                stays, stand_in = _without_parent(child, planned, on_delete, targets)
+                self._park(child, planned, rows, targets, stays=stays)
+                if not stays:
+                    self._lot.keep(child, rows.values())
                     yield keys
                     continue
                 for some in chunks(keys):
-                    child.rows().filter(pk__in=some).update(**{planned.attname: None})
+                    child.rows().filter(pk__in=some).update(**{planned.attname: stand_in})
                 made.changed(child.type, keys.values(), deleted=False)
                 self._motion.freed(child, keys.values())
+
+    def _park(
+        self,
+        child: TypePlan,
+        planned: PlannedField,
+        rows: dict[str, models.Model],
+        targets: Rows,
+        *,
+        stays: bool,
+    ) -> None:
+        """Parks children of leaving parents; where a newer change is parked already, that one stays."""
+        parked = self._lot.of(child.digest(key) for key in rows)
+        held = {key: parked.get(child.digest(key)) for key in rows}
+        newer = [key for key, each in held.items() if each is not None and not each.is_link]
+        if not stays:
+            self._lot.set_stale((child.digest(key) for key in newer), stale=False)
+
+        self._lot.park(
+            Parking(
+                child,
+                _prepared(child, row, held[key]),
+                MissingParent(planned, targets[getattr(row, planned.attname)], elsewhere=False),
+                is_shown=stays,
+            )
+            for key, row in rows.items()
+            if key not in newer
+        )
 
     def whole(self, plan: TypePlan, pks: list[Any]) -> dict[str, bytes]:
         """All that is known of shown entities, by key: their rows, and the parents that they are shown without."""
@@ -204,22 +268,17 @@ class Removal:
                 found[key] = to_bytes(plan, prepared)
         return found
 
-    def _follow_outside(self, plan: TypePlan, rows: models.QuerySet[models.Model]) -> None:
-        relations: list[Any] = list(get_candidate_relations_to_delete(plan.mapping.model._meta))
-        if not relations:
-            return
-        mapped = {
-            (child.mapping.model, planned.name): child
-            for child, planned in self._plans.children(plan)
-        }
+    def _follow_outside(
+        self, plan: TypePlan, rows: models.QuerySet[models.Model], made: Outcome
+    ) -> None:
+        """Has the rows outside the mappings that point to leaving ones do what ``on_delete`` says.
+
+        Raises: ProtectedError, RestrictedError, IntegrityError, where one does not let go.
+        """
         collector = Collector(using=plan.using, origin=rows)
-        for relation in relations:
-            on_delete = relation.on_delete
-            if on_delete is models.DO_NOTHING and not relation.field.db_constraint:
-                continue
-            outside = relation.related_model._base_manager.using(plan.using).filter(
-                **{f"{relation.field.name}__in": rows}
-            )
+        followed = False
+        mapped = {(child.mapping.model, p.name): child for child, p in self._plans.children(plan)}
+        for relation, outside in _pointing_to(plan.mapping.model, rows, plan.using):
             child = mapped.get((relation.related_model, relation.field.name))
             if child is not None:
                 if not child.scope:
@@ -227,13 +286,121 @@ class Removal:
                 outside = outside.exclude(**child.scope)
             if not outside.exists():
                 continue
-            label = relation.related_model._meta.label
-            if on_delete in (models.RESTRICT, models.DO_NOTHING):
-                raise RestrictedError(f"{label} rows point to it ({on_delete.__name__}).", set())
-            if _other_streams_rows(relation, outside, plan.using).exists():
-                raise RestrictedError(f"{label} rows of another stream point to it.", set())
-            on_delete(collector, relation.field, outside, plan.using)
-        collector.delete()
+            followed = True
+            self._follow(relation, outside, made, plan.using)
+            relation.on_delete(collector, relation.field, outside, plan.using)
+        if followed:
+            _check_restricted(collector)
+            _check_updates(collector, rows)
+            collector.delete()
+
+    def _follow(
+        self, relation: Any, outside: models.QuerySet[Any], made: Outcome, using: str
+    ) -> None:
+        """Looks after what hangs on rows outside that are about to go, or refuses."""
+        on_delete, label = relation.on_delete, relation.related_model._meta.label
+        if on_delete in (models.RESTRICT, models.DO_NOTHING):
+            raise RestrictedError(f"{label} rows point to it ({on_delete.__name__}).", set())
+        if _other_streams_rows(relation, outside, using).exists():
+            raise RestrictedError(f"{label} rows of another stream point to it.", set())
+        if on_delete is not models.CASCADE:
+            return
+
+        for further, beyond in _pointing_to(relation.related_model, outside, using):
+            for child, planned in self._mapped_by(further):
+                targets = dict.fromkeys(
+                    outside.values_list(planned.field.target_field.attname, flat=True)  # type: ignore[attr-defined]
+                )
+                named = {value: value for value in targets if value is not None}
+                for page in self._children(child, planned, named, made):
+                    if refused := self._remove(child, page, made):
+                        raise ProtectedError(next(iter(refused.values())), set())
+            if further.on_delete is models.DO_NOTHING and beyond.exists():
+                label = further.related_model._meta.label
+                raise RestrictedError(
+                    f"{label} rows point to what hangs on it (DO_NOTHING).", set()
+                )
+            if further.on_delete is models.CASCADE and beyond.exists():
+                self._follow(further, beyond, made, using)
+
+    def _mapped_by(self, relation: Any) -> list[tuple[TypePlan, PlannedField]]:
+        """The types of this stream that fill the relation's foreign key."""
+        return [
+            (plan, planned)
+            for plan in self._plans.all()
+            if plan.mapping.model is relation.related_model
+            for planned in plan.relations
+            if planned.field == relation.field
+        ]
+
+
+def is_pointed_to(plan: TypePlan, rows: models.QuerySet[models.Model]) -> bool:
+    """Whether any row, of whatever table, points to one of these."""
+    pointing = _pointing_to(plan.mapping.model, rows, plan.using)
+    return any(outside.exists() for _, outside in pointing)
+
+
+def _pointing_to(
+    model: type[models.Model], rows: models.QuerySet[Any], using: str
+) -> Iterator[tuple[Any, models.QuerySet[Any]]]:
+    """The relations by which rows may point to these, with the rows that do."""
+    relations: list[Any] = list(get_candidate_relations_to_delete(model._meta))
+    for relation in relations:
+        if relation.on_delete is models.DO_NOTHING and not relation.field.db_constraint:
+            continue
+        pointing = relation.related_model._base_manager.using(using)
+        yield relation, pointing.filter(**{f"{relation.field.name}__in": rows})
+
+
+def _check_updates(collector: Collector, rows: models.QuerySet[models.Model]) -> None:
+    """Looks whether rows would come to point to what is not there; some databases only find out at the end.
+
+    Raises: RestrictedError.
+    """
+    for field, value in collector.field_updates:
+        target: Any = getattr(field, "target_field", None)
+        if value is None or target is None:
+            continue
+        if isinstance(value, models.Model):
+            value = getattr(value, target.attname)
+        there = target.model._base_manager.using(collector.using).filter(**{target.attname: value})
+        if target.model is rows.model:
+            there = there.exclude(pk__in=rows)
+        if not there.exists():
+            raise RestrictedError(
+                f"{field.model._meta.label} rows would come to point to {value!r}, which is not there.",
+                set(),
+            )
+
+
+def _check_restricted(collector: Collector) -> None:
+    """What Django's own ``delete()`` does at its end: RESTRICT lets go what is deleted anyway.
+
+    Raises: RestrictedError.
+    """
+    for model, instances in collector.data.items():
+        collector.clear_restricted_objects_from_set(model, set(instances))
+    for rows in collector.fast_deletes:
+        collector.clear_restricted_objects_from_queryset(rows.model, rows)
+    for restricted in collector.restricted_objects.values():
+        for field, objects in restricted.items():
+            if objects:
+                label = field.model._meta.label
+                raise RestrictedError(f"{label} rows point to it (RESTRICT).", set())
+
+
+def _without_parent(
+    child: TypePlan, planned: PlannedField, on_delete: Any, targets: Rows
+) -> tuple[bool, Any]:
+    """Whether a row stays when its parent goes, and what it holds for it then."""
+    if on_delete is models.SET_NULL and planned.field.null:
+        return True, None
+    if on_delete is not models.SET_DEFAULT:
+        return False, None
+    stays, stand_in = stand_in_for(child, planned)
+    if stand_in in targets:  # the default's own row is going
+        return planned.field.null, None
+    return stays, stand_in
 
 
 def remove_rows(stream: Stream) -> int:
@@ -279,17 +446,13 @@ def _with_parents(
 def _prepared(plan: TypePlan, row: models.Model, parked: ParkedChange | None) -> Prepared:
     """What a row says, as a change would have said it."""
     key_value = getattr(row, plan.mapping.key.attname)
-    raw = {planned.name: _raw(plan, planned, row) for planned in plan.fields}
-    if (
-        parked is not None
-    ):  # it is shown without another parent already, which must not be forgotten
-        raw |= {
-            name: value
-            for name, value in plan.decode(bytes(parked.prepared)).items()
-            if raw.get(name) is None
-        }
-    ordinal = parked.ordinal if parked is not None else 0
-    in_order = tuple(raw[planned.name] for planned in plan.fields)
+    if parked is not None:  # it is shown without another parent, which must not be forgotten
+        raw = plan.decode(bytes(parked.prepared))
+        ordinal = parked.ordinal
+    else:
+        raw = {planned.name: _raw(plan, planned, row) for planned in plan.fields}
+        ordinal = 0
+    in_order = tuple(raw.get(planned.name, UNSET) for planned in plan.fields)
     return Prepared(
         key_text(plan.mapping.key, key_value), key_value, ordinal, in_order, (), True, b""
     )

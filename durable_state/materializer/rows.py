@@ -17,10 +17,12 @@ from django.db.models import Lookup, Q
 from durable_state.conf import get_settings
 from durable_state.errors import TooManyDeadLetters
 
-from .blame import blames_a_row, explain, reason_code
+from .blame import blames_a_row, explain, is_uniqueness, reason_code
 from .comparison import changing, differ
 from .conversion import JSON_NULL, key_text
 from .deferred import check_deferred
+from .followers import followed_by_children
+from .kept import insert_kept
 from .plan import PlannedField, TypePlan, Values
 from .preparation import Prepared, overlay
 from .writers import ExistingRow, RowWrite, find_writer
@@ -99,6 +101,11 @@ class RowFailure:
     def detail(self) -> str:
         """What its dead letter says."""
         return explain(self.error)
+
+    @property
+    def is_rivalry(self) -> bool:
+        """Whether it was refused because another row has its unique value."""
+        return is_uniqueness(self.error)
 
 
 def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRow]:
@@ -289,11 +296,19 @@ def _are_alike(parameters: Sequence[Any], types: set[type]) -> bool:
     return len(found) == 1 and found <= types
 
 
-def row_write(put: Prepared, values: Values, existing: ExistingRow | None) -> RowWrite:
-    """What the put makes of the row that is there, if any: ``values`` are the put's with its parents' columns."""
+def row_write(
+    put: Prepared,
+    values: Values,
+    existing: ExistingRow | None,
+    kept: bytes | None = None,
+) -> RowWrite:
+    """What the put makes of the row that is there, or of what was kept of it.
+
+    ``values`` are the put's with its parents' columns.
+    """
     if existing is not None and not put.complete:
         values = overlay(existing.values, values)
-    return RowWrite(put.key, put.key_value, values, existing)
+    return RowWrite(put.key, put.key_value, values, existing, kept if existing is None else None)
 
 
 def write_rows(
@@ -364,11 +379,14 @@ def _write(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
     if plan.mapping.merges:
         _check_readable(plan, writes)
     writer = find_writer(plan.using)
-    if new := [write for write in writes if write.existing is None]:
+    if changed := [write for write in writes if write.existing is not None]:
+        with followed_by_children(plan, changed):
+            writer.update(plan, changed)
+    if new := [write for write in writes if write.existing is None and write.kept is None]:
         writer.insert(plan, new)
         move_sequence(plan, new)
-    if changed := [write for write in writes if write.existing is not None]:
-        writer.update(plan, changed)
+    if kept := [write for write in writes if write.kept is not None]:
+        insert_kept(plan, kept)
 
 
 def _check_readable(plan: TypePlan, writes: Sequence[RowWrite]) -> None:

@@ -16,6 +16,7 @@ from .compaction import Entity, fold_entity
 from .conversion import Refused
 from .generations import delete_rows
 from .letters import Found
+from .older import Older, earlier_in_batch, pack_older, revive, unpack_older
 from .plan import TypePlan
 from .preparation import Prepared, complete, from_bytes, overlay, to_bytes
 from .rows import READ, chunks
@@ -25,11 +26,13 @@ from .writers.columns import Columns
 __all__ = [
     "copy_staged",
     "keys_of",
+    "read_older",
     "read_staged",
     "settle_partial",
     "stage",
     "staged_entity",
     "staged_keys",
+    "staged_later",
 ]
 
 
@@ -38,11 +41,13 @@ class _Row(NamedTuple):
     ordinal: int
     body: bytes | memoryview
     prepared: bytes | memoryview
+    older: bytes | memoryview
 
 
 def stage(generation: Generation, plan: TypePlan, entities: list[Entity]) -> None:
     """Writes what the batch made of the entities into the generation, which is complete up to here and shown nowhere."""
     _merge_staged(generation, plan, entities)
+    older = _collect_older(generation, plan, entities) if plan.has_checks else {}
     puts = {
         _name(generation, plan.type, each.key): each.put
         for each in entities
@@ -60,6 +65,7 @@ def stage(generation: Generation, plan: TypePlan, entities: list[Entity]) -> Non
             "ordinal": [put.ordinal for put in kept],
             "body": [put.body for put in kept],
             "prepared": [to_bytes(plan, put) for put in kept],
+            "older": [pack_older(plan, put.key, older.get(name, ())) for name, put in puts.items()],
         }
         _put(generation, columns, list(puts))
 
@@ -78,6 +84,7 @@ def copy_staged(generation: Generation, into: Generation, *, without: Sequence[s
                     "ordinal": [row.ordinal for row in rows],
                     "body": [bytes(row.body) for row in rows],
                     "prepared": [bytes(row.prepared) for row in rows],
+                    "older": [bytes(row.older) for row in rows],
                 },
                 len(rows),
             )
@@ -111,7 +118,7 @@ def read_staged(
     for rows in _read(generation, plan.type):
         puts: list[Prepared] = []
         refused: list[Found] = []
-        keys, ordinals, bodies, documents = zip(*rows, strict=True)
+        keys, ordinals, bodies, documents, _ = zip(*rows, strict=True)
         together = unpack_together(
             plan, keys, ordinals, list(map(bytes, documents)), list(map(bytes, bodies))
         )
@@ -161,6 +168,58 @@ def _merge_staged(generation: Generation, plan: TypePlan, entities: list[Entity]
         settle_partial(plan, entity, held.get(name))
 
 
+def _collect_older(
+    generation: Generation, plan: TypePlan, entities: list[Entity]
+) -> dict[str, list[Older]]:
+    """What each entity was before its newest change, newest first, by name."""
+    written = {_name(generation, plan.type, e.key): e for e in entities if e.put is not None}
+    staged: dict[str, _Row] = {}
+    for rows in _by_name(generation, written):
+        for entity, *row in rows.values_list("entity", *_Row._fields):
+            staged[entity] = _Row(*row)
+
+    collected: dict[str, list[Older]] = {}
+    for name, entity in written.items():
+        held = staged.get(name)
+
+        def settle(before: Entity, held: _Row | None = held) -> None:
+            settle_partial(plan, before, None if held is None else bytes(held.prepared))
+
+        older, is_new = earlier_in_batch(plan, entity, settle)
+        if held is not None and not is_new:
+            older.append(Older(held.ordinal, bytes(held.prepared), bytes(held.body)))
+            older += unpack_older(held.older)
+        if older:
+            collected[name] = older
+    return collected
+
+
+def read_older(
+    generation: Generation, plan: TypePlan, keys: Iterable[str]
+) -> dict[str, list[Prepared]]:
+    """What the entities were before their newest staged change, newest first."""
+    names = {_name(generation, plan.type, key): key for key in keys}
+    found: dict[str, list[Prepared]] = {}
+    for rows in _by_name(generation, names):
+        for entity, packed in rows.values_list("entity", "older"):
+            key = names[entity]
+            revived = [revive(plan, key, each) for each in unpack_older(packed)]
+            found[key] = [put for put in revived if put is not None]
+    return found
+
+
+def staged_later(
+    generation: Generation, plan: TypePlan, keys: Iterable[str], ordinal: int
+) -> set[str]:
+    """Which of the keys are staged by a change after that one."""
+    names = {_name(generation, plan.type, key): key for key in keys}
+    found: set[str] = set()
+    for rows in _by_name(generation, names):
+        later = rows.filter(ordinal__gt=ordinal)
+        found.update(names[entity] for entity in later.values_list("entity", flat=True))
+    return found
+
+
 def _put(generation: Generation, columns: Columns, names: list[str]) -> None:
     if not generation.repeats:
         # What an insert finds out by itself need not be asked before it; a dump never gets to the second way.
@@ -179,7 +238,7 @@ def _put(generation: Generation, columns: Columns, names: list[str]) -> None:
     _insert(generation, _at(new, columns), len(new))
     # In place: to delete a row and insert one of the same unique value makes MySQL lock the gaps
     # beside it, into which other generations want to insert.
-    changes: Columns = {name: columns[name] for name in ("ordinal", "body", "prepared")}
+    changes: Columns = {name: columns[name] for name in ("ordinal", "body", "prepared", "older")}
     _update(generation, _at(known, changes) | {"id": [pks[names[place]] for place in known]})
 
 
@@ -209,9 +268,9 @@ def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
     while True:
         last, room = after, get_settings().batch_bytes
         following = staged.filter(ordinal__gt=after)
-        for ordinal, size in following.values_list("ordinal", Length("body") + Length("prepared"))[
-            :READ
-        ]:
+        for ordinal, size in following.values_list(
+            "ordinal", Length("body") + Length("prepared") + Length("older")
+        )[:READ]:
             last, room = ordinal, room - size
             if room <= 0:
                 break

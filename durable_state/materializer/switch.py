@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 from durable_state.conf import get_settings
 from durable_state.models import Generation
@@ -13,11 +14,11 @@ from .letters import Found, LetterBox
 from .outcome import Outcome
 from .parking import ParkingLot
 from .plan import TypePlan
-from .relations import circles, turns
+from .prospects import nobody
 from .release import not_written
-from .rows import chunks
+from .rows import RowFailure
 from .shown import ShownRows
-from .staging import read_staged, staged_keys
+from .staging import read_older, read_staged, staged_keys, staged_later
 from .steps import count_off
 
 __all__ = ["shown_keys", "switch"]
@@ -42,32 +43,30 @@ def switch(
     """
     lot.clear(plan.type for plan in plans)
     letters.promote(generation.pk, None if all_types else [plan.type for plan in plans])
-    parked_count = refused_count = 0
-    for plan in (plan for group in circles(plans) if turns(group) for plan in group):
-        # Of rows that may point to each other, one may come before its parent; no row has to go for that.
-        for puts, _ in read_staged(generation, plan):
-            rows.put_provisionally(plan, puts)
     empty = {plan.type for plan in plans if not plan.rows().exists()}
     count = count_off(generation)
-    for plan in plans:
-        all_new = plan.type in empty
-        if plan.unique_sets and not all_new:
-            _free_others(generation, plan, rows)
-        for puts, found in read_staged(generation, plan):
-            failures, parked = rows.put(plan, puts, all_new=all_new)
-            by_key = {put.key: put for put in puts}
-            found += [not_written(plan, failure, by_key[failure.write.key]) for failure in failures]
-            letters.write_found(plan, found)
-            count(len(puts) + len(found) - len(failures))
-            parked_count += len(parked)
-            refused_count += len(found)
-            if refused_count > get_settings().dead_letter_limit:
-                # The commit is going to halt the stream for them; to find out about all the others, row by row, may take hours.
-                outcome.letters_written = True
-                return
-            if generation.purpose != Generation.Purpose.REPLAY:
-                # In a replay the row is the one that the last accepted change made; after a snapshot or reset there is none.
-                rows.remove(plan, [failure.write.key_value for failure in failures])
+    progress = _Progress(generation, plans, empty)
+
+    parked_count = refused_count = 0
+    with progress.foretold():
+        for plan in plans:
+            for puts, found in read_staged(generation, plan):
+                progress.last[plan.type] = puts[-1].ordinal if puts else 0
+                failures, parked = rows.put(plan, puts, all_new=plan.type in empty)
+                by_key = {put.key: put for put in puts}
+                found += [not_written(plan, each, by_key[each.write.key]) for each in failures]
+                letters.write_found(plan, found)
+                count(len(puts) + len(found) - len(failures))
+                parked_count += len(parked)
+                refused_count += len(found)
+                if refused_count > get_settings().dead_letter_limit:
+                    # The commit is going to halt the stream for them; to find out about all the others, row by row, may take hours.
+                    outcome.letters_written = True
+                    return
+                _fall_back(generation, plan, rows, failures)
+        # Before anything goes: what has found another parent goes with none.
+        rows.release()
+
     for plan in reversed([plan for plan in plans if plan.type not in empty]):
         protected = _delete_others(generation, plan, rows)
         letters.write_found(plan, protected)
@@ -80,29 +79,67 @@ def switch(
     outcome.letters_written |= refused_count > 0
 
 
-def _free_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> None:
-    """Takes unique values from the rows that are going to be deleted, so that others can have them; children may still leave them."""
-    nullable = [
-        p.attname
-        for p in plan.fields
-        if p.field.null and any(p.attname in columns for columns in plan.unique_sets)
-    ]
-    if not all(set(nullable) & set(columns) for columns in plan.unique_sets):
-        _delete_others(generation, plan, rows)
-        return
-    for keys in shown_keys(plan):
-        staying = staged_keys(generation, plan, keys)
-        going = [value for key, value in keys.items() if key not in staying]
-        for chunk in chunks(going):
-            shown = plan.rows().filter(**{f"{plan.mapping.key.attname}__in": chunk})
-            shown.update(**dict.fromkeys(nullable))
+class _Progress:
+    """How far a switch has come: which shown rows it is still going to write, or to delete at its end.
+
+    ``last`` has by type the ordinal of the newest change that was taken to the rows.
+    """
+
+    def __init__(
+        self, generation: Generation, plans: list[TypePlan], empty: Collection[str]
+    ) -> None:
+        self.last: dict[str, int] = {}
+        self._empty = empty
+        self._generation = generation
+        self._plans = {plan.type: plan for plan in plans}
+
+    @contextmanager
+    def foretold(self) -> Iterator[None]:
+        """Lets those who look for parents and unique values know, while the block runs."""
+        if not self._plans:
+            yield
+            return
+        prospects = next(iter(self._plans.values())).prospects
+        prospects.leaving, prospects.moving = self._leaving, self._moving
+        try:
+            yield
+        finally:
+            prospects.leaving = prospects.moving = nobody
+
+    def _leaving(self, entity_type: str, keys: Collection[str]) -> set[str]:
+        plan = self._plans.get(entity_type)
+        if plan is None or not keys or entity_type in self._empty:
+            return set()
+        return set(keys) - staged_keys(self._generation, plan, keys)
+
+    def _moving(self, entity_type: str, keys: Collection[str]) -> set[str]:
+        plan = self._plans.get(entity_type)
+        if plan is None or not keys:
+            return set()
+        return staged_later(self._generation, plan, keys, self.last.get(entity_type, 0))
+
+
+def _fall_back(
+    generation: Generation, plan: TypePlan, rows: ShownRows, failures: Sequence[RowFailure]
+) -> None:
+    """Shows entities whose newest change the database refuses as the last one that it takes made them; if none, not at all."""
+    left = {failure.write.key: failure.write.key_value for failure in failures}
+    older = read_older(generation, plan, left) if plan.has_checks and left else {}
+    while trying := [older[key].pop(0) for key in left if older.get(key)]:
+        refused, _ = rows.put(plan, trying)
+        again = {failure.write.key for failure in refused}
+        for put in trying:
+            if put.key not in again:
+                del left[put.key]
+    rows.remove(plan, left.values())
 
 
 def _forget_others(generation: Generation, plan: TypePlan, lot: ParkingLot) -> None:
     """Rows that went with their parent were parked on the way; the generation says which of them there are at all."""
-    for keys in lot.keys(plan.type):
-        staying = staged_keys(generation, plan, keys)
-        lot.remove(plan.digest(key) for key in keys if key not in staying)
+    for pages in (lot.keys(plan.type), lot.kept_keys(plan.type)):
+        for keys in pages:
+            staying = staged_keys(generation, plan, keys)
+            lot.remove(plan.digest(key) for key in keys if key not in staying)
 
 
 def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> list[Found]:

@@ -5,7 +5,7 @@ from .intent import Intent
 from .lease import Lease
 from .letters import DeadLetter, entity_digest
 from .ownership import TableOwner, TypeState
-from .parked import Arrival, AwaitedModel, ParkedChange
+from .parked import Arrival, AwaitedModel, KeptRow, ParkedChange
 from .staging import Generation, StagedChange
 from .stream import Progress, Replay, Status, Stream
 
@@ -16,6 +16,7 @@ __all__ = [
     "FeedEntry",
     "Generation",
     "Intent",
+    "KeptRow",
     "Lease",
     "ParkedChange",
     "Progress",

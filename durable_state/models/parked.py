@@ -1,4 +1,4 @@
-"""Entities that the stream holds and the tables cannot show yet, and how their streams learn that they can be shown."""
+"""Entities that the stream holds and the tables cannot show yet, and what tells when they can."""
 
 from __future__ import annotations
 
@@ -8,27 +8,35 @@ from django.utils import timezone
 from .exact import ExactCharField, ExactTextField, WideTextField
 from .stream import Stream
 
-__all__ = ["Arrival", "AwaitedModel", "ParkedChange"]
+__all__ = ["Arrival", "AwaitedModel", "KeptRow", "ParkedChange"]
 
 
 class ParkedChange(models.Model):
-    """An entity that the stream holds and the tables cannot show yet: its parent is missing or its unique value is taken.
+    """The newest change of an entity that the stream holds and the tables cannot show yet.
 
-    ``waits_for`` names the entity of the stream that is in the way: the missing parent, or the holder of the unique value.
-    ``body`` is the change as bytes, ``prepared`` what the mapping made of it. ``hidden`` is False where a row is still shown without
-    its parent (``on_delete=SET_NULL``). ``waits_on`` is the label of the missing parent's model where another stream brings it;
-    ``polled`` says that no commit of any stream tells when the change can be shown, so that it is tried now and then.
+    ``reason`` says why: its parent is not shown, or another row has its unique value. With the
+    reason ``link`` the change is shown, but with NULL or the default for a parent that is not
+    (``on_delete`` SET_NULL and SET_DEFAULT), and waits to be linked. ``stale`` marks an entity whose
+    older row is still shown.
+
+    ``waits_for`` names the entity that is in the way: the missing parent, or the holder of the
+    unique value. ``waits_on`` is the label of the missing parent's model where another stream brings
+    it; ``polled`` marks what no commit of any stream announces, so that it is tried now and then.
+    ``body`` is the change as bytes, ``prepared`` what the mapping made of it.
     """
+
+    class Reason(models.TextChoices):
+        PARENT = "parent", "parent is not shown"
+        UNIQUE = "unique", "unique value is taken"
+        LINK = "link", "shown without its parent"
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="parked_changes")
     entity = models.CharField(max_length=64, editable=False)
     type = ExactCharField(max_length=255)
     key = ExactTextField()
     ordinal = models.BigIntegerField()
-    reason = models.CharField(
-        max_length=20,
-        choices=[("parent", "parent is not shown"), ("unique", "unique value is taken")],
-    )
+    reason = models.CharField(max_length=20, choices=Reason)
+    stale = models.BooleanField(default=False, help_text="the entity's older row is still shown")
     waits_for = models.CharField(
         max_length=64,
         default="",
@@ -44,7 +52,6 @@ class ParkedChange(models.Model):
     detail = WideTextField(default="")
     body = models.BinaryField()
     prepared = models.BinaryField()
-    hidden = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -57,6 +64,33 @@ class ParkedChange(models.Model):
     def __str__(self) -> str:
         # Without the key: pages show it to whoever may know of the change.
         return f"{self.type}, message {self.ordinal}: {self.get_reason_display()}"
+
+    @property
+    def is_link(self) -> bool:
+        """Whether the change itself is shown, and only waits to be linked to its parent."""
+        return self.reason == self.Reason.LINK
+
+
+class KeptRow(models.Model):
+    """What an entity gets back when it is shown again, because its row had to go meanwhile.
+
+    ``columns`` holds the primary key and the columns that the mapping does not list, as
+    ``materializer/kept.py`` writes them. Gone when the entity is shown, or deleted by the stream.
+    """
+
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="kept_rows")
+    entity = models.CharField(max_length=64, editable=False)
+    type = ExactCharField(max_length=255)
+    key = ExactTextField()
+    columns = models.BinaryField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["stream", "entity"], name="durable_state_kept_entity")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.key}"
 
 
 class Arrival(models.Model):

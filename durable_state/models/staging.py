@@ -41,6 +41,8 @@ class Generation(models.Model):
 class StagedChange(models.Model):
     """One entity of a generation: its newest accepted change as bytes, and what the mapping made of it.
 
+    ``older`` has those before it, where the database may yet refuse the newest; see
+    ``materializer/older.py``.
     ``entity`` is the digest of generation, type and key, unique by itself: a database that has no statistics of this table yet, because
     all of it is new, finds rows by that index and by no other.
     """
@@ -54,6 +56,7 @@ class StagedChange(models.Model):
     ordinal = models.BigIntegerField()
     body = models.BinaryField()
     prepared = models.BinaryField()
+    older = models.BinaryField(default=b"")
 
     class Meta:
         # Not `unique=True`: Django would make PostgreSQL a second index of it, for LIKE.

@@ -11,7 +11,7 @@ from .scope import stream_of
 if TYPE_CHECKING:
     from .mapping import EntityMapping
 
-__all__ = ["parent_key_path", "parent_mapping", "parents_first"]
+__all__ = ["followed_columns", "parent_key_path", "parent_mapping", "parents_first"]
 
 
 def parent_mapping(
@@ -68,3 +68,22 @@ def parents_first(mappings: list[EntityMapping]) -> list[EntityMapping]:
     for mapping in mappings:
         visit(mapping)
     return ordered
+
+
+def followed_columns(
+    mapping: EntityMapping,
+) -> dict[str, list[models.ForeignKey[Any, Any]]]:
+    """The mapped columns, by attname, that foreign keys name rows by (``to_field``).
+
+    When such a column changes, the rows that point to it have to follow.
+    """
+    found: dict[str, list[models.ForeignKey[Any, Any]]] = {}
+    mapped = {field.attname for field in mapping.mapped_fields}
+    for relation in mapping.model._meta.get_fields(include_hidden=True):
+        pointing = getattr(relation, "field", None)
+        if not relation.auto_created or not isinstance(pointing, models.ForeignKey):
+            continue
+        target = pointing.target_field.attname
+        if pointing.related_model._meta.concrete_model is mapping.model and target in mapped:
+            found.setdefault(target, []).append(pointing)
+    return found

@@ -9,6 +9,7 @@ from django.db import models
 
 from durable_state.models import Stream
 
+from . import grove as grove  # Django finds its models through this module
 from .fields import LoweredField, MirroredField, ShoutedField
 
 

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 
 from durable_state import EntityChange, EntityMapping, register
 
+from . import grove_mappings as grove_mappings  # registers its own
 from . import models
 
 

@@ -102,15 +102,26 @@ def test_rows_of_the_stream_with_an_open_place(using: str, monkeypatch: pytest.M
     assert (team.pk, team.captain.key) == (before, "p")
 
 
-def test_a_parent_that_never_came_leaves_no_row_behind(using: str) -> None:
-    """Its deletion is no reason to show a child that has waited for it, in one batch as in two."""
+def test_a_child_that_can_do_without_its_parent_is_always_shown(using: str) -> None:
+    """SET_NULL: whatever became of the parent, and in whatever batches."""
     child, gone = change("employee", "c", boss="z"), change("employee", "z", "delete")
-    for batches in ([[child, gone]], [[child], [gone]]):
-        for batch in batches:
-            apply("office", batch, using=using)
-        assert not Employee.objects.using(using).exists()
-        assert ParkedChange.objects.using(using).get().hidden
-        Stream.objects.using(using).all().delete()
+    there = change("employee", "z")
+    for messages in ([child], [child, gone], [gone, child], [there, child, gone]):
+        for batches in ([messages], [[message] for message in messages]):
+            for batch in batches:
+                apply("office", batch, using=using)
+            assert Employee.objects.using(using).get().boss_id is None
+            assert ParkedChange.objects.using(using).get().is_link
+            apply("office", [there], using=using)
+            assert employee_boss(using) == "z"
+            assert not ParkedChange.objects.using(using).exists()
+            Employee.objects.using(using).all().delete()
+            Stream.objects.using(using).all().delete()
+
+
+def employee_boss(using: str) -> str | None:
+    boss = Employee.objects.using(using).select_related("boss").get(key="c").boss
+    return None if boss is None else boss.key
 
 
 def test_many_children_go_page_by_page(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,8 +174,11 @@ def test_half_of_a_swap_is_refused(using: str, apart: bool) -> None:
         apply("office", batch, using=using)
     assert DeadLetter.objects.using(using).get().key == "b"
     assert ParkedChange.objects.using(using).get().key == "a"
-    assert dict(Employee.objects.using(using).values_list("key", "email")) == {"b": "y"}
+    before = dict(Employee.objects.using(using).values_list("key", "pk"))
+    assert ParkedChange.objects.using(using).get().stale
+    assert dict(Employee.objects.using(using).values_list("key", "email")) == {"a": "x", "b": "y"}
     apply("office", [change("employee", "b", email="z")], using=using)
+    assert dict(Employee.objects.using(using).values_list("key", "pk")) == before
     assert dict(Employee.objects.using(using).values_list("key", "email")) == {"a": "y", "b": "z"}
     assert not DeadLetter.objects.using(using).exists()
     adds_up("office", using)

@@ -11,7 +11,7 @@ from django.db import OperationalError, ProgrammingError, connections, models, t
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durable_state.materializer.claims import free_moving_values
+from durable_state.materializer.claims import make_way
 from durable_state.materializer.conversion import JSON_NULL
 from durable_state.materializer.plan import TypePlan
 from durable_state.materializer.rows import changing, read_rows, write_rows
@@ -51,7 +51,9 @@ def put(plan: TypePlan, rows: dict[Any, dict[str, Any]]) -> list[str]:
         )
         for key, values in rows.items()
     ]
-    failures = write_rows(plan, changing(plan, writes), clear_the_way=free_moving_values)
+    failures = write_rows(
+        plan, changing(plan, writes), clear_the_way=lambda plan, writes: make_way(plan, writes, {})
+    )
     return [failure.write.key for failure in failures]
 
 
@@ -187,7 +189,7 @@ def test_a_missing_column_is_raised(database: str) -> None:
             pytest.raises((OperationalError, ProgrammingError), match="gone"),
             transaction.atomic(using=database),
         ):
-            write_rows(plan, [write], clear_the_way=free_moving_values)
+            write_rows(plan, [write], clear_the_way=lambda plan, writes: make_way(plan, writes, {}))
     finally:
         field.column = column
 

@@ -22,9 +22,13 @@ class ExistingRow(msgspec.Struct, gc=False):
 
 
 class RowWrite(msgspec.Struct, gc=False):
-    """A row as it shall be: key, the values of all mapped columns, and the row that is there now, if any."""
+    """A row as it shall be: key, the values of all mapped columns, and the row that is there now.
+
+    ``kept`` is what was kept of the entity's row, where it had one that had to go.
+    """
 
     key: str
     key_value: Any
     values: Values
     existing: ExistingRow | None
+    kept: bytes | None = None

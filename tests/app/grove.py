@@ -1,0 +1,110 @@
+"""Models whose rows hold data of the application's own: what must survive whatever the stream does for a moment."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Lower
+
+
+class Branch(models.Model):
+    """A parent of its own kind, with a unique value that must not be NULL."""
+
+    key = models.CharField(max_length=40, unique=True)
+    slug = models.CharField(max_length=40, unique=True)
+    boss = models.ForeignKey("self", null=True, on_delete=models.CASCADE)
+    note = models.TextField(default="")
+
+
+class Leaf(models.Model):
+    """A child, with a unique value that may be NULL, and columns that Django and the application fill."""
+
+    key = models.CharField(max_length=40, unique=True)
+    branch = models.ForeignKey(Branch, on_delete=models.CASCADE)
+    tag = models.CharField(max_length=40, null=True, unique=True)
+    note = models.TextField(default="")
+    details = models.JSONField(null=True)
+    seen_at = models.DateTimeField(auto_now=True)
+
+
+class Mark(models.Model):
+    """The application's rows that go with a leaf."""
+
+    leaf = models.ForeignKey(Leaf, on_delete=models.CASCADE)
+
+
+class Guard(models.Model):
+    """The application's rows that keep a leaf from going."""
+
+    leaf = models.ForeignKey(Leaf, on_delete=models.PROTECT)
+
+
+class Sign(models.Model):
+    """Unique by an expression, by a condition, and for the database's collation."""
+
+    key = models.CharField(max_length=40, unique=True)
+    email = models.CharField(max_length=40)
+    phone = models.CharField(max_length=40, default="")
+    active = models.BooleanField(default=False)
+    note = models.TextField(default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(Lower("email"), name="app_sign_email"),
+            models.UniqueConstraint(
+                fields=["phone"], condition=models.Q(active=True), name="app_sign_phone"
+            ),
+        ]
+
+
+class Country(models.Model):
+    """Named by others by a column that the stream writes."""
+
+    key = models.CharField(max_length=40, unique=True)
+    code = models.CharField(max_length=10, unique=True)
+
+
+class City(models.Model):
+    """A child by that column."""
+
+    key = models.CharField(max_length=40, unique=True)
+    country = models.ForeignKey(Country, to_field="code", on_delete=models.CASCADE)
+
+
+class Visit(models.Model):
+    """The application's rows that point by that column."""
+
+    country = models.ForeignKey(Country, to_field="code", on_delete=models.CASCADE)
+
+
+class Crate(models.Model):
+    """A table that no stream writes, between two that one does."""
+
+    branch = models.ForeignKey(Branch, on_delete=models.CASCADE)
+
+
+class Bottle(models.Model):
+    """A child of what is in between."""
+
+    key = models.CharField(max_length=40, unique=True)
+    crate = models.ForeignKey(Crate, on_delete=models.CASCADE)
+    note = models.TextField(default="")
+
+
+class Desk(models.Model):
+    """A child that has another parent where its own is not there."""
+
+    key = models.CharField(max_length=40, unique=True)
+    branch = models.ForeignKey(Branch, null=True, default=None, on_delete=models.SET_DEFAULT)
+
+
+class Gauge(models.Model):
+    """A CHECK that only the database holds values against."""
+
+    key = models.CharField(max_length=40, unique=True)
+    level = models.IntegerField()
+    name = models.CharField(max_length=40, default="")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(level__gte=0), name="app_gauge_level")
+        ]

@@ -1,0 +1,460 @@
+"""The application's columns, primary keys and rows survive what a stream does for a moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from durable_state.models import DeadLetter, FeedEntry, KeptRow, ParkedChange, Stream
+from durable_state.testing import apply
+from tests.app.grove import (
+    Bottle,
+    Branch,
+    City,
+    Crate,
+    Desk,
+    Gauge,
+    Guard,
+    Leaf,
+    Mark,
+    Sign,
+    Visit,
+)
+
+from .streams import END, RESET, START, adds_up, remap
+from .test_relations import change
+
+pytestmark = [pytest.mark.usefixtures("writer")]
+
+
+def grove(using: str, *batches: list[dict[str, Any]]) -> None:
+    for batch in batches:
+        apply("grove", batch, using=using)
+
+
+def branch(key: str, slug: str | None = None, boss: str | None = None, op: str = "upsert") -> Any:
+    return change("branch", key, op, slug=slug or key, boss=boss)
+
+
+def leaf(key: str, branch: str, tag: str | None = None) -> Any:
+    return change("leaf", key, "upsert", branch=branch, tag=tag)
+
+
+def gone(entity_type: str, key: str) -> Any:
+    return change(entity_type, key, "delete")
+
+
+def annotate(using: str, key: str = "c") -> Leaf:
+    """Gives a leaf what only the application knows, and returns it."""
+    Leaf.objects.using(using).filter(key=key).update(note="mine", details={"a": [1, None]})
+    row = Leaf.objects.using(using).get(key=key)
+    Mark.objects.using(using).create(leaf=row)
+    return row
+
+
+def is_untouched(using: str, before: Leaf) -> bool:
+    """Whether the leaf is the same row still, and what points to it."""
+    row = Leaf.objects.using(using).get(key=before.key)
+    names = ("pk", "note", "details", "seen_at")
+    assert [getattr(row, n) for n in names] == [getattr(before, n) for n in names]
+    return Mark.objects.using(using).filter(leaf=row).exists()
+
+
+def parked(using: str) -> dict[str, tuple[str, bool]]:
+    changes = ParkedChange.objects.using(using)
+    return {each.key: (each.reason, each.stale) for each in changes.all()}
+
+
+def test_a_change_that_has_to_wait_leaves_the_row_as_it_was(using: str) -> None:
+    """Its parent is missing: the row stays with its old one, and is updated in place later."""
+    grove(using, [branch("q"), leaf("c", "q")])
+    before = annotate(using)
+    grove(using, [leaf("c", "p")])
+    assert parked(using) == {"c": ("parent", True)}
+    assert Leaf.objects.using(using).get().branch.key == "q"
+    assert is_untouched(using, before)
+    grove(using, [branch("p")])
+    assert Leaf.objects.using(using).get().branch.key == "p"
+    assert parked(using) == {}
+    assert is_untouched(using, before)
+
+
+def test_a_stale_row_yields_what_another_needs_and_comes_back(using: str) -> None:
+    """Its primary key and the application's columns are kept meanwhile, also what Django sets on each save."""
+    grove(using, [branch("q"), leaf("c", "q", "x")])
+    before = annotate(using)
+    grove(using, [leaf("c", "p", "y")], [leaf("d", "q", "x")])
+    assert parked(using) == {"c": ("parent", False)}
+    assert Leaf.objects.using(using).get().key == "d"
+    assert KeptRow.objects.using(using).get().key == "c"
+    grove(using, [branch("p")])
+    row = Leaf.objects.using(using).get(key="c")
+    assert (row.pk, row.note, row.details) == (before.pk, "mine", {"a": [1, None]})
+    assert (row.seen_at, row.tag) == (before.seen_at, "y")
+    assert not KeptRow.objects.using(using).exists()
+
+
+def test_a_child_that_went_with_its_parent_comes_back_as_it_was(using: str) -> None:
+    """The stream deletes the parent and brings it again."""
+    grove(using, [branch("q"), leaf("c", "q")])
+    before = annotate(using)
+    grove(using, [gone("branch", "q")])
+    assert not Leaf.objects.using(using).exists()
+    grove(using, [branch("q")])
+    row = Leaf.objects.using(using).get()
+    assert (row.pk, row.note, row.seen_at) == (before.pk, "mine", before.seen_at)
+
+
+def test_what_was_kept_is_gone_with_the_entity(using: str) -> None:
+    """Deleted by the stream and made again, an entity is a new row."""
+    grove(using, [branch("q"), leaf("c", "q")])
+    before = annotate(using)
+    grove(using, [gone("branch", "q")], [gone("leaf", "c")], [branch("q"), leaf("c", "q")])
+    row = Leaf.objects.using(using).get()
+    assert (row.pk == before.pk, row.note) == (False, "")
+    assert not KeptRow.objects.using(using).exists()
+
+
+def test_a_swap_of_unique_values_in_two_batches_keeps_both_rows(using: str) -> None:
+    """The first half waits for the second; together they exchange the values in place."""
+    grove(using, [branch("q"), leaf("c", "q", "x"), leaf("d", "q", "y")])
+    rows = [annotate(using, "c"), annotate(using, "d")]
+    grove(using, [leaf("c", "q", "y")], [leaf("d", "q", "x")])
+    assert dict(Leaf.objects.using(using).values_list("key", "tag")) == {"c": "y", "d": "x"}
+    assert all(is_untouched_but_tag(using, row) for row in rows)
+
+
+def is_untouched_but_tag(using: str, before: Leaf) -> bool:
+    row = Leaf.objects.using(using).get(key=before.key)
+    return row.pk == before.pk and Mark.objects.using(using).filter(leaf=row).exists()
+
+
+@pytest.mark.parametrize("further", [[], [gone("branch", "q")]], ids=["alone", "old-parent-goes"])
+def test_a_batch_that_brings_a_grandparent_destroys_nothing(using: str, further: list[Any]) -> None:
+    """The new parent waits for its own; when that comes in the same batch, the child has a parent all the time."""
+    grove(using, [branch("q")], [branch("p1", boss="g")], [leaf("c", "q")])
+    before = annotate(using)
+    grove(using, [branch("g"), leaf("c", "p1"), *further])
+    assert Leaf.objects.using(using).get().branch.key == "p1"
+    assert is_untouched(using, before)
+
+
+def test_a_child_leaves_its_parent_before_that_goes(using: str) -> None:
+    """Its old parent's unique value is wanted by another, and so it would have to go first."""
+    grove(using, [branch("p1", "s"), branch("p2"), leaf("c", "p1")])
+    before = annotate(using)
+    grove(using, [leaf("c", "p2"), gone("branch", "p1"), branch("p3", "s")])
+    assert Branch.objects.using(using).get(slug="s").key == "p3"
+    assert is_untouched(using, before)
+    # Even to one that takes the value itself.
+    grove(using, [branch("p4", "s"), leaf("c", "p4"), gone("branch", "p3")])
+    assert Leaf.objects.using(using).get().branch.key == "p4"
+    assert is_untouched(using, before)
+    assert parked(using) == {}
+
+
+@pytest.mark.parametrize("by", [1, 3, 17])
+@pytest.mark.parametrize("field", ["slug", "tag"])
+def test_a_returning_key_keeps_its_row(
+    using: str, by: int, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot, read a few entities at a time, in which each takes another's unique value."""
+    monkeypatch.setattr("durable_state.materializer.staging.READ", 5)
+    count = 40
+
+    def everybody(moved: int) -> list[Any]:
+        name = [f"v{(number + moved) % count}" for number in range(count)]
+        if field == "slug":
+            return [branch(f"k{number}", name[number]) for number in range(count)]
+        return [branch("q"), *(leaf(f"k{number}", "q", name[number]) for number in range(count))]
+
+    model: Any = Branch if field == "slug" else Leaf
+    grove(using, everybody(0))
+    before = dict(model.objects.using(using).values_list("key", "pk"))
+    model.objects.using(using).update(note="mine")
+    grove(using, [START], everybody(by), [END])
+    rows = model.objects.using(using)
+    assert dict(rows.values_list("key", "pk")) == before
+    assert set(rows.values_list("note", flat=True)) == {"mine"}
+    found = {key: value for key, value in rows.values_list("key", field) if key != "q"}
+    assert found == {f"k{number}": f"v{(number + by) % count}" for number in range(count)}
+    assert parked(using) == {}
+
+
+def test_a_switch_leaves_a_protected_row_as_it_is(using: str) -> None:
+    """All of it: what it has may not be taken from it, and subscribers are told nothing."""
+    grove(using, [branch("q"), leaf("c", "q", "x")])
+    Guard.objects.using(using).create(leaf=Leaf.objects.using(using).get())
+    grove(using, [START, branch("q"), END])
+    assert Leaf.objects.using(using).get().tag == "x"
+    assert DeadLetter.objects.using(using).get().reason == "protected"
+    grove(using, [START, branch("q"), leaf("d", "q", "x"), END])
+    assert Leaf.objects.using(using).get().key == "c"
+    assert parked(using) == {"d": ("unique", False)}
+    Guard.objects.using(using).all().delete()
+    grove(using, [])
+    assert Leaf.objects.using(using).get().key == "d"
+    assert not DeadLetter.objects.using(using).exists()
+    adds_up("grove", using)
+
+
+def test_a_protected_delete_is_tried_again(using: str) -> None:
+    """When what stood in the way is gone, the next commit deletes the row; nobody has to ask."""
+    grove(using, [branch("q"), leaf("c", "q")])
+    guard = Guard.objects.using(using).create(leaf=Leaf.objects.using(using).get())
+    grove(using, [gone("branch", "q")])
+    assert DeadLetter.objects.using(using).get().key == "q"
+    grove(using, [branch("other")])
+    assert DeadLetter.objects.using(using).exists()
+    guard.delete()
+    grove(using, [branch("more")])
+    assert not DeadLetter.objects.using(using).exists()
+    assert not Branch.objects.using(using).filter(key="q").exists()
+    assert parked(using) == {"c": ("parent", False)}
+
+
+# Constraints that a mapping cannot compare
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"email": "Ann@x"}, {"email": "ANN@X"}),
+        (
+            {"email": "a", "phone": "5", "active": True},
+            {"email": "b", "phone": "5", "active": True},
+        ),
+    ],
+    ids=["expression", "condition"],
+)
+def test_a_value_passes_from_the_deleted(
+    using: str, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    """In one batch as in two, whichever comes first."""
+    if second.get("active") and not connections[using].features.supports_partial_indexes:
+        second = {**second, "email": "A"}  # MySQL has no conditional uniqueness: the other one then
+    gives, takes = gone("sign", "a"), change("sign", "b", **second)
+    for batches in ([[gives, takes]], [[takes, gives]], [[takes], [gives]], [[gives], [takes]]):
+        grove(using, [change("sign", "a", **first)], *batches)
+        assert [sign.key for sign in Sign.objects.using(using).all()] == ["b"]
+        assert not DeadLetter.objects.using(using).exists()
+        assert parked(using) == {}
+        grove(using, [gone("sign", "b")])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_swap_that_only_the_database_can_see(using: str, together: bool) -> None:
+    """Two entities exchange values that are the same but for their case."""
+    grove(using, [change("sign", "a", email="one"), change("sign", "b", email="two")])
+    Sign.objects.using(using).update(note="mine")
+    before = dict(Sign.objects.using(using).values_list("key", "pk"))
+    swap = [change("sign", "a", email="TWO"), change("sign", "b", email="ONE")]
+    grove(using, *([swap] if together else [[each] for each in swap]))
+    rows = Sign.objects.using(using)
+    assert dict(rows.values_list("key", "email")) == {"a": "TWO", "b": "ONE"}
+    assert dict(rows.values_list("key", "pk")) == before
+    assert set(rows.values_list("note", flat=True)) == {"mine"}
+    assert not DeadLetter.objects.using(using).exists()
+    assert parked(using) == {}
+
+
+def test_who_comes_too_late_is_parked_and_shown_when_the_value_is_free(using: str) -> None:
+    """Not lettered: it is the other row that stands in the way."""
+    grove(using, [change("sign", "a", email="one")], [change("sign", "b", email="ONE")])
+    assert parked(using) == {"b": ("unique", False)}
+    grove(using, [change("sign", "a", email="two")])
+    assert dict(Sign.objects.using(using).values_list("key", "email")) == {"a": "two", "b": "ONE"}
+    assert parked(using) == {}
+    adds_up("grove", using)
+
+
+def test_a_snapshot_exchanges_what_only_the_database_can_see(using: str) -> None:
+    """The switch keeps the rows, too."""
+    grove(using, [change("sign", "a", email="one"), change("sign", "b", email="two")])
+    before = dict(Sign.objects.using(using).values_list("key", "pk"))
+    swap = [change("sign", "a", email="TWO"), change("sign", "b", email="ONE")]
+    grove(using, [START, *swap, END])
+    rows = Sign.objects.using(using)
+    assert dict(rows.values_list("key", "email")) == {"a": "TWO", "b": "ONE"}
+    assert dict(rows.values_list("key", "pk")) == before
+    assert parked(using) == {}
+
+
+# Parents named by a column that the stream writes
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_children_follow_a_value_that_changes_hands(using: str, snapshot: bool) -> None:
+    """Each stays with its parent, the application's rows too."""
+    countries = [change("country", "p", code="x"), change("country", "q", code="y")]
+    cities = [change("city", "c", country="p"), change("city", "d", country="q")]
+    grove(using, countries + cities)
+    visit = Visit.objects.using(using).create(country_id="x")
+    swap = [change("country", "p", code="y"), change("country", "q", code="x")]
+    grove(using, [START, *swap, *cities, END] if snapshot else swap)
+    assert dict(City.objects.using(using).values_list("key", "country__key")) == {
+        "c": "p",
+        "d": "q",
+    }
+    visit.refresh_from_db(using=using)
+    assert visit.country.key == "p"
+    grove(using, [change("country", "p", code="z")])
+    visit.refresh_from_db(using=using)
+    assert (visit.country_id, City.objects.using(using).get(key="c").country_id) == ("z", "z")
+    connections[using].check_constraints()
+
+
+# Tables in between
+
+
+def test_a_child_behind_a_table_of_the_applications_waits(using: str) -> None:
+    """The row goes by cascade; the stream still holds the entity, so it is parked and the feed tells."""
+    grove(using, [branch("q")])
+    crate = Crate.objects.using(using).create(branch=Branch.objects.using(using).get())
+    grove(using, [change("bottle", "b", crate=crate.pk)])
+    Bottle.objects.using(using).update(note="mine")
+    before = Bottle.objects.using(using).get().pk
+    grove(using, [gone("branch", "q")])
+    assert not Bottle.objects.using(using).exists()
+    assert parked(using) == {"b": ("parent", False)}
+    assert b'"bottle"' in bytes(FeedEntry.objects.using(using).order_by("-revision")[0].changes)
+
+    grove(using, [branch("q")])
+    Crate.objects.using(using).create(pk=crate.pk, branch=Branch.objects.using(using).get())
+    grove(using, [])
+    row = Bottle.objects.using(using).get()
+    assert (row.pk, row.note) == (before, "mine")
+    assert parked(using) == {}
+
+
+@pytest.mark.parametrize("kind", ["do-nothing", "set-default", "set-null-check"])
+def test_a_delete_that_the_applications_rows_cannot_follow(
+    using: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a dead letter of that delete; the stream goes on."""
+    from django.db import models
+
+    grove(using, [branch("q"), leaf("c", "q")])
+    row = Leaf.objects.using(using).get()
+    mark = Mark.objects.using(using).create(leaf=row)
+    field: Any = Mark._meta.get_field("leaf")
+    if kind == "do-nothing":
+        monkeypatch.setattr(field.remote_field, "on_delete", models.DO_NOTHING)
+    elif kind == "set-default":
+        monkeypatch.setattr(field.remote_field, "on_delete", models.SET_DEFAULT)
+        monkeypatch.setattr(field, "default", 2**40)
+        monkeypatch.setattr(field, "_get_default", lambda: 2**40)
+    else:
+        monkeypatch.setattr(field.remote_field, "on_delete", models.SET_NULL)  # NOT NULL
+    assert apply("grove", [gone("branch", "q"), branch("r")], using=using).dead_letters == 1
+    assert DeadLetter.objects.using(using).get().reason == "protected"
+    assert Leaf.objects.using(using).get().pk == row.pk
+    assert Branch.objects.using(using).count() == 2
+    monkeypatch.undo()
+    mark.delete()
+    grove(using, [])
+    assert not Leaf.objects.using(using).exists()
+
+
+def test_a_child_whose_parent_is_away_has_the_default_one(using: str) -> None:
+    """SET_DEFAULT, in whatever batch, and linked when its own comes."""
+    grove(using, [branch("home")])
+    home = Branch.objects.using(using).get()
+    field: Any = Desk._meta.get_field("branch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(field, "default", home.pk)
+        patch.setattr(field, "_get_default", lambda: home.pk)
+        patch.setattr("durable_state.materializer.preparation.UNSET_DEFAULT", None, raising=False)
+        grove(using, [change("desk", "d", branch="p")])
+        assert Desk.objects.using(using).get().branch_id == home.pk
+        grove(using, [branch("p")])
+        assert Desk.objects.using(using).get().branch.key == "p"  # type: ignore[union-attr]
+        grove(using, [gone("branch", "p")])
+        assert Desk.objects.using(using).get().branch_id == home.pk
+        grove(using, [branch("p")])
+        assert Desk.objects.using(using).get().branch.key == "p"  # type: ignore[union-attr]
+
+
+def test_nobody_waits_for_a_value_that_nobody_holds(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder is the child of the one that waits; when it goes, the value is free."""
+    mapping = type(next(m for m in _mappings() if m.entity_type == "branch"))
+    remap(monkeypatch, "branch", mapping)
+    grove(
+        using,
+        [branch("b", "u")],
+        [branch("c", "v", boss="b"), branch("b", "v"), END, gone("branch", "c")],
+    )
+    assert dict(Branch.objects.using(using).values_list("key", "slug")) == {"b": "v"}
+    assert parked(using) == {}
+
+
+def _mappings() -> list[Any]:
+    from durable_state.registry import registry
+
+    return list(registry)
+
+
+# What only the database refuses
+
+
+@pytest.mark.parametrize("end", ["batch", "live", "snapshot", "reset"])
+def test_a_change_that_the_database_refuses_leaves_the_one_before(using: str, end: str) -> None:
+    """Live, in a batch, in a snapshot and after a reset: the same rows, the same letter."""
+    levels = [7, 8, -7, -8]
+    changes = [change("gauge", "k", level=level) for level in levels]
+    batches = {
+        "batch": [changes],
+        "live": [[each] for each in changes],
+        "snapshot": [[START], *([each] for each in changes), [END]],
+        "reset": [[RESET, *changes[:1]], changes[1:3], changes[3:], [START, *changes, END]],
+    }[end]
+    grove(using, *batches)
+    assert Gauge.objects.using(using).get().level == 8
+    letter = DeadLetter.objects.using(using).get()
+    assert (letter.reason, b"-8" in bytes(letter.body)) == ("integrity", True)
+    adds_up("grove", using)
+
+
+def test_a_row_that_no_accepted_change_made_goes(using: str) -> None:
+    """It was the application's, and taken over; the stream's only change of it is refused."""
+    from durable_state.models import TableOwner
+
+    from .streams import replay
+
+    stream = Stream.objects.using(using).create(name="grove", url="http://tests.invalid/grove")
+    Gauge.objects.using(using).create(key="k1", level=5)
+    TableOwner.objects.using(using).create(model="app.gauge", stream=stream)
+    messages = [change("gauge", "k1", level=-1), change("gauge", "k2", level=7)]
+    replay("grove", using)
+    grove(using, [*messages, change("gauge", "k2", level=-7)])
+    assert dict(Gauge.objects.using(using).values_list("key", "level")) == {"k2": 7}
+    assert set(DeadLetter.objects.using(using).values_list("key", flat=True)) == {"k1", "k2"}
+
+
+def test_a_letter_of_a_merge_holds_the_whole_entity(using: str) -> None:
+    """A switch finds what the database refuses; tried again, the letter makes the entity it was."""
+    from durable_state.operations.letters import retry
+
+    apply(
+        "merging-grove",
+        [
+            START,
+            change("gauge", "k", level=5, name="n"),
+            change("gauge", "k", "update", level=-5),
+            END,
+        ],
+        using=using,
+    )
+    letter = DeadLetter.objects.using(using).get()
+    assert b'"name":"n"' in bytes(letter.body).replace(b": ", b":")
+    assert Gauge.objects.using(using).get().level == 5
+    with connections[using].constraint_checks_disabled():
+        letter.body = bytes(letter.body).replace(b"-5", b"6")
+        letter.save()
+    assert retry(letter, actor="tests")
+    row = Gauge.objects.using(using).get()
+    assert (row.level, row.name) == (6, "n")
