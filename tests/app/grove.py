@@ -76,7 +76,7 @@ class Visit(models.Model):
     country = models.ForeignKey(Country, to_field="code", on_delete=models.CASCADE)
 
 
-class Crate(models.Model):
+class Hamper(models.Model):
     """A table that no stream writes, between two that one does."""
 
     branch = models.ForeignKey(Branch, on_delete=models.CASCADE)
@@ -86,7 +86,7 @@ class Bottle(models.Model):
     """A child of what is in between."""
 
     key = models.CharField(max_length=40, unique=True)
-    crate = models.ForeignKey(Crate, on_delete=models.CASCADE)
+    hamper = models.ForeignKey(Hamper, on_delete=models.CASCADE)
     note = models.TextField(default="")
 
 

@@ -45,7 +45,7 @@ class CityMapping(GroveMapping):
 @register("bottle")
 class BottleMapping(GroveMapping):
     model = grove.Bottle
-    fields = ["crate"]
+    fields = ["hamper"]
 
 
 @register("desk")

@@ -13,10 +13,10 @@ from tests.app.grove import (
     Bottle,
     Branch,
     City,
-    Crate,
     Desk,
     Gauge,
     Guard,
+    Hamper,
     Leaf,
     Mark,
     Sign,
@@ -312,8 +312,8 @@ def test_children_follow_a_value_that_changes_hands(using: str, snapshot: bool) 
 def test_a_child_behind_a_table_of_the_applications_waits(using: str) -> None:
     """The row goes by cascade; the stream still holds the entity, so it is parked and the feed tells."""
     grove(using, [branch("q")])
-    crate = Crate.objects.using(using).create(branch=Branch.objects.using(using).get())
-    grove(using, [change("bottle", "b", crate=crate.pk)])
+    hamper = Hamper.objects.using(using).create(branch=Branch.objects.using(using).get())
+    grove(using, [change("bottle", "b", hamper=hamper.pk)])
     Bottle.objects.using(using).update(note="mine")
     before = Bottle.objects.using(using).get().pk
     grove(using, [gone("branch", "q")])
@@ -322,7 +322,7 @@ def test_a_child_behind_a_table_of_the_applications_waits(using: str) -> None:
     assert b'"bottle"' in bytes(FeedEntry.objects.using(using).order_by("-revision")[0].changes)
 
     grove(using, [branch("q")])
-    Crate.objects.using(using).create(pk=crate.pk, branch=Branch.objects.using(using).get())
+    Hamper.objects.using(using).create(pk=hamper.pk, branch=Branch.objects.using(using).get())
     grove(using, [])
     row = Bottle.objects.using(using).get()
     assert (row.pk, row.note) == (before, "mine")
