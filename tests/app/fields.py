@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import models
 
-__all__ = ["LoweredField", "MirroredField", "ShoutedField"]
+__all__ = ["CaselessField", "LoweredField", "MirroredField", "ShoutedField"]
 
 
 class MirroredField(models.CharField):
@@ -32,3 +32,12 @@ class ShoutedField(models.CharField):
 
     def pre_save(self, model_instance: Any, add: bool) -> Any:
         return model_instance.label.upper()
+
+
+class CaselessField(models.CharField):
+    """Takes two spellings for the same where the database has a collation that does."""
+
+    def db_parameters(self, connection: Any) -> Any:
+        """Names the collation."""
+        collations = {"mysql": "utf8mb4_general_ci", "sqlite": "NOCASE"}
+        return super().db_parameters(connection) | {"collation": collations.get(connection.vendor)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Lower
 
+from .fields import CaselessField
+
 
 class Branch(models.Model):
     """A parent of its own kind, with a unique value that must not be NULL."""
@@ -42,13 +44,15 @@ class Sign(models.Model):
     """Unique by an expression, by a condition, and for the database's collation."""
 
     key = models.CharField(max_length=40, unique=True)
-    email = models.CharField(max_length=40)
+    email = CaselessField(max_length=40)
     phone = models.CharField(max_length=40, default="")
     active = models.BooleanField(default=False)
     note = models.TextField(default="")
 
     class Meta:
         constraints = [
+            # MariaDB has no uniqueness of expressions, PostgreSQL no such collation.
+            models.UniqueConstraint(fields=["email"], name="app_sign_caseless"),
             models.UniqueConstraint(Lower("email"), name="app_sign_email"),
             models.UniqueConstraint(
                 fields=["phone"], condition=models.Q(active=True), name="app_sign_phone"
