@@ -6,7 +6,7 @@ Protocol change (``type``, ``key``, ``value``, ``headers.operation``) or control
 
 Transactions: those of the entities that the subscriber sees, or saw, however their changes ended.
 Where a commit carried exactly one such txid, each of its items has it in ``headers.txid``; where it
-carried several, the first item lists them in ``headers.txids``. A commit that changed nothing the
+carried several, the first item (of very many, the first ones) lists them in ``headers.txids``. A commit that changed nothing the
 subscriber sees has one item then, an entity as it is. Spec: STATE-PROTOCOL.md, change and control
 messages.
 """
@@ -30,6 +30,7 @@ __all__ = [
     "encode_frame",
     "encode_frames",
     "encode_value",
+    "group_txids",
     "stream_identity",
 ]
 
@@ -58,6 +59,17 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
     key: str | msgspec.UnsetType = msgspec.UNSET
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     headers: Headers
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        value = 0 if self.value is msgspec.UNSET else memoryview(self.value).nbytes
+        return value + sum(map(len, self.headers.txids))
+
+    def repeated(self) -> Item:
+        """The same change once more, which changes nothing, without its transactions."""
+        headers = Headers(operation=self.headers.operation)
+        return Item(type=self.type, key=self.key, value=self.value, headers=headers)
 
 
 class Token(NamedTuple):
@@ -104,6 +116,19 @@ def control(name: str) -> Item:
     return Item(headers=Headers(control=name))
 
 
+def group_txids(txids: list[str]) -> list[list[str]]:
+    """The transactions in groups for one item each: nearly always one, more where they are very many."""
+    groups: list[list[str]] = [[]]
+    held = 0
+    for txid in txids:
+        if groups[-1] and held + len(txid) > FRAME_BYTES:
+            groups.append([])
+            held = 0
+        groups[-1].append(txid)
+        held += len(txid)
+    return groups
+
+
 def encode_frame(items: list[Item], offset: str, up_to_date: bool) -> str:
     """The text of one frame."""
     return _encoder.encode({"items": items, "offset": offset, "upToDate": up_to_date}).decode()
@@ -116,11 +141,10 @@ def encode_frames(items: list[Item], before: str, after: str, up_to_date: bool) 
     groups: list[list[Item]] = [[]]
     held = 0
     for item in items:
-        size = 0 if item.value is msgspec.UNSET else memoryview(item.value).nbytes
-        if groups[-1] and held + size > FRAME_BYTES:
+        if groups[-1] and held + item.size > FRAME_BYTES:
             groups.append([])
             held = 0
         groups[-1].append(item)
-        held += size
+        held += item.size
     texts = [encode_frame(group, before, False) for group in groups[:-1]]
     return (*texts, encode_frame(groups[-1], after, up_to_date))

@@ -13,7 +13,7 @@ from durable_state.errors import DurableStateError
 
 from .audience import Audience, Sight
 from .frame_cache import SharedFrames
-from .frames import START, Headers, Item, control, encode_frame, encode_frames
+from .frames import START, Headers, Item, control, encode_frame, encode_frames, group_txids
 from .hub import StreamFeed
 from .log import FeedTxid, LoggedChange, LoggedEntry
 from .rows import PAGE_ROWS, entity_key, page, page_of_keys, rows_by_key
@@ -206,7 +206,10 @@ class Subscriber:
             for item in ordered:
                 item.headers.txid = txids[0]
         elif txids and ordered and start == 0:
-            ordered[0].headers.txids = txids
+            groups = group_txids(txids)
+            ordered += [ordered[-1].repeated() for _ in groups[len(ordered) :]]
+            for item, group in zip(ordered, groups, strict=False):
+                item.headers.txids = group
         before = self._audience.token(entry.revision - 1)
         after = self._audience.token(entry.revision) if last else before
         return SharedFrames(

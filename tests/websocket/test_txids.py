@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -168,4 +169,22 @@ async def test_a_commit_that_asks_for_a_snapshot_tells_its_transactions(
     assert ada.client.snapshots == 2
     assert len(ada.client.state) == 5
     assert "hidden" not in repr(ada.client.frames)
+    await ada.end()
+
+
+@pytest.mark.parametrize("entry_rows", [1000, 2])
+async def test_very_many_transactions_come_in_pieces_that_clients_take(
+    make_user: Any, as_user: Any, configure: Callable[..., None], entry_rows: int
+) -> None:
+    """Many clients close a socket at a frame of more than one MiB."""
+    configure(FEED_POLL_SECONDS=0.05, FEED_ENTRY_ROWS=entry_rows)
+    user = await sync_to_async(make_user)("app.view_message")
+    ada = await reader(as_user(user), change("message/a", "t0", text="one"))
+    many = [
+        change(f"message/{number % 3}", f"{number:04d}" + "x" * 1000, text=f"{number}")
+        for number in range(1500)
+    ]
+    assert await ada.told(*many) == [each["headers"]["txid"] for each in many]
+    assert max(len(json.dumps(frame)) for frame in ada.client.frames) < 600_000
+    assert {key for _, key in ada.client.state} == {"a", "0", "1", "2"}
     await ada.end()
