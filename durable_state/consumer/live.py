@@ -89,7 +89,7 @@ class LiveLoop(Loop[Stream]):
             stream,
             stream,
             live=stream.live,  # type: ignore[arg-type]
-            in_thread=self._threads.run_apart,
+            apart=self._threads.apart,
             limits=limits,
         )
 

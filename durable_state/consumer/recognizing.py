@@ -118,9 +118,7 @@ class Recognizer:
     async def _compare(self, checkpoint: Checkpoint, deep: bool) -> None:
         """Raises: StreamRecreated; what reading raises."""
         holding = self._holding
-        rereader = stream_rereader(
-            holding.client, self._loop.stream, in_thread=holding.threads.run_apart
-        )
+        rereader = stream_rereader(holding.client, self._loop.stream, apart=holding.threads.apart)
         if deep:
             turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(DEEP_AT_ONCE))
             async with turns:

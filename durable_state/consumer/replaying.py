@@ -78,9 +78,9 @@ class ReplayLoop(Loop[Replay]):
         self.progress.stream = self.stream
 
     def _open(self, limits: BatchLimits) -> Reader:
-        client, in_thread = self._holding.client, self._threads.run_apart
+        client, apart = self._holding.client, self._threads.apart
         return stream_reader(
-            client, self.stream, self.progress, live=None, in_thread=in_thread, limits=limits
+            client, self.stream, self.progress, live=None, apart=apart, limits=limits
         )
 
     async def _take(self, batch: Batch) -> bool | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
 from typing import Any
 
-from django.db import connections
 from django.utils.module_loading import import_string
 
 from durable_state.conf import get_settings
-from durable_state.errors import ConfigurationError, Unavailable
+from durable_state.errors import ConfigurationError, Stalled, Unavailable
 from durable_state.models import Progress, Stream
 from durable_state.protocol import START, Position, check_url
 from durable_state.protocol.masking import mask_likely
@@ -28,8 +27,9 @@ from durable_state.transport import (
 )
 from durable_state.transport.sent import mask_sent
 
+from .apart import CallsApart, StillRunning
+
 __all__ = [
-    "InThread",
     "ask_once",
     "read_from_start",
     "request_headers",
@@ -37,8 +37,8 @@ __all__ = [
     "stream_rereader",
 ]
 
-InThread = Callable[..., Awaitable[Any]]
-"""Runs ``function(*args)`` in a thread."""
+HEADERS_SECONDS = 30.0
+"""Seconds that HEADERS may take for one request."""
 
 
 def stream_reader(
@@ -47,7 +47,7 @@ def stream_reader(
     progress: Progress | None,
     *,
     live: LiveMode | None,
-    in_thread: InThread,
+    apart: CallsApart,
     limits: BatchLimits | None = None,
     position: Position = START,
 ) -> Reader:
@@ -67,7 +67,7 @@ def stream_reader(
         stream.url,
         position,
         live=live,
-        headers=(lambda: request_headers(stream, in_thread)) if settings.headers else None,
+        headers=(lambda: request_headers(stream, apart)) if settings.headers else None,
         limits=limits
         or BatchLimits(settings.batch_rows, settings.batch_bytes, settings.message_bytes),
         checkpoint=checkpoint,
@@ -75,23 +75,24 @@ def stream_reader(
     )
 
 
-def stream_rereader(client: Any, stream: Stream, *, in_thread: InThread) -> Rereader:
+def stream_rereader(client: Any, stream: Stream, *, apart: CallsApart) -> Rereader:
     """Looks whether the stream's URL still serves what was read before. Raises: ConfigurationError, as ``stream_reader``."""
     settings = get_settings()
     check_url(stream.url, settings.allowed_urls)
     return Rereader(
         client,
         stream.url,
-        headers=(lambda: request_headers(stream, in_thread)) if settings.headers else None,
+        headers=(lambda: request_headers(stream, apart)) if settings.headers else None,
         message_bytes=settings.message_bytes,
         stuck_seconds=settings.stuck_seconds,
     )
 
 
-async def request_headers(stream: Stream, in_thread: InThread) -> Mapping[str, str]:
+async def request_headers(stream: Stream, apart: CallsApart) -> Mapping[str, str]:
     """What the project's HEADERS function gives for the stream, asked anew for each request.
 
-    Raises: ConfigurationError, where it cannot be imported or gives no headers; Unavailable, where it fails (a token service may be away).
+    Raises: ConfigurationError, where it cannot be imported or gives no headers; Unavailable, where
+    it fails (a token service may be away); Stalled, where it hangs.
     """
     path = get_settings().headers or ""
     try:
@@ -102,7 +103,15 @@ async def request_headers(stream: Stream, in_thread: InThread) -> Mapping[str, s
             "Correct the setting.",
         ) from None
     try:
-        headers = await in_thread(function, stream)
+        headers = await apart.call(
+            (stream._state.db, stream.pk), function, stream, seconds=HEADERS_SECONDS
+        )
+    except StillRunning:
+        raise Stalled(
+            f"HEADERS has given nothing for {stream.name} in {HEADERS_SECONDS:g} s.",
+            f"See what {path} waits for. It is waited for again.",
+            seconds=HEADERS_SECONDS,
+        ) from None
     except Exception as error:
         raise Unavailable(
             f"HEADERS failed for {stream.name}: {_without_secrets(error)}.", f"Mend {path}."
@@ -133,7 +142,7 @@ def ask_once(stream: Stream, seconds: float) -> Answer:
     async def ask() -> Answer:
         settings = get_settings()
         check_url(stream.url, settings.allowed_urls)
-        headers = (lambda: request_headers(stream, _in_thread)) if settings.headers else None
+        headers = (lambda: request_headers(stream, CallsApart())) if settings.headers else None
         async with open_client() as client:
             return await probe(client, stream.url, headers=headers, seconds=seconds)
 
@@ -148,12 +157,12 @@ def read_from_start(stream: Stream) -> Generator[Batch, None, None]:
     """
     with asyncio.Runner() as runner:
         client = open_client()
-        position, brought = START, True
+        apart, position, brought = CallsApart(), START, True
         try:
             while brought:
                 brought = False
                 reader = stream_reader(
-                    client, stream, None, live=None, in_thread=_in_thread, position=position
+                    client, stream, None, live=None, apart=apart, position=position
                 )
                 batches = reader.batches()
                 try:
@@ -169,13 +178,3 @@ def read_from_start(stream: Stream) -> Generator[Batch, None, None]:
 
 async def _next(batches: AsyncIterator[Batch]) -> Batch | None:
     return await anext(batches, None)
-
-
-async def _in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    def call() -> Any:
-        try:
-            return function(*args)
-        finally:
-            connections.close_all()
-
-    return await asyncio.to_thread(call)

@@ -11,6 +11,8 @@ from typing import ParamSpec, TypeVar
 
 from django.db import close_old_connections, connections
 
+from .apart import CallsApart
+
 __all__ = ["DatabaseThreads"]
 
 P = ParamSpec("P")
@@ -20,15 +22,16 @@ T = TypeVar("T")
 class DatabaseThreads:
     """A few threads with a database connection each, which are closed with them.
 
-    Calls are not cancelled: a commit that has begun is waited for even when its caller is asked to stop. Leases, and the project's own
-    code, have threads apart: no stream loses its lease, or waits, because others commit slowly or are slow to get their headers.
+    Calls are not cancelled: a commit that has begun is waited for even when its caller is asked to
+    stop. Leases, and the project's own code (``apart``), have threads apart: no stream loses its
+    lease, or waits, because others commit slowly or are slow to get their headers.
     """
 
     def __init__(self, size: int = 4) -> None:
         self._size = size
         self._pool = ThreadPoolExecutor(size, thread_name_prefix="durable-state")
         self._leases = ThreadPoolExecutor(1, thread_name_prefix="durable-state-leases")
-        self._apart = ThreadPoolExecutor(64, thread_name_prefix="durable-state-headers")
+        self.apart = CallsApart()
 
     async def __aenter__(self) -> DatabaseThreads:
         return self
@@ -48,7 +51,7 @@ class DatabaseThreads:
         loop = asyncio.get_running_loop()
         closing = [loop.run_in_executor(self._pool, close) for _ in range(self._size)]
         await asyncio.gather(*closing, loop.run_in_executor(self._leases, close))
-        for pool in (self._pool, self._leases, self._apart):
+        for pool in (self._pool, self._leases):
             pool.shutdown()
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -60,17 +63,6 @@ class DatabaseThreads:
     ) -> T:
         """The same, for what keeps a lease: it never waits for commits."""
         return await self._run(self._leases, function, *args, **kwargs)
-
-    async def run_apart(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same for code of the project, for which nobody else waits; it keeps no connection open."""
-
-        def call() -> T:
-            try:
-                return function(*args, **kwargs)
-            finally:
-                connections.close_all()
-
-        return await self._run(self._apart, call)
 
     async def _run(
         self,

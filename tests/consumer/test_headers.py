@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from durable_state import operations
+from durable_state.consumer import source
 from durable_state.consumer.lease import acquire
 from durable_state.consumer.run import consume_slice, sync
 from durable_state.errors import OperationRefused
@@ -225,3 +226,40 @@ def test_a_function_that_hangs_holds_up_nobody_else(
     watcher.join(15)
     check(streams[5], ITEMS)
     assert set(tokens) <= {1}
+
+
+def test_a_function_that_hangs_is_named_and_asked_once(
+    misbehaving_server: MisbehavingServer,
+    add_stream: Add,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+) -> None:
+    """The stream is stuck, its consumer ends when it is asked to, and one thread is all it costs."""
+    settings.DURABLE_STATE = settings.DURABLE_STATE | {"STUCK_SECONDS": 1}
+    monkeypatch.setattr(source, "HEADERS_SECONDS", 0.2)
+    go_on, calls = threading.Event(), []
+
+    def hang(stream: Stream) -> dict[str, str]:
+        calls.append(threading.current_thread())
+        go_on.wait(60)
+        return {}
+
+    use(monkeypatch, hang)
+    misbehaving_server.reply = lambda asked: quiet(asked, good())
+    stream = add_stream(misbehaving_server.url + "/s", live="long-poll")
+    with consuming(stream):
+        wait_until(lambda: operations.report(stream).stuck, 20)
+        report = operations.report(stream)
+        assert f"HEADERS has given nothing for {stream.name} in 0.2 s" in report.why
+        assert f"{__name__}.headers" in report.action
+        began = time.monotonic()
+    assert time.monotonic() - began < 10  # the consumer was asked to end, and did
+    assert len(calls) == 1
+    assert misbehaving_server.asked == []
+    assert calls[0].daemon
+    go_on.set()
+    calls[0].join(10)
+
+    operations.resume(stream, actor="test")
+    sync(stream, until_up_to_date=True)
+    check(stream, ITEMS)
