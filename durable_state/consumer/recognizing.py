@@ -103,6 +103,8 @@ class Recognizer:
             if checkpoint is not None:
                 await self._compare(checkpoint, deep)
         except StreamRecreated as error:
+            # Where starting over is not possible now, it is looked at again soon.
+            self._looked, self._reread, self._due = now, now, True
             if loop.lineage == lineage and not self._holding.ends:
                 await loop.replaced(error)
         except DurableStateError as error:  # who reads on meets it too, and deals with it
@@ -123,7 +125,8 @@ class Recognizer:
             turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(DEEP_AT_ONCE))
             async with turns:
                 await rereader.look(checkpoint, deep=True)
-        elif self._previous is not None:
+            return
+        if self._previous is not None:
             # Where the stream was replaced in between, and grew, the newest that was read is the new one's own.
             await rereader.look(self._previous)
         await rereader.look(checkpoint)

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from django.utils import timezone
 
 from durable_state.consumer import recognizing
-from durable_state.consumer.run import sync
+from durable_state.consumer.run import consume_slice, sync
 from durable_state.consumer.watching import Watcher
 from durable_state.errors import OperationRefused
 from durable_state.models import Replay, Status, Stream
@@ -45,8 +46,11 @@ def texts(count: int, start: int = 0, word: str = "old") -> list[dict[str, Any]]
 
 def fill(remote: RemoteStream, items: list[dict[str, Any]], size: int = 100) -> None:
     """Append in groups."""
-    for start in range(0, len(items), size):
-        remote.append(items[start : start + size])
+    with httpx.Client(headers={"content-type": "application/json"}) as client:
+        for start in range(0, len(items), size):
+            body = b",".join(map(encode, items[start : start + size]))
+            client.post(remote.url, content=b"[%b]" % body).raise_for_status()
+    remote.items += items
 
 
 def replace(remote: RemoteStream, items: list[dict[str, Any]], size: int = 100) -> None:
@@ -315,3 +319,31 @@ def test_what_the_server_no_longer_keeps_is_no_other_stream(
         wait_until(lambda: is_live(stream, 51))
     assert Message.objects.count() == 51
     assert NOTICED not in caplog.text
+
+
+def test_slices_do_not_read_much_again_each_time(
+    misbehaving_server: MisbehavingServer, add_stream: Add, settings: Any
+) -> None:
+    """A long look is taken by the first of them; the next ones find it noted, and take a quick one each."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 2}
+    remote = StreamReplies([[encode(item)] for item in texts(20)])
+
+    def reply(asked: Asked) -> Reply:
+        answer = remote(asked)
+        if answer.pieces == (b"[]",):
+            return Reply(204, answer.headers, (b"",), pause=0.3)
+        return answer
+
+    misbehaving_server.reply = reply
+    stream = add_stream(misbehaving_server.url, live="long-poll")
+    sync(stream, until_up_to_date=True)
+    assert stream.reread_at is None
+    looks = []
+    for _ in range(3):
+        begun = len(misbehaving_server.asked)
+        consume_slice([stream.pk], "default")
+        asked = misbehaving_server.asked[begun:]
+        looks.append(sum(each.query["offset"] == "-1" for each in asked))
+    stream.refresh_from_db()
+    assert stream.reread_at is not None
+    assert looks == [2, 1, 1]
