@@ -35,6 +35,7 @@ from durable_state.materializer import (
 from durable_state.models import Progress, Replay, Status, Stream
 from durable_state.transport import Batch, BatchLimits, Reader, delay
 
+from .contention import past_deadlocks
 from .inbox import Inbox
 from .misfit import what_to_migrate
 from .outage import is_outage
@@ -233,7 +234,8 @@ class Loop(Generic[F]):
         """
         try:
             with watch_steps(self._on_step):
-                return write(self._prepare(batch))
+                # Prepared by each attempt: a fold leaves its marks on what it is given.
+                return past_deadlocks(lambda: write(self._prepare(batch)))
         except (DurableStateError, django.db.Error, ObjectDoesNotExist, OSError, MemoryError):
             raise
         except Exception as error:

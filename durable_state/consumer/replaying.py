@@ -15,6 +15,7 @@ from durable_state.models import Replay, Status
 from durable_state.transport import Batch, BatchLimits, Reader
 
 from .commit import Commit
+from .contention import past_deadlocks
 from .live import LiveLoop
 from .loop import Holding, Loop
 from .replay import advance, begin_again, hand_over
@@ -114,7 +115,9 @@ class ReplayLoop(Loop[Replay]):
         replay, stream, token = self.progress, self.stream, self._holding.token
         switching = self._live.watcher.switching
         with watch_steps(None if switching is None else partial(switching, replay)):
-            return hand_over(stream, replay, self._seen, token=token, closed=closed)
+            return past_deadlocks(
+                partial(hand_over, stream, replay, self._seen, token=token, closed=closed)
+            )
 
     async def _start_over(self, error: StreamRecreated) -> bool:
         logger.warning("%s: %s It is folded from its start.", self.progress, error.message)

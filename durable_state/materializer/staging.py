@@ -10,6 +10,7 @@ from django.db.models.functions import Length
 
 from durable_state.conf import get_settings
 from durable_state.models import Generation, StagedChange, entity_digest
+from durable_state.models.staging import is_unique_held
 
 from .bulk import unpack_together
 from .compaction import Entity, fold_entity
@@ -221,15 +222,16 @@ def staged_later(
 
 
 def _put(generation: Generation, columns: Columns, names: list[str]) -> None:
-    if not generation.repeats:
+    using = generation._state.db or "default"
+    if not generation.repeats and is_unique_held(connections[using]):
         # What an insert finds out by itself need not be asked before it; a dump never gets to the second way.
         try:
-            with transaction.atomic(using=generation._state.db):
+            with transaction.atomic(using=using):
                 _insert(generation, columns, len(names))
             return
         except IntegrityError:
             generation.repeats = True
-            generation.save(using=generation._state.db, update_fields=["repeats"])
+            generation.save(using=using, update_fields=["repeats"])
     pks: dict[str, int] = {}
     for rows in _by_name(generation, names):
         pks.update(rows.values_list("entity", "pk"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from .exact import ExactCharField, ExactTextField
 from .stream import Stream
 
-__all__ = ["Generation", "StagedChange"]
+__all__ = ["Generation", "StagedChange", "UniqueWithoutGaps", "is_unique_held"]
 
 
 class Generation(models.Model):
@@ -38,6 +41,39 @@ class Generation(models.Model):
         return f"{self.purpose} {self.pk}"
 
 
+class UniqueWithoutGaps(models.UniqueConstraint):
+    """A unique constraint, but on MySQL and MariaDB an index that holds nothing to be unique.
+
+    There an insert locks the gaps beside a value that is there already, or was lately, into which
+    the other streams want to insert. Who writes makes sure of it: one transaction at a time writes
+    a generation.
+    """
+
+    def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
+        if is_unique_held(schema_editor.connection):
+            return super().constraint_sql(model, schema_editor)
+        schema_editor.deferred_sql.append(self._index().create_sql(model, schema_editor))
+        return None
+
+    def create_sql(self, model: Any, schema_editor: Any) -> Any:
+        if is_unique_held(schema_editor.connection):
+            return super().create_sql(model, schema_editor)
+        return self._index().create_sql(model, schema_editor)
+
+    def remove_sql(self, model: Any, schema_editor: Any) -> Any:
+        if is_unique_held(schema_editor.connection):
+            return super().remove_sql(model, schema_editor)
+        return self._index().remove_sql(model, schema_editor)
+
+    def _index(self) -> models.Index:
+        return models.Index(fields=self.fields, name=self.name)
+
+
+def is_unique_held(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the database itself refuses a second row of a ``UniqueWithoutGaps``."""
+    return connection.vendor != "mysql"
+
+
 class StagedChange(models.Model):
     """One entity of a generation: its newest accepted change as bytes, and what the mapping made of it.
 
@@ -60,9 +96,7 @@ class StagedChange(models.Model):
 
     class Meta:
         # Not `unique=True`: Django would make PostgreSQL a second index of it, for LIKE.
-        constraints = [
-            models.UniqueConstraint(fields=["entity"], name="durable_state_staged_entity")
-        ]
+        constraints = [UniqueWithoutGaps(fields=["entity"], name="durable_state_staged_entity")]
         indexes = [
             models.Index(
                 fields=["generation", "type", "ordinal"], name="durable_state_staged_order"

@@ -46,6 +46,7 @@ def test_a_generation_does_not_wait_for_another(add_stream: Add, server_database
         {"type": "message", "key": f"k{number}", "headers": {"operation": "delete"}}
         for number in range(1, 40, 4)
     ]
+    back = [insert("message", f"k{number}", {"text": "c"}) for number in range(1, 40, 4)]
     for stream in streams:
         apply_batch(stream, first, False)
         apply_batch(stream, again, False)
@@ -54,14 +55,18 @@ def test_a_generation_does_not_wait_for_another(add_stream: Add, server_database
     def hold() -> bool:
         with commit_transaction(database):
             apply_batch(streams[0], [*again, *gone], False)
-            apply_batch(streams[0], [*first, *again], False)
+            apply_batch(streams[0], back, False)
+            apply_batch(streams[0], first, False)
+            apply_batch(streams[0], again, False)
             held.set()
             return done.wait(8)
 
     def go_on() -> None:
         assert held.wait(8)
         apply_batch(streams[1], [*again, *gone], False)
-        apply_batch(streams[1], [*first, *again, END], True)
+        apply_batch(streams[1], back, False)
+        apply_batch(streams[1], first, False)
+        apply_batch(streams[1], [*again, END], True)
         done.set()
 
     assert in_threads(hold, go_on) == [True, None]

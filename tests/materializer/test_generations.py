@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connections
 
 from durable_state.consumer.replay import sweep_dropped
 from durable_state.consumer.run import tidy
 from durable_state.materializer import generations
 from durable_state.models import Generation, StagedChange, Stream
+from durable_state.models.staging import is_unique_held
 from durable_state.testing import apply
 from tests.app.models import Author
 
@@ -33,8 +35,9 @@ def test_the_newest_change_of_an_entity_is_staged(using: str, writer: str) -> No
         using=using,
     )
     assert not Generation.objects.using(using).get().repeats
+    asks_first = not is_unique_held(connections[using])
     apply("h", [change("author", "a", commits=2), change("author", "e", commits=1)], using=using)
-    assert Generation.objects.using(using).get().repeats
+    assert Generation.objects.using(using).get().repeats != asks_first
     apply("h", [change("author", "a", commits=3), change("author", "b", commits=4)], using=using)
     assert StagedChange.objects.using(using).count() == 4
     apply("h", [END], using=using)
