@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet
 from rest_framework.test import APIClient
 
@@ -212,3 +213,34 @@ def test_a_readable_row_is_of_a_readable_stream(
     assert readable_rows(user, Message.objects.all()).count() == 1
     monkeypatch.setattr("durable_state.registry.scope._NAMES", 0)  # as for very many streams
     assert readable_rows(user, Message.objects.all()).count() == 1
+
+
+def test_the_rule_is_the_same_on_every_database(database: str, settings: Any) -> None:
+    """Which rows, letters and parked changes are readable, asked of the stream's own database."""
+    settings.DURABLE_STATE = {"POLICY": f"{__name__}.SomeRooms"}
+    for name in ("seen-1", "other"):
+        stream = Stream.objects.using(database).create(name=name, url="http://h/s")
+        Room.objects.using(database).create(title=name, stream=stream)
+        refused = {"text": "x", "likes": "refused"}
+        apply(name, [change("message", "a", text="x", likes=20)], using=database)
+        apply(name, [change("message", "b", text="x", likes=2)], using=database)
+        apply(name, [change("message", key, **refused) for key in "abc"], using=database)
+        apply(name, [change("person", f"{name}-p", boss=None, email=f"{name}@h")], using=database)
+    user, using = AnonymousUser(), Stream.objects.using(database)
+    rows = readable_rows(user, Message.objects.using(database))
+    assert set(rows.values_list("room", "key")) == {("seen-1", "a")}
+    people = readable_rows(user, Person.objects.using(database))
+    assert set(people.values_list("key", flat=True)) == {"seen-1-p"}
+    letters = DeadLetter.objects.using(database).filter(stream=using.get(name="seen-1"))
+    readable = readable_values(user, letters.select_related("stream"))
+    assert {each.key for each in letters if each.pk in readable} == {"a"}
+
+
+class SomeRooms(StatePolicy):
+    """Streams whose names say so, of them popular messages, and all persons."""
+
+    def streams(self, user: Any) -> QuerySet[Stream]:
+        return Stream.objects.filter(name__startswith="seen")
+
+    def rows(self, user: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(likes__gt=10) if queryset.model is Message else queryset
