@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 
 from asgiref.sync import sync_to_async
@@ -18,6 +19,8 @@ from .intents import EMOJI, TEXT_LIMIT, Refused, Visitor, changes_for
 from .models import Room
 
 __all__ = ["first_room", "name", "room", "wish"]
+
+logger = logging.getLogger(__name__)
 
 
 def first_room(request: HttpRequest) -> HttpResponseBase:
@@ -78,9 +81,8 @@ async def wish(request: HttpRequest, slug: str) -> HttpResponse:
         async with open_client() as client:
             await append(client, here.stream.url, changes)
     except TransportError as error:
-        return JsonResponse(
-            {"error": f"The stream server did not take it. {error.message}"}, status=502
-        )
+        logger.error("%s: %s", here, error)  # for the site's people; a visitor has no use for it
+        return JsonResponse({"error": "The stream server did not take it."}, status=502)
     return JsonResponse({"key": key})
 
 
