@@ -48,7 +48,8 @@ def reports(using: str = "default", *, pks: Iterable[int] | None = None) -> dict
 
 
 def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
-    parked = _counts(ParkedChange.objects.using(using).filter(stream__in=pks))
+    waiting = ParkedChange.objects.using(using).exclude(reason=ParkedChange.Reason.LINK)
+    parked = _counts(waiting.filter(stream__in=pks))
     letters = _counts(DeadLetter.objects.using(using).filter(stream__in=pks, generation=0))
     types: dict[int, list[TypeState]] = {}
     for state in TypeState.objects.using(using).filter(stream__in=pks):
