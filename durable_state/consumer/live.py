@@ -112,6 +112,8 @@ class LiveLoop(Loop[Stream]):
             )
             await self.publish(done)
             self._unswept = self._unswept or not done.swept
+        else:
+            self.watcher.progressed(stream)
         self.at_tail = batch.up_to_date
         if (
             batch.closed

@@ -279,6 +279,21 @@ def test_sync_and_verify_are_not_green_where_nothing_is_mapped(
     assert "5 messages: 2 applied, 3 of types without a mapping (messages 3)." in verified
 
 
+def test_run_says_that_a_stream_is_live_also_where_nothing_is_new(
+    rakaia_server: StreamServer, tmp_path: Path
+) -> None:
+    """As after each start of a worker."""
+    url = rakaia_server.stream("chat")
+    publish(url, change("1", "one"))
+    adding = f"""
+call_command('durable_state', 'add', 'chat', {url!r}, probe=False)
+call_command('durable_state', 'sync', 'chat', until_up_to_date=True)
+"""
+    with running(tmp_path, adding, 1) as read_to:
+        said = read_to("chat: live, 1 message read")
+    assert "chat: taken, after 1 message" in said
+
+
 def test_run_says_that_there_is_nothing_to_do(tmp_path: Path) -> None:
     """Rather than nothing."""
     with running(tmp_path, "", 1) as read_to:
