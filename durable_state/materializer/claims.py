@@ -15,12 +15,13 @@ from django.db import IntegrityError, connections, models, transaction
 from django.db.models import Q
 
 from .blame import NoWay
-from .conversion import key_text
+from .conversion import JsonNull, key_text
 from .kept import insert_raw
 from .placeholders import placeholders
 from .plan import PlannedField, TypePlan, Values
 from .rows import CHUNK, chunks
 from .writers import RowWrite
+from .writers.instances import read_instances
 
 __all__ = ["NOT_OURS", "Claim", "Claims", "Lost", "gives_up", "make_way", "vacate"]
 
@@ -212,11 +213,11 @@ def _set_aside(plan: TypePlan, movers: dict[Any, RowWrite]) -> None:
     with connections[plan.using].constraint_checks_disabled():
         for chunk in chunks(movers):
             rows = plan.rows().filter(pk__in=chunk)
-            instances += rows
+            instances += read_instances(rows)
             rows._raw_delete(plan.using)
         for instance in instances:
-            for planned, value in zip(plan.fields, movers[instance.pk].values, strict=True):
-                setattr(instance, planned.attname, value)
+            values = zip(plan.places, movers[instance.pk].values, strict=True)
+            instance.__dict__.update(values)
         insert_raw(plan, instances)
 
 
@@ -226,9 +227,18 @@ def _claims_of(plan: TypePlan, write: RowWrite, held_values: Values) -> list[Cla
     claims = []
     for columns in plan.unique_sets:
         held = tuple(values.get(column) for column in columns)
-        if not any(value is None or isinstance(value, dict | list) for value in held):
-            claims.append((columns, held))  # of documents the database alone can tell
+        if None not in map(_or_none, held):
+            claims.append((columns, held))
     return claims
+
+
+def _or_none(value: Any) -> Any:
+    """The value; None of one that cannot be compared by hash: of documents, say, the database alone can tell."""
+    try:
+        hash(value)
+    except TypeError:
+        return None
+    return None if isinstance(value, JsonNull) else value
 
 
 def _holders(plan: TypePlan, claims: Sequence[tuple[RowWrite, list[Claim]]]) -> dict[Claim, str]:

@@ -14,6 +14,7 @@ from django.db import connections, models
 
 from .plan import TypePlan
 from .writers import RowWrite
+from .writers.instances import new_instance
 
 __all__ = ["insert_kept", "insert_raw", "pack_row"]
 
@@ -117,5 +118,4 @@ def _forget_missing(plan: TypePlan, unpacked: list[dict[str, Any]]) -> None:
 def _instance(plan: TypePlan, write: RowWrite, own: dict[str, Any]) -> models.Model:
     mapped = dict(zip(plan.places, write.values, strict=True))
     values = {**own, **mapped, plan.mapping.key.attname: write.key_value, **plan.scope}
-    model: type[models.Model] = plan.mapping.model
-    return model(**values)
+    return new_instance(plan.mapping.model, values)

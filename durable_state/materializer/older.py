@@ -18,6 +18,7 @@ from .compaction import Entity, fold_entity
 from .conversion import Refused
 from .plan import TypePlan
 from .preparation import Prepared, from_bytes, to_bytes
+from .writers.instances import read_instances
 
 __all__ = [
     "Older",
@@ -107,10 +108,10 @@ def passes_checks(plan: TypePlan, put: Prepared) -> bool:
     """Whether the row satisfies the model's CHECK constraints, beside what the application has in it."""
     model = plan.mapping.model
     rows = plan.rows().filter(**{plan.mapping.key.attname: put.key_value})
-    row = rows.first() or model()
+    row = next(iter(read_instances(rows)), None) or model()
     for planned, value in zip(plan.fields, put.values, strict=True):
         if not planned.is_relation:
-            setattr(row, planned.attname, value)
+            row.__dict__[planned.attname] = value
     for constraint in model._meta.constraints:
         if not isinstance(constraint, models.CheckConstraint):
             continue

@@ -191,7 +191,8 @@ class ParkingLot:
                 for key in [key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname))]
             ]
             self._kept.filter(entity__in=[each.entity for each in kept]).delete()
-            self._kept.bulk_create(kept)
+            for some in in_statements(kept, lambda row: len(row.columns)):
+                self._kept.bulk_create(some)
             self._keeps = True
 
     def kept(self, digests: Iterable[str]) -> dict[str, bytes]:

@@ -27,6 +27,7 @@ from .plan import PlannedField, StreamPlan, TypePlan
 from .preparation import Prepared, to_bytes
 from .relations import MissingParent, circles, stand_in_for, turns
 from .rows import chunks, is_one_of, most_keys, rows_with
+from .writers.instances import read_instances
 
 __all__ = ["Removal", "is_pointed_to", "remove_rows"]
 
@@ -76,7 +77,7 @@ class Removal:
         refused: dict[str, str] = {}
         for rows in self._find(plan, key_values):
             for chunk in chunks(rows):
-                self._lot.keep(plan, plan.rows().filter(pk__in=chunk))
+                self._lot.keep(plan, read_instances(plan.rows().filter(pk__in=chunk)))
             stayed = self._remove(plan, rows, self._outcome)
             self._lot.forget_kept(plan.digest(key) for key in stayed)
             gone = [plan.digest(key) for key in rows.values() if key not in stayed]
@@ -200,7 +201,7 @@ class Removal:
                 queryset = child.rows().filter(**{f"{planned.attname}__in": chunk}).order_by("pk")
                 if last is not None:
                     queryset = queryset.filter(pk__gt=last)
-                found = list(_with_parents(child, queryset)[:PAGE])
+                found = read_instances(_with_parents(child, queryset)[:PAGE])
                 if not found:
                     break
 
@@ -254,10 +255,13 @@ class Removal:
         )
 
     def whole(self, plan: TypePlan, pks: list[Any]) -> dict[str, bytes]:
-        """All that is known of shown entities, by key: their rows, and the parents that they are shown without."""
+        """All that is known of shown entities, by key: their rows, and the parents that they are shown without.
+
+        One whose row a field cannot read is left out.
+        """
         found: dict[str, bytes] = {}
         for chunk in chunks(pks):
-            rows = _with_parents(plan, plan.rows().filter(pk__in=chunk))
+            rows = _read_what_can_be(_with_parents(plan, plan.rows()), chunk)
             by_key = {
                 key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname)): row
                 for row in rows
@@ -434,6 +438,17 @@ def _targets(plan: TypePlan, planned: PlannedField, keys: Rows) -> Rows:
         rows = plan.mapping.model._base_manager.using(plan.using).filter(pk__in=chunk)
         found.update({value: keys[pk] for pk, value in rows.values_list("pk", target.attname)})
     return found
+
+
+def _read_what_can_be(rows: models.QuerySet[models.Model], pks: list[Any]) -> list[models.Model]:
+    """The rows with these primary keys, without those that a field cannot read."""
+    try:
+        return read_instances(rows.filter(pk__in=pks))
+    except ProtectedError:
+        if len(pks) == 1:
+            return []
+    middle = len(pks) // 2
+    return _read_what_can_be(rows, pks[:middle]) + _read_what_can_be(rows, pks[middle:])
 
 
 def _with_parents(

@@ -12,6 +12,7 @@ from django.db.models.lookups import Exact
 from .conversion import key_text
 from .plan import TypePlan
 from .writers import RowWrite
+from .writers.instances import read_instances
 
 __all__ = ["Rival", "find_rivals"]
 
@@ -55,15 +56,11 @@ def _instance(plan: TypePlan, write: RowWrite) -> models.Model:
     model = plan.mapping.model
     row: models.Model | None = None
     if write.existing is not None:
-        row = model._base_manager.using(plan.using).filter(pk=write.existing.pk).first()
+        rows = model._base_manager.using(plan.using).filter(pk=write.existing.pk)
+        row = next(iter(read_instances(rows)), None)
     row = model() if row is None else row
     mapped = dict(zip(plan.places, write.values, strict=True))
-    for attname, value in {
-        **mapped,
-        plan.mapping.key.attname: write.key_value,
-        **plan.scope,
-    }.items():
-        setattr(row, attname, value)
+    row.__dict__.update({**mapped, plan.mapping.key.attname: write.key_value, **plan.scope})
     return row
 
 

@@ -20,7 +20,7 @@ from durable_state.materializer.conversion import Refused, converter
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
 from tests.app.fields import LoweredField
-from tests.app.models import AllFields
+from tests.app.models import AllFields, Author, Commit
 
 from .plans import plan_for
 from .streams import END, START, remap
@@ -223,3 +223,70 @@ def test_an_image_whose_file_is_elsewhere(database: str, monkeypatch: pytest.Mon
             assert list(rows) == [("c", "c.png", "z")]
         finally:
             signals.post_init.disconnect(look, sender=model)
+
+
+def test_a_unique_document(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows with documents of their own, a swap, and one whose document is taken."""
+    if database == "mysql":
+        field: Any = models.JSONField(null=True)  # MySQL has no unique index of documents
+    else:
+        field = models.JSONField(null=True, unique=True)
+    with mapped(database, monkeypatch, document=field) as model:
+        values: list[Any] = [{"a": [1]}, [1, {"b": None}], None, "text", 5]
+        messages = [change("odd", f"k{n}", document=value) for n, value in enumerate(values)]
+        assert apply("h", messages, using=database) == (5, 0, 0)
+        assert apply("h", messages, using=database) == (5, 0, 0)
+        found = dict(model.objects.using(database).values_list("key", "document"))
+        assert found == {f"k{n}": value for n, value in enumerate(values)}
+        again = change("odd", "again", document={"a": [1]})
+        outcome = apply("h", [again, change("odd", "new", document={"a": [2]})], using=database)
+        assert outcome.applied == (2 if database == "mysql" else 1)
+        assert sum(outcome) == 2
+
+
+def test_children_whose_code_looks_for_files(using: str) -> None:
+    """They go with their parent and come back with it, with what the application has in their rows."""
+
+    def look(instance: Any, **kwargs: Any) -> None:
+        if instance.subject == "elsewhere":
+            raise FileNotFoundError("elsewhere.png")
+
+    signals.post_init.connect(look, sender=Commit)
+    try:
+        moment = "2024-01-01T00:00:00Z"
+        child = change("commit", "c", author="a", subject="elsewhere", authored_at=moment)
+        parent = change("author", "a", commits=1)
+        assert apply("h", [parent, child], using=using) == (2, 0, 0)
+        gone = {"type": "author", "key": "a", "headers": {"operation": "delete"}}
+        assert apply("h", [gone], using=using).dead_letters == 0
+        assert not Commit.objects.using(using).values_list("pk").exists()
+        apply("h", [parent], using=using)
+        subjects = Commit.objects.using(using).values_list("subject", "author__key")
+        assert list(subjects) == [("elsewhere", "a")]
+    finally:
+        signals.post_init.disconnect(look, sender=Commit)
+
+
+def test_a_child_that_its_field_cannot_read(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can say what would have to be parked, so its parent stays, with a letter; other parents go."""
+    moment = "2024-01-01T00:00:00Z"
+    for key in ("a", "b"):
+        subject = "bad" if key == "a" else "good"
+        child = change("commit", key, author=key, subject=subject, authored_at=moment)
+        apply("h", [change("author", key, commits=1), child], using=using)
+
+    def from_db_value(self: Any, value: Any, *rest: Any) -> Any:
+        if value == "bad":
+            raise LookupError("no such key")
+        return value
+
+    monkeypatch.setattr(models.TextField, "from_db_value", from_db_value, raising=False)
+    gone = [
+        {"type": "author", "key": key, "headers": {"operation": "delete"}} for key in ("a", "b")
+    ]
+    assert apply("h", gone, using=using).dead_letters == 1
+    letter = DeadLetter.objects.using(using).get()
+    assert (letter.key, letter.reason) == ("a", "protected")
+    assert "LookupError" in letter.detail
+    authors = Author.objects.using(using).values_list("key", flat=True)
+    assert list(authors) == ["a"]
