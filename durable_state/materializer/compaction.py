@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import copy
-from functools import reduce
 
 import msgspec
 
@@ -16,8 +15,9 @@ from durable_state.protocol import Change, Operation
 
 from .bulk import prepare_together
 from .conversion import Refused
+from .defaults import has_fresh, overlay, overlay_raw, settle
 from .plan import TypePlan
-from .preparation import Prepared, complete, overlay, prepare
+from .preparation import Prepared, complete, prepare
 
 __all__ = ["Entity", "Letter", "fold_entities", "fold_entity"]
 
@@ -122,7 +122,7 @@ def fold_entities(plan: TypePlan, entities: Sequence[Entity]) -> None:
             whole.append(entity)
     ordinals, changes = [entity.newest_at for entity in whole], [entity.newest for entity in whole]
     for entity, prepared in zip(whole, prepare_together(plan, ordinals, changes), strict=True):
-        if prepared is None:
+        if prepared is None or (entity.older is not None and has_fresh(prepared.values)):
             fold_entity(plan, entity)
         else:
             entity.put = prepared
@@ -165,7 +165,7 @@ def _try_fold(plan: TypePlan, entity: Entity) -> bool:
             entity.deleted = entity.no_row = True
             entity.decided_at = ordinal
             break
-        elif prepared.complete:
+        elif prepared.complete and (entity.older is None or not has_fresh(prepared.values)):
             base = prepared
             break
         else:
@@ -187,9 +187,19 @@ def _merge(plan: TypePlan, entity: Entity, base: Prepared | None, partials: list
             entity.refuse(first.ordinal, refused)
             return False
     parts = [*([base] if base else []), *reversed(partials)]
-    raw = reduce(overlay, (part.raw for part in parts))
-    values = reduce(overlay, (part.values for part in parts))
-    merged = Prepared(newest.key, newest.key_value, newest.ordinal, raw, values, False, newest.body)
+    raw, values = parts[0].raw, parts[0].values
+    for part in parts[1:]:
+        raw = overlay_raw(raw, part.raw, part.values)
+        values = overlay(values, part.values)
+    merged = Prepared(
+        newest.key,
+        newest.key_value,
+        newest.ordinal,
+        raw,
+        settle(values) if entity.deleted else values,
+        any(part.complete for part in parts),
+        newest.body,
+    )
     if base is not None or entity.deleted or entity.absent:
         try:
             complete(plan, merged)

@@ -16,6 +16,7 @@ from django.db.models.functions import Cast
 from django.db.models.sql import Query
 
 from .conversion import same, target_column
+from .defaults import overlay
 from .plan import PlannedField, TypePlan, Values
 from .writers import RowWrite
 
@@ -52,6 +53,7 @@ def changing(plan: TypePlan, writes: Iterable[RowWrite]) -> list[RowWrite]:
 
 def differ(plan: TypePlan, stored: Values, wanted: Values) -> bool:
     """Whether these are not the values of the same row."""
+    wanted = overlay(stored, wanted)
     if plan.told_by_python:
         return stored != wanted
     return _differing(plan, [(stored, wanted)])[0]

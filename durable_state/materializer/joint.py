@@ -16,6 +16,7 @@ from typing import Any
 from django.db import connections, models, transaction
 
 from .claims import Claims, Lost, make_way
+from .defaults import settle
 from .plan import TypePlan, Values
 from .preparation import Prepared
 from .relations import MissingParent, resolve_parents, untolerated
@@ -212,7 +213,7 @@ class _Joint:
             return None
         place = self._types[absent.entity[0]].places.get(target.attname)
         if place is not None:
-            return parent.values[place]
+            return settle(parent.values)[place]
         if isinstance(target, models.IntegerField):
             return -next(self._numbers)
         return uuid.uuid4() if isinstance(target, models.UUIDField) else None

@@ -16,6 +16,7 @@ from django.db import DatabaseError, models
 
 from .compaction import Entity, fold_entity
 from .conversion import Refused
+from .defaults import settle
 from .plan import TypePlan
 from .preparation import Prepared, from_bytes, to_bytes
 from .writers.instances import read_instances
@@ -109,7 +110,7 @@ def passes_checks(plan: TypePlan, put: Prepared) -> bool:
     model = plan.mapping.model
     rows = plan.rows().filter(**{plan.mapping.key.attname: put.key_value})
     row = next(iter(read_instances(rows)), None) or model()
-    for planned, value in zip(plan.fields, put.values, strict=True):
+    for planned, value in zip(plan.fields, settle(put.values), strict=True):
         if not planned.is_relation:
             row.__dict__[planned.attname] = value
     for constraint in model._meta.constraints:

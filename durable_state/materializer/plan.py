@@ -5,11 +5,12 @@ from __future__ import annotations
 import decimal
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC
 from functools import cached_property
 from typing import Any
 
 import msgspec
-from django.db import models
+from django.db import connections, models
 
 from durable_state.errors import MappingFault
 from durable_state.models import Stream, entity_digest
@@ -85,6 +86,12 @@ class TypePlan:
         self.documents = [
             planned for planned in self.fields if isinstance(planned.field, models.JSONField)
         ]
+        self.moments_elsewhere = (
+            []
+            if connections[self.using].timezone in (None, UTC)
+            else [each for each in self.fields if isinstance(each.field, models.DateTimeField)]
+        )
+        """The columns whose moments the database gives in a time zone of its own."""
         self.told_by_python = not self.documents and not any(
             planned.told_by_database for planned in self.fields
         )

@@ -8,8 +8,6 @@ from typing import Any
 
 import msgspec
 from django.core.exceptions import ValidationError
-from django.db.models import Value
-from django.db.models.expressions import DatabaseDefault
 from msgspec import UNSET
 from rest_framework.exceptions import ValidationError as RestValidationError
 
@@ -18,8 +16,9 @@ from durable_state.protocol import Change, Operation, encode_change
 from durable_state.registry import EntityChange
 from durable_state.registry.represent import jsonable
 
-from .conversion import Refused, absent
+from .conversion import Refused
 from .conversion.limits import statement_bytes
+from .defaults import overlay, value_left_out
 from .plan import PlannedField, TypePlan, Values
 
 __all__ = [
@@ -108,41 +107,9 @@ def complete(plan: TypePlan, prepared: Prepared) -> None:
     """Gives the fields that were left out their default. Raises: Refused, where one has none and must not be NULL."""
     prepared.complete = True
     prepared.values = tuple(
-        _value_left_out(planned) if value is UNSET else value
+        value_left_out(planned) if value is UNSET else value
         for planned, value in zip(plan.fields, prepared.values, strict=True)
     )
-
-
-def overlay(under: Values, over: Values) -> Values:
-    """The values of ``over``, and for what it leaves out those of ``under``."""
-    return tuple(
-        below if above is UNSET else above for below, above in zip(under, over, strict=True)
-    )
-
-
-def _value_left_out(planned: PlannedField) -> Any:
-    default = _default(planned)
-    if default is not None:
-        return default
-    if not planned.field.null:
-        raise Refused("null", f"{planned.name} is left out, has no default and must not be NULL.")
-    return absent(planned.field)
-
-
-def _default(planned: PlannedField) -> Any:
-    """A field's default as it reads when it was stored, so that a row that has it is seen to be equal."""
-    default = planned.field.get_default()
-    if isinstance(default, DatabaseDefault):
-        expression = default.expression  # type: ignore[attr-defined]
-        default = expression.value if isinstance(expression, Value) else expression
-    if default is None or planned.is_relation or hasattr(default, "resolve_expression"):
-        return default
-    try:
-        return planned.convert(default)
-    except Refused:
-        return planned.field.to_python(
-            default
-        )  # looser: no stream may say 5 for a text, the application may
 
 
 def to_bytes(plan: TypePlan, prepared: Prepared) -> bytes:

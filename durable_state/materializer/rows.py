@@ -20,11 +20,12 @@ from durable_state.errors import TooManyDeadLetters
 from .blame import blames_a_row, explain, is_uniqueness, reason_code
 from .comparison import changing, differ
 from .conversion import JSON_NULL, key_text
+from .defaults import has_fresh, overlay, settle
 from .deferred import check_deferred
 from .followers import followed_by_children
 from .kept import insert_kept
 from .plan import PlannedField, TypePlan, Values
-from .preparation import Prepared, overlay
+from .preparation import Prepared
 from .writers import ExistingRow, RowWrite, find_writer
 from .writers.columns import AS_THEY_ARE, key_parameters, quoted
 from .writers.sequence import move_sequence
@@ -116,7 +117,6 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
     documents = plan.documents
     nullable = [planned for planned in documents if planned.field.null]
     is_null = [Q(**{f"{planned.attname}__isnull": True}) for planned in nullable]
-    moments = _moments_elsewhere(plan)
     found: dict[str, ExistingRow] = {}
     for chunk in chunks(key_values, most_keys(plan, key)):
         names: list[Any] = ["pk", key.attname, *plan.places, *is_null]
@@ -124,8 +124,8 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
             values = row[2:end]
             if None in (values[planned.place] for planned in documents):
                 values = _with_json_nulls(values, documents, zip(nullable, row[end:], strict=True))
-            if moments:
-                values = _in_utc(values, moments)
+            if plan.moments_elsewhere:
+                values = _in_utc(values, plan.moments_elsewhere)
             found[key_text(key, row[1])] = ExistingRow(row[0], values)
     return found
 
@@ -166,13 +166,6 @@ def _read_one_value(rows: models.QuerySet[models.Model], name: Any) -> list[Any]
         raise
     except Exception:
         return [UNREADABLE]
-
-
-def _moments_elsewhere(plan: TypePlan) -> list[PlannedField]:
-    """The columns whose moments the database gives in a time zone of its own."""
-    if connections[plan.using].timezone in (None, UTC):
-        return []
-    return [each for each in plan.fields if isinstance(each.field, models.DateTimeField)]
 
 
 def _in_utc(values: Values, moments: Iterable[PlannedField]) -> Values:
@@ -306,7 +299,9 @@ def row_write(
 
     ``values`` are the put's with its parents' columns.
     """
-    if existing is not None and not put.complete:
+    if existing is None:
+        values = settle(values)
+    elif not put.complete or has_fresh(values):
         values = overlay(existing.values, values)
     return RowWrite(put.key, put.key_value, values, existing, kept if existing is None else None)
 

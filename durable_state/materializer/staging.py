@@ -15,11 +15,12 @@ from durable_state.models.staging import is_unique_held
 from .bulk import unpack_together
 from .compaction import Entity, fold_entity
 from .conversion import Refused
+from .defaults import has_fresh, overlay, overlay_raw
 from .generations import delete_rows
 from .letters import Found
 from .older import Older, earlier_in_batch, pack_older, revive, unpack_older
 from .plan import TypePlan
-from .preparation import Prepared, complete, from_bytes, overlay, to_bytes
+from .preparation import Prepared, complete, from_bytes, to_bytes
 from .rows import READ, chunks
 from .writers import find_writer
 from .writers.columns import Columns
@@ -94,7 +95,14 @@ def copy_staged(generation: Generation, into: Generation, *, without: Sequence[s
 
 
 def settle_partial(plan: TypePlan, entity: Entity, held: bytes | None) -> None:
-    """Makes a partial put complete: over ``held``, or as a new row; refusing what cannot be one, until something can."""
+    """Makes a partial put complete: over ``held``, or as a new row; refusing what cannot be one, until something can.
+
+    A complete one keeps what ``held`` says where it would have a default that is made once.
+    """
+    if entity.put is not None and entity.put.complete:
+        if held is not None:
+            _keep(plan, entity.put, held)
+        return
     if held is None:
         entity.absent = True
         fold_entity(plan, entity)
@@ -107,6 +115,15 @@ def settle_partial(plan: TypePlan, entity: Entity, held: bytes | None) -> None:
         except Refused as refused:
             entity.refuse(put.ordinal, refused)
             fold_entity(plan, entity)
+
+
+def _keep(plan: TypePlan, put: Prepared, held: bytes) -> None:
+    try:
+        base = from_bytes(plan, put.key, put.ordinal, held, put.body)
+    except Refused:
+        return  # the mapping has changed since
+    put.raw = overlay_raw(base.raw, put.raw, put.values)
+    put.values = overlay(base.values, put.values)
 
 
 def read_staged(
@@ -158,7 +175,7 @@ def _merge_staged(generation: Generation, plan: TypePlan, entities: list[Entity]
     partial = {
         _name(generation, plan.type, e.key): e
         for e in entities
-        if e.put is not None and not e.put.complete
+        if e.put is not None and (not e.put.complete or has_fresh(e.put.values))
     }
     held: dict[str, bytes] = {}
     for rows in _by_name(generation, partial):

@@ -1,0 +1,159 @@
+"""A default that says something else each time is made once for an entity and kept, whatever comes again and however it is cut."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import make_password
+from django.db import models
+from django.db.models.functions import Now
+from django.test.utils import isolate_apps
+from django.utils import timezone
+
+from durable_state import EntityMapping
+from durable_state.models import DeadLetter, ParkedChange, Stream
+from durable_state.testing import apply
+from tests.properties.test_replay_writes_nothing import check_replays
+from tests.properties.wire import change
+
+from .streams import END, START, adds_up, remap, replay
+from .tables import tables
+from .test_what_columns_give_back import differing
+
+pytestmark = pytest.mark.usefixtures("writer")
+
+SAID = "12345678-1234-4234-8234-123456789abc"
+WHEN = "2001-02-03T04:05:06Z"
+
+
+def preferences() -> dict[str, Any]:
+    """A function of necessity, which says the same each time."""
+    return {"theme": "light"}
+
+
+def token() -> str:
+    """A text that nobody has seen before."""
+    return make_password(None)[:20]
+
+
+@pytest.fixture(params=["replace", "merge"])
+def draft(
+    request: pytest.FixtureRequest, database: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[type[models.Model]]:
+    """A model with a default of each kind, all of them mapped."""
+    with isolate_apps("tests.app"):
+
+        class Draft(models.Model):
+            key = models.CharField(max_length=40, unique=True)
+            title = models.CharField(max_length=40, default="untitled")
+            opened_at = models.DateTimeField(default=timezone.now)
+            day = models.DateField(default=datetime.date.today)
+            number = models.UUIDField(default=uuid.uuid4, unique=True)
+            token = models.CharField(max_length=20, default=token)
+            stamped_at = models.DateTimeField(db_default=Now())
+            preferences = models.JSONField(default=preferences)
+            tags = models.JSONField(default=list)
+
+            class Meta:
+                app_label = "app"
+
+    remap(
+        monkeypatch,
+        "draft",
+        EntityMapping,
+        model=Draft,
+        key_field="key",
+        fields="__all__",
+        update_mode=request.param,
+    )
+    with tables(database, Draft):
+        yield Draft
+
+
+def message(key: str, operation: str = "insert", **value: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "type": "draft",
+        "key": key,
+        "headers": {"operation": operation},
+    }
+    return found if operation == "delete" else found | {"value": value}
+
+
+def test_they_are_kept(draft: Any, database: str) -> None:
+    """Replays of each kind write nothing, verify finds nothing; each entity has its own."""
+    texts = ["{}", '{"title": "a"}', json.dumps({"number": SAID, "opened_at": WHEN})]
+    messages = [change("draft", f"k{n}", text) for n, text in enumerate(texts)]
+    stream = check_replays(database, messages, itertools.cycle([3, 1]), draft)
+    assert differing(stream, messages) == []
+    rows = draft._base_manager.using(database)
+    assert len(set(rows.values_list("number", flat=True))) == 3
+    assert len(set(rows.values_list("token", flat=True))) == 3
+    assert not rows.filter(opened_at__gt=timezone.now()).exists()
+    assert str(rows.get(key="k2").number) == SAID
+    # What is said is compared, and what is kept is not.
+    rows.filter(key="k2").update(number=uuid.uuid4())
+    rows.filter(key="k1").update(number=uuid.uuid4())
+    assert [(each.key, each.kind) for each in differing(stream, messages)] == [("k2", "changed")]
+
+
+STORIES: dict[str, tuple[list[dict[str, Any]], str | None]] = {
+    "said, then left out": (
+        [message("k", number=SAID), message("k", "upsert", title="b"), message("k", "upsert")],
+        SAID,
+    ),
+    "left out, then said": ([message("k"), message("k", "upsert", number=SAID)], SAID),
+    "said, refused, left out": (
+        [message("k", number=SAID), message("k", "upsert", number="no"), message("k", "upsert")],
+        SAID,
+    ),
+    "said, deleted, left out": (
+        [message("k", number=SAID), message("k", "delete"), message("k")],
+        None,
+    ),
+    "updated, then replaced": (
+        [message("k"), message("k", "update", number=SAID), message("k", "upsert", title="b")],
+        SAID,
+    ),
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("staged", [False, True])
+def test_cuts_do_not_matter(draft: Any, database: str, story: str, staged: bool) -> None:
+    """What is left out keeps what the entity has: live and staged, in one batch and in many, and after a reset."""
+    messages, number = STORIES[story]
+    rows = draft._base_manager.using(database)
+    whole = [START, *messages, END] if staged else messages
+    for name, size in (("one", 1), ("two", 2), ("all", len(whole))):
+        for start in range(0, len(whole), size):
+            apply(name, whole[start : start + size], using=database)
+        found = rows.get()
+        assert (str(found.number) == SAID) == (number is not None)
+        before = rows.values().get()
+        adds_up(name, database)
+
+        replay(name, database)
+        for start in range(0, len(whole), size):
+            last = start + size >= len(whole)
+            apply(name, whole[start : start + size], using=database, up_to_date=last)
+        assert rows.values().get() == before
+        adds_up(name, database)
+
+        apply(name, [message("k", "delete")], using=database)
+        Stream.objects.using(database).filter(name=name).delete()
+    assert not ParkedChange.objects.using(database).exists()
+    assert not DeadLetter.objects.using(database).exists()
+
+
+def test_constant_defaults_are_taken_again(draft: Any, database: str) -> None:
+    """Also those that a function makes: what a replace leaves out gets its default."""
+    apply("s", [message("k", preferences={"theme": "dark"}, tags=[1], title="a")], using=database)
+    apply("s", [message("k", "upsert")], using=database)
+    row = draft._base_manager.using(database).get()
+    assert (row.preferences, row.tags, row.title) == ({"theme": "light"}, [], "untitled")
