@@ -74,6 +74,23 @@ def test_another_stream_under_the_new_url_is_folded_from_its_start(
     assert not Replay.objects.exists()
 
 
+def test_a_stream_with_the_same_beginning_is_another_one(
+    reference_server: StreamServer, add_stream: Add
+) -> None:
+    """Under a running worker: it differs in the last message that was read, long after the first."""
+    old, new = (RemoteStream(reference_server.stream()) for _ in range(2))
+    for number in range(30):
+        old.append([said(f"k{number}", "same")])
+        new.append([said(f"k{number}", "same" if number < 29 else "else")])
+    new.append([said("more", "new")])
+    stream = add_stream(old.url)
+    with consuming(stream):
+        wait_until(lambda: len(texts(stream)) == 30)
+        operations.edit(stream, actor="ada", url=new.url)
+        wait_until(lambda: len(texts(stream)) == 31)
+        assert texts(stream)["k29"] == "else"
+
+
 @pytest.mark.parametrize("status", [Status.HALTED, Status.CLOSED, Status.NEEDS_RESET])
 def test_what_the_old_url_has_said_is_no_matter_of_the_new_one(
     reference_server: StreamServer, add_stream: Add, status: str
