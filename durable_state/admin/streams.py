@@ -21,6 +21,7 @@ from durable_state.models import Stream
 from durable_state.protocol.url import mask_query
 
 from .stream_actions import StreamActions
+from .stream_filters import AttentionFilter, ShownStatusFilter
 from .stream_forms import AddStreamForm, EditStreamForm
 from .stream_page import shown, stream_page
 from .visibility import actor, visible_streams
@@ -35,10 +36,10 @@ class StreamAdmin(StreamActions):
     form = AddStreamForm
     change_form_template = "durable_state/admin/stream.html"
     list_display = ["name", "state", "lag", "rate", "read", "applied", "parked", "letters", "other"]
-    list_filter = ["status", "paused"]
+    list_filter = [AttentionFilter, ShownStatusFilter]
     # Not the URL: a search would tell its masked query letter by letter.
     search_fields = ["name", "last_error"]
-    lookups = frozenset({"status__exact", "paused__exact"})
+    lookups = frozenset({"attention", "shown", "status__exact", "paused__exact"})
     ordering = ["name"]
     list_per_page = 50
 

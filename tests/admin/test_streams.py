@@ -317,3 +317,22 @@ def test_a_stream_is_edited_by_form(admin_client: Client, sign_in: SignIn) -> No
     reader = sign_in("durable_state.view_stream", "app.view_message")
     assert reader.get(f"{LIST}{stream.pk}/edit/").status_code == 403
     assert reader.post(f"{LIST}{stream.pk}/edit/", new).status_code == 403
+
+
+def test_streams_are_found_by_what_is_shown_of_them(admin_client: Client) -> None:
+    """By the status in the list, which no column holds, and by whether they wait for a person."""
+    for name in ("good", "halted", "paused"):
+        apply(name, [change("1", "one")])
+    apply("odd", [change("1", "one") | {"type": "messages"}])
+    Stream.objects.filter(name="halted").update(status=Status.HALTED)
+    Stream.objects.filter(name="paused").update(paused=True)
+
+    def names(query: str) -> set[str]:
+        found = admin_client.get(f"{LIST}?{query}").context["cl"].result_list
+        return {stream.name for stream in found}
+
+    assert names("attention=needed") == {"halted", "odd"}
+    assert names("shown=paused") == {"paused"}
+    assert names("shown=unmapped") == {"odd"}
+    assert names("shown=live") == {"good"}
+    assert names("") == {"good", "halted", "odd", "paused"}

@@ -260,6 +260,7 @@ def test_sync_and_verify_are_not_green_where_nothing_is_mapped(
     said = run("sync", "tasks", "--until-up-to-date")
     account = "3 messages: 0 applied, 3 of types without a mapping (messages 3)"
     assert said.startswith(f"tasks is unmapped. {account}.")
+    assert "then: durable_state reset tasks" in said
     assert 'did you mean @register("messages")? There is no "message" in the stream' in said
     with pytest.raises(CommandError, match="nothing of it is mapped") as stuck:
         run("status")

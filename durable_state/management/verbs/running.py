@@ -57,6 +57,8 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     command.stdout.write(f"{standing}. {printable(str(done.account))}.")
     for misfit in done.misfits:
         command.stdout.write(command.style.WARNING(printable(misfit)))
+    if done.stuck and done.action:
+        command.stdout.write(f"→ {printable(done.action)}")
 
 
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
