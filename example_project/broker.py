@@ -8,6 +8,7 @@ found under its name is whole: it was written under another name and renamed.
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -40,14 +41,13 @@ class Channel(filesystem.Channel):
     def _get(self, queue: str, timeout: float | None = None) -> Any:
         """Returns the oldest message of the queue. Raises: Empty."""
         folder = Path(self.data_folder_in)
-        for file in sorted(folder.iterdir()):
-            if file.name.partition(".")[2] != f"{queue}.msg":
-                continue
-
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+        for name in sorted(name for name in names if name.partition(".")[2] == f"{queue}.msg"):
             # Whoever renames the file has the message, and nobody else.
-            taken = folder / f"{file.name}.taken"
+            taken = folder / f"{name}.taken"
             try:
-                file.rename(taken)
+                (folder / name).rename(taken)
             except FileNotFoundError:
                 continue
             payload = loads(taken.read_bytes())
