@@ -1,4 +1,4 @@
-"""Looking now and then, beside whoever reads a stream, whether it is still the one that was read before."""
+"""Looking now and then, beside whoever reads a stream, whether it is still the same."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKe
 class Recognizer:
     """Looks whether what a loop has read is still there. Where it is not, the loop starts over.
 
-    A reader takes a quick look itself before it begins. Beside it there are a quick look each ``NEAR_SECONDS``, and a long one at the
-    start (where ``at_start``; or else where the last one is too long ago), after each outage, when a replay was handed over, and each
-    ``DEEP_SECONDS``.
+    A reader takes a quick look itself before it begins. Beside it there are a quick look each
+    ``NEAR_SECONDS``, and a long one at the start (where ``at_start``; or else where the last one is
+    too long ago), after each outage, when a replay was handed over, and each ``DEEP_SECONDS``.
     """
 
     def __init__(self, loop: Loop[Any], holding: Holding, *, at_start: bool) -> None:
@@ -71,7 +71,7 @@ class Recognizer:
                 self._looked = self._reread = time.monotonic()
 
     async def finish(self) -> None:
-        """Takes the long look that the start of consuming asks for, if it is not done yet, and would not take too long too often."""
+        """Takes the long look that is due, unless it would take too long too often."""
         async with self._looking:
             checkpoint = Checkpoint.load(self._loop.progress.checkpoint)
             mark = checkpoint and checkpoint.deep()
@@ -127,7 +127,7 @@ class Recognizer:
                 await rereader.look(checkpoint, deep=True)
             return
         if self._previous is not None:
-            # Where the stream was replaced in between, and grew, the newest that was read is the new one's own.
+            # Where it was replaced in between, and grew, the newest is the new stream's own.
             await rereader.look(self._previous)
         await rereader.look(checkpoint)
 

@@ -1,7 +1,8 @@
 """Recognizes a stream: is this still the one that was read before?
 
-Offsets cannot tell. A stream that was restored from a backup, or deleted and created again, may give the same offsets for other
-messages, so the messages themselves are compared: by a fingerprint that covers all of them, and by reading the newest again.
+Offsets cannot tell. A stream that was restored from a backup, or deleted and created again, may
+give the same offsets for other messages, so the messages themselves are compared: by a fingerprint
+that covers all of them, and by reading the newest again.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ HINT_BYTES = 8 * 1024
 RECENT = 8
 """Messages that are remembered by one digest each."""
 LONGEST_OFFSET = 512
-"""Characters; nothing longer is taken for an offset. Servers should stay below 256 (Spec: PROTOCOL.md 8)."""
+"""Characters; nothing longer is taken for an offset. Servers should stay below 256.
+
+Spec: PROTOCOL.md 8.
+"""
 
 
 class Mark(NamedTuple):
     """A place that the server can be asked to read from again.
 
-    ``ordinal`` messages of ``size`` bytes lie before it, and ``fingerprint`` is that of all of them.
+    ``ordinal`` messages of ``size`` bytes lie before it; ``fingerprint`` is that of all of them.
     """
 
     offset: str
@@ -46,13 +50,15 @@ class Mark(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """What the stream before a position is recognized by: the fingerprint of all its messages, and marks to read again from.
+    """What the stream before a position is recognized by.
 
-    ``marks`` are in stream order. The newest is the beginning of the answer that the position lies in, or the position itself; of the
-    older ones there are the fewer, the farther back.
+    That is the fingerprint of all its messages, and marks to read some of them again from. The
+    ``marks`` are in stream order. The newest is the beginning of the answer that the position lies
+    in, or the position itself; of the older ones there are the fewer, the farther back.
 
-    ``first`` is the digest of the stream's first message, "" where it is not known, and ``recent`` are those of the newest few: a server
-    that has dropped a stream's beginning may answer from what is left, where it is asked for the start.
+    ``first`` is the digest of the stream's first message, "" where it is not known, and ``recent``
+    are those of the newest few: a server that has dropped a stream's beginning may answer from what
+    is left, where it is asked for the start.
     """
 
     ordinal: int
@@ -63,14 +69,14 @@ class Checkpoint(NamedTuple):
     recent: tuple[str, ...] = ()
 
     def near(self) -> Mark | None:
-        """Where to begin for a quick look; None where that would take too long, or nothing was read."""
+        """Where to begin for a quick look; None where it would take too long, or nothing was read."""
         gate = [mark for mark in self._before() if self.size - mark.size <= GATE_BYTES]
         return next((mark for mark in gate if self._bytes_since(mark) >= NEAR_BYTES), None) or (
             gate[-1] if gate else None
         )
 
     def deep(self) -> Mark | None:
-        """Where to begin in order to read as much again as may be, or the whole last answer where that is longer."""
+        """Where to begin a long look: as much as may be, or all of a last answer that is longer."""
         before = self._before()
         within = [mark for mark in before if self._bytes_since(mark) <= DEEP_BYTES]
         if within and (len(within) == len(before) or self._bytes_since(within[-1]) >= NEAR_BYTES):
@@ -107,8 +113,9 @@ class Checkpoint(NamedTuple):
 class Trail:
     """Advances the fingerprint over each message that is read, and sets marks.
 
-    The same messages give the same fingerprint in whatever answers they come, by GET or SSE, from a server that writes the two alike or
-    not: each is hashed in a normal form, and without the ``headers.offset`` that servers add.
+    The same messages give the same fingerprint in whatever answers they come, by GET or SSE, from a
+    server that writes the two alike or not: each is hashed in a normal form, and without the
+    ``headers.offset`` that servers add.
     """
 
     __slots__ = (
@@ -125,7 +132,10 @@ class Trail:
     )
 
     def __init__(self, position: Position, checkpoint: Checkpoint | None) -> None:
-        """Begins where the answer at ``position.offset`` begins. Without its checkpoint, the fingerprint covers what comes from there on."""
+        """Begins where the answer at ``position.offset`` begins.
+
+        Without its checkpoint, the fingerprint covers what comes from there on.
+        """
         begun = position.ordinal - position.skip
         marks = checkpoint.marks if checkpoint is not None else ()
         if not marks or marks[-1][:2] != (position.offset, begun):
@@ -170,8 +180,8 @@ class Trail:
     def move(self, offset: str) -> None:
         """The answer was complete, and the next one begins at ``offset``.
 
-        What the messages of an answer say of offsets is the server's own, and not something that came along with a copied message, where
-        the last of them says what the answer itself says.
+        What the messages of an answer say of offsets is the server's own, and not something that
+        came along with a copied message, where the last of them says what the answer itself says.
         """
         if self._newest == offset:
             self._marks += self._hints
@@ -183,7 +193,10 @@ class Trail:
 
     @property
     def recognized(self) -> bool:
-        """Whether what was read again up to the position is what had been read before, as far as there is anything to compare."""
+        """Whether what was read again up to the position is what had been read before.
+
+        True also where there is nothing to compare.
+        """
         expected = self._expected
         if expected is None or self._ordinal != expected.ordinal:
             return True
@@ -219,7 +232,10 @@ def _digest(raw: bytes) -> str:
 
 
 def _thin(marks: Sequence[Mark]) -> list[Mark]:
-    """The newest mark, and of the others those that lie about :data:`SPREAD` times farther back each, until :data:`DEEP_BYTES`."""
+    """The newest mark, and of the others each that lies about :data:`SPREAD` times farther back.
+
+    The last of them is the first beyond :data:`DEEP_BYTES`.
+    """
     size = marks[-1].size
     kept = [marks[-1]]
     for index in range(len(marks) - 2, -1, -1):
@@ -256,7 +272,7 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def _normal(raw: bytes) -> tuple[bytes, Any]:
-    """One form for all ways to write an item, as far as it can be read; and what ``headers.offset`` it has."""
+    """One form for all ways to write an item, as far as it can be read, and its ``headers.offset``."""
     try:
         item = _decode(raw)
         offset = item["headers"].pop("offset", None)

@@ -30,7 +30,7 @@ from .verification import SuspectedRecreation, Verification, recreated
 __all__ = ["Reader", "Rereader"]
 
 REREAD_BYTES_PER_SECOND = 4 * 1024 * 1024
-"""How fast a long part of a stream is read again, so that it takes nothing from those who read on."""
+"""How fast a part of a stream is read again, so that it takes nothing from those who read on."""
 
 
 class Rereader:
@@ -54,8 +54,9 @@ class Rereader:
         self._stuck_seconds = stuck_seconds
 
     async def look(self, checkpoint: Checkpoint, *, deep: bool = False) -> None:
-        """Reads again what lies just before the checkpoint; with ``deep``, as much as its marks allow, at a bounded pace.
+        """Reads again what lies just before the checkpoint, or with ``deep`` as much as marks allow.
 
+        It does so at a bounded pace.
         Raises: StreamRecreated, where it is another stream; TransportError.
         """
         mark = checkpoint.deep() if deep else checkpoint.near()
@@ -70,9 +71,9 @@ class Rereader:
             await self.verify(check, pace=REREAD_BYTES_PER_SECOND)
 
     async def verify(self, check: Verification, *, pace: float | None = None) -> Verification:
-        """Makes the check, and gives it as it passed. What says that it is another stream is asked a second time, past any cache,
-        before it is believed.
+        """Makes the check, and gives it as it passed.
 
+        What says that it is another stream is asked again, past any cache, before it is believed.
         Raises: StreamRecreated; TransportError.
         """
         try:
@@ -222,12 +223,13 @@ class Reader:
             self._session.confirm(batch)
 
     async def _doubt(self, error: SuspectedRecreation) -> None:
-        """The answer to a read itself spoke of another stream; that of a cache may just be older than what was read."""
+        """The answer to a read spoke of another stream; a cache's may be older than what was read."""
         if (check := self._session.recheck()) is None:
             raise recreated(self._url) from error
         if (await self._rereader.verify(check)).cropped:
             raise StreamGone(
-                f"{mask_query(self._url)} no longer holds the beginning of the answer that was being read.",
+                f"{mask_query(self._url)} no longer holds the beginning of the answer that was "
+                "being read.",
                 "Reset the stream: its rows come to what is left of it.",
             ) from error
         raise Unavailable(

@@ -107,17 +107,19 @@ class ReadSession:
 
     def opening(self) -> Verification | None:
         """The check to make before the first read, or None where there is nothing to compare."""
-        if (
-            self._batcher.owed or self._trusted is None
-        ):  # what is owed is compared as it comes again
+        # What is owed is compared as it comes again.
+        if self._batcher.owed or self._trusted is None:
             return None
         mark = self._trusted.near()
         return None if mark is None else self._verify(mark)
 
     def recheck(self) -> Verification | None:
-        """The check that tells whether an answer that spoke of another stream was an old one, from a cache; None where nothing does."""
+        """The check that tells whether an answer that spoke of another stream was an old one.
+
+        It may have come from a cache. None where nothing tells.
+        """
         mark = None if self._trusted is None else self._trusted.any_before()
-        return None if mark is None else self._verify(mark).again()
+        return None if mark is None else self._verify(mark)
 
     def verification(self, batch: Batch) -> Verification | None:
         """The check to make before ``batch`` may be given away; None where the stream cannot have been replaced.

@@ -6,7 +6,13 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
-from durable_state.errors import AnswerRefused, ProtocolViolation, StreamGone, StreamRecreated
+from durable_state.errors import (
+    AnswerRefused,
+    ProtocolViolation,
+    RequestRefused,
+    StreamGone,
+    StreamRecreated,
+)
 from durable_state.protocol import ArraySplitter, Message, mask_query
 
 from .answer import Answer
@@ -19,9 +25,10 @@ __all__ = ["SuspectedRecreation", "Verification", "recreated", "suspected"]
 class Verification:
     """Reads again what lies between a mark and the position of its checkpoint, and compares.
 
-    With ``tail``, the answer must moreover end there: the server holds that this offset is the stream's end. A mark that the server
-    no longer keeps (410) proves nothing, and passes unless ``tail`` is given; nor does a stream whose start is missing, where it is asked
-    for its start. ``fresh`` asks in a way that no cache can have answered before.
+    With ``tail``, the answer must moreover end there: the server holds that this offset is the
+    stream's end. A mark that the server no longer keeps (410), or does not take (400), proves
+    nothing, and passes unless ``tail`` is given; nor does a stream without its beginning, where it
+    is asked for its start. ``fresh`` asks in a way that no cache can have answered before.
     """
 
     def __init__(
@@ -52,10 +59,10 @@ class Verification:
         self._splitter = ArraySplitter(message_bytes)
         self.settled = False
         self.cropped = False
-        """Whether the server has dropped the beginning of the stream, and answers from what is left."""
+        """Whether the server has dropped the stream's beginning, and answers from what is left."""
 
     def again(self) -> Verification:
-        """The same once more, past any cache: what a cache gives may be older than what was read."""
+        """The same once more, past any cache, whose answer may be older than what was read."""
         return Verification(
             self._url,
             self._mark,
@@ -70,7 +77,7 @@ class Verification:
         """The request to make next, or None once the stream is recognized."""
         if self.settled:
             return None
-        # Servers have to leave a cursor alone that they do not know, and caches have to tell answers apart by it.
+        # Servers leave a cursor alone that they do not know, and caches tell answers apart by it.
         cursor = str(time.time_ns()) if self._fresh else None
         request = Request.read(
             self._url, self._offset, Mode.CATCH_UP, cursor=cursor, silence=self._silence
@@ -87,9 +94,15 @@ class Verification:
             if self._tail is not None:
                 raise recreated(self._url) from error
             self.settled = True
+        except RequestRefused as error:
+            # An offset on a message may be none that the server can be asked from. Where it does
+            # not take the position's own either, the read that follows says so.
+            if error.status != 400 or self._fresh or self._tail is not None:
+                raise
+            self.settled = True
 
     def feed(self, data: bytes) -> bool:
-        """Take the next bytes of the body; True once enough was seen, and the answer can be dropped."""
+        """Take the next bytes; True once enough was seen, and the answer can be dropped."""
         if not self.settled:
             self._take(self._splitter.feed(data))
             if self._splitter.too_large and not self.settled:
@@ -136,7 +149,7 @@ class Verification:
         self.settled = True
 
     def _is_cropped(self, messages: list[Message]) -> bool:
-        """Whether the first message is another, and the newest ones are there, but nearer to the start than they were."""
+        """Whether the first message is another, and the newest are there, but nearer to the start."""
         checkpoint, recent = self._checkpoint, self._recent
         if recent is None or not messages:
             return False
@@ -152,7 +165,7 @@ class Verification:
 
 
 class SuspectedRecreation(StreamRecreated):
-    """An answer to a read spoke of another stream, and may have come from a cache: look before it is believed."""
+    """An answer to a read spoke of another stream; it may have come from a cache: look again."""
 
 
 def recreated(url: str) -> StreamRecreated:

@@ -471,6 +471,20 @@ async def test_what_is_no_longer_kept_is_no_evidence(
         assert batch.up_to_date
 
 
+async def test_offsets_on_messages_that_the_server_does_not_take(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
+) -> None:
+    """It can be asked from the places alone where answers ended: a stream must not halt for the others."""
+    good = StreamReplies(with_offsets(grouped(numbered(3_000, size=1_000), 100)))
+    misbehaving_server.reply = good
+    last = (await read(client, misbehaving_server.url, limits=MANY))[-1]
+    misbehaving_server.reply = lambda asked: (
+        good(asked) if asked.query["offset"] in ("-1", last.position.offset) else Reply(400)
+    )
+    await look(client, misbehaving_server.url, last.checkpoint)
+    await read(client, misbehaving_server.url, last.position, checkpoint=last.checkpoint)
+
+
 @pytest.mark.parametrize("dropped", [1, 30, 45, 49])
 async def test_a_stream_that_has_lost_its_beginning_is_no_other(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, dropped: int
