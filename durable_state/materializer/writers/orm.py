@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db import models
+from django.db import connections, models
 
 from ..plan import TypePlan
 from .columns import Columns
@@ -16,8 +16,8 @@ __all__ = ["OrmWriter"]
 CASES = 500
 """Rows in one ``bulk_update``, whose statement grows by a CASE for each row and column."""
 
-KEYS = 900
-"""Primary keys in one statement, each of which is a parameter: SQLite may take no more than 999."""
+KEYS = 10_000
+"""Primary keys in one statement, where the database takes as many parameters."""
 
 
 class OrmWriter:
@@ -60,8 +60,9 @@ class OrmWriter:
 
     def remove(self, model: type[models.Model], pks: Sequence[int]) -> None:
         """Deletes rows of a model of this app."""
-        for start in range(0, len(pks), KEYS):
-            some = model._base_manager.using(self._using).filter(pk__in=pks[start : start + KEYS])
+        size = min(KEYS, connections[self._using].features.max_query_params or KEYS)
+        for start in range(0, len(pks), size):
+            some = model._base_manager.using(self._using).filter(pk__in=pks[start : start + size])
             some._raw_delete(self._using)
 
     def _rows(self, plan: TypePlan) -> models.QuerySet[models.Model]:
