@@ -313,6 +313,10 @@ class Placement:
             firm = [rival for rival in rivals if rival.key not in weak | stale | robbed]
             movable = [rival for rival in rivals if rival.key in (weak | stale) - robbed]
             if firm or not movable:
+                if write.kept is not None:
+                    # It may be what was kept that another row has by now: then it begins anew.
+                    write.kept = None
+                    continue
                 return None, _lost_to(firm, failures[0])
 
             for rival in movable:

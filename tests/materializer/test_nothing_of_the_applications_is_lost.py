@@ -107,6 +107,21 @@ def test_a_child_that_went_with_its_parent_comes_back_as_it_was(using: str) -> N
     assert (row.pk, row.note, row.seen_at) == (before.pk, "mine", before.seen_at)
 
 
+def test_a_kept_primary_key_that_another_row_has_by_now(using: str) -> None:
+    """The application has taken it: the row comes back under a new one."""
+    grove(using, [branch("q"), leaf("c", "q", "x")])
+    before = annotate(using)
+    grove(using, [gone("branch", "q")])
+    apply("grove", [branch("r")], using=using)
+    other = Branch.objects.using(using).get(key="r")
+    Leaf.objects.using(using).create(pk=before.pk, key="application's", branch=other)
+    grove(using, [branch("q")])
+    row = Leaf.objects.using(using).get(key="c")
+    assert (row.pk == before.pk, row.tag, row.note) == (False, "x", "")
+    assert parked(using) == {}
+    assert not KeptRow.objects.using(using).exists()
+
+
 def test_what_was_kept_is_gone_with_the_entity(using: str) -> None:
     """Deleted by the stream and made again, an entity is a new row."""
     grove(using, [branch("q"), leaf("c", "q")])
