@@ -11,10 +11,10 @@ from .claims import Claims
 from .conversion import Refused
 from .letters import PROTECTED
 from .older import passes_checks
+from .outside import is_pointed_to
 from .plan import StreamPlan, TypePlan, Values
 from .preparation import Prepared
 from .relations import MissingParent, resolve_parents, untolerated
-from .removal import is_pointed_to
 from .rivals import find_rivals
 from .rows import chunks, differ, read_rows, row_write
 from .staging import keys_of, read_older, read_staged, staged_entity, staged_keys

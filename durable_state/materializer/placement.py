@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .claims import Claims, Lost, gives_up, make_way, vacate
-from .conversion import Refused
+from .claims import Claims, Lost, gives_up, make_way
+from .contest import Contest, Puts, age, lost_to
 from .joint import Trouble, closed_part, show_jointly
 from .motion import Motion
 from .outcome import Outcome
 from .parking import Parking, ParkingLot
 from .plan import TypePlan
-from .preparation import Prepared, from_bytes
+from .preparation import Prepared
 from .relations import MissingParent, resolve_parents, turns, untolerated
 from .removal import Removal
-from .rivals import find_rivals
 from .rows import RowFailure, changing, chunks, read_rows, row_write, write_rows
-from .writers import ExistingRow, RowWrite
+from .writers import RowWrite
 
 __all__ = ["Placed", "Placement"]
 
@@ -41,25 +39,6 @@ class Placed:
     shown: int = 0
 
 
-@dataclass(slots=True)
-class _Puts:
-    """The puts of one type that have no row yet, oldest first."""
-
-    plan: TypePlan
-    waiting: list[Prepared]
-    existing: dict[str, ExistingRow]
-    kept: dict[str, bytes]
-
-    def drop(self, keys: Iterable[str]) -> None:
-        gone = set(keys)
-        self.waiting = [put for put in self.waiting if put.key not in gone]
-
-    def write(self, put: Prepared, values: tuple[object, ...]) -> RowWrite:
-        """What the put makes of its row."""
-        kept = self.kept.get(self.plan.digest(put.key)) if self.kept else None
-        return row_write(put, values, self.existing.get(put.key), kept)
-
-
 class Placement:
     """Makes the rows of one stream what complete puts say, for the time of one commit.
 
@@ -72,12 +51,7 @@ class Placement:
         self._removal = removal
         self._motion = motion
         self._outcome = outcome
-        self._firm: defaultdict[TypePlan, set[str]] = defaultdict(set)
-        """Keys whose rows stay, because something protects them."""
-        self._deletable: defaultdict[TypePlan, set[str]] = defaultdict(set)
-        """Keys whose rows are known to let go."""
-        self._robbed: defaultdict[TypePlan, set[str]] = defaultdict(set)
-        """Keys whose rows have lost a unique value, and are to be written or deleted yet."""
+        self._contest = Contest(lot, removal)
 
     def put(self, puts: Mapping[TypePlan, Sequence[Prepared]], *, all_new: bool = False) -> Placed:
         """Makes rows equal to the puts of one group of types (see ``circles``), in which rows may be each other's parents.
@@ -102,15 +76,14 @@ class Placement:
         for each in group:
             while each.waiting:
                 self._park_orphans(each, each.waiting, placed)
-                self._put_ready(
-                    each, placed
-                )  # another stream may have brought a parent this very moment
+                # Another stream may have brought a parent this very moment.
+                self._put_ready(each, placed)
         return placed
 
-    def _begin(self, plan: TypePlan, puts: Sequence[Prepared], *, all_new: bool) -> _Puts:
+    def _begin(self, plan: TypePlan, puts: Sequence[Prepared], *, all_new: bool) -> Puts:
         existing = {} if all_new else read_rows(plan, [put.key_value for put in puts])
         kept = self._lot.kept(plan.digest(put.key) for put in puts if put.key not in existing)
-        return _Puts(plan, sorted(puts, key=_age), existing, kept)
+        return Puts(plan, sorted(puts, key=age), existing, kept)
 
     def _put_plain(
         self, plan: TypePlan, puts: list[Prepared], placed: Placed, *, all_new: bool
@@ -124,10 +97,10 @@ class Placement:
             failed = {failure.write.key for failure in failures}
             self._lot.remove(plan.digest(put.key) for put in puts if put.key not in failed)
         if failures:
-            each = _Puts(plan, puts, existing, {})
+            each = Puts(plan, puts, existing, {})
             placed.failures[plan] += self._settle_failures(each, failures, placed)
 
-    def _put_ready(self, each: _Puts, placed: Placed) -> bool:
+    def _put_ready(self, each: Puts, placed: Placed) -> bool:
         """Writes those whose parents are shown; whether there were any."""
         plan, moved = each.plan, False
         while each.waiting:
@@ -143,7 +116,7 @@ class Placement:
 
             writes = [each.write(put, values) for put, values, _ in ready]
             claims = Claims(plan, writes)
-            losers = self._contest(each, claims)
+            losers = self._contest.find_losers(each, claims)
             if losers is None:
                 continue  # rows went, or others joined: look again
             if losers:
@@ -175,71 +148,13 @@ class Placement:
         """Forgets what was parked of the entities, and remembers the parents that are to be linked."""
         placed.shown += len(written)
         self._lot.remove(plan.digest(put.key) for put, _ in written)
-        self._robbed[plan].difference_update(put.key for put, _ in written)
+        self._contest.robbed[plan].difference_update(put.key for put, _ in written)
         self._lot.park(
             [Parking(plan, put, absent[0], is_shown=True) for put, absent in written if absent]
         )
 
-    def _contest(self, each: _Puts, claims: Claims) -> dict[str, Lost] | None:
-        """Who of the writes loses its unique values to another.
-
-        Rows in the way of the others are hidden, and changes of entities with stale rows in the way
-        join the puts. None where that has happened: what was looked up is no longer true then.
-        """
-        plan = each.plan
-        weak = self._weak(plan, claims.rivals()) if claims.elsewhere else set()
-        stale = self._lot.stale_keys(plan, claims.rivals() - weak) if claims.elsewhere else set()
-        stale -= self._firm[plan]
-        if stale and self._join(each, stale):
-            return None
-
-        losers = claims.losers(weak | stale, self._firm[plan])
-        in_the_way = claims.in_the_way(losers, stale) - self._firm[plan]
-        if not in_the_way:
-            return losers
-        refused = self._removal.hide(plan, [plan.key_value(key) for key in in_the_way])
-        self._firm[plan] |= refused.keys()
-        for key in in_the_way - refused.keys():
-            each.existing.pop(key, None)
-        each.kept |= self._lot.kept(plan.digest(key) for key in in_the_way - refused.keys())
-        return None
-
-    def _weak(self, plan: TypePlan, keys: Collection[str]) -> set[str]:
-        """Which of the rows are there only until the commit gets to them."""
-        moving = plan.prospects.moving(plan.type, keys)
-        leaving = plan.prospects.leaving(plan.type, keys) - self._firm[plan]
-        if unknown := leaving - self._deletable[plan]:
-            # What another is going to have must be sure to go.
-            values = [plan.key_value(key) for key in unknown]
-            protected = self._removal.find_protected(plan, values)
-            self._firm[plan] |= protected
-            self._deletable[plan] |= unknown - protected
-        return moving | (leaving - self._firm[plan])
-
-    def _join(self, each: _Puts, stale: Collection[str]) -> bool:
-        """Puts parked changes again, if they could be shown: they may exchange values with the others."""
-        plan = each.plan
-        puts = []
-        here = {put.key for put in each.waiting}
-        for parked in self._lot.of(plan.digest(key) for key in stale if key not in here).values():
-            try:
-                puts.append(
-                    from_bytes(plan, parked.key, parked.ordinal, parked.prepared, parked.body)
-                )
-            except Refused:
-                continue  # the mapping has changed since
-        _, missing = resolve_parents(plan, puts)
-        joining = [
-            put for put, absent in zip(puts, missing, strict=True) if not untolerated(absent)
-        ]
-        if not joining:
-            return False
-        each.waiting = sorted([*each.waiting, *joining], key=_age)
-        each.existing |= read_rows(plan, [put.key_value for put in joining])
-        return True
-
     def _with_parents(
-        self, each: _Puts, failures: list[RowFailure], known: Mapping[str, int]
+        self, each: Puts, failures: list[RowFailure], known: Mapping[str, int]
     ) -> list[RowFailure]:
         """Without those of whose parents one has gone since they were looked up (``known`` says how many were missing then).
 
@@ -258,7 +173,7 @@ class Placement:
         return [failure for failure in failures if failure.write.key not in orphans]
 
     def _settle_failures(
-        self, each: _Puts, failures: list[RowFailure], placed: Placed
+        self, each: Puts, failures: list[RowFailure], placed: Placed
     ) -> list[RowFailure]:
         """Shows or parks those that the database refused for another row's sake; returns the others."""
         rivalries = [failure.write for failure in failures if failure.is_rivalry]
@@ -268,7 +183,7 @@ class Placement:
         return refused
 
     def _settle_rivalries(
-        self, each: _Puts, writes: list[RowWrite], placed: Placed
+        self, each: Puts, writes: list[RowWrite], placed: Placed
     ) -> list[RowFailure]:
         """Writes, one after the other, rows whose unique values only the database can compare.
 
@@ -284,7 +199,7 @@ class Placement:
         while ahead:
             key, write = next(iter(ahead.items()))
             del ahead[key]
-            failure, lost = self._write_beside_rivals(plan, write, ahead)
+            failure, lost = self._contest.write_beside_rivals(plan, write, ahead, self._write)
             if failure is not None:
                 refused.append(failure)
             elif lost is not None:
@@ -293,42 +208,7 @@ class Placement:
                 self._settle_written(plan, [(puts[key], absent_of[key])], placed)
         return refused
 
-    def _write_beside_rivals(
-        self, plan: TypePlan, write: RowWrite, ahead: Mapping[str, RowWrite]
-    ) -> tuple[RowFailure | None, Lost | None]:
-        """Writes one row: or says why the database refuses it, or to whom it loses."""
-        robbed: set[str] = set()
-        while True:
-            failures = self._write(plan, [write])
-            if not failures:
-                self._robbed[plan] |= robbed
-                return None, None
-            if not failures[0].is_rivalry:
-                return failures[0], None
-
-            rivals = find_rivals(plan, write)
-            keys = {rival.key for rival in rivals if rival.key is not None}
-            stale = self._lot.stale_keys(plan, keys) - self._firm[plan]
-            weak = self._weak(plan, keys) | (keys & ahead.keys()) - self._firm[plan]
-            firm = [rival for rival in rivals if rival.key not in weak | stale | robbed]
-            movable = [rival for rival in rivals if rival.key in (weak | stale) - robbed]
-            if firm or not movable:
-                if write.kept is not None:
-                    # It may be what was kept that another row has by now: then it begins anew.
-                    write.kept = None
-                    continue
-                return None, _lost_to(firm, failures[0])
-
-            for rival in movable:
-                assert rival.key is not None
-                if rival.key in weak:
-                    if not vacate(plan, rival.columns, [rival.pk]):
-                        return None, _lost_to([rival], failures[0])
-                    robbed.add(rival.key)
-                elif refused := self._removal.hide(plan, [plan.key_value(rival.key)]):
-                    self._firm[plan] |= refused.keys()
-
-    def _put_jointly(self, group: list[_Puts], placed: Placed) -> None:
+    def _put_jointly(self, group: list[Puts], placed: Placed) -> None:
         """Shows those that wait for each other only, all at once."""
         while closed := closed_part({each.plan: each.waiting for each in group if each.waiting}):
             by_plan = {each.plan: each for each in group}
@@ -347,7 +227,7 @@ class Placement:
                     plan, [write.key for write in shown[plan] if write.existing is not None]
                 )
 
-    def _settle_trouble(self, each: _Puts, trouble: Trouble, placed: Placed) -> None:
+    def _settle_trouble(self, each: Puts, trouble: Trouble, placed: Placed) -> None:
         """Parks or refuses those that keep a closed set from being shown."""
         plan = each.plan
         guilty = [failure for failure in trouble.failures if not failure.is_rivalry]
@@ -359,7 +239,7 @@ class Placement:
         if lost is None:
             return  # a stale row has gone: try again
         lost |= {
-            failure.write.key: _lost_to([], failure)
+            failure.write.key: lost_to([], failure)
             for failure in trouble.failures
             if failure.is_rivalry
         }
@@ -368,13 +248,13 @@ class Placement:
         apart = trouble.impossible | (trouble.lost.keys() - lost.keys())
         self._park_orphans(each, [put for put in each.waiting if put.key in apart], placed)
 
-    def _lost_to_shown(self, each: _Puts, lost: Mapping[str, Lost]) -> dict[str, Lost] | None:
+    def _lost_to_shown(self, each: Puts, lost: Mapping[str, Lost]) -> dict[str, Lost] | None:
         """Those of the losers whose value is held by a row that is shown and stays; None where one did not."""
         puts = [put for put in each.waiting if put.key in lost]
         columns, _ = resolve_parents(each.plan, puts)
         found: dict[str, Lost] = {}
         for put, values in zip(puts, columns, strict=True):
-            losers = self._contest(each, Claims(each.plan, [each.write(put, values)]))
+            losers = self._contest.find_losers(each, Claims(each.plan, [each.write(put, values)]))
             if losers is None:
                 return None
             found |= losers
@@ -394,7 +274,7 @@ class Placement:
             failed = {failure.write.key for failure in failures}
             changed = [write for write in changed if write.key not in failed]
         if claims is not None:
-            self._robbed[plan] |= claims.robbed_by({write.key for write in changed})
+            self._contest.robbed[plan] |= claims.robbed_by({write.key for write in changed})
         self._note(plan, changed)
         return failures
 
@@ -405,7 +285,7 @@ class Placement:
             self._motion.freed(plan, [write.key for write in written if gives_up(plan, write)])
 
     def _park_losers(
-        self, each: _Puts, lost: Mapping[str, Lost], placed: Placed, *, polled: bool = False
+        self, each: Puts, lost: Mapping[str, Lost], placed: Placed, *, polled: bool = False
     ) -> None:
         parkings = [
             Parking(each.plan, put, None, *lost[put.key], polled=polled)
@@ -414,7 +294,7 @@ class Placement:
         ]
         self._park(each, parkings, placed)
 
-    def _park_orphans(self, each: _Puts, puts: list[Prepared], placed: Placed) -> None:
+    def _park_orphans(self, each: Puts, puts: list[Prepared], placed: Placed) -> None:
         _, missing = resolve_parents(each.plan, puts)
         parkings = [
             Parking(each.plan, put, blocking[0])
@@ -423,33 +303,21 @@ class Placement:
         ]
         self._park(each, parkings, placed)
 
-    def _park(self, each: _Puts, parkings: list[Parking], placed: Placed) -> None:
+    def _park(self, each: Puts, parkings: list[Parking], placed: Placed) -> None:
         """Parks puts; a row that one of the entities has stays as it is, unless it has lost a value."""
         if not parkings:
             return
         plan = each.plan
-        incomplete = [p for p in parkings if p.prepared.key in self._robbed[plan]]
+        incomplete = [p for p in parkings if p.prepared.key in self._contest.robbed[plan]]
         for parking in parkings:
             parking.stale = parking.prepared.key in each.existing
         if incomplete:
             self._removal.hide(plan, [parking.prepared.key_value for parking in incomplete])
             for parking in incomplete:
                 parking.stale = False
-                self._robbed[plan].discard(parking.prepared.key)
+                self._contest.robbed[plan].discard(parking.prepared.key)
 
         keys = {parking.prepared.key for parking in parkings}
         self._lot.park(parkings)
         placed.parked[plan] |= keys
         each.drop(keys)
-
-
-def _age(put: Prepared) -> int:
-    return put.ordinal
-
-
-def _lost_to(rivals: Sequence[object], failure: RowFailure) -> Lost:
-    """What is said of a value that only the database can compare."""
-    text = str(failure.error).strip().splitlines()[0]
-    key = getattr(rivals[0], "key", None) if rivals else None
-    by = f" The row of {key!r} has it." if key is not None else ""
-    return f"The database says that a unique value is taken: {text}.{by}", key

@@ -11,25 +11,23 @@ from django.db.models.deletion import (
     Collector,
     ProtectedError,
     RestrictedError,
-    get_candidate_relations_to_delete,
 )
-from msgspec import UNSET
 
-from durable_state.models import ParkedChange, Stream, TableOwner
-from durable_state.registry import registry
-from durable_state.registry.represent import represent_value
+from durable_state.models import Stream
 
 from .conversion import key_text
+from .from_rows import prepared_from_row, with_parents
 from .motion import Motion
 from .outcome import Outcome
+from .outside import check_restricted, check_updates, other_streams_rows, pointing_to
 from .parking import Parking, ParkingLot
 from .plan import PlannedField, StreamPlan, TypePlan
-from .preparation import Prepared, to_bytes
+from .preparation import to_bytes
 from .relations import MissingParent, circles, stand_in_for, turns
 from .rows import chunks, is_one_of, most_keys, rows_with
 from .writers.instances import read_instances
 
-__all__ = ["Removal", "is_pointed_to", "remove_rows"]
+__all__ = ["Removal", "remove_rows"]
 
 Rows = dict[Any, str]
 """Keys by primary key."""
@@ -201,7 +199,7 @@ class Removal:
                 queryset = child.rows().filter(**{f"{planned.attname}__in": chunk}).order_by("pk")
                 if last is not None:
                     queryset = queryset.filter(pk__gt=last)
-                found = read_instances(_with_parents(child, queryset)[:PAGE])
+                found = read_instances(with_parents(child, queryset)[:PAGE])
                 if not found:
                     break
 
@@ -246,7 +244,7 @@ class Removal:
         self._lot.park(
             Parking(
                 child,
-                _prepared(child, row, held[key]),
+                prepared_from_row(child, row, held[key]),
                 MissingParent(planned, targets[getattr(row, planned.attname)], elsewhere=False),
                 is_shown=stays,
             )
@@ -261,14 +259,14 @@ class Removal:
         """
         found: dict[str, bytes] = {}
         for chunk in chunks(pks):
-            rows = _read_what_can_be(_with_parents(plan, plan.rows()), chunk)
+            rows = _read_what_can_be(with_parents(plan, plan.rows()), chunk)
             by_key = {
                 key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname)): row
                 for row in rows
             }
             parked = self._lot.of(plan.digest(key) for key in by_key)
             for key, row in by_key.items():
-                prepared = _prepared(plan, row, parked.get(plan.digest(key)))
+                prepared = prepared_from_row(plan, row, parked.get(plan.digest(key)))
                 found[key] = to_bytes(plan, prepared)
         return found
 
@@ -282,7 +280,7 @@ class Removal:
         collector = Collector(using=plan.using, origin=rows)
         followed = False
         mapped = {(child.mapping.model, p.name): child for child, p in self._plans.children(plan)}
-        for relation, outside in _pointing_to(plan.mapping.model, rows, plan.using):
+        for relation, outside in pointing_to(plan.mapping.model, rows, plan.using):
             child = mapped.get((relation.related_model, relation.field.name))
             if child is not None:
                 if not child.scope:
@@ -294,8 +292,8 @@ class Removal:
             self._follow(relation, outside, made, plan.using)
             relation.on_delete(collector, relation.field, outside, plan.using)
         if followed:
-            _check_restricted(collector)
-            _check_updates(collector, rows)
+            check_restricted(collector)
+            check_updates(collector, rows)
             collector.delete()
 
     def _follow(
@@ -305,12 +303,12 @@ class Removal:
         on_delete, label = relation.on_delete, relation.related_model._meta.label
         if on_delete in (models.RESTRICT, models.DO_NOTHING):
             raise RestrictedError(f"{label} rows point to it ({on_delete.__name__}).", set())
-        if _other_streams_rows(relation, outside, using).exists():
+        if other_streams_rows(relation, outside, using).exists():
             raise RestrictedError(f"{label} rows of another stream point to it.", set())
         if on_delete is not models.CASCADE:
             return
 
-        for further, beyond in _pointing_to(relation.related_model, outside, using):
+        for further, beyond in pointing_to(relation.related_model, outside, using):
             for child, planned in self._mapped_by(further):
                 targets = dict.fromkeys(
                     outside.values_list(planned.field.target_field.attname, flat=True)  # type: ignore[attr-defined]
@@ -338,61 +336,6 @@ class Removal:
         ]
 
 
-def is_pointed_to(plan: TypePlan, rows: models.QuerySet[models.Model]) -> bool:
-    """Whether any row, of whatever table, points to one of these."""
-    pointing = _pointing_to(plan.mapping.model, rows, plan.using)
-    return any(outside.exists() for _, outside in pointing)
-
-
-def _pointing_to(
-    model: type[models.Model], rows: models.QuerySet[Any], using: str
-) -> Iterator[tuple[Any, models.QuerySet[Any]]]:
-    """The relations by which rows may point to these, with the rows that do."""
-    relations: list[Any] = list(get_candidate_relations_to_delete(model._meta))
-    for relation in relations:
-        if relation.on_delete is models.DO_NOTHING and not relation.field.db_constraint:
-            continue
-        pointing = relation.related_model._base_manager.using(using)
-        yield relation, pointing.filter(**{f"{relation.field.name}__in": rows})
-
-
-def _check_updates(collector: Collector, rows: models.QuerySet[models.Model]) -> None:
-    """Looks whether rows would come to point to what is not there; some databases only find out at the end.
-
-    Raises: RestrictedError.
-    """
-    for field, value in collector.field_updates:
-        target: Any = getattr(field, "target_field", None)
-        if value is None or target is None:
-            continue
-        if isinstance(value, models.Model):
-            value = getattr(value, target.attname)
-        there = target.model._base_manager.using(collector.using).filter(**{target.attname: value})
-        if target.model is rows.model:
-            there = there.exclude(pk__in=rows)
-        if not there.exists():
-            raise RestrictedError(
-                f"{field.model._meta.label} rows would come to point to {value!r}, which is not there.",
-                set(),
-            )
-
-
-def _check_restricted(collector: Collector) -> None:
-    """What Django's own ``delete()`` does at its end: RESTRICT lets go what is deleted anyway.
-
-    Raises: RestrictedError.
-    """
-    for model, instances in collector.data.items():
-        collector.clear_restricted_objects_from_set(model, set(instances))
-    for rows in collector.fast_deletes:
-        collector.clear_restricted_objects_from_queryset(rows.model, rows)
-    for restricted in collector.restricted_objects.values():
-        for field, objects in restricted.items():
-            if objects:
-                label = field.model._meta.label
-                raise RestrictedError(f"{label} rows point to it (RESTRICT).", set())
-
-
 def _without_parent(
     child: TypePlan, planned: PlannedField, on_delete: Any, targets: Rows
 ) -> tuple[bool, Any]:
@@ -413,19 +356,6 @@ def remove_rows(stream: Stream) -> int:
     removal = Removal(plans, ParkingLot(stream), Motion(plans), Outcome(0), for_good=True)
     removal.remove_everything()
     return removal.removed
-
-
-def _other_streams_rows(
-    relation: Any, outside: models.QuerySet[Any], using: str
-) -> models.QuerySet[Any]:
-    """Those of the rows that another stream keeps: cascading would take them away behind that stream's back."""
-    for mapping in registry.for_model(relation.related_model):
-        if relation.field in mapping.mapped_fields:
-            if mapping.stream_field is not None:
-                return outside.filter(**{f"{mapping.stream_field}__isnull": False})
-            if TableOwner.objects.using(using).filter(model=mapping.label).exists():
-                return outside
-    return outside.none()
 
 
 def _targets(plan: TypePlan, planned: PlannedField, keys: Rows) -> Rows:
@@ -449,37 +379,3 @@ def _read_what_can_be(rows: models.QuerySet[models.Model], pks: list[Any]) -> li
             return []
     middle = len(pks) // 2
     return _read_what_can_be(rows, pks[:middle]) + _read_what_can_be(rows, pks[middle:])
-
-
-def _with_parents(
-    plan: TypePlan, queryset: models.QuerySet[models.Model]
-) -> models.QuerySet[models.Model]:
-    names = [relation.name for relation in plan.relations if relation.parent is not None]
-    return queryset.select_related(*names) if names else queryset
-
-
-def _prepared(plan: TypePlan, row: models.Model, parked: ParkedChange | None) -> Prepared:
-    """What a row says, as a change would have said it."""
-    key_value = getattr(row, plan.mapping.key.attname)
-    if parked is not None:  # it is shown without another parent, which must not be forgotten
-        raw = plan.decode(bytes(parked.prepared))
-        ordinal = parked.ordinal
-    else:
-        raw = {planned.name: _raw(plan, planned, row) for planned in plan.fields}
-        ordinal = 0
-    in_order = tuple(raw.get(planned.name, UNSET) for planned in plan.fields)
-    return Prepared(
-        key_text(plan.mapping.key, key_value), key_value, ordinal, in_order, (), True, b""
-    )
-
-
-def _raw(plan: TypePlan, planned: PlannedField, row: models.Model) -> Any:
-    """``represent_value``, but with the parent's key as the mapping that serves this stream names it."""
-    if planned.parent is None:
-        return represent_value(plan.mapping, row, planned.name)
-    parent = getattr(row, planned.name)
-    return (
-        None
-        if parent is None
-        else key_text(planned.parent.key, getattr(parent, planned.parent.key.attname))
-    )
