@@ -104,19 +104,25 @@ UNATTENDED = Attendance("", None, False)
 
 def attendances(using: str, stream_pks: Collection[int]) -> dict[int, Attendance]:
     """Who looks after these streams, by primary key, on the database's clock: one query."""
-    leases = Lease.objects.using(using).filter(stream__in=stream_pks).annotate(now=_ServerNow())
-    found = leases.values_list(
-        "stream_id", "holder", "expires_at", "seen_at", "left_at_tail", "now"
+    # Reckoned by the database: in Python, moments may be local times, which jump twice a year.
+    leases = (
+        Lease.objects.using(using)
+        .filter(stream__in=stream_pks)
+        .annotate(
+            is_held=models.Exists(valid_leases(using).filter(pk=models.OuterRef("pk"))),
+            idle=ExpressionWrapper(
+                _ServerNow() - F("seen_at"), output_field=models.DurationField()
+            ),
+        )
     )
+    found = leases.values_list("stream_id", "holder", "is_held", "idle", "left_at_tail")
     return {
         pk: Attendance(
-            holder
-            if expires_at is not None and expires_at >= now and not _holder_is_dead(holder)
-            else "",
-            None if seen_at is None else max(now - seen_at, timedelta(0)),
+            holder if is_held and not _holder_is_dead(holder) else "",
+            None if idle is None else max(idle, timedelta(0)),
             left_at_tail,
         )
-        for pk, holder, expires_at, seen_at, left_at_tail, now in found
+        for pk, holder, is_held, idle, left_at_tail in found
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.postgres import fields as postgres
+from django.contrib.postgres.search import SearchVectorField
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models, transaction
 from django.test.utils import isolate_apps
@@ -136,6 +137,7 @@ ONLY_POSTGRES: dict[str, tuple[models.Field[Any, Any], list[Any], Any]] = {
         [[{"a": 1}, None, True], []],
         [{"a": 1}, None, 1],
     ),
+    "search vectors": (SearchVectorField(), ["b a:2", "'a':2 'b'", ""], "c"),
     "stores of texts": (postgres.ArrayField(models.TextField()), [["a", "NULL", ""]], ["b"]),
 }  # fmt: skip
 

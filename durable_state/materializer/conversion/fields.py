@@ -207,7 +207,9 @@ def gives_back_what_it_takes(field: models.Field[Any, Any]) -> bool:
     if not type(column).__module__.startswith("django.contrib.postgres."):
         return False
     part = getattr(column, "base_field", None)
-    return not isinstance(part, models.Field) or gives_back_what_it_takes(part)
+    if isinstance(part, models.Field):
+        return gives_back_what_it_takes(part)
+    return type(column).__name__ == "HStoreField"
 
 
 def target_column(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
