@@ -12,7 +12,10 @@ from .body import check_codings
 from .refusals import is_true, refusal
 from .request import Mode
 
-__all__ = ["Answer", "check_offset"]
+__all__ = ["Answer", "check_offset", "usable_cursor"]
+
+_LONGEST_OFFSET = 4096
+"""Characters. Servers are asked to stay below 256, and take 8 KB in a URL at most, mostly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,13 @@ class Answer:
         check_offset(next_offset, url)
         closed = is_true(headers, "stream-closed")
         at_tail = closed or status == 204 or is_true(headers, "stream-up-to-date")
-        return cls(next_offset, at_tail, closed, headers.get("stream-cursor"), status == 204)
+        cursor = usable_cursor(headers.get("stream-cursor"))
+        return cls(next_offset, at_tail, closed, cursor, status == 204)
+
+
+def usable_cursor(cursor: str | None) -> str | None:
+    """The cursor, unless it is too long for a URL: it helps caches only, and may be left out."""
+    return cursor if cursor and len(cursor) <= _LONGEST_OFFSET else None
 
 
 def _check_content_type(headers: Mapping[str, str], url: str, mode: Mode) -> None:
@@ -80,7 +89,15 @@ def _check_content_type(headers: Mapping[str, str], url: str, mode: Mode) -> Non
 
 
 def check_offset(offset: str, url: str) -> None:
-    """Refuse to go on from an offset that means another place at another time. Spec: PROTOCOL.md 8."""
+    """Refuse to go on from an offset that means another place at another time, or fits no URL.
+
+    Spec: PROTOCOL.md 8.
+    """
+    if len(offset) > _LONGEST_OFFSET:
+        raise ProtocolViolation(
+            f"{mask_query(url)} gave an offset of {len(offset)} characters.",
+            "It is read again; if this persists, tell the server's operator.",
+        )
     if offset in ("-1", "now"):
         raise ProtocolViolation(
             f"{mask_query(url)} gave the reserved offset {offset}.", "It is read again by itself."

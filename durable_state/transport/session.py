@@ -24,7 +24,7 @@ from durable_state.errors import (
 )
 from durable_state.protocol import ArraySplitter, Message, Position, mask_query
 
-from .answer import Answer, check_offset
+from .answer import Answer, check_offset, usable_cursor
 from .batches import Batch, Batcher, BatchLimits
 from .checkpoint import Checkpoint, Mark
 from .events import EventBody, MessageTooLarge
@@ -373,7 +373,7 @@ class ReadSession:
                 self._phase, self.enough = _Phase.CATCH_UP, True
                 break
             self._batcher.move(marker.next_offset)
-            self._cursor = marker.cursor or self._cursor
+            self._cursor = usable_cursor(marker.cursor) or self._cursor
             at_tail, reported = marker.at_tail, True
             if marker.closed:
                 self._phase, self.enough = _Phase.CATCH_UP, True

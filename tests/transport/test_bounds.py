@@ -19,10 +19,10 @@ from durable_state.errors import (
 )
 from durable_state.protocol import Position
 from durable_state.transport import Batch, BatchLimits, LiveMode
-from tests.servers.misbehaving import MisbehavingServer, Reply, StreamReplies
+from tests.servers.misbehaving import Asked, MisbehavingServer, Reply, StreamReplies
 
 from .reading import keys, message, messages, read
-from .test_misbehaving_server import EVENTS, JSON, control, data, empty, keep
+from .test_misbehaving_server import EVENTS, JSON, control, data, empty, events, keep
 
 
 async def test_a_trickle_is_given_as_it_comes(
@@ -247,3 +247,28 @@ async def test_heads_that_lie(
         await read(client, misbehaving_server.url, silence=2.0)
     assert type(caught.value) is error
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("live", [None, "sse"])
+async def test_offsets_and_cursors_have_a_length(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, live: LiveMode | None
+) -> None:
+    """They go into URLs: a longer offset is refused, a longer cursor left out."""
+    more = f', "upToDate": true, "streamCursor": "{"c" * 5_000}"'
+    offsets = ["b" * 4_096, "c" * 4_097]
+
+    def reply(asked: Asked) -> Reply:
+        offset = offsets[len(asked.query["offset"]) > 4_000]
+        if live is None:
+            headers = JSON | {"Stream-Next-Offset": offset, "Stream-Cursor": "c" * 5_000}
+            return Reply(200, headers, (b"[%b]" % message(0),))
+        if "live" not in asked.query:
+            return empty("a", "Stream-Up-To-Date")
+        return events(data(message(0)) + control(offset, more), pause=0.3)
+
+    misbehaving_server.reply = reply
+    found: list[Batch] = []
+    with pytest.raises(ProtocolViolation, match=r"an offset of 4097 characters\."):
+        await read(client, misbehaving_server.url, live=live, until=keep(found))
+    assert keys(found) == ["0"]
+    assert all("cursor" not in asked.query for asked in misbehaving_server.asked)
