@@ -1,7 +1,8 @@
 """Whether a row is as a change would leave it.
 
-For most columns Python tells: conversion makes just what is read. What fields with code of their own,
-and what SQL makes of a value, only the database tells: it is asked, for values that look different.
+For most columns Python tells: conversion makes just what is read. What fields with code of their
+own, and what SQL makes of a value, only the database tells: it is asked about values that look
+different.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def _are_same(planned: PlannedField, pair: Pair) -> bool:
 
 
 def _as_read(plan: TypePlan, planned: PlannedField, values: Sequence[Any]) -> list[Any]:
-    """What the column gives back for each of the values; the values themselves where the database, or the field, does not say."""
+    """What the column gives back for each of the values; themselves where the database cannot say."""
     found: list[Any] = []
     for start in range(0, len(values), AT_ONCE):
         chunk = values[start : start + AT_ONCE]
@@ -128,7 +129,7 @@ class _Written(Value):
         if hasattr(prepared, "as_sql"):
             return compiler.compile(prepared)
         if prepared is None:
-            return "NULL", []
+            return "NULL", ()
         if hasattr(column, "get_placeholder"):
-            return column.get_placeholder(prepared, compiler, connection), [prepared]
-        return "%s", [prepared]
+            return column.get_placeholder(prepared, compiler, connection), (prepared,)
+        return "%s", (prepared,)

@@ -47,7 +47,7 @@ def overlay(under: Values, over: Values) -> Values:
 
 
 def overlay_raw(under: Values, over: Values, over_values: Values) -> Values:
-    """The same of what the wire said, where ``over_values`` says what was left open; a constant default is not."""
+    """The same of what the wire said; ``over_values`` tells what was left open: no constant default."""
     return tuple(
         below if (value is UNSET or type(value) is Fresh) and below is not UNSET else above
         for below, above, value in zip(under, over, over_values, strict=True)
@@ -60,7 +60,7 @@ def settle(values: Values) -> Values:
 
 
 def value_left_out(planned: PlannedField) -> Any:
-    """The field's default, or NULL. Raises: Refused, where there is none and it must not be NULL."""
+    """The field's default, or NULL. Raises: Refused, where there is none and NULL is not allowed."""
     default = _default(planned)
     if default is not None:
         is_kept = not planned.is_relation and _says_something_else(planned.field)
@@ -71,7 +71,7 @@ def value_left_out(planned: PlannedField) -> Any:
 
 
 def _default(planned: PlannedField) -> Any:
-    """A field's default as it reads when it was stored, so that a row that has it is seen to be equal."""
+    """A field's default as it reads once it was stored, so that a row that has it is equal."""
     default = planned.field.get_default()
     if isinstance(default, DatabaseDefault):
         expression = default.expression  # type: ignore[attr-defined]
@@ -88,7 +88,10 @@ def _default(planned: PlannedField) -> Any:
 
 @lru_cache(maxsize=4096)
 def _says_something_else(field: models.Field[Any, Any]) -> bool:
-    """Whether the default is another one each time; of a function, as far as a few calls show. Moments and days always are."""
+    """Whether the default is another one each time; of a function, as far as a few calls show.
+
+    Moments, times and days always are.
+    """
     if not field.has_default():
         expression: Any = getattr(field, "db_default", None)
         return hasattr(expression, "resolve_expression") and not isinstance(expression, Value)

@@ -41,7 +41,10 @@ def represent_value(mapping: EntityMapping, row: models.Model, name: str) -> Any
 
 
 def key_value(field: models.Field[Any, Any], key: str) -> Any | None:
-    """What rows with the entity key hold in the key field; None where none can have it, and asking a database would raise."""
+    """What rows with the entity key hold in the key field; None where no row can have it.
+
+    Asking a database for such a key may raise.
+    """
     try:
         key.encode()
         value = field.to_python(key)
@@ -106,7 +109,7 @@ def jsonable(value: Any) -> Any:
 
 
 def _moment(value: datetime.datetime) -> str:
-    """In UTC, whatever zone the database or the project is in: the same moment has the same text everywhere."""
+    """In UTC, whatever zone the database or the project is in: a moment has one text."""
     if (
         value.tzinfo is None
     ):  # USE_TZ is off, or somebody forgot; Django means its default time zone

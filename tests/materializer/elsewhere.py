@@ -1,4 +1,7 @@
-"""A project in another time zone: `python -m tests.materializer.elsewhere SETTINGS_AS_JSON` prints what it sees as JSON."""
+"""A project in another time zone, as a process of its own.
+
+`python -m tests.materializer.elsewhere SETTINGS_AS_JSON` prints what it sees as JSON.
+"""
 
 from __future__ import annotations
 

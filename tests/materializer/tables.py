@@ -12,7 +12,7 @@ __all__ = ["tables"]
 
 @contextmanager
 def tables(using: str, *made: type[models.Model]) -> Iterator[None]:
-    """The models' tables are there, parents first, for as long as the block runs; not inside a transaction."""
+    """The models' tables are there, parents first, while the block runs; not inside a transaction."""
     connection = connections[using]
     with connection.schema_editor() as editor:
         for model in made:

@@ -1,4 +1,4 @@
-"""Keys in columns that are no plain texts: what a column would not give back is a letter, and nothing is lost or stuck for it."""
+"""Keys in columns that are no plain texts: what a column would not give back is a letter."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_rows_without_a_key_are_the_applications(
 def test_the_application_can_create_rows_beside_those_of_a_stream(
     database: str, monkeypatch: pytest.MonkeyPatch, pk_class: type[models.Field[Any, Any]]
 ) -> None:
-    """Its next number is none that the stream has brought; a smaller one of the stream's does not turn the counter back."""
+    """Its next number is free; a smaller one of the stream's does not turn the counter back."""
     with isolate_apps("tests.app"):
 
         class Order(models.Model):

@@ -1,4 +1,4 @@
-"""A value names its parent as the parent's key is converted, however it is spelt, or is a letter; nothing waits for ever."""
+"""A value names its parent as the parent's key is converted, or is a letter; none waits for ever."""
 
 from __future__ import annotations
 

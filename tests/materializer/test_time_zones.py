@@ -1,4 +1,4 @@
-"""A moment is the same moment, and a lease lasts as long, whatever zone the project and its database are in."""
+"""A moment is the same, and a lease lasts as long, in every zone of a project and its database."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def seen(request: pytest.FixtureRequest, database: str) -> dict[str, Any]:
 
 
 def test_another_zone(seen: dict[str, Any]) -> None:
-    """Rows, keys, frames, a second look, leases, retries and the feed's age, by one project in each zone."""
+    """Rows, keys, frames, a second look, leases, retries and the feed's age, seen from there."""
     shown = {
         "summer": "2024-07-01T12:00:00Z",
         "winter": "2023-12-31T15:30:00.123456Z",

@@ -1,4 +1,7 @@
-"""A row is compared with what its columns give back: equal values are not written again, others are, and verify says so."""
+"""A row is compared with what its columns give back.
+
+Equal values are not written again, others are, and verify says so.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Fields with ways of their own: what a row gives back is what the field's code makes of a value on its way there and back."""
+"""Fields with ways of their own: a row gives back what the field's code makes of a value.
+
+On its way there, and on its way back.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ __all__ = ["own_converter"]
 
 
 def own_converter(column: models.Field[Any, Any], using: str | None) -> Callable[[Any], Any]:
-    """Takes whatever the field's ``to_python`` takes, and gives what the column gives back for it."""
+    """Takes whatever the field's ``to_python`` takes, and makes what the column gives back for it."""
     longest: int | None = column.max_length if isinstance(column, models.CharField) else None
     there_and_back = _there_and_back(column, using or DEFAULT_DB_ALIAS)
 
@@ -39,7 +42,7 @@ def own_converter(column: models.Field[Any, Any], using: str | None) -> Callable
 
 
 def _try_as_parameter(column: models.Field[Any, Any], value: Any, using: str) -> None:
-    """Raises: Refused, where the field makes no parameter of the value: queries for it would raise, too."""
+    """Raises: Refused, where the field makes no parameter of the value: no query could name it."""
     try:
         column.get_db_prep_value(value, connections[using])
     except Exception as error:
@@ -49,8 +52,8 @@ def _try_as_parameter(column: models.Field[Any, Any], value: Any, using: str) ->
 def _there_and_back(column: models.Field[Any, Any], using: str) -> Callable[[Any], Any]:
     """What is read of a value that was written, as far as the field's own code tells without a database.
 
-    Where that code does not settle, because it cannot do without a driver or says something else each
-    time, the value itself. A value that it cannot write is left for the database to refuse.
+    Where that code does not settle, because it cannot do without a driver or says something else
+    each time, the value itself.
     """
     connection = connections[using]
     writes_itself = type(column).get_db_prep_value is not models.Field.get_db_prep_value

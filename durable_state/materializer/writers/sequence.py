@@ -21,11 +21,11 @@ WHERE CASE
     ELSE coalesce(pg_sequence_last_value(counter.name), 0) < %(largest)s
 END
 """
-"""Not where the role may not: the rows are right all the same, and the application's own inserts tell."""
+"""Not where the role may not: the rows are right all the same, and the application's inserts tell."""
 
 
 def move_sequence(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
-    """Sees that the application's next ``create()`` gets a number that none of these new rows has.
+    """Makes sure that the application's next ``create()`` gets a number that is free.
 
     PostgreSQL's sequences do not look at the rows; the other databases count on from the largest one.
     """
