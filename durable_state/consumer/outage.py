@@ -1,4 +1,4 @@
-"""Telling an outage of the database, which passes by itself, from tables that do not fit, which do not."""
+"""Telling an outage of the database, which passes by itself, from tables that do not fit."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ _MYSQL_OUTAGES = frozenset(
 """The server is away, full, read-only, shutting down; a lock is held; a statement took too long."""
 _MYSQL_CLIENT = range(2000, 2100)
 _MYSQL_CLIENT_REFUSES = frozenset({2014, 2020, 2027, 2034, 2036})
-"""What the client library has against a statement or an answer, rather than against the connection."""
+"""What the client library has against a statement or an answer, rather than against the connection.
+"""
 
 _SQLITE_OUTAGES = frozenset({5, 6, 7, 9, 10, 13, 14, 15, 17})
-"""Busy, locked, no memory, interrupted, I/O, full, cannot open, protocol, schema changed meanwhile."""
+"""Busy, locked, no memory, interrupted, I/O, full, cannot open, protocol, schema changed meanwhile.
+"""
 
 
 def is_outage(error: django.db.Error) -> bool:
-    """Whether trying again may help by itself: the server is away, a lock is held, the disk is full.
+    """Whether trying again may help by itself: the server is away, a lock is held, the disk is
+    full.
 
     What the database names is looked up: to try a batch again for ever that it will never take is
     worse than to halt for an outage that nobody has listed here.

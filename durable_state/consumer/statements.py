@@ -17,10 +17,11 @@ Execute = Callable[..., Any]
 
 @contextmanager
 def bounded_statements(connection: Any) -> Iterator[None]:
-    """Raises DataError for a statement that is longer than MySQL's ``max_allowed_packet``, before it is sent.
+    """Raises DataError for a statement that is longer than MySQL's ``max_allowed_packet``, before
+    it is sent.
 
-    The server would end the connection, which is what an outage looks like: the batch would be tried
-    again for ever.
+    The server would end the connection, which is what an outage looks like: the batch would be
+    tried again for ever.
     """
     largest = largest_statement(connection.alias)
     if largest is None:

@@ -1,4 +1,4 @@
-"""One row that cannot be read or represented costs that row alone: it is left out, and the log says why."""
+"""A row that cannot be read or represented costs itself alone: it is left out, as the log says."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def read_shown(rows: models.QuerySet[Any]) -> list[Any]:
 
 
 def shown_value(mapping: EntityMapping, row: models.Model) -> bytes | None:
-    """What ``represent`` shows of a row, encoded; None where it, or the encoder, raises. Database errors are raised."""
+    """What ``represent`` shows of a row, encoded; None where it, or the encoder, raises. Database
+    errors are raised.
+    """
     try:
         return encode_value(mapping.represent(row))
     except django.db.Error:
@@ -55,7 +57,9 @@ def shown_value(mapping: EntityMapping, row: models.Model) -> bytes | None:
 
 
 def _read_some(rows: models.QuerySet[Any], pks: Sequence[Any]) -> dict[Any, Any]:
-    """The rows among these that can be read, by primary key: halves are read by themselves where one cannot."""
+    """The rows among these that can be read, by primary key: halves are read by themselves where
+    one cannot.
+    """
     try:
         return {row.pk: row for row in rows.filter(pk__in=pks)}
     except django.db.Error:

@@ -25,8 +25,8 @@ TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57", "58"})
 """SQLSTATE classes of what passes by itself, also where a trigger raises it."""
 RAISED = "exec_stmt_raise"
 ROW_SECURITY = "ExecWithCheckOptions"
-"""Functions of PostgreSQL's source: RAISE in a trigger, whose SQLSTATE may be any; a policy's WITH CHECK,
-which shares its SQLSTATE with a missing permission."""
+"""Functions of PostgreSQL's source: RAISE in a trigger, whose SQLSTATE may be any; a policy's
+WITH CHECK, which shares its SQLSTATE with a missing permission."""
 
 MYSQL_RAISED = frozenset({1369, 1643, 1644})
 """SIGNAL in a trigger, a view's CHECK OPTION."""
@@ -39,8 +39,8 @@ MYSQL_ROW_ERRORS = MYSQL_RAISED | frozenset(
     }
 )
 """Values that a column, a constraint or a trigger does not take, most of which MySQL's driver calls
-operational errors: out of range, truncated, too long, of no known form, not in the column's character
-set, for no partition. Constraints (3819, 4025) are integrity errors by Django's hand."""
+operational errors: out of range, truncated, too long, of no known form, not in the column's
+character set, for no partition. Constraints (3819, 4025) are integrity errors by Django's hand."""
 
 SQLITE_ERROR = 1
 _SQLITE_MISFIT = re.compile(
@@ -96,7 +96,9 @@ def explain(error: Exception) -> str:
 
 
 def sqlstate(error: Exception) -> str:
-    """The SQLSTATE that PostgreSQL gave; empty for other databases, and where the server was not asked."""
+    """The SQLSTATE that PostgreSQL gave; empty for other databases, and where the server was not
+    asked.
+    """
     cause = error.__cause__
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
 
@@ -127,7 +129,8 @@ class NoWay(IntegrityError):
 
 
 UNIQUENESS = frozenset({"23505", "23P01"})
-"""PostgreSQL's SQLSTATEs where another row has the value, or (EXCLUDE) one that conflicts with it."""
+"""PostgreSQL's SQLSTATEs where another row has the value, or (EXCLUDE) one that conflicts with it.
+"""
 
 MYSQL_DUPLICATES = frozenset({1062, 1169, 1557, 1586, 1761, 1762, 1859})
 

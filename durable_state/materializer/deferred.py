@@ -1,4 +1,6 @@
-"""Constraints that PostgreSQL checks at COMMIT only, checked while it can still be told which row breaks them."""
+"""Constraints that PostgreSQL checks at COMMIT only, checked while it can still be told which row
+breaks them.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ __all__ = ["check_deferred"]
 
 
 def check_deferred(plan: TypePlan) -> None:
-    """Has the constraints of the type's table that wait for COMMIT checked now. Call it in the savepoint of the rows.
+    """Has the constraints of the type's table that wait for COMMIT checked now. Call it in the
+    savepoint of the rows.
 
-    Not those by which rows point to parents: the parents were looked up, and one that is set aside for
-    a moment is not missing.
+    Not those by which rows point to parents: the parents were looked up, and one that is set aside
+    for a moment is not missing.
     Raises: IntegrityError, or what a constraint trigger raises.
     """
     connection = connections[plan.using]

@@ -11,7 +11,8 @@ __all__ = ["ExactCharField", "ExactTextField", "WideTextField"]
 
 
 class _Exact:
-    """MySQL compares texts without case, and without spaces at the end, unless the column is told otherwise.
+    """MySQL compares texts without case, and without spaces at the end, unless the column is told
+    otherwise.
 
     No ``db_collation``: the other databases do not know MySQL's, and MariaDB's is another one.
     """
@@ -33,7 +34,9 @@ class ExactTextField(_Exact, models.TextField):  # type: ignore[type-arg]
 
 
 class WideTextField(models.TextField):  # type: ignore[type-arg]
-    """A text of any length and of any characters, also in a MySQL database whose own have three bytes at most."""
+    """A text of any length and of any characters, also in a MySQL database whose own have three
+    bytes at most.
+    """
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         parameters = super().db_parameters(connection)

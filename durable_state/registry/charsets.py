@@ -27,7 +27,7 @@ def character_set(using: str | None, field: models.Field[Any, Any]) -> str | Non
 
 
 def misfit(charset: str, text: str) -> str | None:
-    """The first character of the text that the character set does not have; None where it has all."""
+    """The first character that the character set does not have; None where it has all."""
     if text.isascii():
         return None
     for character in text:

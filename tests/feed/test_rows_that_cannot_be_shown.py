@@ -1,4 +1,4 @@
-"""One row that cannot be read, or represented, costs that row alone: in websocket, REST and admin."""
+"""A row that cannot be read, or represented, costs itself alone: in websocket, REST and admin."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def fragile(
 async def test_subscribers_get_all_other_rows(
     fragile: Callable[[], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In pages of a snapshot, of which one ends with such a row and one has no other, and live; of every type."""
+    """In pages of which one ends with such a row and one has no other, and live; of every type."""
     for module in (rows, subscriber):
         monkeypatch.setattr(module, "PAGE_ROWS", 3)
     stream = await sync_to_async(make_stream)()
@@ -101,7 +101,7 @@ def _update(room: str, **texts: str) -> None:
 def test_rest_answers_with_all_other_rows(
     fragile: Callable[[], None], admin_client: Browser
 ) -> None:
-    """A page of entities leaves such a row out and still leads to the next one; the row itself is not found."""
+    """A page leaves such a row out and leads to the next page; the row itself is not found."""
     stream = make_stream()
     commit(
         stream,
@@ -125,7 +125,7 @@ def test_rest_answers_with_all_other_rows(
 def test_the_admin_lists_all_other_rows(
     fail: Callable[..., None], admin_client: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The list says how many it leaves out; the page of such a row says why, and leads back to the list."""
+    """The list says how many it leaves out; the page of such a row says why."""
     apply(
         "chat",
         [

@@ -1,4 +1,4 @@
-"""A MariaDB database in utf8mb3: what its columns cannot hold is a letter, and our own tables hold it."""
+"""A MariaDB database in utf8mb3: what its columns cannot hold is a letter, which we can store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FACE = "\U0001f600"
 
 @pytest.fixture
 def narrow() -> Iterator[str]:
-    """The alias of a database whose own texts have three bytes to the character, with all our tables."""
+    """The alias of a database in utf8mb3 that has all our tables."""
     connection = connections["mysql"]
     name, kept = f"narrow_{connection.settings_dict['NAME']}"[:60], connection.settings_dict["NAME"]
     with connection.cursor() as cursor:
@@ -82,7 +82,7 @@ def test_a_character_that_the_column_does_not_have(narrow: str, staged: bool) ->
 
 
 def test_our_own_tables_hold_every_character(narrow: str) -> None:
-    """Types and keys of what is not mapped, parked, staged; parents by such a key; reasons and errors."""
+    """Types and keys of what is not mapped, parked and staged; errors, offsets."""
     child = change("commit", "c", author=FACE, subject="x", authored_at="2024-01-01T00:00:00Z")
     setting = {"type": "setting", "key": "s", "value": FACE, "headers": {"operation": "insert"}}
     unknown = change(f"type{FACE}", FACE, x=1)

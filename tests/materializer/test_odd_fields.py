@@ -1,4 +1,4 @@
-"""Fields as applications and their libraries write them: whatever their code does over a value is that row's matter."""
+"""Whatever the code of a field does over a value, be it a library's, is that row's matter."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ ODD_VALUES: list[Any] = [
 
 
 def test_odd_values_for_every_field(using: str) -> None:
-    """Whatever comes, it is applied or refused; nothing else is raised, and no other row suffers."""
+    """Whatever comes, it is applied or refused: nothing else is raised, no other row suffers."""
     for field in FIELDS:
         plan = plan_for(using, AllFields, "id", field.name)
         accepted: dict[Any, dict[str, Any]] = {}
@@ -202,7 +202,7 @@ def test_odd_values_for_every_field(using: str) -> None:
 
 
 def test_an_image_whose_file_is_elsewhere(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its model looks for it whenever an object is made: rows are written, replaced and deleted without."""
+    """Its model looks for it whenever an object is made: rows are written and deleted without."""
     columns = {"picture": models.FileField(max_length=40), "label": LoweredField(max_length=9)}
     with mapped(database, monkeypatch, **columns) as model:
 
@@ -245,7 +245,7 @@ def test_a_unique_document(database: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_children_whose_code_looks_for_files(using: str) -> None:
-    """They go with their parent and come back with it, with what the application has in their rows."""
+    """They go with their parent and come back with it."""
 
     def look(instance: Any, **kwargs: Any) -> None:
         if instance.subject == "elsewhere":
@@ -268,7 +268,7 @@ def test_children_whose_code_looks_for_files(using: str) -> None:
 
 
 def test_a_child_that_its_field_cannot_read(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody can say what would have to be parked, so its parent stays, with a letter; other parents go."""
+    """Nobody can say what would have to be parked, so its parent stays, with a letter."""
     moment = "2024-01-01T00:00:00Z"
     for key in ("a", "b"):
         subject = "bad" if key == "a" else "good"

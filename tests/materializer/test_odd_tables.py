@@ -105,7 +105,11 @@ NOT_INSTEAD = ["DROP VIEW shown", "DROP FUNCTION instead()", *NO_VIEW[1:]]
     [
         ("postgres", VIEW, NO_VIEW),
         ("postgres", INSTEAD, NOT_INSTEAD),
-        ("mysql", ["RENAME TABLE app_file TO kept", VIEW[1]], ["DROP VIEW shown", "RENAME TABLE kept TO app_file"]),
+        (
+            "mysql",
+            ["RENAME TABLE app_file TO kept", VIEW[1]],
+            ["DROP VIEW shown", "RENAME TABLE kept TO app_file"],
+        ),
     ],
     ids=["postgres", "postgres-instead-of", "mysql"],
 )  # fmt: skip

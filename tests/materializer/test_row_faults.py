@@ -1,4 +1,4 @@
-"""Whatever one row causes, in the database, its driver or a field's code, is a letter of that row; the others are written."""
+"""Whatever one row causes, in database, driver or field, is a letter of that row alone."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def files(**blobs: str) -> list[dict[str, Any]]:
 
 
 def check_letter(alias: str, messages: list[dict[str, Any]], reason: str, detail: str) -> None:
-    """Of the messages the one of "bad" is refused; so it is in a batch of its own, and as a change of a row."""
+    """The message of "bad" is refused: beside others, by itself, and as a change of a row."""
     assert apply("h", messages, using=alias) == (len(messages) - 1, 0, 1)
     rows = File.objects.using(alias).values_list("path", flat=True)
     assert set(rows) == {message["key"] for message in messages} - {"bad"}
@@ -60,7 +60,8 @@ def check_letter(alias: str, messages: list[dict[str, Any]], reason: str, detail
     assert apply("h", files(bad="good"), using=alias) == (1, 0, 0)
     assert apply("h", [bad], using=alias) == (0, 0, 1)
     assert File.objects.using(alias).get(path="bad").blob == "good"
-    assert apply("h", [{"type": "file", "key": "bad", "headers": {"operation": "delete"}}], using=alias) == (1, 0, 0)  # fmt: skip
+    gone = {"type": "file", "key": "bad", "headers": {"operation": "delete"}}
+    assert apply("h", [gone], using=alias) == (1, 0, 0)
     assert not DeadLetter.objects.using(alias).exists()
 
 
@@ -73,7 +74,8 @@ def trigger(body: str, when: str = "BEFORE INSERT OR UPDATE", kind: str = "") ->
         ),
         (
             f"CREATE {kind} TRIGGER refuse {when} ON app_file"
-            f"{' DEFERRABLE INITIALLY DEFERRED' if kind else ''} FOR EACH ROW EXECUTE FUNCTION refuse()"
+            f"{' DEFERRABLE INITIALLY DEFERRED' if kind else ''}"
+            " FOR EACH ROW EXECUTE FUNCTION refuse()"
         ),
     ]
 
@@ -102,7 +104,7 @@ def test_a_trigger_that_raises(body: str, reason: str) -> None:
 
 
 def test_a_trigger_whose_error_passes_by_itself() -> None:
-    """A trigger may ask for the transaction to be tried again, as PostgreSQL does: no letter of anything."""
+    """A trigger may ask for the transaction to be tried again, as PostgreSQL does."""
     body = "RAISE EXCEPTION 'later' USING ERRCODE = 'serialization_failure'"
     with altered("postgres", trigger(body), UNDO_TRIGGER):
         with pytest.raises(Exception, match="later"):
@@ -115,7 +117,10 @@ def test_a_trigger_whose_error_passes_by_itself() -> None:
     [
         (
             "default",
-            "BEFORE {} ON app_file WHEN NEW.blob = 'no' BEGIN SELECT RAISE(ABORT, 'not today'); END",
+            (
+                "BEFORE {} ON app_file WHEN NEW.blob = 'no'"
+                " BEGIN SELECT RAISE(ABORT, 'not today'); END"
+            ),
         ),
         (
             "mysql",
@@ -311,10 +316,11 @@ def test_a_merge_into_a_row_that_its_field_cannot_read(
     assert apply("chat", both, using=database) == (3, 0, 0)
     field = Profile._meta.get_field("name")
     monkeypatch.setattr(type(field), "from_db_value", unreadable, raising=False)
+    values = {"a": {"name": "good"}, "b": {"score": 2}, "c": {"name": "c", "score": 3}}
     updates = [
         {"type": "profile", "key": key, "value": value, "headers": {"operation": "update"}}
-        for key, value in [("a", {"name": "good"}), ("b", {"score": 2}), ("c", {"name": "c", "score": 3})]
-    ]  # fmt: skip
+        for key, value in values.items()
+    ]
     assert apply("chat", updates, using=database) == (2, 0, 1)
     letter = DeadLetter.objects.using(database).get()
     assert (letter.key, letter.reason) == ("b", "field")

@@ -1,4 +1,6 @@
-"""What a table lets us do in bulk, asked once for each process and table, and said in the log where it is less than usual."""
+"""What a table lets us do in bulk, asked once for each process and table, and said in the log where
+it is less than usual.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,24 @@ logger = logging.getLogger("durable_state.materializer")
 
 
 class Capabilities(NamedTuple):
-    """Whether rows can be inserted by COPY, and updated by a join with their new values; else by a statement for each."""
+    """Whether rows can be inserted by COPY, and updated by a join with their new values; else by a
+    statement for each.
+    """
 
     copies: bool = True
     joins: bool = True
 
 
 def unused_name(name: str, table: str) -> str:
-    """The name, or one like it where the table has just that: a statement must tell the two apart."""
+    """The name, or one like it where the table has just that: statements tell the two apart."""
     return f"{name}_" if table.strip('"`').lower() == name else name
 
 
 @lru_cache(maxsize=1024)
 def postgresql_capabilities(using: str, table: str) -> Capabilities:
-    """COPY writes past rules, does not know row-level security, and takes no view; joins need a temporary table."""
+    """COPY writes past rules, does not know row-level security, and takes no view; joins need a
+    temporary table.
+    """
     connection = connections[using]
     with connection.cursor() as cursor:
         cursor.execute(

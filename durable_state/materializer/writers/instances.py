@@ -1,4 +1,6 @@
-"""Objects of a model that are made and read without the model's own code, which may look for files that are elsewhere."""
+"""Objects of a model that are made and read without the model's own code, which may look for files
+that are elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ def new_instance(model: type[models.Model], values: Mapping[str, Any]) -> models
 def read_instances(rows: models.QuerySet[Any]) -> list[Any]:
     """The rows of a queryset; where the model's own code raises, objects that were made without it.
 
-    Raises: ProtectedError, where a field cannot read its column, so that nobody can say what the row holds.
+    Raises: ProtectedError, where a field cannot read its column, so that nobody can say what the
+    row holds.
     """
     try:
         return list(rows)
