@@ -9,9 +9,11 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin
 
 from durable_state.errors import (
+    AnswerRefused,
     ConfigurationError,
     ProtocolViolation,
     RequestRefused,
+    Stalled,
     StreamClosed,
     StreamConflict,
     StreamGone,
@@ -21,7 +23,7 @@ from durable_state.errors import (
 )
 from durable_state.protocol import check_url, mask_query, origin
 
-__all__ = ["is_true", "refusal", "retry_after"]
+__all__ = ["is_true", "refusal", "retry_after", "stalled", "too_large"]
 
 _CREDENTIALS = (
     "Check the credentials that DURABLE_STATE['HEADERS'] gives for this stream, then resume it."
@@ -71,6 +73,24 @@ def refusal(status: int, headers: Mapping[str, str], url: str, detail: str = "")
     if 400 <= status < 600:
         return RequestRefused(what, _REFUSED.get(status, "Ask the server's operator why."), status)
     return ProtocolViolation(what, "It is asked again by itself.", status)
+
+
+def stalled(url: str, seconds: float) -> TransportError:
+    """The error for an answer that goes on and brings nothing."""
+    return Stalled(
+        f"{mask_query(url)} has been answering for {seconds:.0f} s, and no message is whole.",
+        "Look at the stream server and the way to it. It is asked again by itself.",
+        seconds=seconds,
+    )
+
+
+def too_large(url: str, number: int, limit: int) -> TransportError:
+    """The error for a message that is larger than what is taken; the first has number 1."""
+    return AnswerRefused(
+        f"{mask_query(url)}: message number {number} is larger than MESSAGE_BYTES = {limit}.",
+        "Raise DURABLE_STATE['MESSAGE_BYTES'] and restart the workers, then resume; nothing "
+        "before it is lost.",
+    )
 
 
 def is_true(headers: Mapping[str, str], name: str) -> bool:

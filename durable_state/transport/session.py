@@ -16,9 +16,7 @@ from contextlib import suppress
 from enum import Enum, auto
 
 from durable_state.errors import (
-    AnswerRefused,
     ProtocolViolation,
-    Stalled,
     TransportError,
     Unavailable,
 )
@@ -28,6 +26,7 @@ from .answer import Answer, check_offset, usable_cursor
 from .batches import Batch, Batcher, BatchLimits
 from .checkpoint import Checkpoint, Mark
 from .events import EventBody, MessageTooLarge
+from .refusals import stalled, too_large
 from .request import SILENCE, LiveMode, Mode, Request
 from .verification import Verification, recreated, suspected
 
@@ -244,14 +243,8 @@ class ReadSession:
             self._leave_events()
             self._moved = True
             return
-        seconds = now - self._moved_at
         self._moved = True
-        raise Stalled(
-            f"{mask_query(self._url)} has been answering for {seconds:.0f} s, and no message is "
-            "whole.",
-            "Look at the stream server and the way to it. It is asked again by itself.",
-            seconds=seconds,
-        )
+        raise stalled(self._url, now - self._moved_at)
 
     def _leave_events(self) -> None:
         """A GET gives the same in a form that can be taken piece by piece."""
@@ -397,13 +390,7 @@ class ReadSession:
                 )
 
     def _too_large(self) -> TransportError:
-        number, limit = self._batcher.next_number, self._limits.message_bytes
-        return AnswerRefused(
-            f"{mask_query(self._url)}: message number {number} is larger than "
-            f"MESSAGE_BYTES = {limit}.",
-            "Raise DURABLE_STATE['MESSAGE_BYTES'] and restart the workers, then resume; "
-            "nothing before it is lost.",
-        )
+        return too_large(self._url, self._batcher.next_number, self._limits.message_bytes)
 
     def _violation(self, what: str) -> TransportError:
         return ProtocolViolation(f"{mask_query(self._url)} {what}.", "It is read again by itself.")
