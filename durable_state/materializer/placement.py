@@ -319,5 +319,7 @@ class Placement:
 
         keys = {parking.prepared.key for parking in parkings}
         self._lot.park(parkings)
+        # A stale row yields, also to those who have waited for what it has.
+        self._motion.freed(plan, [p.prepared.key for p in parkings if p.stale])
         placed.parked[plan] |= keys
         each.drop(keys)

@@ -53,6 +53,9 @@ class ShownRows:
             for plan in plans
         }
 
+        # What was parked of them is void; it must not be shown for a moment.
+        for plan in plans:
+            self._lot.remove(plan.digest(key) for key in leaving[plan.type])
         self._plans.prospects.leaving = lambda of_type, keys: (
             leaving.get(of_type, set()) & set(keys)
         )

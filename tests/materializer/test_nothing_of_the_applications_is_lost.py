@@ -96,6 +96,15 @@ def test_a_stale_row_yields_what_another_needs_and_comes_back(using: str) -> Non
     assert not KeptRow.objects.using(using).exists()
 
 
+def test_a_row_that_becomes_stale_yields_to_who_has_waited(using: str) -> None:
+    """The holder's newer change loses to a third; its older row is in nobody's way then."""
+    grove(using, [branch("q"), leaf("a", "q", "y"), leaf("d", "q")], [leaf("b", "q", "y")])
+    assert parked(using) == {"b": ("unique", False)}
+    grove(using, [leaf("d", "q", "x"), leaf("a", "q", "x")])
+    assert dict(Leaf.objects.using(using).values_list("key", "tag")) == {"d": "x", "b": "y"}
+    assert parked(using) == {"a": ("unique", False)}
+
+
 def test_a_child_that_went_with_its_parent_comes_back_as_it_was(using: str) -> None:
     """The stream deletes the parent and brings it again."""
     grove(using, [branch("q"), leaf("c", "q")])
