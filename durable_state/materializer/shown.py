@@ -8,6 +8,7 @@ from typing import Any
 from .compaction import Entity, fold_entity
 from .conversion import Refused
 from .crossing import meet
+from .defaults import has_fresh
 from .letters import Found
 from .motion import Motion
 from .outcome import Outcome
@@ -139,6 +140,7 @@ class ShownRows:
 
     def _settle_partials(self, plan: TypePlan, entities: list[Entity]) -> None:
         """Completes partial updates by what is parked or shown of their entities."""
+        self._keep_what_is_parked(plan, entities)
         partial = {
             entity.key: entity
             for entity in entities
@@ -168,6 +170,18 @@ class ShownRows:
             for key, entity in unparked.items():
                 if key in whole:
                     settle_partial(plan, entity, whole[key])
+
+    def _keep_what_is_parked(self, plan: TypePlan, entities: list[Entity]) -> None:
+        """Gives puts what a parked change has said where they would have a default made once."""
+        if not self._lot.occupied:
+            return
+        fresh = {
+            plan.digest(entity.key): entity
+            for entity in entities
+            if entity.put is not None and entity.put.complete and has_fresh(entity.put.values)
+        }
+        for digest, held in self._lot.of(fresh).items():
+            settle_partial(plan, fresh[digest], bytes(held.prepared))
 
     def _delete(self, plan: TypePlan, entities: list[Entity]) -> None:
         todo = {entity.key: entity for entity in entities if entity.deleted}

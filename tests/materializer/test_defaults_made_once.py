@@ -22,6 +22,7 @@ from django.utils import timezone
 from durable_state import EntityMapping
 from durable_state.models import DeadLetter, ParkedChange, Stream
 from durable_state.testing import apply
+from tests.app.models import Author
 from tests.properties.test_replay_writes_nothing import check_replays
 from tests.properties.wire import change
 
@@ -152,6 +153,42 @@ def test_cuts_do_not_matter(draft: Any, database: str, story: str, staged: bool)
         Stream.objects.using(database).filter(name=name).delete()
     assert not ParkedChange.objects.using(database).exists()
     assert not DeadLetter.objects.using(database).exists()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_what_waits_keeps_them_too(
+    database: str, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """A change that replaces a parked one and leaves the field out keeps what that one has said."""
+    with isolate_apps("tests.app"):
+
+        class Errand(models.Model):
+            key = models.CharField(max_length=40, unique=True)
+            author = models.ForeignKey(Author, on_delete=models.CASCADE)
+            number = models.UUIDField(default=uuid.uuid4)
+            title = models.CharField(max_length=40, default="untitled")
+
+            class Meta:
+                app_label = "app"
+
+    remap(monkeypatch, "draft", EntityMapping, model=Errand, key_field="key", fields="__all__")
+    messages = [
+        message("k", author="a", number=SAID, title="old"),
+        message("k", "upsert", author="a"),
+        message("new", author="a"),
+    ]
+    with tables(database, Errand):
+        for start in range(0, 3, size):
+            apply("s", messages[start : start + size], using=database)
+        assert ParkedChange.objects.using(database).count() == 2
+        author = {"type": "author", "key": "a", "headers": {"operation": "insert"}, "value": {}}
+        apply("s", [author], using=database)
+        rows = Errand._base_manager.using(database)
+        assert (str(rows.get(key="k").number), rows.get(key="k").title) == (SAID, "untitled")
+        assert rows.get(key="new").number is not None
+        apply("s", [message("k", "upsert", author="a", title="b")], using=database)
+        assert str(rows.get(key="k").number) == SAID
+        adds_up("s", database)
 
 
 def test_constant_defaults_are_taken_again(draft: Any, database: str) -> None:
