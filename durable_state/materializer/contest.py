@@ -50,10 +50,10 @@ class Contest:
     def __init__(self, lot: ParkingLot, removal: Removal) -> None:
         self.robbed: defaultdict[TypePlan, set[str]] = defaultdict(set)
         """Keys whose rows have lost a unique value, and are to be written or deleted yet."""
+        self.firm: defaultdict[TypePlan, set[str]] = defaultdict(set)
+        """Keys whose rows stay, because something protects them."""
         self._lot = lot
         self._removal = removal
-        self._firm: defaultdict[TypePlan, set[str]] = defaultdict(set)
-        """Keys whose rows stay, because something protects them."""
         self._deletable: defaultdict[TypePlan, set[str]] = defaultdict(set)
         """Keys whose rows are known to let go."""
 
@@ -66,16 +66,16 @@ class Contest:
         plan = each.plan
         weak = self.find_weak(plan, claims.rivals()) if claims.elsewhere else set()
         stale = self._lot.stale_keys(plan, claims.rivals() - weak) if claims.elsewhere else set()
-        stale -= self._firm[plan]
+        stale -= self.firm[plan]
         if stale and self._join(each, stale):
             return None
 
-        losers = claims.losers(weak | stale, self._firm[plan])
-        in_the_way = claims.in_the_way(losers, stale) - self._firm[plan]
+        losers = claims.losers(weak | stale, self.firm[plan])
+        in_the_way = claims.in_the_way(losers, stale) - self.firm[plan]
         if not in_the_way:
             return losers
         refused = self._removal.hide(plan, [plan.key_value(key) for key in in_the_way])
-        self._firm[plan] |= refused.keys()
+        self.firm[plan] |= refused.keys()
         for key in in_the_way - refused.keys():
             each.existing.pop(key, None)
         each.kept |= self._lot.kept(plan.digest(key) for key in in_the_way - refused.keys())
@@ -84,14 +84,14 @@ class Contest:
     def find_weak(self, plan: TypePlan, keys: Collection[str]) -> set[str]:
         """Which of the rows are there only until the commit gets to them."""
         moving = plan.prospects.moving(plan.type, keys)
-        leaving = plan.prospects.leaving(plan.type, keys) - self._firm[plan]
+        leaving = plan.prospects.leaving(plan.type, keys) - self.firm[plan]
         if unknown := leaving - self._deletable[plan]:
             # What another is going to have must be sure to go.
             values = [plan.key_value(key) for key in unknown]
             protected = self._removal.find_protected(plan, values)
-            self._firm[plan] |= protected
+            self.firm[plan] |= protected
             self._deletable[plan] |= unknown - protected
-        return moving | (leaving - self._firm[plan])
+        return moving | (leaving - self.firm[plan])
 
     def _join(self, each: Puts, stale: Collection[str]) -> bool:
         """Puts parked changes again, if they could be shown: they may exchange values with the others."""
@@ -137,8 +137,8 @@ class Contest:
 
             rivals = find_rivals(plan, write)
             keys = {rival.key for rival in rivals if rival.key is not None}
-            stale = self._lot.stale_keys(plan, keys) - self._firm[plan]
-            weak = self.find_weak(plan, keys) | (keys & ahead.keys()) - self._firm[plan]
+            stale = self._lot.stale_keys(plan, keys) - self.firm[plan]
+            weak = self.find_weak(plan, keys) | (keys & ahead.keys()) - self.firm[plan]
             firm = [rival for rival in rivals if rival.key not in weak | stale | robbed]
             movable = [rival for rival in rivals if rival.key in (weak | stale) - robbed]
             if firm or not movable:
@@ -155,7 +155,7 @@ class Contest:
                         return None, lost_to([rival], failures[0])
                     robbed.add(rival.key)
                 elif refused := self._removal.hide(plan, [plan.key_value(rival.key)]):
-                    self._firm[plan] |= refused.keys()
+                    self.firm[plan] |= refused.keys()
 
 
 def age(put: Prepared) -> int:

@@ -287,8 +287,10 @@ class Placement:
     def _park_losers(
         self, each: Puts, lost: Mapping[str, Lost], placed: Placed, *, polled: bool = False
     ) -> None:
+        # Nobody tells when what protects a holder's row is gone.
+        firm = self._contest.firm[each.plan]
         parkings = [
-            Parking(each.plan, put, None, *lost[put.key], polled=polled)
+            Parking(each.plan, put, None, *lost[put.key], polled=polled or lost[put.key][1] in firm)
             for put in each.waiting
             if put.key in lost
         ]

@@ -105,6 +105,18 @@ def test_a_row_that_becomes_stale_yields_to_who_has_waited(using: str) -> None:
     assert parked(using) == {"a": ("unique", False)}
 
 
+def test_a_protected_stale_row_yields_when_nothing_protects_it(using: str) -> None:
+    """Who needs what it holds waits for that, and nobody tells when it has happened."""
+    grove(using, [branch("p"), leaf("c", "p", "t")])
+    guard = Guard.objects.using(using).create(leaf=annotate(using))
+    grove(using, [leaf("c", "q")], [leaf("d", "p", "t")])
+    assert parked(using) == {"c": ("parent", True), "d": ("unique", False)}
+    guard.delete()
+    grove(using, [])
+    assert parked(using) == {"c": ("parent", False)}
+    assert Leaf.objects.using(using).get().key == "d"
+
+
 def test_a_child_that_went_with_its_parent_comes_back_as_it_was(using: str) -> None:
     """The stream deletes the parent and brings it again."""
     grove(using, [branch("q"), leaf("c", "q")])
