@@ -16,6 +16,7 @@ from django.db.models import Q
 
 from .blame import NoWay
 from .conversion import JsonNull, key_text
+from .followers import lead_children
 from .kept import insert_raw
 from .placeholders import placeholders
 from .plan import PlannedField, TypePlan, Values
@@ -152,7 +153,7 @@ def make_way(plan: TypePlan, writes: Sequence[RowWrite], elsewhere: Mapping[Clai
         others = {
             key for claim, key in elsewhere.items() if claim[0] == columns and claim in wanted
         }
-        if others and not vacate(plan, columns, _primary_keys(plan, others)):
+        if others and not vacate(plan, columns, _primary_keys(plan, others), leading=True):
             raise NoWay(f"{', '.join(columns)} of {min(others)!r} cannot be had yet.")
 
 
@@ -164,15 +165,21 @@ def _primary_keys(plan: TypePlan, keys: Iterable[str]) -> set[Any]:
     return found
 
 
-def vacate(plan: TypePlan, columns: Iterable[str], pks: Collection[Any]) -> bool:
+def vacate(
+    plan: TypePlan, columns: Iterable[str], pks: Collection[Any], *, leading: bool = False
+) -> bool:
     """Frees what the rows hold in the columns, until they are written again or deleted.
 
     A column that may be NULL is set to that; else one gets values that nobody has. False, with
-    nothing changed, where the table takes neither.
+    nothing changed, where the table takes neither. ``leading``: rows that point to these by such a
+    column are led along, because these are written later than who has the value then.
     """
     connection, rows = connections[plan.using], plan.rows()
     mapped = [planned for planned in plan.fields if planned.attname in columns]
-    nullable = next((planned for planned in mapped if planned.field.null), None)
+    followed = plan.followed if leading else {}
+    nullable = next(
+        (each for each in mapped if each.field.null and each.attname not in followed), None
+    )
     stand_in = _find_stand_ins(plan, mapped, len(pks)) if nullable is None else None
     if nullable is None and stand_in is None:
         return False
@@ -187,7 +194,11 @@ def vacate(plan: TypePlan, columns: Iterable[str], pks: Collection[Any]) -> bool
             elif stand_in is not None:
                 planned, values = stand_in
                 for pk, value in zip(pks, values, strict=True):
+                    held = rows.filter(pk=pk).values_list(planned.attname, flat=True)
+                    old = list(held) if planned.attname in followed else []
                     rows.filter(pk=pk).update(**{planned.attname: value})
+                    for each in old:
+                        lead_children(plan, planned.attname, each, value)
     except IntegrityError:
         return False  # a CHECK
     return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .claims import Claims, Lost, vacate
 from .conversion import Refused
@@ -32,6 +32,8 @@ class Puts:
     waiting: list[Prepared]
     existing: dict[str, ExistingRow]
     kept: dict[str, bytes]
+    unnamed: set[str] = field(default_factory=set)
+    """Keys whose rows no child names any more by a value that they give up."""
 
     def drop(self, keys: Iterable[str]) -> None:
         """Those with these keys wait no longer."""
@@ -151,7 +153,8 @@ class Contest:
             for rival in movable:
                 assert rival.key is not None
                 if rival.key in weak:
-                    if not vacate(plan, rival.columns, [rival.pk]):
+                    leading = rival.key not in ahead  # whose children follow when it is written
+                    if not vacate(plan, rival.columns, [rival.pk], leading=leading):
                         return None, lost_to([rival], failures[0])
                     robbed.add(rival.key)
                 elif refused := self._removal.hide(plan, [plan.key_value(rival.key)]):

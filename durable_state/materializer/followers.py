@@ -12,7 +12,7 @@ from django.db import connections, models
 from .plan import TypePlan
 from .writers import RowWrite
 
-__all__ = ["followed_by_children"]
+__all__ = ["followed_by_children", "is_named_anew", "lead_children", "unnamed_by"]
 
 CHUNK = 500
 """Values in one query."""
@@ -46,6 +46,34 @@ def followed_by_children(plan: TypePlan, writes: Sequence[RowWrite]) -> Iterator
                 for start in range(0, len(pks), CHUNK):
                     some = rows.filter(pk__in=pks[start : start + CHUNK])
                     some.update(**{field.attname: moves[old]})
+
+
+def lead_children(plan: TypePlan, attname: str, old: Any, new: Any) -> None:
+    """Has all rows that name one by ``old`` name it by ``new``: another is going to have the old value."""
+    for field in plan.followed.get(attname, ()):
+        rows = field.model._base_manager.using(plan.using)
+        rows.filter(**{field.attname: old}).update(**{field.attname: new})
+
+
+def unnamed_by(plan: TypePlan, attname: str, writes: Sequence[RowWrite]) -> dict[Any, str]:
+    """The values that rows give up for NULL, by which nobody can name them any more, with their keys."""
+    place = plan.places[attname]
+    return {
+        write.existing.values[place]: write.key
+        for write in writes
+        if write.existing is not None
+        and write.existing.values[place] is not None
+        and write.values[place] is None
+    }
+
+
+def is_named_anew(plan: TypePlan, write: RowWrite) -> bool:
+    """Whether others can name the row by a value that it has now, and could not before."""
+    row = write.existing
+    return row is not None and any(
+        row.values[plan.places[attname]] is None and write.values[plan.places[attname]] is not None
+        for attname in plan.followed
+    )
 
 
 def _moves(plan: TypePlan, attname: str, writes: Sequence[RowWrite]) -> dict[Any, Any]:

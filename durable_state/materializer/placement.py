@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from .claims import Claims, Lost, gives_up, make_way
 from .contest import Contest, Puts, age, lost_to
+from .followers import is_named_anew, unnamed_by
 from .joint import Trouble, closed_part, show_jointly
 from .motion import Motion
 from .outcome import Outcome
@@ -123,6 +124,9 @@ class Placement:
                 self._park_losers(each, losers, placed)
                 continue
 
+            if plan.followed and self._part_from_children(each, writes):
+                continue
+
             failures = self._write(plan, writes, claims)
             failed = {failure.write.key for failure in failures}
             self._motion.freed(plan, failed)  # a value for which another was parked
@@ -138,6 +142,26 @@ class Placement:
                 if len(failures) == len(failed):
                     break
         return moved
+
+    def _part_from_children(self, each: Puts, writes: Sequence[RowWrite]) -> bool:
+        """Has children wait for rows that they can no longer name; whether there are such rows."""
+        plan = each.plan
+        parted = set()
+        for attname in plan.followed:
+            unnamed = unnamed_by(plan, attname, [w for w in writes if w.key not in each.unnamed])
+            if unnamed:
+                self._removal.part(plan, attname, unnamed)
+                parted |= set(unnamed.values())
+        if not parted:
+            return False
+
+        each.unnamed |= parted
+        # Rows of the type itself may be among the children.
+        each.existing = read_rows(plan, [put.key_value for put in each.waiting])
+        each.kept |= self._lot.kept(plan.digest(put.key) for put in each.waiting)
+        # They look again at the end: the database may refuse the change.
+        self._motion.shown(plan, parted)
+        return True
 
     def _settle_written(
         self,
@@ -281,6 +305,9 @@ class Placement:
     def _note(self, plan: TypePlan, written: Sequence[RowWrite]) -> None:
         self._outcome.changed(plan.type, [write.key for write in written], deleted=False)
         self._motion.shown(plan, (write.key for write in written if write.existing is None))
+        if plan.followed:
+            anew = [write.key for write in written if is_named_anew(plan, write)]
+            self._motion.shown(plan, anew)
         if plan.unique_sets:
             self._motion.freed(plan, [write.key for write in written if gives_up(plan, write)])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -91,6 +91,25 @@ class Removal:
                 found |= self._remove(plan, rows, Outcome(0)).keys()
                 transaction.set_rollback(True, using=plan.using)
         return found
+
+    def part(self, plan: TypePlan, attname: str, named: Mapping[Any, str]) -> None:
+        """Has children wait for parents that give up the values (``named``) by which they are named.
+
+        What something protects stays, and follows its parent as the application's rows do.
+        """
+        for child, planned in self._plans.children(plan):
+            if planned.field.target_field.attname != attname:  # type: ignore[attr-defined]
+                continue
+            for value, key in named.items():
+                made = Outcome(self._outcome.listed)
+                try:
+                    with transaction.atomic(using=plan.using):
+                        for page in self._children(child, planned, {value: key}, made):
+                            if refused := self._remove(child, page, made):
+                                raise ProtectedError(next(iter(refused.values())), set())
+                except ProtectedError:
+                    continue
+                self._outcome.take_changes(made)
 
     def _find(self, plan: TypePlan, key_values: Iterable[Any]) -> Iterator[Rows]:
         key = plan.mapping.key

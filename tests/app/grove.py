@@ -74,6 +74,24 @@ class City(models.Model):
     country = models.ForeignKey(Country, to_field="code", on_delete=models.CASCADE)
 
 
+class Depot(models.Model):
+    """Named by others by a column that the stream writes, and that may be NULL."""
+
+    key = models.CharField(max_length=40, unique=True)
+    code = models.CharField(max_length=10, null=True, unique=True)
+
+
+class Truck(models.Model):
+    """A child by that column, twice."""
+
+    key = models.CharField(max_length=40, unique=True)
+    depot = models.ForeignKey(Depot, to_field="code", on_delete=models.CASCADE, related_name="+")
+    spare = models.ForeignKey(
+        Depot, to_field="code", null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    note = models.TextField(default="")
+
+
 class Visit(models.Model):
     """The application's rows that point by that column."""
 

@@ -42,6 +42,18 @@ class CityMapping(GroveMapping):
     fields = ["country"]
 
 
+@register("depot")
+class DepotMapping(GroveMapping):
+    model = grove.Depot
+    fields = ["code"]
+
+
+@register("truck")
+class TruckMapping(GroveMapping):
+    model = grove.Truck
+    fields = ["depot", "spare"]
+
+
 @register("bottle")
 class BottleMapping(GroveMapping):
     model = grove.Bottle
