@@ -346,9 +346,12 @@ class Placement:
                 parking.stale = False
                 self._contest.robbed[plan].discard(parking.prepared.key)
 
+        # A row that becomes stale yields, also to those who have waited for what it has. One that
+        # has been stale has been told of: those who lose to others would be tried for ever.
+        stale = {parking.prepared.key for parking in parkings if parking.stale}
+        self._motion.freed(plan, stale - self._lot.stale_keys(plan, stale))
+
         keys = {parking.prepared.key for parking in parkings}
         self._lot.park(parkings)
-        # A stale row yields, also to those who have waited for what it has.
-        self._motion.freed(plan, [p.prepared.key for p in parkings if p.stale])
         placed.parked[plan] |= keys
         each.drop(keys)
