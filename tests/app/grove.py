@@ -75,10 +75,11 @@ class City(models.Model):
 
 
 class Depot(models.Model):
-    """Named by others by a column that the stream writes, and that may be NULL."""
+    """Named by others by a column that the stream writes, and that may be NULL; one of two unique ones."""
 
     key = models.CharField(max_length=40, unique=True)
     code = models.CharField(max_length=10, null=True, unique=True)
+    phone = models.CharField(max_length=10, null=True, unique=True)
 
 
 class Truck(models.Model):

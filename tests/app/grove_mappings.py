@@ -45,7 +45,7 @@ class CityMapping(GroveMapping):
 @register("depot")
 class DepotMapping(GroveMapping):
     model = grove.Depot
-    fields = ["code"]
+    fields = ["code", "phone"]
 
 
 @register("truck")

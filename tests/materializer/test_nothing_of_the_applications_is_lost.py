@@ -13,6 +13,7 @@ from tests.app.grove import (
     Bottle,
     Branch,
     City,
+    Depot,
     Desk,
     Gauge,
     Guard,
@@ -103,6 +104,18 @@ def test_a_row_that_becomes_stale_yields_to_who_has_waited(using: str) -> None:
     grove(using, [leaf("d", "q", "x"), leaf("a", "q", "x")])
     assert dict(Leaf.objects.using(using).values_list("key", "tag")) == {"d": "x", "b": "y"}
     assert parked(using) == {"a": ("unique", False)}
+
+
+def test_a_stale_row_is_told_of_once(using: str) -> None:
+    """Who waits for it, and loses to it as well as to another, is not tried for ever."""
+    wanted = [("c", "x", "w"), ("a", "y", "u"), ("b", "y", "w"), ("a", "y", "w")]
+    for key, code, phone in wanted:
+        grove(using, [change("depot", key, "upsert", code=code, phone=phone)])
+    assert parked(using) == {"a": ("unique", True), "b": ("unique", False)}
+    grove(using, [change("depot", "c", "delete")])
+    shown = Depot.objects.using(using).values_list("key", "code", "phone")
+    assert list(shown) in ([("a", "y", "w")], [("b", "y", "w")])
+    assert len(parked(using)) == 1
 
 
 def test_a_protected_stale_row_yields_when_nothing_protects_it(using: str) -> None:
