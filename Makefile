@@ -13,6 +13,8 @@ BIN = $(VENV)/bin
 # Tools are run as modules: a console script's first line breaks where the checkout's path is long or has spaces.
 PY = $(BIN)/python
 PIP = $(PY) -m pip --disable-pip-version-check --quiet --quiet install
+# A process for each core, each with databases of its own; TEST_ARGS=-n0 runs in one.
+PARALLEL = --numprocesses=auto --maxprocesses=4 --dist=loadfile
 NOT_LONG = not acceptance and not bench and not soak
 
 help:
@@ -54,7 +56,7 @@ demo: $(VENV)/demo
 	@exec $(PY) -m example_project.demo $(DEMO_ARGS)
 
 test: $(VENV)/dev tests/interop/node_modules/made
-	@$(PY) -m pytest -m '$(NOT_LONG)' $(TEST_ARGS)
+	@$(PY) -m pytest $(PARALLEL) -m '$(NOT_LONG)' $(TEST_ARGS)
 
 acceptance: $(VENV)/dev tests/interop/node_modules/made
 	@$(PY) -m pytest -m acceptance $(TEST_ARGS)

@@ -28,6 +28,7 @@ from durable_state.materializer.conversion import (
     same,
 )
 from tests.app.models import AllFields, Author, Commit, Setting
+from tests.names import name_value
 
 UTC = datetime.UTC
 
@@ -113,7 +114,7 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "raw", "value"), ACCEPTED, ids=lambda part: repr(part)[:30])
+@pytest.mark.parametrize(("name", "raw", "value"), ACCEPTED, ids=lambda part: name_value(part)[:30])
 def test_accepted(name: str, raw: Any, value: Any) -> None:
     """These values are taken, and become just this."""
     converted = convert(field(name), raw)
@@ -200,7 +201,7 @@ REFUSED: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "raw", "code"), REFUSED, ids=lambda part: repr(part)[:30])
+@pytest.mark.parametrize(("name", "raw", "code"), REFUSED, ids=lambda part: name_value(part)[:30])
 def test_refused(name: str, raw: Any, code: str) -> None:
     """These values are refused, with this reason code."""
     assert refusal(name, raw) == code

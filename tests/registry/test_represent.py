@@ -19,6 +19,7 @@ from durable_state.models import Stream, TableOwner
 from durable_state.registry import Registry
 from durable_state.registry.represent import jsonable, key_value
 from tests.app import models
+from tests.names import name_value
 
 pytestmark = pytest.mark.django_db
 
@@ -111,7 +112,7 @@ class Total:
         (memoryview(b"ab"), "YWI="),
         (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
     ],
-    ids=repr,
+    ids=name_value,
 )  # fmt: skip
 def test_values_leave_as_every_reader_of_json_holds_them(value: Any, shown: Any) -> None:
     """JavaScript has doubles for numbers: beyond 2**53 they would be others. In REST and frames alike."""

@@ -1,0 +1,13 @@
+"""Names of parameters that are the same in each process of a run."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+__all__ = ["name_value"]
+
+
+def name_value(value: Any) -> str:
+    """The value as Python writes it, without where it lies in memory."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
