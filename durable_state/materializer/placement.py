@@ -271,6 +271,9 @@ class Placement:
         # The others wait for their parents still: a rival that is not shown either will not tell of a value that became free.
         apart = trouble.impossible | (trouble.lost.keys() - lost.keys())
         self._park_orphans(each, [put for put in each.waiting if put.key in apart], placed)
+        # Those that miss no parent have joined the set; they are looked at again after all else.
+        left = {put.key for put in each.waiting} & trouble.lost.keys()
+        self._park_losers(each, {key: trouble.lost[key] for key in left}, placed, polled=True)
 
     def _lost_to_shown(self, each: Puts, lost: Mapping[str, Lost]) -> dict[str, Lost] | None:
         """Those of the losers whose value is held by a row that is shown and stays; None where one did not."""
