@@ -47,7 +47,7 @@ def _modules() -> Iterator[ModuleType]:
 
 
 def _forgotten(registry: Registry, module: ModuleType) -> Iterator[type[EntityMapping]]:
-    """The complete mapping classes of a module that no registration uses, directly or as a base."""
+    """The complete mapping classes of a module that no registration names, directly or as a base."""
     for name, each in vars(module).items():
         if (
             isinstance(each, type)
@@ -55,6 +55,7 @@ def _forgotten(registry: Registry, module: ModuleType) -> Iterator[type[EntityMa
             and each.__module__ == module.__name__
             and not name.startswith("_")
             and getattr(each, "model", None) is not None
+            and each not in registry.named
             and not any(isinstance(mapping, each) for mapping in registry)
         ):
             yield each

@@ -41,7 +41,7 @@ from .misfit import what_to_migrate
 from .outage import is_outage
 from .pace import Pace
 from .replay import sweep_dropped
-from .saying import say
+from .saying import full_stop, say
 from .standing import record_failure, record_stop
 from .threads import DatabaseThreads
 
@@ -315,7 +315,9 @@ class Loop(Generic[F]):
         if self._refused < attempts:
             return await self._retry(error, None)
         said = say(error)
-        halted = StreamHalted(f"{message}: {said.sentence}", action, said.detail, said.entity_type)
+        halted = StreamHalted(
+            f"{message}: {full_stop(said.sentence)}", action, said.detail, said.entity_type
+        )
         await self._halt(halted, Status.HALTED)
         return False
 

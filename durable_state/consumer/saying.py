@@ -14,7 +14,7 @@ from durable_state.errors import DurableStateError
 from durable_state.materializer.blame import sqlstate
 from durable_state.transport.sent import mask_sent
 
-__all__ = ["Said", "say"]
+__all__ = ["Said", "full_stop", "say"]
 
 _PLAIN_CLASSES = frozenset(
     {"08", "0A", "25", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58"}
@@ -53,6 +53,11 @@ def say(error: Exception) -> Said:
         sentence = _line(_of_database(error))
         return Said(f"{name}: {sentence}", "" if sentence == text else text)
     return Said(f"{name}{_place(error)}", text)
+
+
+def full_stop(text: str) -> str:
+    """The sentence with an end, so that another one can follow it; databases leave it open."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _of_database(error: django.db.Error) -> str:

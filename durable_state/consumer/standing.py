@@ -13,7 +13,7 @@ from durable_state.models import Lease, Progress, Status, Stream
 
 from .commit import lock
 from .replay import begin_replay, hold_replay
-from .saying import say
+from .saying import full_stop, say
 from .transaction import commit_transaction
 
 __all__ = ["record_failure", "record_stop", "replay_recreated"]
@@ -32,19 +32,19 @@ def record_failure(
         "retry_at": now + timedelta(seconds=wait),
         **_error(error),
         "last_error_at": now,
-        "action": getattr(error, "action", "") or "Nothing to do: it is tried again by itself.",
+        "action": getattr(error, "action", "") or "Nothing to do: it is tried again automatically.",
     }
     if progress.status != Status.RETRYING:
         stalled = error.seconds if isinstance(error, Stalled) else 0.0
         values["since"] = now - timedelta(seconds=stalled)
-        logger.warning("%s: %s Trying again.", progress, say(error).sentence)
+        logger.warning("%s: %s Trying again.", progress, full_stop(say(error).sentence))
     _save(progress, token, values)
 
 
 def record_stop(progress: Progress, token: int, error: DurableStateError, status: Status) -> None:
     """The stream, or its replay, stops until somebody acts; nothing is lost, and rows stay."""
     logger.error(
-        "%s: %s %s %s",
+        "%s: %s: %s %s",
         progress,
         status.label,
         say(error).sentence,

@@ -55,4 +55,4 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         # Without the key: pages show it to whoever may know of the letter.
-        return f"{self.type}, message {self.ordinal}: {self.reason}"
+        return f"{self.type or 'no type'}, message {self.ordinal}: {self.reason}"

@@ -236,7 +236,8 @@ def _compare(stream: Stream, state: Generation, story: Story | None) -> Verifica
 def _require_something(found: Verification) -> None:
     """Raises: OperationRefused, where nothing of the stream is mapped: none equals none."""
     nothing = found.equal and not any(found.rows.values()) and not found.account.mapped
-    if nothing and found.account.unregistered:
+    no_mapping = found.account.messages and not registry.for_stream(found.stream)
+    if no_mapping or (nothing and found.account.unregistered):
         raise OperationRefused(
             f"Nothing of the stream {found.stream!r} is mapped, so there are no rows to compare:"
             f" {'; '.join([str(found.account), *found.misfits])}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 from collections.abc import Iterable, Sequence
@@ -53,6 +54,10 @@ def _resolve_model(mapping_class: type[EntityMapping]) -> None:
     """
     label = getattr(mapping_class, "model", None)
     if not isinstance(label, str) or label.count(".") != 1:
+        return
+    if apps.models_ready:  # a lazy operation that waits for ever would be an error of Django's own
+        with contextlib.suppress(LookupError):
+            mapping_class.model = apps.get_model(label)
         return
     app_label, name = label.split(".")
     apps.lazy_model_operation(

@@ -23,6 +23,8 @@ class Registry:
         self._mappings: list[EntityMapping] = []
         self.mistakes: list[tuple[str, str]] = []
         """(message, hint) of registrations that could not be taken."""
+        self.named: set[type] = set()
+        """The classes that registrations name, taken or not."""
 
     def __iter__(self) -> Iterator[EntityMapping]:
         return iter(self._mappings)
@@ -30,6 +32,7 @@ class Registry:
     def register(self, entity_type: str) -> Callable[[M], M]:
         """A class decorator that maps ``entity_type``; see ``durable_state.register``."""
         if isinstance(entity_type, type):  # @register without a type
+            self.named.add(entity_type)
             self._mistake(
                 f"{entity_type!r} is registered for no entity type.",
                 "Write @register('message') above the class.",
@@ -50,6 +53,7 @@ class Registry:
                 "Subclass durable_state.EntityMapping.",
             )
             return
+        self.named.add(mapping_class)
         if (
             not isinstance(entity_type, str)
             or not entity_type
@@ -85,6 +89,7 @@ class Registry:
     def remove(self, mapping_class: type[EntityMapping]) -> None:
         """Takes a mapping class out again (for tests)."""
         self._mappings = [each for each in self._mappings if type(each) is not mapping_class]
+        self.named.discard(mapping_class)
 
     def find(self, entity_type: str, stream_name: str) -> EntityMapping | None:
         """The mapping of a type in a stream, or None where the type is not registered there."""

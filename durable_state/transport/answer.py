@@ -100,5 +100,6 @@ def check_offset(offset: str, url: str) -> None:
         )
     if offset in ("-1", "now"):
         raise ProtocolViolation(
-            f"{mask_query(url)} gave the reserved offset {offset}.", "It is read again by itself."
+            f"{mask_query(url)} gave the reserved offset {offset}.",
+            "It is read again automatically.",
         )

@@ -134,7 +134,7 @@ async def exchange(
                 raise Stalled(
                     f"{mask_query(stream or url)} did not finish the head of its answer in "
                     f"{patience:.3g} s.",
-                    "It is asked again by itself.",
+                    "It is asked again automatically.",
                     seconds=patience,
                 ) from error
             finally:
@@ -161,7 +161,7 @@ async def said(response: httpx.Response) -> str:
 
 @contextmanager
 def _named(url: str, silence: float) -> Iterator[None]:
-    shown, again = mask_query(url), "It is asked again by itself."
+    shown, again = mask_query(url), "It is asked again automatically."
     try:
         yield
     except httpx.ConnectTimeout as error:

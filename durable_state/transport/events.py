@@ -77,7 +77,7 @@ class EventBody:
             control = _decode_control(data)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise ProtocolViolation(
-                f"A control event cannot be read: {error}.", "It is read again by itself."
+                f"A control event cannot be read: {error}.", "It is read again automatically."
             ) from error
         confirmed, self._data, self._size = self._data, [], 0
         self.controls += 1

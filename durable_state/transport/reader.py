@@ -122,7 +122,7 @@ class Rereader:
             raise Stalled(
                 f"{mask_query(self._url)} has been answering for {seconds:.0f} s, and whether it "
                 "still serves the stream that was read before cannot be told.",
-                "Look at the stream server and the way to it. It is asked again by itself.",
+                "Look at the stream server and the way to it. It is asked again automatically.",
                 seconds=seconds,
             )
 
@@ -234,5 +234,5 @@ class Reader:
             ) from error
         raise Unavailable(
             f"{mask_query(self._url)} answered as another stream, but as itself when asked again.",
-            "It is asked again by itself.",
+            "It is asked again automatically.",
         ) from error

@@ -23,6 +23,8 @@ from durable_state.errors import (
 )
 from durable_state.protocol import check_url, mask_query, origin
 
+from .request import OWN_PARAMETERS
+
 __all__ = ["is_true", "refusal", "retry_after", "stalled", "too_large"]
 
 _CREDENTIALS = (
@@ -47,7 +49,7 @@ def refusal(status: int, headers: Mapping[str, str], url: str, detail: str = "")
     said = " ".join(re.sub(r"[^\x20-\x7e]+", " ", detail).split())[:200]
     what = f"{mask_query(url)} answered {status}" + (f" ({said})." if said else ".")
     if status in _BUSY or (status >= 500 and status != 501):
-        return Unavailable(what, "It is asked again by itself.", status, retry_after(headers))
+        return Unavailable(what, "It is asked again automatically.", status, retry_after(headers))
     if 300 <= status < 400:
         return _redirect(status, headers, url, what)
     if status == 404:
@@ -72,14 +74,14 @@ def refusal(status: int, headers: Mapping[str, str], url: str, detail: str = "")
         )
     if 400 <= status < 600:
         return RequestRefused(what, _REFUSED.get(status, "Ask the server's operator why."), status)
-    return ProtocolViolation(what, "It is asked again by itself.", status)
+    return ProtocolViolation(what, "It is asked again automatically.", status)
 
 
 def stalled(url: str, seconds: float) -> TransportError:
     """The error for an answer that goes on and brings nothing."""
     return Stalled(
         f"{mask_query(url)} has been answering for {seconds:.0f} s, and no message is whole.",
-        "Look at the stream server and the way to it. It is asked again by itself.",
+        "Look at the stream server and the way to it. It is asked again automatically.",
         seconds=seconds,
     )
 
@@ -111,6 +113,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max((when - datetime.now(UTC)).total_seconds(), 0.0)
 
 
+_MOVED = "If the stream has moved there, follow it: durable_state edit NAME --url {}"
+
+
+def _without_request(url: str) -> str:
+    """The URL without the query that this request had added, which servers like to give back."""
+    address, mark, query = url.partition("?")
+    kept = [each for each in query.split("&") if each.partition("=")[0] not in OWN_PARAMETERS]
+    return address + mark + "&".join(kept) if any(kept) else address
+
+
 def _redirect(status: int, headers: Mapping[str, str], url: str, what: str) -> RequestRefused:
     """Redirects are not followed: our headers are for the registered origin, and for no other.
 
@@ -130,7 +142,7 @@ def _redirect(status: int, headers: Mapping[str, str], url: str, what: str) -> R
         is_readable = False
     if not is_readable:
         return RequestRefused(f"{what} It redirects to what is no http or https URL.", ask, status)
-    target = mask_query(whole)
+    target = mask_query(_without_request(whole))
     is_less_safe = url.startswith("https:") and not target.startswith("https:")
-    action = ask if is_less_safe else f"Register the stream's URL at {target} instead."
+    action = ask if is_less_safe else _MOVED.format(target)
     return RequestRefused(f"{what} It redirects to {target}.", action, status)

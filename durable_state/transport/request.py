@@ -15,6 +15,9 @@ SILENCE = 75.0
 LONG_POLL_SILENCE = 45.0
 """The same for a long-poll, which servers answer after about 30 s."""
 
+OWN_PARAMETERS = ("offset", "live", "cursor")
+"""The query parameters that the protocol puts into a request."""
+
 LiveMode = Literal["sse", "long-poll"]
 
 
@@ -63,7 +66,7 @@ def _with_query(url: str, query: dict[str, str]) -> str:
     own = [
         (name, value)
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
-        if name not in ("offset", "live", "cursor")
+        if name not in OWN_PARAMETERS
     ]
     return parts._replace(
         query=urlencode(sorted([*own, *query.items()]), quote_via=quote, safe="")

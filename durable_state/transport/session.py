@@ -312,7 +312,7 @@ class ReadSession:
                 f"{mask_query(self._url)} sends events that no control event confirms, and does "
                 "not give them when asked.",
                 "Set the stream's live mode to long-poll, or correct the server. It is asked "
-                "again by itself.",
+                "again automatically.",
             )
         if batcher.owed and at_tail:
             raise suspected(self._url)
@@ -386,11 +386,13 @@ class ReadSession:
             if self._at_once >= _MOST_AT_ONCE:
                 raise Unavailable(
                     f"{mask_query(self._url)} ends live requests at once, with nothing.",
-                    "It is asked again by itself.",
+                    "It is asked again automatically.",
                 )
 
     def _too_large(self) -> TransportError:
         return too_large(self._url, self._batcher.next_number, self._limits.message_bytes)
 
     def _violation(self, what: str) -> TransportError:
-        return ProtocolViolation(f"{mask_query(self._url)} {what}.", "It is read again by itself.")
+        return ProtocolViolation(
+            f"{mask_query(self._url)} {what}.", "It is read again automatically."
+        )

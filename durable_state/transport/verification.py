@@ -124,7 +124,7 @@ class Verification:
         if not self._splitter.complete and not answer.empty:
             raise ProtocolViolation(
                 f"{mask_query(self._url)} cut its answer before the array's end.",
-                "It is read again by itself.",
+                "It is read again automatically.",
             )
         if (
             answer.at_tail or answer.next_offset == self._offset

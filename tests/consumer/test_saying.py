@@ -12,7 +12,7 @@ from django.db import connections, transaction
 
 from durable_state import operations
 from durable_state.consumer.run import sync
-from durable_state.consumer.saying import say
+from durable_state.consumer.saying import full_stop, say
 from durable_state.errors import OperationRefused
 from durable_state.models import Intent, Stream
 from tests.app.models import Message, Page
@@ -42,6 +42,14 @@ def test_a_databases_refusal_of_a_row_is_named_without_its_values(database: str)
     assert said.sentence.startswith("IntegrityError: ")
     assert SECRET not in said.sentence
     assert (SECRET in said.detail) == (database != "default")
+
+
+@pytest.mark.parametrize(
+    ("text", "ended"), [("no such table: x", "no such table: x."), ("Gone.", "Gone.")]
+)
+def test_a_sentence_ends_before_the_next_one(text: str, ended: str) -> None:
+    """Databases leave theirs open, and what to do follows."""
+    assert full_stop(text) == ended
 
 
 def test_a_value_that_no_column_takes(server_database: str) -> None:

@@ -21,7 +21,8 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from durable_state.consumer import lease
-from durable_state.models import Stream
+from durable_state.models import Status, Stream
+from durable_state.registry import registry
 from tests.app.models import Message
 from tests.management.streams import change, make, publish
 from tests.servers.process import StreamServer
@@ -278,6 +279,51 @@ def test_sync_and_verify_are_not_green_where_nothing_is_mapped(
     verified = run("verify", "tasks")
     assert "equal its stream, up to message 5: compared 2 rows (message 2)." in verified
     assert "5 messages: 2 applied, 3 of types without a mapping (messages 3)." in verified
+
+
+def test_verify_refuses_where_the_mapping_is_gone(
+    rakaia_server: StreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages that were applied by a mapping of yesterday leave nothing to compare today."""
+    url = rakaia_server.stream("chat")
+    publish(url, change("1", "one"))
+    run("add", "chat", url)
+    run("sync", "chat", "--until-up-to-date")
+    monkeypatch.setattr(registry, "_mappings", [])
+    with pytest.raises(CommandError, match="Nothing of the stream 'chat' is mapped") as none:
+        run("verify", "chat")
+    assert none.value.returncode == 2
+
+
+def test_sync_says_that_a_stream_needs_a_reset(
+    rakaia_server: StreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In English, and what to do."""
+    url = rakaia_server.stream("chat")
+    publish(url, change("1", "one"))
+    run("add", "chat", url)
+    with monkeypatch.context() as without:
+        without.setattr(registry, "_mappings", [])
+        run("sync", "chat", "--until-up-to-date")
+    said = run("sync", "chat", "--until-up-to-date")
+    assert said.startswith("chat needs a reset. 1 message: 0 applied, 1 from before")
+    assert "→ durable_state reset chat --type message" in said
+
+
+def test_sync_says_what_a_stream_is_being_retried_for(
+    rakaia_server: StreamServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A failure that goes on is logged once; whoever comes later is told it all the same."""
+    url = rakaia_server.stream("chat")
+    publish(url, change("1", "one"))
+    stream = Stream.objects.create(
+        name="chat",
+        url=url,
+        status=Status.RETRYING,
+        last_error="The server was away.",
+    )
+    run("sync", stream.name, "--until-up-to-date")
+    assert "chat: The server was away. Trying again." in capsys.readouterr().err
 
 
 def test_run_says_that_a_stream_is_live_also_where_nothing_is_new(

@@ -7,6 +7,7 @@ import types
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core import checks
 from django.db import connections, models
 from django.db.models.functions import Length
@@ -208,6 +209,22 @@ def test_a_class_that_is_registered_for_nothing_is_told() -> None:
     assert "tests.app.state_mappings.ForgottenMapping" in found[0].msg
     registry.add("used", UsedMapping)
     assert list(check_registration(registry)) == []
+
+
+@pytest.mark.usefixtures("only_module")
+def test_a_class_whose_registration_was_refused_is_told_once() -> None:
+    """Of a bare ``@register``, or of a type that is taken, E014 says what is wrong."""
+    registry = Registry()
+    registry.register(UsedMapping)  # type: ignore[arg-type]
+    registry.add("", ForgottenMapping)
+    assert len(registry.mistakes) == 2
+    assert list(check_registration(registry)) == []
+
+
+def test_a_model_that_is_not_there_is_no_riddle_of_djangos() -> None:
+    """E001 tells it; models.E022 would name a function of ours beside it."""
+    assert ids(check(mapping(model="app.Nope"))) == ["E001"]
+    assert ("app", "nope") not in apps._pending_operations  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

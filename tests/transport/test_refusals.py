@@ -37,7 +37,7 @@ def redirected(location: str, url: str = STREAM) -> RequestRefused:
 def test_no_place_is_recommended_where_no_stream_could_be_registered(location: str) -> None:
     """Neither what is no http(s) URL, nor what would send the headers without encryption."""
     error = redirected(location)
-    assert "Register" not in error.action
+    assert "--url" not in error.action
     assert error.action
     assert "passwd" not in str(error)
 
@@ -47,6 +47,8 @@ def test_no_place_is_recommended_where_no_stream_could_be_registered(location: s
     [
         (STREAM, "https://other.example:8/x?token=passwd", "https://other.example:8/x?token=***"),
         (STREAM, "/v2/chat", "https://streams.example/v2/chat"),
+        (STREAM, "/v2/chat?offset=-1&live=sse", "https://streams.example/v2/chat"),
+        (STREAM, "/c?cursor=7&room=1", "https://streams.example/c?room=***"),
         ("http://streams.example/v1", "https://streams.example/v1", "https://streams.example/v1"),
         ("http://streams.example/v1", "http://other.example/v1", "http://other.example/v1"),
     ],
@@ -54,5 +56,5 @@ def test_no_place_is_recommended_where_no_stream_could_be_registered(location: s
 def test_the_new_url_is_recommended(url: str, location: str, target: str) -> None:
     """The whole of it, so that it does not read like a circle, without the values of its query."""
     error = redirected(location, url)
-    assert error.action == f"Register the stream's URL at {target} instead."
+    assert error.action.endswith(f": durable_state edit NAME --url {target}")
     assert "passwd" not in str(error)

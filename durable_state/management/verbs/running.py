@@ -36,6 +36,8 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     progress = Progress(sys.stderr)
     _spare_the_collector()
+    if stream.status == Status.RETRYING:  # a failure that goes on is not logged again
+        progress.note(f"{stream.name}: {stream.last_error} Trying again.")
     watcher = Watcher(progressed=progress, switching=progress.switching, waits=progress.note)
     try:
         with show_notices(lambda text, level: progress.note(text)):
@@ -48,11 +50,12 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
             f"Stopped after message {stream.ordinal:,} of {stream.name}, before its tail. Nothing is lost: the next run goes on there.",
             returncode=130,
         )
+    words = done.status.replace("-", " ")
     # Nobody follows it any more, however lately it was live.
     standing = (
         f"Stopped following {done.name}"
         if done.status == Status.LIVE
-        else f"{done.name} is {done.status.replace('-', ' ')}"
+        else f"{done.name} {_STANDING.get(done.status, f'is {words}')}"
     )
     command.stdout.write(f"{standing}. {printable(str(done.account))}.")
     for misfit in done.misfits:
@@ -87,11 +90,14 @@ def _say_what_there_is(command: BaseCommand, using: str) -> None:
     for each in found:
         if each.holder:
             command.stdout.write(f"{each.name}: consumed by {printable(each.holder)}")
-        elif each.status in _AT_REST:
+        elif each.status in (*_AT_REST, Status.RETRYING):
             told = " · ".join(filter(None, (each.status.replace("-", " "), each.why, each.action)))
             command.stdout.write(f"{each.name}: {printable(told)}")
     command.stdout.flush()
 
+
+_STANDING = {"needs-reset": "needs a reset", "snapshot-open": "has an open snapshot"}
+"""What ``is`` and the status would not say in English."""
 
 _AT_REST = ("paused", Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
 
