@@ -75,7 +75,7 @@ def check_key(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
         yield fault(
             mapping,
             2,
-            f"`key_field` is {name!r}, which is no column of {label}.",
+            f"`key_field` is {name!r}, which is not a column of {label}.",
             _missing(mapping, name),
         )
     elif (
@@ -113,7 +113,9 @@ def check_listed(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
         field = _column(mapping, name)
         label = mapping.model._meta.label
         if field is None:
-            yield fault(mapping, 4, f"{name!r} is no column of {label}.", _missing(mapping, name))
+            yield fault(
+                mapping, 4, f"{name!r} is not a column of {label}.", _missing(mapping, name)
+            )
         elif name == getattr(mapping, "key_field", None):
             yield fault(
                 mapping,
@@ -156,7 +158,7 @@ def check_stream_field(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
         yield fault(
             mapping,
             6,
-            f"`stream_field` is {name!r}, which is no column of {label}.",
+            f"`stream_field` is {name!r}, which is not a column of {label}.",
             _missing(mapping, name),
         )
     elif name == getattr(mapping, "key_field", None):

@@ -93,7 +93,7 @@ def _check_model(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
         yield fault(
             mapping,
             1,
-            f"`model` is {model!r}, which is no model class.",
+            f"`model` is {model!r}, which is not a model class.",
             "Set `model` to a Django model class.",
         )
     elif model._meta.abstract:

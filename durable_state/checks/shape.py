@@ -103,7 +103,7 @@ def check_functions(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
         function: Any = getattr(mapping, name, None)
         hint = f"Write it as `def {name}(self, {argument})`."
         if not callable(function):
-            yield fault(mapping, 12, f"`{name}` is {function!r}, which is no method.", hint)
+            yield fault(mapping, 12, f"`{name}` is {function!r}, which is not a method.", hint)
         elif inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
             yield fault(mapping, 12, f"`{name}` is a coroutine or a generator.", hint)
         else:

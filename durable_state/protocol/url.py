@@ -87,7 +87,7 @@ def _split(url: str) -> SplitResult:
         )
     shown = mask_query(url)
     if parts.scheme not in _DEFAULT_PORTS:
-        raise ConfigurationError(f"{shown} is no http or https URL.", action)
+        raise ConfigurationError(f"{shown} is not an HTTP or HTTPS URL.", action)
     if not parts.hostname or not port_is_good:
         raise ConfigurationError(f"{shown} names no host, or no possible port.", action)
     if "@" in parts.netloc:

@@ -49,7 +49,7 @@ class Registry:
         """Registers one mapping class for one type."""
         if not (isinstance(mapping_class, type) and issubclass(mapping_class, EntityMapping)):
             self._mistake(
-                f"What is registered for {entity_type!r} is no EntityMapping: {mapping_class!r}.",
+                f"What is registered for {entity_type!r} is not an EntityMapping: {mapping_class!r}.",
                 "Subclass durable_state.EntityMapping.",
             )
             return

@@ -141,7 +141,9 @@ def _redirect(status: int, headers: Mapping[str, str], url: str, what: str) -> R
     except (ValueError, ConfigurationError):
         is_readable = False
     if not is_readable:
-        return RequestRefused(f"{what} It redirects to what is no http or https URL.", ask, status)
+        return RequestRefused(
+            f"{what} It redirects to something that is not an HTTP or HTTPS URL.", ask, status
+        )
     target = mask_query(_without_request(whole))
     is_less_safe = url.startswith("https:") and not target.startswith("https:")
     action = ask if is_less_safe else _MOVED.format(target)

@@ -156,9 +156,11 @@ def test_a_model_may_be_named_by_its_label() -> None:
     assert type("Sub", (type(named),), {})("other").model is models.Message
 
 
-def test_a_model_named_by_its_label_may_come_later() -> None:
-    """As where a mapping is imported by the module that defines its model."""
+def test_a_model_named_by_its_label_may_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a mapping is imported by the module that defines its model, while models load."""
+    monkeypatch.setattr(apps, "models_ready", False)
     named = mapping(model="app.Late")
+    monkeypatch.undo()
     assert named.model == "app.Late"
     try:
 

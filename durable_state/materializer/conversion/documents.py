@@ -84,7 +84,7 @@ def _copy(raw: Any, depth: int) -> Any:
 
 def _name(name: Any) -> str:
     if not isinstance(name, str):
-        raise Refused("type", f"{shown(name)} is no name of a JSON object's member.")
+        raise Refused("type", f"{shown(name)} cannot be the name of a JSON object's member.")
     return storable_text(name)
 
 

@@ -99,4 +99,4 @@ def _named(raw: Any) -> str:
             return str(raw)
         case _:
             pass
-    raise Refused("type", f"{shown(raw)} is no entity key of a parent.")
+    raise Refused("type", f"{shown(raw)} is not a parent's entity key.")

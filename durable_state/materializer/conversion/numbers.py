@@ -35,7 +35,7 @@ def boolean(field: models.Field[Any, Any], limits: Limits) -> Convert:
     def convert(raw: Any) -> Any:
         if raw is True or raw is False:
             return raw
-        raise Refused("type", f"{shown(raw)} is no boolean.")
+        raise Refused("type", f"{shown(raw)} is not a boolean.")
 
     return convert
 
@@ -76,7 +76,7 @@ def _whole(raw: Any) -> int:
             return int(raw)
     if isinstance(raw, str) and CANONICAL_INTEGER.match(raw):
         return int(raw)
-    raise Refused("type", f"{shown(raw)} is no integer.")
+    raise Refused("type", f"{shown(raw)} is not an integer.")
 
 
 def floating(field: models.Field[Any, Any], limits: Limits) -> Convert:
@@ -84,13 +84,13 @@ def floating(field: models.Field[Any, Any], limits: Limits) -> Convert:
 
     def convert(raw: Any) -> Any:
         if isinstance(raw, bool) or not isinstance(raw, (int, float, Decimal)):
-            raise Refused("type", f"{shown(raw)} is no number.")
+            raise Refused("type", f"{shown(raw)} is not a number.")
         try:
             number = float(raw)
         except (OverflowError, ValueError) as error:  # a signaling NaN, too
             raise Refused("range", f"{shown(raw)} is out of a double's range.") from error
         if not math.isfinite(number):
-            raise Refused("range", f"{shown(raw)} is no finite double.")
+            raise Refused("range", f"{shown(raw)} is not a finite double.")
         if isinstance(raw, int) and int(number) != raw:
             raise Refused("precision", f"A double does not hold {shown(raw)} exactly.")
         return number or 0.0  # there is no -0.0 in an SQL column that every database gives back
@@ -106,7 +106,7 @@ def decimal_number(field: models.DecimalField[Any, Any], limits: Limits) -> Conv
     def convert(raw: Any) -> Any:
         number = _decimal(raw)
         if not number.is_finite():
-            raise Refused("range", f"{shown(raw)} is no finite number.")
+            raise Refused("range", f"{shown(raw)} is not a finite number.")
         if number and not -1000 < number.adjusted() < 1000:
             raise Refused("range", f"{shown(raw)} is out of range.")
         if number and digits is not None and number.adjusted() >= digits - (places or 0):
@@ -148,4 +148,4 @@ def _decimal(raw: Any) -> Decimal:
         case str() if len(raw) < 2000 and DECIMAL_TEXT.match(raw):
             return Decimal(raw)
         case _:
-            raise Refused("type", f"{shown(raw)} is no decimal number.")
+            raise Refused("type", f"{shown(raw)} is not a decimal number.")

@@ -52,15 +52,15 @@ def _plain(value: Any) -> Any:
 def _sequence(raw: Any) -> list[Any] | tuple[Any, ...]:
     if isinstance(raw, (list, tuple)):
         return raw
-    raise Refused("type", f"{shown(raw)} is no list.")
+    raise Refused("type", f"{shown(raw)} is not a list.")
 
 
 def _hstore(raw: Any) -> dict[str, str | None]:
     if not isinstance(raw, dict):
-        raise Refused("type", f"{shown(raw)} is no object.")
+        raise Refused("type", f"{shown(raw)} is not an object.")
     for text in (*raw.keys(), *(value for value in raw.values() if value is not None)):
         if not isinstance(text, str):
-            raise Refused("type", f"{shown(text)} is no text, and an hstore holds nothing else.")
+            raise Refused("type", f"{shown(text)} is not text, and an hstore holds nothing else.")
         storable_text(text)
     return dict(raw)
 
@@ -108,14 +108,14 @@ def _ends(raw: Any, usual: str) -> tuple[Any, Any, str] | None:
         try:
             raw = msgspec.json.decode(raw)
         except msgspec.DecodeError as error:
-            raise Refused("invalid", f"{shown(raw)} is no range.") from error
+            raise Refused("invalid", f"{shown(raw)} is not a range.") from error
     if hasattr(raw, "lower_inc"):  # a driver's, that `prepare` made
         bounds = ("[" if raw.lower_inc else "(") + ("]" if raw.upper_inc else ")")
         return None if raw.isempty else (raw.lower, raw.upper, bounds)
     if isinstance(raw, (list, tuple)) and len(raw) == 2:
         return raw[0], raw[1], usual
     if not isinstance(raw, dict) or raw.keys() - {"lower", "upper", "bounds", "empty"}:
-        raise Refused("type", f"{shown(raw)} is no range.")
+        raise Refused("type", f"{shown(raw)} is not a range.")
     if raw.get("empty") is True:
         return None
     bounds = raw.get("bounds", "[)")

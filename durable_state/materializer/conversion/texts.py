@@ -28,7 +28,7 @@ def text(field: models.Field[Any, Any], limits: Limits) -> Convert:
 
     def convert(raw: Any) -> Any:
         if not isinstance(raw, str):
-            raise Refused("type", f"{shown(raw)} is no text.")
+            raise Refused("type", f"{shown(raw)} is not text.")
         if longest is not None and len(raw) > longest:
             raise Refused("too-long", f"{len(raw)} characters; the column holds {longest}.")
         return storable_text(raw)
@@ -41,7 +41,7 @@ def unbounded_text(field: models.Field[Any, Any], limits: Limits) -> Convert:
 
     def convert(raw: Any) -> Any:
         if not isinstance(raw, str):
-            raise Refused("type", f"{shown(raw)} is no text.")
+            raise Refused("type", f"{shown(raw)} is not text.")
         return storable_text(raw)
 
     return convert
@@ -54,13 +54,13 @@ def binary(field: models.Field[Any, Any], limits: Limits) -> Convert:
         if isinstance(raw, (bytes, bytearray, memoryview)):
             return bytes(raw)
         if not isinstance(raw, str):
-            raise Refused("type", f"{shown(raw)} is no base64 text.")
+            raise Refused("type", f"{shown(raw)} is not base64 text.")
         try:
             decoded = base64.b64decode(raw, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise Refused("invalid", f"{shown(raw)} is no base64 text.") from error
+            raise Refused("invalid", f"{shown(raw)} is not base64 text.") from error
         if base64.b64encode(decoded).decode("ascii") != raw:  # stray bits behind the last byte
-            raise Refused("invalid", f"{shown(raw)} is no canonical base64 text.")
+            raise Refused("invalid", f"{shown(raw)} is not canonical base64 text.")
         return decoded
 
     return convert

@@ -166,7 +166,7 @@ def _parse_duration(raw: str) -> datetime.timedelta | None:
 def _iso_duration(raw: str, match: re.Match[str]) -> datetime.timedelta:
     """Exact, where Django's parser goes through floats."""
     if len(raw) > 200:
-        raise Refused("invalid", f"{shown(raw)} is no duration.")
+        raise Refused("invalid", f"{shown(raw)} is not a duration.")
     total = sum(
         Decimal(part.replace(",", ".")) * MICROSECONDS[unit]
         for unit in MICROSECONDS
