@@ -113,6 +113,15 @@ class Bottle(models.Model):
     note = models.TextField(default="")
 
 
+class Seal(models.Model):
+    """Unique values for which no other can stand in for a moment, and a parent of its own kind."""
+
+    key = models.CharField(max_length=40, unique=True)
+    front = models.CharField(max_length=1, unique=True)
+    back = models.CharField(max_length=1, unique=True)
+    above = models.ForeignKey("self", null=True, on_delete=models.CASCADE)
+
+
 class Desk(models.Model):
     """A child that has another parent where its own is not there."""
 

@@ -60,6 +60,12 @@ class BottleMapping(GroveMapping):
     fields = ["hamper"]
 
 
+@register("seal")
+class SealMapping(GroveMapping):
+    model = grove.Seal
+    fields = ["front", "back", "above"]
+
+
 @register("desk")
 class DeskMapping(GroveMapping):
     model = grove.Desk

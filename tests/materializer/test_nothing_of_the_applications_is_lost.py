@@ -20,6 +20,7 @@ from tests.app.grove import (
     Hamper,
     Leaf,
     Mark,
+    Seal,
     Sign,
     Visit,
 )
@@ -445,6 +446,27 @@ def _mappings() -> list[Any]:
     from durable_state.registry import registry
 
     return list(registry)
+
+
+def seal(key: str, values: str, above: str | None = None) -> Any:
+    return change("seal", key, "upsert", front=values[0], back=values[1], above=above)
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 8])
+def test_one_that_joins_for_its_value_only_ends_a_joint_showing(
+    using: str, rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It misses no parent, as all others of the set do; the commit comes to an end all the same."""
+    monkeypatch.setattr("durable_state.materializer.placement.ROUNDS", rounds)
+    before = [seal("c", "vu", "b"), seal("a", "uu", "c"), seal("b", "ww"), seal("b", "vw", "b")]
+    grove(using, *([each] for each in [*before, seal("a", "vw", "a"), seal("a", "vw")]))
+    batch = [seal("c", "uw"), gone("seal", "a"), seal("c", "wv", "a"), seal("a", "vv")]
+    grove(using, batch)
+    shown = {row.key: row.front + row.back for row in Seal.objects.using(using).all()}
+    folded = {"a": "vv", "b": "vw", "c": "wv"}
+    waiting = {key for key, (reason, stale) in parked(using).items() if not stale}
+    assert shown.keys() | waiting == folded.keys()
+    assert all(folded[key] == shown[key] for key in shown.keys() - parked(using).keys())
 
 
 # What only the database refuses
