@@ -81,7 +81,11 @@ def _type_misfits(mapping: EntityMapping, sample: Sample) -> Iterator[str]:
     if sample.rows < _ENOUGH or mapping.value_field is not None:
         return
     never = [
-        (field, wire) for field, wire in mapping.wire_names.items() if field not in sample.given
+        (field, wire)
+        for field, wire in mapping.wire_names.items()
+        if field not in sample.given
+        # Where no prepare drops it, what was seen has come, if only in a value that was refused.
+        and (mapping.has_own_prepare or wire not in sample.seen)
     ]
     if not never or not set(sample.seen) - set(mapping.wire_names.values()):
         return  # where each member that comes is mapped, the others are just optional

@@ -162,6 +162,16 @@ def test_a_member_that_comes_late_ends_the_telling(monkeypatch: pytest.MonkeyPat
     assert report().misfits == []
 
 
+def test_a_member_that_was_seen_is_not_told_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where only a value that was refused had it."""
+    register_only(monkeypatch, task=MisspeltMapping)
+    refused = change("task", "t9", {"title": 5, "isDone": "yes"})
+    apply("s", [*tasks(4), refused])
+    found = report()
+    assert found.account.dead_letters == 1
+    assert found.misfits == []
+
+
 def test_a_member_that_is_only_optional_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where every member that comes is mapped, nothing was misspelt."""
     register_only(monkeypatch, task=MisspeltMapping)
