@@ -174,9 +174,9 @@ async def test_a_page_that_shrinks_is_no_other_stream(
         (Reply(410), StreamGone, "reset"),
         (Reply(413), RequestRefused, "too large"),
         (Reply(418), RequestRefused, "operator"),
-        (Reply(429, {"Retry-After": "7"}), Unavailable, "by itself"),
-        (Reply(500), Unavailable, "by itself"),
-        (Reply(503), Unavailable, "by itself"),
+        (Reply(429, {"Retry-After": "7"}), Unavailable, "automatically"),
+        (Reply(500), Unavailable, "automatically"),
+        (Reply(503), Unavailable, "automatically"),
         (Reply(206, JSON), ProtocolViolation, "206"),
         (
             Reply(302, {"Location": "https://other.example:8/x?token=secret"}),
