@@ -49,7 +49,9 @@ def quotas(bad: set[int], count: int = MANY, start: int = 0) -> list[dict[str, A
 
 
 @pytest.mark.usefixtures("writer")
-@pytest.mark.parametrize("bad", [{0}, {MANY - 1}, {7_321}, {17, 5_000, 5_001}], ids=str)
+@pytest.mark.parametrize(
+    "bad", [{0}, {MANY - 1}, {7_321}, {17, 5_000, 5_001}], ids=lambda bad: str(sorted(bad))
+)
 def test_a_bad_row_in_ten_thousand(using: str, bad: set[int], attempts: list[int]) -> None:
     """Found by halving: a few times the rows of a clean batch, and savepoints by the logarithm."""
     apply("office", quotas(set(), 10, MANY), using=using)
