@@ -16,7 +16,7 @@ from .compaction import Entity
 from .generations import drop
 from .letters import LetterBox
 from .outcome import Outcome
-from .parking import POLLED, ParkingLot
+from .parking import ParkingLot
 from .plan import StreamPlan
 from .sampling import Sample
 from .shown import ShownRows
@@ -26,6 +26,9 @@ from .switch import switch
 from .typebook import TypeBook, count_replayed, sample_replayed
 
 __all__ = ["Fold"]
+
+RETRIED = 5
+"""Protected deletes that each commit tries again, the oldest: each costs some statements. All of them are tried at the worker's leisure."""
 
 
 class Fold:
@@ -108,7 +111,7 @@ class Fold:
 
     def _retry_protected(self, *, every: bool) -> None:
         """Deletes rows that something protected when the stream deleted their entities, where it no longer does."""
-        protected = self._letters.protected(self.stream.ordinal, None if every else POLLED)
+        protected = self._letters.protected(self.stream.ordinal, None if every else RETRIED)
         for entity_type, keys in protected.items():
             plan = self._plans.find(entity_type)
             if plan is None or not self._plans.ownership.has(plan.mapping):

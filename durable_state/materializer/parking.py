@@ -20,7 +20,7 @@ from .preparation import Prepared, as_message, to_bytes
 from .relations import MissingParent
 from .rows import CHUNK, READ, chunks, in_statements
 
-__all__ = ["LISTED", "POLLED", "Parking", "ParkingLot"]
+__all__ = ["LISTED", "Parking", "ParkingLot"]
 
 LISTED = 50_000
 """What a commit remembers of one kind (entities shown, parked, waited for) before it looks at all that is parked instead."""

@@ -167,7 +167,7 @@ class EntityMapping:
         """Whether an ``update`` keeps the fields that its value leaves out."""
         return self.update_mode == "merge"
 
-    @cached_property
+    @property
     def has_own_prepare(self) -> bool:
         """Whether the mapping computes its values, instead of naming where they stand."""
         return type(self).prepare is not EntityMapping.prepare

@@ -181,7 +181,7 @@ async def test_very_many_transactions_come_in_pieces_that_clients_take(
     user = await sync_to_async(make_user)("app.view_message")
     ada = await reader(as_user(user), change("message/a", "t0", text="one"))
     many = [
-        change(f"message/{number % 3}", f"{number:04d}" + "x" * 1000, text=f"{number}")
+        change(f"message/{number % 3}", f"{number:04d}" + "x" * 900, text=f"{number}")
         for number in range(1500)
     ]
     assert await ada.told(*many) == [each["headers"]["txid"] for each in many]
