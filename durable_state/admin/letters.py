@@ -252,7 +252,15 @@ class DeadLetterAdmin(_OfVisibleStreams):
 class ParkedChangeAdmin(_OfVisibleStreams):
     """Entities that the stream holds and the tables cannot show yet. Nothing to do but to look."""
 
-    list_display = ["ordinal", "stream", "entity_key", "reason", "short_detail", "stale", "when"]
+    list_display = [
+        "ordinal",
+        "stream",
+        "entity_key",
+        "reason",
+        "short_detail",
+        "meanwhile",
+        "when",
+    ]
     list_display_links = ["ordinal"]
     list_filter = ["reason", ("stream", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["stream"]
@@ -263,11 +271,18 @@ class ParkedChangeAdmin(_OfVisibleStreams):
         "key_cell",
         "reason",
         "detail_text",
-        "stale",
+        "meanwhile",
         "created_at",
         "prepared_values",
     ]
-    readonly_fields = ["key_cell", "detail_text", "prepared_values"]
+    readonly_fields = ["meanwhile", "key_cell", "detail_text", "prepared_values"]
+
+    @admin.display(description="shown meanwhile")
+    def meanwhile(self, parked: ParkedChange) -> str:
+        """What the tables show of the entity until the change can be shown."""
+        if parked.is_link:
+            return "this change, without its parent"
+        return "its older row" if parked.stale else "no row"
 
     @admin.display(description="prepared")
     def prepared_values(self, parked: ParkedChange) -> SafeString:
