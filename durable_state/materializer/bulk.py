@@ -38,6 +38,8 @@ def prepare_together(
     plan: TypePlan, ordinals: Sequence[int], changes: Sequence[Change]
 ) -> Sequence[Prepared | None]:
     """What ``prepare`` gives for each of these changes, or None where it has to be asked. None may be a partial update or without value."""
+    if plan.has_own_prepare:
+        return [None] * len(changes)
     values = [change.value or b"" for change in changes]
     keys, bodies = [change.key for change in changes], [change.raw for change in changes]
     return _in_chunks(
@@ -105,9 +107,7 @@ class _Shape(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _wire_shape(mapping: EntityMapping, parent_keys: ParentKeys) -> _Shape | None:
-    """Of values as they come. None where the mapping has its own way to prepare."""
-    if type(mapping).prepare is not EntityMapping.prepare:
-        return None
+    """Of values as they come, for mappings that have no way of their own to prepare."""
     return _shape(
         mapping,
         parent_keys,

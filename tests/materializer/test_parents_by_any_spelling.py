@@ -63,7 +63,7 @@ def spellings(
 
     with isolate_apps("tests.app"):
 
-        class Depot(models.Model):
+        class Wharf(models.Model):
             number = field.clone()
 
             class Meta:
@@ -71,14 +71,14 @@ def spellings(
 
         class Crate(models.Model):
             key = models.CharField(max_length=40, unique=True)
-            depot = models.ForeignKey(Depot, null=True, on_delete=models.CASCADE)
+            wharf = models.ForeignKey(Wharf, null=True, on_delete=models.CASCADE)
 
             class Meta:
                 app_label = "app"
 
-    remap(monkeypatch, "depot", EntityMapping, model=Depot, key_field="number", fields=[])
-    remap(monkeypatch, "crate", EntityMapping, model=Crate, key_field="key", fields=["depot"])
-    with tables(database, Depot, Crate):
+    remap(monkeypatch, "wharf", EntityMapping, model=Wharf, key_field="number", fields=[])
+    remap(monkeypatch, "crate", EntityMapping, model=Crate, key_field="key", fields=["wharf"])
+    with tables(database, Wharf, Crate):
         yield Crate, key, right, wrong
 
 
@@ -89,10 +89,10 @@ def test_other_spellings_are_linked(
 ) -> None:
     """Live and in a snapshot, whichever comes first; a reset gives the same."""
     crate, key, right, wrong = spellings
-    children = [message("crate", f"r{n}", depot=raw) for n, raw in enumerate([key, *right])]
-    bad = [message("crate", f"w{n}", depot=raw) for n, raw in enumerate(wrong)]
+    children = [message("crate", f"r{n}", wharf=raw) for n, raw in enumerate([key, *right])]
+    bad = [message("crate", f"w{n}", wharf=raw) for n, raw in enumerate(wrong)]
     messages = (
-        [message("depot", key), *children] if parent_first else [*children, message("depot", key)]
+        [message("wharf", key), *children] if parent_first else [*children, message("wharf", key)]
     )
     messages += bad
     if staged:
@@ -103,7 +103,7 @@ def test_other_spellings_are_linked(
     def check() -> None:
         rows = crate._base_manager.using(database)
         assert set(rows.values_list("key", flat=True)) == {each["key"] for each in children}
-        assert not rows.filter(depot=None).exists()
+        assert not rows.filter(wharf=None).exists()
         assert not ParkedChange.objects.using(database).exists()
         letters = DeadLetter.objects.using(database)
         assert {each.key for each in letters.all()} == {each["key"] for each in bad}
@@ -117,8 +117,8 @@ def test_other_spellings_are_linked(
 def test_what_waits_is_found_by_the_parents_own_key(spellings: Any, database: str) -> None:
     """What is parked for a parent says the key by which it will come."""
     crate, key, right, _ = spellings
-    apply("s", [message("crate", str(uuid.uuid4()), depot=raw) for raw in right], using=database)
+    apply("s", [message("crate", str(uuid.uuid4()), wharf=raw) for raw in right], using=database)
     assert all(repr(key) in each.detail for each in ParkedChange.objects.using(database).all())
     assert ParkedChange.objects.using(database).count() == len(right)
-    apply("s", [message("depot", key)], using=database)
+    apply("s", [message("wharf", key)], using=database)
     assert crate._base_manager.using(database).count() == len(right)
