@@ -56,7 +56,7 @@ def database(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=["fast", "orm"])
 def writer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Writes rows by the database's own fast way, then by the ORM, which every test of rows must survive alike."""
-    from durable_state.materializer import writers  # not before Django is set up
+    from durable_state.materializer.rows import writers  # not before Django is set up
 
     way: str = request.param
     if way == "orm":

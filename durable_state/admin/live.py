@@ -9,10 +9,10 @@ from django.contrib.admin.views.main import ChangeList
 from django.db import models
 from django.http import HttpRequest
 
+from durable_state.conversion.jsonable import jsonable
 from durable_state.models import Stream, TableOwner
 from durable_state.policy import audience_of
 from durable_state.registry import EntityMapping
-from durable_state.registry.represent import jsonable
 from durable_state.registry.scope import one_to_one_to_stream
 
 from .standing import standing

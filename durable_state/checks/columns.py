@@ -10,9 +10,10 @@ from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
+from durable_state.conversion.own import is_computed
 from durable_state.models import Stream
 from durable_state.registry import EntityMapping
-from durable_state.registry.mapping import is_computed, writable
+from durable_state.registry.mapping import writable
 from durable_state.registry.scope import one_to_one_to_stream
 
 from .report import fault, suggestion, warning

@@ -10,9 +10,9 @@ from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError, connections, models, router
 
+from durable_state.conversion.charsets import character_set, forget_charsets
 from durable_state.models import Stream
 from durable_state.registry import EntityMapping, Registry
-from durable_state.registry.charsets import character_set, forget_charsets
 
 from .report import fault, warning
 

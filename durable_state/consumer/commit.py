@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from durable_state import feed
 from durable_state.conf import get_settings
+from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import LeaseLost, OperationRefused, RevisionConflict, TooManyDeadLetters
 from durable_state.materializer import Fold, Outcome, PreparedBatch, prepare_batch
 from durable_state.models import DeadLetter, Generation, Lease, Progress, Status, Stream
@@ -19,8 +20,6 @@ from durable_state.protocol import Change, Position, decode
 from durable_state.registry import registry
 from durable_state.signals import changes_committed
 from durable_state.transport import Checkpoint
-
-from .transaction import commit_transaction
 
 __all__ = ["Commit", "commit", "lock", "reapply", "release"]
 

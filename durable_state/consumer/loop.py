@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import django.db
 from django.core.exceptions import ObjectDoesNotExist
 
+from durable_state.databases.outage import is_outage
 from durable_state.errors import (
     ConfigurationError,
     DurableStateError,
@@ -38,7 +39,6 @@ from durable_state.transport import Batch, BatchLimits, Reader, delay
 from .contention import past_deadlocks
 from .inbox import Inbox
 from .misfit import what_to_migrate
-from .outage import is_outage
 from .pace import Pace
 from .replay import sweep_dropped
 from .saying import full_stop, say

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db.models import QuerySet
 
 from durable_state import feed
+from durable_state.databases.transaction import commit_transaction
 from durable_state.materializer import Fold, PreparedBatch, drop, sweep
 from durable_state.models import DeadLetter, Generation, Progress, Replay, Status, Stream
 from durable_state.protocol import Position
@@ -22,7 +23,6 @@ from .commit import (
     standing,
     take_over,
 )
-from .transaction import commit_transaction
 
 __all__ = [
     "abandon_replay",

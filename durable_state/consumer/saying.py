@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import django.db
 
+from durable_state.databases.blame import sqlstate
 from durable_state.errors import DurableStateError
-from durable_state.materializer.blame import sqlstate
 from durable_state.transport.sent import mask_sent
 
 __all__ = ["Said", "full_stop", "say"]

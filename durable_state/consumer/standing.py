@@ -8,13 +8,13 @@ from datetime import timedelta
 from django.db.models import Exists
 from django.utils import timezone
 
+from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import DurableStateError, Stalled
 from durable_state.models import Lease, Progress, Status, Stream
 
 from .commit import lock
 from .replay import begin_replay, hold_replay
 from .saying import full_stop, say
-from .transaction import commit_transaction
 
 __all__ = ["record_failure", "record_stop", "replay_recreated"]
 

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from durable_state.conversion.jsonable import jsonable
 from durable_state.models import Stream
-from durable_state.registry.represent import jsonable
 
 __all__ = [
     "START",

@@ -7,11 +7,12 @@ from typing import Any
 
 from django.db import models
 
+from durable_state.conversion.charsets import character_set, misfit
+from durable_state.conversion.jsonable import jsonable
 from durable_state.models import Stream, TableOwner
 from durable_state.registry import EntityMapping
-from durable_state.registry.charsets import character_set, misfit
 from durable_state.registry.relations import parent_mapping
-from durable_state.registry.represent import jsonable, key_value
+from durable_state.registry.represent import key_value
 
 from .showing import read_shown
 

@@ -3,14 +3,15 @@
 Runs inside a transaction that the consumer opens. May not import transport, feed or anything above; knows no HTTP and no channels.
 """
 
-from .conversion import Refused
+from durable_state.conversion import Refused
+
+from .batch.sorting import PreparedBatch, prepare_batch
+from .changes import Outcome
 from .fold import Fold
-from .generations import drop, sweep
 from .letters import PROTECTED
-from .outcome import Outcome
-from .removal import remove_rows
-from .sorting import PreparedBatch, prepare_batch
-from .steps import OnStep, watch_steps
+from .shown.removal import remove_rows
+from .staged.generations import drop, sweep
+from .staged.steps import OnStep, watch_steps
 
 __all__ = [
     "PROTECTED",

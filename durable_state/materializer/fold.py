@@ -12,17 +12,17 @@ from durable_state.conf import get_settings
 from durable_state.models import Generation, Replay, Stream, entity_digest
 from durable_state.protocol import ControlKind, Malformed
 
-from .compaction import Entity
-from .generations import drop
+from .batch.compaction import Entity
+from .batch.sampling import Sample
+from .batch.sorting import PreparedBatch, Segment
+from .changes import Outcome
 from .letters import LetterBox
-from .outcome import Outcome
-from .parking import ParkingLot
+from .parked.lot import ParkingLot
 from .plan import StreamPlan
-from .sampling import Sample
-from .shown import ShownRows
-from .sorting import PreparedBatch, Segment
-from .staging import copy_staged, stage
-from .switch import switch
+from .shown.shown import ShownRows
+from .staged.generations import drop
+from .staged.staging import copy_staged, stage
+from .staged.switch import switch
 from .typebook import TypeBook, count_replayed, sample_replayed
 
 __all__ = ["Fold"]

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from django.db.models import Count
 
+from durable_state.conversion.limits import largest_statement, statement_bytes
 from durable_state.models import DeadLetter, Stream, entity_digest
 from durable_state.protocol import Change, Malformed, decode, explain
 
-from .compaction import Letter
-from .conversion.limits import largest_statement, statement_bytes
+from .batch.compaction import Letter
 from .plan import TypePlan
-from .rows import chunks, in_statements
+from .rows.rows import chunks, in_statements
 
 __all__ = ["PROTECTED", "Found", "LetterBox"]
 

@@ -12,20 +12,20 @@ from typing import Any
 import msgspec
 from django.db import connections, models
 
-from durable_state.errors import MappingFault
-from durable_state.models import Stream, entity_digest
-from durable_state.registry import EntityMapping, registry
-from durable_state.registry.charsets import character_set
-from durable_state.registry.relations import followed_columns, parent_mapping, parents_first
-from durable_state.registry.uniqueness import secondary_unique_sets
-
-from .conversion import (
+from durable_state.conversion import (
     converter,
     gives_back_what_it_takes,
     key_converter,
     parent_key_converter,
 )
-from .conversion.limits import largest_statement
+from durable_state.conversion.charsets import character_set
+from durable_state.conversion.limits import largest_statement
+from durable_state.errors import MappingFault
+from durable_state.models import Stream, entity_digest
+from durable_state.registry import EntityMapping, registry
+from durable_state.registry.relations import followed_columns, parent_mapping, parents_first
+from durable_state.registry.uniqueness import secondary_unique_sets
+
 from .ownership import Ownership
 from .prospects import Prospects
 

@@ -7,8 +7,8 @@ from collections.abc import Container, Iterable
 from durable_state.models import Replay, Stream, TypeState, entity_digest
 from durable_state.registry import registry
 
+from .batch.sampling import Sample
 from .plan import TypePlan
-from .sampling import Sample
 
 __all__ = ["TypeBook", "count_replayed", "sample_replayed"]
 

@@ -26,7 +26,7 @@ class TypeState(models.Model):
     ``unregistered`` counts its messages that met no mapping, ``fingerprint`` names the mapping its
     rows were made by, ``needs_reset`` says that messages were passed over, or rows made by an older
     mapping, so that only a reset brings the rows to the fold. ``sample`` is what a few of its
-    changes came to; see materializer/sampling.py.
+    changes came to; see materializer/batch/sampling.py.
     """
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="types")

@@ -75,7 +75,7 @@ class KeptRow(models.Model):
     """What an entity gets back when it is shown again, because its row had to go meanwhile.
 
     ``columns`` holds the primary key and the columns that the mapping does not list, as
-    ``materializer/kept.py`` writes them. Gone when the entity is shown, or deleted by the stream.
+    ``materializer/rows/kept.py`` writes them. Gone when the entity is shown, or deleted by the stream.
     """
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="kept_rows")

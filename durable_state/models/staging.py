@@ -78,7 +78,7 @@ class StagedChange(models.Model):
     """One entity of a generation: its newest accepted change as bytes, and what the mapping made of it.
 
     ``older`` has those before it, where the database may yet refuse the newest; see
-    ``materializer/older.py``.
+    ``materializer/staged/older.py``.
     ``entity`` is the digest of generation, type and key, unique by itself: a database that has no statistics of this table yet, because
     all of it is new, finds rows by that index and by no other.
     """

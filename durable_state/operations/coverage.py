@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
-from durable_state.materializer.sampling import Sample
+from durable_state.materializer.batch.sampling import Sample
 from durable_state.models import TypeState
 from durable_state.registry import EntityMapping, registry
 

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from durable_state import feed
 from durable_state.consumer.replay import hold_replay
-from durable_state.consumer.transaction import commit_transaction
+from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import OperationRefused
 from durable_state.models import Intent, Replay, Stream
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from durable_state.registry.represent import jsonable
+from durable_state.conversion.jsonable import jsonable
 
 from .account import Account
 

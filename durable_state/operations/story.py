@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from durable_state.materializer.conversion import Refused
+from durable_state.conversion import Refused
+from durable_state.materializer.batch.preparation import prepare
 from durable_state.materializer.plan import StreamPlan
-from durable_state.materializer.preparation import prepare
 from durable_state.models import Stream
 from durable_state.protocol import Change, Control, Message, Operation
 

@@ -12,10 +12,10 @@ from durable_state.consumer.contention import past_contention
 from durable_state.consumer.moment import at_one_moment
 from durable_state.consumer.replay import sweep_dropped
 from durable_state.consumer.source import read_from_start
-from durable_state.consumer.transaction import commit_transaction
+from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import OperationRefused
 from durable_state.materializer import Fold, OnStep, drop, prepare_batch, watch_steps
-from durable_state.materializer.difference import Difference, differences, row_story
+from durable_state.materializer.staged.difference import Difference, differences, row_story
 from durable_state.models import Generation, Stream
 from durable_state.protocol import Message
 from durable_state.registry import registry

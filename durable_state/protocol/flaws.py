@@ -9,6 +9,9 @@ from .messages import ControlKind, Malformed, Operation
 
 __all__ = ["explain", "txid_of"]
 
+_UNREADABLE = "The message is not JSON, or is nested too deeply to be read."
+_HALF = "The message holds half a character (a lone surrogate), which cannot be stored."
+
 _LONGEST = 60
 """Characters of what was sent that are quoted."""
 
@@ -17,10 +20,11 @@ def explain(item: Malformed) -> str:
     """What the item is, or what it lacks, in one sentence."""
     try:
         found = json.loads(item.raw)
+        has_half_a_character = not _is_whole(found)
     except (ValueError, RecursionError):
-        return "The message is not JSON, or is nested too deeply to be read."
+        return _UNREADABLE
     if item.reason == "bad-json":
-        return "The message holds what cannot be stored: half a character, or deep nesting."
+        return _HALF if has_half_a_character else _UNREADABLE
     if not isinstance(found, dict):
         return f"The message is {_shown(found)}, not an object."
     headers = found.get("headers")
@@ -49,6 +53,15 @@ def txid_of(item: Malformed) -> str:
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return ""
     return str(txid)
+
+
+def _is_whole(found: Any) -> bool:
+    """Whether no text in it holds half a character. Raises: RecursionError."""
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _missing(found: dict[str, Any], name: str, wanted: str) -> str:

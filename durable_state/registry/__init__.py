@@ -2,6 +2,6 @@
 
 from .change import EntityChange
 from .mapping import EntityMapping, camel_case
-from .site import Registry, register, registry
+from .registry import Registry, register, registry
 
 __all__ = ["EntityChange", "EntityMapping", "Registry", "camel_case", "register", "registry"]

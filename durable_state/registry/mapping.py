@@ -23,9 +23,9 @@ from .represent import represent_value
 from .scope import stream_scope
 
 if TYPE_CHECKING:
-    from .site import Registry
+    from .registry import Registry
 
-__all__ = ["EntityMapping", "camel_case", "is_computed", "writable"]
+__all__ = ["EntityMapping", "camel_case", "writable"]
 
 
 def camel_case(*names: str) -> dict[str, str]:
@@ -62,14 +62,6 @@ def _resolve_model(mapping_class: type[EntityMapping]) -> None:
     app_label, name = label.split(".")
     apps.lazy_model_operation(
         lambda model: setattr(mapping_class, "model", model), (app_label, name.lower())
-    )
-
-
-def is_computed(field: models.Field[Any, Any]) -> bool:
-    """Whether the field's own code has the database compute its values; Django's own placeholders do no more than cast."""
-    placeholder = getattr(type(field), "get_placeholder", None)
-    return placeholder is not None and not placeholder.__module__.startswith(
-        ("django.db.models.", "django.contrib.postgres.")
     )
 
 

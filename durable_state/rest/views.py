@@ -13,13 +13,13 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from durable_state.conversion.jsonable import jsonable
 from durable_state.feed.rows import rows_by_key
 from durable_state.feed.showing import shown_value
 from durable_state.models import DeadLetter, Stream
 from durable_state.operations import StreamReport, report, reports
 from durable_state.policy import Insight, audience_of, get_policy, readable_values
 from durable_state.registry import EntityMapping
-from durable_state.registry.represent import jsonable
 
 from .pages import KeyPages
 from .schema import describe

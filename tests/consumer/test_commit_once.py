@@ -13,8 +13,8 @@ from django.db import Error, connections
 
 from durable_state.consumer import lease
 from durable_state.consumer.commit import Commit, commit
-from durable_state.consumer.outage import is_outage
-from durable_state.consumer.transaction import commit_transaction
+from durable_state.databases.outage import is_outage
+from durable_state.databases.transaction import commit_transaction
 from durable_state.materializer import prepare_batch
 from durable_state.models import FeedEntry, Stream
 from durable_state.protocol import Position, decode

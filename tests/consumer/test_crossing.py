@@ -17,7 +17,8 @@ from durable_state.consumer.commit import release
 from durable_state.consumer.run import runnable, sync
 from durable_state.consumer.watching import Watcher
 from durable_state.errors import OperationRefused
-from durable_state.materializer import motion, parking
+from durable_state.materializer import changes as motion
+from durable_state.materializer.parked import lot as parking
 from durable_state.models import (
     Arrival,
     AwaitedModel,

@@ -13,7 +13,7 @@ from durable_state import operations
 from durable_state.consumer.run import sync
 from durable_state.consumer.watching import Watcher
 from durable_state.errors import OperationRefused
-from durable_state.materializer.shown import ShownRows
+from durable_state.materializer.shown.shown import ShownRows
 from durable_state.models import DeadLetter, Progress, Stream
 from tests.app.models import Author
 from tests.app.state_mappings import ScoreMapping

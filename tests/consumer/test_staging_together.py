@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from durable_state import operations
-from durable_state.consumer.transaction import commit_transaction
+from durable_state.databases.transaction import commit_transaction
 from durable_state.models import Stream
 from tests.properties.tables import apply_batch
 

@@ -16,7 +16,7 @@ from durable_state.consumer import source
 from durable_state.consumer.run import sync
 from durable_state.consumer.watching import Watcher
 from durable_state.errors import OperationRefused
-from durable_state.materializer import generations
+from durable_state.materializer.staged import generations
 from durable_state.models import DeadLetter, Generation, Lease, Progress, Replay, Status, Stream
 from durable_state.transport import Reader
 from tests.app.models import Message

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connections
 
-from durable_state.consumer.transaction import commit_transaction
+from durable_state.databases.transaction import commit_transaction
 from durable_state.models import Stream
 
 

@@ -91,7 +91,7 @@ def test_a_switch_passes_a_name_on_without_the_children(
     using: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the rows that have it are written in another chunk."""
-    monkeypatch.setattr("durable_state.materializer.staging.READ", 1)
+    monkeypatch.setattr("durable_state.materializer.staged.staging.READ", 1)
     countries = [change("country", key, code=code) for key, code in zip("pqr", "xyz", strict=True)]
     cities = [change("city", key, country=key) for key in "pqr"]
     grove(using, countries + cities)

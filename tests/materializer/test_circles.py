@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from durable_state.materializer import staging
+from durable_state.materializer.staged import staging
 from durable_state.models import DeadLetter, ParkedChange
 from durable_state.testing import apply
 from tests.app.models import DoorKey, Employee, Folder, Lock, Player, Team, Twin

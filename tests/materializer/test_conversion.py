@@ -17,7 +17,7 @@ from django.test.utils import isolate_apps
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_state.materializer.conversion import (
+from durable_state.conversion import (
     JSON_NULL,
     Refused,
     convert,

@@ -13,9 +13,9 @@ from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durable_state.materializer.conversion import JSON_NULL, Refused, convert, same
-from durable_state.materializer.preparation import Prepared, to_bytes
-from durable_state.registry.represent import jsonable
+from durable_state.conversion import JSON_NULL, Refused, convert, same
+from durable_state.conversion.jsonable import jsonable
+from durable_state.materializer.batch.preparation import Prepared, to_bytes
 from tests.app.models import AllFields
 
 from .plans import plan_for

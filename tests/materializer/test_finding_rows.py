@@ -8,7 +8,8 @@ import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from durable_state.materializer import placement, rows
+from durable_state.materializer.rows import rows
+from durable_state.materializer.shown import placement
 from durable_state.models import Stream
 from durable_state.testing import apply
 from tests.app.models import Message, Room

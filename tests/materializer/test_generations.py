@@ -7,7 +7,7 @@ from django.db import connections
 
 from durable_state.consumer.replay import sweep_dropped
 from durable_state.consumer.run import tidy
-from durable_state.materializer import generations
+from durable_state.materializer.staged import generations
 from durable_state.models import Generation, StagedChange, Stream
 from durable_state.models.staging import is_unique_held
 from durable_state.testing import apply

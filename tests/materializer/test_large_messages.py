@@ -9,7 +9,7 @@ import pytest
 from django.db import DataError, connections
 
 from durable_state import operations
-from durable_state.consumer.transaction import commit_transaction
+from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import OperationRefused
 from durable_state.models import DeadLetter, Generation, ParkedChange, StagedChange
 from durable_state.testing import apply

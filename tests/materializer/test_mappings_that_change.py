@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from durable_state import operations
+from durable_state.conversion import fields
 from durable_state.errors import MappingFault
-from durable_state.materializer import bulk
-from durable_state.materializer.conversion import fields
+from durable_state.materializer.batch import plain as bulk
 from durable_state.models import DeadLetter, ParkedChange, TypeState
 from durable_state.testing import apply
 from tests.app.models import Author, Employee, Stock

@@ -10,10 +10,10 @@ from django.apps import apps
 from django.db import connections
 
 from durable_state.checks import check_database
+from durable_state.conversion import charsets, converter
 from durable_state.feed.rows import rows_by_key
-from durable_state.materializer.conversion import converter
 from durable_state.models import DeadLetter, ParkedChange, StagedChange, Stream, TypeState
-from durable_state.registry import charsets, registry
+from durable_state.registry import registry
 from durable_state.testing import apply
 from tests.app.models import Author, File
 

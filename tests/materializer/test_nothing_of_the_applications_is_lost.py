@@ -211,7 +211,7 @@ def test_a_returning_key_keeps_its_row(
     using: str, by: int, field: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A snapshot, read a few entities at a time, in which each takes another's unique value."""
-    monkeypatch.setattr("durable_state.materializer.staging.READ", 5)
+    monkeypatch.setattr("durable_state.materializer.staged.staging.READ", 5)
     count = 40
 
     def everybody(moved: int) -> list[Any]:
@@ -416,7 +416,6 @@ def test_a_child_whose_parent_is_away_has_the_default_one(using: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(field, "default", home.pk)
         patch.setattr(field, "_get_default", lambda: home.pk)
-        patch.setattr("durable_state.materializer.preparation.UNSET_DEFAULT", None, raising=False)
         grove(using, [change("desk", "d", branch="p")])
         assert Desk.objects.using(using).get().branch_id == home.pk
         grove(using, [branch("p")])
@@ -457,7 +456,7 @@ def test_one_that_joins_for_its_value_only_ends_a_joint_showing(
     using: str, rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It misses no parent, as all others of the set do; the commit comes to an end all the same."""
-    monkeypatch.setattr("durable_state.materializer.placement.ROUNDS", rounds)
+    monkeypatch.setattr("durable_state.materializer.shown.placement.ROUNDS", rounds)
     before = [seal("c", "vu", "b"), seal("a", "uu", "c"), seal("b", "ww"), seal("b", "vw", "b")]
     grove(using, *([each] for each in [*before, seal("a", "vw", "a"), seal("a", "vw")]))
     batch = [seal("c", "uw"), gone("seal", "a"), seal("c", "wv", "a"), seal("a", "vv")]

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.test.utils import isolate_apps
 
 from durable_state import EntityMapping
-from durable_state.materializer.conversion import Refused, converter
+from durable_state.conversion import Refused, converter
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
 from tests.app.fields import LoweredField

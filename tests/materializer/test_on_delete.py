@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import models
 
-from durable_state.materializer import removal
+from durable_state.materializer.shown import removal
 from durable_state.models import DeadLetter, FeedEntry, ParkedChange, Stream
 from durable_state.testing import apply
 from tests.app.models import Annotation, Author, Employee, Folder, Page, Player, Team

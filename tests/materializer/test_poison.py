@@ -13,11 +13,11 @@ from django.db import DatabaseError, InterfaceError, OperationalError, Programmi
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from durable_state.consumer.outage import is_outage
+from durable_state.conversion import converter
+from durable_state.databases.blame import blames_a_row
+from durable_state.databases.outage import is_outage
 from durable_state.errors import TooManyDeadLetters
-from durable_state.materializer import rows
-from durable_state.materializer.blame import blames_a_row
-from durable_state.materializer.conversion import converter
+from durable_state.materializer.rows import rows
 from durable_state.models import DeadLetter, FeedEntry, Stream
 from durable_state.testing import apply
 from tests.app.models import Author, File, Quota

@@ -11,7 +11,7 @@ from django.db import models as django_models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durable_state.materializer.release import Release
+from durable_state.materializer.shown.release import Release
 from durable_state.models import DeadLetter, ParkedChange, Stream
 from durable_state.testing import apply
 from tests.app.models import Author, Commit, Person, Remark, Room

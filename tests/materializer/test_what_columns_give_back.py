@@ -19,9 +19,9 @@ from django.db import models, transaction
 from django.test.utils import isolate_apps
 
 from durable_state import EntityMapping
-from durable_state.consumer.transaction import commit_transaction
+from durable_state.databases.transaction import commit_transaction
 from durable_state.materializer import Fold, prepare_batch
-from durable_state.materializer.difference import differences
+from durable_state.materializer.staged.difference import differences
 from durable_state.models import Generation, Stream
 from durable_state.protocol import decode
 from durable_state.registry import registry

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from durable_state.materializer import Fold, prepare_batch
-from durable_state.materializer.difference import differences
+from durable_state.materializer.staged.difference import differences
 from durable_state.models import DeadLetter, Generation, ParkedChange, Stream
 from durable_state.protocol import decode
 from durable_state.testing import apply

@@ -11,12 +11,12 @@ from django.db import OperationalError, ProgrammingError, connections, models, t
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durable_state.materializer.claims import make_way
-from durable_state.materializer.conversion import JSON_NULL
+from durable_state.conversion import JSON_NULL
 from durable_state.materializer.plan import TypePlan
-from durable_state.materializer.rows import changing, read_rows, write_rows
-from durable_state.materializer.writers import OrmWriter, RowWrite, find_writer, postgresql
-from durable_state.materializer.writers.columns import save_parameters
+from durable_state.materializer.rows.claims import make_way
+from durable_state.materializer.rows.rows import changing, read_rows, write_rows
+from durable_state.materializer.rows.writers import OrmWriter, RowWrite, find_writer, postgresql
+from durable_state.materializer.rows.writers.columns import save_parameters
 from tests.app.models import AllFields, Parcel, Stamp
 
 from .plans import plan_for

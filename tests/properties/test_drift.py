@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping
-from durable_state.materializer import writers
-from durable_state.materializer.conversion import Refused, converter
+from durable_state.conversion import Refused, converter
+from durable_state.materializer.rows import writers
 from durable_state.models import DeadLetter, Stream
 from tests.app.models import AllFields
 from tests.materializer.streams import remap

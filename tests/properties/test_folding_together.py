@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping
-from durable_state.materializer import bulk
-from durable_state.materializer.bulk import prepare_together, unpack_together
-from durable_state.materializer.compaction import Entity, fold_entities, fold_entity
-from durable_state.materializer.conversion import Refused
+from durable_state.conversion import Refused
+from durable_state.materializer.batch import plain as bulk
+from durable_state.materializer.batch.compaction import Entity, fold_entities, fold_entity
+from durable_state.materializer.batch.plain import prepare_together, unpack_together
+from durable_state.materializer.batch.preparation import Prepared, from_bytes, to_bytes
 from durable_state.materializer.plan import StreamPlan, TypePlan
-from durable_state.materializer.preparation import Prepared, from_bytes, to_bytes
 from durable_state.models import Stream
 from durable_state.protocol import Change, decode
 from tests.app import models

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping
-from durable_state.materializer.writers import postgresql
+from durable_state.materializer.rows.writers import postgresql
 from durable_state.models import DeadLetter, FeedEntry, Stream
 from durable_state.signals import changes_committed
 from tests.app.models import AllFields, Parcel, Stock

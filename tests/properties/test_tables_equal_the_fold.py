@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from durable_state.consumer.commit import commit, reapply
 from durable_state.consumer.replay import advance, begin_replay, hand_over
 from durable_state.materializer import Fold, prepare_batch
-from durable_state.materializer.difference import differences
+from durable_state.materializer.staged.difference import differences
 from durable_state.models import DeadLetter, Generation, StagedChange, Stream
 from durable_state.protocol import Position, decode
 from tests.oracle import encode

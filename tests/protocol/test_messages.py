@@ -294,7 +294,7 @@ def test_a_raw_value_is_encoded_verbatim() -> None:
         ),
         (
             b'{"type": "t\\ud800", "key": "k"}',
-            "The message holds what cannot be stored: half a character, or deep nesting.",
+            "The message holds half a character (a lone surrogate), which cannot be stored.",
         ),
         (
             b"[" * 9000 + b"]" * 9000,

@@ -1,0 +1,62 @@
+"""Reading tables as one moment shows them, while others go on writing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections, transaction
+
+from .transaction import commit_transaction
+
+__all__ = ["one_moment"]
+
+
+@contextmanager
+def one_moment(using: str) -> Iterator[str]:
+    """Gives the alias through which every table is as it is now, for as long as the block runs.
+
+    That alias is a connection of its own, in a transaction that sees one snapshot from its first
+    query on, takes no lock and must not write. Where a database has no such thing beside its
+    writers, as SQLite without WAL, the alias is ``using`` itself, and the block is a transaction
+    in which a lock keeps writers out.
+    """
+    options = _snapshot_options(connections[using])
+    if options is None:
+        with commit_transaction(using):
+            yield using
+        return
+
+    alias = f"{using} at one moment"
+    settings = copy.deepcopy(connections[using].settings_dict)
+    settings["OPTIONS"].pop("pool", None)  # a pool is made for each alias, and would outlive it
+    settings["OPTIONS"] |= options
+    connection: Any = type(connections[using])(settings, alias)
+    connections[alias] = connection
+    try:
+        with transaction.atomic(using=alias):
+            yield alias
+    finally:
+        connection.close()
+        del connections[alias]
+
+
+def _snapshot_options(connection: Any) -> dict[str, Any] | None:
+    """What makes a transaction of the database see one snapshot."""
+    if connection.vendor == "postgresql":
+        from django.db.backends.postgresql.psycopg_any import IsolationLevel  # needs the driver
+
+        return {"isolation_level": IsolationLevel.REPEATABLE_READ}
+    if connection.vendor == "mysql":
+        return {"isolation_level": "repeatable read"}
+    if connection.vendor == "sqlite" and _has_wal(connection):
+        return {"transaction_mode": "DEFERRED"}
+    return None
+
+
+def _has_wal(connection: Any) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode")
+        return bool(cursor.fetchone()[0] == "wal")

@@ -1,0 +1,243 @@
+"""Folding the changes of a batch to one per entity.
+
+Newest first, and no further back than the last accepted complete change: cost follows entities, not events. The result is what applying
+the changes one by one gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import copy
+
+import msgspec
+
+from durable_state.conversion import Refused
+from durable_state.protocol import Change, Operation
+
+from ..plan import TypePlan
+from .defaults import has_fresh, overlay, overlay_raw, settle
+from .plain import prepare_together
+from .preparation import Prepared, complete, from_bytes, prepare
+
+__all__ = ["Entity", "Letter", "fold_entities", "fold_entity", "settle_partial"]
+
+
+class Letter(msgspec.Struct, gc=False):
+    """A change that was refused, and why."""
+
+    ordinal: int
+    change: Change
+    refusal: Refused
+
+
+class Entity(msgspec.Struct, gc=False):
+    """One entity in one batch: its ``newest`` change, and the ``older`` ones by ordinal, in their order, if there are any.
+
+    After folding, ``put`` is what its row shall be, or ``deleted`` says that it shall have none; neither means that every change was
+    refused and the row stays; ``decided_at`` is the ordinal of the deletion. ``letter`` is the newest refused change that no accepted one follows. ``refused`` holds the refusal of
+    each change that was looked at, by ordinal; the database adds its own there, and then the entity is folded again without.
+    ``parts`` are the ordinals of the changes that a merged ``put`` is made of, oldest first. Where the database refuses such a one, the
+    changes are tried one after the other: ``limit`` is the ordinal up to which they count meanwhile, ``written`` up to which they did go.
+    """
+
+    key: str
+    newest_at: int
+    newest: Change
+    older: dict[int, Change] | None = None
+    refused: dict[int, Refused] | None = None
+    put: Prepared | None = None
+    deleted: bool = False
+    decided_at: int = 0
+    absent: bool = False
+    no_row: bool = False
+    parked: bool = False
+    letter: Letter | None = None
+    parts: tuple[int, ...] = ()
+    limit: int | None = None
+    written: int = 0
+
+    def add(self, ordinal: int, change: Change) -> None:
+        """Takes the entity's next change."""
+        if self.older is None:
+            self.older = {}
+        self.older[self.newest_at] = self.newest
+        self.newest_at, self.newest = ordinal, change
+
+    def newest_first(self) -> Iterator[tuple[int, Change]]:
+        """All changes with their ordinals."""
+        yield self.newest_at, self.newest
+        if self.older is not None:
+            yield from reversed(self.older.items())
+
+    def __len__(self) -> int:
+        return 1 if self.older is None else 1 + len(self.older)
+
+    def refuse(self, ordinal: int, refusal: Refused) -> Refused:
+        """Takes a refusal down, bare: its traceback holds frames, those hold this entity, and it is no garbage collector's."""
+        refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
+        if self.refused is None:
+            self.refused = {}
+        self.refused[ordinal] = refusal
+        return refusal
+
+    def fault(self, refusal: Refused) -> None:
+        """The database has refused ``put``: the change at fault is refused, or, where several were merged, first looked for."""
+        assert self.put is not None
+        unwritten = [ordinal for ordinal in self.parts if ordinal > self.written]
+        if len(unwritten) > 1:
+            self.limit = unwritten[0]
+        else:
+            self.refuse(unwritten[0] if unwritten else self.put.ordinal, refusal)
+
+    def advance(self) -> bool:
+        """The changes up to ``limit`` are settled: counts the next one too. False where no limit was set, or none is left."""
+        if self.limit is None:
+            return False
+        self.written = self.limit
+        self.limit = min(
+            (ordinal for ordinal, _ in self.newest_first() if ordinal > self.written), default=None
+        )
+        return self.limit is not None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether any change of the batch decides what the row is."""
+        return self.put is not None or self.deleted
+
+
+def fold_entities(plan: TypePlan, entities: Sequence[Entity]) -> None:
+    """Sets what the changes of each come to: the same as ``fold_entity`` for one after the other. Raises: MappingFault."""
+    merges, delete, update = plan.mapping.merges, Operation.DELETE, Operation.UPDATE
+    whole: list[Entity] = []
+    for entity in entities:
+        newest = entity.newest
+        if (
+            newest.operation is delete
+            or newest.value is None
+            or entity.refused is not None
+            or (merges and newest.operation is update)
+        ):
+            fold_entity(plan, entity)
+        else:
+            whole.append(entity)
+    ordinals, changes = [entity.newest_at for entity in whole], [entity.newest for entity in whole]
+    for entity, prepared in zip(whole, prepare_together(plan, ordinals, changes), strict=True):
+        if prepared is None or (entity.older is not None and has_fresh(prepared.values)):
+            fold_entity(plan, entity)
+        else:
+            entity.put = prepared
+
+
+def fold_entity(plan: TypePlan, entity: Entity) -> None:
+    """Sets what the entity's changes come to. Raises: MappingFault."""
+    while not _try_fold(plan, entity):
+        pass
+
+
+def _try_fold(plan: TypePlan, entity: Entity) -> bool:
+    entity.put, entity.deleted, entity.no_row, entity.letter, entity.parts = (
+        None,
+        False,
+        False,
+        None,
+        (),
+    )
+    partials: list[Prepared] = []
+    base: Prepared | None = None
+    for ordinal, change in entity.newest_first():
+        if entity.limit is not None and ordinal > entity.limit:
+            continue
+        refusal = None if entity.refused is None else entity.refused.get(ordinal)
+        prepared = None
+        if refusal is None:
+            try:
+                if change.operation is Operation.DELETE:
+                    plan.key_value(entity.key)  # or a row that the key does not name would stay
+                    entity.deleted, entity.decided_at = True, ordinal
+                    break
+                prepared = prepare(plan, change, ordinal)
+            except Refused as refused:
+                refusal = entity.refuse(ordinal, refused)
+        if refusal is not None:
+            if entity.letter is None and not partials:
+                entity.letter = Letter(ordinal, change, refusal)
+        elif prepared is None:
+            entity.deleted = entity.no_row = True
+            entity.decided_at = ordinal
+            break
+        elif prepared.complete and (entity.older is None or not has_fresh(prepared.values)):
+            base = prepared
+            break
+        else:
+            partials.append(prepared)
+    if partials:
+        return _merge(plan, entity, base, partials)
+    entity.put = base
+    return True
+
+
+def _merge(plan: TypePlan, entity: Entity, base: Prepared | None, partials: list[Prepared]) -> bool:
+    """Lays the partial updates (newest first) over the base; False where they cannot make a row and the newest was refused for it."""
+    newest = partials[0]
+    if base is None and (entity.deleted or entity.absent):
+        first = partials[-1]  # the one that has to make the row
+        try:
+            complete(plan, copy(first))
+        except Refused as refused:
+            entity.refuse(first.ordinal, refused)
+            return False
+    parts = [*([base] if base else []), *reversed(partials)]
+    raw, values = parts[0].raw, parts[0].values
+    for part in parts[1:]:
+        raw = overlay_raw(raw, part.raw, part.values)
+        values = overlay(values, part.values)
+    merged = Prepared(
+        newest.key,
+        newest.key_value,
+        newest.ordinal,
+        raw,
+        settle(values) if entity.deleted else values,
+        any(part.complete for part in parts),
+        newest.body,
+    )
+    if base is not None or entity.deleted or entity.absent:
+        try:
+            complete(plan, merged)
+        except Refused as refused:
+            entity.refuse(newest.ordinal, refused)
+            return False
+    entity.put, entity.deleted = merged, False
+    entity.parts = tuple(part.ordinal for part in parts)
+    return True
+
+
+def settle_partial(plan: TypePlan, entity: Entity, held: bytes | None) -> None:
+    """Makes a partial put complete: over ``held``, or as a new row; refusing what cannot be one, until something can.
+
+    A complete one keeps what ``held`` says where it would have a default that is made once.
+    """
+    if entity.put is not None and entity.put.complete:
+        if held is not None:
+            _keep(plan, entity.put, held)
+        return
+    if held is None:
+        entity.absent = True
+        fold_entity(plan, entity)
+    while (put := entity.put) is not None and not put.complete:
+        try:
+            if held is not None:
+                base = from_bytes(plan, entity.key, put.ordinal, held, put.body)
+                put.raw, put.values = overlay(base.raw, put.raw), overlay(base.values, put.values)
+            complete(plan, put)
+        except Refused as refused:
+            entity.refuse(put.ordinal, refused)
+            fold_entity(plan, entity)
+
+
+def _keep(plan: TypePlan, put: Prepared, held: bytes) -> None:
+    try:
+        base = from_bytes(plan, put.key, put.ordinal, held, put.body)
+    except Refused:
+        return  # the mapping has changed since
+    put.raw = overlay_raw(base.raw, put.raw, put.values)
+    put.values = overlay(base.values, put.values)

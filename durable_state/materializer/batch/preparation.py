@@ -1,0 +1,265 @@
+"""One change becomes the values of one row, or a refusal."""
+
+from __future__ import annotations
+
+import traceback
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django.core.exceptions import ValidationError
+from msgspec import UNSET
+from rest_framework.exceptions import ValidationError as RestValidationError
+
+from durable_state.conversion import Refused
+from durable_state.conversion.jsonable import jsonable
+from durable_state.conversion.limits import statement_bytes
+from durable_state.errors import MappingFault
+from durable_state.protocol import Change, Operation, encode_change
+from durable_state.registry import EntityChange
+
+from ..plan import PlannedField, TypePlan, Values
+from .defaults import overlay, value_left_out
+
+__all__ = [
+    "UNDECODABLE",
+    "Prepared",
+    "as_message",
+    "complete",
+    "from_bytes",
+    "may_be_too_large",
+    "overlay",
+    "prepare",
+    "to_bytes",
+]
+
+# Decimals stay numbers, so that a JSON document that was staged is the one that came.
+_encode = msgspec.json.Encoder(enc_hook=jsonable, decimal_format="number").encode
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+STATEMENT = 1000
+"""Bytes of a statement beside the message, more than enough."""
+
+UNDECODABLE = (msgspec.MsgspecError, RecursionError, ArithmeticError)
+"""What decoding raises: the last where an exponent is too long for a Decimal."""
+
+
+class Prepared(msgspec.Struct, gc=False):
+    """What one accepted change, or several merged ones, say of an entity.
+
+    ``raw`` is what the mapping's ``prepare`` gave, ``values`` the same converted; parents are still entity keys.
+    ``body`` is the newest change, as it was on the wire. ``complete`` means that fields left out take their default, which ``values`` have
+    then; otherwise they keep what the row has.
+    """
+
+    key: str
+    key_value: Any
+    ordinal: int
+    raw: Values
+    values: Values
+    complete: bool
+    body: bytes
+
+
+def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:
+    """Runs the mapping and converts its values; None where the mapping wants no row.
+
+    Raises: Refused, for the change; MappingFault, where the mapping itself is wrong.
+    """
+    mapping = plan.mapping
+    key_value = plan.key_value(change.key)
+    if change.value is None:
+        raise Refused("no-value", f"An {change.operation} without a value.")
+    named = _run_mapping(plan, change, ordinal)
+    if named is None:
+        return None
+    raw = _in_order(plan, named)
+    partial = mapping.merges and change.operation == Operation.UPDATE
+    prepared = Prepared(
+        change.key, key_value, ordinal, raw, _convert(plan, raw), not partial, change.raw
+    )
+    if not partial:
+        complete(plan, prepared)
+    _check_size(plan, prepared)
+    return prepared
+
+
+def may_be_too_large(plan: TypePlan, body: bytes) -> bool:
+    """Whether ``prepare`` has to be asked if the database can hold the message, staged or parked."""
+    return plan.largest_statement is not None and len(body) * 5 > plan.largest_statement
+
+
+def _check_size(plan: TypePlan, prepared: Prepared) -> None:
+    """Raises: Refused, where the change could be neither staged nor parked: so it is refused everywhere alike."""
+    if not may_be_too_large(plan, prepared.body):
+        return
+    size = statement_bytes([prepared.key, prepared.body, to_bytes(plan, prepared)])
+    if size + STATEMENT > (plan.largest_statement or size):
+        raise Refused(
+            "too-long",
+            f"The message is staged in {size} bytes, more than the database takes in one statement"
+            f" (max_allowed_packet = {plan.largest_statement}).",
+        )
+
+
+def complete(plan: TypePlan, prepared: Prepared) -> None:
+    """Gives the fields that were left out their default. Raises: Refused, where one has none and must not be NULL."""
+    prepared.complete = True
+    prepared.values = tuple(
+        value_left_out(planned) if value is UNSET else value
+        for planned, value in zip(plan.fields, prepared.values, strict=True)
+    )
+
+
+def to_bytes(plan: TypePlan, prepared: Prepared) -> bytes:
+    """``raw`` as a JSON object by field name, for staging and parking."""
+    # Python's datetimes by our own hand: msgspec rounds the seconds of historical UTC offsets away.
+    return _encode(
+        {
+            planned.name: jsonable(raw) if isinstance(raw, datetime) else raw
+            for planned, raw in zip(plan.fields, prepared.raw, strict=True)
+            if raw is not UNSET
+        }
+    )
+
+
+def as_message(plan: TypePlan, prepared: Prepared, *, whole: bool = False) -> bytes:
+    """The newest change as it was on the wire.
+
+    For a row that was parked without one, or where the ``whole`` entity is asked for, a change that
+    says all of it.
+    """
+    if prepared.body and not whole:
+        return prepared.body
+    raw = [None if part is UNSET else part for part in prepared.raw]
+    if plan.mapping.value_field is not None:
+        value = raw[0]
+    else:
+        names = plan.mapping.wire_names.values()
+        said = zip(names, raw, prepared.raw, strict=True)
+        value = {name: part for name, part, given in said if given is not UNSET}
+    return encode_change(plan.type, prepared.key, Operation.UPSERT, msgspec.Raw(_encode(value)))
+
+
+def from_bytes(
+    plan: TypePlan,
+    key: str,
+    ordinal: int,
+    prepared_bytes: bytes | memoryview,
+    body: bytes | memoryview,
+) -> Prepared:
+    """The opposite of ``to_bytes``: converts what was staged or parked anew; fields that the mapping no longer lists are left out.
+
+    Raises: Refused, where the mapping has changed so that a value does not fit any more.
+    """
+    named = plan.decode(bytes(prepared_bytes))
+    raw = tuple(named.get(planned.name, UNSET) for planned in plan.fields)
+    prepared = Prepared(
+        key, plan.key_value(key), ordinal, raw, _convert(plan, raw), True, bytes(body)
+    )
+    complete(plan, prepared)
+    return prepared
+
+
+def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any] | None:
+    try:
+        value, old_value = _decode(plan, change)
+    except UNDECODABLE as error:
+        raise Refused("bad-value", f"The value cannot be decoded: {error}.") from error
+    entity_change = EntityChange(
+        plan.stream.name,
+        change.type,
+        change.key,
+        str(change.operation),
+        value,
+        old_value,
+        change.headers,
+        ordinal,
+    )
+    try:
+        raw = plan.mapping.prepare(entity_change)
+    except Refused:
+        raise
+    except ValidationError as error:
+        raise Refused(
+            getattr(error, "code", None) or "invalid", "; ".join(error.messages)
+        ) from error
+    except RestValidationError as error:
+        raise Refused("invalid", str(error.detail)) from error
+    except Exception as error:
+        raise MappingFault(
+            f"{plan.mapping!r} failed on message {ordinal}: {type(error).__name__}{_place(error)}.",
+            "Mend its prepare(), or let it raise ValidationError to make a dead letter, then resume.",
+            f"It was {change.type} {change.key!r}: {error}.",
+            change.type,
+        ) from error
+    if raw is None or isinstance(raw, dict):
+        return raw
+    raise MappingFault(
+        f"{plan.mapping!r}: prepare() returned {type(raw).__name__}, not a dict or None.",
+        "Mend it, then resume.",
+    )
+
+
+def _place(error: Exception) -> str:
+    """Where the mapping's own code failed: the last of its lines, whatever that called.
+
+    The end of the path is enough to find it; its folders are the machine's matter.
+    """
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)[1:]
+        if "site-packages" not in frame.filename
+    ]
+    if not own:
+        return ""
+    folder, _, name = own[-1].filename.replace("\\", "/").rpartition("/")
+    return f" at {folder.rpartition('/')[2]}/{name}:{own[-1].lineno}"
+
+
+def _decode(plan: TypePlan, change: Change) -> tuple[Any, Any]:
+    """The value and the old one; a mapping that only names members neither sees the old one nor stumbles over members it does not name."""
+    value = change.value or b"null"
+    if plan.has_own_prepare:
+        return plan.decode(value), None if change.old_value is None else plan.decode(
+            change.old_value
+        )
+    try:
+        return plan.decode(value), None
+    except UNDECODABLE:
+        if plan.mapping.value_field is not None:
+            raise
+    members = _decode_members(value)
+    return {
+        wire: plan.decode(members[wire])
+        for wire in plan.mapping.wire_names.values()
+        if wire in members
+    }, None
+
+
+def _in_order(plan: TypePlan, named: dict[str, Any]) -> Values:
+    """What ``prepare`` gave, in the plan's order. Raises: MappingFault, where it gave more."""
+    if unlisted := named.keys() - plan.by_name.keys():
+        raise MappingFault(
+            f"{plan.mapping!r}: prepare() returned {', '.join(sorted(map(repr, unlisted)))}, which the mapping does not list.",
+            "Add it to `fields`; columns that are not listed are the application's.",
+        )
+    return tuple(named.get(planned.name, UNSET) for planned in plan.fields)
+
+
+def _convert(plan: TypePlan, raw: Values) -> Values:
+    return tuple(
+        UNSET if value is UNSET else _convert_one(planned, value)
+        for planned, value in zip(plan.fields, raw, strict=True)
+    )
+
+
+def _convert_one(planned: PlannedField, raw: Any) -> Any:
+    try:
+        value = planned.convert(raw)
+    except Refused as refused:
+        raise Refused(refused.code, f"{planned.name}: {refused.detail}") from refused
+    if value is None and planned.is_relation and not planned.field.null:
+        raise Refused("null", f"{planned.name}: must not be null.")
+    return value

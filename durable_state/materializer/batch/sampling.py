@@ -1,0 +1,108 @@
+"""What a few changes of each type came to, so that a mapping that fits nothing can be told from one
+that is not used.
+
+Counted on a sample: some entities of each batch, and once enough were looked at, nothing is written
+any more unless it would change what is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import UNSET
+
+from .preparation import UNDECODABLE
+
+if TYPE_CHECKING:
+    from ..plan import StreamPlan, TypePlan
+    from .compaction import Entity
+    from .sorting import Segment
+
+__all__ = ["Sample", "take_samples"]
+
+ENTITIES = 32
+"""Entities of a type that are looked at between two controls of a batch, at most."""
+VALUES = 8
+"""Values of which the members' names are taken down, where a mapped one is missing."""
+ENOUGH = 100
+"""Changes after which nothing more is counted."""
+NAMES = 40
+"""Names of members that are kept, each up to ``LENGTH`` characters."""
+LENGTH = 60
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class Sample(msgspec.Struct):
+    """What the changes that were looked at came to.
+
+    ``rows`` of them made a row, for ``no_row`` of them ``prepare`` wanted none. ``given`` are the
+    model fields that any of them carried; ``seen`` are the members of their values, the first ones.
+    """
+
+    rows: int = 0
+    no_row: int = 0
+    given: list[str] = []
+    seen: list[str] = []
+
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> Sample:
+        """The sample that was stored as ``to_json`` gives it; {} is an empty one."""
+        return msgspec.convert(stored, cls)
+
+    def to_json(self) -> dict[str, Any]:
+        """What JSON takes."""
+        return msgspec.structs.asdict(self)
+
+    def look_at(self, plan: TypePlan, entities: Sequence[Entity]) -> None:
+        """Counts some of these entities."""
+        given = set(self.given)
+        looked_at = entities[:: max(1, len(entities) // ENTITIES)][:ENTITIES]
+        for entity in looked_at:
+            if entity.no_row:
+                self.no_row += 1
+            elif entity.put is not None:
+                self.rows += 1
+                given.update(
+                    planned.name
+                    for planned, raw in zip(plan.fields, entity.put.raw, strict=True)
+                    if raw is not UNSET
+                )
+        self.given = sorted(given)
+        if len(given) < len(plan.fields):
+            self._see(entity.newest.value for entity in looked_at[:VALUES])
+
+    def learn(self, other: Sample) -> bool:
+        """Adds what another sample says; False where that changes nothing that matters."""
+        given, seen = set(self.given), set(self.seen)
+        is_news = not given.issuperset(other.given) or bool(other.rows and not self.rows)
+        if self.rows + self.no_row >= ENOUGH and not is_news:
+            return False
+        self.rows += other.rows
+        self.no_row += other.no_row
+        self.given = sorted(given.union(other.given))
+        self.seen += [name for name in other.seen if name not in seen][: NAMES - len(self.seen)]
+        return bool(other.rows or other.no_row)
+
+    def _see(self, values: Iterable[bytes | None]) -> None:
+        seen = dict.fromkeys(self.seen)
+        for value in values:
+            try:
+                seen |= dict.fromkeys(_decode_members(value or b"{}"))
+            except UNDECODABLE:
+                continue  # no object
+        names = [name[:LENGTH] for name in seen if name.isprintable()]
+        self.seen = names[:NAMES]
+
+
+def take_samples(plans: StreamPlan, segments: Iterable[Segment]) -> dict[str, Sample]:
+    """Of each type that has a mapping."""
+    samples: dict[str, Sample] = {}
+    for segment in segments:
+        for entity_type, entities in segment.entities.items():
+            plan = plans.compiled(entity_type)
+            if plan is not None and entity_type not in segment.faults:
+                samples.setdefault(entity_type, Sample()).look_at(plan, entities)
+    return samples

@@ -1,0 +1,100 @@
+"""The part of the fold that asks the database for nothing: messages sorted by entity, and what the changes of each entity come to.
+
+So it needs no transaction, and a slow ``prepare`` holds no lock.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from durable_state.conversion import Refused
+from durable_state.errors import MappingFault
+from durable_state.models import Stream
+from durable_state.protocol import Change, Control, ControlKind, Malformed, Message, txid_of
+
+from ..plan import StreamPlan
+from .compaction import Entity, fold_entities
+from .sampling import Sample, take_samples
+
+__all__ = ["PreparedBatch", "Segment", "prepare_batch"]
+
+LONGEST_TXID = 1000
+"""Characters of a transaction's id beyond which nobody is told of it: entries of the feed are to stay small."""
+
+
+@dataclass(slots=True)
+class Segment:
+    """The changes between two controls: the entities by type, folded, and the ``control`` behind them, if there is one.
+
+    Types without a mapping are only sorted. ``faults`` has the types whose mapping failed, which matters to none but who writes them.
+    """
+
+    entities: dict[str, list[Entity]]
+    control: ControlKind | None = None
+    faults: dict[str, MappingFault] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class PreparedBatch:
+    """A batch of ``count`` messages that follow ordinal ``after``, for one fold: writing changes its entities.
+
+    ``txids`` names each transaction with the entities that it concerns, as (txid, type, key).
+    """
+
+    after: int
+    count: int
+    segments: list[Segment] = field(default_factory=list)
+    malformed: list[tuple[int, Malformed]] = field(default_factory=list)
+    txids: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    samples: dict[str, Sample] = field(default_factory=dict)
+
+
+def prepare_batch(
+    stream: Stream, messages: Sequence[Message], after: int, refusal: Refused | None = None
+) -> PreparedBatch:
+    """Sorts the messages that follow ordinal ``after``, runs the mappings and converts values. Reads and writes no row.
+
+    ``refusal``: all these changes are refused for it, whatever they say.
+    """
+    batch = PreparedBatch(after, len(messages))
+    plans = StreamPlan(stream)
+    by_type: defaultdict[str, dict[str, Entity]] = defaultdict(dict)
+    for ordinal, message in enumerate(messages, after + 1):
+        if type(message) is Change:
+            entities = by_type[message.type]
+            entity = entities.get(message.key)
+            if entity is None:
+                entity = entities[message.key] = Entity(message.key, ordinal, message)
+            else:
+                entity.add(ordinal, message)
+            if refusal is not None:
+                entity.refuse(ordinal, refusal)
+            if message.txid and len(message.txid) <= LONGEST_TXID:
+                batch.txids[message.txid, message.type, message.key] = None
+        elif isinstance(message, Control):
+            batch.segments.append(_segment(plans, by_type, message.kind))
+            by_type.clear()
+        elif isinstance(message, Malformed):
+            batch.malformed.append((ordinal, message))
+            if message.type and message.key and (txid := txid_of(message)):
+                batch.txids[txid, message.type, message.key] = None
+    batch.segments.append(_segment(plans, by_type))
+    batch.samples = take_samples(plans, batch.segments)
+    return batch
+
+
+def _segment(
+    plans: StreamPlan, by_type: dict[str, dict[str, Entity]], control: ControlKind | None = None
+) -> Segment:
+    segment = Segment(
+        {entity_type: list(entities.values()) for entity_type, entities in by_type.items()}, control
+    )
+    for entity_type, entities in segment.entities.items():
+        if (plan := plans.compiled(entity_type)) is not None:
+            try:
+                fold_entities(plan, entities)
+            except MappingFault as fault:
+                segment.faults[entity_type] = fault
+    return segment

@@ -1,0 +1,320 @@
+"""Entities that the stream holds and the tables cannot show yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from django.db import models
+from django.db.models import QuerySet
+
+from durable_state.conf import get_settings
+from durable_state.conversion import key_text
+from durable_state.models import Arrival, KeptRow, ParkedChange, Stream
+from durable_state.registry import EntityMapping
+
+from ..batch.preparation import Prepared, as_message, to_bytes
+from ..changes import LISTED
+from ..plan import TypePlan
+from ..rows.kept import pack_row
+from ..rows.relations import MissingParent
+from ..rows.rows import CHUNK, READ, chunks, in_statements
+
+__all__ = ["Parking", "ParkingLot"]
+
+POLLED = 500
+"""Changes that nobody tells about which each commit tries; all of them are tried at the worker's leisure."""
+
+
+@dataclass(slots=True)
+class Parking:
+    """One entity to be parked, and why: ``absent`` is the missing parent; without one its unique
+    value is taken.
+
+    ``holder`` is for unique values only: the key of the entity that has it, None where that is
+    nobody of this stream. ``stale``: the entity's older row stays; ``is_shown``: the change itself
+    is shown, without the parent. ``polled``: nobody may tell when the value is free.
+    """
+
+    plan: TypePlan
+    prepared: Prepared
+    absent: MissingParent | None
+    detail: str = ""
+    holder: str | None = None
+    stale: bool = False
+    is_shown: bool = False
+    polled: bool = False
+
+    @property
+    def reason(self) -> ParkedChange.Reason:
+        """Why it is parked."""
+        if self.is_shown:
+            return ParkedChange.Reason.LINK
+        return ParkedChange.Reason.UNIQUE if self.absent is None else ParkedChange.Reason.PARENT
+
+    def row(self, stream: Stream) -> ParkedChange:
+        """What is stored of it."""
+        plan, absent = self.plan, self.absent
+        if absent is not None:
+            waits_for = absent.digest
+        else:
+            waits_for = "" if self.holder is None else plan.digest(self.holder)
+
+        elsewhere = absent is not None and absent.elsewhere
+        return ParkedChange(
+            stream=stream,
+            entity=plan.digest(self.prepared.key),
+            type=plan.type,
+            key=self.prepared.key,
+            ordinal=self.prepared.ordinal,
+            reason=self.reason,
+            stale=self.stale,
+            waits_for=waits_for,
+            waits_on=absent.planned.parent.label
+            if absent and elsewhere and absent.planned.parent
+            else "",
+            polled=self.polled or not waits_for,
+            detail=self.detail if absent is None else str(absent),
+            body=as_message(plan, self.prepared),
+            prepared=to_bytes(plan, self.prepared),
+        )
+
+
+class ParkingLot:
+    """The parked changes of one stream, and what was kept of the rows that had to go.
+
+    Remembers whether there are any at all, so that a stream without pays one query a commit.
+    ``awaited`` holds the parents, by mapping, for which changes were parked in this commit and which
+    other streams bring; None for more than ``LISTED``.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.awaited: dict[EntityMapping, set[str] | None] = {}
+        self._all = ParkedChange.objects.using(stream._state.db).filter(stream=stream)
+        self._arrivals = Arrival.objects.using(stream._state.db).filter(stream=stream)
+        self._kept = KeptRow.objects.using(stream._state.db).filter(stream=stream)
+        self._newly: dict[str, set[str]] | None = {}
+        self._losers: set[str] | None = set()
+        self._occupied: bool | None = None
+        self._keeps: bool | None = None
+
+    @property
+    def occupied(self) -> bool:
+        """Whether anything is parked."""
+        if self._occupied is None:
+            self._occupied = self._all.exists()
+        return self._occupied
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept of a row that had to go."""
+        if self._keeps is None:
+            self._keeps = self.occupied and self._kept.exists()
+        return self._keeps
+
+    def park(self, parkings: Iterable[Parking], *, seen: bool = False) -> None:
+        """Parks the entities, each replacing what was parked of it before.
+
+        ``seen``: they are nothing new to ``take_newly``.
+        """
+        for chunk in chunks(parkings):
+            rows = [parking.row(self.stream) for parking in chunk]
+            self._forget(row.entity for row in rows)
+            for some in in_statements(rows, lambda row: len(row.body) + len(row.prepared)):
+                self._all.bulk_create(some)
+            self._occupied = True
+            for parking, row in zip(chunk, rows, strict=True):
+                self._note(parking, row, seen=seen)
+
+    def _note(self, parking: Parking, row: ParkedChange, *, seen: bool) -> None:
+        absent = parking.absent
+        if absent is None:
+            if self._losers is not None:
+                self._losers.add(row.entity)
+                if len(self._losers) > LISTED:
+                    self._losers = None
+            return
+
+        if not seen and not parking.is_shown and self._newly is not None:
+            newly = self._newly.setdefault(row.type, set())
+            newly.add(row.entity)
+            if len(newly) > LISTED:
+                self._newly = None
+
+        if row.waits_on and absent.planned.parent is not None:
+            keys = self.awaited.setdefault(absent.planned.parent, set())
+            if keys is not None:
+                keys.add(absent.key)
+                if len(keys) > LISTED:
+                    self.awaited[absent.planned.parent] = None
+
+    def take_losers(self) -> Iterator[list[ParkedChange]]:
+        """Those parked for a unique value since the last call, page by page."""
+        losers, self._losers = self._losers, set()
+        if losers is None:
+            yield from self._pages(self._all.filter(reason=ParkedChange.Reason.UNIQUE))
+            return
+        for chunk in chunks(losers):
+            yield from self._pages(self._all.filter(entity__in=chunk))
+
+    def set_stale(self, digests: Iterable[str], *, stale: bool) -> None:
+        """Says of parked entities whether their older rows are shown."""
+        if self.occupied:
+            for chunk in chunks(digests):
+                self._all.filter(entity__in=chunk).update(stale=stale)
+
+    def stale_keys(self, plan: TypePlan, keys: Iterable[str]) -> set[str]:
+        """Which of the entities show an older row than the newest change says."""
+        if not self.occupied:
+            return set()
+        found: set[str] = set()
+        for chunk in chunks(plan.digest(key) for key in keys):
+            stale = self._all.filter(entity__in=chunk, stale=True)
+            found.update(stale.values_list("key", flat=True))
+        return found
+
+    def keep(self, plan: TypePlan, rows: Iterable[models.Model]) -> None:
+        """Keeps what rows that are about to go have beside the mapped columns."""
+        for chunk in chunks(rows):
+            kept = [
+                KeptRow(
+                    stream=self.stream,
+                    entity=plan.digest(key),
+                    type=plan.type,
+                    key=key,
+                    columns=pack_row(plan, row),
+                )
+                for row in chunk
+                for key in [key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname))]
+            ]
+            self._kept.filter(entity__in=[each.entity for each in kept]).delete()
+            for some in in_statements(kept, lambda row: len(row.columns)):
+                self._kept.bulk_create(some)
+            self._keeps = True
+
+    def kept(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """What was kept of the entities' rows, by digest."""
+        if not self.keeps:
+            return {}
+        found: dict[str, bytes] = {}
+        for chunk in chunks(digests):
+            for digest, columns in self._kept.filter(entity__in=chunk).values_list(
+                "entity", "columns"
+            ):
+                found[digest] = bytes(columns)
+        return found
+
+    def kept_keys(self, entity_type: str) -> Iterator[list[str]]:
+        """The keys of a type's entities of whose rows something is kept, chunk by chunk."""
+        last = 0
+        while self.keeps:
+            rows = self._kept.filter(type=entity_type, pk__gt=last).order_by("pk")
+            found = list(rows.values_list("pk", "key")[:CHUNK])
+            if not found:
+                return
+            last = found[-1][0]
+            yield [key for _, key in found]
+
+    def forget_kept(self, digests: Iterable[str]) -> None:
+        """Forgets what was kept: the entities are shown again, or gone for good."""
+        if self.keeps:
+            for chunk in chunks(digests):
+                self._kept.filter(entity__in=chunk).delete()
+
+    def take_newly(self) -> dict[str, set[str]] | None:
+        """The entities parked for a parent's sake since the last call, by type, as digests; None: too many to be listed."""
+        newly, self._newly = self._newly, {}
+        return newly
+
+    def remove(self, digests: Iterable[str]) -> None:
+        """Forgets the entities: they are shown, or the stream has deleted them."""
+        named = list(digests)
+        self._forget(named)
+        self.forget_kept(named)
+
+    def _forget(self, digests: Iterable[str]) -> None:
+        if self.occupied:
+            for chunk in chunks(digests):
+                self._all.filter(entity__in=chunk).delete()
+
+    def clear(self, types: Iterable[str]) -> None:
+        """Forgets all that is parked of the types; what is kept of their rows stays."""
+        _ = self.keeps
+        for chunk in chunks(types):
+            self._all.filter(type__in=chunk).delete()
+        self._occupied = None
+
+    def keys(self, entity_type: str) -> Iterator[list[str]]:
+        """The keys of what is parked of a type, chunk by chunk."""
+        last = 0
+        while self.occupied:
+            found = list(
+                self._all.filter(type=entity_type, pk__gt=last)
+                .order_by("pk")
+                .values_list("pk", "key")[:CHUNK]
+            )
+            if not found:
+                return
+            last = found[-1][0]
+            yield [key for _, key in found]
+
+    def of(self, digests: Iterable[str]) -> dict[str, ParkedChange]:
+        """What is parked of the entities, by digest."""
+        if not self.occupied:
+            return {}
+        return {
+            parked.entity: parked
+            for chunk in chunks(digests)
+            for parked in self._all.filter(entity__in=chunk)
+        }
+
+    def polled(self, *, every: bool) -> Iterator[list[ParkedChange]]:
+        """Those that nobody tells about, page by page: the oldest few, or ``every`` one."""
+        rows = self._all.filter(polled=True)
+        return self._pages(rows) if every else islice(self._pages(rows, POLLED), 1)
+
+    def waiting_for(self, others: Iterable[str] | None) -> Iterator[list[ParkedChange]]:
+        """Those that wait for one of the others, a parent or the holder of a unique value, page by page; None: for any."""
+        if not self.occupied:
+            return
+        if others is None:
+            yield from self._pages(self._all.exclude(waits_for=""))
+            return
+        for chunk in chunks(others):
+            yield from self._pages(self._all.filter(waits_for__in=chunk))
+
+    def take_arrivals(self) -> Iterator[set[str]]:
+        """The parents whose arrival other streams have marked, chunk by chunk, by digest; the marks are gone then."""
+        while found := list(self._arrivals.order_by("pk").values_list("pk", "digest")[:READ]):
+            for chunk in chunks(pk for pk, _ in found):
+                self._arrivals.filter(pk__in=chunk).delete()
+            yield {digest for _, digest in found}
+
+    def orphans(self, entity_type: str) -> set[str]:
+        """All of a type that wait for a parent, by digest."""
+        rows = self._all.filter(type=entity_type, reason=ParkedChange.Reason.PARENT)
+        return set(rows.values_list("entity", flat=True))
+
+    def _pages(
+        self, rows: QuerySet[ParkedChange], size: int = READ
+    ) -> Iterator[list[ParkedChange]]:
+        """The rows there are now, in pages of bounded size; those parked meanwhile are not met."""
+        newest = self._all.order_by("-pk").values_list("pk", flat=True).first()
+        last = 0
+        while newest is not None:
+            page: list[ParkedChange] = []
+            room = get_settings().batch_bytes
+            for parked in (
+                rows.filter(pk__gt=last, pk__lte=newest)
+                .order_by("pk")[:size]
+                .iterator(chunk_size=50)
+            ):
+                page.append(parked)
+                last, room = parked.pk, room - len(parked.prepared) - len(parked.body)
+                if room <= 0:
+                    break
+            if not page:
+                return
+            yield page

@@ -1,0 +1,280 @@
+"""Who may have a unique value.
+
+A row that shows its entity's newest change keeps its value; else the older change wins. Who comes too
+late is parked. A row that is only there until the commit gets to it (about to be deleted or written,
+or stale) is no obstacle: it makes way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from django.db import IntegrityError, connections, models, transaction
+from django.db.models import Q
+
+from durable_state.conversion import JsonNull, key_text
+from durable_state.databases.blame import NoWay
+
+from ..plan import PlannedField, TypePlan, Values
+from .followers import lead_children
+from .kept import insert_raw
+from .placeholders import placeholders
+from .rows import CHUNK, chunks
+from .writers import RowWrite
+from .writers.instances import read_instances
+
+__all__ = ["NOT_OURS", "Claim", "Claims", "Lost", "gives_up", "make_way", "vacate"]
+
+Claim = tuple[tuple[str, ...], tuple[Any, ...]]
+"""Columns that must be unique together, and the values."""
+
+Lost = tuple[str, str | None]
+"""A sentence about who has the value, and the holder's key; None: no row of this stream."""
+
+NOT_OURS = "\0"
+"""Begins the name of a holder that is no row of this stream; no key has it."""
+
+
+class Claims:
+    """The unique values that some writes of one type want, in the order of their changes."""
+
+    def __init__(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+        self._wanted = [(write, _claims_of(plan, write, write.values)) for write in writes]
+        self._held = {
+            write.key: _claims_of(plan, write, write.existing.values)
+            for write in writes
+            if write.existing is not None
+        }
+        self.elsewhere: dict[Claim, str] = {}
+        """Who holds them now, where that is none of the writes' rows."""
+        if writes:
+            moving = {write.key for write in writes}
+            holders = _holders(plan, self._wanted)
+            self.elsewhere = {claim: key for claim, key in holders.items() if key not in moving}
+
+    def rivals(self) -> set[str]:
+        """The keys of this stream's other rows that hold what is wanted."""
+        return {key for key in self.elsewhere.values() if not key.startswith(NOT_OURS)}
+
+    def losers(self, weak: Collection[str], firm: Collection[str]) -> dict[str, Lost]:
+        """The keys whose unique values are another's.
+
+        Rows of ``weak`` keys make way. Those of ``firm`` keys stay as they are where their change
+        loses. Who loses any of its values takes none from those after it.
+        """
+        standing = {claim: key for claim, key in self.elsewhere.items() if key not in weak}
+        while True:
+            losers = self._compete(dict(standing))
+            staying = [key for key in losers if key in firm]
+            kept = {claim: key for key in staying for claim in self._held.get(key, ())}
+            if kept.items() <= standing.items():
+                return losers
+            standing |= kept
+
+    def _compete(self, holders: dict[Claim, str]) -> dict[str, Lost]:
+        for write, wanted in self._wanted:
+            held = self._held.get(write.key, ())
+            for claim in wanted:
+                if claim in held:
+                    holders.setdefault(claim, write.key)
+
+        losers: dict[str, Lost] = {}
+        for write, wanted in self._wanted:
+            lost = next((c for c in wanted if holders.get(c, write.key) != write.key), None)
+            if lost is None:
+                holders |= dict.fromkeys(wanted, write.key)
+            else:
+                losers[write.key] = _sentence(lost, holders[lost])
+        return losers
+
+    def in_the_way(self, losers: Collection[str], stale: Collection[str]) -> set[str]:
+        """The keys whose rows hold what a winner wants: of losers, and of the ``stale`` ones elsewhere."""
+        wanted = {
+            claim for write, some in self._wanted if write.key not in losers for claim in some
+        }
+        blocking = {
+            key for key in losers if any(claim in wanted for claim in self._held.get(key, ()))
+        }
+        return blocking | {
+            key for claim, key in self.elsewhere.items() if key in stale and claim in wanted
+        }
+
+    def robbed_by(self, written: Collection[str]) -> set[str]:
+        """The keys of the other rows whose values these writes have taken."""
+        return {
+            self.elsewhere[claim]
+            for write, some in self._wanted
+            if write.key in written
+            for claim in some
+            if claim in self.elsewhere
+        }
+
+
+def _sentence(claim: Claim, holder: str) -> Lost:
+    ours = None if holder.startswith(NOT_OURS) else holder
+    by = "a row that is not this stream's" if ours is None else repr(ours)
+    return f"{', '.join(claim[0])} {claim[1]!r} is taken by {by}", ours
+
+
+def gives_up(plan: TypePlan, write: RowWrite) -> bool:
+    """Whether a shown row no longer has a unique value that it had."""
+    row = write.existing
+    return row is not None and any(
+        row.values[place] != write.values[place]
+        for columns in plan.unique_sets
+        for column in columns
+        if (place := plan.places.get(column)) is not None
+    )
+
+
+def make_way(plan: TypePlan, writes: Sequence[RowWrite], elsewhere: Mapping[Claim, str]) -> None:
+    """Takes the unique values that the writes want from the rows that are about to pass them on.
+
+    So no statement meets a value twice. ``elsewhere``: who holds them beside the writes' own rows.
+    Raises: NoWay.
+    """
+    wanted = {
+        claim: write.key for write in writes for claim in _claims_of(plan, write, write.values)
+    }
+    for columns in plan.unique_sets:
+        movers = {
+            write.existing.pk: write
+            for write in writes
+            if write.existing is not None
+            and any(
+                claim[0] == columns and wanted.get(claim, write.key) != write.key
+                for claim in _claims_of(plan, write, write.existing.values)
+            )
+        }
+        if movers and not vacate(plan, columns, movers):
+            _set_aside(plan, movers)
+
+        others = {
+            key for claim, key in elsewhere.items() if claim[0] == columns and claim in wanted
+        }
+        if others and not vacate(plan, columns, _primary_keys(plan, others), leading=True):
+            raise NoWay(f"{', '.join(columns)} of {min(others)!r} cannot be had yet.")
+
+
+def _primary_keys(plan: TypePlan, keys: Iterable[str]) -> set[Any]:
+    found: set[Any] = set()
+    for chunk in chunks(plan.key_value(key) for key in keys):
+        rows = plan.rows().filter(**{f"{plan.mapping.key.attname}__in": chunk})
+        found.update(rows.values_list("pk", flat=True))
+    return found
+
+
+def vacate(
+    plan: TypePlan, columns: Iterable[str], pks: Collection[Any], *, leading: bool = False
+) -> bool:
+    """Frees what the rows hold in the columns, until they are written again or deleted.
+
+    A column that may be NULL is set to that; else one gets values that nobody has. False, with
+    nothing changed, where the table takes neither. ``leading``: rows that point to these by such a
+    column are led along, because these are written later than who has the value then.
+    """
+    connection, rows = connections[plan.using], plan.rows()
+    mapped = [planned for planned in plan.fields if planned.attname in columns]
+    followed = plan.followed if leading else {}
+    nullable = next(
+        (each for each in mapped if each.field.null and each.attname not in followed), None
+    )
+    stand_in = _find_stand_ins(plan, mapped, len(pks)) if nullable is None else None
+    if nullable is None and stand_in is None:
+        return False
+
+    # MySQL would not let a row give up a value by which others point to it; they follow later.
+    unchecked = connection.constraint_checks_disabled if plan.followed else nullcontext
+    try:
+        with unchecked(), transaction.atomic(using=plan.using):
+            if nullable is not None:
+                for chunk in chunks(pks):
+                    rows.filter(pk__in=chunk).update(**{nullable.attname: None})
+            elif stand_in is not None:
+                planned, values = stand_in
+                for pk, value in zip(pks, values, strict=True):
+                    held = rows.filter(pk=pk).values_list(planned.attname, flat=True)
+                    old = list(held) if planned.attname in followed else []
+                    rows.filter(pk=pk).update(**{planned.attname: value})
+                    for each in old:
+                        lead_children(plan, planned.attname, each, value)
+    except IntegrityError:
+        return False  # a CHECK
+    return True
+
+
+def _find_stand_ins(
+    plan: TypePlan, mapped: Iterable[PlannedField], count: int
+) -> tuple[PlannedField, list[Any]] | None:
+    for planned in mapped:
+        values = placeholders(planned.field, connections[plan.using], count)
+        if values is not None:
+            return planned, values
+    return None
+
+
+def _set_aside(plan: TypePlan, movers: dict[Any, RowWrite]) -> None:
+    """Deletes rows and inserts them again with what they shall hold.
+
+    No statement can exchange values that must not be NULL and have no stand-in.
+    """
+    instances: list[models.Model] = []
+    # MySQL checks foreign keys at once; the rows come back under their primary keys.
+    with connections[plan.using].constraint_checks_disabled():
+        for chunk in chunks(movers):
+            rows = plan.rows().filter(pk__in=chunk)
+            instances += read_instances(rows)
+            rows._raw_delete(plan.using)
+        for instance in instances:
+            values = zip(plan.places, movers[instance.pk].values, strict=True)
+            instance.__dict__.update(values)
+        insert_raw(plan, instances)
+
+
+def _claims_of(plan: TypePlan, write: RowWrite, held_values: Values) -> list[Claim]:
+    mapped = dict(zip(plan.places, held_values, strict=True))
+    values = {**mapped, plan.mapping.key.attname: write.key_value, **plan.scope}
+    claims = []
+    for columns in plan.unique_sets:
+        held = tuple(values.get(column) for column in columns)
+        if None not in map(_or_none, held):
+            claims.append((columns, held))
+    return claims
+
+
+def _or_none(value: Any) -> Any:
+    """The value; None of one that cannot be compared by hash: of documents, say, the database alone can tell."""
+    try:
+        hash(value)
+    except TypeError:
+        return None
+    return None if isinstance(value, JsonNull) else value
+
+
+def _holders(plan: TypePlan, claims: Sequence[tuple[RowWrite, list[Claim]]]) -> dict[Claim, str]:
+    """Who holds the wanted values now; a row that is not this stream's under a name that is no key."""
+    key = plan.mapping.key
+    holders: dict[Claim, str] = {}
+    own = set(plan.scope.items())
+    for columns in plan.unique_sets:
+        wanted = {claim[1] for _, some in claims for claim in some if claim[0] == columns}
+        for chunk in chunks(wanted, 100 if len(columns) > 1 else CHUNK):
+            rows = plan.mapping.model._base_manager.using(plan.using)
+            rows = rows.filter(_any_of(columns, chunk)).order_by()
+            for key_value, *values in rows.values_list(key.attname, *columns, *plan.scope):
+                held = tuple(values[: len(columns)])
+                scope = set(zip(plan.scope, values[len(columns) :], strict=True))
+                text = key_text(key, key_value) if scope == own else f"{NOT_OURS}{key_value}"
+                holders[columns, held] = text
+    return holders
+
+
+def _any_of(columns: tuple[str, ...], held: list[tuple[Any, ...]]) -> Q:
+    if len(columns) == 1:
+        return Q(**{f"{columns[0]}__in": [values[0] for values in held]})
+    condition = Q()
+    for values in held:
+        condition |= Q(**dict(zip(columns, values, strict=True)))
+    return condition

@@ -1,0 +1,102 @@
+"""Rows that point to others by a column that the stream writes (``to_field``): they follow its changes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections, models
+
+from ..plan import TypePlan
+from .writers import RowWrite
+
+__all__ = ["followed_by_children", "is_named_anew", "lead_children", "unnamed_by"]
+
+CHUNK = 500
+"""Values in one query."""
+
+
+@contextmanager
+def followed_by_children(plan: TypePlan, writes: Sequence[RowWrite]) -> Iterator[None]:
+    """Has all rows that point to the written ones, whosever they are, name them by their new values.
+
+    Before the writes it notes who points to whom, so that values may also be exchanged.
+    """
+    if not plan.followed:
+        yield
+        return
+    pointing = [
+        (field, moves, _children(plan, field, moves))
+        for attname, fields in plan.followed.items()
+        if (moves := _moves(plan, attname, writes))
+        for field in fields
+    ]
+    if not pointing:
+        yield
+        return
+
+    # MySQL checks each row by itself; the others at the end of the transaction.
+    with connections[plan.using].constraint_checks_disabled():
+        yield
+        for field, moves, children in pointing:
+            for old, pks in children.items():
+                rows = field.model._base_manager.using(plan.using)
+                for start in range(0, len(pks), CHUNK):
+                    some = rows.filter(pk__in=pks[start : start + CHUNK])
+                    some.update(**{field.attname: moves[old]})
+
+
+def lead_children(plan: TypePlan, attname: str, old: Any, new: Any) -> None:
+    """Has all rows that name one by ``old`` name it by ``new``: another is going to have the old value."""
+    for field in plan.followed.get(attname, ()):
+        rows = field.model._base_manager.using(plan.using)
+        rows.filter(**{field.attname: old}).update(**{field.attname: new})
+
+
+def unnamed_by(plan: TypePlan, attname: str, writes: Sequence[RowWrite]) -> dict[Any, str]:
+    """The values that rows give up for NULL, by which nobody can name them any more, with their keys."""
+    place = plan.places[attname]
+    return {
+        write.existing.values[place]: write.key
+        for write in writes
+        if write.existing is not None
+        and write.existing.values[place] is not None
+        and write.values[place] is None
+    }
+
+
+def is_named_anew(plan: TypePlan, write: RowWrite) -> bool:
+    """Whether others can name the row by a value that it has now, and could not before."""
+    row = write.existing
+    return row is not None and any(
+        row.values[plan.places[attname]] is None and write.values[plan.places[attname]] is not None
+        for attname in plan.followed
+    )
+
+
+def _moves(plan: TypePlan, attname: str, writes: Sequence[RowWrite]) -> dict[Any, Any]:
+    """The values that rows give up, and what they hold instead."""
+    place = plan.places[attname]
+    moves = {}
+    for write in writes:
+        assert write.existing is not None
+        old, new = write.existing.values[place], write.values[place]
+        if old is not None and old != new:
+            moves[old] = new
+    return moves
+
+
+def _children(
+    plan: TypePlan, field: models.ForeignKey[Any, Any], moves: dict[Any, Any]
+) -> dict[Any, list[Any]]:
+    """The primary keys of the rows that point to the moving ones, by the value they point to."""
+    found: defaultdict[Any, list[Any]] = defaultdict(list)
+    values = list(moves)
+    rows = field.model._base_manager.using(plan.using).order_by()
+    for start in range(0, len(values), CHUNK):
+        some = rows.filter(**{f"{field.attname}__in": values[start : start + CHUNK]})
+        for pk, value in some.values_list("pk", field.attname):
+            found[value].append(pk)
+    return found

@@ -1,0 +1,394 @@
+"""Reading and writing the rows of one type, in bulk and by difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, TypeVar
+from uuid import UUID
+
+import django.db
+import msgspec
+from django.db import connections, models, transaction
+from django.db.models import Lookup, Q
+
+from durable_state.conf import get_settings
+from durable_state.conversion import JSON_NULL, key_text
+from durable_state.databases.blame import blames_a_row, explain, is_uniqueness, reason_code
+from durable_state.errors import TooManyDeadLetters
+
+from ..batch.defaults import has_fresh, overlay, settle
+from ..batch.preparation import Prepared
+from ..plan import PlannedField, TypePlan, Values
+from .comparison import changing, differ
+from .deferred import check_deferred
+from .followers import followed_by_children
+from .kept import insert_kept
+from .writers import ExistingRow, RowWrite, find_writer
+from .writers.columns import AS_THEY_ARE, key_parameters, quoted
+from .writers.sequence import move_sequence
+
+__all__ = [
+    "CHUNK",
+    "READ",
+    "RowFailure",
+    "changing",
+    "chunks",
+    "differ",
+    "in_statements",
+    "is_one_of",
+    "most_keys",
+    "read_rows",
+    "row_write",
+    "rows_with",
+    "write_rows",
+]
+
+CHUNK = 500
+"""Keys in one query: below every database's limit of parameters."""
+
+READ = 2000
+"""Keys in one query for rows, where each is a parameter and the database takes as many."""
+
+KEYS = 10_000
+"""Keys in one query for rows, where all of them are one parameter."""
+
+STATEMENT_BYTES = 1024 * 1024
+"""Bytes of large values in one statement, unless a single row has more."""
+
+T = TypeVar("T")
+
+
+def chunks(things: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """The things in lists of at most ``size``."""
+    left = iter(things)
+    while chunk := list(islice(left, size)):
+        yield chunk
+
+
+def in_statements(rows: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """The rows in lists that one statement may insert: at most ``CHUNK``, and about ``STATEMENT_BYTES``."""
+    some: list[T] = []
+    held = 0
+    for row in rows:
+        if some and (len(some) == CHUNK or held + size(row) > STATEMENT_BYTES):
+            yield some
+            some, held = [], 0
+        some.append(row)
+        held += size(row)
+    if some:
+        yield some
+
+
+class UnreadableColumn(ValueError):
+    """A merge cannot keep a value that it cannot read."""
+
+
+@dataclass(slots=True)
+class RowFailure:
+    """The database, its driver or the code of a field refused one row."""
+
+    write: RowWrite
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """The reason code of its dead letter."""
+        return reason_code(self.error)
+
+    @property
+    def detail(self) -> str:
+        """What its dead letter says."""
+        return explain(self.error)
+
+    @property
+    def is_rivalry(self) -> bool:
+        """Whether it was refused because another row has its unique value."""
+        return is_uniqueness(self.error)
+
+
+def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRow]:
+    """The shown rows among the keys, by key text; one query for as many keys as it takes."""
+    if len(key_values) > READ and not plan.rows().exists():
+        return {}
+    key, end = plan.mapping.key, 2 + len(plan.fields)
+    documents = plan.documents
+    nullable = [planned for planned in documents if planned.field.null]
+    is_null = [Q(**{f"{planned.attname}__isnull": True}) for planned in nullable]
+    found: dict[str, ExistingRow] = {}
+    for chunk in chunks(key_values, most_keys(plan, key)):
+        names: list[Any] = ["pk", key.attname, *plan.places, *is_null]
+        for row in _read_values(plan, chunk, names):
+            values = row[2:end]
+            if None in (values[planned.place] for planned in documents):
+                values = _with_json_nulls(values, documents, zip(nullable, row[end:], strict=True))
+            if plan.moments_elsewhere:
+                values = _in_utc(values, plan.moments_elsewhere)
+            found[key_text(key, row[1])] = ExistingRow(row[0], values)
+    return found
+
+
+class _Unreadable:
+    """What a row is read to hold where its field's own code cannot read the column; equal to nothing."""
+
+    def __repr__(self) -> str:
+        return "UNREADABLE"
+
+
+UNREADABLE = _Unreadable()
+
+
+def _read_values(
+    plan: TypePlan, key_values: Sequence[Any], names: Sequence[Any]
+) -> list[tuple[Any, ...]]:
+    """These columns of the rows. A row whose field raises must still be replaceable and deletable."""
+    rows = rows_with(plan, key_values)
+    try:
+        return list(rows.values_list(*names))
+    except django.db.Error:
+        raise
+    except Exception:  # of a field's from_db_value
+        if len(key_values) > 1:
+            middle = len(key_values) // 2
+            halves = key_values[:middle], key_values[middle:]
+            return [row for half in halves for row in _read_values(plan, half, names)]
+    found = [_read_one_value(rows, name) for name in names]
+    return list(zip(*found, strict=True)) if all(found) else []
+
+
+def _read_one_value(rows: models.QuerySet[models.Model], name: Any) -> list[Any]:
+    """One column of the one row, if it is there."""
+    try:
+        return list(rows.values_list(name, flat=True))
+    except django.db.Error:
+        raise
+    except Exception:
+        return [UNREADABLE]
+
+
+def _in_utc(values: Values, moments: Iterable[PlannedField]) -> Values:
+    """Python takes no moment in an hour that clocks pass twice for equal to one in another zone."""
+    told_apart = list(values)
+    for planned in moments:
+        moment = told_apart[planned.place]
+        if isinstance(moment, datetime):
+            told_apart[planned.place] = moment.astimezone(UTC)
+    return tuple(told_apart)
+
+
+def _with_json_nulls(
+    values: Values, documents: Iterable[PlannedField], are_null: Iterable[tuple[PlannedField, bool]]
+) -> Values:
+    """Django reads NULL and JSON's null alike."""
+    told_apart = list(values)
+    for planned in documents:
+        if values[planned.place] is None:
+            told_apart[planned.place] = JSON_NULL
+    for planned, is_null in are_null:
+        if is_null:
+            told_apart[planned.place] = None
+    return tuple(told_apart)
+
+
+def most_keys(plan: TypePlan, field: models.Field[Any, Any]) -> int:
+    """How many values of the field one query may name beside what makes the rows the stream's."""
+    connection = connections[plan.using]
+    if connection.vendor in AT_ONCE and (
+        type(field) is models.UUIDField or AS_THEY_ARE.get(type(field)) in (str, int)
+    ):
+        return KEYS
+    most = connection.features.max_query_params or READ + len(plan.scope)
+    return min(READ, most - len(plan.scope))
+
+
+AT_ONCE = ("postgresql", "sqlite")
+"""Databases that take many keys as one parameter, a JSON text."""
+
+
+class _Found(Lookup):
+    """A column and a condition on it, with the driver's parameters: ``rhs`` is the pair of them.
+
+    A lookup, not raw SQL: MySQL would compare that with TRUE, and look at every row of the table.
+    """
+
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        """``column condition``."""
+        column, parameters = self.process_lhs(compiler, connection)
+        condition, values = self.rhs
+        return f"{column} {condition}", [*parameters, *values]
+
+
+def is_one_of(
+    plan: TypePlan, field: models.Field[Any, Any], values: Sequence[Any]
+) -> Lookup[Any] | Q:
+    """What filter(field__in=...) says, without what it costs for each value."""
+    if field.column is None:
+        return Q(pk__in=values)  # a composite primary key
+    connection = connections[plan.using]
+    parameters = key_parameters(field, values, connection)
+    found: tuple[str, list[Any]]
+    if connection.vendor == "postgresql" and _are_alike(parameters, {str, int, UUID}):
+        found = (
+            f"= ANY(ARRAY(SELECT {_ELEMENTS}::{field.cast_db_type(connection)}))",
+            [_as_json(parameters)],
+        )
+    elif connection.vendor == "sqlite" and _are_alike(parameters, {str, int}):
+        found = "IN (SELECT value FROM json_each(%s))", [_as_json(parameters)]
+    else:
+        found = f"IN ({', '.join(['%s'] * len(parameters))})", parameters
+    return _Found(models.F(field.attname), found)
+
+
+def rows_with(plan: TypePlan, key_values: Sequence[Any]) -> models.QuerySet[models.Model]:
+    """The shown rows with these keys, at most ``most_keys`` of them."""
+    connection, model, key = connections[plan.using], plan.mapping.model, plan.mapping.key
+    pk, parameters = model._meta.pk, key_parameters(key, key_values, connection)
+    if (
+        connection.vendor != "postgresql"
+        or pk.column is None
+        or not _are_alike(parameters, {str, int, UUID})
+    ):
+        return plan.rows().filter(is_one_of(plan, key, key_values))
+    # One look into the unique index for each key. Asked for many keys at once, PostgreSQL reads all rows of a stream that it has no
+    # statistics of, again for each batch.
+    table, column, pk_column = (
+        quoted(connection, name) for name in (model._meta.db_table, key.column, pk.column)
+    )
+    fields = [field for field in model._meta.concrete_fields if field.attname in plan.scope]
+    scope = "".join(f" AND held.{quoted(connection, field.column)} = %s" for field in fields)
+    scope_values = [
+        field.get_db_prep_value(plan.scope[field.attname], connection) for field in fields
+    ]
+    looked_up = (
+        f"SELECT found.pk FROM {_ELEMENTS} AS wanted(key) CROSS JOIN LATERAL"  # noqa: S608
+        f" (SELECT held.{pk_column} AS pk FROM {table} AS held"
+        f" WHERE held.{column} = wanted.key::{key.cast_db_type(connection)}{scope} OFFSET 0) AS found"
+    )
+    is_found = _Found(
+        models.F(pk.attname), (f"= ANY(ARRAY({looked_up}))", [_as_json(parameters), *scope_values])
+    )
+    rows: models.QuerySet[models.Model] = model._base_manager.using(plan.using)
+    return rows.filter(is_found).order_by()
+
+
+_ELEMENTS = "json_array_elements_text(%s::json)"
+"""What PostgreSQL makes of a list: of an array, its driver would look at each element in Python."""
+
+
+def _as_json(parameters: Sequence[Any]) -> str:
+    return msgspec.json.encode(parameters).decode()
+
+
+def _are_alike(parameters: Sequence[Any], types: set[type]) -> bool:
+    """Whether all are of one type, which is one of these."""
+    found = set(map(type, parameters))
+    return len(found) == 1 and found <= types
+
+
+def row_write(
+    put: Prepared,
+    values: Values,
+    existing: ExistingRow | None,
+    kept: bytes | None = None,
+) -> RowWrite:
+    """What the put makes of the row that is there, or of what was kept of it.
+
+    ``values`` are the put's with its parents' columns.
+    """
+    if existing is None:
+        values = settle(values)
+    elif not put.complete or has_fresh(values):
+        values = overlay(existing.values, values)
+    return RowWrite(put.key, put.key_value, values, existing, kept if existing is None else None)
+
+
+def write_rows(
+    plan: TypePlan,
+    writes: Sequence[RowWrite],
+    *,
+    clear_the_way: Callable[[TypePlan, Sequence[RowWrite]], None],
+) -> list[RowFailure]:
+    """Inserts and updates the rows; those that the database refuses come back, each by itself, and the others are written.
+
+    ``clear_the_way`` is called before each attempt, and undone with it. Any other database error is raised. ``writes`` must not name one key twice.
+    Raises: TooManyDeadLetters, as soon as so many are refused that the commit is going to halt the stream for them.
+    """
+    failures: list[RowFailure] = []
+    _bisect(plan, writes, clear_the_way, failures)
+    return failures
+
+
+def _bisect(
+    plan: TypePlan,
+    writes: Sequence[RowWrite],
+    clear_the_way: Callable[[TypePlan, Sequence[RowWrite]], None],
+    failures: list[RowFailure],
+) -> None:
+    """Writes the rows, or each half by itself; adds those that are refused."""
+    if not writes:
+        return
+    try:
+        with transaction.atomic(using=plan.using):
+            clear_the_way(plan, writes)
+            _write(plan, writes)
+            check_deferred(plan)
+    except Exception as error:  # whatever a field's own code raises, too
+        if not blames_a_row(error):
+            raise
+        if len(writes) == 1:
+            error.__traceback__ = None  # whose frames would hold the whole batch
+            failures.append(RowFailure(writes[0], error))
+            _check_flood(plan, failures)
+            return
+        middle = len(writes) // 2
+        for half in (writes[:middle], writes[middle:]):
+            _bisect(plan, half, clear_the_way, failures)
+
+
+def _check_flood(plan: TypePlan, failures: Sequence[RowFailure]) -> None:
+    """Raises: TooManyDeadLetters, where the refused rows are too many, and no other change can make up for one of them."""
+    limit = get_settings().dead_letter_limit
+    if (
+        len(failures) > limit
+        and not plan.mapping.merges
+        and not plan.unique_sets
+        and not plan.relations
+    ):
+        last, stream = failures[-1], plan.stream
+        raise TooManyDeadLetters.after(
+            stream.name,
+            stream.ordinal,
+            len(failures),
+            limit,
+            last.reason,
+            last.detail,
+            plan.type,
+        )
+
+
+def _write(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+    if plan.mapping.merges:
+        _check_readable(plan, writes)
+    writer = find_writer(plan.using)
+    if changed := [write for write in writes if write.existing is not None]:
+        with followed_by_children(plan, changed):
+            writer.update(plan, changed)
+    if new := [write for write in writes if write.existing is None and write.kept is None]:
+        writer.insert(plan, new)
+        move_sequence(plan, new)
+    if kept := [write for write in writes if write.kept is not None]:
+        insert_kept(plan, kept)
+
+
+def _check_readable(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+    """Raises: UnreadableColumn, where an update keeps what is in a column that cannot be read."""
+    for write in writes:
+        for planned in plan.fields:
+            if write.values[planned.place] is UNREADABLE:
+                raise UnreadableColumn(
+                    f"the update leaves out {planned.name}, whose field cannot read what the row holds"
+                )

@@ -1,0 +1,214 @@
+"""Showing what has waited."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from durable_state.conversion import Refused
+from durable_state.models import ParkedChange, entity_digest
+
+from ..batch.preparation import Prepared, as_message, from_bytes
+from ..changes import Motion
+from ..letters import Found
+from ..parked.lot import Parking, ParkingLot
+from ..plan import StreamPlan, TypePlan
+from ..rows.relations import (
+    MissingParent,
+    circles,
+    parent_digest,
+    resolve_parents,
+    turns,
+    untolerated,
+)
+from ..rows.rows import RowFailure
+from .joint import settle_blockers
+from .placement import Placement
+
+__all__ = ["Release", "not_written"]
+
+
+Entity = tuple[str, str]
+Reason = ParkedChange.Reason
+
+
+class Release:
+    """Shows the parked entities of one stream that can be shown now."""
+
+    def __init__(
+        self, plans: StreamPlan, lot: ParkingLot, placement: Placement, motion: Motion
+    ) -> None:
+        self._plans = plans
+        self._lot = lot
+        self._placement = placement
+        self._motion = motion
+        self._refused: list[tuple[TypePlan, Found]] = []
+        self._shown = 0
+
+    def settle(self, *, every: bool = False) -> list[tuple[TypePlan, Found]]:
+        """Shows parked entities whose parents have come or whose unique values are free, until nothing moves any more.
+
+        Invariant: whoever was parked for a unique value in this commit has been looked at after all
+        else that the commit moved. ``every``: of those that nobody tells about, all are tried.
+        Returns those that the database refused; they are parked no longer.
+        """
+        if not self._lot.occupied and not every:
+            return []
+        for digests in self._lot.take_arrivals():
+            self._try_pages(self._lot.waiting_for(digests))
+        self._try_pages(self._lot.polled(every=every))
+        self._follow_all()
+
+        # The holder may have been one that was going to have the value, and did not get it.
+        shown = -1
+        while shown < self._shown:
+            shown = self._shown
+            self._try_pages(self._lot.take_losers())
+            self._follow_all()
+        return self._refused
+
+    def _follow_all(self) -> None:
+        self._follow()
+        while self._show_closed():
+            self._follow()
+
+    def _follow(self) -> None:
+        """Tries what waits for something that moved, till nothing does."""
+        while True:
+            fresh, freed = self._motion.take()
+            if not fresh and not freed:
+                return
+            if None in (*fresh.values(), *freed.values()):
+                self._try_pages(self._lot.waiting_for(None))
+                continue
+            self._try_pages(self._lot.waiting_for(_digests(fresh)))
+            holders = (plan.digest(key) for plan, keys in freed.items() for key in keys or ())
+            self._try_pages(self._lot.waiting_for(holders))
+
+    def _try_pages(self, pages: Iterator[list[ParkedChange]]) -> None:
+        for page in pages:
+            by_type: defaultdict[str, list[ParkedChange]] = defaultdict(list)
+            for parked in page:
+                by_type[parked.type].append(parked)
+            for plan in self._plans.all():
+                if plan.type in by_type:
+                    self._try(plan, by_type[plan.type])
+
+    def _try(self, plan: TypePlan, candidates: list[ParkedChange]) -> None:
+        """Tries to show parked entities of one type."""
+        before = {parked.key: parked for parked in candidates}
+        puts = self._unpack(plan, candidates)
+        _, missing = resolve_parents(plan, puts)
+
+        ready, waiting = [], []
+        for put, absent in zip(puts, missing, strict=True):
+            parked, blocking = before[put.key], untolerated(absent)
+            if not blocking:
+                ready.append(put)
+            elif parked.is_link or parked.waits_for != blocking[0].digest:
+                # Another parent is the one that is missing now.
+                waiting.append(Parking(plan, put, blocking[0], stale=parked.stale))
+        self._lot.park(waiting)
+        if ready:
+            self._put({plan: ready})
+
+    def _put(self, puts: dict[TypePlan, list[Prepared]]) -> bool:
+        """Places puts of parked entities; whether any was shown."""
+        placed = self._placement.put(puts)
+        for plan, failures in placed.failures.items():
+            by_key = {put.key: put for put in puts[plan]}
+            self._lot.remove(plan.digest(failure.write.key) for failure in failures)
+            self._refused += [
+                (plan, not_written(plan, each, by_key[each.write.key])) for each in failures
+            ]
+        self._shown += placed.shown
+        return placed.shown > 0
+
+    def _unpack(self, plan: TypePlan, candidates: Iterable[ParkedChange]) -> list[Prepared]:
+        puts = []
+        for parked in candidates:
+            try:
+                puts.append(
+                    from_bytes(plan, parked.key, parked.ordinal, parked.prepared, parked.body)
+                )
+            except Refused:
+                continue  # the mapping has changed since; the type shows "needs reset"
+        return puts
+
+    def _show_closed(self) -> bool:
+        """Shows entities that wait for each other only; whether there were any.
+
+        Only those parked since the last look can have closed a circle. Whoever waits for two parents, one in the circle and one not
+        there at all, is made to wait for the latter: its coming is then what closes it.
+        """
+        newly = self._lot.take_newly()
+        shown = False
+        for group in circles(self._plans.all()) if newly is None or newly else []:
+            if turns(group):
+                of_group = (
+                    self._lot.orphans(p.type) if newly is None else newly.get(p.type, set())
+                    for p in group
+                )
+                shown |= self._show_closed_of(group, set().union(*of_group))
+        return shown
+
+    def _show_closed_of(self, group: Sequence[TypePlan], frontier: set[str]) -> bool:
+        plans = {plan.type: plan for plan in group}
+        puts: dict[tuple[str, str], Prepared] = {}
+        missing: dict[tuple[str, str], Sequence[MissingParent]] = {}
+        waited_for: dict[tuple[str, str], str] = {}
+        looked_at: set[str] = set()
+        stale: set[tuple[str, str]] = set()
+        while frontier:
+            looked_at |= frontier
+            by_type: defaultdict[str, list[ParkedChange]] = defaultdict(list)
+            for parked in self._lot.of(frontier).values():
+                if not parked.is_link:
+                    by_type[parked.type].append(parked)
+            frontier = set()
+            for plan in (plan for plan in group if plan.type in by_type):
+                some = self._unpack(plan, by_type[plan.type])
+                stale |= {(plan.type, parked.key) for parked in by_type[plan.type] if parked.stale}
+                _, absent = resolve_parents(plan, some)
+                waited_for |= {
+                    (plan.type, parked.key): parked.waits_for
+                    if parked.reason == Reason.PARENT
+                    else ""
+                    for parked in by_type[plan.type]
+                }
+                for put, each in zip(some, absent, strict=True):
+                    blocking = untolerated(each)
+                    puts[plan.type, put.key], missing[plan.type, put.key] = put, blocking
+                    frontier |= {
+                        entity_digest(*parent.entity)
+                        for parent in blocking
+                        if parent.entity[0] in plans
+                    }
+            frontier -= looked_at
+        blockers = settle_blockers(missing)
+        self._lot.park(
+            (
+                Parking(plans[entity[0]], puts[entity], blocker, stale=entity in stale)
+                for entity, blocker in blockers.items()
+                if blocker.digest != waited_for[entity]
+            ),
+            seen=True,
+        )
+        closed: dict[TypePlan, list[Prepared]] = defaultdict(list)
+        for entity, put in puts.items():
+            if entity not in blockers:
+                closed[plans[entity[0]]].append(put)
+        return bool(closed) and self._put(dict(closed))
+
+
+def not_written(plan: TypePlan, failure: RowFailure, put: Prepared) -> Found:
+    """The letter of an accepted change that the database refused when its row was written.
+
+    It holds what makes the entity: of a mapping that merges that is more than the newest change.
+    """
+    body = as_message(plan, put, whole=plan.mapping.merges)
+    return Found(put.key, put.ordinal, failure.reason, failure.detail, body)
+
+
+def _digests(fresh: dict[TypePlan, set[str] | None]) -> Iterator[str]:
+    return (parent_digest(plan.mapping, key) for plan, keys in fresh.items() for key in keys or ())

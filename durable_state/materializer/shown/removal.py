@@ -1,0 +1,399 @@
+"""Deleting rows, and what becomes of the rows that point to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+from django.db import IntegrityError, connections, models, transaction
+from django.db.models.deletion import (
+    Collector,
+    ProtectedError,
+    RestrictedError,
+)
+
+from durable_state.conversion import key_text
+from durable_state.models import Stream
+
+from ..batch.preparation import to_bytes
+from ..changes import Motion, Outcome
+from ..parked.lot import Parking, ParkingLot
+from ..plan import PlannedField, StreamPlan, TypePlan
+from ..rows.from_rows import prepared_from_row, with_parents
+from ..rows.outside import check_restricted, check_updates, other_streams_rows, pointing_to
+from ..rows.relations import MissingParent, circles, stand_in_for, turns
+from ..rows.rows import chunks, is_one_of, most_keys, rows_with
+from ..rows.writers.instances import read_instances
+
+__all__ = ["Removal", "remove_rows"]
+
+Rows = dict[Any, str]
+"""Keys by primary key."""
+
+PAGE = 500
+"""Children that are in memory at once; of a circle only their keys stay there till all that go together are known."""
+
+
+class Removal:
+    """Deletes rows of one stream.
+
+    Mapped children that the stream still holds go too and are parked, with what the application has
+    in their rows; where ``on_delete`` says SET_NULL or SET_DEFAULT they stay without their parent.
+    That holds through unmapped tables in between as well. Rows outside the mappings follow
+    ``on_delete``; one that protects its parent, or cannot follow, keeps the row from going. No model
+    signals are sent. ``for_good``: mapped children go with their parents, and nothing is parked.
+    """
+
+    def __init__(
+        self,
+        plans: StreamPlan,
+        lot: ParkingLot,
+        motion: Motion,
+        outcome: Outcome,
+        *,
+        for_good: bool = False,
+    ) -> None:
+        self.removed = 0
+        self._for_good = for_good
+        self._plans = plans
+        self._lot = lot
+        self._motion = motion
+        self._outcome = outcome
+        self._going: dict[TypePlan, set[Any]] = {}
+
+    def remove(self, plan: TypePlan, key_values: Iterable[Any]) -> dict[str, str]:
+        """Deletes the rows with these keys, where they are; returns the keys that could not go, with the reason."""
+        refused: dict[str, str] = {}
+        for rows in self._find(plan, key_values):
+            refused |= self._remove(plan, rows, self._outcome)
+        return refused
+
+    def hide(self, plan: TypePlan, key_values: Iterable[Any]) -> dict[str, str]:
+        """The same for entities that the stream still holds: what their rows have beside the mapped columns is kept."""
+        refused: dict[str, str] = {}
+        for rows in self._find(plan, key_values):
+            for chunk in chunks(rows):
+                self._lot.keep(plan, read_instances(plan.rows().filter(pk__in=chunk)))
+            stayed = self._remove(plan, rows, self._outcome)
+            self._lot.forget_kept(plan.digest(key) for key in stayed)
+            gone = [plan.digest(key) for key in rows.values() if key not in stayed]
+            self._lot.set_stale(gone, stale=False)
+            refused |= stayed
+        return refused
+
+    def find_protected(self, plan: TypePlan, key_values: Iterable[Any]) -> set[str]:
+        """Which of the rows could not be deleted as things stand. Deletes none."""
+        found: set[str] = set()
+        for rows in self._find(plan, key_values):
+            with transaction.atomic(using=plan.using):
+                found |= self._remove(plan, rows, Outcome(0)).keys()
+                transaction.set_rollback(True, using=plan.using)
+        return found
+
+    def part(self, plan: TypePlan, attname: str, named: Mapping[Any, str]) -> None:
+        """Has children wait for parents that give up the values (``named``) by which they are named.
+
+        What something protects stays, and follows its parent as the application's rows do.
+        """
+        for child, planned in self._plans.children(plan):
+            if planned.field.target_field.attname != attname:  # type: ignore[attr-defined]
+                continue
+            for value, key in named.items():
+                made = Outcome(self._outcome.listed)
+                try:
+                    with transaction.atomic(using=plan.using):
+                        for page in self._children(child, planned, {value: key}, made):
+                            if refused := self._remove(child, page, made):
+                                raise ProtectedError(next(iter(refused.values())), set())
+                except ProtectedError:
+                    continue
+                self._outcome.take_changes(made)
+
+    def _find(self, plan: TypePlan, key_values: Iterable[Any]) -> Iterator[Rows]:
+        key = plan.mapping.key
+        for chunk in chunks(key_values, most_keys(plan, key)):
+            found = rows_with(plan, chunk).values_list("pk", key.attname)
+            # MySQL finds "a" for "a " where the column's collation pads.
+            wanted = {key_text(key, value) for value in chunk}
+            yield {pk: text for pk, value in found if (text := key_text(key, value)) in wanted}
+
+    def remove_everything(self) -> None:
+        """Deletes all rows of the stream, children first.
+
+        Raises: ProtectedError, RestrictedError, where a row outside does not let go.
+        """
+        for plan in reversed(self._plans.all()):
+            key = plan.mapping.key
+            while found := dict(plan.rows().order_by("pk").values_list("pk", key.attname)[:PAGE]):
+                rows = {pk: key_text(key, value) for pk, value in found.items()}
+                self._remove_all(plan, rows, self._outcome)
+
+    def _remove(self, plan: TypePlan, rows: Rows, made: Outcome) -> dict[str, str]:
+        """Deletes rows, halving where one of them must stay; what was done is added to ``made``."""
+        if not rows:
+            return {}
+        changes = Outcome(made.listed)
+        try:
+            with transaction.atomic(using=plan.using):
+                self._remove_all(plan, rows, changes)
+        except (ProtectedError, RestrictedError, IntegrityError) as error:
+            # An IntegrityError: a row of the application cannot become what its on_delete says.
+            if len(rows) == 1:
+                return {key: str(error.args[0]) for key in rows.values()}
+            pks = list(rows)
+            halves = pks[: len(pks) // 2], pks[len(pks) // 2 :]
+            first, second = ({pk: rows[pk] for pk in half} for half in halves)
+            return self._remove(plan, first, made) | self._remove(plan, second, made)
+        made.take_changes(changes)
+        return {}
+
+    def _remove_all(self, plan: TypePlan, rows: Rows, made: Outcome) -> None:
+        """Deletes rows and what hangs on them. Raises: ProtectedError, RestrictedError."""
+        circle = next((group for group in circles(self._plans.all()) if plan in group), [plan])
+        # Rows of the circle are deleted when all that go with them are known: they may point to each other.
+        going: dict[TypePlan, Rows] = {each: {} for each in circle}
+        going[plan] |= rows
+        before = {each: set(pks) for each, pks in self._going.items()}
+        self._going.setdefault(plan, set()).update(rows)
+        try:
+            self._collect(plan, rows, going, made)
+            self._delete_collected(plan, circle, going, made)
+        finally:
+            self._going = before
+
+    def _collect(
+        self, plan: TypePlan, rows: Rows, going: dict[TypePlan, Rows], made: Outcome
+    ) -> None:
+        """Finds the mapped children that go with the rows; those of other types go at once."""
+        left = [(plan, rows)]
+        while left:
+            parent, parents = left.pop()
+            for child, planned in self._plans.children(parent):
+                targets = _targets(parent, planned, parents)
+                for page in self._children(child, planned, targets, made):
+                    if child in going:
+                        going[child] |= page
+                        self._going.setdefault(child, set()).update(page)
+                        left.append((child, page))
+                    elif refused := self._remove(child, page, made):
+                        raise ProtectedError(next(iter(refused.values())), set())
+
+    def _delete_collected(
+        self,
+        plan: TypePlan,
+        circle: list[TypePlan],
+        going: dict[TypePlan, Rows],
+        made: Outcome,
+    ) -> None:
+        # MySQL checks each row of a DELETE by itself, also where the rows that point to it go too.
+        checks = (
+            connections[plan.using].constraint_checks_disabled if turns(circle) else nullcontext
+        )
+        for each in reversed(circle):
+            rows_of_type = each.mapping.model._base_manager.using(plan.using)
+            pk = each.mapping.model._meta.pk
+            for chunk in chunks(going[each], most_keys(each, pk)):
+                rows_to_go = rows_of_type.filter(is_one_of(each, pk, chunk))
+                self._follow_outside(each, rows_to_go, made)
+                with checks():
+                    rows_to_go._raw_delete(plan.using)
+            made.changed(each.type, going[each].values(), deleted=True)
+            if going[each]:
+                self.removed += len(going[each])
+                self._motion.freed(each, going[each].values())
+
+    def _children(
+        self, child: TypePlan, planned: PlannedField, targets: Rows, made: Outcome
+    ) -> Iterator[Rows]:
+        """Parks the children of leaving parents, page by page, and yields those that have to go.
+
+        ``targets``: what the children hold for the parents, with the parents' keys.
+        """
+        on_delete = planned.field.remote_field.on_delete  # type: ignore[union-attr]
+        for chunk in chunks(targets):
+            last = None
+            while True:
+                queryset = child.rows().filter(**{f"{planned.attname}__in": chunk}).order_by("pk")
+                if last is not None:
+                    queryset = queryset.filter(pk__gt=last)
+                found = read_instances(with_parents(child, queryset)[:PAGE])
+                if not found:
+                    break
+
+                last = found[-1].pk
+                going = self._going.get(child, set())
+                rows = {
+                    key_text(child.mapping.key, getattr(row, child.mapping.key.attname)): row
+                    for row in found
+                    if row.pk not in going
+                }
+                keys = {row.pk: key for key, row in rows.items()}
+                if self._for_good:
+                    yield keys
+                    continue
+                stays, stand_in = _without_parent(child, planned, on_delete, targets)
+                self._park(child, planned, rows, targets, stays=stays)
+                if not stays:
+                    self._lot.keep(child, rows.values())
+                    yield keys
+                    continue
+                for some in chunks(keys):
+                    child.rows().filter(pk__in=some).update(**{planned.attname: stand_in})
+                made.changed(child.type, keys.values(), deleted=False)
+                self._motion.freed(child, keys.values())
+
+    def _park(
+        self,
+        child: TypePlan,
+        planned: PlannedField,
+        rows: dict[str, models.Model],
+        targets: Rows,
+        *,
+        stays: bool,
+    ) -> None:
+        """Parks children of leaving parents; where a newer change is parked already, that one stays."""
+        parked = self._lot.of(child.digest(key) for key in rows)
+        held = {key: parked.get(child.digest(key)) for key in rows}
+        newer = [key for key, each in held.items() if each is not None and not each.is_link]
+        if not stays:
+            self._lot.set_stale((child.digest(key) for key in newer), stale=False)
+
+        self._lot.park(
+            Parking(
+                child,
+                prepared_from_row(child, row, held[key]),
+                MissingParent(planned, targets[getattr(row, planned.attname)], elsewhere=False),
+                is_shown=stays,
+            )
+            for key, row in rows.items()
+            if key not in newer
+        )
+
+    def whole(self, plan: TypePlan, pks: list[Any]) -> dict[str, bytes]:
+        """All that is known of shown entities, by key: their rows, and the parents that they are shown without.
+
+        One whose row a field cannot read is left out.
+        """
+        found: dict[str, bytes] = {}
+        for chunk in chunks(pks):
+            rows = _read_what_can_be(with_parents(plan, plan.rows()), chunk)
+            by_key = {
+                key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname)): row
+                for row in rows
+            }
+            parked = self._lot.of(plan.digest(key) for key in by_key)
+            for key, row in by_key.items():
+                prepared = prepared_from_row(plan, row, parked.get(plan.digest(key)))
+                found[key] = to_bytes(plan, prepared)
+        return found
+
+    def _follow_outside(
+        self, plan: TypePlan, rows: models.QuerySet[models.Model], made: Outcome
+    ) -> None:
+        """Has the rows outside the mappings that point to leaving ones do what ``on_delete`` says.
+
+        Raises: ProtectedError, RestrictedError, IntegrityError, where one does not let go.
+        """
+        collector = Collector(using=plan.using, origin=rows)
+        followed = False
+        mapped = {(child.mapping.model, p.name): child for child, p in self._plans.children(plan)}
+        for relation, outside in pointing_to(plan.mapping.model, rows, plan.using):
+            child = mapped.get((relation.related_model, relation.field.name))
+            if child is not None:
+                if not child.scope:
+                    continue
+                outside = outside.exclude(**child.scope)
+            if not outside.exists():
+                continue
+            followed = True
+            self._follow(relation, outside, made, plan.using)
+            relation.on_delete(collector, relation.field, outside, plan.using)
+        if followed:
+            check_restricted(collector)
+            check_updates(collector, rows)
+            collector.delete()
+
+    def _follow(
+        self, relation: Any, outside: models.QuerySet[Any], made: Outcome, using: str
+    ) -> None:
+        """Looks after what hangs on rows outside that are about to go, or refuses."""
+        on_delete, label = relation.on_delete, relation.related_model._meta.label
+        if on_delete in (models.RESTRICT, models.DO_NOTHING):
+            raise RestrictedError(f"{label} rows point to it ({on_delete.__name__}).", set())
+        if other_streams_rows(relation, outside, using).exists():
+            raise RestrictedError(f"{label} rows of another stream point to it.", set())
+        if on_delete is not models.CASCADE:
+            return
+
+        for further, beyond in pointing_to(relation.related_model, outside, using):
+            for child, planned in self._mapped_by(further):
+                targets = dict.fromkeys(
+                    outside.values_list(planned.field.target_field.attname, flat=True)  # type: ignore[attr-defined]
+                )
+                named = {value: value for value in targets if value is not None}
+                for page in self._children(child, planned, named, made):
+                    if refused := self._remove(child, page, made):
+                        raise ProtectedError(next(iter(refused.values())), set())
+            if further.on_delete is models.DO_NOTHING and beyond.exists():
+                label = further.related_model._meta.label
+                raise RestrictedError(
+                    f"{label} rows point to what hangs on it (DO_NOTHING).", set()
+                )
+            if further.on_delete is models.CASCADE and beyond.exists():
+                self._follow(further, beyond, made, using)
+
+    def _mapped_by(self, relation: Any) -> list[tuple[TypePlan, PlannedField]]:
+        """The types of this stream that fill the relation's foreign key."""
+        return [
+            (plan, planned)
+            for plan in self._plans.all()
+            if plan.mapping.model is relation.related_model
+            for planned in plan.relations
+            if planned.field == relation.field
+        ]
+
+
+def _without_parent(
+    child: TypePlan, planned: PlannedField, on_delete: Any, targets: Rows
+) -> tuple[bool, Any]:
+    """Whether a row stays when its parent goes, and what it holds for it then."""
+    if on_delete is models.SET_NULL and planned.field.null:
+        return True, None
+    if on_delete is not models.SET_DEFAULT:
+        return False, None
+    stays, stand_in = stand_in_for(child, planned)
+    if stand_in in targets:  # the default's own row is going
+        return planned.field.null, None
+    return stays, stand_in
+
+
+def remove_rows(stream: Stream) -> int:
+    """Deletes all rows that a stream has, and returns how many. Raises: ProtectedError, RestrictedError."""
+    plans = StreamPlan(stream)
+    removal = Removal(plans, ParkingLot(stream), Motion(plans), Outcome(0), for_good=True)
+    removal.remove_everything()
+    return removal.removed
+
+
+def _targets(plan: TypePlan, planned: PlannedField, keys: Rows) -> Rows:
+    """The column values by which children name these parents, with the parents' keys."""
+    target = planned.field.target_field  # type: ignore[attr-defined]
+    if target.primary_key:
+        return keys
+    found = {}
+    for chunk in chunks(keys):
+        rows = plan.mapping.model._base_manager.using(plan.using).filter(pk__in=chunk)
+        found.update({value: keys[pk] for pk, value in rows.values_list("pk", target.attname)})
+    return found
+
+
+def _read_what_can_be(rows: models.QuerySet[models.Model], pks: list[Any]) -> list[models.Model]:
+    """The rows with these primary keys, without those that a field cannot read."""
+    try:
+        return read_instances(rows.filter(pk__in=pks))
+    except ProtectedError:
+        if len(pks) == 1:
+            return []
+    middle = len(pks) // 2
+    return _read_what_can_be(rows, pks[:middle]) + _read_what_can_be(rows, pks[middle:])

@@ -1,0 +1,65 @@
+"""Generations that are not needed any more go in bounded steps: a million staged rows in one statement would hold up everybody else."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from durable_state.models import Generation, StagedChange
+
+from ..rows.writers import find_writer
+
+__all__ = ["delete_rows", "drop", "sweep"]
+
+STEP = 20_000
+"""Staged entities that one transaction deletes, at least; at most twice as many."""
+
+
+def drop(generation: Generation) -> bool:
+    """Deletes the generation; call it in a transaction in which nothing points to it any more.
+
+    A large one is only marked: ``sweep`` deletes it afterwards. False then.
+    """
+    using = generation._state.db
+    rows = Generation.objects.using(using).filter(pk=generation.pk)
+    if _step(generation):
+        rows.update(purpose=Generation.Purpose.DROPPED, changes=0)
+        return False
+    # Django would look for what is staged of it, and by that index MySQL looks at more.
+    rows._raw_delete(using)
+    return True
+
+
+def sweep(using: str) -> bool:
+    """Deletes some of what dropped generations still hold; call it in a transaction of its own. False, where there is no more."""
+    generation = (
+        Generation.objects.using(using)
+        .filter(purpose=Generation.Purpose.DROPPED)
+        .order_by("pk")
+        .first()
+    )
+    if generation is not None:
+        drop(generation)
+    return generation is not None
+
+
+def _step(generation: Generation) -> bool:
+    """Deletes one step; whether more is left."""
+    using = generation._state.db
+    staged = generation.staged.using(using)
+    room = STEP
+    while (
+        first := staged.order_by("type", "ordinal").values_list("type", flat=True).first()
+    ) is not None:
+        if room <= 0:
+            return True
+        of_type = staged.filter(type=first)
+        end = of_type.order_by("ordinal").values_list("ordinal", flat=True)[STEP : STEP + 1].first()
+        room -= delete_rows(of_type if end is None else of_type.filter(ordinal__lt=end))
+    return False
+
+
+def delete_rows(staged: models.QuerySet[StagedChange]) -> int:
+    """Deletes staged rows, and no other is touched meanwhile; how many there were."""
+    pks = list(staged.values_list("pk", flat=True))
+    find_writer(staged.db).remove(StagedChange, pks)
+    return len(pks)

@@ -1,0 +1,283 @@
+"""States that are being read and not shown yet: entities of a generation in our own tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from django.db import IntegrityError, connections, models, transaction
+from django.db.models.functions import Length
+
+from durable_state.conf import get_settings
+from durable_state.conversion import Refused
+from durable_state.models import Generation, StagedChange, entity_digest
+from durable_state.models.staging import is_unique_held
+
+from ..batch.compaction import Entity, settle_partial
+from ..batch.defaults import has_fresh
+from ..batch.plain import unpack_together
+from ..batch.preparation import Prepared, from_bytes, to_bytes
+from ..letters import Found
+from ..plan import TypePlan
+from ..rows.rows import READ, chunks
+from ..rows.writers import find_writer
+from ..rows.writers.columns import Columns
+from .generations import delete_rows
+from .older import Older, earlier_in_batch, pack_older, revive, unpack_older
+
+__all__ = [
+    "copy_staged",
+    "keys_of",
+    "read_older",
+    "read_staged",
+    "stage",
+    "staged_entity",
+    "staged_keys",
+    "staged_later",
+]
+
+
+class _Row(NamedTuple):
+    key: str
+    ordinal: int
+    body: bytes | memoryview
+    prepared: bytes | memoryview
+    older: bytes | memoryview
+
+
+def stage(generation: Generation, plan: TypePlan, entities: list[Entity]) -> None:
+    """Writes what the batch made of the entities into the generation, which is complete up to here and shown nowhere."""
+    _merge_staged(generation, plan, entities)
+    older = _collect_older(generation, plan, entities) if plan.has_checks else {}
+    puts = {
+        _name(generation, plan.type, each.key): each.put
+        for each in entities
+        if each.put is not None
+    }
+    _remove(
+        generation, (_name(generation, plan.type, each.key) for each in entities if each.deleted)
+    )
+    if puts:
+        kept = list(puts.values())
+        columns: Columns = {
+            "type": [plan.type] * len(puts),
+            "entity": list(puts),
+            "key": [put.key for put in kept],
+            "ordinal": [put.ordinal for put in kept],
+            "body": [put.body for put in kept],
+            "prepared": [to_bytes(plan, put) for put in kept],
+            "older": [pack_older(plan, put.key, older.get(name, ())) for name, put in puts.items()],
+        }
+        _put(generation, columns, list(puts))
+
+
+def copy_staged(generation: Generation, into: Generation, *, without: Sequence[str]) -> int:
+    """Copies what is staged of all types but ``without`` into another generation that holds nothing of them; returns how many."""
+    copied = 0
+    for entity_type in set(generation.types) - set(without):
+        for rows in _read(generation, entity_type):
+            _insert(
+                into,
+                {
+                    "type": [entity_type] * len(rows),
+                    "entity": [_name(into, entity_type, row.key) for row in rows],
+                    "key": [row.key for row in rows],
+                    "ordinal": [row.ordinal for row in rows],
+                    "body": [bytes(row.body) for row in rows],
+                    "prepared": [bytes(row.prepared) for row in rows],
+                    "older": [bytes(row.older) for row in rows],
+                },
+                len(rows),
+            )
+            copied += len(rows)
+    return copied
+
+
+def read_staged(
+    generation: Generation, plan: TypePlan
+) -> Iterator[tuple[list[Prepared], list[Found]]]:
+    """The staged entities of one type in chunks, oldest first, converted anew; and those that the mapping, changed since, refuses.
+
+    A chunk has at most ``READ`` entities, and about BATCH_BYTES.
+    """
+    for rows in _read(generation, plan.type):
+        puts: list[Prepared] = []
+        refused: list[Found] = []
+        keys, ordinals, bodies, documents, _ = zip(*rows, strict=True)
+        together = unpack_together(
+            plan, keys, ordinals, list(map(bytes, documents)), list(map(bytes, bodies))
+        )
+        for row, put in zip(rows, together, strict=True):
+            try:
+                puts.append(put or from_bytes(plan, row.key, row.ordinal, row.prepared, row.body))
+            except Refused as refusal:
+                refused.append(
+                    Found(row.key, row.ordinal, refusal.code, refusal.detail, bytes(row.body))
+                )
+        yield puts, refused
+
+
+def keys_of(generation: Generation, entity_type: str) -> Iterator[str]:
+    """The keys of what is staged of one type."""
+    for rows in _read(generation, entity_type):
+        yield from (row.key for row in rows)
+
+
+def staged_keys(generation: Generation, plan: TypePlan, keys: Iterable[str]) -> set[str]:
+    """Which of the keys are staged."""
+    names = {_name(generation, plan.type, key): key for key in keys}
+    found: set[str] = set()
+    for rows in _by_name(generation, names):
+        found.update(names[entity] for entity in rows.values_list("entity", flat=True))
+    return found
+
+
+def staged_entity(generation: Generation, plan: TypePlan, key: str) -> StagedChange | None:
+    """What is staged of one entity."""
+    return _staged(generation).filter(entity=_name(generation, plan.type, key)).first()
+
+
+def _merge_staged(generation: Generation, plan: TypePlan, entities: list[Entity]) -> None:
+    """Lays partial updates over what is staged of their entities."""
+    partial = {
+        _name(generation, plan.type, e.key): e
+        for e in entities
+        if e.put is not None and (not e.put.complete or has_fresh(e.put.values))
+    }
+    held: dict[str, bytes] = {}
+    for rows in _by_name(generation, partial):
+        held.update(
+            (entity, bytes(prepared)) for entity, prepared in rows.values_list("entity", "prepared")
+        )
+    for name, entity in partial.items():
+        settle_partial(plan, entity, held.get(name))
+
+
+def _collect_older(
+    generation: Generation, plan: TypePlan, entities: list[Entity]
+) -> dict[str, list[Older]]:
+    """What each entity was before its newest change, newest first, by name."""
+    written = {_name(generation, plan.type, e.key): e for e in entities if e.put is not None}
+    staged: dict[str, _Row] = {}
+    for rows in _by_name(generation, written):
+        for entity, *row in rows.values_list("entity", *_Row._fields):
+            staged[entity] = _Row(*row)
+
+    collected: dict[str, list[Older]] = {}
+    for name, entity in written.items():
+        held = staged.get(name)
+
+        def settle(before: Entity, held: _Row | None = held) -> None:
+            settle_partial(plan, before, None if held is None else bytes(held.prepared))
+
+        older, is_new = earlier_in_batch(plan, entity, settle)
+        if held is not None and not is_new:
+            older.append(Older(held.ordinal, bytes(held.prepared), bytes(held.body)))
+            older += unpack_older(held.older)
+        if older:
+            collected[name] = older
+    return collected
+
+
+def read_older(
+    generation: Generation, plan: TypePlan, keys: Iterable[str]
+) -> dict[str, list[Prepared]]:
+    """What the entities were before their newest staged change, newest first."""
+    names = {_name(generation, plan.type, key): key for key in keys}
+    found: dict[str, list[Prepared]] = {}
+    for rows in _by_name(generation, names):
+        for entity, packed in rows.values_list("entity", "older"):
+            key = names[entity]
+            revived = [revive(plan, key, each) for each in unpack_older(packed)]
+            found[key] = [put for put in revived if put is not None]
+    return found
+
+
+def staged_later(
+    generation: Generation, plan: TypePlan, keys: Iterable[str], ordinal: int
+) -> set[str]:
+    """Which of the keys are staged by a change after that one."""
+    names = {_name(generation, plan.type, key): key for key in keys}
+    found: set[str] = set()
+    for rows in _by_name(generation, names):
+        later = rows.filter(ordinal__gt=ordinal)
+        found.update(names[entity] for entity in later.values_list("entity", flat=True))
+    return found
+
+
+def _put(generation: Generation, columns: Columns, names: list[str]) -> None:
+    using = generation._state.db or "default"
+    if not generation.repeats and is_unique_held(connections[using]):
+        # What an insert finds out by itself need not be asked before it; a dump never gets to the second way.
+        try:
+            with transaction.atomic(using=using):
+                _insert(generation, columns, len(names))
+            return
+        except IntegrityError:
+            generation.repeats = True
+            generation.save(using=using, update_fields=["repeats"])
+    pks: dict[str, int] = {}
+    for rows in _by_name(generation, names):
+        pks.update(rows.values_list("entity", "pk"))
+    new = [place for place, name in enumerate(names) if name not in pks]
+    known = [place for place, name in enumerate(names) if name in pks]
+    _insert(generation, _at(new, columns), len(new))
+    # In place: to delete a row and insert one of the same unique value makes MySQL lock the gaps
+    # beside it, into which other generations want to insert.
+    changes: Columns = {name: columns[name] for name in ("ordinal", "body", "prepared", "older")}
+    _update(generation, _at(known, changes) | {"id": [pks[names[place]] for place in known]})
+
+
+def _at(places: list[int], columns: Columns) -> Columns:
+    return {name: [values[place] for place in places] for name, values in columns.items()}
+
+
+def _insert(generation: Generation, columns: Columns, count: int) -> None:
+    if count:
+        writer = find_writer(generation._state.db or "default")
+        writer.store(StagedChange, {"generation_id": [generation.pk] * count, **columns})
+
+
+def _update(generation: Generation, columns: Columns) -> None:
+    if columns["id"]:
+        find_writer(generation._state.db or "default").replace(StagedChange, columns)
+
+
+def _remove(generation: Generation, names: Iterable[str]) -> None:
+    for rows in _by_name(generation, names):
+        delete_rows(rows)
+
+
+def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
+    """What is staged of one type, in chunks by ordinal; each has been measured before it is read."""
+    staged, after = _staged(generation).filter(type=entity_type).order_by("ordinal"), 0
+    while True:
+        last, room = after, get_settings().batch_bytes
+        following = staged.filter(ordinal__gt=after)
+        for ordinal, size in following.values_list(
+            "ordinal", Length("body") + Length("prepared") + Length("older")
+        )[:READ]:
+            last, room = ordinal, room - size
+            if room <= 0:
+                break
+        if last == after:
+            return
+        found = following.filter(ordinal__lte=last).values_list(*_Row._fields)
+        after = last
+        yield [_Row(*row) for row in found]
+
+
+def _by_name(
+    generation: Generation, names: Iterable[str]
+) -> Iterator[models.QuerySet[StagedChange]]:
+    using = generation._state.db or "default"
+    for chunk in chunks(names, min(READ, connections[using].features.max_query_params or READ)):
+        yield StagedChange.objects.using(using).filter(entity__in=chunk)
+
+
+def _staged(generation: Generation) -> models.QuerySet[StagedChange]:
+    return generation.staged.using(generation._state.db)
+
+
+def _name(generation: Generation, entity_type: str, key: str) -> str:
+    return entity_digest(f"{generation.pk}:{entity_type}", key)

@@ -1,0 +1,176 @@
+"""The switch: the shown rows become what a generation holds, by difference, inside one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from durable_state.conf import get_settings
+from durable_state.conversion import key_text
+from durable_state.models import Generation
+from durable_state.protocol import Operation, encode_change
+
+from ..changes import Outcome
+from ..letters import Found, LetterBox
+from ..parked.lot import ParkingLot
+from ..plan import TypePlan
+from ..prospects import nobody
+from ..rows.rows import RowFailure
+from ..shown.release import not_written
+from ..shown.shown import ShownRows
+from .staging import read_older, read_staged, staged_keys, staged_later
+from .steps import count_off
+
+__all__ = ["shown_keys", "switch"]
+
+WALK = 20_000
+"""Keys of shown rows that are looked at together."""
+
+
+def switch(
+    generation: Generation,
+    plans: list[TypePlan],
+    rows: ShownRows,
+    lot: ParkingLot,
+    letters: LetterBox,
+    outcome: Outcome,
+    *,
+    all_types: bool,
+) -> None:
+    """Shows the generation's entities of these types (parents first) and nothing else of them.
+
+    Keys that return keep their row, its primary key and the application's columns; equal rows are not written.
+    """
+    lot.clear(plan.type for plan in plans)
+    letters.promote(generation.pk, None if all_types else [plan.type for plan in plans])
+    empty = {plan.type for plan in plans if not plan.rows().exists()}
+    count = count_off(generation)
+    progress = _Progress(generation, plans, empty)
+
+    parked_count = refused_count = 0
+    with progress.foretold():
+        for plan in plans:
+            for puts, found in read_staged(generation, plan):
+                progress.last[plan.type] = puts[-1].ordinal if puts else 0
+                failures, parked = rows.put(plan, puts, all_new=plan.type in empty)
+                by_key = {put.key: put for put in puts}
+                found += [not_written(plan, each, by_key[each.write.key]) for each in failures]
+                letters.write_found(plan, found)
+                count(len(puts) + len(found) - len(failures))
+                parked_count += len(parked)
+                refused_count += len(found)
+                if refused_count > get_settings().dead_letter_limit:
+                    # The commit is going to halt the stream for them; to find out about all the others, row by row, may take hours.
+                    outcome.letters_written = True
+                    return
+                _fall_back(generation, plan, rows, failures)
+        # Before anything goes: what has found another parent goes with none.
+        rows.release()
+
+    for plan in reversed([plan for plan in plans if plan.type not in empty]):
+        protected = _delete_others(generation, plan, rows)
+        letters.write_found(plan, protected)
+        outcome.letters_written |= bool(protected)
+    for plan in plans:
+        _forget_others(generation, plan, lot)
+    outcome.applied += generation.changes - parked_count - refused_count
+    outcome.parked += parked_count
+    outcome.dead_letters += refused_count
+    outcome.letters_written |= refused_count > 0
+
+
+class _Progress:
+    """How far a switch has come: which shown rows it is still going to write, or to delete at its end.
+
+    ``last`` has by type the ordinal of the newest change that was taken to the rows.
+    """
+
+    def __init__(
+        self, generation: Generation, plans: list[TypePlan], empty: Collection[str]
+    ) -> None:
+        self.last: dict[str, int] = {}
+        self._empty = empty
+        self._generation = generation
+        self._plans = {plan.type: plan for plan in plans}
+
+    @contextmanager
+    def foretold(self) -> Iterator[None]:
+        """Lets those who look for parents and unique values know, while the block runs."""
+        if not self._plans:
+            yield
+            return
+        prospects = next(iter(self._plans.values())).prospects
+        prospects.leaving, prospects.moving = self._leaving, self._moving
+        try:
+            yield
+        finally:
+            prospects.leaving = prospects.moving = nobody
+
+    def _leaving(self, entity_type: str, keys: Collection[str]) -> set[str]:
+        plan = self._plans.get(entity_type)
+        if plan is None or not keys or entity_type in self._empty:
+            return set()
+        return set(keys) - staged_keys(self._generation, plan, keys)
+
+    def _moving(self, entity_type: str, keys: Collection[str]) -> set[str]:
+        plan = self._plans.get(entity_type)
+        if plan is None or not keys:
+            return set()
+        return staged_later(self._generation, plan, keys, self.last.get(entity_type, 0))
+
+
+def _fall_back(
+    generation: Generation, plan: TypePlan, rows: ShownRows, failures: Sequence[RowFailure]
+) -> None:
+    """Shows entities whose newest change the database refuses as the last one that it takes made them; if none, not at all."""
+    left = {failure.write.key: failure.write.key_value for failure in failures}
+    older = read_older(generation, plan, left) if plan.has_checks and left else {}
+    while trying := [older[key].pop(0) for key in left if older.get(key)]:
+        refused, _ = rows.put(plan, trying)
+        again = {failure.write.key for failure in refused}
+        for put in trying:
+            if put.key not in again:
+                del left[put.key]
+    rows.remove(plan, left.values())
+
+
+def _forget_others(generation: Generation, plan: TypePlan, lot: ParkingLot) -> None:
+    """Rows that went with their parent were parked on the way; the generation says which of them there are at all."""
+    for pages in (lot.keys(plan.type), lot.kept_keys(plan.type)):
+        for keys in pages:
+            staying = staged_keys(generation, plan, keys)
+            lot.remove(plan.digest(key) for key in keys if key not in staying)
+
+
+def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> list[Found]:
+    """Deletes the shown rows that the generation does not hold; those that must stay come back as letters."""
+    kept: dict[str, str] = {}
+    for keys in shown_keys(plan):
+        staying = staged_keys(generation, plan, keys)
+        kept |= rows.remove(plan, [value for key, value in keys.items() if key not in staying])
+    return [
+        Found(
+            key,
+            plan.stream.ordinal,
+            "protected",
+            why,
+            encode_change(plan.type, key, Operation.DELETE),
+        )
+        for key, why in kept.items()
+    ]
+
+
+def shown_keys(plan: TypePlan) -> Iterator[dict[str, object]]:
+    """The keys of the shown rows, in large chunks along the unique index that they have: a database without statistics of a table that
+    is new may sort what is left of it for each chunk.
+    """
+    key = plan.mapping.key
+    queryset = plan.rows().order_by(key.attname)
+    found = list(queryset.values_list(key.attname, flat=True)[:WALK])
+    while found:
+        yield {key_text(key, value): value for value in found}
+        found = list(
+            queryset.filter(**{f"{key.attname}__gt": found[-1]}).values_list(
+                key.attname, flat=True
+            )[:WALK]
+        )
