@@ -24,7 +24,7 @@ help:
 	@echo "make check        formatting, lint, types, import contracts, migrations, system checks"
 	@echo "make acceptance   the long runs with real processes"
 	@echo "make soak         keeps the demo busy for an hour (MINUTES=10: less)"
-	@echo "make bench        how fast, beside other ways, on each database at hand (BENCH_ARGS='--events 1000000')"
+	@echo "make bench        how fast, beside other ways, on each database at hand (BENCH_ARGS='--only live')"
 	@echo "make format       formats the code"
 	@echo "make clean        removes .venv and everything that was made here"
 	@echo "PYTHON=python3.12 chooses the interpreter of .venv (3.11 or newer); VENV=.venv-3.12 keeps it beside others"

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from statistics import median
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from .course import Lap
-
-__all__ = ["Aim", "aims", "ratios"]
-
-MEMORY_MB = 256.0
+__all__ = ["Aim", "judged"]
 
 
 class Aim(NamedTuple):
-    """``found`` and ``wanted`` are numbers of the same thing; ``most`` says that the less, the better."""
+    """``found`` and ``wanted`` are numbers of the same thing, in ``unit``."""
 
     database: str
     text: str
     found: float
     wanted: float
     unit: str = " times"
-    most: bool = False
+    most: bool = True
+    """The less, the better; else the more."""
 
     @property
     def reached(self) -> bool:
@@ -33,58 +29,24 @@ class Aim(NamedTuple):
         """Reached, or missed by how much."""
         if self.reached:
             return "reached"
+        if not self.wanted:
+            return "missed"
         missing = self.found / self.wanted if self.most else self.wanted / self.found
         return f"missed by a factor of {missing:.2f}"
 
 
-MIXED = [
-    ("PostgreSQL", "bulk_create", 4.0),
-    ("SQLite", "bulk_create", 6.0),
-    ("MariaDB", "bulk_create", 3.0),
-    ("MySQL", "bulk_create", 3.0),
-]
+def judged(aims: Iterable[Aim]) -> list[str]:
+    """A table of them, as blocks of Markdown."""
+    lines = ["| what | database | found | aim | |", "|---|---|---:|---:|---|"]
+    for aim in aims:
+        sign = "≤" if aim.most else "≥"
+        found, wanted = _number(aim.found), _number(aim.wanted)
+        lines.append(
+            f"| {aim.text} | {aim.database} | {found}{aim.unit} | {sign} {wanted}{aim.unit} "
+            f"| {aim.verdict} |"
+        )
+    return ["## Aims", "\n".join(lines)]
 
 
-def ratios(laps: Iterable[Lap], contestant: str, measure: str) -> list[float]:
-    """Round by round, how many times the other contestant's seconds (``wall`` or ``cpu``) an event are those of this product."""
-    by_number: dict[int, dict[str, float]] = {}
-    for lap in laps:
-        by_number.setdefault(lap.number, {})[lap.contestant] = getattr(lap, measure) / lap.events
-    return [
-        each[contestant] / each["durable_state"]
-        for each in by_number.values()
-        if contestant in each and each.get("durable_state")
-    ]
-
-
-def aims(laps: Iterable[Lap]) -> Iterator[Aim]:
-    """Each aim for which there are laps; ratios are the median of the rounds'."""
-    laps = list(laps)
-    for database in dict.fromkeys(lap.database for lap in laps):
-        here = [lap for lap in laps if lap.database == database]
-        mixed = [lap for lap in here if (lap.recording, lap.server) == ("mixed", "static")]
-        for name, contestant, wanted in MIXED:
-            if name == database and (found := ratios(mixed, contestant, "wall")):
-                yield Aim(
-                    database,
-                    f"at least {wanted:g} times `{contestant}(update_conflicts)`",
-                    median(found),
-                    wanted,
-                )
-        if database == "PostgreSQL" and (found := ratios(mixed, "floor", "wall")):
-            text = "at most twice the time of raw COPY of the final rows plus decoding"
-            yield Aim(database, text, 1 / median(found), 2.0, most=True)
-        for server in ("static", "reference"):
-            there = [lap for lap in here if (lap.recording, lap.server) == ("mixed", server)]
-            if found := ratios(there, "streamdb", "wall"):
-                text = f"at least 1.2 times StreamDB, both from the {server} server"
-                yield Aim(database, text, median(found), 1.2)
-        if found := ratios([lap for lap in here if lap.recording == "hot"], "decode", "wall"):
-            yield Aim(
-                database,
-                "updates of 100 keys: at least half the speed of decoding",
-                median(found),
-                0.5,
-            )
-        peak = max(lap.peak_mb for lap in here if lap.contestant == "durable_state")
-        yield Aim(database, f"below {MEMORY_MB:g} MB", peak, MEMORY_MB, " MB", most=True)
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

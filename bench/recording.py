@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .digest import Digest, checksum
 
-__all__ = ["RECORDINGS", "Recording", "record"]
+__all__ = ["RECORDINGS", "Recording", "messages", "record"]
 
 TYPES = ("message", "profile", "setting")
 
@@ -57,18 +57,24 @@ def hot(events: int) -> Iterator[Event]:
         yield "update", "message", f"hot-{number % 100}", number
 
 
-def snapshot(events: int) -> Iterator[Event]:
-    """Inserts alone, between the two controls of a snapshot, which are not counted as events."""
-    yield "snapshot-start", "", "", 0
+def inserts(events: int) -> Iterator[Event]:
+    """Inserts alone."""
     for number in range(events):
         entity_type = TYPES[number % 3]
         yield "insert", entity_type, f"{entity_type}-{number:08}", number
+
+
+def snapshot(events: int) -> Iterator[Event]:
+    """The same between the two controls of a snapshot, which are not counted as events."""
+    yield "snapshot-start", "", "", 0
+    yield from inserts(events)
     yield "snapshot-end", "", "", 0
 
 
 RECORDINGS: dict[str, Callable[[int], Iterator[Event]]] = {
     "mixed": mixed,
     "hot": hot,
+    "inserts": inserts,
     "snapshot": snapshot,
 }
 
@@ -99,6 +105,12 @@ def record(kind: str, events: int, folder: Path, *, filler: int = 40) -> Recordi
             written += 1
         file.write(b"]")
     return Recording(path.stem, path, written, expected)
+
+
+def messages(kind: str, events: int, filler: int = 40) -> Iterator[bytes]:
+    """The messages of a recording of that kind, one by one."""
+    for event in RECORDINGS[kind](events):
+        yield _message(*event, filler)
 
 
 def _message(operation: str, entity_type: str, key: str, number: int, filler: int) -> bytes:

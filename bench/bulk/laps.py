@@ -6,29 +6,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from django.apps import apps
-from django.core.management.color import no_style
 from django.db import connections
 
+from bench.databases import connection_settings, empty
+from bench.digest import Digest, digest_of
+from bench.recording import Recording
+from bench.tables import digest_of_tables
 from tests.servers.reference import INTEROP, missing
-
-from .digest import Digest, digest_of
-from .recording import Recording
-from .tables import digest_of_tables
 
 __all__ = [
     "WITHOUT_ROWS",
     "Lap",
     "WrongRows",
     "check",
-    "course",
-    "empty",
     "lap",
     "start",
     "streamdb_missing",
@@ -39,42 +33,48 @@ WITHOUT_ROWS = ("decode",)
 
 
 class Lap(msgspec.Struct):
-    """One run of one contestant. ``wall`` and ``cpu`` in seconds (the client's CPU, not a database server's).
-
-    ``batch`` is BATCH_ROWS, None where the product decides; ``stages`` seconds by stage, where they were asked for.
-    """
+    """One run of one contestant."""
 
     database: str
     contestant: str
     recording: str
+    """Its kind."""
     server: str
+    """Where it was read from: "static" or "reference"."""
     events: int
     batch: int | None
+    """BATCH_ROWS; None where the product decides."""
     number: int
+    """Of the round."""
     wall: float
+    """Seconds on the clock."""
     cpu: float
+    """Seconds of the client's CPU; a database server's are not in them."""
     peak_mb: float
     stages: dict[str, float] = {}
+    """Seconds by stage, where they were asked for."""
 
     @property
     def rate(self) -> float:
         """Events a second."""
         return self.events / self.wall
 
+    @property
+    def microseconds(self) -> float:
+        """On the clock, for each event."""
+        return 1e6 * self.wall / self.events
+
+    def told(self) -> str:
+        """One line for the terminal."""
+        batch = f", BATCH_ROWS {self.batch:,}" if self.batch else ""
+        return (
+            f"{self.database}, {self.recording} from the {self.server} server, {self.contestant}"
+            f"{batch}: {self.rate:,.0f} events/s, {self.cpu:.2f} CPU seconds"
+        )
+
 
 class WrongRows(Exception):
     """A contestant did not leave the rows that the recording ends with."""
-
-
-@contextmanager
-def course(alias: str) -> Iterator[None]:
-    """Makes the database of that alias for as long as it is needed."""
-    creation, name = connections[alias].creation, connections[alias].settings_dict["NAME"]
-    creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
-    try:
-        yield
-    finally:
-        creation.destroy_test_db(name, verbosity=0)
 
 
 def lap(
@@ -120,18 +120,13 @@ def start(
     if contestant == "streamdb":
         script = Path(__file__).with_name("streamdb.mjs")
         return subprocess.Popen(["node", str(script), url], cwd=INTEROP, stdout=subprocess.PIPE)
-    settings = connections[alias].settings_dict
-    kept = {
-        name: settings[name]
-        for name in ("ENGINE", "NAME", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
-    }
     environment = os.environ | {
-        "BENCH_DATABASE": json.dumps(kept),
+        "BENCH_DATABASE": json.dumps(connection_settings(alias)),
         "BENCH_DURABLE_STATE": json.dumps({} if batch is None else {"BATCH_ROWS": batch}),
     }
     if profiled:
         environment["BENCH_PROFILE"] = "1"
-    command = [sys.executable, "-m", "bench.lap", contestant, url]
+    command = [sys.executable, "-m", "bench.bulk.lap", contestant, url]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
 
 
@@ -150,20 +145,3 @@ def streamdb_missing() -> str:
     if not (INTEROP / "node_modules" / "@tanstack" / "db").is_dir():
         return "@tanstack/db is not installed (npm ci in tests/interop)"
     return ""
-
-
-def empty(alias: str) -> None:
-    """Empties all tables, so that the next lap finds nothing."""
-    connection = connections[alias]
-    models = [
-        model
-        for label in ("bench", "durable_state")
-        for model in apps.get_app_config(label).get_models()
-    ]
-    tables = [model._meta.db_table for model in models]
-    connection.ops.execute_sql_flush(
-        connection.ops.sql_flush(no_style(), tables, reset_sequences=True)
-    )
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE")

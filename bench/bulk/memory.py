@@ -1,4 +1,7 @@
-"""Memory: a long response and a long snapshot, each in one go, folded again by a reset, and with the consumer killed in the middle."""
+"""Memory: a long response and a long snapshot.
+
+Each in one go, folded again by a reset, and with the consumer killed in the middle.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,14 @@ import time
 import msgspec
 from django.db import connections
 
+from bench.databases import empty
+from bench.recording import Recording
+from bench.tables import digest_of_tables
 from durable_state import operations
 from durable_state.models import Stream
 
-from .course import check, empty, start
 from .lap import peak_mb
-from .recording import Recording
-from .tables import digest_of_tables
+from .laps import check, start
 
 __all__ = ["WAYS", "Proof", "prove"]
 
@@ -23,26 +27,29 @@ WAYS = ("once", "reset", "killed")
 
 
 class Proof(msgspec.Struct):
-    """One consumption: in one go, of a stream whose rows are there already and that was reset, or by two processes.
-
-    ``killed_at`` is the position, in messages, at which the first one was killed; None where none was.
-
-    ``peaks_mb`` is the peak resident memory of each process, ``wall`` the seconds of all of them, ``cpu`` those of the last one's CPU.
-    """
+    """One consumption."""
 
     database: str
     recording: str
     way: str
+    """In one go, of a stream whose rows are there already and that was reset, or by two processes."""
     events: int
     megabytes: float
     killed_at: int | None
+    """The position, in messages, at which the first process was killed; None where none was."""
     peaks_mb: list[float]
+    """The most resident memory of each process."""
     wall: float
+    """Seconds on the clock of all of them."""
     cpu: float
+    """Seconds of the last one's CPU."""
 
 
 def prove(alias: str, recording: Recording, url: str, way: str) -> Proof:
-    """Consumes the recording, and compares the rows; "reset" follows another way. Raises: CalledProcessError, WrongRows."""
+    """Consumes the recording, and compares the rows; "reset" follows another way.
+
+    Raises: CalledProcessError, WrongRows.
+    """
     if way == "reset":
         operations.reset(Stream.objects.using(alias).get(), actor="bench")
     else:

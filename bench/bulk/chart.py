@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from .course import Lap
+from .laps import Lap
 
 __all__ = ["chart"]
 

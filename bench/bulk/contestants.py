@@ -1,5 +1,6 @@
-"""The ways in Python to bring a recorded stream into tables. Each gets the stream's URL and the database as it is: empty, or as it was left.
+"""The ways in Python to bring a recorded stream into tables.
 
+Each gets the stream's URL and the database as it is: empty, or as it was left.
 The other ways read the whole response into memory, as one who is in a hurry writes it.
 """
 
@@ -17,9 +18,8 @@ import msgspec
 from django.core.management import call_command
 from django.db import connection, models, transaction
 
+from bench.models import Message, Profile, Setting
 from durable_state.models import Stream
-
-from .models import Message, Profile, Setting
 
 __all__ = ["BULK", "CONTESTANTS"]
 
@@ -59,7 +59,7 @@ def update_or_create(url: str) -> None:
 
 
 def bulk_create(url: str) -> None:
-    """What one writes next: the newest event of each key in a batch, by ``bulk_create(update_conflicts=True)``."""
+    """What one writes next: a batch's newest event of each key, by ``bulk_create``."""
     for events in _batches(_read(url), BULK):
         with transaction.atomic():
             for entity_type, newest in _newest(events).items():
@@ -80,7 +80,7 @@ def bulk_create(url: str) -> None:
 
 
 def floor(url: str) -> None:
-    """The least there is to do: decode, fold in memory, and write the final rows raw, in one transaction."""
+    """The least there is to do: decode, fold in memory, write the final rows raw, all at once."""
     with transaction.atomic():
         for entity_type, newest in _newest(_read(url)).items():
             kept = [event for event in newest if event.headers["operation"] != "delete"]

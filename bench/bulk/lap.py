@@ -1,4 +1,7 @@
-"""One contestant in Python, once, in this process: prints one JSON object. Run by the bench itself: ``python -m bench.lap NAME URL``."""
+"""One contestant in Python, once, in this process: prints one JSON object.
+
+Run by the bench itself: ``python -m bench.bulk.lap NAME URL``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ __all__ = ["peak_mb", "run"]
 
 
 def run(name: str, url: str, *, profiled: bool) -> dict[str, object]:
-    """Seconds on the clock and on the CPU, megabytes at the peak; where profiled, also seconds by stage."""
+    """Seconds on the clock and the CPU, megabytes at the peak; where profiled, seconds by stage."""
     from django.core.management import call_command
 
     from .contestants import CONTESTANTS
@@ -37,7 +40,10 @@ def run(name: str, url: str, *, profiled: bool) -> dict[str, object]:
 
 
 def peak_mb(pid: int | str = "self") -> float:
-    """The most memory that program had; Linux counts what the process was before exec into ``ru_maxrss``. 0 where nobody tells."""
+    """The most memory that program had; 0 where nobody tells.
+
+    Linux counts what the process was before exec into ``ru_maxrss``, so that is the last resort.
+    """
     with suppress(OSError), Path(f"/proc/{pid}/status").open() as status:
         for line in status:
             if line.startswith("VmHWM"):

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.request import Request, urlopen
 
+from bench.recording import Recording
 from tests.servers.reference import reference as reference_server
-
-from .recording import Recording
 
 __all__ = ["reference"]
 
@@ -19,7 +18,7 @@ APPEND = 1_000
 
 @contextmanager
 def reference(recording: Recording) -> Iterator[str]:
-    """Runs the server for as long as it is needed, with the recording in a stream; gives the stream's URL."""
+    """Runs the server while it is needed, with the recording in a stream; gives the stream's URL."""
     with reference_server() as server:
         url = server.stream("bench")
         _send("PUT", url, b"")

@@ -1,0 +1,1 @@
+"""What a live commit of one event costs the consuming process: CPU, statements, calls."""

@@ -1,0 +1,60 @@
+"""Counts what a process does: the functions that it calls, the plans that it compiles."""
+
+from __future__ import annotations
+
+import cProfile
+import sys
+import threading
+from concurrent.futures import thread
+from types import FrameType
+from typing import Any
+
+from durable_state.materializer.plan import TypePlan
+
+__all__ = ["Calls", "profile_tasks"]
+
+
+class Calls:
+    """Counts from its making on, in this thread and in those that are started afterwards."""
+
+    def __init__(self) -> None:
+        self.functions = 0
+        """Calls of functions, those written in C among them, as cProfile counts them."""
+        self.plans = 0
+        """Plans of a type that were compiled."""
+        threading.setprofile(self._count)
+        sys.setprofile(self._count)
+
+    def _count(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call":
+            self.functions += 1
+            self.plans += frame.f_code is COMPILING
+        elif event == "c_call":
+            self.functions += 1
+
+
+COMPILING = TypePlan.__init__.__code__
+
+
+def profile_tasks() -> cProfile.Profile:
+    """Profiles what pools' threads work at from now on: a profile that fills, one task at a time.
+
+    The event loop is not in it, nor is a task that begins during another one.
+    """
+    profile, at_work = cProfile.Profile(), threading.Lock()
+    item_class: Any = thread._WorkItem
+    work = item_class.run
+
+    def run(item: Any) -> None:
+        if not at_work.acquire(blocking=False):
+            work(item)
+            return
+        profile.enable()
+        try:
+            work(item)
+        finally:
+            profile.disable()
+            at_work.release()
+
+    item_class.run = run
+    return profile

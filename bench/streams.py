@@ -1,0 +1,69 @@
+"""A stream that others append to: the reference server's where Node is there, else rakaia's."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from tests.servers.process import StreamServer
+from tests.servers.rakaia import rakaia
+from tests.servers.reference import missing, reference
+
+__all__ = ["Producer", "stream_server"]
+
+LONG_POLL_SECONDS = 20.0
+
+
+@contextmanager
+def stream_server() -> Iterator[StreamServer]:
+    """Runs the server for as long as it is needed."""
+    run = rakaia if missing() else reference
+    with run(long_poll_seconds=LONG_POLL_SECONDS) as server:
+        yield server
+
+
+class Producer:
+    """Creates a stream and appends to it, over one connection."""
+
+    def __init__(self, url: str) -> None:
+        where = urlsplit(url)
+        self._path = where.path
+        self._connection = http.client.HTTPConnection(where.hostname or "", where.port)
+        self._request("PUT", b"")
+
+    def __enter__(self) -> Producer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def append(self, message: bytes) -> int:
+        """Appends one message; the nanoseconds of the monotonic clock when it was sent."""
+        sent_at = time.monotonic_ns()
+        self._request("POST", message)
+        return sent_at
+
+    def append_steadily(self, messages: list[bytes], rate: float) -> list[int]:
+        """Appends one message after the other, ``rate`` a second; when each was sent."""
+        began = time.monotonic()
+        sent = []
+        for number, message in enumerate(messages):
+            time.sleep(max(0.0, began + number / rate - time.monotonic()))
+            sent.append(self.append(message))
+        return sent
+
+    def _request(self, method: str, body: bytes) -> None:
+        self._connection.request(method, self._path, body, {"Content-Type": "application/json"})
+        with self._connection.getresponse() as response:
+            answer = response.read()
+            if response.status >= 300:
+                raise RuntimeError(f"{method}: {response.status} {answer[:200]!r}")
