@@ -12,6 +12,7 @@ from durable_state.consumer.replay import advance, hand_over
 from durable_state.materializer import prepare_batch
 from durable_state.models import Replay, Stream
 from durable_state.protocol import Message, Position, decode
+from durable_state.transport import Batch
 
 __all__ = ["Applied", "apply"]
 
@@ -45,13 +46,13 @@ def apply(
         decode(m if isinstance(m, bytes) else msgspec.json.encode(m)) for m in messages
     ]
     replay = Replay.objects.using(using).filter(stream=stream).first()
-    batch = prepare_batch(stream, decoded, (replay or stream).ordinal)
-    ordinal = batch.after + batch.count
-    position = Position(f"test-{ordinal}", 0, ordinal)
+    prepared = prepare_batch(stream, decoded, (replay or stream).ordinal)
+    ordinal = prepared.after + prepared.count
+    batch = Batch(decoded, Position(f"test-{ordinal}", 0, ordinal), up_to_date)
     if replay is None:
-        outcomes = [commit(stream, batch, position, token=None, up_to_date=up_to_date).outcome]
+        outcomes = [commit(stream, prepared, batch, token=None).outcome]
     else:
-        outcomes = [advance(replay, stream, batch, position, token=None).outcome]
+        outcomes = [advance(replay, stream, prepared, batch, token=None).outcome]
         if (
             up_to_date
             and (shown := hand_over(stream, replay, stream.revision, token=None)) is not None

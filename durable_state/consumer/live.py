@@ -14,7 +14,8 @@ from durable_state.materializer import PROTECTED
 from durable_state.models import Arrival, DeadLetter, ParkedChange, Status, Stream
 from durable_state.transport import Batch, BatchLimits, Reader
 
-from .commit import Commit, commit, release
+from .commit import commit, release
+from .committing import Commit
 from .loop import Holding, Loop
 from .saying import say
 from .source import stream_reader
@@ -100,15 +101,7 @@ class LiveLoop(Loop[Stream]):
             await self.may_commit.wait()
             done = await self._commit(
                 batch,
-                lambda ready: commit(
-                    stream,
-                    ready,
-                    batch.position,
-                    token=self._holding.token,
-                    up_to_date=batch.up_to_date,
-                    closed=batch.closed,
-                    checkpoint=batch.checkpoint,
-                ),
+                lambda ready: commit(stream, ready, batch, token=self._holding.token),
             )
             await self.publish(done)
             self._unswept = self._unswept or not done.swept

@@ -8,21 +8,10 @@ from durable_state import feed
 from durable_state.databases.transaction import commit_transaction
 from durable_state.materializer import Fold, PreparedBatch, drop, sweep
 from durable_state.models import DeadLetter, Generation, Progress, Replay, Status, Stream
-from durable_state.protocol import Position
-from durable_state.transport import Checkpoint
+from durable_state.transport import Batch
 
-from .commit import (
-    Commit,
-    advanced,
-    check_follows,
-    check_letters,
-    conclude,
-    generation,
-    lock,
-    save,
-    standing,
-    take_over,
-)
+from .columns import position_columns, status_columns
+from .committing import Commit, Work, committing, lock
 
 __all__ = [
     "abandon_replay",
@@ -85,91 +74,86 @@ def abandon_replay(stream: Stream) -> bool:
     using = stream._state.db
     if (replay := hold_replay(stream)) is None:
         return False
-    generations = [generation(replay, pk) for pk in (replay.rebuild_id, replay.snapshot_id)]
+    generations = [each for each in Work(replay).generations() if each is not None]
     replay.delete(using=using)
-    met = [DeadLetter.REPLAYED, *(each.pk for each in generations if each is not None)]
+
+    met = [DeadLetter.REPLAYED, *(each.pk for each in generations)]
     DeadLetter.objects.using(using).filter(stream=stream, generation__in=met).delete()
-    for each in filter(None, generations):
+    for each in generations:
         drop(each)
     return True
 
 
 def advance(
-    replay: Replay,
-    stream: Stream,
-    batch: PreparedBatch,
-    position: Position,
-    *,
-    token: int | None,
-    checkpoint: Checkpoint | None = None,
+    replay: Replay, stream: Stream, prepared: PreparedBatch, batch: Batch, *, token: int | None
 ) -> Commit:
-    """Stages the batch that leads from the replay's position to ``position``, exactly once; nothing shown changes.
+    """Stages the batch that leads from the replay's position to its own, exactly once.
 
-    Invariant: as that of ``commit``, for the replay's row, which is brought up to date.
+    Nothing that is shown changes. Invariant: as that of ``commit``, for the replay's row, which is
+    brought up to date.
     Raises: RevisionConflict, LeaseLost, StreamHalted; database errors. Nothing is committed then.
     """
-    using = replay._state.db or "default"
-    with commit_transaction(using):
-        current = lock(replay, token)
-        check_follows(current, batch, position)
-        rebuild, snapshot = (
-            generation(current, current.rebuild_id),
-            generation(current, current.snapshot_id),
-        )
-        fold = Fold(stream, rebuild, snapshot, current)
-        outcome = fold.apply(batch, up_to_date=False)
-        check_letters(current, fold, outcome)
-        values = advanced(current, fold, outcome, position, checkpoint) | standing(
-            current, batch.count, False, False
-        )
-        values |= {
-            "unregistered": current.unregistered,
-            "samples": current.samples,
-            "txids": feed.encode_txids([*_txids(current), *outcome.txids][-TXIDS:]),
+    with committing(replay._state.db, token) as frame:
+        work = frame.open(replay)
+        work.check_follows(prepared, batch.position)
+
+        fold = Fold(stream, *work.generations(), work.row)
+        outcome = fold.apply(prepared, up_to_date=False)
+        work.check_letters(fold)
+
+        columns = position_columns(work.row, fold, batch.position, batch.checkpoint)
+        columns |= status_columns(work.row, messages=prepared.count, up_to_date=False, closed=False)
+        columns |= {
+            "unregistered": work.row.unregistered,
+            "samples": work.row.samples,
+            "txids": feed.encode_txids([*_txids(work.row), *outcome.txids][-TXIDS:]),
         }
-        save(current, values)
-        paused = Stream.objects.using(using).filter(pk=stream.pk, paused=True).exists()
-        done = Commit(current.revision, outcome, b"", paused, fold.forget_dropped())
-    take_over(replay, current)
-    return done
+        work.save(columns)
+        swept = fold.forget_dropped()
+        paused = Stream.objects.using(frame.using).filter(pk=stream.pk, paused=True).exists()
+        return Commit(work.row.revision, outcome, b"", paused, swept)
 
 
 def hand_over(
     stream: Stream, replay: Replay, seen: int, *, token: int | None, closed: bool = False
 ) -> Commit | None:
-    """The stream goes on from where its replay is, and shows what the replay holds: one transaction, and the replay is gone.
+    """The stream goes on from where its replay is, and shows what the replay holds.
 
-    Invariant: the rows never go back. The replay stands at the stream's tail as it was, or later, when the stream's ``revision`` was
-    ``seen``: so it is as far as the stream where that has not moved since, or where it has read no more messages than the replay. None
-    otherwise; read on then, and try again. ``stream`` is brought up to date.
+    One transaction, and the replay is gone; ``stream`` is brought up to date.
+
+    Invariant: the rows never go back. The replay stands at the stream's tail as it was, or later,
+    when the stream's ``revision`` was ``seen``: so it is as far as the stream where that has not
+    moved since, or where it has read no more messages than the replay. None otherwise; read on
+    then, and try again.
     Raises: as ``commit``.
     """
-    using = stream._state.db or "default"
-    with commit_transaction(using):
-        stream.refresh_from_db(using=using)
-        made = lock(replay, token)
-        current = lock(stream, token)
-        if current.revision != seen and current.ordinal > made.ordinal:
+    with committing(replay._state.db, token) as frame:
+        stream.refresh_from_db(using=frame.using)
+        made = frame.open(replay)
+        work = frame.open(stream)
+        if work.row.revision != seen and work.row.ordinal > made.row.ordinal:
             return None
-        own = [generation(current, pk) for pk in (current.rebuild_id, current.snapshot_id)]
-        rebuild, snapshot = generation(made, made.rebuild_id), generation(made, made.snapshot_id)
+
+        # The replay's counters and generations become the stream's. Its own are dropped with what
+        # the fold drops, and may be pointed to no more by then.
+        own = [each for each in work.generations() if each is not None]
+        rebuild, snapshot = made.generations()
         for name in _COUNTERS:
-            setattr(current, name, getattr(made, name))
-        # The stream's own generations are dropped with what the fold drops, and may be pointed to no more by then.
-        Stream.objects.using(using).filter(pk=current.pk).update(rebuild=rebuild, snapshot=snapshot)
-        made.delete(using=using)
-        fold = Fold(current, rebuild, snapshot)
-        fold.take_over(made, [each for each in own if each is not None])
-        outcome = fold.apply(PreparedBatch(made.ordinal, 0), up_to_date=True)
-        outcome.txids |= dict.fromkeys(_txids(made))
-        check_letters(current, fold, outcome)
-        values = advanced(current, fold, outcome, made.position) | standing(
-            current, 0, True, closed
-        )
-        values |= {"checkpoint": made.checkpoint, "reread_at": made.reread_at}
-        done = conclude(current, fold, outcome, values, up_to_date=True)
-    take_over(stream, current)
-    return done
+            setattr(work.row, name, getattr(made.row, name))
+        row = Stream.objects.using(frame.using).filter(pk=stream.pk)
+        row.update(rebuild=rebuild, snapshot=snapshot)
+        made.row.delete(using=frame.using)
+
+        fold = Fold(work.row, rebuild, snapshot)
+        fold.take_over(made.row, own)
+        outcome = fold.apply(PreparedBatch(made.row.ordinal, 0), up_to_date=True)
+        outcome.txids |= dict.fromkeys(_txids(made.row))
+        work.check_letters(fold)
+
+        columns = position_columns(work.row, fold, made.row.position)
+        columns |= status_columns(work.row, messages=0, up_to_date=True, closed=closed)
+        columns |= {"checkpoint": made.row.checkpoint, "reread_at": made.row.reread_at}
+        return frame.conclude(work, fold, columns, up_to_date=True)
 
 
 def _txids(replay: Replay) -> list[feed.FeedTxid]:

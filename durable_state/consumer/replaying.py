@@ -14,7 +14,7 @@ from durable_state.materializer import watch_steps
 from durable_state.models import Replay, Status
 from durable_state.transport import Batch, BatchLimits, Reader
 
-from .commit import Commit
+from .committing import Commit
 from .contention import past_deadlocks
 from .live import LiveLoop
 from .loop import Holding, Loop
@@ -89,9 +89,7 @@ class ReplayLoop(Loop[Replay]):
         if batch.messages or batch.position != replay.position:
             done = await self._commit(
                 batch,
-                lambda ready: advance(
-                    replay, stream, ready, batch.position, token=token, checkpoint=batch.checkpoint
-                ),
+                lambda ready: advance(replay, stream, ready, batch, token=token),
             )
             self._live.watcher.progressed(replay)
             self._unswept = self._unswept or not done.swept

@@ -12,7 +12,7 @@ from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import DurableStateError, Stalled
 from durable_state.models import Lease, Progress, Status, Stream
 
-from .commit import lock
+from .committing import lock
 from .replay import begin_replay, hold_replay
 from .saying import full_stop, say
 

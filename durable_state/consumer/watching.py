@@ -8,7 +8,7 @@ from typing import Any
 
 from durable_state.models import Progress, Stream
 
-from .commit import Commit
+from .committing import Commit
 
 __all__ = ["NOBODY", "Watcher"]
 

@@ -42,10 +42,10 @@ class Batch:
         repr=False
     )  # asyncio, setting a signal's handler, writes its task's result out
     position: Position
-    up_to_date: bool
-    closed: bool
-    checkpoint: Checkpoint | None
-    bytes: int
+    up_to_date: bool = False
+    closed: bool = False
+    checkpoint: Checkpoint | None = None
+    bytes: int = 0
 
     def followed_by(self, later: Batch) -> Batch:
         """This batch and the next one of the same stream, as one."""

@@ -12,12 +12,14 @@ import pytest
 from django.db import Error, connections
 
 from durable_state.consumer import lease
-from durable_state.consumer.commit import Commit, commit
+from durable_state.consumer.commit import commit
+from durable_state.consumer.committing import Commit
 from durable_state.databases.outage import is_outage
 from durable_state.databases.transaction import commit_transaction
 from durable_state.materializer import prepare_batch
 from durable_state.models import FeedEntry, Stream
 from durable_state.protocol import Position, decode
+from durable_state.transport import Batch
 from tests.app.models import Message
 from tests.oracle import encode
 from tests.properties.tables import check
@@ -34,8 +36,8 @@ def fold_in(stream: Stream, items: list[Any], token: int | None = None) -> Commi
     """Commit the items as the next batch."""
     ordinal = stream.ordinal + len(items)
     position = Position(f"o{ordinal}", 0, ordinal)
-    batch = prepare_batch(stream, [decode(encode(item)) for item in items], stream.ordinal)
-    return commit(stream, batch, position, token=token, up_to_date=True)
+    prepared = prepare_batch(stream, [decode(encode(item)) for item in items], stream.ordinal)
+    return commit(stream, prepared, Batch([], position, True), token=token)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

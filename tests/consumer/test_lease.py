@@ -23,6 +23,7 @@ from durable_state.errors import LeaseLost, Unavailable
 from durable_state.materializer import prepare_batch
 from durable_state.models import Lease, Status, Stream
 from durable_state.protocol import Position, decode
+from durable_state.transport import Batch
 from tests.app.models import Message
 from tests.oracle import encode
 
@@ -125,18 +126,16 @@ def test_who_slept_through_his_lease_commits_nothing(database: str, add_stream: 
         commit(
             sleeper,
             prepare_batch(sleeper, messages, 0),
-            Position("o1", 0, 1),
+            Batch([], Position("o1", 0, 1), True),
             token=old,
-            up_to_date=True,
         )
     assert not Message.objects.using(database).exists()
     assert (
         commit(
             stream,
             prepare_batch(stream, messages, 0),
-            Position("o1", 0, 1),
+            Batch([], Position("o1", 0, 1), True),
             token=new,
-            up_to_date=True,
         ).revision
         == 1
     )

@@ -19,6 +19,7 @@ from durable_state.errors import OperationRefused
 from durable_state.materializer import prepare_batch
 from durable_state.models import Replay, Stream
 from durable_state.protocol import Position, decode
+from durable_state.transport import Batch
 from tests.app.models import Message
 from tests.servers.process import StreamServer
 
@@ -58,7 +59,11 @@ def test_an_operator_waits_for_the_replay(
     with ThreadPoolExecutor(1) as others:
         with transaction.atomic(using=server_database):
             advance(
-                replay, stream, prepare_batch(stream, [], 0), Position("a", 0, 0), token=None
+                replay,
+                stream,
+                prepare_batch(stream, [], 0),
+                Batch([], Position("a", 0, 0)),
+                token=None,
             )  # holds the row from here on
             asking = others.submit(ask)
             asked.wait(5)
@@ -68,7 +73,7 @@ def test_an_operator_waits_for_the_replay(
                 replay,
                 stream,
                 prepare_batch(stream, [decode(b"5")], 0),
-                Position("b", 0, 1),
+                Batch([], Position("b", 0, 1)),
                 token=None,
             )
             if ends:

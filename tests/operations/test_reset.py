@@ -25,6 +25,7 @@ from durable_state.models import (
 )
 from durable_state.protocol import Position, decode
 from durable_state.testing import apply
+from durable_state.transport import Batch
 from tests.app.models import Message
 from tests.oracle import encode
 
@@ -85,18 +86,16 @@ def test_a_worker_that_holds_the_lease_notices_the_hand_over() -> None:
     commit(
         held,
         prepare_batch(held, [decode(b"{}")], 1),
-        Position("x", 0, 2),
+        Batch([], Position("x", 0, 2), True),
         token=None,
-        up_to_date=True,
     )
     apply("chat", [change("1", "one"), b"{}"])
     with pytest.raises(RevisionConflict):
         commit(
             held,
             prepare_batch(held, [decode(b"{}")], 2),
-            Position("x", 0, 3),
+            Batch([], Position("x", 0, 3), True),
             token=None,
-            up_to_date=True,
         )
     assert Stream.objects.get().ordinal == 2
 
@@ -247,16 +246,15 @@ def test_rows_never_go_back() -> None:
         replay,
         stream,
         prepare_batch(stream, [decode(encode(change("1", "one")))], 0),
-        Position("r1", 0, 1),
+        Batch([], Position("r1", 0, 1)),
         token=None,
     )
     seen = stream.revision
     commit(
         stream,
         prepare_batch(stream, [decode(encode(change("3", "three")))], 2),
-        Position("l3", 0, 3),
+        Batch([], Position("l3", 0, 3), True),
         token=None,
-        up_to_date=True,
     )
     assert hand_over(stream, replay, seen, token=None) is None
     assert (

@@ -13,6 +13,7 @@ from durable_state.consumer.replay import advance, hand_over
 from durable_state.materializer import prepare_batch
 from durable_state.models import DeadLetter, FeedEntry, Generation, Replay, Stream
 from durable_state.protocol import Position, decode
+from durable_state.transport import Batch
 from tests.app import models
 from tests.oracle import Entity, Row, encode, fold
 
@@ -36,15 +37,15 @@ def fresh_stream(database: str) -> Iterator[Stream]:
 def apply_batch(stream: Stream, items: Sequence[Any], up_to_date: bool) -> None:
     """Commits the items as one batch: of the stream's replay, if it has one."""
     replay = Replay.objects.using(stream._state.db).filter(stream=stream).first()
-    batch = prepare_batch(
+    prepared = prepare_batch(
         stream, [decode(encode(item)) for item in items], (replay or stream).ordinal
     )
-    ordinal = batch.after + batch.count
+    ordinal = prepared.after + prepared.count
     position = Position(f"o{ordinal}", 0, ordinal)
     if replay is None:
-        commit(stream, batch, position, token=None, up_to_date=up_to_date)
+        commit(stream, prepared, Batch([], position, up_to_date), token=None)
         return
-    advance(replay, stream, batch, position, token=None)
+    advance(replay, stream, prepared, Batch([], position), token=None)
     if up_to_date:
         assert hand_over(stream, replay, stream.revision, token=None) is not None
 

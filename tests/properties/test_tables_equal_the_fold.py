@@ -15,6 +15,7 @@ from durable_state.materializer import Fold, prepare_batch
 from durable_state.materializer.staged.difference import differences
 from durable_state.models import DeadLetter, Generation, StagedChange, Stream
 from durable_state.protocol import Position, decode
+from durable_state.transport import Batch
 from tests.oracle import encode
 
 from .streams import batches, items
@@ -110,7 +111,7 @@ def test_a_replay_beside_the_live_reader(
                     stream, [decode(encode(item)) for item in batch], stream.ordinal
                 )
                 commit(
-                    stream, parts, Position(f"o{ordinal}", 0, ordinal), token=None, up_to_date=False
+                    stream, parts, Batch([], Position(f"o{ordinal}", 0, ordinal), False), token=None
                 )
                 continue
             before = strict(rows_of(stream, pks=True))
@@ -120,7 +121,7 @@ def test_a_replay_beside_the_live_reader(
                 replay,
                 stream,
                 prepare_batch(stream, messages[read : read + size], read),
-                position,
+                Batch([], position),
                 token=None,
             )
             read = position.ordinal

@@ -1,0 +1,68 @@
+"""The columns of a stream, or of a replay, that a commit writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone
+
+from durable_state.materializer import Fold
+from durable_state.models import Progress, Status
+from durable_state.protocol import Position
+from durable_state.transport import Checkpoint
+
+__all__ = ["position_columns", "status_columns"]
+
+
+def position_columns(
+    progress: Progress, fold: Fold, position: Position, checkpoint: Checkpoint | None = None
+) -> dict[str, Any]:
+    """The columns that say how far the fold is now, and what became of the messages."""
+    outcome = fold.outcome
+    columns: dict[str, Any] = {
+        "offset": position.offset,
+        "skip": position.skip,
+        "ordinal": position.ordinal,
+        "applied_count": progress.applied_count + outcome.applied,
+        "no_row_count": progress.no_row_count + outcome.no_row,
+        "parked_count": progress.parked_count + outcome.parked,
+        "dead_letter_count": progress.dead_letter_count + outcome.dead_letters,
+        "unregistered_count": progress.unregistered_count + outcome.unregistered,
+        "control_count": progress.control_count + outcome.controls,
+        "superseded_count": progress.superseded_count + outcome.superseded,
+        "rebuild": fold.state,
+        "snapshot": fold.snapshot,
+    }
+    if checkpoint is not None:
+        columns["checkpoint"] = checkpoint.dump()
+    return columns
+
+
+def status_columns(
+    progress: Progress, *, messages: int, up_to_date: bool, closed: bool
+) -> dict[str, Any]:
+    """Status, and since when; a commit is also the proof that what failed before works again.
+
+    But not one of no messages that does not reach the tail: a server can send any number of pages
+    with nothing on them.
+    """
+    if progress.status == Status.RETRYING and not (messages or up_to_date or closed):
+        return {}
+
+    now = timezone.now()
+    status = Status.CLOSED if closed else Status.LIVE if up_to_date else Status.CATCHING_UP
+    columns: dict[str, Any] = {
+        "status": status,
+        "failures": 0,
+        "retry_at": None,
+        "action": "",
+        "last_error": "",
+        "last_error_detail": "",
+        "last_error_type": "",
+        "last_error_at": None,
+    }
+    if status != progress.status:
+        columns["since"] = now
+    if up_to_date:
+        columns["up_to_date_at"] = now
+    return columns

@@ -1,0 +1,189 @@
+"""The frame of each commit: what it locks and compares before it folds, and what it writes at the end.
+
+Why: decision 0951.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from durable_state import feed
+from durable_state.conf import get_settings
+from durable_state.databases.transaction import commit_transaction
+from durable_state.errors import LeaseLost, RevisionConflict, TooManyDeadLetters
+from durable_state.materializer import Fold, Outcome, PreparedBatch
+from durable_state.models import Generation, Lease, Progress, Stream
+from durable_state.protocol import Position
+
+from .committed_signal import send_when_committed
+
+__all__ = ["Commit", "Frame", "Work", "committing", "lock"]
+
+P = TypeVar("P", bound=Progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one transaction did."""
+
+    revision: int
+    outcome: Outcome
+    payload: bytes
+    """For the doorbell; empty, where nothing that is shown has changed."""
+
+    paused: bool
+    """Whether somebody has asked the consumer to stop."""
+
+    swept: bool = True
+    """Whether nothing is left of the generations that were dropped."""
+
+
+class Work(Generic[P]):
+    """What one transaction does to the fold of a stream, or of a replay: look, fold, conclude.
+
+    ``row`` is the locked row. The caller's object is brought up to date with it once the
+    transaction is committed, if it was saved.
+    """
+
+    def __init__(self, row: P) -> None:
+        self.row = row
+        self.is_saved = False
+
+    def check_follows(self, prepared: PreparedBatch, position: Position) -> None:
+        """Raises: RevisionConflict, where the batch does not lead from the row's to ``position``."""
+        row = self.row
+        if (prepared.after, prepared.after + prepared.count) != (row.ordinal, position.ordinal):
+            raise RevisionConflict(f"{row}: the batch does not follow ordinal {row.ordinal}.")
+
+    def generations(self) -> tuple[Generation | None, Generation | None]:
+        """The open rebuild and the open snapshot."""
+        return self._generation(self.row.rebuild_id), self._generation(self.row.snapshot_id)
+
+    def _generation(self, pk: int | None) -> Generation | None:
+        # From the stream's own database: a relation would be followed wherever the project's
+        # routers send reads.
+        if pk is None:
+            return None
+        return Generation.objects.using(self.row._state.db).get(pk=pk)
+
+    def check_letters(self, fold: Fold) -> None:
+        """Raises: TooManyDeadLetters."""
+        limit = get_settings().dead_letter_limit
+        if fold.outcome.letters_written and (count := fold.letter_count()) > limit:
+            raise TooManyDeadLetters.after(
+                fold.stream.name,
+                self.row.ordinal,
+                count,
+                limit,
+                fold.last_reason,
+                fold.last_detail,
+                fold.last_type,
+            )
+
+    def save(self, columns: dict[str, Any]) -> None:
+        """Writes the columns and the next revision, where the row has the revision it was read with.
+
+        Databases without row locks are held to the invariant by this comparison, the others by the
+        lock already. Raises: RevisionConflict.
+        """
+        row, revision = self.row, self.row.revision
+        columns = {"revision": revision + 1, **columns}
+
+        rows = type(row)._base_manager.using(row._state.db)
+        if not rows.filter(pk=row.pk, revision=revision).update(**columns):
+            raise _conflict(row)
+
+        for name, value in columns.items():
+            setattr(row, name, value)
+        self.is_saved = True
+
+
+class Frame:
+    """One transaction, and the rows that it has opened to work on."""
+
+    def __init__(self, using: str, token: int | None) -> None:
+        self.using = using
+        self._token = token
+        self._opened: list[tuple[Progress, Work[Any]]] = []
+
+    def open(self, progress: P) -> Work[P]:
+        """Locks the row for the rest of the transaction, if it is as ``progress`` was read.
+
+        Raises: RevisionConflict, LeaseLost.
+        """
+        work = Work(lock(progress, self._token))
+        self._opened.append((progress, work))
+        return work
+
+    def conclude(
+        self, work: Work[Stream], fold: Fold, columns: dict[str, Any], *, up_to_date: bool
+    ) -> Commit:
+        """The end of each transaction that changes a stream's rows.
+
+        Writes the stream's columns with its next revision, and the feed entry of that number; sends
+        the signals once all that is committed.
+        """
+        stream, outcome = work.row, fold.outcome
+        work.save(columns)
+        swept = fold.forget_dropped()
+
+        listed = [feed.FeedChange(*entity, deleted) for entity, deleted in outcome.changes.items()]
+        payload = feed.write(
+            stream,
+            stream.revision,
+            None if outcome.too_many else listed,
+            txids=[feed.FeedTxid(*each) for each in outcome.txids],
+            up_to_date=up_to_date,
+        )
+
+        send_when_committed(stream, outcome)
+        return Commit(stream.revision, outcome, payload, stream.paused, swept)
+
+    def bring_up_to_date(self) -> None:
+        """Gives the callers' objects what was written, without asking the database again."""
+        for progress, work in self._opened:
+            if work.is_saved:
+                for field in type(progress)._meta.concrete_fields:
+                    setattr(progress, field.attname, getattr(work.row, field.attname))
+
+
+@contextmanager
+def committing(using: str | None, token: int | None) -> Iterator[Frame]:
+    """One transaction in which a holder of the lease, whose fencing ``token`` it is, commits.
+
+    An operator, who holds none, gives None. Where the block raises, nothing is committed, and the
+    objects that were opened stay as they were read.
+    """
+    frame = Frame(using or "default", token)
+    with commit_transaction(frame.using):
+        yield frame
+    frame.bring_up_to_date()
+
+
+def lock(progress: P, token: int | None = None) -> P:
+    """The row of a stream or a replay, locked for the rest of the transaction.
+
+    Raises: RevisionConflict, where somebody else wrote it since ``progress`` was read; LeaseLost,
+    where ``token`` is not the lease's any more.
+    """
+    using = progress._state.db
+    rows = type(progress)._base_manager.using(using)
+    current = rows.select_for_update().filter(pk=progress.pk, revision=progress.revision).first()
+    if current is None:
+        raise _conflict(progress)
+    if token is None:
+        return current
+
+    leases = Lease.objects.using(using)
+    if not leases.filter(stream_id=progress.stream_pk, token=token).exists():
+        raise LeaseLost(
+            f"{progress}: the lease with fencing token {token} was taken by another worker."
+        )
+    return current
+
+
+def _conflict(progress: Progress) -> RevisionConflict:
+    return RevisionConflict(f"{progress}: revision {progress.revision} is not the newest any more.")
