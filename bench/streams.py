@@ -54,6 +54,7 @@ class Producer:
 
     def append_steadily(self, messages: list[bytes], rate: float) -> list[int]:
         """Appends one message after the other, ``rate`` a second; when each was sent."""
+        self._connection.close()  # opened again by itself: servers close what was idle for long
         began = time.monotonic()
         sent = []
         for number, message in enumerate(messages):
