@@ -9,7 +9,7 @@ from .answer import Answer
 from .backoff import delay
 from .batches import Batch, BatchLimits
 from .checkpoint import DEEP_BYTES, Checkpoint
-from .client import Headers, open_client
+from .client import AskHeaders, open_client
 from .probe import probe
 from .reader import Reader, Rereader
 from .request import LiveMode
@@ -19,10 +19,10 @@ from .writing import StreamHead, append, close, create, delete, head
 __all__ = [
     "DEEP_BYTES",
     "Answer",
+    "AskHeaders",
     "Batch",
     "BatchLimits",
     "Checkpoint",
-    "Headers",
     "LiveMode",
     "ReadSession",
     "Reader",

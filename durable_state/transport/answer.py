@@ -22,12 +22,12 @@ _LONGEST_OFFSET = 4096
 class Answer:
     """A read that the server serves. For SSE the offsets and flags come later, in control events.
 
-    ``next_offset`` is where the next read begins, ``at_tail`` whether nothing more is there yet, ``closed`` whether the server calls the
+    ``next_offset`` is where the next read begins, ``up_to_date`` whether nothing more is there yet, ``closed`` whether the server calls the
     stream closed, ``empty`` whether there is no body at all (204).
     """
 
     next_offset: str
-    at_tail: bool
+    up_to_date: bool
     closed: bool
     cursor: str | None
     empty: bool
@@ -51,9 +51,9 @@ class Answer:
             )
         check_offset(next_offset, url)
         closed = is_true(headers, "stream-closed")
-        at_tail = closed or status == 204 or is_true(headers, "stream-up-to-date")
+        up_to_date = closed or status == 204 or is_true(headers, "stream-up-to-date")
         cursor = usable_cursor(headers.get("stream-cursor"))
-        return cls(next_offset, at_tail, closed, cursor, status == 204)
+        return cls(next_offset, up_to_date, closed, cursor, status == 204)
 
 
 def usable_cursor(cursor: str | None) -> str | None:

@@ -29,9 +29,9 @@ from .body import ACCEPTED_CODINGS, read_beginning
 from .environment import EnvironmentFault, find_fault
 from .sent import mask_error, remember
 
-__all__ = ["Headers", "exchange", "open_client", "said"]
+__all__ = ["AskHeaders", "exchange", "open_client", "said"]
 
-Headers = Callable[[], Awaitable[Mapping[str, str]]]
+AskHeaders = Callable[[], Awaitable[Mapping[str, str]]]
 """Gives the headers for one request: called anew for each, because tokens expire."""
 
 _CONNECT = 10.0
@@ -98,7 +98,7 @@ async def exchange(
     url: str,
     own: Mapping[str, str],
     *,
-    headers: Headers | None = None,
+    headers: AskHeaders | None = None,
     content: bytes | None = None,
     stream: str = "",
     silence: float = 60.0,

@@ -35,7 +35,7 @@ class Marker:
 
     data: list[bytes]
     next_offset: str
-    at_tail: bool
+    up_to_date: bool
     closed: bool
     cursor: str | None
 
@@ -81,11 +81,11 @@ class EventBody:
             ) from error
         confirmed, self._data, self._size = self._data, [], 0
         self.controls += 1
-        at_tail = control.up_to_date or control.stream_closed
+        up_to_date = control.up_to_date or control.stream_closed
         return Marker(
             confirmed,
             control.stream_next_offset,
-            at_tail,
+            up_to_date,
             control.stream_closed,
             control.stream_cursor,
         )

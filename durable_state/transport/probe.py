@@ -10,14 +10,14 @@ from durable_state.errors import Unavailable
 from durable_state.protocol import mask_query
 
 from .answer import Answer
-from .client import Headers, exchange, said
+from .client import AskHeaders, exchange, said
 from .request import Mode, Request
 
 __all__ = ["probe"]
 
 
 async def probe(
-    client: httpx.AsyncClient, url: str, *, headers: Headers | None = None, seconds: float
+    client: httpx.AsyncClient, url: str, *, headers: AskHeaders | None = None, seconds: float
 ) -> Answer:
     """What the server answers to a reader that begins; the body is not read.
 

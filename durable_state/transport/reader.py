@@ -22,10 +22,10 @@ from durable_state.protocol import Position, mask_query
 from .batches import MESSAGE_BYTES, Batch, BatchLimits
 from .body import open_body
 from .checkpoint import Checkpoint
-from .client import Headers, exchange, said
+from .client import AskHeaders, exchange, said
+from .recognition import Recognition, SuspectedRecreation, recreated
 from .request import SILENCE, LiveMode, Mode, Request
 from .session import STUCK, ReadSession
-from .verification import SuspectedRecreation, Verification, recreated
 
 __all__ = ["Reader", "Rereader"]
 
@@ -41,7 +41,7 @@ class Rereader:
         client: httpx.AsyncClient,
         url: str,
         *,
-        headers: Headers | None = None,
+        headers: AskHeaders | None = None,
         silence: float = SILENCE,
         message_bytes: int = MESSAGE_BYTES,
         stuck_seconds: float = STUCK,
@@ -61,16 +61,16 @@ class Rereader:
         """
         mark = checkpoint.deep() if deep else checkpoint.near()
         if mark is not None:
-            check = Verification(
+            check = Recognition(
                 self._url,
                 mark,
                 checkpoint,
                 silence=self._silence,
                 message_bytes=self._message_bytes,
             )
-            await self.verify(check, pace=REREAD_BYTES_PER_SECOND)
+            await self.recognize(check, pace=REREAD_BYTES_PER_SECOND)
 
-    async def verify(self, check: Verification, *, pace: float | None = None) -> Verification:
+    async def recognize(self, check: Recognition, *, pace: float | None = None) -> Recognition:
         """Makes the check, and gives it as it passed.
 
         What says that it is another stream is asked again, past any cache, before it is believed.
@@ -98,7 +98,7 @@ class Rereader:
             silence=request.silence,
         )
 
-    async def _perform(self, check: Verification, pace: float | None) -> None:
+    async def _perform(self, check: Recognition, pace: float | None) -> None:
         while request := check.next_request():
             began, taken = time.monotonic(), 0
             async with self.ask(request) as response:
@@ -145,7 +145,7 @@ class Reader:
         *,
         live: LiveMode | None,
         limits: BatchLimits,
-        headers: Headers | None = None,
+        headers: AskHeaders | None = None,
         checkpoint: Checkpoint | None = None,
         silence: float = SILENCE,
         stuck_seconds: float = STUCK,
@@ -179,7 +179,7 @@ class Reader:
         """
         session = self._session
         if check := session.opening():
-            await self._rereader.verify(check)
+            await self._rereader.recognize(check)
         while request := session.next_request():
             started = time.monotonic()
             async with self._rereader.ask(request) as response:
@@ -218,15 +218,15 @@ class Reader:
                     await self._doubt(error)
 
     async def _check(self, batch: Batch) -> None:
-        if check := self._session.verification(batch):
-            await self._rereader.verify(check)
+        if check := self._session.recognition(batch):
+            await self._rereader.recognize(check)
             self._session.confirm(batch)
 
     async def _doubt(self, error: SuspectedRecreation) -> None:
         """The answer to a read spoke of another stream; a cache's may be older than what was read."""
         if (check := self._session.recheck()) is None:
             raise recreated(self._url) from error
-        if (await self._rereader.verify(check)).cropped:
+        if (await self._rereader.recognize(check)).cropped:
             raise StreamGone(
                 f"{mask_query(self._url)} no longer holds the beginning of the answer that was "
                 "being read.",

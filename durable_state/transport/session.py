@@ -26,9 +26,9 @@ from .answer import Answer, check_offset, usable_cursor
 from .batches import Batch, Batcher, BatchLimits
 from .checkpoint import Checkpoint, Mark
 from .events import EventBody, MessageTooLarge
+from .recognition import Recognition, recreated, suspected
 from .refusals import stalled, too_large
 from .request import SILENCE, LiveMode, Mode, Request
-from .verification import Verification, recreated, suspected
 
 __all__ = ["ReadSession"]
 
@@ -64,7 +64,7 @@ class ReadSession:
     """Reads one stream from a position: ask :meth:`next_request`, perform it, and tell what came.
 
     That is :meth:`begin`, :meth:`feed` for what arrives, :meth:`pass_time` now and then, and
-    :meth:`end`. Before a batch is given away, ask :meth:`verification`, and perform what it returns.
+    :meth:`end`. Before a batch is given away, ask :meth:`recognition`, and perform what it returns.
     """
 
     def __init__(
@@ -104,23 +104,23 @@ class ReadSession:
 
     # Before the first read, and before a batch is given away
 
-    def opening(self) -> Verification | None:
+    def opening(self) -> Recognition | None:
         """The check to make before the first read, or None where there is nothing to compare."""
         # What is owed is compared as it comes again.
         if self._batcher.owed or self._trusted is None:
             return None
         mark = self._trusted.near()
-        return None if mark is None else self._verify(mark)
+        return None if mark is None else self._recognize(mark)
 
-    def recheck(self) -> Verification | None:
+    def recheck(self) -> Recognition | None:
         """The check that tells whether an answer that spoke of another stream was an old one.
 
         It may have come from a cache. None where nothing tells.
         """
         mark = None if self._trusted is None else self._trusted.any_before()
-        return None if mark is None else self._verify(mark)
+        return None if mark is None else self._recognize(mark)
 
-    def verification(self, batch: Batch) -> Verification | None:
+    def recognition(self, batch: Batch) -> Recognition | None:
         """The check to make before ``batch`` may be given away; None where the stream cannot have been replaced.
 
         Raises: StreamRecreated where that is certain.
@@ -129,11 +129,11 @@ class ReadSession:
             mark = None if self._trusted is None else self._trusted.any_before()
             if mark is None:
                 raise recreated(self._url)
-            return self._verify(mark, self._batcher.offset)
+            return self._recognize(mark, self._batcher.offset)
         if self._doubt is _Doubt.QUIET and batch.messages and self._trusted is not None:
             mark = self._trusted.near()
             if mark is not None:
-                return self._verify(mark)
+                return self._recognize(mark)
         if batch.messages:
             self.confirm(batch)
         return None
@@ -143,9 +143,9 @@ class ReadSession:
         self._doubt = None
         self._trusted = batch.checkpoint
 
-    def _verify(self, mark: Mark, tail: str | None = None) -> Verification:
+    def _recognize(self, mark: Mark, tail: str | None = None) -> Recognition:
         assert self._trusted is not None
-        return Verification(
+        return Recognition(
             self._url,
             mark,
             self._trusted,
@@ -267,7 +267,9 @@ class ReadSession:
                 yield from self.cut()
                 raise self._violation("cut its answer before the array's end")
             yield from self._settle(
-                self._answer.next_offset, at_tail=self._answer.at_tail, closed=self._answer.closed
+                self._answer.next_offset,
+                up_to_date=self._answer.up_to_date,
+                closed=self._answer.closed,
             )
         self._count_at_once(seconds)
 
@@ -298,15 +300,15 @@ class ReadSession:
         self._unconfirmed = self._unconfirmed and not batch.messages
         return batch
 
-    def _settle(self, next_offset: str, *, at_tail: bool, closed: bool) -> Iterator[Batch]:
+    def _settle(self, next_offset: str, *, up_to_date: bool, closed: bool) -> Iterator[Batch]:
         """A GET or a long-poll was answered in full."""
         batcher = self._batcher
         empty, moved = not batcher.seen, next_offset != batcher.offset
         if not empty and not moved:
             yield from self.cut()
             raise self._violation("gave messages, but a Stream-Next-Offset that lies before them")
-        at_tail = at_tail or (empty and not moved)
-        if empty and at_tail and self._unconfirmed:
+        up_to_date = up_to_date or (empty and not moved)
+        if empty and up_to_date and self._unconfirmed:
             self._unconfirmed = False
             raise Unavailable(
                 f"{mask_query(self._url)} sends events that no control event confirms, and does "
@@ -314,18 +316,18 @@ class ReadSession:
                 "Set the stream's live mode to long-poll, or correct the server. It is asked "
                 "again automatically.",
             )
-        if batcher.owed and at_tail:
+        if batcher.owed and up_to_date:
             raise suspected(self._url)
         if empty and self._mode is not Mode.CATCH_UP:
             self._doubt = _Doubt.QUIET
-        if empty and moved and at_tail and batcher.offset != "-1":
+        if empty and moved and up_to_date and batcher.offset != "-1":
             yield from self._distrust()
             return
         if moved:
             batcher.move(next_offset)
         over = closed and empty and self._mode is Mode.CATCH_UP
-        self._proceed(at_tail=at_tail, closed=closed, over=over)
-        yield self._note(batcher.cut(up_to_date=at_tail, closed=over))
+        self._proceed(up_to_date=up_to_date, closed=closed, over=over)
+        yield self._note(batcher.cut(up_to_date=up_to_date, closed=over))
 
     def _distrust(self) -> Iterator[Batch]:
         """The server says that the tail is elsewhere. A plain GET has to say so too before the stream is looked at again."""
@@ -333,19 +335,21 @@ class ReadSession:
             self._phase = _Phase.CATCH_UP
             return
         self._doubt = _Doubt.MOVED
-        self._proceed(at_tail=True, closed=False, over=False)
+        self._proceed(up_to_date=True, closed=False, over=False)
         yield self._note(self._batcher.cut(up_to_date=True))
 
-    def _proceed(self, *, at_tail: bool, closed: bool, over: bool) -> None:
+    def _proceed(self, *, up_to_date: bool, closed: bool, over: bool) -> None:
         if over:
             self._phase = _Phase.DONE
-        elif closed or not at_tail:  # that it is closed is believed once a GET finds nothing more
+        elif (
+            closed or not up_to_date
+        ):  # that it is closed is believed once a GET finds nothing more
             self._phase = _Phase.CATCH_UP
         else:
             self._phase = _Phase.LIVE if self._live else _Phase.DONE
 
     def _feed_events(self, data: bytes) -> Iterator[Batch | None]:
-        at_tail = reported = False
+        up_to_date = reported = False
         for marker in self._events.feed(data):
             check_offset(marker.next_offset, self._url)
             moved = marker.next_offset != self._batcher.offset
@@ -362,18 +366,18 @@ class ReadSession:
                     yield from self._take_messages(part)
             except MessageTooLarge:
                 raise self._too_large() from None
-            if not brought and moved and marker.at_tail:
+            if not brought and moved and marker.up_to_date:
                 self._phase, self.enough = _Phase.CATCH_UP, True
                 break
             self._batcher.move(marker.next_offset)
             self._cursor = usable_cursor(marker.cursor) or self._cursor
-            at_tail, reported = marker.at_tail, True
+            up_to_date, reported = marker.up_to_date, True
             if marker.closed:
                 self._phase, self.enough = _Phase.CATCH_UP, True
                 break
         if reported:
             self._moved = True
-            yield self._note(self._batcher.cut(up_to_date=at_tail))
+            yield self._note(self._batcher.cut(up_to_date=up_to_date))
         if self._events.held > self._most_held:
             self._leave_events()
 

@@ -10,7 +10,7 @@ import httpx
 from durable_state.errors import ProtocolViolation
 from durable_state.protocol import mask_query
 
-from .client import Headers, exchange, said
+from .client import AskHeaders, exchange, said
 from .refusals import is_true, refusal
 
 __all__ = ["StreamHead", "append", "close", "create", "delete", "head"]
@@ -31,7 +31,7 @@ async def create(
     client: httpx.AsyncClient,
     url: str,
     *,
-    headers: Headers | None = None,
+    headers: AskHeaders | None = None,
     content_type: str = "application/json",
     closed: bool = False,
     ttl: int | None = None,
@@ -54,7 +54,7 @@ async def append(
     url: str,
     messages: Sequence[bytes],
     *,
-    headers: Headers | None = None,
+    headers: AskHeaders | None = None,
     close: bool = False,
     seq: str | None = None,
 ) -> str:
@@ -79,7 +79,7 @@ async def append(
     return _offset(answer, url)
 
 
-async def close(client: httpx.AsyncClient, url: str, *, headers: Headers | None = None) -> str:
+async def close(client: httpx.AsyncClient, url: str, *, headers: AskHeaders | None = None) -> str:
     """Close the stream for good, and give its last offset; a closed one stays as it is. Spec: PROTOCOL.md 5.3."""
     _, answer = await _send(
         client, "POST", url, {"stream-closed": "true"}, headers, hoped=(200, 204)
@@ -88,7 +88,7 @@ async def close(client: httpx.AsyncClient, url: str, *, headers: Headers | None 
 
 
 async def head(
-    client: httpx.AsyncClient, url: str, *, headers: Headers | None = None
+    client: httpx.AsyncClient, url: str, *, headers: AskHeaders | None = None
 ) -> StreamHead:
     """Describe the stream as it is now. Raises: StreamNotFound, StreamGone."""
     _, answer = await _send(client, "HEAD", url, {}, headers, hoped=(200,))
@@ -102,7 +102,7 @@ async def head(
     )
 
 
-async def delete(client: httpx.AsyncClient, url: str, *, headers: Headers | None = None) -> None:
+async def delete(client: httpx.AsyncClient, url: str, *, headers: AskHeaders | None = None) -> None:
     """Delete the stream and its messages. Raises: StreamNotFound. Spec: PROTOCOL.md 5.4."""
     await _send(client, "DELETE", url, {}, headers, hoped=(200, 204))
 
@@ -112,7 +112,7 @@ async def _send(
     method: str,
     url: str,
     own: Mapping[str, str],
-    headers: Headers | None,
+    headers: AskHeaders | None,
     *,
     hoped: tuple[int, ...],
     content: bytes | None = None,

@@ -32,7 +32,7 @@ def answer(
     items: list[bytes] | None,
     offset: str,
     *,
-    at_tail: bool = False,
+    up_to_date: bool = False,
     closed: bool = False,
     seconds: float = 1.0,
     step: int | None = None,
@@ -40,7 +40,7 @@ def answer(
     """Let the session ask, and give it one answer; None for the items is a 204."""
     assert one.next_request() is not None
     headers = {"content-type": "application/json", "stream-next-offset": offset}
-    if at_tail:
+    if up_to_date:
         headers["stream-up-to-date"] = "true"
     if closed:
         headers["stream-closed"] = "true"
@@ -85,14 +85,14 @@ def test_live_only_from_the_tail(live: LiveMode) -> None:
     assert mode(one) is Mode.CATCH_UP
     assert not answer(one, messages(2), "a")[-1].up_to_date
     assert mode(one) is Mode.CATCH_UP
-    assert answer(one, messages(2, 2), "b", at_tail=True)[-1].up_to_date
+    assert answer(one, messages(2, 2), "b", up_to_date=True)[-1].up_to_date
     assert mode(one) is Mode(live)
 
 
 def test_a_live_answer_that_is_not_at_the_tail_leads_back_to_catch_up() -> None:
     """More is there than one answer holds."""
     one = session()
-    answer(one, messages(1), "a", at_tail=True)
+    answer(one, messages(1), "a", up_to_date=True)
     assert mode(one) is Mode.LONG_POLL
     answer(one, messages(1, 1), "b")
     assert mode(one) is Mode.CATCH_UP
@@ -101,7 +101,7 @@ def test_a_live_answer_that_is_not_at_the_tail_leads_back_to_catch_up() -> None:
 def test_without_live_the_tail_is_the_end() -> None:
     """No request is made after it."""
     one = session(live=None)
-    answer(one, messages(1), "a", at_tail=True)
+    answer(one, messages(1), "a", up_to_date=True)
     assert one.next_request() is None
 
 
@@ -118,10 +118,10 @@ def test_closed_is_confirmed_by_a_plain_get(by: str) -> None:
     """Whatever said it first."""
     one = session()
     if by == "data":
-        (batch,) = answer(one, messages(1), "a", at_tail=True, closed=True)
+        (batch,) = answer(one, messages(1), "a", up_to_date=True, closed=True)
     else:
-        answer(one, messages(1), "a", at_tail=True)
-        (batch,) = answer(one, None, "a", at_tail=True, closed=True)
+        answer(one, messages(1), "a", up_to_date=True)
+        (batch,) = answer(one, None, "a", up_to_date=True, closed=True)
     assert batch.up_to_date
     assert not batch.closed
     assert mode(one) is Mode.CATCH_UP
@@ -134,7 +134,7 @@ def test_a_batch_ends_where_its_limits_are() -> None:
     """Rows or bytes, whichever comes first; a message that is larger than the limit comes alone."""
     sizes = [10, 10, 500, 10, 10, 10]
     items = [message(n, "x" * size) for n, size in enumerate(sizes)]
-    batches = answer(session(limits=BatchLimits(2, 300)), items, "a", at_tail=True)
+    batches = answer(session(limits=BatchLimits(2, 300)), items, "a", up_to_date=True)
     assert [keys([batch]) for batch in batches] == [["0", "1"], ["2"], ["3", "4"], ["5"]]
     assert [batch.position for batch in batches] == [
         ("-1", 2, 2),
@@ -150,7 +150,7 @@ def test_a_batch_ends_where_its_limits_are() -> None:
 
 def test_the_skipped_messages_are_dropped_and_not_counted_again() -> None:
     """A position inside an answer."""
-    (batch,) = answer(session(Position("a", 3, 10)), messages(5), "b", at_tail=True)
+    (batch,) = answer(session(Position("a", 3, 10)), messages(5), "b", up_to_date=True)
     assert keys([batch]) == ["3", "4"]
     assert batch.position == Position("b", 0, 12)
 
@@ -160,12 +160,12 @@ def test_fewer_messages_than_were_read_before() -> None:
     one = session(Position("a", 3, 10))
     (batch,) = answer(one, messages(2), "b")
     assert (batch.messages, batch.position) == ([], Position("b", 1, 10))
-    (batch,) = answer(one, messages(2, 2), "c", at_tail=True)
+    (batch,) = answer(one, messages(2, 2), "c", up_to_date=True)
     assert keys([batch]) == ["3"]
     assert batch.position == Position("c", 0, 11)
     for items in (messages(2), []):
         with pytest.raises(StreamRecreated):
-            answer(session(Position("a", 3, 10)), items, "b" if items else "a", at_tail=True)
+            answer(session(Position("a", 3, 10)), items, "b" if items else "a", up_to_date=True)
 
 
 def test_a_cut_body_gives_its_whole_items_first() -> None:
@@ -184,42 +184,42 @@ def test_a_cut_body_gives_its_whole_items_first() -> None:
 
 def test_no_check_at_the_start_of_a_stream() -> None:
     """There is nothing to compare, and none without a checkpoint; a position inside an answer is compared as it is read again."""
-    (first,) = answer(session(), messages(3), "a", at_tail=True)
+    (first,) = answer(session(), messages(3), "a", up_to_date=True)
     assert session(Position("a", 0, 3)).opening() is None
     assert session(first.position, checkpoint=first.checkpoint).opening() is not None
-    start = answer(session(), [], "a", at_tail=True)[0]
+    start = answer(session(), [], "a", up_to_date=True)[0]
     assert session(start.position, checkpoint=start.checkpoint).opening() is None
     inside = session(limits=BatchLimits(2, 1_000_000))
-    (batch, _) = answer(inside, messages(3), "a", at_tail=True)
+    (batch, _) = answer(inside, messages(3), "a", up_to_date=True)
     assert batch.position == Position("-1", 2, 2)
     assert session(batch.position, checkpoint=batch.checkpoint).opening() is None
     again = session(batch.position, checkpoint=batch.checkpoint)
-    assert keys(answer(again, messages(3), "a", at_tail=True)) == ["2"]
+    assert keys(answer(again, messages(3), "a", up_to_date=True)) == ["2"]
     for others in (messages(3, 1), [*messages(1), *messages(2, 7)]):
         again = session(batch.position, checkpoint=batch.checkpoint)
         with pytest.raises(StreamRecreated):
-            answer(again, others, "a", at_tail=True)
+            answer(again, others, "a", up_to_date=True)
 
 
 def test_a_quiet_live_answer_casts_doubt_on_the_next_messages_only() -> None:
     """Batches without messages need no check; once checked, no further batch does."""
     one = session()
-    (first,) = answer(one, messages(1), "a", at_tail=True)
-    assert one.verification(first) is None
-    (quiet,) = answer(one, None, "a", at_tail=True)
-    assert one.verification(quiet) is None
-    (more,) = answer(one, messages(1, 1), "b", at_tail=True)
-    assert one.verification(more) is not None
+    (first,) = answer(one, messages(1), "a", up_to_date=True)
+    assert one.recognition(first) is None
+    (quiet,) = answer(one, None, "a", up_to_date=True)
+    assert one.recognition(quiet) is None
+    (more,) = answer(one, messages(1, 1), "b", up_to_date=True)
+    assert one.recognition(more) is not None
     one.confirm(more)
-    (again,) = answer(one, messages(1, 2), "c", at_tail=True)
-    assert one.verification(again) is None
+    (again,) = answer(one, messages(1, 2), "c", up_to_date=True)
+    assert one.recognition(again) is None
 
 
 def test_messages_in_doubt_are_not_flushed() -> None:
     """The answer broke off before its stream was recognized."""
     one = session()
-    one.verification(answer(one, messages(1), "a", at_tail=True)[0])
-    answer(one, None, "a", at_tail=True)
+    one.recognition(answer(one, messages(1), "a", up_to_date=True)[0])
+    answer(one, None, "a", up_to_date=True)
     one.next_request()
     one.begin(200, {"content-type": "application/json", "stream-next-offset": "b"})
     list(one.feed(b"[%b,%b" % (message(1), message(2))))
@@ -230,21 +230,21 @@ def test_messages_in_doubt_are_not_flushed() -> None:
 def test_quick_quiet_answers_are_counted(quick: int) -> None:
     """Two are chance, three are hammering."""
     one = session()
-    answer(one, [], "a", at_tail=True)
+    answer(one, [], "a", up_to_date=True)
     for _ in range(quick - 1):
-        answer(one, None, "a", at_tail=True, seconds=0.01)
+        answer(one, None, "a", up_to_date=True, seconds=0.01)
     if quick == 3:
         with pytest.raises(Unavailable):
-            answer(one, None, "a", at_tail=True, seconds=0.01)
+            answer(one, None, "a", up_to_date=True, seconds=0.01)
     else:
-        answer(one, None, "a", at_tail=True, seconds=0.5)
-        answer(one, None, "a", at_tail=True, seconds=0.01)
+        answer(one, None, "a", up_to_date=True, seconds=0.5)
+        answer(one, None, "a", up_to_date=True, seconds=0.01)
 
 
 def test_events_of_another_tail_lead_to_a_get() -> None:
     """What the event stream says is not believed by itself."""
     one = session(live="sse")
-    answer(one, messages(1), "a", at_tail=True)
+    answer(one, messages(1), "a", up_to_date=True)
     one.next_request()
     one.begin(200, {"content-type": "text/event-stream"})
     assert (
@@ -261,7 +261,7 @@ def test_events_of_another_tail_lead_to_a_get() -> None:
 def test_events_that_are_no_events() -> None:
     """A server without SSE answers JSON."""
     one = session(live="sse")
-    answer(one, [], "a", at_tail=True)
+    answer(one, [], "a", up_to_date=True)
     one.next_request()
     with pytest.raises(NotJson, match="long-poll"):
         one.begin(200, {"content-type": "application/json", "stream-next-offset": "a"})
@@ -285,7 +285,9 @@ def test_any_answers_limits_and_pieces_give_every_message_once(
             end = min(at + size, total)
             if one.next_request() is None:
                 break
-            found += answer(one, messages(end - at, at), str(end), at_tail=end == total, step=step)
+            found += answer(
+                one, messages(end - at, at), str(end), up_to_date=end == total, step=step
+            )
             at = end
         return found
 
@@ -316,7 +318,9 @@ def test_a_fingerprint_is_that_of_the_messages_not_of_their_form(
         )
 
     def mark(items: list[bytes]) -> str | None:
-        checkpoint = answer(session(Position("a", 0, 0)), items, "b", at_tail=True)[-1].checkpoint
+        checkpoint = answer(session(Position("a", 0, 0)), items, "b", up_to_date=True)[
+            -1
+        ].checkpoint
         return checkpoint and checkpoint.fingerprint
 
     first = mark(plain)

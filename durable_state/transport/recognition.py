@@ -19,10 +19,10 @@ from .answer import Answer
 from .checkpoint import RECENT, Checkpoint, Mark, advance, digest
 from .request import Mode, Request
 
-__all__ = ["SuspectedRecreation", "Verification", "recreated", "suspected"]
+__all__ = ["Recognition", "SuspectedRecreation", "recreated", "suspected"]
 
 
-class Verification:
+class Recognition:
     """Reads again what lies between a mark and the position of its checkpoint, and compares.
 
     With ``tail``, the answer must moreover end there: the server holds that this offset is the
@@ -61,9 +61,9 @@ class Verification:
         self.cropped = False
         """Whether the server has dropped the stream's beginning, and answers from what is left."""
 
-    def again(self) -> Verification:
+    def again(self) -> Recognition:
         """The same once more, past any cache, whose answer may be older than what was read."""
-        return Verification(
+        return Recognition(
             self._url,
             self._mark,
             self._checkpoint,
@@ -127,7 +127,7 @@ class Verification:
                 "It is read again automatically.",
             )
         if (
-            answer.at_tail or answer.next_offset == self._offset
+            answer.up_to_date or answer.next_offset == self._offset
         ):  # there is less than what was read before
             raise recreated(self._url)
         self._offset = answer.next_offset
