@@ -1,6 +1,8 @@
-"""The settings: one dict ``DURABLE_STATE`` in the project's settings, converted to a frozen, typed struct.
+"""The settings: one dict ``DURABLE_STATE`` in the project's settings,
+converted to a frozen, typed struct.
 
-A key that is unknown or of another type is a system check error (``durable_state.E020``) and, at run time, a ``ConfigurationError``.
+A key that is unknown or of another type is a system check error (``durable_state.E020``) and, at
+run time, a ``ConfigurationError``.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     """Every key of ``DURABLE_STATE``, with its default."""
 
     headers: str | None = None
-    """Dotted path of ``headers(stream) -> dict``: the request headers of a stream, asked for each request, in a thread; may use the ORM."""
+    """Dotted path of ``headers(stream) -> dict``: the request headers of a stream.
+
+    It is called for each request, in a thread, and may use the ORM.
+    """
     policy: str = "durable_state.policy.StatePolicy"
     """Dotted path of the ``StatePolicy`` class: who may read which streams and rows."""
     allowed_urls: list[str] = []
@@ -35,23 +40,32 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     batch_rows: Positive = 50_000
     """Messages in one transaction at most; how many there are follows how long commits take."""
     batch_bytes: Positive = 8 * 1024 * 1024
-    """Bytes of messages in one transaction at most (a single larger message makes a batch of its own)."""
+    """Bytes of messages in one transaction at most
+    (a single larger message makes a batch of its own).
+    """
     message_bytes: Positive = 32 * 1024 * 1024
     """Bytes of the largest message that is taken; at a larger one the stream halts."""
     lease_seconds: Annotated[float, msgspec.Meta(ge=1)] = 30.0
     """Seconds after which the lease of a worker that shows no sign of life can be taken."""
     slice_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
-    """Seconds that one Celery ``consume`` task runs before it hands over. Keep it far below the broker's visibility timeout."""
+    """Seconds that one Celery ``consume`` task runs before it hands over.
+
+    Keep it far below the broker's visibility timeout.
+    """
     slice_streams: Positive = 50
     """Streams that one ``consume`` task tails at most."""
     feed_keep_seconds: Positive = 3600
     """Seconds that the feed log is kept; a subscriber that was away longer gets a snapshot."""
     feed_value_rows: Annotated[int, msgspec.Meta(ge=0)] = 100
-    """Changed entities in one commit up to which the feed log keeps their values; beyond, only their keys."""
+    """Changed entities in one commit up to which the feed log keeps their values;
+    beyond, only their keys.
+    """
     feed_entry_rows: Positive = 10_000
     """Changed entities in one commit beyond which subscribers take a snapshot instead."""
     feed_poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
-    """Seconds between two looks into the feed log where no channel layer crosses processes, and the bell's safety net where one does."""
+    """Seconds between two looks into the feed log where no channel layer crosses processes;
+    the bell's safety net where one does.
+    """
     feed_subscribers: Positive = 1000
     """Websockets of one stream in one process at most; a further one is closed with 4429.
 
@@ -60,9 +74,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     dead_letter_limit: Positive = 1000
     """Dead letters of one stream beyond which it halts instead of writing more."""
     snapshot_open_seconds: Positive = 3600
-    """Seconds that a snapshot, a rebuild or a reset may stay open before the stream counts as stuck."""
+    """Seconds that a snapshot, a rebuild or a reset may stay open
+    before the stream counts as stuck.
+    """
     snapshot_scope: Literal["stream", "types"] = "stream"
-    """What a snapshot replaces: every registered type of the stream, or only the types that occur in it."""
+    """What a snapshot replaces:
+    every registered type of the stream, or only the types that occur in it.
+    """
     stuck_seconds: Positive = 300
     """Seconds of failing requests, or of answers that bring nothing, after which a stream counts as
     stuck."""

@@ -1,29 +1,29 @@
 """Everything this package raises on purpose.
 
     DurableStateError
-    ├── ConfigurationError        a setting or a mapping is wrong; a person has to change code or settings
-    ├── OperationRefused          a verb could not be carried out (no such stream, a lease is held, ...)
+    ├── ConfigurationError        a setting or a mapping is wrong; a person has to change it
+    ├── OperationRefused          a verb could not be carried out (no such stream, ...)
     ├── LeaseLost                 another worker holds the stream now; stop quietly
     ├── RevisionConflict          the stream's row was changed by someone else; read it again
     ├── StreamHalted              consuming stops until a person acts
-    │   ├── MappingFault          a mapping raised something that is no ValidationError, or does not fit its table
+    │   ├── MappingFault          a mapping fails, or does not fit its table
     │   ├── TableNotOwned         the rows of the table belong to someone else
     │   └── TooManyDeadLetters    DEAD_LETTER_LIMIT would be passed
     └── TransportError            the stream server's answer, or the lack of one
         ├── Unavailable           network, timeout, 429, 5xx: tried again for ever
-        │   ├── Stalled           the server keeps the connection busy and brings nothing: tried again
-        │   └── ProtocolViolation the answer breaks the protocol (cut body, missing header): tried again
-        ├── RequestRefused        400, 401, 403, 413, redirects: halts, a person has to act
+        │   ├── Stalled           the connection is busy and brings nothing: tried again
+        │   └── ProtocolViolation the answer breaks the protocol (a cut body): tried again
+        ├── RequestRefused        400, 401, 403, 413, redirects: halts
         │   └── NotJson           the stream's content type is not application/json
-        ├── AnswerRefused         a content coding, or a message too large, for us: halts, a person has to act
+        ├── AnswerRefused         too large, or in a coding that is not read: halts
         ├── StreamNotFound        404
         ├── StreamGone            410: the offset or the stream is no longer held
         ├── StreamRecreated       another stream lives under the same URL
         └── StreamConflict        409 on create or append
             └── StreamClosed      409 on append: the stream is closed
 
-Every class takes positional arguments only and survives pickling, so that Celery can carry it. ``message`` says what happened, where,
-and ``action`` what to do about it.
+Every class takes positional arguments only and survives pickling, so that Celery can carry it.
+``message`` says what happened, where, and ``action`` what to do about it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ __all__ = [
 
 
 class DurableStateError(Exception):
-    """The root: ``message`` says what happened, ``action`` what the reader can do (empty when nothing is needed)."""
+    """The root: ``message`` says what happened,
+    ``action`` what the reader can do (empty when nothing is needed).
+    """
 
     def __init__(self, message: str = "", action: str = "") -> None:
         super().__init__(message, action)
@@ -86,8 +88,8 @@ class RevisionConflict(DurableStateError):
 class StreamHalted(DurableStateError):
     """Consuming stops, visibly, until a person acts. Nothing of the batch was committed.
 
-    ``message`` quotes no value of a row, because whoever may read the stream sees it. ``detail`` may:
-    it is for those who see all rows of ``entity_type``, or of every type where that is empty.
+    ``message`` quotes no value of a row, because whoever may read the stream sees it. ``detail``
+    may: it is for those who see all rows of ``entity_type``, or of every type where that is empty.
     """
 
     def __init__(
@@ -121,21 +123,26 @@ class TooManyDeadLetters(StreamHalted):
         detail: str = "",
         entity_type: str = "",
     ) -> Self:
-        """What a stream is told whose batch after ``ordinal`` brings ``count`` letters, or that many before it was given up.
+        """What a stream is told whose batch after ``ordinal`` brings ``count`` letters,
+        or that many before it was given up.
 
         ``reason`` is the last letter's reason code, ``detail`` what that letter says.
         """
         return cls(
-            f"{name}: the batch after ordinal {ordinal} would bring {count} dead letters, more than "
-            f"DEAD_LETTER_LIMIT = {limit}; the last was refused as {reason}.",
-            "Mend the mapping (or raise the limit), then resume; nothing of the batch was committed.",
+            f"{name}: the batch after ordinal {ordinal} would bring {count} dead letters, "
+            f"more than DEAD_LETTER_LIMIT = {limit}; the last was refused as {reason}.",
+            "Mend the mapping (or raise the limit), then resume; "
+            "nothing of the batch was committed.",
             detail,
             entity_type,
         )
 
 
 class TransportError(DurableStateError):
-    """The stream server refused, or did not answer. ``status`` is the HTTP status, or None when there was no answer."""
+    """The stream server refused, or did not answer.
+
+    ``status`` is the HTTP status, or None when there was no answer.
+    """
 
     def __init__(self, message: str = "", action: str = "", status: int | None = None) -> None:
         super().__init__(message, action)

@@ -1,4 +1,7 @@
-"""The wire: messages, positions, and the two framings they arrive in. Pure: may import no Django, no httpx, and waits for nothing."""
+"""The wire: messages, positions, and the two framings they arrive in.
+
+Pure: may import no Django, no httpx, and waits for nothing.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,9 @@ from .scanner import ItemScanner
 __all__ = ["ArraySplitter"]
 
 _STRIDE = 16 * 1024
-"""Bytes that must arrive between two attempts to decode many items at once, so that small pieces do not cause many attempts."""
+"""Bytes that must arrive between two attempts to decode many items at once,
+so that small pieces do not cause many attempts.
+"""
 
 _CANDIDATES = 3
 """Boundaries tried from the right before the scanner takes over."""

@@ -1,9 +1,11 @@
 """Turns the JSON items of a stream into messages, once, whatever they are.
 
-Only the envelope is decoded. ``value`` stays the JSON bytes that were on the wire, until a mapping asks for them.
+Only the envelope is decoded. ``value`` stays the JSON bytes that were on the wire, until a mapping
+asks for them.
 
-Where a message carries both ``control`` and ``operation``, a control that is known wins; one that is not known is ignored beside an
-operation, as any other unknown header is. A control that is no string is ignored likewise.
+Where a message carries both ``control`` and ``operation``, a control that is known wins; one that
+is not known is ignored beside an operation, as any other unknown header is. A control that is no
+string is ignored likewise.
 """
 
 from __future__ import annotations
@@ -133,7 +135,9 @@ def _message(item: bytes, envelope: _Envelope) -> Message:
 
 
 def _classify(item: bytes) -> Message:
-    """Say what an item is that is no plain change: one field at a time, because any of them may be anything."""
+    """Say what an item is that is no plain change:
+    one field at a time, because any of them may be anything.
+    """
     try:
         if not item.startswith(b"{"):
             _decode_raw(item)

@@ -1,4 +1,6 @@
-"""Says what is wrong with an item that is no message, for whoever has to find out where it came from."""
+"""Says what is wrong with an item that is no message,
+for whoever has to find out where it came from.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +39,17 @@ def explain(item: Malformed) -> str:
             f"The control {_cut(json.dumps(headers.get('control')))} is not {_listed(ControlKind)}."
         )
     if item.reason == "unknown-operation":
-        return f"The operation {_cut(json.dumps(headers.get('operation')))} is not {_listed(Operation)}."
+        operation = _cut(json.dumps(headers.get("operation")))
+        return f"The operation {operation} is not {_listed(Operation)}."
     if item.reason == "bad-headers":
         return "The headers cannot be read."
     return "The headers name neither an operation nor a control."
 
 
 def txid_of(item: Malformed) -> str:
-    """The transaction that the item belongs to, which its writer may wait for; "" where it names none."""
+    """The transaction that the item belongs to, which its writer may wait for;
+    "" where it names none.
+    """
     if b"txid" not in item.raw:
         return ""
     try:

@@ -23,11 +23,17 @@ __all__ = [
 ]
 
 ABSENT: Final = msgspec.UNSET
-"""Stands for a ``value`` or ``old_value`` that the message does not have. JSON ``null`` is ``None``."""
+"""Stands for a ``value`` or ``old_value`` that the message does not have.
+
+JSON ``null`` is ``None``.
+"""
 
 
 class Operation(StrEnum):
-    """What a change does to its entity. Spec: STATE-PROTOCOL.md 4.1; ``upsert`` is what the reference client writes besides."""
+    """What a change does to its entity.
+
+    Spec: STATE-PROTOCOL.md 4.1; ``upsert`` is what the reference client writes besides.
+    """
 
     INSERT = "insert"
     UPDATE = "update"
@@ -46,8 +52,9 @@ class ControlKind(StrEnum):
 class Change(msgspec.Struct, frozen=True, gc=False):
     """One entity was set or removed.
 
-    ``value`` and ``old_value`` are raw JSON, valid by grammar and in UTF-8, or None where the message has none (``b"null"`` is JSON
-    null). Grammar does not bound numbers: decoding ``1e999`` still fails. ``raw`` is the whole message as it was on the wire.
+    ``value`` and ``old_value`` are raw JSON, valid by grammar and in UTF-8, or None where the
+    message has none (``b"null"`` is JSON null). Grammar does not bound numbers: decoding ``1e999``
+    still fails. ``raw`` is the whole message as it was on the wire.
     """
 
     type: str
@@ -60,7 +67,9 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def headers(self) -> dict[str, Any]:
-        """The message's headers, decoded now; empty where a number in them cannot be represented."""
+        """The message's headers, decoded now;
+        empty where a number in them cannot be represented.
+        """
         try:
             return _decode_headers(_decode_headed(self.raw).headers)
         except (msgspec.MsgspecError, RecursionError):
@@ -77,8 +86,9 @@ class Control(msgspec.Struct, frozen=True, gc=False):
 class Malformed(msgspec.Struct, frozen=True, gc=False):
     """An item that is no message of the State Protocol.
 
-    ``reason`` is one of ``not-an-object``, ``no-type``, ``no-key``, ``no-operation``, ``unknown-operation``, ``unknown-control``,
-    ``bad-headers`` and ``bad-json``; ``type`` and ``key`` are there where they could be read.
+    ``reason`` is one of ``not-an-object``, ``no-type``, ``no-key``, ``no-operation``,
+    ``unknown-operation``, ``unknown-control``, ``bad-headers`` and ``bad-json``; ``type`` and
+    ``key`` are there where they could be read.
     """
 
     reason: str
@@ -107,7 +117,9 @@ def encode_change(
     old_value: Any = ABSENT,
     **headers: Any,
 ) -> bytes:
-    """One change message as JSON. ``value`` may be a ``msgspec.Raw``; a header that is None is left out. Spec: STATE-PROTOCOL.md 5.1."""
+    """One change message as JSON. ``value`` may be a ``msgspec.Raw``;
+    a header that is None is left out. Spec: STATE-PROTOCOL.md 5.1.
+    """
     message: dict[str, Any] = {"type": type, "key": key}
     if value is not ABSENT:
         message["value"] = value

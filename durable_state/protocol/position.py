@@ -10,8 +10,9 @@ __all__ = ["START", "Position"]
 class Position(NamedTuple):
     """A place between two messages of a stream.
 
-    ``offset`` is the server's opaque token that a response began at ("-1" is the stream's start), ``skip`` counts the messages of
-    that response that lie before this place, and ``ordinal`` counts all messages since the stream's start.
+    ``offset`` is the server's opaque token that a response began at ("-1" is the stream's start),
+    ``skip`` counts the messages of that response that lie before this place, and ``ordinal`` counts
+    all messages since the stream's start.
     """
 
     offset: str

@@ -1,7 +1,8 @@
 """Finds where JSON items end, by structure alone.
 
-The scanner knows strings and brackets and nothing else of JSON. It is what is left when msgspec refuses an array, so it must never fail
-itself, and it must stay linear however an item is cut into pieces.
+The scanner knows strings and brackets and nothing else of JSON. It is what is left when msgspec
+refuses an array, so it must never fail itself, and it must stay linear however an item is cut into
+pieces.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import re
 __all__ = ["MAX_DEPTH", "ItemScanner", "too_deep"]
 
 MAX_DEPTH = 500
-"""The deepest nesting of one item that is decoded. Fixed, so that the answer does not depend on how full the caller's stack is."""
+"""The deepest nesting of one item that is decoded.
+
+Fixed, so that the answer does not depend on how full the caller's stack is.
+"""
 
 # Possessive quantifiers: no backtracking, so that a long item costs one pass.
 _FLAT = re.compile(rb'(?>[^"\[\]{}]++|"(?>[^"\\]++|\\.)*+")*+', re.DOTALL)
@@ -23,7 +27,9 @@ _OPEN = frozenset(b"[{")
 
 
 class ItemScanner:
-    """Walks over one item at a time and remembers where it stopped, so that no byte is looked at again when more arrive."""
+    """Walks over one item at a time and remembers where it stopped,
+    so that no byte is looked at again when more arrive.
+    """
 
     __slots__ = ("_depth", "_in_string", "_pos", "deepest")
 
@@ -52,7 +58,8 @@ class ItemScanner:
         self._pos -= count
 
     def end(self, buffer: bytes | bytearray) -> int:
-        """The index of the ``,`` or ``]`` that ends the item which ``buffer`` starts with, or -1 while it is not there yet.
+        """The index of the ``,`` or ``]`` that ends the item which ``buffer`` starts with,
+        or -1 while it is not there yet.
 
         ``buffer`` may only have grown since the last call.
         """

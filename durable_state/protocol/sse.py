@@ -15,9 +15,11 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class ServerSentEvent(NamedTuple):
-    """One event: its type (``message`` where none was given) and its data lines, joined by line feeds.
+    """One event: its type (``message`` where none was given) and its data lines,
+    joined by line feeds.
 
-    ``data`` stays bytes: a byte that is no UTF-8 must spoil one item of an array, not its neighbours.
+    ``data`` stays bytes: a byte that is no UTF-8 must spoil one item of an array, not its
+    neighbours.
     """
 
     event: str

@@ -20,9 +20,11 @@ _BEHIND_A_SEGMENT = re.compile(r"[;?#]")
 
 
 def check_url(url: str, allowed: Sequence[str] = ()) -> None:
-    """Pass only an http(s) URL with a host, without user info and fragment, below one of the ``allowed`` prefixes if there are any.
+    """Pass only an http(s) URL with a host, without user info and fragment,
+    below one of the ``allowed`` prefixes if there are any.
 
-    A prefix matches where scheme, host and port are the same and its path ends at a ``/`` of the URL's path.
+    A prefix matches where scheme, host and port are the same and its path ends at a ``/`` of the
+    URL's path.
     Raises: ConfigurationError, which says what to change.
     """
     parts = _split(url)
@@ -39,7 +41,9 @@ def check_url(url: str, allowed: Sequence[str] = ()) -> None:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of ``url``, the port left out where it is the scheme's own: two URLs of one server compare equal."""
+    """Scheme, host and port of ``url``, the port left out where it is the scheme's own:
+    two URLs of one server compare equal.
+    """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     host = f"[{host}]" if ":" in host else host
@@ -93,7 +97,8 @@ def _split(url: str) -> SplitResult:
     if "@" in parts.netloc:
         raise ConfigurationError(
             f"{shown} carries a user name or password.",
-            "Remove it from the URL, and let DURABLE_STATE['HEADERS'] give an Authorization header.",
+            "Remove it from the URL, and let DURABLE_STATE['HEADERS'] give an Authorization "
+            "header.",
         )
     if "#" in url:
         raise ConfigurationError(

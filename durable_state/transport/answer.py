@@ -22,8 +22,9 @@ _LONGEST_OFFSET = 4096
 class Answer:
     """A read that the server serves. For SSE the offsets and flags come later, in control events.
 
-    ``next_offset`` is where the next read begins, ``up_to_date`` whether nothing more is there yet, ``closed`` whether the server calls the
-    stream closed, ``empty`` whether there is no body at all (204).
+    ``next_offset`` is where the next read begins, ``up_to_date`` whether nothing more is there yet,
+    ``closed`` whether the server calls the stream closed, ``empty`` whether there is no body at all
+    (204).
     """
 
     next_offset: str
@@ -36,7 +37,10 @@ class Answer:
     def of(
         cls, status: int, headers: Mapping[str, str], url: str, mode: Mode, detail: str = ""
     ) -> Answer:
-        """Read status and headers (their names in lower case). Raises: TransportError for anything but a stream of JSON messages."""
+        """Read status and headers (their names in lower case).
+
+        Raises: TransportError for anything but a stream of JSON messages.
+        """
         if status not in (200, 204):
             raise refusal(status, headers, url, detail)
         if status == 200:
@@ -46,7 +50,8 @@ class Answer:
         if not next_offset and (mode is not Mode.SSE or status == 204):
             raise ProtocolViolation(
                 f"{mask_query(url)} answered {status} without Stream-Next-Offset.",
-                "It is read again; if this persists, the URL is no durable stream, or something in between drops the header.",
+                "It is read again; if this persists, the URL is no durable stream, "
+                "or something in between drops the header.",
                 status,
             )
         check_offset(next_offset, url)
@@ -67,7 +72,8 @@ def _check_content_type(headers: Mapping[str, str], url: str, mode: Mode) -> Non
     if mode is Mode.SSE:
         if found != "text/event-stream":
             raise NotJson(
-                f"{mask_query(url)} answers a request for Server-Sent Events with {found or 'no content type'}.",
+                f"{mask_query(url)} answers a request for Server-Sent Events with "
+                f"{found or 'no content type'}.",
                 "Set the stream's live mode to long-poll.",
                 200,
             )
@@ -82,8 +88,10 @@ def _check_content_type(headers: Mapping[str, str], url: str, mode: Mode) -> Non
         )
     if found != "application/json":
         raise NotJson(
-            f"{mask_query(url)} is a stream of {found or 'no content type'}, not of application/json.",
-            "Check the URL; only a stream created with content type application/json holds state messages.",
+            f"{mask_query(url)} is a stream of {found or 'no content type'}, "
+            "not of application/json.",
+            "Check the URL; only a stream created with content type application/json holds state "
+            "messages.",
             200,
         )
 

@@ -17,9 +17,11 @@ LONGEST_RETRY_AFTER = 3600.0
 
 
 def delay(failures: int, retry_after: float | None = None) -> float:
-    """Seconds to wait after so many failures in a row: random below a bound that doubles, and never less than the server asks for.
+    """Seconds to wait after so many failures in a row:
+    random below a bound that doubles, and never less than the server asks for.
 
-    The whole range is random, so that many readers of a server that comes back do not arrive together.
+    The whole range is random, so that many readers of a server that comes back do not arrive
+    together.
     """
     bound = min(CAP, BASE * 2 ** min(max(failures - 1, 0), 16))
     wait = random.uniform(0, bound)  # noqa: S311  jitter needs no secrecy

@@ -34,8 +34,9 @@ class BatchLimits:
 class Batch:
     """Some messages in stream order, and where the reader stands after them.
 
-    ``up_to_date`` says that the tail was reached right after them, ``closed`` that no message will ever follow, ``checkpoint`` is what
-    the position is recognized by, ``bytes`` the size of the messages on the wire. A batch without messages reports the rest.
+    ``up_to_date`` says that the tail was reached right after them, ``closed`` that no message will
+    ever follow, ``checkpoint`` is what the position is recognized by, ``bytes`` the size of the
+    messages on the wire. A batch without messages reports the rest.
     """
 
     messages: list[Message] = field(
@@ -57,7 +58,8 @@ class Batch:
 class Batcher:
     """Collects messages until a batch is full, and follows the position while it does.
 
-    A full batch is given out when the next message is there, so that the last batch of an answer is never an empty one.
+    A full batch is given out when the next message is there, so that the last batch of an answer is
+    never an empty one.
     """
 
     def __init__(
@@ -74,7 +76,9 @@ class Batcher:
         self._trail = Trail(position, checkpoint)
 
     def skip_known(self, messages: list[Message]) -> list[Message]:
-        """The messages of the answer that began at :attr:`offset` without those that were taken before."""
+        """The messages of the answer that began at :attr:`offset` without those
+        that were taken before.
+        """
         known, messages = messages[: self.owed], messages[self.owed :]
         self.owed -= len(known)
         self._see(known)

@@ -69,7 +69,9 @@ class Checkpoint(NamedTuple):
     recent: tuple[str, ...] = ()
 
     def near(self) -> Mark | None:
-        """Where to begin for a quick look; None where it would take too long, or nothing was read."""
+        """Where to begin for a quick look;
+        None where it would take too long, or nothing was read.
+        """
         gate = [mark for mark in self._before() if self.size - mark.size <= GATE_BYTES]
         return next((mark for mark in gate if self._bytes_since(mark) >= NEAR_BYTES), None) or (
             gate[-1] if gate else None
@@ -272,7 +274,9 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def _normal(raw: bytes) -> tuple[bytes, Any]:
-    """One form for all ways to write an item, as far as it can be read, and its ``headers.offset``."""
+    """One form for all ways to write an item,
+    as far as it can be read, and its ``headers.offset``.
+    """
     try:
         item = _decode(raw)
         offset = item["headers"].pop("offset", None)

@@ -103,7 +103,9 @@ async def exchange(
     stream: str = "",
     silence: float = 60.0,
 ) -> AsyncIterator[httpx.Response]:
-    """Send one request and give the answer, its body unread. Raises: TransportError or ConfigurationError, also while it is read.
+    """Send one request and give the answer, its body unread.
+
+    Raises: TransportError or ConfigurationError, also while it is read.
 
     ``stream`` is the stream's own URL, for messages; ``silence`` is the longest wait for any byte,
     in seconds. No error that is raised here, or in the caller's block, holds what was sent.

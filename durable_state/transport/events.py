@@ -50,7 +50,10 @@ class MessageTooLarge(Exception):
 
 
 class EventBody:
-    """Feed it the body; it gives a marker for each control event. What no control event follows is never given."""
+    """Feed it the body; it gives a marker for each control event.
+
+    What no control event follows is never given.
+    """
 
     def __init__(self) -> None:
         self._decoder = SSEDecoder()
@@ -64,7 +67,10 @@ class EventBody:
         return self._size + self._decoder.buffered
 
     def feed(self, data: bytes) -> Iterator[Marker]:
-        """Take the next bytes. Raises: ProtocolViolation for a control event, or an array, that cannot be read."""
+        """Take the next bytes.
+
+        Raises: ProtocolViolation for a control event, or an array, that cannot be read.
+        """
         for event in self._decoder.feed(data):
             if event.event == "data":
                 self._data.append(event.data)

@@ -54,7 +54,8 @@ class Rereader:
         self._stuck_seconds = stuck_seconds
 
     async def look(self, checkpoint: Checkpoint, *, deep: bool = False) -> None:
-        """Reads again what lies just before the checkpoint, or with ``deep`` as much as marks allow.
+        """Reads again what lies just before the checkpoint,
+        or with ``deep`` as much as marks allow.
 
         It does so at a bounded pace.
         Raises: StreamRecreated, where it is another stream; TransportError.
@@ -170,11 +171,13 @@ class Reader:
         )
 
     async def batches(self) -> AsyncGenerator[Batch, None]:
-        """Batches in stream order, for ever while live; ends once the stream is closed, or at the tail without ``live``.
+        """Batches in stream order, for ever while live;
+        ends once the stream is closed, or at the tail without ``live``.
 
-        Reads on only as far as batches are taken. A live connection that its server ends is opened again; any other trouble is raised, after
-        the messages that came before it. No failure is retried here: go on with a new reader at the last position that was committed.
-        Close the generator (``contextlib.aclosing``) to give its connection back at once.
+        Reads on only as far as batches are taken. A live connection that its server ends is opened
+        again; any other trouble is raised, after the messages that came before it. No failure is
+        retried here: go on with a new reader at the last position that was committed. Close the
+        generator (``contextlib.aclosing``) to give its connection back at once.
         Raises: TransportError.
         """
         session = self._session
@@ -201,7 +204,8 @@ class Reader:
                 except SuspectedRecreation as error:
                     await self._doubt(error)
                 except (httpx.HTTPError, TransportError) as error:
-                    # Proxies end an event stream in the middle of a chunk; what no control event confirmed comes again.
+                    # Proxies end an event stream in the middle of a chunk; what no control event
+                    # confirmed comes again.
                     if request.mode is not Mode.SSE or not isinstance(
                         error, httpx.RemoteProtocolError
                     ):
@@ -223,7 +227,9 @@ class Reader:
             self._session.confirm(batch)
 
     async def _doubt(self, error: SuspectedRecreation) -> None:
-        """The answer to a read spoke of another stream; a cache's may be older than what was read."""
+        """The answer to a read spoke of another stream;
+        a cache's may be older than what was read.
+        """
         if (check := self._session.recheck()) is None:
             raise recreated(self._url) from error
         if (await self._rereader.recognize(check)).cropped:

@@ -149,7 +149,9 @@ class Recognition:
         self.settled = True
 
     def _is_cropped(self, messages: list[Message]) -> bool:
-        """Whether the first message is another, and the newest are there, but nearer to the start."""
+        """Whether the first message is another,
+        and the newest are there, but nearer to the start.
+        """
         checkpoint, recent = self._checkpoint, self._recent
         if recent is None or not messages:
             return False

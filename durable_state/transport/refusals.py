@@ -31,11 +31,13 @@ _CREDENTIALS = (
     "Check the credentials that DURABLE_STATE['HEADERS'] gives for this stream, then resume it."
 )
 _REFUSED = {
-    400: "Check the stream's URL and its query; if they are right, the offset stored here is not this server's: reset the stream.",
+    400: "Check the stream's URL and its query; if they are right, the offset stored here is not "
+    "this server's: reset the stream.",
     401: _CREDENTIALS,
     403: _CREDENTIALS,
     405: "The server does not offer this for the stream.",
-    413: "The request is too large for the server: send less at once, or shorten what DURABLE_STATE['HEADERS'] gives.",
+    413: "The request is too large for the server: send less at once, "
+    "or shorten what DURABLE_STATE['HEADERS'] gives.",
     501: "The server does not offer this for the stream.",
 }
 _BUSY = frozenset({408, 425, 429})
@@ -44,7 +46,8 @@ _BUSY = frozenset({408, 425, 429})
 def refusal(status: int, headers: Mapping[str, str], url: str, detail: str = "") -> TransportError:
     """The error for a status that is neither 200 nor another that was hoped for.
 
-    ``headers`` has lower-case names; ``detail`` is the beginning of the answer's body, if any. Spec: PROTOCOL.md 5.
+    ``headers`` has lower-case names; ``detail`` is the beginning of the answer's body, if any.
+    Spec: PROTOCOL.md 5.
     """
     said = " ".join(re.sub(r"[^\x20-\x7e]+", " ", detail).split())[:200]
     what = f"{mask_query(url)} answered {status}" + (f" ({said})." if said else ".")
@@ -96,12 +99,17 @@ def too_large(url: str, number: int, limit: int) -> TransportError:
 
 
 def is_true(headers: Mapping[str, str], name: str) -> bool:
-    """Whether a flag header is set. Any value but ``true`` counts as absent. Spec: PROTOCOL.md 4.1."""
+    """Whether a flag header is set.
+
+    Any value but ``true`` counts as absent. Spec: PROTOCOL.md 4.1.
+    """
     return headers.get(name, "").strip().lower() == "true"
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait, from either form of ``Retry-After``; None where there is none to read."""
+    """Seconds that the server asks to wait, from either form of ``Retry-After``;
+    None where there is none to read.
+    """
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}", value):
         return float(value)

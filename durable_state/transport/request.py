@@ -10,7 +10,10 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 __all__ = ["LONG_POLL_SILENCE", "SILENCE", "LiveMode", "Mode", "Request"]
 
 SILENCE = 75.0
-"""Seconds without a byte after which a connection is dead. Servers speak, or close, about every 60 s."""
+"""Seconds without a byte after which a connection is dead.
+
+Servers speak, or close, about every 60 s.
+"""
 
 LONG_POLL_SILENCE = 45.0
 """The same for a long-poll, which servers answer after about 30 s."""
@@ -31,7 +34,10 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One GET of ``stream``. ``silence`` is the longest that the connection may stay without a byte, in seconds."""
+    """One GET of ``stream``.
+
+    ``silence`` is the longest that the connection may stay without a byte, in seconds.
+    """
 
     stream: str
     url: str
@@ -49,7 +55,10 @@ class Request:
         cursor: str | None = None,
         silence: float = SILENCE,
     ) -> Request:
-        """Read from ``offset``. The query is in lexicographic order, which caches in between need. Spec: PROTOCOL.md 10.1."""
+        """Read from ``offset``.
+
+        The query is in lexicographic order, which caches in between need. Spec: PROTOCOL.md 10.1.
+        """
         query = {"offset": offset}
         if mode is not Mode.CATCH_UP:
             query["live"] = mode.value

@@ -5,8 +5,9 @@ Opens no connection and waits for nothing.
     CATCH_UP ──up to date──▶ LIVE ──not at the tail, closed, or not to be trusted──▶ CATCH_UP
         └────────empty and closed, or up to date and not live──────▶ DONE
 
-One session reads one stream. Writing, producers, forks and subscriptions are exchanges of their own and get sessions of their own; what
-they share with this one is :class:`Request`, :class:`Answer` and :func:`refusal`.
+One session reads one stream. Writing, producers, forks and subscriptions are exchanges of their own
+and get sessions of their own; what they share with this one is :class:`Request`, :class:`Answer`
+and :func:`refusal`.
 """
 
 from __future__ import annotations
@@ -121,7 +122,8 @@ class ReadSession:
         return None if mark is None else self._recognize(mark)
 
     def recognition(self, batch: Batch) -> Recognition | None:
-        """The check to make before ``batch`` may be given away; None where the stream cannot have been replaced.
+        """The check to make before ``batch`` may be given away;
+        None where the stream cannot have been replaced.
 
         Raises: StreamRecreated where that is certain.
         """
@@ -252,7 +254,10 @@ class ReadSession:
         self._phase, self.enough = _Phase.CATCH_UP, True
 
     def end(self, seconds: float) -> Iterator[Batch]:
-        """The body ended in good order, or was not wanted further; the exchange took ``seconds``. Raises: TransportError."""
+        """The body ended in good order, or was not wanted further; the exchange took ``seconds``.
+
+        Raises: TransportError.
+        """
         assert self._answer is not None
         if self._mode is Mode.SSE and not self._answer.empty:
             if not self._events.controls and not self.enough:
@@ -330,7 +335,10 @@ class ReadSession:
         yield self._note(batcher.cut(up_to_date=up_to_date, closed=over))
 
     def _distrust(self) -> Iterator[Batch]:
-        """The server says that the tail is elsewhere. A plain GET has to say so too before the stream is looked at again."""
+        """The server says that the tail is elsewhere.
+
+        A plain GET has to say so too before the stream is looked at again.
+        """
         if self._mode is not Mode.CATCH_UP:
             self._phase = _Phase.CATCH_UP
             return

@@ -1,4 +1,7 @@
-"""Creates, appends to, closes, describes and deletes streams of JSON messages. Nothing here is sent twice by itself."""
+"""Creates, appends to, closes, describes and deletes streams of JSON messages.
+
+Nothing here is sent twice by itself.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ __all__ = ["StreamHead", "append", "close", "create", "delete", "head"]
 
 @dataclass(frozen=True, slots=True)
 class StreamHead:
-    """What a server tells about a stream without its messages. ``offset`` is the tail, ``ttl`` is in seconds. Spec: PROTOCOL.md 5.5."""
+    """What a server tells about a stream without its messages.
+
+    ``offset`` is the tail, ``ttl`` is in seconds. Spec: PROTOCOL.md 5.5.
+    """
 
     offset: str
     closed: bool
@@ -36,7 +42,9 @@ async def create(
     closed: bool = False,
     ttl: int | None = None,
 ) -> bool:
-    """Make sure that the stream exists; True where it did not before. ``ttl`` is in seconds without a read or write.
+    """Make sure that the stream exists; True where it did not before.
+
+    ``ttl`` is in seconds without a read or write.
 
     Raises: StreamConflict where it exists with another configuration. Spec: PROTOCOL.md 5.1.
     """
@@ -58,10 +66,12 @@ async def append(
     close: bool = False,
     seq: str | None = None,
 ) -> str:
-    """Append encoded messages in one atomic step, and give the offset behind them; with ``close``, they are the last.
+    """Append encoded messages in one atomic step, and give the offset behind them;
+    with ``close``, they are the last.
 
     ``seq`` must be greater, byte for byte, than that of the append before.
-    Raises: StreamClosed, StreamConflict for a ``seq`` that is not new, ValueError for no messages. Spec: PROTOCOL.md 5.2, 9.1.2.
+    Raises: StreamClosed, StreamConflict for a ``seq`` that is not new, ValueError for no messages.
+    Spec: PROTOCOL.md 5.2, 9.1.2.
     """
     if not messages:
         raise ValueError(
@@ -72,7 +82,8 @@ async def append(
         own["stream-closed"] = "true"
     if seq is not None:
         own["stream-seq"] = seq
-    # Always an array: servers take off exactly one level, so that a message that is an array itself stays one.
+    # Always an array: servers take off exactly one level, so that a message that is an array itself
+    # stays one.
     _, answer = await _send(
         client, "POST", url, own, headers, hoped=(200, 204), content=b"[%b]" % b",".join(messages)
     )
@@ -80,7 +91,10 @@ async def append(
 
 
 async def close(client: httpx.AsyncClient, url: str, *, headers: AskHeaders | None = None) -> str:
-    """Close the stream for good, and give its last offset; a closed one stays as it is. Spec: PROTOCOL.md 5.3."""
+    """Close the stream for good, and give its last offset; a closed one stays as it is.
+
+    Spec: PROTOCOL.md 5.3.
+    """
     _, answer = await _send(
         client, "POST", url, {"stream-closed": "true"}, headers, hoped=(200, 204)
     )
