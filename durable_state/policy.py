@@ -26,6 +26,7 @@ __all__ = [
     "audience_of",
     "get_policy",
     "readable_rows",
+    "readable_streams",
     "readable_values",
     "sees_whole_model",
 ]
@@ -105,6 +106,11 @@ def audience_of(user: Any, stream: Stream, types: Collection[str] = ()) -> Audie
     return Audience.of(stream, sights)
 
 
+def readable_streams(user: Any) -> models.QuerySet[Stream]:
+    """The streams that ``user`` may read."""
+    return get_policy().streams(user)
+
+
 def readable_rows(user: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
     """Those rows of a synced model that ``user`` may see.
 
@@ -112,7 +118,7 @@ def readable_rows(user: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[
     does not leave them out.
     """
     model = queryset.model
-    streams = get_policy().streams(user).using(queryset.db).order_by()
+    streams = readable_streams(user).using(queryset.db).order_by()
     for mapping in registry.for_model(model) or registry.for_model(model._meta.concrete_model):
         queryset = queryset.filter(rows_of_streams(mapping, streams))
     return get_policy().rows(user, queryset)

@@ -1,6 +1,8 @@
-"""The admin: streams, dead letters, parked changes, the audit trail, and ``SyncedModelAdmin`` for a project's own synced models.
+"""The admin: streams, dead letters, parked changes, the audit trail,
+and ``SyncedModelAdmin`` for a project's own synced models.
 
-Nothing is registered, and nothing of Django's admin imported, where ``django.contrib.admin`` is not installed.
+Nothing is registered, and nothing of Django's admin imported, where ``django.contrib.admin`` is not
+installed.
 """
 
 from __future__ import annotations

@@ -13,7 +13,10 @@ from django.urls import reverse
 if TYPE_CHECKING:
     from .visibility import OperatorAdmin
 
-__all__ = ["Consequence", "ask", "back", "confirmed"]
+__all__ = ["LISTED", "Consequence", "ask", "back", "confirmed"]
+
+LISTED = 50
+"""Things that a page explains one by one, at most."""
 
 
 class Consequence(NamedTuple):
@@ -31,25 +34,28 @@ def confirmed(request: HttpRequest) -> bool:
 def ask(
     model_admin: OperatorAdmin,
     request: HttpRequest,
-    *,
-    action: str,
-    title: str,
+    verb: str,
+    name: str,
     consequences: Sequence[Consequence],
-    button: str,
-    more: int = 0,
+    *,
+    count: int,
     danger: bool = False,
     choice: tuple[str, str] | None = None,
 ) -> HttpResponse:
-    """The page, posting the same action again. ``choice`` is the (name, label) of a checkbox on it, ``more`` counts what it leaves out."""
+    """The page that asks whether ``verb`` is meant, and posts the same action again.
+
+    ``name`` says of what, ``count`` how many that are, also where ``consequences`` are of the first
+    ``LISTED`` only. ``choice`` is the (name, label) of a checkbox on the page.
+    """
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,
         "media": model_admin.media,
-        "title": title,
-        "action": action,
+        "title": f"{verb.title()} {name}?",
+        "action": verb,
         "consequences": consequences,
-        "more": more,
-        "button": button,
+        "more": max(count - len(consequences), 0),
+        "button": f"Yes, {verb}",
         "danger": danger,
         "choice": choice,
         "checkbox": ACTION_CHECKBOX_NAME,
@@ -66,11 +72,9 @@ def back(model_admin: OperatorAdmin, request: HttpRequest) -> HttpResponse | Non
     selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
     if request.POST.get("from_page") != "yes" or len(selected) != 1:
         return None
-    opts, site = model_admin.opts, model_admin.admin_site.name
-    if not model_admin.get_queryset(request).filter(pk=selected[0]).exists():
-        return HttpResponseRedirect(
-            reverse(f"{site}:{opts.app_label}_{opts.model_name}_changelist")
-        )
-    return HttpResponseRedirect(
-        reverse(f"{site}:{opts.app_label}_{opts.model_name}_change", args=selected)
-    )
+
+    opts = model_admin.opts
+    page = f"{model_admin.admin_site.name}:{opts.app_label}_{opts.model_name}"
+    if model_admin.get_queryset(request).filter(pk=selected[0]).exists():
+        return HttpResponseRedirect(reverse(f"{page}_change", args=selected))
+    return HttpResponseRedirect(reverse(f"{page}_changelist"))

@@ -7,8 +7,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from durable_state.models import Intent, Stream
+from durable_state.policy import readable_streams
 
-from .visibility import OperatorAdmin, visible_streams
+from .visibility import OperatorAdmin
 
 __all__ = ["IntentAdmin"]
 
@@ -24,7 +25,6 @@ class IntentAdmin(OperatorAdmin):
     fields = ["created_at", "verb", "stream_name", "actor", "detail"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Intent]:
-        hidden = Stream.objects.exclude(pk__in=visible_streams(request).order_by().values("pk"))
-        return (
-            super().get_queryset(request).exclude(stream_name__in=hidden.order_by().values("name"))
-        )
+        readable = readable_streams(request.user).order_by()
+        hidden = Stream.objects.exclude(pk__in=readable.values("pk")).order_by()
+        return super().get_queryset(request).exclude(stream_name__in=hidden.values("name"))

@@ -17,35 +17,43 @@ from django.utils.timezone import is_aware, localtime
 
 from durable_state import operations
 from durable_state.models import DeadLetter, ParkedChange, Stream
-from durable_state.policy import Insight, readable_values
+from durable_state.operations.wording import visible
+from durable_state.policy import Insight, readable_streams, readable_values
 
-from .confirmation import Consequence, ask, back, confirmed
-from .visibility import OperatorAdmin, actor, visible_streams
+from .confirmation import LISTED, Consequence, ask, back, confirmed
+from .visibility import OperatorAdmin, actor
 
 __all__ = ["DeadLetterAdmin", "ParkedChangeAdmin", "pretty"]
 
 _SHOWN_BYTES = 200_000
-_LISTED = 50
-_SEARCHED = 500  # types of streams, each of which the policy is asked for; of more, only types and reasons are searched
+_SEARCHED = 500
+"""Types of streams for each of which the policy is asked what a search may look into.
+
+Where there are more, types and reasons are searched only.
+"""
 _HIDDEN = mark_safe('<span class="ds-quiet">hidden: you do not see the row</span>')
 
 
 def pretty(body: bytes) -> str:
-    """A message's bytes as text that any page can show: indented where they are JSON, as they are otherwise."""
-    cut = len(body) > _SHOWN_BYTES
+    """A message's bytes as text that any page can show:
+    indented where they are JSON, as they are otherwise.
+    """
+    is_cut = len(body) > _SHOWN_BYTES
     try:
-        text = body.decode() if cut else json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+        if is_cut:
+            text = body.decode()
+        else:
+            text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         text = body[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
+
     # Lone surrogates cannot be sent, and control characters cannot be seen.
     text = text[:_SHOWN_BYTES].encode("utf-8", "backslashreplace").decode()
-    text = "".join(
-        each if each.isprintable() or each in "\n\t" else repr(each)[1:-1] for each in text
-    )
-    return f"{text}\n… cut; {len(body):,} bytes in all" if cut else text
+    text = visible(text, keep="\n\t")
+    return f"{text}\n… cut; {len(body):,} bytes in all" if is_cut else text
 
 
-class _OfVisibleStreams(OperatorAdmin):
+class _OfReadableStreams(OperatorAdmin):
     """Rows that hang at a stream, and carry values of an entity.
 
     Values are shown to those who may see the entity's row; ``values_readable`` says so of each row
@@ -62,11 +70,8 @@ class _OfVisibleStreams(OperatorAdmin):
         css = {"all": ["durable_state/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return (
-            super()
-            .get_queryset(request)
-            .filter(stream__in=visible_streams(request).order_by().values("pk"))
-        )
+        readable = readable_streams(request.user).order_by()
+        return super().get_queryset(request).filter(stream__in=readable.values("pk"))
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -88,8 +93,11 @@ class _OfVisibleStreams(OperatorAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Every word is in the type, in the reason, or in the values; these where all of a type may be read."""
-        wholly_readable = _wholly_readable(request, queryset) if search_term else Q(pk__in=[])
+        """Every word is in the type, in the reason, or in the values.
+
+        The values are looked into where all of a type may be read.
+        """
+        wholly_readable = _wholly_readable(request, queryset) if search_term else _NOTHING
         for word in smart_split(search_term):
             word = unescape_string_literal(word) if word[0] in "\"'" else word
             in_values = Q(key__icontains=word) | Q(detail__icontains=word)
@@ -125,15 +133,18 @@ class _OfVisibleStreams(OperatorAdmin):
         return show() if getattr(obj, "values_readable", False) else _HIDDEN
 
 
+_NOTHING = Q(pk__in=[])
+
+
 def _wholly_readable(request: HttpRequest, queryset: QuerySet[Any]) -> Q:
     """Picks the rows of those streams' types of which the person may read every value."""
     kinds = list(queryset.order_by().values_list("stream", "type").distinct()[: _SEARCHED + 1])
-    wholly = Q(pk__in=[])
     if len(kinds) > _SEARCHED:
-        return wholly
-    insights: dict[int, Insight] = {}
-    for stream in Stream.objects.using(queryset.db).filter(pk__in={pk for pk, _ in kinds}):
-        insights[stream.pk] = Insight(request.user, stream)
+        return _NOTHING
+
+    streams = Stream.objects.using(queryset.db).filter(pk__in={pk for pk, _ in kinds})
+    insights = {stream.pk: Insight(request.user, stream) for stream in streams}
+    wholly = _NOTHING
     for pk, entity_type in kinds:
         if pk in insights and insights[pk].sees_all(entity_type):
             wholly |= Q(stream=pk, type=entity_type)
@@ -141,7 +152,7 @@ def _wholly_readable(request: HttpRequest, queryset: QuerySet[Any]) -> Q:
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(_OfVisibleStreams):
+class DeadLetterAdmin(_OfReadableStreams):
     """Refused messages; tried again or discarded by actions."""
 
     list_display = ["ordinal", "stream", "entity_key", "reason_code", "short_detail", "when"]
@@ -187,33 +198,23 @@ class DeadLetterAdmin(_OfVisibleStreams):
     @admin.action(description="Retry", permissions=["operate"])
     def retry(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
         if not confirmed(request):
-            return self._ask(
-                request,
-                queryset,
-                "retry",
-                "The message is materialized again, the way it came; refused again, it stays.",
-            )
+            effect = "The message is materialized again, the way it came; refused again, it stays."
+            return self._ask(request, queryset, "retry", effect)
+
         accepted, refused = operations.retry_all(queryset, actor=actor(request))
         if accepted:
             self.message_user(request, f"{accepted} accepted.", messages.SUCCESS)
         if refused:
-            self.message_user(
-                request,
-                f"{refused} refused again, or superseded by a later change.",
-                messages.WARNING,
-            )
+            told = f"{refused} refused again, or superseded by a later change."
+            self.message_user(request, told, messages.WARNING)
         return back(self, request)
 
     @admin.action(description="Discard", permissions=["operate"])
     def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
         if not confirmed(request):
-            return self._ask(
-                request,
-                queryset,
-                "discard",
-                "The letter is deleted. Its message stays in the stream.",
-                danger=True,
-            )
+            effect = "The letter is deleted. Its message stays in the stream."
+            return self._ask(request, queryset, "discard", effect, danger=True)
+
         count = operations.discard_all(queryset, actor=actor(request))
         self.message_user(request, f"Discarded {count}.", messages.SUCCESS)
         return back(self, request)
@@ -227,29 +228,22 @@ class DeadLetterAdmin(_OfVisibleStreams):
         danger: bool = False,
     ) -> HttpResponse:
         count = queryset.count()
-        listed = list(queryset.select_related("stream")[:_LISTED])
+        listed = list(queryset.select_related("stream")[:LISTED])
         readable = readable_values(request.user, listed)
-        return ask(
-            self,
-            request,
-            action=verb,
-            title=f"{verb.title()} {'a dead letter' if count == 1 else f'{count} dead letters'}?",
-            consequences=[
-                Consequence(
-                    f"{each.stream.name}, message {each.ordinal:,}: {_short(each.type)} "
-                    f"{_short(each.key) if each.pk in readable else ''}".rstrip(),
-                    [each.reason, effect],
-                )
-                for each in listed
-            ],
-            more=max(count - _LISTED, 0),
-            button=f"Yes, {verb}",
-            danger=danger,
-        )
+
+        consequences = []
+        for each in listed:
+            name = f"{each.stream.name}, message {each.ordinal:,}: {_short(each.type)}"
+            if each.pk in readable:
+                name = f"{name} {_short(each.key)}"
+            consequences.append(Consequence(name.rstrip(), [each.reason, effect]))
+
+        name = "a dead letter" if count == 1 else f"{count} dead letters"
+        return ask(self, request, verb, name, consequences, count=count, danger=danger)
 
 
 @admin.register(ParkedChange)
-class ParkedChangeAdmin(_OfVisibleStreams):
+class ParkedChangeAdmin(_OfReadableStreams):
     """Entities that the stream holds and the tables cannot show yet. Nothing to do but to look."""
 
     list_display = [

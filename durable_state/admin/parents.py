@@ -1,4 +1,6 @@
-"""Synced rows that other rows point to: those that the policy hides are neither shown, nor offered, nor lost."""
+"""Synced rows that other rows point to:
+those that the policy hides are neither shown, nor offered, nor lost.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,8 @@ def _hidden_parents(
 def blank_hidden_parents(request: HttpRequest, rows: Iterable[models.Model]) -> None:
     """Lets the rows be shown with blanks for parents that the person may not see.
 
-    A page calls ``str()`` of a parent, which may tell anything of it; the blank one has its key only.
+    A page calls ``str()`` of a parent, which may tell anything of it; the blank one has its key
+    only.
     """
     found = list(rows)
     for field in synced_parents(type(found[0])) if found else ():
@@ -122,7 +125,9 @@ def blank_hidden_parents(request: HttpRequest, rows: Iterable[models.Model]) -> 
 
 
 def hidden_members(request: HttpRequest, row: models.Model) -> dict[str, list[Any]]:
-    """What a row's many-to-many fields hold of synced rows that the person may not see, by field."""
+    """What a row's many-to-many fields hold of synced rows
+    that the person may not see, by field.
+    """
     found = {}
     for field in row._meta.many_to_many:
         if is_synced_model(field.related_model):

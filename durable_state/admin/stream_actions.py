@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -14,12 +15,10 @@ from durable_state.errors import DurableStateError
 from durable_state.models import Stream
 from durable_state.policy import Insight
 
-from .confirmation import Consequence, ask, back, confirmed
+from .confirmation import LISTED, Consequence, ask, back, confirmed
 from .visibility import OperatorAdmin, actor
 
 __all__ = ["StreamActions"]
-
-_LISTED = 50  # streams that a confirmation explains one by one
 
 
 class StreamActions(OperatorAdmin):
@@ -53,7 +52,10 @@ class StreamActions(OperatorAdmin):
     def reset(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
         if not confirmed(request):
             return self._ask(request, queryset, "reset", _resetting, danger=True)
-        told = "Reset {}: it is folded again from its start, and the rows of before are shown until it has caught up."
+        told = (
+            "Reset {}: it is folded again from its start,"
+            " and the rows of before are shown until it has caught up."
+        )
         return self._each(
             request, queryset, lambda each: operations.reset(each, actor=actor(request)), told
         )
@@ -76,31 +78,12 @@ class StreamActions(OperatorAdmin):
     def verify(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
         if not confirmed(request):
             return self._ask(request, queryset, "verify", _verifying)
-        results = []
-        for stream in queryset:
-            try:
-                result = operations.verify(stream)
-            except DurableStateError as error:
-                results.append({"stream": stream, "error": str(error)})
-            else:
-                results.append(
-                    {
-                        "stream": stream,
-                        "equal": result.equal,
-                        "lines": _examples(request, stream, result),
-                        "types": result.to_json(),
-                        "ordinal": result.ordinal,
-                        "compared": result.compared,
-                        "account": str(result.account),
-                        "misfits": result.misfits,
-                    }
-                )
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "media": self.media,
             "title": "Verification",
-            "results": results,
+            "results": [_verified(request, stream) for stream in queryset],
         }
         return TemplateResponse(request, "durable_state/admin/verified.html", context)
 
@@ -115,18 +98,9 @@ class StreamActions(OperatorAdmin):
     ) -> HttpResponse:
         count = queryset.count()
         name = queryset[0].name if count == 1 else f"{count} streams"
+        consequences = [Consequence(each.name, effects(each)) for each in queryset[:LISTED]]
         return ask(
-            self,
-            request,
-            action=verb,
-            title=f"{verb.title()} {name}?",
-            consequences=[
-                Consequence(stream.name, effects(stream)) for stream in queryset[:_LISTED]
-            ],
-            more=max(count - _LISTED, 0),
-            button=f"Yes, {verb}",
-            danger=danger,
-            choice=choice,
+            self, request, verb, name, consequences, count=count, danger=danger, choice=choice
         )
 
     def _each(
@@ -148,6 +122,24 @@ class StreamActions(OperatorAdmin):
         if done:
             self.message_user(request, told.format(", ".join(done)), messages.SUCCESS)
         return back(self, request)
+
+
+def _verified(request: HttpRequest, stream: Stream) -> dict[str, Any]:
+    """What the page of a verification shows of one stream."""
+    try:
+        result = operations.verify(stream)
+    except DurableStateError as error:
+        return {"stream": stream, "error": str(error)}
+    return {
+        "stream": stream,
+        "equal": result.equal,
+        "lines": _examples(request, stream, result),
+        "types": result.to_json(),
+        "ordinal": result.ordinal,
+        "compared": result.compared,
+        "account": str(result.account),
+        "misfits": result.misfits,
+    }
 
 
 def _examples(request: HttpRequest, stream: Stream, found: operations.Verification) -> list[str]:
@@ -179,8 +171,14 @@ def _resuming(stream: Stream) -> list[str]:
 def _resetting(stream: Stream) -> list[str]:
     return [
         f"All {stream.ordinal:,} messages are read and folded again, from the stream's start.",
-        "The rows that are shown now go on being kept up to date, until one transaction switches to the new ones; rows that return keep their primary keys.",
-        "A reset that is under way begins anew; the counters are the new fold's from the switch on.",
+        (
+            "The rows that are shown now go on being kept up to date, until one transaction"
+            " switches to the new ones; rows that return keep their primary keys."
+        ),
+        (
+            "A reset that is under way begins anew;"
+            " the counters are the new fold's from the switch on."
+        ),
     ]
 
 
@@ -190,16 +188,22 @@ def _removing(stream: Stream) -> list[str]:
         for mapping, found in operations.owned_rows(stream)
         if (count := found.count())
     ]
+    letters, parked = stream.dead_letters.count(), stream.parked_changes.count()
     return [
         f"Its rows are deleted: {', '.join(rows)}." if rows else "It has no rows.",
-        f"Its position, dead letters ({stream.dead_letters.count():,}) and parked changes ({stream.parked_changes.count():,}) go with it.",
+        f"Its position, dead letters ({letters:,}) and parked changes ({parked:,}) go with it.",
         "The remote stream is not touched.",
     ]
 
 
 def _verifying(stream: Stream) -> list[str]:
     return [
-        f"Its {stream.ordinal:,} messages are read again and folded beside the rows; nothing is changed.",
-        "That takes as long as a sync; for long streams use: manage.py durable_state verify "
-        + stream.name,
+        (
+            f"Its {stream.ordinal:,} messages are read again and folded beside the rows;"
+            " nothing is changed."
+        ),
+        (
+            "That takes as long as a sync;"
+            f" for long streams use: manage.py durable_state verify {stream.name}"
+        ),
     ]

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from durable_state import operations
 from durable_state.models import Stream
 
-from .standing import TONES
+from .liveness import TONES
 
 __all__ = ["AttentionFilter", "ShownStatusFilter"]
 

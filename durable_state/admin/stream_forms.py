@@ -30,7 +30,10 @@ class AddStreamForm(ModelForm):
     adopt = forms.BooleanField(
         required=False,
         label="Take over existing rows",
-        help_text="The rows that are in its tables already become the stream's; those that it does not hold are removed.",
+        help_text=(
+            "The rows that are in its tables already become the stream's;"
+            " those that it does not hold are removed."
+        ),
     )
 
     class Meta:

@@ -9,10 +9,11 @@ from django.http import HttpRequest
 from durable_state import operations
 from durable_state.models import Intent, Lease, Stream
 from durable_state.operations import StreamReport
+from durable_state.operations.wording import span
 from durable_state.policy import Insight
 from durable_state.registry import registry
 
-from .standing import TONES
+from .liveness import TONES
 
 if TYPE_CHECKING:
     from .visibility import OperatorAdmin
@@ -36,7 +37,7 @@ def shown(report: StreamReport) -> dict[str, str]:
     return {
         "status": report.status.replace("-", " "),
         "tone": _tone(report),
-        "lag": _span(report.lag_seconds),
+        "lag": span(report.lag_seconds),
         "ordinal": f"{report.ordinal:,}",
         "revision": f"{report.revision:,}",
         "applied": f"{report.applied:,}",
@@ -53,16 +54,27 @@ def shown(report: StreamReport) -> dict[str, str]:
 
 def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream) -> dict[str, Any]:
     """The template's context for one stream."""
-    using = stream._state.db
     report = operations.report(stream)
-    account = report.account
+
+    # What became of its messages: a bar for each disposition.
     counters = [
-        (name, label, about, getattr(account, name)) for name, label, about in _DISPOSITIONS
+        (name, label, about, getattr(report.account, name)) for name, label, about in _DISPOSITIONS
     ]
-    generations = [each for each in (stream.rebuild, stream.snapshot) if each is not None]
     total = sum(count for *_, count in counters)
+
+    # Its types: those that came, and those that are mapped.
     states = {each.type: each for each in stream.types.all()}
     mappings = {mapping.entity_type: mapping for mapping in registry.for_stream(stream.name)}
+    types = [
+        (
+            name,
+            mappings.get(name),
+            states.get(name),
+            name in states and operations.needs_reset(states[name], stream.name),
+        )
+        for name in sorted({*states, *mappings})
+    ]
+
     return {
         "title": stream.name,
         "subtitle": None,
@@ -75,22 +87,14 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
             for name, label, about, count in counters
         ],
         "counted": f"{total:,}",
-        "adds_up": total == account.messages,
-        "lease": Lease.objects.using(using).filter(stream=stream).first(),
-        "generations": generations,
+        "adds_up": total == report.account.messages,
+        "lease": Lease.objects.using(stream.using).filter(stream=stream).first(),
+        "generations": [each for each in (stream.rebuild, stream.snapshot) if each is not None],
         # What the line below the status says already is not said again.
         "misfits": [each for each in report.misfits if each not in report.why],
         "tables": [owner.model for owner in stream.tables.all()],
-        "types": [
-            (
-                name,
-                mappings.get(name),
-                states.get(name),
-                name in states and operations.needs_reset(states[name], stream.name),
-            )
-            for name in sorted({*states, *mappings})
-        ],
-        "intents": Intent.objects.using(using).filter(stream_name=stream.name)[:10],
+        "types": types,
+        "intents": Intent.objects.using(stream.using).filter(stream_name=stream.name)[:10],
         "may_operate": model_admin.has_operate_permission(request),
         "may_retire": model_admin.has_retire_permission(request),
     }
@@ -115,12 +119,3 @@ def _alert(report: StreamReport) -> str:
     if report.stuck:
         return "bad" if _tone(report) == "bad" else "warn"
     return "warn" if report.misfits or report.last_error else "quiet"
-
-
-def _span(seconds: float) -> str:
-    if seconds == 0:
-        return "0 s"
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

@@ -1,4 +1,6 @@
-"""Streams in the admin: a live list, a page for each, and the verbs as actions with confirmation."""
+"""Streams in the admin:
+a live list, a page for each, and the verbs as actions with confirmation.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,14 @@ from django.utils.safestring import SafeString
 from durable_state import operations
 from durable_state.errors import OperationRefused
 from durable_state.models import Stream
+from durable_state.policy import readable_streams
 from durable_state.protocol.url import mask_query
 
 from .stream_actions import StreamActions
 from .stream_filters import AttentionFilter, ShownStatusFilter
 from .stream_forms import AddStreamForm, EditStreamForm
 from .stream_page import shown, stream_page
-from .visibility import actor, visible_streams
+from .visibility import actor
 
 __all__ = ["StreamAdmin"]
 
@@ -48,11 +51,8 @@ class StreamAdmin(StreamActions):
         js = ["durable_state/streams.js"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Stream]:
-        return (
-            super()
-            .get_queryset(request)
-            .filter(pk__in=visible_streams(request).order_by().values("pk"))
-        )
+        readable = readable_streams(request.user).order_by()
+        return super().get_queryset(request).filter(pk__in=readable.values("pk"))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self._has("add", request)
@@ -77,9 +77,8 @@ class StreamAdmin(StreamActions):
     ) -> HttpResponse:
         try:
             return super().add_view(request, form_url, extra_context)
-        except (
-            OperationRefused
-        ) as error:  # what the form could not know, such as a table that is another stream's
+        except OperationRefused as error:
+            # What the form could not know, such as a table that is another stream's.
             self.message_user(request, str(error), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
@@ -101,6 +100,7 @@ class StreamAdmin(StreamActions):
             raise Http404
         if not self.has_operate_permission(request):
             raise PermissionDenied
+
         form = EditStreamForm(request.POST or None, initial={"live": stream.live})
         if form.is_valid():
             try:
@@ -113,6 +113,7 @@ class StreamAdmin(StreamActions):
                 return HttpResponseRedirect(
                     reverse("admin:durable_state_stream_change", args=[stream.pk])
                 )
+
         context = {
             **self.admin_site.each_context(request),
             "title": f"Edit {stream.name}",
@@ -150,12 +151,15 @@ class StreamAdmin(StreamActions):
         return [live, edit, *super().get_urls()]
 
     def live_view(self, request: HttpRequest) -> HttpResponse:
-        """What the list's cells show now, for the streams ``?pk=1&pk=2`` that the person may see: ``{pk: {cell: text}}``."""
+        """What the list's cells show now, as ``{pk: {cell: text}}``.
+
+        Of the streams ``?pk=1&pk=2`` it tells of those that the person may see.
+        """
         if not self.has_view_permission(request):
             return JsonResponse({}, status=403)
-        asked = [
-            int(pk) for pk in request.GET.getlist("pk")[: self.list_per_page] if pk.isdecimal()
-        ]
+
+        given = request.GET.getlist("pk")[: self.list_per_page]
+        asked = [int(pk) for pk in given if pk.isdecimal()]
         visible = self.get_queryset(request).filter(pk__in=asked)
         found = operations.reports(visible.db, pks=visible.values_list("pk", flat=True))
         return JsonResponse({str(pk): shown(each) for pk, each in found.items()})
@@ -180,7 +184,8 @@ class StreamAdmin(StreamActions):
     @admin.display(description="rate/s")
     def rate(self, stream: Any) -> SafeString:
         return format_html(
-            '<span class="ds-number" data-stream="{}" data-cell="rate" title="measured while this page is open">&ndash;</span>',
+            '<span class="ds-number" data-stream="{}" data-cell="rate"'
+            ' title="measured while this page is open">&ndash;</span>',
             stream.pk,
         )
 

@@ -1,4 +1,6 @@
-"""The admin of a project's own synced models: what the stream writes is read-only, what the application owns is editable."""
+"""The admin of a project's own synced models: what the stream writes is read-only,
+what the application owns is editable.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,11 @@ from django.urls import path, reverse
 from django.urls.resolvers import URLPattern
 
 from durable_state.feed.showing import read_shown
-from durable_state.policy import readable_rows
+from durable_state.policy import readable_rows, readable_streams
 from durable_state.registry import EntityMapping, registry
 
-from .live import live_form, live_list
+from .live import Feed, feeds_of_form, feeds_of_list
+from .liveness import liveness
 from .parents import (
     ReadableParentListFilter,
     blank_hidden_parents,
@@ -29,8 +32,6 @@ from .parents import (
     may_look_through,
     synced_parents,
 )
-from .standing import standing
-from .visibility import visible_streams
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -43,11 +44,13 @@ logger = logging.getLogger("durable_state.admin")
 
 
 class SyncedModelAdmin(ModelAdmin):
-    """A ``ModelAdmin`` that can never change, add or delete what belongs to a stream, and that shows its changes as they come.
+    """A ``ModelAdmin`` that can never change, add or delete what belongs to a stream,
+    and that shows its changes as they come.
 
-    Subclass it for a mapped model as you would ``ModelAdmin``. Rows whose stream field is NULL are the application's: those can be
-    added, edited and deleted. ``websocket_path`` is where ``durable_state.routing.websocket_urlpatterns`` is mounted; where nothing
-    answers there, the pages are as plain as others.
+    Subclass it for a mapped model as you would ``ModelAdmin``. Rows whose stream field is NULL are
+    the application's: those can be added, edited and deleted. ``websocket_path`` is where
+    ``durable_state.routing.websocket_urlpatterns`` is mounted; where nothing answers there, the
+    pages are as plain as others.
     """
 
     websocket_path = "/ws/state/"
@@ -65,16 +68,14 @@ class SyncedModelAdmin(ModelAdmin):
         return registry.for_model(self.model) or registry.for_model(concrete)
 
     def synced_fields(self) -> list[str]:
-        """The names of the fields that streams write, key and stream field included, in the model's order."""
-        names = {
-            name
-            for mapping in self.mappings
-            for name in (
-                mapping.key_field,
-                mapping.stream_field,
-                *(field.name for field in mapping.mapped_fields),
-            )
-        }
+        """The names of the fields that streams write, in the model's order.
+
+        Key and stream field are among them.
+        """
+        names: set[str | None] = set()
+        for mapping in self.mappings:
+            names |= {mapping.key_field, mapping.stream_field}
+            names |= {field.name for field in mapping.mapped_fields}
         return [field.name for field in self.model._meta.concrete_fields if field.name in names]
 
     def is_synced(self, obj: models.Model | None) -> bool:
@@ -97,25 +98,30 @@ class SyncedModelAdmin(ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         return [
-            path("durable-state/", wrap(self.standing_view), name=self._standing_name),
+            path("durable-state/", wrap(self.liveness_view), name=self._liveness_name),
             *super().get_urls(),
         ]
 
     @property
-    def _standing_name(self) -> str:
+    def _liveness_name(self) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_durable_state"
 
-    def standing_url(self, names: list[str]) -> str:
-        """Where a page asks how these streams fare."""
-        url = reverse(f"admin:{self._standing_name}", current_app=self.admin_site.name)
-        return f"{url}?{urlencode([('stream', name) for name in names])}"
-
-    def standing_view(self, request: HttpRequest) -> HttpResponse:
+    def liveness_view(self, request: HttpRequest) -> HttpResponse:
         """How the streams ``?stream=a&stream=b`` fare that the person may see."""
         if not self.has_view_or_change_permission(request):
             return JsonResponse({}, status=403)
         names = request.GET.getlist("stream")[:50]
-        return JsonResponse(standing(visible_streams(request).filter(name__in=names)))
+        return JsonResponse(liveness(readable_streams(request.user).filter(name__in=names)))
+
+    def _live(self, request: HttpRequest, feeds: list[Feed]) -> dict[str, Any]:
+        """What a page is told of its feeds, and how their streams fare: now, and where to ask."""
+        names = sorted({feed["stream"] for feed in feeds})
+        url = reverse(f"admin:{self._liveness_name}", current_app=self.admin_site.name)
+        return {
+            "feeds": feeds,
+            "liveness": liveness(readable_streams(request.user).filter(name__in=names)),
+            "liveness_url": f"{url}?{urlencode([('stream', name) for name in names])}",
+        }
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return readable_rows(request.user, super().get_queryset(request))
@@ -173,17 +179,19 @@ class SyncedModelAdmin(ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         declared = list(super().get_readonly_fields(request, obj))
-        streams = [
-            mapping.stream_field for mapping in self.mappings if mapping.stream_field is not None
-        ]
-        synced = self.synced_fields() if self.is_synced(obj) else list(dict.fromkeys(streams))
+        if self.is_synced(obj):
+            synced = self.synced_fields()
+        else:
+            streams = {mapping.stream_field: None for mapping in self.mappings}
+            synced = [name for name in streams if name is not None]
         return [*declared, *(name for name in synced if name not in declared)]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if self.fieldsets or self.fields or not self.is_synced(obj):
             return super().get_fieldsets(request, obj)
-        synced, fields = self.synced_fields(), list(self.get_fields(request, obj))
-        own = [name for name in fields if name not in synced]
+
+        synced = self.synced_fields()
+        own = [name for name in self.get_fields(request, obj) if name not in synced]
         parts = [("From the stream", synced), ("The application's own", own)]
         return [(title, {"fields": names}) for title, names in parts if names]
 
@@ -198,7 +206,10 @@ class SyncedModelAdmin(ModelAdmin):
         )
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Writes only the application's own columns of a synced row: the form holds the others as they were when it was opened."""
+        """Writes only the application's own columns of a synced row.
+
+        The form holds the others as they were when it was opened.
+        """
         if not change or not self.is_synced(obj):
             super().save_model(request, obj, form, change)
             return
@@ -209,6 +220,7 @@ class SyncedModelAdmin(ModelAdmin):
             if field.name in form.changed_data
             or (getattr(field, "auto_now", False) and form.changed_data)
         }
+
         if own := touched - synced:
             obj.save(update_fields=own)
 
@@ -242,7 +254,11 @@ class SyncedModelAdmin(ModelAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist = super().get_changelist_instance(request)
         self._leave_out_unreadable(request, changelist)
-        changelist.durable_state = live_list(self, request, changelist)  # type: ignore[attr-defined]
+        feeds, rows = feeds_of_list(
+            request, self.mappings, changelist, websocket_path=self.websocket_path
+        )
+        page = self._live(request, feeds) | {"rows": rows}
+        changelist.durable_state = page  # type: ignore[attr-defined]
         blank_hidden_parents(request, changelist.result_list)
         return changelist
 
@@ -270,5 +286,8 @@ class SyncedModelAdmin(ModelAdmin):
         obj: Any = None,
     ) -> HttpResponse:
         if self.is_synced(obj):
-            context["durable_state"] = live_form(self, request, obj)
+            feeds, keys = feeds_of_form(
+                request, self.mappings, obj, websocket_path=self.websocket_path
+            )
+            context["durable_state"] = self._live(request, feeds) | {"keys": keys}
         return super().render_change_form(request, context, add, change, form_url, obj)

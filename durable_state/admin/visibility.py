@@ -1,4 +1,4 @@
-"""What a person sees in the admin: streams that the policy gives, read-only, with verbs for those who may change them."""
+"""What a person sees in the admin: rows read-only, with verbs for those who may change them."""
 
 from __future__ import annotations
 
@@ -6,23 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth import get_permission_codename
-from django.db.models import QuerySet
 from django.http import HttpRequest
-
-from durable_state.models import Stream
-from durable_state.policy import get_policy
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
     ModelAdmin = admin.ModelAdmin
 
-__all__ = ["OperatorAdmin", "actor", "visible_streams"]
-
-
-def visible_streams(request: HttpRequest) -> QuerySet[Stream]:
-    """The streams that the person may read."""
-    return get_policy().streams(request.user)
+__all__ = ["OperatorAdmin", "actor"]
 
 
 def actor(request: HttpRequest) -> str:
@@ -31,11 +22,16 @@ def actor(request: HttpRequest) -> str:
 
 
 class OperatorAdmin(ModelAdmin):
-    """Rows that are looked at, and changed by verbs only: an action with ``permissions=["operate"]`` needs the change permission."""
+    """Rows that are looked at, and changed by verbs only.
+
+    An action with ``permissions=["operate"]`` needs the change permission.
+    """
 
     show_full_result_count = False
     lookups: frozenset[str] = frozenset()
-    """What a list's address may filter by: Django would allow any column, and each of its letters."""
+    """What a list's address may filter by:
+    Django would allow any column, and each of its letters.
+    """
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in self.lookups

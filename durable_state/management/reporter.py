@@ -10,8 +10,9 @@ from django.core.management.base import BaseCommand
 from durable_state.consumer.committing import Commit
 from durable_state.models import Progress, Replay, Status, Stream
 from durable_state.operations.account import account_of
+from durable_state.operations.wording import counted
 
-from .table import counted, printable
+from .table import one_line
 
 __all__ = ["Reporter"]
 
@@ -41,9 +42,9 @@ class Reporter:
             self._write(f"{stream.name}: paused, after {counted(stream.ordinal, 'message')}")
         elif stream.status in (Status.HALTED, Status.NEEDS_RESET):
             said = f"{stream.name}: {Status(stream.status).label}: {stream.last_error}"
-            self._write(self._command.style.ERROR(printable(said)))
+            self._write(self._command.style.ERROR(one_line(said)))
             if stream.action:
-                self._write(f"    → {printable(stream.action)}")
+                self._write(f"    → {one_line(stream.action)}")
 
     def committed(self, stream: Stream, done: Commit, seconds: float) -> None:
         """A commit, where each is wanted, and the letters that it wrote."""
@@ -53,7 +54,7 @@ class Reporter:
         if self._verbosity >= 2:
             by_type = Counter(entity_type for entity_type, _ in outcome.changes)
             changed = ", ".join(
-                f"{printable(each, 40)} {n:,}" for each, n in sorted(by_type.items())
+                f"{one_line(each, 40)} {n:,}" for each, n in sorted(by_type.items())
             )
             rows = "very many rows" if outcome.too_many else f"rows: {changed or 'none'}"
             self._write(
@@ -87,16 +88,16 @@ class Reporter:
             self._write(f"{name}: {label}, {counted(progress.ordinal, 'message')} read")
             account = account_of(progress, self._passed_over.get(name, {}))
             if account.others and status in (Status.LIVE, Status.CLOSED):
-                self._write(printable(f"{name}: {account}"))
+                self._write(one_line(f"{name}: {account}"))
 
     def notice(self, text: str, level: int) -> None:
         """A line of the log, where the project has not said where logs go."""
         style = self._command.style.ERROR if level >= logging.ERROR else self._command.style.WARNING
-        self._write(style(printable(text)))
+        self._write(style(one_line(text)))
 
     def warn(self, text: str) -> None:
         """A line that asks for attention."""
-        self._write(self._command.style.WARNING(printable(text)))
+        self._write(self._command.style.WARNING(one_line(text)))
 
     def _write(self, text: str) -> None:
         self._command.stdout.write(text)

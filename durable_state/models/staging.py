@@ -9,12 +9,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from .exact import ExactCharField, ExactTextField
+from .located import Located
 from .stream import Stream
 
 __all__ = ["Generation", "StagedChange", "UniqueWithoutGaps", "is_unique_held"]
 
 
-class Generation(models.Model):
+class Generation(Located, models.Model):
     """One state in the making: an open snapshot, a rebuild, or the scratch of a verification; or one that is waiting to be deleted.
 
     ``changes`` counts the messages that were accepted into it; until the switch they are neither applied nor superseded. ``types`` holds

@@ -9,6 +9,7 @@ from django.utils import timezone
 from durable_state.protocol.position import Position
 
 from .exact import WideTextField
+from .located import Located
 
 __all__ = ["Progress", "Replay", "Status", "Stream"]
 
@@ -25,7 +26,7 @@ class Status(models.TextChoices):
     NEEDS_RESET = "needs-reset", "needs reset"
 
 
-class Progress(models.Model):
+class Progress(Located, models.Model):
     """How far a stream has been folded, what became of its messages, and how the fold fares.
 
     Invariant: ``revision`` counts the commits. Position, counters and what was folded change only in a transaction that found the

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from durable_state.models import Progress, Stream, TypeState
 from durable_state.registry import registry
 
-__all__ = ["Account", "account_of", "counted", "listed_types", "stream_account"]
+from .wording import counted
+
+__all__ = ["Account", "account_of", "listed_types", "stream_account"]
 
 _LISTED = 5
 """Types that are named one by one."""
@@ -102,11 +104,6 @@ def listed_types(by_type: Mapping[str, int]) -> str:
     names = [f"{name[:60]} {count:,}" for name, count in most[:_LISTED]]
     more = [f"and {len(most) - _LISTED:,} more types"] if len(most) > _LISTED else []
     return ", ".join([*names, *more])
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 message``, ``2,000 messages``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _named(by_type: Mapping[str, int]) -> str:

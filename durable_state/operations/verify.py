@@ -21,10 +21,11 @@ from durable_state.protocol import Message
 from durable_state.registry import registry
 from durable_state.transport import Batch
 
-from .account import Account, counted, listed_types, stream_account
+from .account import Account, listed_types, stream_account
 from .coverage import misfits
 from .removal import owned_rows
 from .story import Story
+from .wording import counted
 
 __all__ = ["Verification", "verify"]
 

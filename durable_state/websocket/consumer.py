@@ -23,7 +23,7 @@ from durable_state.feed import (
     subscribe,
 )
 from durable_state.models import Stream
-from durable_state.policy import audience_of, get_policy
+from durable_state.policy import audience_of, readable_streams
 
 from .origin import is_own_origin
 
@@ -98,7 +98,7 @@ class StateConsumer(AsyncWebsocketConsumer):
         except ValueError:
             return BAD_QUERY
         user = self.scope.get("user") or AnonymousUser()
-        stream = await database_sync_to_async(_readable)(user, name)
+        stream = await database_sync_to_async(_readable_stream)(user, name)
         if stream is None:
             return await database_sync_to_async(_why_not)(user, name)
         types = frozenset(query.get("type", ()))
@@ -126,8 +126,8 @@ def _follower(user: Any, client: Any) -> str:
     return f"address {address}" if address else "somebody"
 
 
-def _readable(user: Any, name: str) -> Stream | None:
-    return get_policy().streams(user).filter(name=name).first()
+def _readable_stream(user: Any, name: str) -> Stream | None:
+    return readable_streams(user).filter(name=name).first()
 
 
 def _why_not(user: Any, name: str) -> int:
@@ -142,6 +142,6 @@ def _renewed(user: Any, stream: Stream, types: frozenset[str]) -> Audience | Non
     if isinstance(user, models.Model):
         # Not `type(user)`: Channels wraps the user in a lazy object.
         user = user.__class__._default_manager.filter(pk=user.pk).first() or AnonymousUser()
-    if _readable(user, stream.name) is None:
+    if _readable_stream(user, stream.name) is None:
         return None
     return audience_of(user, stream, types)

@@ -230,11 +230,11 @@ def test_a_page_says_live_only_where_it_is_true(
     }
     Stream.objects.update(**moments)
     page = live(admin_client.get("/admin/app/file/").content.decode())
-    assert page["standing"]["tone"] == tone
-    assert page["standing"]["text"].startswith(text)
-    assert admin_client.get(page["standing_url"]).json() == page["standing"]
+    assert page["liveness"]["tone"] == tone
+    assert page["liveness"]["text"].startswith(text)
+    assert admin_client.get(page["liveness_url"]).json() == page["liveness"]
     admin_client.logout()
-    assert admin_client.get(page["standing_url"]).status_code == 302
+    assert admin_client.get(page["liveness_url"]).status_code == 302
 
 
 def test_the_worst_of_several_streams_decides(admin_client: Client) -> None:
@@ -243,7 +243,7 @@ def test_the_worst_of_several_streams_decides(admin_client: Client) -> None:
         apply(name, [change("message", "1", text="x", likes=0)])
     Stream.objects.filter(name="two").update(paused=True)
     page = live(admin_client.get("/admin/app/message/").content.decode())
-    assert page["standing"] == {"tone": "quiet", "text": "Not live: two is paused"}
+    assert page["liveness"] == {"tone": "quiet", "text": "Not live: two is paused"}
 
 
 def test_nothing_is_told_of_streams_that_may_not_be_seen(sign_in: SignIn, settings: Any) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
-from durable_state.management.progress import Progress
-from durable_state.management.table import printable, span, table
+from durable_state.management.progress_line import ProgressLine
+from durable_state.management.table import one_line, table
 from durable_state.models import Replay, Stream
+from durable_state.operations.wording import span
 
 
 class Terminal(io.StringIO):
@@ -30,7 +31,7 @@ def at(ordinal: int) -> Stream:
 def test_a_terminal_has_one_line_that_is_written_over() -> None:
     """With the rate, and clean behind it."""
     out, clock = Terminal(), ticks(0, 0.1, 1.0)
-    progress = Progress(out, clock=lambda: next(clock))
+    progress = ProgressLine(out, clock=lambda: next(clock))
     for ordinal in (0, 500, 12000):
         progress(at(ordinal))
     progress.close()
@@ -44,7 +45,7 @@ def test_a_terminal_has_one_line_that_is_written_over() -> None:
 def test_a_log_file_has_a_plain_line_now_and_then() -> None:
     """No carriage returns, and none more than each five seconds."""
     out, clock = io.StringIO(), ticks(0, 1, 2, 5.5)
-    progress = Progress(out, clock=lambda: next(clock))
+    progress = ProgressLine(out, clock=lambda: next(clock))
     for ordinal in (0, 10, 20, 1100):
         progress(at(ordinal))
     progress.close()
@@ -57,7 +58,7 @@ def test_a_log_file_has_a_plain_line_now_and_then() -> None:
 def test_what_has_an_end_says_how_far_it_is_and_how_long_it_takes() -> None:
     """A replay ends where its stream is, a switch with its rows; the end itself is always shown."""
     out, clock = Terminal(), ticks(0, 1, 2, 3, 3.1, 4)
-    progress = Progress(out, clock=lambda: next(clock))
+    progress = ProgressLine(out, clock=lambda: next(clock))
     stream = at(150_000)
     for ordinal in (0, 30_000, 43_000):
         progress(Replay(stream=stream, ordinal=ordinal))
@@ -76,7 +77,7 @@ def test_what_has_an_end_says_how_far_it_is_and_how_long_it_takes() -> None:
 def test_a_note_stays() -> None:
     """Such as whom the sync waits for."""
     out, clock = Terminal(), ticks(0)
-    progress = Progress(out, clock=lambda: next(clock))
+    progress = ProgressLine(out, clock=lambda: next(clock))
     progress(at(1))
     progress.note("chat is held by host:1:run:abc; waiting")
     assert out.getvalue().endswith("\rchat is held by host:1:run:abc; waiting\n")
@@ -89,8 +90,8 @@ def test_tables_align_and_show_nothing_that_a_terminal_obeys() -> None:
         "x        1",
         "long  1000",
     ]
-    assert printable("a\x1b[2Jb\nc\ud800") == "a\\x1b[2Jb\\nc\\ud800"
-    assert printable("abcdef", 4) == "abc…"
+    assert one_line("a\x1b[2Jb\nc\ud800") == "a\\x1b[2Jb\\nc\\ud800"
+    assert one_line("abcdef", 4) == "abc…"
     assert [span(each) for each in (0, 0.25, 59, 600, 7200, 200000)] == [
         "0 s",
         "0.2 s",

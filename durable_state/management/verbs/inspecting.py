@@ -11,9 +11,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.timezone import is_aware, localtime
 
 from durable_state import operations
-from durable_state.management.progress import Progress
-from durable_state.management.table import printable, span, table
+from durable_state.management.progress_line import ProgressLine
+from durable_state.management.table import one_line, table
 from durable_state.operations import Shown, StreamReport
+from durable_state.operations.wording import span
 
 __all__ = ["define"]
 
@@ -58,7 +59,7 @@ def status(command: BaseCommand, options: dict[str, Any]) -> None:
         _write_table(command, found)
     stuck = [each for each in found if each.stuck]
     if stuck:
-        names = ", ".join(f"{each.name} ({printable(each.why, 120)})" for each in stuck[:5])
+        names = ", ".join(f"{each.name} ({one_line(each.why, 120)})" for each in stuck[:5])
         more = f" and {len(stuck) - 5} more" if len(stuck) > 5 else ""
         raise CommandError(f"Stuck: {names}{more}.", returncode=1)
 
@@ -89,24 +90,24 @@ def _write_table(command: BaseCommand, found: list[StreamReport]) -> None:
         style = command.style.ERROR if each.stuck else command.style.WARNING if noticed else str
         command.stdout.write(style(line))
         if each.account.others and each.status != Shown.UNMAPPED:  # there ``why`` has it
-            command.stdout.write(f"    {printable(str(each.account))}")
+            command.stdout.write(f"    {one_line(str(each.account))}")
         if each.replayed is not None:
             command.stdout.write(
                 f"    folded again: {each.replayed:,} of {each.ordinal:,} messages"
             )
         if each.last_error or each.why:
-            command.stdout.write(f"    {printable(each.why or each.last_error)}")
+            command.stdout.write(f"    {one_line(each.why or each.last_error)}")
         if each.last_error_detail:
-            command.stdout.write(f"    {printable(each.last_error_detail)}")
+            command.stdout.write(f"    {one_line(each.last_error_detail)}")
         if each.action:
-            command.stdout.write(f"    → {printable(each.action)}")
+            command.stdout.write(f"    → {one_line(each.action)}")
 
 
 def verify(command: BaseCommand, options: dict[str, Any]) -> None:
     if (options["entity_type"] is None) != (options["key"] is None):
         raise CommandError("--type and --key go together: they name one entity.", returncode=2)
     stream = operations.find_stream(options["name"], options["database"])
-    progress = Progress(sys.stderr)
+    progress = ProgressLine(sys.stderr)
     try:
         result = operations.verify(
             stream,
@@ -128,16 +129,16 @@ def verify(command: BaseCommand, options: dict[str, Any]) -> None:
             heads, *lines = table(("TYPE", "MISSING", "EXTRA", "CHANGED"), counts, right=(1, 2, 3))
             command.stdout.write("\n".join([command.style.MIGRATE_HEADING(heads), *lines]))
         for line in result.lines():
-            command.stdout.write(printable(line))
+            command.stdout.write(one_line(line))
         if result.equal:
             command.stdout.write(
                 f"The rows of {stream.name} equal its stream, up to message {result.ordinal:,}:"
                 f" compared {result.compared}."
             )
             if options["key"] is None:
-                command.stdout.write(printable(f"{result.account}."))
+                command.stdout.write(one_line(f"{result.account}."))
         for misfit in result.misfits:
-            command.stdout.write(command.style.WARNING(printable(misfit)))
+            command.stdout.write(command.style.WARNING(one_line(misfit)))
     if not result.equal:
         raise CommandError(
             f"The rows of {stream.name} differ from its stream: durable_state reset {stream.name}",

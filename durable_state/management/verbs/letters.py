@@ -9,8 +9,9 @@ from django.db.models import QuerySet
 
 from durable_state import operations
 from durable_state.management.asking import actor, confirm
-from durable_state.management.table import counted, printable, table
+from durable_state.management.table import one_line, table
 from durable_state.models import DeadLetter
+from durable_state.operations.wording import counted
 
 __all__ = ["define"]
 
@@ -63,10 +64,10 @@ def _list(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[str
             letter.pk,
             letter.stream.name,
             letter.ordinal,
-            printable(letter.type, 30),
-            printable(letter.key, 40),
+            one_line(letter.type, 30),
+            one_line(letter.key, 40),
             letter.reason,
-            printable(letter.detail, 100),
+            one_line(letter.detail, 100),
         )
         for letter in letters.order_by("stream__name", "ordinal")
         .defer("body")

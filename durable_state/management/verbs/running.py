@@ -12,10 +12,11 @@ from durable_state import operations
 from durable_state.consumer import run as consumer
 from durable_state.consumer.watching import Watcher
 from durable_state.management.notices import show_notices
-from durable_state.management.progress import Progress
+from durable_state.management.progress_line import ProgressLine
 from durable_state.management.reporter import Reporter
-from durable_state.management.table import counted, printable
+from durable_state.management.table import one_line
 from durable_state.models import Status
+from durable_state.operations.wording import counted
 
 __all__ = ["define"]
 
@@ -34,7 +35,7 @@ def define(verb: Any) -> None:
 
 def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
-    progress = Progress(sys.stderr)
+    progress = ProgressLine(sys.stderr)
     _spare_the_collector()
     if stream.status == Status.RETRYING:  # a failure that goes on is not logged again
         progress.note(f"{stream.name}: {stream.last_error} Trying again.")
@@ -57,11 +58,11 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
         if done.status == Status.LIVE
         else f"{done.name} {_STANDING.get(done.status, f'is {words}')}"
     )
-    command.stdout.write(f"{standing}. {printable(str(done.account))}.")
+    command.stdout.write(f"{standing}. {one_line(str(done.account))}.")
     for misfit in done.misfits:
-        command.stdout.write(command.style.WARNING(printable(misfit)))
+        command.stdout.write(command.style.WARNING(one_line(misfit)))
     if done.stuck and done.action:
-        command.stdout.write(f"→ {printable(done.action)}")
+        command.stdout.write(f"→ {one_line(done.action)}")
 
 
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -89,10 +90,10 @@ def _say_what_there_is(command: BaseCommand, using: str) -> None:
         command.stdout.write("Waiting for one: durable_state add NAME URL")
     for each in found:
         if each.holder:
-            command.stdout.write(f"{each.name}: consumed by {printable(each.holder)}")
+            command.stdout.write(f"{each.name}: consumed by {one_line(each.holder)}")
         elif each.status in (*_AT_REST, Status.RETRYING):
             told = " · ".join(filter(None, (each.status.replace("-", " "), each.why, each.action)))
-            command.stdout.write(f"{each.name}: {printable(told)}")
+            command.stdout.write(f"{each.name}: {one_line(told)}")
     command.stdout.flush()
 
 

@@ -9,8 +9,9 @@ from django.core.management.base import BaseCommand, CommandError
 from durable_state import operations
 from durable_state.conf import get_settings
 from durable_state.management.asking import actor, confirm
-from durable_state.management.table import counted, printable
+from durable_state.management.table import one_line
 from durable_state.models import Stream
+from durable_state.operations.wording import counted
 from durable_state.protocol.url import mask_query
 
 __all__ = ["define"]
@@ -115,7 +116,7 @@ def _probe(command: BaseCommand, stream: Stream, options: dict[str, Any]) -> Non
     if options["probe"]:
         finding = operations.probe(stream)
         style = command.style.SUCCESS if finding.good else command.style.WARNING
-        command.stdout.write(style(printable(finding.text)))
+        command.stdout.write(style(one_line(finding.text)))
 
 
 def pause(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -125,7 +126,7 @@ def pause(command: BaseCommand, options: dict[str, Any]) -> None:
     holder = operations.wait_until_stopped(stream, get_settings().lease_seconds / 3 + 5)
     if holder:
         command.stdout.write(
-            f"Pausing {stream.name}: {printable(holder)} still has a batch in hand, and lets go "
+            f"Pausing {stream.name}: {one_line(holder)} still has a batch in hand, and lets go "
             f"after it. The last commit is at message {stream.ordinal:,}."
         )
         return

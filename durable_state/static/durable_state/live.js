@@ -37,7 +37,7 @@
 
     const open = new Set();
     let everOpen = false;
-    let standing = config.standing;
+    let liveness = config.liveness;
     let lookedAt = new Date();
     let away = "";
     const connected = () => {
@@ -45,18 +45,18 @@
       if (!everOpen) return;
       const told = away ? { tone: "warn", text: `Not updated since ${lookedAt.toLocaleTimeString("en-GB")}: ${away}` }
         : open.size < config.feeds.length ? { tone: "warn", text: "Reconnecting…" }
-        : standing;
+        : liveness;
       bar.dataset.tone = told.tone;
       page.say(told.text);
     };
     const look = async () => {
       if (!document.hidden && everOpen) {
         try {
-          const answer = await fetch(config.standing_url, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) });
+          const answer = await fetch(config.liveness_url, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) });
           if (answer.redirected || answer.status === 403) away = "you are signed out";
           else if (!answer.ok) away = `the web server answers ${answer.status}`;
           else {
-            standing = await answer.json();
+            liveness = await answer.json();
             lookedAt = new Date();
             away = "";
           }

@@ -1,4 +1,6 @@
-"""What a long verb shows on stderr: one line that is written over on a terminal, plain lines elsewhere."""
+"""What a long verb shows on stderr: one line that is written over on a terminal,
+plain lines elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,11 @@ from collections.abc import Callable
 from typing import NamedTuple, TextIO
 
 from durable_state import models
+from durable_state.operations.wording import span
 
-from .table import printable, span
+from .table import one_line
 
-__all__ = ["Progress"]
+__all__ = ["ProgressLine"]
 
 
 class _Shown(NamedTuple):
@@ -19,7 +22,7 @@ class _Shown(NamedTuple):
     rate: float
 
 
-class Progress:
+class ProgressLine:
     """Shows how far something is: how much is done, of how much where that is known, how fast.
 
     Writes at most 5 times a second to a terminal, each 5 seconds elsewhere. ``clock`` gives seconds
@@ -49,19 +52,23 @@ class Progress:
 
     def show(self, name: str, things: str, done: int, total: int | None, rest: str = "") -> None:
         """Shows that ``done`` of ``total`` things are done, unless that was shown a moment ago."""
-        now, rate, last = self._clock(), 0.0, self._last.get(name)
+        now, last = self._clock(), self._last.get(name)
         is_end = total is not None and done >= total
+        if last is not None and now - last.at < self._pause and not (is_end and self._terminal):
+            return
+
+        # Smoothed, so that one slow batch does not make the number jump.
+        rate = 0.0
         if last is not None:
-            if now - last.at < self._pause and not (is_end and self._terminal):
-                return
-            # A reset starts the ordinals again; smoothed, so that one slow batch does not make the
-            # number jump.
+            # A reset starts the ordinals again.
             newest = max(done - last.done, 0) / max(now - last.at, 0.001)
             rate = last.rate * 0.5 + newest * 0.5 if last.rate else newest
         self._last[name] = _Shown(now, done, rate)
-        parts = [f"{done:,} {things}"]
+
         if total:
             parts = [f"{done:,} of {total:,} {things} ({100 * done // total} %)"]
+        else:
+            parts = [f"{done:,} {things}"]
         if rest:
             parts.append(rest)
         if rate:
@@ -73,7 +80,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Shows a line that stays, such as whom the sync waits for."""
         self._clear()
-        self._out.write(f"{printable(text)}\n")
+        self._out.write(f"{one_line(text)}\n")
         self._out.flush()
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from durable_state import operations
 from durable_state.models import Stream
 from durable_state.operations import StreamReport
 
-__all__ = ["TONES", "standing"]
+__all__ = ["TONES", "liveness"]
 
 TONES = {
     "live": "good",
@@ -27,7 +27,7 @@ TONES = {
 }
 """The colour of each shown status."""
 
-_TOLD = {
+_TEXTS = {
     "live": "Live",
     "closed": "Complete: {name} is closed",
     "up-to-date": "Not live: {why}",
@@ -45,14 +45,14 @@ _TOLD = {
 _WORST_FIRST = ["bad", "warn", "quiet", "busy", "good"]
 
 
-def standing(streams: Iterable[Stream]) -> dict[str, str]:
+def liveness(streams: Iterable[Stream]) -> dict[str, str]:
     """``tone`` and ``text`` of these streams together: of the one that is worst off.
 
     It says nothing that a person who sees the rows must not know.
     """
     known = list(streams)
-    using = known[0]._state.db if known else None
-    found = operations.reports(using or "default", pks=[each.pk for each in known])
+    using = known[0].using if known else "default"
+    found = operations.reports(using, pks=[each.pk for each in known])
     if not found:
         return {"tone": "quiet", "text": "No stream writes these rows"}
     worst = min(found.values(), key=lambda report: _WORST_FIRST.index(TONES[report.status]))
@@ -61,4 +61,4 @@ def standing(streams: Iterable[Stream]) -> dict[str, str]:
 
 def _text(report: StreamReport) -> str:
     why = f"{report.name} is {report.why.split(';')[0]}"
-    return _TOLD[report.status].format(name=report.name, why=why)
+    return _TEXTS[report.status].format(name=report.name, why=why)
