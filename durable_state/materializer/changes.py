@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from durable_state.registry import registry
 
 from .plan import StreamPlan, TypePlan
 
-__all__ = ["LISTED", "Motion", "Outcome"]
+__all__ = ["Listed", "Openings", "Outcome"]
 
 LISTED = 50_000
 """What a commit remembers of one kind (entities shown, parked, waited for) before it looks at all
 that is parked instead."""
+
+K = TypeVar("K")
 
 
 @dataclass(slots=True)
 class Outcome:
     """The first disposition of each message of a batch, and what changed in the shown rows.
 
-    The seven counts, and what its generations hold (``Generation.changes``), add up to the messages that were read. ``changes`` maps (type, key) to True where the row was deleted, False where it was written; in the order of the last change.
-    ``txids`` are the transactions, each with the entities that it concerns, however they ended: (txid, type, key).
-    ``passed_over`` has the unregistered ones by type.
-    Beyond ``listed`` changes they are ``too_many`` and not kept; ``changed_types`` still says of which types they were.
+    The seven counts, and what its generations hold (``Generation.changes``), add up to the messages
+    that were read.
     """
 
     listed: int
+    """How many changed rows are listed one by one, at most."""
     applied: int = 0
     no_row: int = 0
     parked: int = 0
@@ -36,11 +38,17 @@ class Outcome:
     controls: int = 0
     superseded: int = 0
     changes: dict[tuple[str, str], bool] = field(default_factory=dict)
+    """By (type, key) whether the row was deleted, or else written; in the order of the last change."""
     changed_types: set[str] = field(default_factory=set)
+    """The types of all changed rows, listed or not."""
     too_many: bool = False
+    """Whether more rows changed than are listed; then none is."""
     txids: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    """The transactions with the entities that they concern, however they ended: (txid, type, key)."""
     letters_written: bool = False
+    """Whether there may be more dead letters than before."""
     passed_over: Counter[str] = field(default_factory=Counter)
+    """The unregistered messages by type."""
 
     def changed(self, entity_type: str, keys: Iterable[str], *, deleted: bool) -> None:
         """Notes that the rows of entities were written or deleted."""
@@ -65,61 +73,66 @@ class Outcome:
             self.changes.clear()
 
 
-Keys = dict[TypePlan, set[str] | None]
-"""Keys by type; None: more than ``LISTED``."""
+class Listed(dict[K, set[str] | None]):
+    """Keys by what they belong to, while they are few: None where they are more than ``LISTED``."""
 
-
-class Motion:
-    """Rows newly shown, as far as there are types whose rows point to them, and rows that gave up a unique value.
-
-    ``parents`` are those shown in the whole commit that changes of other streams may wait for.
-    """
-
-    def __init__(self, plans: StreamPlan) -> None:
-        self.parents: Keys = {}
-        self._plans = plans
-        self._fresh: Keys = {}
-        self._freed: Keys = {}
-        self._watched: dict[TypePlan, list[Keys]] = {}
-
-    def shown(self, plan: TypePlan, new: Iterable[str]) -> None:
-        """Rows are there that were not there before."""
-        watchers = self._watched.get(plan)
-        if watchers is None:
-            watchers = self._watched[plan] = [
-                keys
-                for keys, wanted in (
-                    (self._fresh, self._plans.children(plan)),
-                    (self.parents, _awaited_elsewhere(plan)),
-                )
-                if wanted
-            ]
-        if not watchers:
+    def add(self, owner: K, keys: Iterable[str]) -> None:
+        """Lists more keys of the owner."""
+        new = set(keys)
+        listed = self.setdefault(owner, set()) if new else None
+        if listed is None:
             return
-        for key in new:
-            for watcher in watchers:
-                _list(watcher, plan, key)
+        listed |= new
+        if len(listed) > LISTED:
+            self[owner] = None
 
-    def freed(self, plan: TypePlan, holders: Iterable[str]) -> None:
-        """Unique values that these entities had, or were going to have, are free."""
-        if plan.unique_sets:
-            for key in holders:
-                _list(self._freed, plan, key)
-
-    def take(self) -> tuple[Keys, Keys]:
-        """What was newly shown, and who gave up unique values, since the last call."""
-        taken = dict(self._fresh), dict(self._freed)
-        self._fresh.clear()
-        self._freed.clear()
+    def take(self) -> dict[K, set[str] | None]:
+        """What was listed since the last call."""
+        taken = dict(self)
+        self.clear()
         return taken
 
 
-def _list(listed: Keys, plan: TypePlan, key: str) -> None:
-    keys = listed.setdefault(plan, set())
-    if keys is not None:
-        keys.add(key)
-        if len(keys) > LISTED:
-            listed[plan] = None
+class Openings:
+    """What parked changes may wait for, as this commit brings it.
+
+    Rows that are newly shown, as far as other types' rows point to them, and unique values that
+    are free. ``parents`` are those rows of the whole commit that other streams may wait for.
+    """
+
+    def __init__(self, plans: StreamPlan) -> None:
+        self.parents: Listed[TypePlan] = Listed()
+        self._plans = plans
+        self._fresh: Listed[TypePlan] = Listed()
+        self._freed: Listed[TypePlan] = Listed()
+        self._watched: dict[TypePlan, list[Listed[TypePlan]]] = {}
+
+    def add_parents(self, plan: TypePlan, keys: Iterable[str]) -> None:
+        """Rows are there that were not there before."""
+        if plan not in self._watched:
+            self._watched[plan] = self._watchers(plan)
+        if watchers := self._watched[plan]:
+            new = list(keys)
+            for listed in watchers:
+                listed.add(plan, new)
+
+    def _watchers(self, plan: TypePlan) -> list[Listed[TypePlan]]:
+        """Where new rows of the type have to be listed."""
+        watchers = []
+        if self._plans.children(plan):
+            watchers.append(self._fresh)
+        if _awaited_elsewhere(plan):
+            watchers.append(self.parents)
+        return watchers
+
+    def add_freed(self, plan: TypePlan, holders: Iterable[str]) -> None:
+        """Unique values that these entities had, or were going to have, are free."""
+        if plan.unique_sets:
+            self._freed.add(plan, holders)
+
+    def take(self) -> tuple[dict[TypePlan, set[str] | None], dict[TypePlan, set[str] | None]]:
+        """The parents that were newly shown, and who gave up unique values, since the last call."""
+        return self._fresh.take(), self._freed.take()
 
 
 def _awaited_elsewhere(plan: TypePlan) -> bool:

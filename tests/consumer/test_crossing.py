@@ -17,8 +17,7 @@ from durable_state.consumer.commit import release
 from durable_state.consumer.run import runnable, sync
 from durable_state.consumer.watching import Watcher
 from durable_state.errors import OperationRefused
-from durable_state.materializer import changes as motion
-from durable_state.materializer.parked import lot as parking
+from durable_state.materializer import changes
 from durable_state.models import (
     Arrival,
     AwaitedModel,
@@ -82,8 +81,7 @@ def test_a_stream_without_an_owner_yet(database: str) -> None:
 
 def test_many_parents_at_once(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than a commit remembers one by one: everybody who waits for the model looks again."""
-    monkeypatch.setattr(motion, "LISTED", 5)
-    monkeypatch.setattr(parking, "LISTED", 5)
+    monkeypatch.setattr(changes, "LISTED", 5)
     two = stream("two", database)
     apply_batch(two, [commit_by(f"c{n}", f"a{n}") for n in range(10)], True)
     apply_batch(stream("one", database), [change("author", f"a{n}") for n in range(9)], True)

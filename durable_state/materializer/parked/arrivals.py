@@ -9,28 +9,28 @@ from django.db import IntegrityError, transaction
 from durable_state.models import Arrival, AwaitedModel, ParkedChange, Stream
 from durable_state.registry import EntityMapping, registry
 
-from ..changes import Motion
+from ..changes import Openings
 from ..plan import TypePlan
 from ..rows.relations import parent_digest, shown_parents
 from ..rows.rows import chunks
 from .lot import ParkingLot
 
-__all__ = ["meet"]
+__all__ = ["exchange_arrivals"]
 
 
-def meet(lot: ParkingLot, motion: Motion) -> None:
+def exchange_arrivals(lot: ParkingLot, openings: Openings) -> None:
     """Tells other streams of the parents that this commit shows, and looks once more for those that it has parked changes for.
 
     The last thing that a commit does with rows. Two commits that have a model in common do this one after the other: the locks are
     held until their ends. So the later one sees what the earlier did. A commit that touches no such model takes no lock.
     """
-    labels = {plan.mapping.label for plan in motion.parents} | {
+    labels = {plan.mapping.label for plan in openings.parents} | {
         parent.label for parent in lot.awaited
     }
     if not labels:
         return
     _lock(sorted(labels), lot.stream)
-    for plan, keys in motion.parents.items():
+    for plan, keys in openings.parents.items():
         _announce(plan, keys)
     for parent, wanted in lot.awaited.items():
         _look_again(lot.stream, parent, wanted)

@@ -6,20 +6,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from django.db import models
 from django.db.models import QuerySet
 
 from durable_state.conf import get_settings
-from durable_state.conversion import key_text
-from durable_state.models import Arrival, KeptRow, ParkedChange, Stream
+from durable_state.models import Arrival, ParkedChange, Stream
 from durable_state.registry import EntityMapping
 
 from ..batch.preparation import Prepared, as_message, to_bytes
-from ..changes import LISTED
+from ..changes import Listed
 from ..plan import TypePlan
-from ..rows.kept import pack_row
 from ..rows.relations import MissingParent
 from ..rows.rows import CHUNK, READ, chunks, in_statements
+from .kept_rows import KeptRows
 
 __all__ = ["Parking", "ParkingLot"]
 
@@ -82,23 +80,22 @@ class Parking:
 
 
 class ParkingLot:
-    """The parked changes of one stream, and what was kept of the rows that had to go.
+    """The parked changes of one stream, and with them what was kept of rows that had to go.
 
     Remembers whether there are any at all, so that a stream without pays one query a commit.
-    ``awaited`` holds the parents, by mapping, for which changes were parked in this commit and which
-    other streams bring; None for more than ``LISTED``.
+    ``awaited`` holds the parents, by mapping, for which changes were parked in this commit and
+    which other streams bring.
     """
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self.awaited: dict[EntityMapping, set[str] | None] = {}
+        self.kept = KeptRows(stream, lambda: self.occupied)
+        self.awaited: Listed[EntityMapping] = Listed()
         self._all = ParkedChange.objects.using(stream._state.db).filter(stream=stream)
         self._arrivals = Arrival.objects.using(stream._state.db).filter(stream=stream)
-        self._kept = KeptRow.objects.using(stream._state.db).filter(stream=stream)
-        self._newly: dict[str, set[str]] | None = {}
-        self._losers: set[str] | None = set()
+        self._newly: Listed[str] = Listed()
+        self._losers: Listed[str] = Listed()
         self._occupied: bool | None = None
-        self._keeps: bool | None = None
 
     @property
     def occupied(self) -> bool:
@@ -106,13 +103,6 @@ class ParkingLot:
         if self._occupied is None:
             self._occupied = self._all.exists()
         return self._occupied
-
-    @property
-    def keeps(self) -> bool:
-        """Whether anything is kept of a row that had to go."""
-        if self._keeps is None:
-            self._keeps = self.occupied and self._kept.exists()
-        return self._keeps
 
     def park(self, parkings: Iterable[Parking], *, seen: bool = False) -> None:
         """Parks the entities, each replacing what was parked of it before.
@@ -131,33 +121,29 @@ class ParkingLot:
     def _note(self, parking: Parking, row: ParkedChange, *, seen: bool) -> None:
         absent = parking.absent
         if absent is None:
-            if self._losers is not None:
-                self._losers.add(row.entity)
-                if len(self._losers) > LISTED:
-                    self._losers = None
+            self._losers.add(row.type, [row.entity])
             return
-
-        if not seen and not parking.is_shown and self._newly is not None:
-            newly = self._newly.setdefault(row.type, set())
-            newly.add(row.entity)
-            if len(newly) > LISTED:
-                self._newly = None
-
+        if not seen and not parking.is_shown:
+            self._newly.add(row.type, [row.entity])
         if row.waits_on and absent.planned.parent is not None:
-            keys = self.awaited.setdefault(absent.planned.parent, set())
-            if keys is not None:
-                keys.add(absent.key)
-                if len(keys) > LISTED:
-                    self.awaited[absent.planned.parent] = None
+            self.awaited.add(absent.planned.parent, [absent.key])
+
+    def take_newly(self) -> dict[str, set[str]]:
+        """The entities parked for a parent's sake since the last call, by type, as digests."""
+        return {
+            entity_type: self._orphans(entity_type) if digests is None else digests
+            for entity_type, digests in self._newly.take().items()
+        }
 
     def take_losers(self) -> Iterator[list[ParkedChange]]:
         """Those parked for a unique value since the last call, page by page."""
-        losers, self._losers = self._losers, set()
-        if losers is None:
-            yield from self._pages(self._all.filter(reason=ParkedChange.Reason.UNIQUE))
-            return
-        for chunk in chunks(losers):
-            yield from self._pages(self._all.filter(entity__in=chunk))
+        for entity_type, digests in self._losers.take().items():
+            if digests is None:
+                of_type = self._all.filter(type=entity_type, reason=ParkedChange.Reason.UNIQUE)
+                yield from self._pages(of_type)
+                continue
+            for chunk in chunks(digests):
+                yield from self._pages(self._all.filter(entity__in=chunk))
 
     def set_stale(self, digests: Iterable[str], *, stale: bool) -> None:
         """Says of parked entities whether their older rows are shown."""
@@ -175,64 +161,11 @@ class ParkingLot:
             found.update(stale.values_list("key", flat=True))
         return found
 
-    def keep(self, plan: TypePlan, rows: Iterable[models.Model]) -> None:
-        """Keeps what rows that are about to go have beside the mapped columns."""
-        for chunk in chunks(rows):
-            kept = [
-                KeptRow(
-                    stream=self.stream,
-                    entity=plan.digest(key),
-                    type=plan.type,
-                    key=key,
-                    columns=pack_row(plan, row),
-                )
-                for row in chunk
-                for key in [key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname))]
-            ]
-            self._kept.filter(entity__in=[each.entity for each in kept]).delete()
-            for some in in_statements(kept, lambda row: len(row.columns)):
-                self._kept.bulk_create(some)
-            self._keeps = True
-
-    def kept(self, digests: Iterable[str]) -> dict[str, bytes]:
-        """What was kept of the entities' rows, by digest."""
-        if not self.keeps:
-            return {}
-        found: dict[str, bytes] = {}
-        for chunk in chunks(digests):
-            for digest, columns in self._kept.filter(entity__in=chunk).values_list(
-                "entity", "columns"
-            ):
-                found[digest] = bytes(columns)
-        return found
-
-    def kept_keys(self, entity_type: str) -> Iterator[list[str]]:
-        """The keys of a type's entities of whose rows something is kept, chunk by chunk."""
-        last = 0
-        while self.keeps:
-            rows = self._kept.filter(type=entity_type, pk__gt=last).order_by("pk")
-            found = list(rows.values_list("pk", "key")[:CHUNK])
-            if not found:
-                return
-            last = found[-1][0]
-            yield [key for _, key in found]
-
-    def forget_kept(self, digests: Iterable[str]) -> None:
-        """Forgets what was kept: the entities are shown again, or gone for good."""
-        if self.keeps:
-            for chunk in chunks(digests):
-                self._kept.filter(entity__in=chunk).delete()
-
-    def take_newly(self) -> dict[str, set[str]] | None:
-        """The entities parked for a parent's sake since the last call, by type, as digests; None: too many to be listed."""
-        newly, self._newly = self._newly, {}
-        return newly
-
     def remove(self, digests: Iterable[str]) -> None:
         """Forgets the entities: they are shown, or the stream has deleted them."""
         named = list(digests)
         self._forget(named)
-        self.forget_kept(named)
+        self.kept.forget(named)
 
     def _forget(self, digests: Iterable[str]) -> None:
         if self.occupied:
@@ -241,7 +174,7 @@ class ParkingLot:
 
     def clear(self, types: Iterable[str]) -> None:
         """Forgets all that is parked of the types; what is kept of their rows stays."""
-        _ = self.keeps
+        _ = self.kept.any  # which asks while something is parked
         for chunk in chunks(types):
             self._all.filter(type__in=chunk).delete()
         self._occupied = None
@@ -260,7 +193,7 @@ class ParkingLot:
             last = found[-1][0]
             yield [key for _, key in found]
 
-    def of(self, digests: Iterable[str]) -> dict[str, ParkedChange]:
+    def find(self, digests: Iterable[str]) -> dict[str, ParkedChange]:
         """What is parked of the entities, by digest."""
         if not self.occupied:
             return {}
@@ -292,7 +225,7 @@ class ParkingLot:
                 self._arrivals.filter(pk__in=chunk).delete()
             yield {digest for _, digest in found}
 
-    def orphans(self, entity_type: str) -> set[str]:
+    def _orphans(self, entity_type: str) -> set[str]:
         """All of a type that wait for a parent, by digest."""
         rows = self._all.filter(type=entity_type, reason=ParkedChange.Reason.PARENT)
         return set(rows.values_list("entity", flat=True))

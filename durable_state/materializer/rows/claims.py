@@ -25,7 +25,7 @@ from .rows import CHUNK, chunks
 from .writers import RowWrite
 from .writers.instances import read_instances
 
-__all__ = ["NOT_OURS", "Claim", "Claims", "Lost", "gives_up", "make_way", "vacate"]
+__all__ = ["NOT_OURS", "Claim", "Claims", "Lost", "frees_a_unique_value", "make_way", "vacate"]
 
 Claim = tuple[tuple[str, ...], tuple[Any, ...]]
 """Columns that must be unique together, and the values."""
@@ -118,7 +118,7 @@ def _sentence(claim: Claim, holder: str) -> Lost:
     return f"{', '.join(claim[0])} {claim[1]!r} is taken by {by}", ours
 
 
-def gives_up(plan: TypePlan, write: RowWrite) -> bool:
+def frees_a_unique_value(plan: TypePlan, write: RowWrite) -> bool:
     """Whether a shown row no longer has a unique value that it had."""
     row = write.existing
     return row is not None and any(

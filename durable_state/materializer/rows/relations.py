@@ -20,11 +20,11 @@ from .rows import READ, chunks
 __all__ = [
     "MissingParent",
     "circles",
+    "may_circle",
     "parent_digest",
     "resolve_parents",
     "shown_parents",
     "stand_in_for",
-    "turns",
     "untolerated",
 ]
 
@@ -101,7 +101,7 @@ def circles(plans: Iterable[TypePlan]) -> list[list[TypePlan]]:
     return groups
 
 
-def turns(group: Sequence[TypePlan]) -> bool:
+def may_circle(group: Sequence[TypePlan]) -> bool:
     """Whether rows of a group may be each other's parents."""
     return len(group) > 1 or group[0].refers_to_itself
 

@@ -81,7 +81,7 @@ class Contest:
         self.firm[plan] |= refused.keys()
         for key in in_the_way - refused.keys():
             each.existing.pop(key, None)
-        each.kept |= self._lot.kept(plan.digest(key) for key in in_the_way - refused.keys())
+        each.kept |= self._lot.kept.find(plan.digest(key) for key in in_the_way - refused.keys())
         return None
 
     def find_weak(self, plan: TypePlan, keys: Collection[str]) -> set[str]:
@@ -101,7 +101,7 @@ class Contest:
         plan = each.plan
         puts = []
         here = {put.key for put in each.waiting}
-        for parked in self._lot.of(plan.digest(key) for key in stale if key not in here).values():
+        for parked in self._lot.find(plan.digest(key) for key in stale if key not in here).values():
             try:
                 puts.append(
                     from_bytes(plan, parked.key, parked.ordinal, parked.prepared, parked.body)

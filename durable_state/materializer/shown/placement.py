@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..batch.preparation import Prepared
-from ..changes import Motion, Outcome
-from ..parked.lot import Parking, ParkingLot
+from ..parked.lot import Parking
 from ..plan import TypePlan
-from ..rows.claims import Claims, Lost, gives_up, make_way
+from ..rows.claims import Claims, Lost, frees_a_unique_value, make_way
 from ..rows.followers import is_named_anew, unnamed_by
-from ..rows.relations import MissingParent, resolve_parents, turns, untolerated
+from ..rows.relations import MissingParent, may_circle, resolve_parents, untolerated
 from ..rows.rows import RowFailure, changing, chunks, read_rows, row_write, write_rows
 from ..rows.writers import RowWrite
 from .contest import Contest, Puts, age, lost_to
 from .joint import Trouble, closed_part, show_jointly
 from .removal import Removal
+from .work import Work
 
 __all__ = ["Placed", "Placement"]
 
@@ -46,12 +46,12 @@ class Placement:
     one that is, hidden with all that the application has in it.
     """
 
-    def __init__(self, lot: ParkingLot, removal: Removal, motion: Motion, outcome: Outcome) -> None:
-        self._lot = lot
+    def __init__(self, work: Work, removal: Removal) -> None:
+        self._lot = work.lot
         self._removal = removal
-        self._motion = motion
-        self._outcome = outcome
-        self._contest = Contest(lot, removal)
+        self._openings = work.openings
+        self._outcome = work.outcome
+        self._contest = Contest(work.lot, removal)
 
     def put(self, puts: Mapping[TypePlan, Sequence[Prepared]], *, all_new: bool = False) -> Placed:
         """Makes rows equal to the puts of one group of types (see ``circles``), in which rows may be each other's parents.
@@ -59,14 +59,14 @@ class Placement:
         ``all_new``: none of them has a row yet.
         """
         placed = Placed({plan: [] for plan in puts}, {plan: set() for plan in puts})
-        if not any(plan.relations or plan.unique_sets for plan in puts) and not self._lot.keeps:
+        if not any(plan.relations or plan.unique_sets for plan in puts) and not self._lot.kept.any:
             for plan, some in puts.items():
                 for slice_of in chunks(some, SLICE):
                     self._put_plain(plan, slice_of, placed, all_new=all_new)
             return placed
 
         group = [self._begin(plan, some, all_new=all_new) for plan, some in puts.items()]
-        turning = turns([each.plan for each in group])
+        turning = may_circle([each.plan for each in group])
         for _ in range(ROUNDS):
             moved = [self._put_ready(each, placed) for each in group]
             if not turning or not any(moved) or not any(each.waiting for each in group):
@@ -82,7 +82,7 @@ class Placement:
 
     def _begin(self, plan: TypePlan, puts: Sequence[Prepared], *, all_new: bool) -> Puts:
         existing = {} if all_new else read_rows(plan, [put.key_value for put in puts])
-        kept = self._lot.kept(plan.digest(put.key) for put in puts if put.key not in existing)
+        kept = self._lot.kept.find(plan.digest(put.key) for put in puts if put.key not in existing)
         return Puts(plan, sorted(puts, key=age), existing, kept)
 
     def _put_plain(
@@ -128,7 +128,7 @@ class Placement:
 
             failures = self._write(plan, writes, claims)
             failed = {failure.write.key for failure in failures}
-            self._motion.freed(plan, failed)  # a value for which another was parked
+            self._openings.add_freed(plan, failed)  # a value for which another was parked
             written = [(put, absent) for put, _, absent in ready if put.key not in failed]
             self._settle_written(plan, written, placed)
             each.drop(put.key for put, _ in written)
@@ -157,9 +157,9 @@ class Placement:
         each.unnamed |= parted
         # Rows of the type itself may be among the children.
         each.existing = read_rows(plan, [put.key_value for put in each.waiting])
-        each.kept |= self._lot.kept(plan.digest(put.key) for put in each.waiting)
+        each.kept |= self._lot.kept.find(plan.digest(put.key) for put in each.waiting)
         # They look again at the end: the database may refuse the change.
-        self._motion.shown(plan, parted)
+        self._openings.add_parents(plan, parted)
         return True
 
     def _settle_written(
@@ -246,7 +246,7 @@ class Placement:
                 self._settle_written(plan, list(zip(puts, missing, strict=True)), placed)
                 self._note(plan, shown[plan])
                 # Linking may have changed more than these writes say.
-                self._motion.freed(
+                self._openings.add_freed(
                     plan, [write.key for write in shown[plan] if write.existing is not None]
                 )
 
@@ -256,7 +256,7 @@ class Placement:
         guilty = [failure for failure in trouble.failures if not failure.is_rivalry]
         placed.failures[plan] += guilty
         each.drop(failure.write.key for failure in guilty)
-        self._motion.freed(plan, [failure.write.key for failure in guilty])
+        self._openings.add_freed(plan, [failure.write.key for failure in guilty])
 
         lost = self._lost_to_shown(each, trouble.lost)
         if lost is None:
@@ -306,12 +306,14 @@ class Placement:
 
     def _note(self, plan: TypePlan, written: Sequence[RowWrite]) -> None:
         self._outcome.changed(plan.type, [write.key for write in written], deleted=False)
-        self._motion.shown(plan, (write.key for write in written if write.existing is None))
+        self._openings.add_parents(plan, (write.key for write in written if write.existing is None))
         if plan.followed:
             anew = [write.key for write in written if is_named_anew(plan, write)]
-            self._motion.shown(plan, anew)
+            self._openings.add_parents(plan, anew)
         if plan.unique_sets:
-            self._motion.freed(plan, [write.key for write in written if gives_up(plan, write)])
+            self._openings.add_freed(
+                plan, [write.key for write in written if frees_a_unique_value(plan, write)]
+            )
 
     def _park_losers(
         self, each: Puts, lost: Mapping[str, Lost], placed: Placed, *, polled: bool = False
@@ -351,7 +353,7 @@ class Placement:
         # A row that becomes stale yields, also to those who have waited for what it has. One that
         # has been stale has been told of: those who lose to others would be tried for ever.
         stale = {parking.prepared.key for parking in parkings if parking.stale}
-        self._motion.freed(plan, stale - self._lot.stale_keys(plan, stale))
+        self._openings.add_freed(plan, stale - self._lot.stale_keys(plan, stale))
 
         keys = {parking.prepared.key for parking in parkings}
         self._lot.park(parkings)

@@ -9,21 +9,21 @@ from durable_state.conversion import Refused
 from durable_state.models import ParkedChange, entity_digest
 
 from ..batch.preparation import Prepared, as_message, from_bytes
-from ..changes import Motion
 from ..letters import Found
-from ..parked.lot import Parking, ParkingLot
-from ..plan import StreamPlan, TypePlan
+from ..parked.lot import Parking
+from ..plan import TypePlan
 from ..rows.relations import (
     MissingParent,
     circles,
+    may_circle,
     parent_digest,
     resolve_parents,
-    turns,
     untolerated,
 )
 from ..rows.rows import RowFailure
 from .joint import settle_blockers
 from .placement import Placement
+from .work import Work
 
 __all__ = ["Release", "not_written"]
 
@@ -35,13 +35,11 @@ Reason = ParkedChange.Reason
 class Release:
     """Shows the parked entities of one stream that can be shown now."""
 
-    def __init__(
-        self, plans: StreamPlan, lot: ParkingLot, placement: Placement, motion: Motion
-    ) -> None:
-        self._plans = plans
-        self._lot = lot
+    def __init__(self, work: Work, placement: Placement) -> None:
+        self._plans = work.plans
+        self._lot = work.lot
+        self._openings = work.openings
         self._placement = placement
-        self._motion = motion
         self._refused: list[tuple[TypePlan, Found]] = []
         self._shown = 0
 
@@ -75,7 +73,7 @@ class Release:
     def _follow(self) -> None:
         """Tries what waits for something that moved, till nothing does."""
         while True:
-            fresh, freed = self._motion.take()
+            fresh, freed = self._openings.take()
             if not fresh and not freed:
                 return
             if None in (*fresh.values(), *freed.values()):
@@ -143,12 +141,9 @@ class Release:
         """
         newly = self._lot.take_newly()
         shown = False
-        for group in circles(self._plans.all()) if newly is None or newly else []:
-            if turns(group):
-                of_group = (
-                    self._lot.orphans(p.type) if newly is None else newly.get(p.type, set())
-                    for p in group
-                )
+        for group in circles(self._plans.all()) if newly else []:
+            if may_circle(group):
+                of_group = (newly.get(plan.type, set()) for plan in group)
                 shown |= self._show_closed_of(group, set().union(*of_group))
         return shown
 
@@ -162,7 +157,7 @@ class Release:
         while frontier:
             looked_at |= frontier
             by_type: defaultdict[str, list[ParkedChange]] = defaultdict(list)
-            for parked in self._lot.of(frontier).values():
+            for parked in self._lot.find(frontier).values():
                 if not parked.is_link:
                     by_type[parked.type].append(parked)
             frontier = set()

@@ -17,14 +17,15 @@ from durable_state.conversion import key_text
 from durable_state.models import Stream
 
 from ..batch.preparation import to_bytes
-from ..changes import Motion, Outcome
-from ..parked.lot import Parking, ParkingLot
-from ..plan import PlannedField, StreamPlan, TypePlan
+from ..changes import Outcome
+from ..parked.lot import Parking
+from ..plan import PlannedField, TypePlan
 from ..rows.from_rows import prepared_from_row, with_parents
 from ..rows.outside import check_restricted, check_updates, other_streams_rows, pointing_to
-from ..rows.relations import MissingParent, circles, stand_in_for, turns
+from ..rows.relations import MissingParent, circles, may_circle, stand_in_for
 from ..rows.rows import chunks, is_one_of, most_keys, rows_with
 from ..rows.writers.instances import read_instances
+from .work import Work
 
 __all__ = ["Removal", "remove_rows"]
 
@@ -45,21 +46,13 @@ class Removal:
     signals are sent. ``for_good``: mapped children go with their parents, and nothing is parked.
     """
 
-    def __init__(
-        self,
-        plans: StreamPlan,
-        lot: ParkingLot,
-        motion: Motion,
-        outcome: Outcome,
-        *,
-        for_good: bool = False,
-    ) -> None:
+    def __init__(self, work: Work, *, for_good: bool = False) -> None:
         self.removed = 0
         self._for_good = for_good
-        self._plans = plans
-        self._lot = lot
-        self._motion = motion
-        self._outcome = outcome
+        self._plans = work.plans
+        self._lot = work.lot
+        self._openings = work.openings
+        self._outcome = work.outcome
         self._going: dict[TypePlan, set[Any]] = {}
 
     def remove(self, plan: TypePlan, key_values: Iterable[Any]) -> dict[str, str]:
@@ -74,9 +67,9 @@ class Removal:
         refused: dict[str, str] = {}
         for rows in self._find(plan, key_values):
             for chunk in chunks(rows):
-                self._lot.keep(plan, read_instances(plan.rows().filter(pk__in=chunk)))
+                self._lot.kept.keep(plan, read_instances(plan.rows().filter(pk__in=chunk)))
             stayed = self._remove(plan, rows, self._outcome)
-            self._lot.forget_kept(plan.digest(key) for key in stayed)
+            self._lot.kept.forget(plan.digest(key) for key in stayed)
             gone = [plan.digest(key) for key in rows.values() if key not in stayed]
             self._lot.set_stale(gone, stale=False)
             refused |= stayed
@@ -188,7 +181,9 @@ class Removal:
     ) -> None:
         # MySQL checks each row of a DELETE by itself, also where the rows that point to it go too.
         checks = (
-            connections[plan.using].constraint_checks_disabled if turns(circle) else nullcontext
+            connections[plan.using].constraint_checks_disabled
+            if may_circle(circle)
+            else nullcontext
         )
         for each in reversed(circle):
             rows_of_type = each.mapping.model._base_manager.using(plan.using)
@@ -201,7 +196,7 @@ class Removal:
             made.changed(each.type, going[each].values(), deleted=True)
             if going[each]:
                 self.removed += len(going[each])
-                self._motion.freed(each, going[each].values())
+                self._openings.add_freed(each, going[each].values())
 
     def _children(
         self, child: TypePlan, planned: PlannedField, targets: Rows, made: Outcome
@@ -235,13 +230,13 @@ class Removal:
                 stays, stand_in = _without_parent(child, planned, on_delete, targets)
                 self._park(child, planned, rows, targets, stays=stays)
                 if not stays:
-                    self._lot.keep(child, rows.values())
+                    self._lot.kept.keep(child, rows.values())
                     yield keys
                     continue
                 for some in chunks(keys):
                     child.rows().filter(pk__in=some).update(**{planned.attname: stand_in})
                 made.changed(child.type, keys.values(), deleted=False)
-                self._motion.freed(child, keys.values())
+                self._openings.add_freed(child, keys.values())
 
     def _park(
         self,
@@ -253,7 +248,7 @@ class Removal:
         stays: bool,
     ) -> None:
         """Parks children of leaving parents; where a newer change is parked already, that one stays."""
-        parked = self._lot.of(child.digest(key) for key in rows)
+        parked = self._lot.find(child.digest(key) for key in rows)
         held = {key: parked.get(child.digest(key)) for key in rows}
         newer = [key for key, each in held.items() if each is not None and not each.is_link]
         if not stays:
@@ -282,7 +277,7 @@ class Removal:
                 key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname)): row
                 for row in rows
             }
-            parked = self._lot.of(plan.digest(key) for key in by_key)
+            parked = self._lot.find(plan.digest(key) for key in by_key)
             for key, row in by_key.items():
                 prepared = prepared_from_row(plan, row, parked.get(plan.digest(key)))
                 found[key] = to_bytes(plan, prepared)
@@ -370,8 +365,7 @@ def _without_parent(
 
 def remove_rows(stream: Stream) -> int:
     """Deletes all rows that a stream has, and returns how many. Raises: ProtectedError, RestrictedError."""
-    plans = StreamPlan(stream)
-    removal = Removal(plans, ParkingLot(stream), Motion(plans), Outcome(0), for_good=True)
+    removal = Removal(Work.on(stream), for_good=True)
     removal.remove_everything()
     return removal.removed
 

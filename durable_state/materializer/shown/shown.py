@@ -10,9 +10,9 @@ from durable_state.conversion import Refused
 from ..batch.compaction import Entity, fold_entity, settle_partial
 from ..batch.defaults import has_fresh
 from ..batch.preparation import Prepared
-from ..changes import Motion, Outcome
+from ..changes import Openings, Outcome
 from ..letters import Found
-from ..parked.arrivals import meet
+from ..parked.arrivals import exchange_arrivals
 from ..parked.lot import ParkingLot
 from ..plan import StreamPlan, TypePlan
 from ..prospects import nobody
@@ -21,6 +21,7 @@ from ..rows.rows import RowFailure, read_rows
 from .placement import Placement
 from .release import Release
 from .removal import Removal
+from .work import Work
 
 __all__ = ["ShownRows"]
 
@@ -34,9 +35,9 @@ class ShownRows:
     def __init__(self, plans: StreamPlan, lot: ParkingLot, outcome: Outcome) -> None:
         self._plans = plans
         self._lot = lot
-        self._motion = Motion(plans)
-        self._removal = Removal(plans, lot, self._motion, outcome)
-        self._placement = Placement(lot, self._removal, self._motion, outcome)
+        self._work = Work(plans, lot, Openings(plans), outcome)
+        self._removal = Removal(self._work)
+        self._placement = Placement(self._work, self._removal)
         self._refused: list[tuple[TypePlan, Found]] = []
 
     def apply(self, entities: dict[str, list[Entity]]) -> None:
@@ -81,7 +82,7 @@ class ShownRows:
         """Deletes rows by key value; returns those that must stay, with the reason."""
         refused = self._removal.remove(plan, keys)
         # What was told that such a row is going can be linked to it.
-        self._motion.shown(plan, refused)
+        self._work.openings.add_parents(plan, refused)
         return refused
 
     def release(self) -> None:
@@ -94,13 +95,12 @@ class ShownRows:
         Returns what the database refused; see ``Release.settle``.
         """
         self._release(every=every)
-        meet(self._lot, self._motion)
+        exchange_arrivals(self._lot, self._work.openings)
         refused, self._refused = self._refused, []
         return refused
 
     def _release(self, *, every: bool) -> None:
-        release = Release(self._plans, self._lot, self._placement, self._motion)
-        self._refused += release.settle(every=every)
+        self._refused += Release(self._work, self._placement).settle(every=every)
 
     def _put(self, entities: dict[TypePlan, list[Entity]]) -> None:
         todo = {
@@ -147,7 +147,7 @@ class ShownRows:
         }
         if not partial:
             return
-        parked = self._lot.of(plan.digest(key) for key in partial)
+        parked = self._lot.find(plan.digest(key) for key in partial)
         unparked = {}
         for key, entity in partial.items():
             held = parked.get(plan.digest(key))
@@ -179,7 +179,7 @@ class ShownRows:
             for entity in entities
             if entity.put is not None and entity.put.complete and has_fresh(entity.put.values)
         }
-        for digest, held in self._lot.of(fresh).items():
+        for digest, held in self._lot.find(fresh).items():
             settle_partial(plan, fresh[digest], bytes(held.prepared))
 
     def _delete(self, plan: TypePlan, entities: list[Entity]) -> None:

@@ -136,7 +136,7 @@ def _fall_back(
 
 def _forget_others(generation: Generation, plan: TypePlan, lot: ParkingLot) -> None:
     """Rows that went with their parent were parked on the way; the generation says which of them there are at all."""
-    for pages in (lot.keys(plan.type), lot.kept_keys(plan.type)):
+    for pages in (lot.keys(plan.type), lot.kept.keys(plan.type)):
         for keys in pages:
             staying = staged_keys(generation, plan, keys)
             lot.remove(plan.digest(key) for key in keys if key not in staying)
