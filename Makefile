@@ -1,7 +1,7 @@
 # Needs Python 3.11+ and make; everything else is set up in .venv by the target that uses it.
 # Variables: PYTHON (the interpreter for .venv), VENV (another folder than .venv), TEST_ARGS (for pytest), DEMO_ARGS (for the demo), MINUTES (of the soak), BENCH_ARGS (for the benchmark).
 
-.PHONY: help demo test check acceptance soak bench format clean
+.PHONY: help demo test check acceptance soak bench format picture clean
 
 PYTHON =
 VENV = .venv
@@ -21,11 +21,12 @@ help:
 	@echo "make demo         runs the example: stream server, worker, beat and pages; Ctrl-C ends it"
 	@echo "                  DEMO_ARGS=--until-up-to-date: the same without the pages, ends when the tables are equal"
 	@echo "make test         runs the tests; those whose servers are missing skip with the reason (TEST_ARGS='-k name')"
-	@echo "make check        formatting, lint, types, import contracts, migrations, system checks"
+	@echo "make check        formatting, lint, types, import contracts and their picture, migrations, system checks"
 	@echo "make acceptance   the long runs with real processes"
 	@echo "make soak         keeps the demo busy for an hour (MINUTES=10: less)"
 	@echo "make bench        how fast, beside other ways, on each database at hand (BENCH_ARGS='--only live')"
 	@echo "make format       formats the code"
+	@echo "make picture      draws the rooms in docs/architecture.md anew, from their imports"
 	@echo "make clean        removes .venv and everything that was made here"
 	@echo "PYTHON=python3.12 chooses the interpreter of .venv (3.11 or newer); VENV=.venv-3.12 keeps it beside others"
 
@@ -70,9 +71,10 @@ bench: $(VENV)/dev tests/interop/node_modules/made
 check: $(VENV)/dev
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m mypy durable_state tests bench
+	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m mypy durable_state tests bench scripts
 	DJANGO_SETTINGS_MODULE=example_project.settings $(PY) -m mypy --cache-dir .mypy_cache/example example_project
 	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
+	$(PY) -m scripts.architecture --check
 	DJANGO_SETTINGS_MODULE=tests.settings $(PY) -m django makemigrations --check --dry-run durable_state
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PY) manage.py check
@@ -80,6 +82,9 @@ check: $(VENV)/dev
 format: $(VENV)/dev
 	$(PY) -m ruff check --fix-only --quiet .
 	$(PY) -m ruff format .
+
+picture: $(VENV)/dev
+	$(PY) -m scripts.architecture
 
 clean:
 	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -53,7 +53,7 @@ def test_records_are_listed() -> None:
     listed = re.findall(
         r"^\| \[\d{4}\]\((.*)\) \| (.*) \|$", (DECISIONS / "README.md").read_text(), re.MULTILINE
     )
-    assert listed == [
+    assert [each for each in listed if int(each[0][:4]) < WAITING] == [
         (record.name, _title(record)) for number, record in NUMBERS.items() if number < WAITING
     ]
 

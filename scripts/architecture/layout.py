@@ -1,0 +1,219 @@
+"""Where each box lies and each arrow runs, so that few arrows cross (after Sugiyama).
+
+An arrow that passes a floor has a lane there, between the boxes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, pairwise
+from math import inf
+from statistics import fmean
+
+from .rooms import Arrow, House
+
+__all__ = ["BOX", "Layout", "Place", "lay_out"]
+
+BOX = 140.0
+"""How wide a box is; all lengths are in pixels."""
+
+GAP = 22.0
+"""Between two boxes of a floor."""
+
+LANE = 18.0
+"""Between a lane and what is beside it."""
+
+Place = str | tuple[Arrow, int]
+"""A room, or the lane of an arrow on one floor."""
+
+
+@dataclass
+class Layout:
+    """The places of a house's rooms and arrows."""
+
+    floors: list[list[Place]]
+    """What lies on each floor, from left to right."""
+
+    routes: dict[Arrow, list[Place]]
+    """Each arrow: its importer, its lanes, and what is imported."""
+
+    x: dict[Place, float] = field(default_factory=dict)
+    """The middle of each place."""
+
+    def __post_init__(self) -> None:
+        self._above: dict[Place, list[Place]] = {
+            each: [] for floor in self.floors for each in floor
+        }
+        self._below: dict[Place, list[Place]] = {
+            each: [] for floor in self.floors for each in floor
+        }
+        for route in self.routes.values():
+            for upper, lower in pairwise(route):
+                self._below[upper].append(lower)
+                self._above[lower].append(upper)
+
+    # The order on each floor.
+
+    def sort(self) -> None:
+        """Puts the places of each floor into an order with few crossings."""
+        best, fewest = [list(floor) for floor in self.floors], self.crossings()
+        for _ in range(12):
+            _sweep(self.floors, self._above)
+            _sweep(self.floors[::-1], self._below)
+            self._swap()
+            if (crossings := self.crossings()) < fewest:
+                best, fewest = [list(floor) for floor in self.floors], crossings
+        self.floors = best
+
+    def _swap(self) -> None:
+        """Exchanges neighbours as long as that saves a crossing."""
+        fewest, better = self.crossings(), True
+        while better:
+            better = False
+            for floor in self.floors:
+                for index in range(len(floor) - 1):
+                    floor[index], floor[index + 1] = floor[index + 1], floor[index]
+                    if (crossings := self.crossings()) < fewest:
+                        fewest, better = crossings, True
+                    else:
+                        floor[index], floor[index + 1] = floor[index + 1], floor[index]
+
+    def crossings(self) -> int:
+        """Returns how many pairs of arrows cross."""
+        found = 0
+        for floor, below in pairwise(self.floors):
+            at = {place: index for index, place in enumerate(below)}
+            ends = [sorted(at[other] for other in self._below[place]) for place in floor]
+            for left, right in combinations(ends, 2):
+                found += sum(other < end for end in left for other in right)
+        return found
+
+    # The places in that order.
+
+    def place(self, left: float, right: float) -> None:
+        """Gives each place its ``x``, with all boxes between ``left`` and ``right``."""
+        self.x = {place: (left + right) / 2 for floor in self.floors for place in floor}
+        for _ in range(200):
+            for floor in self.floors:
+                wanted = [self._wanted(place) for place in floor]
+                settled = _settled(floor, wanted, left, right)
+                self.x.update(zip(floor, settled, strict=True))
+            for route in self.routes.values():
+                self._straighten(route[1:-1])
+
+        edges = [(x - _half(place), x + _half(place)) for place, x in self.x.items()]
+        slack = left - min(edge for edge, _ in edges) + right - max(edge for _, edge in edges)
+        self.x = {place: x + slack / 2 for place, x in self.x.items()}
+
+    def length(self) -> float:
+        """Returns how far to the side the arrows lead, all together."""
+        return sum(
+            abs(self.x[upper] - self.x[lower])
+            for route in self.routes.values()
+            for upper, lower in pairwise(route)
+        )
+
+    def _wanted(self, place: Place) -> float:
+        """Returns the middle of what a place is linked to; lanes pull each other most."""
+        linked = self._above[place] + self._below[place]
+        if not linked:
+            return self.x[place]
+        weights = [12 if _is_lane(place) and _is_lane(other) else 1 for other in linked]
+        pulled = sum(weight * self.x[other] for weight, other in zip(weights, linked, strict=True))
+        return pulled / sum(weights)
+
+    def _straighten(self, lanes: list[Place]) -> None:
+        """Puts the lanes of one arrow below each other, where there is room for that."""
+        lowest, highest = -inf, inf
+        for lane in lanes:
+            floor = next(floor for floor in self.floors if lane in floor)
+            at = floor.index(lane)
+            for other in floor[max(at - 1, 0) : at]:
+                lowest = max(lowest, self.x[other] + _apart(other, lane))
+            for other in floor[at + 1 : at + 2]:
+                highest = min(highest, self.x[other] - _apart(lane, other))
+        if lanes and lowest <= highest:
+            middle = min(max(fmean(self.x[lane] for lane in lanes), lowest), highest)
+            self.x.update(dict.fromkeys(lanes, middle))
+
+
+def lay_out(house: House, left: float, right: float) -> Layout:
+    """Returns where the house's rooms and arrows lie, between ``left`` and ``right``."""
+    level = {room: index for index, floor in enumerate(house.floors) for room in floor}
+    floors: list[list[Place]] = [list(floor) for floor in house.floors]
+    routes: dict[Arrow, list[Place]] = {}
+    for arrow in house.arrows():
+        importer, room = arrow
+        passed = range(level[importer] + 1, level[room])
+        routes[arrow] = [importer, *((arrow, index) for index in passed), room]
+        for index in passed:
+            floors[index].append((arrow, index))
+
+    # From many orders to begin with, the same each time: the fewest crossings, then the shortest.
+    shuffled = random.Random(1)  # noqa: S311  no secret
+    found = []
+    for _ in range(24):
+        layout = Layout(
+            [sorted(floor, key=lambda _: shuffled.random()) for floor in floors], routes
+        )
+        layout.sort()
+        found.append(layout)
+    fewest = min(layout.crossings() for layout in found)
+    best = [layout for layout in found if layout.crossings() == fewest]
+    for layout in best:
+        layout.place(left, right)
+    return min(best, key=lambda layout: round(layout.length(), 3))
+
+
+def _is_lane(place: Place) -> bool:
+    return not isinstance(place, str)
+
+
+def _half(place: Place) -> float:
+    return 0 if _is_lane(place) else BOX / 2
+
+
+def _apart(left: Place, right: Place) -> float:
+    """Returns how far the middles of two neighbours must be apart."""
+    between = LANE if _is_lane(left) or _is_lane(right) else GAP
+    return _half(left) + between + _half(right)
+
+
+def _sweep(floors: list[list[Place]], linked: dict[Place, list[Place]]) -> None:
+    """Moves each place to the middle of what it is linked to on the floor before."""
+    for before, floor in pairwise(floors):
+        at = {place: index / len(before) for index, place in enumerate(before)}
+        own = {place: index / len(floor) for index, place in enumerate(floor)}
+        wanted = {
+            place: fmean([at[other] for other in linked[place]] or [own[place]]) for place in floor
+        }
+        floor.sort(key=wanted.__getitem__)
+
+
+def _settled(floor: list[Place], wanted: list[float], left: float, right: float) -> list[float]:
+    """Returns places as near to what is wanted as their neighbours and the page allow."""
+    offsets = [0.0]
+    for place, following in pairwise(floor):
+        offsets.append(offsets[-1] + _apart(place, following))
+    lowest = left + _half(floor[0])
+    highest = right - _half(floor[-1]) - offsets[-1]
+
+    # Without the distances between them, neighbours only have to stay in order.
+    targets = [target - offset for target, offset in zip(wanted, offsets, strict=True)]
+    return [
+        min(max(target, lowest), highest) + offset
+        for target, offset in zip(_rising(targets), offsets, strict=True)
+    ]
+
+
+def _rising(targets: Sequence[float]) -> list[float]:
+    """Returns the rising numbers nearest to the targets: neighbours that fall are pooled."""
+    pools: list[list[float]] = []
+    for target in targets:
+        pools.append([target])
+        while len(pools) > 1 and fmean(pools[-2]) >= fmean(pools[-1]):
+            last = pools.pop()
+            pools[-1] += last
+    return [fmean(pool) for pool in pools for _ in pool]
