@@ -14,7 +14,7 @@ from typing import Any
 import django
 import msgspec
 
-KINDS = ("live", "bulk", "snapshot")
+KINDS = ("live", "latency", "bulk", "snapshot")
 
 
 def main() -> None:
@@ -31,12 +31,18 @@ def _compare(options: argparse.Namespace, folder: Path) -> None:
     from .aims import judged
     from .bulk.trial import Bulk
     from .databases import at_hand
+    from .latency.trial import LatencyTrial
     from .live.trial import Live
     from .machine import machine
     from .snapshot.trial import Snapshot
     from .trial import Trial
 
-    kinds: dict[str, Callable[..., Trial]] = {"live": Live, "bulk": Bulk, "snapshot": Snapshot}
+    kinds: dict[str, Callable[..., Trial]] = {
+        "live": Live,
+        "latency": LatencyTrial,
+        "bulk": Bulk,
+        "snapshot": Snapshot,
+    }
     with ExitStack() as stack:
         trials = {name: kinds[name](options, folder, stack) for name in options.only}
         for alias in at_hand(options.databases):

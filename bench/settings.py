@@ -1,4 +1,8 @@
-"""Django settings: for the run itself every database at hand, for a contestant the one that BENCH_DATABASE describes, as JSON."""
+"""Django settings: for the run itself every database at hand, for its processes one of them.
+
+BENCH_DATABASE describes it and BENCH_DURABLE_STATE the product's settings, as JSON; BENCH_REDIS is
+the URL for a channel layer.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "durable_state", "bench"]
 DURABLE_STATE = json.loads(os.environ.get("BENCH_DURABLE_STATE", "{}"))
+
+ALLOWED_HOSTS = ["127.0.0.1"]
 
 if "BENCH_DATABASE" in os.environ:
     DATABASES = {"default": json.loads(os.environ["BENCH_DATABASE"])}
@@ -30,3 +36,14 @@ else:
         },
     }
     DATABASES = {"default": SQLITE, **available}
+
+if "BENCH_REDIS" in os.environ:
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {
+                "hosts": [os.environ["BENCH_REDIS"]],
+                "prefix": DATABASES["default"]["NAME"],
+            },
+        }
+    }

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import pstats
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,20 +13,16 @@ from typing import Any
 import msgspec
 from django.db import connections
 
-from bench.databases import connection_settings, empty
 from bench.recording import messages
 from bench.streams import Producer, stream_server
-from durable_state.models import Stream
 
+from .consumption import NAME, Consumer, consumer
 from .wire import PROTOCOLS, Wire, listen
 
 __all__ = ["Counted", "LiveCommit", "count", "measure", "profile"]
 
-NAME = "bench"
 WARM_UP = 30
 """Events before the measured ones: what is made once is made then."""
-SECONDS = 60.0
-"""Within which a consumer has caught up, or it is broken."""
 
 
 class LiveCommit(msgspec.Struct):
@@ -65,8 +57,8 @@ class Counted(msgspec.Struct):
 
 def measure(alias: str, events: int, rate: float, number: int) -> LiveCommit:
     """CPU for a commit of one event."""
-    with _follow(alias) as follower:
-        idle, busy, commits = follower.run(events, rate)
+    with _course(alias) as course:
+        idle, busy, commits = course.run(events, rate)
     cpu = busy["cpu"] - idle["cpu"]
     idle_ms = 1000 * idle["cpu"] * rate / events
     database = connections[alias].display_name
@@ -82,8 +74,8 @@ def count(alias: str, events: int, rate: float) -> Counted:
         if connection.vendor in PROTOCOLS:
             host, port = settings["HOST"] or "127.0.0.1", int(settings["PORT"])
             wire = stack.enter_context(listen(connection.vendor, host, port))
-        follower = stack.enter_context(_follow(alias, wire, BENCH_COUNTED="1"))
-        idle, busy, commits = follower.run(events, rate)
+        course = stack.enter_context(_course(alias, wire, BENCH_COUNTED="1"))
+        idle, busy, commits = course.run(events, rate)
     spent = {name: (busy[name] - idle[name]) / commits for name in busy if name != "newest"}
     return Counted(
         connection.display_name,
@@ -98,60 +90,44 @@ def count(alias: str, events: int, rate: float) -> Counted:
 
 def profile(alias: str, events: int, rate: float, path: Path) -> str:
     """Writes a profile (for ``pstats``) of the consumer's database threads; its first lines."""
-    with _follow(alias, BENCH_PROFILE=str(path)) as follower:
-        follower.run(events, rate)
+    with _course(alias, BENCH_PROFILE=str(path)) as course:
+        course.run(events, rate)
     told = StringIO()
     pstats.Stats(str(path), stream=told).sort_stats("cumulative").print_stats("durable_state", 60)
     return told.getvalue()
 
 
-class Follower:
+class Course:
     """A consumer that follows a stream, and the producer of that stream."""
 
-    def __init__(
-        self, alias: str, process: subprocess.Popen[str], producer: Producer, wire: Wire | None
-    ) -> None:
-        self._alias = alias
-        self._process = process
+    def __init__(self, consumer: Consumer, producer: Producer, wire: Wire | None) -> None:
+        self._consumer = consumer
         self._producer = producer
         self._wire = wire
 
     def run(self, events: int, rate: float) -> tuple[dict[str, Any], dict[str, Any], int]:
-        """What the consumer used for as long doing nothing, then for the events, and the commits."""
+        """What was used in as much time without events, then with them; and the commits."""
         recorded = list(messages("mixed", WARM_UP + events))
         self._producer.append_steadily(recorded[:WARM_UP], rate)
-        self._wait_for(WARM_UP)
+        self._consumer.wait_for(WARM_UP)
 
         before = self._ask()
         time.sleep(events / rate)
         idle = self._ask()
-        revision = self._stream().revision
+
+        revision = self._consumer.stream().revision
         self._producer.append_steadily(recorded[WARM_UP:], rate)
-        self._wait_for(WARM_UP + events)
+        self._consumer.wait_for(WARM_UP + events)
         busy = self._ask()
-        commits = self._stream().revision - revision
+        commits = self._consumer.stream().revision - revision
         return _difference(before, idle), _difference(idle, busy), commits
 
     def _ask(self) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        told: dict[str, Any] = json.loads(self._process.stdout.readline())
+        told = self._consumer.ask()
         if self._wire is not None:
             told["texts"] = list(self._wire.statements.texts)
             told["round_trips"] = self._wire.statements.round_trips
         return told
-
-    def _wait_for(self, ordinal: int) -> None:
-        until = time.monotonic() + SECONDS
-        while self._stream().ordinal < ordinal:
-            if self._process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"The consumer did not come to message {ordinal}.")
-            time.sleep(0.05)
-
-    def _stream(self) -> Stream:
-        return Stream.objects.using(self._alias).get()
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
@@ -163,24 +139,16 @@ def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]
 
 
 @contextmanager
-def _follow(alias: str, wire: Wire | None = None, **environment: str) -> Iterator[Follower]:
-    empty(alias)
-    database = connection_settings(alias)
+def _course(alias: str, wire: Wire | None = None, **environment: str) -> Iterator[Course]:
+    changed: dict[str, Any] = {}
     if wire is not None:
-        database |= {"HOST": "127.0.0.1", "PORT": wire.port}
+        changed = {"HOST": "127.0.0.1", "PORT": wire.port}
         if connections[alias].vendor == "postgresql":
-            database["OPTIONS"] = database["OPTIONS"] | {"sslmode": "disable"}
-    with stream_server() as server, Producer(url := server.stream(NAME)) as producer:
-        Stream.objects.using(alias).create(name=NAME, url=url)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bench.live.consumer"],
-            env=os.environ | {"BENCH_DATABASE": json.dumps(database)} | environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            yield Follower(alias, process, producer, wire)
-        finally:
-            process.terminate()
-            process.communicate(timeout=SECONDS)
+            options = connections[alias].settings_dict["OPTIONS"]
+            changed["OPTIONS"] = options | {"sslmode": "disable"}
+    with (
+        stream_server() as server,
+        Producer(url := server.stream(NAME)) as producer,
+        consumer(alias, url, environment, changed=changed) as following,
+    ):
+        yield Course(following, producer, wire)

@@ -2,7 +2,8 @@
 
 Run by the bench itself: ``python -m bench.live.consumer``. Each line on its standard input is a
 question, and the answer is one JSON object in a line. BENCH_COUNTED makes it count calls, and on
-SQLite statements; BENCH_PROFILE names a file for a profile of the threads that commit.
+SQLite statements; BENCH_TIMED makes it note when each entity was committed; BENCH_PROFILE names a
+file for a profile of the threads that commit.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def main() -> None:
     threading.Thread(target=_answer, args=(figures,), daemon=True).start()
     if "BENCH_COUNTED" in os.environ:
         _count(figures)
+    if "BENCH_TIMED" in os.environ:
+        _time(figures)
     profile = None
     if "BENCH_PROFILE" in os.environ:
         from .calls import profile_tasks
@@ -59,6 +62,18 @@ def _count(figures: dict[str, Callable[[], Any]]) -> None:
     figures["texts"] = lambda: texts
     figures["calls"] = lambda: calls.functions
     figures["plans"] = lambda: calls.plans
+
+
+def _time(figures: dict[str, Callable[[], Any]]) -> None:
+    from durable_state.signals import changes_committed
+
+    committed_at: dict[str, int] = {}
+
+    def note(upserted: list[str] | None, **_: Any) -> None:
+        committed_at.update(dict.fromkeys(upserted or (), time.monotonic_ns()))
+
+    changes_committed.connect(note, weak=False)
+    figures["committed_at"] = lambda: committed_at
 
 
 def _answer(figures: dict[str, Callable[[], Any]]) -> None:

@@ -92,6 +92,21 @@ def test_live(tmp_path: Path) -> None:
     assert "COMMIT;" in (tmp_path / "commit-default.sql").read_text().splitlines()
 
 
+def test_latency(tmp_path: Path) -> None:
+    """A websocket's callback has each event, after its commit; without the servers, it says so."""
+    printed = bench(
+        tmp_path,
+        *("--only", "latency", "--rounds", "1", "--databases", "postgres"),
+        *("--live-events", "10", "--live-rate", "20"),
+    )
+    found = written(tmp_path, "bench")["latency"]
+    assert found or "Latency is left out: " in printed
+    for each in found:
+        assert 0 < each["committed"]["p50"] <= each["committed"]["p99"]
+        assert each["websocket"]["p50"] > 0
+        assert each["direct"] is None or "| PostgreSQL |" in printed
+
+
 @pytest.mark.parametrize("cut", [1, 7, 1_000])
 def test_statements_are_counted_on_the_wire(cut: int) -> None:
     """Wherever the bytes are cut, each statement is counted, and each wait for the server."""

@@ -1,0 +1,1 @@
+"""How long an event takes from its append to a page, beside a client on the stream itself."""

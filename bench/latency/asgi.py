@@ -1,0 +1,16 @@
+"""The web process: websockets alone, for whoever comes."""
+
+from __future__ import annotations
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from durable_state.routing import websocket_urlpatterns  # noqa: E402  # after the set-up
+
+__all__ = ["application"]
+
+application = ProtocolTypeRouter(
+    {"http": django_application, "websocket": URLRouter(websocket_urlpatterns)}  # type: ignore[arg-type]  # the stubs know no plain pattern
+)

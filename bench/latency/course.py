@@ -1,0 +1,83 @@
+"""Appends event after event, and looks when each arrived where."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from statistics import quantiles
+
+import msgspec
+from django.db import connections
+
+from bench.live.consumption import NAME, consumer
+from bench.recording import messages
+from bench.streams import Producer, stream_server
+
+from .listeners import direct, websocket
+
+__all__ = ["Latency", "Spread", "measure"]
+
+WARM_UP = 30
+"""Events before the measured ones."""
+
+
+class Spread(msgspec.Struct):
+    """Milliseconds of half of the events, and of all but one in a hundred."""
+
+    p50: float
+    p99: float
+
+
+class Latency(msgspec.Struct):
+    """From the append of an event, until it was somewhere."""
+
+    database: str
+    number: int
+    events: int
+    committed: Spread
+    """By this product's consumer, as a receiver of its signal is told."""
+    websocket: Spread
+    """In the callback of a websocket's client."""
+    direct: Spread | None
+    """In that of the reference client on the stream itself; None where there is no Node."""
+
+
+def measure(
+    alias: str, redis: str, events: int, rate: float, number: int, *, with_direct: bool
+) -> Latency:
+    """Appends inserts steadily; each is awaited by both clients, so that they meet the same load."""
+    recorded = list(messages("inserts", WARM_UP + events))
+    keys = [msgspec.json.decode(message)["key"] for message in recorded]
+    with ExitStack() as stack:
+        server = stack.enter_context(stream_server())
+        url = server.stream(NAME)
+        producer = stack.enter_context(Producer(url))
+        environment = {"BENCH_TIMED": "1", "BENCH_REDIS": redis}
+        following = stack.enter_context(consumer(alias, url, environment))
+        waiting = [stack.enter_context(websocket(alias, NAME, redis))]
+        if with_direct:
+            waiting.append(stack.enter_context(direct(url)))
+
+        producer.append_steadily(recorded[:WARM_UP], rate)
+        for arrivals in waiting:
+            arrivals.wait_for(keys[WARM_UP - 1])
+        sent = producer.append_steadily(recorded[WARM_UP:], rate)
+        for arrivals in waiting:
+            arrivals.wait_for(keys[-1])
+
+        committed: dict[str, int] = following.ask()["committed_at"]
+        sent_at = dict(zip(keys[WARM_UP:], sent, strict=True))
+        spreads = [_spread(sent_at, each.seen) for each in waiting]
+        return Latency(
+            connections[alias].display_name,
+            number,
+            events,
+            _spread(sent_at, committed),
+            spreads[0],
+            spreads[1] if with_direct else None,
+        )
+
+
+def _spread(sent_at: dict[str, int], seen: dict[str, int]) -> Spread:
+    milliseconds = [(seen[key] - sent) / 1e6 for key, sent in sent_at.items()]
+    cuts = quantiles(milliseconds, n=100, method="inclusive")
+    return Spread(cuts[49], cuts[98])

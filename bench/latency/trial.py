@@ -1,0 +1,109 @@
+"""A page beside a client on the stream itself, several rounds."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.aims import Aim
+from bench.bulk.laps import streamdb_missing
+from tests import services
+
+from .course import Latency, Spread, measure
+
+__all__ = ["LatencyTrial"]
+
+ALIAS = "postgres"
+TIMES = 2.5
+"""Times the latency of the client on the stream itself at most."""
+HOW = (
+    "Inserts are appended one by one, {rate:g} a second; `durable_state run` commits them to "
+    "PostgreSQL and rings by Redis, uvicorn serves the websocket. The reference client reads the "
+    "same stream by SSE in the same run: each event goes to both. Milliseconds from the append, "
+    "p50 / p99; medians of the rounds."
+)
+
+
+class LatencyTrial:
+    """From append to callback; on PostgreSQL, with a Redis between the processes."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
+        self._options = options
+        self._measured: list[Latency] = []
+        self._redis = services.find("redis")
+        self._direct_missing = streamdb_missing()
+        if self._direct_missing:
+            print(f"The reference client is left out: {self._direct_missing}")
+        if self._redis is None:
+            print(f"Latency is left out: {services.missing['redis']}")
+        if ALIAS not in options.databases or ALIAS in services.missing:
+            print("Latency is left out: it is measured on PostgreSQL")
+
+    def run(self, alias: str) -> None:
+        """All rounds, on PostgreSQL."""
+        if alias != ALIAS or self._redis is None:
+            return
+        options = self._options
+        for number in range(options.rounds):
+            done = measure(
+                alias,
+                self._redis,
+                options.live_events,
+                options.live_rate,
+                number,
+                with_direct=not self._direct_missing,
+            )
+            print(
+                f"{done.database}, latency: {_told(done.websocket)} ms, {_beside(done)}", flush=True
+            )
+            self._measured.append(done)
+
+    def tables(self) -> list[str]:
+        """One table, a line for each place where an event arrives."""
+        if not self._measured:
+            return []
+        lines = ["| | p50 | p99 |", "|---|---:|---:|"]
+        places = {
+            "the reference client on the stream itself, SSE": [
+                each.direct for each in self._measured if each.direct is not None
+            ],
+            "committed": [each.committed for each in self._measured],
+            "callback of the websocket": [each.websocket for each in self._measured],
+        }
+        for place, spreads in places.items():
+            if spreads:
+                p50 = median(each.p50 for each in spreads)
+                p99 = median(each.p99 for each in spreads)
+                lines.append(f"| {place} | {p50:.1f} | {p99:.1f} |")
+        how = HOW.format(rate=self._options.live_rate)
+        return ["## From append to callback", how, "\n".join(lines)]
+
+    def aims(self) -> Iterator[Aim]:
+        """One, where there is something to compare with."""
+        times = [
+            each.websocket.p50 / each.direct.p50
+            for each in self._measured
+            if each.direct is not None
+        ]
+        if times:
+            text = (
+                "append → commit → websocket callback, p50, against the client on the stream itself"
+            )
+            yield Aim(self._measured[0].database, text, median(times), TIMES)
+
+    def measured(self) -> Any:
+        """All rounds."""
+        return self._measured
+
+
+def _told(spread: Spread) -> str:
+    return f"{spread.p50:.1f} / {spread.p99:.1f}"
+
+
+def _beside(done: Latency) -> str:
+    committed = f"committed {_told(done.committed)}"
+    return committed if done.direct is None else f"{committed}, directly {_told(done.direct)}"
