@@ -1,4 +1,7 @@
-"""Who may see what: asked by websocket, REST and admin alike."""
+"""Who may see what: asked by websocket, REST and admin alike.
+
+Why: decision 34.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The Celery tasks: ``supervise`` in beat, every few seconds, starts ``consume`` tasks as needed."""
+"""The Celery tasks: ``supervise`` in beat, every few seconds, starts ``consume`` tasks as needed.
+
+Why: decision 17.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Reading ahead: the next batch is read and decoded while one is committed."""
+"""Reading ahead: the next batch is read and decoded while one is committed.
+
+Why: decision 19.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Taking, keeping and giving back the right to consume a stream."""
+"""Taking, keeping and giving back the right to consume a stream.
+
+Why: decision 7.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How large batches are: large where much is to be caught up with and the database is quick, small where it is slow."""
+"""How large batches are: large where much is to be caught up with and the database is quick, small where it is slow.
+
+Why: decision 19.
+"""
 
 from __future__ import annotations
 

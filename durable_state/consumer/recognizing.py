@@ -1,4 +1,7 @@
-"""Looking now and then, beside whoever reads a stream, whether it is still the same."""
+"""Looking now and then, beside whoever reads a stream, whether it is still the same.
+
+Why: decision 29.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Folding a stream again from its start, beside the rows that are shown and beside the reader that keeps them up to date."""
+"""Folding a stream again from its start, beside the rows that are shown and beside the reader that keeps them up to date.
+
+Why: decisions 5 and 25.
+"""
 
 from __future__ import annotations
 

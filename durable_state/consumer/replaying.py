@@ -1,4 +1,7 @@
-"""The loop that replays a stream beside its live reader, until it has caught up with it."""
+"""The loop that replays a stream beside its live reader, until it has caught up with it.
+
+Why: decision 25.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """What an error says to whoever may read the stream, and what only to those who may read its rows.
 
 Exceptions of the project's code and of databases quote the values that they stumbled over.
+
+Why: decision 34.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What somebody is told who looks on while streams are consumed."""
+"""What somebody is told who looks on while streams are consumed.
+
+Why: decision 40.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 By what the database itself says (SQLSTATE, MySQL's number, SQLite's code), since Django's classes
 follow the drivers', which put an index entry that is too long beside a lost connection.
+
+Why: decision 31.
 """
 
 from __future__ import annotations

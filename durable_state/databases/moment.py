@@ -1,4 +1,7 @@
-"""Reading tables as one moment shows them, while others go on writing."""
+"""Reading tables as one moment shows them, while others go on writing.
+
+Why: decision 24.
+"""
 
 from __future__ import annotations
 

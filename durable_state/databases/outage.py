@@ -1,4 +1,7 @@
-"""Telling an outage of the database, which passes by itself, from tables that do not fit."""
+"""Telling an outage of the database, which passes by itself, from tables that do not fit.
+
+Why: decision 31.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""No statement that the server would hang up at."""
+"""No statement that the server would hang up at.
+
+Why: decision 32.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The bell: tells other processes that a stream has a new entry. Losing one costs time, never truth."""
+"""The bell: tells other processes that a stream has a new entry. Losing one costs time, never truth.
+
+Why: decision 8.
+"""
 
 from __future__ import annotations
 

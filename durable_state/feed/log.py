@@ -1,4 +1,7 @@
-"""The log in the database: one entry per commit, numbered by the stream's revision without holes."""
+"""The log in the database: one entry per commit, numbered by the stream's revision without holes.
+
+Why: decision 8.
+"""
 
 from __future__ import annotations
 

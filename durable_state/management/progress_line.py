@@ -1,5 +1,7 @@
 """What a long verb shows on stderr: one line that is written over on a terminal,
 plain lines elsewhere.
+
+Why: decisions 10 and 40.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Used inside one transaction that the consumer opens; see consumer/commit.py. What the shown rows must equal is the ten-line fold in
 docs/architecture.md, for any splitting of the stream into batches.
+
+Why: decision 13.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What the commit in hand is going to do with rows that are shown now."""
+"""What the commit in hand is going to do with rows that are shown now.
+
+Why: decision 27.
+"""
 
 from __future__ import annotations
 

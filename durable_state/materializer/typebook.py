@@ -1,4 +1,7 @@
-"""What is known of the types of a stream: passed over, folded by which mapping, in need of a reset."""
+"""What is known of the types of a stream: passed over, folded by which mapping, in need of a reset.
+
+Why: decision 12.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Complete states that are being read and are not shown yet."""
+"""Complete states that are being read and are not shown yet.
+
+Why: decision 4.
+"""
 
 from __future__ import annotations
 

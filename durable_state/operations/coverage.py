@@ -3,6 +3,8 @@ come, mappings that make no row.
 
 Nothing of this is an error: a stream may hold what nobody wants. But the commonest mistakes look
 like that, and are told.
+
+Why: decision 37.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How a stream fares: one word for it, whether it waits for a person, why, and what to do."""
+"""How a stream fares: one word for it, whether it waits for a person, why, and what to do.
+
+Why: decision 36.
+"""
 
 from __future__ import annotations
 

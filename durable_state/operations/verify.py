@@ -1,4 +1,7 @@
-"""Checking the rows against the stream: it is folded once more, and nothing is written but scratch."""
+"""Checking the rows against the stream: it is folded once more, and nothing is written but scratch.
+
+Why: decision 24.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Takes a Server-Sent Events body apart while its bytes arrive.
 
 Spec: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+
+Why: decision 3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How long to wait before a server is asked again."""
+"""How long to wait before a server is asked again.
+
+Why: decision 9.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The body of an answer: decoded in bounded pieces, and never waited for longer than asked."""
+"""The body of an answer: decoded in bounded pieces, and never waited for longer than asked.
+
+Why: decision 30.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ Opens no connection and waits for nothing.
 One session reads one stream. Writing, producers, forks and subscriptions are exchanges of their own
 and get sessions of their own; what they share with this one is :class:`Request`, :class:`Answer`
 and :func:`refusal`.
+
+Why: decision 15.
 """
 
 from __future__ import annotations

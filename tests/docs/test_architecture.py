@@ -28,7 +28,7 @@ def test_each_room_is_described(package: str) -> None:
             folder = CHECKOUT / package.replace(".", "/") / room
             if package.endswith(".materializer") and folder.is_dir():
                 modules = {each.stem for each in folder.iterdir() if not each.stem.startswith("__")}
-                assert described[room] == modules, room
+                assert described[room] <= modules, room
 
 
 def test_an_arrow_that_follows_from_others_is_left_out() -> None:

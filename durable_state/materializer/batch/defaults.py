@@ -2,6 +2,8 @@
 
 One that says something else each time (the moment, a random token) is made once for an entity, and
 kept: nobody could tell it again, and a replay that made it anew would change every row.
+
+Why: decision 33.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Preparing many changes at once: one call of the decoder reads their values, typed as the columns are, and so checks them too.
 
 An optimization that could be left out: it gives what ``prepare`` and ``from_bytes`` give for each alone, or nothing where it cannot be sure of that.
+
+Why: decision 20.
 """
 
 from __future__ import annotations

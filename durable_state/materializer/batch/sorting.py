@@ -1,6 +1,8 @@
 """The part of the fold that asks the database for nothing: messages sorted by entity, and what the changes of each entity come to.
 
 So it needs no transaction, and a slow ``prepare`` holds no lock.
+
+Why: decision 26.
 """
 
 from __future__ import annotations

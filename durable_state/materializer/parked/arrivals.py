@@ -1,4 +1,7 @@
-"""Where streams meet: the commit that shows a parent marks its arrival for the streams whose changes wait for it."""
+"""Where streams meet: the commit that shows a parent marks its arrival for the streams whose changes wait for it.
+
+Why: decision 22.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 A row must sometimes go although the stream still holds its entity. The application's own columns
 and the primary key are then kept with the parked change, and put back when it is shown again.
+
+Why: decision 27.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Values that no row has, for unique columns that must not be NULL while their values change hands."""
+"""Values that no row has, for unique columns that must not be NULL while their values change hands.
+
+Why: decision 27.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who has a unique value, where only the database can tell: by condition, expression or collation."""
+"""Who has a unique value, where only the database can tell: by condition, expression or collation.
+
+Why: decision 27.
+"""
 
 from __future__ import annotations
 

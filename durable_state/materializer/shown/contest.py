@@ -2,6 +2,8 @@
 
 A row that is about to be deleted or written has its unique value only until then, and a stale one
 only until somebody needs it. Anything else stands, and who wants what it has is parked.
+
+Why: decision 27.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Rows that can only be shown together, because each points to another of them.
 
 They are inserted with stand-ins for the parents that are not there yet (NULL, where the column may be NULL) and linked when all are.
+
+Why: decision 21.
 """
 
 from __future__ import annotations

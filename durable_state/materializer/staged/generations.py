@@ -1,4 +1,7 @@
-"""Generations that are not needed any more go in bounded steps: a million staged rows in one statement would hold up everybody else."""
+"""Generations that are not needed any more go in bounded steps: a million staged rows in one statement would hold up everybody else.
+
+Why: decision 23.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 Refusals by conversion are found before a change is staged. Whether a CHECK takes it is found at the
 switch, and then the row has to be what the last change before it made, as in a live batch. So for
 models that have such constraints a generation keeps the older changes too, as many as may be needed.
+
+Why: decision 28.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""States that are being read and not shown yet: entities of a generation in our own tables."""
+"""States that are being read and not shown yet: entities of a generation in our own tables.
+
+Why: decisions 4, 23 and 38.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 A writer may only do what the ORM's would: the same values in the same columns, the same errors in Django's classes, all in the caller's
 transaction. What it cannot do alike (a field that computes in SQL or in ``pre_save``, say) it hands to the ORM's. Knows no streams' rules:
 which rows to write was decided before.
+
+Why: decision 18.
 """
 
 from __future__ import annotations
