@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from .conf import get_settings
-from .consumer.run import consume_slice, runnable, tidy
+from .consumer import consume_slice, runnable, tidy
 from .models import Stream
 
 __all__ = ["consume", "supervise"]

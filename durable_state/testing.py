@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from durable_state.consumer.commit import commit
-from durable_state.consumer.replay import advance, hand_over
+from durable_state.consumer import advance, commit, hand_over
 from durable_state.materializer import prepare_batch
 from durable_state.models import Replay, Stream
 from durable_state.protocol import Message, Position, decode

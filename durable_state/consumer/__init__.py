@@ -1,1 +1,42 @@
-"""The loop: reads, materializes and publishes. It alone composes transport, materializer and feed, and opens the transaction."""
+"""Consumes streams: reads, materializes and publishes.
+
+It alone composes transport, materializer and feed, and opens the transaction. What is named here
+is all that the rooms above may use.
+"""
+
+from .commits import commit, reapply, release
+from .committing import Commit
+from .error_text import describe_error
+from .lease import UNATTENDED, Attendance, attendances, valid_leases
+from .moment import at_one_moment
+from .readers import ask_once, read_from_start
+from .replay import abandon_replay, advance, begin_replay, hand_over, hold_replay, sweep_dropped
+from .run import consume_slice, run_all, runnable, sync, tidy
+from .watcher import Watcher
+
+__all__ = [
+    "UNATTENDED",
+    "Attendance",
+    "Commit",
+    "Watcher",
+    "abandon_replay",
+    "advance",
+    "ask_once",
+    "at_one_moment",
+    "attendances",
+    "begin_replay",
+    "commit",
+    "consume_slice",
+    "describe_error",
+    "hand_over",
+    "hold_replay",
+    "read_from_start",
+    "reapply",
+    "release",
+    "run_all",
+    "runnable",
+    "sweep_dropped",
+    "sync",
+    "tidy",
+    "valid_leases",
+]

@@ -1,6 +1,6 @@
 """The frame of each commit: what it locks and compares before it folds, and what it writes at the end.
 
-Why: decision 0951.
+Why: decision 951.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ __all__ = [
     "Attendance",
     "acquire",
     "attendances",
+    "give_back",
     "holder_name",
-    "release",
     "renew",
     "valid_leases",
 ]
@@ -73,7 +73,7 @@ def renew(stream: Stream, token: int) -> bool:
     )
 
 
-def release(stream: Stream, token: int, *, at_tail: bool = False) -> None:
+def give_back(stream: Stream, token: int, *, at_tail: bool = False) -> None:
     """Gives the lease back, if it is still ours.
 
     ``at_tail`` says that the holder was to read up to the tail only, and did: nobody is missed

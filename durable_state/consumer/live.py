@@ -14,13 +14,13 @@ from durable_state.materializer import PROTECTED
 from durable_state.models import Arrival, DeadLetter, ParkedChange, Status, Stream
 from durable_state.transport import Batch, BatchLimits, Reader
 
-from .commit import commit, release
+from .commits import commit, release
 from .committing import Commit
+from .error_text import describe_error
+from .failures import replay_recreated
 from .loop import Holding, Loop
-from .saying import say
-from .source import stream_reader
-from .standing import replay_recreated
-from .watching import NOBODY, Watcher
+from .readers import stream_reader
+from .watcher import NOBODY, Watcher
 
 __all__ = ["LiveLoop"]
 
@@ -54,7 +54,9 @@ class LiveLoop(Loop[Stream]):
             DurableStateError,
             django.db.Error,
         ) as error:  # the next batch meets it too, and deals with it
-            logger.info("%s: nothing was released: %s", self.progress, say(error).sentence)
+            logger.info(
+                "%s: nothing was released: %s", self.progress, describe_error(error).sentence
+            )
         except Exception:  # a bug of ours, or of code of the project: it must end neither this nor the giving back of the lease
             logger.exception("%s: parked changes could not be released.", self.progress)
 
@@ -90,7 +92,7 @@ class LiveLoop(Loop[Stream]):
             stream,
             stream,
             live=stream.live,  # type: ignore[arg-type]
-            apart=self._threads.apart,
+            calls=self._threads.project_calls,
             limits=limits,
         )
 
@@ -134,7 +136,7 @@ class LiveLoop(Loop[Stream]):
         except LeaseLost:
             self._holding.lose()
         except (RevisionConflict, django.db.Error) as trouble:
-            logger.info("%s: %s", self.progress, say(trouble).sentence)
+            logger.info("%s: %s", self.progress, describe_error(trouble).sentence)
         return True
 
     def _touched(self) -> bool:

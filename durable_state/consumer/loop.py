@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import django.db
 from django.core.exceptions import ObjectDoesNotExist
 
+from durable_state.databases.contention import retry_on_deadlocks
 from durable_state.databases.outage import is_outage
 from durable_state.errors import (
     ConfigurationError,
@@ -36,13 +37,11 @@ from durable_state.materializer import (
 from durable_state.models import Progress, Replay, Status, Stream
 from durable_state.transport import Batch, BatchLimits, Reader, delay
 
-from .contention import past_deadlocks
-from .inbox import Inbox
-from .misfit import what_to_migrate
-from .pace import Pace
+from .error_text import describe_error, full_stop
+from .failures import record_failure, record_stop
+from .migration_advice import what_to_migrate
+from .reading_ahead import Inbox, Pace
 from .replay import sweep_dropped
-from .saying import full_stop, say
-from .standing import record_failure, record_stop
 from .threads import DatabaseThreads
 
 __all__ = ["Holding", "Loop"]
@@ -235,7 +234,7 @@ class Loop(Generic[F]):
         try:
             with watch_steps(self._on_step):
                 # Prepared by each attempt: a fold leaves its marks on what it is given.
-                return past_deadlocks(lambda: write(self._prepare(batch)))
+                return retry_on_deadlocks(lambda: write(self._prepare(batch)))
         except (DurableStateError, django.db.Error, ObjectDoesNotExist, OSError, MemoryError):
             raise
         except Exception as error:
@@ -314,7 +313,7 @@ class Loop(Generic[F]):
         self._refused += 1
         if self._refused < attempts:
             return await self._retry(error, None)
-        said = say(error)
+        said = describe_error(error)
         halted = StreamHalted(
             f"{message}: {full_stop(said.sentence)}", action, said.detail, said.entity_type
         )
@@ -340,7 +339,7 @@ class Loop(Generic[F]):
         except (
             django.db.Error
         ) as trouble:  # the database itself is away: nothing can be written down now
-            failed, unnoted = say(error).sentence, say(trouble).sentence
+            failed, unnoted = describe_error(error).sentence, describe_error(trouble).sentence
             logger.warning("%s: %s; and it could not be noted: %s", self.progress, failed, unnoted)
         await self._pause(wait)
         return not self._holding.stop.is_set()

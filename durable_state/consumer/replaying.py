@@ -12,18 +12,18 @@ from functools import partial
 import django.db
 from django.db import connections
 
+from durable_state.databases.contention import retry_on_deadlocks
 from durable_state.errors import LeaseLost, RevisionConflict, StreamRecreated
 from durable_state.materializer import watch_steps
 from durable_state.models import Replay, Status
 from durable_state.transport import Batch, BatchLimits, Reader
 
 from .committing import Commit
-from .contention import past_deadlocks
+from .error_text import describe_error
 from .live import LiveLoop
 from .loop import Holding, Loop
+from .readers import stream_reader
 from .replay import advance, begin_again, hand_over
-from .saying import say
-from .source import stream_reader
 
 __all__ = ["ReplayLoop"]
 
@@ -82,9 +82,9 @@ class ReplayLoop(Loop[Replay]):
         self.progress.stream = self.stream
 
     def _open(self, limits: BatchLimits) -> Reader:
-        client, apart = self._holding.client, self._threads.apart
+        client, calls = self._holding.client, self._threads.project_calls
         return stream_reader(
-            client, self.stream, self.progress, live=None, apart=apart, limits=limits
+            client, self.stream, self.progress, live=None, calls=calls, limits=limits
         )
 
     async def _take(self, batch: Batch) -> bool | None:
@@ -116,7 +116,7 @@ class ReplayLoop(Loop[Replay]):
         replay, stream, token = self.progress, self.stream, self._holding.token
         switching = self._live.watcher.switching
         with watch_steps(None if switching is None else partial(switching, replay)):
-            return past_deadlocks(
+            return retry_on_deadlocks(
                 partial(hand_over, stream, replay, self._seen, token=token, closed=closed)
             )
 
@@ -128,7 +128,7 @@ class ReplayLoop(Loop[Replay]):
         except LeaseLost:
             self._holding.lose()
         except (RevisionConflict, django.db.Error) as trouble:
-            logger.info("%s: %s", self.progress, say(trouble).sentence)
+            logger.info("%s: %s", self.progress, describe_error(trouble).sentence)
         return False
 
     def _touched(self) -> bool:

@@ -21,10 +21,10 @@ from durable_state.models import Arrival, Generation, Lease, Replay, Status, Str
 from durable_state.transport import open_client
 
 from . import lease
+from .holder import Tail
 from .replay import replayable, sweep_dropped
-from .tail import Tail
 from .threads import DatabaseThreads
-from .watching import NOBODY, Watcher
+from .watcher import NOBODY, Watcher
 
 __all__ = ["consume_slice", "run_all", "runnable", "sync", "tidy"]
 

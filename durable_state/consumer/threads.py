@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from django.db import close_old_connections, connections
 
-from .apart import CallsApart
+from .project_calls import ProjectCalls
 
 __all__ = ["DatabaseThreads"]
 
@@ -23,7 +23,7 @@ class DatabaseThreads:
     """A few threads with a database connection each, which are closed with them.
 
     Calls are not cancelled: a commit that has begun is waited for even when its caller is asked to
-    stop. Leases, and the project's own code (``apart``), have threads apart: no stream loses its
+    stop. Leases, and the project's own code (``project_calls``), have threads apart: no stream loses its
     lease, or waits, because others commit slowly or are slow to get their headers.
     """
 
@@ -31,7 +31,7 @@ class DatabaseThreads:
         self._size = size
         self._pool = ThreadPoolExecutor(size, thread_name_prefix="durable-state")
         self._leases = ThreadPoolExecutor(1, thread_name_prefix="durable-state-leases")
-        self.apart = CallsApart()
+        self.project_calls = ProjectCalls()
 
     async def __aenter__(self) -> DatabaseThreads:
         return self

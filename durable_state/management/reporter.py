@@ -7,7 +7,7 @@ from collections import Counter
 
 from django.core.management.base import BaseCommand
 
-from durable_state.consumer.committing import Commit
+from durable_state.consumer import Commit
 from durable_state.models import Progress, Replay, Status, Stream
 from durable_state.operations.account import account_of
 from durable_state.operations.wording import counted

@@ -1,6 +1,6 @@
 """The fold: prepared batches in, rows, staged entities, letters and counters out.
 
-Used inside one transaction that the consumer opens; see consumer/commit.py. What the shown rows must equal is the ten-line fold in
+Used inside one transaction that the consumer opens; see consumer/commits.py. What the shown rows must equal is the ten-line fold in
 docs/architecture.md, for any splitting of the stream into batches.
 
 Why: decision 13.

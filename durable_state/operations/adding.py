@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from durable_state.conf import get_settings
-from durable_state.consumer.replay import begin_replay
+from durable_state.consumer import begin_replay
 from durable_state.errors import ConfigurationError, OperationRefused
 from durable_state.models import Generation, Progress, Status, Stream, TableOwner
 from durable_state.protocol.url import check_url, mask_query

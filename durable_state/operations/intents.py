@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync
 from django.db import transaction
 
 from durable_state import feed
-from durable_state.consumer.replay import hold_replay
+from durable_state.consumer import hold_replay
 from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import OperationRefused
 from durable_state.models import Intent, Replay, Stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models, transaction
 
-from durable_state.consumer.commit import reapply
+from durable_state.consumer import reapply
 from durable_state.errors import OperationRefused
 from durable_state.models import DeadLetter, Stream
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from durable_state.consumer.source import ask_once
+from durable_state.consumer import ask_once
 from durable_state.errors import DurableStateError, StreamNotFound, Unavailable
 from durable_state.models import Stream
 

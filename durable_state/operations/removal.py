@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import IntegrityError, models
 from django.db.models import ProtectedError, RestrictedError
 
-from durable_state.consumer.saying import say
+from durable_state.consumer import describe_error
 from durable_state.errors import MappingFault, OperationRefused
 from durable_state.materializer import remove_rows
 from durable_state.models import Stream, TableOwner
@@ -44,7 +44,7 @@ def remove(stream: Stream, *, actor: str, keep_rows: bool = False) -> int:
     except IntegrityError as error:
         raise OperationRefused(
             f"The database refuses to {'keep' if keep_rows else 'delete'} the rows of the stream "
-            f"{stream.name!r}: {say(error).sentence}",
+            f"{stream.name!r}: {describe_error(error).sentence}",
             f"Remove the stream {'with' if keep_rows else 'without'} its rows"
             f"{'' if keep_rows else ' (--keep-rows)'}, or remove what the database speaks of first.",
         ) from error

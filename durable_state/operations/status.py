@@ -9,7 +9,7 @@ from django.db.models import Count
 from django.utils import timezone
 
 from durable_state.conf import get_settings
-from durable_state.consumer.lease import UNATTENDED, attendances
+from durable_state.consumer import UNATTENDED, attendances
 from durable_state.models import DeadLetter, ParkedChange, Stream, TypeState
 from durable_state.protocol.url import mask_query
 from durable_state.registry import registry

@@ -7,8 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from durable_state.consumer.lease import valid_leases
-from durable_state.consumer.replay import abandon_replay, begin_replay
+from durable_state.consumer import abandon_replay, begin_replay, valid_leases
 from durable_state.errors import OperationRefused
 from durable_state.models import Progress, Replay, Status, Stream
 from durable_state.registry import registry

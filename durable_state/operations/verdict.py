@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
 
 from durable_state.conf import Settings
-from durable_state.consumer.lease import Attendance
+from durable_state.consumer import Attendance
 from durable_state.models import Progress, Replay, Status, Stream, TypeState
 from durable_state.registry import registry
 

@@ -11,10 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
-from durable_state.consumer.contention import past_contention
-from durable_state.consumer.moment import at_one_moment
-from durable_state.consumer.replay import sweep_dropped
-from durable_state.consumer.source import read_from_start
+from durable_state.consumer import at_one_moment, read_from_start, sweep_dropped
+from durable_state.databases.contention import retry_on_contention
 from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import OperationRefused
 from durable_state.materializer import Fold, OnStep, drop, prepare_batch, watch_steps
@@ -138,7 +136,7 @@ class _Scratch:
         self._batches = batches
         self._story = story
         self._on_folded = on_folded
-        self.state: Generation = past_contention(
+        self.state: Generation = retry_on_contention(
             lambda: Generation.objects.using(self._using).create(
                 stream=stream, purpose=Generation.Purpose.VERIFY
             )
@@ -172,7 +170,7 @@ class _Scratch:
             messages, self._ahead = self._ahead[:count], self._ahead[count:]
             if self._story is not None:
                 self._story.read(messages, self.ordinal)
-            self.state, self._snapshot = past_contention(partial(self._fold, messages))
+            self.state, self._snapshot = retry_on_contention(partial(self._fold, messages))
             self.ordinal += len(messages)
             if self._on_folded is not None:
                 self._on_folded(self.ordinal, ordinal)
@@ -196,8 +194,8 @@ class _Scratch:
     def drop(self) -> None:
         """Deletes what was made, in bounded transactions."""
         for generation in filter(None, (self.state, self._snapshot)):
-            past_contention(partial(self._drop, generation))
-        while past_contention(partial(sweep_dropped, self._using)):
+            retry_on_contention(partial(self._drop, generation))
+        while retry_on_contention(partial(sweep_dropped, self._using)):
             pass
 
     def _drop(self, generation: Generation) -> None:

@@ -14,9 +14,9 @@ import httpx
 import pytest
 from django.utils import timezone
 
-from durable_state.consumer import recognizing
+from durable_state.consumer import recognizer
 from durable_state.consumer.run import consume_slice, sync
-from durable_state.consumer.watching import Watcher
+from durable_state.consumer.watcher import Watcher
 from durable_state.errors import OperationRefused
 from durable_state.models import Replay, Status, Stream
 from tests.app.models import Message
@@ -89,7 +89,7 @@ def wait_until_reread(stream: Stream) -> None:
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks that follow one another quickly."""
     for name in ("NEAR_SECONDS", "DEEP_SECONDS", "REST_SECONDS", "TICK_SECONDS"):
-        monkeypatch.setattr(recognizing, name, 0.2)
+        monkeypatch.setattr(recognizer, name, 0.2)
 
 
 OLD = texts(1_000)

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from django.db import Error, connections
 
-from durable_state.consumer import lease
-from durable_state.consumer.commit import commit
+from durable_state.consumer import commit, lease
 from durable_state.consumer.committing import Commit
 from durable_state.databases.outage import is_outage
 from durable_state.databases.transaction import commit_transaction

@@ -13,9 +13,9 @@ from django.db import IntegrityError, OperationalError, connections
 from django.test.utils import CaptureQueriesContext
 
 from durable_state import operations
-from durable_state.consumer.commit import release
+from durable_state.consumer import release
 from durable_state.consumer.run import runnable, sync
-from durable_state.consumer.watching import Watcher
+from durable_state.consumer.watcher import Watcher
 from durable_state.errors import OperationRefused
 from durable_state.materializer import changes
 from durable_state.models import (

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from durable_state import operations
+from durable_state.consumer.failures import record_stop
 from durable_state.consumer.run import sync
-from durable_state.consumer.standing import record_stop
 from durable_state.errors import OperationRefused, RequestRefused
 from durable_state.models import Intent, Lease, Replay, Status, Stream
 from tests.app.models import Message

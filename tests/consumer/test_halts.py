@@ -11,7 +11,7 @@ from django.db import connections
 
 from durable_state import operations
 from durable_state.consumer.run import sync
-from durable_state.consumer.watching import Watcher
+from durable_state.consumer.watcher import Watcher
 from durable_state.errors import OperationRefused
 from durable_state.materializer.shown.shown import ShownRows
 from durable_state.models import DeadLetter, Progress, Stream

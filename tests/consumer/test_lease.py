@@ -15,10 +15,9 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from durable_state.consumer import lease
-from durable_state.consumer.commit import commit
+from durable_state.consumer import commit, lease
+from durable_state.consumer.failures import record_failure, record_stop
 from durable_state.consumer.run import runnable
-from durable_state.consumer.standing import record_failure, record_stop
 from durable_state.errors import LeaseLost, Unavailable
 from durable_state.materializer import prepare_batch
 from durable_state.models import Lease, Status, Stream
@@ -42,11 +41,11 @@ def test_a_lease_is_taken_kept_and_given_back(database: str, add_stream: Add) ->
     assert first == 1
     assert lease.acquire(stream, "elsewhere:2:b:y") is None
     assert lease.renew(stream, first)
-    lease.release(stream, first)
+    lease.give_back(stream, first)
     second = lease.acquire(stream, "elsewhere:2:b:y")
     assert second == 2
     assert not lease.renew(stream, first)
-    lease.release(stream, first)
+    lease.give_back(stream, first)
     assert lease.acquire(stream, "elsewhere:3:c:z") is None
     assert Lease.objects.using(database).get().holder == "elsewhere:2:b:y"
 
@@ -59,7 +58,7 @@ def test_of_many_at_once_one_gets_it(database: str, add_stream: Add) -> None:
             *(partial(lease.acquire, stream, f"elsewhere:{n}:test:{n}") for n in range(8))
         )
         assert sorted(tokens, key=str) == [token, *[None] * 7]
-        lease.release(stream, token)
+        lease.give_back(stream, token)
 
 
 def test_it_ends_by_itself_unless_it_is_renewed(database: str, add_stream: Add) -> None:
@@ -149,7 +148,7 @@ def test_who_lost_the_lease_says_nothing_of_the_stream(database: str, add_stream
     assert old is not None
     record_failure(stream, old, Unavailable("a line that was cut"), 1, 0.1)
     assert Stream.objects.using(database).get().last_error == "a line that was cut"
-    lease.release(stream, old)
+    lease.give_back(stream, old)
     assert lease.acquire(stream, "elsewhere:2:b:y")
     record_failure(stream, old, Unavailable("he slept"), 1, 0.1)
     record_stop(stream, old, Unavailable("he slept"), Status.HALTED)

@@ -8,8 +8,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from django.test import override_settings
 
-from durable_state.consumer.inbox import Inbox
-from durable_state.consumer.pace import ENOUGH, FIRST, Pace
+from durable_state.consumer.reading_ahead import ENOUGH, FIRST, Inbox, Pace
 from durable_state.errors import Unavailable
 from durable_state.protocol import Message, Position, decode, encode_change
 from durable_state.transport import Batch, BatchLimits

@@ -13,7 +13,7 @@ import pytest
 from django.db import connections
 
 from durable_state import operations
-from durable_state.consumer import pace
+from durable_state.consumer import reading_ahead
 from durable_state.consumer.run import consume_slice, run_all, sync
 from durable_state.materializer import Fold, PreparedBatch
 from durable_state.models import Lease, Status, Stream
@@ -113,7 +113,7 @@ def test_a_slow_prepare_keeps_no_transaction_open(
         return prepare(self, change)
 
     monkeypatch.setattr(ScoreMapping, "prepare", slow)
-    monkeypatch.setattr(pace, "FIRST", 400)
+    monkeypatch.setattr(reading_ahead, "FIRST", 400)
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("score", f"{number}", {"points": 1}) for number in range(400)])
     stream = add_stream(remote.url, using="postgres")
@@ -128,7 +128,7 @@ def test_slices_in_which_no_large_batch_can_end_come_on_all_the_same(
 ) -> None:
     """Each begins with a batch of its own choice; one that its predecessor failed with would fail for ever."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 0.5}
-    monkeypatch.setattr(pace, "FIRST", 400)
+    monkeypatch.setattr(reading_ahead, "FIRST", 400)
     fold = Fold.apply
 
     def slow(self: Fold, batch: PreparedBatch, **named: Any) -> Any:

@@ -14,7 +14,7 @@ import pytest
 from django.utils import timezone
 
 from durable_state import operations
-from durable_state.consumer import source
+from durable_state.consumer import readers
 from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
 from durable_state.models import Stream
@@ -87,7 +87,7 @@ def test_a_head_that_trickles_is_stuck(
     misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not `new` for ever."""
-    monkeypatch.setattr(source, "Reader", partial(Reader, silence=0.5))
+    monkeypatch.setattr(readers, "Reader", partial(Reader, silence=0.5))
     misbehaving_server.reply = lambda asked: Reply(200, JSON | {"X": "x" * 10_000}, head_pause=0.1)
     stream = add_stream(misbehaving_server.url + "/s")
     with consuming(stream):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from durable_state import operations
-from durable_state.consumer import source
+from durable_state.consumer import readers
 from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
 from durable_state.models import Status, Stream
@@ -237,7 +237,7 @@ def test_a_silent_event_stream_is_a_dead_one(
     misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is opened again where it ended, and what no control event confirmed is read again."""
-    monkeypatch.setattr(source, "Reader", partial(Reader, silence=0.4))
+    monkeypatch.setattr(readers, "Reader", partial(Reader, silence=0.4))
     server, replies = misbehaving_server, StreamReplies([[encode(item) for item in ITEMS[:40]]])
     whole = StreamReplies([*replies.groups, [encode(item) for item in ITEMS[40:]]])
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from durable_state import operations
-from durable_state.consumer import source
+from durable_state.consumer import readers
 from durable_state.consumer.run import sync
-from durable_state.consumer.watching import Watcher
+from durable_state.consumer.watcher import Watcher
 from durable_state.errors import OperationRefused
 from durable_state.materializer.staged import generations
 from durable_state.models import DeadLetter, Generation, Lease, Progress, Replay, Status, Stream
@@ -159,7 +159,7 @@ def test_a_deleted_stream_keeps_its_rows(
 ) -> None:
     """It is asked for, slowly; created again it is another stream, which replaces the rows in one switch."""
     # The reference server leaves the event streams of a deleted stream open, and silent.
-    monkeypatch.setattr(source, "Reader", partial(Reader, silence=2.0))
+    monkeypatch.setattr(readers, "Reader", partial(Reader, silence=2.0))
     remote = RemoteStream(stream_server.stream())
     remote.append(
         [*random_items(3, 50), {"type": "message", "key": "a", "headers": {"operation": "odd"}}]

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, connections
 
 from durable_state.consumer import lease
-from durable_state.consumer.misfit import what_to_migrate
+from durable_state.consumer.migration_advice import what_to_migrate
 from durable_state.models import DeadLetter, Intent, Status, Stream
 from durable_state.operations import verbs
 from durable_state.testing import apply
@@ -310,7 +310,7 @@ def test_pause_says_where_the_worker_stopped_and_who_has_not_yet(
 
     def stop(seconds: float) -> None:
         Stream.objects.update(ordinal=15)
-        lease.release(stream, token)
+        lease.give_back(stream, token)
 
     monkeypatch.undo()
     settings.DURABLE_STATE = {"LEASE_SECONDS": 30}

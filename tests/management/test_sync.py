@@ -113,7 +113,7 @@ def test_sync_waits_for_a_lease_and_names_its_holder(
 
     def give_back() -> None:
         time.sleep(1.5)
-        lease.release(stream, token)
+        lease.give_back(stream, token)
         connections.close_all()
 
     thread = threading.Thread(target=give_back)

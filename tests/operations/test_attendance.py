@@ -76,7 +76,7 @@ def test_a_quiet_stream_is_live_for_as_long_as_it_is_held(database: str) -> None
         report = operations.report(stream)
         assert (report.status, report.stuck, report.lag_seconds) == ("live", False, 0.0)
         assert report.holder.split(":")[2] == "test"
-        lease.release(stream, token)
+        lease.give_back(stream, token)
         report = operations.report(stream)
         assert (report.status, report.stuck, report.holder) == ("live", False, "")
         assert report.lag_seconds < 30
@@ -121,7 +121,7 @@ def test_a_stream_that_was_read_to_its_tail_on_purpose_is_not_live() -> None:
     stream = make(status=Status.LIVE)
     token = lease.acquire(stream, lease.holder_name("sync"))
     assert token is not None
-    lease.release(stream, token, at_tail=True)
+    lease.give_back(stream, token, at_tail=True)
     report = operations.report(stream)
     assert (report.status, report.stuck) == ("up-to-date", False)
     as_of = f"{timezone.localtime():%H:%M}"
@@ -140,7 +140,7 @@ def test_a_follower_takes_over_from_cron() -> None:
     stream = make(status=Status.LIVE)
     first = lease.acquire(stream, lease.holder_name("sync"))
     assert first is not None
-    lease.release(stream, first, at_tail=True)
+    lease.give_back(stream, first, at_tail=True)
     assert lease.acquire(stream, "elsewhere:1:run:x") is not None
     assert operations.report(stream).status == "live"
     Lease.objects.update(seen_at=ago(46), expires_at=ago(16))
@@ -152,7 +152,7 @@ def test_a_reset_of_what_nobody_follows_wants_a_worker() -> None:
     stream = make(status=Status.LIVE)
     token = lease.acquire(stream, lease.holder_name("sync"))
     assert token is not None
-    lease.release(stream, token, at_tail=True)
+    lease.give_back(stream, token, at_tail=True)
     operations.reset(stream, actor="test")
     assert operations.report(stream).status == "rebuilding"
     Lease.objects.update(seen_at=ago(50))

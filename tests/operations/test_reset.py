@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 
 from durable_state import operations
-from durable_state.consumer.commit import commit
+from durable_state.consumer import commit
 from durable_state.consumer.replay import advance, hand_over
 from durable_state.errors import OperationRefused, RevisionConflict, StreamHalted
 from durable_state.feed.log import entries

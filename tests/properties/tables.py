@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from durable_state.consumer.commit import commit
+from durable_state.consumer import commit
 from durable_state.consumer.replay import advance, hand_over
 from durable_state.materializer import prepare_batch
 from durable_state.models import DeadLetter, FeedEntry, Generation, Replay, Stream

@@ -11,7 +11,7 @@ from django.db import connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durable_state.consumer.commit import release
+from durable_state.consumer import release
 from durable_state.models import DeadLetter, ParkedChange, Stream
 from tests.app.models import Author, Clipping, DoorKey, Folder, Lock, Player, Team, Twin
 

@@ -9,7 +9,7 @@ from django.db import OperationalError, connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durable_state.consumer.commit import commit, reapply
+from durable_state.consumer import commit, reapply
 from durable_state.consumer.replay import advance, begin_replay, hand_over
 from durable_state.materializer import Fold, prepare_batch
 from durable_state.materializer.staged.difference import differences

@@ -11,7 +11,7 @@ from django.db import connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durable_state.consumer.commit import release
+from durable_state.consumer import release
 from durable_state.models import DeadLetter, KeptRow, ParkedChange, Stream
 from tests.app.grove import Branch, City, Country, Guard, Leaf, Mark, Sign
 

@@ -244,12 +244,12 @@ def test_health_follows_the_worker(api: Any) -> None:
     assert token is not None
     assert client.get(f"{ROOT}health/").status_code == 200
     assert client.get(f"{ROOT}streams/quiet/").json()["holder"] == "elsewhere:1:celery:x"
-    lease.release(stream, token)
+    lease.give_back(stream, token)
     assert client.get(f"{ROOT}health/").status_code == 200
 
     token = lease.acquire(stream, "elsewhere:1:sync:x")
     assert token is not None
-    lease.release(stream, token, at_tail=True)
+    lease.give_back(stream, token, at_tail=True)
     Lease.objects.update(seen_at=long_ago)
     assert client.get(f"{ROOT}health/").status_code == 200
     shown = client.get(f"{ROOT}streams/quiet/").json()

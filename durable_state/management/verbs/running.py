@@ -8,9 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from durable_state import operations
-from durable_state.consumer import run as consumer
-from durable_state.consumer.watching import Watcher
+from durable_state import consumer, operations
 from durable_state.management.notices import show_notices
 from durable_state.management.progress_line import ProgressLine
 from durable_state.management.reporter import Reporter
@@ -39,7 +37,9 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     _spare_the_collector()
     if stream.status == Status.RETRYING:  # a failure that goes on is not logged again
         progress.note(f"{stream.name}: {stream.last_error} Trying again.")
-    watcher = Watcher(progressed=progress, switching=progress.switching, waits=progress.note)
+    watcher = consumer.Watcher(
+        progressed=progress, switching=progress.switching, waits=progress.note
+    )
     try:
         with show_notices(lambda text, level: progress.note(text)):
             consumer.sync(stream, until_up_to_date=options["until_up_to_date"], watcher=watcher)
@@ -68,7 +68,7 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
     _say_what_there_is(command, options["database"])
     reporter = Reporter(command, options["verbosity"])
-    watcher = Watcher(
+    watcher = consumer.Watcher(
         began=reporter.began,
         ended=reporter.ended,
         committed=reporter.committed,

@@ -16,11 +16,11 @@ from durable_state.models import Replay, Stream
 from . import lease
 from .live import LiveLoop
 from .loop import Holding
-from .recognizing import Recognizer
+from .recognizer import Recognizer
 from .replay import replayable
 from .replaying import ReplayLoop
 from .threads import DatabaseThreads
-from .watching import NOBODY, Watcher
+from .watcher import NOBODY, Watcher
 
 __all__ = ["Tail"]
 
@@ -83,7 +83,7 @@ class Tail:
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(django.db.Error):
                 await self._threads.run(
-                    lease.release,
+                    lease.give_back,
                     self._live.progress,
                     self._holding.token,
                     at_tail=self._holding.until_up_to_date and self._live.at_tail,

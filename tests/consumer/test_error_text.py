@@ -11,8 +11,8 @@ import pytest
 from django.db import connections, transaction
 
 from durable_state import operations
+from durable_state.consumer.error_text import describe_error, full_stop
 from durable_state.consumer.run import sync
-from durable_state.consumer.saying import full_stop, say
 from durable_state.errors import OperationRefused
 from durable_state.models import Intent, Stream
 from tests.app.models import Message, Page
@@ -38,7 +38,7 @@ def test_a_databases_refusal_of_a_row_is_named_without_its_values(database: str)
     """The table or the number stay; the value is in the detail, where the database tells it."""
     pages = Page.objects.using(database)
     pages.create(key=SECRET, slug="a")
-    said = say(refused_by(database, lambda: pages.create(key=SECRET, slug="b")))
+    said = describe_error(refused_by(database, lambda: pages.create(key=SECRET, slug="b")))
     assert said.sentence.startswith("IntegrityError: ")
     assert SECRET not in said.sentence
     assert (SECRET in said.detail) == (database != "default")
@@ -58,7 +58,7 @@ def test_a_value_that_no_column_takes(server_database: str) -> None:
     write = lambda: rows.extra(where=["likes = CAST(%s AS DATE)"], params=[SECRET]).get()  # noqa: E731
     if server_database == "mysql":
         write = lambda: rows.create(room="r", key="k", text=SECRET * 9)  # noqa: E731
-    said = say(refused_by(server_database, write))
+    said = describe_error(refused_by(server_database, write))
     assert SECRET not in said.sentence
     assert said.detail
 
@@ -71,7 +71,7 @@ def test_a_table_that_does_not_fit_is_named(database: str, statement: str) -> No
         with connections[database].cursor() as cursor:
             cursor.execute(statement)
 
-    said = say(refused_by(database, ask))
+    said = describe_error(refused_by(database, ask))
     assert ("nowhere" if "nowhere" in statement else "nothing") in said.sentence
 
 
@@ -83,9 +83,9 @@ def test_other_exceptions_say_where_but_not_what() -> None:
 
     with pytest.raises(KeyError) as caught:
         fail()
-    said = say(caught.value)
+    said = describe_error(caught.value)
     assert said.sentence.startswith("KeyError in fail, line ")
-    assert said.sentence.endswith("consumer/test_saying.py")
+    assert said.sentence.endswith("consumer/test_error_text.py")
     assert SECRET in said.detail
 
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from django.db import connections
 
-__all__ = ["CallsApart", "StillRunning"]
+__all__ = ["ProjectCalls", "StillRunning"]
 
 
 class StillRunning(Exception):
     """The call takes longer than was to be waited; it goes on."""
 
 
-class CallsApart:
+class ProjectCalls:
     """Makes each call in a thread of its own, which does not keep the process from ending.
 
     While a call goes on, another one with the same key waits for it instead: code that hangs takes

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import django.db
 
-__all__ = ["past_contention", "past_deadlocks"]
+__all__ = ["retry_on_contention", "retry_on_deadlocks"]
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ _POSTGRESQL_DEADLOCKS = frozenset({"40001", "40P01"})
 _MYSQL_DEADLOCK = 1213
 
 
-def past_contention(transact: Callable[[], T]) -> T:
+def retry_on_contention(transact: Callable[[], T]) -> T:
     """Calls what is a transaction of its own again, some times, where others' locks ended it.
 
     Raises: what it raised at last.
@@ -32,7 +32,7 @@ def past_contention(transact: Callable[[], T]) -> T:
     return _again(transact, ATTEMPTS, _is_contention)
 
 
-def past_deadlocks(transact: Callable[[], T]) -> T:
+def retry_on_deadlocks(transact: Callable[[], T]) -> T:
     """The same, but only where the server ended the transaction at once, for the sake of another.
 
     A lock that was waited for in vain is not waited for again: a worker may be asked to stop.

@@ -13,8 +13,8 @@ from durable_state.errors import DurableStateError, Stalled
 from durable_state.models import Lease, Progress, Status, Stream
 
 from .committing import lock
+from .error_text import describe_error, full_stop
 from .replay import begin_replay, hold_replay
-from .saying import full_stop, say
 
 __all__ = ["record_failure", "record_stop", "replay_recreated"]
 
@@ -37,7 +37,7 @@ def record_failure(
     if progress.status != Status.RETRYING:
         stalled = error.seconds if isinstance(error, Stalled) else 0.0
         values["since"] = now - timedelta(seconds=stalled)
-        logger.warning("%s: %s Trying again.", progress, full_stop(say(error).sentence))
+        logger.warning("%s: %s Trying again.", progress, full_stop(describe_error(error).sentence))
     _save(progress, token, values)
 
 
@@ -47,7 +47,7 @@ def record_stop(progress: Progress, token: int, error: DurableStateError, status
         "%s: %s: %s %s",
         progress,
         status.label,
-        say(error).sentence,
+        describe_error(error).sentence,
         error.action,
         extra={"is_outcome": isinstance(progress, Stream)},
     )
@@ -83,7 +83,7 @@ def _stopped(error: DurableStateError, status: Status) -> dict[str, object]:
 
 
 def _error(error: Exception) -> dict[str, object]:
-    said = say(error)
+    said = describe_error(error)
     return {
         "last_error": said.sentence,
         "last_error_detail": said.detail,

@@ -19,7 +19,7 @@ from durable_state.models import Status
 from durable_state.transport import DEEP_BYTES, Checkpoint
 
 from .loop import Holding, Loop
-from .source import stream_rereader
+from .readers import stream_rereader
 
 __all__ = ["Recognizer"]
 
@@ -123,7 +123,9 @@ class Recognizer:
     async def _compare(self, checkpoint: Checkpoint, deep: bool) -> None:
         """Raises: StreamRecreated; what reading raises."""
         holding = self._holding
-        rereader = stream_rereader(holding.client, self._loop.stream, apart=holding.threads.apart)
+        rereader = stream_rereader(
+            holding.client, self._loop.stream, calls=holding.threads.project_calls
+        )
         if deep:
             turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(DEEP_AT_ONCE))
             async with turns:

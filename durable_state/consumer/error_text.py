@@ -16,7 +16,7 @@ from durable_state.databases.blame import sqlstate
 from durable_state.errors import DurableStateError
 from durable_state.transport.sent import mask_sent
 
-__all__ = ["Said", "full_stop", "say"]
+__all__ = ["ErrorText", "describe_error", "full_stop"]
 
 _PLAIN_CLASSES = frozenset(
     {"08", "0A", "25", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58"}
@@ -37,24 +37,33 @@ _RAISED_IN_SQLITE = "SQLITE_CONSTRAINT_TRIGGER"
 """RAISE in a trigger, whose text is the project's. SQLite's own texts name columns."""
 
 
-class Said(NamedTuple):
-    """``sentence`` holds no value of a row; ``detail`` may, of the type ``entity_type`` ("": of any)."""
+class ErrorText(NamedTuple):
+    """What is told of an error."""
 
     sentence: str
+    """Holds no value of a row."""
+
     detail: str = ""
+    """May hold values of rows."""
+
     entity_type: str = ""
+    """The type of these rows; "" where they may be of any."""
 
 
-def say(error: Exception) -> Said:
-    """Both, each as one line that every database takes, without what authenticates us."""
+def describe_error(error: Exception) -> ErrorText:
+    """Its parts, each as one line that every database takes, without what authenticates us."""
     if isinstance(error, DurableStateError):
-        detail, entity_type = getattr(error, "detail", ""), getattr(error, "entity_type", "")
-        return Said(_line(error.message), _line(detail), _line(entity_type))
+        return ErrorText(
+            _line(error.message),
+            _line(getattr(error, "detail", "")),
+            _line(getattr(error, "entity_type", "")),
+        )
+
     name, text = type(error).__name__, _line(str(error))
     if isinstance(error, django.db.Error):
         sentence = _line(_of_database(error))
-        return Said(f"{name}: {sentence}", "" if sentence == text else text)
-    return Said(f"{name}{_place(error)}", text)
+        return ErrorText(f"{name}: {sentence}", "" if sentence == text else text)
+    return ErrorText(f"{name}{_place(error)}", text)
 
 
 def full_stop(text: str) -> str:
@@ -66,9 +75,10 @@ def _of_database(error: django.db.Error) -> str:
     if state := sqlstate(error):
         return _of_postgresql(error, state)
     number = error.args[0] if error.args else None
-    if isinstance(number, int):
+    if isinstance(number, int):  # MySQL
         is_plain = number in _PLAIN_MYSQL or 2000 <= number < 3000
         return str(error) if is_plain else f"the database's error {number}"
+
     sqlite = getattr(error.__cause__, "sqlite_errorname", None)
     if sqlite == _RAISED_IN_SQLITE:
         return "a trigger refused it"
@@ -82,6 +92,7 @@ def _of_postgresql(error: django.db.Error, state: str) -> str:
     diagnostics: Any = getattr(error.__cause__, "diag", None)
     if state[:2] in _PLAIN_CLASSES and state != _SYNTAX_ERROR:
         return getattr(diagnostics, "message_primary", None) or str(error)
+
     names = {
         "table": getattr(diagnostics, "table_name", None),
         "column": getattr(diagnostics, "column_name", None),

@@ -27,7 +27,7 @@ from durable_state.transport import (
 )
 from durable_state.transport.sent import mask_sent
 
-from .apart import CallsApart, StillRunning
+from .project_calls import ProjectCalls, StillRunning
 
 __all__ = [
     "ask_once",
@@ -47,7 +47,7 @@ def stream_reader(
     progress: Progress | None,
     *,
     live: LiveMode | None,
-    apart: CallsApart,
+    calls: ProjectCalls,
     limits: BatchLimits | None = None,
     position: Position = START,
 ) -> Reader:
@@ -67,7 +67,7 @@ def stream_reader(
         stream.url,
         position,
         live=live,
-        headers=(lambda: request_headers(stream, apart)) if settings.headers else None,
+        headers=(lambda: request_headers(stream, calls)) if settings.headers else None,
         limits=limits
         or BatchLimits(settings.batch_rows, settings.batch_bytes, settings.message_bytes),
         checkpoint=checkpoint,
@@ -75,20 +75,20 @@ def stream_reader(
     )
 
 
-def stream_rereader(client: Any, stream: Stream, *, apart: CallsApart) -> Rereader:
+def stream_rereader(client: Any, stream: Stream, *, calls: ProjectCalls) -> Rereader:
     """Looks whether the stream's URL still serves what was read before. Raises: ConfigurationError, as ``stream_reader``."""
     settings = get_settings()
     check_url(stream.url, settings.allowed_urls)
     return Rereader(
         client,
         stream.url,
-        headers=(lambda: request_headers(stream, apart)) if settings.headers else None,
+        headers=(lambda: request_headers(stream, calls)) if settings.headers else None,
         message_bytes=settings.message_bytes,
         stuck_seconds=settings.stuck_seconds,
     )
 
 
-async def request_headers(stream: Stream, apart: CallsApart) -> Mapping[str, str]:
+async def request_headers(stream: Stream, calls: ProjectCalls) -> Mapping[str, str]:
     """What the project's HEADERS function gives for the stream, asked anew for each request.
 
     Raises: ConfigurationError, where it cannot be imported or gives no headers; Unavailable, where
@@ -103,7 +103,7 @@ async def request_headers(stream: Stream, apart: CallsApart) -> Mapping[str, str
             "Correct the setting.",
         ) from None
     try:
-        headers = await apart.call(
+        headers = await calls.call(
             (stream._state.db, stream.pk), function, stream, seconds=HEADERS_SECONDS
         )
     except StillRunning:
@@ -142,7 +142,7 @@ def ask_once(stream: Stream, seconds: float) -> Answer:
     async def ask() -> Answer:
         settings = get_settings()
         check_url(stream.url, settings.allowed_urls)
-        headers = (lambda: request_headers(stream, CallsApart())) if settings.headers else None
+        headers = (lambda: request_headers(stream, ProjectCalls())) if settings.headers else None
         async with open_client() as client:
             return await probe(client, stream.url, headers=headers, seconds=seconds)
 
@@ -157,12 +157,12 @@ def read_from_start(stream: Stream) -> Generator[Batch, None, None]:
     """
     with asyncio.Runner() as runner:
         client = open_client()
-        apart, position, brought = CallsApart(), START, True
+        calls, position, brought = ProjectCalls(), START, True
         try:
             while brought:
                 brought = False
                 reader = stream_reader(
-                    client, stream, None, live=None, apart=apart, position=position
+                    client, stream, None, live=None, calls=calls, position=position
                 )
                 batches = reader.batches()
                 try:
