@@ -83,26 +83,30 @@ def _memory(options: argparse.Namespace, folder: Path) -> None:
 
 
 def _profile(options: argparse.Namespace, folder: Path) -> None:
-    from .bulk.laps import Lap, lap
-    from .bulk.report import profile
+    from .bulk.laps import lap
     from .databases import at_hand
     from .live.commit import profile as profile_live
     from .machine import machine
+    from .profile import Profiled, tables
     from .recording import record
     from .server import serve
 
     wanted = {"bulk": "mixed", "snapshot": "snapshot"}
     kinds = [kind for name, kind in wanted.items() if name in options.only]
     recordings = [record(kind, options.events, folder) for kind in kinds]
-    laps: list[Lap] = []
+    runs: list[Profiled] = []
     with serve({each.name: each.path for each in recordings}) as url:
         for alias in at_hand(options.databases):
             if "live" in options.only:
                 path = options.output / f"live-{alias}.pstats"
-                print(profile_live(alias, options.live_events, options.live_rate, path))
+                runs.append(profile_live(alias, options.live_events, options.live_rate, path))
             for each in recordings:
-                laps.append(lap(alias, "durable_state", each, f"{url}/{each.name}", profiled=True))
-    _write(options, "profile", ["# Where the time goes", f"{machine()}.", *profile(laps)], laps)
+                done = lap(alias, "durable_state", each, f"{url}/{each.name}", profiled=True)
+                title = f"µs an event, {done.recording}"
+                runs.append(
+                    Profiled(title, done.database, done.events, done.modules, done.cpu, done.wall)
+                )
+    _write(options, "profile", ["# Where the time goes", f"{machine()}.", *tables(runs)], runs)
 
 
 def _write(options: argparse.Namespace, name: str, blocks: list[str], measured: Any) -> None:

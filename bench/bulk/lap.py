@@ -19,24 +19,27 @@ import django
 
 __all__ = ["peak_mb", "run"]
 
+SAMPLING_SECONDS = 0.004
+
 
 def run(name: str, url: str, *, profiled: bool) -> dict[str, object]:
-    """Seconds on the clock and the CPU, megabytes at the peak; where profiled, seconds by stage."""
+    """Seconds on the clock and the CPU, megabytes at the peak; where profiled, by module."""
     from django.core.management import call_command
 
+    from bench.stages import Sampler
+
     from .contestants import CONTESTANTS
-    from .stages import Sampler
 
     # What is imported, also by httpx as late as it can, and the connection, are there before the start.
     for module in ("httpcore", "anyio._backends._asyncio"):
         importlib.import_module(module)
     call_command("durable_state", "status", stdout=StringIO())
-    sampler = Sampler() if profiled else None
+    sampler = Sampler(SAMPLING_SECONDS) if profiled else None
     wall, cpu = time.perf_counter(), time.process_time()
     CONTESTANTS[name](url)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    stages = sampler.stop() if sampler is not None else {}
-    return {"wall": wall, "cpu": cpu, "peak_mb": peak_mb(), "stages": stages}
+    modules = sampler.stop() if sampler is not None else {}
+    return {"wall": wall, "cpu": cpu, "peak_mb": peak_mb(), "modules": modules}
 
 
 def peak_mb(pid: int | str = "self") -> float:

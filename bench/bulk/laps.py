@@ -51,8 +51,8 @@ class Lap(msgspec.Struct):
     cpu: float
     """Seconds of the client's CPU; a database server's are not in them."""
     peak_mb: float
-    stages: dict[str, float] = {}
-    """Seconds by stage, where they were asked for."""
+    modules: dict[str, float] = {}
+    """Seconds by module, where they were asked for."""
 
     @property
     def rate(self) -> float:

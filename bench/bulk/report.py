@@ -9,9 +9,8 @@ from .aims import MEMORY_MB, ratios
 from .contestants import BULK
 from .laps import Lap
 from .memory import Proof
-from .stages import DATABASE, STAGES
 
-__all__ = ["best", "comparison", "memory", "profile"]
+__all__ = ["best", "comparison", "memory"]
 
 TITLES = {
     "durable_state": "**Durable State**",
@@ -37,11 +36,6 @@ COMPARED = (
 )
 REMEMBERED = (
     "Peak resident memory of the whole consumer process; the rows were compared after each."
-)
-SAMPLED = (
-    "Microseconds an event, sampled; threads overlap, so the sum may be more than the clock's. In "
-    "brackets, of it: the driver's work and the wait for the server (on SQLite, the database's own "
-    "work)."
 )
 
 
@@ -99,28 +93,3 @@ def memory(proofs: list[Proof]) -> list[str]:
             f"| {'reached' if reached else f'missed: not below {MEMORY_MB:g} MB'} |"
         )
     return [REMEMBERED, "\n".join(lines)]
-
-
-def profile(laps: list[Lap]) -> list[str]:
-    """A table for each recording: microseconds an event by stage, of which some are the database's."""
-    blocks = [SAMPLED]
-    for recording in dict.fromkeys(lap.recording for lap in laps):
-        these = [lap for lap in laps if lap.recording == recording]
-        lines = [
-            f"| {KINDS[recording]} | {' | '.join(lap.database for lap in these)} |",
-            f"|---|{'---:|' * len(these)}",
-        ]
-        for stage in dict.fromkeys(STAGES.values()):
-            lines.append(f"| {stage} | {' | '.join(_cell(lap, stage) for lap in these)} |")
-        for measure, text in (("cpu", "the process's CPU"), ("wall", "on the clock")):
-            cells = " | ".join(f"{1e6 * getattr(lap, measure) / lap.events:.1f}" for lap in these)
-            lines.append(f"| {text} | {cells} |")
-        blocks.append("\n".join(lines))
-    return blocks
-
-
-def _cell(lap: Lap, stage: str) -> str:
-    waited = lap.stages.get(stage + DATABASE, 0.0)
-    spent = lap.stages.get(stage, 0.0) + waited
-    spent, waited = 1e6 * spent / lap.events, 1e6 * waited / lap.events
-    return f"{spent:.1f} ({waited:.1f})" if waited >= 0.05 else f"{spent:.1f}"

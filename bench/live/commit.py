@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import pstats
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from django.db import connections
 
+from bench.profile import Profiled
 from bench.recording import messages
 from bench.streams import Producer, stream_server
 
@@ -88,13 +87,19 @@ def count(alias: str, events: int, rate: float) -> Counted:
     )
 
 
-def profile(alias: str, events: int, rate: float, path: Path) -> str:
-    """Writes a profile (for ``pstats``) of the consumer's database threads; its first lines."""
+def profile(alias: str, events: int, rate: float, path: Path) -> Profiled:
+    """By room; also writes to ``path``, for ``pstats``, what the database threads call."""
     with _course(alias, BENCH_PROFILE=str(path)) as course:
         course.run(events, rate)
-    told = StringIO()
-    pstats.Stats(str(path), stream=told).sort_stats("cumulative").print_stats("durable_state", 60)
-    return told.getvalue()
+
+    with _course(alias, BENCH_SAMPLED="1") as course:
+        idle, busy, commits = course.run(events, rate)
+    modules = {
+        name: seconds - idle["modules"].get(name, 0.0) for name, seconds in busy["modules"].items()
+    }
+    title = "µs for a live commit of one event"
+    database = connections[alias].display_name
+    return Profiled(title, database, commits, modules, busy["cpu"] - idle["cpu"])
 
 
 class Course:
@@ -131,10 +136,15 @@ class Course:
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    spent = {name: after[name] - before[name] for name in after if name != "texts"}
-    if "texts" in after:
-        spent["statements"] = len(after["texts"]) - len(before["texts"])
-        spent["newest"] = after["texts"]
+    spent: dict[str, Any] = {}
+    for name, now in after.items():
+        if name == "texts":
+            spent["statements"] = len(now) - len(before[name])
+            spent["newest"] = now
+        elif name == "modules":
+            spent[name] = {each: now[each] - before[name].get(each, 0.0) for each in now}
+        else:
+            spent[name] = now - before[name]
     return spent
 
 

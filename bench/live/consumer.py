@@ -2,8 +2,9 @@
 
 Run by the bench itself: ``python -m bench.live.consumer``. Each line on its standard input is a
 question, and the answer is one JSON object in a line. BENCH_COUNTED makes it count calls, and on
-SQLite statements; BENCH_TIMED makes it note when each entity was committed; BENCH_PROFILE names a
-file for a profile of the threads that commit.
+SQLite statements; BENCH_TIMED makes it note when each entity was committed; BENCH_SAMPLED makes it
+tell in which modules its time goes; BENCH_PROFILE names a file for a profile of the threads that
+commit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ from typing import Any
 
 import django
 
+from bench.stages import Sampler
+
 __all__: list[str] = []
+
+SAMPLING_SECONDS = 0.001
 
 
 def main() -> None:
@@ -33,6 +38,8 @@ def main() -> None:
         _count(figures)
     if "BENCH_TIMED" in os.environ:
         _time(figures)
+    if "BENCH_SAMPLED" in os.environ:
+        figures["modules"] = Sampler(SAMPLING_SECONDS).seconds
     profile = None
     if "BENCH_PROFILE" in os.environ:
         from .calls import profile_tasks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pstats
 import struct
 import subprocess
 import sys
@@ -147,11 +148,13 @@ def test_memory(tmp_path: Path) -> None:
 
 
 def test_profile(tmp_path: Path) -> None:
-    """Rows and snapshots are seen at the stages that are theirs."""
-    bench(tmp_path, "--profile", "--only", "bulk", "snapshot", "--events", "5000")
-    mixed, snapshot = written(tmp_path, "profile")
-    assert "preparing, conversion" in mixed["stages"]
-    assert any(stage.startswith("staging and switching snapshots") for stage in snapshot["stages"])
+    """Rows, snapshots and live commits are seen in the rooms that are theirs."""
+    bench(tmp_path, "--profile", "--events", "5000", "--live-events", "10")
+    seen = {title: modules for title, _, _, modules, *_ in written(tmp_path, "profile")}
+    assert any("materializer/batch/" in name for name in seen["µs an event, mixed"])
+    assert any("materializer/staged/" in name for name in seen["µs an event, snapshot"])
+    assert seen["µs for a live commit of one event"]
+    assert pstats.Stats(str(tmp_path / "live-default.pstats")).stats  # type: ignore[attr-defined]
 
 
 ROWS: list[tuple[str, str, Any]] = [
