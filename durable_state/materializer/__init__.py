@@ -1,6 +1,7 @@
 """Messages become rows: conversion, compaction, staging, switch, dead letters, parking.
 
-Runs inside a transaction that the consumer opens. May not import transport, feed or anything above; knows no HTTP and no channels.
+Runs inside a transaction that the consumer opens. May not import transport, feed or anything above;
+knows no HTTP and no channels.
 """
 
 from durable_state.conversion import Refused

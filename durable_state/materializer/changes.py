@@ -38,13 +38,15 @@ class Outcome:
     controls: int = 0
     superseded: int = 0
     changes: dict[tuple[str, str], bool] = field(default_factory=dict)
-    """By (type, key) whether the row was deleted, or else written; in the order of the last change."""
+    """By (type, key) whether the row was deleted, or else written; in the order of the last change.
+    """
     changed_types: set[str] = field(default_factory=set)
     """The types of all changed rows, listed or not."""
     too_many: bool = False
     """Whether more rows changed than are listed; then none is."""
     txids: dict[tuple[str, str, str], None] = field(default_factory=dict)
-    """The transactions with the entities that they concern, however they ended: (txid, type, key)."""
+    """The transactions with the entities that they concern, however they ended: (txid, type, key).
+    """
     letters_written: bool = False
     """Whether there may be more dead letters than before."""
     passed_over: Counter[str] = field(default_factory=Counter)

@@ -18,7 +18,7 @@ from .batch.compaction import Entity
 from .batch.sampling import Sample
 from .batch.sorting import PreparedBatch, Segment
 from .changes import Outcome
-from .letters import LetterBox
+from .letters import Letter, LetterBox
 from .parked.lot import ParkingLot
 from .plan import StreamPlan
 from .shown.shown import ShownRows
@@ -107,9 +107,9 @@ class Fold:
 
     def _settle(self, *, every: bool) -> None:
         self._retry_protected(every=every)
-        for plan, found in self._rows.settle(every=every):
+        if letters := self._rows.settle(every=every):
             self.outcome.letters_written = True
-            self._letters.write_found(plan, [found])
+            self._letters.write(letters)
 
     def _retry_protected(self, *, every: bool) -> None:
         """Deletes rows that something protected when the stream deleted their entities, where it no longer does."""
@@ -202,7 +202,7 @@ class Fold:
             refusal = letters[-1].refusal
             self.last_reason, self.last_detail = refusal.code, refusal.detail
             self.last_type = entity_type
-            self._letters.write(generation, letters)
+            self._letters.write(map(Letter.of_change, letters), generation=generation)
 
     def _control(self, kind: ControlKind) -> None:
         self.outcome.controls += 1

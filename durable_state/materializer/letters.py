@@ -11,11 +11,12 @@ from durable_state.conversion.limits import largest_statement, statement_bytes
 from durable_state.models import DeadLetter, Stream, entity_digest
 from durable_state.protocol import Change, Malformed, decode, explain
 
-from .batch.compaction import Letter
+from .batch.compaction import RefusedChange
+from .batch.preparation import Prepared, as_message
 from .plan import TypePlan
-from .rows.rows import chunks, in_statements
+from .rows.rows import RowFailure, chunks, in_statements
 
-__all__ = ["PROTECTED", "Found", "LetterBox"]
+__all__ = ["PROTECTED", "Letter", "LetterBox"]
 
 PROTECTED = "protected"
 """The reason of a delete that the application's rows stand in the way of."""
@@ -28,14 +29,52 @@ LONGEST = 5000
 """Characters of a key, a type or a detail that are kept."""
 
 
-class Found(NamedTuple):
-    """What a letter of an entity says whose change was accepted when it was read."""
+class Letter(NamedTuple):
+    """One refused message, and why."""
 
+    entity: str
+    """The digest of the entity, or a name of its own where the message names none."""
+    type: str
     key: str
     ordinal: int
     reason: str
+    """The reason code."""
     detail: str
     body: bytes
+    """The message, as it can be folded again."""
+
+    @classmethod
+    def of_change(cls, refused: RefusedChange) -> Letter:
+        """The letter of a change that was never accepted."""
+        ordinal, change, refusal = refused.ordinal, refused.change, refused.refusal
+        entity = entity_digest(change.type, change.key)
+        return cls(
+            entity, change.type, change.key, ordinal, refusal.code, refusal.detail, change.raw
+        )
+
+    @classmethod
+    def of_put(cls, plan: TypePlan, failure: RowFailure, put: Prepared) -> Letter:
+        """The letter of an accepted change that the database refused when its row was written.
+
+        It holds what makes the entity: of a mapping that merges that is more than the newest
+        change.
+        """
+        body = as_message(plan, put, whole=plan.mapping.merges)
+        return cls.of_entity(plan, put.key, put.ordinal, failure.reason, failure.detail, body)
+
+    @classmethod
+    def of_entity(
+        cls, plan: TypePlan, key: str, ordinal: int, reason: str, detail: str, body: bytes
+    ) -> Letter:
+        """The letter of an entity that is shown, or was accepted once."""
+        return cls(plan.digest(key), plan.type, key, ordinal, reason, detail, body)
+
+    @classmethod
+    def of_malformed(cls, ordinal: int, item: Malformed) -> Letter:
+        """The letter of an item that names no entity."""
+        entity = f"{DeadLetter.NO_ENTITY}{ordinal}"
+        names = item.type or "", item.key or ""
+        return cls(entity, *names, ordinal, item.reason, explain(item), item.raw)
 
 
 class LetterBox:
@@ -54,63 +93,35 @@ class LetterBox:
             self._occupied = self._all.exists()
         return self._occupied
 
-    def write(self, generation: int, letters: Iterable[Letter]) -> None:
-        """Writes letters of entities, each in place of the entity's older one."""
+    def write(self, letters: Iterable[Letter], *, generation: int = 0) -> None:
+        """Writes letters, each in place of the entity's older one; of the shown state, or of a
+        generation's.
+        """
         rows = [
             DeadLetter(
                 stream=self._stream,
                 generation=generation,
-                entity=entity_digest(letter.change.type, letter.change.key),
-                type=_printable(letter.change.type),
-                key=_printable(letter.change.key),
+                entity=letter.entity,
+                type=_printable(letter.type),
+                key=_printable(letter.key),
                 ordinal=letter.ordinal,
-                reason=letter.refusal.code[:40],
-                detail=_printable(letter.refusal.detail),
-                body=letter.change.raw,
+                reason=letter.reason[:40],
+                detail=_printable(letter.detail),
+                body=letter.body,
             )
             for letter in letters
         ]
-        self.remove(generation, (row.entity for row in rows))
-        self._create(rows)
-
-    def write_found(self, plan: TypePlan, found: list[Found]) -> None:
-        """Writes letters of entities that were accepted once and could not be shown: the database, or a changed mapping, refuses them."""
-        rows = [
-            DeadLetter(
-                stream=self._stream,
-                entity=plan.digest(each.key),
-                type=_printable(plan.type),
-                key=_printable(each.key),
-                ordinal=each.ordinal,
-                reason=each.reason[:40],
-                detail=_printable(each.detail),
-                body=each.body,
-            )
-            for each in found
-        ]
-        self.remove(0, (row.entity for row in rows))
-        self._create(rows)
+        if rows:
+            self.remove(generation, (row.entity for row in rows))
+            self._create(rows)
 
     def write_malformed(self, malformed: Iterable[tuple[int, Malformed]]) -> None:
-        """Writes letters of items that name no entity; they belong to the shown state at once, whatever is being staged, if this is no replay."""
-        rows = [
-            DeadLetter(
-                stream=self._stream,
-                generation=self._without_entity,
-                entity=f"{DeadLetter.NO_ENTITY}{ordinal}",
-                type=_printable(item.type or ""),
-                key=_printable(item.key or ""),
-                ordinal=ordinal,
-                reason=item.reason[:40],
-                detail=_printable(explain(item)),
-                body=item.raw,
-            )
-            for ordinal, item in malformed
-        ]
-        if self.occupied:
-            for chunk in chunks(row.entity for row in rows):
-                self._all.filter(generation=self._without_entity, entity__in=chunk).delete()
-        self._create(rows)
+        """Writes letters of items that name no entity.
+
+        They belong to the shown state at once, whatever is being staged, if this is no replay.
+        """
+        letters = (Letter.of_malformed(ordinal, item) for ordinal, item in malformed)
+        self.write(letters, generation=self._without_entity)
 
     def take_over_replayed(self) -> None:
         """The letters without an entity that a replay met are all that there are."""
@@ -118,7 +129,9 @@ class LetterBox:
         self._all.filter(generation=DeadLetter.REPLAYED).update(generation=0)
 
     def protected(self, until: int, most: int | None) -> dict[str, list[str]]:
-        """The keys, by type, of deletes that something stood in the way of; the oldest ``most``, up to an ordinal."""
+        """The keys, by type, of deletes that something stood in the way of; the oldest ``most``, up
+        to an ordinal.
+        """
         if not self.occupied:
             return {}
         letters = self._all.filter(generation=0, reason=PROTECTED, ordinal__lte=until)
@@ -136,7 +149,9 @@ class LetterBox:
                 self._all.filter(generation=generation, entity__in=chunk).delete()
 
     def promote(self, generation: int, types: Iterable[str] | None) -> None:
-        """The letters met while ``generation`` was staged take the place of the shown state's, of these types or of all."""
+        """The letters met while ``generation`` was staged take the place of the shown state's, of
+        these types or of all.
+        """
         shown = self._all.filter(generation=0).exclude(entity__startswith=DeadLetter.NO_ENTITY)
         if types is None:
             shown.delete()
@@ -159,7 +174,9 @@ class LetterBox:
             self._all.filter(generation=generation).delete()
 
     def count(self, generations: Iterable[int]) -> int:
-        """How many letters there are, or, where one of the generations has more, are going to be when that is shown."""
+        """How many letters there are, or, where one of the generations has more, are going to be
+        when that is shown.
+        """
         own = self._without_entity
         met = self._all.filter(generation__in=[own, *generations]).order_by()
         counts: dict[int, int] = dict(met.values_list("generation").annotate(Count("pk")))
@@ -181,6 +198,8 @@ class LetterBox:
 
 
 def _printable(text: str) -> str:
-    """Text that every database takes: NUL and lone surrogates are shown as escapes, and it is cut where it is very long."""
+    """Text that every database takes: NUL and lone surrogates are shown as escapes, and it is cut
+    where it is very long.
+    """
     printable = text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
     return printable if len(printable) <= LONGEST else f"{printable[:LONGEST]}…"

@@ -31,7 +31,9 @@ class TypeBook:
         }
 
     def accepts(self, plan: TypePlan) -> bool:
-        """Whether changes of the type may go to the rows: not where earlier ones were passed over, for the rows would be a part only."""
+        """Whether changes of the type may go to the rows: not where earlier ones were passed over,
+        for the rows would be a part only.
+        """
         state = self._state(plan.type)
         if state.fingerprint == plan.mapping.fingerprint:
             return True
@@ -53,7 +55,8 @@ class TypeBook:
         """Counts messages of a type that has no mapping, or whose earlier messages had none."""
         state = self._state(entity_type)
         state.unregistered += count
-        # It had a mapping once: its rows are no longer what the stream says, should it get one again.
+        # It had a mapping once: its rows are no longer what the stream says, should it get one
+        # again.
         state.needs_reset = state.needs_reset or state.fingerprint != ""
         state.save(using=self._using)
 
@@ -74,7 +77,8 @@ class TypeBook:
                 state.save(using=self._using)
 
     def forget_all_but(self, types: Container[str]) -> None:
-        """The stream holds nothing of the other types that are registered: they begin as if none had come.
+        """The stream holds nothing of the other types that are registered: they begin as if none
+        had come.
 
         What is not registered stays counted; its messages may still be wanted.
         """

@@ -19,10 +19,10 @@ from .defaults import has_fresh, overlay, overlay_raw, settle
 from .plain import prepare_together
 from .preparation import Prepared, complete, from_bytes, prepare
 
-__all__ = ["Entity", "Letter", "fold_entities", "fold_entity", "settle_partial"]
+__all__ = ["Entity", "RefusedChange", "fold_entities", "fold_entity", "settle_partial"]
 
 
-class Letter(msgspec.Struct, gc=False):
+class RefusedChange(msgspec.Struct, gc=False):
     """A change that was refused, and why."""
 
     ordinal: int
@@ -51,7 +51,7 @@ class Entity(msgspec.Struct, gc=False):
     absent: bool = False
     no_row: bool = False
     parked: bool = False
-    letter: Letter | None = None
+    letter: RefusedChange | None = None
     parts: tuple[int, ...] = ()
     limit: int | None = None
     written: int = 0
@@ -160,7 +160,7 @@ def _try_fold(plan: TypePlan, entity: Entity) -> bool:
                 refusal = entity.refuse(ordinal, refused)
         if refusal is not None:
             if entity.letter is None and not partials:
-                entity.letter = Letter(ordinal, change, refusal)
+                entity.letter = RefusedChange(ordinal, change, refusal)
         elif prepared is None:
             entity.deleted = entity.no_row = True
             entity.decided_at = ordinal

@@ -1,4 +1,5 @@
-"""Where streams meet: the commit that shows a parent marks its arrival for the streams whose changes wait for it.
+"""Where streams meet: the commit that shows a parent marks its arrival for the streams whose
+changes wait for it.
 
 Why: decision 22.
 """
@@ -22,10 +23,12 @@ __all__ = ["exchange_arrivals"]
 
 
 def exchange_arrivals(lot: ParkingLot, openings: Openings) -> None:
-    """Tells other streams of the parents that this commit shows, and looks once more for those that it has parked changes for.
+    """Tells other streams of the parents that this commit shows, and looks once more for those that
+    it has parked changes for.
 
-    The last thing that a commit does with rows. Two commits that have a model in common do this one after the other: the locks are
-    held until their ends. So the later one sees what the earlier did. A commit that touches no such model takes no lock.
+    The last thing that a commit does with rows. Two commits that have a model in common do this one
+    after the other: the locks are held until their ends. So the later one sees what the earlier
+    did. A commit that touches no such model takes no lock.
     """
     labels = {plan.mapping.label for plan in openings.parents} | {
         parent.label for parent in lot.awaited
@@ -73,7 +76,9 @@ def _announce(plan: TypePlan, keys: set[str] | None) -> None:
 
 
 def _look_again(stream: Stream, parent: EntityMapping, keys: set[str] | None) -> None:
-    """Marks the arrival, for the next commit of this stream, of parents that came while this commit was on its way."""
+    """Marks the arrival, for the next commit of this stream, of parents that came while this commit
+    was on its way.
+    """
     using = stream._state.db
     if keys is None:
         waiting = ParkedChange.objects.using(using).filter(waits_on=parent.label, stream=stream)

@@ -22,7 +22,9 @@ from .kept_rows import KeptRows
 __all__ = ["Parking", "ParkingLot"]
 
 POLLED = 500
-"""Changes that nobody tells about which each commit tries; all of them are tried at the worker's leisure."""
+"""Changes that nobody tells about which each commit tries; all of them are tried at the worker's
+leisure.
+"""
 
 
 @dataclass(slots=True)
@@ -209,7 +211,9 @@ class ParkingLot:
         return self._pages(rows) if every else islice(self._pages(rows, POLLED), 1)
 
     def waiting_for(self, others: Iterable[str] | None) -> Iterator[list[ParkedChange]]:
-        """Those that wait for one of the others, a parent or the holder of a unique value, page by page; None: for any."""
+        """Those that wait for one of the others, a parent or the holder of a unique value, page by
+        page; None: for any.
+        """
         if not self.occupied:
             return
         if others is None:
@@ -219,7 +223,9 @@ class ParkingLot:
             yield from self._pages(self._all.filter(waits_for__in=chunk))
 
     def take_arrivals(self) -> Iterator[set[str]]:
-        """The parents whose arrival other streams have marked, chunk by chunk, by digest; the marks are gone then."""
+        """The parents whose arrival other streams have marked, chunk by chunk, by digest; the marks
+        are gone then.
+        """
         while found := list(self._arrivals.order_by("pk").values_list("pk", "digest")[:READ]):
             for chunk in chunks(pk for pk, _ in found):
                 self._arrivals.filter(pk__in=chunk).delete()

@@ -1,8 +1,8 @@
 """Who may have a unique value.
 
-A row that shows its entity's newest change keeps its value; else the older change wins. Who comes too
-late is parked. A row that is only there until the commit gets to it (about to be deleted or written,
-or stale) is no obstacle: it makes way.
+A row that shows its entity's newest change keeps its value; else the older change wins. Who comes
+too late is parked. A row that is only there until the commit gets to it (about to be deleted or
+written, or stale) is no obstacle: it makes way.
 
 Why: decision 14.
 """
@@ -92,7 +92,9 @@ class Claims:
         return losers
 
     def in_the_way(self, losers: Collection[str], stale: Collection[str]) -> set[str]:
-        """The keys whose rows hold what a winner wants: of losers, and of the ``stale`` ones elsewhere."""
+        """The keys whose rows hold what a winner wants: of losers, and of the ``stale`` ones
+        elsewhere.
+        """
         wanted = {
             claim for write, some in self._wanted if write.key not in losers for claim in some
         }
@@ -247,7 +249,9 @@ def _claims_of(plan: TypePlan, write: RowWrite, held_values: Values) -> list[Cla
 
 
 def _or_none(value: Any) -> Any:
-    """The value; None of one that cannot be compared by hash: of documents, say, the database alone can tell."""
+    """The value; None of one that cannot be compared by hash: of documents, say, the database alone
+    can tell.
+    """
     try:
         hash(value)
     except TypeError:

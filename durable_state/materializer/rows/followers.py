@@ -1,4 +1,6 @@
-"""Rows that point to others by a column that the stream writes (``to_field``): they follow its changes."""
+"""Rows that point to others by a column that the stream writes (``to_field``): they follow its
+changes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ CHUNK = 500
 
 @contextmanager
 def followed_by_children(plan: TypePlan, writes: Sequence[RowWrite]) -> Iterator[None]:
-    """Has all rows that point to the written ones, whosever they are, name them by their new values.
+    """Has all rows that point to the written ones, whosever they are, name them by their new
+    values.
 
     Before the writes it notes who points to whom, so that values may also be exchanged.
     """
@@ -49,14 +52,18 @@ def followed_by_children(plan: TypePlan, writes: Sequence[RowWrite]) -> Iterator
 
 
 def lead_children(plan: TypePlan, attname: str, old: Any, new: Any) -> None:
-    """Has all rows that name one by ``old`` name it by ``new``: another is going to have the old value."""
+    """Has all rows that name one by ``old`` name it by ``new``: another is going to have the old
+    value.
+    """
     for field in plan.followed.get(attname, ()):
         rows = field.model._base_manager.using(plan.using)
         rows.filter(**{field.attname: old}).update(**{field.attname: new})
 
 
 def unnamed_by(plan: TypePlan, attname: str, writes: Sequence[RowWrite]) -> dict[Any, str]:
-    """The values that rows give up for NULL, by which nobody can name them any more, with their keys."""
+    """The values that rows give up for NULL, by which nobody can name them any more, with their
+    keys.
+    """
     place = plan.places[attname]
     return {
         write.existing.values[place]: write.key

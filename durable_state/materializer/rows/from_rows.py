@@ -41,7 +41,9 @@ def prepared_from_row(plan: TypePlan, row: models.Model, parked: ParkedChange | 
 
 
 def _raw(plan: TypePlan, planned: PlannedField, row: models.Model) -> Any:
-    """``represent_value``, but with the parent's key as the mapping that serves this stream names it."""
+    """``represent_value``, but with the parent's key as the mapping that serves this stream names
+    it.
+    """
     if planned.parent is None:
         return represent_value(plan.mapping, row, planned.name)
     parent = getattr(row, planned.name)

@@ -71,7 +71,9 @@ def insert_raw(plan: TypePlan, rows: Sequence[models.Model]) -> None:
 
 
 def _own_fields(plan: TypePlan) -> list[models.Field[Any, Any]]:
-    """The columns that neither the stream nor its key nor its scope fills; the primary key among them."""
+    """The columns that neither the stream nor its key nor its scope fills; the primary key among
+    them.
+    """
     written = {*plan.places, plan.mapping.key.attname, *plan.scope}
     return [
         field

@@ -45,7 +45,8 @@ def pointing_to(
 
 
 def check_updates(collector: Collector, rows: models.QuerySet[models.Model]) -> None:
-    """Looks whether rows would come to point to what is not there; some databases only find out at the end.
+    """Looks whether rows would come to point to what is not there; some databases only find out at
+    the end.
 
     Raises: RestrictedError.
     """
@@ -84,7 +85,9 @@ def check_restricted(collector: Collector) -> None:
 def other_streams_rows(
     relation: Any, outside: models.QuerySet[Any], using: str
 ) -> models.QuerySet[Any]:
-    """Those of the rows that another stream keeps: cascading would take them away behind that stream's back."""
+    """Those of the rows that another stream keeps: cascading would take them away behind that
+    stream's back.
+    """
     for mapping in registry.for_model(relation.related_model):
         if relation.field in mapping.mapped_fields:
             if mapping.stream_field is not None:

@@ -32,7 +32,9 @@ NOTHING: Sequence[Any] = ()
 
 
 def parent_digest(mapping: EntityMapping, key: Any) -> str:
-    """The name of a parent in ``ParkedChange.waits_for``: the same in all streams, where they share its rows."""
+    """The name of a parent in ``ParkedChange.waits_for``: the same in all streams, where they share
+    its rows.
+    """
     if mapping.stream_field is not None:
         return entity_digest(mapping.entity_type, key)
     return entity_digest(f"{mapping.label}.{mapping.key_field}", key)
@@ -62,7 +64,9 @@ class MissingParent:
 
     @property
     def digest(self) -> str:
-        """Its name for those who wait; empty where the application brings it, so that only looking again tells."""
+        """Its name for those who wait; empty where the application brings it, so that only looking
+        again tells.
+        """
         parent = self.planned.parent
         return "" if parent is None else parent_digest(parent, self.key)
 
@@ -109,7 +113,8 @@ def may_circle(group: Sequence[TypePlan]) -> bool:
 def resolve_parents(
     plan: TypePlan, puts: Sequence[Prepared]
 ) -> tuple[list[Values], Sequence[Sequence[MissingParent]]]:
-    """For each put its values with parents as what the column holds, and the parents that are missing.
+    """For each put its values with parents as what the column holds, and the parents that are
+    missing.
 
     A missing parent that the row can be shown without (SET_NULL, SET_DEFAULT) is ``tolerated``; the
     values have NULL or the default for it.
@@ -189,7 +194,9 @@ def _find(plan: TypePlan, planned: PlannedField, puts: Sequence[Prepared]) -> di
 def shown_parents(
     stream: Stream, parent: EntityMapping, keys: Iterable[str], column: str | None = None
 ) -> dict[str, Any]:
-    """Which of the parents are shown, with what that column of theirs (the key's, if none is given) holds."""
+    """Which of the parents are shown, with what that column of theirs (the key's, if none is given)
+    holds.
+    """
     key, using = parent.key, stream._state.db or "default"
     rows = parent.rows(stream, using)
     found: dict[str, Any] = {}

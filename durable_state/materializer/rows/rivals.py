@@ -32,7 +32,8 @@ class Rival(NamedTuple):
 
 
 def find_rivals(plan: TypePlan, write: RowWrite) -> list[Rival]:
-    """The rows that keep the database from taking the write, as far as Django knows the constraints.
+    """The rows that keep the database from taking the write, as far as Django knows the
+    constraints.
 
     Writes nothing.
     """

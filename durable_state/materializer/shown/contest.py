@@ -99,7 +99,9 @@ class Contest:
         return moving | (leaving - self.firm[plan])
 
     def _join(self, each: Puts, stale: Collection[str]) -> bool:
-        """Puts parked changes again, if they could be shown: they may exchange values with the others."""
+        """Puts parked changes again, if they could be shown: they may exchange values with the
+        others.
+        """
         plan = each.plan
         puts = []
         here = {put.key for put in each.waiting}

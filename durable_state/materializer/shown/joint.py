@@ -1,6 +1,7 @@
 """Rows that can only be shown together, because each points to another of them.
 
-They are inserted with stand-ins for the parents that are not there yet (NULL, where the column may be NULL) and linked when all are.
+They are inserted with stand-ins for the parents that are not there yet (NULL, where the column may
+be NULL) and linked when all are.
 
 Why: decision 21.
 """
@@ -31,7 +32,9 @@ Entity = tuple[str, Any]
 Group = dict[TypePlan, list[Prepared]]
 
 ROUNDS = 8
-"""Generations that are inserted with their parents before stand-ins are taken for parents that must not be NULL."""
+"""Generations that are inserted with their parents before stand-ins are taken for parents that must
+not be NULL.
+"""
 UNSIGNED = (
     models.PositiveBigIntegerField,
     models.PositiveIntegerField,
@@ -41,7 +44,9 @@ UNSIGNED = (
 
 @dataclass(slots=True)
 class Trouble:
-    """Why the rows of a type cannot be shown with the others: refused, their unique value taken, or no stand-in to be had."""
+    """Why the rows of a type cannot be shown with the others: refused, their unique value taken, or
+    no stand-in to be had.
+    """
 
     plan: TypePlan
     failures: list[RowFailure] = field(default_factory=list)
@@ -57,10 +62,11 @@ class _Stuck(Exception):
 def settle_blockers(
     missing: Mapping[Entity, Sequence[MissingParent]],
 ) -> dict[Entity, MissingParent]:
-    """Those of the entities that cannot be shown even if all others were, each with the parent that it has to wait for.
+    """Those of the entities that cannot be shown even if all others were, each with the parent that
+    it has to wait for.
 
-    What is not among them forms the greatest closed set: each misses others of the set only. No entity waits for one that waits
-    for it.
+    What is not among them forms the greatest closed set: each misses others of the set only. No
+    entity waits for one that waits for it.
     """
     children: defaultdict[Entity, list[tuple[Entity, MissingParent]]] = defaultdict(list)
     blockers: dict[Entity, MissingParent] = {}
@@ -140,7 +146,9 @@ class _Joint:
     def _insert(
         self, plan: TypePlan, puts: list[Prepared], linking: list[Prepared], *, forced: bool
     ) -> list[Prepared]:
-        """Writes the puts that miss no parent which must not be NULL, or (``forced``) all; returns those that are left."""
+        """Writes the puts that miss no parent which must not be NULL, or (``forced``) all; returns
+        those that are left.
+        """
         if not puts:
             return []
         existing = read_rows(plan, [put.key_value for put in puts])
@@ -190,7 +198,8 @@ class _Joint:
         if lost := Claims(plan, writes).losers((), ()):
             raise _Stuck(Trouble(plan, lost=lost))
         changed = changing(plan, writes)
-        # PostgreSQL and SQLite check Django's foreign keys at the end of the transaction anyway; MySQL does so row by row.
+        # PostgreSQL and SQLite check Django's foreign keys at the end of the transaction anyway;
+        # MySQL does so row by row.
         checks = (
             connections[plan.using].constraint_checks_disabled() if unchecked else nullcontext()
         )
@@ -202,7 +211,9 @@ class _Joint:
             self._written[plan].setdefault(write.key, write)
 
     def _stand_in(self, absent: MissingParent) -> Any:
-        """A value for the column until the parent is there; the right one where it is known by now. None where there is none."""
+        """A value for the column until the parent is there; the right one where it is known by now.
+        None where there is none.
+        """
         planned = absent.planned
         if planned.field.null:
             return None

@@ -1,4 +1,6 @@
-"""Giving puts their rows: parents and unique values looked up, written in bulk, parked where they cannot be shown."""
+"""Giving puts their rows: parents and unique values looked up, written in bulk, parked where they
+cannot be shown.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,20 @@ from .work import Work
 __all__ = ["Placed", "Placement"]
 
 ROUNDS = 8
-"""Generations of rows that point to each other which are written one after the other; what lies deeper is written jointly."""
+"""Generations of rows that point to each other which are written one after the other; what lies
+deeper is written jointly.
+"""
 
 SLICE = 10_000
-"""Plain rows that are read, compared and written together: what the shown rows hold is in memory for so many only."""
+"""Plain rows that are read, compared and written together: what the shown rows hold is in memory
+for so many only.
+"""
 
 
 @dataclass(slots=True)
 class Placed:
-    """What could not be shown: rows that the database refused, and the keys that were parked, by type.
+    """What could not be shown: rows that the database refused, and the keys that were parked, by
+    type.
 
     ``shown`` counts the puts that were.
     """
@@ -54,7 +61,8 @@ class Placement:
         self._contest = Contest(work.lot, removal)
 
     def put(self, puts: Mapping[TypePlan, Sequence[Prepared]], *, all_new: bool = False) -> Placed:
-        """Makes rows equal to the puts of one group of types (see ``circles``), in which rows may be each other's parents.
+        """Makes rows equal to the puts of one group of types (see ``circles``), in which rows may
+        be each other's parents.
 
         ``all_new``: none of them has a row yet.
         """
@@ -179,7 +187,8 @@ class Placement:
     def _with_parents(
         self, each: Puts, failures: list[RowFailure], known: Mapping[str, int]
     ) -> list[RowFailure]:
-        """Without those of whose parents one has gone since they were looked up (``known`` says how many were missing then).
+        """Without those of whose parents one has gone since they were looked up (``known`` says how
+        many were missing then).
 
         Another stream's commit took it away: the row is not refused, it waits.
         """
@@ -198,7 +207,9 @@ class Placement:
     def _settle_failures(
         self, each: Puts, failures: list[RowFailure], placed: Placed
     ) -> list[RowFailure]:
-        """Shows or parks those that the database refused for another row's sake; returns the others."""
+        """Shows or parks those that the database refused for another row's sake; returns the
+        others.
+        """
         rivalries = [failure.write for failure in failures if failure.is_rivalry]
         refused = [failure for failure in failures if not failure.is_rivalry]
         if rivalries:
@@ -210,8 +221,8 @@ class Placement:
     ) -> list[RowFailure]:
         """Writes, one after the other, rows whose unique values only the database can compare.
 
-        Rows that make way, of these writes or of others, are robbed of their values first. Who is in
-        the way of none of its own is parked. Returns those that are refused for themselves.
+        Rows that make way, of these writes or of others, are robbed of their values first. Who is
+        in the way of none of its own is parked. Returns those that are refused for themselves.
         """
         plan = each.plan
         puts = {put.key: put for put in each.waiting}
@@ -267,7 +278,8 @@ class Placement:
             if failure.is_rivalry
         }
         self._park_losers(each, lost, placed)
-        # The others wait for their parents still: a rival that is not shown either will not tell of a value that became free.
+        # The others wait for their parents still: a rival that is not shown either will not tell of
+        # a value that became free.
         apart = trouble.impossible | (trouble.lost.keys() - lost.keys())
         self._park_orphans(each, [put for put in each.waiting if put.key in apart], placed)
         # Those that miss no parent have joined the set; they are looked at again after all else.
@@ -275,7 +287,9 @@ class Placement:
         self._park_losers(each, {key: trouble.lost[key] for key in left}, placed, polled=True)
 
     def _lost_to_shown(self, each: Puts, lost: Mapping[str, Lost]) -> dict[str, Lost] | None:
-        """Those of the losers whose value is held by a row that is shown and stays; None where one did not."""
+        """Those of the losers whose value is held by a row that is shown and stays; None where one
+        did not.
+        """
         puts = [put for put in each.waiting if put.key in lost]
         columns, _ = resolve_parents(each.plan, puts)
         found: dict[str, Lost] = {}
@@ -337,7 +351,9 @@ class Placement:
         self._park(each, parkings, placed)
 
     def _park(self, each: Puts, parkings: list[Parking], placed: Placed) -> None:
-        """Parks puts; a row that one of the entities has stays as it is, unless it has lost a value."""
+        """Parks puts; a row that one of the entities has stays as it is, unless it has lost a
+        value.
+        """
         if not parkings:
             return
         plan = each.plan

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from durable_state.conversion import Refused
 from durable_state.models import ParkedChange, entity_digest
 
-from ..batch.preparation import Prepared, as_message, from_bytes
-from ..letters import Found
+from ..batch.preparation import Prepared, from_bytes
+from ..letters import Letter
 from ..parked.lot import Parking
 from ..plan import TypePlan
 from ..rows.relations import (
@@ -20,12 +20,11 @@ from ..rows.relations import (
     resolve_parents,
     untolerated,
 )
-from ..rows.rows import RowFailure
 from .joint import settle_blockers
 from .placement import Placement
 from .work import Work
 
-__all__ = ["Release", "not_written"]
+__all__ = ["Release"]
 
 
 Entity = tuple[str, str]
@@ -40,11 +39,12 @@ class Release:
         self._lot = work.lot
         self._openings = work.openings
         self._placement = placement
-        self._refused: list[tuple[TypePlan, Found]] = []
+        self._refused: list[Letter] = []
         self._shown = 0
 
-    def settle(self, *, every: bool = False) -> list[tuple[TypePlan, Found]]:
-        """Shows parked entities whose parents have come or whose unique values are free, until nothing moves any more.
+    def settle(self, *, every: bool = False) -> list[Letter]:
+        """Shows parked entities whose parents have come or whose unique values are free, until
+        nothing moves any more.
 
         Invariant: whoever was parked for a unique value in this commit has been looked at after all
         else that the commit moved. ``every``: of those that nobody tells about, all are tried.
@@ -117,7 +117,7 @@ class Release:
             by_key = {put.key: put for put in puts[plan]}
             self._lot.remove(plan.digest(failure.write.key) for failure in failures)
             self._refused += [
-                (plan, not_written(plan, each, by_key[each.write.key])) for each in failures
+                Letter.of_put(plan, failure, by_key[failure.write.key]) for failure in failures
             ]
         self._shown += placed.shown
         return placed.shown > 0
@@ -136,8 +136,9 @@ class Release:
     def _show_closed(self) -> bool:
         """Shows entities that wait for each other only; whether there were any.
 
-        Only those parked since the last look can have closed a circle. Whoever waits for two parents, one in the circle and one not
-        there at all, is made to wait for the latter: its coming is then what closes it.
+        Only those parked since the last look can have closed a circle. Whoever waits for two
+        parents, one in the circle and one not there at all, is made to wait for the latter: its
+        coming is then what closes it.
         """
         newly = self._lot.take_newly()
         shown = False
@@ -194,15 +195,6 @@ class Release:
             if entity not in blockers:
                 closed[plans[entity[0]]].append(put)
         return bool(closed) and self._put(dict(closed))
-
-
-def not_written(plan: TypePlan, failure: RowFailure, put: Prepared) -> Found:
-    """The letter of an accepted change that the database refused when its row was written.
-
-    It holds what makes the entity: of a mapping that merges that is more than the newest change.
-    """
-    body = as_message(plan, put, whole=plan.mapping.merges)
-    return Found(put.key, put.ordinal, failure.reason, failure.detail, body)
 
 
 def _digests(fresh: dict[TypePlan, set[str] | None]) -> Iterator[str]:

@@ -16,24 +16,16 @@ from django.db.models.deletion import (
 from durable_state.conversion import key_text
 from durable_state.models import Stream
 
-from ..batch.preparation import to_bytes
 from ..changes import Outcome
-from ..parked.lot import Parking
 from ..plan import PlannedField, TypePlan
-from ..rows.from_rows import prepared_from_row, with_parents
 from ..rows.outside import check_restricted, check_updates, other_streams_rows, pointing_to
-from ..rows.relations import MissingParent, circles, may_circle, stand_in_for
+from ..rows.relations import circles, may_circle
 from ..rows.rows import chunks, is_one_of, most_keys, rows_with
 from ..rows.writers.instances import read_instances
+from .children import PAGE, Children, Rows, column_values
 from .work import Work
 
 __all__ = ["Removal", "remove_rows"]
-
-Rows = dict[Any, str]
-"""Keys by primary key."""
-
-PAGE = 500
-"""Children that are in memory at once; of a circle only their keys stay there till all that go together are known."""
 
 
 class Removal:
@@ -42,13 +34,14 @@ class Removal:
     Mapped children that the stream still holds go too and are parked, with what the application has
     in their rows; where ``on_delete`` says SET_NULL or SET_DEFAULT they stay without their parent.
     That holds through unmapped tables in between as well. Rows outside the mappings follow
-    ``on_delete``; one that protects its parent, or cannot follow, keeps the row from going. No model
-    signals are sent. ``for_good``: mapped children go with their parents, and nothing is parked.
+    ``on_delete``; one that protects its parent, or cannot follow, keeps the row from going. No
+    model signals are sent. ``for_good``: mapped children go with their parents, and nothing is
+    parked.
     """
 
     def __init__(self, work: Work, *, for_good: bool = False) -> None:
         self.removed = 0
-        self._for_good = for_good
+        self._children = Children(work, for_good=for_good)
         self._plans = work.plans
         self._lot = work.lot
         self._openings = work.openings
@@ -56,14 +49,18 @@ class Removal:
         self._going: dict[TypePlan, set[Any]] = {}
 
     def remove(self, plan: TypePlan, key_values: Iterable[Any]) -> dict[str, str]:
-        """Deletes the rows with these keys, where they are; returns the keys that could not go, with the reason."""
+        """Deletes the rows with these keys, where they are; returns the keys that could not go,
+        with the reason.
+        """
         refused: dict[str, str] = {}
         for rows in self._find(plan, key_values):
             refused |= self._remove(plan, rows, self._outcome)
         return refused
 
     def hide(self, plan: TypePlan, key_values: Iterable[Any]) -> dict[str, str]:
-        """The same for entities that the stream still holds: what their rows have beside the mapped columns is kept."""
+        """The same for entities that the stream still holds: what their rows have beside the mapped
+        columns is kept.
+        """
         refused: dict[str, str] = {}
         for rows in self._find(plan, key_values):
             for chunk in chunks(rows):
@@ -85,7 +82,8 @@ class Removal:
         return found
 
     def part(self, plan: TypePlan, attname: str, named: Mapping[Any, str]) -> None:
-        """Has children wait for parents that give up the values (``named``) by which they are named.
+        """Has children wait for parents that give up the values (``named``) by which they are
+        named.
 
         What something protects stays, and follows its parent as the application's rows do.
         """
@@ -96,7 +94,7 @@ class Removal:
                 made = Outcome(self._outcome.listed)
                 try:
                     with transaction.atomic(using=plan.using):
-                        for page in self._children(child, planned, {value: key}, made):
+                        for page in self._find_leaving(child, planned, {value: key}, made):
                             if refused := self._remove(child, page, made):
                                 raise ProtectedError(next(iter(refused.values())), set())
                 except ProtectedError:
@@ -144,7 +142,8 @@ class Removal:
     def _remove_all(self, plan: TypePlan, rows: Rows, made: Outcome) -> None:
         """Deletes rows and what hangs on them. Raises: ProtectedError, RestrictedError."""
         circle = next((group for group in circles(self._plans.all()) if plan in group), [plan])
-        # Rows of the circle are deleted when all that go with them are known: they may point to each other.
+        # Rows of the circle are deleted when all that go with them are known: they may point to
+        # each other.
         going: dict[TypePlan, Rows] = {each: {} for each in circle}
         going[plan] |= rows
         before = {each: set(pks) for each, pks in self._going.items()}
@@ -163,8 +162,8 @@ class Removal:
         while left:
             parent, parents = left.pop()
             for child, planned in self._plans.children(parent):
-                targets = _targets(parent, planned, parents)
-                for page in self._children(child, planned, targets, made):
+                targets = column_values(parent, planned, parents)
+                for page in self._find_leaving(child, planned, targets, made):
                     if child in going:
                         going[child] |= page
                         self._going.setdefault(child, set()).update(page)
@@ -198,90 +197,13 @@ class Removal:
                 self.removed += len(going[each])
                 self._openings.add_freed(each, going[each].values())
 
-    def _children(
+    def _find_leaving(
         self, child: TypePlan, planned: PlannedField, targets: Rows, made: Outcome
     ) -> Iterator[Rows]:
-        """Parks the children of leaving parents, page by page, and yields those that have to go.
-
-        ``targets``: what the children hold for the parents, with the parents' keys.
-        """
-        on_delete = planned.field.remote_field.on_delete  # type: ignore[union-attr]
-        for chunk in chunks(targets):
-            last = None
-            while True:
-                queryset = child.rows().filter(**{f"{planned.attname}__in": chunk}).order_by("pk")
-                if last is not None:
-                    queryset = queryset.filter(pk__gt=last)
-                found = read_instances(with_parents(child, queryset)[:PAGE])
-                if not found:
-                    break
-
-                last = found[-1].pk
-                going = self._going.get(child, set())
-                rows = {
-                    key_text(child.mapping.key, getattr(row, child.mapping.key.attname)): row
-                    for row in found
-                    if row.pk not in going
-                }
-                keys = {row.pk: key for key, row in rows.items()}
-                if self._for_good:
-                    yield keys
-                    continue
-                stays, stand_in = _without_parent(child, planned, on_delete, targets)
-                self._park(child, planned, rows, targets, stays=stays)
-                if not stays:
-                    self._lot.kept.keep(child, rows.values())
-                    yield keys
-                    continue
-                for some in chunks(keys):
-                    child.rows().filter(pk__in=some).update(**{planned.attname: stand_in})
-                made.changed(child.type, keys.values(), deleted=False)
-                self._openings.add_freed(child, keys.values())
-
-    def _park(
-        self,
-        child: TypePlan,
-        planned: PlannedField,
-        rows: dict[str, models.Model],
-        targets: Rows,
-        *,
-        stays: bool,
-    ) -> None:
-        """Parks children of leaving parents; where a newer change is parked already, that one stays."""
-        parked = self._lot.find(child.digest(key) for key in rows)
-        held = {key: parked.get(child.digest(key)) for key in rows}
-        newer = [key for key, each in held.items() if each is not None and not each.is_link]
-        if not stays:
-            self._lot.set_stale((child.digest(key) for key in newer), stale=False)
-
-        self._lot.park(
-            Parking(
-                child,
-                prepared_from_row(child, row, held[key]),
-                MissingParent(planned, targets[getattr(row, planned.attname)], elsewhere=False),
-                is_shown=stays,
-            )
-            for key, row in rows.items()
-            if key not in newer
+        """The children of leaving parents that have to go with them, page by page."""
+        return self._children.part(
+            child, planned, targets, made, lambda: self._going.get(child, ())
         )
-
-    def whole(self, plan: TypePlan, pks: list[Any]) -> dict[str, bytes]:
-        """All that is known of shown entities, by key: their rows, and the parents that they are shown without.
-
-        One whose row a field cannot read is left out.
-        """
-        found: dict[str, bytes] = {}
-        for chunk in chunks(pks):
-            rows = _read_what_can_be(with_parents(plan, plan.rows()), chunk)
-            by_key = {
-                key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname)): row
-                for row in rows
-            }
-            parked = self._lot.find(plan.digest(key) for key in by_key)
-            for key, row in by_key.items():
-                prepared = prepared_from_row(plan, row, parked.get(plan.digest(key)))
-                found[key] = to_bytes(plan, prepared)
-        return found
 
     def _follow_outside(
         self, plan: TypePlan, rows: models.QuerySet[models.Model], made: Outcome
@@ -327,7 +249,7 @@ class Removal:
                     outside.values_list(planned.field.target_field.attname, flat=True)  # type: ignore[attr-defined]
                 )
                 named = {value: value for value in targets if value is not None}
-                for page in self._children(child, planned, named, made):
+                for page in self._find_leaving(child, planned, named, made):
                     if refused := self._remove(child, page, made):
                         raise ProtectedError(next(iter(refused.values())), set())
             if further.on_delete is models.DO_NOTHING and beyond.exists():
@@ -349,45 +271,10 @@ class Removal:
         ]
 
 
-def _without_parent(
-    child: TypePlan, planned: PlannedField, on_delete: Any, targets: Rows
-) -> tuple[bool, Any]:
-    """Whether a row stays when its parent goes, and what it holds for it then."""
-    if on_delete is models.SET_NULL and planned.field.null:
-        return True, None
-    if on_delete is not models.SET_DEFAULT:
-        return False, None
-    stays, stand_in = stand_in_for(child, planned)
-    if stand_in in targets:  # the default's own row is going
-        return planned.field.null, None
-    return stays, stand_in
-
-
 def remove_rows(stream: Stream) -> int:
-    """Deletes all rows that a stream has, and returns how many. Raises: ProtectedError, RestrictedError."""
+    """Deletes all rows that a stream has, and returns how many. Raises: ProtectedError,
+    RestrictedError.
+    """
     removal = Removal(Work.on(stream), for_good=True)
     removal.remove_everything()
     return removal.removed
-
-
-def _targets(plan: TypePlan, planned: PlannedField, keys: Rows) -> Rows:
-    """The column values by which children name these parents, with the parents' keys."""
-    target = planned.field.target_field  # type: ignore[attr-defined]
-    if target.primary_key:
-        return keys
-    found = {}
-    for chunk in chunks(keys):
-        rows = plan.mapping.model._base_manager.using(plan.using).filter(pk__in=chunk)
-        found.update({value: keys[pk] for pk, value in rows.values_list("pk", target.attname)})
-    return found
-
-
-def _read_what_can_be(rows: models.QuerySet[models.Model], pks: list[Any]) -> list[models.Model]:
-    """The rows with these primary keys, without those that a field cannot read."""
-    try:
-        return read_instances(rows.filter(pk__in=pks))
-    except ProtectedError:
-        if len(pks) == 1:
-            return []
-    middle = len(pks) // 2
-    return _read_what_can_be(rows, pks[:middle]) + _read_what_can_be(rows, pks[middle:])

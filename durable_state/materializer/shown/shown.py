@@ -11,9 +11,10 @@ from ..batch.compaction import Entity, fold_entity, settle_partial
 from ..batch.defaults import has_fresh
 from ..batch.preparation import Prepared
 from ..changes import Openings, Outcome
-from ..letters import Found
+from ..letters import Letter
 from ..parked.arrivals import exchange_arrivals
 from ..parked.lot import ParkingLot
+from ..parked.whole import whole_entities
 from ..plan import StreamPlan, TypePlan
 from ..prospects import nobody
 from ..rows.relations import circles
@@ -29,7 +30,8 @@ __all__ = ["ShownRows"]
 class ShownRows:
     """Brings the rows of one stream to what the changes of a batch, or a whole generation, say.
 
-    Used inside the transaction of one commit. After the last change ``settle`` shows what has waited.
+    Used inside the transaction of one commit. After the last change ``settle`` shows what has
+    waited.
     """
 
     def __init__(self, plans: StreamPlan, lot: ParkingLot, outcome: Outcome) -> None:
@@ -38,10 +40,11 @@ class ShownRows:
         self._work = Work(plans, lot, Openings(plans), outcome)
         self._removal = Removal(self._work)
         self._placement = Placement(self._work, self._removal)
-        self._refused: list[tuple[TypePlan, Found]] = []
+        self._refused: list[Letter] = []
 
     def apply(self, entities: dict[str, list[Entity]]) -> None:
-        """Writes the entities of a batch, by type: parents before children, children's deletions before parents'.
+        """Writes the entities of a batch, by type: parents before children, children's deletions
+        before parents'.
 
         What waits for a row of the batch is shown before anything is deleted, so that nothing goes
         with a parent that it has left. A row that is to be deleted is nobody's parent any more, and
@@ -89,8 +92,9 @@ class ShownRows:
         """Shows what has waited for rows that are there by now, before others go."""
         self._release(every=False)
 
-    def settle(self, *, every: bool = False) -> list[tuple[TypePlan, Found]]:
-        """Shows what has waited and can be shown, and tells other streams of their parents' arrival.
+    def settle(self, *, every: bool = False) -> list[Letter]:
+        """Shows what has waited and can be shown, and tells other streams of their parents'
+        arrival.
 
         Returns what the database refused; see ``Release.settle``.
         """
@@ -163,9 +167,8 @@ class ShownRows:
                 settle_partial(plan, entity, None)
         if plan.relations or plan.unique_sets:
             # Such a change may have to be parked, which takes all that the entity is.
-            whole = self._removal.whole(
-                plan, [existing[key].pk for key in unparked if key in existing]
-            )
+            pks = [existing[key].pk for key in unparked if key in existing]
+            whole = whole_entities(self._lot, plan, pks)
             for key, entity in unparked.items():
                 if key in whole:
                     settle_partial(plan, entity, whole[key])

@@ -20,7 +20,7 @@ from ..batch.compaction import Entity, settle_partial
 from ..batch.defaults import has_fresh
 from ..batch.plain import unpack_together
 from ..batch.preparation import Prepared, from_bytes, to_bytes
-from ..letters import Found
+from ..letters import Letter
 from ..plan import TypePlan
 from ..rows.rows import READ, chunks
 from ..rows.writers import find_writer
@@ -98,14 +98,14 @@ def copy_staged(generation: Generation, into: Generation, *, without: Sequence[s
 
 def read_staged(
     generation: Generation, plan: TypePlan
-) -> Iterator[tuple[list[Prepared], list[Found]]]:
+) -> Iterator[tuple[list[Prepared], list[Letter]]]:
     """The staged entities of one type in chunks, oldest first, converted anew; and those that the mapping, changed since, refuses.
 
     A chunk has at most ``READ`` entities, and about BATCH_BYTES.
     """
     for rows in _read(generation, plan.type):
         puts: list[Prepared] = []
-        refused: list[Found] = []
+        refused: list[Letter] = []
         keys, ordinals, bodies, documents, _ = zip(*rows, strict=True)
         together = unpack_together(
             plan, keys, ordinals, list(map(bytes, documents)), list(map(bytes, bodies))
@@ -114,9 +114,8 @@ def read_staged(
             try:
                 puts.append(put or from_bytes(plan, row.key, row.ordinal, row.prepared, row.body))
             except Refused as refusal:
-                refused.append(
-                    Found(row.key, row.ordinal, refusal.code, refusal.detail, bytes(row.body))
-                )
+                code, detail, body = refusal.code, refusal.detail, bytes(row.body)
+                refused.append(Letter.of_entity(plan, row.key, row.ordinal, code, detail, body))
         yield puts, refused
 
 

@@ -11,12 +11,11 @@ from durable_state.models import Generation
 from durable_state.protocol import Operation, encode_change
 
 from ..changes import Outcome
-from ..letters import Found, LetterBox
+from ..letters import PROTECTED, Letter, LetterBox
 from ..parked.lot import ParkingLot
 from ..plan import TypePlan
 from ..prospects import nobody
 from ..rows.rows import RowFailure
-from ..shown.release import not_written
 from ..shown.shown import ShownRows
 from .staging import read_older, read_staged, staged_keys, staged_later
 from .steps import count_off
@@ -54,8 +53,8 @@ def switch(
                 progress.last[plan.type] = puts[-1].ordinal if puts else 0
                 failures, parked = rows.put(plan, puts, all_new=plan.type in empty)
                 by_key = {put.key: put for put in puts}
-                found += [not_written(plan, each, by_key[each.write.key]) for each in failures]
-                letters.write_found(plan, found)
+                found += [Letter.of_put(plan, each, by_key[each.write.key]) for each in failures]
+                letters.write(found)
                 count(len(puts) + len(found) - len(failures))
                 parked_count += len(parked)
                 refused_count += len(found)
@@ -69,7 +68,7 @@ def switch(
 
     for plan in reversed([plan for plan in plans if plan.type not in empty]):
         protected = _delete_others(generation, plan, rows)
-        letters.write_found(plan, protected)
+        letters.write(protected)
         outcome.letters_written |= bool(protected)
     for plan in plans:
         _forget_others(generation, plan, lot)
@@ -142,17 +141,18 @@ def _forget_others(generation: Generation, plan: TypePlan, lot: ParkingLot) -> N
             lot.remove(plan.digest(key) for key in keys if key not in staying)
 
 
-def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> list[Found]:
+def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> list[Letter]:
     """Deletes the shown rows that the generation does not hold; those that must stay come back as letters."""
     kept: dict[str, str] = {}
     for keys in shown_keys(plan):
         staying = staged_keys(generation, plan, keys)
         kept |= rows.remove(plan, [value for key, value in keys.items() if key not in staying])
     return [
-        Found(
+        Letter.of_entity(
+            plan,
             key,
             plan.stream.ordinal,
-            "protected",
+            PROTECTED,
             why,
             encode_change(plan.type, key, Operation.DELETE),
         )

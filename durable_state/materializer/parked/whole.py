@@ -1,0 +1,49 @@
+"""Shown entities with all that is known of them, should they have to be parked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models.deletion import ProtectedError
+
+from durable_state.conversion import key_text
+
+from ..batch.preparation import to_bytes
+from ..plan import TypePlan
+from ..rows.from_rows import prepared_from_row, with_parents
+from ..rows.rows import chunks
+from ..rows.writers.instances import read_instances
+from .lot import ParkingLot
+
+__all__ = ["whole_entities"]
+
+
+def whole_entities(lot: ParkingLot, plan: TypePlan, pks: list[Any]) -> dict[str, bytes]:
+    """All that is known of shown entities, by key: their rows, and the parents that they are shown
+    without.
+
+    One whose row a field cannot read is left out.
+    """
+    found: dict[str, bytes] = {}
+    for chunk in chunks(pks):
+        rows = _read_what_can_be(with_parents(plan, plan.rows()), chunk)
+        by_key = {
+            key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname)): row for row in rows
+        }
+        parked = lot.find(plan.digest(key) for key in by_key)
+        for key, row in by_key.items():
+            prepared = prepared_from_row(plan, row, parked.get(plan.digest(key)))
+            found[key] = to_bytes(plan, prepared)
+    return found
+
+
+def _read_what_can_be(rows: models.QuerySet[models.Model], pks: list[Any]) -> list[models.Model]:
+    """The rows with these primary keys, without those that a field cannot read."""
+    try:
+        return read_instances(rows.filter(pk__in=pks))
+    except ProtectedError:
+        if len(pks) == 1:
+            return []
+    middle = len(pks) // 2
+    return _read_what_can_be(rows, pks[:middle]) + _read_what_can_be(rows, pks[middle:])
