@@ -1,64 +1,35 @@
-"""How one type of one stream is materialized: the mapping, compiled."""
+"""How the types of one stream are materialized, for the time of one commit."""
 
 from __future__ import annotations
 
-import decimal
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Container
 from datetime import UTC
 from functools import cached_property
 from typing import Any
 
-import msgspec
 from django.db import connections, models
 
-from durable_state.conversion import (
-    converter,
-    gives_back_what_it_takes,
-    key_converter,
-    parent_key_converter,
-)
 from durable_state.conversion.charsets import character_set
 from durable_state.conversion.limits import largest_statement
 from durable_state.errors import MappingFault
 from durable_state.models import Stream, entity_digest
-from durable_state.registry import EntityMapping, registry
-from durable_state.registry.relations import followed_columns, parent_mapping, parents_first
-from durable_state.registry.uniqueness import secondary_unique_sets
+from durable_state.registry import EntityMapping
 
+from .compiled import CompiledType, PlannedField, compile_stream, compile_type
 from .ownership import Ownership
 from .prospects import Prospects
 
 __all__ = ["PlannedField", "StreamPlan", "TypePlan", "Values"]
 
 Values = tuple[Any, ...]
-"""What a row holds in its mapped columns, in the order of ``TypePlan.fields``. In a change UNSET stands for a column that it leaves out."""
+"""What a row holds in its mapped columns, in the order of ``TypePlan.fields``.
+
+In a change UNSET stands for a column that it leaves out.
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedField:
-    """One mapped column, and its ``place`` in the values of a row.
-
-    ``parent`` is the mapping that names its parents on the wire; then values are entity keys until resolved.
-    ``told_by_database``: only the database tells what the column gives back for a value.
-    """
-
-    place: int
-    name: str
-    attname: str
-    field: models.Field[Any, Any]
-    convert: Callable[[Any], Any]
-    parent: EntityMapping | None
-    told_by_database: bool = False
-
-    @property
-    def is_relation(self) -> bool:
-        """Whether a parent row must exist."""
-        return isinstance(self.field, models.ForeignKey)
-
-
-class TypePlan:
-    """One entity type of one stream."""
+class TypePlan(CompiledType):
+    """One entity type of one stream: what is compiled of its mapping, and the commit's own."""
 
     def __init__(
         self,
@@ -66,56 +37,43 @@ class TypePlan:
         stream: Stream,
         ownership: Ownership,
         prospects: Prospects | None = None,
+        compiled: CompiledType | None = None,
     ) -> None:
+        self.__dict__ |= vars(compiled or compile_type(mapping, stream.name, stream._state.db))
+        self.stream = stream
         self.ownership = ownership
         self.prospects = prospects or Prospects()
-        self.mapping = mapping
-        self.stream = stream
-        self.type = mapping.entity_type
-        self.using: str = stream._state.db or "default"
-        self.fields = [
-            _plan_field(place, mapping, field, stream)
-            for place, field in enumerate(mapping.mapped_fields)
-        ]
-        self.by_name = {planned.name: planned for planned in self.fields}
-        self.places = {planned.attname: planned.place for planned in self.fields}
-        self.relations = [planned for planned in self.fields if planned.is_relation]
-        self.refers_to_itself = any(
-            each.field.related_model is mapping.model for each in self.relations
-        )
-        self.documents = [
-            planned for planned in self.fields if isinstance(planned.field, models.JSONField)
-        ]
-        self.moments_elsewhere = (
-            []
-            if connections[self.using].timezone in (None, UTC)
-            else [each for each in self.fields if isinstance(each.field, models.DateTimeField)]
-        )
-        """The columns whose moments the database gives in a time zone of its own."""
-        self.told_by_python = not self.documents and not any(
-            planned.told_by_database for planned in self.fields
-        )
-        self.unique_sets = secondary_unique_sets(mapping)
-        self.followed = followed_columns(mapping)
-        self.has_checks = any(
-            isinstance(constraint, models.CheckConstraint)
-            for constraint in mapping.model._meta.constraints
-        )
-        self.key_value = key_converter(mapping.key, self.using)
-        self.largest_statement = largest_statement(self.using)
-        self.is_narrow = any(
-            character_set(self.using, field) for field in (mapping.key, *mapping.mapped_fields)
-        )
-        self.has_own_prepare = mapping.has_own_prepare
-        exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
-        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(
-            float_hook=decimal.Decimal if exact else None
-        ).decode
 
     @cached_property
     def scope(self) -> dict[str, Any]:
-        """See ``EntityMapping.scope``; the database is asked when this is used first. Raises: MappingFault."""
+        """See ``EntityMapping.scope``; the database is asked when this is used first.
+
+        Raises: MappingFault.
+        """
         return self.mapping.scope(self.stream)
+
+    @property
+    def has_own_prepare(self) -> bool:
+        """Whether the mapping computes its values, instead of naming where they stand."""
+        return self.mapping.has_own_prepare
+
+    @cached_property
+    def largest_statement(self) -> int | None:
+        """Bytes of the longest statement that the database takes."""
+        return largest_statement(self.using)
+
+    @cached_property
+    def is_narrow(self) -> bool:
+        """Whether a column, or the key, holds some characters only."""
+        fields = (self.mapping.key, *self.mapping.mapped_fields)
+        return any(character_set(self.using, field) for field in fields)
+
+    @cached_property
+    def moments_elsewhere(self) -> list[PlannedField]:
+        """The columns whose moments the database gives in a time zone of its own."""
+        if connections[self.using].timezone in (None, UTC):
+            return []
+        return [each for each in self.fields if isinstance(each.field, models.DateTimeField)]
 
     def rows(self) -> models.QuerySet[models.Model]:
         """The shown rows of this type."""
@@ -127,19 +85,21 @@ class TypePlan:
 
 
 class StreamPlan:
-    """All types of one stream, compiled as they are met."""
+    """All types of one stream, as they are met."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.ownership = Ownership(stream)
         self.prospects = Prospects()
-        self._plans: dict[str, TypePlan | None] = {}
+        self._compiled = compile_stream(stream)
+        self._plans: dict[str, TypePlan] = {}
         self._without_rows: set[EntityMapping] = set()
 
     def find(self, entity_type: str) -> TypePlan | None:
         """The plan of a type; None where it is not registered for the stream.
 
-        Raises: MappingFault, where nothing of the application stands for the stream, so that it can have no rows.
+        Raises: MappingFault, where nothing of the application stands for the stream, so that it can
+        have no rows.
         """
         plan = self.compiled(entity_type)
         if plan is not None:
@@ -148,25 +108,29 @@ class StreamPlan:
 
     def compiled(self, entity_type: str) -> TypePlan | None:
         """The same, as far as the mapping alone tells: the database is not asked."""
-        if entity_type not in self._plans:
-            mapping = registry.find(entity_type, self.stream.name)
-            self._plans[entity_type] = (
-                None
-                if mapping is None
-                else TypePlan(mapping, self.stream, self.ownership, self.prospects)
+        plan = self._plans.get(entity_type)
+        if plan is None and (compiled := self._compiled.find(entity_type)) is not None:
+            plan = self._plans[entity_type] = TypePlan(
+                compiled.mapping, self.stream, self.ownership, self.prospects, compiled
             )
-        return self._plans[entity_type]
+        return plan
 
-    def all(self) -> list[TypePlan]:
-        """The plans of the registered types that can have rows, parents first."""
+    def all(self, among: Container[str] | None = None) -> list[TypePlan]:
+        """The plans of the registered types, or of those ``among`` them, that can have rows.
+
+        Parents precede children.
+        """
         plans = []
-        for mapping in parents_first(registry.for_stream(self.stream.name)):
+        for mapping in self._compiled.parents_first:
+            if among is not None and mapping.entity_type not in among:
+                continue
             if mapping in self._without_rows or not self.ownership.has(mapping):
                 continue
             try:
                 plan = self.find(mapping.entity_type)
             except MappingFault:
-                # Nothing of the application stands for the stream, so there are no rows; its first message will say so.
+                # Nothing of the application stands for the stream, so there are no rows; its first
+                # message will say so.
                 self._without_rows.add(mapping)
                 continue
             if plan is not None:
@@ -174,28 +138,7 @@ class StreamPlan:
         return plans
 
     def children(self, plan: TypePlan) -> list[tuple[TypePlan, PlannedField]]:
-        """The types of this stream whose rows name rows of ``plan`` as parents, with the column that does."""
-        return [
-            (child, planned)
-            for child in self.all()
-            for planned in child.relations
-            if planned.field.related_model is plan.mapping.model
-        ]
-
-
-def _plan_field(
-    place: int, mapping: EntityMapping, field: models.Field[Any, Any], stream: Stream
-) -> PlannedField:
-    parent = parent_mapping(mapping, field, stream.name)
-    if parent is not None:
-        convert: Callable[[Any], Any] = parent_key_converter(parent.key, stream._state.db)
-    elif isinstance(field, models.ForeignKey):
-        convert = _nullable(converter(field.target_field, stream._state.db))
-    else:
-        convert = converter(field, stream._state.db)
-    told_by_database = not gives_back_what_it_takes(field)
-    return PlannedField(place, field.name, field.attname, field, convert, parent, told_by_database)
-
-
-def _nullable(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda raw: None if raw is None else convert(raw)
+        """The types of this stream whose rows name rows of ``plan`` as parents, and the column."""
+        naming = self._compiled.children(plan.mapping.model)
+        plans = {each.type: each for each in self.all({of_type for of_type, _ in naming})}
+        return [(plans[of_type], planned) for of_type, planned in naming if of_type in plans]

@@ -1,15 +1,18 @@
-"""How the rows of a mapping that nobody has registered are written."""
+"""How the rows of a mapping are written: of one that nobody has registered, or whose model has changed."""
 
 from __future__ import annotations
 
 from django.db import models
 
 from durable_state import EntityMapping
+from durable_state.conversion import converter
+from durable_state.materializer import compiled
+from durable_state.materializer.batch import plain
 from durable_state.materializer.ownership import Ownership
 from durable_state.materializer.plan import TypePlan
 from durable_state.models import Stream
 
-__all__ = ["plan_for"]
+__all__ = ["forget_compiled", "plan_for"]
 
 
 def plan_for(using: str, model_: type[models.Model], key: str, *names: str) -> TypePlan:
@@ -23,3 +26,15 @@ def plan_for(using: str, model_: type[models.Model], key: str, *names: str) -> T
     stream = Stream(name="s", pk=1)
     stream._state.db = using
     return TypePlan(Mapping("thing"), stream, Ownership(stream))
+
+
+def forget_compiled() -> None:
+    """Has all mappings compiled anew, as a process does that starts after a model has changed."""
+    for compile_once in (
+        converter,
+        plain._staged_shape,
+        plain._wire_shape,
+        compiled._compile_type,
+        compiled._compile_stream,
+    ):
+        compile_once.cache_clear()

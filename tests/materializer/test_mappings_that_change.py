@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 from durable_state import operations
-from durable_state.conversion import fields
 from durable_state.errors import MappingFault
-from durable_state.materializer.batch import plain as bulk
 from durable_state.models import DeadLetter, ParkedChange, TypeState
 from durable_state.testing import apply
 from tests.app.models import Author, Employee, Stock
 from tests.app.state_mappings import AuthorMapping, EmployeeMapping, StockMapping
 
+from .plans import forget_compiled
 from .streams import END, RESET, START, adds_up, remap, replay
 from .test_relations import change
 
@@ -96,13 +95,11 @@ def test_a_column_that_shrinks_while_a_rebuild_is_folded(
     ]
     apply("office", [RESET, *messages], using=using, up_to_date=False)
     monkeypatch.setattr(Stock._meta.get_field("code"), "max_length", 2)
-    fields.converter.cache_clear()
-    bulk._staged_shape.cache_clear()
+    forget_compiled()
     try:
         apply("office", [], using=using)
     finally:
-        fields.converter.cache_clear()
-        bulk._staged_shape.cache_clear()
+        forget_compiled()
     assert [row.key for row in Stock.objects.using(using).all()] == ["y"]
     assert DeadLetter.objects.using(using).get().key == "x"
     adds_up("office", using)

@@ -10,13 +10,14 @@ from django.apps import apps
 from django.db import connections
 
 from durable_state.checks import check_database
-from durable_state.conversion import charsets, converter
+from durable_state.conversion import charsets
 from durable_state.feed.rows import rows_by_key
 from durable_state.models import DeadLetter, ParkedChange, StagedChange, Stream, TypeState
 from durable_state.registry import registry
 from durable_state.testing import apply
 from tests.app.models import Author, File
 
+from .plans import forget_compiled
 from .streams import END, START
 from .test_relations import change
 
@@ -51,7 +52,7 @@ def narrow() -> Iterator[str]:
 
 def _forget() -> None:
     charsets.forget_charsets()
-    converter.cache_clear()
+    forget_compiled()
 
 
 def file(key: str, blob: str = "b") -> dict[str, Any]:

@@ -13,7 +13,6 @@ from django.db import DatabaseError, InterfaceError, OperationalError, Programmi
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from durable_state.conversion import converter
 from durable_state.databases.blame import blames_a_row
 from durable_state.databases.outage import is_outage
 from durable_state.errors import TooManyDeadLetters
@@ -22,6 +21,7 @@ from durable_state.models import DeadLetter, FeedEntry, Stream
 from durable_state.testing import apply
 from tests.app.models import Author, File, Quota
 
+from .plans import forget_compiled
 from .test_relations import change
 
 MANY = 10_000
@@ -84,9 +84,9 @@ def test_a_flood_of_bad_rows(using: str, attempts: list[int]) -> None:
 def longer_in_the_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A column that the mapping believes to be longer than it is."""
     monkeypatch.setattr(File._meta.get_field("mode"), "max_length", 60)
-    converter.cache_clear()
+    forget_compiled()
     yield
-    converter.cache_clear()
+    forget_compiled()
 
 
 def files(**modes: str) -> list[dict[str, Any]]:

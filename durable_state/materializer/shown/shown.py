@@ -50,7 +50,7 @@ class ShownRows:
         with a parent that it has left. A row that is to be deleted is nobody's parent any more, and
         its unique values may be had.
         """
-        groups = circles(plan for plan in self._plans.all() if plan.type in entities)
+        groups = circles(self._plans.all(entities))
         plans = [plan for group in groups for plan in group]
         leaving = {
             plan.type: {entity.key for entity in entities[plan.type] if entity.deleted}
