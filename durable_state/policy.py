@@ -177,7 +177,7 @@ class Insight:
             except (
                 MappingFault
             ):  # No row can be there; which would be seen, any of its model tells.
-                every = mapping.model._base_manager.using(self._stream._state.db).all()
+                every = mapping.model._base_manager.using(self._stream.using).all()
             try:
                 self._sights[entity_type] = _sight(self._user, mapping, every)
             except (

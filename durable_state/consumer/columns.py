@@ -30,7 +30,7 @@ def position_columns(
         "unregistered_count": progress.unregistered_count + outcome.unregistered,
         "control_count": progress.control_count + outcome.controls,
         "superseded_count": progress.superseded_count + outcome.superseded,
-        "rebuild": fold.state,
+        "rebuild": fold.rebuild,
         "snapshot": fold.snapshot,
     }
     if checkpoint is not None:

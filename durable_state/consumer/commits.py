@@ -24,7 +24,7 @@ def commit(stream: Stream, prepared: PreparedBatch, batch: Batch, *, token: int 
     brought up to date afterwards.
     Raises: RevisionConflict, LeaseLost, StreamHalted; database errors. Nothing is committed then.
     """
-    with committing(stream._state.db, token) as frame:
+    with committing(stream.using, token) as frame:
         work = frame.open(stream)
         work.check_follows(prepared, batch.position)
 
@@ -48,7 +48,7 @@ def release(stream: Stream, token: int | None) -> Commit | None:
     None where none could; nothing is committed then but that it was tried.
     Raises: RevisionConflict, LeaseLost, StreamHalted; database errors.
     """
-    with committing(stream._state.db, token) as frame:
+    with committing(stream.using, token) as frame:
         work = frame.open(stream)
 
         fold = Fold(work.row, None, None)
@@ -75,7 +75,7 @@ def reapply(stream: Stream, letter: DeadLetter) -> bool:
         )
     prepared = prepare_batch(stream, [message], letter.ordinal - 1)
 
-    with committing(stream._state.db, None) as frame:
+    with committing(stream.using, None) as frame:
         stream.refresh_from_db(using=frame.using)
         work = frame.open(stream)
         letters = DeadLetter.objects.using(frame.using).filter(pk=letter.pk)

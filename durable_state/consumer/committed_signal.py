@@ -57,4 +57,4 @@ def send_when_committed(stream: Stream, outcome: Outcome) -> None:
                         exc_info=response,
                     )
 
-    transaction.on_commit(send, using=stream._state.db)
+    transaction.on_commit(send, using=stream.using)

@@ -67,7 +67,7 @@ class Work(Generic[P]):
         # routers send reads.
         if pk is None:
             return None
-        return Generation.objects.using(self.row._state.db).get(pk=pk)
+        return Generation.objects.using(self.row.using).get(pk=pk)
 
     def check_letters(self, fold: Fold) -> None:
         """Raises: TooManyDeadLetters."""
@@ -92,7 +92,7 @@ class Work(Generic[P]):
         row, revision = self.row, self.row.revision
         columns = {"revision": revision + 1, **columns}
 
-        rows = type(row)._base_manager.using(row._state.db)
+        rows = type(row)._base_manager.using(row.using)
         if not rows.filter(pk=row.pk, revision=revision).update(**columns):
             raise _conflict(row)
 
@@ -169,7 +169,7 @@ def lock(progress: P, token: int | None = None) -> P:
     Raises: RevisionConflict, where somebody else wrote it since ``progress`` was read; LeaseLost,
     where ``token`` is not the lease's any more.
     """
-    using = progress._state.db
+    using = progress.using
     rows = type(progress)._base_manager.using(using)
     current = rows.select_for_update().filter(pk=progress.pk, revision=progress.revision).first()
     if current is None:

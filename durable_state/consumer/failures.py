@@ -64,7 +64,7 @@ def replay_recreated(stream: Stream, token: int, error: DurableStateError) -> No
         stream,
         error.message,
     )
-    with commit_transaction(stream._state.db or "default"):
+    with commit_transaction(stream.using):
         hold_replay(stream)
         begin_replay(lock(stream, token))
         _save(stream, token, _stopped(error, Status.NEEDS_RESET))
@@ -93,7 +93,7 @@ def _error(error: Exception) -> dict[str, object]:
 
 def _save(progress: Progress, token: int, values: dict[str, object]) -> None:
     """Only while the row is as it was read and the lease is ours: what an operator, or our successor, did meanwhile wins."""
-    using = progress._state.db
+    using = progress.using
     ours = Exists(Lease.objects.using(using).filter(stream_id=progress.stream_pk, token=token))
     rows = type(progress)._base_manager.using(using)
     as_read: dict[str, object] = {"pk": progress.pk, "revision": progress.revision}

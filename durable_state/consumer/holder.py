@@ -137,7 +137,7 @@ class Tail:
     async def _find_replay(self) -> Replay | None:
         stream = self._live.progress
         found = (
-            replayable(stream._state.db)
+            replayable(stream.using)
             .filter(stream=stream.pk, stream__paused=False)
             .select_related("stream")
         )

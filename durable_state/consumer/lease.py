@@ -49,7 +49,7 @@ def acquire(stream: Stream, holder: str) -> int | None:
     The compare-and-set is one UPDATE on the database's clock. The lease of a process of this machine that is no longer alive is taken
     at once.
     """
-    leases = Lease.objects.using(stream._state.db)
+    leases = Lease.objects.using(stream.using)
     lease, _ = leases.get_or_create(stream_id=stream.pk)
     free = leases.filter(pk=lease.pk, token=lease.token)
     if not _holder_is_dead(lease.holder):
@@ -67,7 +67,7 @@ def acquire(stream: Stream, holder: str) -> int | None:
 def renew(stream: Stream, token: int) -> bool:
     """Keeps the lease for another ``LEASE_SECONDS``; False where it is another's by now."""
     return bool(
-        Lease.objects.using(stream._state.db)
+        Lease.objects.using(stream.using)
         .filter(stream_id=stream.pk, token=token)
         .update(expires_at=_expiry(), seen_at=_ServerNow())
     )
@@ -79,7 +79,7 @@ def give_back(stream: Stream, token: int, *, at_tail: bool = False) -> None:
     ``at_tail`` says that the holder was to read up to the tail only, and did: nobody is missed
     afterwards.
     """
-    Lease.objects.using(stream._state.db).filter(stream_id=stream.pk, token=token).update(
+    Lease.objects.using(stream.using).filter(stream_id=stream.pk, token=token).update(
         holder="", expires_at=None, seen_at=_ServerNow(), left_at_tail=at_tail
     )
 

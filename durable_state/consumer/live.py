@@ -63,9 +63,7 @@ class LiveLoop(Loop[Stream]):
     async def publish(self, done: Commit) -> None:
         """Tells subscribers of a commit."""
         stream = self.progress
-        await feed.ring(
-            stream.name, stream.pk, done.revision, stream._state.db or "default", done.payload
-        )
+        await feed.ring(stream.name, stream.pk, done.revision, stream.using, done.payload)
         self.watcher.committed(stream, done, self.took)
         self.watcher.progressed(stream)
 
@@ -74,7 +72,7 @@ class LiveLoop(Loop[Stream]):
         async with (
             self.committing
         ):  # a release would write its own, older, columns into the same object
-            await self._threads.run(stream.refresh_from_db, using=stream._state.db)
+            await self._threads.run(stream.refresh_from_db, using=stream.using)
         if stream.paused or stream.status in (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET):
             if stream.status == Status.CLOSED and not stream.paused:
                 await self.release()
@@ -142,7 +140,7 @@ class LiveLoop(Loop[Stream]):
     def _touched(self) -> bool:
         """Whether the stream was paused, resumed, replayed, changed or removed."""
         stream = self.progress
-        found = Stream.objects.using(stream._state.db).filter(pk=stream.pk)
+        found = Stream.objects.using(stream.using).filter(pk=stream.pk)
         now = found.values_list("paused", "revision", "url", "live", "retry_at").first()
         return (
             now is None
@@ -154,7 +152,7 @@ class LiveLoop(Loop[Stream]):
     def _has_news(self) -> bool:
         """Whether a parent was marked as shown by another stream, or there is anything that nobody tells about."""
         stream = self.progress
-        using = stream._state.db
+        using = stream.using
         return (
             Arrival.objects.using(using).filter(stream=stream).exists()
             or ParkedChange.objects.using(using).filter(stream=stream, polled=True).exists()

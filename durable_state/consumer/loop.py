@@ -267,9 +267,7 @@ class Loop(Generic[F]):
         """
         with contextlib.suppress(django.db.Error):  # another one may be sweeping too
             while not self._holding.stop.is_set() and not self._interrupted.is_set():
-                self._unswept = await self._threads.run(
-                    sweep_dropped, self.progress._state.db or "default"
-                )
+                self._unswept = await self._threads.run(sweep_dropped, self.progress.using)
                 if not self._unswept or (inbox.waiting and not self._holding.until_up_to_date):
                     return
 

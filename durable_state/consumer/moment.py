@@ -13,11 +13,11 @@ __all__ = ["at_one_moment"]
 
 @contextmanager
 def at_one_moment(stream: Stream) -> Iterator[Stream]:
-    """The stream's row, and through its alias (``_state.db``) every table, as they are now.
+    """The stream's row, and through its alias (``using``) every table, as they are now.
 
     Raises: Stream.DoesNotExist.
     """
-    using = stream._state.db or "default"
+    using = stream.using
     with one_moment(using) as alias:
         rows = Stream.objects.using(alias)
         if alias == using:  # nothing else keeps the consumer out meanwhile

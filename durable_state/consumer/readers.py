@@ -104,7 +104,7 @@ async def request_headers(stream: Stream, calls: ProjectCalls) -> Mapping[str, s
         ) from None
     try:
         headers = await calls.call(
-            (stream._state.db, stream.pk), function, stream, seconds=HEADERS_SECONDS
+            (stream.using, stream.pk), function, stream, seconds=HEADERS_SECONDS
         )
     except StillRunning:
         raise Stalled(

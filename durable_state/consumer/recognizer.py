@@ -148,6 +148,6 @@ class Recognizer:
     def _save(self) -> None:
         progress = self._loop.progress
         now = timezone.now()
-        rows = type(progress)._base_manager.using(progress._state.db)
+        rows = type(progress)._base_manager.using(progress.using)
         rows.filter(pk=progress.pk).update(reread_at=now)
         progress.reread_at = now

@@ -43,7 +43,7 @@ def hold_replay(stream: Stream) -> Replay | None:
     Whoever needs both rows locks this one first: ``advance`` holds it while it writes letters, for which the database locks the
     stream's row, so the other order would be a deadlock.
     """
-    replays = Replay.objects.using(stream._state.db)
+    replays = Replay.objects.using(stream.using)
     # By primary key, as everybody: MySQL would lock the other index's entry first, which who deletes the row needs last.
     pk = replays.filter(stream=stream.pk).values_list("pk", flat=True).first()
     return None if pk is None else replays.select_for_update().filter(pk=pk).first()
@@ -54,10 +54,10 @@ def begin_replay(stream: Stream) -> Replay:
 
     Rows, position and counters of the stream stay as they are until the replay has caught up and is handed over.
     """
-    using = stream._state.db
+    using = stream.using
     abandon_replay(stream)
     rebuild = Generation.objects.using(using).create(
-        stream=stream, purpose=Generation.Purpose.REPLAY
+        stream=stream, purpose=Generation.Purpose.REBUILD
     )
     return Replay.objects.using(using).create(
         stream=stream, rebuild=rebuild, status=Status.CATCHING_UP
@@ -66,7 +66,7 @@ def begin_replay(stream: Stream) -> Replay:
 
 def begin_again(replay: Replay, token: int | None) -> None:
     """Opens another replay in place of this one. Raises: RevisionConflict, LeaseLost."""
-    using = replay._state.db or "default"
+    using = replay.using
     with commit_transaction(using):
         lock(replay, token)
         begin_replay(Stream.objects.using(using).select_for_update().get(pk=replay.stream_id))
@@ -74,7 +74,7 @@ def begin_again(replay: Replay, token: int | None) -> None:
 
 def abandon_replay(stream: Stream) -> bool:
     """Drops the stream's replay and all that is staged of it; False where it has none."""
-    using = stream._state.db
+    using = stream.using
     if (replay := hold_replay(stream)) is None:
         return False
     generations = [each for each in Work(replay).generations() if each is not None]
@@ -96,7 +96,7 @@ def advance(
     brought up to date.
     Raises: RevisionConflict, LeaseLost, StreamHalted; database errors. Nothing is committed then.
     """
-    with committing(replay._state.db, token) as frame:
+    with committing(replay.using, token) as frame:
         work = frame.open(replay)
         work.check_follows(prepared, batch.position)
 
@@ -130,7 +130,7 @@ def hand_over(
     then, and try again.
     Raises: as ``commit``.
     """
-    with committing(replay._state.db, token) as frame:
+    with committing(replay.using, token) as frame:
         stream.refresh_from_db(using=frame.using)
         made = frame.open(replay)
         work = frame.open(stream)

@@ -39,7 +39,7 @@ class ReplayLoop(Loop[Replay]):
     """Reads from the stream's start to its tail, in plain requests, and stages; then hands over."""
 
     def __init__(self, replay: Replay, live: LiveLoop, holding: Holding) -> None:
-        using = replay._state.db or "default"
+        using = replay.using
         # A database that has one writer at a time may let one wait for ever, where it does not take turns.
         apart = connections[using].features.has_select_for_update
         super().__init__(
@@ -77,8 +77,8 @@ class ReplayLoop(Loop[Replay]):
         )
 
     def _read_rows(self) -> None:
-        self.stream.refresh_from_db(using=self.stream._state.db)
-        self.progress.refresh_from_db(using=self.progress._state.db)
+        self.stream.refresh_from_db(using=self.stream.using)
+        self.progress.refresh_from_db(using=self.progress.using)
         self.progress.stream = self.stream
 
     def _open(self, limits: BatchLimits) -> Reader:
@@ -136,6 +136,6 @@ class ReplayLoop(Loop[Replay]):
         if self.handed_over:
             return False  # what is left is to be swept
         stream, replay = self.stream, self.progress
-        found = Replay.objects.using(replay._state.db).filter(pk=replay.pk)
+        found = Replay.objects.using(replay.using).filter(pk=replay.pk)
         now = found.values_list("stream__paused", "stream__url", "retry_at").first()
         return now is None or now[0] or now[1:] != (stream.url, replay.retry_at)

@@ -65,7 +65,7 @@ def sync(
     """
     asyncio.run(_sync(stream, until_up_to_date, watcher))
     try:
-        stream.refresh_from_db(using=stream._state.db)
+        stream.refresh_from_db(using=stream.using)
     except Stream.DoesNotExist as error:
         raise OperationRefused(
             f"The stream {stream.name!r} is no longer there.", "It was removed meanwhile."
@@ -75,7 +75,7 @@ def sync(
             f"The stream {stream.name!r} is paused.",
             f"Go on with: durable_state resume {stream.name}",
         )
-    replay = Replay.objects.using(stream._state.db).filter(stream=stream).first()
+    replay = Replay.objects.using(stream.using).filter(stream=stream).first()
     for progress, what in (
         (replay, f"The replay of the stream {stream.name!r}"),
         (stream, f"The stream {stream.name!r}"),
@@ -147,7 +147,7 @@ async def _wait_for_lease(
         if token is not None:
             return token
         current = await threads.run(
-            Lease.objects.using(stream._state.db).filter(stream_id=stream.pk).first
+            Lease.objects.using(stream.using).filter(stream_id=stream.pk).first
         )
         if current is not None and current.holder not in ("", told):
             told = current.holder

@@ -61,7 +61,7 @@ class StreamFeed:
         self.stream_name, self.stream_pk, self.using = (
             stream.name,
             int(stream.pk),
-            str(stream._state.db),
+            stream.using,
         )
         self.identity = stream_identity(stream)
         self.revision = -1
@@ -315,7 +315,7 @@ async def subscribe(stream: Stream, follower: str = "") -> AsyncIterator[StreamF
     Raises: TooManySubscribers, beyond FEED_SUBSCRIBERS, or beyond that half.
     """
     feeds = _feeds.setdefault(asyncio.get_running_loop(), {})
-    name = (str(stream._state.db), stream_identity(stream))
+    name = (stream.using, stream_identity(stream))
     feed = feeds.get(name)
     if feed is None:
         feed = feeds[name] = StreamFeed(stream)

@@ -120,7 +120,7 @@ def write(
     body = _encode(logged)
     if len(body) > ENTRY_BYTES:
         logged, body, snapshot = [], b"[]", True
-    entry = FeedEntry.objects.using(stream._state.db).create(
+    entry = FeedEntry.objects.using(stream.using).create(
         stream=stream,
         revision=revision,
         changes=body,
@@ -231,7 +231,7 @@ def _with_values(stream: Stream, logged: list[LoggedChange]) -> list[LoggedChang
     """The same changes with the committed rows' values, or without any where those are too large or ``represent`` fails."""
     try:
         # A savepoint: whatever `represent` asks the database must not spoil the commit.
-        with transaction.atomic(using=stream._state.db):
+        with transaction.atomic(using=stream.using):
             valued = [LoggedChange(each.type, each.key, "delete") for each in logged]
             for entity_type in {each.type for each in logged if each.operation == "update"}:
                 mapping = registry.find(entity_type, stream.name)

@@ -44,7 +44,7 @@ def shown_rows(mapping: EntityMapping, stream: Stream) -> models.QuerySet[models
     rows = mapping.rows(stream)
     if mapping.stream_field is not None:
         return rows
-    owner = TableOwner.objects.using(stream._state.db).filter(model=mapping.label, stream=stream)
+    owner = TableOwner.objects.using(stream.using).filter(model=mapping.label, stream=stream)
     return rows.filter(models.Exists(owner))
 
 

@@ -131,7 +131,7 @@ class CompiledStream:
 
 def compile_stream(stream: Stream) -> CompiledStream:
     """What is registered for the stream now."""
-    return _compile_stream(stream.name, stream._state.db, tuple(registry))
+    return _compile_stream(stream.name, stream.using, tuple(registry))
 
 
 def compile_type(mapping: EntityMapping, stream_name: str, using: str | None) -> CompiledType:

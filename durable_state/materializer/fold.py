@@ -36,25 +36,26 @@ RETRIED = 5
 class Fold:
     """Where the fold of one stream stands, for the time of one transaction.
 
-    ``state`` is the generation that stands for the entities: None means the shown rows, otherwise a rebuild that is to replace them.
-    ``snapshot`` is the generation of an open snapshot. Changes go to the snapshot if one is open, else to the state. A fold whose state
-    is a VERIFY generation is a scratch one: it never switches, and writes nothing but its generations. One of a ``replay`` writes these,
-    letters of its own, and what it passes over into the replay.
+    ``rebuild`` is the generation that is to replace the shown rows; where it is None, the shown
+    rows are folded themselves. ``snapshot`` is the generation of an open snapshot. Changes go to
+    the snapshot if one is open, else to the rebuild, else to the rows. A fold whose rebuild is a
+    VERIFY generation is a scratch one: it never switches, and writes nothing but its generations.
+    One of a ``replay`` writes these, letters of its own, and what it passes over into the replay.
     """
 
     def __init__(
         self,
         stream: Stream,
-        state: Generation | None,
+        rebuild: Generation | None,
         snapshot: Generation | None,
         replay: Replay | None = None,
     ) -> None:
         self.stream = stream
-        self.state = state
+        self.rebuild = rebuild
         self.snapshot = snapshot
         self._replay = replay
         self.outcome = Outcome(get_settings().feed_entry_rows)
-        self._using = stream._state.db
+        self._using = stream.using
         self._plans = StreamPlan(stream)
         self._lot = ParkingLot(stream)
         self._letters = LetterBox(stream, replayed=replay is not None)
@@ -63,7 +64,7 @@ class Fold:
         self.last_reason = self.last_detail = self.last_type = ""
         """Of the newest letter."""
         self._met: set[str] = set()
-        self._scratch = state is not None and state.purpose == Generation.Purpose.VERIFY
+        self._scratch = rebuild is not None and rebuild.purpose == Generation.Purpose.VERIFY
         self._dropped: list[Generation] = []
 
     def apply(self, batch: PreparedBatch, *, up_to_date: bool) -> Outcome:
@@ -80,24 +81,24 @@ class Fold:
         self._take_samples(batch.samples)
         if (
             up_to_date
-            and self.state is not None
-            and not self._waits_for_snapshot(self.state)
+            and self.rebuild is not None
+            and not self._waits_for_snapshot(self.rebuild)
             and not self._scratch
         ):
-            self._switch(self.state, all_types=True)
-            self._drop(self.state)
-            self.state = None
+            self._switch(self.rebuild, all_types=True)
+            self._drop(self.rebuild)
+            self.rebuild = None
         if not self._scratch and self._replay is None:
             self._settle(every=False)
         return self.outcome
 
-    def _waits_for_snapshot(self, state: Generation) -> bool:
+    def _waits_for_snapshot(self, rebuild: Generation) -> bool:
         """Whether the open snapshot is what the rows are going to be: it follows a reset, or there is nothing else. The old ones stay."""
         if self.snapshot is None:
             return False
         return (
-            state.purpose == Generation.Purpose.RESET
-            or not state.staged.using(self._using).exists()
+            rebuild.purpose == Generation.Purpose.RESET
+            or not rebuild.staged.using(self._using).exists()
         )
 
     def release(self) -> Outcome:
@@ -132,7 +133,7 @@ class Fold:
         return not left
 
     def take_over(self, replay: Replay, left: Sequence[Generation]) -> None:
-        """What ``replay`` has met counts, in place of what was met before it: its state is this fold's, and ``left`` are the stream's own.
+        """What ``replay`` has met counts, in place of what was met before it: its rebuild is this fold's, and ``left`` are the stream's own.
 
         Call it before ``apply``.
         """
@@ -145,12 +146,12 @@ class Fold:
     def letter_count(self) -> int:
         """How many dead letters the stream, or its replay, has now."""
         return self._letters.count(
-            [each.pk for each in (self.state, self.snapshot) if each is not None]
+            [each.pk for each in (self.rebuild, self.snapshot) if each is not None]
         )
 
     def _flush(self, segment: Segment) -> None:
         """Takes the changes between two controls to where they belong."""
-        target = self.snapshot or self.state
+        target = self.snapshot or self.rebuild
         accepted: dict[str, list[Entity]] = {}
         for entity_type, entities in segment.entities.items():
             plan = self._plans.find(entity_type)
@@ -209,12 +210,12 @@ class Fold:
         if kind is ControlKind.RESET:
             purpose = (
                 Generation.Purpose.RESET
-                if self.state is None
-                else Generation.Purpose(self.state.purpose)
+                if self.rebuild is None
+                else Generation.Purpose(self.rebuild.purpose)
             )
             self._drop(self.snapshot)
-            self._drop(self.state)
-            self.state, self.snapshot = self._open(purpose), None
+            self._drop(self.rebuild)
+            self.rebuild, self.snapshot = self._open(purpose), None
         elif kind is ControlKind.SNAPSHOT_START:
             self._drop(self.snapshot)
             self.snapshot = self._open(Generation.Purpose.SNAPSHOT)
@@ -223,30 +224,30 @@ class Fold:
             self.snapshot = None
 
     def _end_snapshot(self, snapshot: Generation) -> None:
-        if self.state is None:
+        if self.rebuild is None:
             self._switch(snapshot, all_types=get_settings().snapshot_scope == "stream")
             self._drop(snapshot)
             return
         if get_settings().snapshot_scope == "types":
-            self._keep_other_types(self.state, snapshot)
-        purpose = self.state.purpose
-        self._drop(self.state)
-        self.state = snapshot
-        self.state.purpose = purpose
-        self.state.save(using=self._using, update_fields=["purpose"])
+            self._keep_other_types(self.rebuild, snapshot)
+        purpose = self.rebuild.purpose
+        self._drop(self.rebuild)
+        self.rebuild = snapshot
+        self.rebuild.purpose = purpose
+        self.rebuild.save(using=self._using, update_fields=["purpose"])
         if purpose == Generation.Purpose.RESET:
-            self._switch(self.state, all_types=True)
-            self._drop(self.state)
-            self.state = None
+            self._switch(self.rebuild, all_types=True)
+            self._drop(self.rebuild)
+            self.rebuild = None
 
-    def _keep_other_types(self, state: Generation, snapshot: Generation) -> None:
-        """Carries what the snapshot does not speak of from the state into it."""
+    def _keep_other_types(self, rebuild: Generation, snapshot: Generation) -> None:
+        """Carries what the snapshot does not speak of from the rebuild into it."""
         spoken = list(snapshot.types)
-        moved = copy_staged(state, snapshot, without=spoken)
-        snapshot.types = state.types | snapshot.types
+        moved = copy_staged(rebuild, snapshot, without=spoken)
+        snapshot.types = rebuild.types | snapshot.types
         if not self._scratch:
-            self._letters.carry(state.pk, snapshot.pk, spoken)
-        state.changes -= moved
+            self._letters.carry(rebuild.pk, snapshot.pk, spoken)
+        rebuild.changes -= moved
         snapshot.changes += moved
         snapshot.save(using=self._using, update_fields=["changes", "types"])
 

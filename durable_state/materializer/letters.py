@@ -83,7 +83,7 @@ class LetterBox:
     def __init__(self, stream: Stream, *, replayed: bool = False) -> None:
         self._stream = stream
         self._without_entity = DeadLetter.REPLAYED if replayed else 0
-        self._all = DeadLetter.objects.using(stream._state.db).filter(stream=stream)
+        self._all = DeadLetter.objects.using(stream.using).filter(stream=stream)
         self._occupied: bool | None = None
 
     @property
@@ -184,7 +184,7 @@ class LetterBox:
         return max(shown, staged) if own == 0 else shown + staged
 
     def _create(self, rows: list[DeadLetter]) -> None:
-        largest = largest_statement(self._stream._state.db or "default")
+        largest = largest_statement(self._stream.using)
         for row in rows:
             if largest is not None and statement_bytes([row.body]) > largest - BESIDE:
                 row.detail = (

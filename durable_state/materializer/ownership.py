@@ -16,7 +16,7 @@ class Ownership:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._owners = TableOwner.objects.using(stream._state.db)
+        self._owners = TableOwner.objects.using(stream.using)
         self._known: dict[str, int] | None = None
 
     def has(self, mapping: EntityMapping) -> bool:
@@ -43,13 +43,13 @@ class Ownership:
                 f"{label} belongs to the stream {owner.stream.name!r}, so {name!r} cannot write it.",
                 "Give the mapping a stream_field so that streams can share the table, or `streams` so that only one is served.",
             )
-        if mapping.model._base_manager.using(self._stream._state.db).exists():
+        if mapping.model._base_manager.using(self._stream.using).exists():
             raise TableNotOwned(
                 f"{label} holds rows already, and the stream {name!r} would take them for its own.",
                 f"Give the mapping a stream_field, empty the table, or take the rows over: durable_state add {name} URL --adopt.",
             )
         try:
-            with transaction.atomic(using=self._stream._state.db):
+            with transaction.atomic(using=self._stream.using):
                 self._owners.create(model=mapping.label, stream=self._stream)
         except IntegrityError:
             self._known = None  # another stream was faster by a moment

@@ -39,7 +39,7 @@ class TypePlan(CompiledType):
         prospects: Prospects | None = None,
         compiled: CompiledType | None = None,
     ) -> None:
-        self.__dict__ |= vars(compiled or compile_type(mapping, stream.name, stream._state.db))
+        self.__dict__ |= vars(compiled or compile_type(mapping, stream.name, stream.using))
         self.stream = stream
         self.ownership = ownership
         self.prospects = prospects or Prospects()

@@ -24,7 +24,7 @@ class TypeBook:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._using = stream._state.db
+        self._using = stream.using
         self._states = {
             state.digest: state
             for state in TypeState.objects.using(self._using).filter(stream=stream)

@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
             name='Generation',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('purpose', models.CharField(choices=[('snapshot', 'snapshot'), ('reset', 'reset by the stream'), ('replay', "replay from the stream's start"), ('verify', 'verification'), ('dropped', 'not needed any more')], max_length=8)),
+                ('purpose', models.CharField(choices=[('snapshot', 'snapshot'), ('reset', 'reset by the stream'), ('rebuild', "rebuild from the stream's start"), ('verify', 'verification'), ('dropped', 'not needed any more')], max_length=8)),
                 ('changes', models.BigIntegerField(default=0)),
                 ('types', models.JSONField(default=dict)),
                 ('repeats', models.BooleanField(default=False)),

@@ -30,7 +30,7 @@ class Generation(Located, models.Model):
     class Purpose(models.TextChoices):
         SNAPSHOT = "snapshot", "snapshot"
         RESET = "reset", "reset by the stream"
-        REPLAY = "replay", "replay from the stream's start"
+        REBUILD = "rebuild", "rebuild from the stream's start"
         VERIFY = "verify", "verification"
         DROPPED = "dropped", "not needed any more"
 

@@ -137,7 +137,7 @@ def _check(stream: Stream) -> None:
 
 def _own_tables(stream: Stream) -> bool:
     """Makes the tables of the stream's mappings its own; False where they all were."""
-    using = stream._state.db
+    using = stream.using
     mappings = [each for each in registry.for_stream(stream.name) if each.stream_field is None]
     owners = TableOwner.objects.using(using)
     known = {
@@ -160,9 +160,9 @@ def _own_tables(stream: Stream) -> bool:
 
 def _stage_first_fold(stream: Stream) -> None:
     """So that its switch compares: rows that return stay, others go, and none is missing in between."""
-    using = stream._state.db
+    using = stream.using
     stream.rebuild = Generation.objects.using(using).create(
-        stream=stream, purpose=Generation.Purpose.REPLAY
+        stream=stream, purpose=Generation.Purpose.REBUILD
     )
     stream.save(using=using, update_fields=["rebuild"])
 

@@ -47,7 +47,7 @@ def intended(stream: Stream, verb: str, actor: str, detail: str = "") -> Iterato
     No lease is needed, even where a worker holds one: its commits compare the revision and read the row again.
     Raises: OperationRefused, when the stream is no longer there.
     """
-    using = stream._state.db or "default"
+    using = stream.using
     with commit_transaction(using):
         replay = hold_replay(stream)
         current = Stream.objects.using(using).select_for_update().filter(pk=stream.pk).first()
@@ -60,7 +60,7 @@ def intended(stream: Stream, verb: str, actor: str, detail: str = "") -> Iterato
 
 def ring(stream: Stream) -> None:
     """Wakes the subscribers, once what the verb wrote is committed: they look into the feed log from ``stream.revision`` on."""
-    using = stream._state.db or "default"
+    using = stream.using
     transaction.on_commit(
         lambda: async_to_sync(feed.ring)(stream.name, stream.pk, stream.revision, using, b""),
         using=using,

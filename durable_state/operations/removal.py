@@ -54,9 +54,7 @@ def remove(stream: Stream, *, actor: str, keep_rows: bool = False) -> int:
 def owned_rows(stream: Stream) -> list[tuple[EntityMapping, models.QuerySet[models.Model]]]:
     """The rows that are this stream's by mapping, children before parents."""
     owned = set(
-        TableOwner.objects.using(stream._state.db)
-        .filter(stream=stream)
-        .values_list("model", flat=True)
+        TableOwner.objects.using(stream.using).filter(stream=stream).values_list("model", flat=True)
     )
     found = []
     for mapping in reversed(parents_first(registry.for_stream(stream.name))):

@@ -26,7 +26,7 @@ _CHUNK = 500  # primary keys in one query: below every database's limit of param
 
 def report(stream: Stream) -> StreamReport:
     """The report of one stream, read anew from its database."""
-    found = reports(stream._state.db or "default", pks=[stream.pk])
+    found = reports(stream.using, pks=[stream.pk])
     if not found:
         raise Stream.DoesNotExist(f"The stream {stream.name!r} is no longer there.")
     return found[stream.pk]

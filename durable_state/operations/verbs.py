@@ -28,7 +28,7 @@ def wait_until_stopped(stream: Stream, seconds: float) -> str:
 
     ``stream`` is brought up to date: it is as the last worker left it.
     """
-    using = stream._state.db
+    using = stream.using
     until = monotonic() + seconds
     while True:
         held = valid_leases(using).filter(stream=stream.pk).exclude(holder="").first()

@@ -127,7 +127,7 @@ class Case:
     @property
     def start(self) -> str:
         """How a worker is started."""
-        using = self.stream._state.db
+        using = self.stream.using
         database = "" if using in (None, DEFAULT_DB_ALIAS) else f" --database {using}"
         return f"Start: manage.py durable_state run{database}, or a Celery worker and beat"
 

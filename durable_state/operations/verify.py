@@ -92,7 +92,7 @@ def verify(
     """
     if (entity_type is None) != (key is None):
         raise OperationRefused("One entity is named by --type and --key together.")
-    using = stream._state.db or "default"
+    using = stream.using
     stream.refresh_from_db(using=using)
     _require_no_rebuild(stream)
     story = None if entity_type is None or key is None else Story(stream, entity_type, key)
@@ -108,7 +108,7 @@ def verify(
                     )
                 fold.advance(current.ordinal)
                 with watch_steps(on_compared):
-                    return _compare(current, fold.state, story)
+                    return _compare(current, fold.rebuild, story)
         finally:
             fold.drop()
 
@@ -132,11 +132,11 @@ class _Scratch:
         on_folded: OnStep | None = None,
     ) -> None:
         self._stream = stream
-        self._using = stream._state.db or "default"
+        self._using = stream.using
         self._batches = batches
         self._story = story
         self._on_folded = on_folded
-        self.state: Generation = retry_on_contention(
+        self.rebuild: Generation = retry_on_contention(
             lambda: Generation.objects.using(self._using).create(
                 stream=stream, purpose=Generation.Purpose.VERIFY
             )
@@ -170,7 +170,7 @@ class _Scratch:
             messages, self._ahead = self._ahead[:count], self._ahead[count:]
             if self._story is not None:
                 self._story.read(messages, self.ordinal)
-            self.state, self._snapshot = retry_on_contention(partial(self._fold, messages))
+            self.rebuild, self._snapshot = retry_on_contention(partial(self._fold, messages))
             self.ordinal += len(messages)
             if self._on_folded is not None:
                 self._on_folded(self.ordinal, ordinal)
@@ -179,12 +179,12 @@ class _Scratch:
         # Prepared and read anew by each attempt: a fold leaves its marks on both.
         batch = prepare_batch(self._stream, messages, self.ordinal)
         with commit_transaction(self._using):
-            state, snapshot = self._reread(self.state), self._reread(self._snapshot)
-            fold = Fold(self._stream, state, snapshot)
+            rebuild, snapshot = self._reread(self.rebuild), self._reread(self._snapshot)
+            fold = Fold(self._stream, rebuild, snapshot)
             fold.apply(batch, up_to_date=False)
             fold.forget_dropped()
-        assert fold.state is not None
-        return fold.state, fold.snapshot
+        assert fold.rebuild is not None
+        return fold.rebuild, fold.snapshot
 
     def _reread(self, generation: Generation | None) -> Generation | None:
         if generation is None:
@@ -193,7 +193,7 @@ class _Scratch:
 
     def drop(self) -> None:
         """Deletes what was made, in bounded transactions."""
-        for generation in filter(None, (self.state, self._snapshot)):
+        for generation in filter(None, (self.rebuild, self._snapshot)):
             retry_on_contention(partial(self._drop, generation))
         while retry_on_contention(partial(sweep_dropped, self._using)):
             pass
@@ -212,9 +212,9 @@ class _Scratch:
         )
 
 
-def _compare(stream: Stream, state: Generation, story: Story | None) -> Verification:
+def _compare(stream: Stream, rebuild: Generation, story: Story | None) -> Verification:
     mapped = {mapping.entity_type for mapping in registry.for_stream(stream.name)}
-    types = list(stream.types.using(stream._state.db).all())
+    types = list(stream.types.using(stream.using).all())
     found = Verification(
         stream.name,
         stream.ordinal,
@@ -223,14 +223,14 @@ def _compare(stream: Stream, state: Generation, story: Story | None) -> Verifica
         stream_account(stream, types),
         misfits(stream.name, types),
     )
-    for difference in differences(stream, state):
+    for difference in differences(stream, rebuild):
         found.counts[difference.type][difference.kind] += 1
         if len(found.examples) < EXAMPLES:
             found.examples.append(difference)
     if story is None:
         _require_something(found)
     else:
-        expected, shown = row_story(stream, state, story.type, story.key)
+        expected, shown = row_story(stream, rebuild, story.type, story.key)
         found.story = [*story.lines, f"row expected: {expected}", f"row found: {shown}"]
     return found
 

@@ -207,7 +207,7 @@ class EntityMapping:
     def rows(self, stream: Stream, using: str | None = None) -> models.QuerySet[models.Model]:
         """The rows that show this stream's entities, without any order."""
         queryset: models.QuerySet[models.Model] = (
-            self.model._base_manager.using(using or stream._state.db)
+            self.model._base_manager.using(using or stream.using)
             .filter(**self.scope(stream))
             .order_by()
         )

@@ -44,7 +44,7 @@ def stream_scope(mapping: EntityMapping, stream: Stream) -> dict[str, Any]:
             "Give that model a OneToOneField to durable_state.Stream.",
         )
     value = (
-        owner_model._base_manager.using(stream._state.db)
+        owner_model._base_manager.using(stream.using)
         .filter(**{link.name: stream.pk})
         .values_list(target, flat=True)
         .first()

@@ -33,7 +33,7 @@ class Running:
     """A consumer under way. ``error`` is what it ended with, if anything."""
 
     def __init__(self, stream: Stream) -> None:
-        self.stream = Stream.objects.using(stream._state.db).get(pk=stream.pk)
+        self.stream = Stream.objects.using(stream.using).get(pk=stream.pk)
         self.error: BaseException | None = None
         self.thread = threading.Thread(
             target=self._run, name=f"consuming {stream.name}", daemon=True
@@ -57,7 +57,7 @@ class Running:
 
 def start_worker(stream: Stream, **ours: object) -> subprocess.Popen[str]:
     """Consume until up to date in a process of its own, which can be killed: the command, on the test database, with settings of ours."""
-    using = stream._state.db or "default"
+    using = stream.using
     given = settings.DATABASES[using]
     kept = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
     address = {key: given[key] for key in kept if key in given}

@@ -26,7 +26,7 @@ Add = Callable[..., Stream]
 
 def texts(stream: Stream) -> dict[str, str]:
     """The rows that are shown."""
-    rows = Message.objects.using(stream._state.db).filter(room=stream.name)
+    rows = Message.objects.using(stream.using).filter(room=stream.name)
     return dict(rows.values_list("key", "text"))
 
 

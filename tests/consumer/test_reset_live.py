@@ -36,12 +36,12 @@ MANY = 400
 
 def is_live(stream: Stream) -> bool:
     """Whether the stream's reader is at the tail."""
-    return Stream.objects.using(stream._state.db).filter(pk=stream.pk, status=Status.LIVE).exists()
+    return Stream.objects.using(stream.using).filter(pk=stream.pk, status=Status.LIVE).exists()
 
 
 def shows(stream: Stream, items: list[Any]) -> bool:
     """Whether the messages are those of a stream of inserts."""
-    rows = Message.objects.using(stream._state.db).filter(room=stream.name)
+    rows = Message.objects.using(stream.using).filter(room=stream.name)
     return dict(rows.values_list("key", "text")) == {
         item["key"]: item["value"]["text"] for item in items
     }
@@ -49,7 +49,7 @@ def shows(stream: Stream, items: list[Any]) -> bool:
 
 def replay_of(stream: Stream) -> Replay | None:
     """The stream's replay as it is now."""
-    return Replay.objects.using(stream._state.db).filter(stream=stream).first()
+    return Replay.objects.using(stream.using).filter(stream=stream).first()
 
 
 def test_events_are_shown_while_a_reset_is_under_way(

@@ -34,9 +34,7 @@ LIVE = ["sse", "long-poll"]
 
 def ordinal(stream: Stream) -> int:
     """How many messages were committed."""
-    return (
-        Stream.objects.using(stream._state.db).values_list("ordinal", flat=True).get(pk=stream.pk)
-    )
+    return Stream.objects.using(stream.using).values_list("ordinal", flat=True).get(pk=stream.pk)
 
 
 def is_live(stream: Stream) -> bool:

@@ -87,7 +87,7 @@ def test_the_tables_stand_still_for_a_reader_and_not_for_their_consumer(
         True,
     )
     with at_one_moment(stream) as then:
-        alias = then._state.db
+        alias = then.using
 
         def seen() -> list[tuple[str, str]]:
             rows = Message.objects.using(alias).filter(room=stream.name).order_by("key")
@@ -120,7 +120,7 @@ def test_a_database_that_cannot_read_beside_a_writer_keeps_writers_out(
         cursor.execute("PRAGMA journal_mode=DELETE")
     try:
         with at_one_moment(stream) as then:
-            assert then._state.db == "default"
+            assert then.using == "default"
         assert operations.verify(stream).equal
         Message.objects.filter(key="b").delete()
         assert operations.verify(stream).lines() == ["missing: message b"]

@@ -36,7 +36,7 @@ def commit(
 
     A txid that is a text concerns all of the changes.
     """
-    using = stream._state.db
+    using = stream.using
     with transaction.atomic(using=using):
         held = Stream.objects.using(using).select_for_update().get(pk=stream.pk)
         for (entity_type, key), value in changes.items():
@@ -77,7 +77,7 @@ def commit(
 async def commit_and_ring(stream: Stream, changes: Changes, **details: Any) -> int:
     """The same from a coroutine, and the bell after it."""
     revision, payload = await sync_to_async(commit)(stream, changes, **details)
-    await ring(stream.name, stream.pk, revision, str(stream._state.db), payload)
+    await ring(stream.name, stream.pk, revision, stream.using, payload)
     return revision
 
 
@@ -88,7 +88,7 @@ def message(text: str, likes: int | None = None) -> dict[str, Any]:
 
 def shown(stream: Stream) -> Changes:
     """What the tables hold of the stream."""
-    using = stream._state.db
+    using = stream.using
     state: Changes = {
         ("message", row.key): {"text": row.text, "likes": row.likes, "isEdited": row.edited}
         for row in Message.objects.using(using).filter(room=stream.name)

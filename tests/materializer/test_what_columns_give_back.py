@@ -175,13 +175,13 @@ def kinds() -> Iterator[Any]:
 
 def differing(stream: Stream, messages: list[bytes]) -> list[Any]:
     """What verify finds."""
-    using = stream._state.db or "default"
+    using = stream.using
     state = Generation.objects.using(using).create(stream=stream, purpose=Generation.Purpose.VERIFY)
     with commit_transaction(using):
         fold = Fold(stream, state, None)
         fold.apply(prepare_batch(stream, [decode(m) for m in messages], 0), up_to_date=False)
-        assert fold.state is not None
-        return list(differences(stream, fold.state))
+        assert fold.rebuild is not None
+        return list(differences(stream, fold.rebuild))
 
 
 @pytest.mark.parametrize(("alias", "name"), list(kinds()))

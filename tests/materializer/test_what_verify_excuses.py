@@ -29,8 +29,8 @@ def compare(using: str, name: str, messages: list[dict[str, Any]]) -> set[tuple[
     batch = prepare_batch(stream, [decode(encode(message)) for message in messages], 0)
     fold = Fold(stream, scratch, None)
     fold.apply(batch, up_to_date=False)
-    assert fold.state is not None
-    found = {(each.key, each.kind) for each in differences(stream, fold.state)}
+    assert fold.rebuild is not None
+    found = {(each.key, each.kind) for each in differences(stream, fold.rebuild)}
     fold.forget_dropped()
     return found
 

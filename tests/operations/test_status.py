@@ -153,7 +153,7 @@ def test_the_number_of_queries_does_not_grow_with_the_streams() -> None:
 
 @pytest.mark.parametrize(
     ("purpose", "field", "status"),
-    [("snapshot", "snapshot", "snapshot-open"), ("replay", "rebuild", "rebuilding")],
+    [("snapshot", "snapshot", "snapshot-open"), ("rebuild", "rebuild", "rebuilding")],
 )
 def test_what_is_open_for_too_long_is_stuck(purpose: str, field: str, status: str) -> None:
     """A snapshot without an end, and a rebuild without a tail."""

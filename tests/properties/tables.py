@@ -36,7 +36,7 @@ def fresh_stream(database: str) -> Iterator[Stream]:
 
 def apply_batch(stream: Stream, items: Sequence[Any], up_to_date: bool) -> None:
     """Commits the items as one batch: of the stream's replay, if it has one."""
-    replay = Replay.objects.using(stream._state.db).filter(stream=stream).first()
+    replay = Replay.objects.using(stream.using).filter(stream=stream).first()
     prepared = prepare_batch(
         stream, [decode(encode(item)) for item in items], (replay or stream).ordinal
     )
@@ -52,7 +52,7 @@ def apply_batch(stream: Stream, items: Sequence[Any], up_to_date: bool) -> None:
 
 def rows_of(stream: Stream, *, pks: bool = False) -> dict[Entity, Row]:
     """The stream's rows in all tables that many streams share, by entity."""
-    database = stream._state.db
+    database = stream.using
     found: dict[Entity, Row] = {}
     columns = [
         (
@@ -98,17 +98,15 @@ def check(stream: Stream, items: list[Any]) -> None:
     """Rows, letters and counters are what the oracle says."""
     answer = fold(settled(stream, items))
     assert strict(rows_of(stream)) == strict(answer.rows)
-    letters = DeadLetter.objects.using(stream._state.db).filter(stream=stream, generation=0)
+    letters = DeadLetter.objects.using(stream.using).filter(stream=stream, generation=0)
     ordinals = sorted(letters.values_list("ordinal", flat=True))
     assert ordinals == sorted([*answer.letters.values(), *answer.malformed])
-    staged = sum(
-        g.changes for g in Generation.objects.using(stream._state.db).filter(stream=stream)
-    )
+    staged = sum(g.changes for g in Generation.objects.using(stream.using).filter(stream=stream))
     counts = [getattr(stream, f.name) for f in Stream._meta.fields if f.name.endswith("_count")]
     assert sum(counts) + staged == stream.ordinal
     assert min(counts) >= 0
     revisions = list(
-        FeedEntry.objects.using(stream._state.db)
+        FeedEntry.objects.using(stream.using)
         .filter(stream=stream)
         .values_list("revision", flat=True)
     )

@@ -109,8 +109,8 @@ def documents_alike(value: Any) -> Any:
 def answer(stream: Stream, field: django_models.Field[Any, Any]) -> Answer:
     """What the tables of a stream's database say."""
     read = documents_alike if isinstance(field, django_models.JSONField) else plain
-    rows = AllFields.objects.using(stream._state.db).order_by("pk").values_list("pk", field.attname)
-    letters = DeadLetter.objects.using(stream._state.db).filter(stream=stream)
+    rows = AllFields.objects.using(stream.using).order_by("pk").values_list("pk", field.attname)
+    letters = DeadLetter.objects.using(stream.using).filter(stream=stream)
     return {key: read(value) for key, value in rows}, {
         each.ordinal: f"{each.key} {each.reason}" for each in letters
     }

@@ -131,14 +131,14 @@ def rows(using: str) -> Fold:
 
 def parked_without(stream: Stream) -> set[Entity]:
     """The parked entities; what they show meanwhile is an older row or none."""
-    parked = ParkedChange.objects.using(stream._state.db).filter(stream=stream)
+    parked = ParkedChange.objects.using(stream.using).filter(stream=stream)
     assert not parked.filter(reason=ParkedChange.Reason.LINK).exists()
     return set(parked.values_list("type", "key"))
 
 
 def stale_of(stream: Stream) -> set[Entity]:
     """The parked entities that show an older row."""
-    parked = ParkedChange.objects.using(stream._state.db).filter(stream=stream, stale=True)
+    parked = ParkedChange.objects.using(stream.using).filter(stream=stream, stale=True)
     return set(parked.values_list("type", "key"))
 
 

@@ -44,7 +44,7 @@ def no_row_is_few(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def nothing_written(stream: Stream, *tables: type[models.Model]) -> Iterator[None]:
     """No statement writes the tables, no row moves, no entry of the feed lists a change, and nobody is told of one."""
-    alias = stream._state.db or "default"
+    alias = stream.using
     names = "|".join(re.escape(table._meta.db_table) for table in tables)
     writes = re.compile(rf"\s*(?!SELECT\b).*\b({names})\b", re.DOTALL | re.IGNORECASE)
     told: list[Any] = []
@@ -114,7 +114,7 @@ def from_the_start(
     stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]
 ) -> None:
     """The verb `reset`."""
-    replay(stream.name, stream._state.db or "default")
+    replay(stream.name, stream.using)
     stream.refresh_from_db()
     bring(messages)
 

@@ -149,10 +149,10 @@ def test_verification_agrees(database: str, cut: Batches) -> None:
             )
             refold = Fold(stream, scratch, None)
             refold.apply(prepare_batch(stream, everything, 0), up_to_date=False)
-            assert refold.state is not None
-            assert list(differences(stream, refold.state)) == []
+            assert refold.rebuild is not None
+            assert list(differences(stream, refold.rebuild)) == []
             tampered = stream.profile_set.using(database).update(name="tampered")
-            assert len(list(differences(stream, refold.state))) == tampered
+            assert len(list(differences(stream, refold.rebuild))) == tampered
             transaction.set_rollback(True, using=database)
 
 

@@ -128,7 +128,7 @@ def grove(using: str) -> Iterator[Stream]:
 
 
 def look(stream: Stream) -> Seen:
-    using = stream._state.db or "default"
+    using = stream.using
     rows: Fold = {}
     identities: dict[Entity, tuple[Any, str]] = {}
     for row in Branch.objects.using(using).select_related("boss"):
@@ -166,7 +166,7 @@ def run(
     guarded: set[str] = frozenset(),  # type: ignore[assignment]
 ) -> tuple[Seen, Seen]:
     """Applies the messages, the first ones alone; what is seen when the application has added its own, and at the end."""
-    using = stream._state.db or "default"
+    using = stream.using
     bounds = sorted({*cuts, first, len(messages)})
     before = look(stream)
     for start, end in zip([0, *bounds], bounds, strict=False):

@@ -43,12 +43,12 @@ def exchange_arrivals(lot: ParkingLot, openings: Openings) -> None:
 
 
 def _lock(labels: list[str], stream: Stream) -> None:
-    models = AwaitedModel.objects.using(stream._state.db)
+    models = AwaitedModel.objects.using(stream.using)
     locked = models.filter(model__in=labels).order_by("model").select_for_update()
     missing = set(labels) - {each.model for each in locked}
     for label in sorted(missing):
         try:
-            with transaction.atomic(using=stream._state.db):
+            with transaction.atomic(using=stream.using):
                 models.create(model=label)
         except IntegrityError:
             pass  # the other one was faster by a moment, and has ended
@@ -79,7 +79,7 @@ def _look_again(stream: Stream, parent: EntityMapping, keys: set[str] | None) ->
     """Marks the arrival, for the next commit of this stream, of parents that came while this commit
     was on its way.
     """
-    using = stream._state.db
+    using = stream.using
     if keys is None:
         waiting = ParkedChange.objects.using(using).filter(waits_on=parent.label, stream=stream)
         _mark(using, waiting.order_by().values_list("stream", "waits_for").distinct().iterator())

@@ -25,7 +25,7 @@ class KeptRows:
     def __init__(self, stream: Stream, is_any_parked: Callable[[], bool]) -> None:
         self._stream = stream
         self._is_any_parked = is_any_parked
-        self._all = KeptRow.objects.using(stream._state.db).filter(stream=stream)
+        self._all = KeptRow.objects.using(stream.using).filter(stream=stream)
         self._any: bool | None = None
 
     @property

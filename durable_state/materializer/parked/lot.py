@@ -93,8 +93,8 @@ class ParkingLot:
         self.stream = stream
         self.kept = KeptRows(stream, lambda: self.occupied)
         self.awaited: Listed[EntityMapping] = Listed()
-        self._all = ParkedChange.objects.using(stream._state.db).filter(stream=stream)
-        self._arrivals = Arrival.objects.using(stream._state.db).filter(stream=stream)
+        self._all = ParkedChange.objects.using(stream.using).filter(stream=stream)
+        self._arrivals = Arrival.objects.using(stream.using).filter(stream=stream)
         self._newly: Listed[str] = Listed()
         self._losers: Listed[str] = Listed()
         self._occupied: bool | None = None

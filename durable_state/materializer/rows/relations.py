@@ -197,7 +197,7 @@ def shown_parents(
     """Which of the parents are shown, with what that column of theirs (the key's, if none is given)
     holds.
     """
-    key, using = parent.key, stream._state.db or "default"
+    key, using = parent.key, stream.using
     rows = parent.rows(stream, using)
     found: dict[str, Any] = {}
     for chunk in chunks(_convertible(key, keys, using), _at_once(using)):

@@ -22,7 +22,7 @@ def drop(generation: Generation) -> bool:
 
     A large one is only marked: ``sweep`` deletes it afterwards. False then.
     """
-    using = generation._state.db
+    using = generation.using
     rows = Generation.objects.using(using).filter(pk=generation.pk)
     if _step(generation):
         rows.update(purpose=Generation.Purpose.DROPPED, changes=0)
@@ -47,7 +47,7 @@ def sweep(using: str) -> bool:
 
 def _step(generation: Generation) -> bool:
     """Deletes one step; whether more is left."""
-    using = generation._state.db
+    using = generation.using
     staged = generation.staged.using(using)
     room = STEP
     while (

@@ -208,7 +208,7 @@ def staged_later(
 
 
 def _put(generation: Generation, columns: Columns, names: list[str]) -> None:
-    using = generation._state.db or "default"
+    using = generation.using
     if not generation.repeats and is_unique_held(connections[using]):
         # What an insert finds out by itself need not be asked before it; a dump never gets to the second way.
         try:
@@ -236,13 +236,13 @@ def _at(places: list[int], columns: Columns) -> Columns:
 
 def _insert(generation: Generation, columns: Columns, count: int) -> None:
     if count:
-        writer = find_writer(generation._state.db or "default")
+        writer = find_writer(generation.using)
         writer.store(StagedChange, {"generation_id": [generation.pk] * count, **columns})
 
 
 def _update(generation: Generation, columns: Columns) -> None:
     if columns["id"]:
-        find_writer(generation._state.db or "default").replace(StagedChange, columns)
+        find_writer(generation.using).replace(StagedChange, columns)
 
 
 def _remove(generation: Generation, names: Iterable[str]) -> None:
@@ -272,13 +272,13 @@ def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
 def _by_name(
     generation: Generation, names: Iterable[str]
 ) -> Iterator[models.QuerySet[StagedChange]]:
-    using = generation._state.db or "default"
+    using = generation.using
     for chunk in chunks(names, min(READ, connections[using].features.max_query_params or READ)):
         yield StagedChange.objects.using(using).filter(entity__in=chunk)
 
 
 def _staged(generation: Generation) -> models.QuerySet[StagedChange]:
-    return generation.staged.using(generation._state.db)
+    return generation.staged.using(generation.using)
 
 
 def _name(generation: Generation, entity_type: str, key: str) -> str:

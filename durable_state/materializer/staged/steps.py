@@ -31,7 +31,7 @@ def count_off(generation: Generation) -> Callable[[int], None]:
     on_step = _on_step.get()
     if on_step is None:
         return _nobody
-    total, done = generation.staged.using(generation._state.db).count(), 0
+    total, done = generation.staged.using(generation.using).count(), 0
 
     def count(entities: int) -> None:
         nonlocal done
