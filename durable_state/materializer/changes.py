@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from durable_state.registry import registry
+from durable_state.registry import EntityMapping, registry
 
 from .plan import StreamPlan, TypePlan
 
@@ -142,10 +142,15 @@ def _awaited_elsewhere(plan: TypePlan) -> bool:
     mapping = plan.mapping
     if mapping.stream_field is not None:
         return False  # a stream sees its own rows of such a table only
-    return any(
-        field.related_model is mapping.model
+    others = (
+        other
         for other in registry
         if other.model is not mapping.model
         and (other.stream_field is not None or not plan.ownership.has(other))
-        for field in other.mapped_fields
     )
+    return any(mapping.model in _parents(other) for other in others)
+
+
+def _parents(mapping: EntityMapping) -> set[Any]:
+    """The models that the mapped fields point to."""
+    return {field.related_model for field in mapping.mapped_fields}

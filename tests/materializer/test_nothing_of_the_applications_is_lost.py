@@ -456,7 +456,7 @@ def test_one_that_joins_for_its_value_only_ends_a_joint_showing(
     using: str, rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It misses no parent, as all others of the set do; the commit comes to an end all the same."""
-    monkeypatch.setattr("durable_state.materializer.shown.placement.ROUNDS", rounds)
+    monkeypatch.setattr("durable_state.materializer.shown.placement.LEVELS", rounds)
     before = [seal("c", "vu", "b"), seal("a", "uu", "c"), seal("b", "ww"), seal("b", "vw", "b")]
     grove(using, *([each] for each in [*before, seal("a", "vw", "a"), seal("a", "vw")]))
     batch = [seal("c", "uw"), gone("seal", "a"), seal("c", "wv", "a"), seal("a", "vv")]

@@ -29,22 +29,22 @@ leisure.
 
 @dataclass(slots=True)
 class Parking:
-    """One entity to be parked, and why: ``absent`` is the missing parent; without one its unique
-    value is taken.
-
-    ``holder`` is for unique values only: the key of the entity that has it, None where that is
-    nobody of this stream. ``stale``: the entity's older row stays; ``is_shown``: the change itself
-    is shown, without the parent. ``polled``: nobody may tell when the value is free.
-    """
+    """One entity to be parked, and why."""
 
     plan: TypePlan
     prepared: Prepared
     absent: MissingParent | None
+    """The missing parent; without one the entity's unique value is taken."""
     detail: str = ""
+    """Which value is taken, and by whom."""
     holder: str | None = None
+    """The key of the entity that has the value; None where that is nobody of this stream."""
     stale: bool = False
+    """Whether the entity's older row stays."""
     is_shown: bool = False
+    """Whether the change itself is shown, without the parent."""
     polled: bool = False
+    """Whether nobody may tell when the value is free."""
 
     @property
     def reason(self) -> ParkedChange.Reason:

@@ -92,28 +92,24 @@ class Claims:
         return losers
 
     def in_the_way(self, losers: Collection[str], stale: Collection[str]) -> set[str]:
-        """The keys whose rows hold what a winner wants: of losers, and of the ``stale`` ones
-        elsewhere.
-        """
-        wanted = {
-            claim for write, some in self._wanted if write.key not in losers for claim in some
-        }
-        blocking = {
-            key for key in losers if any(claim in wanted for claim in self._held.get(key, ()))
-        }
+        """The keys whose rows hold what a winner wants: losers, and ``stale`` ones elsewhere."""
+        wanted: set[Claim] = set()
+        for write, some in self._wanted:
+            if write.key not in losers:
+                wanted.update(some)
+
+        blocking = {key for key in losers if not wanted.isdisjoint(self._held.get(key, ()))}
         return blocking | {
             key for claim, key in self.elsewhere.items() if key in stale and claim in wanted
         }
 
     def robbed_by(self, written: Collection[str]) -> set[str]:
         """The keys of the other rows whose values these writes have taken."""
-        return {
-            self.elsewhere[claim]
-            for write, some in self._wanted
-            if write.key in written
-            for claim in some
-            if claim in self.elsewhere
-        }
+        robbed: set[str] = set()
+        for write, some in self._wanted:
+            if write.key in written:
+                robbed.update(self.elsewhere[claim] for claim in some if claim in self.elsewhere)
+        return robbed
 
 
 def _sentence(claim: Claim, holder: str) -> Lost:
@@ -125,12 +121,11 @@ def _sentence(claim: Claim, holder: str) -> Lost:
 def frees_a_unique_value(plan: TypePlan, write: RowWrite) -> bool:
     """Whether a shown row no longer has a unique value that it had."""
     row = write.existing
-    return row is not None and any(
-        row.values[place] != write.values[place]
-        for columns in plan.unique_sets
-        for column in columns
-        if (place := plan.places.get(column)) is not None
-    )
+    if row is None:
+        return False
+    columns = {column for columns in plan.unique_sets for column in columns}
+    places = (plan.places[column] for column in columns & plan.places.keys())
+    return any(row.values[place] != write.values[place] for place in places)
 
 
 def make_way(plan: TypePlan, writes: Sequence[RowWrite], elsewhere: Mapping[Claim, str]) -> None:
@@ -265,7 +260,8 @@ def _holders(plan: TypePlan, claims: Sequence[tuple[RowWrite, list[Claim]]]) -> 
     holders: dict[Claim, str] = {}
     own = set(plan.scope.items())
     for columns in plan.unique_sets:
-        wanted = {claim[1] for _, some in claims for claim in some if claim[0] == columns}
+        every = (claim for _, some in claims for claim in some)
+        wanted = {values for names, values in every if names == columns}
         for chunk in chunks(wanted, 100 if len(columns) > 1 else CHUNK):
             rows = plan.mapping.model._base_manager.using(plan.using)
             rows = rows.filter(_any_of(columns, chunk)).order_by()

@@ -30,12 +30,10 @@ def followed_by_children(plan: TypePlan, writes: Sequence[RowWrite]) -> Iterator
     if not plan.followed:
         yield
         return
-    pointing = [
-        (field, moves, _children(plan, field, moves))
-        for attname, fields in plan.followed.items()
-        if (moves := _moves(plan, attname, writes))
-        for field in fields
-    ]
+    pointing = []
+    for attname, fields in plan.followed.items():
+        if moves := _moves(plan, attname, writes):
+            pointing += [(field, moves, _children(plan, field, moves)) for field in fields]
     if not pointing:
         yield
         return

@@ -26,14 +26,14 @@ from ..rows.relations import MissingParent, resolve_parents, untolerated
 from ..rows.rows import RowFailure, changing, read_rows, row_write, write_rows
 from ..rows.writers import ExistingRow, RowWrite
 
-__all__ = ["Trouble", "closed_part", "settle_blockers", "show_jointly"]
+__all__ = ["LEVELS", "Trouble", "closed_part", "settle_blockers", "show_jointly"]
 
-Entity = tuple[str, Any]
+EntityName = tuple[str, Any]
 Group = dict[TypePlan, list[Prepared]]
 
-ROUNDS = 8
-"""Generations that are inserted with their parents before stand-ins are taken for parents that must
-not be NULL.
+LEVELS = 8
+"""Levels of rows that are inserted with their parents before stand-ins are taken for parents that
+must not be NULL.
 """
 UNSIGNED = (
     models.PositiveBigIntegerField,
@@ -60,17 +60,17 @@ class _Stuck(Exception):
 
 
 def settle_blockers(
-    missing: Mapping[Entity, Sequence[MissingParent]],
-) -> dict[Entity, MissingParent]:
+    missing: Mapping[EntityName, Sequence[MissingParent]],
+) -> dict[EntityName, MissingParent]:
     """Those of the entities that cannot be shown even if all others were, each with the parent that
     it has to wait for.
 
     What is not among them forms the greatest closed set: each misses others of the set only. No
     entity waits for one that waits for it.
     """
-    children: defaultdict[Entity, list[tuple[Entity, MissingParent]]] = defaultdict(list)
-    blockers: dict[Entity, MissingParent] = {}
-    todo: list[Entity] = []
+    children: defaultdict[EntityName, list[tuple[EntityName, MissingParent]]] = defaultdict(list)
+    blockers: dict[EntityName, MissingParent] = {}
+    todo: list[EntityName] = []
     for entity, parents in missing.items():
         for parent in parents:
             if parent.entity in missing:
@@ -88,7 +88,7 @@ def settle_blockers(
 
 def closed_part(puts: Mapping[TypePlan, Sequence[Prepared]]) -> Group:
     """The greatest part of the puts in which all that miss a parent find it in the part."""
-    missing: dict[Entity, Sequence[MissingParent]] = {}
+    missing: dict[EntityName, Sequence[MissingParent]] = {}
     for plan, some in puts.items():
         _, absent = resolve_parents(plan, some)
         missing |= {
@@ -128,10 +128,10 @@ class _Joint:
     def show(self) -> dict[TypePlan, list[RowWrite]]:
         left = dict(self._closed)
         linking: defaultdict[TypePlan, list[Prepared]] = defaultdict(list)
-        for number in range(ROUNDS + 1):
+        for number in range(LEVELS + 1):
             before = sum(map(len, left.values()))
             for plan in list(left):
-                left[plan] = self._insert(plan, left[plan], linking[plan], forced=number == ROUNDS)
+                left[plan] = self._insert(plan, left[plan], linking[plan], forced=number == LEVELS)
             after = sum(map(len, left.values()))
             if not after:
                 break

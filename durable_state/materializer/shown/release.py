@@ -26,8 +26,6 @@ from .work import Work
 
 __all__ = ["Release"]
 
-
-Entity = tuple[str, str]
 Reason = ParkedChange.Reason
 
 

@@ -81,7 +81,7 @@ class Removal:
                 transaction.set_rollback(True, using=plan.using)
         return found
 
-    def part(self, plan: TypePlan, attname: str, named: Mapping[Any, str]) -> None:
+    def part_children(self, plan: TypePlan, attname: str, named: Mapping[Any, str]) -> None:
         """Has children wait for parents that give up the values (``named``) by which they are
         named.
 
@@ -262,13 +262,11 @@ class Removal:
 
     def _mapped_by(self, relation: Any) -> list[tuple[TypePlan, PlannedField]]:
         """The types of this stream that fill the relation's foreign key."""
-        return [
-            (plan, planned)
-            for plan in self._plans.all()
-            if plan.mapping.model is relation.related_model
-            for planned in plan.relations
-            if planned.field == relation.field
-        ]
+        found = []
+        for plan in self._plans.all():
+            if plan.mapping.model is relation.related_model:
+                found += [(plan, each) for each in plan.relations if each.field == relation.field]
+        return found
 
 
 def remove_rows(stream: Stream) -> int:

@@ -1,0 +1,141 @@
+"""How a put ends: its row is written, or it is parked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..batch.preparation import Prepared
+from ..parked.lot import Parking
+from ..plan import TypePlan
+from ..rows.claims import Claims, Lost, frees_a_unique_value, make_way
+from ..rows.followers import is_named_anew
+from ..rows.relations import MissingParent, resolve_parents, untolerated
+from ..rows.rows import RowFailure, changing, write_rows
+from ..rows.writers import RowWrite
+from .contest import Contest, Puts
+from .removal import Removal
+from .work import Work
+
+__all__ = ["Endings", "Placed"]
+
+
+@dataclass(slots=True)
+class Placed:
+    """What could not be shown, by type: rows that the database refused, and keys that were parked.
+
+    ``shown`` counts the puts that were.
+    """
+
+    failures: dict[TypePlan, list[RowFailure]] = field(default_factory=dict)
+    parked: dict[TypePlan, set[str]] = field(default_factory=dict)
+    shown: int = 0
+
+
+class Endings:
+    """Writes or parks puts, and tells of it whoever has to know, for the time of one commit."""
+
+    def __init__(self, work: Work, removal: Removal, contest: Contest) -> None:
+        self._lot = work.lot
+        self._openings = work.openings
+        self._outcome = work.outcome
+        self._removal = removal
+        self._contest = contest
+
+    def write(
+        self, plan: TypePlan, writes: list[RowWrite], claims: Claims | None = None
+    ) -> list[RowFailure]:
+        """Writes the rows that differ, and tells of them; those come back that the database
+        refuses.
+
+        ``claims`` are the unique values that they want, of which rows that make way are robbed.
+        """
+        elsewhere = {} if claims is None else claims.elsewhere
+
+        def clear_the_way(plan: TypePlan, some: Sequence[RowWrite]) -> None:
+            make_way(plan, some, elsewhere)
+
+        changed = changing(plan, writes)
+        failures = write_rows(plan, changed, clear_the_way=clear_the_way)
+        if failures:
+            failed = {failure.write.key for failure in failures}
+            changed = [write for write in changed if write.key not in failed]
+        if claims is not None:
+            self._contest.robbed[plan] |= claims.robbed_by({write.key for write in changed})
+        self.note(plan, changed)
+        return failures
+
+    def note(self, plan: TypePlan, written: Sequence[RowWrite]) -> None:
+        """Tells of rows that were written, and of what that opens to others."""
+        self._outcome.changed(plan.type, [write.key for write in written], deleted=False)
+        self._openings.add_parents(plan, (write.key for write in written if write.existing is None))
+        if plan.followed:
+            anew = [write.key for write in written if is_named_anew(plan, write)]
+            self._openings.add_parents(plan, anew)
+        if plan.unique_sets:
+            self._openings.add_freed(
+                plan, [write.key for write in written if frees_a_unique_value(plan, write)]
+            )
+
+    def settle_written(
+        self,
+        plan: TypePlan,
+        written: Sequence[tuple[Prepared, Sequence[MissingParent]]],
+        placed: Placed,
+    ) -> None:
+        """Forgets what was parked of the entities, and remembers the parents that are to be linked."""
+        placed.shown += len(written)
+        self._lot.remove(plan.digest(put.key) for put, _ in written)
+        self._contest.robbed[plan].difference_update(put.key for put, _ in written)
+        self._lot.park(
+            [Parking(plan, put, absent[0], is_shown=True) for put, absent in written if absent]
+        )
+
+    def park_losers(
+        self, each: Puts, lost: Mapping[str, Lost], placed: Placed, *, polled: bool = False
+    ) -> None:
+        """Parks puts that lose a unique value to another; ``polled``: nobody may tell when it is
+        free.
+        """
+        # Nobody tells when what protects a holder's row is gone.
+        firm = self._contest.firm[each.plan]
+        parkings = [
+            Parking(each.plan, put, None, *lost[put.key], polled=polled or lost[put.key][1] in firm)
+            for put in each.waiting
+            if put.key in lost
+        ]
+        self._park(each, parkings, placed)
+
+    def park_orphans(self, each: Puts, puts: list[Prepared], placed: Placed) -> None:
+        """Parks those of the puts that cannot be shown without a parent which is missing."""
+        _, missing = resolve_parents(each.plan, puts)
+        parkings = [
+            Parking(each.plan, put, blocking[0])
+            for put, absent in zip(puts, missing, strict=True)
+            if (blocking := untolerated(absent))
+        ]
+        self._park(each, parkings, placed)
+
+    def _park(self, each: Puts, parkings: list[Parking], placed: Placed) -> None:
+        """Parks puts. A row that one of the entities has stays, unless it has lost a value."""
+        if not parkings:
+            return
+        plan = each.plan
+        incomplete = [p for p in parkings if p.prepared.key in self._contest.robbed[plan]]
+        for parking in parkings:
+            parking.stale = parking.prepared.key in each.existing
+        if incomplete:
+            self._removal.hide(plan, [parking.prepared.key_value for parking in incomplete])
+            for parking in incomplete:
+                parking.stale = False
+                self._contest.robbed[plan].discard(parking.prepared.key)
+
+        # A row that becomes stale yields, also to those who have waited for what it has. One that
+        # has been stale has been told of: those who lose to others would be tried for ever.
+        stale = {parking.prepared.key for parking in parkings if parking.stale}
+        self._openings.add_freed(plan, stale - self._lot.stale_keys(plan, stale))
+
+        keys = {parking.prepared.key for parking in parkings}
+        self._lot.park(parkings)
+        placed.parked[plan] |= keys
+        each.drop(keys)
