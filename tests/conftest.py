@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from tests.databases import database, using
 from tests.servers.chromium import find_chromium
 from tests.servers.fixtures import (
     misbehaving_server,
@@ -14,7 +13,7 @@ from tests.servers.fixtures import (
     stream_server,
 )
 from tests.servers.require import skip_or_fail
-from tests.services import available, find, missing
+from tests.services import find, missing
 
 __all__ = [
     "chromium_path",
@@ -25,6 +24,7 @@ __all__ = [
     "redis_url",
     "reference_server",
     "stream_server",
+    "using",
     "writer",
 ]
 
@@ -36,21 +36,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for alias in marker.kwargs.get("databases") or ():
             if alias in missing:
                 skip_or_fail(missing[alias])
-
-
-def only(alias: str) -> Any:
-    """A parameter that lets its test touch one database: emptying all of them after each test would take longer than the tests."""
-    return pytest.param(alias, marks=pytest.mark.django_db(transaction=True, databases=[alias]))
-
-
-@pytest.fixture(params=[only("default"), only("postgres"), only("mysql")])
-def database(request: pytest.FixtureRequest) -> str:
-    """The alias of one database after the other; the test may touch no other."""
-    alias: str = request.param
-    if alias in missing:
-        skip_or_fail(missing[alias])
-    assert alias == "default" or alias in available
-    return alias
 
 
 @pytest.fixture(params=["fast", "orm"])

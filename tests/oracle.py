@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -218,8 +217,3 @@ def _change(
         rows[entity] = rows.get(entity, mapped.defaults) | row
     else:
         rows[entity] = row
-
-
-def encode(item: Any) -> bytes:
-    """The item as it stands on the wire; bytes are taken as they are."""
-    return item if isinstance(item, bytes) else json.dumps(item, ensure_ascii=False).encode()

@@ -20,10 +20,11 @@ from durable_state import operations, tasks
 from durable_state.consumer import lease
 from durable_state.consumer.run import consume_slice
 from durable_state.models import Lease, Status, Stream
-from tests.consumer.consuming import in_threads, wait_until
-from tests.consumer.remote import RemoteStream, insert, random_items
-from tests.properties.tables import check
+from tests.consumer.support.consuming import in_threads, wait_until
+from tests.consumer.support.remote import RemoteStream, random_items
 from tests.servers.process import StreamServer
+from tests.tables import check
+from tests.wire import insert
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

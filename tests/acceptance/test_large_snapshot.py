@@ -23,7 +23,8 @@ from durable_state import operations
 from durable_state.consumer.lease import valid_leases
 from durable_state.models import Generation, StagedChange, Stream
 from tests.app.models import Message
-from tests.consumer.consuming import start_worker
+from tests.consumer.support.consuming import start_worker
+from tests.wire import END, START, encode
 
 ROWS = int(os.environ.get("DURABLE_STATE_SNAPSHOT_ROWS", "50000"))
 LEASE = 3
@@ -42,14 +43,10 @@ def item(number: int, text: str) -> bytes:
     )
 
 
-def control(kind: str) -> bytes:
-    return b'{"headers":{"control":"%b"}}' % kind.encode()
-
-
 def messages() -> Iterator[bytes]:
     """Some rows, and a snapshot of many, without its end, that has none of them but the first."""
     yield from (item(-number, "old") for number in range(10))
-    yield control("snapshot-start")
+    yield encode(START)
     yield from (item(number, "new") for number in range(ROWS))
 
 
@@ -65,7 +62,7 @@ def served(may_end: Event) -> Iterator[str]:
 
         def do_GET(self) -> None:
             [offset] = parse_qs(urlsplit(self.path).query).get("offset", ["-1"])
-            answers: dict[str, Iterable[bytes]] = {"staged": [control("snapshot-end")], "end": []}
+            answers: dict[str, Iterable[bytes]] = {"staged": [encode(END)], "end": []}
             if offset == "staged":
                 may_end.wait(60)
             self.send_response(200)

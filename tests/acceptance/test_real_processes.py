@@ -10,10 +10,11 @@ from kombu import Connection
 
 from example_project.history.repository import Repository
 from example_project.history.source import GitHistory
-from tests.acceptance.site import QUEUE, running, tell
-from tests.acceptance.subscriber import WebsocketSubscriber
 from tests.repositories import ScratchRepository
 from tests.servers.process import StreamServer
+
+from .support.site import QUEUE, running, tell
+from .support.subscriber import WebsocketSubscriber
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(480)]
 

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from durable_state.policy import StatePolicy
-
-
-class SignIn(Protocol):
-    """Signs somebody in who has these permissions."""
-
-    def __call__(self, *permissions: str) -> Client: ...
+from .support.visitors import SignIn
 
 
 @pytest.fixture
@@ -33,13 +25,3 @@ def sign_in(db: None) -> SignIn:
         return client
 
     return enter
-
-
-class OnlyPublic(StatePolicy):
-    """Streams and rows with "public" in their names."""
-
-    def streams(self, user: Any) -> Any:
-        return super().streams(user).filter(name__startswith="public")
-
-    def rows(self, user: Any, queryset: Any) -> Any:
-        return super().rows(user, queryset).filter(text__startswith="public")

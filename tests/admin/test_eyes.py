@@ -15,12 +15,14 @@ from durable_state.consumer.run import sync
 from durable_state.models import DeadLetter, Intent, ParkedChange, Status, Stream
 from durable_state.registry import registry
 from durable_state.testing import apply
-from tests.admin.conftest import SignIn
 from tests.app.models import Annotation, Author, Commit, Message, Person, Profile, Room
-from tests.management.streams import publish
+from tests.management.support.publishing import publish
 from tests.servers.process import StreamServer
+from tests.wire import change
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.urls")]
+from .support.visitors import SignIn
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.support.urls")]
 
 STREAMS = "/admin/durable_state/stream/"
 LETTERS = "/admin/durable_state/deadletter/"
@@ -50,11 +52,6 @@ class OwnRooms(StatePolicy):
 
     def rows(self, user: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset
-
-
-def change(entity_type: str, key: str, **value: Any) -> dict[str, Any]:
-    """An insert."""
-    return {"type": entity_type, "key": key, "value": value, "headers": {"operation": "insert"}}
 
 
 def refused(key: str, text: str = "hidden-text") -> dict[str, Any]:

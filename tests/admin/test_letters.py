@@ -10,22 +10,14 @@ from django.test import Client
 from durable_state.admin.letters import pretty
 from durable_state.models import DeadLetter, Generation, ParkedChange, Stream
 from durable_state.testing import apply
-from tests.admin.conftest import SignIn
 from tests.app.models import Message
+from tests.wire import START, message
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.urls")]
+from .support.visitors import SignIn
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.support.urls")]
 
 LIST = "/admin/durable_state/deadletter/"
-
-
-def change(key: str, text: str) -> dict[str, Any]:
-    """An insert of a message; more than 20 characters are refused."""
-    return {
-        "type": "message",
-        "key": key,
-        "value": {"text": text},
-        "headers": {"operation": "insert"},
-    }
 
 
 def act(client: Client, action: str, *letters: DeadLetter, **more: str) -> Any:
@@ -41,7 +33,7 @@ def test_the_body_is_shown_as_text_whatever_it_holds(admin_client: Client) -> No
     """Markup is escaped, and the list can be filtered by reason and stream."""
     apply(
         "chat",
-        [change("<script>1", "<script>alert(1)</script>" * 3), b'{"value": "\\ud800"', b"[[[["],
+        [message("<script>1", "<script>alert(1)</script>" * 3), b'{"value": "\\ud800"', b"[[[["],
     )
     page = admin_client.get(
         LIST, {"reason": DeadLetter.objects.get(key="<script>1").reason}
@@ -74,14 +66,14 @@ def test_any_bytes_become_text_that_can_be_sent() -> None:
 
 def test_letters_of_staged_states_are_not_shown(admin_client: Client) -> None:
     """They may be superseded before anybody sees their rows."""
-    apply("chat", [{"headers": {"control": "snapshot-start"}}, change("1", "x" * 50)])
+    apply("chat", [START, message("1", "x" * 50)])
     assert Generation.objects.count() == DeadLetter.objects.count() == 1
     assert "0 dead letters" in admin_client.get(LIST).content.decode()
 
 
 def test_retry_and_discard_ask_first(admin_client: Client) -> None:
     """And then say what became of the letters."""
-    apply("chat", [change("1", "x" * 50), change("2", "y" * 50)])
+    apply("chat", [message("1", "x" * 50), message("2", "y" * 50)])
     first, second = DeadLetter.objects.order_by("ordinal")
     first.body = bytes(first.body).replace(b"x" * 50, b"short")
     first.save()
@@ -99,7 +91,7 @@ def test_retry_and_discard_ask_first(admin_client: Client) -> None:
 
 def test_looking_is_not_operating(sign_in: SignIn) -> None:
     """The view permission shows letters and offers nothing."""
-    apply("chat", [change("1", "x" * 50)])
+    apply("chat", [message("1", "x" * 50)])
     client = sign_in("durable_state.view_deadletter", "durable_state.view_stream")
     letter = DeadLetter.objects.get()
     assert "Discard" not in client.get(LIST).content.decode()

@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.management.streams import publish
+from tests.management.support.publishing import publish
 from tests.servers.process import StreamServer
+from tests.wire import message
 
-from .site import Site, browsing, change, serving_admin
+from .support.site import Site, browsing, serving_admin
 
 LATER = 30_000
 """Milliseconds on a slow machine."""
@@ -26,7 +27,7 @@ START = "Start: manage.py durable_state run, or a Celery worker and beat"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """With leases of two seconds: a worker is missed after three."""
     scratch = tmp_path_factory.mktemp("admin")
-    with serving_admin(scratch, "tests.admin.short_leases") as site:
+    with serving_admin(scratch, "tests.admin.support.short_leases") as site:
         yield site
 
 
@@ -46,7 +47,7 @@ def test_pages_follow_the_worker(site: Site, page: Page, rakaia_server: StreamSe
     """Absent, at work, killed, following by cron, paused: lists, pages and command say the same."""
     url = rakaia_server.stream("chat")
     with ThreadPoolExecutor(1) as apart:  # the browser's own loop runs in this thread
-        apart.submit(publish, url, change("1", "one")).result()
+        apart.submit(publish, url, message("1", "one")).result()
     assert site.command("add", "chat", url).returncode == 0
     streams, rows = f"{site.url}durable_state/stream/", f"{site.url}app/message/"
 

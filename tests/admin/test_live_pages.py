@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from .site import Site, browsing, change, serving_admin
+from tests.wire import delete, message
+
+from .support.site import Site, browsing, serving_admin
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +29,15 @@ def page(site: Site, chromium_path: str) -> Iterator[Page]:
 
 def test_a_list_follows_its_rows(site: Site, page: Page) -> None:
     """Cells change in place, rows that go are struck, new ones are offered; what is being selected stays selected."""
-    site.commit(*(change(f"m{place}", f"text {place}") for place in range(5)))
+    site.commit(*(message(f"m{place}", f"text {place}") for place in range(5)))
     page.goto(f"{site.url}app/message/")
     expect(page.locator("#durable-state-bar")).to_have_text("Live")
     page.check("tr:has-text('text 4') input[type=checkbox]")
     site.commit(
-        change("m1", "changed"),
-        change("m2", "", "delete"),
-        change("new", "fresh"),
-        change("m4", "later"),
+        message("m1", "changed"),
+        delete("message", "m2"),
+        message("new", "fresh"),
+        message("m4", "later"),
     )
     expect(page.locator("tr:has-text('m1')")).to_contain_text("changed")
     expect(page.locator("tr.ds-gone")).to_contain_text("text 2")
@@ -46,19 +48,19 @@ def test_a_list_follows_its_rows(site: Site, page: Page) -> None:
 
 def test_the_page_of_a_row_follows_it(site: Site, page: Page) -> None:
     """Until the stream deletes it."""
-    site.commit(change("one", "before"))
+    site.commit(message("one", "before"))
     page.goto(f"{site.url}app/message/")
     page.click("tr:has-text('before') a")
     expect(page.locator("#durable-state-bar")).to_have_text("Live")
-    site.commit(change("one", "after"), change("two", "unrelated"))
+    site.commit(message("one", "after"), message("two", "unrelated"))
     expect(page.locator(".field-text .readonly")).to_have_text("after")
-    site.commit(change("one", "", "delete"))
+    site.commit(delete("message", "one"))
     expect(page.locator("#durable-state-bar")).to_have_text("The stream has deleted this row")
 
 
 def test_the_list_of_streams_counts_on(site: Site, page: Page) -> None:
     """Messages, and how fast they come, measured in the page."""
-    site.commit(change("first", "x"))
+    site.commit(message("first", "x"))
     page.goto(f"{site.url}durable_state/stream/")
 
     def cell(name: str) -> Any:
@@ -66,6 +68,6 @@ def test_the_list_of_streams_counts_on(site: Site, page: Page) -> None:
 
     before = int(cell("ordinal").inner_text())
     expect(cell("rate")).to_have_text("0", timeout=10_000)
-    site.commit(*(change(f"k{place}", "x") for place in range(100)))
+    site.commit(*(message(f"k{place}", "x") for place in range(100)))
     expect(cell("ordinal")).to_have_text(str(before + 100), timeout=10_000)
     assert float(cell("rate").inner_text()) > 0

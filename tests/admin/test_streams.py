@@ -12,24 +12,16 @@ from django.test.utils import CaptureQueriesContext
 from durable_state.consumer.run import sync
 from durable_state.models import DeadLetter, Intent, Replay, Status, Stream
 from durable_state.testing import apply
-from tests.admin.conftest import SignIn
 from tests.app.models import Message
-from tests.management.streams import publish
+from tests.management.support.publishing import publish
 from tests.servers.process import StreamServer
+from tests.wire import message
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.urls")]
+from .support.visitors import SignIn
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.support.urls")]
 
 LIST = "/admin/durable_state/stream/"
-
-
-def change(key: str, text: str) -> dict[str, Any]:
-    """An insert of a message; more than 20 characters are refused."""
-    return {
-        "type": "message",
-        "key": key,
-        "value": {"text": text},
-        "headers": {"operation": "insert"},
-    }
 
 
 def act(client: Client, action: str, *streams: Stream, **more: str) -> Any:
@@ -44,7 +36,7 @@ def act(client: Client, action: str, *streams: Stream, **more: str) -> Any:
 
 def test_the_list_shows_each_stream_with_its_state(admin_client: Client) -> None:
     """The status as a pill, counts with separators, the error; never the URL's secret."""
-    apply("chat", [change("1", "one"), change("2", "x" * 50)])
+    apply("chat", [message("1", "one"), message("2", "x" * 50)])
     Stream.objects.create(
         name="bad",
         url="http://localhost/bad?token=secret",
@@ -76,7 +68,7 @@ def test_the_list_asks_no_query_per_stream(admin_client: Client) -> None:
 
 def test_the_cells_are_served_anew_for_the_page_that_is_open(sign_in: SignIn) -> None:
     """As text, by primary key; nothing without the permission."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     client = sign_in("durable_state.view_stream")
     cells = client.get(f"{LIST}live/", {"pk": [str(stream.pk), "999", "x"]}).json()
@@ -114,8 +106,8 @@ def test_the_page_of_a_stream_adds_its_counters_up(admin_client: Client) -> None
     apply(
         "chat",
         [
-            change("1", "one"),
-            change("2", "x" * 50),
+            message("1", "one"),
+            message("2", "x" * 50),
             {"type": "other", "key": "1", "headers": {"operation": "delete"}},
         ],
     )
@@ -161,7 +153,7 @@ def test_an_action_says_what_will_happen_and_does_nothing_yet(
     admin_client: Client, action: str
 ) -> None:
     """The page between names the stream and carries the selection on."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     before = Stream.objects.values().get()
     page = act(admin_client, action, stream).content.decode()
@@ -173,7 +165,7 @@ def test_an_action_says_what_will_happen_and_does_nothing_yet(
 
 def test_confirmed_actions_take_effect(admin_client: Client) -> None:
     """One after the other, each with its message and its audit entry."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     assert "Paused chat." in act(admin_client, "pause", stream, confirmed="yes").content.decode()
     assert Stream.objects.get().paused
@@ -195,7 +187,7 @@ def test_confirmed_actions_take_effect(admin_client: Client) -> None:
 
 def test_an_action_of_the_page_returns_to_the_page(admin_client: Client) -> None:
     """Unless the stream is gone."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     answer = act(admin_client, "pause", stream, confirmed="yes", from_page="yes")
     assert answer.redirect_chain[-1][0] == f"{LIST}{stream.pk}/change/"
@@ -206,7 +198,7 @@ def test_an_action_of_the_page_returns_to_the_page(admin_client: Client) -> None
 
 def test_removing_names_the_rows_that_go(admin_client: Client) -> None:
     """By model, before it is confirmed."""
-    apply("chat", [change("1", "one"), change("2", "two")])
+    apply("chat", [message("1", "one"), message("2", "two")])
     assert (
         "2 rows of app.Message"
         in act(admin_client, "remove", Stream.objects.get()).content.decode()
@@ -226,7 +218,7 @@ def test_a_verb_that_is_refused_is_told_as_an_error(admin_client: Client) -> Non
 
 def test_without_the_change_permission_there_is_nothing_to_press(sign_in: SignIn) -> None:
     """Neither in the list, nor on the page, nor by a posted action."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     client = sign_in("durable_state.view_stream")
     assert 'name="action"' not in client.get(LIST).content.decode()
@@ -237,7 +229,7 @@ def test_without_the_change_permission_there_is_nothing_to_press(sign_in: SignIn
 
 def test_removing_needs_the_delete_permission(sign_in: SignIn) -> None:
     """Operating is not enough."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     client = sign_in("durable_state.view_stream", "durable_state.change_stream")
     act(client, "remove", stream, confirmed="yes")
@@ -248,7 +240,7 @@ def test_removing_needs_the_delete_permission(sign_in: SignIn) -> None:
 
 def test_the_policy_decides_which_streams_are_there(admin_client: Client, settings: Any) -> None:
     """List, page, cells and actions alike."""
-    settings.DURABLE_STATE = {"POLICY": "tests.admin.conftest.OnlyPublic"}
+    settings.DURABLE_STATE = {"POLICY": "tests.admin.support.visitors.OnlyPublic"}
     secret = Stream.objects.create(name="secret", url="http://localhost/s")
     Stream.objects.create(name="public-1", url="http://localhost/p")
     assert "secret" not in admin_client.get(LIST).content.decode()
@@ -260,7 +252,7 @@ def test_the_policy_decides_which_streams_are_there(admin_client: Client, settin
 
 def test_intents_of_hidden_streams_are_hidden(admin_client: Client, settings: Any) -> None:
     """Those of streams that are gone are shown."""
-    settings.DURABLE_STATE = {"POLICY": "tests.admin.conftest.OnlyPublic"}
+    settings.DURABLE_STATE = {"POLICY": "tests.admin.support.visitors.OnlyPublic"}
     Stream.objects.create(name="secret", url="http://localhost/s")
     for name in ("secret", "gone-by-now"):
         Intent.objects.create(stream_name=name, verb="pause", actor="grace")
@@ -271,8 +263,8 @@ def test_intents_of_hidden_streams_are_hidden(admin_client: Client, settings: An
 
 def test_letters_of_hidden_streams_are_hidden(admin_client: Client, settings: Any) -> None:
     """Their bodies are rows too."""
-    apply("secret", [change("1", "x" * 50)])
-    settings.DURABLE_STATE = {"POLICY": "tests.admin.conftest.OnlyPublic"}
+    apply("secret", [message("1", "x" * 50)])
+    settings.DURABLE_STATE = {"POLICY": "tests.admin.support.visitors.OnlyPublic"}
     letter = DeadLetter.objects.get()
     assert (
         admin_client.get(f"/admin/durable_state/deadletter/{letter.pk}/change/").status_code == 302
@@ -283,7 +275,7 @@ def test_letters_of_hidden_streams_are_hidden(admin_client: Client, settings: An
 def test_verify_shows_what_it_found(admin_client: Client, rakaia_server: StreamServer) -> None:
     """Equal, different by type, or why it could not be told."""
     url = rakaia_server.stream("chat")
-    publish(url, change("1", "one"))
+    publish(url, message("1", "one"))
     stream = Stream.objects.create(name="chat", url=url)
     sync(stream, until_up_to_date=True)
     assert ">equal<" in act(admin_client, "verify", stream, confirmed="yes").content.decode()
@@ -322,8 +314,8 @@ def test_a_stream_is_edited_by_form(admin_client: Client, sign_in: SignIn) -> No
 def test_streams_are_found_by_what_is_shown_of_them(admin_client: Client) -> None:
     """By the status in the list, which no column holds, and by whether they wait for a person."""
     for name in ("good", "halted", "paused"):
-        apply(name, [change("1", "one")])
-    apply("odd", [change("1", "one") | {"type": "messages"}])
+        apply(name, [message("1", "one")])
+    apply("odd", [message("1", "one") | {"type": "messages"}])
     Stream.objects.filter(name="halted").update(status=Status.HALTED)
     Stream.objects.filter(name="paused").update(paused=True)
 

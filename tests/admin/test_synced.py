@@ -14,15 +14,11 @@ from django.utils import timezone
 from durable_state.models import Stream
 from durable_state.testing import apply
 from tests.app.models import File, Message, Person, Profile, Room
+from tests.wire import change
 
-from .conftest import SignIn
+from .support.visitors import SignIn
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.urls")]
-
-
-def change(entity_type: str, key: str, **value: Any) -> dict[str, Any]:
-    """An insert."""
-    return {"type": entity_type, "key": key, "value": value, "headers": {"operation": "insert"}}
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.support.urls")]
 
 
 def file(path: str, blob: str = "b1") -> dict[str, Any]:
@@ -138,7 +134,7 @@ def test_rows_of_the_application_are_its_own(admin_client: Client) -> None:
 
 def test_the_policy_narrows_the_rows(admin_client: Client, settings: Any) -> None:
     """A row that may not be seen is not there."""
-    settings.DURABLE_STATE = {"POLICY": "tests.admin.conftest.OnlyPublic"}
+    settings.DURABLE_STATE = {"POLICY": "tests.admin.support.visitors.OnlyPublic"}
     apply(
         "public-chat",
         [change("message", "1", text="public one"), change("message", "2", text="hidden")],
@@ -248,7 +244,7 @@ def test_the_worst_of_several_streams_decides(admin_client: Client) -> None:
 
 def test_nothing_is_told_of_streams_that_may_not_be_seen(sign_in: SignIn, settings: Any) -> None:
     """Neither their names nor how they fare."""
-    settings.DURABLE_STATE = {"POLICY": "tests.admin.conftest.OnlyPublic"}
+    settings.DURABLE_STATE = {"POLICY": "tests.admin.support.visitors.OnlyPublic"}
     apply("git", [file("README.md")])
     client = sign_in("app.view_message")
     url = "/admin/app/message/durable-state/?stream=git"

@@ -9,48 +9,27 @@ from typing import Any
 import pytest
 
 from durable_state.models import Stream
-from tests.servers.require import skip_or_fail
-from tests.services import missing
+from tests.databases import alias_of, only
 
 _numbers = count()
 
 
-def _only(alias: str) -> Any:
-    """Emptying all databases after each test would take longer than the tests."""
-    return pytest.param(alias, marks=pytest.mark.django_db(transaction=True, databases=[alias]))
-
-
-@pytest.fixture(params=[_only("default"), _only("postgres"), _only("mysql")])
-def database(request: pytest.FixtureRequest) -> str:
-    """The alias of one database after the other; the test may touch no other."""
-    alias: str = request.param
-    if alias in missing:
-        skip_or_fail(missing[alias])
-    return alias
-
-
-@pytest.fixture(params=[_only("postgres"), _only("mysql")])
+@pytest.fixture(params=[only("postgres"), only("mysql")])
 def server_database(request: pytest.FixtureRequest) -> str:
-    """The same, for what only database servers do."""
-    alias: str = request.param
-    if alias in missing:
-        skip_or_fail(missing[alias])
-    return alias
+    """The alias of one database server after the other, for what only they do."""
+    return alias_of(request)
+
+
+@pytest.fixture(params=[only("default"), only("postgres")])
+def file_or_server(request: pytest.FixtureRequest) -> str:
+    """A database in a file, and one on a server: for tests that take long."""
+    return alias_of(request)
 
 
 @pytest.fixture(autouse=True)
 def quick(settings: Any) -> None:
     """Leases short enough for a test to see them end."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1}
-
-
-@pytest.fixture(params=[_only("default"), _only("postgres")])
-def file_or_server(request: pytest.FixtureRequest) -> str:
-    """A database in a file, and one on a server: for tests that take long."""
-    alias: str = request.param
-    if alias in missing:
-        skip_or_fail(missing[alias])
-    return alias
 
 
 @pytest.fixture

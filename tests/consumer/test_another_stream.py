@@ -20,15 +20,15 @@ from durable_state.consumer.watcher import Watcher
 from durable_state.errors import OperationRefused
 from durable_state.models import Replay, Status, Stream
 from tests.app.models import Message
-from tests.oracle import encode
-from tests.properties.tables import rows_of
 from tests.servers.misbehaving import Asked, MisbehavingServer, Reply, StreamReplies
 from tests.servers.process import StreamServer
 from tests.servers.rakaia import free_port
 from tests.servers.reference import reference
+from tests.tables import rows_of
+from tests.wire import encode, insert
 
-from .consuming import consuming, wait_until
-from .remote import RemoteStream, insert
+from .support.consuming import consuming, wait_until
+from .support.remote import RemoteStream
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

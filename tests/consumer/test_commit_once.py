@@ -20,11 +20,11 @@ from durable_state.models import FeedEntry, Stream
 from durable_state.protocol import Position, decode
 from durable_state.transport import Batch
 from tests.app.models import Message
-from tests.oracle import encode
-from tests.properties.tables import check
+from tests.tables import check
+from tests.wire import encode, insert
 
-from .consuming import in_threads
-from .remote import insert, random_items
+from .support.consuming import in_threads
+from .support.remote import random_items
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -30,12 +30,12 @@ from durable_state.models import (
     Stream,
 )
 from tests.app.models import Author, Commit, Ticket
-from tests.materializer.test_relations import change, commit_by
-from tests.properties.tables import apply_batch
 from tests.servers.process import StreamServer
+from tests.tables import apply_batch
+from tests.wire import change, commit_by
 
-from .consuming import consuming, wait_until
-from .remote import RemoteStream
+from .support.consuming import consuming, wait_until
+from .support.remote import RemoteStream
 
 Add = Callable[..., Stream]
 

@@ -15,9 +15,10 @@ from durable_state.models import Intent, Lease, Replay, Status, Stream
 from tests.app.models import Message
 from tests.servers.misbehaving import MisbehavingServer, Reply
 from tests.servers.process import StreamServer
+from tests.wire import insert
 
-from .consuming import consuming, wait_until
-from .remote import RemoteStream, insert
+from .support.consuming import consuming, wait_until
+from .support.remote import RemoteStream
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,10 +17,8 @@ from durable_state.errors import OperationRefused
 from durable_state.models import Intent, Stream
 from tests.app.models import Message, Page
 from tests.app.state_mappings import MessageMapping
-from tests.oracle import encode
 from tests.servers.misbehaving import MisbehavingServer, StreamReplies
-
-from .remote import insert
+from tests.wire import encode, insert
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,11 +17,11 @@ from durable_state.materializer.shown.shown import ShownRows
 from durable_state.models import DeadLetter, Progress, Stream
 from tests.app.models import Author
 from tests.app.state_mappings import ScoreMapping
-from tests.oracle import encode
-from tests.properties.tables import check, rows_of
 from tests.servers.misbehaving import MisbehavingServer, StreamReplies
+from tests.tables import check, rows_of
+from tests.wire import encode, insert
 
-from .remote import insert, random_items
+from .support.remote import random_items
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,11 +15,11 @@ from durable_state.consumer.lease import acquire
 from durable_state.consumer.run import consume_slice, sync
 from durable_state.errors import OperationRefused
 from durable_state.models import Intent, Lease, Status, Stream
-from tests.properties.tables import check
 from tests.servers.misbehaving import MisbehavingServer, Reply
+from tests.tables import check
 
-from .consuming import consuming, wait_until
-from .test_sync_misbehaving import ITEMS, good, quiet
+from .support.consuming import consuming, wait_until
+from .support.serving import ITEMS, good, quiet
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import pytest
 
 from durable_state.models import Status, Stream
-from tests.properties.tables import check
 from tests.servers.process import StreamServer
+from tests.tables import check
 
-from .consuming import start_worker
-from .remote import RemoteStream, random_groups, random_items
+from .support.consuming import start_worker
+from .support.remote import RemoteStream, random_groups, random_items
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

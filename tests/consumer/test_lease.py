@@ -24,10 +24,9 @@ from durable_state.models import Lease, Status, Stream
 from durable_state.protocol import Position, decode
 from durable_state.transport import Batch
 from tests.app.models import Message
-from tests.oracle import encode
+from tests.wire import encode, insert
 
-from .consuming import in_threads
-from .remote import insert
+from .support.consuming import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -20,12 +20,12 @@ from durable_state.consumer.run import runnable, sync
 from durable_state.errors import OperationRefused
 from durable_state.models import DeadLetter, Generation, Replay, StagedChange, Status, Stream
 from tests.app.models import Message
-from tests.oracle import encode
-from tests.properties.tables import check, rows_of
 from tests.servers.process import StreamServer
+from tests.tables import check, rows_of
+from tests.wire import encode, insert
 
-from .consuming import Running, consuming, start_worker, wait_until
-from .remote import RemoteStream, insert, random_groups, random_items
+from .support.consuming import Running, consuming, is_live, replay_of, start_worker, wait_until
+from .support.remote import RemoteStream, random_groups, random_items
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,22 +34,12 @@ Add = Callable[..., Stream]
 MANY = 400
 
 
-def is_live(stream: Stream) -> bool:
-    """Whether the stream's reader is at the tail."""
-    return Stream.objects.using(stream.using).filter(pk=stream.pk, status=Status.LIVE).exists()
-
-
 def shows(stream: Stream, items: list[Any]) -> bool:
     """Whether the messages are those of a stream of inserts."""
     rows = Message.objects.using(stream.using).filter(room=stream.name)
     return dict(rows.values_list("key", "text")) == {
         item["key"]: item["value"]["text"] for item in items
     }
-
-
-def replay_of(stream: Stream) -> Replay | None:
-    """The stream's replay as it is now."""
-    return Replay.objects.using(stream.using).filter(stream=stream).first()
 
 
 def test_events_are_shown_while_a_reset_is_under_way(

@@ -22,10 +22,10 @@ from durable_state.protocol import Position, decode
 from durable_state.transport import Batch
 from tests.app.models import Message
 from tests.servers.process import StreamServer
+from tests.wire import insert
 
-from .consuming import consuming, wait_until
-from .remote import RemoteStream, insert
-from .test_reset_live import is_live, replay_of
+from .support.consuming import consuming, is_live, replay_of, wait_until
+from .support.remote import RemoteStream
 
 Add = Callable[..., Stream]
 

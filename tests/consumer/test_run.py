@@ -18,13 +18,14 @@ from durable_state.consumer.run import consume_slice, run_all, sync
 from durable_state.materializer import Fold, PreparedBatch
 from durable_state.models import Lease, Status, Stream
 from tests.app.state_mappings import ScoreMapping
-from tests.properties.tables import check
 from tests.servers.process import StreamServer
 from tests.servers.require import skip_or_fail
 from tests.services import missing
+from tests.tables import check
+from tests.wire import insert
 
-from .consuming import wait_until
-from .remote import RemoteStream, insert, random_items
+from .support.consuming import wait_until
+from .support.remote import RemoteStream, random_items
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,17 +12,14 @@ import pytest
 from durable_state import operations
 from durable_state.databases.transaction import commit_transaction
 from durable_state.models import Stream
-from tests.properties.tables import apply_batch
+from tests.tables import apply_batch
+from tests.wire import END, RESET, START, insert
 
-from .consuming import in_threads
-from .remote import insert
+from .support.consuming import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Add = Callable[..., Stream]
-START, END, RESET = (
-    {"headers": {"control": kind}} for kind in ("snapshot-start", "snapshot-end", "reset")
-)
 
 
 def some(random_: random.Random) -> list[Any]:

@@ -19,12 +19,12 @@ from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
 from durable_state.models import Stream
 from durable_state.transport import Reader
-from tests.oracle import encode
-from tests.properties.tables import check
 from tests.servers.misbehaving import Asked, MisbehavingServer, Reply, StreamReplies
+from tests.tables import check
+from tests.wire import encode
 
-from .consuming import consuming, wait_until
-from .test_sync_misbehaving import ITEMS, good, quiet
+from .support.consuming import consuming, wait_until
+from .support.serving import ITEMS, good, quiet
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import time
@@ -18,33 +17,16 @@ from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
 from durable_state.models import Status, Stream
 from durable_state.transport import Reader
-from tests.oracle import encode
-from tests.properties.tables import check, rows_of
 from tests.servers.misbehaving import Asked, MisbehavingServer, Reply, StreamReplies
+from tests.tables import check, rows_of
+from tests.wire import encode
 
-from .consuming import consuming, wait_until
-from .remote import random_groups, random_items
+from .support.consuming import consuming, wait_until
+from .support.serving import ITEMS, good, quiet
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Add = Callable[..., Stream]
-ITEMS = random_items(11, 80)
-
-
-def good(items: list[Any] = ITEMS, **options: Any) -> StreamReplies:
-    """A server that holds the items."""
-    groups = [
-        [json.dumps(item).encode() for item in group] for group in random_groups(items, 1, 25)
-    ]
-    return StreamReplies(groups, **options)
-
-
-def quiet(asked: Asked, replies: StreamReplies) -> Reply:
-    """Live requests are answered with nothing, for as long as the client stays."""
-    reply = replies(asked)
-    if "live" in asked.query:
-        return Reply(200, reply.headers, framing="chunked", silent=True)
-    return reply
 
 
 @pytest.mark.parametrize(

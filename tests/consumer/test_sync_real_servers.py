@@ -20,11 +20,12 @@ from durable_state.materializer.staged import generations
 from durable_state.models import DeadLetter, Generation, Lease, Progress, Replay, Status, Stream
 from durable_state.transport import Reader
 from tests.app.models import Message
-from tests.properties.tables import check, rows_of
 from tests.servers.process import StreamServer
+from tests.tables import check, rows_of
+from tests.wire import insert
 
-from .consuming import Running, consuming, wait_until
-from .remote import RemoteStream, insert, random_groups, random_items
+from .support.consuming import Running, consuming, wait_until
+from .support.remote import RemoteStream, random_groups, random_items
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,8 +14,9 @@ from durable_state.registry import registry
 from tests.app import models
 from tests.app.state_mappings import FileMapping, MessageMapping
 from tests.servers.process import StreamServer
+from tests.wire import insert
 
-from .remote import RemoteStream, insert
+from .support.remote import RemoteStream
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

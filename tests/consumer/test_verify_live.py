@@ -17,11 +17,12 @@ from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
 from durable_state.models import Generation, StagedChange, Stream
 from tests.app.models import Message, Profile, Setting
-from tests.properties.tables import apply_batch, check
 from tests.servers.process import StreamServer
+from tests.tables import apply_batch, check
+from tests.wire import insert
 
-from .consuming import consuming, in_threads, wait_until
-from .remote import RemoteStream, insert, random_groups, random_items
+from .support.consuming import consuming, in_threads, wait_until
+from .support.remote import RemoteStream, random_groups, random_items
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.following import follow
-from tests.docs.pages import CHECKOUT, pages, steps
-from tests.docs.workshop import make_projects
 from tests.servers.require import skip_or_fail
+
+from .support.following import follow
+from .support.pages import CHECKOUT, pages, steps
+from .support.workshop import make_projects
 
 BROWSER = """
 const location = new URL("https://example.org/board/");

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import CHECKOUT, pages
+from .support.pages import CHECKOUT, pages
 
 DECISIONS = CHECKOUT / "docs" / "decisions"
 RECORDS = sorted(DECISIONS.glob("[0-9]*.md"))

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import durable_state
-from tests.docs.pages import CHECKOUT
+
+from .support.pages import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "glossary.md").read_text()
 CODE = "\n".join(

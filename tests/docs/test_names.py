@@ -19,7 +19,8 @@ from durable_state.conf import load
 from durable_state.management.commands.durable_state import Command
 from durable_state.operations.verdict import Shown
 from durable_state.protocol import Malformed
-from tests.docs.pages import CHECKOUT, links, pages
+
+from .support.pages import CHECKOUT, links, pages
 
 DOCS = CHECKOUT / "docs"
 REFERENCE = DOCS / "reference"

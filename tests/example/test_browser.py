@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.example.demo import Demo, running
 from tests.repositories import ScratchRepository
+
+from .support.demo import Demo, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

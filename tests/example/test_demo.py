@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sqlite3
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
 from example_project.demo.processes import ChildDied, Processes
-from tests.example.demo import CHECKOUT, Demo, alive, running
 from tests.repositories import ScratchRepository
+
+from .support.demo import CHECKOUT, Demo, alive, running
+from .support.history import git_tree, rows, wait_for_rows
 
 
 @pytest.fixture
@@ -25,22 +25,6 @@ def repository(tmp_path: Path) -> ScratchRepository:
     made = ScratchRepository(tmp_path / "repository")
     made.fill(12)
     return made
-
-
-def rows(folder: Path) -> dict[str, tuple[str, str]]:
-    """The file rows in a demo's database."""
-    # A connection's own `with` ends a transaction and closes nothing.
-    with closing(sqlite3.connect(folder / "db.sqlite3")) as database:
-        return {
-            path: (mode, blob)
-            for path, mode, blob in database.execute("select path, mode, blob from history_file")
-        }
-
-
-def git_tree(repository: ScratchRepository) -> dict[str, tuple[str, str]]:
-    """What git itself says, parsed apart from the demo's own code."""
-    lines = repository.git("ls-tree", "-r", "HEAD").splitlines()
-    return {line.split("\t")[1].strip('"'): (line.split()[0], line.split()[2]) for line in lines}
 
 
 def test_until_up_to_date(tmp_path: Path, repository: ScratchRepository) -> None:
@@ -77,14 +61,6 @@ def test_live_pages_then_ctrl_c(tmp_path: Path, repository: ScratchRepository) -
         )  # stream server, worker and its two processes, beat, web server
         assert demo.stop(signal.SIGINT) == 0, demo.printed()
         assert not alive(started)
-
-
-def wait_for_rows(folder: Path, repository: ScratchRepository, seconds: float = 30) -> None:
-    """Waits until the file rows are those of the repository's newest tree."""
-    deadline = time.monotonic() + seconds
-    while (found := rows(folder)) != git_tree(repository):
-        assert time.monotonic() < deadline, found
-        time.sleep(0.1)
 
 
 def test_second_start_and_taken_ports(tmp_path: Path, repository: ScratchRepository) -> None:

@@ -19,10 +19,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.subscriber import State, WebsocketSubscriber
-from tests.example.demo import CHECKOUT, Demo, running
-from tests.example.test_demo import git_tree, wait_for_rows
+from tests.acceptance.support.subscriber import State, WebsocketSubscriber
 from tests.repositories import ScratchRepository
+
+from .support.demo import CHECKOUT, Demo, running
+from .support.history import git_tree, wait_for_rows
 
 MINUTES = float(os.environ.get("DURABLE_STATE_SOAK_MINUTES", "60"))
 ROOMS = ("lobby", "workshop", "garden")

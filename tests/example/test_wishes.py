@@ -7,8 +7,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.example.demo import running
 from tests.repositories import ScratchRepository
+
+from .support.demo import running
 
 ODD = [
     b"[" * 100_000,

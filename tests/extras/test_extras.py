@@ -12,8 +12,13 @@ from uuid import uuid4
 
 import pytest
 
-from tests.consumer.consuming import wait_until
-from tests.extras.bare import (
+from tests.consumer.support.consuming import wait_until
+from tests.private import free_port
+from tests.servers.process import StreamServer
+from tests.servers.require import skip_or_fail
+from tests.services import available, find, missing
+
+from .support.bare import (
     CHECKOUT,
     BareProject,
     build_wheel,
@@ -22,10 +27,6 @@ from tests.extras.bare import (
     registry_is_missing,
     run,
 )
-from tests.private import free_port
-from tests.servers.process import StreamServer
-from tests.servers.require import skip_or_fail
-from tests.services import available, find, missing
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 

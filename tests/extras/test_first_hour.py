@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.following import follow
-from tests.docs.pages import CHECKOUT
-from tests.extras.bare import registry_is_missing
+from tests.docs.support.following import follow
+from tests.docs.support.pages import CHECKOUT
 from tests.servers.require import skip_or_fail
+
+from .support.bare import registry_is_missing
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 

@@ -25,9 +25,9 @@ from durable_state.feed import (
 )
 from durable_state.models import Stream
 
-from .commits import commit, commit_and_ring, make_stream, message, shown
-from .following import Follower, follow
-from .proxy import Proxy
+from .support.commits import commit, commit_and_ring, make_stream, message, shown
+from .support.following import Follower, follow
+from .support.proxy import Proxy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

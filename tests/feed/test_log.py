@@ -19,7 +19,7 @@ from durable_state.models import FeedEntry
 from tests.app.models import Person, Room
 from tests.app.state_mappings import MessageMapping
 
-from .commits import commit, make_stream, message
+from .support.commits import commit, make_stream, message
 
 pytestmark = pytest.mark.django_db(transaction=True)
 every_database = pytest.mark.django_db(transaction=True, databases="__all__")

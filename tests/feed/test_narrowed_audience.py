@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 
-from durable_state.feed import AccessWithdrawn, Audience, Sight, subscriber
-from durable_state.models import Stream
-from durable_state.registry import registry
+from durable_state.feed import AccessWithdrawn, Audience, subscriber
 from tests.app.models import Message
 
-from .commits import commit_and_ring, make_stream, message, shown
-from .following import everything, follow
+from .support.commits import commit_and_ring, make_stream, message
+from .support.following import everything, follow
+from .support.narrowed import popular, seen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 every_database = pytest.mark.django_db(transaction=True, databases="__all__")
-
-
-def popular(stream: Stream) -> Audience:
-    """All settings, and of the messages those with more than ten likes."""
-    messages, settings = (
-        registry.find("message", stream.name),
-        registry.find("setting", stream.name),
-    )
-    assert messages is not None
-    assert settings is not None
-    return Audience.of(
-        stream,
-        [
-            Sight(messages, messages.rows(stream).filter(likes__gt=10), narrowed=True),
-            Sight(settings, settings.rows(stream), narrowed=False),
-        ],
-    )
-
-
-def seen(stream: Stream) -> dict[tuple[str, str], Any]:
-    return {
-        name: value
-        for name, value in shown(stream).items()
-        if name[0] == "setting" or (value["likes"] or 0) > 10
-    }
 
 
 @every_database

@@ -14,10 +14,10 @@ from asgiref.sync import sync_to_async
 from durable_state.feed import Audience, prune, rows, subscriber
 from durable_state.models import FeedEntry, Stream
 
-from .client import Client
-from .commits import commit, commit_and_ring, make_stream, message, shown
-from .following import everything, follow
-from .test_narrowed_audience import popular, seen
+from .support.client import Client
+from .support.commits import commit, commit_and_ring, make_stream, message, shown
+from .support.following import everything, follow
+from .support.narrowed import popular, seen
 
 SEEDS = [("default", 0), ("default", 1), ("default", 2), ("postgres", 3), ("mysql", 4)]
 

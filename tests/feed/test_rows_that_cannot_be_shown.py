@@ -15,8 +15,8 @@ from durable_state.testing import apply
 from tests.app.models import Message
 from tests.app.state_mappings import MessageMapping
 
-from .commits import commit, commit_and_ring, make_stream, message
-from .following import follow
+from .support.commits import commit, commit_and_ring, make_stream, message
+from .support.following import follow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -120,7 +120,7 @@ def test_rest_answers_with_all_other_rows(
     assert admin_client.get(f"{single}k4").json()["key"] == "k4"
 
 
-@pytest.mark.urls("tests.admin.urls")
+@pytest.mark.urls("tests.admin.support.urls")
 @pytest.mark.parametrize("fail", [on_reading, on_making_an_instance])
 def test_the_admin_lists_all_other_rows(
     fail: Callable[..., None], admin_client: Browser, monkeypatch: pytest.MonkeyPatch

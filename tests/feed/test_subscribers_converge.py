@@ -12,8 +12,8 @@ from asgiref.sync import sync_to_async
 from durable_state.feed import prune, rows, subscriber
 from durable_state.models import FeedEntry, Stream
 
-from .commits import commit, commit_and_ring, make_stream, message, shown
-from .following import everything, follow
+from .support.commits import commit, commit_and_ring, make_stream, message, shown
+from .support.following import everything, follow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 every_database = pytest.mark.django_db(transaction=True, databases="__all__")

@@ -17,10 +17,10 @@ from durable_state.models import Stream
 from durable_state.registry import registry
 from durable_state.testing import apply
 from tests.app.models import Room
-from tests.feed.client import Client
+from tests.feed.support.client import Client
 from tests.servers.require import skip_or_fail
-from tests.websocket.conftest import as_user  # noqa: F401  (a fixture)
-from tests.websocket.socket import Socket
+from tests.websocket.support.application import AsUser
+from tests.websocket.support.socket import Socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -83,7 +83,7 @@ def random_message(dice: random.Random) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_javascript_ends_with_the_rows(seed: int, as_user: Any) -> None:  # noqa: F811
+async def test_javascript_ends_with_the_rows(seed: int) -> None:
     """After a snapshot, live commits, a snapshot in the stream, a break and a resumption."""
     dice = random.Random(seed)
     stream = await Stream.objects.acreate(name="chat", url="http://tests.invalid/chat")
@@ -100,7 +100,7 @@ async def test_javascript_ends_with_the_rows(seed: int, as_user: Any) -> None:  
 
     async def read() -> None:
         await stream.arefresh_from_db()
-        socket = Socket(as_user(user), f"/ws/state/chat/?offset={client.offset}")
+        socket = Socket(AsUser(user), f"/ws/state/chat/?offset={client.offset}")
         await socket.connect()
         client.up_to_date = False
         while not (client.up_to_date and client.offset.endswith(f".{stream.revision}")):

@@ -17,6 +17,7 @@ from durable_state.models import DeadLetter, Intent, Status, Stream
 from durable_state.operations import verbs
 from durable_state.testing import apply
 from tests.app.models import Author, Message
+from tests.wire import RESET, message
 
 pytestmark = pytest.mark.django_db
 
@@ -28,16 +29,6 @@ def run(*words: str, **options: Any) -> str:
     out = io.StringIO()
     call_command("durable_state", *words, stdout=out, no_color=True, **options)
     return out.getvalue()
-
-
-def change(key: str, text: str) -> dict[str, Any]:
-    """An insert of a message; more than 20 characters are refused."""
-    return {
-        "type": "message",
-        "key": key,
-        "value": {"text": text},
-        "headers": {"operation": "insert"},
-    }
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -137,7 +128,7 @@ def test_what_could_not_be_found_out_is_no_finding(words: tuple[str, ...]) -> No
 @pytest.mark.django_db(transaction=True)
 def test_a_server_that_is_away_is_no_difference() -> None:
     """What cannot be read cannot be compared."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     Stream.objects.update(url="http://127.0.0.1:9/chat")
     with pytest.raises(CommandError) as error:
         run("verify", "chat")
@@ -149,7 +140,7 @@ def test_every_verb_works_on_the_named_database(database: str) -> None:
     """The others are left alone."""
     option = ("--database", database)
     run("add", "chat", URL, "--no-probe", *option)
-    apply("chat", [change("1", "one"), change("2", "x" * 50)], using=database)
+    apply("chat", [message("1", "one"), message("2", "x" * 50)], using=database)
     assert "Paused chat at message 2" in run("pause", "chat", *option)
     assert "paused" in run("status", *option)
     assert "Resumed chat after message 2" in run("resume", "chat", *option)
@@ -208,7 +199,7 @@ def test_status_exits_with_1_when_one_is_stuck() -> None:
 def test_status_as_json_is_the_contract() -> None:
     """A list of objects, nothing else on stdout."""
     run("add", "chat", URL)
-    apply("chat", [change("1", "one"), change("2", "x" * 50), {"headers": {"control": "reset"}}])
+    apply("chat", [message("1", "one"), message("2", "x" * 50), RESET])
     [shown] = json.loads(run("status", "--json"))
     assert shown.pop("since")
     assert shown.pop("lag_seconds") >= 0
@@ -237,7 +228,7 @@ def test_status_as_json_is_the_contract() -> None:
 
 def test_remove_asks_before_it_destroys(monkeypatch: pytest.MonkeyPatch) -> None:
     """No, silence and a closed stdin leave everything as it is."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     for text in ("n\n", "\n", ""):
         answer(monkeypatch, text)
         with pytest.raises(CommandError, match="Nothing was done"):
@@ -250,15 +241,15 @@ def test_remove_asks_before_it_destroys(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_remove_can_keep_the_rows() -> None:
     """It says so."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     assert "keeping its 1 row." in run("remove", "chat", "--keep-rows", "--no-input")
     assert Message.objects.count() == 1
 
 
 def test_dead_letters_are_listed_retried_and_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
     """By stream or by number; what a terminal would obey is shown as text."""
-    apply("chat", [change("\x1b[31mred", "x" * 50), change("2", "y" * 50)])
-    apply("other", [change("3", "z" * 50)])
+    apply("chat", [message("\x1b[31mred", "x" * 50), message("2", "y" * 50)])
+    apply("other", [message("3", "z" * 50)])
     listed = run("dead-letters", "list", "chat")
     assert "\\x1b[31mred" in listed
     assert "\x1b" not in listed
@@ -276,7 +267,7 @@ def test_dead_letters_are_listed_retried_and_discarded(monkeypatch: pytest.Monke
 
 def test_a_retry_that_succeeds_says_so() -> None:
     """And exits with 0."""
-    apply("chat", [change("1", "x" * 50)])
+    apply("chat", [message("1", "x" * 50)])
     letter = DeadLetter.objects.get()
     letter.body = bytes(letter.body).replace(b"x" * 50, b"short")
     letter.save()

@@ -24,8 +24,10 @@ from durable_state.consumer import lease
 from durable_state.models import Status, Stream
 from durable_state.registry import registry
 from tests.app.models import Message
-from tests.management.streams import change, make, publish
 from tests.servers.process import StreamServer
+from tests.wire import message
+
+from .support.publishing import make, publish
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,7 +50,9 @@ def test_a_stream_is_synced_verified_damaged_and_mended(
 ) -> None:
     """Each step says what it found; a reset brings the rows back to the fold."""
     url = rakaia_server.stream("chat")
-    publish(url, change("1", "one"), change("2", "two"), change("3", "x" * 50), change("1", "eins"))
+    publish(
+        url, message("1", "one"), message("2", "two"), message("3", "x" * 50), message("1", "eins")
+    )
     option = ("--database", database)
     run("add", "chat", url, *option)
     said = run("sync", "chat", "--until-up-to-date", *option)
@@ -78,7 +82,7 @@ def test_a_stream_is_synced_verified_damaged_and_mended(
 def test_verify_tells_the_story_of_an_entity(rakaia_server: StreamServer) -> None:
     """Each change, what became of it, the row expected and the row found."""
     url = rakaia_server.stream("chat")
-    publish(url, change("1", "one"), change("2", "two"), change("1", "x" * 50))
+    publish(url, message("1", "one"), message("2", "two"), message("1", "x" * 50))
     run("add", "chat", url)
     run("sync", "chat", "--until-up-to-date")
     told = run("verify", "chat", "--type", "message", "--key", "1").splitlines()
@@ -105,7 +109,7 @@ def test_sync_waits_for_a_lease_and_names_its_holder(
 ) -> None:
     """And goes on as soon as it is free."""
     url = rakaia_server.stream("chat")
-    publish(url, change("1", "one"))
+    publish(url, message("1", "one"))
     run("add", "chat", url)
     stream = Stream.objects.get()
     token = lease.acquire(stream, "elsewhere:1:celery:abc")
@@ -139,9 +143,9 @@ def test_sync_follows_the_stream_until_it_is_told_to_stop(
 ) -> None:
     """As a process of its own: what is appended meanwhile arrives, and a signal ends it cleanly."""
     url = rakaia_server.stream("chat")
-    publish(url, change("1", "one"))
+    publish(url, message("1", "one"))
     environment = os.environ | {
-        "DJANGO_SETTINGS_MODULE": "tests.management.scratch",
+        "DJANGO_SETTINGS_MODULE": "tests.management.support.scratch",
         "SCRATCH": str(tmp_path),
     }
     with subprocess.Popen(
@@ -155,7 +159,7 @@ def test_sync_follows_the_stream_until_it_is_told_to_stop(
         try:
             assert following.stderr is not None
             assert following.stderr.readline().startswith("chat: 1 messages · 1 applied")
-            publish(url, change("2", "two"))
+            publish(url, message("2", "two"))
             with closing(sqlite3.connect(tmp_path / "scratch.sqlite3", timeout=20)) as database:
                 for _ in range(200):
                     if database.execute("SELECT ordinal FROM durable_state_stream").fetchone() == (
@@ -186,7 +190,7 @@ call_command("durable_state", "run", verbosity={verbosity}, no_color=True)
 def running(tmp_path: Path, add: str, verbosity: int) -> Iterator[Callable[[str], str]]:
     """``run`` as a process of its own; gives a function that reads its lines up to one with the words."""
     environment = os.environ | {
-        "DJANGO_SETTINGS_MODULE": "tests.management.scratch",
+        "DJANGO_SETTINGS_MODULE": "tests.management.support.scratch",
         "SCRATCH": str(tmp_path),
     }
     with subprocess.Popen(
@@ -218,7 +222,7 @@ def running(tmp_path: Path, add: str, verbosity: int) -> Iterator[Callable[[str]
 def test_run_says_what_it_does(rakaia_server: StreamServer, tmp_path: Path) -> None:
     """Streams, states, commits and refused messages, each at once and once."""
     url = rakaia_server.stream("chat")
-    publish(url, change("1", "one"), change("2", "two"))
+    publish(url, message("1", "one"), message("2", "two"))
     text = rakaia_server.stream("text")
     make(text, "text/plain")
     adding = "".join(
@@ -230,9 +234,9 @@ def test_run_says_what_it_does(rakaia_server: StreamServer, tmp_path: Path) -> N
         assert "Consuming 2 streams." in said
         assert "chat: taken, after 0 messages" in said
         assert "chat: +2 at message 2 · rows: message 2 · " in said
-        publish(url, change("3", "x" * 50))
+        publish(url, message("3", "x" * 50))
         said += read_to("chat: 1 message refused, up to message 3: durable_state dead-letters chat")
-        publish(url, change("4", "four"))
+        publish(url, message("4", "four"))
         said += read_to("chat: +1 at message 4 · rows: message 1")
         assert said.count("chat: live") == 1
     assert said.count("text: halted: ") == 1
@@ -241,12 +245,14 @@ def test_run_says_what_it_does(rakaia_server: StreamServer, tmp_path: Path) -> N
 def test_run_names_every_message(rakaia_server: StreamServer, tmp_path: Path) -> None:
     """Also those that nobody has a mapping for, as soon as the first of a type comes."""
     url = rakaia_server.stream("tasks")
-    publish(url, change("1", "one"), *(change(key, "x") | {"type": "messages"} for key in "23"))
+    publish(url, message("1", "one"), *(message(key, "x") | {"type": "messages"} for key in "23"))
     adding = f"call_command('durable_state', 'add', 'tasks', {url!r}, probe=False)\n"
     with running(tmp_path, adding, 1) as read_to:
         said = read_to("tasks: 3 messages: 1 applied, 2 of types without a mapping (messages 2)")
         assert 'tasks: no mapping for the type "messages"; such messages are skipped' in said
-        publish(url, change("4", "x") | {"type": "messages"}, change("5", "x") | {"type": "other"})
+        publish(
+            url, message("4", "x") | {"type": "messages"}, message("5", "x") | {"type": "other"}
+        )
         said = read_to('no mapping for the type "other"')
         assert '"messages"' not in said
 
@@ -256,7 +262,7 @@ def test_sync_and_verify_are_not_green_where_nothing_is_mapped(
 ) -> None:
     """A misspelt type: each says what became of every message, and what may be meant."""
     url = rakaia_server.stream("tasks")
-    publish(url, *(change(key, "x") | {"type": "messages"} for key in "123"))
+    publish(url, *(message(key, "x") | {"type": "messages"} for key in "123"))
     run("add", "tasks", url)
     said = run("sync", "tasks", "--until-up-to-date")
     account = "3 messages: 0 applied, 3 of types without a mapping (messages 3)"
@@ -272,7 +278,7 @@ def test_sync_and_verify_are_not_green_where_nothing_is_mapped(
         run("verify", "tasks")
     assert none.value.returncode == 2
 
-    publish(url, change("1", "one"), change("2", "two"))
+    publish(url, message("1", "one"), message("2", "two"))
     assert "is up to date. 5 messages: 2 applied, 3 of" in run(
         "sync", "tasks", "--until-up-to-date"
     )
@@ -286,7 +292,7 @@ def test_verify_refuses_where_the_mapping_is_gone(
 ) -> None:
     """Messages that were applied by a mapping of yesterday leave nothing to compare today."""
     url = rakaia_server.stream("chat")
-    publish(url, change("1", "one"))
+    publish(url, message("1", "one"))
     run("add", "chat", url)
     run("sync", "chat", "--until-up-to-date")
     monkeypatch.setattr(registry, "_mappings", [])
@@ -300,7 +306,7 @@ def test_sync_says_that_a_stream_needs_a_reset(
 ) -> None:
     """In English, and what to do."""
     url = rakaia_server.stream("chat")
-    publish(url, change("1", "one"))
+    publish(url, message("1", "one"))
     run("add", "chat", url)
     with monkeypatch.context() as without:
         without.setattr(registry, "_mappings", [])
@@ -315,7 +321,7 @@ def test_sync_says_what_a_stream_is_being_retried_for(
 ) -> None:
     """A failure that goes on is logged once; whoever comes later is told it all the same."""
     url = rakaia_server.stream("chat")
-    publish(url, change("1", "one"))
+    publish(url, message("1", "one"))
     stream = Stream.objects.create(
         name="chat",
         url=url,
@@ -331,7 +337,7 @@ def test_run_says_that_a_stream_is_live_also_where_nothing_is_new(
 ) -> None:
     """As after each start of a worker."""
     url = rakaia_server.stream("chat")
-    publish(url, change("1", "one"))
+    publish(url, message("1", "one"))
     adding = f"""
 call_command('durable_state', 'add', 'chat', {url!r}, probe=False)
 call_command('durable_state', 'sync', 'chat', until_up_to_date=True)
@@ -364,7 +370,7 @@ def test_verify_and_a_switch_show_how_far_they_are(
 ) -> None:
     """With their ends, which are known."""
     url = rakaia_server.stream("chat")
-    publish(url, *(change(str(number), "x") for number in range(30)))
+    publish(url, *(message(str(number), "x") for number in range(30)))
     run("add", "chat", url, "--no-probe")
     run("sync", "chat", "--until-up-to-date")
     run("reset", "chat")

@@ -11,9 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from durable_state.testing import apply
 from tests.app.models import Commit
-
-from .streams import END, START
-from .test_relations import WHEN, change, commit_by
+from tests.wire import END, START, WHEN, change, commit_by
 
 Messages = list[dict[str, Any]]
 

@@ -9,10 +9,10 @@ from django.db import models
 
 from durable_state.models import FeedEntry, KeptRow
 from tests.app.grove import City, Truck, Visit
+from tests.tables import adds_up
+from tests.wire import END, START, change
 
-from .streams import END, START, adds_up
-from .test_nothing_of_the_applications_is_lost import grove, parked
-from .test_relations import change
+from .support.grove import grove, parked
 
 pytestmark = [pytest.mark.usefixtures("writer")]
 

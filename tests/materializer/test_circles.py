@@ -11,9 +11,8 @@ from durable_state.materializer.staged import staging
 from durable_state.models import DeadLetter, ParkedChange
 from durable_state.testing import apply
 from tests.app.models import DoorKey, Employee, Folder, Lock, Player, Team, Twin
-
-from .streams import END, RESET, START, adds_up, replay
-from .test_relations import change
+from tests.tables import adds_up, replay
+from tests.wire import END, RESET, START, change
 
 pytestmark = [pytest.mark.usefixtures("writer")]
 

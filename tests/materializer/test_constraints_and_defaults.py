@@ -22,9 +22,9 @@ from tests.app.models import (
     Ticket,
 )
 from tests.app.state_mappings import AuthorMapping, FileMapping
-
-from .streams import END, START, adds_up, remap
-from .test_relations import change
+from tests.mappings import remap
+from tests.tables import adds_up
+from tests.wire import END, START, change
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,8 @@ from durable_state.models import DeadLetter, ParkedChange, StagedChange
 from durable_state.testing import apply
 from tests.app.models import Author, File
 from tests.app.state_mappings import FileMapping
-
-from .streams import END, RESET, START, remap
-from .test_relations import change, commit_by
+from tests.mappings import remap
+from tests.wire import END, RESET, START, change, commit_by
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "mysql"])
 

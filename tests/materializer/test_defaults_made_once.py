@@ -23,12 +23,12 @@ from durable_state import EntityMapping
 from durable_state.models import DeadLetter, ParkedChange, Stream
 from durable_state.testing import apply
 from tests.app.models import Author
-from tests.properties.test_replay_writes_nothing import check_replays
-from tests.properties.wire import change
+from tests.mappings import remap
+from tests.properties.support.replays import check_replays
+from tests.tables import adds_up, replay, tables_of
+from tests.wire import END, START, change, delete, raw_change
 
-from .streams import END, START, adds_up, remap, replay
-from .tables import tables
-from .test_what_columns_give_back import differing
+from .support.verifying import differing
 
 pytestmark = pytest.mark.usefixtures("writer")
 
@@ -76,23 +76,14 @@ def draft(
         fields="__all__",
         update_mode=request.param,
     )
-    with tables(database, Draft):
+    with tables_of(database, Draft):
         yield Draft
-
-
-def message(key: str, operation: str = "insert", **value: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "type": "draft",
-        "key": key,
-        "headers": {"operation": operation},
-    }
-    return found if operation == "delete" else found | {"value": value}
 
 
 def test_they_are_kept(draft: Any, database: str) -> None:
     """Replays of each kind write nothing, verify finds nothing; each entity has its own."""
     texts = ["{}", '{"title": "a"}', json.dumps({"number": SAID, "opened_at": WHEN})]
-    messages = [change("draft", f"k{n}", text) for n, text in enumerate(texts)]
+    messages = [raw_change("draft", f"k{n}", text) for n, text in enumerate(texts)]
     stream = check_replays(database, messages, itertools.cycle([3, 1]), draft)
     assert differing(stream, messages) == []
     rows = draft._base_manager.using(database)
@@ -108,20 +99,35 @@ def test_they_are_kept(draft: Any, database: str) -> None:
 
 STORIES: dict[str, tuple[list[dict[str, Any]], str | None]] = {
     "said, then left out": (
-        [message("k", number=SAID), message("k", "upsert", title="b"), message("k", "upsert")],
+        [
+            change("draft", "k", number=SAID),
+            change("draft", "k", "upsert", title="b"),
+            change("draft", "k", "upsert"),
+        ],
         SAID,
     ),
-    "left out, then said": ([message("k"), message("k", "upsert", number=SAID)], SAID),
+    "left out, then said": (
+        [change("draft", "k"), change("draft", "k", "upsert", number=SAID)],
+        SAID,
+    ),
     "said, refused, left out": (
-        [message("k", number=SAID), message("k", "upsert", number="no"), message("k", "upsert")],
+        [
+            change("draft", "k", number=SAID),
+            change("draft", "k", "upsert", number="no"),
+            change("draft", "k", "upsert"),
+        ],
         SAID,
     ),
     "said, deleted, left out": (
-        [message("k", number=SAID), message("k", "delete"), message("k")],
+        [change("draft", "k", number=SAID), delete("draft", "k"), change("draft", "k")],
         None,
     ),
     "updated, then replaced": (
-        [message("k"), message("k", "update", number=SAID), message("k", "upsert", title="b")],
+        [
+            change("draft", "k"),
+            change("draft", "k", "update", number=SAID),
+            change("draft", "k", "upsert", title="b"),
+        ],
         SAID,
     ),
 }
@@ -149,7 +155,7 @@ def test_cuts_do_not_matter(draft: Any, database: str, story: str, staged: bool)
         assert rows.values().get() == before
         adds_up(name, database)
 
-        apply(name, [message("k", "delete")], using=database)
+        apply(name, [delete("draft", "k")], using=database)
         Stream.objects.using(database).filter(name=name).delete()
     assert not ParkedChange.objects.using(database).exists()
     assert not DeadLetter.objects.using(database).exists()
@@ -173,11 +179,11 @@ def test_what_waits_keeps_them_too(
 
     remap(monkeypatch, "draft", EntityMapping, model=Errand, key_field="key", fields="__all__")
     messages = [
-        message("k", author="a", number=SAID, title="old"),
-        message("k", "upsert", author="a"),
-        message("new", author="a"),
+        change("draft", "k", author="a", number=SAID, title="old"),
+        change("draft", "k", "upsert", author="a"),
+        change("draft", "new", author="a"),
     ]
-    with tables(database, Errand):
+    with tables_of(database, Errand):
         for start in range(0, 3, size):
             apply("s", messages[start : start + size], using=database)
         assert ParkedChange.objects.using(database).count() == 2
@@ -186,14 +192,18 @@ def test_what_waits_keeps_them_too(
         rows = Errand._base_manager.using(database)
         assert (str(rows.get(key="k").number), rows.get(key="k").title) == (SAID, "untitled")
         assert rows.get(key="new").number is not None
-        apply("s", [message("k", "upsert", author="a", title="b")], using=database)
+        apply("s", [change("draft", "k", "upsert", author="a", title="b")], using=database)
         assert str(rows.get(key="k").number) == SAID
         adds_up("s", database)
 
 
 def test_constant_defaults_are_taken_again(draft: Any, database: str) -> None:
     """Also those that a function makes: what a replace leaves out gets its default."""
-    apply("s", [message("k", preferences={"theme": "dark"}, tags=[1], title="a")], using=database)
-    apply("s", [message("k", "upsert")], using=database)
+    apply(
+        "s",
+        [change("draft", "k", preferences={"theme": "dark"}, tags=[1], title="a")],
+        using=database,
+    )
+    apply("s", [change("draft", "k", "upsert")], using=database)
     row = draft._base_manager.using(database).get()
     assert (row.preferences, row.tags, row.title) == ({"theme": "light"}, [], "untitled")

@@ -13,8 +13,7 @@ from durable_state.materializer.shown import placement
 from durable_state.models import Stream
 from durable_state.testing import apply
 from tests.app.models import Message, Room
-
-from .test_relations import change
+from tests.wire import change
 
 
 @pytest.fixture

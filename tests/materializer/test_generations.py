@@ -12,9 +12,8 @@ from durable_state.models import Generation, StagedChange, Stream
 from durable_state.models.staging import is_unique_held
 from durable_state.testing import apply
 from tests.app.models import Author
-
-from .streams import END, START, adds_up
-from .test_relations import change
+from tests.tables import adds_up
+from tests.wire import END, START, change
 
 
 def authors(using: str) -> dict[str, int]:

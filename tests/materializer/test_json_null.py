@@ -9,9 +9,8 @@ import pytest
 from durable_state import EntityMapping
 from durable_state.testing import apply
 from tests.app.models import AllFields
-
-from .streams import remap
-from .test_relations import change
+from tests.mappings import remap
+from tests.wire import change
 
 pytestmark = pytest.mark.usefixtures("writer")
 

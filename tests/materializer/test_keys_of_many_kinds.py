@@ -15,9 +15,9 @@ from durable_state.models import DeadLetter, FeedEntry, Stream, TableOwner
 from durable_state.registry import registry
 from durable_state.testing import apply
 from tests.app.models import Ticket
-
-from .streams import END, START, remap, replay
-from .tables import tables
+from tests.mappings import remap
+from tests.tables import replay, tables_of
+from tests.wire import END, START, change, delete
 
 
 class LoweringField(models.CharField):
@@ -37,15 +37,6 @@ class ScrambledField(models.CharField):
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
         return value if value is None else value.swapcase()[::-1]
-
-
-def message(key: str, operation: str = "upsert", entity_type: str = "thing") -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "type": entity_type,
-        "key": key,
-        "headers": {"operation": operation},
-    }
-    return found if operation == "delete" else found | {"value": {}}
 
 
 def thing(monkeypatch: pytest.MonkeyPatch, field: models.Field[Any, Any]) -> type[models.Model]:
@@ -112,8 +103,8 @@ def test_keys_are_believed_as_the_column_gives_them_back(
     """Inserts and deletes alike; the rows of the right keys stay, in frames and pages as well."""
     field, right, wrong = kind
     model = thing(monkeypatch, field)
-    with tables(database, model):
-        inserts = [message(key) for key in [*right, *wrong]]
+    with tables_of(database, model):
+        inserts = [change("thing", key, "upsert") for key in [*right, *wrong]]
         apply("s", [START, *inserts, END] if staged else inserts, using=database)
         assert codes(model, database) == set(right)
         assert {key: reason for key, (reason, _) in letters(database).items()} == dict.fromkeys(
@@ -121,7 +112,7 @@ def test_keys_are_believed_as_the_column_gives_them_back(
         )
         before = Stream.objects.using(database).get().ordinal
         for key in wrong:
-            apply("s", [message(key, "delete")], using=database)
+            apply("s", [delete("thing", key)], using=database)
         assert codes(model, database) == set(right)
         assert letters(database) == {
             key: ("key", before + n) for n, key in enumerate(wrong, start=1)
@@ -135,9 +126,9 @@ def test_keys_are_believed_as_the_column_gives_them_back(
         entry = FeedEntry.objects.using(database).order_by("revision")[0]
         assert all(key in bytes(entry.changes).decode() for key in right)
 
-        apply("s", [message(key) for key in right], using=database)
+        apply("s", [change("thing", key, "upsert") for key in right], using=database)
         assert bytes(FeedEntry.objects.using(database).order_by("-revision")[0].changes) == b"[]"
-        apply("s", [message(key, "delete") for key in right], using=database)
+        apply("s", [delete("thing", key) for key in right], using=database)
         assert codes(model, database) == set()
         assert set(letters(database)) == set(wrong)
 
@@ -147,12 +138,12 @@ def test_rows_without_a_key_are_the_applications(
 ) -> None:
     """They stop neither an adoption nor a reset, and stay."""
     model = thing(monkeypatch, models.IntegerField(unique=True, null=True))
-    with tables(database, model):
+    with tables_of(database, model):
         rows = model._base_manager.using(database)
         rows.bulk_create([model(code=code, note="mine") for code in (None, None, 1, 2)])
         stream = Stream.objects.using(database).create(name="s", url="http://tests.invalid")
         TableOwner.objects.using(database).create(model="app.thing", stream=stream)
-        messages = [START, message("2"), message("3"), END]
+        messages = [START, change("thing", "2", "upsert"), change("thing", "3", "upsert"), END]
         apply("s", messages, using=database)
         for _ in range(2):
             found = list(rows.order_by("pk").values_list("code", "note"))
@@ -179,13 +170,17 @@ def test_the_application_can_create_rows_beside_those_of_a_stream(
                 db_table = "app_Order"
 
     remap(monkeypatch, "thing", EntityMapping, model=Order, key_field="number", fields=[])
-    with tables(database, Order):
+    with tables_of(database, Order):
         rows = Order._base_manager.using(database)
-        apply("s", [message(str(key)) for key in (1, 2, 7)], using=database)
+        apply("s", [change("thing", str(key), "upsert") for key in (1, 2, 7)], using=database)
         assert rows.create().pk == 8
-        apply("s", [message("3"), message("2", "delete")], using=database)
+        apply("s", [change("thing", "3", "upsert"), delete("thing", "2")], using=database)
         assert rows.create().pk == 9
-        apply("s", [START, message("40"), END, message("50")], using=database)
+        apply(
+            "s",
+            [START, change("thing", "40", "upsert"), END, change("thing", "50", "upsert")],
+            using=database,
+        )
         assert rows.create().pk > 50
 
 
@@ -203,7 +198,7 @@ def test_a_role_that_may_not_move_a_sequence_writes_rows_all_the_same() -> None:
         cursor.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}")
         try:
             cursor.execute(f"SET ROLE {role}")
-            apply("office", [message("70", entity_type="ticket")], using="postgres")
+            apply("office", [change("ticket", "70", "upsert")], using="postgres")
             assert Ticket.objects.using("postgres").get().pk == 70
         finally:
             cursor.execute("RESET ROLE")
@@ -233,14 +228,18 @@ def test_rows_with_a_composite_primary_key(database: str, monkeypatch: pytest.Mo
         stream_field="room",
         fields=["taken"],
     )
-    with tables(database, Seat):
+    with tables_of(database, Seat):
         rows = Seat._base_manager.using(database)
         for name in ("s", "t"):
-            apply(name, [message("a"), message("b") | {"value": {"taken": 2}}], using=database)
-        apply("s", [message("a") | {"value": {"taken": 1}}, message("b", "delete")], using=database)
+            apply(
+                name,
+                [change("thing", "a", "upsert"), change("thing", "b", "upsert", taken=2)],
+                using=database,
+            )
+        apply("s", [change("thing", "a", "upsert", taken=1), delete("thing", "b")], using=database)
         for _ in range(2):
             found = set(rows.values_list("room", "code", "taken"))
             assert found == {("s", "a", 1), ("t", "a", 0), ("t", "b", 2)}
-            apply("s", [START, message("a") | {"value": {"taken": 1}}, END], using=database)
+            apply("s", [START, change("thing", "a", "upsert", taken=1), END], using=database)
         apply("t", [START, END], using=database)
         assert set(rows.values_list("room", "code")) == {("s", "a")}

@@ -14,9 +14,8 @@ from durable_state.errors import OperationRefused
 from durable_state.models import DeadLetter, Generation, ParkedChange, StagedChange
 from durable_state.testing import apply
 from tests.app.models import Commit, Setting
-
-from .streams import END, START, adds_up
-from .test_relations import change
+from tests.tables import adds_up
+from tests.wire import END, START, change
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "mysql"])
 

@@ -12,10 +12,11 @@ from durable_state.models import DeadLetter, ParkedChange, TypeState
 from durable_state.testing import apply
 from tests.app.models import Author, Employee, Stock
 from tests.app.state_mappings import AuthorMapping, EmployeeMapping, StockMapping
+from tests.mappings import remap
+from tests.tables import adds_up, replay
+from tests.wire import END, RESET, START, change
 
-from .plans import forget_compiled
-from .streams import END, RESET, START, adds_up, remap, replay
-from .test_relations import change
+from .support.plans import forget_compiled
 
 
 def test_letters_of_a_type_without_a_mapping_go_with_a_replay(

@@ -10,9 +10,8 @@ from django.contrib.auth.models import Group
 from durable_state.models import DeadLetter, ParkedChange, Stream
 from durable_state.testing import apply
 from tests.app.models import Author, Commit, Employee, Quota, Ticket
-
-from .streams import END, RESET, START, adds_up
-from .test_relations import change, commit_by
+from tests.tables import adds_up
+from tests.wire import END, RESET, START, change, commit_by
 
 
 def employee(using: str, key: str) -> Employee:

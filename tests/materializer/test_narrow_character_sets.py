@@ -16,10 +16,9 @@ from durable_state.models import DeadLetter, ParkedChange, StagedChange, Stream,
 from durable_state.registry import registry
 from durable_state.testing import apply
 from tests.app.models import Author, File
+from tests.wire import END, START, change
 
-from .plans import forget_compiled
-from .streams import END, START
-from .test_relations import change
+from .support.plans import forget_compiled
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "mysql"])
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from durable_state.models import DeadLetter, FeedEntry, KeptRow, ParkedChange, Stream
+from durable_state.models import DeadLetter, FeedEntry, KeptRow, Stream
 from durable_state.testing import apply
 from tests.app.grove import (
     Bottle,
@@ -24,28 +24,13 @@ from tests.app.grove import (
     Sign,
     Visit,
 )
+from tests.mappings import remap
+from tests.tables import adds_up, replay
+from tests.wire import END, RESET, START, change, delete
 
-from .streams import END, RESET, START, adds_up, remap
-from .test_relations import change
+from .support.grove import branch, grove, leaf, parked
 
 pytestmark = [pytest.mark.usefixtures("writer")]
-
-
-def grove(using: str, *batches: list[dict[str, Any]]) -> None:
-    for batch in batches:
-        apply("grove", batch, using=using)
-
-
-def branch(key: str, slug: str | None = None, boss: str | None = None, op: str = "upsert") -> Any:
-    return change("branch", key, op, slug=slug or key, boss=boss)
-
-
-def leaf(key: str, branch: str, tag: str | None = None) -> Any:
-    return change("leaf", key, "upsert", branch=branch, tag=tag)
-
-
-def gone(entity_type: str, key: str) -> Any:
-    return change(entity_type, key, "delete")
 
 
 def annotate(using: str, key: str = "c") -> Leaf:
@@ -62,11 +47,6 @@ def is_untouched(using: str, before: Leaf) -> bool:
     names = ("pk", "note", "details", "seen_at")
     assert [getattr(row, n) for n in names] == [getattr(before, n) for n in names]
     return Mark.objects.using(using).filter(leaf=row).exists()
-
-
-def parked(using: str) -> dict[str, tuple[str, bool]]:
-    changes = ParkedChange.objects.using(using)
-    return {each.key: (each.reason, each.stale) for each in changes.all()}
 
 
 def test_a_change_that_has_to_wait_leaves_the_row_as_it_was(using: str) -> None:
@@ -135,7 +115,7 @@ def test_a_child_that_went_with_its_parent_comes_back_as_it_was(using: str) -> N
     """The stream deletes the parent and brings it again."""
     grove(using, [branch("q"), leaf("c", "q")])
     before = annotate(using)
-    grove(using, [gone("branch", "q")])
+    grove(using, [delete("branch", "q")])
     assert not Leaf.objects.using(using).exists()
     grove(using, [branch("q")])
     row = Leaf.objects.using(using).get()
@@ -146,7 +126,7 @@ def test_a_kept_primary_key_that_another_row_has_by_now(using: str) -> None:
     """The application has taken it: the row comes back under a new one."""
     grove(using, [branch("q"), leaf("c", "q", "x")])
     before = annotate(using)
-    grove(using, [gone("branch", "q")])
+    grove(using, [delete("branch", "q")])
     apply("grove", [branch("r")], using=using)
     other = Branch.objects.using(using).get(key="r")
     Leaf.objects.using(using).create(pk=before.pk, key="application's", branch=other)
@@ -161,7 +141,7 @@ def test_what_was_kept_is_gone_with_the_entity(using: str) -> None:
     """Deleted by the stream and made again, an entity is a new row."""
     grove(using, [branch("q"), leaf("c", "q")])
     before = annotate(using)
-    grove(using, [gone("branch", "q")], [gone("leaf", "c")], [branch("q"), leaf("c", "q")])
+    grove(using, [delete("branch", "q")], [delete("leaf", "c")], [branch("q"), leaf("c", "q")])
     row = Leaf.objects.using(using).get()
     assert (row.pk == before.pk, row.note) == (False, "")
     assert not KeptRow.objects.using(using).exists()
@@ -181,7 +161,7 @@ def is_untouched_but_tag(using: str, before: Leaf) -> bool:
     return row.pk == before.pk and Mark.objects.using(using).filter(leaf=row).exists()
 
 
-@pytest.mark.parametrize("further", [[], [gone("branch", "q")]], ids=["alone", "old-parent-goes"])
+@pytest.mark.parametrize("further", [[], [delete("branch", "q")]], ids=["alone", "old-parent-goes"])
 def test_a_batch_that_brings_a_grandparent_destroys_nothing(using: str, further: list[Any]) -> None:
     """The new parent waits for its own; when that comes in the same batch, the child has a parent all the time."""
     grove(using, [branch("q")], [branch("p1", boss="g")], [leaf("c", "q")])
@@ -195,11 +175,11 @@ def test_a_child_leaves_its_parent_before_that_goes(using: str) -> None:
     """Its old parent's unique value is wanted by another, and so it would have to go first."""
     grove(using, [branch("p1", "s"), branch("p2"), leaf("c", "p1")])
     before = annotate(using)
-    grove(using, [leaf("c", "p2"), gone("branch", "p1"), branch("p3", "s")])
+    grove(using, [leaf("c", "p2"), delete("branch", "p1"), branch("p3", "s")])
     assert Branch.objects.using(using).get(slug="s").key == "p3"
     assert is_untouched(using, before)
     # Even to one that takes the value itself.
-    grove(using, [branch("p4", "s"), leaf("c", "p4"), gone("branch", "p3")])
+    grove(using, [branch("p4", "s"), leaf("c", "p4"), delete("branch", "p3")])
     assert Leaf.objects.using(using).get().branch.key == "p4"
     assert is_untouched(using, before)
     assert parked(using) == {}
@@ -254,7 +234,7 @@ def test_a_protected_delete_is_tried_again(using: str) -> None:
     """When what stood in the way is gone, the next commit deletes the row; nobody has to ask."""
     grove(using, [branch("q"), leaf("c", "q")])
     guard = Guard.objects.using(using).create(leaf=Leaf.objects.using(using).get())
-    grove(using, [gone("branch", "q")])
+    grove(using, [delete("branch", "q")])
     assert DeadLetter.objects.using(using).get().key == "q"
     grove(using, [branch("other")])
     assert DeadLetter.objects.using(using).exists()
@@ -285,13 +265,13 @@ def test_a_value_passes_from_the_deleted(
     """In one batch as in two, whichever comes first."""
     if second.get("active") and not connections[using].features.supports_partial_indexes:
         second = {**second, "email": "A"}  # MySQL has no conditional uniqueness: the other one then
-    gives, takes = gone("sign", "a"), change("sign", "b", **second)
+    gives, takes = delete("sign", "a"), change("sign", "b", **second)
     for batches in ([[gives, takes]], [[takes, gives]], [[takes], [gives]], [[gives], [takes]]):
         grove(using, [change("sign", "a", **first)], *batches)
         assert [sign.key for sign in Sign.objects.using(using).all()] == ["b"]
         assert not DeadLetter.objects.using(using).exists()
         assert parked(using) == {}
-        grove(using, [gone("sign", "b")])
+        grove(using, [delete("sign", "b")])
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -366,7 +346,7 @@ def test_a_child_behind_a_table_of_the_applications_waits(using: str) -> None:
     grove(using, [change("bottle", "b", hamper=hamper.pk)])
     Bottle.objects.using(using).update(note="mine")
     before = Bottle.objects.using(using).get().pk
-    grove(using, [gone("branch", "q")])
+    grove(using, [delete("branch", "q")])
     assert not Bottle.objects.using(using).exists()
     assert parked(using) == {"b": ("parent", False)}
     assert b'"bottle"' in bytes(FeedEntry.objects.using(using).order_by("-revision")[0].changes)
@@ -398,7 +378,7 @@ def test_a_delete_that_the_applications_rows_cannot_follow(
         monkeypatch.setattr(field, "_get_default", lambda: 2**40)
     else:
         monkeypatch.setattr(field.remote_field, "on_delete", models.SET_NULL)  # NOT NULL
-    assert apply("grove", [gone("branch", "q"), branch("r")], using=using).dead_letters == 1
+    assert apply("grove", [delete("branch", "q"), branch("r")], using=using).dead_letters == 1
     assert DeadLetter.objects.using(using).get().reason == "protected"
     assert Leaf.objects.using(using).get().pk == row.pk
     assert Branch.objects.using(using).count() == 2
@@ -420,7 +400,7 @@ def test_a_child_whose_parent_is_away_has_the_default_one(using: str) -> None:
         assert Desk.objects.using(using).get().branch_id == home.pk
         grove(using, [branch("p")])
         assert Desk.objects.using(using).get().branch.key == "p"  # type: ignore[union-attr]
-        grove(using, [gone("branch", "p")])
+        grove(using, [delete("branch", "p")])
         assert Desk.objects.using(using).get().branch_id == home.pk
         grove(using, [branch("p")])
         assert Desk.objects.using(using).get().branch.key == "p"  # type: ignore[union-attr]
@@ -435,7 +415,7 @@ def test_nobody_waits_for_a_value_that_nobody_holds(
     grove(
         using,
         [branch("b", "u")],
-        [branch("c", "v", boss="b"), branch("b", "v"), END, gone("branch", "c")],
+        [branch("c", "v", boss="b"), branch("b", "v"), END, delete("branch", "c")],
     )
     assert dict(Branch.objects.using(using).values_list("key", "slug")) == {"b": "v"}
     assert parked(using) == {}
@@ -459,7 +439,7 @@ def test_one_that_joins_for_its_value_only_ends_a_joint_showing(
     monkeypatch.setattr("durable_state.materializer.shown.placement.LEVELS", rounds)
     before = [seal("c", "vu", "b"), seal("a", "uu", "c"), seal("b", "ww"), seal("b", "vw", "b")]
     grove(using, *([each] for each in [*before, seal("a", "vw", "a"), seal("a", "vw")]))
-    batch = [seal("c", "uw"), gone("seal", "a"), seal("c", "wv", "a"), seal("a", "vv")]
+    batch = [seal("c", "uw"), delete("seal", "a"), seal("c", "wv", "a"), seal("a", "vv")]
     grove(using, batch)
     shown = {row.key: row.front + row.back for row in Seal.objects.using(using).all()}
     folded = {"a": "vv", "b": "vw", "c": "wv"}
@@ -492,8 +472,6 @@ def test_a_change_that_the_database_refuses_leaves_the_one_before(using: str, en
 def test_a_row_that_no_accepted_change_made_goes(using: str) -> None:
     """It was the application's, and taken over; the stream's only change of it is refused."""
     from durable_state.models import TableOwner
-
-    from .streams import replay
 
     stream = Stream.objects.using(using).create(name="grove", url="http://tests.invalid/grove")
     Gauge.objects.using(using).create(key="k1", level=5)

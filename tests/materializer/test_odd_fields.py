@@ -21,12 +21,11 @@ from durable_state.models import DeadLetter
 from durable_state.testing import apply
 from tests.app.fields import LoweredField
 from tests.app.models import AllFields, Author, Commit
+from tests.mappings import remap
+from tests.wire import END, START, change
 
-from .plans import plan_for
-from .streams import END, START, remap
-from .test_conversion_round_trip import FIELDS
-from .test_relations import change
-from .test_writers import put
+from .support.columns import FIELDS
+from .support.plans import plan_for, put
 
 pytestmark = [
     pytest.mark.usefixtures("writer"),

@@ -14,8 +14,7 @@ from durable_state.materializer.rows.writers import capabilities, copy
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
 from tests.app.models import File
-
-from .test_relations import change
+from tests.wire import change
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "postgres", "mysql"])
 

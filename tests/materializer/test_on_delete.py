@@ -12,9 +12,8 @@ from durable_state.materializer.shown import removal
 from durable_state.models import DeadLetter, FeedEntry, ParkedChange, Stream
 from durable_state.testing import apply
 from tests.app.models import Annotation, Author, Employee, Folder, Page, Player, Team
-
-from .streams import adds_up
-from .test_relations import change
+from tests.tables import adds_up
+from tests.wire import change
 
 pytestmark = [pytest.mark.usefixtures("writer")]
 

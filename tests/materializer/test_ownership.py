@@ -9,7 +9,7 @@ from durable_state.errors import TableNotOwned
 from durable_state.models import TableOwner
 from durable_state.testing import apply
 from tests.app.models import Author, Message
-from tests.materializer.test_relations import change
+from tests.wire import RESET, change
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -55,7 +55,7 @@ def test_other_streams_and_the_applications_rows_are_never_touched(database: str
     Message.objects.using(database).create(room=None, key="m", text="the application's")
     apply("one", [change("message", "m", text="1")], using=database)
     apply("two", [change("message", "m", text="2")], using=database)
-    apply("one", [{"headers": {"control": "reset"}}], using=database)
+    apply("one", [RESET], using=database)
     texts = set(Message.objects.using(database).values_list("text", flat=True))
     assert texts == {"the application's", "2"}
     assert not TableOwner.objects.using(database).exists()

@@ -13,9 +13,9 @@ from django.test.utils import isolate_apps
 from durable_state import EntityMapping
 from durable_state.models import DeadLetter, ParkedChange
 from durable_state.testing import apply
-
-from .streams import END, START, remap, replay
-from .tables import tables
+from tests.mappings import remap
+from tests.tables import replay, tables_of
+from tests.wire import END, START, change
 
 pytestmark = pytest.mark.usefixtures("writer")
 
@@ -50,10 +50,6 @@ KEYS: list[tuple[models.Field[Any, Any], str, list[Any], list[Any]]] = [
 ]
 
 
-def message(entity_type: str, key: str, **value: Any) -> dict[str, Any]:
-    return {"type": entity_type, "key": key, "value": value, "headers": {"operation": "upsert"}}
-
-
 @pytest.fixture(params=KEYS, ids=lambda each: type(each[0]).__name__)
 def spellings(
     request: pytest.FixtureRequest, database: str, monkeypatch: pytest.MonkeyPatch
@@ -78,7 +74,7 @@ def spellings(
 
     remap(monkeypatch, "wharf", EntityMapping, model=Wharf, key_field="number", fields=[])
     remap(monkeypatch, "crate", EntityMapping, model=Crate, key_field="key", fields=["wharf"])
-    with tables(database, Wharf, Crate):
+    with tables_of(database, Wharf, Crate):
         yield Crate, key, right, wrong
 
 
@@ -89,10 +85,14 @@ def test_other_spellings_are_linked(
 ) -> None:
     """Live and in a snapshot, whichever comes first; a reset gives the same."""
     crate, key, right, wrong = spellings
-    children = [message("crate", f"r{n}", wharf=raw) for n, raw in enumerate([key, *right])]
-    bad = [message("crate", f"w{n}", wharf=raw) for n, raw in enumerate(wrong)]
+    children = [
+        change("crate", f"r{n}", "upsert", wharf=raw) for n, raw in enumerate([key, *right])
+    ]
+    bad = [change("crate", f"w{n}", "upsert", wharf=raw) for n, raw in enumerate(wrong)]
     messages = (
-        [message("wharf", key), *children] if parent_first else [*children, message("wharf", key)]
+        [change("wharf", key, "upsert"), *children]
+        if parent_first
+        else [*children, change("wharf", key, "upsert")]
     )
     messages += bad
     if staged:
@@ -117,8 +117,12 @@ def test_other_spellings_are_linked(
 def test_what_waits_is_found_by_the_parents_own_key(spellings: Any, database: str) -> None:
     """What is parked for a parent says the key by which it will come."""
     crate, key, right, _ = spellings
-    apply("s", [message("crate", str(uuid.uuid4()), wharf=raw) for raw in right], using=database)
+    apply(
+        "s",
+        [change("crate", str(uuid.uuid4()), "upsert", wharf=raw) for raw in right],
+        using=database,
+    )
     assert all(repr(key) in each.detail for each in ParkedChange.objects.using(database).all())
     assert ParkedChange.objects.using(database).count() == len(right)
-    apply("s", [message("wharf", key)], using=database)
+    apply("s", [change("wharf", key, "upsert")], using=database)
     assert crate._base_manager.using(database).count() == len(right)

@@ -20,9 +20,9 @@ from durable_state.materializer.rows import rows
 from durable_state.models import DeadLetter, FeedEntry, Stream
 from durable_state.testing import apply
 from tests.app.models import Author, File, Quota
+from tests.wire import change
 
-from .plans import forget_compiled
-from .test_relations import change
+from .support.plans import forget_compiled
 
 MANY = 10_000
 

@@ -16,26 +16,14 @@ from durable_state.models import DeadLetter, ParkedChange, Stream
 from durable_state.testing import apply
 from tests.app.models import Author, Commit, Person, Remark, Room
 from tests.app.state_mappings import PersonMapping
-from tests.properties.tables import apply_batch
-
-from .streams import remap
+from tests.mappings import remap
+from tests.tables import apply_batch
+from tests.wire import change, commit_by
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
     pytest.mark.usefixtures("writer"),
 ]
-
-WHEN = "2015-06-03T18:17:46+01:00"
-
-
-def change(entity_type: str, key: str, operation: str = "insert", **value: Any) -> dict[str, Any]:
-    """A wire message; a delete has no value."""
-    message: dict[str, Any] = {"type": entity_type, "key": key, "headers": {"operation": operation}}
-    return message if operation == "delete" else message | {"value": value}
-
-
-def commit_by(key: str, author: str) -> dict[str, Any]:
-    return change("commit", key, author=author, subject="s", authored_at=WHEN)
 
 
 @pytest.fixture

@@ -15,10 +15,9 @@ from durable_state.materializer.rows.deferred import _deferred
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
 from tests.app.models import File, Profile, Stamp
+from tests.wire import change
 
-from .plans import plan_for
-from .test_relations import change
-from .test_writers import put
+from .support.plans import plan_for, put
 
 pytestmark = [
     pytest.mark.usefixtures("writer"),

@@ -10,9 +10,8 @@ from django.test import override_settings
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
 from tests.app.models import Author, Quota
-
-from .streams import END, RESET, START, adds_up, replay
-from .test_relations import change
+from tests.tables import adds_up, replay
+from tests.wire import END, RESET, START, change
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,8 @@ from durable_state.errors import TooManyDeadLetters
 from durable_state.models import DeadLetter, ParkedChange
 from durable_state.testing import apply
 from tests.app.models import Author, Commit, Employee, Quota, Remark
-
-from .streams import END, RESET, START, adds_up, replay
-from .test_relations import change, commit_by
+from tests.tables import adds_up, replay
+from tests.wire import END, RESET, START, change, commit_by
 
 
 @pytest.fixture

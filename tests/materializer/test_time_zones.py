@@ -33,7 +33,7 @@ def seen(request: pytest.FixtureRequest, database: str) -> dict[str, Any]:
     connection.close()
     ended = subprocess.run(
         [
-            *(sys.executable, "-W", "error", "-m", "tests.materializer.elsewhere"),
+            *(sys.executable, "-W", "error", "-m", "tests.materializer.support.elsewhere"),
             json.dumps({"DATABASES": settings, **project}, default=str),
         ],
         capture_output=True,

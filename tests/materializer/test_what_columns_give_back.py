@@ -19,18 +19,14 @@ from django.db import models, transaction
 from django.test.utils import isolate_apps
 
 from durable_state import EntityMapping
-from durable_state.databases.transaction import commit_transaction
-from durable_state.materializer import Fold, prepare_batch
-from durable_state.materializer.staged.difference import differences
-from durable_state.models import Generation, Stream
-from durable_state.protocol import decode
 from durable_state.registry import registry
 from tests.app.fields import LoweredField, MirroredField
-from tests.properties.test_replay_writes_nothing import check_replays
-from tests.properties.wire import change
+from tests.mappings import remap
+from tests.properties.support.replays import check_replays
+from tests.tables import tables_of
+from tests.wire import raw_change
 
-from .streams import remap
-from .tables import tables
+from .support.verifying import differing
 
 pytestmark = pytest.mark.usefixtures("writer")
 
@@ -173,32 +169,21 @@ def kinds() -> Iterator[Any]:
             yield pytest.param(alias, name, marks=mark, id=f"{name} on {alias}")
 
 
-def differing(stream: Stream, messages: list[bytes]) -> list[Any]:
-    """What verify finds."""
-    using = stream.using
-    state = Generation.objects.using(using).create(stream=stream, purpose=Generation.Purpose.VERIFY)
-    with commit_transaction(using):
-        fold = Fold(stream, state, None)
-        fold.apply(prepare_batch(stream, [decode(m) for m in messages], 0), up_to_date=False)
-        assert fold.rebuild is not None
-        return list(differences(stream, fold.rebuild))
-
-
 @pytest.mark.parametrize(("alias", "name"), list(kinds()))
 def test_equal_values_are_equal(alias: str, name: str, made: Any) -> None:
     """In whatever way they come again; another one is seen by verify, and written."""
     field, values, other = (KINDS | ONLY_POSTGRES)[name]
     model = made(field)
     texts = [json.dumps({"column": value}) for value in values]
-    messages = [change("thing", f"k{number}", text) for number, text in enumerate(texts)]
-    with tables(alias, model):
+    messages = [raw_change("thing", f"k{number}", text) for number, text in enumerate(texts)]
+    with tables_of(alias, model):
         stream = check_replays(alias, messages, itertools.cycle([3, 1]), model)
         assert model._base_manager.using(alias).count() == len(values)
         assert differing(stream, messages) == []
 
         changed = [
             *messages[:-1],
-            change("thing", f"k{len(values) - 1}", json.dumps({"column": other})),
+            raw_change("thing", f"k{len(values) - 1}", json.dumps({"column": other})),
         ]
         assert [each.kind for each in differing(stream, changed)] == ["changed"]
 
@@ -206,7 +191,7 @@ def test_equal_values_are_equal(alias: str, name: str, made: Any) -> None:
         mapping = registry.find("thing", "office")
         assert mapping is not None
         again = [
-            change("thing", row.key, json.dumps(mapping.represent(row)))
+            raw_change("thing", row.key, json.dumps(mapping.represent(row)))
             for row in model._base_manager.using(alias).all()
         ]
         if not any("9007199254740993" in text or "1e" in text for text in texts):

@@ -13,11 +13,9 @@ from durable_state.protocol import decode
 from durable_state.testing import apply
 from tests.app.grove import Branch, Gauge, Guard, Leaf, Sign
 from tests.app.models import Employee
-from tests.oracle import encode
+from tests.wire import END, START, change, delete, encode
 
-from .streams import END, START
-from .test_nothing_of_the_applications_is_lost import branch, gone, leaf
-from .test_relations import change
+from .support.grove import branch, leaf
 
 
 def compare(using: str, name: str, messages: list[dict[str, Any]]) -> set[tuple[str, str]]:
@@ -103,7 +101,7 @@ def test_a_letter_excuses_no_other_row_than_the_one_before(using: str) -> None:
 
 def test_a_deleted_row_is_excused_while_something_protects_it(using: str) -> None:
     """The letter alone does not do."""
-    messages = [branch("q"), leaf("c", "q"), gone("leaf", "c")]
+    messages = [branch("q"), leaf("c", "q"), delete("leaf", "c")]
     apply("grove", messages[:2], using=using)
     guard = Guard.objects.using(using).create(leaf=Leaf.objects.using(using).get())
     apply("grove", messages[2:], using=using)

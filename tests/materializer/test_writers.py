@@ -12,15 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from durable_state.conversion import JSON_NULL
-from durable_state.materializer.plan import TypePlan
 from durable_state.materializer.rows.claims import make_way
-from durable_state.materializer.rows.rows import changing, read_rows, write_rows
+from durable_state.materializer.rows.rows import write_rows
 from durable_state.materializer.rows.writers import OrmWriter, RowWrite, find_writer, postgresql
 from durable_state.materializer.rows.writers.columns import save_parameters
 from tests.app.models import AllFields, Parcel, Stamp
 
-from .plans import plan_for
-from .test_conversion_round_trip import FIELDS, accepted, assert_same, json_values, specific
+from .support.columns import FIELDS, accepted, assert_same, json_values, specific
+from .support.plans import plan_for, put
 
 pytestmark = [
     pytest.mark.django_db(databases="__all__"),
@@ -40,21 +39,6 @@ def without_the_orm(writer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if writer == "fast":
         monkeypatch.delattr(OrmWriter, "insert")
         monkeypatch.delattr(OrmWriter, "update")
-
-
-def put(plan: TypePlan, rows: dict[Any, dict[str, Any]]) -> list[str]:
-    """Writes the rows that differ, by key, and returns the keys that the database refused."""
-    found = read_rows(plan, list(rows))
-    writes = [
-        RowWrite(
-            str(key), key, tuple(values[attname] for attname in plan.places), found.get(str(key))
-        )
-        for key, values in rows.items()
-    ]
-    failures = write_rows(
-        plan, changing(plan, writes), clear_the_way=lambda plan, writes: make_way(plan, writes, {})
-    )
-    return [failure.write.key for failure in failures]
 
 
 def reads_only(execute: Any, sql: str, *rest: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from durable_state import operations
@@ -11,23 +9,14 @@ from durable_state.errors import OperationRefused
 from durable_state.models import DeadLetter, FeedEntry, Intent, Stream
 from durable_state.testing import apply
 from tests.app.models import Message
+from tests.wire import message
 
 pytestmark = pytest.mark.django_db
 
 
-def change(key: str, text: str) -> dict[str, Any]:
-    """An insert of a message; more than 20 characters are refused."""
-    return {
-        "type": "message",
-        "key": key,
-        "value": {"text": text},
-        "headers": {"operation": "insert"},
-    }
-
-
 def test_an_accepted_letter_becomes_a_row() -> None:
     """By the real materializer, as a commit with its feed entry and its audit entry."""
-    apply("chat", [change("1", "x" * 50)])
+    apply("chat", [message("1", "x" * 50)])
     letter = DeadLetter.objects.get()
     letter.body = bytes(letter.body).replace(b"x" * 50, b"short enough")
     letter.save()
@@ -40,7 +29,7 @@ def test_an_accepted_letter_becomes_a_row() -> None:
 
 def test_a_letter_that_is_refused_again_stays() -> None:
     """With its reason, and no row."""
-    apply("chat", [change("1", "x" * 50)])
+    apply("chat", [message("1", "x" * 50)])
     assert not operations.retry(DeadLetter.objects.get(), actor="ada")
     assert DeadLetter.objects.count() == 1
     assert not Message.objects.exists()
@@ -49,9 +38,9 @@ def test_a_letter_that_is_refused_again_stays() -> None:
 
 def test_a_superseded_letter_never_brings_an_old_value_back() -> None:
     """The newer change stands."""
-    apply("chat", [change("1", "x" * 50)])
+    apply("chat", [message("1", "x" * 50)])
     letter = DeadLetter.objects.get()
-    apply("chat", [change("1", "newer")])
+    apply("chat", [message("1", "newer")])
     with pytest.raises(OperationRefused):
         operations.retry(letter, actor="ada")
     assert Message.objects.get().text == "newer"
@@ -59,7 +48,7 @@ def test_a_superseded_letter_never_brings_an_old_value_back() -> None:
 
 def test_discard_deletes_the_letter_and_says_which() -> None:
     """The audit entry outlives it."""
-    apply("chat", [change("1", "x" * 50)])
+    apply("chat", [message("1", "x" * 50)])
     operations.discard(DeadLetter.objects.get(), actor="ada")
     assert not DeadLetter.objects.exists()
     assert Intent.objects.get(verb="discard").detail == "message 1 (message): too-long"
@@ -67,7 +56,7 @@ def test_discard_deletes_the_letter_and_says_which() -> None:
 
 def test_many_at_once_are_counted() -> None:
     """Each on its own: one that cannot be retried stops none."""
-    apply("chat", [change("1", "x" * 50), b"5", change("2", "y" * 50)])
+    apply("chat", [message("1", "x" * 50), b"5", message("2", "y" * 50)])
     letter = DeadLetter.objects.get(key="2")
     letter.body = bytes(letter.body).replace(b"y" * 50, b"fine")
     letter.save()

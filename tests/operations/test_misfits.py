@@ -16,6 +16,7 @@ from durable_state.registry import registry
 from durable_state.testing import apply
 from tests.app import models
 from tests.app.state_mappings import SettingMapping
+from tests.wire import insert
 
 pytestmark = pytest.mark.django_db
 
@@ -51,16 +52,10 @@ def register_only(monkeypatch: pytest.MonkeyPatch, **mappings: type[EntityMappin
     monkeypatch.setattr(registry, "_mappings", [each(name) for name, each in mappings.items()])
 
 
-def change(entity_type: str, key: str, value: Any, operation: str = "insert") -> dict[str, Any]:
-    """One change."""
-    headers = {"operation": operation}
-    return {"type": entity_type, "key": key, "value": value, "headers": headers}
-
-
 def tasks(count: int, entity_type: str = "task") -> list[dict[str, Any]]:
     """Changes of tasks."""
     value = {"title": "x", "done": "no", "assigneeId": "p1"}
-    return [change(entity_type, f"t{place}", value) for place in range(count)]
+    return [insert(entity_type, f"t{place}", value) for place in range(count)]
 
 
 def report() -> operations.StreamReport:
@@ -158,14 +153,14 @@ def test_a_member_that_comes_late_ends_the_telling(monkeypatch: pytest.MonkeyPat
     for _ in range(10):
         apply("s", tasks(40))
     assert report().misfits
-    apply("s", [change("task", "t1", {"title": "x", "isDone": "yes"})])
+    apply("s", [insert("task", "t1", {"title": "x", "isDone": "yes"})])
     assert report().misfits == []
 
 
 def test_a_member_that_was_seen_is_not_told_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where only a value that was refused had it."""
     register_only(monkeypatch, task=MisspeltMapping)
-    refused = change("task", "t9", {"title": 5, "isDone": "yes"})
+    refused = insert("task", "t9", {"title": 5, "isDone": "yes"})
     apply("s", [*tasks(4), refused])
     found = report()
     assert found.account.dead_letters == 1
@@ -175,7 +170,7 @@ def test_a_member_that_was_seen_is_not_told_as_missing(monkeypatch: pytest.Monke
 def test_a_member_that_is_only_optional_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where every member that comes is mapped, nothing was misspelt."""
     register_only(monkeypatch, task=MisspeltMapping)
-    apply("s", [change("task", f"t{place}", {"title": "x"}) for place in range(5)])
+    apply("s", [insert("task", f"t{place}", {"title": "x"}) for place in range(5)])
     assert report().why == ""
 
 

@@ -33,13 +33,9 @@ from tests.app.models import (
     Team,
     Twin,
 )
+from tests.wire import START, change
 
 pytestmark = pytest.mark.django_db
-
-
-def change(entity_type: str, key: str, **value: Any) -> dict[str, Any]:
-    """An insert."""
-    return {"type": entity_type, "key": key, "value": value, "headers": {"operation": "insert"}}
 
 
 def commit_of(author: str) -> dict[str, Any]:
@@ -169,7 +165,7 @@ def test_a_stream_in_the_middle_of_something_can_be_removed(database: str) -> No
         "chat",
         [
             change("message", "1", text="one"),
-            {"headers": {"control": "snapshot-start"}},
+            START,
             change("message", "2", text="two"),
         ],
         using=database,

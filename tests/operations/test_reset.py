@@ -27,25 +27,15 @@ from durable_state.protocol import Position, decode
 from durable_state.testing import apply
 from durable_state.transport import Batch
 from tests.app.models import Message
-from tests.oracle import encode
+from tests.wire import START, encode, message
 
 pytestmark = pytest.mark.django_db
-
-
-def change(key: str, text: str) -> dict[str, Any]:
-    """An insert of a message."""
-    return {
-        "type": "message",
-        "key": key,
-        "value": {"text": text},
-        "headers": {"operation": "insert"},
-    }
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_the_rows_stay_until_the_tail_and_keep_their_primary_keys(database: str) -> None:
     """What the replayed stream does not hold goes by the switch; what it holds is updated in place."""
-    apply("chat", [change("1", "one"), change("2", "two")], using=database)
+    apply("chat", [message("1", "one"), message("2", "two")], using=database)
     rows = Message.objects.using(database)
     kept = rows.get(key="1").pk
     stream = Stream.objects.using(database).get()
@@ -63,9 +53,9 @@ def test_the_rows_stay_until_the_tail_and_keep_their_primary_keys(database: str)
         0,
         "catching-up",
     )
-    apply("chat", [change("1", "eins")], using=database, up_to_date=False)
+    apply("chat", [message("1", "eins")], using=database, up_to_date=False)
     assert list(rows.order_by("key").values_list("key", "text")) == [("1", "one"), ("2", "two")]
-    apply("chat", [change("3", "three")], using=database)
+    apply("chat", [message("3", "three")], using=database)
     assert list(rows.order_by("key").values_list("key", "text")) == [("1", "eins"), ("3", "three")]
     assert rows.get(key="1").pk == kept
     stream = Stream.objects.using(database).get()
@@ -80,7 +70,7 @@ def test_the_rows_stay_until_the_tail_and_keep_their_primary_keys(database: str)
 
 def test_a_worker_that_holds_the_lease_notices_the_hand_over() -> None:
     """Its commit does not go through, whatever it had read; until then it goes on."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     held = Stream.objects.get()
     operations.reset(Stream.objects.get(), actor="ada")
     commit(
@@ -89,7 +79,7 @@ def test_a_worker_that_holds_the_lease_notices_the_hand_over() -> None:
         Batch([], Position("x", 0, 2), True),
         token=None,
     )
-    apply("chat", [change("1", "one"), b"{}"])
+    apply("chat", [message("1", "one"), b"{}"])
     with pytest.raises(RevisionConflict):
         commit(
             held,
@@ -102,13 +92,13 @@ def test_a_worker_that_holds_the_lease_notices_the_hand_over() -> None:
 
 def test_the_feed_has_no_hole() -> None:
     """The hand-over is a revision like any other, and tells the newest txids, which the live reader may not have met."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     operations.reset(Stream.objects.get(), actor="ada")
-    apply("chat", [change("1", "one")])
-    late = change("1", "two")
+    apply("chat", [message("1", "one")])
+    late = message("1", "two")
     late["headers"]["txid"] = "t7"
     operations.reset(Stream.objects.get(), actor="ada")
-    apply("chat", [change("1", "one")], up_to_date=False)
+    apply("chat", [message("1", "one")], up_to_date=False)
     apply("chat", [late])
     assert list(FeedEntry.objects.values_list("revision", flat=True)) == [1, 2, 3]
     assert entries(Stream.objects.get().pk, 0, "default")[-1].txids == [("t7", "message", "1")]
@@ -116,23 +106,23 @@ def test_the_feed_has_no_hole() -> None:
 
 def test_what_was_open_is_dropped_with_the_hand_over() -> None:
     """Staged changes and letters of an unfinished snapshot go, and so do letters that were met again."""
-    apply("chat", [change("1", "one"), b"5", change("2", "x" * 50)])
+    apply("chat", [message("1", "one"), b"5", message("2", "x" * 50)])
     apply(
         "chat",
-        [{"headers": {"control": "snapshot-start"}}, change("3", "three"), change("4", "x" * 50)],
+        [START, message("3", "three"), message("4", "x" * 50)],
     )
     assert StagedChange.objects.count() == 1
     assert DeadLetter.objects.exclude(generation=0).count() == 1
     stream = Stream.objects.get()
     operations.reset(stream, actor="ada")
     assert stream.snapshot is not None
-    apply("chat", [b"5", change("2", "x" * 50), change("3", "three")], up_to_date=False)
+    apply("chat", [b"5", message("2", "x" * 50), message("3", "three")], up_to_date=False)
     shown = DeadLetter.objects.filter(generation=0)
     assert list(shown.values_list("ordinal", flat=True)) == [3, 2]
     operations.reset(stream, actor="ada")  # the first is dropped
     assert Generation.objects.count() == 2
     assert set(DeadLetter.objects.values_list("generation", flat=True)) == {0, stream.snapshot_id}
-    apply("chat", [b"5", b"6", change("4", "four")])
+    apply("chat", [b"5", b"6", message("4", "four")])
     assert list(DeadLetter.objects.values_list("generation", "ordinal")) == [(0, 2), (0, 1)]
     assert not Generation.objects.exists()
     assert not StagedChange.objects.exists()
@@ -148,7 +138,7 @@ def test_what_was_open_is_dropped_with_the_hand_over() -> None:
 
 def test_an_unregistered_type_is_refused_by_name() -> None:
     """The registered ones are listed, and nothing was done."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     with pytest.raises(OperationRefused, match=r"author.*message"):
         operations.reset(stream, actor="ada", entity_type="massage")
@@ -158,7 +148,7 @@ def test_an_unregistered_type_is_refused_by_name() -> None:
 
 def test_errors_are_forgotten_by_the_hand_over_and_a_pause_is_not() -> None:
     """A person's pause ends by a person's resume."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     Stream.objects.update(paused=True, status=Status.NEEDS_RESET, last_error="410", failures=3)
     stream = Stream.objects.get()
     operations.reset(stream, actor="ada")
@@ -170,7 +160,7 @@ def test_errors_are_forgotten_by_the_hand_over_and_a_pause_is_not() -> None:
         "needs-reset",
         "rebuilding",
     )
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     assert (stream.status, stream.last_error, stream.failures) == ("live", "", 0)
     assert list(Intent.objects.order_by("pk").values_list("actor", flat=True)) == ["ada", "bob"]
@@ -178,7 +168,7 @@ def test_errors_are_forgotten_by_the_hand_over_and_a_pause_is_not() -> None:
 
 def test_a_replay_that_fails_is_told_and_resumed() -> None:
     """What stops the replay is what the stream's report says, though the stream itself is well."""
-    apply("chat", [change("1", "one")])
+    apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     operations.reset(stream, actor="ada")
     assert (operations.report(stream).status, operations.report(stream).replayed) == (
@@ -202,15 +192,15 @@ def test_a_replay_that_fails_is_told_and_resumed() -> None:
 
 def test_a_reset_is_cancelled() -> None:
     """The rows, the position and the letters stay; what was staged goes."""
-    apply("chat", [change("1", "one"), b"5"])
+    apply("chat", [message("1", "one"), b"5"])
     stream = Stream.objects.get()
     operations.reset(stream, actor="ada")
-    apply("chat", [change("1", "eins"), b"5", change("2", "x" * 50)], up_to_date=False)
+    apply("chat", [message("1", "eins"), b"5", message("2", "x" * 50)], up_to_date=False)
     call_command("durable_state", "reset", "chat", "--cancel")
     assert not Replay.objects.exists()
     assert not StagedChange.objects.exists()
     assert list(DeadLetter.objects.values_list("generation", "ordinal")) == [(0, 2)]
-    apply("chat", [change("2", "two")])
+    apply("chat", [message("2", "two")])
     assert list(Message.objects.order_by("key").values_list("key", "text")) == [
         ("1", "one"),
         ("2", "two"),
@@ -226,33 +216,33 @@ def test_a_reset_is_cancelled() -> None:
 def test_letters_of_a_replay_with_and_without_an_entity_count_together(settings: Any) -> None:
     """What would be shown beyond DEAD_LETTER_LIMIT halts the replay, not the stream; those of the stream are apart."""
     settings.DURABLE_STATE = {"DEAD_LETTER_LIMIT": 3}
-    bad = [b"5", b"6", change("1", "x" * 50)]
+    bad = [b"5", b"6", message("1", "x" * 50)]
     apply("chat", bad)
     operations.reset(Stream.objects.get(), actor="ada")
     apply("chat", bad, up_to_date=False)
     with pytest.raises(StreamHalted):
-        apply("chat", [change("2", "x" * 50)])
-    apply("chat", [change("2", "two")])
+        apply("chat", [message("2", "x" * 50)])
+    apply("chat", [message("2", "two")])
     assert list(DeadLetter.objects.values_list("generation", "ordinal")) == [(0, 3), (0, 2), (0, 1)]
 
 
 def test_rows_never_go_back() -> None:
     """A replay that stands at an older tail than the stream's reader, or may, is not shown."""
-    apply("chat", [change("1", "one"), change("2", "two")])
+    apply("chat", [message("1", "one"), message("2", "two")])
     stream = Stream.objects.get()
     operations.reset(stream, actor="ada")
     replay = Replay.objects.get()
     advance(
         replay,
         stream,
-        prepare_batch(stream, [decode(encode(change("1", "one")))], 0),
+        prepare_batch(stream, [decode(encode(message("1", "one")))], 0),
         Batch([], Position("r1", 0, 1)),
         token=None,
     )
     seen = stream.revision
     commit(
         stream,
-        prepare_batch(stream, [decode(encode(change("3", "three")))], 2),
+        prepare_batch(stream, [decode(encode(message("3", "three")))], 2),
         Batch([], Position("l3", 0, 3), True),
         token=None,
     )

@@ -21,11 +21,12 @@ from durable_state.conversion import Refused, converter
 from durable_state.materializer.rows import writers
 from durable_state.models import DeadLetter, Stream
 from tests.app.models import AllFields
-from tests.materializer.streams import remap
+from tests.mappings import remap
 from tests.services import available
+from tests.tables import apply_batch
+from tests.wire import raw_change
 
-from .tables import apply_batch
-from .wire import KINDS, ODD, change, values_of
+from .support.values import KINDS, ODD, values_of
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -137,7 +138,7 @@ def test_each_value_has_one_result(field: Any, monkeypatch: pytest.MonkeyPatch) 
                     seen = answers.setdefault(f"{alias} {name}", [])
                     for turned in (values, values[1:] + values[:1]):
                         batch = [
-                            change("thing", str(key), f'{{"{field.name}": {value}}}', operation)
+                            raw_change("thing", str(key), f'{{"{field.name}": {value}}}', operation)
                             for key, value in enumerate(turned, 1)
                         ]
                         apply_batch(stream, batch, True)
@@ -199,7 +200,7 @@ def test_what_documented_drift_comes_to(
     """As docs/reference/conversion.md says."""
     remap(monkeypatch, "thing", EntityMapping, model=AllFields, key_field="id", fields=[column])
     stream = Stream.objects.using(using).create(name="drift", url="http://tests.invalid/drift")
-    apply_batch(stream, [change("thing", "1", value), change("thing", "2", "{}")], True)
+    apply_batch(stream, [raw_change("thing", "1", value), raw_change("thing", "2", "{}")], True)
     letter = DeadLetter.objects.using(using).filter(stream=stream).first()
     rows = dict(AllFields.objects.using(using).values_list("pk", column))
     if letter is not None:

@@ -20,9 +20,10 @@ from durable_state.materializer.plan import StreamPlan, TypePlan
 from durable_state.models import Stream
 from durable_state.protocol import Change, decode
 from tests.app import models
-from tests.materializer.streams import remap
+from tests.mappings import remap
+from tests.wire import raw_change
 
-from .wire import KINDS, ODD, PLAIN, change, values_of
+from .support.values import KINDS, ODD, PLAIN, values_of
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -218,7 +219,7 @@ def _streams(draw: st.DrawFn, wire: Wire) -> list[bytes]:
     oddness = draw(st.sampled_from([2, 30, 100]))
     often = draw(st.sampled_from([["insert"], ["insert", "upsert", "update", "delete"]]))
     return [
-        change(
+        raw_change(
             "thing",
             draw(
                 st.integers(1, 40).map(str)
@@ -328,7 +329,8 @@ def test_plain_values_need_no_second_way(
         + "}"
     )
     entities = _entities(
-        [change("thing", str(key), value, "insert") for key in range(1, number + 1)], absent=False
+        [raw_change("thing", str(key), value, "insert") for key in range(1, number + 1)],
+        absent=False,
     )
     changes = [entity.newest for entity in entities]
     assert None not in prepare_together(plan, range(1, number + 1), changes)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
 from tests.app.models import Quota
-from tests.materializer.test_relations import change
+from tests.wire import change
 
 pytestmark = [pytest.mark.django_db(databases="__all__"), pytest.mark.usefixtures("writer")]
 

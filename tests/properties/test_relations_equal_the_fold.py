@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from durable_state.consumer import release
 from durable_state.models import DeadLetter, ParkedChange, Stream
 from tests.app.models import Author, Clipping, DoorKey, Folder, Lock, Player, Team, Twin
-
-from .tables import apply_batch
+from tests.tables import apply_batch
+from tests.wire import END
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
@@ -163,9 +163,8 @@ def apply_all(stream: Stream, cut: list[tuple[list[dict[str, Any]], bool]]) -> l
     """Applies the batches, and what it takes to have everything shown; returns all messages."""
     for batch, up_to_date in cut:
         apply_batch(stream, batch, up_to_date)
-    end = {"headers": {"control": "snapshot-end"}}
-    apply_batch(stream, [end], True)
-    return [*(message for batch, _ in cut for message in batch), end]
+    apply_batch(stream, [END], True)
+    return [*(message for batch, _ in cut for message in batch), END]
 
 
 @lenient

@@ -4,149 +4,37 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.contrib.postgres.fields import ArrayField
 from django.db import connections, models, transaction
-from django.test import TestCase
 from django.test.utils import isolate_apps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping
 from durable_state.materializer.rows.writers import postgresql
-from durable_state.models import DeadLetter, FeedEntry, Stream
-from durable_state.signals import changes_committed
 from tests.app.models import AllFields, Parcel, Stock
-from tests.materializer.streams import END, RESET, START, remap, replay
+from tests.mappings import remap
+from tests.tables import apply_batch
+from tests.wire import raw_change
 
-from .tables import apply_batch
-from .wire import KINDS, change, values_of
+from .support.replays import WAYS, Way, check_replays
+from .support.values import KINDS, values_of
 
 pytestmark = [
     pytest.mark.django_db(databases="__all__"),
     pytest.mark.usefixtures("writer", "no_row_is_few"),
 ]
 
-Way = Callable[[Stream, list[bytes], Callable[[Sequence[Any]], None]], None]
-
 
 @pytest.fixture
 def no_row_is_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small updates take the way of large ones."""
     monkeypatch.setattr(postgresql, "FEW", 0)
-
-
-@contextmanager
-def nothing_written(stream: Stream, *tables: type[models.Model]) -> Iterator[None]:
-    """No statement writes the tables, no row moves, no entry of the feed lists a change, and nobody is told of one."""
-    alias = stream.using
-    names = "|".join(re.escape(table._meta.db_table) for table in tables)
-    writes = re.compile(rf"\s*(?!SELECT\b).*\b({names})\b", re.DOTALL | re.IGNORECASE)
-    told: list[Any] = []
-    before, revision = [rows(table, alias) for table in tables], stream.revision
-
-    def watch(execute: Any, sql: str, *rest: Any) -> Any:
-        assert not writes.match(sql), sql
-        return execute(sql, *rest)
-
-    def hear(sender: Any, **facts: Any) -> None:
-        told.append((sender, facts))
-
-    changes_committed.connect(hear)
-    try:
-        with (
-            TestCase.captureOnCommitCallbacks(using=alias, execute=True),
-            connections[alias].execute_wrapper(watch),
-        ):
-            yield
-    finally:
-        changes_committed.disconnect(hear)
-    assert told == []
-    entries = FeedEntry.objects.using(alias).filter(stream=stream, revision__gt=revision)
-    assert {(bytes(entry.changes), entry.snapshot) for entry in entries} == {(b"[]", False)}
-    assert [rows(table, alias) for table in tables] == before
-
-
-def rows(table: type[models.Model], alias: str) -> list[Any]:
-    """All columns of all rows; on PostgreSQL also which version of the row it is, and where it lies."""
-    where = "xmin, ctid, " if alias == "postgres" else ""
-    with connections[alias].cursor() as cursor:
-        cursor.execute(
-            f"SELECT {where}{table._meta.db_table}.* FROM {table._meta.db_table} ORDER BY {table._meta.pk.column}"
-        )
-        return list(cursor.fetchall())
-
-
-def once_more(
-    stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]
-) -> None:
-    """The same changes again."""
-    bring(messages)
-
-
-def as_a_snapshot(
-    stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]
-) -> None:
-    """A complete dump of what is there."""
-    bring([START, *messages, END])
-
-
-def after_a_reset(
-    stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]
-) -> None:
-    """Everything is void, and comes again."""
-    bring([RESET, *messages])
-
-
-def as_a_snapshot_after_a_reset(
-    stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]
-) -> None:
-    """Both."""
-    bring([RESET, START, *messages, END])
-
-
-def from_the_start(
-    stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]
-) -> None:
-    """The verb `reset`."""
-    replay(stream.name, stream.using)
-    stream.refresh_from_db()
-    bring(messages)
-
-
-WAYS = [once_more, as_a_snapshot, after_a_reset, as_a_snapshot_after_a_reset, from_the_start]
-
-
-def check_replays(
-    alias: str,
-    messages: list[bytes],
-    sizes: Iterator[int],
-    *tables: type[models.Model],
-    ways: Sequence[Way] = WAYS,
-) -> Stream:
-    """Brings the messages, then again in each way; the stream, with what it left."""
-    stream = Stream.objects.using(alias).create(name="office", url="http://tests.invalid/office")
-
-    def bring(some: Sequence[Any]) -> None:
-        left = list(some)
-        while left:
-            batch, left = left[: (size := next(sizes))], left[size:]
-            apply_batch(stream, batch, not left)
-
-    bring(messages)
-    assert (
-        sum(len(rows(table, alias)) for table in tables) > 0
-        or DeadLetter.objects.using(alias).exists()
-    )
-    for way in ways:
-        with nothing_written(stream, *tables):
-            way(stream, messages, bring)
-    return stream
 
 
 @contextmanager
@@ -190,7 +78,7 @@ def test_of_every_kind_of_column(
     @given(st.lists(wholes(), min_size=4, max_size=12), cuts, st.sampled_from(WAYS))
     def check(values: list[str], sizes: Iterator[int], way: Way) -> None:
         messages = [
-            change("thing", str(key), value, "upsert") for key, value in enumerate(values, 1)
+            raw_change("thing", str(key), value, "upsert") for key, value in enumerate(values, 1)
         ]
         with undone(using):
             check_replays(using, messages, sizes, AllFields, ways=[way])
@@ -220,13 +108,13 @@ def test_of_columns_that_fill_themselves(using: str, monkeypatch: pytest.MonkeyP
         '{"label": "z", "grams": 9, "document": null}',
     ]
     messages = [
-        change("stock", f"s{number}", json.dumps(value)) for number, value in enumerate(stocks)
+        raw_change("stock", f"s{number}", json.dumps(value)) for number, value in enumerate(stocks)
     ]
-    messages += [change("parcel", f"p{number}", value) for number, value in enumerate(parcels)]
+    messages += [raw_change("parcel", f"p{number}", value) for number, value in enumerate(parcels)]
     stream = check_replays(using, messages, itertools.cycle([3, 1, 2]), Stock, Parcel)
     # What would show that the watch sees a write: one column of one row, and the row's `auto_now` is left alone all the same.
     seen = dict(Stock.objects.using(using).values_list("key", "seen"))
-    apply_batch(stream, [change("stock", "s0", '{"amount": 8}')], True)
+    apply_batch(stream, [raw_change("stock", "s0", '{"amount": 8}')], True)
     assert Stock.objects.using(using).get(key="s0").amount == 8
     assert dict(Stock.objects.using(using).values_list("key", "seen")) == seen
 
@@ -253,7 +141,7 @@ def test_of_defaults_that_are_written_loosely(
     monkeypatch.setattr(
         AllFields._meta.get_field(name), "_get_default", lambda: default, raising=False
     )
-    check_replays(using, [change("thing", "1", "{}")], itertools.cycle([1]), AllFields)
+    check_replays(using, [raw_change("thing", "1", "{}")], itertools.cycle([1]), AllFields)
     assert AllFields.objects.using(using).values_list(name, flat=True).get() is not None
 
 
@@ -282,6 +170,6 @@ def test_of_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     with undone("postgres"):
         with connections["postgres"].schema_editor() as editor:
             editor.create_model(Bundle)
-        messages = [change("bundle", str(key), value) for key, value in enumerate(values)]
+        messages = [raw_change("bundle", str(key), value) for key, value in enumerate(values)]
         check_replays("postgres", messages, itertools.cycle([2, 3]), Bundle)
         assert Bundle._default_manager.using("postgres").count() == 3

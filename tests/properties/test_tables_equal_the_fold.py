@@ -16,10 +16,10 @@ from durable_state.materializer.staged.difference import differences
 from durable_state.models import DeadLetter, Generation, StagedChange, Stream
 from durable_state.protocol import Position, decode
 from durable_state.transport import Batch
-from tests.oracle import encode
+from tests.tables import apply_batch, check, fresh_stream, rows_of, settled, strict
+from tests.wire import END, encode
 
-from .streams import batches, items
-from .tables import END, apply_batch, check, fresh_stream, rows_of, settled, strict
+from .support.streams import batches, items
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from durable_state.consumer import release
 from durable_state.models import DeadLetter, KeptRow, ParkedChange, Stream
 from tests.app.grove import Branch, City, Country, Guard, Leaf, Mark, Sign
-
-from .tables import apply_batch
+from tests.tables import apply_batch
+from tests.wire import END
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
@@ -33,7 +33,8 @@ Fold = dict[Entity, dict[str, Any]]
 
 KEYS = "abc"
 TABLES: list[Any] = [Mark, Guard, Leaf, Branch, City, Country, Sign]
-END = {"headers": {"control": "snapshot-end"}}
+
+
 CONTROLS = ["reset", "snapshot-start", "snapshot-end"]
 
 

@@ -20,7 +20,7 @@ from durable_state.protocol import (
     encode_change,
 )
 
-from .test_messages import json_values, odd_messages
+from .support.messages import json_values, odd_messages
 
 
 def split(data: bytes, cuts: list[int]) -> tuple[list[Message], bool]:

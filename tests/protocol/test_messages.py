@@ -22,6 +22,8 @@ from durable_state.protocol import (
     explain,
 )
 
+from .support.messages import json_values, odd_messages
+
 
 @pytest.mark.parametrize("operation", list(Operation))
 def test_a_change_keeps_its_value_as_it_was_on_the_wire(operation: Operation) -> None:
@@ -148,36 +150,6 @@ def test_depth_is_bounded_at_one_fixed_place(depth: int) -> None:
 def test_brackets_inside_strings_are_not_depth() -> None:
     """A long text of brackets is an ordinary value."""
     assert isinstance(decode(encode_change("t", "k", "insert", "[{" * 5_000)), Change)
-
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
-odd_messages = st.fixed_dictionaries(
-    {},
-    optional={
-        "type": st.text(max_size=3) | json_values,
-        "key": st.text(max_size=3) | json_values,
-        "value": json_values,
-        "old_value": json_values,
-        "headers": json_values
-        | st.fixed_dictionaries(
-            {},
-            optional={
-                "operation": st.sampled_from([*Operation, "x"]) | json_values,
-                "control": st.sampled_from([*ControlKind, "x"]) | json_values,
-                "txid": json_values,
-            },
-        ),
-        "surplus": json_values,
-    },
-)
 
 
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))

@@ -19,24 +19,7 @@ from durable_state.models import Stream
 from durable_state.registry import Registry
 from tests.app import models as app
 
-
-def check(*mapping_classes: Any, entity_type: Any = None) -> list[checks.CheckMessage]:
-    """The findings about mapping classes in a registry of their own."""
-    registry = Registry()
-    for number, mapping_class in enumerate(mapping_classes):
-        registry.add(f"type-{number}" if entity_type is None else entity_type, mapping_class)
-    return check_mappings(registry)
-
-
-def mapping(**attributes: Any) -> type[EntityMapping]:
-    """A right mapping of Author, but for the attributes given."""
-    right = {"model": app.Author, "key_field": "key", "fields": ["commits"]}
-    return type("Mapping", (EntityMapping,), right | attributes)
-
-
-def ids(found: list[checks.CheckMessage]) -> list[str]:
-    """The numbers found."""
-    return [message.id.removeprefix("durable_state.") for message in found if message.id]
+from .support.checking import check, ids, mapping
 
 
 def test_right_mappings_have_no_finding() -> None:

@@ -10,7 +10,7 @@ from django.test.utils import isolate_apps
 
 from tests.app.fields import LoweredField
 
-from .test_checks import check, ids, mapping
+from .support.checking import check, ids, mapping
 
 
 @isolate_apps("tests.app")

@@ -1,4 +1,6 @@
 """Fixtures of the REST views' tests."""
 
-from tests.feed.conftest import configure  # noqa: F401  (fixtures)
-from tests.websocket.conftest import make_user  # noqa: F401
+from tests.feed.support.fixtures import configure
+from tests.websocket.support.fixtures import make_user
+
+__all__ = ["configure", "make_user"]

@@ -16,6 +16,7 @@ from durable_state.policy import Insight, readable_rows, readable_values
 from durable_state.registry import registry
 from durable_state.testing import apply
 from tests.app.models import Author, Message, Person, Room
+from tests.wire import change
 
 pytestmark = pytest.mark.django_db
 
@@ -53,11 +54,6 @@ def api(make_user: Any) -> Any:
         return client
 
     return signed_in
-
-
-def change(entity_type: str, key: str, **value: Any) -> dict[str, Any]:
-    """An insert."""
-    return {"type": entity_type, "key": key, "value": value, "headers": {"operation": "insert"}}
 
 
 def letters(client: APIClient, name: str = "chat", query: str = "") -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from durable_state.models import Stream
 from durable_state.policy import audience_of, get_policy
 from durable_state.registry import registry
 from tests.app.models import Message, Setting
-from tests.feed.commits import make_stream
+from tests.feed.support.commits import make_stream
 
 pytestmark = pytest.mark.django_db
 

@@ -15,7 +15,7 @@ from durable_state.models import DeadLetter, Lease, Status, Stream, TableOwner
 from durable_state.operations import report
 from durable_state.testing import apply
 from tests.app.models import Author, Commit, Score
-from tests.feed.commits import commit, make_stream, message
+from tests.feed.support.commits import commit, make_stream, message
 
 pytestmark = pytest.mark.django_db
 

@@ -21,8 +21,8 @@ from durable_state.protocol import Position
 from durable_state.transport import Batch, BatchLimits, LiveMode
 from tests.servers.misbehaving import Asked, MisbehavingServer, Reply, StreamReplies
 
-from .reading import keys, message, messages, read
-from .test_misbehaving_server import EVENTS, JSON, control, data, empty, events, keep
+from .support.answers import EVENTS, JSON, control, data, empty, events, keep
+from .support.reading import keys, message, messages, read
 
 
 async def test_a_trickle_is_given_as_it_comes(

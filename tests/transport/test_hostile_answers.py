@@ -1,6 +1,6 @@
 """However an answer is made, memory stays bounded and the other streams of the process go on.
 
-Each is read in a process of its own (:mod:`tests.transport.bounded`). The bounds are generous: what
+Each is read in a process of its own (:mod:`tests.transport.support.bounded`). The bounds are generous: what
 is tried would take several times as much memory, or one turn of the event loop for all of it.
 """
 
@@ -21,7 +21,7 @@ UNCONFIRMED = ["event-line", "event-name", "event-lines", "event-empty"]
 def read_apart(case: str) -> dict:
     """Let another process read the case, and check what holds for each."""
     process = subprocess.run(
-        [sys.executable, "-m", "tests.transport.bounded", case],
+        [sys.executable, "-m", "tests.transport.support.bounded", case],
         capture_output=True,
         text=True,
         timeout=150,

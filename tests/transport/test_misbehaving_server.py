@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
-from collections.abc import Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -36,32 +35,8 @@ from durable_state.transport import (
 )
 from tests.servers.misbehaving import Asked, MisbehavingServer, Reply, StreamReplies
 
-from .reading import LIMITS, keys, message, messages, read
-
-JSON = {"Content-Type": "application/json"}
-EVENTS = {"Content-Type": "text/event-stream"}
-
-
-def empty(offset: str, *flags: str) -> Reply:
-    """An answer without messages."""
-    return Reply(
-        200, JSON | {"Stream-Next-Offset": offset} | dict.fromkeys(flags, "true"), (b"[]",)
-    )
-
-
-def events(*parts: bytes, **how) -> Reply:
-    """An event stream."""
-    return Reply(200, EVENTS, parts, framing="chunked", **how)
-
-
-def data(*items: bytes) -> bytes:
-    """A data event."""
-    return b"event: data\ndata: [%b]\n\n" % b",".join(items)
-
-
-def control(offset: str, more: str = ', "upToDate": true, "streamCursor": "c"') -> bytes:
-    """A control event."""
-    return f'event: control\ndata: {{"streamNextOffset": "{offset}"{more}}}\n\n'.encode()
+from .support.answers import EVENTS, JSON, control, data, empty, events, keep
+from .support.reading import LIMITS, keys, message, messages, read
 
 
 async def read_on(
@@ -609,16 +584,6 @@ async def test_silence_ends_a_live_connection(
     with pytest.raises(Unavailable, match=r"silent for 0\.4 s"):
         await read(client, misbehaving_server.url, live="sse", silence=0.4)
     assert 1.0 < time.monotonic() - start < 4
-
-
-def keep(found: list[Batch]) -> Callable[[list[Batch]], bool]:
-    """An `until` that is never satisfied and keeps what was read before an error."""
-
-    def until(batches: list[Batch]) -> bool:
-        found.append(batches[-1])
-        return False
-
-    return until
 
 
 class TestRecreated:

@@ -19,7 +19,7 @@ from durable_state.protocol import START, Change, Malformed, Position, encode_ch
 from durable_state.transport import BatchLimits, LiveMode, append, close, create, delete, head
 from tests.servers.process import StreamServer
 
-from .reading import keys, message, messages, read
+from .support.reading import keys, message, messages, read
 
 LIVE: list[LiveMode] = ["sse", "long-poll"]
 

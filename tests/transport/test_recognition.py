@@ -34,7 +34,7 @@ from tests.servers.misbehaving import Asked, MisbehavingServer, Reply, StreamRep
 from tests.servers.process import StreamServer
 from tests.servers.reference import reference
 
-from .reading import keys, message, read
+from .support.reading import keys, message, read
 
 MANY = BatchLimits(rows=100_000, bytes=100_000_000)
 

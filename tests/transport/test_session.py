@@ -14,7 +14,7 @@ from durable_state.protocol import START, Position
 from durable_state.transport import Batch, BatchLimits, LiveMode, ReadSession
 from durable_state.transport.request import Mode
 
-from .reading import keys, message, messages
+from .support.reading import keys, message, messages
 
 URL = "https://h/s"
 LIMITS = BatchLimits(1_000, 1_000_000)

@@ -11,7 +11,7 @@ from durable_state.protocol import START
 from durable_state.transport import Batch, BatchLimits, LiveMode, ReadSession
 from durable_state.transport.request import Mode
 
-from .reading import keys, message, messages
+from .support.reading import keys, message, messages
 
 URL = "https://h/s"
 JSON = {"content-type": "application/json"}

@@ -8,7 +8,7 @@ import pytest
 
 from durable_state.websocket.origin import is_own_origin
 
-from .socket import Socket
+from .support.socket import Socket
 
 
 @pytest.mark.parametrize(

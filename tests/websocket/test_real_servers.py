@@ -19,8 +19,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
-from tests.feed.client import Client
-from tests.feed.commits import commit_and_ring, make_stream, message, shown
+from tests.feed.support.client import Client
+from tests.feed.support.commits import commit_and_ring, make_stream, message, shown
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -70,7 +70,7 @@ def servers(transactional_db: None, redis_url: str, settings: Any) -> Iterator[l
             [
                 sys.executable,
                 "-m",
-                "tests.websocket.server",
+                "tests.websocket.support.server",
                 str(port),
                 database,
                 redis_url,

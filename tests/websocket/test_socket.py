@@ -15,10 +15,10 @@ from django.test import Client as Browser
 
 from durable_state.feed import subscriber
 from durable_state.models import Stream
-from tests.feed.client import Client
-from tests.feed.commits import commit, commit_and_ring, make_stream, message, shown
+from tests.feed.support.client import Client
+from tests.feed.support.commits import commit, commit_and_ring, make_stream, message, shown
 
-from .socket import Socket
+from .support.socket import Socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

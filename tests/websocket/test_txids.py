@@ -14,9 +14,10 @@ from durable_state import StatePolicy
 from durable_state.models import DeadLetter, Stream
 from durable_state.testing import apply
 from tests.app.models import Message
-from tests.feed.client import Client
+from tests.feed.support.client import Client
+from tests.wire import change
 
-from .socket import Socket
+from .support.socket import Socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,12 +34,10 @@ class PopularMessages(StatePolicy):
         return queryset.filter(likes__gt=10) if queryset.model is Message else queryset.none()
 
 
-def change(entity: str, txid: Any, operation: str = "upsert", **value: Any) -> dict[str, Any]:
+def with_txid(entity: str, txid: Any, operation: str = "upsert", **fields: Any) -> dict[str, Any]:
     """A change of "message/a", say, with its transaction."""
     entity_type, _, key = entity.partition("/")
-    body = {} if operation == "delete" else {"value": value}
-    headers = {"operation": operation, "txid": txid}
-    return {"type": entity_type, "key": key, "headers": headers, **body}
+    return change(entity_type, key, operation, headers={"txid": txid}, **fields)
 
 
 class Reader:
@@ -90,18 +89,18 @@ async def test_transactions_of_other_types_are_not_told(
     """Neither beside a visible change, nor alone; of the same entity all are told."""
     configure(FEED_POLL_SECONDS=0.05)
     user = await sync_to_async(make_user)("app.view_message")
-    ada = await reader(as_user(user), change("message/a", "t0", text="one"))
+    ada = await reader(as_user(user), with_txid("message/a", "t0", text="one"))
     assert await ada.told(
-        change("message/a", "t1", text="two"), change("setting/s", "hidden1", x=1)
+        with_txid("message/a", "t1", text="two"), with_txid("setting/s", "hidden1", x=1)
     ) == ["t1"]
-    assert await ada.told(change("setting/s", "hidden2", x=2)) == []
+    assert await ada.told(with_txid("setting/s", "hidden2", x=2)) == []
     assert await ada.told(
-        change("setting/s", "both", x=3), change("message/b", "both", text="x")
+        with_txid("setting/s", "both", x=3), with_txid("message/b", "both", text="x")
     ) == ["both"]
     assert await ada.told(
-        change("message/a", "t2", text="three"),
-        change("unregistered/u", "hidden3", x=1),
-        change("message/a", "t3", text="four"),
+        with_txid("message/a", "t2", text="three"),
+        with_txid("unregistered/u", "hidden3", x=1),
+        with_txid("message/a", "t3", text="four"),
     ) == ["t2", "t3"]
     assert "hidden" not in repr(ada.client.frames)
     await ada.end()
@@ -113,18 +112,18 @@ async def test_a_transaction_is_told_however_it_ended(
     """Refused, repeated, deleting what was never there; the state that the frames make stays right."""
     configure(FEED_POLL_SECONDS=0.05)
     user = await sync_to_async(make_user)("app.view_message")
-    ada = await reader(as_user(user), change("message/a", "t0", text="one"))
+    ada = await reader(as_user(user), with_txid("message/a", "t0", text="one"))
     before = ada.client.state.copy()
-    assert await ada.told(change("message/a", "t1", text="x" * 50)) == ["t1"]
-    assert await ada.told(change("message/new", "t2", text="x" * 50)) == ["t2"]
+    assert await ada.told(with_txid("message/a", "t1", text="x" * 50)) == ["t1"]
+    assert await ada.told(with_txid("message/new", "t2", text="x" * 50)) == ["t2"]
     assert await DeadLetter.objects.acount() == 2
-    assert await ada.told(change("message/a", "t3", text="one")) == ["t3"]
-    assert await ada.told(change("message/none", "t4", "delete")) == ["t4"]
+    assert await ada.told(with_txid("message/a", "t3", text="one")) == ["t3"]
+    assert await ada.told(with_txid("message/none", "t4", "delete")) == ["t4"]
     assert await ada.told(
-        change("message/a", "t5", text="x" * 50), change("message/none", "t6", "delete")
+        with_txid("message/a", "t5", text="x" * 50), with_txid("message/none", "t6", "delete")
     ) == ["t5", "t6"]
-    assert await ada.told(change("message/a", "t7", "bogus", text="x")) == ["t7"]
-    unreadable = [change("message/a", txid, "bogus") for txid in (5, None, ["t"], {"t": 1})]
+    assert await ada.told(with_txid("message/a", "t7", "bogus", text="x")) == ["t7"]
+    unreadable = [with_txid("message/a", txid, "bogus") for txid in (5, None, ["t"], {"t": 1})]
     assert await ada.told(*unreadable, b'{"headers": "txid", "type": "message", "key": "a"}') == []
     assert await DeadLetter.objects.acount() == 8
     assert ada.client.state == before
@@ -137,21 +136,21 @@ async def test_where_rows_are_narrowed_only_those_that_are_or_were_seen(
     """A hidden row's changes are not told of, refused ones and deletes included."""
     configure(FEED_POLL_SECONDS=0.05, POLICY=f"{__name__}.PopularMessages")
     first = [
-        change("message/in", "t0", text="seen", likes=20),
-        change("message/out", "t0", text="hidden", likes=1),
+        with_txid("message/in", "t0", text="seen", likes=20),
+        with_txid("message/out", "t0", text="hidden", likes=1),
     ]
     ada = await reader(as_user(None), *first)
     assert await ada.told(
-        change("message/out", "hidden1", text="hidden", likes=2),
-        change("message/in", "t1", text="seen", likes=21),
+        with_txid("message/out", "hidden1", text="hidden", likes=2),
+        with_txid("message/in", "t1", text="seen", likes=21),
     ) == ["t1"]
-    assert await ada.told(change("message/out", "hidden2", text="x" * 50)) == []
-    assert await ada.told(change("message/in", "t2", text="x" * 50)) == ["t2"]
-    assert await ada.told(change("message/in", "t3", text="leaves", likes=3)) == ["t3"]
-    assert await ada.told(change("message/in", "hidden3", text="gone", likes=4)) == []
-    assert await ada.told(change("message/out", "t4", text="enters", likes=40)) == ["t4"]
-    assert await ada.told(change("message/out", "t5", "delete")) == ["t5"]
-    assert await ada.told(change("message/in", "hidden4", "delete")) == []
+    assert await ada.told(with_txid("message/out", "hidden2", text="x" * 50)) == []
+    assert await ada.told(with_txid("message/in", "t2", text="x" * 50)) == ["t2"]
+    assert await ada.told(with_txid("message/in", "t3", text="leaves", likes=3)) == ["t3"]
+    assert await ada.told(with_txid("message/in", "hidden3", text="gone", likes=4)) == []
+    assert await ada.told(with_txid("message/out", "t4", text="enters", likes=40)) == ["t4"]
+    assert await ada.told(with_txid("message/out", "t5", "delete")) == ["t5"]
+    assert await ada.told(with_txid("message/in", "hidden4", "delete")) == []
     assert "hidden" not in repr(ada.client.frames)
     assert ada.client.state == {}
     await ada.end()
@@ -163,9 +162,9 @@ async def test_a_commit_that_asks_for_a_snapshot_tells_its_transactions(
     """They come before the snapshot, and who resumes between gets both."""
     configure(FEED_POLL_SECONDS=0.05, FEED_ENTRY_ROWS=2)
     user = await sync_to_async(make_user)("app.view_message")
-    ada = await reader(as_user(user), change("message/a", "t0", text="one"))
-    many = [change(f"message/{number}", f"t{number}", text="x") for number in range(1, 5)]
-    assert await ada.told(*many, change("setting/s", "hidden", x=1)) == ["t1", "t2", "t3", "t4"]
+    ada = await reader(as_user(user), with_txid("message/a", "t0", text="one"))
+    many = [with_txid(f"message/{number}", f"t{number}", text="x") for number in range(1, 5)]
+    assert await ada.told(*many, with_txid("setting/s", "hidden", x=1)) == ["t1", "t2", "t3", "t4"]
     assert ada.client.snapshots == 2
     assert len(ada.client.state) == 5
     assert "hidden" not in repr(ada.client.frames)
@@ -179,9 +178,9 @@ async def test_very_many_transactions_come_in_pieces_that_clients_take(
     """Many clients close a socket at a frame of more than one MiB."""
     configure(FEED_POLL_SECONDS=0.05, FEED_ENTRY_ROWS=entry_rows)
     user = await sync_to_async(make_user)("app.view_message")
-    ada = await reader(as_user(user), change("message/a", "t0", text="one"))
+    ada = await reader(as_user(user), with_txid("message/a", "t0", text="one"))
     many = [
-        change(f"message/{number % 3}", f"{number:04d}" + "x" * 900, text=f"{number}")
+        with_txid(f"message/{number % 3}", f"{number:04d}" + "x" * 900, text=f"{number}")
         for number in range(1500)
     ]
     assert await ada.told(*many) == [each["headers"]["txid"] for each in many]

@@ -1,0 +1,111 @@
+"""The admin as a process of its own, and a browser that is signed in."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.servers.rakaia import free_port
+
+__all__ = ["Site", "browsing", "serving_admin"]
+
+CHECKOUT = Path(__file__).parents[3]
+
+
+class Site:
+    """A running admin; ``environment`` is what makes other processes use its database."""
+
+    def __init__(
+        self, url: str, process: subprocess.Popen[str], environment: dict[str, str]
+    ) -> None:
+        self.url = url
+        self.process = process
+        self.environment = environment
+
+    def commit(self, *messages: dict[str, Any]) -> None:
+        """Materializes messages of the stream "chat"; returns when the rows are there."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(messages) + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """What the command ``durable_state`` did, as a process of its own."""
+        return subprocess.run(
+            [sys.executable, "-m", "django", "durable_state", *words],
+            cwd=CHECKOUT,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+    @contextmanager
+    def worker(self) -> Iterator[subprocess.Popen[str]]:
+        """A running ``durable_state run``, which is killed at the end if it still lives."""
+        command = [sys.executable, "-m", "django", "durable_state", "run"]
+        with subprocess.Popen(
+            command, cwd=CHECKOUT, env=self.environment, text=True, stdout=subprocess.DEVNULL
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+
+@contextmanager
+def serving_admin(
+    scratch: Path, settings: str = "tests.admin.support.live_settings"
+) -> Iterator[Site]:
+    """Serves until the block ends."""
+    port = free_port()
+    environment = os.environ | {"SCRATCH": str(scratch), "DJANGO_SETTINGS_MODULE": settings}
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.admin.support.serve", str(port)],
+        cwd=CHECKOUT,
+        env=environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        try:
+            for _ in range(600):
+                assert process.poll() is None
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.1)
+            yield Site(f"http://127.0.0.1:{port}/admin/", process, environment)
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def browsing(site: Site, chromium_path: str) -> Iterator[Page]:
+    """A browser that is signed in; an error of a script fails the test."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium_path, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_context().new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{site.url}login/")
+        page.fill("#id_username", "admin")
+        page.fill("#id_password", "admin")
+        page.click("[type=submit]")
+        yield page
+        browser.close()
+        assert errors == []

@@ -1,0 +1,27 @@
+"""Who looks at the admin, and what they may see."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from django.test import Client
+
+from durable_state.policy import StatePolicy
+
+__all__ = ["OnlyPublic", "SignIn"]
+
+
+class SignIn(Protocol):
+    """Signs somebody in who has these permissions."""
+
+    def __call__(self, *permissions: str) -> Client: ...
+
+
+class OnlyPublic(StatePolicy):
+    """Streams and rows with "public" in their names."""
+
+    def streams(self, user: Any) -> Any:
+        return super().streams(user).filter(name__startswith="public")
+
+    def rows(self, user: Any, queryset: Any) -> Any:
+        return super().rows(user, queryset).filter(text__startswith="public")

@@ -1,0 +1,131 @@
+"""Consuming in a thread, as a worker of its own would, and waiting for what comes of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connections
+
+from durable_state import operations
+from durable_state.consumer.run import sync
+from durable_state.models import Replay, Status, Stream
+
+__all__ = [
+    "Running",
+    "consuming",
+    "in_threads",
+    "is_live",
+    "replay_of",
+    "start_worker",
+    "wait_until",
+]
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 15) -> None:
+    """Return once the condition is true; fail when it takes longer."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"not within {seconds} s"
+        time.sleep(0.03)
+
+
+class Running:
+    """A consumer under way. ``error`` is what it ended with, if anything."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = Stream.objects.using(stream.using).get(pk=stream.pk)
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(
+            target=self._run, name=f"consuming {stream.name}", daemon=True
+        )
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            sync(self.stream)
+        except BaseException as error:
+            self.error = error
+        finally:
+            connections.close_all()
+
+    def end(self, seconds: float = 15) -> BaseException | None:
+        """Wait until it has ended by itself, and give its error."""
+        self.thread.join(seconds)
+        assert not self.thread.is_alive(), f"still consuming after {seconds} s"
+        return self.error
+
+
+def start_worker(stream: Stream, **ours: object) -> subprocess.Popen[str]:
+    """Consume until up to date in a process of its own, which can be killed: the command, on the test database, with settings of ours."""
+    using = stream.using
+    given = settings.DATABASES[using]
+    kept = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
+    address = {key: given[key] for key in kept if key in given}
+    address["NAME"] = str(connections[using].settings_dict["NAME"])
+    command = [
+        sys.executable,
+        "-m",
+        "tests.consumer.support.worker",
+        json.dumps(address),
+        stream.name,
+        json.dumps(ours),
+    ]
+    return subprocess.Popen(
+        command,
+        cwd=Path(__file__).parents[3],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@contextmanager
+def consuming(stream: Stream) -> Iterator[Running]:
+    """Consume live while the block runs. At its end the stream is paused, which a consumer has to notice."""
+    running = Running(stream)
+    try:
+        yield running
+    finally:
+        if running.thread.is_alive():
+            operations.pause(stream, actor="test")
+        running.end()
+
+
+def in_threads(*calls: Callable[[], object]) -> list[object]:
+    """Call all at the same moment, and give what each returned or raised."""
+    results: list[object] = [None] * len(calls)
+    barrier = threading.Barrier(len(calls))
+
+    def run(number: int, call: Callable[[], object]) -> None:
+        try:
+            barrier.wait(10)
+            results[number] = call()
+        except Exception as error:
+            results[number] = error
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results
+
+
+def is_live(stream: Stream) -> bool:
+    """Whether the stream's reader is at the tail."""
+    return Stream.objects.using(stream.using).filter(pk=stream.pk, status=Status.LIVE).exists()
+
+
+def replay_of(stream: Stream) -> Replay | None:
+    """The stream's replay as it is now."""
+    return Replay.objects.using(stream.using).filter(stream=stream).first()

@@ -1,0 +1,31 @@
+"""Fixtures of whoever tests the feed or what serves it, for the conftests to load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from channels.layers import channel_layers
+
+__all__ = ["configure", "fresh_layers"]
+
+
+@pytest.fixture(autouse=True)
+def fresh_layers() -> Iterator[None]:
+    """No channel layer, and no silence of the bell, outlives its test."""
+    from durable_state.feed import doorbell
+
+    yield
+    channel_layers.backends.clear()
+    doorbell._silent_until = 0.0
+
+
+@pytest.fixture
+def configure(settings: Any) -> Callable[..., None]:
+    """Sets keys of DURABLE_STATE for one test."""
+
+    def set_keys(**keys: Any) -> None:
+        settings.DURABLE_STATE = getattr(settings, "DURABLE_STATE", {}) | keys
+
+    return set_keys
