@@ -36,9 +36,11 @@ class Aim(NamedTuple):
 
 
 def judged(aims: Iterable[Aim]) -> list[str]:
-    """A table of them, as blocks of Markdown."""
+    """A table of them, as blocks of Markdown; the databases of one aim beside each other."""
+    aims = list(aims)
+    places = {text: number for number, text in enumerate(dict.fromkeys(aim.text for aim in aims))}
     lines = ["| what | database | found | aim | |", "|---|---|---:|---:|---|"]
-    for aim in aims:
+    for aim in sorted(aims, key=lambda aim: places[aim.text]):
         sign = "≤" if aim.most else "≥"
         found, wanted = _number(aim.found), _number(aim.wanted)
         lines.append(

@@ -1,4 +1,7 @@
-"""What rows say, whoever holds them: a count and a checksum for each type, in which the order of the rows does not matter."""
+"""What rows say, whoever holds them: a count and a checksum for each type.
+
+The order of the rows does not matter in it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from typing import Any
 __all__ = ["Digest", "checksum", "digest_of"]
 
 Digest = dict[str, tuple[int, int]]
-"""By type: how many rows, and the sum of their checksums modulo 2**64. Equal for equal rows; a row at a time is enough to compute it."""
+"""By type: how many rows, and the sum of their checksums modulo 2**64.
+
+Equal for equal rows; a row at a time is enough to compute it.
+"""
 
 
 def checksum(key: str, value: Any) -> int:

@@ -1,4 +1,4 @@
-"""The recorded bytes: streams of three types, written to files message by message, the same in every run."""
+"""The recorded bytes: streams of three types, in files, the same in every run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TYPES = ("message", "profile", "setting")
 
 
 class Recording(NamedTuple):
-    """A JSON array in a file. ``events`` is how many messages it has, ``expected`` what they leave behind."""
+    """A JSON array of ``events`` messages in a file, and what they leave behind."""
 
     name: str
     path: Path

@@ -1,4 +1,7 @@
-"""A static server: each recorded stream is one response, complete and up to date, sent from its file as the kernel likes."""
+"""A static server: each recorded stream is one response, complete and up to date.
+
+The kernel sends it from its file as it likes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ POLL_SECONDS = 20
 
 @contextmanager
 def serve(files: Mapping[str, Path]) -> Iterator[str]:
-    """Serves the files by name below the URL that it gives. Spec: PROTOCOL.md 5.5 (HEAD), 5.6 (catch-up), 5.7 (long-poll)."""
+    """Serves the files by name below the URL that it gives.
+
+    Spec: PROTOCOL.md 5.5 (HEAD), 5.6 (catch-up), 5.7 (long-poll).
+    """
     leaving = threading.Event()
 
     class Answer(BaseHTTPRequestHandler):

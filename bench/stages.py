@@ -1,4 +1,4 @@
-"""Where the time goes: looks at all threads' stacks every few milliseconds, and counts the rooms."""
+"""Where the time goes: looks at all threads' stacks again and again, and counts the rooms."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class Trial(Protocol):
     """One kind of measurement, on one database after the other."""
 
     def run(self, alias: str) -> None:
-        """Measures on that database, and says so as it goes; nothing where it is not meant for it."""
+        """Measures on that database, and says so as it goes, unless it is not meant for it."""
 
     def tables(self) -> list[str]:
         """What was found, as blocks of Markdown."""

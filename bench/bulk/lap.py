@@ -30,7 +30,7 @@ def run(name: str, url: str, *, profiled: bool) -> dict[str, object]:
 
     from .contestants import CONTESTANTS
 
-    # What is imported, also by httpx as late as it can, and the connection, are there before the start.
+    # What is imported, also by httpx as late as it can, and the connection are there before.
     for module in ("httpcore", "anyio._backends._asyncio"):
         importlib.import_module(module)
     call_command("durable_state", "status", stdout=StringIO())

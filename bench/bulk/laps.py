@@ -1,4 +1,4 @@
-"""Laps: each contestant in a process of its own, on tables that were just emptied, with what it left checked."""
+"""Laps: each contestant in a process of its own, on empty tables, with what it left checked."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def lap(
     number: int = 0,
     profiled: bool = False,
 ) -> Lap:
-    """Runs one contestant on empty tables. Raises: CalledProcessError, where it fails; WrongRows."""
+    """Runs one contestant on empty tables. Raises: CalledProcessError, WrongRows."""
     empty(alias)
     process = start(alias, contestant, url, batch=batch, profiled=profiled)
     output, _ = process.communicate()

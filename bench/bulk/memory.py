@@ -32,7 +32,7 @@ class Proof(msgspec.Struct):
     database: str
     recording: str
     way: str
-    """In one go, of a stream whose rows are there already and that was reset, or by two processes."""
+    """In one go, again after a reset, or by two processes."""
     events: int
     megabytes: float
     killed_at: int | None

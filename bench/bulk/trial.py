@@ -13,7 +13,7 @@ from bench.recording import Recording, record
 from bench.server import serve
 
 from .aims import aims
-from .chart import chart
+from .chart import by_batch, by_contestant
 from .laps import Lap, lap, streamdb_missing
 from .report import comparison
 from .upload import reference
@@ -22,7 +22,7 @@ __all__ = ["Bulk"]
 
 
 class Bulk:
-    """Mixed events and updates of a hundred keys; where asked for, also from the reference server."""
+    """Mixed events and updates of a hundred keys; if asked for, from the reference server too."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         self._options = options
@@ -78,15 +78,11 @@ class Bulk:
         (self._laps if batch is None else self._charted).append(done)
 
     def tables(self) -> list[str]:
-        """A table for each database and recording; draws the chart on the way, where asked for."""
+        """A table for each database and recording; draws the pictures on the way."""
+        laps = [*self._laps, *self._charted]
+        (self._options.output / "bulk.svg").write_text(by_contestant(laps))
         if self._charted:
-            default = [
-                each
-                for each in self._laps
-                if (each.contestant, each.recording, each.server) == CHARTED
-            ]
-            picture = chart([*self._charted, *default])
-            (self._options.output / "batches.svg").write_text(picture)
+            (self._options.output / "batches.svg").write_text(by_batch(laps))
         return comparison(self._laps)
 
     def aims(self) -> Iterator[Aim]:
@@ -96,6 +92,3 @@ class Bulk:
     def measured(self) -> Any:
         """All laps."""
         return [*self._laps, *self._charted]
-
-
-CHARTED = ("durable_state", "mixed", "static")

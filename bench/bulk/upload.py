@@ -1,4 +1,4 @@
-"""The same messages from the reference server of the protocol's authors, which keeps them in memory."""
+"""The same messages from the reference server, which keeps them in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ APPEND = 1_000
 
 @contextmanager
 def reference(recording: Recording) -> Iterator[str]:
-    """Runs the server while it is needed, with the recording in a stream; gives the stream's URL."""
+    """Runs the server with the recording in a stream, while it is needed; the stream's URL."""
     with reference_server() as server:
         url = server.stream("bench")
         _send("PUT", url, b"")

@@ -11,6 +11,5 @@ from durable_state.routing import websocket_urlpatterns  # noqa: E402  # after t
 
 __all__ = ["application"]
 
-application = ProtocolTypeRouter(
-    {"http": django_application, "websocket": URLRouter(websocket_urlpatterns)}  # type: ignore[arg-type]  # the stubs know no plain pattern
-)
+sockets = URLRouter(websocket_urlpatterns)  # type: ignore[arg-type]  # the stubs know no pattern
+application = ProtocolTypeRouter({"http": django_application, "websocket": sockets})

@@ -59,7 +59,7 @@ class Live:
     def tables(self) -> list[str]:
         """One table, a line for each database."""
         lines = [
-            "| | CPU ms | idle, ms/s | statements | round trips | calls | plans | commits, events |",
+            "| | CPU ms | idle, ms/s | statements | round trips | calls | plans | commits |",
             f"|---|{'---:|' * 7}",
         ]
         for each in self._counted:
@@ -69,7 +69,7 @@ class Live:
                 f"| {each.database} | {median(done.cpu_ms for done in these):.2f} "
                 f"| {median(done.idle_ms for done in these):.1f} "
                 f"| {each.statements:.1f} | {trips} | {each.calls:,.0f} | {each.plans:.1f} "
-                f"| {these[0].commits}, {these[0].events} |"
+                f"| {these[0].commits} of {these[0].events} events |"
             )
         return [
             "## A live commit of one event",
