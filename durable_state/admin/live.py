@@ -10,7 +10,6 @@ from django.contrib.admin.views.main import ChangeList
 from django.db import models
 from django.http import HttpRequest
 
-from durable_state.conversion.jsonable import jsonable
 from durable_state.models import Stream, TableOwner
 from durable_state.policy import audience_of, readable_streams
 from durable_state.registry import EntityMapping
@@ -69,7 +68,7 @@ def feeds_of_form(
         found = _feeds(request, mapping, values, websocket_path)
         if found:
             feeds += found
-            keys.add(str(jsonable(mapping.key.value_from_object(row))))
+            keys.add(mapping.key_of(row))
     return feeds[:_STREAMS], sorted(keys)
 
 

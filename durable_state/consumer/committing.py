@@ -130,13 +130,17 @@ class Frame:
         work.save(columns)
         swept = fold.forget_dropped()
 
-        listed = [feed.FeedChange(*entity, deleted) for entity, deleted in outcome.changes.items()]
+        listed = [
+            feed.LoggedChange(*entity, "delete" if deleted else "update")
+            for entity, deleted in outcome.changes.items()
+        ]
         payload = feed.write(
             stream,
             stream.revision,
             None if outcome.too_many else listed,
             txids=[feed.FeedTxid(*each) for each in outcome.txids],
             up_to_date=up_to_date,
+            written=outcome.written,
         )
 
         send_when_committed(stream, outcome)

@@ -31,8 +31,10 @@ def jsonable(value: Any) -> Any:
     match value:
         case enum.Enum():
             return jsonable(value.value)
-        case bool() | str() | float():
+        case bool() | float():
             return value
+        case str():
+            return str.__str__(value)  # which a text that is marked as safe would not be
         case int():
             return value if -EXACT < value < EXACT else str(int(value))
         case dict():

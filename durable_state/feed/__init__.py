@@ -1,23 +1,24 @@
 """The live log: what each commit changed, and how subscribers are served from it.
 
-The truth is a log in the database, written in the commit's own transaction; Channels only rings a bell. May look at models, the
-registry and the protocol; knows nothing of HTTP, of how rows are written, or of who may see what: that comes in as an ``Audience``.
+The truth is a log in the database, written in the commit's own transaction; Channels only rings a
+bell. May look at models, the registry and the protocol; knows nothing of HTTP, of how rows are
+written, or of who may see what: that comes in as an ``Audience``.
 """
 
 from .audience import Audience, Sight
 from .doorbell import ring
-from .hub import StreamFeed, StreamRemoved, TooManySubscribers, subscribe
-from .log import FeedChange, FeedTxid, decode_txids, encode_txids, prune, write
+from .hub import Hub, StreamRemoved, TooManySubscribers, subscribe
+from .log import FeedTxid, LoggedChange, decode_txids, encode_txids, prune, write
 from .rows import shown_rows
 from .subscriber import AccessWithdrawn, Subscriber
 
 __all__ = [
     "AccessWithdrawn",
     "Audience",
-    "FeedChange",
     "FeedTxid",
+    "Hub",
+    "LoggedChange",
     "Sight",
-    "StreamFeed",
     "StreamRemoved",
     "Subscriber",
     "TooManySubscribers",

@@ -1,4 +1,4 @@
-"""The log in the database: one entry per commit, numbered by the stream's revision without holes.
+"""The log in the database: one entry per commit, numbered by the revision without holes.
 
 Why: decision 8.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from django.db import models, transaction
@@ -17,12 +17,12 @@ from django.utils import timezone
 from durable_state.conf import get_settings
 from durable_state.models import FeedEntry, Stream
 from durable_state.registry import registry
+from durable_state.registry.represent import represent_written
 
 from .frames import encode_value, stream_identity
 from .rows import rows_by_key
 
 __all__ = [
-    "FeedChange",
     "FeedTxid",
     "LoggedChange",
     "LoggedEntry",
@@ -46,12 +46,8 @@ BELL_BYTES = 8 * 1024
 """Bytes of an entry up to which it travels with the bell."""
 
 
-class FeedChange(NamedTuple):
-    """One entity that a commit changed: shown anew or otherwise, or no longer shown (``deleted``)."""
-
-    type: str
-    key: str
-    deleted: bool
+EntityName = tuple[str, str]
+"""An entity's type and key."""
 
 
 class FeedTxid(NamedTuple):
@@ -63,11 +59,14 @@ class FeedTxid(NamedTuple):
 
 
 class LoggedChange(msgspec.Struct, array_like=True, gc=False):
-    """A change as the log keeps it. Without ``value``, an ``update`` is read from the rows when it is served."""
+    """One entity that a commit changed: shown, anew or otherwise ("update"), or gone ("delete").
+
+    Without ``value``, an ``update`` is read from the rows when it is served.
+    """
 
     type: str
     key: str
-    operation: str
+    operation: Literal["update", "delete"]
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -95,28 +94,24 @@ _bell = msgspec.json.Decoder(_Bell)
 def write(
     stream: Stream,
     revision: int,
-    changes: Sequence[FeedChange] | None,
+    changes: Sequence[LoggedChange] | None,
     *,
     txids: Sequence[FeedTxid],
     up_to_date: bool,
+    written: Mapping[EntityName, Sequence[Any]] | None = None,
 ) -> bytes:
-    """Inserts the entry of one commit; call it in the commit's transaction, after the rows were written.
+    """Inserts the entry of one commit, in its transaction, after the rows were written.
 
-    ``changes`` holds each entity at most once, in any order; None tells subscribers to take a snapshot. ``up_to_date`` says that the
-    commit reached the stream's tail. Returns what ``ring`` takes as payload: at most 8 KB, empty where the entry is larger.
+    ``changes`` holds each entity at most once, in any order; None tells subscribers to take a
+    snapshot. ``up_to_date`` says that the commit reached the stream's tail. Of the entities in
+    ``written`` (the values of the mapped columns, in their order) no row is read.
+    Returns what ``ring`` takes as payload: at most 8 KB, empty where the entry is larger.
     """
     settings = get_settings()
     snapshot = changes is None or len(changes) > settings.feed_entry_rows
-    logged = (
-        []
-        if changes is None or snapshot
-        else [
-            LoggedChange(type_, key, "delete" if deleted else "update")
-            for type_, key, deleted in changes
-        ]
-    )
+    logged = [] if changes is None or snapshot else list(changes)
     if 0 < len(logged) <= settings.feed_value_rows:
-        logged = _with_values(stream, logged)
+        logged = _with_values(stream, logged, written or {})
     body = _encode(logged)
     if len(body) > ENTRY_BYTES:
         logged, body, snapshot = [], b"[]", True
@@ -166,9 +161,10 @@ def unpack_bell(payload: str, identity: str) -> LoggedEntry | None:
 def entries(
     stream_pk: int, after: int, using: str, *, limit: int = 64, size: int = 4 * 1024 * 1024
 ) -> list[LoggedEntry]:
-    """The entries that follow revision ``after``, as far as they have no hole, at most ``limit`` or about ``size`` bytes.
+    """The entries that follow revision ``after``, as far as they have no hole.
 
-    Empty where there is none, or where the next one was pruned.
+    At most ``limit``, or about ``size`` bytes. Empty where there is none, or where the next one was
+    pruned.
     """
     found: list[LoggedEntry] = []
     rows = (
@@ -187,9 +183,10 @@ def entries(
 
 
 def prune(using: str) -> int:
-    """Deletes entries older than FEED_KEEP_SECONDS, oldest first, at most 10,000 in one call; returns how many.
+    """Deletes entries older than FEED_KEEP_SECONDS, oldest first; returns how many.
 
-    Each stream's newest entry stays, because it tells whether the stream was up to date.
+    At most 10,000 in one call. Each stream's newest entry stays, because it tells whether the
+    stream was up to date.
     """
     cutoff = timezone.now() - datetime.timedelta(seconds=get_settings().feed_keep_seconds)
     expired = FeedEntry.objects.using(using).filter(
@@ -227,42 +224,64 @@ def _logged(row: FeedEntry) -> LoggedEntry:
     )
 
 
-def _with_values(stream: Stream, logged: list[LoggedChange]) -> list[LoggedChange]:
-    """The same changes with the committed rows' values, or without any where those are too large or ``represent`` fails."""
+def _with_values(
+    stream: Stream, logged: list[LoggedChange], written: Mapping[EntityName, Sequence[Any]]
+) -> list[LoggedChange]:
+    """The same changes with the committed rows' values.
+
+    Without any, where those are too large, or where ``represent`` fails.
+    """
+    updated = [(each.type, each.key) for each in logged if each.operation == "update"]
     try:
-        # A savepoint: whatever `represent` asks the database must not spoil the commit.
-        with transaction.atomic(using=stream.using):
-            valued = [LoggedChange(each.type, each.key, "delete") for each in logged]
-            for entity_type in {each.type for each in logged if each.operation == "update"}:
-                mapping = registry.find(entity_type, stream.name)
-                if mapping is None:
-                    continue
-                keys = [
-                    each.key
-                    for each in logged
-                    if each.type == entity_type and each.operation == "update"
-                ]
-                rows = rows_by_key(mapping, mapping.rows(stream), keys)
-                shown = {
-                    key: msgspec.Raw(encode_value(mapping.represent(row)))
-                    for key, row in rows.items()
-                }
-                for place, each in enumerate(logged):
-                    if (
-                        each.type == entity_type
-                        and each.operation == "update"
-                        and each.key in shown
-                    ):
-                        valued[place] = LoggedChange(each.type, each.key, "update", shown[each.key])
+        shown = _represent_written(stream, written)
+        unknown = [entity for entity in updated if entity not in shown]
+        if unknown:
+            # A savepoint: whatever `represent` asks the database must not spoil the commit.
+            with transaction.atomic(using=stream.using):
+                shown |= _represent_rows(stream, unknown)
     except Exception:
         logger.exception(
-            "%s: the values of a commit could not be represented; its feed entry keeps only their keys.",
+            "%s: the values of a commit could not be represented;"
+            " its feed entry keeps only their keys.",
             stream.name,
         )
         return logged
-    return (
-        valued
-        if sum(len(bytes(each.value)) for each in valued if each.value is not msgspec.UNSET)
-        <= VALUE_BYTES
-        else logged
-    )
+
+    if sum(map(len, shown.values())) > VALUE_BYTES:
+        return logged
+    valued = []
+    for each in logged:
+        value = shown.get((each.type, each.key)) if each.operation == "update" else None
+        valued.append(
+            LoggedChange(each.type, each.key, "delete")  # also of a row that cannot be found
+            if value is None
+            else LoggedChange(each.type, each.key, "update", msgspec.Raw(value))
+        )
+    return valued
+
+
+def _represent_written(
+    stream: Stream, written: Mapping[EntityName, Sequence[Any]]
+) -> dict[EntityName, bytes]:
+    """The encoded values of entities whose rows were just written."""
+    found: dict[EntityName, bytes] = {}
+    for (entity_type, key), values in written.items():
+        mapping = registry.find(entity_type, stream.name)
+        if mapping is not None:
+            found[entity_type, key] = encode_value(represent_written(mapping, values))
+    return found
+
+
+def _represent_rows(stream: Stream, entities: Sequence[EntityName]) -> dict[EntityName, bytes]:
+    """The encoded values of entities, read from their rows; without those that have none."""
+    keys_by_type: dict[str, list[str]] = {}
+    for entity_type, key in entities:
+        keys_by_type.setdefault(entity_type, []).append(key)
+
+    found: dict[EntityName, bytes] = {}
+    for entity_type, keys in keys_by_type.items():
+        mapping = registry.find(entity_type, stream.name)
+        if mapping is not None:
+            for key, row in rows_by_key(mapping, mapping.rows(stream), keys).items():
+                found[entity_type, key] = encode_value(mapping.represent(row))
+    return found

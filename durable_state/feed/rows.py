@@ -8,7 +8,7 @@ from typing import Any
 from django.db import models
 
 from durable_state.conversion.charsets import character_set, misfit
-from durable_state.conversion.jsonable import jsonable
+from durable_state.conversion.keys import key_text
 from durable_state.models import Stream, TableOwner
 from durable_state.registry import EntityMapping
 from durable_state.registry.relations import parent_mapping
@@ -18,7 +18,6 @@ from .showing import read_shown
 
 __all__ = [
     "PAGE_ROWS",
-    "entity_key",
     "page",
     "page_of_keys",
     "rows_by_key",
@@ -30,14 +29,12 @@ PAGE_ROWS = 500
 """Rows read at once, and items in one frame at most."""
 
 
-def entity_key(mapping: EntityMapping, row: models.Model) -> str:
-    """The entity key of a row, as the wire spells it."""
-    return str(jsonable(mapping.key.value_from_object(row)))
-
-
 def shown_rows(mapping: EntityMapping, stream: Stream) -> models.QuerySet[models.Model]:
-    """The rows by which this stream's entities are shown. A table without a stream field shows those of the stream it belongs to, and
-    none where it belongs to another one or to the application; asked anew by each query, since a first sync takes the table.
+    """The rows by which this stream's entities are shown.
+
+    A table without a stream field shows those of the stream it belongs to, and none where it
+    belongs to another one or to the application; asked anew by each query, since a first sync takes
+    the table.
 
     Raises: MappingFault.
     """
@@ -51,7 +48,7 @@ def shown_rows(mapping: EntityMapping, stream: Stream) -> models.QuerySet[models
 def with_parents(
     mapping: EntityMapping, queryset: models.QuerySet[models.Model]
 ) -> models.QuerySet[models.Model]:
-    """The same rows, with the parents whose keys ``represent`` shows joined in, so that it asks nothing more."""
+    """The same rows with the parents that ``represent`` names, so that it asks nothing more."""
     parents = [
         field.name for field in mapping.mapped_fields if parent_mapping(mapping, field) is not None
     ]
@@ -71,15 +68,17 @@ def rows_by_key(
     for start in range(0, len(wanted), PAGE_ROWS):
         chunk = wanted[start : start + PAGE_ROWS]
         rows = with_parents(mapping, queryset).filter(**{f"{mapping.key_field}__in": chunk})
-        found |= {entity_key(mapping, row): row for row in read_shown(rows) if row is not None}
+        found |= {mapping.key_of(row): row for row in read_shown(rows) if row is not None}
     return found
 
 
 def page(
     mapping: EntityMapping, queryset: models.QuerySet[models.Model], after: Any
 ) -> tuple[list[models.Model], Any]:
-    """The next PAGE_ROWS rows by key after the key field's value ``after`` (None: from the first), and where the next page begins
-    (None: that was all). Rows that cannot be read are left out.
+    """The next PAGE_ROWS rows by key, and where the next page begins (None: that was all).
+
+    They follow the key field's value ``after`` (None: from the first). Rows that cannot be read
+    are left out.
     """
     following = with_parents(mapping, _following(mapping, queryset, after))[:PAGE_ROWS]
     rows = read_shown(following)
@@ -100,13 +99,17 @@ def page_of_keys(
     found = list(
         _following(mapping, queryset, after).values_list(mapping.key.attname, flat=True)[:PAGE_ROWS]
     )
-    return [str(jsonable(key)) for key in found], found[-1] if len(found) == PAGE_ROWS else None
+    return [key_text(mapping.key, key) for key in found], found[-1] if len(
+        found
+    ) == PAGE_ROWS else None
 
 
 def _following(
     mapping: EntityMapping, queryset: models.QuerySet[models.Model], after: Any
 ) -> models.QuerySet[models.Model]:
-    """Rows in the order of their keys: (stream field, key field) is unique, so every page is one walk along that index. By primary
+    """Rows in the order of their keys.
+
+    (stream field, key field) is unique, so every page is one walk along that index. By primary
     key, a database may sort all rows of the stream for each page.
     """
     beyond = (

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from durable_state.registry import EntityMapping, registry
 
-from .plan import StreamPlan, TypePlan
+from .plan import StreamPlan, TypePlan, Values
 
 __all__ = ["Listed", "Openings", "Outcome"]
 
@@ -30,6 +30,8 @@ class Outcome:
 
     listed: int
     """How many changed rows are listed one by one, at most."""
+    valued: int = 0
+    """Up to how many changed rows it is kept what was written into them."""
     applied: int = 0
     no_row: int = 0
     parked: int = 0
@@ -40,6 +42,8 @@ class Outcome:
     changes: dict[tuple[str, str], bool] = field(default_factory=dict)
     """By (type, key) whether the row was deleted, or else written; in the order of the last change.
     """
+    written: dict[tuple[str, str], Values] = field(default_factory=dict)
+    """By (type, key) what a row's mapped columns hold by now, where that tells what is shown."""
     changed_types: set[str] = field(default_factory=set)
     """The types of all changed rows, listed or not."""
     too_many: bool = False
@@ -61,9 +65,18 @@ class Outcome:
                 return
             changes.pop((entity_type, key), None)
             changes[entity_type, key] = deleted
+            if self.written:
+                self.written.pop((entity_type, key), None)
             if len(changes) > self.listed:
                 self.too_many = True
                 changes.clear()
+
+    def keep_written(self, plan: TypePlan, rows: Iterable[tuple[str, Values]]) -> None:
+        """Keeps what was written into rows whose change was noted, by their entity keys."""
+        if len(self.changes) > self.valued or self.too_many:
+            self.written.clear()
+        elif plan.is_shown_as_written:
+            self.written.update(((plan.type, key), values) for key, values in rows)
 
     def take_changes(self, other: Outcome) -> None:
         """Adds what changed in a part of the batch that went through."""

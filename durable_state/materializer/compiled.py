@@ -24,6 +24,7 @@ from durable_state.conversion import (
 from durable_state.models import Stream
 from durable_state.registry import EntityMapping, registry
 from durable_state.registry.relations import followed_columns, parent_mapping, parents_first
+from durable_state.registry.represent import is_shown_as_written
 from durable_state.registry.uniqueness import secondary_unique_sets
 
 __all__ = ["CompiledStream", "CompiledType", "PlannedField", "compile_stream", "compile_type"]
@@ -94,6 +95,9 @@ class CompiledType:
         self.told_by_python = not self.documents and not any(
             planned.told_by_database for planned in self.fields
         )
+        self.is_shown_as_written = self.told_by_python and is_shown_as_written(mapping)
+        """Whether the values of a write tell what is shown of the row afterwards."""
+
         self.key_value = key_converter(mapping.key, using)
         exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(

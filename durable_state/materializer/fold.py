@@ -54,7 +54,8 @@ class Fold:
         self.rebuild = rebuild
         self.snapshot = snapshot
         self._replay = replay
-        self.outcome = Outcome(get_settings().feed_entry_rows)
+        settings = get_settings()
+        self.outcome = Outcome(settings.feed_entry_rows, settings.feed_value_rows)
         self._using = stream.using
         self._plans = StreamPlan(stream)
         self._lot = ParkingLot(stream)

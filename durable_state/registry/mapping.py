@@ -15,6 +15,7 @@ from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import models
 
+from durable_state.conversion.keys import key_text
 from durable_state.models import Stream
 
 from .change import EntityChange
@@ -154,6 +155,10 @@ class EntityMapping:
         """The model field that holds the entity key."""
         return self.field(self.key_field)
 
+    def key_of(self, row: models.Model) -> str:
+        """The entity key of a row, as the wire spells it."""
+        return key_text(self.key, self.key.value_from_object(row))
+
     @cached_property
     def merges(self) -> bool:
         """Whether an ``update`` keeps the fields that its value leaves out."""
@@ -163,6 +168,11 @@ class EntityMapping:
     def has_own_prepare(self) -> bool:
         """Whether the mapping computes its values, instead of naming where they stand."""
         return type(self).prepare is not EntityMapping.prepare
+
+    @property
+    def has_own_represent(self) -> bool:
+        """Whether the mapping computes what is shown of a row."""
+        return type(self).represent is not EntityMapping.represent
 
     @cached_property
     def label(self) -> str:

@@ -13,7 +13,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from durable_state.conversion.jsonable import jsonable
+from durable_state.conversion.keys import key_text
 from durable_state.feed.rows import rows_by_key
 from durable_state.feed.showing import shown_value
 from durable_state.models import DeadLetter, Stream
@@ -119,7 +119,7 @@ class EntityList(PolicyView):
         # The page is one of keys, so that a row which cannot be read costs nothing but itself.
         self.page_order = sight.mapping.key.attname
         page = self.paginate_queryset(sight.rows.values(self.page_order)) or []
-        keys = [str(jsonable(each[self.page_order])) for each in page]
+        keys = [key_text(sight.mapping.key, each[self.page_order]) for each in page]
         return self.get_paginated_response(_entities(sight.mapping, sight.rows, keys))
 
 

@@ -12,7 +12,7 @@ from django.db import IntegrityError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from durable_state.feed import FeedChange, FeedTxid, prune, write
+from durable_state.feed import FeedTxid, LoggedChange, prune, write
 from durable_state.feed.frames import stream_identity
 from durable_state.feed.log import entries, unpack_bell
 from durable_state.models import FeedEntry
@@ -87,7 +87,10 @@ def test_an_upsert_without_row_is_a_delete() -> None:
     commit(
         stream,
         {},
-        tell=[FeedChange("message", "ghost", False), FeedChange("nobody-maps-this", "x", False)],
+        tell=[
+            LoggedChange("message", "ghost", "update"),
+            LoggedChange("nobody-maps-this", "x", "update"),
+        ],
     )
     assert changes_of(1) == [["message", "ghost", "delete"], ["nobody-maps-this", "x", "delete"]]
 
@@ -99,7 +102,7 @@ def test_values_cost_one_query_per_type(django_assert_max_num_queries: Any) -> N
     boss = Person.objects.create(room=room, key="boss")
     for n in range(20):
         Person.objects.create(room=room, key=str(n), email=f"{n}@x", boss=boss)
-    changes = [FeedChange("person", str(n), False) for n in range(20)]
+    changes = [LoggedChange("person", str(n), "update") for n in range(20)]
     with CaptureQueriesContext(connections["default"]) as queries, transaction.atomic():
         write(stream, 1, changes, txids=(), up_to_date=True)
     assert (

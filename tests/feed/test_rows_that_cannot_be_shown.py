@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.db.models import signals
 from django.test import Client as Browser
 
-from durable_state.feed import FeedChange, rows, showing, subscriber
+from durable_state.feed import LoggedChange, rows, showing, subscriber
 from durable_state.testing import apply
 from tests.app.models import Message
 from tests.app.state_mappings import MessageMapping
@@ -80,7 +80,7 @@ async def test_subscribers_get_all_other_rows(
         client = await follower.until_revision(1)
         assert client.state == good | {("setting", "s"): 1}
         await sync_to_async(_update)(stream.name, k0="bad", k1="new", k2="mended")
-        tell = [FeedChange("message", key, deleted=False) for key in ("k0", "k1", "k2")]
+        tell = [LoggedChange("message", key, "update") for key in ("k0", "k1", "k2")]
         await commit_and_ring(stream, {("setting", "s"): 2}, tell=tell)
         client = await follower.until_revision(2)
     expected = good | {("setting", "s"): 2}

@@ -63,6 +63,7 @@ class Endings:
         if claims is not None:
             self._contest.robbed[plan] |= claims.robbed_by({write.key for write in changed})
         self.note(plan, changed)
+        self._outcome.keep_written(plan, ((write.key, write.values) for write in changed))
         return failures
 
     def note(self, plan: TypePlan, written: Sequence[RowWrite]) -> None:

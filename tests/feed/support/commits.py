@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django.db import transaction
 from django.utils import timezone
 
-from durable_state.feed import FeedChange, FeedTxid, ring, write
+from durable_state.feed import FeedTxid, LoggedChange, ring, write
 from durable_state.models import Stream
 from tests.app.models import Message, Setting
 
@@ -30,7 +30,7 @@ def commit(
     txids: Sequence[str | FeedTxid] = (),
     up_to_date: bool = True,
     snapshot: bool = False,
-    tell: Sequence[FeedChange] = (),
+    tell: Sequence[LoggedChange] = (),
 ) -> tuple[int, bytes]:
     """Commits `changes`, (type, key) to value or None for a delete; returns the revision and what the bell takes along.
 
@@ -60,7 +60,8 @@ def commit(
         held.up_to_date_at = timezone.now()
         held.save()
         entries = [
-            FeedChange(*name, deleted=value is None) for name, value in changes.items()
+            LoggedChange(*name, "delete" if value is None else "update")
+            for name, value in changes.items()
         ] + list(tell)
         told: list[FeedTxid] = []
         for txid in txids:

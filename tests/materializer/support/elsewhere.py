@@ -61,14 +61,9 @@ def look(alias: str) -> dict[str, Any]:
         mapping = registry.find(entity_type, "z")
         assert mapping is not None
         rows, _ = page(mapping, mapping.rows(stream), None)
-        keys = [str(mapping.represent(row)) and _key(mapping, row) for row in rows]
+        keys = [str(mapping.represent(row)) and mapping.key_of(row) for row in rows]
         found = rows_by_key(mapping, mapping.rows(stream), keys)
         return {key: mapping.represent(row) for key, row in found.items()}
-
-    def _key(mapping: EntityMapping, row: Any) -> str:
-        from durable_state.feed.rows import entity_key
-
-        return entity_key(mapping, row)
 
     apply("z", messages())
     stream = Stream.objects.get(name="z")

@@ -1,0 +1,43 @@
+"""Holds the feed's entries against the rows: what is told without reading them is what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from durable_state import feed
+from durable_state.feed.frames import encode_value
+from durable_state.feed.rows import rows_by_key
+from durable_state.models import Stream
+from durable_state.registry import registry
+from durable_state.registry.represent import represent_written
+
+__all__ = ["entries_equal_the_rows", "held_against_the_rows"]
+
+
+@pytest.fixture(autouse=True)
+def entries_equal_the_rows(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Of each commit, whichever way its rows were written. Gives the types told without reading."""
+    told: list[str] = []
+    write = feed.write
+
+    def checking(stream: Stream, *args: Any, written: Mapping[Any, Any], **kwargs: Any) -> bytes:
+        held_against_the_rows(stream, written)
+        told.extend(entity_type for entity_type, _ in written)
+        return write(stream, *args, written=written, **kwargs)
+
+    monkeypatch.setattr(feed, "write", checking)
+    return told
+
+
+def held_against_the_rows(stream: Stream, written: Mapping[tuple[str, str], Any]) -> None:
+    """Compares what the values of writes tell with what the rows themselves do."""
+    for (entity_type, key), values in written.items():
+        mapping = registry.find(entity_type, stream.name)
+        assert mapping is not None
+        rows = rows_by_key(mapping, mapping.rows(stream), [key])
+        assert encode_value(represent_written(mapping, values)) == encode_value(
+            mapping.represent(rows[key])
+        )

@@ -1,0 +1,5 @@
+"""Fixtures of every test here."""
+
+from tests.entries import entries_equal_the_rows
+
+__all__ = ["entries_equal_the_rows"]

@@ -1,0 +1,155 @@
+"""What a commit has just written is told without reading it again, and is just what reading would tell."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from django.db import models
+from django.db.models.signals import post_init
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from durable_state import EntityMapping, feed
+from durable_state.feed.frames import encode_value
+from durable_state.models import FeedEntry, Stream
+from durable_state.registry import registry
+from durable_state.registry.change import EntityChange
+from durable_state.registry.represent import is_shown_as_written
+from durable_state.testing import apply
+from tests.app.models import AllFields, Author, Commit, Message, Setting
+
+NAMES = [
+    field.name
+    for field in AllFields._meta.concrete_fields
+    if not isinstance(field, (models.AutoField, models.JSONField, models.FileField))
+]
+RAW: dict[str, dict[str, Any]] = {}
+"""What ``prepare`` gives, by key: also what JSON has no type for."""
+
+numbers = (
+    st.integers(-(2**65), 2**65)
+    | st.sampled_from([2**n + d for n in (15, 31, 53, 63, 64) for d in (-1, 0, 1)])
+    | st.floats(allow_nan=False)
+    | st.sampled_from([0.0, -0.0, 1.0, 1e16, 5e-324])
+    | st.decimals(allow_nan=False, places=2, min_value=-(10**9), max_value=10**9)
+    | st.decimals(allow_nan=False, places=10, min_value=-(10**9), max_value=10**9)
+)
+texts = st.text(max_size=8) | st.sampled_from(["", " a ", "é😀", "1.50", "007"])
+zones: Any = st.none() | st.timezones()
+moments = st.datetimes(min_value=datetime.datetime(1975, 1, 1), timezones=zones)
+raws: dict[str, st.SearchStrategy[Any]] = {
+    "boolean": st.booleans(),
+    "char": texts,
+    "text": texts,
+    "slug": texts,
+    "path": texts,
+    "moment": moments | moments.map(lambda moment: moment.isoformat()),
+    "day": st.dates() | st.dates().map(str),
+    "time": st.times() | st.times().map(str),
+    "span": st.timedeltas(),
+    "uuid": st.uuids() | st.uuids().map(str),
+    "blob": st.binary(max_size=20),
+    "address": st.ip_addresses().map(str) | st.sampled_from(["::ffff:1.2.3.4", "2001:DB8::1"]),
+}
+
+
+class EveryKind(EntityMapping):
+    """All columns but documents and files."""
+
+    model = AllFields
+    key_field = "id"
+    fields = NAMES
+
+    def prepare(self, change: EntityChange) -> dict[str, Any] | None:
+        """Whatever the test has put there."""
+        return RAW[change.key]
+
+
+@pytest.fixture
+def every_kind() -> Iterator[EntityMapping]:
+    """The mapping, registered for this test."""
+    registry.register("every-kind")(EveryKind)
+    mapping = registry.find("every-kind", "kinds")
+    assert mapping is not None
+    yield mapping
+    registry.remove(EveryKind)
+
+
+def newest_values(stream: str, using: str) -> dict[str, bytes]:
+    """What the newest entry tells, by entity key."""
+    entry = FeedEntry.objects.using(using).filter(stream__name=stream).latest("revision")
+    changes = msgspec.json.decode(bytes(entry.changes), type=list[feed.LoggedChange])
+    return {each.key: bytes(each.value) for each in changes if each.value is not msgspec.UNSET}
+
+
+def test_every_kind_of_column(
+    every_kind: EntityMapping, using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text of each value is the same, and no row is read for it."""
+
+    def read_nothing(*args: Any) -> Any:
+        raise AssertionError("A row was read.")
+
+    monkeypatch.setattr("durable_state.feed.log.rows_by_key", read_nothing)
+    one = st.sampled_from(NAMES).flatmap(
+        lambda name: st.tuples(st.just(name), raws.get(name, numbers))
+    )
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(one, min_size=10, max_size=30))
+    def check(chosen: list[tuple[str, Any]]) -> None:
+        RAW.clear()
+        RAW.update({str(place): {name: raw} for place, (name, raw) in enumerate(chosen, 1)})
+        apply("kinds", [change("every-kind", key) for key in RAW], using=using)
+        told = newest_values("kinds", using)
+        rows = every_kind.rows(Stream.objects.using(using).get(name="kinds"))
+        by_key = {every_kind.key_of(row): row for row in rows}
+        assert told == {key: encode_value(every_kind.represent(by_key[key])) for key in told}
+
+    check()
+
+
+def change(entity_type: str, key: str, value: Any = None) -> dict[str, Any]:
+    return {
+        "type": entity_type,
+        "key": key,
+        "value": {} if value is None else value,
+        "headers": {"operation": "upsert"},
+    }
+
+
+@pytest.mark.django_db
+def test_what_code_of_the_projects_may_show_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a mapping, a model or a field that computes what is shown, and of parents and documents."""
+
+    def shown_as_written(model_: type[models.Model], *names: str, **more: Any) -> bool:
+        attributes = {"model": model_, "key_field": "key", "fields": list(names), **more}
+        mapping = type("Mapping", (EntityMapping,), attributes)("thing")
+        mapping.registry = registry
+        return is_shown_as_written(mapping)
+
+    assert shown_as_written(Message, "text", "likes")
+    assert not shown_as_written(Message, "text", represent=lambda self, row: row.text)
+    assert not shown_as_written(Setting, "data")
+    assert shown_as_written(Commit, "subject")
+    assert not shown_as_written(Commit, "author", "subject")
+
+    def heard(**kwargs: Any) -> None:
+        """Might change the instance."""
+
+    post_init.connect(heard, sender=Author)
+    try:
+        assert not shown_as_written(Author, "commits")
+    finally:
+        post_init.disconnect(heard, sender=Author)
+    assert shown_as_written(Author, "commits")
+
+    for name in ("__init__", "from_db"):
+        with monkeypatch.context() as patch:
+            own: Any = lambda *args, **kwargs: None  # noqa: E731
+            patch.setattr(Author, name, own if name == "__init__" else classmethod(own))
+            assert not shown_as_written(Author, "commits")
