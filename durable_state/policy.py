@@ -38,15 +38,20 @@ logger = logging.getLogger("durable_state.policy")
 
 
 class StatePolicy:
-    """Who may read which streams, and which of their rows. Subclass it and name it in the setting POLICY.
+    """Who may read which streams, and which of their rows.
 
-    The default: a signed-in, active user reads the streams that a model is mapped for which the user has the view permission of (with
-    ``durable_state.view_stream``, every stream), and of those streams the rows of just these models. Methods run in a thread and may
-    use the ORM.
+    Subclass it and name it in the setting POLICY.
+
+    The default: a signed-in, active user reads the streams that a model is mapped for which the
+    user has the view permission of (with ``durable_state.view_stream``, every stream), and of those
+    streams the rows of just these models. Methods run in a thread and may use the ORM.
     """
 
     def streams(self, user: Any) -> models.QuerySet[Stream]:
-        """The streams that ``user`` (anonymous ones included) may read. The queryset is filtered further."""
+        """The streams that ``user`` (anonymous ones included) may read.
+
+        The queryset is filtered further.
+        """
         if not user.is_authenticated or not user.is_active:
             return Stream.objects.none()
         if user.has_perm("durable_state.view_stream"):
@@ -62,10 +67,11 @@ class StatePolicy:
         )
 
     def rows(self, user: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        """Those of the stream's rows in ``queryset`` (of ``queryset.model``) that ``user`` may see: itself, or a filter of it.
+        """Those rows of a stream that ``user`` may see: ``queryset`` itself, or a filter of it.
 
-        A row that leaves the filter by a commit of the stream is shown as deleted at once; one that leaves it otherwise (say, because
-        the user left a group) within a minute. No slices, no ``values()``.
+        A row that leaves the filter by a commit of the stream is shown as deleted at once; one that
+        leaves it otherwise (say, because the user left a group) within a minute. No slices, no
+        ``values()``.
         """
         return queryset if _may_view(user, queryset.model) else queryset.none()
 
@@ -92,7 +98,7 @@ def _policy(path: str) -> StatePolicy:
 
 
 def audience_of(user: Any, stream: Stream, types: Collection[str] = ()) -> Audience:
-    """What ``user`` sees of a stream that it may read: of ``types``, or of all types where none is named.
+    """What ``user`` sees of a readable stream: of ``types``, or of all types where none is named.
 
     A type that is not registered, or of which the user may see no row at all, is not in it.
     """
@@ -128,7 +134,7 @@ def readable_rows(user: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[
 
 
 def sees_whole_model(user: Any, model: type[models.Model]) -> bool:
-    """Whether ``readable_rows`` would leave no row of a synced model out, whatever rows there are."""
+    """Whether ``readable_rows`` would leave out no row of a synced model, whatever there is."""
     policy = get_policy()
     if _query(policy.streams(user).order_by()) != _query(Stream.objects.order_by()):
         return False
@@ -137,7 +143,7 @@ def sees_whole_model(user: Any, model: type[models.Model]) -> bool:
 
 
 class Insight:
-    """What ``user`` may read of the values in a readable stream's diagnostics: letters, parked changes, errors.
+    """What ``user`` may read of the values in a stream's letters, parked changes and errors.
 
     Whoever sees all rows of a type reads all of them. Whoever sees only some reads what is about an
     entity whose row is among them; what is about an entity without a row stays hidden, because
@@ -193,7 +199,7 @@ class Insight:
 
 
 def readable_values(user: Any, found: Iterable[DeadLetter | ParkedChange]) -> set[int]:
-    """The primary keys of those letters, or parked changes, of readable streams whose values ``user`` may read.
+    """The primary keys of those letters, or parked changes, whose values ``user`` may read.
 
     Of the others it may know the type, the ordinal and the reason.
     """
@@ -231,7 +237,10 @@ def _may_view(user: Any, model: type[models.Model]) -> bool:
 
 
 def _query(rows: models.QuerySet[Any]) -> tuple[str, tuple[Any, ...]] | None:
-    """The SQL and its parameters, which tell whether two querysets ask the same; None where it can have no row."""
+    """The SQL and its parameters, which tell whether two querysets ask the same.
+
+    None where it can have no row.
+    """
     try:
         sql, parameters = rows.query.get_compiler(using=rows.db).as_sql()
     except EmptyResultSet:

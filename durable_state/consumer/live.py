@@ -50,14 +50,13 @@ class LiveLoop(Loop[Stream]):
                 done = await self._threads.run(release, self.progress, self._holding.token)
             if done is not None:
                 await self.publish(done)
-        except (
-            DurableStateError,
-            django.db.Error,
-        ) as error:  # the next batch meets it too, and deals with it
-            logger.info(
-                "%s: nothing was released: %s", self.progress, describe_error(error).sentence
-            )
-        except Exception:  # a bug of ours, or of code of the project: it must end neither this nor the giving back of the lease
+        except (DurableStateError, django.db.Error) as error:
+            # The next batch meets it too, and deals with it.
+            sentence = describe_error(error).sentence
+            logger.info("%s: nothing was released: %s", self.progress, sentence)
+        except Exception:
+            # A bug of ours, or of code of the project: it must end neither this nor the giving
+            # back of the lease.
             logger.exception("%s: parked changes could not be released.", self.progress)
 
     async def publish(self, done: Commit) -> None:
@@ -69,9 +68,8 @@ class LiveLoop(Loop[Stream]):
 
     async def _begin(self) -> bool:
         stream = self.progress
-        async with (
-            self.committing
-        ):  # a release would write its own, older, columns into the same object
+        # A release would write its own, older, columns into the same object.
+        async with self.committing:
             await self._threads.run(stream.refresh_from_db, using=stream.using)
         if stream.paused or stream.status in (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET):
             if stream.status == Status.CLOSED and not stream.paused:
@@ -81,10 +79,8 @@ class LiveLoop(Loop[Stream]):
 
     def _open(self, limits: BatchLimits) -> Reader:
         stream = self.progress
-        self._source = (
-            stream.url,
-            stream.live,
-        )  # what is read; a commit brings the stream's own up to date
+        # What is read; a commit brings the stream's own up to date.
+        self._source = (stream.url, stream.live)
         return stream_reader(
             self._holding.client,
             stream,
@@ -123,7 +119,8 @@ class LiveLoop(Loop[Stream]):
             return True
         if not batch.up_to_date or stream.rebuild_id is not None:
             return batch.up_to_date
-        # That a GET finds nothing new says nothing of the live request behind it, which keeps failing.
+        # That a GET finds nothing new says nothing of the live request behind it, which keeps
+        # failing.
         unproven = self._unsteady and self._tails == 1 and not self._holding.until_up_to_date
         return stream.status != Status.LIVE and not unproven
 
@@ -150,7 +147,7 @@ class LiveLoop(Loop[Stream]):
         )
 
     def _has_news(self) -> bool:
-        """Whether a parent was marked as shown by another stream, or there is anything that nobody tells about."""
+        """Whether another stream has shown a parent, or there is what nobody tells about."""
         stream = self.progress
         using = stream.using
         return (

@@ -18,7 +18,7 @@ __all__ = ["Audience", "Sight"]
 
 
 class Sight(NamedTuple):
-    """One entity type as an audience sees it: the rows it may see, and whether those are fewer than all."""
+    """One entity type as an audience sees it: its rows, and whether those are fewer than all."""
 
     mapping: EntityMapping
     rows: models.QuerySet[models.Model]
@@ -27,10 +27,12 @@ class Sight(NamedTuple):
 
 @dataclass(eq=False)
 class Audience:
-    """The types that a subscriber sees, each with its rows. Types that it may not see, or did not ask for, are not in it.
+    """The types that a subscriber sees, each with its rows.
 
-    Audiences with the same ``signature`` see the same and share their frames. One that is narrowed shares nothing: what it may see
-    can differ from another's although the query looks alike.
+    Types that it may not see, or did not ask for, are not in it.
+
+    Audiences with the same ``signature`` see the same and share their frames. One that is narrowed
+    shares nothing: what it may see can differ from another's although the query looks alike.
     """
 
     stream: Stream
@@ -54,7 +56,10 @@ class Audience:
         return any(sight.narrowed for sight in self.sights.values())
 
     def token(self, revision: int) -> str:
-        """The resume token of this audience at ``revision``. A narrowed audience cannot resume: what it was shown is forgotten."""
+        """The resume token of this audience at ``revision``.
+
+        A narrowed audience cannot resume: what it was shown is forgotten.
+        """
         return str(
             Token(
                 stream_identity(self.stream),

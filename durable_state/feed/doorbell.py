@@ -1,6 +1,6 @@
-"""The bell: tells other processes that a stream has a new entry. Losing one costs time, never truth.
+"""The bell: tells other processes that a stream has a new entry.
 
-Why: decision 8.
+Losing one costs time, never truth. Why: decision 8.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def group_name(stream_name: str, stream_pk: int, using: str) -> str:
 
 
 async def ring(stream_name: str, stream_pk: int, revision: int, using: str, payload: bytes) -> None:
-    """Rings the bell of one commit, after it. Never raises: a broken channel layer is logged, and subscribers read the log instead."""
+    """Rings the bell of one commit, after it.
+
+    Never raises: a broken channel layer is logged, and subscribers read the log instead.
+    """
     global _silent_until
     try:
         layer = get_channel_layer()

@@ -11,7 +11,10 @@ __all__ = ["FrameCache", "SharedFrames"]
 
 
 class SharedFrames(NamedTuple):
-    """Encoded frames, at least one. ``blank``: they have no item; ``last``: where the next page of a snapshot begins."""
+    """Encoded frames, at least one.
+
+    ``blank``: they have no item; ``last``: where the next page of a snapshot begins.
+    """
 
     texts: tuple[str, ...]
     blank: bool = False
@@ -24,7 +27,10 @@ class SharedFrames(NamedTuple):
 
 
 class FrameCache:
-    """Makes frames once, however many ask for them at the same time, and keeps the newest ones up to ``size`` characters."""
+    """Makes frames once, however many ask for them at the same time.
+
+    Keeps the newest ones, up to ``size`` characters.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -32,10 +38,21 @@ class FrameCache:
         self._held = 0
         self._making: dict[Hashable, asyncio.Task[SharedFrames]] = {}
 
-    async def get(
+    def get(self, name: Hashable, make: Callable[[], SharedFrames]) -> SharedFrames:
+        """The frames of that name, which ``make`` makes without waiting for anything."""
+        frames = self._kept.get(name)
+        if frames is None:
+            frames = make()
+            self._keep(name, frames)
+        return frames
+
+    async def wait_for(
         self, name: Hashable, make: Callable[[], Awaitable[SharedFrames]]
     ) -> SharedFrames:
-        """The frames of that name. Raises: what ``make`` raises; the next one who asks makes them again."""
+        """The same of frames that take their time.
+
+        Raises: what ``make`` raises; the next one who asks makes them again.
+        """
         frames = self._kept.get(name)
         if frames is not None:
             return frames
@@ -50,12 +67,15 @@ class FrameCache:
         self, name: Hashable, make: Callable[[], Awaitable[SharedFrames]]
     ) -> SharedFrames:
         frames = await make()
+        self._keep(name, frames)
+        return frames
+
+    def _keep(self, name: Hashable, frames: SharedFrames) -> None:
         self._kept[name] = frames
         self._held += frames.size
         while self._held > self._size and self._kept:
             _, dropped = self._kept.popitem(last=False)
             self._held -= dropped.size
-        return frames
 
     def _made(self, name: Hashable, task: asyncio.Task[SharedFrames]) -> None:
         self._making.pop(name, None)

@@ -1,14 +1,16 @@
 """Frames: what a subscriber receives, and the token by which it resumes.
 
-A frame is one JSON object with three keys, ``{"items": [...], "offset": "<resume token>", "upToDate": bool}``. An item is a State
-Protocol change (``type``, ``key``, ``value``, ``headers.operation``) or control (``headers.control``). Rows of a snapshot are
-``insert``, rows of a live commit ``update`` (whether they are new to the subscriber only the subscriber knows) or ``delete``.
+A frame is one JSON object with three keys, ``{"items": [...], "offset": "<resume token>",
+"upToDate": bool}``. An item is a State Protocol change (``type``, ``key``, ``value``,
+``headers.operation``) or control (``headers.control``). Rows of a snapshot are ``insert``, rows of
+a live commit ``update`` (whether they are new to the subscriber only the subscriber knows) or
+``delete``.
 
 Transactions: those of the entities that the subscriber sees, or saw, however their changes ended.
 Where a commit carried exactly one such txid, each of its items has it in ``headers.txid``; where it
-carried several, the first item (of very many, the first ones) lists them in ``headers.txids``. A commit that changed nothing the
-subscriber sees has one item then, an entity as it is. Spec: STATE-PROTOCOL.md, change and control
-messages.
+carried several, the first item (of very many, the first ones) lists them in ``headers.txids``. A
+commit that changed nothing the subscriber sees has one item then, an entity as it is. Spec:
+STATE-PROTOCOL.md, change and control messages.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from durable_state.conversion.jsonable import jsonable
 from durable_state.models import Stream
 
 __all__ = [
-    "START",
-    "Headers",
+    "FROM_START",
     "Item",
+    "ItemHeaders",
     "Token",
     "control",
     "encode_frame",
@@ -34,17 +36,20 @@ __all__ = [
     "stream_identity",
 ]
 
-START = "-1"
+FROM_START = "-1"
 """The token from which a subscriber gets everything; the protocol's word for a stream's start."""
 
 FRAME_BYTES = 256 * 1024
-"""Bytes of values in one frame, unless a single one is larger: clients limit what they take at once, many to one MiB."""
+"""Bytes of values in one frame, unless a single one is larger.
+
+Clients limit what they take at once, many to one MiB.
+"""
 
 _encoder = msgspec.json.Encoder(enc_hook=jsonable)
 
 
-class Headers(msgspec.Struct, omit_defaults=True):
-    """Headers of a change (``operation``) or of a control (``control``)."""
+class ItemHeaders(msgspec.Struct, omit_defaults=True):
+    """ItemHeaders of a change (``operation``) or of a control (``control``)."""
 
     operation: str = ""
     control: str = ""
@@ -58,7 +63,7 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
     type: str = ""
     key: str | msgspec.UnsetType = msgspec.UNSET
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    headers: Headers
+    headers: ItemHeaders
 
     @property
     def size(self) -> int:
@@ -68,16 +73,17 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
 
     def repeated(self) -> Item:
         """The same change once more, which changes nothing, without its transactions."""
-        headers = Headers(operation=self.headers.operation)
+        headers = ItemHeaders(operation=self.headers.operation)
         return Item(type=self.type, key=self.key, value=self.value, headers=headers)
 
 
 class Token(NamedTuple):
     """A place in a stream's feed, as one audience sees it.
 
-    ``identity`` names the stream, ``signature`` what the audience sees of it, ``revision`` the last commit that was received. A token
-    of a stream that was removed and added again, of another type filter, or from before a permission or a mapping changed does not
-    match, and whoever brings it gets a snapshot.
+    ``identity`` names the stream, ``signature`` what the audience sees of it, ``revision`` the last
+    commit that was received. A token of a stream that was removed and added again, of another type
+    filter, or from before a permission or a mapping changed does not match, and whoever brings it
+    gets a snapshot.
     """
 
     identity: str
@@ -98,12 +104,15 @@ class Token(NamedTuple):
 
 
 def stream_identity(stream: Stream) -> str:
-    """Names one stream for good: a stream that is removed and added again is another one, even where it gets the same number."""
+    """Names one stream for good.
+
+    One that is removed and added again is another one, even where it gets the same number.
+    """
     return f"{stream.pk}-{int(stream.created_at.timestamp() * 1_000_000):x}"
 
 
 def encode_value(value: Any) -> bytes:
-    """Any value that ``represent`` may give, as JSON; what JSON, or JavaScript, has no type for becomes text."""
+    """Any value of ``represent`` as JSON; what JSON or JavaScript has no type for becomes text."""
     plain = jsonable(value)
     try:
         return _encoder.encode(plain)
@@ -113,11 +122,11 @@ def encode_value(value: Any) -> bytes:
 
 def control(name: str) -> Item:
     """The control ``snapshot-start`` or ``snapshot-end``."""
-    return Item(headers=Headers(control=name))
+    return Item(headers=ItemHeaders(control=name))
 
 
 def group_txids(txids: list[str]) -> list[list[str]]:
-    """The transactions in groups for one item each: nearly always one, more where they are very many."""
+    """The transactions in groups for one item each: one, or more where they are very many."""
     groups: list[list[str]] = [[]]
     held = 0
     for txid in txids:
@@ -135,8 +144,10 @@ def encode_frame(items: list[Item], offset: str, up_to_date: bool) -> str:
 
 
 def encode_frames(items: list[Item], before: str, after: str, up_to_date: bool) -> tuple[str, ...]:
-    """The texts of one frame, or of several where the values are large. Only the last one has the token ``after``, and ``up_to_date``:
-    who leaves between two of them gets all of them again.
+    """The texts of one frame, or of several where the values are large.
+
+    Only the last one has the token ``after``, and ``up_to_date``: who leaves between two of them
+    gets all of them again.
     """
     groups: list[list[Item]] = [[]]
     held = 0

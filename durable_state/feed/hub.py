@@ -1,8 +1,9 @@
 """One subscription per process, event loop and stream, however many sockets follow it.
 
-It listens to the bell where there is a channel layer, reads the log every FEED_POLL_SECONDS where none crosses processes (and now and
-then where one does, since bells get lost), notices a gap by its number, and tells its subscribers only that the revision advanced.
-They pull at their own pace, so that a slow one costs no memory.
+It listens to the bell where there is a channel layer, reads the log every FEED_POLL_SECONDS where
+none crosses processes (and now and then where one does, since bells get lost), notices a gap by
+its number, and tells its subscribers only that the revision advanced. They pull at their own
+pace, so that a slow one costs no memory.
 """
 
 from __future__ import annotations
@@ -28,17 +29,20 @@ from .doorbell import RING_SECONDS, group_name
 from .frame_cache import FrameCache
 from .frames import stream_identity
 
-__all__ = ["StreamFeed", "StreamRemoved", "TooManySubscribers", "subscribe"]
+__all__ = ["Hub", "StreamRemoved", "TooManySubscribers", "subscribe"]
 
 logger = logging.getLogger("durable_state.feed")
 
 KEPT_ENTRIES = 256
 KEPT_BYTES = 4 * 1024 * 1024
-"""How much of the log's end one stream keeps in memory, and how large its shared frames may grow together."""
+"""How much of the log's end a stream keeps in memory, and how much of frames that are shared."""
 SAFETY_FACTOR = 10
 """With a channel layer that crosses processes the log is polled this many times less often."""
 REJOIN_SECONDS = 600.0
-"""Seconds after which the group is joined again: memberships expire, and a flushed Redis forgets them."""
+"""Seconds after which the group is joined again.
+
+Memberships expire, and a flushed Redis forgets them.
+"""
 BACKOFF_SECONDS = 15.0
 """Seconds at most between two attempts to reach a channel layer that is down."""
 
@@ -51,46 +55,53 @@ class StreamRemoved(DurableStateError):
     """The stream was removed while it was followed."""
 
 
-class StreamFeed:
+class Hub:
     """The end of one stream's log, as far as this process knows it.
 
-    Invariant: ``revision`` never runs ahead of the database, so whatever is read after looking at it is at least as new.
+    Invariant: ``revision`` never runs ahead of the database, so whatever is read after looking at
+    it is at least as new.
     """
 
     def __init__(self, stream: Stream) -> None:
-        self.stream_name, self.stream_pk, self.using = (
-            stream.name,
-            int(stream.pk),
-            stream.using,
-        )
+        self.stream_name = stream.name
+        self.stream_pk = int(stream.pk)
+        self.using = stream.using
         self.identity = stream_identity(stream)
         self.revision = -1
         self.up_to_date = False
         self.removed = False
         self._followers = Counter[str]()
         self.shared = FrameCache(KEPT_BYTES)
+
         self._entries: OrderedDict[int, log.LoggedEntry] = OrderedDict()
         self._bytes = 0
+
         self._reading = asyncio.Lock()
         self._moved = asyncio.Event()
         self._look = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+
         self._channel: str | None = None
+        self._rings = False
+        """Whether the bell is known to ring: no commit was found that it had not told of."""
         self._group = group_name(self.stream_name, self.stream_pk, self.using)
 
     # What subscribers use.
 
     async def wait(self, after: int, timeout: float) -> None:
-        """Returns once the revision differs from ``after``, the stream was removed, or ``timeout`` seconds have passed."""
+        """Returns once the revision differs from ``after``, or the stream was removed.
+
+        At the latest after ``timeout`` seconds.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while self.revision == after and not self.removed:
                     await self._moved.wait()
 
     async def pull(self, after: int) -> list[log.LoggedEntry] | None:
-        """Some of the entries that follow ``after``, none when there are none, or None where they are no longer known.
+        """Some of the entries that follow ``after``, none when there are none.
 
-        Raises: StreamRemoved.
+        None where they are no longer known. Raises: StreamRemoved.
         """
         self._require_stream()
         if after == self.revision:
@@ -107,7 +118,7 @@ class StreamFeed:
         return found or None
 
     async def refresh(self) -> None:
-        """Looks into the database. Afterwards ``revision`` is at least what was committed when this was called.
+        """Looks into the database: ``revision`` is then at least what was committed at the call.
 
         Raises: StreamRemoved.
         """
@@ -121,9 +132,8 @@ class StreamFeed:
                 if not entries:
                     return
             elif revision != self.revision:
-                if (
-                    revision < self.revision
-                ):  # The database went back in time, and other commits get the same numbers.
+                if revision < self.revision:
+                    # The database went back in time, and other commits get the same numbers.
                     self.shared = FrameCache(KEPT_BYTES)
                 self._entries.clear()
                 self._bytes = 0
@@ -176,21 +186,22 @@ class StreamFeed:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _read(self, after: int) -> tuple[int | None, bool, list[log.LoggedEntry]]:
-        """(revision, whether it was up to date, the entries from ``after`` to it where they are few and all known)."""
-        stream = (
-            Stream.objects.using(self.using)
-            .filter(pk=self.stream_pk)
-            .only("revision", "created_at")
-            .first()
-        )
+        """(revision, whether it was up to date, the entries from ``after`` to it).
+
+        No entries, where they are not few, or not all known.
+        """
+        found = Stream.objects.using(self.using).filter(pk=self.stream_pk)
+        stream = found.only("revision", "created_at").first()
         if stream is None or stream_identity(stream) != self.identity:
             return None, False, []
+
         revision = stream.revision
         if 0 <= after <= revision <= after + 64:
             entries = log.entries(self.stream_pk, after, self.using) if revision > after else []
             entries = [entry for entry in entries if entry.revision <= revision]
             if len(entries) == revision - after:
                 return revision, False, entries
+
         newest = FeedEntry.objects.using(self.using).filter(
             stream_id=self.stream_pk, revision=revision
         )
@@ -214,14 +225,9 @@ class StreamFeed:
 
     async def _poll(self) -> None:
         while not self.removed:
-            seconds = get_settings().feed_poll_seconds * (
-                SAFETY_FACTOR if self._bell_crosses_processes() else 1
-            )
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._look.wait()
-            self._look.clear()
+            asked = await self._wait_for_a_look()
             known = self.revision
+
             try:
                 await self.refresh()
             except StreamRemoved:
@@ -231,15 +237,25 @@ class StreamFeed:
                     "%s: the feed log could not be read; trying again.", self.stream_name
                 )
                 await asyncio.sleep(get_settings().feed_poll_seconds)
-            if self.revision != known and self._channel is not None:
-                # No bell told: a flushed Redis forgets who is in the group.
+
+            if self.revision != known and self._channel is not None and not asked:
+                # No bell told: a layer that is down does not always say so, and a flushed Redis
+                # forgets who is in the group.
+                self._rings = False
                 with contextlib.suppress(Exception):
                     await self._join(self._channel)
 
-    def _bell_crosses_processes(self) -> bool:
-        return self._channel is not None and not isinstance(
-            get_channel_layer(), InMemoryChannelLayer
-        )
+    async def _wait_for_a_look(self) -> bool:
+        """Waits until the log is to be read; whether there is a reason besides the time."""
+        seconds = get_settings().feed_poll_seconds
+        if self._rings and not isinstance(get_channel_layer(), InMemoryChannelLayer):
+            seconds *= SAFETY_FACTOR
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._look.wait()
+        asked = self._look.is_set()
+        self._look.clear()
+        return asked
 
     async def _join(self, channel: str) -> None:
         layer = get_channel_layer()
@@ -254,7 +270,7 @@ class StreamFeed:
             try:
                 channel = await layer.new_channel()
                 await self._join(channel)
-                self._channel = channel
+                self._channel, self._rings = channel, True
                 self._look.set()  # Bells that rang before we were in the group.
                 joined = time.monotonic()
                 while True:
@@ -277,7 +293,7 @@ class StreamFeed:
             await asyncio.sleep(min(BACKOFF_SECONDS, 0.5 * 2 ** min(failures, 6)))
 
     async def _leave(self) -> None:
-        channel, self._channel = self._channel, None
+        channel, self._channel, self._rings = self._channel, None, False
         layer = get_channel_layer()
         self._look.set()  # From now on the log is polled at its full pace.
         if channel is not None and layer is not None:
@@ -286,7 +302,8 @@ class StreamFeed:
                     await layer.group_discard(self._group, channel)
 
     async def _hear(self, message: dict[str, Any]) -> None:
-        """Takes the entry that came with the bell where it is the next one; otherwise has the log read."""
+        """Takes the entry that came with the bell where it is the next one, or has the log read."""
+        self._rings = True
         payload = str(message.get("entry") or "")
         entry = log.unpack_bell(payload, self.identity) if payload else None
         async with self._reading:
@@ -301,31 +318,31 @@ class StreamFeed:
         self._look.set()
 
 
-_feeds: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], StreamFeed]] = (
+_hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Hub]] = (
     weakref.WeakKeyDictionary()
 )
 
 
 @contextlib.asynccontextmanager
-async def subscribe(stream: Stream, follower: str = "") -> AsyncIterator[StreamFeed]:
-    """The stream's feed in this process, listening for as long as someone is subscribed.
+async def subscribe(stream: Stream, follower: str = "") -> AsyncIterator[Hub]:
+    """The stream's hub in this process, listening for as long as someone is subscribed.
 
     ``follower`` names whose socket it is: of the places that all others leave, one follower takes
     half at most. Without a name only the places are counted.
     Raises: TooManySubscribers, beyond FEED_SUBSCRIBERS, or beyond that half.
     """
-    feeds = _feeds.setdefault(asyncio.get_running_loop(), {})
+    hubs = _hubs.setdefault(asyncio.get_running_loop(), {})
     name = (stream.using, stream_identity(stream))
-    feed = feeds.get(name)
-    if feed is None:
-        feed = feeds[name] = StreamFeed(stream)
-    feed.take_place(follower)
+    hub = hubs.get(name)
+    if hub is None:
+        hub = hubs[name] = Hub(stream)
+    hub.take_place(follower)
     try:
-        await feed.start()
-        yield feed
+        await hub.start()
+        yield hub
     finally:
-        feed.leave_place(follower)
-        if not feed.subscribers:
-            if feeds.get(name) is feed:
-                del feeds[name]
-            await feed.stop()
+        hub.leave_place(follower)
+        if not hub.subscribers:
+            if hubs.get(name) is hub:
+                del hubs[name]
+            await hub.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,16 +13,16 @@ from durable_state.errors import DurableStateError
 
 from .audience import Audience, Sight
 from .frame_cache import SharedFrames
-from .frames import START, Headers, Item, control, encode_frame, encode_frames, group_txids
-from .hub import StreamFeed
+from .frames import FROM_START, Item, ItemHeaders, control, encode_frame, encode_frames, group_txids
+from .hub import Hub
 from .log import FeedTxid, LoggedChange, LoggedEntry
-from .rows import PAGE_ROWS, entity_key, page, page_of_keys, rows_by_key
+from .rows import PAGE_ROWS, page, page_of_keys, rows_by_key
 from .showing import shown_value
 
 __all__ = ["RENEW_SECONDS", "AccessWithdrawn", "Subscriber"]
 
 RENEW_SECONDS = 60.0
-"""Seconds at most for which a permission that was withdrawn still shows changes on an open socket."""
+"""Seconds at most for which an open socket outlives a permission that was withdrawn."""
 
 SHARED_SECONDS = 2.0
 """Seconds for which subscribers that arrive together share the pages of one snapshot."""
@@ -33,34 +33,34 @@ class AccessWithdrawn(DurableStateError):
 
 
 class Subscriber:
-    """Yields the frames by which a client's state becomes, and stays, the rows that its audience may see.
+    """Yields the frames that make, and keep, a client's state the rows that its audience may see.
 
-    ``renew`` is asked every RENEW_SECONDS for the audience as it is then (None: access was withdrawn). ``offset`` is the token of the
-    last frame the client saw, "" if it saw none.
+    ``renew`` is asked every RENEW_SECONDS for the audience as it is then (None: access was
+    withdrawn). ``offset`` is the token of the last frame the client saw, "" if it saw none.
     """
 
     def __init__(
         self,
-        feed: StreamFeed,
+        hub: Hub,
         audience: Audience,
         renew: Callable[[], Awaitable[Audience | None]],
         offset: str = "",
     ) -> None:
-        self._feed = feed
+        self._hub = hub
         self._audience = audience
         self._renew = renew
         self._revision = audience.resume(offset)
         self._shown: dict[str, set[str]] = {}
         """Of narrowed types: the keys that the client holds."""
         self._told: list[FeedTxid] = []
-        """Of a narrowed audience: what it may know of the transactions of the entry being rendered."""
+        """Of a narrowed audience: the entry's transactions that it may know of."""
 
     async def frames(self) -> AsyncGenerator[str, None]:
         """The frames, for ever. Raises: StreamRemoved, AccessWithdrawn."""
-        await self._feed.refresh()
+        await self._hub.refresh()
         renewed = time.monotonic()
-        if self._revision is not None and self._revision == self._feed.revision:
-            yield encode_frame([], self._audience.token(self._revision), self._feed.up_to_date)
+        if self._revision is not None and self._revision == self._hub.revision:
+            yield encode_frame([], self._audience.token(self._revision), self._hub.up_to_date)
         while True:
             if self._revision is None:
                 async for text in self._snapshot():
@@ -68,7 +68,7 @@ class Subscriber:
             async for text in self._missed():
                 yield text
             if self._revision is not None:
-                await self._feed.wait(
+                await self._hub.wait(
                     self._revision, max(0.0, renewed + RENEW_SECONDS - time.monotonic())
                 )
             if time.monotonic() - renewed >= RENEW_SECONDS:
@@ -77,13 +77,14 @@ class Subscriber:
                 renewed = time.monotonic()
 
     async def _snapshot(self) -> AsyncIterator[str]:
-        await self._feed.refresh()
-        # Read before the first row, so whatever the rows below miss, or show too early, comes again as a live change.
-        revision = self._feed.revision
+        await self._hub.refresh()
+        # Read before the first row, so whatever the rows below miss, or show too early, comes again
+        # as a live change.
+        revision = self._hub.revision
         self._shown = {
             name: set() for name, sight in self._audience.sights.items() if sight.narrowed
         }
-        yield encode_frame([control("snapshot-start")], START, False)
+        yield encode_frame([control("snapshot-start")], FROM_START, False)
         moment = int(time.monotonic() / SHARED_SECONDS)
         for name, sight in self._audience.sights.items():
             after: Any = None
@@ -95,11 +96,11 @@ class Subscriber:
                     break
                 after = frames.last
         self._revision = revision
-        newest = revision == self._feed.revision
+        newest = revision == self._hub.revision
         yield encode_frame(
             [control("snapshot-end")],
             self._audience.token(revision),
-            newest and self._feed.up_to_date,
+            newest and self._hub.up_to_date,
         )
 
     async def _page(
@@ -110,22 +111,23 @@ class Subscriber:
 
         if sight.narrowed:
             return await make()
-        # A page that was read at this revision or later serves everyone who starts from it; not for long, because `represent` may
-        # show columns that change without a commit.
-        return await self._feed.shared.get((moment, self._audience.signature, name, after), make)
+        # A page that was read at this revision or later serves everyone who starts from it; not for
+        # long, because `represent` may show columns that change without a commit.
+        page_name = (moment, self._audience.signature, name, after)
+        return await self._hub.shared.wait_for(page_name, make)
 
     def _read_page(self, name: str, sight: Sight, after: Any) -> SharedFrames:
         rows, last = page(sight.mapping, sight.rows, after)
         if sight.narrowed:
-            self._shown[name].update(entity_key(sight.mapping, row) for row in rows)
+            self._shown[name].update(sight.mapping.key_of(row) for row in rows)
         items = [_item(name, sight, row, "insert") for row in rows]
-        return SharedFrames(encode_frames(items, START, START, False), not items, last)
+        return SharedFrames(encode_frames(items, FROM_START, FROM_START, False), not items, last)
 
     async def _missed(self) -> AsyncIterator[str]:
         """The frames of the next commits; leaves ``_revision`` None where a snapshot is due."""
         if self._revision is None:
             return
-        entries = await self._feed.pull(self._revision)
+        entries = await self._hub.pull(self._revision)
         if entries is None:
             self._revision = None
             return
@@ -136,7 +138,7 @@ class Subscriber:
                     yield text
                 self._revision = None
                 return
-            newest = entry.revision == self._feed.revision
+            newest = entry.revision == self._hub.revision
             chunks = range(0, max(1, len(entry.changes)), PAGE_ROWS)
             for start in chunks:
                 frames = await self._entry_frames(entry, start, newest)
@@ -147,73 +149,65 @@ class Subscriber:
             self._revision = entry.revision
 
     async def _entry_frames(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrames:
-        async def make() -> SharedFrames:
-            if self._asks_for_rows(entry, start):
-                return await database_sync_to_async(self._render)(entry, start, newest)
-            return self._render(entry, start, newest)
+        async def read() -> SharedFrames:
+            return await database_sync_to_async(self._render)(entry, start, newest)
 
         if self._audience.narrowed:
-            return await make()
-        return await self._feed.shared.get(
-            (entry.revision, self._audience.signature, start, newest), make
-        )
+            return await read()
+        name = (entry.revision, self._audience.signature, start, newest)
+        if self._asks_for_rows(entry, start):
+            return await self._hub.shared.wait_for(name, read)
+        return self._hub.shared.get(name, lambda: self._render(entry, start, newest))
 
     def _asks_for_rows(self, entry: LoggedEntry, start: int) -> bool:
-        """Whether the database is needed to render the part of the entry."""
-        part, sights = entry.changes[start : start + PAGE_ROWS], self._audience.sights
-        tells_only_txids = (
-            start == 0
-            and any(each.type in sights for each in entry.txids)
-            and not any(each.type in sights for each in part)
-        )
-        return self._audience.narrowed or tells_only_txids or any(map(_needs_row, part))
+        """Whether the part of the entry cannot be rendered without the database.
+
+        For an audience that sees all rows of its types.
+        """
+        sights = self._audience.sights
+        seen = [each for each in entry.changes[start : start + PAGE_ROWS] if each.type in sights]
+        if seen or start:
+            return any(map(_needs_row, seen))
+        return any(each.type in sights for each in entry.txids)
 
     def _render(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrames:
-        """The frames of a part of an entry. Only its last one moves the token: who leaves in between gets the whole entry again.
+        """The frames of a part of an entry.
+
+        Only its last one moves the token: who leaves in between gets the whole entry again.
 
         Of an entry that asks for a snapshot they tell the transactions, and move nothing.
         """
         told = self._visible_txids(entry, start)
-        changes = [
-            each
-            for each in entry.changes[start : start + PAGE_ROWS]
-            if each.type in self._audience.sights
-        ]
+        items = self._items(entry.changes[start : start + PAGE_ROWS])
+        if told and not items and start == 0:
+            # Refused, parked, or nothing new: told all the same.
+            as_it_is = self._as_it_is(told[0])
+            items = [] if as_it_is is None else [as_it_is]
+        _tell(items, list(dict.fromkeys(each.txid for each in told)), first=start == 0)
+
         last = start + PAGE_ROWS >= len(entry.changes) and not entry.snapshot
-        items: dict[tuple[str, str], Item] = {}
-        for name, sight in self._audience.sights.items():
-            mine = [each for each in changes if each.type == name]
-            rows = rows_by_key(
-                sight.mapping,
-                sight.rows,
-                [each.key for each in mine if sight.narrowed or _needs_row(each)],
-            )
-            for each in mine:
-                item = (
-                    self._narrowed(sight, each, rows)
-                    if sight.narrowed
-                    else _change(sight, each, rows)
-                )
-                if item is not None:
-                    items[name, each.key] = item
-        ordered = [items[each.type, each.key] for each in changes if (each.type, each.key) in items]
-        if (
-            told and not ordered and start == 0
-        ):  # refused, parked, or nothing new: told all the same
-            ordered = [item for item in [self._as_it_is(told[0])] if item is not None]
-        txids = list(dict.fromkeys(each.txid for each in told))
-        if len(txids) == 1:
-            for item in ordered:
-                item.headers.txid = txids[0]
-        elif txids and ordered and start == 0:
-            groups = group_txids(txids)
-            ordered += [ordered[-1].repeated() for _ in groups[len(ordered) :]]
-            for item, group in zip(ordered, groups, strict=False):
-                item.headers.txids = group
         before = self._audience.token(entry.revision - 1)
         after = self._audience.token(entry.revision) if last else before
-        return SharedFrames(
-            encode_frames(ordered, before, after, last and newest and entry.up_to_date), not ordered
+        texts = encode_frames(items, before, after, last and newest and entry.up_to_date)
+        return SharedFrames(texts, not items)
+
+    def _items(self, changes: Sequence[LoggedChange]) -> list[Item]:
+        """What the subscriber sees of the changes, in their order."""
+        rows: dict[str, dict[str, Any]] = {}
+        for name, sight in self._audience.sights.items():
+            mine = [each for each in changes if each.type == name]
+            keys = [each.key for each in mine if sight.narrowed or _needs_row(each)]
+            rows[name] = rows_by_key(sight.mapping, sight.rows, keys) if keys else {}
+        seen = [
+            self._item_of(self._audience.sights[each.type], each, rows[each.type])
+            for each in changes
+            if each.type in self._audience.sights
+        ]
+        return [item for item in seen if item is not None]
+
+    def _item_of(self, sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item | None:
+        return (
+            self._narrowed(sight, change, rows) if sight.narrowed else _change(sight, change, rows)
         )
 
     def _visible_txids(self, entry: LoggedEntry, start: int) -> list[FeedTxid]:
@@ -239,10 +233,7 @@ class Subscriber:
         """An item that changes nothing: what the entity is now, to carry a transaction's id."""
         sight = self._audience.sights[told.type]
         rows = rows_by_key(sight.mapping, sight.rows, [told.key])
-        change = LoggedChange(told.type, told.key, "update")
-        return (
-            self._narrowed(sight, change, rows) if sight.narrowed else _change(sight, change, rows)
-        )
+        return self._item_of(sight, LoggedChange(told.type, told.key, "update"), rows)
 
     def _narrowed(self, sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item | None:
         shown = self._shown[change.type]
@@ -251,11 +242,14 @@ class Subscriber:
             return _item(change.type, sight, rows[change.key], "update")
         if change.key in shown:
             shown.discard(change.key)
-            return Item(type=change.type, key=change.key, headers=Headers(operation="delete"))
+            return Item(type=change.type, key=change.key, headers=ItemHeaders(operation="delete"))
         return None
 
     async def _renewed(self) -> AsyncIterator[str]:
-        """Sees that the audience is still the same; what a narrowed one gained or lost without a commit is made up for."""
+        """Sees that the audience is still the same.
+
+        What a narrowed one gained or lost without a commit is made up for.
+        """
         audience = await self._renew()
         if audience is None:
             raise AccessWithdrawn(
@@ -276,7 +270,7 @@ class Subscriber:
         shown, seen = self._shown[name], set[str]()
         token, up_to_date = (
             self._audience.token(revision),
-            self._feed.up_to_date and revision == self._feed.revision,
+            self._hub.up_to_date and revision == self._hub.revision,
         )
         after: Any = None
         while True:
@@ -292,7 +286,8 @@ class Subscriber:
             if after is None:
                 break
         gone = [
-            Item(type=name, key=key, headers=Headers(operation="delete")) for key in shown - seen
+            Item(type=name, key=key, headers=ItemHeaders(operation="delete"))
+            for key in shown - seen
         ]
         self._shown[name] = seen
         for start in range(0, len(gone), PAGE_ROWS):
@@ -305,16 +300,34 @@ class Subscriber:
         ]
 
 
+def _tell(items: list[Item], txids: list[str], *, first: bool) -> None:
+    """Has the items of one part of an entry tell the entry's transactions.
+
+    One is in the headers of each item; several are in those of the entry's first items, of which
+    the last is repeated where they are too many for the items.
+    """
+    if len(txids) == 1:
+        for item in items:
+            item.headers.txid = txids[0]
+    elif txids and items and first:
+        groups = group_txids(txids)
+        items += [items[-1].repeated() for _ in groups[len(items) :]]
+        for item, group in zip(items, groups, strict=False):
+            item.headers.txids = group
+
+
 def _needs_row(change: LoggedChange) -> bool:
     return change.operation != "delete" and change.value is msgspec.UNSET
 
 
 def _item(name: str, sight: Sight, row: Any, operation: str) -> Item:
     """The row as an item; a delete, where it cannot be shown."""
-    key, value = entity_key(sight.mapping, row), shown_value(sight.mapping, row)
+    key, value = sight.mapping.key_of(row), shown_value(sight.mapping, row)
     if value is None:
-        return Item(type=name, key=key, headers=Headers(operation="delete"))
-    return Item(type=name, key=key, value=msgspec.Raw(value), headers=Headers(operation=operation))
+        return Item(type=name, key=key, headers=ItemHeaders(operation="delete"))
+    return Item(
+        type=name, key=key, value=msgspec.Raw(value), headers=ItemHeaders(operation=operation)
+    )
 
 
 def _change(sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item:
@@ -323,8 +336,8 @@ def _change(sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item:
             type=change.type,
             key=change.key,
             value=change.value,
-            headers=Headers(operation="update"),
+            headers=ItemHeaders(operation="update"),
         )
     if change.operation != "delete" and change.key in rows:
         return _item(change.type, sight, rows[change.key], "update")
-    return Item(type=change.type, key=change.key, headers=Headers(operation="delete"))
+    return Item(type=change.type, key=change.key, headers=ItemHeaders(operation="delete"))

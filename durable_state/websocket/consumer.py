@@ -42,14 +42,18 @@ FAILED = 1011
 
 
 class StateConsumer(AsyncWebsocketConsumer):
-    """Sends the frames of one stream: a snapshot, then live; or from ``?offset=`` on. ``?type=`` (repeated) picks entity types.
+    """Sends the frames of one stream: a snapshot, then live; or from ``?offset=`` on.
 
-    A type that the stream does not have, or the user may not see, has no rows here and is no error: it may be registered later.
-    What the client sends is ignored. A socket that is refused is accepted first and then closed, because browsers are shown the close
-    code of an accepted one only; just a page of a foreign origin is refused in the handshake.
+    ``?type=`` (repeated) picks entity types.
+
+    A type that the stream does not have, or the user may not see, has no rows here and is no error:
+    it may be registered later. What the client sends is ignored. A socket that is refused is
+    accepted first and then closed, because browsers are shown the close code of an accepted one
+    only; just a page of a foreign origin is refused in the handshake.
     """
 
-    # No channel of its own: the feed holds one for all sockets of a stream, and a channel layer that is down must not close them.
+    # No channel of its own: the hub holds one for all sockets of a stream, and a channel layer that
+    # is down must not close them.
     channel_layer_alias = "durable_state.none"
 
     _sending: asyncio.Task[None] | None = None
@@ -106,9 +110,9 @@ class StateConsumer(AsyncWebsocketConsumer):
         async def renew() -> Audience | None:
             return await database_sync_to_async(_renewed)(user, stream, types)
 
-        async with subscribe(stream, _follower(user, self.scope.get("client"))) as feed:
+        async with subscribe(stream, _follower(user, self.scope.get("client"))) as hub:
             audience = await database_sync_to_async(audience_of)(user, stream, types)
-            frames = Subscriber(feed, audience, renew, query.get("offset", [""])[-1]).frames()
+            frames = Subscriber(hub, audience, renew, query.get("offset", [""])[-1]).frames()
             async with contextlib.aclosing(frames):
                 async for text in frames:
                     await self.send(text_data=text)
@@ -131,14 +135,21 @@ def _readable_stream(user: Any, name: str) -> Stream | None:
 
 
 def _why_not(user: Any, name: str) -> int:
-    """The close code for a stream that cannot be read. Who is not signed in does not learn whether it exists."""
+    """The close code for a stream that cannot be read.
+
+    Who is not signed in does not learn whether it exists.
+    """
     if not user.is_authenticated:
         return NOT_SIGNED_IN
     return NOT_ALLOWED if Stream.objects.filter(name=name).exists() else NO_SUCH_STREAM
 
 
 def _renewed(user: Any, stream: Stream, types: frozenset[str]) -> Audience | None:
-    """The audience as of now. A user from the database is read again, because it keeps its permissions once they were asked for."""
+    """The audience as of now.
+
+    A user from the database is read again, because it keeps its permissions once they were asked
+    for.
+    """
     if isinstance(user, models.Model):
         # Not `type(user)`: Channels wraps the user in a lazy object.
         user = user.__class__._default_manager.filter(pk=user.pk).first() or AnonymousUser()

@@ -1,4 +1,4 @@
-"""Refuses web pages of other sites: browsers send their cookies with a websocket whoever opens it."""
+"""Refuses pages of other sites: browsers send their cookies with a websocket whoever opens it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ LOCAL = [".localhost", "127.0.0.1", "[::1]"]
 
 
 def is_own_origin(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a handshake with these headers comes from a page of this site, or from no browser at all (no ``Origin``).
+    """Whether a handshake with these headers comes from this site, or from no browser at all.
 
-    A page is this site's when its host and port are the ``Host`` header's and the host is one of ALLOWED_HOSTS, or when its origin is
-    in CSRF_TRUSTED_ORIGINS. Safe by itself, also where the project forgot the ``AllowedHostsOriginValidator``.
+    A page is this site's when its host and port are the ``Host`` header's and the host is one of
+    ALLOWED_HOSTS, or when its origin is in CSRF_TRUSTED_ORIGINS. Safe by itself, also where the
+    project forgot the ``AllowedHostsOriginValidator``.
     """
     sent = [(name.lower(), value.decode("latin-1")) for name, value in headers]
     origins = [value for name, value in sent if name == b"origin"]

@@ -20,12 +20,12 @@ async def test_many_who_ask_share_one_making() -> None:
         await asyncio.sleep(0.01)
         return SharedFrames(("te", "xt"))
 
-    first = asyncio.create_task(cache.get("a", make))
-    others = [asyncio.create_task(cache.get("a", make)) for _ in range(5)]
+    first = asyncio.create_task(cache.wait_for("a", make))
+    others = [asyncio.create_task(cache.wait_for("a", make)) for _ in range(5)]
     await asyncio.sleep(0)
     first.cancel()
     assert [frames.texts for frames in await asyncio.gather(*others)] == [("te", "xt")] * 5
-    assert (await cache.get("a", make)).texts == ("te", "xt")
+    assert (await cache.wait_for("a", make)).texts == ("te", "xt")
     assert made == 1
     with contextlib.suppress(asyncio.CancelledError):
         await first
@@ -42,10 +42,10 @@ async def test_a_failure_is_not_kept() -> None:
         return SharedFrames(("te", "xt"))
 
     results = await asyncio.gather(
-        cache.get("a", fail), cache.get("a", fail), return_exceptions=True
+        cache.wait_for("a", fail), cache.wait_for("a", fail), return_exceptions=True
     )
     assert [type(result) for result in results] == [ValueError, ValueError]
-    assert (await cache.get("a", make)).texts == ("te", "xt")
+    assert (await cache.wait_for("a", make)).texts == ("te", "xt")
 
 
 @pytest.mark.parametrize(("size", "remade"), [(1000, 0), (25, 18), (5, 20)])
@@ -59,8 +59,8 @@ async def test_the_oldest_make_room(size: int, remade: int) -> None:
         return SharedFrames(("x" * 4, "x" * 6))
 
     for n in range(20):
-        await cache.get(n, make)
+        await cache.wait_for(n, make)
     made = 0
     for n in reversed(range(20)):
-        await cache.get(n, make)
+        await cache.wait_for(n, make)
     assert made == remade

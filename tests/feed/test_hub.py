@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 
 from durable_state.feed import (
-    StreamFeed,
+    Hub,
     StreamRemoved,
     Subscriber,
     TooManySubscribers,
@@ -36,13 +36,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The revisions of the bells that arrived."""
     bells: list[int] = []
-    hear = StreamFeed._hear
+    hear = Hub._hear
 
-    async def noting(self: StreamFeed, bell: dict[str, Any]) -> None:
+    async def noting(self: Hub, bell: dict[str, Any]) -> None:
         bells.append(bell["revision"])
         await hear(self, bell)
 
-    monkeypatch.setattr(StreamFeed, "_hear", noting)
+    monkeypatch.setattr(Hub, "_hear", noting)
     return bells
 
 
@@ -253,7 +253,7 @@ async def test_the_last_one_ends_the_tasks() -> None:
     before = asyncio.all_tasks()
     async with crowd(stream, 2) as followers:
         await all_reach_start(followers)
-        assert followers[0].feed is followers[1].feed
+        assert followers[0].hub is followers[1].hub
         assert len(asyncio.all_tasks() - before) == 2
     assert asyncio.all_tasks() == before
     async with crowd(stream, 1) as again:
@@ -316,11 +316,11 @@ async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         for n in range(50):
             await commit_and_ring(stream, {("setting", "s"): "x" * 3000 + str(n)})
             await asyncio.sleep(0)
-        await asyncio.wait_for(wait_for_revision(follower.feed, 50), 5)
-        assert len(follower.feed._entries) == 10
+        await asyncio.wait_for(wait_for_revision(follower.hub, 50), 5)
+        assert len(follower.hub._entries) == 10
         await all_reach([follower], 50, await sync_to_async(shown)(stream))
 
 
-async def wait_for_revision(feed: StreamFeed, revision: int) -> None:
-    while feed.revision < revision:
-        await feed.wait(feed.revision, 5)
+async def wait_for_revision(hub: Hub, revision: int) -> None:
+    while hub.revision < revision:
+        await hub.wait(hub.revision, 5)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from asgiref.sync import sync_to_async
 
-from durable_state.feed import Audience, Sight, StreamFeed, Subscriber, subscribe
+from durable_state.feed import Audience, Hub, Sight, Subscriber, subscribe
 from durable_state.models import Stream
 from durable_state.registry import registry
 
@@ -33,7 +33,7 @@ def everything(stream: Stream, types: Collection[str] = ()) -> Audience:
 class Follower:
     """A client and its frames."""
 
-    feed: StreamFeed
+    hub: Hub
     frames: AsyncGenerator[str, None]
     client: Client = field(default_factory=Client)
 
@@ -62,7 +62,7 @@ async def follow(
     make = sync_to_async(audience or (lambda: everything(stream)))
     first = await make()
     assert first is not None
-    async with subscribe(stream) as feed:
-        frames = Subscriber(feed, first, make, offset).frames()
+    async with subscribe(stream) as hub:
+        frames = Subscriber(hub, first, make, offset).frames()
         async with contextlib.aclosing(frames):
-            yield Follower(feed, frames, client or Client())
+            yield Follower(hub, frames, client or Client())
