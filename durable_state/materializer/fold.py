@@ -1,7 +1,8 @@
 """The fold: prepared batches in, rows, staged entities, letters and counters out.
 
-Used inside one transaction that the consumer opens; see consumer/commits.py. What the shown rows must equal is the ten-line fold in
-docs/architecture.md, for any splitting of the stream into batches.
+Used inside one transaction that the consumer opens; see consumer/commits.py. What the shown rows
+must equal is the ten-line fold in docs/architecture.md, for any splitting of the stream into
+batches.
 
 Why: decision 13.
 """
@@ -18,19 +19,21 @@ from .batch.compaction import Entity
 from .batch.sampling import Sample
 from .batch.sorting import PreparedBatch, Segment
 from .changes import Outcome
-from .letters import Letter, LetterBox
+from .letters import Letter, LetterBox, SilentLetterBox
 from .parked.lot import ParkingLot
 from .plan import StreamPlan
 from .shown.shown import ShownRows
 from .staged.generations import drop
 from .staged.staging import copy_staged, stage
 from .staged.switch import switch
-from .typebook import TypeBook, count_replayed, sample_replayed
+from .typebook import ReplayTypeBook, SilentTypeBook, TypeBook
 
 __all__ = ["Fold"]
 
 RETRIED = 5
-"""Protected deletes that each commit tries again, the oldest: each costs some statements. All of them are tried at the worker's leisure."""
+"""Protected deletes that each commit tries again, the oldest: each costs some statements. All of
+them are tried at the worker's leisure.
+"""
 
 
 class Fold:
@@ -39,7 +42,7 @@ class Fold:
     ``rebuild`` is the generation that is to replace the shown rows; where it is None, the shown
     rows are folded themselves. ``snapshot`` is the generation of an open snapshot. Changes go to
     the snapshot if one is open, else to the rebuild, else to the rows. A fold whose rebuild is a
-    VERIFY generation is a scratch one: it never switches, and writes nothing but its generations.
+    VERIFY generation is only compared: it never switches, and writes nothing but its generations.
     One of a ``replay`` writes these, letters of its own, and what it passes over into the replay.
     """
 
@@ -53,23 +56,31 @@ class Fold:
         self.stream = stream
         self.rebuild = rebuild
         self.snapshot = snapshot
-        self._replay = replay
         settings = get_settings()
         self.outcome = Outcome(settings.feed_entry_rows, settings.feed_value_rows)
         self._using = stream.using
         self._plans = StreamPlan(stream)
         self._lot = ParkingLot(stream)
-        self._letters = LetterBox(stream, replayed=replay is not None)
-        self._types = TypeBook(stream)
         self._rows = ShownRows(self._plans, self._lot, self.outcome)
         self.last_reason = self.last_detail = self.last_type = ""
         """Of the newest letter."""
         self._met: set[str] = set()
-        self._scratch = rebuild is not None and rebuild.purpose == Generation.Purpose.VERIFY
         self._dropped: list[Generation] = []
 
+        self._only_compares = rebuild is not None and rebuild.purpose == Generation.Purpose.VERIFY
+        self._shows = replay is None and not self._only_compares
+        if self._only_compares:
+            self._letters: LetterBox = SilentLetterBox(stream)
+            self._types: TypeBook = SilentTypeBook(stream)
+        elif replay is not None:
+            self._letters = LetterBox(stream, replayed=True)
+            self._types = ReplayTypeBook(stream, replay)
+        else:
+            self._letters, self._types = LetterBox(stream), TypeBook(stream)
+
     def apply(self, batch: PreparedBatch, *, up_to_date: bool) -> Outcome:
-        """Folds the batch that follows; ``up_to_date`` says that the stream's tail is reached behind it.
+        """Folds the batch that follows; ``up_to_date`` says that the stream's tail is reached
+        behind it.
 
         Raises: StreamHalted, with nothing to be committed; database errors other than refused rows.
         """
@@ -84,17 +95,19 @@ class Fold:
             up_to_date
             and self.rebuild is not None
             and not self._waits_for_snapshot(self.rebuild)
-            and not self._scratch
+            and not self._only_compares
         ):
             self._switch(self.rebuild, all_types=True)
             self._drop(self.rebuild)
             self.rebuild = None
-        if not self._scratch and self._replay is None:
+        if self._shows:
             self._settle(every=False)
         return self.outcome
 
     def _waits_for_snapshot(self, rebuild: Generation) -> bool:
-        """Whether the open snapshot is what the rows are going to be: it follows a reset, or there is nothing else. The old ones stay."""
+        """Whether the open snapshot is what the rows are going to be: it follows a reset, or there
+        is nothing else. The old ones stay.
+        """
         if self.snapshot is None:
             return False
         return (
@@ -103,7 +116,9 @@ class Fold:
         )
 
     def release(self) -> Outcome:
-        """Shows what is parked and can be shown, without any message; tries also what nobody tells about."""
+        """Shows what is parked and can be shown, without any message; tries also what nobody tells
+        about.
+        """
         self._settle(every=True)
         return self.outcome
 
@@ -114,7 +129,9 @@ class Fold:
             self._letters.write(letters)
 
     def _retry_protected(self, *, every: bool) -> None:
-        """Deletes rows that something protected when the stream deleted their entities, where it no longer does."""
+        """Deletes rows that something protected when the stream deleted their entities, where it no
+        longer does.
+        """
         protected = self._letters.protected(self.stream.ordinal, None if every else RETRIED)
         for entity_type, keys in protected.items():
             plan = self._plans.find(entity_type)
@@ -126,7 +143,8 @@ class Fold:
             self._letters.remove(0, gone)
 
     def forget_dropped(self) -> bool:
-        """Deletes the generations that were dropped; to be called when the stream's row points to none of them any more.
+        """Deletes the generations that were dropped; to be called when the stream's row points to
+        none of them any more.
 
         False, where something is left for ``sweep``.
         """
@@ -134,7 +152,8 @@ class Fold:
         return not left
 
     def take_over(self, replay: Replay, left: Sequence[Generation]) -> None:
-        """What ``replay`` has met counts, in place of what was met before it: its rebuild is this fold's, and ``left`` are the stream's own.
+        """What ``replay`` has met counts, in place of what was met before it: its rebuild is this
+        fold's, and ``left`` are the stream's own.
 
         Call it before ``apply``.
         """
@@ -191,8 +210,6 @@ class Fold:
             known = target.types.setdefault(entity_type, fingerprint)
             target.types[entity_type] = fingerprint if known == fingerprint else ""
             target.save(using=self._using, update_fields=["changes", "types"])
-        if self._scratch:
-            return
         generation = 0 if target is None else target.pk
         made_good = (entity for entity in entities if entity.accepted and entity.letter is None)
         self._letters.remove(
@@ -246,8 +263,7 @@ class Fold:
         spoken = list(snapshot.types)
         moved = copy_staged(rebuild, snapshot, without=spoken)
         snapshot.types = rebuild.types | snapshot.types
-        if not self._scratch:
-            self._letters.carry(rebuild.pk, snapshot.pk, spoken)
+        self._letters.carry(rebuild.pk, snapshot.pk, spoken)
         rebuild.changes -= moved
         snapshot.changes += moved
         snapshot.save(using=self._using, update_fields=["changes", "types"])
@@ -281,7 +297,7 @@ class Fold:
             self._types.forget_all_but(shown)
 
     def _open(self, purpose: str) -> Generation:
-        purpose = Generation.Purpose.VERIFY if self._scratch else purpose
+        purpose = Generation.Purpose.VERIFY if self._only_compares else purpose
         return Generation.objects.using(self._using).create(stream=self.stream, purpose=purpose)
 
     def _drop(self, generation: Generation | None) -> None:
@@ -289,8 +305,7 @@ class Fold:
         if generation is None:
             return
         self.outcome.superseded += generation.changes
-        if not self._scratch:
-            self._letters.drop(generation.pk)
+        self._letters.drop(generation.pk)
         self._dropped.append(generation)
 
     def _pass_over(self, target: Generation | None, entity_type: str, messages: int) -> None:
@@ -299,23 +314,15 @@ class Fold:
         if target is not None:
             target.types[entity_type] = ""
             target.save(using=self._using, update_fields=["types"])
-        if self._replay is not None:
-            count_replayed(self._replay, entity_type, messages)
-        elif not self._scratch:
-            self._types.pass_over(entity_type, messages)
+        self._types.pass_over(entity_type, messages)
 
     def _take_samples(self, samples: dict[str, Sample]) -> None:
-        if self._scratch:
-            return
         for entity_type in self._met & samples.keys():
-            if self._replay is not None:
-                sample_replayed(self._replay, entity_type, samples[entity_type])
-            else:
-                self._types.sample(entity_type, samples[entity_type])
+            self._types.sample(entity_type, samples[entity_type])
 
     def _write_malformed(self, malformed: list[tuple[int, Malformed]]) -> None:
         self.outcome.dead_letters += len(malformed)
-        if malformed and not self._scratch:
+        if malformed:
             self.outcome.letters_written = True
             self.last_reason, self.last_detail = malformed[-1][1].reason, ""
             self._letters.write_malformed(malformed)

@@ -16,7 +16,7 @@ from .batch.preparation import Prepared, as_message
 from .plan import TypePlan
 from .rows.rows import RowFailure, chunks, in_statements
 
-__all__ = ["PROTECTED", "Letter", "LetterBox"]
+__all__ = ["PROTECTED", "Letter", "LetterBox", "SilentLetterBox"]
 
 PROTECTED = "protected"
 """The reason of a delete that the application's rows stand in the way of."""
@@ -195,6 +195,21 @@ class LetterBox:
         for some in in_statements(rows, lambda row: len(row.body)):
             self._all.bulk_create(some)
             self._occupied = True
+
+
+class SilentLetterBox(LetterBox):
+    """Has no letters and writes none: of a fold that is only compared."""
+
+    @property
+    def occupied(self) -> bool:
+        """False, so that nothing is removed either."""
+        return False
+
+    def write(self, letters: Iterable[Letter], *, generation: int = 0) -> None:
+        """Writes nothing."""
+
+    def carry(self, generation: int, into: int, spoken: Iterable[str]) -> None:
+        """Moves nothing."""
 
 
 def _printable(text: str) -> str:

@@ -6,6 +6,7 @@ Why: decision 12.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
+from functools import cached_property
 
 from durable_state.models import Replay, Stream, TypeState, entity_digest
 from durable_state.registry import registry
@@ -13,7 +14,7 @@ from durable_state.registry import registry
 from .batch.sampling import Sample
 from .plan import TypePlan
 
-__all__ = ["TypeBook", "count_replayed", "sample_replayed"]
+__all__ = ["ReplayTypeBook", "SilentTypeBook", "TypeBook"]
 
 LONGEST = 5000
 """Characters of a type that are kept; none that is registered has so many."""
@@ -25,10 +26,11 @@ class TypeBook:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._using = stream.using
-        self._states = {
-            state.digest: state
-            for state in TypeState.objects.using(self._using).filter(stream=stream)
-        }
+
+    @cached_property
+    def _states(self) -> dict[str, TypeState]:
+        states = TypeState.objects.using(self._using).filter(stream=self._stream)
+        return {state.digest: state for state in states}
 
     def accepts(self, plan: TypePlan) -> bool:
         """Whether changes of the type may go to the rows: not where earlier ones were passed over,
@@ -124,18 +126,34 @@ class TypeBook:
         return self._states[digest]
 
 
-def count_replayed(replay: Replay, entity_type: str, count: int) -> None:
-    """Counts messages of a type that has no mapping in a replay, for ``TypeBook.take_over``."""
-    digest, printable = _names(entity_type)
-    replay.unregistered.setdefault(digest, [printable, 0])[1] += count
+class ReplayTypeBook(TypeBook):
+    """What a replay finds out of the types, noted in the replay for ``TypeBook.take_over``."""
+
+    def __init__(self, stream: Stream, replay: Replay) -> None:
+        super().__init__(stream)
+        self._replay = replay
+
+    def pass_over(self, entity_type: str, count: int) -> None:
+        """Counts messages of a type that has no mapping."""
+        digest, printable = _names(entity_type)
+        self._replay.unregistered.setdefault(digest, [printable, 0])[1] += count
+
+    def sample(self, entity_type: str, sample: Sample) -> None:
+        """Takes down what some changes of a type came to."""
+        digest, printable = _names(entity_type)
+        known = Sample.of(self._replay.samples.get(digest, [printable, {}])[1])
+        if known.learn(sample):
+            self._replay.samples[digest] = [printable, known.to_json()]
 
 
-def sample_replayed(replay: Replay, entity_type: str, sample: Sample) -> None:
-    """The same as ``TypeBook.sample`` in a replay, for ``TypeBook.take_over``."""
-    digest, printable = _names(entity_type)
-    known = Sample.of(replay.samples.get(digest, [printable, {}])[1])
-    if known.learn(sample):
-        replay.samples[digest] = [printable, known.to_json()]
+class SilentTypeBook(TypeBook):
+    """Notes nothing: of a fold that is only compared."""
+
+    def pass_over(self, entity_type: str, count: int) -> None:
+        """Counts nothing."""
+
+    def sample(self, entity_type: str, sample: Sample) -> None:
+        """Takes down nothing."""
 
 
 def _names(entity_type: str) -> tuple[str, str]:
