@@ -129,7 +129,7 @@ def readable_rows(user: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[
     model = queryset.model
     streams = readable_streams(user).using(queryset.db).order_by()
     for mapping in registry.for_model(model) or registry.for_model(model._meta.concrete_model):
-        queryset = queryset.filter(rows_of_streams(mapping, streams))
+        queryset = queryset.filter(rows_of_streams(mapping.label, mapping.stream_column, streams))
     return get_policy().rows(user, queryset)
 
 

@@ -12,7 +12,7 @@ from durable_state.feed.frames import encode_value
 from durable_state.feed.rows import rows_by_key
 from durable_state.models import Stream
 from durable_state.registry import registry
-from durable_state.registry.represent import represent_written
+from durable_state.registry.written import represent_written
 
 __all__ = ["entries_equal_the_rows", "held_against_the_rows"]
 

@@ -13,7 +13,7 @@ from django.db import models
 from durable_state.conversion.own import is_computed
 from durable_state.models import Stream
 from durable_state.registry import EntityMapping
-from durable_state.registry.mapping import writable
+from durable_state.registry.columns import unique_sets, writable
 from durable_state.registry.scope import one_to_one_to_stream
 
 from .report import fault, suggestion, warning
@@ -198,15 +198,7 @@ def check_unique(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     if field is None or field.unique:
         return
     meta = mapping.model._meta
-    sets = [set(names) for names in meta.unique_together]
-    sets.append({field.name for field in meta.pk_fields})
-    sets += [
-        set(constraint.fields)
-        for constraint in meta.constraints
-        if isinstance(constraint, models.UniqueConstraint)
-        and constraint.fields
-        and constraint.condition is None
-    ]
+    sets = [*unique_sets(mapping.model), {field.name for field in meta.pk_fields}]
     if {key} in sets or (mapping.stream_field is not None and {mapping.stream_field, key} in sets):
         return
     if mapping.stream_field is None:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from durable_state.conf import get_settings
 from durable_state.models import FeedEntry, Stream
 from durable_state.registry import registry
-from durable_state.registry.represent import represent_written
+from durable_state.registry.written import represent_written
 
 from .frames import encode_value, stream_identity
 from .rows import rows_by_key

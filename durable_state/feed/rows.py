@@ -11,7 +11,6 @@ from durable_state.conversion.charsets import character_set, misfit
 from durable_state.conversion.keys import key_text
 from durable_state.models import Stream, TableOwner
 from durable_state.registry import EntityMapping
-from durable_state.registry.relations import parent_mapping
 from durable_state.registry.represent import key_value
 
 from .showing import read_shown
@@ -50,7 +49,7 @@ def with_parents(
 ) -> models.QuerySet[models.Model]:
     """The same rows with the parents that ``represent`` names, so that it asks nothing more."""
     parents = [
-        field.name for field in mapping.mapped_fields if parent_mapping(mapping, field) is not None
+        field.name for field in mapping.mapped_fields if mapping.parent_mapping(field) is not None
     ]
     return queryset.select_related(*parents) if parents else queryset
 

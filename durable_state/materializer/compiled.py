@@ -23,9 +23,9 @@ from durable_state.conversion import (
 )
 from durable_state.models import Stream
 from durable_state.registry import EntityMapping, registry
-from durable_state.registry.relations import followed_columns, parent_mapping, parents_first
-from durable_state.registry.represent import is_shown_as_written
+from durable_state.registry.relations import followed_columns, parents_first
 from durable_state.registry.uniqueness import secondary_unique_sets
+from durable_state.registry.written import is_shown_as_written
 
 __all__ = ["CompiledStream", "CompiledType", "PlannedField", "compile_stream", "compile_type"]
 
@@ -140,7 +140,7 @@ def compile_stream(stream: Stream) -> CompiledStream:
 
 def compile_type(mapping: EntityMapping, stream_name: str, using: str | None) -> CompiledType:
     """The mapping as it serves that stream."""
-    parents = tuple(parent_mapping(mapping, each, stream_name) for each in mapping.mapped_fields)
+    parents = tuple(mapping.parent_mapping(each, stream_name) for each in mapping.mapped_fields)
     return _compile_type(mapping, using, parents)
 
 

@@ -1,4 +1,6 @@
-"""Which model an entity type becomes, and how. May look at models and the protocol; knows no HTTP and writes no row."""
+"""Which model an entity type becomes, and how. May look at models and the protocol; knows no HTTP
+and writes no row.
+"""
 
 from .change import EntityChange
 from .mapping import EntityMapping, camel_case

@@ -1,4 +1,4 @@
-"""The mapping of one entity type to one model: what a user writes, and the plan made of it."""
+"""The mapping of one entity type to one model: what a user writes, and what follows from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingABC
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, ValidationError
@@ -19,33 +19,23 @@ from durable_state.conversion.keys import key_text
 from durable_state.models import Stream
 
 from .change import EntityChange
+from .columns import writable
 from .patterns import ANY, overlap
-from .represent import represent_value
-from .scope import stream_scope
+from .represent import represent_parent, represent_value
+from .scope import stream_of, stream_scope
 
-if TYPE_CHECKING:
-    from .registry import Registry
-
-__all__ = ["EntityMapping", "camel_case", "writable"]
+__all__ = ["EntityMapping", "camel_case"]
 
 
 def camel_case(*names: str) -> dict[str, str]:
-    """Maps model field names to camelCase wire names: ``camel_case("sent_at")`` is ``{"sent_at": "sentAt"}``."""
+    """Maps model field names to camelCase wire names: ``camel_case("sent_at")`` is ``{"sent_at":
+    "sentAt"}``.
+    """
     wire_names = {}
     for name in map(str, names):  # what is no text is a system check's matter, no import error
         first, *others = name.split("_")
         wire_names[name] = first + "".join(part[:1].upper() + part[1:] for part in others)
     return wire_names
-
-
-def writable(field: models.Field[Any, Any]) -> bool:
-    """Whether a stream can keep the column: neither a primary key, nor computed, nor set by Django on each save."""
-    return not (
-        field.primary_key
-        or field.generated
-        or getattr(field, "auto_now", False)
-        or getattr(field, "auto_now_add", False)
-    )
 
 
 def _resolve_model(mapping_class: type[EntityMapping]) -> None:
@@ -64,6 +54,14 @@ def _resolve_model(mapping_class: type[EntityMapping]) -> None:
     apps.lazy_model_operation(
         lambda model: setattr(mapping_class, "model", model), (app_label, name.lower())
     )
+
+
+class Register(Protocol):
+    """Where a mapping finds the mappings of its parents."""
+
+    def for_model(self, model: object) -> list[EntityMapping]:
+        """All mappings of a model."""
+        ...
 
 
 class EntityMapping:
@@ -92,8 +90,8 @@ class EntityMapping:
     version: ClassVar[int] = 1
     """Raise it when ``prepare`` has changed: the rows of before then ask for a reset."""
 
-    registry: Registry | None = None
-    """Where the mapping is registered; through it parents are found."""
+    registry: Register | None = None
+    """Where the mapping is registered."""
 
     def __init__(self, entity_type: str) -> None:
         self.entity_type = entity_type
@@ -105,9 +103,11 @@ class EntityMapping:
     # What users override.
 
     def prepare(self, change: EntityChange) -> dict[str, Any] | None:
-        """The raw values of the mapped fields that the change carries, by model field name; None for no row.
+        """The raw values of the mapped fields that the change carries, by model field name;
+        None for no row.
 
-        Pure: it may use only ``change``. Fields it leaves out get their default (or keep their value, for an ``update`` that merges).
+        Pure: it may use only ``change``. Fields it leaves out get their default (or keep their
+        value, for an ``update`` that merges).
         Raises: ValidationError (Django's or DRF's), which makes a dead letter.
         """
         if self.value_field is not None:
@@ -121,16 +121,22 @@ class EntityMapping:
         return {name: value[wire] for name, wire in self.wire_names.items() if wire in value}
 
     def represent(self, row: models.Model) -> Any:
-        """The ``value`` of a row as shown outside: JSON-like; by default the mapped fields under their wire names."""
-        if self.value_field is not None:
-            return represent_value(self, row, self.value_field)
-        return {wire: represent_value(self, row, name) for name, wire in self.wire_names.items()}
+        """The ``value`` of a row as shown outside: JSON-like.
 
-    # The plan. Everything below is derived from the attributes.
+        By default it has the mapped fields under their wire names.
+        """
+        if self.value_field is not None:
+            return self.represent_field(row, self.value_field)
+        return {wire: self.represent_field(row, name) for name, wire in self.wire_names.items()}
+
+    # Everything below is derived from the attributes.
 
     @cached_property
     def wire_names(self) -> dict[str, str]:
-        """Wire name of each mapped model field, in the order the mapping lists them (empty with ``value_field``)."""
+        """The wire name of each mapped model field, in the order that the mapping lists them.
+
+        Empty with ``value_field``.
+        """
         if self.value_field is not None or self.fields is None:
             return {}
         if self.fields == "__all__":
@@ -187,6 +193,11 @@ class EntityMapping:
             raise FieldDoesNotExist(f"{self.model._meta.label} has no column {name!r}")
         return field
 
+    @cached_property
+    def stream_column(self) -> models.Field[Any, Any] | None:
+        """The model field that tells the streams apart; None where the table is one stream's."""
+        return None if self.stream_field is None else self.field(self.stream_field)
+
     def serves(self, stream_name: str) -> bool:
         """Whether the mapping is meant for the stream of that name."""
         return any(fnmatchcase(stream_name, pattern) for pattern in self.patterns)
@@ -197,22 +208,23 @@ class EntityMapping:
 
     @cached_property
     def patterns(self) -> tuple[str, ...]:
-        """``streams`` as patterns; what is no text in it serves nothing (and is a system check's matter)."""
+        """``streams`` as patterns.
+
+        What is no text in it serves nothing (and is a system check's matter).
+        """
         streams: Any = ANY if self.streams is None else self.streams
         if isinstance(streams, str):
             return (streams,)
-        return (
-            tuple(each for each in streams if isinstance(each, str))
-            if isinstance(streams, Iterable)
-            else ()
-        )
+        if not isinstance(streams, Iterable):
+            return ()
+        return tuple(each for each in streams if isinstance(each, str))
 
     def scope(self, stream: Stream) -> dict[str, Any]:
         """The field values that make a row this stream's: empty without ``stream_field``.
 
         Raises: MappingFault, when the object that stands for the stream does not exist.
         """
-        return stream_scope(self, stream)
+        return stream_scope(self.stream_column, stream)
 
     def rows(self, stream: Stream, using: str | None = None) -> models.QuerySet[models.Model]:
         """The rows that show this stream's entities, without any order."""
@@ -226,6 +238,40 @@ class EntityMapping:
         if self.key.null:  # without a key it is no entity, but the application's
             queryset = queryset.filter(**{f"{self.key_field}__isnull": False})
         return queryset
+
+    def parent_mapping(
+        self, field: models.Field[Any, Any], stream_name: str | None = None
+    ) -> EntityMapping | None:
+        """The mapping through which the wire names the field's parent in that stream;
+        None where the parent's model is not mapped.
+
+        Without a stream's name it is one that some stream of the mapping has.
+        """
+        candidates = self._parent_mappings(field)
+        if stream_name is not None:
+            candidates = [each for each in candidates if each.serves(stream_name)] or candidates
+        return candidates[0] if candidates else None
+
+    def _parent_mappings(self, field: models.Field[Any, Any]) -> list[EntityMapping]:
+        """All mappings of the field's parents; those that a stream of ours may have, if any."""
+        if not isinstance(field, models.ForeignKey) or self.registry is None:
+            return []
+        candidates = self.registry.for_model(field.related_model)
+        return [each for each in candidates if each.may_meet(self)] or candidates
+
+    def represent_field(self, row: models.Model, name: str) -> Any:
+        """One mapped field of a row as shown outside.
+
+        A foreign key to a mapped parent is shown as the parent's entity key.
+        """
+        field = self.field(name)
+        candidates = self._parent_mappings(field)
+        keys = {each.key.attname for each in candidates}
+        if len(keys) > 1:
+            # Streams name the parents by different fields: which one does the row belong to?
+            parent = self.parent_mapping(field, stream_of(self.stream_column, row))
+            keys = set() if parent is None else {parent.key.attname}
+        return represent_parent(field, row, keys.pop()) if keys else represent_value(field, row)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -15,8 +15,8 @@ M = TypeVar("M", bound=type[EntityMapping])
 class Registry:
     """All mappings of the project, by entity type.
 
-    A type may have several mappings as long as their ``streams`` do not overlap. A wrong registration is remembered and reported by
-    the system checks; importing never fails.
+    A type may have several mappings as long as their ``streams`` do not overlap. A wrong
+    registration is remembered and reported by the system checks; importing never fails.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,8 @@ class Registry:
         """Registers one mapping class for one type."""
         if not (isinstance(mapping_class, type) and issubclass(mapping_class, EntityMapping)):
             self._mistake(
-                f"What is registered for {entity_type!r} is not an EntityMapping: {mapping_class!r}.",
+                f"What is registered for {entity_type!r} is not an EntityMapping:"
+                f" {mapping_class!r}.",
                 "Subclass durable_state.EntityMapping.",
             )
             return
@@ -69,14 +70,16 @@ class Registry:
             mapping = mapping_class(entity_type)
         except Exception as error:
             self._mistake(
-                f"{mapping_class!r} cannot be made for {entity_type!r}: {type(error).__name__}: {error}.",
+                f"{mapping_class!r} cannot be made for {entity_type!r}: {type(error).__name__}:"
+                f" {error}.",
                 "A mapping is made with its entity type alone; do not override __init__.",
             )
             return
         for other in self._mappings:
             if other.entity_type == entity_type and other.may_meet(mapping):
                 self._mistake(
-                    f"{mapping!r} ({mapping.source}): the type is registered already, by {other!r} ({other.source}).",
+                    f"{mapping!r} ({mapping.source}): the type is registered already,"
+                    f" by {other!r} ({other.source}).",
                     "Remove one, or give both `streams` patterns that do not overlap.",
                 )
                 return

@@ -1,21 +1,18 @@
-"""How a row tells which stream it belongs to."""
+"""How the stream field of a row tells which stream it belongs to."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import models
 
 from durable_state.errors import MappingFault
 from durable_state.models import Stream, TableOwner
 
-if TYPE_CHECKING:
-    from .mapping import EntityMapping
-
 __all__ = ["one_to_one_to_stream", "rows_of_streams", "stream_of", "stream_scope"]
 
-
 _NAMES = 500
+"""Names of streams that a query lists one by one."""
 
 
 def one_to_one_to_stream(model: type[models.Model]) -> models.Field[Any, Any] | None:
@@ -26,21 +23,25 @@ def one_to_one_to_stream(model: type[models.Model]) -> models.Field[Any, Any] | 
     return None
 
 
-def stream_scope(mapping: EntityMapping, stream: Stream) -> dict[str, Any]:
-    """``{attname: value}`` of the stream's rows; see ``EntityMapping.scope``."""
-    if mapping.stream_field is None:
+def stream_scope(field: models.Field[Any, Any] | None, stream: Stream) -> dict[str, Any]:
+    """``{attname: value}`` of the stream's rows; empty where all rows of the table are.
+
+    Raises: MappingFault, where the object that stands for the stream does not exist.
+    """
+    if field is None:
         return {}
-    field = mapping.field(mapping.stream_field)
     if not isinstance(field, models.ForeignKey):
         return {field.attname: stream.name}
+
     target = field.target_field.attname
     if field.related_model is Stream:
         return {field.attname: getattr(stream, target)}
+
     owner_model = field.related_model
     link = one_to_one_to_stream(owner_model)
     if link is None:
         raise MappingFault(
-            f"{mapping!r}: stream_field {mapping.stream_field!r} points to {owner_model!r}, which stands for no stream.",
+            f"The stream_field {field} points to {owner_model!r}, which stands for no stream.",
             "Give that model a OneToOneField to durable_state.Stream.",
         )
     value = (
@@ -52,19 +53,20 @@ def stream_scope(mapping: EntityMapping, stream: Stream) -> dict[str, Any]:
     if value is None:
         label = owner_model._meta.label
         raise MappingFault(
-            f"No {label} stands for the stream {stream.name!r}, so {mapping.model._meta.label} rows cannot belong to it.",
+            f"No {label} stands for the stream {stream.name!r}, "
+            f"so {field.model._meta.label} rows cannot belong to it.",
             f"Create the {label} whose {link.name} is this stream, then resume.",
         )
     return {field.attname: value}
 
 
-def stream_of(mapping: EntityMapping, row: models.Model) -> str | None:
-    """The name of the stream that a row of the mapping belongs to; None for the application's own."""
+def stream_of(field: models.Field[Any, Any] | None, row: models.Model) -> str | None:
+    """The name of the stream that a synced row belongs to; None for the application's own."""
     using = row._state.db
-    if mapping.stream_field is None:
-        owners = TableOwner.objects.using(using).filter(model=mapping.label)
+    if field is None:
+        owners = TableOwner.objects.using(using).filter(model=row._meta.label_lower)
         return owners.values_list("stream__name", flat=True).first()
-    field = mapping.field(mapping.stream_field)
+
     value: Any = getattr(row, field.attname)
     if value is None or not isinstance(field, models.ForeignKey):
         return value  # type: ignore[no-any-return]
@@ -73,18 +75,19 @@ def stream_of(mapping: EntityMapping, row: models.Model) -> str | None:
         link = one_to_one_to_stream(field.related_model)
         assert isinstance(link, models.OneToOneField)  # or the mapping would have no rows
         target = f"{link.related_query_name()}__{target}"
-    return (
-        Stream.objects.using(using).filter(**{target: value}).values_list("name", flat=True).first()
-    )
+    streams = Stream.objects.using(using).filter(**{target: value})
+    return streams.values_list("name", flat=True).first()
 
 
-def rows_of_streams(mapping: EntityMapping, streams: models.QuerySet[Stream]) -> models.Q:
-    """Picks the rows of the mapping's model that belong to one of the streams, or to none at all."""
-    if mapping.stream_field is None:
-        owner = TableOwner.objects.using(streams.db).filter(model=mapping.label)
+def rows_of_streams(
+    label: str, field: models.Field[Any, Any] | None, streams: models.QuerySet[Stream]
+) -> models.Q:
+    """Picks the rows of a synced model that belong to one of the streams, or to none at all."""
+    if field is None:
+        owner = TableOwner.objects.using(streams.db).filter(model=label)
         hidden = owner.exclude(stream__in=streams.values("pk"))
         return ~models.Q(models.Exists(hidden))
-    field = mapping.field(mapping.stream_field)
+
     own = models.Q(**{f"{field.name}__isnull": True})
     if not isinstance(field, models.ForeignKey):
         # Few names are given as they are: two text columns may have collations that MySQL does not
@@ -93,9 +96,11 @@ def rows_of_streams(mapping: EntityMapping, streams: models.QuerySet[Stream]) ->
         if len(names) > _NAMES:
             names = streams.values("name")
         return own | models.Q(**{f"{field.name}__in": names})
+
     target = field.target_field.name
     if field.related_model is Stream:
         return own | models.Q(**{f"{field.name}__in": streams.values(target)})
+
     link = one_to_one_to_stream(field.related_model)
     if link is None:
         return own  # a system check says so

@@ -18,7 +18,7 @@ from durable_state.feed.frames import encode_value
 from durable_state.models import FeedEntry, Stream
 from durable_state.registry import registry
 from durable_state.registry.change import EntityChange
-from durable_state.registry.represent import is_shown_as_written
+from durable_state.registry.written import is_shown_as_written
 from durable_state.testing import apply
 from tests.app.models import AllFields, Author, Commit, Message, Setting
 

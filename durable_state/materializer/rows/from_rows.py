@@ -9,7 +9,6 @@ from msgspec import UNSET
 
 from durable_state.conversion import key_text
 from durable_state.models import ParkedChange
-from durable_state.registry.represent import represent_value
 
 from ..batch.preparation import Prepared
 from ..plan import PlannedField, TypePlan
@@ -41,14 +40,11 @@ def prepared_from_row(plan: TypePlan, row: models.Model, parked: ParkedChange | 
 
 
 def _raw(plan: TypePlan, planned: PlannedField, row: models.Model) -> Any:
-    """``represent_value``, but with the parent's key as the mapping that serves this stream names
-    it.
-    """
+    """A field as ``represent`` shows it, a parent by the key that this stream names it by."""
     if planned.parent is None:
-        return represent_value(plan.mapping, row, planned.name)
+        return plan.mapping.represent_field(row, planned.name)
     parent = getattr(row, planned.name)
-    return (
-        None
-        if parent is None
-        else key_text(planned.parent.key, getattr(parent, planned.parent.key.attname))
-    )
+    if parent is None:
+        return None
+    key = planned.parent.key
+    return key_text(key, getattr(parent, key.attname))

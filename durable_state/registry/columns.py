@@ -1,0 +1,32 @@
+"""What a stream can keep in a column, and which columns must be unique."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+__all__ = ["unique_sets", "writable"]
+
+
+def writable(field: models.Field[Any, Any]) -> bool:
+    """Whether a stream can keep the column: it is neither a primary key, nor computed,
+    nor set by Django on each save.
+    """
+    return not (
+        field.primary_key
+        or field.generated
+        or getattr(field, "auto_now", False)
+        or getattr(field, "auto_now_add", False)
+    )
+
+
+def unique_sets(model: type[models.Model]) -> list[set[str]]:
+    """The sets of field names that no two rows of the model share, whatever else they hold."""
+    meta = model._meta
+    sets = [{field.name} for field in meta.concrete_fields if field.unique]
+    sets += [set(names) for names in meta.unique_together]
+    for constraint in meta.constraints:
+        if isinstance(constraint, models.UniqueConstraint) and constraint.condition is None:
+            sets.append(set(constraint.fields))
+    return [names for names in sets if names]
