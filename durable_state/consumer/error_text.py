@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import django.db
 
+from durable_state.conversion import printable
 from durable_state.databases.blame import sqlstate
 from durable_state.errors import DurableStateError
 from durable_state.transport.sent import mask_sent
@@ -117,5 +118,4 @@ def _module_file(path: str) -> str:
 
 def _line(text: str) -> str:
     """What mappings and databases say may have line breaks, NUL, or half characters in it."""
-    text = text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-    return mask_sent(" ".join(text.split()))
+    return mask_sent(" ".join(printable(text).split()))

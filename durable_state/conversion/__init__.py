@@ -17,6 +17,7 @@ from .fields import (
     wire_type,
 )
 from .keys import convert_key, key_converter, key_text, parent_key_converter
+from .printable import printable
 from .refusal import Refused
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "key_text",
     "longest_plain_key",
     "parent_key_converter",
+    "printable",
     "same",
     "target_column",
     "wire_type",

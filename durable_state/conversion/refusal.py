@@ -7,6 +7,8 @@ import reprlib
 from decimal import Decimal
 from typing import Any
 
+from .printable import printable
+
 __all__ = ["Refused", "is_finite", "shown", "storable_text"]
 
 _short = reprlib.Repr()
@@ -22,7 +24,7 @@ class Refused(Exception):
 
     def __init__(self, code: str, detail: str) -> None:
         # A detail may quote what no database stores.
-        detail = detail.replace("\0", "\\0").encode(errors="backslashreplace").decode()
+        detail = printable(detail)
         super().__init__(code, detail)
         self.code = code
         self.detail = detail
@@ -45,7 +47,10 @@ def is_finite(number: float | Decimal) -> bool:
 
 
 def storable_text(text: str) -> str:
-    """The text as a plain ``str`` that every database holds unchanged. Raises: Refused ("nul", "invalid")."""
+    """The text as a plain ``str`` that every database holds unchanged.
+
+    Raises: Refused ("nul", "invalid").
+    """
     if type(text) is not str:
         text = str.__str__(text)
     if "\0" in text:

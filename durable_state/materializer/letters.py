@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from django.db.models import Count
 
+from durable_state.conversion import printable
 from durable_state.conversion.limits import largest_statement, statement_bytes
 from durable_state.models import DeadLetter, Stream, entity_digest
 from durable_state.protocol import Change, Malformed, decode, explain
@@ -102,11 +103,11 @@ class LetterBox:
                 stream=self._stream,
                 generation=generation,
                 entity=letter.entity,
-                type=_printable(letter.type),
-                key=_printable(letter.key),
+                type=printable(letter.type, LONGEST),
+                key=printable(letter.key, LONGEST),
                 ordinal=letter.ordinal,
                 reason=letter.reason[:40],
-                detail=_printable(letter.detail),
+                detail=printable(letter.detail, LONGEST),
                 body=letter.body,
             )
             for letter in letters
@@ -156,7 +157,7 @@ class LetterBox:
         if types is None:
             shown.delete()
         else:
-            for chunk in chunks(_printable(entity_type) for entity_type in types):
+            for chunk in chunks(printable(entity_type, LONGEST) for entity_type in types):
                 shown.filter(type__in=chunk).delete()
         met = self._all.filter(generation=generation)
         self.remove(0, list(met.values_list("entity", flat=True)))
@@ -165,7 +166,7 @@ class LetterBox:
 
     def carry(self, generation: int, into: int, spoken: Iterable[str]) -> None:
         """Moves the letters of all types but ``spoken`` from one generation to another."""
-        said = [_printable(entity_type) for entity_type in spoken]
+        said = [printable(entity_type, LONGEST) for entity_type in spoken]
         self._all.filter(generation=generation).exclude(type__in=said).update(generation=into)
 
     def drop(self, generation: int) -> None:
@@ -210,11 +211,3 @@ class SilentLetterBox(LetterBox):
 
     def carry(self, generation: int, into: int, spoken: Iterable[str]) -> None:
         """Moves nothing."""
-
-
-def _printable(text: str) -> str:
-    """Text that every database takes: NUL and lone surrogates are shown as escapes, and it is cut
-    where it is very long.
-    """
-    printable = text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-    return printable if len(printable) <= LONGEST else f"{printable[:LONGEST]}…"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from functools import cached_property
 
+from durable_state.conversion import printable
 from durable_state.models import Replay, Stream, TypeState, entity_digest
 from durable_state.registry import registry
 
@@ -97,15 +98,15 @@ class TypeBook:
             if state.unregistered and digest not in replay.unregistered:
                 state.unregistered = 0
                 state.save(using=self._using)
-        for digest, (printable, count) in replay.unregistered.items():
-            state = self._state_of(digest, printable)
+        for digest, (name, count) in replay.unregistered.items():
+            state = self._state_of(digest, name)
             state.unregistered, state.needs_reset = (
                 count,
                 state.needs_reset or state.fingerprint != "",
             )
             state.save(using=self._using)
-        for digest, (printable, sample) in replay.samples.items():
-            state = self._state_of(digest, printable)
+        for digest, (name, sample) in replay.samples.items():
+            state = self._state_of(digest, name)
             state.sample = sample
             state.save(using=self._using)
 
@@ -120,9 +121,9 @@ class TypeBook:
     def _state(self, entity_type: str) -> TypeState:
         return self._state_of(*_names(entity_type))
 
-    def _state_of(self, digest: str, printable: str) -> TypeState:
+    def _state_of(self, digest: str, name: str) -> TypeState:
         if digest not in self._states:
-            self._states[digest] = TypeState(stream=self._stream, digest=digest, type=printable)
+            self._states[digest] = TypeState(stream=self._stream, digest=digest, type=name)
         return self._states[digest]
 
 
@@ -135,15 +136,15 @@ class ReplayTypeBook(TypeBook):
 
     def pass_over(self, entity_type: str, count: int) -> None:
         """Counts messages of a type that has no mapping."""
-        digest, printable = _names(entity_type)
-        self._replay.unregistered.setdefault(digest, [printable, 0])[1] += count
+        digest, name = _names(entity_type)
+        self._replay.unregistered.setdefault(digest, [name, 0])[1] += count
 
     def sample(self, entity_type: str, sample: Sample) -> None:
         """Takes down what some changes of a type came to."""
-        digest, printable = _names(entity_type)
-        known = Sample.of(self._replay.samples.get(digest, [printable, {}])[1])
+        digest, name = _names(entity_type)
+        known = Sample.of(self._replay.samples.get(digest, [name, {}])[1])
         if known.learn(sample):
-            self._replay.samples[digest] = [printable, known.to_json()]
+            self._replay.samples[digest] = [name, known.to_json()]
 
 
 class SilentTypeBook(TypeBook):
@@ -158,5 +159,4 @@ class SilentTypeBook(TypeBook):
 
 def _names(entity_type: str) -> tuple[str, str]:
     """The type's digest, and as text that every database takes."""
-    printable = entity_type.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
-    return entity_digest(entity_type, ""), printable[:LONGEST]
+    return entity_digest(entity_type, ""), printable(entity_type)[:LONGEST]

@@ -28,8 +28,9 @@ __all__ = ["EntityMapping", "camel_case"]
 
 
 def camel_case(*names: str) -> dict[str, str]:
-    """Maps model field names to camelCase wire names: ``camel_case("sent_at")`` is ``{"sent_at":
-    "sentAt"}``.
+    """Maps model field names to camelCase wire names.
+
+    ``camel_case("sent_at")`` is ``{"sent_at": "sentAt"}``.
     """
     wire_names = {}
     for name in map(str, names):  # what is no text is a system check's matter, no import error

@@ -20,7 +20,6 @@ from .preparation import UNDECODABLE
 if TYPE_CHECKING:
     from ..plan import StreamPlan, TypePlan
     from .compaction import Entity
-    from .sorting import Segment
 
 __all__ = ["Sample", "take_samples"]
 
@@ -99,12 +98,13 @@ class Sample(msgspec.Struct):
         self.seen = names[:NAMES]
 
 
-def take_samples(plans: StreamPlan, segments: Iterable[Segment]) -> dict[str, Sample]:
-    """Of each type that has a mapping."""
+def take_samples(
+    plans: StreamPlan, entities: Iterable[tuple[str, Sequence[Entity]]]
+) -> dict[str, Sample]:
+    """Samples by type, of each type that has a mapping; ``entities`` may name a type repeatedly."""
     samples: dict[str, Sample] = {}
-    for segment in segments:
-        for entity_type, entities in segment.entities.items():
-            plan = plans.compiled(entity_type)
-            if plan is not None and entity_type not in segment.faults:
-                samples.setdefault(entity_type, Sample()).look_at(plan, entities)
+    for entity_type, same in entities:
+        plan = plans.compiled(entity_type)
+        if plan is not None:
+            samples.setdefault(entity_type, Sample()).look_at(plan, same)
     return samples

@@ -8,7 +8,7 @@ Why: decision 26.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from durable_state.conversion import Refused
@@ -83,8 +83,16 @@ def prepare_batch(
             if message.type and message.key and (txid := txid_of(message)):
                 batch.txids[txid, message.type, message.key] = None
     batch.segments.append(_segment(plans, by_type))
-    batch.samples = take_samples(plans, batch.segments)
+    batch.samples = take_samples(plans, _sound(batch.segments))
     return batch
+
+
+def _sound(segments: Sequence[Segment]) -> Iterator[tuple[str, list[Entity]]]:
+    """The entities of the types whose mapping has not failed."""
+    for segment in segments:
+        for entity_type, entities in segment.entities.items():
+            if entity_type not in segment.faults:
+                yield entity_type, entities
 
 
 def _segment(
