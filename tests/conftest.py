@@ -14,6 +14,7 @@ from tests.servers.fixtures import (
 )
 from tests.servers.require import skip_or_fail
 from tests.services import find, missing
+from tests.writing import write_by_the_orm
 
 __all__ = [
     "chromium_path",
@@ -41,11 +42,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(params=["fast", "orm"])
 def writer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Writes rows by the database's own fast way, then by the ORM, which every test of rows must survive alike."""
-    from durable_state.materializer.rows import writers  # not before Django is set up
-
     way: str = request.param
     if way == "orm":
-        monkeypatch.setattr(writers, "FAST_WRITERS", {})
+        write_by_the_orm(monkeypatch)
     return way
 
 

@@ -11,6 +11,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError, connections, models, router
 
 from durable_state.conversion.charsets import character_set, forget_charsets
+from durable_state.databases import find_database
 from durable_state.models import Stream
 from durable_state.registry import EntityMapping, Registry
 
@@ -30,8 +31,8 @@ def check_database(registry: Registry, aliases: Sequence[str]) -> list[checks.Ch
     found: list[checks.CheckMessage] = []
     forget_charsets()
     for alias in aliases:
-        vendor = connections[alias].vendor
-        if vendor == "mysql" and router.allow_migrate_model(alias, Stream):
+        database = find_database(alias)
+        if database.compares_by_collation and router.allow_migrate_model(alias, Stream):
             with suppress(DatabaseError):  # Django's own checks say so
                 found += _check_connection(alias)
         for mapping in registry:
@@ -44,10 +45,10 @@ def check_database(registry: Registry, aliases: Sequence[str]) -> list[checks.Ch
             if not router.allow_migrate_model(alias, model):
                 continue
             try:
-                if vendor == "mysql":
+                if database.compares_by_collation:
                     found += _check_collations(mapping, alias)
                     found += _check_character_sets(mapping, alias)
-                elif vendor == "sqlite":
+                elif database.keeps_decimals_as_floats:
                     found += _check_decimals(mapping)
             except (DatabaseError, FieldDoesNotExist, TypeError, AttributeError):
                 continue  # the database's own checks, or E002 to E006, say so
@@ -77,8 +78,7 @@ def _check_collations(mapping: EntityMapping, alias: str) -> Iterator[checks.Che
             and "_0900_" not in collation
             and collation != "binary"
         ):
-            is_mariadb = getattr(connections[alias], "mysql_is_mariadb", False)
-            better = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
+            better = find_database(alias).exact_collation
             yield warning(
                 mapping,
                 15,

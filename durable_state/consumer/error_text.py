@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import django.db
 
 from durable_state.conversion import printable
-from durable_state.databases.blame import sqlstate
+from durable_state.databases.faults import sqlstate
 from durable_state.errors import DurableStateError
 from durable_state.transport.sent import mask_sent
 

@@ -14,7 +14,7 @@ import django.db
 from django.core.exceptions import ObjectDoesNotExist
 
 from durable_state.databases.contention import retry_on_deadlocks
-from durable_state.databases.outage import is_outage
+from durable_state.databases.faults import is_outage
 from durable_state.errors import (
     ConfigurationError,
     DurableStateError,

@@ -1,15 +1,13 @@
-"""What a database holds without loss, where the databases differ. The one place that asks which database it is."""
+"""What a database holds of a value without loss, where the databases differ."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, tzinfo
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import NamedTuple
 
 from django.db import connections
 
-__all__ = ["KEY_BYTES", "STRICTEST", "Limits", "largest_statement", "limits", "statement_bytes"]
+__all__ = ["KEY_BYTES", "STRICTEST", "Limits", "limits"]
 
 KEY_BYTES = 2500
 """UTF-8 bytes of an entity key at most: an index entry of PostgreSQL ends at 2704 bytes, and a longer one is no mere data error there."""
@@ -54,40 +52,3 @@ def limits(using: str | None) -> Limits:
             zone=zone,
         )
     return Limits(decimal_digits=1000, json_depth=500, any_uuid=True)
-
-
-_largest: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-"""By the driver's connection, for which MySQL fixes it when it is opened."""
-
-
-def largest_statement(using: str) -> int | None:
-    """The bytes of the longest statement that the database takes, values included; None where there is no limit to speak of.
-
-    MySQL's ``max_allowed_packet``: it answers a longer statement by hanging up.
-    """
-    connection = connections[using]
-    if connection.vendor != "mysql":
-        return None
-    connection.ensure_connection()
-    if connection.connection not in _largest:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT @@SESSION.max_allowed_packet")
-            _largest[connection.connection] = cursor.fetchone()[0]
-    return _largest[connection.connection]
-
-
-def statement_bytes(values: Iterable[Any]) -> int:
-    """The bytes of texts and bytes, of many or of one, as they stand in a statement of MySQL's; other values are short."""
-    total = 0
-    for value in values:
-        if isinstance(value, str):
-            value = value.encode("utf-8", "surrogatepass")
-        if isinstance(value, (bytes, bytearray, memoryview)):
-            raw = bytes(value)
-            total += len(raw) + sum(map(raw.count, _ESCAPED)) + 10
-        else:
-            total += 30
-    return total
-
-
-_ESCAPED = (b"\0", b"\n", b"\r", b"\\", b"'", b'"', b"\x1a")

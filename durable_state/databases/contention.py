@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import django.db
 
+from .faults import is_contention, is_deadlock
+
 __all__ = ["retry_on_contention", "retry_on_deadlocks"]
 
 T = TypeVar("T")
@@ -20,16 +22,13 @@ FIRST_WAIT = 0.05
 DEADLOCKS = 4
 """Attempts at one that ends in deadlocks, before that is written down as a failure."""
 
-_POSTGRESQL_DEADLOCKS = frozenset({"40001", "40P01"})
-_MYSQL_DEADLOCK = 1213
-
 
 def retry_on_contention(transact: Callable[[], T]) -> T:
     """Calls what is a transaction of its own again, some times, where others' locks ended it.
 
     Raises: what it raised at last.
     """
-    return _again(transact, ATTEMPTS, _is_contention)
+    return _again(transact, ATTEMPTS, is_contention)
 
 
 def retry_on_deadlocks(transact: Callable[[], T]) -> T:
@@ -38,7 +37,7 @@ def retry_on_deadlocks(transact: Callable[[], T]) -> T:
     A lock that was waited for in vain is not waited for again: a worker may be asked to stop.
     Raises: what it raised at last.
     """
-    return _again(transact, DEADLOCKS, _is_deadlock)
+    return _again(transact, DEADLOCKS, is_deadlock)
 
 
 def _again(
@@ -53,18 +52,3 @@ def _again(
         # Never the same for two that met: they would meet again.
         time.sleep(FIRST_WAIT * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
     return transact()
-
-
-def _is_contention(error: django.db.Error) -> bool:
-    """Whether a deadlock, or a lock that was waited for too long, ended the transaction."""
-    if _is_deadlock(error) or getattr(error.__cause__, "sqlstate", None) == "55P03":
-        return True
-    return isinstance(error, django.db.OperationalError) and (
-        error.args[:1] == (1205,) or "database is locked" in str(error)
-    )
-
-
-def _is_deadlock(error: django.db.Error) -> bool:
-    if getattr(error.__cause__, "sqlstate", None) in _POSTGRESQL_DEADLOCKS:
-        return True
-    return isinstance(error, django.db.OperationalError) and error.args[:1] == (_MYSQL_DEADLOCK,)

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import connections, transaction
 
+from .choosing import find_database
 from .transaction import commit_transaction
 
 __all__ = ["one_moment"]
@@ -26,7 +27,7 @@ def one_moment(using: str) -> Iterator[str]:
     writers, as SQLite without WAL, the alias is ``using`` itself, and the block is a transaction
     in which a lock keeps writers out.
     """
-    options = _snapshot_options(connections[using])
+    options = find_database(using).snapshot_options()
     if options is None:
         with commit_transaction(using):
             yield using
@@ -44,22 +45,3 @@ def one_moment(using: str) -> Iterator[str]:
     finally:
         connection.close()
         del connections[alias]
-
-
-def _snapshot_options(connection: Any) -> dict[str, Any] | None:
-    """What makes a transaction of the database see one snapshot."""
-    if connection.vendor == "postgresql":
-        from django.db.backends.postgresql.psycopg_any import IsolationLevel  # needs the driver
-
-        return {"isolation_level": IsolationLevel.REPEATABLE_READ}
-    if connection.vendor == "mysql":
-        return {"isolation_level": "repeatable read"}
-    if connection.vendor == "sqlite" and _has_wal(connection):
-        return {"transaction_mode": "DEFERRED"}
-    return None
-
-
-def _has_wal(connection: Any) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA journal_mode")
-        return bool(cursor.fetchone()[0] == "wal")

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from django.db.models import Count
 
 from durable_state.conversion import printable
-from durable_state.conversion.limits import largest_statement, statement_bytes
+from durable_state.databases import find_database
+from durable_state.databases.statements import statement_bytes
 from durable_state.models import DeadLetter, Stream, entity_digest
 from durable_state.protocol import Change, Malformed, decode, explain
 
@@ -185,7 +186,7 @@ class LetterBox:
         return max(shown, staged) if own == 0 else shown + staged
 
     def _create(self, rows: list[DeadLetter]) -> None:
-        largest = largest_statement(self._stream.using)
+        largest = find_database(self._stream.using).largest_statement()
         for row in rows:
             if largest is not None and statement_bytes([row.body]) > largest - BESIDE:
                 row.detail = (

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connections, models
 
 from durable_state.conversion.charsets import character_set
-from durable_state.conversion.limits import largest_statement
+from durable_state.databases import find_database
 from durable_state.errors import MappingFault
 from durable_state.models import Stream, entity_digest
 from durable_state.registry import EntityMapping
@@ -60,7 +60,7 @@ class TypePlan(CompiledType):
     @cached_property
     def largest_statement(self) -> int | None:
         """Bytes of the longest statement that the database takes."""
-        return largest_statement(self.using)
+        return find_database(self.using).largest_statement()
 
     @cached_property
     def is_narrow(self) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from durable_state.databases import database_of
+
 __all__ = ["ExactCharField", "ExactTextField", "WideTextField"]
 
 
@@ -19,9 +21,8 @@ class _Exact:
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         parameters = super().db_parameters(connection)  # type: ignore[misc]
-        if connection.vendor == "mysql":
-            is_mariadb = getattr(connection, "mysql_is_mariadb", False)
-            parameters["collation"] = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
+        if collation := database_of(connection).exact_collation:
+            parameters["collation"] = collation
         return parameters
 
 
@@ -40,6 +41,6 @@ class WideTextField(models.TextField):  # type: ignore[type-arg]
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         parameters = super().db_parameters(connection)
-        if connection.vendor == "mysql":
-            parameters["collation"] = "utf8mb4_general_ci"
+        if collation := database_of(connection).wide_collation:
+            parameters["collation"] = collation
         return parameters

@@ -11,11 +11,13 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
+from durable_state.databases import database_of
+
 from .exact import ExactCharField, ExactTextField
 from .located import Located
 from .stream import Stream
 
-__all__ = ["Generation", "StagedChange", "UniqueWithoutGaps", "is_unique_held"]
+__all__ = ["Generation", "StagedChange", "UniqueWithoutGaps"]
 
 
 class Generation(Located, models.Model):
@@ -54,18 +56,18 @@ class UniqueWithoutGaps(models.UniqueConstraint):
     """
 
     def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
-        if is_unique_held(schema_editor.connection):
+        if _is_held(schema_editor.connection):
             return super().constraint_sql(model, schema_editor)
         schema_editor.deferred_sql.append(self._index().create_sql(model, schema_editor))
         return None
 
     def create_sql(self, model: Any, schema_editor: Any) -> Any:
-        if is_unique_held(schema_editor.connection):
+        if _is_held(schema_editor.connection):
             return super().create_sql(model, schema_editor)
         return self._index().create_sql(model, schema_editor)
 
     def remove_sql(self, model: Any, schema_editor: Any) -> Any:
-        if is_unique_held(schema_editor.connection):
+        if _is_held(schema_editor.connection):
             return super().remove_sql(model, schema_editor)
         return self._index().remove_sql(model, schema_editor)
 
@@ -73,9 +75,9 @@ class UniqueWithoutGaps(models.UniqueConstraint):
         return models.Index(fields=self.fields, name=self.name)
 
 
-def is_unique_held(connection: BaseDatabaseWrapper) -> bool:
+def _is_held(connection: BaseDatabaseWrapper) -> bool:
     """Whether the database itself refuses a second row of a ``UniqueWithoutGaps``."""
-    return connection.vendor != "mysql"
+    return database_of(connection).holds_unique_without_gaps
 
 
 class StagedChange(models.Model):

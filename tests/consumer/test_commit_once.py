@@ -13,7 +13,7 @@ from django.db import Error, connections
 
 from durable_state.consumer import commit, lease
 from durable_state.consumer.committing import Commit
-from durable_state.databases.outage import is_outage
+from durable_state.databases.faults import is_outage
 from durable_state.databases.transaction import commit_transaction
 from durable_state.materializer import prepare_batch
 from durable_state.models import FeedEntry, Stream

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connections
 
 from durable_state.consumer.replay import sweep_dropped
 from durable_state.consumer.run import tidy
+from durable_state.databases import find_database
 from durable_state.materializer.staged import generations
 from durable_state.models import Generation, StagedChange, Stream
-from durable_state.models.staging import is_unique_held
 from durable_state.testing import apply
 from tests.app.models import Author
 from tests.tables import adds_up
@@ -34,7 +33,7 @@ def test_the_newest_change_of_an_entity_is_staged(using: str, writer: str) -> No
         using=using,
     )
     assert not Generation.objects.using(using).get().repeats
-    asks_first = not is_unique_held(connections[using])
+    asks_first = not find_database(using).holds_unique_without_gaps
     apply("h", [change("author", "a", commits=2), change("author", "e", commits=1)], using=using)
     assert Generation.objects.using(using).get().repeats != asks_first
     apply("h", [change("author", "a", commits=3), change("author", "b", commits=4)], using=using)

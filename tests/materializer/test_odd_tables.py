@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from durable_state.materializer.rows.writers import capabilities, copy
+from durable_state.databases import capabilities, copying
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
 from tests.app.models import File
@@ -172,13 +172,13 @@ def test_a_role_without_temporary_tables(
 ) -> None:
     """Rows are still inserted by COPY, and updated without."""
     copied: list[str] = []
-    original = copy.copy_rows
+    original = copying.copy_rows
 
     def watched(connection: Any, table: str, columns: Any) -> None:
         copied.append(table)
         original(connection, table, columns)
 
-    monkeypatch.setattr("durable_state.materializer.rows.writers.postgresql.copy_rows", watched)
+    monkeypatch.setattr("durable_state.databases.postgresql.copy_rows", watched)
     with caplog.at_level(logging.WARNING), as_role():
         check_life("postgres")
     assert copied.count("app_file") == 1

@@ -13,8 +13,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, Programmi
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from durable_state.databases.blame import blames_a_row
-from durable_state.databases.outage import is_outage
+from durable_state.databases.faults import blames_a_row, is_outage
 from durable_state.errors import TooManyDeadLetters
 from durable_state.materializer.rows import rows
 from durable_state.models import DeadLetter, FeedEntry, Stream

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from django.db import OperationalError, ProgrammingError, connections, models
 
-from durable_state.databases.blame import blames_a_row
-from durable_state.databases.outage import is_outage
-from durable_state.materializer.rows.deferred import _deferred
+from durable_state.databases.faults import blames_a_row, is_outage
+from durable_state.databases.postgresql import _deferred
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
 from tests.app.models import File, Profile, Stamp

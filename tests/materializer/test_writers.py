@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from durable_state.conversion import JSON_NULL
+from durable_state.databases import find_database, postgresql
+from durable_state.materializer.rows import writing
 from durable_state.materializer.rows.claims import make_way
+from durable_state.materializer.rows.row import RowWrite
 from durable_state.materializer.rows.rows import write_rows
-from durable_state.materializer.rows.writers import OrmWriter, RowWrite, find_writer, postgresql
-from durable_state.materializer.rows.writers.columns import save_parameters
 from tests.app.models import AllFields, Parcel, Stamp
 
 from .support.columns import FIELDS, accepted, assert_same, json_values, specific
@@ -37,8 +38,7 @@ def no_row_is_few(monkeypatch: pytest.MonkeyPatch) -> None:
 def without_the_orm(writer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fast writer that falls back to the ORM fails."""
     if writer == "fast":
-        monkeypatch.delattr(OrmWriter, "insert")
-        monkeypatch.delattr(OrmWriter, "update")
+        monkeypatch.delattr(writing, "_instance")
 
 
 def reads_only(execute: Any, sql: str, *rest: Any) -> Any:
@@ -180,7 +180,7 @@ def test_a_missing_column_is_raised(database: str) -> None:
 
 def test_the_database_is_asked_for_its_fast_way(database: str, writer: str) -> None:
     """Each vendor has a writer of its own, unless the ORM is forced."""
-    assert (type(find_writer(database)) is OrmWriter) == (writer == "orm")
+    assert find_database(database).writes_columns == (writer == "fast")
 
 
 @pytest.mark.parametrize("name", ["moment", "document"])
@@ -193,7 +193,7 @@ def test_a_columns_parameters_are_the_fields_own(name: str, database: str) -> No
     def check(raws: list[Any]) -> None:
         values = accepted(field, raws, database)
         expected = [field.get_db_prep_save(value, connection) for value in values]
-        found = save_parameters(field, values, connection)
+        found = find_database(database).save_parameters(field, values)
         if (
             connection.vendor == "postgresql" and name == "document"
         ):  # where the text does not matter

@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 
 from durable_state import EntityMapping
 from durable_state.conversion import Refused, converter
-from durable_state.materializer.rows import writers
+from durable_state.databases import postgresql
 from durable_state.models import DeadLetter, Stream
 from tests.app.models import AllFields
 from tests.mappings import remap
 from tests.services import available
 from tests.tables import apply_batch
 from tests.wire import raw_change
+from tests.writing import write_by_the_orm
 
 from .support.values import KINDS, ODD, values_of
 
@@ -42,7 +43,7 @@ DOCUMENTED = {
 }
 """Where databases differ, by column: the code of a refusal by some of them (docs/reference/conversion.md says which and of what)."""
 
-WAYS: dict[str, Any] = {"fast": writers.FAST_WRITERS, "orm": {}}
+WAYS = ["fast", "orm"]
 
 Answer = tuple[dict[int, Any], dict[int, str]]
 """What the rows hold, by key, and why changes were refused, by ordinal."""
@@ -56,7 +57,7 @@ def test_every_column_is_tried() -> None:
 @pytest.fixture(autouse=True)
 def no_row_is_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small updates take the way of large ones."""
-    monkeypatch.setattr(writers.postgresql, "FEW", 0)
+    monkeypatch.setattr(postgresql, "FEW", 0)
 
 
 def is_alike(field: Any, text: str) -> bool:
@@ -132,9 +133,10 @@ def test_each_value_has_one_result(field: Any, monkeypatch: pytest.MonkeyPatch) 
         values = [value for value in values if is_alike(field, value)]
         answers: dict[str, list[Answer]] = {}
         for alias in ALIASES:
-            for name, way in WAYS.items():
-                monkeypatch.setattr(writers, "FAST_WRITERS", way)
-                with undone(alias) as stream:
+            for name in WAYS:
+                with undone(alias) as stream, monkeypatch.context() as patched:
+                    if name == "orm":
+                        write_by_the_orm(patched)
                     seen = answers.setdefault(f"{alias} {name}", [])
                     for turned in (values, values[1:] + values[:1]):
                         batch = [

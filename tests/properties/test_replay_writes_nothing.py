@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping
-from durable_state.materializer.rows.writers import postgresql
+from durable_state.databases import postgresql
 from tests.app.models import AllFields, Parcel, Stock
 from tests.mappings import remap
 from tests.tables import apply_batch

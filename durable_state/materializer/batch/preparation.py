@@ -13,7 +13,7 @@ from rest_framework.exceptions import ValidationError as RestValidationError
 
 from durable_state.conversion import Refused
 from durable_state.conversion.jsonable import jsonable
-from durable_state.conversion.limits import statement_bytes
+from durable_state.databases.statements import statement_bytes
 from durable_state.errors import MappingFault
 from durable_state.protocol import Change, Operation, encode_change
 from durable_state.registry import EntityChange

@@ -12,8 +12,8 @@ from durable_state.conversion import key_text
 from ..batch.preparation import to_bytes
 from ..plan import TypePlan
 from ..rows.from_rows import prepared_from_row, with_parents
+from ..rows.instances import read_instances
 from ..rows.rows import chunks
-from ..rows.writers.instances import read_instances
 from .lot import ParkingLot
 
 __all__ = ["whole_entities"]

@@ -17,15 +17,15 @@ from django.db import IntegrityError, connections, models, transaction
 from django.db.models import Q
 
 from durable_state.conversion import JsonNull, key_text
-from durable_state.databases.blame import NoWay
+from durable_state.databases.faults import NoWay
 
 from ..plan import PlannedField, TypePlan, Values
 from .followers import lead_children
+from .instances import read_instances
 from .kept import insert_raw
 from .placeholders import placeholders
+from .row import RowWrite
 from .rows import CHUNK, chunks
-from .writers import RowWrite
-from .writers.instances import read_instances
 
 __all__ = ["NOT_OURS", "Claim", "Claims", "Lost", "frees_a_unique_value", "make_way", "vacate"]
 

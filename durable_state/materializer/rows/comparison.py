@@ -11,16 +11,17 @@ import enum
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db import DatabaseError, connections, models, transaction
+from django.db import DatabaseError, models, transaction
 from django.db.models import Value
 from django.db.models.functions import Cast
 from django.db.models.sql import Query
 
 from durable_state.conversion import same, target_column
+from durable_state.databases import find_database
 
 from ..batch.defaults import overlay
 from ..plan import PlannedField, TypePlan, Values
-from .writers import RowWrite
+from .row import RowWrite
 
 __all__ = ["changing", "differ"]
 
@@ -109,11 +110,10 @@ def _as_read(plan: TypePlan, planned: PlannedField, values: Sequence[Any]) -> li
 
 
 def _ask(using: str, column: models.Field[Any, Any], values: Sequence[Any]) -> Sequence[Any]:
-    query = Query(None)
+    query, types_parameters = Query(None), find_database(using).types_parameters
     for number, value in enumerate(values):
         written: Any = _Written(value, output_field=column)
-        if connections[using].vendor == "postgresql":
-            # Elsewhere a parameter has the type that its column would give it.
+        if not types_parameters:
             written = Cast(written, output_field=column)
         query.add_annotation(written, f"value_{number}")
     rows = list(query.get_compiler(using=using).results_iter())

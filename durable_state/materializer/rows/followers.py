@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connections, models
 
 from ..plan import TypePlan
-from .writers import RowWrite
+from .row import RowWrite
 
 __all__ = ["followed_by_children", "is_named_anew", "lead_children", "unnamed_by"]
 

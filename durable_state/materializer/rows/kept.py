@@ -15,8 +15,8 @@ from typing import Any
 from django.db import connections, models
 
 from ..plan import TypePlan
-from .writers import RowWrite
-from .writers.instances import new_instance
+from .instances import new_instance
+from .row import RowWrite
 
 __all__ = ["insert_kept", "insert_raw", "pack_row"]
 

@@ -15,8 +15,8 @@ from django.db.models.lookups import Exact
 from durable_state.conversion import key_text
 
 from ..plan import TypePlan
-from .writers import RowWrite
-from .writers.instances import read_instances
+from .instances import read_instances
+from .row import RowWrite
 
 __all__ = ["Rival", "find_rivals"]
 

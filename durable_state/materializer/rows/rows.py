@@ -7,28 +7,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
-from uuid import UUID
 
 import django.db
-import msgspec
-from django.db import connections, models, transaction
-from django.db.models import Lookup, Q
+from django.db import models, transaction
+from django.db.models import Q
 
 from durable_state.conf import get_settings
 from durable_state.conversion import JSON_NULL, key_text
-from durable_state.databases.blame import blames_a_row, explain, is_uniqueness, reason_code
+from durable_state.databases import find_database
+from durable_state.databases.faults import blames_a_row, explain, is_uniqueness, reason_code
 from durable_state.errors import TooManyDeadLetters
 
 from ..batch.defaults import has_fresh, overlay, settle
 from ..batch.preparation import Prepared
 from ..plan import PlannedField, TypePlan, Values
 from .comparison import changing, differ
-from .deferred import check_deferred
 from .followers import followed_by_children
 from .kept import insert_kept
-from .writers import ExistingRow, RowWrite, find_writer
-from .writers.columns import AS_THEY_ARE, key_parameters, quoted
-from .writers.sequence import move_sequence
+from .row import ExistingRow, RowWrite
+from .writing import insert_rows, update_rows
 
 __all__ = [
     "CHUNK",
@@ -38,7 +35,6 @@ __all__ = [
     "chunks",
     "differ",
     "in_statements",
-    "is_one_of",
     "most_keys",
     "read_rows",
     "row_write",
@@ -51,9 +47,6 @@ CHUNK = 500
 
 READ = 2000
 """Keys in one query for rows, where each is a parameter and the database takes as many."""
-
-KEYS = 10_000
-"""Keys in one query for rows, where all of them are one parameter."""
 
 STATEMENT_BYTES = 1024 * 1024
 """Bytes of large values in one statement, unless a single row has more."""
@@ -194,99 +187,13 @@ def _with_json_nulls(
 
 def most_keys(plan: TypePlan, field: models.Field[Any, Any]) -> int:
     """How many values of the field one query may name beside what makes the rows the stream's."""
-    connection = connections[plan.using]
-    if connection.vendor in AT_ONCE and (
-        type(field) is models.UUIDField or AS_THEY_ARE.get(type(field)) in (str, int)
-    ):
-        return KEYS
-    most = connection.features.max_query_params or READ + len(plan.scope)
-    return min(READ, most - len(plan.scope))
-
-
-AT_ONCE = ("postgresql", "sqlite")
-"""Databases that take many keys as one parameter, a JSON text."""
-
-
-class _Found(Lookup):
-    """A column and a condition on it, with the driver's parameters: ``rhs`` is the pair of them.
-
-    A lookup, not raw SQL: MySQL would compare that with TRUE, and look at every row of the table.
-    """
-
-    prepare_rhs = False
-
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        """``column condition``."""
-        column, parameters = self.process_lhs(compiler, connection)
-        condition, values = self.rhs
-        return f"{column} {condition}", [*parameters, *values]
-
-
-def is_one_of(
-    plan: TypePlan, field: models.Field[Any, Any], values: Sequence[Any]
-) -> Lookup[Any] | Q:
-    """What filter(field__in=...) says, without what it costs for each value."""
-    if field.column is None:
-        return Q(pk__in=values)  # a composite primary key
-    connection = connections[plan.using]
-    parameters = key_parameters(field, values, connection)
-    found: tuple[str, list[Any]]
-    if connection.vendor == "postgresql" and _are_alike(parameters, {str, int, UUID}):
-        found = (
-            f"= ANY(ARRAY(SELECT {_ELEMENTS}::{field.cast_db_type(connection)}))",
-            [_as_json(parameters)],
-        )
-    elif connection.vendor == "sqlite" and _are_alike(parameters, {str, int}):
-        found = "IN (SELECT value FROM json_each(%s))", [_as_json(parameters)]
-    else:
-        found = f"IN ({', '.join(['%s'] * len(parameters))})", parameters
-    return _Found(models.F(field.attname), found)
+    return find_database(plan.using).most_keys(field, len(plan.scope))
 
 
 def rows_with(plan: TypePlan, key_values: Sequence[Any]) -> models.QuerySet[models.Model]:
     """The shown rows with these keys, at most ``most_keys`` of them."""
-    connection, model, key = connections[plan.using], plan.mapping.model, plan.mapping.key
-    pk, parameters = model._meta.pk, key_parameters(key, key_values, connection)
-    if (
-        connection.vendor != "postgresql"
-        or pk.column is None
-        or not _are_alike(parameters, {str, int, UUID})
-    ):
-        return plan.rows().filter(is_one_of(plan, key, key_values))
-    # One look into the unique index for each key. Asked for many keys at once, PostgreSQL reads all rows of a stream that it has no
-    # statistics of, again for each batch.
-    table, column, pk_column = (
-        quoted(connection, name) for name in (model._meta.db_table, key.column, pk.column)
-    )
-    fields = [field for field in model._meta.concrete_fields if field.attname in plan.scope]
-    scope = "".join(f" AND held.{quoted(connection, field.column)} = %s" for field in fields)
-    scope_values = [
-        field.get_db_prep_value(plan.scope[field.attname], connection) for field in fields
-    ]
-    looked_up = (
-        f"SELECT found.pk FROM {_ELEMENTS} AS wanted(key) CROSS JOIN LATERAL"  # noqa: S608
-        f" (SELECT held.{pk_column} AS pk FROM {table} AS held"
-        f" WHERE held.{column} = wanted.key::{key.cast_db_type(connection)}{scope} OFFSET 0) AS found"
-    )
-    is_found = _Found(
-        models.F(pk.attname), (f"= ANY(ARRAY({looked_up}))", [_as_json(parameters), *scope_values])
-    )
-    rows: models.QuerySet[models.Model] = model._base_manager.using(plan.using)
-    return rows.filter(is_found).order_by()
-
-
-_ELEMENTS = "json_array_elements_text(%s::json)"
-"""What PostgreSQL makes of a list: of an array, its driver would look at each element in Python."""
-
-
-def _as_json(parameters: Sequence[Any]) -> str:
-    return msgspec.json.encode(parameters).decode()
-
-
-def _are_alike(parameters: Sequence[Any], types: set[type]) -> bool:
-    """Whether all are of one type, which is one of these."""
-    found = set(map(type, parameters))
-    return len(found) == 1 and found <= types
+    database = find_database(plan.using)
+    return database.rows_with(plan.rows(), plan.mapping.key, key_values, plan.scope)
 
 
 def row_write(
@@ -335,7 +242,7 @@ def _bisect(
         with transaction.atomic(using=plan.using):
             clear_the_way(plan, writes)
             _write(plan, writes)
-            check_deferred(plan)
+            _check_deferred(plan)
     except Exception as error:  # whatever a field's own code raises, too
         if not blames_a_row(error):
             raise
@@ -373,15 +280,23 @@ def _check_flood(plan: TypePlan, failures: Sequence[RowFailure]) -> None:
 def _write(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
     if plan.mapping.merges:
         _check_readable(plan, writes)
-    writer = find_writer(plan.using)
     if changed := [write for write in writes if write.existing is not None]:
         with followed_by_children(plan, changed):
-            writer.update(plan, changed)
+            update_rows(plan, changed)
     if new := [write for write in writes if write.existing is None and write.kept is None]:
-        writer.insert(plan, new)
-        move_sequence(plan, new)
+        insert_rows(plan, new)
     if kept := [write for write in writes if write.kept is not None]:
         insert_kept(plan, kept)
+
+
+def _check_deferred(plan: TypePlan) -> None:
+    """Has the constraints of the type's table that wait for COMMIT checked in the rows' savepoint.
+
+    Not those by which rows point to parents: the parents were looked up, and one that is set aside
+    for a moment is not missing.
+    """
+    parents = [planned.field.column for planned in plan.relations if planned.field.column]
+    find_database(plan.using).check_deferred(plan.mapping.model._meta.db_table, parents)
 
 
 def _check_readable(plan: TypePlan, writes: Sequence[RowWrite]) -> None:

@@ -13,9 +13,9 @@ from ..changes import Outcome
 from ..parked.lot import Parking
 from ..plan import PlannedField, TypePlan
 from ..rows.from_rows import prepared_from_row, with_parents
+from ..rows.instances import read_instances
 from ..rows.relations import MissingParent, stand_in_for
 from ..rows.rows import chunks
-from ..rows.writers.instances import read_instances
 from .work import Work
 
 __all__ = ["Children", "Rows", "column_values"]

@@ -20,8 +20,8 @@ from ..plan import TypePlan, Values
 from ..rows.claims import Claims, Lost, vacate
 from ..rows.relations import resolve_parents, untolerated
 from ..rows.rivals import find_rivals
+from ..rows.row import ExistingRow, RowWrite
 from ..rows.rows import RowFailure, read_rows, row_write
-from ..rows.writers import ExistingRow, RowWrite
 from .removal import Removal
 
 __all__ = ["Contest", "Puts", "age", "lost_to"]

@@ -11,8 +11,8 @@ from ..plan import TypePlan
 from ..rows.claims import Claims, Lost, frees_a_unique_value, make_way
 from ..rows.followers import is_named_anew
 from ..rows.relations import MissingParent, resolve_parents, untolerated
+from ..rows.row import RowWrite
 from ..rows.rows import RowFailure, changing, write_rows
-from ..rows.writers import RowWrite
 from .contest import Contest, Puts
 from .removal import Removal
 from .work import Work

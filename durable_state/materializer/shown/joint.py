@@ -23,8 +23,8 @@ from ..batch.preparation import Prepared
 from ..plan import TypePlan, Values
 from ..rows.claims import Claims, Lost, make_way
 from ..rows.relations import MissingParent, resolve_parents, untolerated
+from ..rows.row import ExistingRow, RowWrite
 from ..rows.rows import RowFailure, changing, read_rows, row_write, write_rows
-from ..rows.writers import ExistingRow, RowWrite
 
 __all__ = ["LEVELS", "Trouble", "closed_part", "settle_blockers", "show_jointly"]
 

@@ -11,8 +11,8 @@ from ..plan import TypePlan
 from ..rows.claims import Claims, Lost
 from ..rows.followers import unnamed_by
 from ..rows.relations import may_circle, resolve_parents, untolerated
+from ..rows.row import RowWrite
 from ..rows.rows import RowFailure, chunks, read_rows, row_write
-from ..rows.writers import RowWrite
 from .contest import Contest, Puts, age, lost_to
 from .endings import Endings, Placed
 from .joint import LEVELS, Trouble, closed_part, show_jointly

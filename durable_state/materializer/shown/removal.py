@@ -14,14 +14,15 @@ from django.db.models.deletion import (
 )
 
 from durable_state.conversion import key_text
+from durable_state.databases import find_database
 from durable_state.models import Stream
 
 from ..changes import Outcome
 from ..plan import PlannedField, TypePlan
+from ..rows.instances import read_instances
 from ..rows.outside import check_restricted, check_updates, other_streams_rows, pointing_to
 from ..rows.relations import circles, may_circle
-from ..rows.rows import chunks, is_one_of, most_keys, rows_with
-from ..rows.writers.instances import read_instances
+from ..rows.rows import chunks, most_keys, rows_with
 from .children import PAGE, Children, Rows, column_values
 from .work import Work
 
@@ -184,11 +185,12 @@ class Removal:
             if may_circle(circle)
             else nullcontext
         )
+        database = find_database(plan.using)
         for each in reversed(circle):
             rows_of_type = each.mapping.model._base_manager.using(plan.using)
             pk = each.mapping.model._meta.pk
             for chunk in chunks(going[each], most_keys(each, pk)):
-                rows_to_go = rows_of_type.filter(is_one_of(each, pk, chunk))
+                rows_to_go = rows_of_type.filter(database.is_one_of(pk, chunk))
                 self._follow_outside(each, rows_to_go, made)
                 with checks():
                     rows_to_go._raw_delete(plan.using)

@@ -15,8 +15,8 @@ from ..rows.claims import Claims
 from ..rows.outside import is_pointed_to
 from ..rows.relations import MissingParent, resolve_parents, untolerated
 from ..rows.rivals import find_rivals
+from ..rows.row import ExistingRow
 from ..rows.rows import chunks, differ, read_rows, row_write
-from ..rows.writers import ExistingRow
 from .older import passes_checks
 from .staging import keys_of, read_older, read_staged, staged_entity, staged_keys
 from .steps import count_off

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from durable_state.databases import find_database
 from durable_state.models import Generation, StagedChange
-
-from ..rows.writers import find_writer
 
 __all__ = ["delete_rows", "drop", "sweep"]
 
@@ -64,5 +63,5 @@ def _step(generation: Generation) -> bool:
 def delete_rows(staged: models.QuerySet[StagedChange]) -> int:
     """Deletes staged rows, and no other is touched meanwhile; how many there were."""
     pks = list(staged.values_list("pk", flat=True))
-    find_writer(staged.db).remove(StagedChange, pks)
+    find_database(staged.db).remove(StagedChange._meta.db_table, "id", pks)
     return len(pks)

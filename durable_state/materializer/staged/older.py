@@ -22,7 +22,7 @@ from ..batch.compaction import Entity, fold_entity
 from ..batch.defaults import settle
 from ..batch.preparation import Prepared, from_bytes, to_bytes
 from ..plan import TypePlan
-from ..rows.writers.instances import read_instances
+from ..rows.instances import read_instances
 
 __all__ = [
     "Older",

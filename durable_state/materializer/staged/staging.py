@@ -13,8 +13,8 @@ from django.db.models.functions import Length
 
 from durable_state.conf import get_settings
 from durable_state.conversion import Refused
+from durable_state.databases import Columns, find_database
 from durable_state.models import Generation, StagedChange, entity_digest
-from durable_state.models.staging import is_unique_held
 
 from ..batch.compaction import Entity, settle_partial
 from ..batch.defaults import has_fresh
@@ -23,8 +23,6 @@ from ..batch.preparation import Prepared, from_bytes, to_bytes
 from ..letters import Letter
 from ..plan import TypePlan
 from ..rows.rows import READ, chunks
-from ..rows.writers import find_writer
-from ..rows.writers.columns import Columns
 from .generations import delete_rows
 from .older import Older, earlier_in_batch, pack_older, revive, unpack_older
 
@@ -209,7 +207,7 @@ def staged_later(
 
 def _put(generation: Generation, columns: Columns, names: list[str]) -> None:
     using = generation.using
-    if not generation.repeats and is_unique_held(connections[using]):
+    if not generation.repeats and find_database(using).holds_unique_without_gaps:
         # What an insert finds out by itself need not be asked before it; a dump never gets to the second way.
         try:
             with transaction.atomic(using=using):
@@ -236,13 +234,13 @@ def _at(places: list[int], columns: Columns) -> Columns:
 
 def _insert(generation: Generation, columns: Columns, count: int) -> None:
     if count:
-        writer = find_writer(generation.using)
-        writer.store(StagedChange, {"generation_id": [generation.pk] * count, **columns})
+        ours: Columns = {"generation_id": [generation.pk] * count, **columns}
+        find_database(generation.using).insert(StagedChange._meta.db_table, ours)
 
 
 def _update(generation: Generation, columns: Columns) -> None:
     if columns["id"]:
-        find_writer(generation.using).replace(StagedChange, columns)
+        find_database(generation.using).update(StagedChange._meta.db_table, columns)
 
 
 def _remove(generation: Generation, names: Iterable[str]) -> None:

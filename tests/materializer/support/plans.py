@@ -13,8 +13,8 @@ from durable_state.materializer.batch import plain
 from durable_state.materializer.ownership import Ownership
 from durable_state.materializer.plan import TypePlan
 from durable_state.materializer.rows.claims import make_way
+from durable_state.materializer.rows.row import RowWrite
 from durable_state.materializer.rows.rows import changing, read_rows, write_rows
-from durable_state.materializer.rows.writers import RowWrite
 from durable_state.models import Stream
 
 __all__ = ["forget_compiled", "plan_for", "put"]

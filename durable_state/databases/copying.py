@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .columns import Columns
+from .parameters import Columns
 
 __all__ = ["copy_rows"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ...plan import Values
+from ..plan import Values
 
 __all__ = ["ExistingRow", "RowWrite"]
 

@@ -1,0 +1,27 @@
+"""Which database it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connections
+
+from .database import Database
+from .mysql import MySQL
+from .postgresql import PostgreSQL
+from .sqlite import SQLite
+
+__all__ = ["VENDORS", "database_of", "find_database"]
+
+VENDORS: dict[str, type[Database]] = {"postgresql": PostgreSQL, "mysql": MySQL, "sqlite": SQLite}
+"""By ``connection.vendor``, which for MariaDB is "mysql" too."""
+
+
+def find_database(using: str) -> Database:
+    """The database of that alias, through the calling thread's connection."""
+    return database_of(connections[using])
+
+
+def database_of(connection: Any) -> Database:
+    """The database at the other end of a connection. The one place that asks which it is."""
+    return VENDORS.get(connection.vendor, Database)(connection)

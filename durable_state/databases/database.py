@@ -1,0 +1,191 @@
+"""The way of any database that Django knows; what one of them does better, its own class says."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from types import NoneType
+from typing import Any
+
+from django.db import models, transaction
+from django.db.backends.base.operations import BaseDatabaseOperations
+from django.db.models import Lookup, Q
+
+from .lookups import Found
+from .parameters import AS_THEY_ARE, Columns, documents_as_dumped, quoted
+
+__all__ = ["Database"]
+
+KEYS = 2000
+"""Keys in one statement, where each is a parameter and the database takes as many."""
+
+
+class Database:
+    """One database, through one thread's connection.
+
+    Its writers take a table and columns of parameters, write all rows or, with a database error,
+    any part of them (the caller has set a savepoint), and raise Django's classes of errors.
+    """
+
+    writes_columns = False
+    """Whether rows of the project's tables are written as columns; otherwise the ORM writes them."""
+
+    compares_by_collation = False
+    """Whether a column's collation and character set say which texts it holds, and tells apart."""
+
+    exact_collation: str | None = None
+    """The collation that tells texts apart by each character, where columns do not so anyway."""
+
+    wide_collation: str | None = None
+    """One that holds every character, where columns may have a character set that does not."""
+
+    keeps_decimals_as_floats = False
+    """Whether a decimal column gives back 15 digits only."""
+
+    types_parameters = True
+    """Whether a parameter in a SELECT has the type that its column would give it."""
+
+    holds_unique_without_gaps = True
+    """Whether a unique index lets streams insert beside each other's values at the same time."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.using: str = connection.alias
+
+    # Transactions
+
+    @contextmanager
+    def transaction(self, seconds: int) -> Iterator[None]:
+        """A transaction that sees what others commit.
+
+        Waiting for a lock, and being idle inside it, are both bounded where there is a server.
+        """
+        with transaction.atomic(using=self.using):
+            yield
+
+    def snapshot_options(self) -> dict[str, Any] | None:
+        """The options of a connection whose transactions see one snapshot each, if there are such."""
+        return None
+
+    def largest_statement(self) -> int | None:
+        """The bytes of the longest statement that the database takes, values included."""
+        return None
+
+    def check_deferred(self, table: str, but: Collection[str]) -> None:
+        """Has the table's constraints that wait for COMMIT checked now.
+
+        ``but``: not those of these columns' foreign keys.
+        Raises: IntegrityError, or what a constraint trigger raises.
+        """
+
+    # Rows by keys
+
+    def most_keys(self, field: models.Field[Any, Any], beside: int) -> int:
+        """How many values of the field one query may name, with so many parameters ``beside``."""
+        most = self.connection.features.max_query_params or KEYS + beside
+        return int(min(KEYS, most - beside))
+
+    def is_one_of(self, field: models.Field[Any, Any], values: Sequence[Any]) -> Lookup[Any] | Q:
+        """What ``filter(field__in=...)`` says, without what it costs for each value."""
+        if field.column is None:
+            return Q(pk__in=values)  # a composite primary key
+        parameters = self.key_parameters(field, values)
+        return Found(models.F(field.attname), self._is_one_of(field, parameters))
+
+    def rows_with(
+        self,
+        rows: models.QuerySet[models.Model],
+        key: models.Field[Any, Any],
+        values: Sequence[Any],
+        scope: Mapping[str, Any],
+    ) -> models.QuerySet[models.Model]:
+        """Those of the rows with one of these keys, at most ``most_keys`` of them.
+
+        ``rows`` are all those that ``scope`` (values by attname) selects of their model.
+        """
+        return rows.filter(self.is_one_of(key, values))
+
+    def _is_one_of(
+        self, field: models.Field[Any, Any], parameters: list[Any]
+    ) -> tuple[str, list[Any]]:
+        return f"IN ({', '.join(['%s'] * len(parameters))})", parameters
+
+    # Parameters
+
+    def quoted(self, name: str | None) -> str:
+        """A table's or column's name as it stands in a statement with parameters."""
+        return quoted(self.connection, name)
+
+    def key_parameters(self, field: models.Field[Any, Any], values: Sequence[Any]) -> list[Any]:
+        """The parameters for values of a field that rows are found by."""
+        if set(map(type, values)) == {AS_THEY_ARE.get(type(field))}:
+            return list(values)
+        return [field.get_db_prep_value(value, self.connection) for value in values]
+
+    def save_parameters(
+        self, field: models.Field[Any, Any], values: Sequence[Any]
+    ) -> Sequence[Any] | None:
+        """The parameters for values that are saved, as ``get_db_prep_save`` makes them.
+
+        None where one of them is an expression (a db_default).
+        """
+        plain = AS_THEY_ARE.get(type(field))
+        if plain is not None and set(map(type, values)) <= {plain, NoneType}:
+            return values
+        if type(field) is models.DateTimeField and set(map(type, values)) <= {datetime, NoneType}:
+            return self._moments(values)
+        if type(field) is models.JSONField and field.encoder is None:
+            documents = self._documents(values)
+            if documents is not None:
+                return documents
+        prepared = [field.get_db_prep_save(value, self.connection) for value in values]
+        return None if any(hasattr(value, "as_sql") for value in prepared) else prepared
+
+    def _moments(self, values: Sequence[datetime | None]) -> Sequence[Any]:
+        """Values of a DateTimeField already, so that only the database's form is left to be made."""
+        return list(map(self.connection.ops.adapt_datetimefield_value, values))
+
+    def _documents(self, values: Sequence[Any]) -> Sequence[Any] | None:
+        """JSON documents; None where the field has to be asked."""
+        adapt = type(self.connection.ops).adapt_json_value
+        if adapt is not BaseDatabaseOperations.adapt_json_value:
+            return None
+        return documents_as_dumped(values)
+
+    # Rows written
+
+    def insert(self, table: str, columns: Columns) -> None:
+        """Inserts rows that are not there."""
+        names = ", ".join(map(self.quoted, columns))
+        places = ", ".join(["%s"] * len(columns))
+        with self.connection.cursor() as cursor:
+            cursor.executemany(
+                f"INSERT INTO {self.quoted(table)} ({names}) VALUES ({places})",
+                list(zip(*columns.values(), strict=True)),
+            )
+
+    def update(self, table: str, columns: Columns) -> None:
+        """Sets columns of the rows that the last column, the primary key, names."""
+        *assignments, condition = (f"{self.quoted(name)} = %s" for name in columns)
+        with self.connection.cursor() as cursor:
+            cursor.executemany(
+                f"UPDATE {self.quoted(table)} SET {', '.join(assignments)} WHERE {condition}",
+                list(zip(*columns.values(), strict=True)),
+            )
+
+    def remove(self, table: str, key: str, values: Sequence[Any]) -> None:
+        """Deletes rows, which nothing points to, by their primary key."""
+        size = min(10_000, self.connection.features.max_query_params or 10_000)
+        table, key = self.quoted(table), self.quoted(key)
+        with self.connection.cursor() as cursor:
+            for start in range(0, len(values), size):
+                some = values[start : start + size]
+                places = ", ".join(["%s"] * len(some))
+                cursor.execute(f"DELETE FROM {table} WHERE {key} IN ({places})", some)
+
+    def move_sequence(self, table: str, column: str, largest: int) -> None:
+        """Makes sure that the next number which the database gives is beyond ``largest``.
+
+        Most count on from the largest row by themselves.
+        """

@@ -1,0 +1,206 @@
+"""PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import NotSupportedError, ProgrammingError, connections, models, transaction
+
+from .capabilities import forget, postgresql_capabilities, unused_name
+from .copying import copy_rows
+from .database import Database
+from .lookups import Found, are_alike, as_json
+from .parameters import AS_THEY_ARE, Columns, encoded
+
+__all__ = ["PostgreSQL"]
+
+FEW = 50
+"""Rows that are updated sooner one by one, sent together, than through a temporary table."""
+KEYS = 10_000
+"""Keys in one statement, where all of them are one parameter."""
+CHANGES = "durable_state_changes"
+
+_ELEMENTS = "json_array_elements_text(%s::json)"
+"""What makes rows of a list: of an array, the driver would look at each element in Python."""
+
+_MOVE = """
+SELECT setval(counter.name, %(largest)s)
+FROM (SELECT pg_get_serial_sequence(%(table)s, %(column)s)::regclass AS name) AS counter
+WHERE CASE
+    WHEN counter.name IS NULL THEN false
+    WHEN NOT has_sequence_privilege(counter.name, 'UPDATE') THEN false
+    WHEN NOT has_sequence_privilege(counter.name, 'SELECT, USAGE') THEN false
+    ELSE coalesce(pg_sequence_last_value(counter.name), 0) < %(largest)s
+END
+"""
+"""Not where the role may not: the rows are right all the same, and the application's inserts tell."""
+
+
+class PostgreSQL(Database):
+    """Writes through COPY of psycopg 3, straight into the table or through a temporary one."""
+
+    types_parameters = False
+
+    @property
+    def writes_columns(self) -> bool:  # type: ignore[override]
+        """Not with psycopg 2, whose COPY is another."""
+        return hasattr(getattr(self.connection, "Database", None), "Cursor")
+
+    @contextmanager
+    def transaction(self, seconds: int) -> Iterator[None]:
+        """READ COMMITTED, whatever the project asks for: who takes a lock sees what its last
+        holder wrote.
+        """
+        with transaction.atomic(using=self.using):
+            with self.connection.cursor() as cursor:
+                cursor.execute(
+                    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+                    f" SET LOCAL lock_timeout = '{seconds}s';"
+                    f" SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'"
+                )
+            yield
+
+    def snapshot_options(self) -> dict[str, Any]:
+        """A snapshot is what REPEATABLE READ is."""
+        from django.db.backends.postgresql.psycopg_any import IsolationLevel  # needs the driver
+
+        return {"isolation_level": IsolationLevel.REPEATABLE_READ}
+
+    def check_deferred(self, table: str, but: Collection[str]) -> None:
+        """Switches them to IMMEDIATE, which has them checked, and back."""
+        if names := _deferred(self.using, table, tuple(but)):
+            with self.connection.cursor() as cursor:
+                cursor.execute(
+                    f"SET CONSTRAINTS {names} IMMEDIATE; SET CONSTRAINTS {names} DEFERRED", None
+                )
+
+    def most_keys(self, field: models.Field[Any, Any], beside: int) -> int:
+        """Many keys are one parameter, a JSON text, where that can hold them."""
+        if type(field) is models.UUIDField or AS_THEY_ARE.get(type(field)) in (str, int):
+            return KEYS
+        return super().most_keys(field, beside)
+
+    def _is_one_of(
+        self, field: models.Field[Any, Any], parameters: list[Any]
+    ) -> tuple[str, list[Any]]:
+        if are_alike(parameters, {str, int, UUID}):
+            column_type = field.cast_db_type(self.connection)
+            condition = f"= ANY(ARRAY(SELECT {_ELEMENTS}::{column_type}))"
+            return condition, [as_json(parameters)]
+        return super()._is_one_of(field, parameters)
+
+    def rows_with(
+        self,
+        rows: models.QuerySet[models.Model],
+        key: models.Field[Any, Any],
+        values: Sequence[Any],
+        scope: Mapping[str, Any],
+    ) -> models.QuerySet[models.Model]:
+        """One look into the unique index for each key.
+
+        Asked for many keys at once, PostgreSQL reads all rows of a stream that it has no statistics
+        of, again for each batch.
+        """
+        model = rows.model
+        pk, parameters = model._meta.pk, self.key_parameters(key, values)
+        if pk.column is None or not are_alike(parameters, {str, int, UUID}):
+            return super().rows_with(rows, key, values, scope)
+        fields = [field for field in model._meta.concrete_fields if field.attname in scope]
+        in_scope = "".join(f" AND held.{self.quoted(field.column)} = %s" for field in fields)
+        scope_values = [
+            field.get_db_prep_value(scope[field.attname], self.connection) for field in fields
+        ]
+        looked_up = (
+            f"SELECT found.pk FROM {_ELEMENTS} AS wanted(key) CROSS JOIN LATERAL"
+            f" (SELECT held.{self.quoted(pk.column)} AS pk"
+            f" FROM {self.quoted(model._meta.db_table)} AS held"
+            f" WHERE held.{self.quoted(key.column)} = wanted.key::{key.cast_db_type(self.connection)}"
+            f"{in_scope} OFFSET 0) AS found"
+        )
+        condition = f"= ANY(ARRAY({looked_up}))", [as_json(parameters), *scope_values]
+        all_rows: models.QuerySet[models.Model] = model._base_manager.using(self.using)
+        return all_rows.filter(Found(models.F(pk.attname), condition)).order_by()
+
+    def _documents(self, values: Sequence[Any]) -> Sequence[Any] | None:
+        # Documents are kept taken apart: their text does not matter.
+        try:
+            return [None if value is None else encoded(value) for value in values]
+        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+            return None
+
+    def insert(self, table: str, columns: Columns) -> None:
+        """Inserts rows by COPY; where the table does not let us, one by one."""
+        if not self.writes_columns or not postgresql_capabilities(self.using, table).copies:
+            return super().insert(table, columns)
+        try:
+            return copy_rows(self.connection, table, columns)
+        except (NotSupportedError, ProgrammingError):
+            forget()  # the next attempt asks anew
+            raise
+
+    def update(self, table: str, columns: Columns) -> None:
+        """Sets columns through a temporary table; where there are few rows, one by one."""
+        *_, pks = columns.values()
+        if (
+            len(pks) < FEW
+            or not self.writes_columns
+            or not postgresql_capabilities(self.using, table).joins
+        ):
+            return super().update(table, columns)
+        try:
+            return self._update_by_join(table, columns)
+        except (NotSupportedError, ProgrammingError):
+            forget()
+            raise
+
+    def _update_by_join(self, table: str, columns: Columns) -> None:
+        changes, quote = unused_name(CHANGES, table), self.connection.ops.quote_name
+        table, names = quote(table), [quote(name or "") for name in columns]
+        *changed, key = names
+        assignments = ", ".join(f"{name} = {changes}.{name}" for name in changed)
+        with self.connection.cursor() as cursor:
+            # Made of the table, so that its columns have the very types, and gone with the
+            # savepoint or the transaction if not here.
+            cursor.execute(
+                f"CREATE TEMPORARY TABLE {changes} ON COMMIT DROP AS"
+                f" SELECT {', '.join(names)} FROM {table} WITH NO DATA"
+            )
+            copy_rows(self.connection, changes, columns)
+            cursor.execute(
+                f"UPDATE {table} SET {assignments} FROM {changes}"
+                f" WHERE {table}.{key} = {changes}.{key}; DROP TABLE {changes}"
+            )
+
+    def move_sequence(self, table: str, column: str, largest: int) -> None:
+        """Sequences do not look at the rows."""
+        parameters = {
+            "largest": largest,
+            "table": self.connection.ops.quote_name(table),
+            "column": column,
+        }
+        with self.connection.cursor() as cursor:
+            cursor.execute(_MOVE, parameters)
+
+
+@lru_cache(maxsize=1024)
+def _deferred(using: str, table: str, but: tuple[str, ...]) -> str:
+    """The names of the constraints, as they stand in a statement; empty where there is none."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT spaces.nspname, held.conname FROM pg_constraint AS held"
+            " JOIN pg_namespace AS spaces ON spaces.oid = held.connamespace"
+            " WHERE held.conrelid = to_regclass(%s) AND held.condeferred AND NOT ("
+            "held.contype = 'f' AND EXISTS (SELECT FROM pg_attribute AS attribute"
+            " WHERE attribute.attrelid = held.conrelid AND held.conkey = ARRAY[attribute.attnum]"
+            " AND attribute.attname = ANY(%s)))"
+            " ORDER BY held.conname",
+            [connection.ops.quote_name(table), list(but)],
+        )
+        quote = connection.ops.quote_name
+        return ", ".join(f"{quote(space)}.{quote(name)}" for space, name in cursor.fetchall())

@@ -1,0 +1,92 @@
+"""What a statement says of rows, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import models
+
+from durable_state.conversion.own import is_computed
+from durable_state.databases import Columns, Database
+
+from ..plan import TypePlan
+from .row import RowWrite
+
+__all__ = ["insert_columns", "update_columns"]
+
+
+def insert_columns(
+    plan: TypePlan, writes: Sequence[RowWrite], database: Database
+) -> Columns | None:
+    """Everything that an insert says of the rows: key, stream, mapped columns, and the defaults of
+    the application's own.
+
+    Columns that the database fills are left out. None where only the ORM can tell what to insert.
+    """
+    fields = [field for field in plan.mapping.model._meta.concrete_fields if not field.generated]
+    if not all(map(_saves_plainly, fields)):
+        return None
+    mapped = dict(
+        zip(plan.places, zip(*(write.values for write in writes), strict=True), strict=True)
+    )
+    own: models.Model | None = None
+    columns: Columns = {}
+    for field in fields:
+        values: Sequence[Any]
+        if field is plan.mapping.key:
+            values = [write.key_value for write in writes]
+        elif field.attname in mapped:
+            values = mapped[field.attname]
+        elif field.attname in plan.scope:
+            values = [plan.scope[field.attname]]
+        elif isinstance(field, models.AutoField) or field.has_db_default():
+            continue
+        elif field.has_default() and callable(field.default):
+            values = [field.get_default() for _ in writes]
+        else:
+            own = own or plan.mapping.model()
+            values = [field.pre_save(own, True)]
+        parameters = database.save_parameters(field, values)
+        if parameters is None:
+            return None
+        columns[field.column] = (
+            parameters if len(parameters) == len(writes) else [parameters[0]] * len(writes)
+        )
+    return columns
+
+
+def update_columns(
+    plan: TypePlan, writes: Sequence[RowWrite], database: Database
+) -> Columns | None:
+    """The mapped columns of the rows, and behind them the primary key.
+
+    None where only the ORM can tell what to set.
+    """
+    key = plan.mapping.model._meta.pk
+    if key.column is None:
+        return None  # a composite one
+    columns: Columns = {}
+    of_each = zip(*(write.values for write in writes), strict=True)
+    for planned, values in zip(plan.fields, of_each, strict=True):
+        parameters = (
+            None if is_computed(planned.field) else database.save_parameters(planned.field, values)
+        )
+        if parameters is None:
+            return None
+        columns[planned.field.column] = parameters
+    pks = database.save_parameters(
+        key, [write.existing.pk for write in writes if write.existing is not None]
+    )
+    if pks is None:
+        return None
+    columns[key.column] = pks
+    return columns
+
+
+def _saves_plainly(field: models.Field[Any, Any]) -> bool:
+    return not is_computed(field) and _is_django(type(field).pre_save)
+
+
+def _is_django(method: Any) -> bool:
+    return bool(method.__module__.startswith(("django.db.models.", "django.contrib.postgres.")))

@@ -1,0 +1,15 @@
+"""The two ways in which rows are written."""
+
+from __future__ import annotations
+
+import pytest
+
+__all__ = ["write_by_the_orm"]
+
+
+def write_by_the_orm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has rows of the project's tables written by the ORM on every database."""
+    from durable_state.databases import VENDORS  # not before Django is set up
+
+    for database in VENDORS.values():
+        monkeypatch.setattr(database, "writes_columns", False)
