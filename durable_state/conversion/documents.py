@@ -18,9 +18,11 @@ __all__ = ["DOCUMENT", "JSON_NULL", "JsonNull", "document", "same_document"]
 
 
 class JsonNull(Value):
-    """JSON's ``null`` for a JSONField, in inserts, updates and lookups alike, whether or not the column may be NULL; reads back as None.
+    """JSON's ``null`` for a JSONField, in inserts, updates and lookups alike, whether or not the
+    column may be NULL; reads back as None.
 
-    Django writes ``None`` as SQL NULL, and its own ``Value(None, JSONField())`` too when ``bulk_update`` puts it into a CASE.
+    Django writes ``None`` as SQL NULL, and its own ``Value(None, JSONField())`` too when
+    ``bulk_update`` puts it into a CASE.
     """
 
     def __init__(self) -> None:
@@ -38,13 +40,17 @@ JSON_NULL = JsonNull()
 
 _SCALAR = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | float | str | bool | None
 DOCUMENT: Any = _SCALAR
-"""The documents that ``document`` takes as they are, as a decoder's type: not too deep, with no number of doubtful size."""
+"""The documents that ``document`` takes as they are, as a decoder's type: not too deep, with no
+number of doubtful size.
+"""
 for _ in range(5):
     DOCUMENT = _SCALAR | list[DOCUMENT] | dict[str, DOCUMENT]
 
 
 def document(field: models.Field[Any, Any], limits: Limits) -> Callable[[Any], Any]:
-    """Any JSON without NUL characters, as deep as the database goes. A top-level null is ``JSON_NULL``."""
+    """Any JSON without NUL characters, as deep as the database goes. A top-level null is
+    ``JSON_NULL``.
+    """
 
     def convert(raw: Any) -> Any:
         return (
@@ -97,7 +103,8 @@ def _whole(raw: Decimal) -> int:
 def _integer(number: int) -> int:
     if -(2**63) <= number < 2**64:
         return number
-    # MySQL keeps a longer one as a double; then it must be the number that a double is written as (JavaScript writes 1e20 in digits).
+    # MySQL keeps a longer one as a double; then it must be the number that a double is written as
+    # (JavaScript writes 1e20 in digits).
     try:
         written = int(Decimal(repr(float(number))))
     except OverflowError as error:
@@ -110,7 +117,9 @@ def _integer(number: int) -> int:
 
 
 def same_document(one: Any, other: Any) -> bool:
-    """Whether two documents are the same JSON: ``true`` is not 1, but 1 is 1.0 (PostgreSQL gives 1e16 back as an integer)."""
+    """Whether two documents are the same JSON: ``true`` is not 1, but 1 is 1.0 (PostgreSQL gives
+    1e16 back as an integer).
+    """
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(
             same_document(part, other[name]) for name, part in one.items()

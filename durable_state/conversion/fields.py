@@ -53,7 +53,9 @@ FACTORIES: dict[type[models.Field[Any, Any]], Factory] = {
     models.DurationField: times.duration,
     models.JSONField: document,
 }
-"""By field class; the nearest class of a field's MRO counts, unless the field converts values in its own way."""
+"""By field class; the nearest class of a field's MRO counts, unless the field converts values in
+its own way.
+"""
 
 OWN_WAYS = (
     "to_python",
@@ -72,11 +74,14 @@ def convert(field: models.Field[Any, Any], raw: Any, using: str | None = None) -
 
 @lru_cache(maxsize=4096)
 def converter(field: models.Field[Any, Any], using: str | None = None) -> Convert:
-    """The function that turns a wire value into the field's value, or raises ``Refused`` and nothing else.
+    """The function that turns a wire value into the field's value, or raises ``Refused`` and
+    nothing else.
 
-    What it returns is what a row read from the database has. ``using`` is the alias of that database; without it, only what every
-    supported database holds is taken (15 digits in a DecimalField, as SQLite; JSON nested 31 deep, as MariaDB). A foreign key takes its
-    target column's values. None is taken where the field may be NULL; in a JSONField it is JSON null, returned as ``JSON_NULL``.
+    What it returns is what a row read from the database has. ``using`` is the alias of that
+    database; without it, only what every supported database holds is taken (15 digits in a
+    DecimalField, as SQLite; JSON nested 31 deep, as MariaDB). A foreign key takes its target
+    column's values. None is taken where the field may be NULL; in a JSONField it is JSON null,
+    returned as ``JSON_NULL``.
     """
     column = target_column(field)
     inner = _value_converter(column, limits(using), using)
@@ -112,14 +117,16 @@ def _check_characters(charset: str, value: str) -> None:
 def convert_all(
     field: models.Field[Any, Any], raws: Sequence[Any], using: str | None = None
 ) -> list[Any] | None:
-    """What the ``converter`` makes of many values, where that can be told for all of them at once."""
+    """What the ``converter`` makes of many values, where that is told for all at once."""
     return times.moments(raws, limits(using)) if _factory(field) is times.date_and_time else None
 
 
 def wire_type(field: models.Field[Any, Any]) -> tuple[Any, frozenset[type] | None]:
-    """What a decoder may take for the field, and which types of what it gives the ``converter`` leaves as they are (None: all).
+    """What a decoder may take for the field, and which types of what it gives the ``converter``
+    leaves as they are (None: all).
 
-    Whatever has that type and is refused, or changed, by the ``converter`` is of another type than those; a NUL in a text excepted.
+    Whatever has that type and is refused, or changed, by the ``converter`` is of another type than
+    those; a NUL in a text excepted.
     """
     column = target_column(field)
     factory = _factory(column)
@@ -142,7 +149,9 @@ def wire_type(field: models.Field[Any, Any]) -> tuple[Any, frozenset[type] | Non
 
 
 def longest_plain_key(field: models.Field[Any, Any]) -> int:
-    """The number of characters up to which any key without NUL is the value of this key field, as it is; 0 where it never is."""
+    """The number of characters up to which any key without NUL is the value of this key field, as
+    it is; 0 where it never is.
+    """
     if isinstance(field, models.FileField) or _factory(field) not in (
         texts.text,
         texts.unbounded_text,
@@ -162,7 +171,9 @@ def absent(field: models.Field[Any, Any]) -> str | None:
 
 
 def same(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
-    """Whether a value of a row is the converted one: for JSON as JSON (``true`` is not 1, null is not NULL), else Python's equality."""
+    """Whether a value of a row is the converted one: for JSON as JSON (``true`` is not 1, null is
+    not NULL), else Python's equality.
+    """
     if _holds_documents(field) and isinstance(stored, list) and isinstance(wanted, list):
         return same_document(stored, wanted)
     if not isinstance(field, models.JSONField):
@@ -177,7 +188,9 @@ def same(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
 
 
 def _are_equal(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
-    """Python's equality; of values that do not say whether they are equal (an array of numbers), that of what is stored of them."""
+    """Python's equality; of values that do not say whether they are equal (an array of numbers),
+    that of what is stored of them.
+    """
     try:
         return bool(stored == wanted)
     except Exception:
@@ -196,7 +209,9 @@ def _holds_documents(field: models.Field[Any, Any]) -> bool:
 
 
 def gives_back_what_it_takes(field: models.Field[Any, Any]) -> bool:
-    """Whether a row gives back just what the ``converter`` makes; else only the database tells what."""
+    """Whether a row gives back just what the ``converter`` makes; else only the database tells
+    what.
+    """
     column = target_column(field)
     if is_computed(column):
         return False

@@ -23,8 +23,8 @@ EXACT = 2**53
 def jsonable(value: Any) -> Any:
     """A Python value, and all that is inside it, as every reader of JSON holds it without loss.
 
-    Integers beyond 2**53 become text, which JavaScript would round; so do decimals, moments (in UTC),
-    UUIDs and bytes (as base64).
+    Integers beyond 2**53 become text, which JavaScript would round; so do decimals, moments (in
+    UTC), UUIDs and bytes (as base64).
     """
     if value is None or type(value) in (str, bool, float):
         return value

@@ -25,10 +25,11 @@ def convert_key(field: models.Field[Any, Any], key: str, using: str | None = Non
 
 
 def key_converter(field: models.Field[Any, Any], using: str | None = None) -> Callable[[str], Any]:
-    """The function that gives the column's value for an entity key, from which ``key_text`` makes the very same key again.
+    """The function that gives the column's value for an entity key, from which ``key_text`` makes
+    the very same key again.
 
-    It raises ``Refused``: "key" where the column would not give it back ("007" in an integer field, a text that is too long), "nul",
-    "invalid" (a lone surrogate).
+    It raises ``Refused``: "key" where the column would not give it back ("007" in an integer field,
+    a text that is too long), "nul", "invalid" (a lone surrogate).
     """
     convert = converter(field, using)
 
@@ -37,7 +38,8 @@ def key_converter(field: models.Field[Any, Any], using: str | None = None) -> Ca
         if len(key) * 4 > KEY_BYTES and len(key.encode()) > KEY_BYTES:
             raise Refused(
                 "key",
-                f"The key {shown(key)} has more than {KEY_BYTES} bytes, which is too long for an index.",
+                f"The key {shown(key)} has more than {KEY_BYTES} bytes,"
+                " which is too long for an index.",
             )
         try:
             value = convert(key)
@@ -48,7 +50,8 @@ def key_converter(field: models.Field[Any, Any], using: str | None = None) -> Ca
         if key_text(field, value) != key:
             raise Refused(
                 "key",
-                f"The key {shown(key)} would come back from {field.name} as {shown(key_text(field, value))}.",
+                f"The key {shown(key)} would come back from {field.name}"
+                f" as {shown(key_text(field, value))}.",
             )
         return value
 

@@ -24,7 +24,9 @@ DECIMAL_TEXT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,
 """What Python, Java and JavaScript write of a number; the last in small letters, ``1e-8``."""
 
 EXACT = 2**53
-"""From here on a JSON number with a point or an exponent may have lost digits when it was read as a double."""
+"""From here on a JSON number with a point or an exponent may have lost digits when it was read as a
+double.
+"""
 
 _exact = decimal.Context(prec=2000, traps=[decimal.InvalidOperation, decimal.Inexact])
 
@@ -48,7 +50,9 @@ def integer_range(field: models.Field[Any, Any]) -> tuple[int, int]:
 
 
 def integer(field: models.Field[Any, Any], limits: Limits) -> Convert:
-    """An int, a number without fraction (3.0), or its canonical text ("42", neither "+42" nor "042"), within the column's range."""
+    """An int, a number without fraction (3.0), or its canonical text ("42", neither "+42" nor
+    "042"), within the column's range.
+    """
     low, high = integer_range(field)
 
     def convert(raw: Any) -> Any:
@@ -80,7 +84,9 @@ def _whole(raw: Any) -> int:
 
 
 def floating(field: models.Field[Any, Any], limits: Limits) -> Convert:
-    """A finite number that a double holds: a JSON number stands for its nearest double, an integer must be one exactly."""
+    """A finite number that a double holds: a JSON number stands for its nearest double, an integer
+    must be one exactly.
+    """
 
     def convert(raw: Any) -> Any:
         if isinstance(raw, bool) or not isinstance(raw, (int, float, Decimal)):
@@ -99,7 +105,9 @@ def floating(field: models.Field[Any, Any], limits: Limits) -> Convert:
 
 
 def decimal_number(field: models.DecimalField[Any, Any], limits: Limits) -> Convert:
-    """A number or its text ("1.10") that fits the column's digits and places without rounding; a float counts as it is written."""
+    """A number or its text ("1.10") that fits the column's digits and places without rounding; a
+    float counts as it is written.
+    """
     places: int | None = field.decimal_places
     digits: int | None = field.max_digits
 

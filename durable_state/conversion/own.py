@@ -17,7 +17,7 @@ __all__ = ["is_computed", "own_converter"]
 
 
 def own_converter(column: models.Field[Any, Any], using: str | None) -> Callable[[Any], Any]:
-    """Takes whatever the field's ``to_python`` takes, and makes what the column gives back for it."""
+    """Takes whatever the field's ``to_python`` takes, and makes what the column gives back."""
     longest: int | None = column.max_length if isinstance(column, models.CharField) else None
     there_and_back = _there_and_back(column, using or DEFAULT_DB_ALIAS)
 
@@ -50,7 +50,8 @@ def _try_as_parameter(column: models.Field[Any, Any], value: Any, using: str) ->
 
 
 def _there_and_back(column: models.Field[Any, Any], using: str) -> Callable[[Any], Any]:
-    """What is read of a value that was written, as far as the field's own code tells without a database.
+    """What is read of a value that was written, as far as the field's own code tells without a
+    database.
 
     Where that code does not settle, because it cannot do without a driver or says something else
     each time, the value itself.
@@ -80,7 +81,9 @@ def _there_and_back(column: models.Field[Any, Any], using: str) -> Callable[[Any
 
 
 def is_computed(field: models.Field[Any, Any]) -> bool:
-    """Whether the field's own code has the database compute its values; Django's own placeholders do no more than cast."""
+    """Whether the field's own code has the database compute its values; Django's own placeholders
+    do no more than cast.
+    """
     placeholder = getattr(type(field), "get_placeholder", None)
     return placeholder is not None and not placeholder.__module__.startswith(
         ("django.db.models.", "django.contrib.postgres.")

@@ -68,7 +68,8 @@ def _hstore(raw: Any) -> dict[str, str | None]:
 def _range_converter(
     column: models.Field[Any, Any], base_field: models.Field[Any, Any], part: Convert
 ) -> Convert:
-    """Takes ``{"lower": 1, "upper": 3, "bounds": "[)"}``, ``{"empty": true}``, or a list of both ends.
+    """Takes ``{"lower": 1, "upper": 3, "bounds": "[)"}``, ``{"empty": true}``, or a list of both
+    ends.
 
     Brought into the form in which PostgreSQL gives it back: of whole numbers and days, with the
     lower end and without the upper one.

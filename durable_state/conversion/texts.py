@@ -104,7 +104,8 @@ def address(field: models.Field[Any, Any], limits: Limits) -> Convert:
         if 0xFFFF < int(parsed) <= 0xFFFFFFFF:
             raise Refused(
                 "invalid",
-                f"{shown(raw)} is of the deprecated IPv4-compatible kind, which databases write differently.",
+                f"{shown(raw)} is of the deprecated IPv4-compatible kind,"
+                " which databases write differently.",
             )
         return str(parsed)
 

@@ -28,7 +28,8 @@ IN_UTC = re.compile(rf"{_IN_UTC}\Z")
 """What most services write, and needs no second look."""
 LINES_IN_UTC = re.compile(rf"(?:{_IN_UTC}\n)*+\Z")
 ISO_DURATION = re.compile(
-    r"(?P<sign>[-+]?)P(?=[0-9T])(?:(?P<weeks>[0-9]+(?:[.,][0-9]+)?)W)?(?:(?P<days>[0-9]+(?:[.,][0-9]+)?)D)?"
+    r"(?P<sign>[-+]?)P(?=[0-9T])"
+    r"(?:(?P<weeks>[0-9]+(?:[.,][0-9]+)?)W)?(?:(?P<days>[0-9]+(?:[.,][0-9]+)?)D)?"
     r"(?:T(?=[0-9])(?:(?P<hours>[0-9]+(?:[.,][0-9]+)?)H)?(?:(?P<minutes>[0-9]+(?:[.,][0-9]+)?)M)?"
     r"(?:(?P<seconds>[0-9]+(?:[.,][0-9]+)?)S)?)?\Z"
 )
@@ -42,7 +43,9 @@ MICROSECONDS = {
 
 
 def date_and_time(field: models.Field[Any, Any], limits: Limits) -> Convert:
-    """ISO 8601 text, as Django reads it, or a date alone. With USE_TZ in UTC; a naive one is meant in Django's default time zone."""
+    """ISO 8601 text, as Django reads it, or a date alone. With USE_TZ in UTC; a naive one is meant
+    in Django's default time zone.
+    """
 
     def convert(raw: Any) -> Any:
         if type(raw) is str and limits.zone is None and IN_UTC.match(raw) and settings.USE_TZ:
@@ -51,7 +54,8 @@ def date_and_time(field: models.Field[Any, Any], limits: Limits) -> Convert:
         if isinstance(raw, datetime.datetime):
             moment = raw
         elif isinstance(raw, datetime.date):
-            moment = datetime.datetime(raw.year, raw.month, raw.day)  # noqa: DTZ001 (naive until the zone is known)
+            # Naive until the zone is known.
+            moment = datetime.datetime(raw.year, raw.month, raw.day)  # noqa: DTZ001
         else:
             moment = _parse(parse_datetime, raw, "date and time")
         try:
@@ -63,7 +67,9 @@ def date_and_time(field: models.Field[Any, Any], limits: Limits) -> Convert:
 
 
 def moments(texts: Sequence[Any], limits: Limits) -> list[datetime.datetime] | None:
-    """What ``date_and_time`` makes of each of the texts; None where any of them is not what most services write."""
+    """What ``date_and_time`` makes of each of the texts; None where any of them is not what most
+    services write.
+    """
     try:
         if settings.USE_TZ and limits.zone is None and LINES_IN_UTC.match("\n".join([*texts, ""])):
             return list(map(datetime.datetime.fromisoformat, texts))
@@ -73,13 +79,16 @@ def moments(texts: Sequence[Any], limits: Limits) -> list[datetime.datetime] | N
 
 
 def _in_utc(moment: datetime.datetime, kept_in: datetime.tzinfo | None) -> datetime.datetime:
-    """The moment, which the database must give back: in ``kept_in``, the zone that it keeps it in, no other has its local time."""
+    """The moment, which the database must give back: in ``kept_in``, the zone that it keeps it in,
+    no other has its local time.
+    """
     if timezone.is_naive(moment):
         moment = _told_by_its_local_time(moment)
     if kept_in is not None and _is_doubtful(moment.astimezone(kept_in)):
         raise Refused(
             "invalid",
-            f"{moment.isoformat()} is one of two moments that have the same local time in {kept_in},"
+            f"{moment.isoformat()} is one of two moments that have the same local time"
+            f" in {kept_in},"
             " in which the database keeps it.",
         )
     return moment.astimezone(datetime.UTC)
@@ -92,13 +101,16 @@ def _in_default_zone(moment: datetime.datetime) -> datetime.datetime:
     if _is_doubtful(local):
         raise Refused(
             "invalid",
-            f"{moment.isoformat()} is one of two moments that have the same local time; USE_TZ is off.",
+            f"{moment.isoformat()} is one of two moments that have the same local time;"
+            " USE_TZ is off.",
         )
     return local.replace(tzinfo=None, fold=0)
 
 
 def _told_by_its_local_time(moment: datetime.datetime) -> datetime.datetime:
-    """The moment that a time without an offset is meant to be, in Django's default time zone. Raises: Refused."""
+    """The moment that a time without an offset is meant to be, in Django's default time zone.
+    Raises: Refused.
+    """
     aware = moment.replace(tzinfo=timezone.get_default_timezone())
     if _is_doubtful(aware):
         zone = timezone.get_default_timezone_name()
@@ -143,7 +155,9 @@ def time(field: models.Field[Any, Any], limits: Limits) -> Convert:
 
 
 def duration(field: models.Field[Any, Any], limits: Limits) -> Convert:
-    """ISO 8601 text in weeks, days, hours, minutes and seconds, or Django's "3 04:05:06.7"; whole microseconds, 64 bits of them."""
+    """ISO 8601 text in weeks, days, hours, minutes and seconds, or Django's "3 04:05:06.7"; whole
+    microseconds, 64 bits of them.
+    """
 
     def convert(raw: Any) -> Any:
         if isinstance(raw, datetime.timedelta):

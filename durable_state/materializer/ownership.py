@@ -12,7 +12,7 @@ __all__ = ["Ownership"]
 
 
 class Ownership:
-    """The tables that belong to one stream. A table with a stream field is everybody's, row by row."""
+    """The tables that belong to one stream. One with a stream field is everybody's, row by row."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -40,13 +40,16 @@ class Ownership:
         owner = self._owners.filter(model=mapping.label).select_related("stream").first()
         if owner is not None:
             raise TableNotOwned(
-                f"{label} belongs to the stream {owner.stream.name!r}, so {name!r} cannot write it.",
-                "Give the mapping a stream_field so that streams can share the table, or `streams` so that only one is served.",
+                f"{label} belongs to the stream {owner.stream.name!r},"
+                f" so {name!r} cannot write it.",
+                "Give the mapping a stream_field so that streams can share the table,"
+                " or `streams` so that only one is served.",
             )
         if mapping.model._base_manager.using(self._stream.using).exists():
             raise TableNotOwned(
                 f"{label} holds rows already, and the stream {name!r} would take them for its own.",
-                f"Give the mapping a stream_field, empty the table, or take the rows over: durable_state add {name} URL --adopt.",
+                "Give the mapping a stream_field, empty the table, or take the rows over:"
+                f" durable_state add {name} URL --adopt.",
             )
         try:
             with transaction.atomic(using=self._stream.using):
