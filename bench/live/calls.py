@@ -10,7 +10,7 @@ from concurrent.futures import thread
 from types import FrameType
 from typing import Any
 
-from durable_state.materializer.plan import TypePlan
+from durable_state.materializer.compiled import CompiledType
 
 __all__ = ["Calls", "profile_tasks"]
 
@@ -22,7 +22,7 @@ class Calls:
         self.functions = 0
         """Calls of functions, those written in C among them, as cProfile counts them."""
         self.plans = 0
-        """Plans of a type that were compiled."""
+        """Mappings that were compiled."""
         threading.setprofile(self._count)
         sys.setprofile(self._count)
 
@@ -34,7 +34,7 @@ class Calls:
             self.functions += 1
 
 
-COMPILING = TypePlan.__init__.__code__
+COMPILING = CompiledType.__init__.__code__
 
 
 def profile_tasks() -> cProfile.Profile:

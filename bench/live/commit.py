@@ -51,7 +51,7 @@ class Counted(msgspec.Struct):
     plans: float
     """Plans of a type that were compiled."""
     newest: list[str]
-    """The statements of the newest commit, as far as can be told: the last ones."""
+    """The statements of the newest commit: those behind the `COMMIT` before."""
 
 
 def measure(alias: str, events: int, rate: float, number: int) -> LiveCommit:
@@ -83,8 +83,13 @@ def count(alias: str, events: int, rate: float) -> Counted:
         spent.get("round_trips"),
         spent["calls"],
         spent["plans"],
-        busy["newest"][-round(spent["statements"]) :],
+        _newest(busy["newest"]),
     )
+
+
+def _newest(texts: list[str]) -> list[str]:
+    ends = [number for number, text in enumerate(texts) if text == "COMMIT"]
+    return texts[ends[-2] + 1 : ends[-1] + 1] if len(ends) > 1 else texts
 
 
 def profile(alias: str, events: int, rate: float, path: Path) -> Profiled:

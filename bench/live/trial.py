@@ -26,7 +26,7 @@ HOW = (
     "happens. The rest is counted in a run of its own, likewise without what happens anyway: "
     "statements and round trips on the wire, by a proxy that reads the database's protocol (on "
     "SQLite by the library's own trace); calls as `cProfile` counts them, those of functions in C "
-    "among them; plans by the calls of `TypePlan`."
+    "among them; plans by how many mappings are compiled."
 )
 
 
