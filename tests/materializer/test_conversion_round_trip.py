@@ -16,6 +16,7 @@ from durable_state.conversion import JSON_NULL, convert, same
 from durable_state.conversion.jsonable import jsonable
 from durable_state.materializer.batch.preparation import Prepared, to_bytes
 from tests.app.models import AllFields
+from tests.examples import examples
 
 from .support.columns import FIELDS, accepted, assert_same, json_values, modern_moments, specific
 from .support.plans import plan_for
@@ -34,7 +35,7 @@ def stored(field: models.Field[Any, Any], values: list[Any], using: str) -> list
 def assert_round_trips(field: models.Field[Any, Any], database: str, limits_of: str | None) -> None:
     """Accepted by conversion means stored and read back as the same Python value."""
 
-    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(12), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(specific.get(field.name, json_values) | json_values, min_size=10, max_size=25))
     def check(raws: list[Any]) -> None:
         values = accepted(field, raws, limits_of)
@@ -67,7 +68,7 @@ def test_accepted_values_survive_staging(field: models.Field[Any, Any]) -> None:
         plan_for("default", AllFields, "id", field.name),
     )
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
     # msgspec writes UTC offsets in whole minutes, and local mean times of old are not.
     @given(
         (modern_moments if field.name == "moment" else specific.get(field.name, json_values))
@@ -91,7 +92,7 @@ def test_what_leaves_is_taken_back(field: models.Field[Any, Any], zone: str | No
     """What is shown outside means the same value when it comes in again; also where USE_TZ is off."""
     big_numbers_as_text = isinstance(field, models.JSONField)
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
     @given(specific.get(field.name, json_values) | json_values)
     def check(raw: Any) -> None:
         for value in accepted(field, [raw], None):

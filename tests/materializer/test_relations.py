@@ -16,6 +16,7 @@ from durable_state.models import DeadLetter, ParkedChange, Stream
 from durable_state.testing import apply
 from tests.app.models import Author, Commit, Person, Remark, Room
 from tests.app.state_mappings import PersonMapping
+from tests.examples import examples
 from tests.mappings import remap
 from tests.tables import apply_batch
 from tests.wire import change, commit_by
@@ -227,7 +228,7 @@ _people = st.builds(
 
 @settings(
     deadline=None,
-    max_examples=40,
+    max_examples=examples(40),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(cut=st.lists(st.lists(_people, min_size=1, max_size=6), max_size=6))

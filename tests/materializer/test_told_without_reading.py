@@ -21,6 +21,7 @@ from durable_state.registry.change import EntityChange
 from durable_state.registry.written import is_shown_as_written
 from durable_state.testing import apply
 from tests.app.models import AllFields, Author, Commit, Message, Setting
+from tests.examples import examples
 
 NAMES = [
     field.name
@@ -99,7 +100,7 @@ def test_every_kind_of_column(
         lambda name: st.tuples(st.just(name), raws.get(name, numbers))
     )
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(one, min_size=10, max_size=30))
     def check(chosen: list[tuple[str, Any]]) -> None:
         RAW.clear()

@@ -18,6 +18,7 @@ from durable_state.materializer.rows.claims import make_way
 from durable_state.materializer.rows.row import RowWrite
 from durable_state.materializer.rows.rows import write_rows
 from tests.app.models import AllFields, Parcel, Stamp
+from tests.examples import examples
 
 from .support.columns import FIELDS, accepted, assert_same, json_values, specific
 from .support.plans import plan_for, put
@@ -53,7 +54,7 @@ def test_every_kind_of_value(field: models.Field[Any, Any], database: str) -> No
     """What conversion accepts is inserted and then, in other rows' places, updated; it comes back unchanged, and is not written again."""
     plan = plan_for(database, AllFields, "id", field.name)
 
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(specific.get(field.name, json_values) | json_values, min_size=10, max_size=25))
     def check(raws: list[Any]) -> None:
         AllFields.objects.using(database).all().delete()
@@ -188,7 +189,7 @@ def test_a_columns_parameters_are_the_fields_own(name: str, database: str) -> No
     """What is made of a whole column at once is what the field makes of each value."""
     field, connection = next(each for each in FIELDS if each.name == name), connections[database]
 
-    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(50), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(specific.get(name, json_values) | json_values, max_size=10))
     def check(raws: list[Any]) -> None:
         values = accepted(field, raws, database)

@@ -21,6 +21,7 @@ from durable_state.conversion import Refused, converter
 from durable_state.databases import postgresql
 from durable_state.models import DeadLetter, Stream
 from tests.app.models import AllFields
+from tests.examples import examples
 from tests.mappings import remap
 from tests.services import available
 from tests.tables import apply_batch
@@ -123,7 +124,7 @@ def test_each_value_has_one_result(field: Any, monkeypatch: pytest.MonkeyPatch) 
     """Inserted and then updated by other entities' values; taken or refused, with the same code and the same value read back."""
     remap(monkeypatch, "thing", EntityMapping, model=AllFields, key_field="id", fields=[field.name])
 
-    @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(3), deadline=None, suppress_health_check=list(HealthCheck))
     @example(ODD, "upsert")
     @given(
         st.lists(values_of(field.name), min_size=20, max_size=60),

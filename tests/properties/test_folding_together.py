@@ -20,6 +20,7 @@ from durable_state.materializer.plan import StreamPlan, TypePlan
 from durable_state.models import Stream
 from durable_state.protocol import Change, decode
 from tests.app import models
+from tests.examples import examples
 from tests.mappings import remap
 from tests.wire import raw_change
 
@@ -300,7 +301,7 @@ def test_together_as_alone(
     monkeypatch.setattr(bulk, "CHUNKS", chunks)
     plan = _plan(using)
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
     @given(_streams(wire), st.booleans())
     def check(messages: list[bytes], absent: bool) -> None:
         together, alone = _entities(messages, absent), _entities(messages, absent)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
 from tests.app.models import Quota
+from tests.examples import examples
 from tests.wire import change
 
 pytestmark = [pytest.mark.django_db(databases="__all__"), pytest.mark.usefixtures("writer")]
@@ -54,7 +55,7 @@ def answer(using: str, batches: list[list[dict[str, Any]]]) -> Answer:
 def test_merges_that_a_check_refuses(using: str) -> None:
     """One batch says what one change after the other says."""
 
-    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(_changes, min_size=2, max_size=12), st.integers(0, 4))
     def check(messages: list[dict[str, Any]], before: int) -> None:
         alone = answer(using, [[message] for message in messages])

@@ -16,6 +16,7 @@ from durable_state.materializer.staged.difference import differences
 from durable_state.models import DeadLetter, Generation, StagedChange, Stream
 from durable_state.protocol import Position, decode
 from durable_state.transport import Batch
+from tests.examples import examples
 from tests.tables import apply_batch, check, fresh_stream, rows_of, settled, strict
 from tests.wire import END, encode
 
@@ -28,10 +29,10 @@ pytestmark = [
 
 lenient = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=examples(60),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-few = settings(lenient, max_examples=15)
+few = settings(lenient, max_examples=examples(15))
 
 Batches = list[tuple[list[Any], bool]]
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from durable_state.consumer import release
 from durable_state.models import DeadLetter, KeptRow, ParkedChange, Stream
 from tests.app.grove import Branch, City, Country, Guard, Leaf, Mark, Sign
+from tests.examples import examples
 from tests.tables import apply_batch
 from tests.wire import END
 
@@ -24,7 +25,7 @@ pytestmark = [
 
 lenient = settings(
     deadline=None,
-    max_examples=25,
+    max_examples=examples(25),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
