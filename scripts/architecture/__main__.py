@@ -43,7 +43,8 @@ MATERIALIZER = {
     "rows": "reads and writes rows",
     "batch": "before a transaction",
     "changes": "what a commit did",
-    "plan": "a type, compiled",
+    "plan": "types of one stream",
+    "compiled": "once per process",
     "ownership": "whose a table is",
     "prospects": "rows about to go",
 }

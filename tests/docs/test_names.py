@@ -138,7 +138,7 @@ def test_dead_letter_reasons_are_documented() -> None:
     text = "\n".join(module.read_text() for module in modules)
     given = (
         set(re.findall(r'Refused\(\s*"([a-z-]+)"', text))
-        | set(re.findall(r'return "([a-z]+)"', (PACKAGE / "databases/blame.py").read_text()))
+        | set(re.findall(r'return "([a-z]+)"', (PACKAGE / "databases/faults.py").read_text()))
         | {"data"}
     )
     given |= set(re.findall(r"``([a-z]+-[a-z-]+)``", inspect.getdoc(Malformed) or ""))
