@@ -39,6 +39,8 @@ class Latency(msgspec.Struct):
     """In the callback of a websocket's client."""
     direct: Spread | None
     """In that of the reference client on the stream itself; None where there is no Node."""
+    web_ms: float
+    """Milliseconds of the web process's CPU for each event."""
 
 
 def measure(
@@ -60,6 +62,7 @@ def measure(
         producer.append_steadily(recorded[:WARM_UP], rate)
         for arrivals in waiting:
             arrivals.wait_for(keys[WARM_UP - 1])
+        web = waiting[0].cpu()
         sent = producer.append_steadily(recorded[WARM_UP:], rate)
         for arrivals in waiting:
             arrivals.wait_for(keys[-1])
@@ -74,6 +77,7 @@ def measure(
             _spread(sent_at, committed),
             spreads[0],
             spreads[1] if with_direct else None,
+            1000 * (waiting[0].cpu() - web) / events,
         )
 
 

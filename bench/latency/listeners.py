@@ -30,9 +30,17 @@ SECONDS = 20.0
 class Arrivals:
     """When each entity's key was first seen, in nanoseconds of the monotonic clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int) -> None:
         self.seen: dict[str, int] = {}
+        self._pid = pid
         self._changed = threading.Condition()
+
+    def cpu(self) -> float:
+        """Seconds of CPU that the process used which brought them; 0 where nobody tells."""
+        with suppress(OSError):
+            fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return 0.0
 
     def note(self, keys: list[str], now: int) -> None:
         """These are here."""
@@ -63,7 +71,7 @@ def websocket(alias: str, stream: str, redis: str) -> Iterator[Arrivals]:
     with _process(command, env=environment) as process:
         _wait_for(port, process)
         with connect(f"ws://127.0.0.1:{port}/ws/state/{stream}/", max_size=None) as client:
-            arrivals = Arrivals()
+            arrivals = Arrivals(process.pid)
             threading.Thread(target=_listen, args=(client, arrivals), daemon=True).start()
             yield arrivals
 
@@ -73,7 +81,7 @@ def direct(url: str) -> Iterator[Arrivals]:
     """Runs the reference client, by SSE."""
     command = ["node", str(Path(__file__).with_name("direct.mjs")), url]
     with _process(command, cwd=INTEROP, stdout=subprocess.PIPE, text=True) as process:
-        arrivals = Arrivals()
+        arrivals = Arrivals(process.pid)
         threading.Thread(target=_read, args=(process.stdout, arrivals), daemon=True).start()
         yield arrivals
 

@@ -18,6 +18,8 @@ __all__ = ["Live"]
 CPU_MS = {"PostgreSQL": 2.5, "SQLite": 2.0}
 """Milliseconds at most."""
 ROUND_TRIPS = 7.0
+COUNTED = 100
+"""Events of the run that counts: each commit does the same."""
 
 HOW = (
     "`durable_state run` follows a stream to which mixed events (60 % inserts, 30 % updates, 10 % "
@@ -41,7 +43,7 @@ class Live:
     def run(self, alias: str) -> None:
         """Counts once, and measures round by round."""
         options = self._options
-        counted = count(alias, options.live_events, options.live_rate)
+        counted = count(alias, min(options.live_events, COUNTED), options.live_rate)
         print(
             f"{counted.database}, live: {counted.statements:.1f} statements, "
             f"{counted.calls:,.0f} calls, {counted.plans:.1f} plans compiled a commit",
