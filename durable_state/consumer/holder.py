@@ -14,43 +14,46 @@ from durable_state.conf import get_settings
 from durable_state.models import Replay, Stream
 
 from . import lease
-from .live import LiveLoop
-from .loop import Holding
+from .holding import Holding
+from .live_target import LiveTarget
+from .loop import Loop
 from .recognizer import Recognizer
 from .replay import replayable
-from .replaying import ReplayLoop
-from .threads import DatabaseThreads
-from .watcher import NOBODY, Watcher
+from .replay_target import ReplayTarget
+from .seat import Seat
 
-__all__ = ["Tail"]
+__all__ = ["Holder"]
 
 logger = logging.getLogger("durable_state.consumer")
 
 
-class Tail:
-    """Holds the lease of one stream, keeps its rows up to date, and replays it beside where that was asked for: until it is told to stop,
-    until there is nothing left to do (closed, paused, halted), or until the lease is lost.
+class Holder:
+    """Holds the lease of one stream, keeps its rows up to date, and replays it beside where that was
+    asked for: until it is told to stop, until there is nothing left to do (closed, paused, halted),
+    or until the lease is lost.
+
+    What has to be done now and then is a method each that does it once; ``run`` calls them.
     """
 
     def __init__(
         self,
         stream: Stream,
         token: int,
+        seat: Seat,
         *,
-        client: Any,
-        threads: DatabaseThreads,
-        stop: asyncio.Event,
         until_up_to_date: bool = False,
-        watcher: Watcher = NOBODY,
         goes_on: bool = False,
     ) -> None:
         """``goes_on`` says that somebody consumed the stream until now, and just handed over."""
-        self._holding = Holding(token, client, threads, stop, until_up_to_date)
-        self._threads = threads
-        self._live = LiveLoop(stream, self._holding, watcher)
-        self._recognizer = Recognizer(self._live, self._holding, at_start=not goes_on)
+        self._stream = stream
+        self._holding = Holding(seat, token, until_up_to_date=until_up_to_date)
+        self._threads = seat.threads
+        self._live = LiveTarget(stream, self._holding)
+        self._live_loop = Loop(self._live, self._holding)
+        self._running: list[Loop[Any]] = []
+        self._recognizer = Recognizer(self._live_loop, self._holding, at_start=not goes_on)
         self._replaying = asyncio.Lock()
-        self._handed_over = 0
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Consumes until there is a reason to end; gives the lease back."""
@@ -60,82 +63,76 @@ class Tail:
             self._keep_replaying(),
             self._recognizer.run(),
         ]
-        tasks = [asyncio.create_task(each) for each in beside]
+        self._tasks = [asyncio.create_task(each) for each in beside]
         try:
-            while not self._holding.ends:
-                handed_over = self._handed_over
-                await self._live.run()
-                if self._holding.until_up_to_date:
-                    await self._live.unless_stopped(self._recognizer.finish())
-                replaying = asyncio.create_task(self._replay())
-                tasks.append(replaying)
-                while not (
-                    await asyncio.wait([replaying], timeout=get_settings().lease_seconds / 3)
-                )[0]:
-                    # The stream may have been resumed, which a replay that takes its time does not notice.
-                    await self._live.run()
-                # From where a replay is handed over there may be a way on, also where there was none before.
-                if self._handed_over == handed_over or self._holding.until_up_to_date:
-                    break
+            await self._consume()
         finally:
-            for task in tasks:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             with contextlib.suppress(django.db.Error):
                 await self._threads.run(
                     lease.give_back,
-                    self._live.progress,
+                    self._stream,
                     self._holding.token,
                     at_tail=self._holding.until_up_to_date and self._live.at_tail,
                 )
 
-    async def _keep_lease(self) -> None:
-        """Renews the lease while a commit, or a quiet stream, takes its time; and looks whether somebody else touched the stream."""
-        stream, holding = self._live.progress, self._holding
-        while not holding.lost:
-            await asyncio.sleep(get_settings().lease_seconds / 3)
-            try:
-                if not await self._threads.run_for_lease(lease.renew, stream, holding.token):
-                    holding.lose()
-                for loop in list(holding.loops):
-                    await loop.look()
-            except django.db.Error as error:
-                logger.warning("%s: the lease could not be renewed: %s", stream.name, error)
+    async def _consume(self) -> None:
+        """Keeps the rows up to date; then runs the replay to its end."""
+        holding = self._holding
+        while not holding.ends:
+            hand_overs = holding.hand_overs
+            await self._run_loop(self._live_loop)
+            if holding.until_up_to_date:
+                await holding.unless_ended(self._recognizer.finish())
 
-    async def _keep_releasing(self) -> None:
-        """Shows parked changes that something outside this stream made room for, which no batch of its own may tell."""
-        while not self._holding.lost:
-            began = time.monotonic()
-            await self._live.release()
-            took = time.monotonic() - began
-            # However much is polled, it is a tenth of the time at most.
-            await asyncio.sleep(max(get_settings().lease_seconds / 3, took * 9))
+            replaying = asyncio.create_task(self.replay())
+            self._tasks.append(replaying)
+            while not (await asyncio.wait([replaying], timeout=_third_of_lease()))[0]:
+                # The stream may have been resumed, which a replay that takes its time does not
+                # notice.
+                await self._run_loop(self._live_loop)
 
-    async def _keep_replaying(self) -> None:
-        """Replays the stream beside its live reader, when somebody asks for it."""
-        while not self._holding.lost:
-            await self._replay()
-            await asyncio.sleep(get_settings().lease_seconds / 3)
+            # From where a replay is handed over there may be a way on, also where there was none
+            # before.
+            if holding.hand_overs == hand_overs or holding.until_up_to_date:
+                return
 
-    async def _replay(self) -> None:
+    async def renew_lease(self) -> None:
+        """Renews the lease while a commit, or a quiet stream, takes its time."""
+        if not await self._threads.run_for_lease(lease.renew, self._stream, self._holding.token):
+            self._holding.lose()
+
+    async def look_for_changes(self) -> None:
+        """Looks whether somebody else touched what is being consumed."""
+        for loop in list(self._running):
+            await loop.look()
+
+    async def release(self) -> None:
+        """Shows parked changes that something outside this stream made room for, which no batch of
+        its own may tell.
+        """
+        await self._live.release()
+
+    async def replay(self) -> None:
         """Runs the stream's replay, if there is one, until it is handed over or cannot go on.
 
         Who has the lease tries it at once, as the stream itself, however lately it failed.
         """
         async with self._replaying:
             while not self._holding.ends and (replay := await self._find_replay()) is not None:
-                loop = ReplayLoop(replay, self._live, self._holding)
+                loop = Loop(ReplayTarget(replay, self._holding), self._holding)
                 recognizer = Recognizer(loop, self._holding, at_start=False)
                 recognizing = asyncio.create_task(recognizer.run())
                 try:
-                    await loop.run()
+                    await self._run_loop(loop)
                 finally:
                     recognizing.cancel()
                     await asyncio.gather(recognizing, return_exceptions=True)
-                self._handed_over += loop.handed_over
 
     async def _find_replay(self) -> Replay | None:
-        stream = self._live.progress
+        stream = self._stream
         found = (
             replayable(stream.using)
             .filter(stream=stream.pk, stream__paused=False)
@@ -144,3 +141,36 @@ class Tail:
         with contextlib.suppress(django.db.Error):  # it is looked for again
             return await self._threads.run(found.first)
         return None
+
+    async def _run_loop(self, loop: Loop[Any]) -> None:
+        self._running.append(loop)
+        try:
+            await loop.run()
+        finally:
+            self._running.remove(loop)
+
+    async def _keep_lease(self) -> None:
+        while not self._holding.is_lost:
+            await asyncio.sleep(_third_of_lease())
+            try:
+                await self.renew_lease()
+                await self.look_for_changes()
+            except django.db.Error as error:
+                logger.warning("%s: the lease could not be renewed: %s", self._stream, error)
+
+    async def _keep_releasing(self) -> None:
+        while not self._holding.is_lost:
+            began = time.monotonic()
+            await self.release()
+            took = time.monotonic() - began
+            # However much is polled, it is a tenth of the time at most.
+            await asyncio.sleep(max(_third_of_lease(), took * 9))
+
+    async def _keep_replaying(self) -> None:
+        while not self._holding.is_lost:
+            await self.replay()
+            await asyncio.sleep(_third_of_lease())
+
+
+def _third_of_lease() -> float:
+    return get_settings().lease_seconds / 3

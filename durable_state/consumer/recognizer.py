@@ -18,7 +18,8 @@ from durable_state.errors import DurableStateError, StreamRecreated
 from durable_state.models import Status
 from durable_state.transport import DEEP_BYTES, Checkpoint
 
-from .loop import Holding, Loop
+from .holding import Holding
+from .loop import Loop
 from .readers import stream_rereader
 
 __all__ = ["Recognizer"]
@@ -49,50 +50,59 @@ class Recognizer:
 
     def __init__(self, loop: Loop[Any], holding: Holding, *, at_start: bool) -> None:
         self._loop = loop
+        self._target = loop.target
         self._holding = holding
         self._looking = asyncio.Lock()
-        now, progress = time.monotonic(), loop.progress
-        self._looked = now
+
+        # When the last looks were, quick and long; and what the last one compared.
+        now, progress = time.monotonic(), self._target.progress
+        self._looked = self._reread = now
         self._previous: Checkpoint | None = None
-        self._reread = now
         if progress.reread_at is not None:
             self._reread -= (timezone.now() - progress.reread_at).total_seconds()
         elif progress.ordinal:
             self._reread -= DEEP_SECONDS
+
+        # Whether a long one is due, and what makes it due when it changes.
         self._due = at_start and bool(progress.ordinal)
-        self._outages, self._lineage = loop.outages, loop.lineage
+        self._outages, self._lineage = loop.outages, self._target.lineage
 
     async def run(self) -> None:
         """Looks whenever it is time, until the lease is lost."""
-        while not self._holding.lost:
+        while not self._holding.is_lost:
             await asyncio.sleep(TICK_SECONDS)
             try:
                 async with self._looking:
                     await self._look_if_due()
             except Exception:  # a bug of ours, or of code of the project: reading goes on
-                logger.exception("%s: it could not be read again.", self._loop.progress)
+                logger.exception("%s: it could not be read again.", self._target.progress)
                 self._looked = self._reread = time.monotonic()
 
     async def finish(self) -> None:
         """Takes the long look that is due, unless it would take too long too often."""
         async with self._looking:
-            checkpoint = Checkpoint.load(self._loop.progress.checkpoint)
+            progress = self._target.progress
+            checkpoint = Checkpoint.load(progress.checkpoint)
             mark = checkpoint and checkpoint.deep()
-            if not checkpoint or not mark or self._loop.progress.status != Status.LIVE:
+            if not checkpoint or not mark or progress.status != Status.LIVE:
                 return
+
             short = checkpoint.size - mark.size <= DEEP_BYTES
             if (self._due and short) or time.monotonic() - self._reread >= DEEP_SECONDS:
                 await self._look(deep=True)
 
     async def _look_if_due(self) -> None:
-        loop, now = self._loop, time.monotonic()
-        if loop.progress.status not in (Status.LIVE, Status.CATCHING_UP):
+        now = time.monotonic()
+        if self._target.progress.status not in (Status.LIVE, Status.CATCHING_UP):
             return
-        if (self._outages, self._lineage) != (loop.outages, loop.lineage):
-            if self._lineage != loop.lineage:
-                self._previous = None
-            self._outages, self._lineage = loop.outages, loop.lineage
+
+        outages, lineage = self._loop.outages, self._target.lineage
+        if lineage != self._lineage:
+            self._previous = None
+        if (outages, lineage) != (self._outages, self._lineage):
+            self._outages, self._lineage = outages, lineage
             self._due = True
+
         since = now - self._reread
         if since >= DEEP_SECONDS or (self._due and since >= REST_SECONDS):
             await self._look(deep=True)
@@ -100,18 +110,18 @@ class Recognizer:
             await self._look(deep=False)
 
     async def _look(self, *, deep: bool) -> None:
-        loop, now = self._loop, time.monotonic()
-        lineage, checkpoint = loop.lineage, Checkpoint.load(loop.progress.checkpoint)
+        now, target = time.monotonic(), self._target
+        lineage, checkpoint = target.lineage, Checkpoint.load(target.progress.checkpoint)
         try:
             if checkpoint is not None:
                 await self._compare(checkpoint, deep)
         except StreamRecreated as error:
             # Where starting over is not possible now, it is looked at again soon.
             self._looked, self._reread, self._due = now, now, True
-            if loop.lineage == lineage and not self._holding.ends:
-                await loop.replaced(error)
+            if target.lineage == lineage and not self._holding.ends:
+                await self._loop.start_over(error)
         except DurableStateError as error:  # who reads on meets it too, and deals with it
-            logger.info("%s: it could not be read again: %s", loop.progress, error)
+            logger.info("%s: it could not be read again: %s", target.progress, error)
             self._looked = now
             self._reread = max(self._reread, now - DEEP_SECONDS + NEAR_SECONDS)
         else:
@@ -122,9 +132,9 @@ class Recognizer:
 
     async def _compare(self, checkpoint: Checkpoint, deep: bool) -> None:
         """Raises: StreamRecreated; what reading raises."""
-        holding = self._holding
+        seat = self._holding.seat
         rereader = stream_rereader(
-            holding.client, self._loop.stream, calls=holding.threads.project_calls
+            seat.client, self._target.stream, calls=seat.threads.project_calls
         )
         if deep:
             turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(DEEP_AT_ONCE))
@@ -138,15 +148,14 @@ class Recognizer:
 
     async def _note(self) -> None:
         """Writes down when, for whoever consumes the stream next."""
-        loop = self._loop
         try:
-            async with loop.committing:
-                await self._holding.threads.run(self._save)
+            async with self._target.turn():
+                await self._holding.seat.threads.run(self._save)
         except django.db.Error as error:
-            logger.info("%s: %s", loop.progress, error)
+            logger.info("%s: %s", self._target.progress, error)
 
     def _save(self) -> None:
-        progress = self._loop.progress
+        progress = self._target.progress
         now = timezone.now()
         rows = type(progress)._base_manager.using(progress.using)
         rows.filter(pk=progress.pk).update(reread_at=now)

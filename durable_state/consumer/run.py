@@ -1,13 +1,12 @@
-"""Running tails: one in the foreground, all of a database, or some for a slice of time."""
+"""Consuming streams: one in the foreground, all of a database, or some for a slice of time."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import signal
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from datetime import timedelta
 
 import django.db
@@ -18,12 +17,11 @@ from durable_state import feed
 from durable_state.conf import get_settings
 from durable_state.errors import OperationRefused
 from durable_state.models import Arrival, Generation, Lease, Replay, Status, Stream
-from durable_state.transport import open_client
 
 from . import lease
-from .holder import Tail
+from .holder import Holder
 from .replay import replayable, sweep_dropped
-from .threads import DatabaseThreads
+from .seat import Seat, open_seat, stop_signals
 from .watcher import NOBODY, Watcher
 
 __all__ = ["consume_slice", "run_all", "runnable", "sync", "tidy"]
@@ -114,137 +112,83 @@ def tidy(using: str) -> None:
             return
 
 
-async def _sync(
-    stream: Stream,
-    until_up_to_date: bool,
-    watcher: Watcher,
-) -> None:
-    async with _stop_signals() as stop, DatabaseThreads() as threads, open_client() as client:
-        token = await _wait_for_lease(stream, threads, stop, watcher)
-        if token is None:
-            return
-        tail = Tail(
-            stream,
-            token,
-            client=client,
-            threads=threads,
-            stop=stop,
-            until_up_to_date=until_up_to_date,
-            watcher=watcher,
-        )
-        await tail.run()
+async def _sync(stream: Stream, until_up_to_date: bool, watcher: Watcher) -> None:
+    async with stop_signals() as stop, open_seat("sync", stop, watcher=watcher) as seat:
+        token = await _wait_for_lease(stream, seat)
+        if token is not None:
+            await Holder(stream, token, seat, until_up_to_date=until_up_to_date).run()
 
 
-async def _wait_for_lease(
-    stream: Stream,
-    threads: DatabaseThreads,
-    stop: asyncio.Event,
-    watcher: Watcher,
-) -> int | None:
-    holder, told = lease.holder_name("sync"), ""
-    while not stop.is_set():
-        token = await threads.run(lease.acquire, stream, holder)
+async def _wait_for_lease(stream: Stream, seat: Seat) -> int | None:
+    """The lease's fencing token; None, where it is time to stop before."""
+    holder, told = lease.holder_name(seat.purpose), ""
+    leases = Lease.objects.using(stream.using).filter(stream_id=stream.pk)
+    while not seat.stop.is_set():
+        token = await seat.threads.run(lease.acquire, stream, holder)
         if token is not None:
             return token
-        current = await threads.run(
-            Lease.objects.using(stream.using).filter(stream_id=stream.pk).first
-        )
+
+        current = await seat.threads.run(leases.first)
         if current is not None and current.holder not in ("", told):
             told = current.holder
-            watcher.waits(f"{stream.name} is consumed by {told}; waiting for its lease.")
-        await _pause(stop, min(LOOK_SECONDS, get_settings().lease_seconds / 4))
+            seat.watcher.waits(f"{stream.name} is consumed by {told}; waiting for its lease.")
+        await _pause(seat.stop, min(LOOK_SECONDS, get_settings().lease_seconds / 4))
     return None
 
 
 async def _run_all(using: str, watcher: Watcher) -> None:
-    async with _stop_signals() as stop, DatabaseThreads(8) as threads, open_client() as client:
-        tails: dict[int, asyncio.Task[None]] = {}
+    async with stop_signals() as stop, open_seat("run", stop, threads=8, watcher=watcher) as seat:
+        holding: dict[int, asyncio.Task[None]] = {}
         tidied = 0.0
         try:
             while not stop.is_set():
-                for pk in [pk for pk, task in tails.items() if task.done()]:
-                    _report(tails.pop(pk))
+                for pk in [pk for pk, task in holding.items() if task.done()]:
+                    _report(holding.pop(pk))
+
                 try:
                     if time.monotonic() - tidied > TIDY_SECONDS:
                         tidied = time.monotonic()
-                        await threads.run(tidy, using)
-                    for stream in await threads.run(lambda: list(runnable(using))):
-                        if stream.pk not in tails:
-                            tails[stream.pk] = asyncio.create_task(
-                                _tail(stream, "run", threads, client, stop, watcher)
-                            )
+                        await seat.threads.run(tidy, using)
+                    for stream in await seat.threads.run(lambda: list(runnable(using))):
+                        if stream.pk not in holding:
+                            holding[stream.pk] = asyncio.create_task(_hold(stream, seat))
                 except django.db.Error as error:
                     logger.warning("The database cannot be asked for streams: %s", error)
                 await _pause(stop, LOOK_SECONDS)
         finally:
             stop.set()
-            await asyncio.gather(*tails.values(), return_exceptions=True)
+            await asyncio.gather(*holding.values(), return_exceptions=True)
 
 
 async def _consume_slice(stream_pks: Collection[int], using: str) -> None:
     stop = asyncio.Event()
-    async with DatabaseThreads() as threads, open_client() as client:
-        streams = await threads.run(lambda: list(runnable(using).filter(pk__in=stream_pks)))
-        tails = [
-            asyncio.create_task(_tail(stream, "celery", threads, client, stop))
-            for stream in streams
-        ]
-        if tails:
-            await asyncio.wait(tails, timeout=get_settings().slice_seconds)
-        stop.set()
-        for done in await asyncio.gather(*tails, return_exceptions=True):
-            if isinstance(done, BaseException):
-                logger.error("A tail ended unexpectedly.", exc_info=done)
+    async with open_seat("celery", stop) as seat:
+        streams = await seat.threads.run(lambda: list(runnable(using).filter(pk__in=stream_pks)))
+        holding = [asyncio.create_task(_hold(stream, seat, goes_on=True)) for stream in streams]
+        if holding:
+            await asyncio.wait(holding, timeout=get_settings().slice_seconds)
+            stop.set()
+            await asyncio.gather(*holding, return_exceptions=True)
+        for task in holding:
+            _report(task)
 
 
-async def _tail(
-    stream: Stream,
-    purpose: str,
-    threads: DatabaseThreads,
-    client: object,
-    stop: asyncio.Event,
-    watcher: Watcher = NOBODY,
-) -> None:
-    token = await threads.run(lease.acquire, stream, lease.holder_name(purpose))
-    if token is not None:
-        tail = Tail(
-            stream,
-            token,
-            client=client,
-            threads=threads,
-            stop=stop,
-            watcher=watcher,
-            goes_on=purpose == "celery",
-        )
-        watcher.began(stream)
-        await tail.run()
-        watcher.ended(stream)
+async def _hold(stream: Stream, seat: Seat, *, goes_on: bool = False) -> None:
+    """Consumes the stream, if its lease is to be had."""
+    holder = lease.holder_name(seat.purpose)
+    token = await seat.threads.run(lease.acquire, stream, holder)
+    if token is None:
+        return
+    seat.watcher.began(stream)
+    await Holder(stream, token, seat, goes_on=goes_on).run()
+    seat.watcher.ended(stream)
 
 
 def _report(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("A tail ended unexpectedly.", exc_info=error)
+        logger.error("A stream's holder ended unexpectedly.", exc_info=error)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
-
-
-@contextlib.asynccontextmanager
-async def _stop_signals() -> AsyncIterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set, so that the batch in hand is finished and the lease given back."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    handled = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(
-            ValueError, NotImplementedError, RuntimeError
-        ):  # not in the main thread, or on Windows
-            loop.add_signal_handler(number, stop.set)
-            handled.append(number)
-    try:
-        yield stop
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)

@@ -15,7 +15,7 @@ import pytest
 from django.utils import timezone
 
 from durable_state import operations
-from durable_state.consumer import replaying
+from durable_state.consumer import replay_target
 from durable_state.consumer.run import runnable, sync
 from durable_state.errors import OperationRefused
 from durable_state.models import DeadLetter, Generation, Replay, StagedChange, Status, Stream
@@ -77,7 +77,7 @@ def test_a_reset_catches_up_with_a_busy_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However often the live reader is ahead when the tail is reached."""
-    monkeypatch.setattr(replaying, "MISSED_SECONDS", 0.01)
+    monkeypatch.setattr(replay_target, "MISSED_SECONDS", 0.01)
     remote = RemoteStream(reference_server.stream())
     remote.append(random_items(3, 100))
     stream = add_stream(remote.url, using=file_or_server)

@@ -12,7 +12,7 @@ import pytest
 from django.db import connections, transaction
 
 from durable_state import operations
-from durable_state.consumer import replaying
+from durable_state.consumer import replay_target
 from durable_state.consumer.replay import advance, hand_over
 from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
@@ -104,7 +104,7 @@ def test_a_halted_stream_is_resumed_beside_its_replay(
         assert shown.wait(15)
         return advance(*given, **named)
 
-    monkeypatch.setattr(replaying, "advance", held_up)
+    monkeypatch.setattr(replay_target, "advance", held_up)
     with consuming(stream):
         try:
             assert begun.wait(15)
@@ -136,7 +136,7 @@ def test_the_live_reader_waits_for_the_switch(
             time.sleep(2.5)
             return hand_over(*given, **named)
 
-    monkeypatch.setattr(replaying, "hand_over", long)
+    monkeypatch.setattr(replay_target, "hand_over", long)
     with consuming(stream):
         wait_until(lambda: is_live(stream))
         operations.reset(stream, actor="test")

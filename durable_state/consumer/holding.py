@@ -1,0 +1,107 @@
+"""What those share who work on one stream under one lease."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+from durable_state import feed
+from durable_state.models import Stream
+
+from .committing import Commit
+from .seat import Seat
+
+__all__ = ["CommitGate", "Holding"]
+
+T = TypeVar("T")
+
+
+class CommitGate:
+    """Lets one commit at a time through to a stream's rows; the live reader's can be held back."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self._is_open = asyncio.Event()
+        self._is_open.set()
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """The live reader's turn to commit."""
+        await self._is_open.wait()
+        async with self.lock:
+            yield
+
+    @contextlib.asynccontextmanager
+    async def hold_back(self, seconds: float) -> AsyncIterator[None]:
+        """Gives the live reader no turn until the block ends, nor for longer than ``seconds``.
+
+        A commit that is under way ends before the block begins.
+        """
+        self._is_open.clear()
+        timer = None
+        try:
+            async with self.lock:
+                timer = asyncio.get_running_loop().call_later(seconds, self._is_open.set)
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._is_open.set()
+
+
+class Holding:
+    """One stream in the hands of the holder of its lease. Whoever works on it is given this."""
+
+    def __init__(self, seat: Seat, token: int, *, until_up_to_date: bool = False) -> None:
+        self.seat = seat
+        self.token = token
+        self.until_up_to_date = until_up_to_date
+        """Whether the stream is read up to its tail only."""
+
+        self.gate = CommitGate()
+        self.hand_overs = 0
+        """How often a replay of the stream took the place of what was read."""
+
+        self._lost = asyncio.Event()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the lease is another's by now."""
+        return self._lost.is_set()
+
+    @property
+    def ends(self) -> bool:
+        """Whether there is nothing to be begun any more."""
+        return self.is_lost or self.seat.stop.is_set()
+
+    def lose(self) -> None:
+        """The lease is another's by now: whoever works on the stream ends."""
+        self._lost.set()
+
+    async def unless_ended(
+        self, coming: Coroutine[Any, Any, T], *interrupts: asyncio.Event
+    ) -> T | None:
+        """What ``coming`` gives; None, and that is dropped, where it is time to stop before.
+
+        The ``interrupts`` stop it too.
+        """
+        waiting = asyncio.ensure_future(coming)
+        events = (self.seat.stop, self._lost, *interrupts)
+        stopping = [asyncio.create_task(event.wait()) for event in events]
+        try:
+            await asyncio.wait([waiting, *stopping], return_when=asyncio.FIRST_COMPLETED)
+            return None if any(event.done() for event in stopping) else waiting.result()
+        finally:
+            for task in (waiting, *stopping):
+                task.cancel()
+            # An error that comes with the stop is dropped too.
+            await asyncio.gather(waiting, *stopping, return_exceptions=True)
+
+    async def publish(self, stream: Stream, done: Commit, seconds: float) -> None:
+        """Tells subscribers, and who looks on, of a commit that took so many seconds."""
+        using = stream.using
+        await feed.ring(stream.name, stream.pk, done.revision, using, done.payload)
+        self.seat.watcher.committed(stream, done, seconds)
+        self.seat.watcher.progressed(stream)

@@ -1,0 +1,173 @@
+"""Keeping the shown rows of a stream up to date: catch-up, then live."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+import django.db
+
+from durable_state.errors import DurableStateError, StreamRecreated
+from durable_state.materializer import PROTECTED, PreparedBatch, watch_steps
+from durable_state.models import Arrival, DeadLetter, ParkedChange, Status, Stream
+from durable_state.transport import Batch, BatchLimits, Reader
+
+from .commits import commit, release
+from .committing import Commit
+from .error_text import describe_error
+from .failures import replay_recreated
+from .holding import Holding
+from .loop import Next
+from .readers import stream_reader
+
+__all__ = ["LiveTarget"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+
+class LiveTarget:
+    """The shown rows of a stream. What a loop asks of it is described in ``Target``."""
+
+    def __init__(self, stream: Stream, holding: Holding) -> None:
+        self.progress = self.stream = stream
+        self.unswept = False
+        self.at_tail = False
+        """Whether the newest batch ended at the stream's tail, also one that brought nothing."""
+
+        self._holding = holding
+        self._threads = holding.seat.threads
+        self._watcher = holding.seat.watcher
+        # What is read; a commit brings the stream's own up to date.
+        self._source = (stream.url, stream.live)
+
+    @property
+    def lineage(self) -> int:
+        """How often a replay took the place of what was read."""
+        return self._holding.hand_overs
+
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[bool]:
+        """Reads the stream's row again; False where it is not to be read."""
+        yield await self._begin()
+
+    async def _begin(self) -> bool:
+        stream = self.stream
+        # A release would write its own, older, columns into the same object.
+        async with self._holding.gate.lock:
+            await self._threads.run(stream.refresh_from_db, using=stream.using)
+
+        if stream.paused or stream.status in (Status.HALTED, Status.NEEDS_RESET):
+            return False
+        if stream.status == Status.CLOSED:
+            await self.release()
+            return False
+        return True
+
+    def open_reader(self, limits: BatchLimits) -> Reader:
+        """Reads on from the stream's position, and live from its tail on."""
+        stream = self.stream
+        self._source = (stream.url, stream.live)
+        return stream_reader(
+            self._holding.seat.client,
+            stream,
+            stream,
+            live=stream.live,  # type: ignore[arg-type]
+            calls=self._threads.project_calls,
+            limits=limits,
+        )
+
+    def wants(self, batch: Batch, *, is_unproven: bool) -> bool:
+        """Whether the batch says anything new: an idle long-poll does not."""
+        stream = self.stream
+        if batch.messages or batch.closed or batch.position != stream.position:
+            return True
+        if not batch.up_to_date:
+            return False
+        if stream.rebuild_id is not None:
+            return True
+
+        # Nothing is new but that the stream is live.
+        is_news = stream.status != Status.LIVE
+        return is_news and (self._holding.until_up_to_date or not is_unproven)
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """The live reader's."""
+        return self._holding.gate.turn()
+
+    def commit(self, prepared: PreparedBatch, batch: Batch) -> Commit:
+        """Rows, position and feed entry."""
+        switching = self._watcher.switching
+        with watch_steps(None if switching is None else partial(switching, self.stream)):
+            return commit(self.stream, prepared, batch, token=self._holding.token)
+
+    async def after(self, batch: Batch, done: Commit | None, seconds: float) -> Next:
+        """Publishes the commit."""
+        stream = self.stream
+        if done is not None:
+            self.unswept = self.unswept or not done.swept
+            await self._holding.publish(stream, done, seconds)
+        else:
+            self._watcher.progressed(stream)
+        self.at_tail = batch.up_to_date
+
+        is_paused = done is not None and done.paused
+        has_arrived = batch.up_to_date and self._holding.until_up_to_date
+        if batch.closed or is_paused or has_arrived:
+            return Next.END
+        return Next.READ_ON if (stream.url, stream.live) == self._source else Next.REOPEN
+
+    def start_over(self, error: StreamRecreated) -> None:
+        """Opens a replay; the old rows are shown until it is handed over."""
+        replay_recreated(self.stream, self._holding.token, error)
+
+    def is_touched(self) -> bool:
+        """Whether the stream was paused, resumed, replayed, changed or removed."""
+        stream = self.stream
+        found = Stream.objects.using(stream.using).filter(pk=stream.pk)
+        now = found.values_list("paused", "revision", "url", "live", "retry_at").first()
+        if now is None:
+            return True
+        paused, revision, *source, retry_at = now
+        return (
+            paused
+            or revision > stream.revision
+            or tuple(source) != self._source
+            or retry_at != stream.retry_at
+        )
+
+    async def release(self) -> None:
+        """Shows what is parked and can be shown by now.
+
+        What fails is met by the next batch too, which deals with it.
+        """
+        stream = self.stream
+        try:
+            if not await self._threads.run(self._has_news):
+                return
+            async with self._holding.gate.lock:
+                began = time.monotonic()
+                done = await self._threads.run(release, stream, self._holding.token)
+            if done is not None:
+                await self._holding.publish(stream, done, time.monotonic() - began)
+        except (DurableStateError, django.db.Error) as error:
+            logger.info("%s: nothing was released: %s", stream, describe_error(error).sentence)
+        except Exception:
+            # A bug of ours, or of code of the project: it must end neither this nor the giving back
+            # of the lease.
+            logger.exception("%s: parked changes could not be released.", stream)
+
+    def _has_news(self) -> bool:
+        """Whether a parent was marked as shown by another stream, or there is anything that nobody
+        tells about.
+        """
+        stream, using = self.stream, self.stream.using
+        arrivals = Arrival.objects.using(using).filter(stream=stream)
+        polled = ParkedChange.objects.using(using).filter(stream=stream, polled=True)
+        protected = DeadLetter.objects.using(using).filter(
+            stream=stream, generation=0, reason=PROTECTED
+        )
+        return arrivals.exists() or polled.exists() or protected.exists()

@@ -1,0 +1,178 @@
+"""What is done about what goes wrong: it is tried again, later each time, or the fold halts."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+
+import django.db
+
+from durable_state.databases.faults import is_outage
+from durable_state.errors import (
+    ConfigurationError,
+    DurableStateError,
+    StreamGone,
+    StreamHalted,
+    StreamNotFound,
+    TransportError,
+    Unavailable,
+)
+from durable_state.models import Progress, Status
+from durable_state.transport import delay
+
+from .error_text import describe_error, full_stop
+from .failures import record_failure, record_stop
+from .holding import Holding
+from .migration_advice import what_to_migrate
+
+__all__ = ["Recovery"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+HEALTHY_SECONDS = 20.0
+"""Seconds that a session has to last for its failure to count as the first one again."""
+ATTEMPTS = 5
+"""Attempts in a row after which an error of the database that is no outage halts the fold."""
+UNEXPECTED_ATTEMPTS = 9
+"""The same of any other error: more, since batches have to become as small as one message."""
+
+
+class Recovery:
+    """Remembers how the sessions of one loop have fared, and decides what follows a failure."""
+
+    def __init__(self, progress: Progress, stream_name: str, holding: Holding) -> None:
+        self._progress = progress
+        self._stream_name = stream_name
+        self._holding = holding
+        self.outages = 0
+        """How often the server, or the database, was away."""
+
+        self._failures = progress.failures
+        self._refusals = 0  # how often the database, or a mapping, has refused the same batch
+        self._began = 0.0  # when the present session did
+        self._tails = 0  # how often its answers reached the tail
+        self._is_unsteady = False  # whether live requests fail again and again
+
+    def begin_session(self) -> None:
+        """Another reader is opened."""
+        self._began = time.monotonic()
+        self._tails = 0
+
+    def reach_tail(self) -> None:
+        """The reader has reached the stream's tail."""
+        self._tails += 1
+
+    def committed(self) -> None:
+        """Messages were committed: the next failure is the first one again."""
+        self._failures = 0
+
+    def went_through(self) -> None:
+        """A batch was dealt with."""
+        self._refusals = 0
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether that the tail was reached says nothing yet.
+
+        A GET that finds nothing new is no proof of the live request behind it, which kept failing.
+        """
+        return self._is_unsteady and self._tails == 1
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether the fold may halt the next time that the same batch is refused."""
+        return self._refusals >= ATTEMPTS - 1
+
+    async def seconds_to_wait(self, error: Exception) -> float | None:
+        """Writes down what has ended a session.
+
+        Returns the seconds to wait before the next one, or None where somebody has to act first.
+        """
+        match error:
+            case StreamGone():
+                await self._halt(error, Status.NEEDS_RESET)
+                return None
+            case Unavailable() | StreamNotFound():
+                return await self._retry(error, getattr(error, "retry_after", None))
+            case TransportError() | StreamHalted() | ConfigurationError():
+                await self._halt(error, Status.HALTED)
+                return None
+            case django.db.Error():
+                return await self._after_database_error(error)
+            case OSError() | MemoryError():  # the machine's trouble, which passes
+                self._log("the machine fails", error)
+                return await self._retry(error)
+            case _:  # a bug of ours, or of code of the project that we call
+                self._log("an unexpected error", error)
+                return await self._retry_or_halt(
+                    error,
+                    f"An unexpected error after ordinal {self._progress.ordinal}",
+                    "The worker's log has its traceback: mend the code that it names, then resume;"
+                    " nothing of the batch was committed.",
+                    UNEXPECTED_ATTEMPTS,
+                )
+
+    def _log(self, what: str, error: Exception) -> None:
+        logger.error(
+            "%s: %s after ordinal %s.",
+            self._progress,
+            what,
+            self._progress.ordinal,
+            exc_info=error,
+        )
+
+    async def _after_database_error(self, error: django.db.Error) -> float | None:
+        if is_outage(error):
+            return await self._retry(error)
+        return await self._retry_or_halt(
+            error,
+            f"The database refuses the batch after ordinal {self._progress.ordinal}",
+            what_to_migrate(error, self._stream_name)
+            or "Bring tables and mappings in line (a migration that has not run?), then resume;"
+            " nothing of the batch was committed.",
+        )
+
+    async def _retry_or_halt(
+        self, error: Exception, message: str, action: str, attempts: int = ATTEMPTS
+    ) -> float | None:
+        """Halts where the same thing happens again and again: it is no use to try for ever."""
+        self._refusals += 1
+        if self._refusals < attempts:
+            return await self._retry(error)
+
+        text = describe_error(error)
+        halted = StreamHalted(
+            f"{message}: {full_stop(text.sentence)}", action, text.detail, text.entity_type
+        )
+        await self._halt(halted, Status.HALTED)
+        return None
+
+    async def _halt(self, error: DurableStateError, status: Status) -> None:
+        with contextlib.suppress(django.db.Error):
+            await self._holding.seat.threads.run(
+                record_stop, self._progress, self._holding.token, error, status
+            )
+
+    async def _retry(self, error: Exception, retry_after: float | None = None) -> float:
+        self.outages += 1
+        # That the tail was reached again is no success yet: the live request behind it may fail
+        # each time.
+        was_healthy = time.monotonic() - self._began > HEALTHY_SECONDS
+        self._failures = 1 if was_healthy else self._failures + 1
+        self._is_unsteady = self._failures > 1 and self._tails > 0
+
+        seconds = delay(self._failures, retry_after)
+        try:
+            await self._holding.seat.threads.run(
+                record_failure, self._progress, self._holding.token, error, self._failures, seconds
+            )
+        except django.db.Error as trouble:
+            # The database itself is away: nothing can be written down now.
+            logger.warning(
+                "%s: %s; and it could not be noted: %s",
+                self._progress,
+                describe_error(error).sentence,
+                describe_error(trouble).sentence,
+            )
+        return seconds

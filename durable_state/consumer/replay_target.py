@@ -1,0 +1,159 @@
+"""Replaying a stream beside its live reader, until the replay has caught up with it.
+
+Why: decision 25.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+from django.db import connections
+
+from durable_state.databases.contention import retry_on_deadlocks
+from durable_state.errors import StreamRecreated
+from durable_state.materializer import PreparedBatch, watch_steps
+from durable_state.models import Replay, Status
+from durable_state.transport import Batch, BatchLimits, Reader
+
+from .committing import Commit
+from .holding import Holding
+from .loop import Next
+from .readers import stream_reader
+from .replay import advance, begin_again, hand_over
+
+__all__ = ["ReplayTarget"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+MISSED_SECONDS = 0.5
+"""Seconds between two looks at the tail of a stream that is so busy that the live reader was ahead
+again."""
+HELD_SECONDS = 1.0
+"""Seconds for which the live reader then commits nothing, at most, so that the second look is not
+in vain."""
+
+
+class ReplayTarget:
+    """A replay of a stream: read from the stream's start to its tail, in plain requests, and staged;
+    then handed over. What a loop asks of it is described in ``Target``.
+    """
+
+    lineage = 0
+    """Nothing takes the place of what a replay reads."""
+
+    def __init__(self, replay: Replay, holding: Holding) -> None:
+        self.progress = replay
+        self.stream = replay.stream
+        self.unswept = False
+        self._holding = holding
+        self._threads = holding.seat.threads
+        self._watcher = holding.seat.watcher
+        # The last look at the stream's tail: the stream's revision before it, and whether the live
+        # reader was ahead again when it was over. The next one is taken while that is held back.
+        self._seen = 0
+        self._missed = False
+        self._handed_over = False
+
+        # A database that has one writer at a time may let one wait for ever, where these two do not
+        # take turns.
+        has_many_writers = connections[replay.using].features.has_select_for_update
+        self._lock = asyncio.Lock() if has_many_writers else holding.gate.lock
+
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[bool]:
+        """Reads the rows of stream and replay again; False where the replay is not to go on."""
+        async with contextlib.AsyncExitStack() as held:
+            if self._missed:
+                self._missed = False
+                await self._holding.unless_ended(asyncio.sleep(MISSED_SECONDS))
+                await held.enter_async_context(self._holding.gate.hold_back(HELD_SECONDS))
+            yield not self._holding.ends and await self._begin()
+
+    async def _begin(self) -> bool:
+        await self._threads.run(self._read_rows)
+        self._seen = self.stream.revision
+        has_stopped = self.progress.status in (Status.HALTED, Status.NEEDS_RESET)
+        return not self.stream.paused and not has_stopped
+
+    def _read_rows(self) -> None:
+        self.stream.refresh_from_db(using=self.stream.using)
+        self.progress.refresh_from_db(using=self.progress.using)
+        self.progress.stream = self.stream
+
+    def open_reader(self, limits: BatchLimits) -> Reader:
+        """Reads on from the replay's position, up to the stream's tail."""
+        return stream_reader(
+            self._holding.seat.client,
+            self.stream,
+            self.progress,
+            live=None,
+            calls=self._threads.project_calls,
+            limits=limits,
+        )
+
+    def wants(self, batch: Batch, *, is_unproven: bool) -> bool:
+        """Whether the batch says anything new."""
+        return bool(batch.messages) or batch.position != self.progress.position
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """The replay's: beside the live reader's, where the database has many writers."""
+        return self._lock
+
+    def commit(self, prepared: PreparedBatch, batch: Batch) -> Commit:
+        """Staged entities and the replay's position."""
+        return advance(self.progress, self.stream, prepared, batch, token=self._holding.token)
+
+    async def after(self, batch: Batch, done: Commit | None, seconds: float) -> Next:
+        """Hands over at the tail."""
+        if done is not None:
+            self._watcher.progressed(self.progress)
+            self.unswept = self.unswept or not done.swept
+            if done.paused:
+                return Next.END
+        if batch.up_to_date or batch.closed:
+            return await self._hand_over(closed=batch.closed)
+        return Next.READ_ON
+
+    async def _hand_over(self, *, closed: bool) -> Next:
+        # A commit of the live reader would wait for the stream's row, but not for as long as a
+        # switch may take.
+        async with self._holding.gate.lock:
+            began = time.monotonic()
+            shown = await self._threads.run(self._show, closed)
+        if shown is None:
+            self._missed = True
+            return Next.REOPEN
+
+        self._handed_over = True
+        self._holding.hand_overs += 1
+        self.unswept = self.unswept or not shown.swept
+        await self._holding.publish(self.stream, shown, time.monotonic() - began)
+        return Next.END
+
+    def _show(self, closed: bool) -> Commit | None:
+        replay, stream, token = self.progress, self.stream, self._holding.token
+        switching = self._watcher.switching
+        with watch_steps(None if switching is None else partial(switching, replay)):
+            return retry_on_deadlocks(
+                lambda: hand_over(stream, replay, self._seen, token=token, closed=closed)
+            )
+
+    def start_over(self, error: StreamRecreated) -> None:
+        """Opens another replay in place of this one, which ends it."""
+        logger.warning("%s: %s It is folded from its start.", self.progress, error.message)
+        begin_again(self.progress, self._holding.token)
+
+    def is_touched(self) -> bool:
+        """Whether the stream was paused, changed or removed, or the replay resumed or begun anew."""
+        if self._handed_over:
+            return False  # what is left is to be swept
+        replay = self.progress
+        found = Replay.objects.using(replay.using).filter(pk=replay.pk)
+        now = found.values_list("stream__paused", "stream__url", "retry_at").first()
+        return now is None or now[0] or now[1:] != (self.stream.url, replay.retry_at)

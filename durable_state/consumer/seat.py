@@ -1,0 +1,64 @@
+"""What one running consumer has for all the streams that it consumes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from durable_state.transport import open_client
+
+from .threads import DatabaseThreads
+from .watcher import NOBODY, Watcher
+
+__all__ = ["Seat", "open_seat", "stop_signals"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One running consumer: a Celery task, ``run`` or ``sync``. For one event loop."""
+
+    purpose: str
+    """What the holders of its leases are named after: celery, run, sync."""
+
+    client: Any
+    """Speaks HTTP for all of them."""
+
+    threads: DatabaseThreads
+
+    stop: asyncio.Event
+    """Asks it to end; the batches in hand are finished then."""
+
+    watcher: Watcher = NOBODY
+
+
+@contextlib.asynccontextmanager
+async def open_seat(
+    purpose: str, stop: asyncio.Event, *, threads: int = 4, watcher: Watcher = NOBODY
+) -> AsyncIterator[Seat]:
+    """A seat with so many threads for the database; its connections are closed with it."""
+    async with DatabaseThreads(threads) as pool, open_client() as client:
+        yield Seat(purpose, client, pool, stop, watcher)
+
+
+@contextlib.asynccontextmanager
+async def stop_signals() -> AsyncIterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set, so that the batch in hand is finished and the lease
+    given back.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    handled = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Not in the main thread, or on Windows.
+        with contextlib.suppress(ValueError, NotImplementedError, RuntimeError):
+            loop.add_signal_handler(number, stop.set)
+            handled.append(number)
+    try:
+        yield stop
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
