@@ -40,7 +40,7 @@ else:
 if "BENCH_REDIS" in os.environ:
     CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
             "CONFIG": {
                 "hosts": [os.environ["BENCH_REDIS"]],
                 "prefix": DATABASES["default"]["NAME"],

@@ -8,13 +8,23 @@ written, or of who may see what: that comes in as an ``Audience``.
 from .audience import Audience, Sight
 from .doorbell import ring
 from .hub import Hub, StreamRemoved, TooManySubscribers, subscribe
-from .log import FeedTxid, LoggedChange, decode_txids, encode_txids, prune, write
+from .log import (
+    ComposedEntry,
+    FeedTxid,
+    LoggedChange,
+    compose,
+    decode_txids,
+    encode_txids,
+    prune,
+    write,
+)
 from .rows import shown_rows
 from .subscriber import AccessWithdrawn, Subscriber
 
 __all__ = [
     "AccessWithdrawn",
     "Audience",
+    "ComposedEntry",
     "FeedTxid",
     "Hub",
     "LoggedChange",
@@ -22,6 +32,7 @@ __all__ = [
     "StreamRemoved",
     "Subscriber",
     "TooManySubscribers",
+    "compose",
     "decode_txids",
     "encode_txids",
     "prune",

@@ -4,6 +4,8 @@ It listens to the bell where there is a channel layer, reads the log every FEED_
 none crosses processes (and now and then where one does, since bells get lost), notices a gap by
 its number, and tells its subscribers only that the revision advanced. They pull at their own
 pace, so that a slow one costs no memory.
+
+Why: decisions 8 and 0962.
 """
 
 from __future__ import annotations

@@ -23,9 +23,11 @@ from .frames import encode_value, stream_identity
 from .rows import rows_by_key
 
 __all__ = [
+    "ComposedEntry",
     "FeedTxid",
     "LoggedChange",
     "LoggedEntry",
+    "compose",
     "decode_txids",
     "encode_txids",
     "entries",
@@ -81,6 +83,16 @@ class LoggedEntry(msgspec.Struct):
     size: int = 0
 
 
+class ComposedEntry(NamedTuple):
+    """The entry of one commit before it is in the log: the columns of its row, but the stream's.
+
+    ``payload`` is what ``ring`` takes: at most 8 KB, empty where the entry is larger.
+    """
+
+    columns: dict[str, Any]
+    payload: bytes
+
+
 class _Bell(msgspec.Struct):
     identity: str
     entry: LoggedEntry
@@ -102,10 +114,28 @@ def write(
 ) -> bytes:
     """Inserts the entry of one commit, in its transaction, after the rows were written.
 
+    Takes what ``compose`` takes. Returns what ``ring`` takes as payload.
+    """
+    entry = compose(stream, revision, changes, txids=txids, up_to_date=up_to_date, written=written)
+    FeedEntry.objects.using(stream.using).create(stream=stream, **entry.columns)
+    return entry.payload
+
+
+def compose(
+    stream: Stream,
+    revision: int,
+    changes: Sequence[LoggedChange] | None,
+    *,
+    txids: Sequence[FeedTxid],
+    up_to_date: bool,
+    written: Mapping[EntityName, Sequence[Any]] | None = None,
+) -> ComposedEntry:
+    """The entry of one commit, for which rows are read after they were written.
+
     ``changes`` holds each entity at most once, in any order; None tells subscribers to take a
     snapshot. ``up_to_date`` says that the commit reached the stream's tail. Of the entities in
-    ``written`` (the values of the mapped columns, in their order) no row is read.
-    Returns what ``ring`` takes as payload: at most 8 KB, empty where the entry is larger.
+    ``written`` (the values of the mapped columns, in their order) no row is read: where these are
+    all that were changed, the database is not asked, and the rows need not be written yet.
     """
     settings = get_settings()
     snapshot = changes is None or len(changes) > settings.feed_entry_rows
@@ -115,24 +145,23 @@ def write(
     body = _encode(logged)
     if len(body) > ENTRY_BYTES:
         logged, body, snapshot = [], b"[]", True
-    entry = FeedEntry.objects.using(stream.using).create(
-        stream=stream,
-        revision=revision,
-        changes=body,
-        txids=encode_txids(txids),
-        snapshot=snapshot,
-        up_to_date=up_to_date,
-    )
-    if len(body) > BELL_BYTES:
-        return b""
-    small = {
+    columns = {
         "revision": revision,
-        "changes": msgspec.Raw(body),
-        "txids": msgspec.Raw(entry.txids),
+        "changes": body,
+        "txids": encode_txids(txids),
         "snapshot": snapshot,
         "up_to_date": up_to_date,
     }
-    payload = msgspec.json.encode({"identity": stream_identity(stream), "entry": small})
+    payload = _pack_bell(stream, columns)
+    return ComposedEntry(columns | {"created_at": timezone.now()}, payload)
+
+
+def _pack_bell(stream: Stream, columns: dict[str, Any]) -> bytes:
+    """The opposite of ``unpack_bell``; empty where that would be too large."""
+    if len(columns["changes"]) > BELL_BYTES:
+        return b""
+    raw = {name: msgspec.Raw(columns[name]) for name in ("changes", "txids")}
+    payload = msgspec.json.encode({"identity": stream_identity(stream), "entry": columns | raw})
     return payload if len(payload) <= BELL_BYTES else b""
 
 

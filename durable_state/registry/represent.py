@@ -1,4 +1,7 @@
-"""Field values as JSON, the way they came in."""
+"""Field values as JSON, the way they came in.
+
+Why: decision 0961.
+"""
 
 from __future__ import annotations
 

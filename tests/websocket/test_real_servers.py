@@ -59,7 +59,7 @@ def servers(transactional_db: None, redis_url: str, settings: Any) -> Iterator[l
     prefix = f"sockets-{time.time_ns()}"
     settings.CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
             "CONFIG": {"hosts": [redis_url], "prefix": prefix},
         }
     }

@@ -22,7 +22,7 @@ def main() -> None:
     settings.DURABLE_STATE = {"FEED_POLL_SECONDS": 0.5}
     settings.CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
             "CONFIG": {"hosts": [redis], "prefix": prefix},
         }
     }
