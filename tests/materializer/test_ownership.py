@@ -6,9 +6,9 @@ import pytest
 
 from durable_state import operations
 from durable_state.errors import TableNotOwned
-from durable_state.models import TableOwner
+from durable_state.models import DeadLetter, TableOwner
 from durable_state.testing import apply
-from tests.app.models import Author, Message
+from tests.app.models import Author, Message, Page
 from tests.wire import RESET, change
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -48,6 +48,24 @@ def test_adopted_rows_are_compared_at_the_first_switch(database: str) -> None:
         ("kept", 3),
     }
     assert Author.objects.using(database).get(key="kept").pk == kept.pk
+
+
+@pytest.mark.parametrize(("size", "reason"), [(50, "integrity"), ("big", "type")])
+def test_an_adopted_row_goes_whose_entity_is_refused(
+    database: str, size: object, reason: str
+) -> None:
+    """The stream holds no accepted change of it, so it is a row that the stream does not hold."""
+    for key in ("refused", "good"):
+        Page.objects.using(database).create(key=key, slug=key, size=5)
+    operations.add(
+        "office", "http://tests.invalid/office", actor="test", adopt=True, using=database
+    )
+
+    good = change("page", "good", slug="good", size=6)
+    apply("office", [change("page", "refused", slug="refused", size=size), good], using=database)
+    assert dict(Page.objects.using(database).values_list("key", "size")) == {"good": 6}
+    letter = DeadLetter.objects.using(database).get()
+    assert (letter.key, letter.reason) == ("refused", reason)
 
 
 def test_other_streams_and_the_applications_rows_are_never_touched(database: str) -> None:
