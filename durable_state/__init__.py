@@ -1,7 +1,7 @@
 """Keeps Django models equal to remote Durable State streams, continuously and exactly.
 
-What a project imports from here is all it needs to write mappings; everything loads lazily, because Django imports this package before
-its models are ready.
+What a project imports from here is all it needs to write mappings; everything loads lazily, because
+Django imports this package before its models are ready.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The websocket route. Wrap it in ``channels.auth.AuthMiddlewareStack``, which knows who is signed in."""
+"""The websocket route.
+
+Wrap it in ``channels.auth.AuthMiddlewareStack``, which knows who is signed in.
+"""
 
 from __future__ import annotations
 

@@ -25,9 +25,11 @@ logger = logging.getLogger("durable_state.tasks")
 
 @shared_task(name="durable_state.tasks.supervise", ignore_result=True)
 def supervise(database: str = DEFAULT_DB_ALIAS) -> int:
-    """Sends ``consume`` tasks for the streams that want a consumer and have none; returns how many streams it sent.
+    """Sends ``consume`` tasks for the streams that want a consumer and have none;
+    returns how many streams it sent.
 
-    Cheap and idempotent: put it in beat every few seconds. A task that was sent and lost is sent again after ``LEASE_SECONDS``.
+    Cheap and idempotent: put it in beat every few seconds. A task that was sent and lost is sent
+    again after ``LEASE_SECONDS``.
     """
     tidy(database)
     return _dispatch(database, None)
@@ -35,7 +37,8 @@ def supervise(database: str = DEFAULT_DB_ALIAS) -> int:
 
 @shared_task(name="durable_state.tasks.consume", ignore_result=True, acks_late=False)
 def consume(stream_ids: list[int], database: str = DEFAULT_DB_ALIAS) -> None:
-    """Tails the streams for ``SLICE_SECONDS`` and hands over to a new task, so that no task outlives the broker's patience.
+    """Tails the streams for ``SLICE_SECONDS`` and hands over to a new task,
+    so that no task outlives the broker's patience.
 
     Delivered twice, it does nothing the second time: the leases are taken.
     """
@@ -56,7 +59,8 @@ def _dispatch(database: str, stream_ids: list[int] | None) -> int:
         sent_lately = timezone.now() - timedelta(seconds=settings.lease_seconds)
         streams = streams.filter(Q(dispatched_at=None) | Q(dispatched_at__lt=sent_lately))
     pks = list(streams.values_list("pk", flat=True))
-    # A task that no worker takes in time is sent again by then; without the expiry they would pile up while no worker runs.
+    # A task that no worker takes in time is sent again by then; without the expiry they would pile
+    # up while no worker runs.
     options: dict[str, Any] = {"expires": settings.lease_seconds}
     if settings.queue:
         options["queue"] = settings.queue

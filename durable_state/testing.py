@@ -31,11 +31,13 @@ def apply(
     using: str = "default",
     up_to_date: bool = True,
 ) -> Applied:
-    """Materializes wire messages as if a stream had brought them, in one batch, and says what became of them.
+    """Materializes wire messages as if a stream had brought them,
+    in one batch, and says what became of them.
 
-    ``messages`` are dicts as they stand in a JSON stream (or raw JSON as bytes); the stream of that name is created where it is
-    missing. Works inside a TestCase. ``up_to_date=False`` leaves a rebuild that a ``reset`` began unshown, as between two batches. After
-    the command ``reset`` they are what is read again, from the stream's start on.
+    ``messages`` are dicts as they stand in a JSON stream (or raw JSON as bytes); the stream of that
+    name is created where it is missing. Works inside a TestCase. ``up_to_date=False`` leaves a
+    rebuild that a ``reset`` began unshown, as between two batches. After the command ``reset`` they
+    are what is read again, from the stream's start on.
     Raises: what the consumer would halt with (StreamHalted).
     """
     stream, _ = Stream.objects.using(using).get_or_create(

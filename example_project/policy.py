@@ -15,8 +15,9 @@ __all__ = ["EverybodyReads"]
 class EverybodyReads(StatePolicy):
     """Lets every visitor read everything, signed in or not.
 
-    Right for a demo on loopback whose rows are public anyway (a repository's history, a chat without accounts). The default policy asks
-    for a signed-in user with the model's view permission; keep that, or narrow it, where rows are anybody's business.
+    Right for a demo on loopback whose rows are public anyway (a repository's history, a chat
+    without accounts). The default policy asks for a signed-in user with the model's view
+    permission; keep that, or narrow it, where rows are anybody's business.
     """
 
     def streams(self, user: Any) -> QuerySet[Stream]:

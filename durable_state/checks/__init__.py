@@ -1,4 +1,5 @@
-"""System checks: every mistake in a mapping or a setting has a number. docs/reference/checks.md lists them.
+"""System checks: every mistake in a mapping or a setting has a number.
+docs/reference/checks.md lists them.
 
 A check looks at classes, fields and catalogs only, reads no row, and never raises: it reports.
 """
@@ -34,5 +35,7 @@ def settings(**kwargs: Any) -> list[CheckMessage]:
 
 @register("durable_state", Tags.database)
 def databases(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """E009, W015, W017, W018, W022: what the database makes of keys and values; only with ``check --database`` and ``migrate``."""
+    """E009, W015, W017, W018, W022: what the database makes of keys and values;
+    only with ``check --database`` and ``migrate``.
+    """
     return check_database(registry, databases or ())

@@ -1,4 +1,6 @@
-"""E002, E004, E005, E006, E011, W016, E023: the columns that a mapping names, and those that it leaves out."""
+"""E002, E004, E005, E006, E011, W016, E023:
+the columns that a mapping names, and those that it leaves out.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,8 @@ def check_key(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
             2,
             f"`key_field` {name!r} is a {type(field).__name__}{_written_by(field)},"
             " which does not hold keys verbatim.",
-            "Use a text field; an integer, a UUID, a decimal or a date works too where the keys are of its canonical form.",
+            "Use a text field; an integer, a UUID, a decimal or a date works too where the keys are"
+            " of its canonical form.",
         )
 
 
@@ -135,7 +138,8 @@ def check_listed(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
             yield fault(
                 mapping,
                 4,
-                f"{name!r} is of the primary key of {label}, which stays the same for as long as the row lives.",
+                f"{name!r} is of the primary key of {label}, which stays the same for as long as"
+                " the row lives.",
                 "Leave it out, or make it the `key_field`.",
             )
         elif not writable(field):
@@ -172,21 +176,25 @@ def check_stream_field(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
             yield fault(
                 mapping,
                 6,
-                f"`stream_field` {name!r} points to {target._meta.label}, which stands for no stream.",
-                "Point it to durable_state.Stream, or give that model a OneToOneField to durable_state.Stream.",
+                f"`stream_field` {name!r} points to {target._meta.label},"
+                " which stands for no stream.",
+                "Point it to durable_state.Stream, or give that model a OneToOneField to"
+                " durable_state.Stream.",
             )
     elif not isinstance(field, (models.CharField, models.TextField)):
         yield fault(
             mapping,
             6,
             f"`stream_field` {name!r} is a {type(field).__name__}.",
-            "Use a text field (it holds the stream's name), or a foreign key to Stream or to a model that stands for one.",
+            "Use a text field (it holds the stream's name), or a foreign key to Stream or to a"
+            " model that stands for one.",
         )
     elif field.max_length is not None and field.max_length < 100 and mapping.streams is None:
         yield warning(
             mapping,
             16,
-            f"`stream_field` {name!r} holds {field.max_length} characters; a stream's name may have 100.",
+            f"`stream_field` {name!r} holds {field.max_length} characters;"
+            " a stream's name may have 100.",
             "Set max_length=100, or name the streams in `streams`.",
         )
 
@@ -211,7 +219,8 @@ def check_unique(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
             mapping,
             5,
             f"`stream_field` and `key_field` ({', '.join(columns)}) are not unique together.",
-            f"Add UniqueConstraint(fields={columns!r}, name=...), without condition, to {meta.label}.Meta.constraints.",
+            f"Add UniqueConstraint(fields={columns!r}, name=...), without condition,"
+            f" to {meta.label}.Meta.constraints.",
         )
 
 
@@ -244,7 +253,8 @@ def check_insertable(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
             yield fault(
                 mapping,
                 11,
-                f"{field.name!r} is not listed, must not be NULL and has no default: no row could be inserted.",
+                f"{field.name!r} is not listed, must not be NULL and has no default:"
+                " no row could be inserted.",
                 "List it in `fields`, or give it a default (or null=True) in the model.",
             )
 

@@ -1,4 +1,7 @@
-"""E009, W015, W017, W018, W022: what a database makes of keys and values. Looks at its catalog only."""
+"""E009, W015, W017, W018, W022: what a database makes of keys and values.
+
+Looks at its catalog only.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ EXACT_DIGITS = 15
 
 
 def check_database(registry: Registry, aliases: Sequence[str]) -> list[checks.CheckMessage]:
-    """What the databases of these aliases make of the mapped tables. A table that is not there yet is passed over."""
+    """What the databases of these aliases make of the mapped tables.
+
+    A table that is not there yet is passed over.
+    """
     found: list[checks.CheckMessage] = []
     forget_charsets()
     for alias in aliases:
@@ -82,7 +88,8 @@ def _check_collations(mapping: EntityMapping, alias: str) -> Iterator[checks.Che
             yield warning(
                 mapping,
                 15,
-                f"{where}, which takes keys that differ in trailing spaces only for the same: the second one stays parked.",
+                f"{where}, which takes keys that differ in trailing spaces only for the same:"
+                " the second one stays parked.",
                 f'Where such keys occur, set db_collation="{better}" on {mapping.model._meta.label}.{name} and migrate.',
             )
 
@@ -122,7 +129,8 @@ def _check_connection(alias: str) -> Iterator[checks.CheckMessage]:
         yield checks.Warning(
             f"The database {alias!r} takes {largest} bytes in one statement: messages of a third of"
             " that may become dead letters.",
-            f"Set max_allowed_packet to {PACKET_BYTES} (16 MiB) or more in the server's configuration.",
+            f"Set max_allowed_packet to {PACKET_BYTES} (16 MiB) or more in the server's"
+            " configuration.",
             id="durable_state.W022",
         )
 
@@ -147,6 +155,7 @@ def _check_decimals(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
             yield warning(
                 mapping,
                 17,
-                f"{field.name!r} has {field.max_digits} digits, of which SQLite keeps {EXACT_DIGITS}: longer values are refused.",
+                f"{field.name!r} has {field.max_digits} digits,"
+                f" of which SQLite keeps {EXACT_DIGITS}: longer values are refused.",
                 "Use PostgreSQL or MySQL where such values occur, or a text field.",
             )

@@ -123,9 +123,11 @@ def _check_model(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
         yield fault(
             mapping,
             7,
-            f"{model._meta.label} spreads over the tables of {', '.join(p._meta.label for p in parents)}"
+            f"{model._meta.label} spreads over the tables of"
+            f" {', '.join(p._meta.label for p in parents)}"
             " (multi-table inheritance).",
-            "Inherit from an abstract model, or map a model with a OneToOneField instead of inheriting.",
+            "Inherit from an abstract model, or map a model with a OneToOneField instead of"
+            " inheriting.",
         )
 
 
@@ -151,9 +153,10 @@ def _check_alone(registry: Registry, mapping: EntityMapping) -> Iterator[checks.
             yield fault(
                 mapping,
                 8,
-                f"The types {other.entity_type!r} and {mapping.entity_type!r} would share the rows of"
-                f" {mapping.model.__name__} in one stream.",
-                f"Give each type a model of its own, or both mappings `streams` that do not overlap. The other one: {other.source}.",
+                f"The types {other.entity_type!r} and {mapping.entity_type!r} would share the rows"
+                f" of {mapping.model.__name__} in one stream.",
+                "Give each type a model of its own, or both mappings `streams` that do not"
+                f" overlap. The other one: {other.source}.",
             )
 
 

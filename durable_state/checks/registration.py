@@ -17,7 +17,9 @@ REGISTER = 'Write @register("its type on the wire") above the class.'
 
 
 def check_registration(registry: Registry) -> Iterator[checks.CheckMessage]:
-    """Whether anything is registered at all, and every class that an app's ``state_mappings`` has."""
+    """Whether anything is registered at all,
+    and every class that an app's ``state_mappings`` has.
+    """
     modules = list(_modules())
     forgotten = [each for module in modules for each in _forgotten(registry, module)]
     for mapping_class in forgotten:
@@ -30,7 +32,8 @@ def check_registration(registry: Registry) -> Iterator[checks.CheckMessage]:
 
     looked_in = ", ".join(module.__name__ for module in modules)
     yield checks.Warning(
-        "durable_state is installed, but no mapping is registered: nothing of a stream becomes rows.",
+        "durable_state is installed, but no mapping is registered:"
+        " nothing of a stream becomes rows.",
         f"{looked_in} registers nothing. {REGISTER}"
         if looked_in
         else "Write a module state_mappings.py, with a mapping in it, in an app of INSTALLED_APPS.",
@@ -47,7 +50,9 @@ def _modules() -> Iterator[ModuleType]:
 
 
 def _forgotten(registry: Registry, module: ModuleType) -> Iterator[type[EntityMapping]]:
-    """The complete mapping classes of a module that no registration names, directly or as a base."""
+    """The complete mapping classes of a module that no registration names,
+    directly or as a base.
+    """
     for name, each in vars(module).items():
         if (
             isinstance(each, type)

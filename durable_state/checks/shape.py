@@ -126,6 +126,7 @@ def check_wire_names(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
             yield warning(
                 mapping,
                 13,
-                f"The fields {listed} share the wire name {wire_name!r}: each gets the value, and only the last is shown.",
+                f"The fields {listed} share the wire name {wire_name!r}: each gets the value,"
+                " and only the last is shown.",
                 "Give each field a wire name of its own.",
             )

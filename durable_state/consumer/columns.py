@@ -7,7 +7,7 @@ from typing import Any
 from django.utils import timezone
 
 from durable_state.materializer import Fold
-from durable_state.models import Progress, Status
+from durable_state.models import DISPOSITIONS, Progress, Status
 from durable_state.protocol import Position
 from durable_state.transport import Checkpoint
 
@@ -18,21 +18,15 @@ def position_columns(
     progress: Progress, fold: Fold, position: Position, checkpoint: Checkpoint | None = None
 ) -> dict[str, Any]:
     """The columns that say how far the fold is now, and what became of the messages."""
-    outcome = fold.outcome
     columns: dict[str, Any] = {
         "offset": position.offset,
         "skip": position.skip,
         "ordinal": position.ordinal,
-        "applied_count": progress.applied_count + outcome.applied,
-        "no_row_count": progress.no_row_count + outcome.no_row,
-        "parked_count": progress.parked_count + outcome.parked,
-        "dead_letter_count": progress.dead_letter_count + outcome.dead_letters,
-        "unregistered_count": progress.unregistered_count + outcome.unregistered,
-        "control_count": progress.control_count + outcome.controls,
-        "superseded_count": progress.superseded_count + outcome.superseded,
         "rebuild": fold.rebuild,
         "snapshot": fold.snapshot,
     }
+    for disposition, counter in DISPOSITIONS.items():
+        columns[counter] = getattr(progress, counter) + getattr(fold.outcome, disposition)
     if checkpoint is not None:
         columns["checkpoint"] = checkpoint.dump()
     return columns

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from durable_state import feed
 from durable_state.databases.transaction import commit_transaction
 from durable_state.materializer import Fold, PreparedBatch, drop, sweep
-from durable_state.models import DeadLetter, Generation, Progress, Replay, Status, Stream
+from durable_state.models import DISPOSITIONS, DeadLetter, Generation, Replay, Status, Stream
 from durable_state.transport import Batch
 
 from .columns import position_columns, status_columns
@@ -29,7 +29,6 @@ __all__ = [
 
 TXIDS = 1000
 """Transaction ids that a replay remembers, the newest, for the feed entry of the hand-over."""
-_COUNTERS = [field.name for field in Progress._meta.fields if field.name.endswith("_count")]
 
 
 def replayable(using: str | None) -> QuerySet[Replay]:
@@ -141,8 +140,8 @@ def hand_over(
         # the fold drops, and may be pointed to no more by then.
         own = [each for each in work.generations() if each is not None]
         rebuild, snapshot = made.generations()
-        for name in _COUNTERS:
-            setattr(work.row, name, getattr(made.row, name))
+        for counter in DISPOSITIONS.values():
+            setattr(work.row, counter, getattr(made.row, counter))
         row = Stream.objects.using(frame.using).filter(pk=stream.pk)
         row.update(rebuild=rebuild, snapshot=snapshot)
         made.row.delete(using=frame.using)

@@ -21,7 +21,10 @@ def actor() -> str:
 
 
 def confirm(question: str, options: dict[str, Any]) -> None:
-    """Returns when the answer is yes, or nobody is to be asked. Raises: CommandError otherwise, before anything was done."""
+    """Returns when the answer is yes, or nobody is to be asked.
+
+    Raises: CommandError otherwise, before anything was done.
+    """
     if not options["interactive"]:
         return
     try:

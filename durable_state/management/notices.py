@@ -1,4 +1,6 @@
-"""What the app logs, shown by a verb in the foreground where the project has not said where logs go."""
+"""What the app logs, shown by a verb in the foreground
+where the project has not said where logs go.
+"""
 
 from __future__ import annotations
 

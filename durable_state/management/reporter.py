@@ -1,4 +1,6 @@
-"""What ``run`` says while it consumes: streams, states, dead letters, and with ``-v 2`` each commit."""
+"""What ``run`` says while it consumes:
+streams, states, dead letters, and with ``-v 2`` each commit.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ class Reporter:
             )
             rows = "very many rows" if outcome.too_many else f"rows: {changed or 'none'}"
             self._write(
-                f"{name}: {read:+,} at message {stream.ordinal:,} · {rows} · {seconds * 1000:,.0f} ms"
+                f"{name}: {read:+,} at message {stream.ordinal:,} · {rows} · {seconds * 1000:,.0f}"
+                " ms"
             )
         passed_over = self._passed_over.setdefault(name, Counter())
         if news := outcome.passed_over.keys() - passed_over.keys():

@@ -24,8 +24,8 @@ K = TypeVar("K")
 class Outcome:
     """The first disposition of each message of a batch, and what changed in the shown rows.
 
-    The seven counts, and what its generations hold (``Generation.changes``), add up to the messages
-    that were read.
+    The counts are named as ``DISPOSITIONS`` are; with what its generations hold
+    (``Generation.changes``), they add up to the messages that were read.
     """
 
     listed: int
@@ -37,7 +37,7 @@ class Outcome:
     parked: int = 0
     dead_letters: int = 0
     unregistered: int = 0
-    controls: int = 0
+    control: int = 0
     superseded: int = 0
     changes: dict[tuple[str, str], bool] = field(default_factory=dict)
     """By (type, key) whether the row was deleted, or else written; in the order of the last change.

@@ -224,7 +224,7 @@ class Fold:
             self._letters.write(map(Letter.of_change, letters), generation=generation)
 
     def _control(self, kind: ControlKind) -> None:
-        self.outcome.controls += 1
+        self.outcome.control += 1
         if kind is ControlKind.RESET:
             purpose = (
                 Generation.Purpose.RESET

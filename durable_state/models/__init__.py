@@ -7,9 +7,10 @@ from .letters import DeadLetter, entity_digest
 from .ownership import TableOwner, TypeState
 from .parked import Arrival, AwaitedModel, KeptRow, ParkedChange
 from .staging import Generation, StagedChange
-from .stream import Progress, Replay, Status, Stream
+from .stream import DISPOSITIONS, Progress, Replay, Status, Stream
 
 __all__ = [
+    "DISPOSITIONS",
     "Arrival",
     "AwaitedModel",
     "DeadLetter",

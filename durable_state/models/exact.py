@@ -1,4 +1,4 @@
-"""Texts that the database holds, and tells apart, by each character, whatever it does by default."""
+"""Texts that the database holds, and tells apart, by each character."""
 
 from __future__ import annotations
 

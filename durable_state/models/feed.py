@@ -13,9 +13,9 @@ __all__ = ["FeedEntry"]
 class FeedEntry(models.Model):
     """What one commit changed, numbered by the stream's revision without holes.
 
-    ``changes`` is a JSON array of ``[type, key, operation, value?]``; without the value it is read from the rows when it is served.
-    ``txids`` is one of ``[txid, type, key]``: which entities each transaction concerns, however they ended.
-    ``snapshot`` tells subscribers to take the rows anew.
+    ``changes`` is a JSON array of ``[type, key, operation, value?]``; without the value it is read
+    from the rows when it is served. ``txids`` is one of ``[txid, type, key]``: which entities each
+    transaction concerns, however they ended. ``snapshot`` tells subscribers to take the rows anew.
     """
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="feed")

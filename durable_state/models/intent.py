@@ -11,7 +11,9 @@ __all__ = ["Intent"]
 
 
 class Intent(models.Model):
-    """One verb that a person or a program asked for, kept as an audit trail; it outlives its stream."""
+    """One verb that a person or a program asked for, kept as an audit trail;
+    it outlives its stream.
+    """
 
     stream_name = models.CharField(max_length=100, db_index=True)
     verb = models.CharField(max_length=20)

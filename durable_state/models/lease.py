@@ -12,8 +12,9 @@ __all__ = ["Lease"]
 class Lease(models.Model):
     """The right to consume one stream, for a limited time on the database's clock.
 
-    Invariant: ``token`` grows by one whenever the lease changes hands, and a commit compares it, so that a worker that slept through
-    the end of its lease commits nothing. A table of its own: renewing it never waits for a commit that holds the stream's row.
+    Invariant: ``token`` grows by one whenever the lease changes hands, and a commit compares it, so
+    that a worker that slept through the end of its lease commits nothing. A table of its own:
+    renewing it never waits for a commit that holds the stream's row.
     """
 
     stream = models.OneToOneField(

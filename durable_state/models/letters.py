@@ -16,7 +16,8 @@ __all__ = ["DeadLetter", "entity_digest"]
 def entity_digest(entity_type: str, key: str) -> str:
     """The fixed-length name of an entity: 64 hex digits.
 
-    Keys may be of any length, hold NUL, and differ only in case; the digest can be indexed and compared alike on every database.
+    Keys may be of any length, hold NUL, and differ only in case; the digest can be indexed and
+    compared alike on every database.
     """
     return hashlib.sha256(
         f"{len(entity_type)}:{entity_type}{key}".encode("utf-8", "surrogatepass")
@@ -26,9 +27,9 @@ def entity_digest(entity_type: str, key: str) -> str:
 class DeadLetter(models.Model):
     """A message that was refused, whole, with the reason; one per entity, the newest.
 
-    ``entity`` is the digest of (type, key); for a message without an entity (no key, not an object) it is ``#`` and its ordinal.
-    ``generation`` 0 belongs to the shown rows, others to the staged state they were met in; ``REPLAYED`` are those without an entity that
-    a replay met.
+    ``entity`` is the digest of (type, key); for a message without an entity (no key, not an object)
+    it is ``#`` and its ordinal. ``generation`` 0 belongs to the shown rows, others to the staged
+    state they were met in; ``REPLAYED`` are those without an entity that a replay met.
     """
 
     NO_ENTITY = "#"

@@ -1,4 +1,6 @@
-"""Which stream a table belongs to, and how a stream's types were mapped when they were last folded."""
+"""Which stream a table belongs to,
+and how a stream's types were mapped when they were last folded.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ __all__ = ["TableOwner", "TypeState"]
 
 
 class TableOwner(models.Model):
-    """A table without a stream field belongs to one stream at a time; the unique label holds that."""
+    """A table without a stream field belongs to one stream at a time;
+    the unique label holds that.
+    """
 
     model = models.CharField(max_length=200, unique=True, help_text="app_label.modelname")
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="tables")

@@ -16,13 +16,13 @@ class ParkedChange(models.Model):
 
     ``reason`` says why: its parent is not shown, or another row has its unique value. With the
     reason ``link`` the change is shown, but with NULL or the default for a parent that is not
-    (``on_delete`` SET_NULL and SET_DEFAULT), and waits to be linked. ``stale`` marks an entity whose
-    older row is still shown.
+    (``on_delete`` SET_NULL and SET_DEFAULT), and waits to be linked. ``stale`` marks an entity
+    whose older row is still shown.
 
     ``waits_for`` names the entity that is in the way: the missing parent, or the holder of the
-    unique value. ``waits_on`` is the label of the missing parent's model where another stream brings
-    it; ``polled`` marks what no commit of any stream announces, so that it is tried now and then.
-    ``body`` is the change as bytes, ``prepared`` what the mapping made of it.
+    unique value. ``waits_on`` is the label of the missing parent's model where another stream
+    brings it; ``polled`` marks what no commit of any stream announces, so that it is tried now and
+    then. ``body`` is the change as bytes, ``prepared`` what the mapping made of it.
     """
 
     class Reason(models.TextChoices):
@@ -75,7 +75,8 @@ class KeptRow(models.Model):
     """What an entity gets back when it is shown again, because its row had to go meanwhile.
 
     ``columns`` holds the primary key and the columns that the mapping does not list, as
-    ``materializer/rows/kept.py`` writes them. Gone when the entity is shown, or deleted by the stream.
+    ``materializer/rows/kept.py`` writes them. Gone when the entity is shown, or deleted by the
+    stream.
     """
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="kept_rows")
@@ -94,9 +95,11 @@ class KeptRow(models.Model):
 
 
 class Arrival(models.Model):
-    """A mark: a parent that changes of ``stream`` wait for was shown by another stream; the next commit of ``stream`` takes it up.
+    """A mark: a parent that changes of ``stream`` wait for was shown by another stream;
+    the next commit of ``stream`` takes it up.
 
-    Without a database constraint: one would have the other stream's commit wait for every commit of this one.
+    Without a database constraint: one would have the other stream's commit wait for every commit of
+    this one.
     """
 
     stream = models.ForeignKey(
@@ -109,7 +112,8 @@ class Arrival(models.Model):
 
 
 class AwaitedModel(models.Model):
-    """A lock: held to the end of their transactions by those who show rows of the model, and those who park what waits for such rows.
+    """A lock: held to the end of their transactions by those who show rows of the model,
+    and those who park what waits for such rows.
 
     So one of two commits sees what the other did, and no change waits for a parent that is there.
     """

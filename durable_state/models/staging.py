@@ -21,12 +21,14 @@ __all__ = ["Generation", "StagedChange", "UniqueWithoutGaps"]
 
 
 class Generation(Located, models.Model):
-    """One state in the making: an open snapshot, a rebuild, or the scratch of a verification; or one that is waiting to be deleted.
+    """One state in the making: an open snapshot, a rebuild, or the scratch of a verification;
+    or one that is waiting to be deleted.
 
-    ``changes`` counts the messages that were accepted into it; until the switch they are neither applied nor superseded. ``types`` holds
-    for each entity type that was met in it the fingerprint of the mapping that staged it; "" where no single one did, because messages
-    of it had no mapping, or another one. ``repeats`` says that an entity came twice, so that what is staged of it has to be looked for;
-    a complete dump names each once.
+    ``changes`` counts the messages that were accepted into it; until the switch they are neither
+    applied nor superseded. ``types`` holds for each entity type that was met in it the fingerprint
+    of the mapping that staged it; "" where no single one did, because messages of it had no
+    mapping, or another one. ``repeats`` says that an entity came twice, so that what is staged of
+    it has to be looked for; a complete dump names each once.
     """
 
     class Purpose(models.TextChoices):
@@ -81,12 +83,13 @@ def _is_held(connection: BaseDatabaseWrapper) -> bool:
 
 
 class StagedChange(models.Model):
-    """One entity of a generation: its newest accepted change as bytes, and what the mapping made of it.
+    """One entity of a generation:
+    its newest accepted change as bytes, and what the mapping made of it.
 
     ``older`` has those before it, where the database may yet refuse the newest; see
-    ``materializer/staged/older.py``.
-    ``entity`` is the digest of generation, type and key, unique by itself: a database that has no statistics of this table yet, because
-    all of it is new, finds rows by that index and by no other.
+    ``materializer/staged/older.py``. ``entity`` is the digest of generation, type and key, unique
+    by itself: a database that has no statistics of this table yet, because all of it is new, finds
+    rows by that index and by no other.
     """
 
     generation = models.ForeignKey(

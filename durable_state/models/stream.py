@@ -1,4 +1,6 @@
-"""The stream: its address, its position, and what became of its messages; and the replay of one beside it."""
+"""The stream: its address, its position, and what became of its messages;
+and the replay of one beside it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,21 @@ from durable_state.protocol.position import Position
 from .exact import WideTextField
 from .located import Located
 
-__all__ = ["Progress", "Replay", "Status", "Stream"]
+__all__ = ["DISPOSITIONS", "Progress", "Replay", "Status", "Stream"]
+
+DISPOSITIONS = {
+    "applied": "applied_count",
+    "no_row": "no_row_count",
+    "parked": "parked_count",
+    "dead_letters": "dead_letter_count",
+    "unregistered": "unregistered_count",
+    "control": "control_count",
+    "superseded": "superseded_count",
+}
+"""What may become of a message when it is read, and the column that counts such messages.
+
+With the staged changes of open generations the counts add up to the ordinal.
+"""
 
 
 class Status(models.TextChoices):
@@ -29,8 +45,9 @@ class Status(models.TextChoices):
 class Progress(Located, models.Model):
     """How far a stream has been folded, what became of its messages, and how the fold fares.
 
-    Invariant: ``revision`` counts the commits. Position, counters and what was folded change only in a transaction that found the
-    ``revision`` it had read (compare-and-set), so each message is folded exactly once.
+    Invariant: ``revision`` counts the commits. Position, counters and what was folded change only
+    in a transaction that found the ``revision`` it had read (compare-and-set), so each message is
+    folded exactly once.
     """
 
     revision = models.BigIntegerField(
@@ -86,7 +103,7 @@ class Progress(Located, models.Model):
     failures = models.IntegerField(default=0, editable=False, help_text="failed attempts in a row")
     retry_at = models.DateTimeField(null=True, editable=False)
 
-    # First dispositions: with the staged changes of open generations they add up to ``ordinal``.
+    # The columns of DISPOSITIONS.
     applied_count = models.BigIntegerField(default=0, editable=False)
     no_row_count = models.BigIntegerField(default=0, editable=False)
     parked_count = models.BigIntegerField(default=0, editable=False)
@@ -150,16 +167,23 @@ class Stream(Progress):
 
 
 class Replay(Progress):
-    """A stream folded once more, from its start, into a rebuild that replaces the shown rows when it has caught up with them.
+    """A stream folded once more, from its start, into a rebuild that replaces the shown rows
+    when it has caught up with them.
 
-    The stream goes on being consumed meanwhile, from its own position. ``unregistered`` counts the messages that met no mapping, by the
-    digest of their type: ``{digest: [type, count]}``; ``samples`` are those of ``TypeState``, by type. ``txids`` are the newest ones, which the stream's own reader may not have met, as ``FeedEntry`` has them.
+    The stream goes on being consumed meanwhile, from its own position.
     """
 
     stream = models.OneToOneField(Stream, on_delete=models.CASCADE, related_name="replay")
     unregistered = models.JSONField(default=dict)
+    """The messages that met no mapping, by the digest of their type:
+    ``{digest: [type, count]}``.
+    """
     samples = models.JSONField(default=dict)
+    """Those of ``TypeState``, by the digest of the type: ``{digest: [type, sample]}``."""
     txids = models.BinaryField(default=b"[]")
+    """The newest ones, which the stream's own reader may not have met,
+    as ``FeedEntry`` has them.
+    """
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:

@@ -1,7 +1,11 @@
-"""The verbs that people and programs ask for, and what a stream's state is. Knows no command line, no HTTP and no admin."""
+"""The verbs that people and programs ask for, and what a stream's state is.
+
+Knows no command line, no HTTP and no admin.
+"""
 
 from .account import Account
 from .adding import add, adopt, edit
+from .case import Shown
 from .letters import discard, discard_all, retry, retry_all
 from .lookup import find_stream
 from .probing import Finding, probe
@@ -9,7 +13,6 @@ from .removal import owned_rows, remove
 from .report import StreamReport
 from .status import needs_reset, report, reports
 from .verbs import cancel_reset, pause, reset, resume, wait_until_stopped
-from .verdict import Shown
 from .verify import Verification, verify
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from durable_state.models import Progress, Stream, TypeState
+from durable_state.models import DISPOSITIONS, Progress, Stream, TypeState
 from durable_state.registry import registry
 
 from .wording import counted
@@ -18,13 +18,10 @@ _LISTED = 5
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The first dispositions of ``messages``, which they add up to.
-
-    ``staged`` are in an open snapshot or rebuild. ``unmapped`` and ``late`` are the messages that
-    met no mapping, by type: of types that have none, and of those that have one by now.
-    """
+    """What became of each message that was read: its first disposition, of ``DISPOSITIONS``."""
 
     messages: int = 0
+    """All of them; the other numbers add up to it."""
     applied: int = 0
     no_row: int = 0
     parked: int = 0
@@ -33,8 +30,11 @@ class Account:
     control: int = 0
     superseded: int = 0
     staged: int = 0
+    """In an open snapshot or rebuild."""
     unmapped: Mapping[str, int] = field(default_factory=dict)
+    """The unregistered messages of types that have no mapping, by type."""
     late: Mapping[str, int] = field(default_factory=dict)
+    """The unregistered messages of types that have one by now, by type."""
 
     @property
     def mapped(self) -> int:
@@ -47,7 +47,7 @@ class Account:
         return self.messages - self.applied - self.parked - self.dead_letters
 
     def __str__(self) -> str:
-        """One line: ``15 messages: 0 applied, 15 of types without a mapping (task 12, person 3)``."""
+        """One line: ``15 messages: 0 applied, 15 of types without a mapping (task 12, ...)``."""
         late = sum(self.late.values())
         unmapped = max(self.unregistered - late, 0)
         parts = [
@@ -78,16 +78,10 @@ def account_of(progress: Progress, passed_over: Mapping[str, int], *, staged: in
         by_type[entity_type] = count
     return Account(
         messages=progress.ordinal,
-        applied=progress.applied_count,
-        no_row=progress.no_row_count,
-        parked=progress.parked_count,
-        dead_letters=progress.dead_letter_count,
-        unregistered=progress.unregistered_count,
-        control=progress.control_count,
-        superseded=progress.superseded_count,
         staged=staged,
         unmapped=unmapped,
         late=late,
+        **{each: getattr(progress, counter) for each, counter in DISPOSITIONS.items()},
     )
 
 

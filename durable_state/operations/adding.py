@@ -71,7 +71,8 @@ def edit(stream: Stream, *, actor: str, url: str | None = None, live: Live | Non
     with intended(stream, "edit", actor) as verb:
         current = verb.stream
         wanted = Stream(url=url or current.url, live=live or current.live)
-        moved, told = wanted.url != current.url, []
+        moved = wanted.url != current.url
+        told = []
         if moved:
             told.append(f"{mask_query(current.url)} → {mask_query(wanted.url)}")
         if wanted.live != current.live:
@@ -79,6 +80,7 @@ def edit(stream: Stream, *, actor: str, url: str | None = None, live: Live | Non
         verb.detail("; ".join(told) or "nothing changed")
         if not told:
             return
+
         if verb.replay is not None:
             replays = type(verb.replay).objects.using(verb.using)
             replays.filter(pk=verb.replay.pk).update(**_tried_again(verb.replay, moved=moved))
@@ -93,7 +95,9 @@ def edit(stream: Stream, *, actor: str, url: str | None = None, live: Live | Non
 
 
 def _tried_again(progress: Progress, *, moved: bool) -> dict[str, Any]:
-    """What has the server be asked again at once; at another address, whatever the last one said."""
+    """What has the server be asked again at once;
+    at another address, whatever the last one said.
+    """
     values = forgiven(progress)
     if moved and progress.status in (Status.CLOSED, Status.NEEDS_RESET):
         values |= {"status": Status.CATCHING_UP, "since": timezone.now()}
@@ -138,14 +142,11 @@ def _check(stream: Stream) -> None:
 def _own_tables(stream: Stream) -> bool:
     """Makes the tables of the stream's mappings its own; False where they all were."""
     using = stream.using
-    mappings = [each for each in registry.for_stream(stream.name) if each.stream_field is None]
+    mappings = registry.for_stream(stream.name)
+    labels = {each.label for each in mappings if each.stream_field is None}
     owners = TableOwner.objects.using(using)
-    known = {
-        owner.model: owner.stream
-        for owner in owners.filter(model__in={each.label for each in mappings}).select_related(
-            "stream"
-        )
-    }
+    found = owners.filter(model__in=labels).select_related("stream")
+    known = {owner.model: owner.stream for owner in found}
     for label, owner in known.items():
         if owner.pk != stream.pk:
             raise OperationRefused(
@@ -153,13 +154,16 @@ def _own_tables(stream: Stream) -> bool:
                 f"Remove that stream first (durable_state remove {owner.name} --keep-rows), or "
                 "give the mapping a stream_field.",
             )
-    labels = sorted({each.label for each in mappings} - set(known))
-    owners.bulk_create(TableOwner(model=label, stream=stream) for label in labels)
-    return bool(labels)
+
+    new = sorted(labels - known.keys())
+    owners.bulk_create(TableOwner(model=label, stream=stream) for label in new)
+    return bool(new)
 
 
 def _stage_first_fold(stream: Stream) -> None:
-    """So that its switch compares: rows that return stay, others go, and none is missing in between."""
+    """Has the first fold be a rebuild, whose switch compares:
+    rows that return stay, others go, and none is missing in between.
+    """
     using = stream.using
     stream.rebuild = Generation.objects.using(using).create(
         stream=stream, purpose=Generation.Purpose.REBUILD
@@ -168,6 +172,5 @@ def _stage_first_fold(stream: Stream) -> None:
 
 
 def _first_line(error: ValidationError) -> str:
-    return "; ".join(
-        f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items()
-    )
+    told = error.message_dict.items()
+    return "; ".join(f"{name}: {' '.join(messages)}" for name, messages in told)

@@ -1,4 +1,6 @@
-"""The frame of every verb: one transaction that holds the stream's row and leaves an audit entry."""
+"""The frame of every verb:
+one transaction that holds the stream's row and leaves an audit entry.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,16 @@ __all__ = ["Intended", "intended", "record", "ring"]
 
 @dataclass(frozen=True, slots=True)
 class Intended:
-    """A verb under way: the stream and its replay, if it has one, as they are now, locked, and the database that they live in."""
+    """A verb under way, in its transaction."""
 
     stream: Stream
+    """As it is now, locked."""
     replay: Replay | None
+    """The stream's, as it is now, locked; None where it has none."""
     using: str
+    """The database that they live in."""
     intent: Intent
+    """The audit entry."""
 
     def detail(self, text: str) -> None:
         """Says in the audit entry what the verb met or did."""
@@ -42,9 +48,11 @@ def record(using: str, stream_name: str, verb: str, actor: str, detail: str = ""
 
 @contextmanager
 def intended(stream: Stream, verb: str, actor: str, detail: str = "") -> Iterator[Intended]:
-    """A transaction in which the stream's row is read again and locked, and its replay's; all or nothing of it is kept.
+    """A transaction in which the stream's row is read again and locked, and its replay's;
+    all or nothing of it is kept.
 
-    No lease is needed, even where a worker holds one: its commits compare the revision and read the row again.
+    No lease is needed, even where a worker holds one: its commits compare the revision and read the
+    row again.
     Raises: OperationRefused, when the stream is no longer there.
     """
     using = stream.using
@@ -59,7 +67,9 @@ def intended(stream: Stream, verb: str, actor: str, detail: str = "") -> Iterato
 
 
 def ring(stream: Stream) -> None:
-    """Wakes the subscribers, once what the verb wrote is committed: they look into the feed log from ``stream.revision`` on."""
+    """Wakes the subscribers, once what the verb wrote is committed:
+    they look into the feed log from ``stream.revision`` on.
+    """
     using = stream.using
     transaction.on_commit(
         lambda: async_to_sync(feed.ring)(stream.name, stream.pk, stream.revision, using, b""),

@@ -34,7 +34,10 @@ def discard(letter: DeadLetter, *, actor: str) -> None:
 
 
 def retry_all(letters: models.QuerySet[DeadLetter], *, actor: str) -> tuple[int, int]:
-    """Retries each letter, the oldest first: (how many were accepted, how many are refused still or superseded)."""
+    """Retries each letter, the oldest first; how many were accepted, and how many were not.
+
+    The others are refused still, or superseded.
+    """
     accepted = refused = 0
     for letter in letters.select_related("stream").order_by("stream", "ordinal"):
         try:
@@ -46,7 +49,9 @@ def retry_all(letters: models.QuerySet[DeadLetter], *, actor: str) -> tuple[int,
 
 
 def discard_all(letters: models.QuerySet[DeadLetter], *, actor: str) -> int:
-    """Deletes the letters in one transaction, with one audit entry per stream; how many there were."""
+    """Deletes the letters in one transaction, with one audit entry per stream;
+    how many there were.
+    """
     using = letters.db
     with transaction.atomic(using=using):
         found: dict[int, list[int]] = {}

@@ -11,7 +11,10 @@ __all__ = ["find_stream"]
 
 
 def find_stream(name: str, using: str = "default") -> Stream:
-    """The stream of that name. Raises: OperationRefused, naming the ones that were perhaps meant."""
+    """The stream of that name.
+
+    Raises: OperationRefused, naming the ones that were perhaps meant.
+    """
     streams = Stream.objects.using(using)
     stream = streams.filter(name=name).first()
     if stream is not None:

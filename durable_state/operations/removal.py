@@ -19,43 +19,45 @@ __all__ = ["owned_rows", "remove"]
 
 
 def remove(stream: Stream, *, actor: str, keep_rows: bool = False) -> int:
-    """Ends the stream: its position, letters, parked changes and feed go, and its rows, unless ``keep_rows``.
+    """Ends the stream, and deletes its rows unless ``keep_rows``; returns how many it deleted.
 
-    Rows outside the mappings follow their ``on_delete``. Kept rows with a nullable stream field become the application's own. The
-    remote stream is not touched. Returns the number of rows that were deleted by the mappings.
-    Raises: OperationRefused, and changes nothing, when a protected row stands in the way, or the rows could not be kept.
+    Its position, letters, parked changes and feed go with it; the remote stream is not touched.
+    Rows outside the mappings follow their ``on_delete``, and are not counted. Kept rows with a
+    nullable stream field become the application's own.
+    Raises: OperationRefused, and changes nothing, when a protected row stands in the way, or the
+    rows could not be kept.
     """
     try:
-        with intended(stream, "remove", actor, "keeping the rows" if keep_rows else "") as verb:
+        with intended(stream, "remove", actor) as verb:
             deleted = 0
             if keep_rows:
                 for mapping, rows in owned_rows(verb.stream):
                     _detach(mapping, rows, verb.stream)
+                verb.detail("keeping the rows")
             else:
                 deleted = remove_rows(verb.stream)
                 verb.detail(f"with {deleted} rows")
             verb.stream.delete(using=verb.using)
     except (ProtectedError, RestrictedError) as error:
+        or_keep = "" if keep_rows else ", or use --keep-rows"
         raise OperationRefused(
             f"Rows of the stream {stream.name!r} are protected: {error.args[0]}",
-            "Delete the rows that point to them first"
-            + ("." if keep_rows else ", or use --keep-rows."),
+            f"Delete the rows that point to them first{or_keep}.",
         ) from error
     except IntegrityError as error:
+        other_way = "with its rows" if keep_rows else "without its rows (--keep-rows)"
         raise OperationRefused(
             f"The database refuses to {'keep' if keep_rows else 'delete'} the rows of the stream "
             f"{stream.name!r}: {describe_error(error).sentence}",
-            f"Remove the stream {'with' if keep_rows else 'without'} its rows"
-            f"{'' if keep_rows else ' (--keep-rows)'}, or remove what the database speaks of first.",
+            f"Remove the stream {other_way}, or remove what the database speaks of first.",
         ) from error
     return deleted
 
 
 def owned_rows(stream: Stream) -> list[tuple[EntityMapping, models.QuerySet[models.Model]]]:
     """The rows that are this stream's by mapping, children before parents."""
-    owned = set(
-        TableOwner.objects.using(stream.using).filter(stream=stream).values_list("model", flat=True)
-    )
+    owners = TableOwner.objects.using(stream.using).filter(stream=stream)
+    owned = set(owners.values_list("model", flat=True))
     found = []
     for mapping in reversed(parents_first(registry.for_stream(stream.name))):
         if mapping.stream_field is None and mapping.label not in owned:
@@ -68,14 +70,13 @@ def owned_rows(stream: Stream) -> list[tuple[EntityMapping, models.QuerySet[mode
 
 
 def _detach(mapping: EntityMapping, rows: models.QuerySet[models.Model], stream: Stream) -> None:
-    """Makes the rows the application's own, so that neither the stream nor the next one of its name has them.
+    """Makes the rows the application's own,
+    so that neither the stream nor the next one of its name has them.
 
     Raises: OperationRefused, where their stream field cannot be NULL.
     """
-    if mapping.stream_field is None:
-        return
-    field = mapping.field(mapping.stream_field)
-    if not _goes_with_the_stream(field) or not rows.exists():
+    field = mapping.stream_column
+    if field is None or not _goes_with_the_stream(field) or not rows.exists():
         return
     if not field.null:
         raise OperationRefused(

@@ -15,9 +15,10 @@ from durable_state.protocol.url import mask_query
 from durable_state.registry import registry
 
 from .account import stream_account
+from .case import Case, Shown
 from .coverage import misfits
 from .report import StreamReport
-from .verdict import Case, Shown, judge
+from .verdict import judge
 
 __all__ = ["needs_reset", "report", "reports"]
 

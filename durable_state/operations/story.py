@@ -19,7 +19,9 @@ NEWEST = 1000
 
 
 class Story:
-    """Collects the changes of one entity, and the controls between them, with what became of each; the newest ``NEWEST``."""
+    """Collects the changes of one entity, and the controls between them, with what became of each;
+    the newest ``NEWEST``.
+    """
 
     def __init__(self, stream: Stream, entity_type: str, key: str) -> None:
         self.type = entity_type

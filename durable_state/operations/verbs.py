@@ -16,15 +16,21 @@ from .intents import Intended, intended
 
 __all__ = ["cancel_reset", "forgiven", "pause", "reset", "resume", "wait_until_stopped", "write"]
 
+_LOOK_SECONDS = 0.2
+"""Seconds between two looks whether a worker has let go."""
+
 
 def pause(stream: Stream, *, actor: str) -> None:
-    """Stops consuming until ``resume``; a worker that holds the stream lets go after its current batch. Rows stay as they are."""
+    """Stops consuming until ``resume``; rows stay as they are.
+
+    A worker that holds the stream lets go after its current batch.
+    """
     with intended(stream, "pause", actor) as verb:
         write(verb, stream, paused=True)
 
 
 def wait_until_stopped(stream: Stream, seconds: float) -> str:
-    """Waits until no worker holds the paused stream, for so long at most; who holds it still, or "".
+    """Waits for so long at most that no worker holds the paused stream; who holds it still, or "".
 
     ``stream`` is brought up to date: it is as the last worker left it.
     """
@@ -38,29 +44,29 @@ def wait_until_stopped(stream: Stream, seconds: float) -> str:
         sleep(_LOOK_SECONDS)
 
 
-_LOOK_SECONDS = 0.2
-
-
 def resume(stream: Stream, *, actor: str) -> None:
     """Lets a paused, halted or retrying stream be consumed again at once, from the position it has.
 
-    The error that stopped it moves to the audit entry: what ``status`` shows afterwards is what happens now.
+    The error that stopped it moves to the audit entry: what ``status`` shows afterwards is what
+    happens now.
     Raises: OperationRefused, where only a reset helps.
     """
     with intended(stream, "resume", actor) as verb:
         current, replay = verb.stream, verb.replay
-        if (replay or current).status == Status.NEEDS_RESET:
+        decisive = replay or current
+        if decisive.status == Status.NEEDS_RESET:
             raise OperationRefused(
-                f"The stream {current.name!r} cannot go on from where it was: {(replay or current).last_error}",
+                f"The stream {current.name!r} cannot go on from where it was:"
+                f" {decisive.last_error}",
                 f"Fold it again: durable_state reset {current.name}",
             )
-        errors = [
-            each.last_error for each in (current, replay) if each is not None and each.last_error
-        ]
+
+        # What stopped it moves to the audit entry.
+        folds = [each for each in (current, replay) if each is not None]
+        errors = "; ".join(each.last_error for each in folds if each.last_error)
         if errors:
-            verb.detail(
-                f"was {'paused' if current.paused else current.status}: {'; '.join(errors)}"
-            )
+            verb.detail(f"was {'paused' if current.paused else current.status}: {errors}")
+
         if replay is not None:
             Replay.objects.using(verb.using).filter(pk=replay.pk).update(**forgiven(replay))
         changes: dict[str, Any] = {"paused": False, "dispatched_at": None}
@@ -72,10 +78,12 @@ def resume(stream: Stream, *, actor: str) -> None:
 
 
 def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None:
-    """Folds the stream again from its start, beside the rows that are shown, which go on being kept up to date until one transaction switches.
+    """Folds the stream again from its start, beside the rows that are shown,
+    which go on being kept up to date until one transaction switches.
 
-    The whole stream is folded, also where ``entity_type`` names the type that it is done for. A reset that was under way begins anew;
-    the counters are those of the new fold from the switch on; a paused stream stays paused.
+    The whole stream is folded, also where ``entity_type`` names the type that it is done for. A
+    reset that was under way begins anew; the counters are those of the new fold from the switch on;
+    a paused stream stays paused.
     Raises: OperationRefused, when ``entity_type`` is not registered for the stream.
     """
     if entity_type is not None and registry.find(entity_type, stream.name) is None:
@@ -84,15 +92,15 @@ def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None
             f"No mapping is registered for the type {entity_type!r} in the stream {stream.name!r}.",
             f"Registered are: {', '.join(known) or 'none'}.",
         )
-    with intended(
-        stream, "reset", actor, f"for the type {entity_type}" if entity_type else ""
-    ) as verb:
+    detail = f"for the type {entity_type}" if entity_type else ""
+    with intended(stream, "reset", actor, detail) as verb:
         begin_replay(verb.stream)
         write(verb, stream, dispatched_at=None)
 
 
 def cancel_reset(stream: Stream, *, actor: str) -> None:
-    """Drops a reset that is under way; the rows stay as they are, and go on from where the stream is.
+    """Drops a reset that is under way;
+    the rows stay as they are, and go on from where the stream is.
 
     Raises: OperationRefused, where none is under way.
     """

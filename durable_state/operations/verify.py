@@ -38,8 +38,8 @@ EXAMPLES = 20
 class Verification:
     """What a verification found.
 
-    ``counts`` is by type: how many rows are missing, extra and changed; ``rows`` how many there were
-    to compare, ``account`` what became of the messages that they were made of.
+    ``counts`` is by type: how many rows are missing, extra and changed; ``rows`` how many there
+    were to compare, ``account`` what became of the messages that they were made of.
     """
 
     stream: str
@@ -85,9 +85,10 @@ def verify(
 ) -> Verification:
     """Folds the stream anew, up to the ordinal that the tables stand at, and compares.
 
-    The stream goes on being consumed meanwhile: the tables are compared as one moment shows them. With ``entity_type`` and ``key`` the
-    result tells that entity's story. ``on_folded`` is called with the messages that are folded, and
-    how many there are, ``on_compared`` with the entities that are compared.
+    The stream goes on being consumed meanwhile: the tables are compared as one moment shows them.
+    With ``entity_type`` and ``key`` the result tells that entity's story. ``on_folded`` is called
+    with the messages that are folded, and how many there are, ``on_compared`` with the entities
+    that are compared.
     Raises: OperationRefused, where there is nothing to compare with; TransportError.
     """
     if (entity_type is None) != (key is None):
@@ -122,7 +123,9 @@ def _require_no_rebuild(stream: Stream) -> None:
 
 
 class _Scratch:
-    """A fold beside the shown rows, and the messages that were read ahead of it: those of one batch at most."""
+    """A fold beside the shown rows, and the messages that were read ahead of it:
+    those of one batch at most.
+    """
 
     def __init__(
         self,
@@ -146,7 +149,9 @@ class _Scratch:
         self._ahead: list[Message] = []
 
     def approach(self) -> None:
-        """Folds up to where the tables stand, as long as that brings it nearer to them by half, so that little is left to do."""
+        """Folds up to where the tables stand,
+        as long as that brings it nearer to them by half, so that little is left to do.
+        """
         behind = None
         while True:
             ordinal = (
@@ -162,7 +167,10 @@ class _Scratch:
             self.advance(ordinal)
 
     def advance(self, ordinal: int) -> None:
-        """Folds up to the ordinal, in a transaction for each batch. Raises: OperationRefused, where the stream does not hold so many."""
+        """Folds up to the ordinal, in a transaction for each batch.
+
+        Raises: OperationRefused, where the stream does not hold so many.
+        """
         while self.ordinal < ordinal:
             if not self._ahead:
                 self._ahead = self._read()
@@ -207,8 +215,10 @@ class _Scratch:
             if batch.messages:
                 return batch.messages
         raise OperationRefused(
-            f"The stream at {self._stream.name!r} holds {self.ordinal} messages, fewer than the {self._stream.ordinal} that were read.",
-            f"It was created anew, or has dropped its beginning: durable_state reset {self._stream.name}",
+            f"The stream at {self._stream.name!r} holds {self.ordinal} messages,"
+            f" fewer than the {self._stream.ordinal} that were read.",
+            "It was created anew, or has dropped its beginning:"
+            f" durable_state reset {self._stream.name}",
         )
 
 

@@ -1,4 +1,7 @@
-"""Read-only REST views of streams, their entities and their dead letters. Knows nothing of websockets or the admin."""
+"""Read-only REST views of streams, their entities and their dead letters.
+
+Knows nothing of websockets or the admin.
+"""
 
 from .views import DeadLetterList, EntityList, HealthView, StreamDetail, StreamList
 

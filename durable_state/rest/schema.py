@@ -13,7 +13,9 @@ View = TypeVar("View", bound=Callable[..., Any])
 def describe(
     *, path: dict[str, str] | None = None, query: dict[str, str] | None = None, **described: Any
 ) -> Callable[[View], View]:
-    """Describes a view's method in the OpenAPI schema: its text parameters, and what ``extend_schema`` takes besides."""
+    """Describes a view's method in the OpenAPI schema:
+    its text parameters, and what ``extend_schema`` takes besides.
+    """
     try:
         from drf_spectacular.utils import OpenApiParameter, extend_schema
     except ImportError:

@@ -55,8 +55,8 @@ class EntitySerializer(serializers.Serializer[dict[str, Any]]):
 class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
     """A refused message; ``message`` is its text, with bytes that are no UTF-8 escaped.
 
-    The context's ``readable`` has the letters whose values the user may read, by primary key. Of the
-    others ``key``, ``detail`` and ``message`` are null.
+    The context's ``readable`` has the letters whose values the user may read, by primary key. Of
+    the others ``key``, ``detail`` and ``message`` are null.
     """
 
     key = serializers.SerializerMethodField()

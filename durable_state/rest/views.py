@@ -163,7 +163,10 @@ class HealthView(PolicyView):
         operation_id="durable_state_health_retrieve",
     )
     def get(self, request: Request) -> HttpResponseBase:
-        """503 when any stream is stuck, else 200. The body, for signed-in callers only, lists the stuck streams they may read."""
+        """503 when any stream is stuck, else 200.
+
+        The body, for signed-in callers only, lists the stuck streams they may read.
+        """
         stuck = [each for each in _reports(Stream.objects.all()) if each.stuck]
         status = 503 if stuck else 200
         if not request.user.is_authenticated:
@@ -184,7 +187,9 @@ def _reports(streams: models.QuerySet[Stream]) -> list[StreamReport]:
 def _entities(
     mapping: EntityMapping, rows: models.QuerySet[Any], keys: list[str]
 ) -> list[dict[str, Any]]:
-    """The entities of these keys as plain JSON values, exactly as the feed encodes them; without those that cannot be shown."""
+    """The entities of these keys as plain JSON values, exactly as the feed encodes them;
+    without those that cannot be shown.
+    """
     found = rows_by_key(mapping, rows, keys)
     values = {key: shown_value(mapping, found[key]) for key in keys if key in found}
     return [

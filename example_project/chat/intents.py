@@ -65,7 +65,8 @@ async def changes_for(
                 room=room, key=key, author__key=visitor.key
             ).aexists():
                 raise Refused("Only your own messages can be deleted.")
-            # Children first: reactions to a message that is gone would wait for it as parked changes.
+            # Children first: reactions to a message that is gone would wait for it as parked
+            # changes.
             given = Reaction.objects.filter(room=room, message__key=key).values_list(
                 "key", flat=True
             )
@@ -80,7 +81,9 @@ async def changes_for(
 
 
 async def _introduction(room: Room, visitor: Visitor) -> list[bytes]:
-    """The visitor's own change, where the room does not know them, or knows them by another name."""
+    """The visitor's own change, where the room does not know them,
+    or knows them by another name.
+    """
     if await User.objects.filter(room=room, key=visitor.key, name=visitor.name).aexists():
         return []
     return [_change("user", visitor.key, "upsert", {"name": visitor.name})]

@@ -1,4 +1,6 @@
-"""A room stands for a stream; everything in it is materialized from there, many rooms in the same tables."""
+"""A room stands for a stream;
+everything in it is materialized from there, many rooms in the same tables.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,10 @@ class Reaction(models.Model):
 
 
 class Typing(models.Model):
-    """Someone is writing; the key is the user's. It is refreshed while it lasts and deleted when it ends."""
+    """Someone is writing; the key is the user's.
+
+    It is refreshed while it lasts and deleted when it ends.
+    """
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="typing")
     key = models.CharField(max_length=40)

@@ -16,7 +16,9 @@ ROOMS = [
 
 
 def make_rooms(server: str) -> list[Room]:
-    """Makes the rooms and their streams' rows; the streams on the server are somebody else's to make."""
+    """Makes the rooms and their streams' rows;
+    the streams on the server are somebody else's to make.
+    """
     rooms = []
     for slug, title, topic in ROOMS:
         stream = Stream.objects.create(name=f"chat-{slug}", url=f"{server}/chat/{slug}")

@@ -1,4 +1,6 @@
-"""The chat over HTTP: pages, a visitor's name, and wishes that become changes on the room's stream."""
+"""The chat over HTTP: pages, a visitor's name,
+and wishes that become changes on the room's stream.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,10 @@ def name(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 async def wish(request: HttpRequest, slug: str) -> HttpResponse:
-    """Appends to the room's stream what a visitor wants to say or do there. It shows when it comes back as rows."""
+    """Appends to the room's stream what a visitor wants to say or do there.
+
+    It shows when it comes back as rows.
+    """
     here = await aget_object_or_404(Room.objects.select_related("stream"), slug=slug)
     visitor = await sync_to_async(_visitor)(request)
     if visitor is None:

@@ -32,7 +32,9 @@ class Stopped(KeyboardInterrupt):
 
 
 def main() -> int:
-    """Returns the exit code: 0 when all went well, 1 when not, 130 when stopped before it could tell."""
+    """Returns the exit code:
+    0 when all went well, 1 when not, 130 when stopped before it could tell.
+    """
     arguments = _arguments()
     # Lines appear as they are printed, also through a pipe.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -69,7 +71,9 @@ def main() -> int:
 
 
 def _sync(processes: Processes, repository: Path, port: int) -> Feeding:
-    """Starts what it takes, feeds the history, waits for the rows, and compares them with the tree."""
+    """Starts what it takes, feeds the history,
+    waits for the rows, and compares them with the tree.
+    """
     begun = time.monotonic()
     server = processes.start(
         STREAM_SERVER, "uvicorn", "rakaia:app", "--host=127.0.0.1", f"--port={port}", "--log-level=warning",
@@ -85,9 +89,10 @@ def _sync(processes: Processes, repository: Path, port: int) -> Feeding:
     processes.wait_for_port(server, port)
     asyncio.run(setting_up.prepare_streams())
     celery = ("celery", "--app=example_project")
-    # Two processes: a `consume` slice tails every stream in one of them for a minute, and `supervise`
-    # must not wait behind it. Processes rather than threads, so that the demo shows what production
-    # runs. It is ended by a kill: a slice lasts up to a minute, and cutting it off loses nothing.
+    # Two processes: a `consume` slice tails every stream in one of them for a minute, and
+    # `supervise` must not wait behind it. Processes rather than threads, so that the demo shows
+    # what production runs. It is ended by a kill: a slice lasts up to a minute, and cutting it off
+    # loses nothing.
     processes.start(
         "worker", *celery, "worker", "--pool=prefork", "--concurrency=2", "--without-gossip", "--without-mingle",
         "--without-heartbeat", "--loglevel=INFO", stop=signal.SIGKILL,
@@ -125,7 +130,47 @@ def _sync(processes: Processes, repository: Path, port: int) -> Feeding:
 
 def _show_pages(processes: Processes, port: int, place: Place) -> None:
     web = processes.start(
-        "web server", "uvicorn", "example_project.asgi:application", "--host=127.0.0.1", f"--port={port}", "--lifespan=off",
+        "web"
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        " server", "uvicorn", "example_project.asgi:application", "--host=127.0.0.1", f"--port={port}", "--lifespan=off",
         "--log-level=warning", "--timeout-graceful-shutdown=1",
     )  # fmt: skip
     processes.wait_for_port(web, port)

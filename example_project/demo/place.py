@@ -29,7 +29,8 @@ def claim_place() -> Place:
     """Takes the first numbered folder that no running demo holds, and empties it.
 
     What an earlier run left is of no use: its stream server kept everything in memory. The lock is
-    the kernel's, so a run that was killed holds nothing. EXAMPLE_DEMO_DIR says where the folders are.
+    the kernel's, so a run that was killed holds nothing. EXAMPLE_DEMO_DIR says where the folders
+    are.
     """
     parent = Path(
         os.environ.get("EXAMPLE_DEMO_DIR", CHECKOUT / "example_project" / ".demo")

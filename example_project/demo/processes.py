@@ -89,7 +89,9 @@ class Processes:
     def start_program(
         self, name: str, command: Sequence[str], *, stop: signal.Signals = signal.SIGTERM
     ) -> Process:
-        """Starts a program in its own group, so that Ctrl-C reaches us only, and we end it in order."""
+        """Starts a program in its own group,
+        so that Ctrl-C reaches us only, and we end it in order.
+        """
         log = self.logs / f"{name.replace(' ', '-')}.log"
         popen = self._spawn(command, log)
         process = Process(name, command, log, stop, popen, time.monotonic())
@@ -151,7 +153,10 @@ class Processes:
         print(f"The {process.name} {how}; starting it again in {wait:.0f} s. Log: {process.log}")
 
     def wait_for_port(self, process: Process, port: int, seconds: float = 30) -> None:
-        """Returns once something listens there. Raises: ChildDied, also when nothing does in time."""
+        """Returns once something listens there.
+
+        Raises: ChildDied, also when nothing does in time.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             process.check()
@@ -164,7 +169,9 @@ class Processes:
         )
 
     def end(self, seconds: float = 5) -> None:
-        """Asks all to stop, the last one first, and kills what is left of them after some seconds."""
+        """Asks all to stop, the last one first,
+        and kills what is left of them after some seconds.
+        """
         for process in reversed(self.running):
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.popen.pid, process.stop)

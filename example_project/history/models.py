@@ -33,7 +33,9 @@ class Commit(models.Model):
 
 
 class File(models.Model):
-    """One path of the newest tree: what `git ls-tree -r` prints, and the commit that last touched it."""
+    """One path of the newest tree:
+    what `git ls-tree -r` prints, and the commit that last touched it.
+    """
 
     path = models.CharField(max_length=1000, unique=True)
     mode = models.CharField(max_length=6)

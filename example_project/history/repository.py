@@ -1,4 +1,6 @@
-"""Reads a git repository: its first-parent history, commit by commit, and the tree that it must end in."""
+"""Reads a git repository:
+its first-parent history, commit by commit, and the tree that it must end in.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class NoHistory(Exception):
 
 @dataclass(frozen=True)
 class Touched:
-    """One path that a commit added, changed or deleted (``mode`` and ``blob`` are those before, then)."""
+    """One path that a commit added,
+    changed or deleted (``mode`` and ``blob`` are those before, then).
+    """
 
     path: str
     mode: str
@@ -55,7 +59,9 @@ class Repository:
         return self._run("rev-parse", "--verify", "--quiet", "HEAD^{commit}").decode().strip()
 
     def continues(self, old: str, new: str) -> bool:
-        """Whether ``new`` was reached from ``old`` by adding commits to the branch, nothing rewritten or merged over."""
+        """Whether ``new`` was reached from ``old`` by adding commits to the branch,
+        nothing rewritten or merged over.
+        """
         try:
             added = self._run("rev-list", "--first-parent", f"{old}..{new}").decode().split()
             return bool(added) and self._run("rev-parse", f"{added[-1]}^").decode().strip() == old
@@ -120,7 +126,10 @@ class Repository:
 
 
 def _text(raw: bytes) -> str:
-    """A path or a subject as text. Bytes that are no UTF-8 stay distinguishable, so that no two paths become one."""
+    """A path or a subject as text.
+
+    Bytes that are no UTF-8 stay distinguishable, so that no two paths become one.
+    """
     return raw.decode("utf-8", "backslashreplace")
 
 
@@ -135,7 +144,9 @@ def _fields(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def _commits(fields: Iterator[bytes]) -> Iterator[Commit]:
-    """Four fields of a commit, then a colon and a path for each path it touched; a commit id never begins with a colon."""
+    """Four fields of a commit, then a colon and a path for each path it touched;
+    a commit id never begins with a colon.
+    """
     commit: Commit | None = None
     for first in fields:
         begin = first.lstrip(b"\n")

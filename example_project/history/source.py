@@ -1,4 +1,6 @@
-"""Where the history comes from, as batches of State Protocol messages: a git repository, or the short one that is bundled."""
+"""Where the history comes from, as batches of State Protocol messages:
+a git repository, or the short one that is bundled.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ BUNDLED = Path(__file__).with_name("bundled")
 
 
 class HistorySource(Protocol):
-    """``news`` gives the messages since it was last asked, a list for each commit; after them the files must equal ``tree``."""
+    """``news`` gives the messages since it was last asked, a list for each commit;
+    after them the files must equal ``tree``.
+    """
 
     def news(self) -> Iterator[list[bytes]]: ...
     def tree(self) -> Tree: ...
@@ -36,7 +40,10 @@ class GitHistory:
         return str(self.repository)
 
     def news(self) -> Iterator[list[bytes]]:
-        """The commits since the last call. A rewritten history begins with a `reset`: readers swap it in whole. Raises: NoHistory."""
+        """The commits since the last call.
+
+        A rewritten history begins with a `reset`: readers swap it in whole. Raises: NoHistory.
+        """
         head = self.repository.head()
         if head == self.head:
             return
@@ -98,7 +105,9 @@ class GitHistory:
 
 
 class BundledHistory:
-    """A short history that lies in this folder, for a checkout without git: one line for each commit, and its tree."""
+    """A short history that lies in this folder, for a checkout without git:
+    one line for each commit, and its tree.
+    """
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -126,7 +135,9 @@ class BundledHistory:
 
 
 def find_history(folder: Path) -> HistorySource:
-    """The history of the repository at ``folder``; the bundled one where there is no git, no repository or no commit."""
+    """The history of the repository at ``folder``;
+    the bundled one where there is no git, no repository or no commit.
+    """
     repository = Repository(folder)
     try:
         repository.head()
@@ -136,7 +147,9 @@ def find_history(folder: Path) -> HistorySource:
 
 
 def packed(commits: Iterable[list[bytes]], size: int = 500) -> Iterator[list[bytes]]:
-    """Joins the lists of neighbouring commits until they have ``size`` messages, so that one append carries many."""
+    """Joins the lists of neighbouring commits until they have ``size`` messages,
+    so that one append carries many.
+    """
     pack: list[bytes] = []
     for changes in commits:
         pack += changes

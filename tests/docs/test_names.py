@@ -17,7 +17,7 @@ import durable_state
 from durable_state import errors, models, operations
 from durable_state.conf import load
 from durable_state.management.commands.durable_state import Command
-from durable_state.operations.verdict import Shown
+from durable_state.operations import Shown
 from durable_state.protocol import Malformed
 
 from .support.pages import CHECKOUT, links, pages

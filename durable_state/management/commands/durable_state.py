@@ -18,7 +18,9 @@ Verb = Callable[[BaseCommand, dict[str, Any]], None]
 
 
 class Command(BaseCommand):
-    """Says what it did; exits non-zero with one clear line when it could not; asks before it destroys, unless ``--no-input``."""
+    """Says what it did; exits non-zero with one clear line when it could not;
+    asks before it destroys, unless ``--no-input``.
+    """
 
     help = "Keeps Django models equal to remote Durable State streams: adds, syncs, inspects and repairs streams."
 
@@ -63,7 +65,8 @@ class Command(BaseCommand):
             )
             raise CommandError(
                 f"The database {options['database']!r} refused: {reason}. "
-                f"Is it reachable, and migrated (manage.py migrate --database {options['database']})?",
+                "Is it reachable, and migrated (manage.py migrate --database"
+                f" {options['database']})?",
                 returncode=failure,
             ) from error
         except KeyboardInterrupt as error:

@@ -52,7 +52,8 @@ def _chosen(options: dict[str, Any]) -> QuerySet[DeadLetter]:
         letters = letters.filter(pk=options["id"])
         if not letters.exists():
             raise CommandError(
-                f"There is no dead letter {options['id']}{_of(options)}. List them: durable_state dead-letters list",
+                f"There is no dead letter {options['id']}{_of(options)}. List them:"
+                " durable_state dead-letters list",
                 returncode=2,
             )
     return letters
@@ -91,7 +92,8 @@ def _retry(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[st
     else:
         accepted, refused = operations.retry_all(letters, actor=actor())
     command.stdout.write(
-        f"Retried {counted(accepted + refused, 'dead letter')}{_of(options)}: {accepted} accepted, {refused} refused again."
+        f"Retried {counted(accepted + refused, 'dead letter')}{_of(options)}: {accepted} accepted,"
+        f" {refused} refused again."
     )
     if refused:
         raise CommandError(

@@ -48,7 +48,8 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     done = operations.report(stream)
     if options["until_up_to_date"] and stream.status not in (Status.LIVE, Status.CLOSED):
         raise CommandError(
-            f"Stopped after message {stream.ordinal:,} of {stream.name}, before its tail. Nothing is lost: the next run goes on there.",
+            f"Stopped after message {stream.ordinal:,} of {stream.name}, before its tail."
+            " Nothing is lost: the next run goes on there.",
             returncode=130,
         )
     words = done.status.replace("-", " ")
@@ -104,6 +105,8 @@ _AT_REST = ("paused", Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
 
 
 def _spare_the_collector() -> None:
-    """What a process of ours has imported stays; looking for garbage in it again and again took a fifth of a catch-up's time."""
+    """What a process of ours has imported stays;
+    looking for garbage in it again and again took a fifth of a catch-up's time.
+    """
     if not gc.get_freeze_count():
         gc.freeze()

@@ -47,7 +47,8 @@ def define(verb: Any) -> None:
     parser = verb(
         "reset",
         reset,
-        "Folds a stream again from its start beside the old rows, then switches in one transaction.",
+        "Folds a stream again from its start beside the old rows,"
+        " then switches in one transaction.",
     )
     parser.add_argument("name")
     what = parser.add_mutually_exclusive_group()
@@ -82,7 +83,8 @@ def add(command: BaseCommand, options: dict[str, Any]) -> None:
         using=options["database"],
     )
     command.stdout.write(
-        f"Added the stream {stream.name}: {mask_query(stream.url)}, live by {stream.get_live_display()}."
+        f"Added the stream {stream.name}: {mask_query(stream.url)},"
+        f" live by {stream.get_live_display()}."
     )
     _probe(command, stream, options)
 
@@ -150,7 +152,8 @@ def reset(command: BaseCommand, options: dict[str, Any]) -> None:
     operations.reset(stream, actor=actor(), entity_type=options["entity_type"])
     paused = " It is paused: resume it." if stream.paused else ""
     command.stdout.write(
-        f"Reset {stream.name}: it is folded again from its start, beside the rows that are shown, until it has caught up with them.{paused}"
+        f"Reset {stream.name}: it is folded again from its start, beside the rows that are shown,"
+        f" until it has caught up with them.{paused}"
     )
 
 
@@ -163,5 +166,6 @@ def remove(command: BaseCommand, options: dict[str, Any]) -> None:
     )
     deleted = operations.remove(stream, actor=actor(), keep_rows=keep)
     command.stdout.write(
-        f"Removed {stream.name}, {f'keeping its {rows}' if keep else 'and ' + counted(deleted, 'row')}."
+        f"Removed {stream.name},"
+        f" {f'keeping its {rows}' if keep else 'and ' + counted(deleted, 'row')}."
     )

@@ -1,0 +1,123 @@
+"""What a stream is judged by: what is stored of it, and what follows from that at one moment."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import DEFAULT_DB_ALIAS
+
+from durable_state.conf import Settings
+from durable_state.consumer import Attendance
+from durable_state.models import Progress, Replay, Status, Stream, TypeState
+
+from .account import Account
+
+__all__ = ["Case", "Shown"]
+
+_FAILING = (Status.HALTED, Status.NEEDS_RESET, Status.RETRYING)
+
+
+class Shown(enum.StrEnum):
+    """Statuses that are shown in place of a stored ``Status``, because they say more."""
+
+    PAUSED = "paused"
+    NO_WORKER = "no-worker"
+    UNMAPPED = "unmapped"
+    UP_TO_DATE = "up-to-date"
+    REBUILDING = "rebuilding"
+    SNAPSHOT_OPEN = "snapshot-open"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that a stream is judged by."""
+
+    stream: Stream
+    """With its generations, and its replay where it has one."""
+    attendance: Attendance
+    """Who looks after it."""
+    account: Account
+    """What became of its messages."""
+    types: list[TypeState]
+    """The types that came."""
+    outdated: list[str]
+    """Those of them that need a reset."""
+    misfits: list[str]
+    """What of its mappings does not fit what it holds, a sentence each."""
+    settings: Settings
+    now: datetime
+
+    @property
+    def replay(self) -> Replay | None:
+        """The stream's reset that is under way."""
+        return getattr(self.stream, "replay", None)
+
+    @property
+    def decisive(self) -> Progress:
+        """What says how the stream fares.
+
+        It is its replay, which ends whatever state the stream is in, unless all is well with that.
+        """
+        replay = self.replay
+        if replay is None:
+            return self.stream
+        has_ended = self.stream.status in (Status.HALTED, Status.NEEDS_RESET)
+        return replay if has_ended or replay.status in _FAILING else self.stream
+
+    @property
+    def plain_status(self) -> str:
+        """What the stream is doing, where all is well."""
+        if self.stream.rebuild is not None or self.replay is not None:
+            return Shown.REBUILDING
+        if self.stream.snapshot is not None:
+            return Shown.SNAPSHOT_OPEN
+        return str(self.stream.status)
+
+    @property
+    def unattended(self) -> timedelta:
+        """For how long nobody has looked after the stream although it was to be consumed."""
+        attendance, stream, replay = self.attendance, self.stream, self.replay
+        if attendance.holder:
+            return timedelta(0)
+
+        # A verb, or a commit without a lease (in a test), is a look as well.
+        looks = [stream.created_at, stream.since, stream.up_to_date_at, self.decisive.retry_at]
+        if replay is not None:
+            looks.append(replay.since)
+        unattended = self.now - max(look for look in looks if look is not None)
+        if attendance.idle is not None:
+            unattended = min(unattended, attendance.idle)
+        return max(unattended, timedelta(0))
+
+    @property
+    def lag(self) -> timedelta:
+        """How long ago the rows were last known to be what the stream holds."""
+        stream = self.stream
+        lag = self.now - (stream.up_to_date_at or stream.created_at)
+        if stream.rebuild is not None:
+            return max(lag, timedelta(0))
+
+        if stream.status == Status.CLOSED and stream.snapshot is None:
+            return timedelta(0)
+        if stream.status == Status.LIVE and (idle := self._idle) is not None:
+            lag = min(lag, idle)
+        return max(lag, timedelta(0))
+
+    @property
+    def _idle(self) -> timedelta | None:
+        """For how long nobody has listened to a quiet stream, which was up to date until then."""
+        idle = self.attendance.idle
+        # Three renewals of the lease come in its time: until one is overdue, its holder listens.
+        overdue = timedelta(seconds=self.settings.lease_seconds / 2)
+        if self.attendance.holder and idle is not None and idle < overdue:
+            return timedelta(0)
+        return idle
+
+    @property
+    def start(self) -> str:
+        """How a worker is started."""
+        using = self.stream.using
+        database = "" if using == DEFAULT_DB_ALIAS else f" --database {using}"
+        return f"Start: manage.py durable_state run{database}, or a Celery worker and beat"
