@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
@@ -38,6 +38,16 @@ KEYLESS = (
 )
 """Columns that do not give a text back verbatim, or cannot be unique."""
 
+LONGEST_NAME = 100
+"""Characters that a stream's name may have."""
+
+
+class Flaw(NamedTuple):
+    """What is wrong, and what to do about it."""
+
+    message: str
+    hint: str
+
 
 def _column(mapping: EntityMapping, name: Any) -> models.Field[Any, Any] | None:
     """The column of exactly that field name, or None (``author_id`` is no field name)."""
@@ -63,38 +73,35 @@ def _missing(mapping: EntityMapping, name: Any) -> str:
 
 def check_key(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     """E002: ``key_field`` is a column that holds a key verbatim."""
-    name: Any = getattr(mapping, "key_field", None)
+    flaw = _key_flaw(mapping, getattr(mapping, "key_field", None))
+    if flaw is not None:
+        yield fault(mapping, 2, *flaw)
+
+
+def _key_flaw(mapping: EntityMapping, name: Any) -> Flaw | None:
     if name is None:
-        yield fault(
-            mapping,
-            2,
-            "The mapping has no `key_field`.",
-            "Name the field that holds the entity key.",
-        )
-        return
+        return Flaw("The mapping has no `key_field`.", "Name the field that holds the entity key.")
+
     field = _column(mapping, name)
     if field is None:
         label = mapping.model._meta.label
-        yield fault(
-            mapping,
-            2,
-            f"`key_field` is {name!r}, which is not a column of {label}.",
-            _missing(mapping, name),
-        )
-    elif (
-        field.is_relation
-        or is_computed(field)
-        or isinstance(field, KEYLESS)
-        or (not writable(field) and not field.primary_key)
-    ):
-        yield fault(
-            mapping,
-            2,
-            f"`key_field` {name!r} is a {type(field).__name__}{_written_by(field)},"
-            " which does not hold keys verbatim.",
-            "Use a text field; an integer, a UUID, a decimal or a date works too where the keys are"
-            " of its canonical form.",
-        )
+        message = f"`key_field` is {name!r}, which is not a column of {label}."
+        return Flaw(message, _missing(mapping, name))
+
+    if _holds_keys(field):
+        return None
+    return Flaw(
+        f"`key_field` {name!r} is a {type(field).__name__}{_written_by(field)},"
+        " which does not hold keys verbatim.",
+        "Use a text field; an integer, a UUID, a decimal or a date works too"
+        " where the keys are of its canonical form.",
+    )
+
+
+def _holds_keys(field: models.Field[Any, Any]) -> bool:
+    if field.is_relation or is_computed(field) or isinstance(field, KEYLESS):
+        return False
+    return writable(field) or field.primary_key
 
 
 def _written_by(field: models.Field[Any, Any]) -> str:
@@ -111,45 +118,38 @@ def check_listed(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
         return  # "__all__" lists what can be written
     else:
         names = list(mapping.fields or ())
+
     for name, times in Counter(names).items():
         if times > 1:
             yield fault(mapping, 4, f"`fields` lists {name!r} twice.", "List each field once.")
-        field = _column(mapping, name)
-        label = mapping.model._meta.label
-        if field is None:
-            yield fault(
-                mapping, 4, f"{name!r} is not a column of {label}.", _missing(mapping, name)
-            )
-        elif name == getattr(mapping, "key_field", None):
-            yield fault(
-                mapping,
-                4,
-                f"{name!r} is the `key_field`.",
-                "Leave it out: it always holds the entity key.",
-            )
-        elif name == mapping.stream_field:
-            yield fault(
-                mapping,
-                4,
-                f"{name!r} is the `stream_field`.",
-                "Leave it out: it always names the stream.",
-            )
-        elif field in mapping.model._meta.pk_fields:
-            yield fault(
-                mapping,
-                4,
-                f"{name!r} is of the primary key of {label}, which stays the same for as long as"
-                " the row lives.",
-                "Leave it out, or make it the `key_field`.",
-            )
-        elif not writable(field):
-            kind = "computed by the database" if field.generated else "set by Django (auto_now)"
-            yield fault(
-                mapping,
-                4,
-                f"{name!r} is {kind}: the stream's value would be lost.",
-                "Leave it out.",
-            )
+        flaw = _listed_flaw(mapping, name)
+        if flaw is not None:
+            yield fault(mapping, 4, *flaw)
+
+
+def _listed_flaw(mapping: EntityMapping, name: Any) -> Flaw | None:
+    field = _column(mapping, name)
+    label = mapping.model._meta.label
+    if field is None:
+        return Flaw(f"{name!r} is not a column of {label}.", _missing(mapping, name))
+
+    if name == getattr(mapping, "key_field", None):
+        return Flaw(
+            f"{name!r} is the `key_field`.", "Leave it out: it always holds the entity key."
+        )
+    if name == mapping.stream_field:
+        return Flaw(f"{name!r} is the `stream_field`.", "Leave it out: it always names the stream.")
+
+    if field in mapping.model._meta.pk_fields:
+        return Flaw(
+            f"{name!r} is of the primary key of {label},"
+            " which stays the same for as long as the row lives.",
+            "Leave it out, or make it the `key_field`.",
+        )
+    if not writable(field):
+        kind = "computed by the database" if field.generated else "set by Django (auto_now)"
+        return Flaw(f"{name!r} is {kind}: the stream's value would be lost.", "Leave it out.")
+    return None
 
 
 def check_stream_field(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
@@ -157,46 +157,48 @@ def check_stream_field(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     name: Any = mapping.stream_field
     if name is None:
         return
+    flaw = _stream_field_flaw(mapping, name)
+    if flaw is not None:
+        yield fault(mapping, 6, *flaw)
+        return
+
     field = _column(mapping, name)
-    if field is None:
-        label = mapping.model._meta.label
-        yield fault(
-            mapping,
-            6,
-            f"`stream_field` is {name!r}, which is not a column of {label}.",
-            _missing(mapping, name),
-        )
-    elif name == getattr(mapping, "key_field", None):
-        yield fault(
-            mapping, 6, f"{name!r} is both `stream_field` and `key_field`.", "Use two fields."
-        )
-    elif isinstance(field, models.ForeignKey):
-        target: Any = field.related_model
-        if target is not Stream and one_to_one_to_stream(target) is None:
-            yield fault(
-                mapping,
-                6,
-                f"`stream_field` {name!r} points to {target._meta.label},"
-                " which stands for no stream.",
-                "Point it to durable_state.Stream, or give that model a OneToOneField to"
-                " durable_state.Stream.",
-            )
-    elif not isinstance(field, (models.CharField, models.TextField)):
-        yield fault(
-            mapping,
-            6,
-            f"`stream_field` {name!r} is a {type(field).__name__}.",
-            "Use a text field (it holds the stream's name), or a foreign key to Stream or to a"
-            " model that stands for one.",
-        )
-    elif field.max_length is not None and field.max_length < 100 and mapping.streams is None:
+    longest = None if field is None else field.max_length
+    if longest is not None and longest < LONGEST_NAME and mapping.streams is None:
         yield warning(
             mapping,
             16,
-            f"`stream_field` {name!r} holds {field.max_length} characters;"
-            " a stream's name may have 100.",
-            "Set max_length=100, or name the streams in `streams`.",
+            f"`stream_field` {name!r} holds {longest} characters;"
+            f" a stream's name may have {LONGEST_NAME}.",
+            f"Set max_length={LONGEST_NAME}, or name the streams in `streams`.",
         )
+
+
+def _stream_field_flaw(mapping: EntityMapping, name: Any) -> Flaw | None:
+    field = _column(mapping, name)
+    if field is None:
+        label = mapping.model._meta.label
+        message = f"`stream_field` is {name!r}, which is not a column of {label}."
+        return Flaw(message, _missing(mapping, name))
+    if name == getattr(mapping, "key_field", None):
+        return Flaw(f"{name!r} is both `stream_field` and `key_field`.", "Use two fields.")
+
+    if isinstance(field, models.ForeignKey):
+        target: Any = field.related_model
+        if target is Stream or one_to_one_to_stream(target) is not None:
+            return None
+        return Flaw(
+            f"`stream_field` {name!r} points to {target._meta.label}, which stands for no stream.",
+            "Point it to durable_state.Stream,"
+            " or give that model a OneToOneField to durable_state.Stream.",
+        )
+    if not isinstance(field, (models.CharField, models.TextField)):
+        return Flaw(
+            f"`stream_field` {name!r} is a {type(field).__name__}.",
+            "Use a text field (it holds the stream's name),"
+            " or a foreign key to Stream or to a model that stands for one.",
+        )
+    return None
 
 
 def check_unique(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
@@ -205,6 +207,7 @@ def check_unique(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     field = _column(mapping, key)
     if field is None or field.unique:
         return
+
     meta = mapping.model._meta
     sets = [*unique_sets(mapping.model), {field.name for field in meta.pk_fields}]
     if {key} in sets or (mapping.stream_field is not None and {mapping.stream_field, key} in sets):
@@ -260,18 +263,14 @@ def check_insertable(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
 
 
 def _needs_a_value(field: models.Field[Any, Any]) -> bool:
+    """Whether no row can be inserted without a value for the column."""
     if field.null or field.generated or isinstance(field, models.AutoField):
         return False
-    if (
-        field.has_default()
-        or field.db_default is not models.NOT_PROVIDED
-        or (not writable(field) and not field.primary_key)
-    ):
+    if field.has_default() or field.db_default is not models.NOT_PROVIDED:
         return False
-    if not type(field).pre_save.__module__.startswith(
-        "django."
-    ):  # makes its own value, as slugs made from other fields
+    if not writable(field) and not field.primary_key:
         return False
-    return (
-        field.unique or not field.empty_strings_allowed
-    )  # Django inserts "", which one row only may have where it is unique
+    if not type(field).pre_save.__module__.startswith("django."):
+        return False  # it makes its own value, as slugs made from other fields
+    # Django inserts "", which one row only may have where it is unique.
+    return field.unique or not field.empty_strings_allowed
