@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.databases import database, using
+from tests.databases import database, django_db_setup, no_connection_outlives_its_loop, using
 from tests.servers.chromium import find_chromium
 from tests.servers.fixtures import (
     misbehaving_server,
@@ -19,7 +19,9 @@ from tests.writing import write_by_the_orm
 __all__ = [
     "chromium_path",
     "database",
+    "django_db_setup",
     "misbehaving_server",
+    "no_connection_outlives_its_loop",
     "rabbitmq_url",
     "rakaia_server",
     "redis_url",
