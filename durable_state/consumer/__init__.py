@@ -10,8 +10,9 @@ from .error_text import describe_error
 from .lease import UNATTENDED, Attendance, attendances, valid_leases
 from .moment import at_one_moment
 from .readers import ask_once, read_from_start
-from .replay import abandon_replay, advance, begin_replay, hand_over, hold_replay, sweep_dropped
-from .run import consume_slice, run_all, runnable, sync, tidy
+from .replay import abandon_replay, advance, begin_replay, hand_over, hold_replay
+from .run import consume_slice, run_all, runnable, sync
+from .upkeep import sweep_dropped, tidy
 from .watcher import Watcher
 
 __all__ = [

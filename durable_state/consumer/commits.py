@@ -70,7 +70,8 @@ def reapply(stream: Stream, letter: DeadLetter) -> bool:
     message = decode(bytes(letter.body))
     if not isinstance(message, Change):
         raise OperationRefused(
-            "This is not a whole message of the State Protocol, so trying it again changes nothing.",
+            "This is not a whole message of the State Protocol, so trying it again changes"
+            " nothing.",
             "Discard it.",
         )
     prepared = prepare_batch(stream, [message], letter.ordinal - 1)

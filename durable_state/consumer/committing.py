@@ -1,4 +1,4 @@
-"""The frame of each commit: what it locks and compares before it folds, and what it writes at the end.
+"""The frame of each commit: what it locks and compares before it folds, and what it writes then.
 
 Why: decision 951.
 """
@@ -53,7 +53,7 @@ class Work(Generic[P]):
         self.is_saved = False
 
     def check_follows(self, prepared: PreparedBatch, position: Position) -> None:
-        """Raises: RevisionConflict, where the batch does not lead from the row's to ``position``."""
+        """Raises: RevisionConflict, where the batch does not lead from the row to ``position``."""
         row = self.row
         if (prepared.after, prepared.after + prepared.count) != (row.ordinal, position.ordinal):
             raise RevisionConflict(f"{row}: the batch does not follow ordinal {row.ordinal}.")
@@ -84,7 +84,7 @@ class Work(Generic[P]):
             )
 
     def save(self, columns: dict[str, Any]) -> None:
-        """Writes the columns and the next revision, where the row has the revision it was read with.
+        """Writes the columns and the next revision, where the row has the revision that was read.
 
         Databases without row locks are held to the invariant by this comparison, the others by the
         lock already. Raises: RevisionConflict.

@@ -24,7 +24,9 @@ logger = logging.getLogger("durable_state.consumer")
 def record_failure(
     progress: Progress, token: int, error: Exception, failures: int, wait: float
 ) -> None:
-    """The stream, or its replay, has failed so many times in a row, and will be tried again after ``wait`` seconds; rows stay."""
+    """The stream, or its replay, has failed so many times in a row, and will be tried again after
+    ``wait`` seconds; rows stay.
+    """
     now = timezone.now()
     values = {
         "status": Status.RETRYING,
@@ -34,10 +36,12 @@ def record_failure(
         "last_error_at": now,
         "action": getattr(error, "action", "") or "Nothing to do: it is tried again automatically.",
     }
+
     if progress.status != Status.RETRYING:
         stalled = error.seconds if isinstance(error, Stalled) else 0.0
         values["since"] = now - timedelta(seconds=stalled)
         logger.warning("%s: %s Trying again.", progress, full_stop(describe_error(error).sentence))
+
     _save(progress, token, values)
 
 
@@ -55,8 +59,9 @@ def record_stop(progress: Progress, token: int, error: DurableStateError, status
 
 
 def replay_recreated(stream: Stream, token: int, error: DurableStateError) -> None:
-    """Another stream lives under the URL: it is replayed beside the old rows. There is nothing to be read at the old position any more.
+    """Another stream lives under the URL: it is replayed beside the old rows.
 
+    There is nothing to be read at the old position any more.
     Raises: RevisionConflict, LeaseLost.
     """
     logger.warning(
@@ -83,22 +88,25 @@ def _stopped(error: DurableStateError, status: Status) -> dict[str, object]:
 
 
 def _error(error: Exception) -> dict[str, object]:
-    said = describe_error(error)
+    text = describe_error(error)
     return {
-        "last_error": said.sentence,
-        "last_error_detail": said.detail,
-        "last_error_type": said.entity_type,
+        "last_error": text.sentence,
+        "last_error_detail": text.detail,
+        "last_error_type": text.entity_type,
     }
 
 
 def _save(progress: Progress, token: int, values: dict[str, object]) -> None:
-    """Only while the row is as it was read and the lease is ours: what an operator, or our successor, did meanwhile wins."""
+    """Only while the row is as it was read and the lease is ours: what an operator, or our
+    successor, did meanwhile wins.
+    """
     using = progress.using
     ours = Exists(Lease.objects.using(using).filter(stream_id=progress.stream_pk, token=token))
     rows = type(progress)._base_manager.using(using)
     as_read: dict[str, object] = {"pk": progress.pk, "revision": progress.revision}
     if isinstance(progress, Stream):  # what another address has said is no matter of the new one
         as_read |= {"url": progress.url, "live": progress.live}
+
     rows.filter(ours, **as_read).update(**values)
     for name, value in values.items():
         setattr(progress, name, value)

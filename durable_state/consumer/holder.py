@@ -28,8 +28,8 @@ logger = logging.getLogger("durable_state.consumer")
 
 
 class Holder:
-    """Holds the lease of one stream, keeps its rows up to date, and replays it beside where that was
-    asked for: until it is told to stop, until there is nothing left to do (closed, paused, halted),
+    """Holds the lease of one stream, keeps its rows up to date, and replays it where that was asked
+    for: until it is told to stop, until there is nothing left to do (closed, paused, halted),
     or until the lease is lost.
 
     What has to be done now and then is a method each that does it once; ``run`` calls them.

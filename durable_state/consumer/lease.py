@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from django.db import models
 from django.db.models import ExpressionWrapper, F, Q, Value
-from django.db.models.functions import Now
 
 from durable_state.conf import get_settings
+from durable_state.databases.clock import ServerNow
 from durable_state.models import Lease, Stream
 
 __all__ = [
@@ -31,13 +31,6 @@ __all__ = [
 ]
 
 
-class _ServerNow(Now):
-    """The database's clock, in UTC: MySQL's plain one is local time, which jumps twice a year and is not what Django stores."""
-
-    def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **extra)
-
-
 def holder_name(purpose: str) -> str:
     """Names this process and what it does: ``host:pid:purpose:nonce``."""
     return f"{socket.gethostname()[:150]}:{os.getpid()}:{purpose}:{uuid.uuid4().hex[:8]}"
@@ -46,19 +39,21 @@ def holder_name(purpose: str) -> str:
 def acquire(stream: Stream, holder: str) -> int | None:
     """Takes the lease and returns its fencing token, or None where another holder's is valid.
 
-    The compare-and-set is one UPDATE on the database's clock. The lease of a process of this machine that is no longer alive is taken
-    at once.
+    The compare-and-set is one UPDATE on the database's clock. The lease of a process of this
+    machine that is no longer alive is taken at once.
     """
     leases = Lease.objects.using(stream.using)
     lease, _ = leases.get_or_create(stream_id=stream.pk)
+
     free = leases.filter(pk=lease.pk, token=lease.token)
     if not _holder_is_dead(lease.holder):
-        free = free.filter(Q(expires_at=None) | Q(expires_at__lt=_ServerNow()))
+        free = free.filter(Q(expires_at=None) | Q(expires_at__lt=ServerNow()))
+
     taken = free.update(
         token=F("token") + 1,
         holder=holder,
         expires_at=_expiry(),
-        seen_at=_ServerNow(),
+        seen_at=ServerNow(),
         left_at_tail=False,
     )
     return lease.token + 1 if taken else None
@@ -66,11 +61,8 @@ def acquire(stream: Stream, holder: str) -> int | None:
 
 def renew(stream: Stream, token: int) -> bool:
     """Keeps the lease for another ``LEASE_SECONDS``; False where it is another's by now."""
-    return bool(
-        Lease.objects.using(stream.using)
-        .filter(stream_id=stream.pk, token=token)
-        .update(expires_at=_expiry(), seen_at=_ServerNow())
-    )
+    ours = Lease.objects.using(stream.using).filter(stream_id=stream.pk, token=token)
+    return bool(ours.update(expires_at=_expiry(), seen_at=ServerNow()))
 
 
 def give_back(stream: Stream, token: int, *, at_tail: bool = False) -> None:
@@ -79,26 +71,26 @@ def give_back(stream: Stream, token: int, *, at_tail: bool = False) -> None:
     ``at_tail`` says that the holder was to read up to the tail only, and did: nobody is missed
     afterwards.
     """
-    Lease.objects.using(stream.using).filter(stream_id=stream.pk, token=token).update(
-        holder="", expires_at=None, seen_at=_ServerNow(), left_at_tail=at_tail
-    )
+    ours = Lease.objects.using(stream.using).filter(stream_id=stream.pk, token=token)
+    ours.update(holder="", expires_at=None, seen_at=ServerNow(), left_at_tail=at_tail)
 
 
 def valid_leases(using: str | None) -> models.QuerySet[Lease]:
     """The leases that are in force now."""
-    return Lease.objects.using(using).filter(expires_at__gte=_ServerNow())
+    return Lease.objects.using(using).filter(expires_at__gte=ServerNow())
 
 
 class Attendance(NamedTuple):
-    """Who looks after a stream.
-
-    ``holder`` has a lease that is in force, and is not known to be dead; "" is nobody. ``idle`` is how long ago a holder last
-    showed a sign of life, None where there never was one. ``left_at_tail`` is the lease's.
-    """
+    """Who looks after a stream."""
 
     holder: str
+    """Has a lease that is in force, and is not known to be dead; "" is nobody."""
+
     idle: timedelta | None
+    """How long ago a holder last showed a sign of life; None where there never was one."""
+
     left_at_tail: bool
+    """Whether the last holder was to read up to the tail only, and did."""
 
 
 UNATTENDED = Attendance("", None, False)
@@ -113,9 +105,7 @@ def attendances(using: str, stream_pks: Collection[int]) -> dict[int, Attendance
         .filter(stream__in=stream_pks)
         .annotate(
             is_held=models.Exists(valid_leases(using).filter(pk=models.OuterRef("pk"))),
-            idle=ExpressionWrapper(
-                _ServerNow() - F("seen_at"), output_field=models.DurationField()
-            ),
+            idle=ExpressionWrapper(ServerNow() - F("seen_at"), output_field=models.DurationField()),
         )
     )
     found = leases.values_list("stream_id", "holder", "is_held", "idle", "left_at_tail")
@@ -131,7 +121,7 @@ def attendances(using: str, stream_pks: Collection[int]) -> dict[int, Attendance
 
 def _expiry() -> ExpressionWrapper[Any]:
     return ExpressionWrapper(
-        _ServerNow() + Value(timedelta(seconds=get_settings().lease_seconds)),
+        ServerNow() + Value(timedelta(seconds=get_settings().lease_seconds)),
         output_field=models.DateTimeField(),
     )
 

@@ -28,7 +28,7 @@ from .error_text import describe_error
 from .holding import Holding
 from .reading_ahead import Inbox, Pace
 from .recovery import Recovery
-from .replay import sweep_dropped
+from .upkeep import sweep_dropped
 
 __all__ = ["Loop", "Next", "Target"]
 

@@ -107,8 +107,8 @@ class Pace:
     """
 
     def __init__(self, failures: int = 0) -> None:
-        """``failures`` of the stream in a row: a worker whose time is up begins no larger than where
-        its predecessor failed.
+        """``failures`` of the stream in a row: a worker whose time is up begins no larger than
+        where its predecessor failed.
         """
         settings = get_settings()
         self._most = settings.batch_rows

@@ -1,4 +1,5 @@
-"""Folding a stream again from its start, beside the rows that are shown and beside the reader that keeps them up to date.
+"""Folding a stream again from its start, beside the rows that are shown and beside the reader that
+keeps them up to date.
 
 Why: decisions 5 and 25.
 """
@@ -9,7 +10,7 @@ from django.db.models import QuerySet
 
 from durable_state import feed
 from durable_state.databases.transaction import commit_transaction
-from durable_state.materializer import Fold, PreparedBatch, drop, sweep
+from durable_state.materializer import Fold, PreparedBatch, drop
 from durable_state.models import DISPOSITIONS, DeadLetter, Generation, Replay, Status, Stream
 from durable_state.transport import Batch
 
@@ -24,7 +25,6 @@ __all__ = [
     "hand_over",
     "hold_replay",
     "replayable",
-    "sweep_dropped",
 ]
 
 TXIDS = 1000
@@ -32,26 +32,31 @@ TXIDS = 1000
 
 
 def replayable(using: str | None) -> QuerySet[Replay]:
-    """The replays that can go on, some of them after a wait; what else keeps their streams from being consumed is not looked at."""
+    """The replays that can go on, some of them after a wait.
+
+    What else keeps their streams from being consumed is not looked at.
+    """
     return Replay.objects.using(using).exclude(status__in=(Status.HALTED, Status.NEEDS_RESET))
 
 
 def hold_replay(stream: Stream) -> Replay | None:
     """Locks the row of the stream's replay, if there is one, for the rest of the transaction.
 
-    Whoever needs both rows locks this one first: ``advance`` holds it while it writes letters, for which the database locks the
-    stream's row, so the other order would be a deadlock.
+    Whoever needs both rows locks this one first: ``advance`` holds it while it writes letters, for
+    which the database locks the stream's row, so the other order would be a deadlock.
     """
     replays = Replay.objects.using(stream.using)
-    # By primary key, as everybody: MySQL would lock the other index's entry first, which who deletes the row needs last.
+    # By primary key, as everybody: MySQL would lock the other index's entry first, which whoever
+    # deletes the row needs last.
     pk = replays.filter(stream=stream.pk).values_list("pk", flat=True).first()
     return None if pk is None else replays.select_for_update().filter(pk=pk).first()
 
 
 def begin_replay(stream: Stream) -> Replay:
-    """Opens a replay of the stream; one that was open is dropped. Call it in a transaction that holds its row, then the stream's.
+    """Opens a replay of the stream; one that was open is dropped.
 
-    Rows, position and counters of the stream stay as they are until the replay has caught up and is handed over.
+    Rows, position and counters of the stream stay as they are until the replay has caught up and is
+    handed over. Call it in a transaction that holds the replay's row, then the stream's.
     """
     using = stream.using
     abandon_replay(stream)
@@ -160,9 +165,3 @@ def hand_over(
 
 def _txids(replay: Replay) -> list[feed.FeedTxid]:
     return feed.decode_txids(bytes(replay.txids))
-
-
-def sweep_dropped(using: str) -> bool:
-    """Deletes some of what dropped generations still hold, in a transaction of its own; whether there may be more."""
-    with commit_transaction(using):
-        return sweep(using)

@@ -40,8 +40,8 @@ in vain."""
 
 
 class ReplayTarget:
-    """A replay of a stream: read from the stream's start to its tail, in plain requests, and staged;
-    then handed over. What a loop asks of it is described in ``Target``.
+    """A replay of a stream: read from the stream's start to its tail, in plain requests, and
+    staged; then handed over. What a loop asks of it is described in ``Target``.
     """
 
     lineage = 0
@@ -150,7 +150,9 @@ class ReplayTarget:
         begin_again(self.progress, self._holding.token)
 
     def is_touched(self) -> bool:
-        """Whether the stream was paused, changed or removed, or the replay resumed or begun anew."""
+        """Whether the stream was paused, changed or removed, or the replay resumed or
+        begun anew.
+        """
         if self._handed_over:
             return False  # what is left is to be swept
         replay = self.progress

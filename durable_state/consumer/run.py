@@ -7,24 +7,23 @@ import contextlib
 import logging
 import time
 from collections.abc import Collection
-from datetime import timedelta
 
 import django.db
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from durable_state import feed
 from durable_state.conf import get_settings
 from durable_state.errors import OperationRefused
-from durable_state.models import Arrival, Generation, Lease, Replay, Status, Stream
+from durable_state.models import Arrival, Lease, Replay, Status, Stream
 
 from . import lease
 from .holder import Holder
-from .replay import replayable, sweep_dropped
+from .replay import replayable
 from .seat import Seat, open_seat, stop_signals
+from .upkeep import tidy
 from .watcher import NOBODY, Watcher
 
-__all__ = ["consume_slice", "run_all", "runnable", "sync", "tidy"]
+__all__ = ["consume_slice", "run_all", "runnable", "sync"]
 
 logger = logging.getLogger("durable_state.consumer")
 
@@ -32,20 +31,22 @@ LOOK_SECONDS = 1.0
 """Seconds between two looks for streams that nobody consumes, or for a lease that becomes free."""
 TIDY_SECONDS = 60.0
 """Seconds between two prunings."""
-SWEEPS = 20
-"""Steps in which one call of ``tidy`` deletes what is left of generations."""
 ENDED = (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
+_STOPPED: dict[str, str] = {Status.HALTED: "has halted", Status.NEEDS_RESET: "needs a reset"}
 
 
 def runnable(using: str) -> QuerySet[Stream]:
     """The streams that want a consumer and have none, those that wait longest first."""
     held = lease.valid_leases(using).values("stream_id")
+
     # A closed stream has nothing more to read, but what it has parked may wait for another stream.
     ended = Q(status__in=ENDED) & ~Q(
         status=Status.CLOSED, pk__in=Arrival.objects.using(using).values("stream_id")
     )
+
     due = Q(retry_at=None) | Q(retry_at__lte=timezone.now())
     wanted = (due & ~ended) | Q(pk__in=replayable(using).filter(due).values("stream_id"))
+
     streams = Stream.objects.using(using).filter(wanted, paused=False).exclude(pk__in=held)
     return streams.order_by(F("dispatched_at").asc(nulls_first=True), "pk")
 
@@ -56,23 +57,32 @@ def sync(
     until_up_to_date: bool = False,
     watcher: Watcher = NOBODY,
 ) -> None:
-    """Consumes one stream in the foreground until it is closed, stopped by a signal, or at its tail (``until_up_to_date``).
+    """Consumes one stream in the foreground until it is closed, stopped by a signal, or at its tail
+    (``until_up_to_date``).
 
     Waits for a lease that another holder has, naming it to the ``watcher``.
-    Raises: OperationRefused, when the stream is paused, removed, or stopped by an error that needs a person.
+    Raises: OperationRefused, when the stream is paused, removed, or stopped by an error that needs
+    a person.
     """
     asyncio.run(_sync(stream, until_up_to_date, watcher))
+    _check_outcome(stream)
+
+
+def _check_outcome(stream: Stream) -> None:
+    """Raises: OperationRefused, where the stream cannot go on by itself."""
     try:
         stream.refresh_from_db(using=stream.using)
     except Stream.DoesNotExist as error:
         raise OperationRefused(
             f"The stream {stream.name!r} is no longer there.", "It was removed meanwhile."
         ) from error
+
     if stream.paused:
         raise OperationRefused(
             f"The stream {stream.name!r} is paused.",
             f"Go on with: durable_state resume {stream.name}",
         )
+
     replay = Replay.objects.using(stream.using).filter(stream=stream).first()
     for progress, what in (
         (replay, f"The replay of the stream {stream.name!r}"),
@@ -82,9 +92,6 @@ def sync(
             # With the detail: who runs it here has the tables at hand anyway.
             why = f"{progress.last_error} {progress.last_error_detail}".strip()
             raise OperationRefused(f"{what} {_STOPPED[progress.status]}: {why}", progress.action)
-
-
-_STOPPED: dict[str, str] = {Status.HALTED: "has halted", Status.NEEDS_RESET: "needs a reset"}
 
 
 def run_all(using: str, watcher: Watcher = NOBODY) -> None:
@@ -98,18 +105,6 @@ def run_all(using: str, watcher: Watcher = NOBODY) -> None:
 def consume_slice(stream_pks: Collection[int], using: str) -> None:
     """Consumes the streams for ``SLICE_SECONDS``, those whose lease is to be had."""
     asyncio.run(_consume_slice(stream_pks, using))
-
-
-def tidy(using: str) -> None:
-    """Prunes the feed log, and what dropped generations, and verifications that were killed, have left: a bounded part in one call."""
-    feed.prune(using)
-    day_ago = timezone.now() - timedelta(days=1)
-    Generation.objects.using(using).filter(
-        purpose=Generation.Purpose.VERIFY, created_at__lt=day_ago
-    ).update(purpose=Generation.Purpose.DROPPED, changes=0)
-    for _ in range(SWEEPS):
-        if not sweep_dropped(using):
-            return
 
 
 async def _sync(stream: Stream, until_up_to_date: bool, watcher: Watcher) -> None:

@@ -23,8 +23,8 @@ class DatabaseThreads:
     """A few threads with a database connection each, which are closed with them.
 
     Calls are not cancelled: a commit that has begun is waited for even when its caller is asked to
-    stop. Leases, and the project's own code (``project_calls``), have threads apart: no stream loses its
-    lease, or waits, because others commit slowly or are slow to get their headers.
+    stop. Leases, and the project's own code (``project_calls``), have threads apart: no stream loses
+    its lease, or waits, because others commit slowly or are slow to get their headers.
     """
 
     def __init__(self, size: int = 4) -> None:
@@ -55,7 +55,10 @@ class DatabaseThreads:
             pool.shutdown()
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs the function in a thread and returns what it returns; a broken connection is replaced before."""
+        """Runs the function in a thread and returns what it returns.
+
+        A broken connection is replaced before.
+        """
         return await self._run(self._pool, function, *args, **kwargs)
 
     async def run_for_lease(

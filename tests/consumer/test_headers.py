@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from durable_state import operations
-from durable_state.consumer import readers
+from durable_state.consumer import request_headers
 from durable_state.consumer.lease import acquire
 from durable_state.consumer.run import consume_slice, sync
 from durable_state.errors import OperationRefused
@@ -236,7 +236,7 @@ def test_a_function_that_hangs_is_named_and_asked_once(
 ) -> None:
     """The stream is stuck, its consumer ends when it is asked to, and one thread is all it costs."""
     settings.DURABLE_STATE = settings.DURABLE_STATE | {"STUCK_SECONDS": 1}
-    monkeypatch.setattr(readers, "HEADERS_SECONDS", 0.2)
+    monkeypatch.setattr(request_headers, "HEADERS_SECONDS", 0.2)
     go_on, calls = threading.Event(), []
 
     def hang(stream: Stream) -> dict[str, str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from durable_state.consumer.replay import sweep_dropped
-from durable_state.consumer.run import tidy
+from durable_state.consumer import sweep_dropped, tidy
 from durable_state.databases import find_database
 from durable_state.materializer.staged import generations
 from durable_state.models import Generation, StagedChange, Stream
