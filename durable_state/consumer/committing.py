@@ -20,7 +20,7 @@ from durable_state.protocol import Position
 
 from .committed_signal import send_when_committed
 
-__all__ = ["Commit", "Frame", "Work", "committing", "lock"]
+__all__ = ["Commit", "CommitFrame", "Work", "committing", "lock"]
 
 P = TypeVar("P", bound=Progress)
 
@@ -101,7 +101,7 @@ class Work(Generic[P]):
         self.is_saved = True
 
 
-class Frame:
+class CommitFrame:
     """One transaction, and the rows that it has opened to work on."""
 
     def __init__(self, using: str, token: int | None) -> None:
@@ -155,13 +155,13 @@ class Frame:
 
 
 @contextmanager
-def committing(using: str | None, token: int | None) -> Iterator[Frame]:
+def committing(using: str | None, token: int | None) -> Iterator[CommitFrame]:
     """One transaction in which a holder of the lease, whose fencing ``token`` it is, commits.
 
     An operator, who holds none, gives None. Where the block raises, nothing is committed, and the
     objects that were opened stay as they were read.
     """
-    frame = Frame(using or "default", token)
+    frame = CommitFrame(using or "default", token)
     with commit_transaction(frame.using):
         yield frame
     frame.bring_up_to_date()
