@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
@@ -18,7 +18,7 @@ from durable_state.registry import EntityMapping
 from durable_state.registry.columns import unique_sets, writable
 from durable_state.registry.scope import one_to_one_to_stream
 
-from .report import fault, suggestion, warning
+from .report import Flaw, fault, suggestion, warning
 
 __all__ = [
     "check_insertable",
@@ -40,13 +40,6 @@ KEYLESS = (
 
 LONGEST_NAME = 100
 """Characters that a stream's name may have."""
-
-
-class Flaw(NamedTuple):
-    """What is wrong, and what to do about it."""
-
-    message: str
-    hint: str
 
 
 def _column(mapping: EntityMapping, name: Any) -> models.Field[Any, Any] | None:

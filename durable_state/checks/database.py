@@ -42,13 +42,7 @@ def check_database(registry: Registry, aliases: Sequence[str]) -> list[checks.Ch
             with suppress(DatabaseError):  # Django's own checks say so
                 found += _check_connection(alias)
         for mapping in registry:
-            model = getattr(mapping, "model", None)
-            if (
-                not (isinstance(model, type) and issubclass(model, models.Model))
-                or model._meta.abstract
-            ):
-                continue  # E001 says so
-            if not router.allow_migrate_model(alias, model):
+            if not _has_table(mapping, alias):
                 continue
             try:
                 if database.compares_by_collation:
@@ -61,6 +55,13 @@ def check_database(registry: Registry, aliases: Sequence[str]) -> list[checks.Ch
     return found
 
 
+def _has_table(mapping: EntityMapping, alias: str) -> bool:
+    model = getattr(mapping, "model", None)
+    if not (isinstance(model, type) and issubclass(model, models.Model)) or model._meta.abstract:
+        return False  # E001 says so
+    return router.allow_migrate_model(alias, model)
+
+
 def _check_collations(mapping: EntityMapping, alias: str) -> Iterator[checks.CheckMessage]:
     for role in ("key_field", "stream_field"):
         name: Any = getattr(mapping, role, None)
@@ -70,28 +71,30 @@ def _check_collations(mapping: EntityMapping, alias: str) -> Iterator[checks.Che
         collation = _collation(alias, mapping.model._meta.db_table, str(field.column))
         if collation is None:
             continue  # no text, or no table yet
+
         where = f"`{role}` {name!r} has the collation {collation} in the database {alias!r}"
+        column = f"{mapping.model._meta.label}.{name}"
         if not collation.endswith("_bin") and collation != "binary":
             yield fault(
                 mapping,
                 9,
                 f"{where}, which takes different texts for the same ('a' and 'A', 'e' and 'é').",
-                f'Set db_collation="utf8mb4_bin" on {mapping.model._meta.label}.{name} and migrate.',
+                f'Set db_collation="utf8mb4_bin" on {column} and migrate.',
             )
-        elif (
-            role == "key_field"
-            and "_nopad_" not in collation
-            and "_0900_" not in collation
-            and collation != "binary"
-        ):
+        elif role == "key_field" and _pads(collation):
             better = find_database(alias).exact_collation
             yield warning(
                 mapping,
                 15,
                 f"{where}, which takes keys that differ in trailing spaces only for the same:"
                 " the second one stays parked.",
-                f'Where such keys occur, set db_collation="{better}" on {mapping.model._meta.label}.{name} and migrate.',
+                f'Where such keys occur, set db_collation="{better}" on {column} and migrate.',
             )
+
+
+def _pads(collation: str) -> bool:
+    """Whether spaces at the end make no difference."""
+    return not ("_nopad_" in collation or "_0900_" in collation or collation == "binary")
 
 
 def _check_character_sets(mapping: EntityMapping, alias: str) -> Iterator[checks.CheckMessage]:

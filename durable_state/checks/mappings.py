@@ -20,7 +20,7 @@ from .columns import (
     check_stream_field,
     check_unique,
 )
-from .report import fault
+from .report import Flaw, fault
 from .shape import check_fields_shape, check_functions, check_options, check_wire_names
 
 __all__ = ["check_mappings"]
@@ -68,67 +68,66 @@ def _check_mapping(mapping: EntityMapping) -> list[checks.CheckMessage]:
 
 
 def _check_model(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
+    """E001: ``model`` is a model. E007: it has one table of its own."""
+    flaw = _model_flaw(mapping)
+    if flaw is not None:
+        yield fault(mapping, 1, *flaw)
+        return
+    flaw = _table_flaw(mapping.model)
+    if flaw is not None:
+        yield fault(mapping, 7, *flaw)
+
+
+def _model_flaw(mapping: EntityMapping) -> Flaw | None:
     model = getattr(mapping, "model", None)
     if hasattr(mapping, "Meta"):
-        yield fault(
-            mapping,
-            1,
+        return Flaw(
             "The mapping has a `class Meta`, which is not read.",
             "Write `model` and the other attributes into the mapping class itself.",
         )
-    elif model is None:
-        yield fault(
-            mapping,
-            1,
+    if model is None:
+        return Flaw(
             "The mapping has no `model`.",
             "Set `model` to the model class that the entities become.",
         )
-    elif isinstance(model, str):
-        yield fault(
-            mapping, 1, f"`model` is {model!r}, and there is no such model.", _meant_model(model)
-        )
-    elif not (
+    if isinstance(model, str):
+        return Flaw(f"`model` is {model!r}, and there is no such model.", _meant_model(model))
+    if not (
         isinstance(model, type) and issubclass(model, models.Model) and hasattr(model, "_meta")
     ):
-        yield fault(
-            mapping,
-            1,
+        return Flaw(
             f"`model` is {model!r}, which is not a model class.",
             "Set `model` to a Django model class.",
         )
-    elif model._meta.abstract:
-        yield fault(
-            mapping,
-            1,
+    if model._meta.abstract:
+        return Flaw(
             f"`model` {model.__name__} is abstract and has no table.",
             "Map a concrete subclass of it.",
         )
-    elif model._meta.swapped:
-        yield fault(
-            mapping,
-            7,
-            f"{model._meta.label} is swapped out for {model._meta.swapped} and has no table.",
-            f"Map {model._meta.swapped} instead.",
+    return None
+
+
+def _table_flaw(model: type[models.Model]) -> Flaw | None:
+    meta = model._meta
+    if meta.swapped:
+        return Flaw(
+            f"{meta.label} is swapped out for {meta.swapped} and has no table.",
+            f"Map {meta.swapped} instead.",
         )
-    elif model._meta.proxy:
-        concrete = model._meta.concrete_model
+    if meta.proxy:
+        concrete = meta.concrete_model
         label = concrete._meta.label if concrete is not None else "its concrete model"
-        yield fault(
-            mapping,
-            7,
-            f"{model._meta.label} is a proxy model.",
-            f"Map {label}, which has the table.",
-        )
-    elif parents := [parent for parent, link in model._meta.parents.items() if link is not None]:
-        yield fault(
-            mapping,
-            7,
-            f"{model._meta.label} spreads over the tables of"
-            f" {', '.join(p._meta.label for p in parents)}"
+        return Flaw(f"{meta.label} is a proxy model.", f"Map {label}, which has the table.")
+
+    parents = [parent._meta.label for parent, link in meta.parents.items() if link is not None]
+    if parents:
+        return Flaw(
+            f"{meta.label} spreads over the tables of {', '.join(parents)}"
             " (multi-table inheritance).",
-            "Inherit from an abstract model, or map a model with a OneToOneField instead of"
-            " inheriting.",
+            "Inherit from an abstract model,"
+            " or map a model with a OneToOneField instead of inheriting.",
         )
+    return None
 
 
 def _meant_model(label: str) -> str:
@@ -155,8 +154,8 @@ def _check_alone(registry: Registry, mapping: EntityMapping) -> Iterator[checks.
                 8,
                 f"The types {other.entity_type!r} and {mapping.entity_type!r} would share the rows"
                 f" of {mapping.model.__name__} in one stream.",
-                "Give each type a model of its own, or both mappings `streams` that do not"
-                f" overlap. The other one: {other.source}.",
+                "Give each type a model of its own, or both mappings `streams` that do not overlap."
+                f" The other one: {other.source}.",
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from types import ModuleType
 
 from django.apps import apps
@@ -21,7 +22,7 @@ def check_registration(registry: Registry) -> Iterator[checks.CheckMessage]:
     and every class that an app's ``state_mappings`` has.
     """
     modules = list(_modules())
-    forgotten = [each for module in modules for each in _forgotten(registry, module)]
+    forgotten = list(chain.from_iterable(_forgotten(registry, module) for module in modules))
     for mapping_class in forgotten:
         name = f"{mapping_class.__module__}.{mapping_class.__qualname__}"
         yield checks.Warning(

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from django.core import checks
 
 from durable_state.registry import EntityMapping
 
-__all__ = ["fault", "suggestion", "warning"]
+__all__ = ["Flaw", "fault", "suggestion", "warning"]
+
+
+class Flaw(NamedTuple):
+    """What is wrong, and what to do about it."""
+
+    message: str
+    hint: str
 
 
 def fault(mapping: EntityMapping, number: int, message: str, hint: str) -> checks.Error:

@@ -11,46 +11,43 @@ from django.core import checks
 
 from durable_state.registry import EntityMapping
 
-from .report import fault, warning
+from .report import Flaw, fault, warning
 
 __all__ = ["check_fields_shape", "check_functions", "check_options", "check_wire_names"]
 
 
 def check_fields_shape(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     """E003: just one of ``fields`` and ``value_field``, and each of the right type."""
-    fields: Any = mapping.fields
-    if (fields is None) == (mapping.value_field is None):
-        yield fault(
-            mapping,
-            3,
-            "The mapping has neither `fields` nor `value_field`."
-            if fields is None
-            else "The mapping has both `fields` and `value_field`.",
-            'Set `fields` (a list, a dict to wire names, or "__all__"), or `value_field` for the whole value.',
+    flaw = _fields_flaw(mapping.fields, mapping.value_field)
+    if flaw is not None:
+        yield fault(mapping, 3, *flaw)
+
+
+def _fields_flaw(fields: Any, value_field: Any) -> Flaw | None:
+    if (fields is None) == (value_field is None):
+        has = "neither `fields` nor" if fields is None else "both `fields` and"
+        return Flaw(
+            f"The mapping has {has} `value_field`.",
+            'Set `fields` (a list, a dict to wire names, or "__all__"),'
+            " or `value_field` for the whole value.",
         )
-    elif fields is None:
-        if not isinstance(mapping.value_field, str):
-            yield fault(
-                mapping,
-                3,
-                f"`value_field` is {mapping.value_field!r}.",
-                "Set it to the name of one model field.",
-            )
-    elif isinstance(fields, str):
-        if fields != "__all__":
-            yield fault(
-                mapping,
-                3,
-                f"`fields` is the text {fields!r}.",
-                f'Write a list: [{fields!r}], or "__all__".',
-            )
-    elif not _is_list_of_names(fields) and not _is_dict_of_names(fields):
-        yield fault(
-            mapping,
-            3,
+    if fields is None:
+        if isinstance(value_field, str):
+            return None
+        return Flaw(f"`value_field` is {value_field!r}.", "Set it to the name of one model field.")
+
+    if isinstance(fields, str):
+        if fields == "__all__":
+            return None
+        return Flaw(
+            f"`fields` is the text {fields!r}.", f'Write a list: [{fields!r}], or "__all__".'
+        )
+    if not _is_list_of_names(fields) and not _is_dict_of_names(fields):
+        return Flaw(
             f"`fields` is {fields!r}.",
             'Set it to a list of field names, a dict of field names to wire names, or "__all__".',
         )
+    return None
 
 
 def _is_list_of_names(fields: Any) -> bool:
@@ -59,42 +56,40 @@ def _is_list_of_names(fields: Any) -> bool:
 
 def _is_dict_of_names(fields: Any) -> bool:
     return isinstance(fields, Mapping) and all(
-        isinstance(n, str) and isinstance(w, str) for n, w in fields.items()
+        isinstance(name, str) and isinstance(wire, str) for name, wire in fields.items()
     )
 
 
 def check_options(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     """E010: ``update_mode``, ``streams`` and ``version``."""
     if mapping.update_mode not in ("replace", "merge"):
-        yield fault(
-            mapping,
-            10,
-            f"`update_mode` is {mapping.update_mode!r}.",
-            'Set it to "replace" or "merge".',
-        )
-    streams: Any = mapping.streams
+        message = f"`update_mode` is {mapping.update_mode!r}."
+        yield fault(mapping, 10, message, 'Set it to "replace" or "merge".')
+
+    flaw = _streams_flaw(mapping.streams)
+    if flaw is not None:
+        yield fault(mapping, 10, *flaw)
+
+    if not isinstance(mapping.version, int) or isinstance(mapping.version, bool):
+        yield fault(mapping, 10, f"`version` is {mapping.version!r}.", "Set it to a whole number.")
+
+
+def _streams_flaw(streams: Any) -> Flaw | None:
+    if streams is None:
+        return None
     if isinstance(streams, str):
-        yield fault(
-            mapping, 10, f"`streams` is the text {streams!r}.", f"Write a list: [{streams!r}]."
-        )
-    elif streams is not None and not (
-        isinstance(streams, Sequence) and all(isinstance(each, str) for each in streams)
-    ):
-        yield fault(
-            mapping,
-            10,
+        return Flaw(f"`streams` is the text {streams!r}.", f"Write a list: [{streams!r}].")
+    if not _is_list_of_names(streams):
+        return Flaw(
             f"`streams` is {streams!r}.",
             'Set it to a list of stream names or patterns ("chat-*").',
         )
-    elif streams is not None and not streams:
-        yield fault(
-            mapping,
-            10,
+    if not streams:
+        return Flaw(
             "`streams` is empty: the mapping serves no stream.",
             "Name one, or leave `streams` out.",
         )
-    if not isinstance(mapping.version, int) or isinstance(mapping.version, bool):
-        yield fault(mapping, 10, f"`version` is {mapping.version!r}.", "Set it to a whole number.")
+    return None
 
 
 def check_functions(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:

@@ -10,6 +10,7 @@ from collections import Counter
 from django.core.management.base import BaseCommand
 
 from durable_state.consumer import Commit
+from durable_state.materializer import Outcome
 from durable_state.models import Progress, Replay, Status, Stream
 from durable_state.operations.account import account_of
 from durable_state.operations.wording import counted
@@ -54,15 +55,11 @@ class Reporter:
         read = stream.ordinal - self._ordinals.get(name, stream.ordinal)
         self._ordinals[name] = stream.ordinal
         if self._verbosity >= 2:
-            by_type = Counter(entity_type for entity_type, _ in outcome.changes)
-            changed = ", ".join(
-                f"{one_line(each, 40)} {n:,}" for each, n in sorted(by_type.items())
-            )
-            rows = "very many rows" if outcome.too_many else f"rows: {changed or 'none'}"
-            self._write(
-                f"{name}: {read:+,} at message {stream.ordinal:,} · {rows} · {seconds * 1000:,.0f}"
-                " ms"
-            )
+            took = f"{seconds * 1000:,.0f} ms"
+            rows = _rows_told(outcome)
+            self._write(f"{name}: {read:+,} at message {stream.ordinal:,} · {rows} · {took}")
+
+        # Types without a mapping, when they are met first.
         passed_over = self._passed_over.setdefault(name, Counter())
         if news := outcome.passed_over.keys() - passed_over.keys():
             listed = ", ".join(f'"{each}"' for each in sorted(news)[:TYPES])
@@ -72,10 +69,11 @@ class Reporter:
                 f" durable_state status {name}"
             )
         passed_over += outcome.passed_over
+
         if outcome.dead_letters:
             self.warn(
-                f"{name}: {counted(outcome.dead_letters, 'message')} refused, up to message "
-                f"{stream.ordinal:,}: durable_state dead-letters {name}"
+                f"{name}: {counted(outcome.dead_letters, 'message')} refused,"
+                f" up to message {stream.ordinal:,}: durable_state dead-letters {name}"
             )
 
     def progressed(self, progress: Progress) -> None:
@@ -105,3 +103,12 @@ class Reporter:
     def _write(self, text: str) -> None:
         self._command.stdout.write(text)
         self._command.stdout.flush()
+
+
+def _rows_told(outcome: Outcome) -> str:
+    """How many rows of which types were changed."""
+    if outcome.too_many:
+        return "very many rows"
+    by_type = Counter(entity_type for entity_type, _ in outcome.changes)
+    told = [f"{one_line(each, 40)} {count:,}" for each, count in sorted(by_type.items())]
+    return f"rows: {', '.join(told) or 'none'}"

@@ -29,7 +29,7 @@ _SHOWN = 12
 def misfits(stream_name: str, types: Iterable[TypeState]) -> list[str]:
     """What does not fit, a sentence each, without a full stop."""
     states = list(types)
-    found = _suggestions(stream_name, states)
+    found = list(_suggestions(stream_name, states))
     for state in states:
         mapping = registry.find(state.type, stream_name)
         if mapping is not None and state.sample:
@@ -37,7 +37,7 @@ def misfits(stream_name: str, types: Iterable[TypeState]) -> list[str]:
     return found
 
 
-def _suggestions(stream_name: str, states: list[TypeState]) -> list[str]:
+def _suggestions(stream_name: str, states: list[TypeState]) -> Iterator[str]:
     """What may have been meant by the names of types that meet no mapping."""
     met = {state.type for state in states if state.fingerprint or state.sample}
     idle = [each for each in registry.for_stream(stream_name) if each.entity_type not in met]
@@ -46,17 +46,15 @@ def _suggestions(stream_name: str, states: list[TypeState]) -> list[str]:
         for state in states
         if state.unregistered and registry.find(state.type, stream_name) is None
     ]
-    found = []
     for entity_type in unmapped:
         elsewhere = [each for each in registry if each.entity_type == entity_type]
         if elsewhere:
-            patterns = ", ".join(pattern for each in elsewhere for pattern in each.patterns)
-            found.append(
+            patterns = ", ".join(", ".join(each.patterns) for each in elsewhere)
+            yield (
                 f'"{entity_type}" is registered for the streams {patterns} only'
                 f" ({_where(elsewhere[0])})"
             )
-    found += _misspelt(idle, unmapped)
-    return found
+    yield from _misspelt(idle, unmapped)
 
 
 def _misspelt(idle: list[EntityMapping], unmapped: list[str]) -> Iterator[str]:
@@ -82,20 +80,22 @@ def _type_misfits(mapping: EntityMapping, sample: Sample) -> Iterator[str]:
         )
     if sample.rows < _ENOUGH or mapping.value_field is not None:
         return
-    never = [
-        (field, wire)
+
+    # Fields that were never given. Where no prepare drops it, what was seen has come, if only in a
+    # value that was refused.
+    never = {
+        field: wire
         for field, wire in mapping.wire_names.items()
-        if field not in sample.given
-        # Where no prepare drops it, what was seen has come, if only in a value that was refused.
-        and (mapping.has_own_prepare or wire not in sample.seen)
-    ]
+        if field not in sample.given and (mapping.has_own_prepare or wire not in sample.seen)
+    }
     if not never or not set(sample.seen) - set(mapping.wire_names.values()):
         return  # where each member that comes is mapped, the others are just optional
+
     if mapping.has_own_prepare:
-        listed = ", ".join(f"`{field}`" for field, _ in never)
+        listed = ", ".join(f"`{field}`" for field in never)
         yield f"prepare() gave no {listed} for any of {sample.rows:,} `{name}` changes"
     else:
-        listed = ", ".join(f"`{wire}`" for _, wire in never)
+        listed = ", ".join(f"`{wire}`" for wire in never.values())
         were = "was" if len(never) == 1 else "were"
         seen = ", ".join(sample.seen[:_SHOWN]) or "no member"
         more = ", ..." if len(sample.seen) > _SHOWN else ""

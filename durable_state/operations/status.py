@@ -22,7 +22,8 @@ from .verdict import judge
 
 __all__ = ["needs_reset", "report", "reports"]
 
-_CHUNK = 500  # primary keys in one query: below every database's limit of parameters
+_CHUNK = 500
+"""Primary keys in one query: below every database's limit of parameters."""
 
 
 def report(stream: Stream) -> StreamReport:
@@ -39,9 +40,9 @@ def reports(using: str = "default", *, pks: Iterable[int] | None = None) -> dict
     They come by primary key, ordered by name: five queries for each 500 streams, however many
     letters and parked changes they have.
     """
-    known = (
-        list(Stream.objects.using(using).values_list("pk", flat=True)) if pks is None else list(pks)
-    )
+    if pks is None:
+        pks = Stream.objects.using(using).values_list("pk", flat=True)
+    known = list(pks)
     found: list[tuple[Stream, StreamReport]] = []
     for start in range(0, len(known), _CHUNK):
         found.extend(_reports(using, known[start : start + _CHUNK]))
@@ -55,11 +56,8 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
     types: dict[int, list[TypeState]] = {}
     for state in TypeState.objects.using(using).filter(stream__in=pks):
         types.setdefault(state.stream_id, []).append(state)
-    streams = list(
-        Stream.objects.using(using)
-        .filter(pk__in=pks)
-        .select_related("snapshot", "rebuild", "replay")
-    )
+    rows = Stream.objects.using(using).filter(pk__in=pks)
+    streams = list(rows.select_related("snapshot", "rebuild", "replay"))
     # Read last: whoever has committed what was read before held a lease then, and has one now.
     attended = attendances(using, pks)
 
@@ -69,13 +67,13 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
         states = types.get(stream.pk, [])
         case = Case(
             stream,
-            attended.get(stream.pk, UNATTENDED),
-            stream_account(stream, states),
-            states,
-            [state.type for state in states if needs_reset(state, stream.name)],
-            misfits(stream.name, states),
-            settings,
-            now,
+            attendance=attended.get(stream.pk, UNATTENDED),
+            account=stream_account(stream, states),
+            types=states,
+            outdated=[state.type for state in states if needs_reset(state, stream.name)],
+            misfits=misfits(stream.name, states),
+            settings=settings,
+            now=now,
         )
         shown = _report(case, parked.get(stream.pk, 0), letters.get(stream.pk, 0))
         found.append((stream, shown))
@@ -84,7 +82,7 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
 
 def _report(case: Case, parked: int, letters: int) -> StreamReport:
     stream, verdict = case.stream, judge(case)
-    alone = verdict.status == Shown.NO_WORKER
+    is_alone = verdict.status == Shown.NO_WORKER
     return StreamReport(
         name=stream.name,
         url=mask_query(stream.url),
@@ -99,7 +97,7 @@ def _report(case: Case, parked: int, letters: int) -> StreamReport:
         parked=parked,
         dead_letters=letters,
         lag_seconds=round(case.lag.total_seconds(), 3),
-        since=case.now - case.unattended if alone else case.decisive.since,
+        since=case.now - case.unattended if is_alone else case.decisive.since,
         replayed=None if case.replay is None else case.replay.ordinal,
         holder=case.attendance.holder,
         last_error=case.decisive.last_error,
@@ -119,9 +117,8 @@ def needs_reset(state: TypeState, stream_name: str) -> bool:
     mapping = registry.find(state.type, stream_name)
     if mapping is None:
         return False
-    return state.needs_reset or (
-        state.fingerprint != mapping.fingerprint and bool(state.fingerprint or state.unregistered)
-    )
+    is_other = state.fingerprint != mapping.fingerprint
+    return state.needs_reset or (is_other and bool(state.fingerprint or state.unregistered))
 
 
 def _counts(rows: Any) -> dict[int, int]:

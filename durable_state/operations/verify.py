@@ -6,25 +6,20 @@ Why: decision 24.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 
-from durable_state.consumer import at_one_moment, read_from_start, sweep_dropped
-from durable_state.databases.contention import retry_on_contention
-from durable_state.databases.transaction import commit_transaction
+from durable_state.consumer import at_one_moment, read_from_start
 from durable_state.errors import OperationRefused
-from durable_state.materializer import Fold, OnStep, drop, prepare_batch, watch_steps
+from durable_state.materializer import OnStep, watch_steps
 from durable_state.materializer.staged.difference import Difference, differences, row_story
 from durable_state.models import Generation, Stream
-from durable_state.protocol import Message
 from durable_state.registry import registry
-from durable_state.transport import Batch
 
 from .account import Account, listed_types, stream_account
 from .coverage import misfits
 from .removal import owned_rows
+from .scratch import ScratchFold
 from .story import Story
 from .wording import counted
 
@@ -36,25 +31,29 @@ EXAMPLES = 20
 
 @dataclass
 class Verification:
-    """What a verification found.
-
-    ``counts`` is by type: how many rows are missing, extra and changed; ``rows`` how many there
-    were to compare, ``account`` what became of the messages that they were made of.
-    """
+    """What a verification found."""
 
     stream: str
+    """The stream's name."""
     ordinal: int = 0
+    """Up to which message it was folded."""
     counts: dict[str, Counter[str]] = field(default_factory=dict)
+    """How many rows are missing, extra and changed, by type."""
     rows: dict[str, int] = field(default_factory=dict)
+    """How many rows there were to compare, by type."""
     account: Account = field(default_factory=Account)
+    """What became of the messages that they were made of."""
     misfits: list[str] = field(default_factory=list)
+    """What of the mappings does not fit what the stream holds, a sentence each."""
     examples: list[Difference] = field(default_factory=list)
+    """The first differences."""
     story: list[str] = field(default_factory=list)
+    """What happened to the one entity that was asked for."""
 
     @property
     def equal(self) -> bool:
         """Whether the rows are what the stream says."""
-        return not any(count for counter in self.counts.values() for count in counter.values())
+        return not any(counter.total() for counter in self.counts.values())
 
     @property
     def compared(self) -> str:
@@ -96,9 +95,10 @@ def verify(
     using = stream.using
     stream.refresh_from_db(using=using)
     _require_no_rebuild(stream)
+
     story = None if entity_type is None or key is None else Story(stream, entity_type, key)
     with closing(read_from_start(stream)) as batches:
-        fold = _Scratch(stream, batches, story, on_folded)
+        fold = ScratchFold(stream, batches, story, on_folded)
         try:
             fold.approach()
             with at_one_moment(stream) as current:
@@ -122,121 +122,23 @@ def _require_no_rebuild(stream: Stream) -> None:
         )
 
 
-class _Scratch:
-    """A fold beside the shown rows, and the messages that were read ahead of it:
-    those of one batch at most.
-    """
-
-    def __init__(
-        self,
-        stream: Stream,
-        batches: Iterator[Batch],
-        story: Story | None,
-        on_folded: OnStep | None = None,
-    ) -> None:
-        self._stream = stream
-        self._using = stream.using
-        self._batches = batches
-        self._story = story
-        self._on_folded = on_folded
-        self.rebuild: Generation = retry_on_contention(
-            lambda: Generation.objects.using(self._using).create(
-                stream=stream, purpose=Generation.Purpose.VERIFY
-            )
-        )
-        self._snapshot: Generation | None = None
-        self.ordinal = 0
-        self._ahead: list[Message] = []
-
-    def approach(self) -> None:
-        """Folds up to where the tables stand,
-        as long as that brings it nearer to them by half, so that little is left to do.
-        """
-        behind = None
-        while True:
-            ordinal = (
-                Stream.objects.using(self._using)
-                .values_list("ordinal", flat=True)
-                .get(pk=self._stream.pk)
-            )
-            if behind is not None and ordinal - self.ordinal > behind / 2:
-                return
-            behind = ordinal - self.ordinal
-            if behind <= 0:
-                return
-            self.advance(ordinal)
-
-    def advance(self, ordinal: int) -> None:
-        """Folds up to the ordinal, in a transaction for each batch.
-
-        Raises: OperationRefused, where the stream does not hold so many.
-        """
-        while self.ordinal < ordinal:
-            if not self._ahead:
-                self._ahead = self._read()
-            count = ordinal - self.ordinal
-            messages, self._ahead = self._ahead[:count], self._ahead[count:]
-            if self._story is not None:
-                self._story.read(messages, self.ordinal)
-            self.rebuild, self._snapshot = retry_on_contention(partial(self._fold, messages))
-            self.ordinal += len(messages)
-            if self._on_folded is not None:
-                self._on_folded(self.ordinal, ordinal)
-
-    def _fold(self, messages: list[Message]) -> tuple[Generation, Generation | None]:
-        # Prepared and read anew by each attempt: a fold leaves its marks on both.
-        batch = prepare_batch(self._stream, messages, self.ordinal)
-        with commit_transaction(self._using):
-            rebuild, snapshot = self._reread(self.rebuild), self._reread(self._snapshot)
-            fold = Fold(self._stream, rebuild, snapshot)
-            fold.apply(batch, up_to_date=False)
-            fold.forget_dropped()
-        assert fold.rebuild is not None
-        return fold.rebuild, fold.snapshot
-
-    def _reread(self, generation: Generation | None) -> Generation | None:
-        if generation is None:
-            return None
-        return Generation.objects.using(self._using).get(pk=generation.pk)
-
-    def drop(self) -> None:
-        """Deletes what was made, in bounded transactions."""
-        for generation in filter(None, (self.rebuild, self._snapshot)):
-            retry_on_contention(partial(self._drop, generation))
-        while retry_on_contention(partial(sweep_dropped, self._using)):
-            pass
-
-    def _drop(self, generation: Generation) -> None:
-        with commit_transaction(self._using):
-            drop(generation)
-
-    def _read(self) -> list[Message]:
-        for batch in self._batches:
-            if batch.messages:
-                return batch.messages
-        raise OperationRefused(
-            f"The stream at {self._stream.name!r} holds {self.ordinal} messages,"
-            f" fewer than the {self._stream.ordinal} that were read.",
-            "It was created anew, or has dropped its beginning:"
-            f" durable_state reset {self._stream.name}",
-        )
-
-
 def _compare(stream: Stream, rebuild: Generation, story: Story | None) -> Verification:
     mapped = {mapping.entity_type for mapping in registry.for_stream(stream.name)}
     types = list(stream.types.using(stream.using).all())
     found = Verification(
         stream.name,
         stream.ordinal,
-        {entity_type: Counter() for entity_type in mapped},
-        {mapping.entity_type: rows.count() for mapping, rows in owned_rows(stream)},
-        stream_account(stream, types),
-        misfits(stream.name, types),
+        counts={entity_type: Counter() for entity_type in mapped},
+        rows={mapping.entity_type: rows.count() for mapping, rows in owned_rows(stream)},
+        account=stream_account(stream, types),
+        misfits=misfits(stream.name, types),
     )
+
     for difference in differences(stream, rebuild):
         found.counts[difference.type][difference.kind] += 1
         if len(found.examples) < EXAMPLES:
             found.examples.append(difference)
+
     if story is None:
         _require_something(found)
     else:

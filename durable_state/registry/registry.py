@@ -54,18 +54,15 @@ class Registry:
                 "Subclass durable_state.EntityMapping.",
             )
             return
+
         self.named.add(mapping_class)
-        if (
-            not isinstance(entity_type, str)
-            or not entity_type
-            or len(entity_type) > 255
-            or "\0" in entity_type
-        ):
+        if not _is_entity_type(entity_type):
             self._mistake(
                 f"{mapping_class!r} is registered for {entity_type!r}.",
                 "An entity type is a text of 1 to 255 characters without NUL.",
             )
             return
+
         try:
             mapping = mapping_class(entity_type)
         except Exception as error:
@@ -75,6 +72,7 @@ class Registry:
                 "A mapping is made with its entity type alone; do not override __init__.",
             )
             return
+
         for other in self._mappings:
             if other.entity_type == entity_type and other.may_meet(mapping):
                 self._mistake(
@@ -108,6 +106,10 @@ class Registry:
     def for_model(self, model: object) -> list[EntityMapping]:
         """All mappings of a model."""
         return [mapping for mapping in self._mappings if getattr(mapping, "model", None) is model]
+
+
+def _is_entity_type(name: object) -> bool:
+    return isinstance(name, str) and 1 <= len(name) <= 255 and "\0" not in name
 
 
 registry = Registry()

@@ -18,7 +18,7 @@ from durable_state.feed.rows import rows_by_key
 from durable_state.feed.showing import shown_value
 from durable_state.models import DeadLetter, Stream
 from durable_state.operations import StreamReport, report, reports
-from durable_state.policy import Insight, audience_of, get_policy, readable_values
+from durable_state.policy import Insight, audience_of, readable_streams, readable_values
 from durable_state.registry import EntityMapping
 
 from .pages import KeyPages
@@ -38,13 +38,13 @@ class PolicyView(GenericAPIView[Any]):
     filter_backends: list[Any] = []
     queryset = Stream.objects.none()
 
-    def readable(self) -> models.QuerySet[Stream]:
-        """The streams that the user may read."""
-        return get_policy().streams(self.request.user)
+    def readable_streams(self) -> models.QuerySet[Stream]:
+        """Those that the user may read."""
+        return readable_streams(self.request.user)
 
     def stream(self, name: str) -> Stream:
         """The stream of that name. Raises: NotAuthenticated, Http404."""
-        stream = self.readable().filter(name=name).first()
+        stream = self.readable_streams().filter(name=name).first()
         if stream is None:
             self.ask_to_sign_in()
             raise Http404
@@ -74,7 +74,7 @@ class StreamList(PolicyView):
     @describe(responses=StreamSerializer(many=True), operation_id="durable_state_streams_list")
     def get(self, request: Request) -> Response:
         """The readable streams, by name, each as ``status --json`` shows it."""
-        found = _reports(self.readable())
+        found = _reports(self.readable_streams())
         if not found:
             self.ask_to_sign_in()
         return Response([self.described(each) for each in found])
@@ -107,15 +107,16 @@ class EntityList(PolicyView):
     def get(self, request: Request, name: str, entity_type: str) -> Response:
         """A page of entities, by key; with ``?key=`` the one entity itself."""
         sight = audience_of(request.user, self.stream(name), [entity_type]).sights.get(entity_type)
-        if (
-            sight is None
-        ):  # not registered, or all its rows are hidden: whoever may see nothing does not learn which
+        if sight is None:
+            # Not registered, or all its rows are hidden: nobody learns which.
             raise Http404
+
         if (key := request.query_params.get("key")) is not None:
             found = _entities(sight.mapping, sight.rows, [key])
             if not found:
                 raise Http404
             return Response(found[0])
+
         # The page is one of keys, so that a row which cannot be read costs nothing but itself.
         self.page_order = sight.mapping.key.attname
         page = self.paginate_queryset(sight.rows.values(self.page_order)) or []
@@ -171,11 +172,9 @@ class HealthView(PolicyView):
         status = 503 if stuck else 200
         if not request.user.is_authenticated:
             return HttpResponse(status=status)
-        readable = set(
-            self.readable()
-            .filter(name__in=[each.name for each in stuck])
-            .values_list("name", flat=True)
-        )
+
+        streams = self.readable_streams().filter(name__in=[each.name for each in stuck])
+        readable = set(streams.values_list("name", flat=True))
         shown = [self.described(each) for each in stuck if each.name in readable]
         return Response({"status": "stuck" if stuck else "ok", "stuck": shown}, status=status)
 

@@ -22,7 +22,10 @@ class Command(BaseCommand):
     asks before it destroys, unless ``--no-input``.
     """
 
-    help = "Keeps Django models equal to remote Durable State streams: adds, syncs, inspects and repairs streams."
+    help = (
+        "Keeps Django models equal to remote Durable State streams:"
+        " adds, syncs, inspects and repairs streams."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -49,24 +52,21 @@ class Command(BaseCommand):
         letters.define(verb)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        failure = options["failure"]
-        if options["database"] not in connections:
+        failure, database = options["failure"], options["database"]
+        if database not in connections:
             raise CommandError(
-                f"There is no database {options['database']!r} in the settings.",
-                returncode=failure,
+                f"There is no database {database!r} in the settings.", returncode=failure
             )
+
         try:
             options["run"](self, options)
         except DurableStateError as error:
             raise CommandError(" ".join(str(error).split("\n")), returncode=failure) from error
         except DatabaseError as error:
-            reason = (
-                str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            )
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise CommandError(
-                f"The database {options['database']!r} refused: {reason}. "
-                "Is it reachable, and migrated (manage.py migrate --database"
-                f" {options['database']})?",
+                f"The database {database!r} refused: {reason}."
+                f" Is it reachable, and migrated (manage.py migrate --database {database})?",
                 returncode=failure,
             ) from error
         except KeyboardInterrupt as error:
@@ -76,13 +76,13 @@ class Command(BaseCommand):
 
 
 def _also_after_the_verb(parser: argparse.ArgumentParser) -> None:
-    """Django's own options work before and after the verb."""
-    for flags, extra in (
-        (("-v", "--verbosity"), {"type": int, "choices": [0, 1, 2, 3]}),
-        (("--settings",), {}),
-        (("--pythonpath",), {}),
-        (("--traceback", "--no-color", "--force-color", "--skip-checks"), None),
-    ):
-        for flag in [flags] if extra is not None else [(each,) for each in flags]:
-            more: dict[str, Any] = extra if extra is not None else {"action": "store_true"}
-            parser.add_argument(*flag, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **more)
+    """Has Django's own options work before and after the verb."""
+
+    def also(*flags: str, **options: Any) -> None:
+        parser.add_argument(*flags, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **options)
+
+    also("-v", "--verbosity", type=int, choices=[0, 1, 2, 3])
+    also("--settings")
+    also("--pythonpath")
+    for flag in ("--traceback", "--no-color", "--force-color", "--skip-checks"):
+        also(flag, action="store_true")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.utils.timezone import is_aware, localtime
 from durable_state import operations
 from durable_state.management.progress_line import ProgressLine
 from durable_state.management.table import one_line, table
-from durable_state.operations import Shown, StreamReport
+from durable_state.operations import Shown, StreamReport, Verification
 from durable_state.operations.wording import span
 
 __all__ = ["define"]
@@ -84,23 +85,30 @@ def _write_table(command: BaseCommand, found: list[StreamReport]) -> None:
         rows,
         right=(2, 3, 4, 5, 6, 7),
     )
+
     command.stdout.write(command.style.MIGRATE_HEADING(heads))
     for each, line in zip(found, lines, strict=True):
-        noticed = bool(each.last_error or each.why)
-        style = command.style.ERROR if each.stuck else command.style.WARNING if noticed else str
-        command.stdout.write(style(line))
-        if each.account.others and each.status != Shown.UNMAPPED:  # there ``why`` has it
-            command.stdout.write(f"    {one_line(str(each.account))}")
-        if each.replayed is not None:
-            command.stdout.write(
-                f"    folded again: {each.replayed:,} of {each.ordinal:,} messages"
-            )
-        if each.last_error or each.why:
-            command.stdout.write(f"    {one_line(each.why or each.last_error)}")
-        if each.last_error_detail:
-            command.stdout.write(f"    {one_line(each.last_error_detail)}")
-        if each.action:
-            command.stdout.write(f"    → {one_line(each.action)}")
+        if each.stuck:
+            line = command.style.ERROR(line)
+        elif each.last_error or each.why:
+            line = command.style.WARNING(line)
+        command.stdout.write(line)
+        for detail in _details(each):
+            command.stdout.write(f"    {one_line(detail)}")
+
+
+def _details(report: StreamReport) -> Iterator[str]:
+    """What is said of a stream below its line in the table."""
+    if report.account.others and report.status != Shown.UNMAPPED:  # there ``why`` has it
+        yield str(report.account)
+    if report.replayed is not None:
+        yield f"folded again: {report.replayed:,} of {report.ordinal:,} messages"
+    if report.why or report.last_error:
+        yield report.why or report.last_error
+    if report.last_error_detail:
+        yield report.last_error_detail
+    if report.action:
+        yield f"→ {report.action}"
 
 
 def verify(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -118,29 +126,35 @@ def verify(command: BaseCommand, options: dict[str, Any]) -> None:
         )
     finally:
         progress.close()
+
     if options["json"]:
         command.stdout.write(json.dumps(result.to_json(), indent=2))
     else:
-        if options["key"] is None:
-            counts = [
-                (name, each["missing"], each["extra"], each["changed"])
-                for name, each in result.to_json().items()
-            ]
-            heads, *lines = table(("TYPE", "MISSING", "EXTRA", "CHANGED"), counts, right=(1, 2, 3))
-            command.stdout.write("\n".join([command.style.MIGRATE_HEADING(heads), *lines]))
-        for line in result.lines():
-            command.stdout.write(one_line(line))
-        if result.equal:
-            command.stdout.write(
-                f"The rows of {stream.name} equal its stream, up to message {result.ordinal:,}:"
-                f" compared {result.compared}."
-            )
-            if options["key"] is None:
-                command.stdout.write(one_line(f"{result.account}."))
-        for misfit in result.misfits:
-            command.stdout.write(command.style.WARNING(one_line(misfit)))
+        _write_result(command, result, is_story=options["key"] is not None)
     if not result.equal:
         raise CommandError(
             f"The rows of {stream.name} differ from its stream: durable_state reset {stream.name}",
             returncode=1,
         )
+
+
+def _write_result(command: BaseCommand, result: Verification, *, is_story: bool) -> None:
+    if not is_story:
+        counts = [
+            (name, each["missing"], each["extra"], each["changed"])
+            for name, each in result.to_json().items()
+        ]
+        heads, *lines = table(("TYPE", "MISSING", "EXTRA", "CHANGED"), counts, right=(1, 2, 3))
+        command.stdout.write("\n".join([command.style.MIGRATE_HEADING(heads), *lines]))
+    for line in result.lines():
+        command.stdout.write(one_line(line))
+
+    if result.equal:
+        command.stdout.write(
+            f"The rows of {result.stream} equal its stream, up to message {result.ordinal:,}:"
+            f" compared {result.compared}."
+        )
+        if not is_story:
+            command.stdout.write(one_line(f"{result.account}."))
+    for misfit in result.misfits:
+        command.stdout.write(command.style.WARNING(one_line(misfit)))

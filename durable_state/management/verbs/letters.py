@@ -52,14 +52,15 @@ def _chosen(options: dict[str, Any]) -> QuerySet[DeadLetter]:
         letters = letters.filter(pk=options["id"])
         if not letters.exists():
             raise CommandError(
-                f"There is no dead letter {options['id']}{_of(options)}. List them:"
-                " durable_state dead-letters list",
+                f"There is no dead letter {options['id']}{_of(options)}."
+                " List them: durable_state dead-letters list",
                 returncode=2,
             )
     return letters
 
 
 def _list(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[str, Any]) -> None:
+    found = letters.order_by("stream__name", "ordinal").defer("body")
     rows = [
         (
             letter.pk,
@@ -70,9 +71,7 @@ def _list(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[str
             letter.reason,
             one_line(letter.detail, 100),
         )
-        for letter in letters.order_by("stream__name", "ordinal")
-        .defer("body")
-        .iterator(chunk_size=500)
+        for letter in found.iterator(chunk_size=500)
     ]
     if not rows:
         command.stdout.write(f"There are no dead letters{_of(options)}.")
@@ -87,13 +86,13 @@ def _list(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[str
 
 def _retry(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[str, Any]) -> None:
     if options["id"] is not None:
-        accepted, refused = int(operations.retry(letters.get(), actor=actor())), 0
+        accepted = int(operations.retry(letters.get(), actor=actor()))
         refused = 1 - accepted
     else:
         accepted, refused = operations.retry_all(letters, actor=actor())
     command.stdout.write(
-        f"Retried {counted(accepted + refused, 'dead letter')}{_of(options)}: {accepted} accepted,"
-        f" {refused} refused again."
+        f"Retried {counted(accepted + refused, 'dead letter')}{_of(options)}:"
+        f" {accepted} accepted, {refused} refused again."
     )
     if refused:
         raise CommandError(

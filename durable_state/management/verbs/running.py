@@ -14,6 +14,7 @@ from durable_state.management.progress_line import ProgressLine
 from durable_state.management.reporter import Reporter
 from durable_state.management.table import one_line
 from durable_state.models import Status
+from durable_state.operations import StreamReport
 from durable_state.operations.wording import counted
 
 __all__ = ["define"]
@@ -45,6 +46,7 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
             consumer.sync(stream, until_up_to_date=options["until_up_to_date"], watcher=watcher)
     finally:
         progress.close()
+
     done = operations.report(stream)
     if options["until_up_to_date"] and stream.status not in (Status.LIVE, Status.CLOSED):
         raise CommandError(
@@ -52,18 +54,20 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
             " Nothing is lost: the next run goes on there.",
             returncode=130,
         )
-    words = done.status.replace("-", " ")
-    # Nobody follows it any more, however lately it was live.
-    standing = (
-        f"Stopped following {done.name}"
-        if done.status == Status.LIVE
-        else f"{done.name} {_STANDING.get(done.status, f'is {words}')}"
-    )
-    command.stdout.write(f"{standing}. {one_line(str(done.account))}.")
+
+    command.stdout.write(f"{_ending(done)}. {one_line(str(done.account))}.")
     for misfit in done.misfits:
         command.stdout.write(command.style.WARNING(one_line(misfit)))
     if done.stuck and done.action:
         command.stdout.write(f"→ {one_line(done.action)}")
+
+
+def _ending(done: StreamReport) -> str:
+    """How a sync has left its stream."""
+    if done.status == Status.LIVE:
+        return f"Stopped following {done.name}"  # however lately it was live
+    words = done.status.replace("-", " ")
+    return f"{done.name} {_SAID.get(done.status, f'is {words}')}"
 
 
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -98,7 +102,7 @@ def _say_what_there_is(command: BaseCommand, using: str) -> None:
     command.stdout.flush()
 
 
-_STANDING = {"needs-reset": "needs a reset", "snapshot-open": "has an open snapshot"}
+_SAID = {"needs-reset": "needs a reset", "snapshot-open": "has an open snapshot"}
 """What ``is`` and the status would not say in English."""
 
 _AT_REST = ("paused", Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)

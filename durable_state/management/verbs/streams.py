@@ -28,7 +28,6 @@ def define(verb: Any) -> None:
     parser.add_argument(
         "--live", choices=["sse", "long-poll"], default="sse", help="how the tail is followed"
     )
-
     parser.add_argument(
         "--no-probe", action="store_false", dest="probe", help="do not ask the server once"
     )
@@ -159,13 +158,10 @@ def reset(command: BaseCommand, options: dict[str, Any]) -> None:
 
 def remove(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
-    rows = counted(sum(found.count() for _, found in operations.owned_rows(stream)), "row")
     keep = options["keep_rows"]
-    confirm(
-        f"Remove the stream {stream.name} and {'keep' if keep else 'delete'} its {rows}?", options
-    )
+    rows = counted(sum(found.count() for _, found in operations.owned_rows(stream)), "row")
+    verb = "keep" if keep else "delete"
+    confirm(f"Remove the stream {stream.name} and {verb} its {rows}?", options)
     deleted = operations.remove(stream, actor=actor(), keep_rows=keep)
-    command.stdout.write(
-        f"Removed {stream.name},"
-        f" {f'keeping its {rows}' if keep else 'and ' + counted(deleted, 'row')}."
-    )
+    and_rows = f"keeping its {rows}" if keep else f"and {counted(deleted, 'row')}"
+    command.stdout.write(f"Removed {stream.name}, {and_rows}.")
