@@ -28,6 +28,8 @@ SAMPLED = (
     "database's own work)."
 )
 
+DETAILED = (".", "databases", "materializer/rows")
+"""Folders whose modules are told apart."""
 PACKAGE = f"{Path(durable_state.__file__).parent}/"
 DRIVERS = ("/psycopg/", "/MySQLdb/", "/django/db/backends/")
 ORMS = ("/django/db/models/", "/django/db/transaction.py", "/django/utils/")
@@ -86,13 +88,13 @@ def _module(frame: FrameType | None) -> str:
 def rooms(modules: Mapping[str, float]) -> dict[str, tuple[float, float, float]]:
     """Seconds by folder of the package: all of them, and of these the driver's and the ORM's.
 
-    The modules of ``materializer/rows``, where most of the work is, stand for themselves.
+    Where most of the work is, modules stand for themselves.
     """
     sums: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for name, seconds in modules.items():
         path = PurePosixPath(name.removesuffix(DRIVER).removesuffix(ORM))
-        in_rows = path.parent.as_posix() == "materializer/rows"
-        room = path.with_suffix("") if in_rows or path.parent == PurePosixPath() else path.parent
+        alone = path.parent.as_posix() in DETAILED
+        room = path.with_suffix("") if alone else path.parent
         sums[room.as_posix()][0] += seconds
         sums[room.as_posix()][1] += seconds * name.endswith(DRIVER)
         sums[room.as_posix()][2] += seconds * name.endswith(ORM)
