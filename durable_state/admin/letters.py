@@ -174,7 +174,7 @@ class DeadLetterAdmin(_OfReadableStreams):
     actions = ["retry", "discard"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
-        return super().get_queryset(request).filter(generation=0)
+        return super().get_queryset(request).filter(generation=DeadLetter.SHOWN)
 
     def change_view(
         self,

@@ -168,6 +168,6 @@ class LiveTarget:
         arrivals = Arrival.objects.using(using).filter(stream=stream)
         polled = ParkedChange.objects.using(using).filter(stream=stream, polled=True)
         protected = DeadLetter.objects.using(using).filter(
-            stream=stream, generation=0, reason=PROTECTED
+            stream=stream, generation=DeadLetter.SHOWN, reason=PROTECTED
         )
         return arrivals.exists() or polled.exists() or protected.exists()

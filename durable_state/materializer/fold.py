@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from durable_state.conf import get_settings
-from durable_state.models import Generation, Replay, Stream, entity_digest
+from durable_state.models import DeadLetter, Generation, Replay, Stream, entity_digest
 from durable_state.protocol import ControlKind, Malformed
 
 from .batch.compaction import Entity
@@ -140,7 +140,7 @@ class Fold:
             refused = self._rows.remove(plan, [plan.key_value(key) for key in keys])
             gone = [plan.digest(key) for key in keys if key not in refused]
             self._lot.remove(gone)
-            self._letters.remove(0, gone)
+            self._letters.remove(DeadLetter.SHOWN, gone)
 
     def forget_dropped(self) -> bool:
         """Deletes the generations that were dropped; to be called when the stream's row points to
@@ -210,7 +210,7 @@ class Fold:
             known = target.types.setdefault(entity_type, fingerprint)
             target.types[entity_type] = fingerprint if known == fingerprint else ""
             target.save(using=self._using, update_fields=["changes", "types"])
-        generation = 0 if target is None else target.pk
+        generation = DeadLetter.SHOWN if target is None else target.pk
         made_good = (entity for entity in entities if entity.accepted and entity.letter is None)
         self._letters.remove(
             generation, (entity_digest(entity_type, entity.key) for entity in made_good)

@@ -84,7 +84,7 @@ class LetterBox:
 
     def __init__(self, stream: Stream, *, replayed: bool = False) -> None:
         self._stream = stream
-        self._without_entity = DeadLetter.REPLAYED if replayed else 0
+        self._without_entity = DeadLetter.REPLAYED if replayed else DeadLetter.SHOWN
         self._all = DeadLetter.objects.using(stream.using).filter(stream=stream)
         self._occupied: bool | None = None
 
@@ -95,7 +95,7 @@ class LetterBox:
             self._occupied = self._all.exists()
         return self._occupied
 
-    def write(self, letters: Iterable[Letter], *, generation: int = 0) -> None:
+    def write(self, letters: Iterable[Letter], *, generation: int = DeadLetter.SHOWN) -> None:
         """Writes letters, each in place of the entity's older one; of the shown state, or of a
         generation's.
         """
@@ -127,8 +127,10 @@ class LetterBox:
 
     def take_over_replayed(self) -> None:
         """The letters without an entity that a replay met are all that there are."""
-        self._all.filter(generation=0, entity__startswith=DeadLetter.NO_ENTITY).delete()
-        self._all.filter(generation=DeadLetter.REPLAYED).update(generation=0)
+        self._all.filter(
+            generation=DeadLetter.SHOWN, entity__startswith=DeadLetter.NO_ENTITY
+        ).delete()
+        self._all.filter(generation=DeadLetter.REPLAYED).update(generation=DeadLetter.SHOWN)
 
     def protected(self, until: int, most: int | None) -> dict[str, list[str]]:
         """The keys, by type, of deletes that something stood in the way of; the oldest ``most``, up
@@ -136,7 +138,9 @@ class LetterBox:
         """
         if not self.occupied:
             return {}
-        letters = self._all.filter(generation=0, reason=PROTECTED, ordinal__lte=until)
+        letters = self._all.filter(
+            generation=DeadLetter.SHOWN, reason=PROTECTED, ordinal__lte=until
+        )
         found: dict[str, list[str]] = {}
         for body in letters.order_by("ordinal", "pk").values_list("body", flat=True)[:most]:
             message = decode(bytes(body))
@@ -154,15 +158,17 @@ class LetterBox:
         """The letters met while ``generation`` was staged take the place of the shown state's, of
         these types or of all.
         """
-        shown = self._all.filter(generation=0).exclude(entity__startswith=DeadLetter.NO_ENTITY)
+        shown = self._all.filter(generation=DeadLetter.SHOWN).exclude(
+            entity__startswith=DeadLetter.NO_ENTITY
+        )
         if types is None:
             shown.delete()
         else:
             for chunk in chunks(printable(entity_type, LONGEST) for entity_type in types):
                 shown.filter(type__in=chunk).delete()
         met = self._all.filter(generation=generation)
-        self.remove(0, list(met.values_list("entity", flat=True)))
-        met.update(generation=0)
+        self.remove(DeadLetter.SHOWN, list(met.values_list("entity", flat=True)))
+        met.update(generation=DeadLetter.SHOWN)
         self._occupied = None
 
     def carry(self, generation: int, into: int, spoken: Iterable[str]) -> None:
@@ -183,14 +189,15 @@ class LetterBox:
         met = self._all.filter(generation__in=[own, *generations]).order_by()
         counts: dict[int, int] = dict(met.values_list("generation").annotate(Count("pk")))
         shown, staged = counts.pop(own, 0), max(counts.values(), default=0)
-        return max(shown, staged) if own == 0 else shown + staged
+        return max(shown, staged) if own == DeadLetter.SHOWN else shown + staged
 
     def _create(self, rows: list[DeadLetter]) -> None:
         largest = find_database(self._stream.using).largest_statement()
         for row in rows:
             if largest is not None and statement_bytes([row.body]) > largest - BESIDE:
                 row.detail = (
-                    f"{row.detail} Of the message's {len(row.body)} bytes the first {KEPT} are kept:"
+                    f"{row.detail} Of the message's {len(row.body)} bytes the first {KEPT} are"
+                    " kept:"
                     f" the database takes no more at once (max_allowed_packet = {largest})."
                 )
                 row.body = row.body[:KEPT]
@@ -207,7 +214,7 @@ class SilentLetterBox(LetterBox):
         """False, so that nothing is removed either."""
         return False
 
-    def write(self, letters: Iterable[Letter], *, generation: int = 0) -> None:
+    def write(self, letters: Iterable[Letter], *, generation: int = DeadLetter.SHOWN) -> None:
         """Writes nothing."""
 
     def carry(self, generation: int, into: int, spoken: Iterable[str]) -> None:

@@ -11,19 +11,23 @@ __all__ = ["FeedEntry"]
 
 
 class FeedEntry(models.Model):
-    """What one commit changed, numbered by the stream's revision without holes.
-
-    ``changes`` is a JSON array of ``[type, key, operation, value?]``; without the value it is read
-    from the rows when it is served. ``txids`` is one of ``[txid, type, key]``: which entities each
-    transaction concerns, however they ended. ``snapshot`` tells subscribers to take the rows anew.
-    """
+    """What one commit changed, numbered by the stream's revision without holes."""
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="feed")
     revision = models.BigIntegerField()
     changes = models.BinaryField(default=b"[]")
+    """A JSON array of ``[type, key, operation, value?]``.
+
+    Without the value it is read from the rows when it is served.
+    """
     txids = models.BinaryField(default=b"[]")
+    """A JSON array of ``[txid, type, key]``: which entities each transaction concerns, however they
+    ended.
+    """
     snapshot = models.BooleanField(default=False)
+    """Whether subscribers take the rows anew."""
     up_to_date = models.BooleanField(default=False)
+    """Whether the stream's tail was reached behind it."""
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     class Meta:

@@ -25,19 +25,20 @@ def entity_digest(entity_type: str, key: str) -> str:
 
 
 class DeadLetter(models.Model):
-    """A message that was refused, whole, with the reason; one per entity, the newest.
-
-    ``entity`` is the digest of (type, key); for a message without an entity (no key, not an object)
-    it is ``#`` and its ordinal. ``generation`` 0 belongs to the shown rows, others to the staged
-    state they were met in; ``REPLAYED`` are those without an entity that a replay met.
-    """
+    """A message that was refused, whole, with the reason; one per entity, the newest."""
 
     NO_ENTITY = "#"
+    """What ``entity`` begins with where a message has none (no key, not an object)."""
+    SHOWN = 0
+    """The ``generation`` of letters that belong to the shown rows."""
     REPLAYED = -1
+    """The ``generation`` of letters without an entity that a replay met."""
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="dead_letters")
-    generation = models.BigIntegerField(default=0, editable=False)
+    generation = models.BigIntegerField(default=SHOWN, editable=False)
+    """The staged state that it was met in, by primary key; or ``SHOWN``, or ``REPLAYED``."""
     entity = models.CharField(max_length=64, editable=False)
+    """The digest of type and key; for a message without them ``NO_ENTITY`` and its ordinal."""
     type = ExactTextField(default="", help_text="entity type, as far as it can be shown")
     key = ExactTextField(default="", help_text="entity key, as far as it can be shown")
     ordinal = models.BigIntegerField(help_text="which message of the stream, counted from 1")

@@ -25,21 +25,22 @@ class TableOwner(models.Model):
 
 
 class TypeState(models.Model):
-    """One entity type of one stream.
-
-    ``unregistered`` counts its messages that met no mapping, ``fingerprint`` names the mapping its
-    rows were made by, ``needs_reset`` says that messages were passed over, or rows made by an older
-    mapping, so that only a reset brings the rows to the fold. ``sample`` is what a few of its
-    changes came to; see materializer/batch/sampling.py.
-    """
+    """One entity type of one stream."""
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="types")
     digest = models.CharField(max_length=64, editable=False)
     type = ExactTextField()
     fingerprint = models.CharField(max_length=64, default="")
+    """Of the mapping that its rows were made by."""
     unregistered = models.BigIntegerField(default=0)
+    """Its messages that met no mapping."""
     needs_reset = models.BooleanField(default=False)
+    """Whether only a reset brings the rows to the fold.
+
+    Messages were passed over, or rows made by an older mapping.
+    """
     sample = models.JSONField(default=dict)
+    """What a few of its changes came to: see ``materializer/batch/sampling.py``."""
 
     class Meta:
         ordering = ["type"]

@@ -12,23 +12,15 @@ __all__ = ["Arrival", "AwaitedModel", "KeptRow", "ParkedChange"]
 
 
 class ParkedChange(models.Model):
-    """The newest change of an entity that the stream holds and the tables cannot show yet.
-
-    ``reason`` says why: its parent is not shown, or another row has its unique value. With the
-    reason ``link`` the change is shown, but with NULL or the default for a parent that is not
-    (``on_delete`` SET_NULL and SET_DEFAULT), and waits to be linked. ``stale`` marks an entity
-    whose older row is still shown.
-
-    ``waits_for`` names the entity that is in the way: the missing parent, or the holder of the
-    unique value. ``waits_on`` is the label of the missing parent's model where another stream
-    brings it; ``polled`` marks what no commit of any stream announces, so that it is tried now and
-    then. ``body`` is the change as bytes, ``prepared`` what the mapping made of it.
-    """
+    """The newest change of an entity that the stream holds and the tables cannot show yet."""
 
     class Reason(models.TextChoices):
         PARENT = "parent", "parent is not shown"
         UNIQUE = "unique", "unique value is taken"
         LINK = "link", "shown without its parent"
+        """It has NULL or the default for a parent (``on_delete`` SET_NULL and SET_DEFAULT), and
+        waits to be linked.
+        """
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="parked_changes")
     entity = models.CharField(max_length=64, editable=False)
@@ -43,6 +35,7 @@ class ParkedChange(models.Model):
         db_index=True,
         help_text="digest of the missing parent or of the holder",
     )
+    """The entity that is in the way: the missing parent, or the holder of the unique value."""
     waits_on = models.CharField(
         max_length=200, default="", db_index=True, help_text="its model, where not of this stream"
     )
@@ -51,7 +44,9 @@ class ParkedChange(models.Model):
     )
     detail = WideTextField(default="")
     body = models.BinaryField()
+    """The change as bytes."""
     prepared = models.BinaryField()
+    """What the mapping made of it."""
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -23,12 +23,6 @@ __all__ = ["Generation", "StagedChange", "UniqueWithoutGaps"]
 class Generation(Located, models.Model):
     """One state in the making: an open snapshot, a rebuild, or the scratch of a verification;
     or one that is waiting to be deleted.
-
-    ``changes`` counts the messages that were accepted into it; until the switch they are neither
-    applied nor superseded. ``types`` holds for each entity type that was met in it the fingerprint
-    of the mapping that staged it; "" where no single one did, because messages of it had no
-    mapping, or another one. ``repeats`` says that an entity came twice, so that what is staged of
-    it has to be looked for; a complete dump names each once.
     """
 
     class Purpose(models.TextChoices):
@@ -41,8 +35,17 @@ class Generation(Located, models.Model):
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="generations")
     purpose = models.CharField(max_length=8, choices=Purpose.choices)
     changes = models.BigIntegerField(default=0)
+    """Messages that were accepted into it; until the switch neither applied nor superseded."""
     types = models.JSONField(default=dict)
+    """The fingerprint of the mapping that staged it, by each entity type that was met in it.
+
+    "" where no single one did, because messages of it had no mapping, or another one.
+    """
     repeats = models.BooleanField(default=False)
+    """Whether an entity came twice, so that what is staged of it has to be looked for.
+
+    A complete dump names each once.
+    """
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
@@ -83,25 +86,28 @@ def _is_held(connection: BaseDatabaseWrapper) -> bool:
 
 
 class StagedChange(models.Model):
-    """One entity of a generation:
-    its newest accepted change as bytes, and what the mapping made of it.
-
-    ``older`` has those before it, where the database may yet refuse the newest; see
-    ``materializer/staged/older.py``. ``entity`` is the digest of generation, type and key, unique
-    by itself: a database that has no statistics of this table yet, because all of it is new, finds
-    rows by that index and by no other.
-    """
+    """One entity of a generation, by its newest accepted change."""
 
     generation = models.ForeignKey(
         Generation, on_delete=models.CASCADE, related_name="staged", db_index=False
     )
     type = ExactCharField(max_length=255)
     entity = models.CharField(max_length=64)
+    """The digest of generation, type and key, unique by itself.
+
+    A database that has no statistics of this table yet, because all of it is new, finds rows by
+    that index and by no other.
+    """
     key = ExactTextField()
     ordinal = models.BigIntegerField()
     body = models.BinaryField()
+    """The change as bytes."""
     prepared = models.BinaryField()
+    """What the mapping made of it."""
     older = models.BinaryField(default=b"")
+    """The changes before it, where the database may yet refuse it: see
+    ``materializer/staged/older.py``.
+    """
 
     class Meta:
         # Not `unique=True`: Django would make PostgreSQL a second index of it, for LIKE.

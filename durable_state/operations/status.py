@@ -52,7 +52,9 @@ def reports(using: str = "default", *, pks: Iterable[int] | None = None) -> dict
 def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
     waiting = ParkedChange.objects.using(using).exclude(reason=ParkedChange.Reason.LINK)
     parked = _counts(waiting.filter(stream__in=pks))
-    letters = _counts(DeadLetter.objects.using(using).filter(stream__in=pks, generation=0))
+    letters = _counts(
+        DeadLetter.objects.using(using).filter(stream__in=pks, generation=DeadLetter.SHOWN)
+    )
     types: dict[int, list[TypeState]] = {}
     for state in TypeState.objects.using(using).filter(stream__in=pks):
         types.setdefault(state.stream_id, []).append(state)

@@ -143,7 +143,9 @@ class DeadLetterList(PolicyView):
         stream = self.stream(name)
         if not request.user.has_perm("durable_state.view_deadletter"):
             raise PermissionDenied
-        letters = DeadLetter.objects.using(stream.using).filter(stream=stream, generation=0)
+        letters = DeadLetter.objects.using(stream.using).filter(
+            stream=stream, generation=DeadLetter.SHOWN
+        )
         page = self.paginate_queryset(letters.select_related("stream")) or []
         context = {
             **self.get_serializer_context(),

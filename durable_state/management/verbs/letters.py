@@ -42,7 +42,9 @@ def dead_letters(command: BaseCommand, options: dict[str, Any]) -> None:
 
 def _chosen(options: dict[str, Any]) -> QuerySet[DeadLetter]:
     letters = (
-        DeadLetter.objects.using(options["database"]).filter(generation=0).select_related("stream")
+        DeadLetter.objects.using(options["database"])
+        .filter(generation=DeadLetter.SHOWN)
+        .select_related("stream")
     )
     if options["name"] is not None:
         letters = letters.filter(

@@ -159,7 +159,7 @@ def _waits_rightly(
 def _letters(plan: TypePlan, keys: Iterable[str]) -> dict[str, int]:
     """The ordinals of the changes that the database refused, by key."""
     letters = DeadLetter.objects.using(plan.using).filter(
-        stream=plan.stream, generation=0, reason__in=DATABASE_REASONS
+        stream=plan.stream, generation=DeadLetter.SHOWN, reason__in=DATABASE_REASONS
     )
     digests = {plan.digest(key): key for key in keys}
     found: dict[str, int] = {}
@@ -172,7 +172,7 @@ def _letters(plan: TypePlan, keys: Iterable[str]) -> dict[str, int]:
 def _protected(plan: TypePlan, keys: Mapping[str, object]) -> set[str]:
     """Which of the rows had to stay: their deletion is a letter, and something points to them."""
     letters = DeadLetter.objects.using(plan.using).filter(
-        stream=plan.stream, generation=0, reason=PROTECTED
+        stream=plan.stream, generation=DeadLetter.SHOWN, reason=PROTECTED
     )
     digests = {plan.digest(key): key for key in keys}
     lettered: set[str] = set()
