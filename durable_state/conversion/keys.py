@@ -16,7 +16,7 @@ from .fields import converter, longest_plain_key
 from .limits import KEY_BYTES
 from .refusal import Refused, shown, storable_text
 
-__all__ = ["convert_key", "key_converter", "key_text", "parent_key_converter"]
+__all__ = ["convert_key", "key_converter", "key_text", "key_value", "parent_key_converter"]
 
 
 def convert_key(field: models.Field[Any, Any], key: str, using: str | None = None) -> Any:
@@ -56,6 +56,15 @@ def key_converter(field: models.Field[Any, Any], using: str | None = None) -> Ca
         return value
 
     return convert_one
+
+
+def key_value(field: models.Field[Any, Any], key: str, using: str | None = None) -> Any | None:
+    """What rows with the entity key hold in the key field; None where no row can have it."""
+    try:
+        value = converter(field, using)(storable_text(key))
+    except Refused:
+        return None
+    return value if key_text(field, value) == key else None
 
 
 def key_text(field: models.Field[Any, Any], value: Any) -> str:

@@ -7,11 +7,9 @@ from typing import Any
 
 from django.db import models
 
-from durable_state.conversion.charsets import character_set, misfit
-from durable_state.conversion.keys import key_text
+from durable_state.conversion.keys import key_text, key_value
 from durable_state.models import Stream, TableOwner
 from durable_state.registry import EntityMapping
-from durable_state.registry.represent import key_value
 
 from .showing import read_shown
 
@@ -59,10 +57,7 @@ def rows_by_key(
 ) -> dict[str, models.Model]:
     """Those of the rows whose entity keys are asked for, by key; in queries of PAGE_ROWS keys."""
     found: dict[str, models.Model] = {}
-    charset = character_set(queryset.db, mapping.key)
-    values = (
-        key_value(mapping.key, key) for key in keys if charset is None or not misfit(charset, key)
-    )
+    values = (key_value(mapping.key, key, queryset.db) for key in keys)
     wanted = [value for value in values if value is not None]
     for start in range(0, len(wanted), PAGE_ROWS):
         chunk = wanted[start : start + PAGE_ROWS]

@@ -15,10 +15,10 @@ from django.test import override_settings
 
 from durable_state import EntityMapping
 from durable_state.conversion.jsonable import jsonable
+from durable_state.conversion.keys import key_value
 from durable_state.feed.frames import encode_value
 from durable_state.models import Stream, TableOwner
 from durable_state.registry import Registry
-from durable_state.registry.represent import key_value
 from tests.app import models
 from tests.names import name_value
 
