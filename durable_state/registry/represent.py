@@ -1,7 +1,4 @@
-"""Field values as JSON, the way they came in.
-
-Why: decision 0961.
-"""
+"""Field values as JSON, the way they came in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is shown of a row that was just written, without reading it."""
+"""What is shown of a row that was just written, without reading it.
+
+Why: decision 0961.
+"""
 
 from __future__ import annotations
 

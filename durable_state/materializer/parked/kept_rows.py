@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 from django.db import models
 
-from durable_state.conversion import key_text
 from durable_state.models import KeptRow, Stream
 
 from ..plan import TypePlan
@@ -45,7 +44,7 @@ class KeptRows:
             self._any = True
 
     def _pack(self, plan: TypePlan, row: models.Model) -> KeptRow:
-        key = key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname))
+        key = plan.mapping.key_of(row)
         return KeptRow(
             stream=self._stream,
             entity=plan.digest(key),

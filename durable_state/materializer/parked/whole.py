@@ -7,8 +7,6 @@ from typing import Any
 from django.db import models
 from django.db.models.deletion import ProtectedError
 
-from durable_state.conversion import key_text
-
 from ..batch.preparation import to_bytes
 from ..plan import TypePlan
 from ..rows.from_rows import prepared_from_row, with_parents
@@ -28,9 +26,7 @@ def whole_entities(lot: ParkingLot, plan: TypePlan, pks: list[Any]) -> dict[str,
     found: dict[str, bytes] = {}
     for chunk in chunks(pks):
         rows = _read_what_can_be(with_parents(plan, plan.rows()), chunk)
-        by_key = {
-            key_text(plan.mapping.key, getattr(row, plan.mapping.key.attname)): row for row in rows
-        }
+        by_key = {plan.mapping.key_of(row): row for row in rows}
         parked = lot.find(plan.digest(key) for key in by_key)
         for key, row in by_key.items():
             prepared = prepared_from_row(plan, row, parked.get(plan.digest(key)))

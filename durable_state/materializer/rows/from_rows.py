@@ -44,7 +44,4 @@ def _raw(plan: TypePlan, planned: PlannedField, row: models.Model) -> Any:
     if planned.parent is None:
         return plan.mapping.represent_field(row, planned.name)
     parent = getattr(row, planned.name)
-    if parent is None:
-        return None
-    key = planned.parent.key
-    return key_text(key, getattr(parent, key.attname))
+    return None if parent is None else planned.parent.key_of(parent)

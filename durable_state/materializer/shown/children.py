@@ -7,8 +7,6 @@ from typing import Any
 
 from django.db import models
 
-from durable_state.conversion import key_text
-
 from ..changes import Outcome
 from ..parked.lot import Parking
 from ..plan import PlannedField, TypePlan
@@ -64,11 +62,7 @@ class Children:
 
                 last = found[-1].pk
                 known = going()
-                rows = {
-                    key_text(child.mapping.key, getattr(row, child.mapping.key.attname)): row
-                    for row in found
-                    if row.pk not in known
-                }
+                rows = {child.mapping.key_of(row): row for row in found if row.pk not in known}
                 keys = {row.pk: key for key, row in rows.items()}
                 if self._for_good:
                     yield keys
