@@ -40,9 +40,9 @@ def feeds_of_list(
     feeds: list[Feed] = []
     for mapping in mappings:
         values = None
-        if mapping.stream_field is not None:
-            column = mapping.field(mapping.stream_field).attname
-            values = set(changelist.result_list.values_list(column, flat=True)) - {None}
+        if (column := mapping.stream_column) is not None:
+            listed = changelist.result_list.values_list(column.attname, flat=True)
+            values = set(listed) - {None}
         feeds += _feeds(request, mapping, values, websocket_path)
 
     # Read after the feeds' places, so that a commit in between comes again as a change instead of
@@ -63,8 +63,8 @@ def feeds_of_form(
     keys: set[str] = set()
     for mapping in mappings:
         values = None
-        if mapping.stream_field is not None:
-            values = {getattr(row, mapping.field(mapping.stream_field).attname)} - {None}
+        if (column := mapping.stream_column) is not None:
+            values = {getattr(row, column.attname)} - {None}
         found = _feeds(request, mapping, values, websocket_path)
         if found:
             feeds += found
@@ -95,11 +95,11 @@ def _streams(
     mapping: EntityMapping, values: set[Any] | None, readable: models.QuerySet[Stream]
 ) -> list[Stream]:
     """Those of the readable streams that rows with these stream field values belong to."""
-    if mapping.stream_field is None or values is None:
+    field = mapping.stream_column
+    if field is None or values is None:
         owned = TableOwner.objects.filter(model=mapping.label).values("stream")
         return list(readable.filter(pk__in=owned))
 
-    field = mapping.field(mapping.stream_field)
     if not isinstance(field, models.ForeignKey):
         return list(readable.filter(name__in=values)[:_STREAMS])
 

@@ -5,11 +5,11 @@ what the application owns is editable.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import django.db
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import models
@@ -18,32 +18,20 @@ from django.urls import path, reverse
 from django.urls.resolvers import URLPattern
 
 from durable_state.feed.showing import read_shown
-from durable_state.policy import readable_rows, readable_streams
+from durable_state.policy import readable_streams
 from durable_state.registry import EntityMapping, registry
 
+from .hiding import HidingAdmin
 from .live import Feed, feeds_of_form, feeds_of_list
 from .liveness import liveness
-from .parents import (
-    ReadableParentListFilter,
-    blank_hidden_parents,
-    hidden_members,
-    is_synced_model,
-    keeping_hidden_parents,
-    may_look_through,
-    synced_parents,
-)
-
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = admin.ModelAdmin
+from .parents import blank_hidden_parents
 
 __all__ = ["SyncedModelAdmin"]
 
 logger = logging.getLogger("durable_state.admin")
 
 
-class SyncedModelAdmin(ModelAdmin):
+class SyncedModelAdmin(HidingAdmin):
     """A ``ModelAdmin`` that can never change, add or delete what belongs to a stream,
     and that shows its changes as they come.
 
@@ -82,18 +70,13 @@ class SyncedModelAdmin(ModelAdmin):
         """Whether the row is a stream's, not the application's."""
         if obj is None:
             return False
-        return any(
-            mapping.stream_field is None
-            or getattr(obj, mapping.field(mapping.stream_field).attname) is not None
-            for mapping in self.mappings
-        )
+        columns = [mapping.stream_column for mapping in self.mappings]
+        return any(each is None or getattr(obj, each.attname) is not None for each in columns)
 
     def holds_own_rows(self) -> bool:
         """Whether the table can hold rows of the application: those whose stream field is NULL."""
-        return all(
-            mapping.stream_field is not None and mapping.field(mapping.stream_field).null
-            for mapping in self.mappings
-        )
+        columns = [mapping.stream_column for mapping in self.mappings]
+        return all(each is not None and each.null for each in columns)
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -122,60 +105,6 @@ class SyncedModelAdmin(ModelAdmin):
             "liveness": liveness(readable_streams(request.user).filter(name__in=names)),
             "liveness_url": f"{url}?{urlencode([('stream', name) for name in names])}",
         }
-
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        return readable_rows(request.user, super().get_queryset(request))
-
-    def get_list_filter(self, request: HttpRequest) -> Any:
-        """As declared; a parent that is synced too offers only the rows that the person may see."""
-        parents = {field.name for field in synced_parents(self.model)}
-        offered: list[Any] = []
-        for each in super().get_list_filter(request):
-            path = each[0] if isinstance(each, (list, tuple)) else each
-            if isinstance(each, str) and each in parents:
-                offered.append((each, ReadableParentListFilter))
-            elif may_look_through(request, self.model, path):
-                offered.append(each)
-        return offered
-
-    def get_search_fields(self, request: HttpRequest) -> list[str]:
-        return [
-            path
-            for path in super().get_search_fields(request)
-            if may_look_through(request, self.model, path)
-        ]
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        is_open = may_look_through(request, self.model, lookup)
-        return is_open and super().lookup_allowed(lookup, value, request)
-
-    def get_form(
-        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
-    ) -> Any:
-        return keeping_hidden_parents(super().get_form(request, obj, change, **kwargs), request)
-
-    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return keeping_hidden_parents(super().get_changelist_form(request, **kwargs), request)
-
-    def get_field_queryset(self, db: str | None, db_field: Any, request: HttpRequest) -> Any:
-        """What a form offers for a foreign key, or a many-to-many field: no row that is hidden."""
-        choices = super().get_field_queryset(db, db_field, request)
-        related = db_field.remote_field.model
-        if not is_synced_model(related):
-            return choices
-        if choices is None:
-            choices = related._default_manager.using(db).all()
-        return readable_rows(request.user, choices)
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """What goes too is counted only: Django would name rows that may be hidden."""
-        _, counts, permissions, protected = super().get_deleted_objects(objs, request)
-        return (
-            [str(each) for each in objs],
-            counts,
-            permissions,
-            ["rows that point there"] if protected else [],
-        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         declared = list(super().get_readonly_fields(request, obj))
@@ -242,14 +171,6 @@ class SyncedModelAdmin(ModelAdmin):
                 messages.ERROR,
             )
             return None
-
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Members that the form did not show stay members."""
-        kept = hidden_members(request, form.instance) if change else {}
-        super().save_related(request, form, formsets, change)
-        for name, pks in kept.items():
-            if name in form.changed_data:
-                getattr(form.instance, name).add(*pks)
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist = super().get_changelist_instance(request)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from durable_state.admin.letters import pretty
+from durable_state.admin.diagnostics import pretty
 from durable_state.models import DeadLetter, Generation, ParkedChange, Stream
 from durable_state.testing import apply
 from tests.app.models import Message

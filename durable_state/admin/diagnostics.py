@@ -1,0 +1,153 @@
+"""What dead letters and parked changes share in the admin: they quote values of an entity."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import smart_split, unescape_string_literal
+from django.utils.timezone import is_aware, localtime
+
+from durable_state.models import Stream
+from durable_state.operations.wording import visible
+from durable_state.policy import Insight, readable_streams, readable_values
+
+from .visibility import OperatorAdmin
+
+__all__ = ["DiagnosticAdmin", "pretty", "short"]
+
+_SHOWN_BYTES = 200_000
+_SEARCHED = 500
+"""Types of streams for each of which the policy is asked what a search may look into.
+
+Where there are more, types and reasons are searched only.
+"""
+_NOTHING = Q(pk__in=[])
+_HIDDEN = mark_safe('<span class="ds-quiet">hidden: you do not see the row</span>')
+
+
+def pretty(body: bytes) -> str:
+    """A message's bytes as text that any page can show:
+    indented where they are JSON, as they are otherwise.
+    """
+    is_cut = len(body) > _SHOWN_BYTES
+    try:
+        if is_cut:
+            text = body.decode()
+        else:
+            text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        text = body[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
+
+    # Lone surrogates cannot be sent, and control characters cannot be seen.
+    text = text[:_SHOWN_BYTES].encode("utf-8", "backslashreplace").decode()
+    text = visible(text, keep="\n\t")
+    return f"{text}\n… cut; {len(body):,} bytes in all" if is_cut else text
+
+
+class DiagnosticAdmin(OperatorAdmin):
+    """Rows that hang at a stream, and carry values of an entity.
+
+    Values are shown to those who may see the entity's row; ``values_readable`` says so of each row
+    that a page shows, and a row without that mark shows none.
+    """
+
+    search_fields = ["type", "reason"]
+    """And the values themselves, where all of a type may be read."""
+    lookups = frozenset(
+        {"reason", "reason__exact", "reason__isnull", "stream__id__exact", "stream__isnull"}
+    )
+
+    class Media:
+        css = {"all": ["durable_state/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        readable = readable_streams(request.user).order_by()
+        return super().get_queryset(request).filter(stream__in=readable.values("pk"))
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any | None:
+        found = super().get_object(request, object_id, from_field)
+        if found is not None:
+            found.values_readable = found.pk in readable_values(request.user, [found])
+        return found
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist = super().get_changelist_instance(request)
+        listed = list(changelist.result_list)
+        readable = readable_values(request.user, listed)
+        for each in listed:
+            each.values_readable = each.pk in readable
+        changelist.result_list = listed
+        return changelist
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Every word is in the type, in the reason, or in the values.
+
+        The values are looked into where all of a type may be read.
+        """
+        wholly_readable = _wholly_readable(request, queryset) if search_term else _NOTHING
+        for word in smart_split(search_term):
+            word = unescape_string_literal(word) if word[0] in "\"'" else word
+            in_values = Q(key__icontains=word) | Q(detail__icontains=word)
+            in_open = Q(type__icontains=word) | Q(reason__icontains=word)
+            queryset = queryset.filter(in_open | (wholly_readable & in_values))
+        return queryset, False
+
+    @admin.display(description="entity")
+    def entity_key(self, obj: Any) -> SafeString:
+        return format_html(
+            '<span class="ds-entity">{}</span> {}', short(obj.type) or "-", self.key_cell(obj)
+        )
+
+    @admin.display(description="key")
+    def key_cell(self, obj: Any) -> SafeString:
+        return self.value_cell(obj, lambda: format_html("<code>{}</code>", short(obj.key)))
+
+    @admin.display(description="detail")
+    def detail_text(self, obj: Any) -> SafeString:
+        return self.value_cell(obj, lambda: format_html("{}", obj.detail))
+
+    @admin.display(description="detail")
+    def short_detail(self, obj: Any) -> SafeString:
+        cell = '<span class="ds-error" title="{}">{}</span>'
+        return self.value_cell(obj, lambda: format_html(cell, obj.detail, obj.detail))
+
+    @admin.display(description="when", ordering="created_at")
+    def when(self, obj: Any) -> str:
+        moment = obj.created_at
+        return f"{localtime(moment) if is_aware(moment) else moment:%Y-%m-%d %H:%M}"
+
+    def value_cell(self, obj: Any, show: Callable[[], SafeString]) -> SafeString:
+        """What ``show`` gives, where the person may see the values of the row."""
+        return show() if getattr(obj, "values_readable", False) else _HIDDEN
+
+
+def _wholly_readable(request: HttpRequest, queryset: QuerySet[Any]) -> Q:
+    """Picks the rows of those streams' types of which the person may read every value."""
+    kinds = list(queryset.order_by().values_list("stream", "type").distinct()[: _SEARCHED + 1])
+    if len(kinds) > _SEARCHED:
+        return _NOTHING
+
+    streams = Stream.objects.using(queryset.db).filter(pk__in={pk for pk, _ in kinds})
+    insights = {stream.pk: Insight(request.user, stream) for stream in streams}
+    wholly = _NOTHING
+    for pk, entity_type in kinds:
+        if pk in insights and insights[pk].sees_all(entity_type):
+            wholly |= Q(stream=pk, type=entity_type)
+    return wholly
+
+
+def short(text: str) -> str:
+    """``text``, cut where it is longer than a cell of a list."""
+    return text if len(text) <= 80 else f"{text[:79]}…"

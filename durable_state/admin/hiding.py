@@ -1,0 +1,95 @@
+"""A ``ModelAdmin`` that neither shows, offers nor loses what the policy hides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+
+from durable_state.policy import readable_rows
+
+from .parents import (
+    ReadableParentListFilter,
+    hidden_members,
+    is_synced_model,
+    keeping_hidden_parents,
+    may_look_through,
+    synced_parents,
+)
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+__all__ = ["HidingAdmin"]
+
+
+class HidingAdmin(ModelAdmin):
+    """Of a synced model: its rows, and the synced rows that they point to, as far as the person may
+    see them.
+    """
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        return readable_rows(request.user, super().get_queryset(request))
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """As declared; a parent that is synced too offers only the rows that the person may see."""
+        parents = {field.name for field in synced_parents(self.model)}
+        offered: list[Any] = []
+        for each in super().get_list_filter(request):
+            path = each[0] if isinstance(each, (list, tuple)) else each
+            if isinstance(each, str) and each in parents:
+                offered.append((each, ReadableParentListFilter))
+            elif may_look_through(request, self.model, path):
+                offered.append(each)
+        return offered
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        return [
+            path
+            for path in super().get_search_fields(request)
+            if may_look_through(request, self.model, path)
+        ]
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        is_open = may_look_through(request, self.model, lookup)
+        return is_open and super().lookup_allowed(lookup, value, request)
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        return keeping_hidden_parents(super().get_form(request, obj, change, **kwargs), request)
+
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return keeping_hidden_parents(super().get_changelist_form(request, **kwargs), request)
+
+    def get_field_queryset(self, db: str | None, db_field: Any, request: HttpRequest) -> Any:
+        """What a form offers for a foreign key, or a many-to-many field: no row that is hidden."""
+        choices = super().get_field_queryset(db, db_field, request)
+        related = db_field.remote_field.model
+        if not is_synced_model(related):
+            return choices
+        if choices is None:
+            choices = related._default_manager.using(db).all()
+        return readable_rows(request.user, choices)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What goes too is counted only: Django would name rows that may be hidden."""
+        _, counts, permissions, protected = super().get_deleted_objects(objs, request)
+        return (
+            [str(each) for each in objs],
+            counts,
+            permissions,
+            ["rows that point there"] if protected else [],
+        )
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Members that the form did not show stay members."""
+        kept = hidden_members(request, form.instance) if change else {}
+        super().save_related(request, form, formsets, change)
+        for name, pks in kept.items():
+            if name in form.changed_data:
+                getattr(form.instance, name).add(*pks)
