@@ -161,7 +161,8 @@ class Insight:
             sight = self._sight(entity_type)
             return sight is not None and not sight.narrowed
         known = [mapping.entity_type for mapping in registry.for_stream(self._stream.name)]
-        if not known:  # Then no rule says who may see anything.
+        if not known:
+            # Then no rule says who may see anything.
             return bool(getattr(self._user, "is_superuser", False))
         return all(self.sees_all(each) for each in known)
 
@@ -180,15 +181,13 @@ class Insight:
             assert mapping is not None
             try:
                 every = shown_rows(mapping, self._stream)
-            except (
-                MappingFault
-            ):  # No row can be there; which would be seen, any of its model tells.
+            except MappingFault:
+                # No row can be there; which would be seen, any of its model tells.
                 every = mapping.model._base_manager.using(self._stream.using).all()
             try:
                 self._sights[entity_type] = _sight(self._user, mapping, every)
-            except (
-                Exception
-            ):  # of the project's policy, which the page of an operator should survive
+            except Exception:
+                # Of the project's policy, which the page of an operator should survive.
                 self._sights[entity_type] = None
                 logger.exception(
                     "%s: the policy fails for rows of %s, so their values are hidden.",

@@ -13,5 +13,8 @@ __all__ = ["websocket_urlpatterns"]
 
 websocket_urlpatterns = [
     # Channels routes ASGI applications by Django's URL patterns, which are typed for views.
-    re_path(r"^ws/state/(?P<stream>[A-Za-z0-9._-]{1,100})/$", StateConsumer.as_asgi()),  # type: ignore[arg-type]
+    re_path(
+        r"^ws/state/(?P<stream>[A-Za-z0-9._-]{1,100})/$",
+        StateConsumer.as_asgi(),  # type: ignore[arg-type]
+    ),
 ]

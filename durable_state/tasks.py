@@ -43,9 +43,8 @@ def consume(stream_ids: list[int], database: str = DEFAULT_DB_ALIAS) -> None:
     Delivered twice, it does nothing the second time: the leases are taken.
     """
     consume_slice(stream_ids, database)
-    if (
-        not consume.request.is_eager
-    ):  # CELERY_TASK_ALWAYS_EAGER would hand over inside itself, for ever
+    # CELERY_TASK_ALWAYS_EAGER would hand over inside itself, for ever.
+    if not consume.request.is_eager:
         _dispatch(database, stream_ids)
 
 
@@ -59,11 +58,13 @@ def _dispatch(database: str, stream_ids: list[int] | None) -> int:
         sent_lately = timezone.now() - timedelta(seconds=settings.lease_seconds)
         streams = streams.filter(Q(dispatched_at=None) | Q(dispatched_at__lt=sent_lately))
     pks = list(streams.values_list("pk", flat=True))
+
     # A task that no worker takes in time is sent again by then; without the expiry they would pile
     # up while no worker runs.
     options: dict[str, Any] = {"expires": settings.lease_seconds}
     if settings.queue:
         options["queue"] = settings.queue
+
     for start in range(0, len(pks), settings.slice_streams):
         group = pks[start : start + settings.slice_streams]
         Stream.objects.using(database).filter(pk__in=group).update(dispatched_at=timezone.now())

@@ -31,8 +31,8 @@ def apply(
     using: str = "default",
     up_to_date: bool = True,
 ) -> Applied:
-    """Materializes wire messages as if a stream had brought them,
-    in one batch, and says what became of them.
+    """Materializes wire messages as if a stream had brought them in one batch,
+    and says what became of them.
 
     ``messages`` are dicts as they stand in a JSON stream (or raw JSON as bytes); the stream of that
     name is created where it is missing. Works inside a TestCase. ``up_to_date=False`` leaves a
@@ -46,6 +46,8 @@ def apply(
     decoded: list[Message] = [
         decode(m if isinstance(m, bytes) else msgspec.json.encode(m)) for m in messages
     ]
+
+    # A stream's own reader waits for the end of its replay here.
     replay = Replay.objects.using(using).filter(stream=stream).first()
     prepared = prepare_batch(stream, decoded, (replay or stream).ordinal)
     ordinal = prepared.after + prepared.count
@@ -54,11 +56,10 @@ def apply(
         outcomes = [commit(stream, prepared, batch, token=None).outcome]
     else:
         outcomes = [advance(replay, stream, prepared, batch, token=None).outcome]
-        if (
-            up_to_date
-            and (shown := hand_over(stream, replay, stream.revision, token=None)) is not None
-        ):
-            outcomes.append(shown.outcome)
+        if up_to_date:
+            shown = hand_over(stream, replay, stream.revision, token=None)
+            outcomes += [] if shown is None else [shown.outcome]
+
     return Applied(
         sum(each.applied for each in outcomes),
         sum(each.parked for each in outcomes),

@@ -20,6 +20,9 @@ application = ProtocolTypeRouter(
     {
         # In production a web server serves static files; here one process is enough.
         "http": ASGIStaticFilesHandler(django_application),
-        "websocket": AuthMiddlewareStack(URLRouter(websocket_urlpatterns)),  # type: ignore[arg-type]  # the stubs know no plain pattern
+        # The stubs know no plain pattern.
+        "websocket": AuthMiddlewareStack(
+            URLRouter(websocket_urlpatterns)  # type: ignore[arg-type]
+        ),
     }
 )

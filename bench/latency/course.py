@@ -46,7 +46,9 @@ class Latency(msgspec.Struct):
 def measure(
     alias: str, redis: str, events: int, rate: float, number: int, *, with_direct: bool
 ) -> Latency:
-    """Appends inserts steadily; both clients await each of them, so that they meet the same load."""
+    """Appends inserts steadily;
+    both clients await each of them, so that they meet the same load.
+    """
     recorded = list(messages("inserts", WARM_UP + events))
     keys = [msgspec.json.decode(message)["key"] for message in recorded]
     with ExitStack() as stack:

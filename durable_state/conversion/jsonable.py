@@ -61,9 +61,8 @@ def jsonable(value: Any) -> Any:
 
 def _moment(value: datetime.datetime) -> str:
     """In UTC, whatever zone the database or the project is in: a moment has one text."""
-    if (
-        value.tzinfo is None
-    ):  # USE_TZ is off, or somebody forgot; Django means its default time zone
+    if value.tzinfo is None:
+        # USE_TZ is off, or somebody forgot; Django means its default time zone.
         value = value.replace(tzinfo=timezone.get_default_timezone())
     with suppress(OverflowError):  # at the ends of the years 1 and 9999
         value = value.astimezone(datetime.UTC)

@@ -29,7 +29,7 @@ _COMMA, _BRACE = b",}"
 
 
 class ArraySplitter:
-    """Feed it one JSON array in any pieces; it gives the same messages as if it had come whole.
+    """Is fed one JSON array in any pieces, and gives the same messages as if it had come whole.
 
     The fast way decodes everything up to a ``},`` near the end of what has arrived. A ``},`` that
     does not end an item leaves a string or a bracket open, so the slice does not decode and the
@@ -69,7 +69,7 @@ class ArraySplitter:
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[Message]:
-        """Take the next bytes of the array, and give the messages that are known to be whole."""
+        """Takes the next bytes of the array, and gives the messages that are known to be whole."""
         if self.too_large or not (data := self._open(data)):
             return []
         if self.complete:
@@ -125,7 +125,9 @@ class ArraySplitter:
         return self._scan()
 
     def _open(self, data: bytes) -> bytes:
-        """Pass the white space before the opening bracket, and the bracket; give what is behind."""
+        """Passes the white space before the opening bracket, and the bracket;
+        gives what is behind.
+        """
         if self.opened:
             return data
         data = data.lstrip(_SPACE)
@@ -153,7 +155,7 @@ class ArraySplitter:
         return messages
 
     def _leap(self, messages: list[Message]) -> bool:
-        """Decode up to one of the last boundaries; False where none of them is one."""
+        """Decodes up to one of the last boundaries; False where none of them is one."""
         end = len(self._buffer)
         for _ in range(_CANDIDATES):
             end = self._buffer.rfind(b"},", 0, end)
@@ -168,7 +170,7 @@ class ArraySplitter:
         return False
 
     def _scan(self) -> list[Message]:
-        """Give the items that end within the buffer, one by one.
+        """Gives the items that end within the buffer, one by one.
 
         Stops scanning where the bytes at hand have been passed.
         """

@@ -135,7 +135,7 @@ def _message(item: bytes, envelope: _Envelope) -> Message:
 
 
 def _classify(item: bytes) -> Message:
-    """Say what an item is that is no plain change:
+    """Says what an item is that is no plain change:
     one field at a time, because any of them may be anything.
     """
     try:
@@ -209,7 +209,7 @@ def _not_json(item: bytes) -> Malformed:
 
 
 def _peek(item: bytes) -> _Named:
-    """Read type and key with Python's more lenient decoder.
+    """Reads type and key with Python's more lenient decoder.
 
     So an operator sees which entity an unreadable item was about. A large item is not worth what
     Python would make of it.

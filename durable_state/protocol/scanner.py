@@ -68,9 +68,8 @@ class ItemScanner:
         while pos < size:
             if self._in_string:
                 pos = _stop(_STRING_REST, buffer, pos)
-                if (
-                    pos >= size or buffer[pos] == _BACKSLASH
-                ):  # a backslash whose partner has not arrived
+                if pos >= size or buffer[pos] == _BACKSLASH:
+                    # A backslash whose partner has not arrived.
                     break
                 self._in_string = False
                 pos += 1

@@ -29,7 +29,7 @@ class ServerSentEvent(NamedTuple):
 
 
 class SSEDecoder:
-    """Feed it a body in any pieces; it gives the same events as if the body had come whole.
+    """Is fed a body in any pieces, and gives the same events as if the body had come whole.
 
     Comments, ``id`` and ``retry`` are ignored, and so is an event that the end of the body cuts.
     """
@@ -48,7 +48,7 @@ class SSEDecoder:
         return len(self._rest) + len(self._data)
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """Take the next bytes of the body, and give the events that they complete."""
+        """Takes the next bytes of the body, and gives the events that they complete."""
         if self._after_cr and data:
             data = data.removeprefix(b"\n")  # the second half of a CRLF that was cut
             self._after_cr = False

@@ -20,7 +20,7 @@ _BEHIND_A_SEGMENT = re.compile(r"[;?#]")
 
 
 def check_url(url: str, allowed: Sequence[str] = ()) -> None:
-    """Pass only an http(s) URL with a host, without user info and fragment,
+    """Passes only an http(s) URL with a host, without user info and fragment,
     below one of the ``allowed`` prefixes if there are any.
 
     A prefix matches where scheme, host and port are the same and its path ends at a ``/`` of the

@@ -37,7 +37,7 @@ class Answer:
     def of(
         cls, status: int, headers: Mapping[str, str], url: str, mode: Mode, detail: str = ""
     ) -> Answer:
-        """Read status and headers (their names in lower case).
+        """Reads status and headers (their names in lower case).
 
         Raises: TransportError for anything but a stream of JSON messages.
         """

@@ -39,9 +39,8 @@ class Batch:
     messages on the wire. A batch without messages reports the rest.
     """
 
-    messages: list[Message] = field(
-        repr=False
-    )  # asyncio, setting a signal's handler, writes its task's result out
+    # Not in its repr: asyncio, setting a signal's handler, writes its task's result out.
+    messages: list[Message] = field(repr=False)
     position: Position
     up_to_date: bool = False
     closed: bool = False
@@ -67,9 +66,8 @@ class Batcher:
     ) -> None:
         self._limits = limits
         self.offset, self._skip, self._ordinal = position
-        self.owed = (
-            position.skip
-        )  # messages of this answer that were taken before; they are dropped
+        self.owed = position.skip
+        """Messages of this answer that were taken before; they are dropped."""
         self.seen = 0  # messages of this answer, dropped ones included
         self._messages: list[Message] = []
         self._bytes = 0
@@ -90,7 +88,7 @@ class Batcher:
         return self._trail.recognized
 
     def take(self, messages: list[Message]) -> Iterator[Batch]:
-        """Add new messages of the answer; give the batches which they fill."""
+        """Adds new messages of the answer; gives the batches which they fill."""
         sizes = [len(message.raw) for message in messages]
         if (
             len(self._messages) + len(sizes) <= self._limits.rows

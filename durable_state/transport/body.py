@@ -66,7 +66,7 @@ class Body:
         return piece
 
     async def fill(self) -> None:
-        """Take what arrives, one read ahead, until the end or an error, which follows it."""
+        """Takes what arrives, one read ahead, until the end or an error, which follows it."""
         end: Exception | None = None
         try:
             async for data in self._response.aiter_raw():
@@ -128,7 +128,7 @@ class _Decoder:
         self._head = b""
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """Take the next bytes and give what they decode to. Raises: httpx.DecodingError."""
+        """Takes the next bytes and gives what they decode to. Raises: httpx.DecodingError."""
         if self._bits is None:
             for start in range(0, len(data), _PIECE):
                 yield data[start : start + _PIECE]
@@ -158,7 +158,7 @@ class _Decoder:
             raise httpx.RemoteProtocolError(f"its {self._coding} is cut")
 
     def _begin(self, data: bytes) -> bytes:
-        """Begin a member, and give what is to be decoded by it; nothing where more is needed."""
+        """Begins a member, and gives what is to be decoded by it; nothing where more is needed."""
         if self._ended:
             data = data.lstrip(b"\0")  # padding, which archives have
             if not data:

@@ -157,7 +157,7 @@ class Trail:
         self._newest: str | None = None  # the offset on the last message
 
     def add(self, messages: list[Message]) -> None:
-        """Take the next messages of the answer."""
+        """Takes the next messages of the answer."""
         if messages and not self._ordinal:
             self._first = digest(messages[0])
         self._unread = [*self._unread, *(message.raw for message in messages[-RECENT:])][-RECENT:]

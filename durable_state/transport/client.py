@@ -103,7 +103,7 @@ async def exchange(
     stream: str = "",
     silence: float = 60.0,
 ) -> AsyncIterator[httpx.Response]:
-    """Send one request and give the answer, its body unread.
+    """Sends one request and gives the answer, its body unread.
 
     Raises: TransportError or ConfigurationError, also while it is read.
 

@@ -50,7 +50,7 @@ class MessageTooLarge(Exception):
 
 
 class EventBody:
-    """Feed it the body; it gives a marker for each control event.
+    """Is fed the body, and gives a marker for each control event.
 
     What no control event follows is never given.
     """
@@ -67,7 +67,7 @@ class EventBody:
         return self._size + self._decoder.buffered
 
     def feed(self, data: bytes) -> Iterator[Marker]:
-        """Take the next bytes.
+        """Takes the next bytes.
 
         Raises: ProtocolViolation for a control event, or an array, that cannot be read.
         """

@@ -86,7 +86,7 @@ class Recognition:
         return request
 
     def begin(self, status: int, headers: Mapping[str, str], detail: str = "") -> None:
-        """Take the head of the answer. Raises: TransportError."""
+        """Takes the head of the answer. Raises: TransportError."""
         self._splitter = ArraySplitter(self._message_bytes)
         try:
             self._answer = Answer.of(status, headers, self._url, Mode.CATCH_UP, detail)
@@ -102,7 +102,7 @@ class Recognition:
             self.settled = True
 
     def feed(self, data: bytes) -> bool:
-        """Take the next bytes; True once enough was seen, and the answer can be dropped."""
+        """Takes the next bytes; True once enough was seen, and the answer can be dropped."""
         if not self.settled:
             self._take(self._splitter.feed(data))
             if self._splitter.too_large and not self.settled:
@@ -126,9 +126,8 @@ class Recognition:
                 f"{mask_query(self._url)} cut its answer before the array's end.",
                 "It is read again automatically.",
             )
-        if (
-            answer.up_to_date or answer.next_offset == self._offset
-        ):  # there is less than what was read before
+        if answer.up_to_date or answer.next_offset == self._offset:
+            # There is less than what was read before.
             raise recreated(self._url)
         self._offset = answer.next_offset
 

@@ -55,7 +55,7 @@ class Request:
         cursor: str | None = None,
         silence: float = SILENCE,
     ) -> Request:
-        """Read from ``offset``.
+        """Reads from ``offset``.
 
         The query is in lexicographic order, which caches in between need. Spec: PROTOCOL.md 10.1.
         """

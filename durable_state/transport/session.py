@@ -171,21 +171,20 @@ class ReadSession:
         )
 
     def begin(self, status: int, headers: Mapping[str, str], detail: str = "") -> None:
-        """Take the head of the answer. Raises: TransportError."""
+        """Takes the head of the answer. Raises: TransportError."""
         self._answer = Answer.of(status, headers, self._url, self._mode, detail)
         self._cursor = self._answer.cursor or self._cursor
         self._splitter = ArraySplitter(self._limits.message_bytes)
         self._events = EventBody()
         self._brought = False
         self._held_at = None
-        if (
-            self._mode is not Mode.CATCH_UP
-        ):  # a live request may wait for long before it is answered
+        if self._mode is not Mode.CATCH_UP:
+            # A live request may wait for long before it is answered.
             self._moved = True
         self.enough = False
 
     def feed(self, data: bytes) -> Iterator[Batch | None]:
-        """Take the next bytes of the body; give the batches that they complete.
+        """Takes the next bytes of the body; gives the batches that they complete.
 
         None in between says that others may have their turn: a few bytes can complete much.
         Raises: ProtocolViolation, AnswerRefused.
@@ -351,9 +350,8 @@ class ReadSession:
     def _proceed(self, *, up_to_date: bool, closed: bool, over: bool) -> None:
         if over:
             self._phase = _Phase.DONE
-        elif (
-            closed or not up_to_date
-        ):  # that it is closed is believed once a GET finds nothing more
+        elif closed or not up_to_date:
+            # That it is closed is believed once a GET finds nothing more.
             self._phase = _Phase.CATCH_UP
         else:
             self._phase = _Phase.LIVE if self._live else _Phase.DONE

@@ -42,7 +42,7 @@ async def create(
     closed: bool = False,
     ttl: int | None = None,
 ) -> bool:
-    """Make sure that the stream exists; True where it did not before.
+    """Makes sure that the stream exists; True where it did not before.
 
     ``ttl`` is in seconds without a read or write.
 
@@ -66,7 +66,7 @@ async def append(
     close: bool = False,
     seq: str | None = None,
 ) -> str:
-    """Append encoded messages in one atomic step, and give the offset behind them;
+    """Appends encoded messages in one atomic step, and gives the offset behind them;
     with ``close``, they are the last.
 
     ``seq`` must be greater, byte for byte, than that of the append before.
@@ -91,7 +91,7 @@ async def append(
 
 
 async def close(client: httpx.AsyncClient, url: str, *, headers: AskHeaders | None = None) -> str:
-    """Close the stream for good, and give its last offset; a closed one stays as it is.
+    """Closes the stream for good, and gives its last offset; a closed one stays as it is.
 
     Spec: PROTOCOL.md 5.3.
     """
@@ -104,7 +104,7 @@ async def close(client: httpx.AsyncClient, url: str, *, headers: AskHeaders | No
 async def head(
     client: httpx.AsyncClient, url: str, *, headers: AskHeaders | None = None
 ) -> StreamHead:
-    """Describe the stream as it is now. Raises: StreamNotFound, StreamGone."""
+    """Describes the stream as it is now. Raises: StreamNotFound, StreamGone."""
     _, answer = await _send(client, "HEAD", url, {}, headers, hoped=(200,))
     ttl = answer.get("stream-ttl", "")
     return StreamHead(
@@ -117,7 +117,7 @@ async def head(
 
 
 async def delete(client: httpx.AsyncClient, url: str, *, headers: AskHeaders | None = None) -> None:
-    """Delete the stream and its messages. Raises: StreamNotFound. Spec: PROTOCOL.md 5.4."""
+    """Deletes the stream and its messages. Raises: StreamNotFound. Spec: PROTOCOL.md 5.4."""
     await _send(client, "DELETE", url, {}, headers, hoped=(200, 204))
 
 

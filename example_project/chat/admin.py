@@ -10,7 +10,8 @@ from .models import Message, Reaction, Room, Typing, User
 
 
 @admin.register(Room)
-class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes no parameter at run time
+# Django's class takes no parameter at run time.
+class RoomAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ["title", "topic", "stream"]
     prepopulated_fields = {"slug": ["title"]}
 

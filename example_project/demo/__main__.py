@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 
 STREAM_SERVER = "stream server"
+UVICORN = (
+    "uvicorn",
+    "--host=127.0.0.1",
+    "--log-level=warning",
+    "--timeout-graceful-shutdown=1",
+)
 
 
 class Stopped(KeyboardInterrupt):
@@ -75,10 +81,7 @@ def _sync(processes: Processes, repository: Path, port: int) -> Feeding:
     waits for the rows, and compares them with the tree.
     """
     begun = time.monotonic()
-    server = processes.start(
-        STREAM_SERVER, "uvicorn", "rakaia:app", "--host=127.0.0.1", f"--port={port}", "--log-level=warning",
-        "--timeout-graceful-shutdown=1",
-    )  # fmt: skip
+    server = processes.start(STREAM_SERVER, *UVICORN, "rakaia:app", f"--port={port}")
     os.environ.clear()
     os.environ.update(processes.environment)
     django.setup()
@@ -94,9 +97,17 @@ def _sync(processes: Processes, repository: Path, port: int) -> Feeding:
     # what production runs. It is ended by a kill: a slice lasts up to a minute, and cutting it off
     # loses nothing.
     processes.start(
-        "worker", *celery, "worker", "--pool=prefork", "--concurrency=2", "--without-gossip", "--without-mingle",
-        "--without-heartbeat", "--loglevel=INFO", stop=signal.SIGKILL,
-    )  # fmt: skip
+        "worker",
+        *celery,
+        "worker",
+        "--pool=prefork",
+        "--concurrency=2",
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+        "--loglevel=INFO",
+        stop=signal.SIGKILL,
+    )
     processes.start(
         "beat",
         *celery,
@@ -130,49 +141,12 @@ def _sync(processes: Processes, repository: Path, port: int) -> Feeding:
 
 def _show_pages(processes: Processes, port: int, place: Place) -> None:
     web = processes.start(
-        "web"
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        " server", "uvicorn", "example_project.asgi:application", "--host=127.0.0.1", f"--port={port}", "--lifespan=off",
-        "--log-level=warning", "--timeout-graceful-shutdown=1",
-    )  # fmt: skip
+        "web server",
+        *UVICORN,
+        "example_project.asgi:application",
+        f"--port={port}",
+        "--lifespan=off",
+    )
     processes.wait_for_port(web, port)
     url = f"http://127.0.0.1:{port}"
     print(
