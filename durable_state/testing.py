@@ -1,8 +1,9 @@
-"""What a project's own tests need: the real materializer on wire messages, without HTTP."""
+"""What a project's own tests need: the real materializer without HTTP, and mappings for one test."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,9 +12,10 @@ from durable_state.consumer import advance, commit, hand_over
 from durable_state.materializer import prepare_batch
 from durable_state.models import Replay, Stream
 from durable_state.protocol import Message, Position, decode
+from durable_state.registry import Registry, registry
 from durable_state.transport import Batch
 
-__all__ = ["Applied", "apply"]
+__all__ = ["Applied", "apply", "isolated_registry"]
 
 
 class Applied(NamedTuple):
@@ -65,3 +67,12 @@ def apply(
         sum(each.parked for each in outcomes),
         sum(each.dead_letters for each in outcomes),
     )
+
+
+def isolated_registry() -> AbstractContextManager[Registry]:
+    """Takes back at the block's end what was registered and removed in it.
+
+    In the block ``register`` works as usual, ``remove(MappingClass)`` of the registry that it gives
+    takes a mapping out, and ``clear()`` all of them.
+    """
+    return registry.isolated()

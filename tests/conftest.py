@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.databases import database, django_db_setup, no_connection_outlives_its_loop, using
@@ -39,6 +41,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for alias in marker.kwargs.get("databases") or ():
             if alias in missing:
                 skip_or_fail(missing[alias])
+
+
+@pytest.fixture(autouse=True)
+def isolated_registry() -> Iterator[None]:
+    """What a test registers, and what it takes out of the registry, is taken back after it."""
+    from durable_state.registry import registry  # not before Django is set up
+
+    with registry.isolated():
+        yield
 
 
 @pytest.fixture(params=["fast", "orm"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from .mapping import EntityMapping
@@ -91,6 +92,23 @@ class Registry:
         """Takes a mapping class out again (for tests)."""
         self._mappings = [each for each in self._mappings if type(each) is not mapping_class]
         self.named.discard(mapping_class)
+
+    def remove_type(self, entity_type: str) -> None:
+        """Takes out whatever maps the type (for tests)."""
+        self._mappings = [each for each in self._mappings if each.entity_type != entity_type]
+
+    def clear(self) -> None:
+        """Takes out all mappings (for tests)."""
+        self._mappings = []
+
+    @contextmanager
+    def isolated(self) -> Iterator[Registry]:
+        """Takes back at the block's end what was registered and removed in it (for tests)."""
+        mappings, mistakes, named = list(self._mappings), list(self.mistakes), set(self.named)
+        try:
+            yield self
+        finally:
+            self._mappings, self.mistakes, self.named = mappings, mistakes, named
 
     def find(self, entity_type: str, stream_name: str) -> EntityMapping | None:
         """The mapping of a type in a stream, or None where the type is not registered there."""

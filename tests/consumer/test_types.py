@@ -13,6 +13,7 @@ from durable_state.models import Stream, TypeState
 from durable_state.registry import registry
 from tests.app import models
 from tests.app.state_mappings import FileMapping, MessageMapping
+from tests.mappings import remap
 from tests.servers.process import StreamServer
 from tests.wire import insert
 
@@ -21,14 +22,6 @@ from .support.remote import RemoteStream
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Add = Callable[..., Stream]
-
-
-def map_also(
-    monkeypatch: pytest.MonkeyPatch, entity_type: str, mapping: type[EntityMapping], *without: Any
-) -> None:
-    """Register the mapping for this test, in place of others."""
-    kept = [each for each in registry if type(each) not in without]
-    monkeypatch.setattr(registry, "_mappings", [*kept, mapping(entity_type)])
 
 
 class GhostMapping(EntityMapping):
@@ -45,9 +38,7 @@ class LoudMapping(MessageMapping):
         return raw and raw | {"text": raw["text"].upper()}
 
 
-def test_a_type_that_is_registered_later(
-    reference_server: StreamServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_type_that_is_registered_later(reference_server: StreamServer, add_stream: Add) -> None:
     """Its messages are counted, never lost; a part of its rows is never shown as if it were all."""
     remote = RemoteStream(reference_server.stream())
     remote.append(
@@ -63,7 +54,8 @@ def test_a_type_that_is_registered_later(
     assert TypeState.objects.get(type="ghost").unregistered == 2
     assert operations.report(stream).status == "up-to-date"
 
-    map_also(monkeypatch, "ghost", GhostMapping, FileMapping)
+    registry.remove(FileMapping)
+    registry.add("ghost", GhostMapping)
     report = operations.report(stream)
     assert (report.status, report.stuck) == ("needs-reset", True)
     assert report.action == f"durable_state reset {stream.name} --type ghost"
@@ -91,7 +83,7 @@ def test_a_type_that_is_registered_later(
 
 
 def test_a_mapping_whose_version_was_raised(
-    reference_server: StreamServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
+    reference_server: StreamServer, add_stream: Add
 ) -> None:
     """New messages are mapped as the mapping is now; the old rows wait for the reset, and keep their primary keys."""
     remote = RemoteStream(reference_server.stream())
@@ -99,7 +91,7 @@ def test_a_mapping_whose_version_was_raised(
     stream = add_stream(remote.url)
     sync(stream, until_up_to_date=True)
     pk = models.Message.objects.get().pk
-    map_also(monkeypatch, "message", LoudMapping, MessageMapping)
+    remap("message", LoudMapping)
     assert operations.report(stream).status == "needs-reset"
     remote.append([insert("message", "new", {"text": "ho"})])
     sync(stream, until_up_to_date=True)
@@ -119,17 +111,15 @@ def test_a_mapping_whose_version_was_raised(
 
 
 def test_a_type_whose_mapping_is_taken_away(
-    reference_server: StreamServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
+    reference_server: StreamServer, add_stream: Add
 ) -> None:
     """Its rows stay as they are, what comes is counted, and once it is back a reset is asked for."""
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", "a", {"text": "hi"})])
     stream = add_stream(remote.url)
     sync(stream, until_up_to_date=True)
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            registry, "_mappings", [each for each in registry if type(each) is not MessageMapping]
-        )
+    with registry.isolated():
+        registry.remove(MessageMapping)
         remote.append([insert("message", "a", {"text": "ho"})])
         sync(stream, until_up_to_date=True)
         assert stream.unregistered_count == 1

@@ -287,29 +287,25 @@ def test_sync_and_verify_are_not_green_where_nothing_is_mapped(
     assert "5 messages: 2 applied, 3 of types without a mapping (messages 3)." in verified
 
 
-def test_verify_refuses_where_the_mapping_is_gone(
-    rakaia_server: StreamServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verify_refuses_where_the_mapping_is_gone(rakaia_server: StreamServer) -> None:
     """Messages that were applied by a mapping of yesterday leave nothing to compare today."""
     url = rakaia_server.stream("chat")
     publish(url, message("1", "one"))
     run("add", "chat", url)
     run("sync", "chat", "--until-up-to-date")
-    monkeypatch.setattr(registry, "_mappings", [])
+    registry.clear()
     with pytest.raises(CommandError, match="Nothing of the stream 'chat' is mapped") as none:
         run("verify", "chat")
     assert none.value.returncode == 2
 
 
-def test_sync_says_that_a_stream_needs_a_reset(
-    rakaia_server: StreamServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sync_says_that_a_stream_needs_a_reset(rakaia_server: StreamServer) -> None:
     """In English, and what to do."""
     url = rakaia_server.stream("chat")
     publish(url, message("1", "one"))
     run("add", "chat", url)
-    with monkeypatch.context() as without:
-        without.setattr(registry, "_mappings", [])
+    with registry.isolated():
+        registry.clear()
         run("sync", "chat", "--until-up-to-date")
     said = run("sync", "chat", "--until-up-to-date")
     assert said.startswith("chat needs a reset. 1 message: 0 applied, 1 from before")

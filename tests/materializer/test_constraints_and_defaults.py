@@ -138,21 +138,19 @@ def test_keys_may_be_the_numbers_that_the_database_counts_up(using: str) -> None
     assert (found, refused) in [({0: 1, 5: 2}, []), ({5: 2}, ["0"])]
 
 
-def test_types_that_differ_in_case_are_two_types(
-    using: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_types_that_differ_in_case_are_two_types(using: str) -> None:
     """Also where the database would compare them without case."""
-    remap(monkeypatch, "file", None)
-    remap(monkeypatch, "Author", FileMapping)
+    remap("file", None)
+    remap("Author", FileMapping)
     file = {"blob": "b", "mode": "m", "commit": "c"}
     apply("h", [START, change("author", "a"), change("Author", "b", **file), END], using=using)
     assert [author.key for author in Author.objects.using(using).all()] == ["a"]
     assert [each.path for each in File.objects.using(using).all()] == ["b"]
 
 
-def test_a_mapping_may_map_keys_alone(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mapping_may_map_keys_alone(using: str) -> None:
     """Rows come and go; their columns are all the application's."""
-    remap(monkeypatch, "author", AuthorMapping, fields=[])
+    remap("author", AuthorMapping, fields=[])
     apply("h", [change("author", "a"), change("author", "b", commits=5)], using=using)
     Author.objects.using(using).filter(key="a").update(commits=3)
     apply("h", [change("author", "a", commits=7)], using=using)

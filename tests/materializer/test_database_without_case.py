@@ -45,10 +45,10 @@ def without_case() -> Iterator[None]:
         make(before)
 
 
-def test_types_that_differ_in_case_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_types_that_differ_in_case_only() -> None:
     """Staged entities, letters and parked changes of the one are none of the other's."""
-    remap(monkeypatch, "file", None)
-    remap(monkeypatch, "Author", FileMapping)
+    remap("file", None)
+    remap("Author", FileMapping)
     file = {"blob": "b", "mode": "m", "commit": "c"}
     with without_case():
         apply(
@@ -67,10 +67,10 @@ def test_types_that_differ_in_case_only(monkeypatch: pytest.MonkeyPatch) -> None
         assert [author.key for author in Author.objects.using("mysql").all()] == ["a"]
 
 
-def test_parked_changes_of_types_that_differ_in_case_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parked_changes_of_types_that_differ_in_case_only() -> None:
     """A type that is shown anew forgets its own parked changes, not the other's."""
-    remap(monkeypatch, "file", None)
-    remap(monkeypatch, "Commit", FileMapping)
+    remap("file", None)
+    remap("Commit", FileMapping)
     file = {"blob": "b", "mode": "m", "commit": "c"}
     with without_case():
         with override_settings(DURABLE_STATE={"SNAPSHOT_SCOPE": "types"}):

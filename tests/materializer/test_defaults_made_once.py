@@ -47,9 +47,7 @@ def token() -> str:
 
 
 @pytest.fixture(params=["replace", "merge"])
-def draft(
-    request: pytest.FixtureRequest, database: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[type[models.Model]]:
+def draft(request: pytest.FixtureRequest, database: str) -> Iterator[type[models.Model]]:
     """A model with a default of each kind, all of them mapped."""
     with isolate_apps("tests.app"):
 
@@ -68,7 +66,6 @@ def draft(
                 app_label = "app"
 
     remap(
-        monkeypatch,
         "draft",
         EntityMapping,
         model=Draft,
@@ -162,9 +159,7 @@ def test_cuts_do_not_matter(draft: Any, database: str, story: str, staged: bool)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_what_waits_keeps_them_too(
-    database: str, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
+def test_what_waits_keeps_them_too(database: str, size: int) -> None:
     """A change that replaces a parked one and leaves the field out keeps what that one has said."""
     with isolate_apps("tests.app"):
 
@@ -177,7 +172,7 @@ def test_what_waits_keeps_them_too(
             class Meta:
                 app_label = "app"
 
-    remap(monkeypatch, "draft", EntityMapping, model=Errand, key_field="key", fields="__all__")
+    remap("draft", EntityMapping, model=Errand, key_field="key", fields="__all__")
     messages = [
         change("draft", "k", author="a", number=SAID, title="old"),
         change("draft", "k", "upsert", author="a"),

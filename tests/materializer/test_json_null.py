@@ -33,11 +33,9 @@ def nulls(using: str) -> dict[str, tuple[bool, bool]]:
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_what_is_left_out_is_not_null(
-    database: str, monkeypatch: pytest.MonkeyPatch, together: bool
-) -> None:
+def test_what_is_left_out_is_not_null(database: str, together: bool) -> None:
     """However the changes come, the newest says which of the two it is."""
-    remap(monkeypatch, "doc", DocumentMapping)
+    remap("doc", DocumentMapping)
     messages: list[dict[str, Any]] = [
         change("doc", "a", integer=1),
         change("doc", "a", integer=1, nullable=None, required=None),
@@ -49,9 +47,9 @@ def test_what_is_left_out_is_not_null(
     assert nulls(database) == {"a": (False, True), "b": (True, False)}
 
 
-def test_a_merge_leaves_both_as_they_are(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_leaves_both_as_they_are(database: str) -> None:
     """Where an update names another field only."""
-    remap(monkeypatch, "doc", DocumentMapping, update_mode="merge")
+    remap("doc", DocumentMapping, update_mode="merge")
     apply(
         "j",
         [

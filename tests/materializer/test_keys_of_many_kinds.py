@@ -39,7 +39,7 @@ class ScrambledField(models.CharField):
         return value if value is None else value.swapcase()[::-1]
 
 
-def thing(monkeypatch: pytest.MonkeyPatch, field: models.Field[Any, Any]) -> type[models.Model]:
+def thing(field: models.Field[Any, Any]) -> type[models.Model]:
     """A model whose key is in the field, mapped as `thing`."""
     with isolate_apps("tests.app"):
 
@@ -50,7 +50,7 @@ def thing(monkeypatch: pytest.MonkeyPatch, field: models.Field[Any, Any]) -> typ
             class Meta:
                 app_label = "app"
 
-    remap(monkeypatch, "thing", EntityMapping, model=Thing, key_field="code", fields=[])
+    remap("thing", EntityMapping, model=Thing, key_field="code", fields=[])
     return Thing
 
 
@@ -98,11 +98,11 @@ def kind(request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.parametrize("staged", [False, True])
 def test_keys_are_believed_as_the_column_gives_them_back(
-    kind: Any, database: str, monkeypatch: pytest.MonkeyPatch, staged: bool
+    kind: Any, database: str, staged: bool
 ) -> None:
     """Inserts and deletes alike; the rows of the right keys stay, in frames and pages as well."""
     field, right, wrong = kind
-    model = thing(monkeypatch, field)
+    model = thing(field)
     with tables_of(database, model):
         inserts = [change("thing", key, "upsert") for key in [*right, *wrong]]
         apply("s", [START, *inserts, END] if staged else inserts, using=database)
@@ -133,11 +133,9 @@ def test_keys_are_believed_as_the_column_gives_them_back(
         assert set(letters(database)) == set(wrong)
 
 
-def test_rows_without_a_key_are_the_applications(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_without_a_key_are_the_applications(database: str) -> None:
     """They stop neither an adoption nor a reset, and stay."""
-    model = thing(monkeypatch, models.IntegerField(unique=True, null=True))
+    model = thing(models.IntegerField(unique=True, null=True))
     with tables_of(database, model):
         rows = model._base_manager.using(database)
         rows.bulk_create([model(code=code, note="mine") for code in (None, None, 1, 2)])
@@ -157,7 +155,7 @@ def test_rows_without_a_key_are_the_applications(
 @pytest.mark.usefixtures("writer")
 @pytest.mark.parametrize("pk_class", [models.AutoField, models.BigAutoField, models.SmallAutoField])
 def test_the_application_can_create_rows_beside_those_of_a_stream(
-    database: str, monkeypatch: pytest.MonkeyPatch, pk_class: type[models.Field[Any, Any]]
+    database: str, pk_class: type[models.Field[Any, Any]]
 ) -> None:
     """Its next number is free; a smaller one of the stream's does not turn the counter back."""
     with isolate_apps("tests.app"):
@@ -169,7 +167,7 @@ def test_the_application_can_create_rows_beside_those_of_a_stream(
                 app_label = "app"
                 db_table = "app_Order"
 
-    remap(monkeypatch, "thing", EntityMapping, model=Order, key_field="number", fields=[])
+    remap("thing", EntityMapping, model=Order, key_field="number", fields=[])
     with tables_of(database, Order):
         rows = Order._base_manager.using(database)
         apply("s", [change("thing", str(key), "upsert") for key in (1, 2, 7)], using=database)
@@ -206,7 +204,7 @@ def test_a_role_that_may_not_move_a_sequence_writes_rows_all_the_same() -> None:
             cursor.execute(f"DROP ROLE {role}")
 
 
-def test_rows_with_a_composite_primary_key(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_with_a_composite_primary_key(database: str) -> None:
     """Of stream field and key field: inserted, updated, reset and deleted, each stream's own."""
     with isolate_apps("tests.app"):
 
@@ -220,7 +218,6 @@ def test_rows_with_a_composite_primary_key(database: str, monkeypatch: pytest.Mo
                 app_label = "app"
 
     remap(
-        monkeypatch,
         "thing",
         EntityMapping,
         model=Seat,

@@ -9,6 +9,7 @@ import pytest
 from durable_state import operations
 from durable_state.errors import MappingFault
 from durable_state.models import DeadLetter, ParkedChange, TypeState
+from durable_state.registry import registry
 from durable_state.testing import apply
 from tests.app.models import Author, Employee, Stock
 from tests.app.state_mappings import AuthorMapping, EmployeeMapping, StockMapping
@@ -19,32 +20,28 @@ from tests.wire import END, RESET, START, change
 from .support.plans import forget_compiled
 
 
-def test_letters_of_a_type_without_a_mapping_go_with_a_replay(
-    using: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_letters_of_a_type_without_a_mapping_go_with_a_replay(using: str) -> None:
     """Its messages are counted as unregistered then, not refused."""
     messages = [change("author", "a", commits="x"), change("quota", "q", inUse=1)]
     apply("office", messages, using=using)
     assert DeadLetter.objects.using(using).get().type == "author"
-    remap(monkeypatch, "author", None)
+    remap("author", None)
     replay("office", using)
     apply("office", messages, using=using)
     assert not DeadLetter.objects.using(using).exists()
     adds_up("office", using)
 
 
-def test_a_mapping_that_fails_for_changes_that_are_passed_over(
-    using: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mapping_that_fails_for_changes_that_are_passed_over(using: str) -> None:
     """They wait for a reset; so it halts nothing before."""
 
     def fail(self: Any, change: Any) -> Any:
         raise ZeroDivisionError
 
-    with monkeypatch.context() as patch:
-        remap(patch, "author", None)
+    with registry.isolated():
+        remap("author", None)
         apply("office", [change("author", "x")], using=using)
-    remap(monkeypatch, "author", AuthorMapping, prepare=fail)
+    remap("author", AuthorMapping, prepare=fail)
     apply("office", [change("author", "y"), change("stock", "s", code="a")], using=using)
     assert (
         TypeState.objects.using(using).get(type="author").unregistered,
@@ -57,13 +54,11 @@ def test_a_mapping_that_fails_for_changes_that_are_passed_over(
         apply("office", [RESET, change("author", "y")], using=using)
 
 
-def test_a_replay_makes_a_type_whole_whose_rows_ended_up_empty(
-    using: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_replay_makes_a_type_whole_whose_rows_ended_up_empty(using: str) -> None:
     """Registered late, folded from the start, nothing left of it: the next change is shown, and no reset is asked for."""
     messages = [change("author", "x"), change("author", "x", "delete")]
-    with monkeypatch.context() as patch:
-        remap(patch, "author", None)
+    with registry.isolated():
+        remap("author", None)
         apply("h", messages, using=using)
     apply("h", [change("author", "x", "delete")], using=using)
     assert TypeState.objects.using(using).get(type="author").needs_reset
@@ -74,14 +69,12 @@ def test_a_replay_makes_a_type_whole_whose_rows_ended_up_empty(
     assert not TypeState.objects.using(using).get(type="author").needs_reset
 
 
-def test_a_mapping_that_changes_while_a_rebuild_is_folded(
-    using: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mapping_that_changes_while_a_rebuild_is_folded(using: str) -> None:
     """What was folded by the old mapping asks for a reset."""
     apply(
         "office", [RESET, change("stock", "x", amount=1, reserved=2)], using=using, up_to_date=False
     )
-    remap(monkeypatch, "stock", StockMapping, fields=["amount"])
+    remap("stock", StockMapping, fields=["amount"])
     apply("office", [], using=using)
     assert TypeState.objects.using(using).get(type="stock").needs_reset
 
@@ -106,15 +99,13 @@ def test_a_column_that_shrinks_while_a_rebuild_is_folded(
     adds_up("office", using)
 
 
-def test_a_parked_change_of_a_field_that_is_mapped_no_longer(
-    using: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_parked_change_of_a_field_that_is_mapped_no_longer(using: str) -> None:
     """Neither the next commit nor a replay minds it."""
     messages = [change("employee", "a", email="x"), change("employee", "b", email="x", name="n")]
     freed = change("employee", "a", "update", email="y")
     apply("office", messages, using=using)
     assert ParkedChange.objects.using(using).get().key == "b"
-    remap(monkeypatch, "employee", EmployeeMapping, fields=["email", "boss"])
+    remap("employee", EmployeeMapping, fields=["email", "boss"])
     apply("office", [freed], using=using)
     assert dict(Employee.objects.using(using).values_list("key", "email")) == {"a": "y", "b": "x"}
     replay("office", using)
@@ -123,12 +114,10 @@ def test_a_parked_change_of_a_field_that_is_mapped_no_longer(
     assert not ParkedChange.objects.using(using).exists()
 
 
-def test_a_letter_is_accepted_by_a_mended_mapping(
-    using: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_letter_is_accepted_by_a_mended_mapping(using: str) -> None:
     """A retry asks the mapping of now, which may take the value from elsewhere."""
     apply("h", [change("author", "a", commits="oops", total=5)], using=using)
-    remap(monkeypatch, "author", AuthorMapping, fields={"commits": "total"})
+    remap("author", AuthorMapping, fields={"commits": "total"})
     assert operations.retry(DeadLetter.objects.using(using).get(), actor="test")
     assert Author.objects.using(using).get().commits == 5
     assert not DeadLetter.objects.using(using).exists()
@@ -137,12 +126,12 @@ def test_a_letter_is_accepted_by_a_mended_mapping(
 @pytest.mark.parametrize("cut", [[RESET], [START, END], [RESET, START, END]])
 @pytest.mark.parametrize("replayed", [True, False])
 def test_a_type_registered_late_of_which_the_stream_holds_nothing_any_more(
-    using: str, monkeypatch: pytest.MonkeyPatch, cut: list[dict[str, Any]], *, replayed: bool
+    using: str, cut: list[dict[str, Any]], *, replayed: bool
 ) -> None:
     """Nothing of it was passed over that counts, whether a replay or the stream itself comes to that; its next change is shown."""
     messages = [change("author", "x"), change("author", "y")]
-    with monkeypatch.context() as patch:
-        remap(patch, "author", None)
+    with registry.isolated():
+        remap("author", None)
         apply("h", messages, using=using)
     late = change("author", "late")
     apply("h", [late, *cut] if replayed else [late], using=using)
@@ -159,12 +148,10 @@ def test_a_type_registered_late_of_which_the_stream_holds_nothing_any_more(
     adds_up("h", using)
 
 
-def test_what_comes_without_a_mapping_behind_a_reset_still_asks_for_one(
-    using: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_comes_without_a_mapping_behind_a_reset_still_asks_for_one(using: str) -> None:
     """Only what the stream has forgotten is forgiven."""
-    with monkeypatch.context() as patch:
-        remap(patch, "author", None)
+    with registry.isolated():
+        remap("author", None)
         apply("h", [change("author", "x"), RESET, change("author", "y")], using=using)
         replay("h", using)
         apply("h", [change("author", "x"), RESET, change("author", "y")], using=using)

@@ -406,12 +406,10 @@ def test_a_child_whose_parent_is_away_has_the_default_one(using: str) -> None:
         assert Desk.objects.using(using).get().branch.key == "p"  # type: ignore[union-attr]
 
 
-def test_nobody_waits_for_a_value_that_nobody_holds(
-    using: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nobody_waits_for_a_value_that_nobody_holds(using: str) -> None:
     """The holder is the child of the one that waits; when it goes, the value is free."""
     mapping = type(next(m for m in _mappings() if m.entity_type == "branch"))
-    remap(monkeypatch, "branch", mapping)
+    remap("branch", mapping)
     grove(
         using,
         [branch("b", "u")],

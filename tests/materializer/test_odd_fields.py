@@ -36,7 +36,7 @@ Add = Callable[..., Any]
 
 
 @contextmanager
-def mapped(alias: str, monkeypatch: pytest.MonkeyPatch, **columns: Any) -> Iterator[Any]:
+def mapped(alias: str, **columns: Any) -> Iterator[Any]:
     """A model with these columns and a key, its table, and its mapping to the type "odd"."""
     with isolate_apps("tests.app"):
         meta = type("Meta", (), {"app_label": "app"})
@@ -48,7 +48,7 @@ def mapped(alias: str, monkeypatch: pytest.MonkeyPatch, **columns: Any) -> Itera
             key_field = "key"
             fields = list(columns)
 
-        remap(monkeypatch, "odd", OddMapping)
+        remap("odd", OddMapping)
         with connections[alias].schema_editor() as editor:
             editor.create_model(model_)
         try:
@@ -90,11 +90,9 @@ class VectorField(models.TextField):
         return None if value is None else json.dumps(value.numbers)
 
 
-def test_values_that_do_not_say_whether_they_are_equal(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_values_that_do_not_say_whether_they_are_equal(database: str) -> None:
     """They are written once, and again where they are others."""
-    with mapped(database, monkeypatch, vector=VectorField()) as model:
+    with mapped(database, vector=VectorField()) as model:
         one, other = change("odd", "a", vector=[1.5, 2]), change("odd", "a", vector=[2])
         assert apply("h", [one], using=database) == (1, 0, 0)
         with connections[database].execute_wrapper(_writes_no_row):
@@ -110,10 +108,10 @@ def _writes_no_row(execute: Any, sql: str, *rest: Any) -> Any:
     return execute(sql, *rest)
 
 
-def test_an_array_of_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_array_of_documents() -> None:
     """With null in it, which is JSON's, and is written once."""
     field = ArrayField(models.JSONField(), null=True)
-    with mapped("postgres", monkeypatch, documents=field) as model:
+    with mapped("postgres", documents=field) as model:
         values: list[Any] = [[None, 1, {"a": None}], [], None, [[1], "x"]]
         messages = [change("odd", f"k{n}", documents=value) for n, value in enumerate(values)]
         assert apply("h", messages, using="postgres") == (4, 0, 0)
@@ -139,11 +137,9 @@ class PickyField(models.CharField):
 
 @pytest.mark.parametrize("unique", [False, True])
 @pytest.mark.parametrize("staged", [False, True], ids=["shown", "staged"])
-def test_a_field_that_refuses_a_value_late(
-    database: str, monkeypatch: pytest.MonkeyPatch, unique: bool, staged: bool
-) -> None:
+def test_a_field_that_refuses_a_value_late(database: str, unique: bool, staged: bool) -> None:
     """Also where others are looked for that have the value."""
-    with mapped(database, monkeypatch, colour=PickyField(max_length=9, unique=unique)) as model:
+    with mapped(database, colour=PickyField(max_length=9, unique=unique)) as model:
         messages = [change("odd", each, colour=each) for each in ("red", "bad", "blue")]
         outcome = apply("h", [START, *messages, END] if staged else messages, using=database)
         assert (outcome.applied, outcome.dead_letters) == (2, 1)
@@ -154,20 +150,20 @@ def test_a_field_that_refuses_a_value_late(
         assert "LookupError: no such colour" in letter.detail
 
 
-def test_a_default_that_is_an_expression(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_default_that_is_an_expression(database: str) -> None:
     """Rows that leave it out are written; what is shown is the database's."""
     columns = {
         "label": models.CharField(max_length=9),
         "at": models.DateTimeField(db_default=Now()),
     }
-    with mapped(database, monkeypatch, **columns) as model:
+    with mapped(database, **columns) as model:
         assert apply("h", [change("odd", "a", label="x")], using=database) == (1, 0, 0)
         assert model.objects.using(database).get().at is not None
 
 
-def test_a_text_that_is_too_long_for_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_is_too_long_for_its_index() -> None:
     """PostgreSQL calls it an operational error, as it does a lost connection."""
-    with mapped("postgres", monkeypatch, text=models.TextField(db_index=True)) as model:
+    with mapped("postgres", text=models.TextField(db_index=True)) as model:
         long = secrets.token_hex(4500)
         messages = [change("odd", "bad", text=long), change("odd", "good", text="x" * 9000)]
         for staged in (False, True):
@@ -200,10 +196,10 @@ def test_odd_values_for_every_field(using: str) -> None:
         assert isinstance(put(plan, accepted), list)
 
 
-def test_an_image_whose_file_is_elsewhere(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_whose_file_is_elsewhere(database: str) -> None:
     """Its model looks for it whenever an object is made: rows are written and deleted without."""
     columns = {"picture": models.FileField(max_length=40), "label": LoweredField(max_length=9)}
-    with mapped(database, monkeypatch, **columns) as model:
+    with mapped(database, **columns) as model:
 
         def look(instance: Any, **kwargs: Any) -> None:
             if instance.picture:
@@ -224,13 +220,13 @@ def test_an_image_whose_file_is_elsewhere(database: str, monkeypatch: pytest.Mon
             signals.post_init.disconnect(look, sender=model)
 
 
-def test_a_unique_document(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_unique_document(database: str) -> None:
     """Two rows with documents of their own, a swap, and one whose document is taken."""
     if database == "mysql":
         field: Any = models.JSONField(null=True)  # MySQL has no unique index of documents
     else:
         field = models.JSONField(null=True, unique=True)
-    with mapped(database, monkeypatch, document=field) as model:
+    with mapped(database, document=field) as model:
         values: list[Any] = [{"a": [1]}, [1, {"b": None}], None, "text", 5]
         messages = [change("odd", f"k{n}", document=value) for n, value in enumerate(values)]
         assert apply("h", messages, using=database) == (5, 0, 0)

@@ -209,7 +209,7 @@ def test_row_level_security(caplog: pytest.LogCaptureFixture) -> None:
         )
 
 
-def test_security_that_comes_while_we_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_security_that_comes_while_we_run() -> None:
     """The attempt that meets it fails whole, and the next one knows."""
     with as_role() as role:
         assert apply("h", files("one"), using="postgres") == (MANY, 0, 0)

@@ -52,7 +52,7 @@ KEYS: list[tuple[models.Field[Any, Any], str, list[Any], list[Any]]] = [
 
 @pytest.fixture(params=KEYS, ids=lambda each: type(each[0]).__name__)
 def spellings(
-    request: pytest.FixtureRequest, database: str, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, database: str
 ) -> Iterator[tuple[type[models.Model], str, list[Any], list[Any]]]:
     """The child's model, a parent's key, and other texts for it, right and wrong."""
     field, key, right, wrong = request.param
@@ -72,8 +72,8 @@ def spellings(
             class Meta:
                 app_label = "app"
 
-    remap(monkeypatch, "wharf", EntityMapping, model=Wharf, key_field="number", fields=[])
-    remap(monkeypatch, "crate", EntityMapping, model=Crate, key_field="key", fields=["wharf"])
+    remap("wharf", EntityMapping, model=Wharf, key_field="number", fields=[])
+    remap("crate", EntityMapping, model=Crate, key_field="key", fields=["wharf"])
     with tables_of(database, Wharf, Crate):
         yield Crate, key, right, wrong
 

@@ -149,12 +149,9 @@ def test_only_those_are_tried_whose_values_holder_moved(database: str, room: Roo
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_who_loses_one_value_takes_no_other(
-    database: str, room: Room, size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_loses_one_value_takes_no_other(database: str, room: Room, size: int) -> None:
     """What cannot be shown for one value's sake is in nobody's way with its others, however the stream is cut."""
     remap(
-        monkeypatch,
         "person",
         PersonMapping,
         key_field="id",

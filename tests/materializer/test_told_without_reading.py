@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -71,13 +70,12 @@ class EveryKind(EntityMapping):
 
 
 @pytest.fixture
-def every_kind() -> Iterator[EntityMapping]:
+def every_kind() -> EntityMapping:
     """The mapping, registered for this test."""
-    registry.register("every-kind")(EveryKind)
+    registry.add("every-kind", EveryKind)
     mapping = registry.find("every-kind", "kinds")
     assert mapping is not None
-    yield mapping
-    registry.remove(EveryKind)
+    return mapping
 
 
 def newest_values(stream: str, using: str) -> dict[str, bytes]:

@@ -142,7 +142,7 @@ ONLY_POSTGRES: dict[str, tuple[models.Field[Any, Any], list[Any], Any]] = {
 
 
 @pytest.fixture
-def made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+def made(request: pytest.FixtureRequest) -> Any:
     """Makes a model with one column of the kind, mapped as `thing`."""
 
     def make(field: models.Field[Any, Any]) -> type[models.Model]:
@@ -155,7 +155,7 @@ def made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
                 class Meta:
                     app_label = "app"
 
-        remap(monkeypatch, "thing", EntityMapping, model=Thing, key_field="key", fields=["column"])
+        remap("thing", EntityMapping, model=Thing, key_field="key", fields=["column"])
         return Thing
 
     return make

@@ -12,10 +12,10 @@ from django.test.utils import CaptureQueriesContext
 
 from durable_state import EntityMapping, operations
 from durable_state.models import Replay, Stream, TypeState
-from durable_state.registry import registry
 from durable_state.testing import apply
 from tests.app import models
 from tests.app.state_mappings import SettingMapping
+from tests.mappings import map_only
 from tests.wire import insert
 
 pytestmark = pytest.mark.django_db
@@ -47,11 +47,6 @@ class ElsewhereMapping(TaskMapping):
     streams = ["chat-*"]
 
 
-def register_only(monkeypatch: pytest.MonkeyPatch, **mappings: type[EntityMapping]) -> None:
-    """These mappings and no other, by type."""
-    monkeypatch.setattr(registry, "_mappings", [each(name) for name, each in mappings.items()])
-
-
 def tasks(count: int, entity_type: str = "task") -> list[dict[str, Any]]:
     """Changes of tasks."""
     value = {"title": "x", "done": "no", "assigneeId": "p1"}
@@ -66,9 +61,9 @@ def report() -> operations.StreamReport:
 ACCOUNT = "15 messages: 0 applied, 15 of types without a mapping (task 12, person 3)"
 
 
-def test_a_misspelt_type_is_not_green(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_type_is_not_green() -> None:
     """Nothing is mapped: stuck, with every message accounted for and the name that was meant."""
-    register_only(monkeypatch, tasks=TaskMapping)
+    map_only(tasks=TaskMapping)
     apply("s", [*tasks(12), *tasks(3, "person")])
     found = report()
     assert (found.status, found.stuck) == ("unmapped", True)
@@ -80,9 +75,9 @@ def test_a_misspelt_type_is_not_green(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.to_json()["unregistered"] == 15
 
 
-def test_a_stream_without_any_mapping_is_not_green(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_without_any_mapping_is_not_green() -> None:
     """Nobody can guess what was meant; what comes is listed."""
-    register_only(monkeypatch)
+    map_only()
     apply("s", [*tasks(12), *tasks(3, "person")])
     found = report()
     assert (found.status, found.stuck) == ("unmapped", True)
@@ -90,52 +85,50 @@ def test_a_stream_without_any_mapping_is_not_green(monkeypatch: pytest.MonkeyPat
     assert "there is none" in found.action
 
 
-def test_a_type_that_is_mapped_for_other_streams_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_type_that_is_mapped_for_other_streams_is_told() -> None:
     """``streams`` leaves this one out."""
-    register_only(monkeypatch, task=ElsewhereMapping)
+    map_only(task=ElsewhereMapping)
     apply("tasks", tasks(2))
     assert '"task" is registered for the streams chat-* only' in report().why
 
 
-def test_what_is_mapped_makes_a_stream_green(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_mapped_makes_a_stream_green() -> None:
     """Other types may stay without a mapping; a name nearly theirs that never comes is told."""
-    register_only(monkeypatch, task=TaskMapping)
+    map_only(task=TaskMapping)
     apply("s", [*tasks(3), *tasks(2, "person")])
     found = report()
     assert (found.status, found.stuck, found.why) == ("live", False, "")
     assert "2 of types without a mapping (person 2)" in str(found.account)
 
-    register_only(monkeypatch, task=TaskMapping, Persons=SettingMapping)
+    map_only(task=TaskMapping, Persons=SettingMapping)
     found = report()
     assert (found.status, found.stuck) == ("live", False)
     assert found.why.startswith('did you mean @register("person")?')
 
 
-def test_what_only_waits_for_more_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_only_waits_for_more_is_not_judged() -> None:
     """Before the tail the mapped types may still come; a stream without messages holds nothing."""
-    register_only(monkeypatch, tasks=TaskMapping)
+    map_only(tasks=TaskMapping)
     apply("s", [])
     assert report().status == "live"
     apply("s", tasks(2), up_to_date=False)
     assert report().status == "catching-up"
 
 
-def test_a_type_that_came_before_its_mapping_needs_a_reset(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_type_that_came_before_its_mapping_needs_a_reset() -> None:
     """Once the name is corrected the reset is what is left to do."""
-    register_only(monkeypatch, tasks=TaskMapping)
+    map_only(tasks=TaskMapping)
     apply("s", tasks(12))
-    register_only(monkeypatch, task=TaskMapping)
+    map_only(task=TaskMapping)
     found = report()
     assert (found.status, found.action) == ("needs-reset", "durable_state reset s --type task")
     assert "12 from before their type was mapped (task 12)" in str(found.account)
 
 
 @pytest.mark.parametrize(("count", "told"), [(2, False), (3, True), (12, True), (60, True)])
-def test_a_wrong_wire_name_is_told(monkeypatch: pytest.MonkeyPatch, count: int, told: bool) -> None:
+def test_a_wrong_wire_name_is_told(count: int, told: bool) -> None:
     """Once some values were looked at, in one batch or in many; it is no error."""
-    register_only(monkeypatch, task=MisspeltMapping)
+    map_only(task=MisspeltMapping)
     changes = tasks(count)
     apply("s", changes[:2])
     for each in changes[2:]:
@@ -147,9 +140,9 @@ def test_a_wrong_wire_name_is_told(monkeypatch: pytest.MonkeyPatch, count: int, 
     assert found.why == (expected if told else "")
 
 
-def test_a_member_that_comes_late_ends_the_telling(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_that_comes_late_ends_the_telling() -> None:
     """However many values were looked at before."""
-    register_only(monkeypatch, task=MisspeltMapping)
+    map_only(task=MisspeltMapping)
     for _ in range(10):
         apply("s", tasks(40))
     assert report().misfits
@@ -157,9 +150,9 @@ def test_a_member_that_comes_late_ends_the_telling(monkeypatch: pytest.MonkeyPat
     assert report().misfits == []
 
 
-def test_a_member_that_was_seen_is_not_told_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_that_was_seen_is_not_told_as_missing() -> None:
     """Also where only a value that was refused had it."""
-    register_only(monkeypatch, task=MisspeltMapping)
+    map_only(task=MisspeltMapping)
     refused = insert("task", "t9", {"title": 5, "isDone": "yes"})
     apply("s", [*tasks(4), refused])
     found = report()
@@ -167,16 +160,16 @@ def test_a_member_that_was_seen_is_not_told_as_missing(monkeypatch: pytest.Monke
     assert found.misfits == []
 
 
-def test_a_member_that_is_only_optional_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_that_is_only_optional_is_not_told() -> None:
     """Where every member that comes is mapped, nothing was misspelt."""
-    register_only(monkeypatch, task=MisspeltMapping)
+    map_only(task=MisspeltMapping)
     apply("s", [insert("task", f"t{place}", {"title": "x"}) for place in range(5)])
     assert report().why == ""
 
 
-def test_a_prepare_that_returns_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prepare_that_returns_nothing_is_told() -> None:
     """And the messages are named in the account."""
-    register_only(monkeypatch, task=ForgetfulMapping)
+    map_only(task=ForgetfulMapping)
     apply("s", tasks(4))
     found = report()
     assert str(found.account) == "4 messages: 0 applied, 4 without a row (by prepare)"
@@ -185,43 +178,41 @@ def test_a_prepare_that_returns_nothing_is_told(monkeypatch: pytest.MonkeyPatch)
     assert found.to_json()["no_row"] == 4
 
 
-def test_a_field_that_prepare_never_gives_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_field_that_prepare_never_gives_is_told() -> None:
     """By the name of the model's field."""
-    register_only(monkeypatch, task=IncompleteMapping)
+    map_only(task=IncompleteMapping)
     apply("s", tasks(4))
     assert report().misfits == ["prepare() gave no `mode` for any of 4 `task` changes"]
 
 
-def test_a_reset_looks_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reset_looks_anew() -> None:
     """What was found of the old mapping is forgotten; what is wrong with the new one is told."""
-    register_only(monkeypatch, task=ForgetfulMapping)
+    map_only(task=ForgetfulMapping)
     apply("s", tasks(4))
     stream = Stream.objects.get()
-    register_only(monkeypatch, task=MisspeltMapping)
+    map_only(task=MisspeltMapping)
     operations.reset(stream, actor="test")
     apply("s", tasks(4))
     assert not Replay.objects.exists()
     assert [each[:9] for each in report().misfits] == ["`isDone` "]
-    register_only(monkeypatch, task=TaskMapping)
+    map_only(task=TaskMapping)
     operations.reset(stream, actor="test")
     apply("s", tasks(4))
     assert (report().status, report().misfits) == ("live", [])
 
 
-def test_a_snapshot_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_is_looked_at_too() -> None:
     """Its changes are staged first."""
-    register_only(monkeypatch, task=MisspeltMapping)
+    map_only(task=MisspeltMapping)
     start, end = ({"headers": {"control": f"snapshot-{what}"}} for what in ("start", "end"))
     apply("s", [start, *tasks(5), end])
     assert [each[:9] for each in report().misfits] == ["`isDone` "]
     assert str(report().account) == "7 messages: 5 applied, 2 controls"
 
 
-def test_names_that_no_terminal_or_database_takes_are_left_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_names_that_no_terminal_or_database_takes_are_left_out() -> None:
     """What is told is stored: a NUL, a lone surrogate, a name without an end, a million names."""
-    register_only(monkeypatch, task=MisspeltMapping)
+    map_only(task=MisspeltMapping)
     odd = b'"\\u0000":1,"\\u001b[31m":2,"%s":3,"done":4' % (b"n" * 5000)
     many = ",".join(f'"k{place}":{place}' for place in range(5000)).encode()
     message = b'{"type":"task","key":"%d","value":{%s},"headers":{"operation":"insert"}}'
@@ -233,9 +224,9 @@ def test_names_that_no_terminal_or_database_takes_are_left_out(
     assert len(seen) == 40
 
 
-def test_a_busy_stream_is_not_slower_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_stream_is_not_slower_for_it() -> None:
     """Once enough was looked at, a commit has as many statements as with no sample at all."""
-    register_only(monkeypatch, task=MisspeltMapping)
+    map_only(task=MisspeltMapping)
 
     def statements() -> int:
         with CaptureQueriesContext(connections["default"]) as queries:
@@ -256,9 +247,9 @@ def run(*words: str) -> str:
     return out.getvalue()
 
 
-def test_the_command_names_every_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_names_every_message() -> None:
     """In ``status``, where the row of a table would not add up otherwise; a dead stream exits 1."""
-    register_only(monkeypatch, task=TaskMapping)
+    map_only(task=TaskMapping)
     apply("s", [*tasks(3), *tasks(2, "person"), {"type": "task", "key": "broken"}])
     lines = run("status").splitlines()
     assert lines[0].split()[3:8] == ["MESSAGES", "APPLIED", "PARKED", "LETTERS", "OTHER"]
@@ -266,7 +257,7 @@ def test_the_command_names_every_message(monkeypatch: pytest.MonkeyPatch) -> Non
     assert lines[2].strip() == (
         "6 messages: 3 applied, 1 dead letter, 2 of types without a mapping (person 2)"
     )
-    register_only(monkeypatch)
+    map_only()
     TypeState.objects.all().delete()
     Stream.objects.update(applied_count=0, unregistered_count=6, dead_letter_count=0)
     with pytest.raises(CommandError, match="nothing of it is mapped: 6 messages: 0 applied, 6 of"):

@@ -122,7 +122,7 @@ def answer(stream: Stream, field: django_models.Field[Any, Any]) -> Answer:
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_each_value_has_one_result(field: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inserted and then updated by other entities' values; taken or refused, with the same code and the same value read back."""
-    remap(monkeypatch, "thing", EntityMapping, model=AllFields, key_field="id", fields=[field.name])
+    remap("thing", EntityMapping, model=AllFields, key_field="id", fields=[field.name])
 
     @settings(max_examples=examples(3), deadline=None, suppress_health_check=list(HealthCheck))
     @example(ODD, "upsert")
@@ -197,11 +197,9 @@ DRIFT: list[tuple[str, str, Any]] = [
 
 @pytest.mark.usefixtures("writer")
 @pytest.mark.parametrize(("column", "value", "result"), DRIFT, ids=lambda part: str(part)[:40])
-def test_what_documented_drift_comes_to(
-    using: str, column: str, value: str, result: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_documented_drift_comes_to(using: str, column: str, value: str, result: Any) -> None:
     """As docs/reference/conversion.md says."""
-    remap(monkeypatch, "thing", EntityMapping, model=AllFields, key_field="id", fields=[column])
+    remap("thing", EntityMapping, model=AllFields, key_field="id", fields=[column])
     stream = Stream.objects.using(using).create(name="drift", url="http://tests.invalid/drift")
     apply_batch(stream, [raw_change("thing", "1", value), raw_change("thing", "2", "{}")], True)
     letter = DeadLetter.objects.using(using).filter(stream=stream).first()

@@ -297,7 +297,7 @@ def test_together_as_alone(
 ) -> None:
     """Values with their types, what is left out and what defaults give, refusals word for word."""
     attributes, wire = CASES[case]
-    remap(monkeypatch, "thing", EntityMapping, **attributes)
+    remap("thing", EntityMapping, **attributes)
     monkeypatch.setattr(bulk, "CHUNKS", chunks)
     plan = _plan(using)
 
@@ -317,12 +317,10 @@ def test_together_as_alone(
 
 
 @pytest.mark.parametrize("number", [1, 1000])
-def test_plain_values_need_no_second_way(
-    using: str, number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plain_values_need_no_second_way(using: str, number: int) -> None:
     """What is as its columns are is decoded together, as it comes and as it was staged."""
     attributes, wire = CASES["every kind"]
-    remap(monkeypatch, "thing", EntityMapping, **attributes)
+    remap("thing", EntityMapping, **attributes)
     plan = _plan(using)
     value = (
         "{"

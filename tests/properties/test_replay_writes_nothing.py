@@ -61,12 +61,9 @@ def wholes(draw: st.DrawFn) -> str:
 
 
 @pytest.mark.parametrize("update_mode", ["replace", "merge"])
-def test_of_every_kind_of_column(
-    using: str, update_mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_every_kind_of_column(using: str, update_mode: str) -> None:
     """Numbers that are written otherwise, JSON, moments in other zones, refused ones: what is equal stays untouched."""
     remap(
-        monkeypatch,
         "thing",
         EntityMapping,
         model=AllFields,
@@ -87,10 +84,9 @@ def test_of_every_kind_of_column(
     check()
 
 
-def test_of_columns_that_fill_themselves(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_columns_that_fill_themselves(using: str) -> None:
     """`auto_now`, `db_default`, a generated column, a callable default, and a field that stores in its own way."""
     remap(
-        monkeypatch,
         "parcel",
         EntityMapping,
         model=Parcel,
@@ -136,9 +132,7 @@ def test_of_defaults_that_are_written_loosely(
     using: str, monkeypatch: pytest.MonkeyPatch, name: str, default: Any
 ) -> None:
     """Django takes a default of any type that its field can store."""
-    remap(
-        monkeypatch, "thing", EntityMapping, model=AllFields, key_field="id", fields=[name, "small"]
-    )
+    remap("thing", EntityMapping, model=AllFields, key_field="id", fields=[name, "small"])
     monkeypatch.setattr(
         AllFields._meta.get_field(name), "_get_default", lambda: default, raising=False
     )
@@ -148,7 +142,7 @@ def test_of_defaults_that_are_written_loosely(
 
 @pytest.mark.django_db(databases=["postgres"])
 @isolate_apps("tests.app")
-def test_of_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_arrays() -> None:
     """PostgreSQL's own, of each kind of part."""
 
     class Bundle(models.Model):
@@ -161,7 +155,7 @@ def test_of_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
         class Meta:
             app_label = "app"
 
-    remap(monkeypatch, "bundle", EntityMapping, model=Bundle, key_field="key", fields="__all__")
+    remap("bundle", EntityMapping, model=Bundle, key_field="key", fields="__all__")
     values = [
         "{}",
         '{"numbers": [1, null, 3.0], "prices": [1, 2.5, "3.10"], "names": [["a", "NULL"], ["", "{}"]]}',

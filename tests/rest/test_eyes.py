@@ -167,11 +167,9 @@ class Rooms(StatePolicy):
         return queryset.filter(room__title="mine") if queryset.model is Person else queryset.none()
 
 
-def test_where_nothing_is_mapped_superusers_alone_read_the_letters(
-    make_user: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_nothing_is_mapped_superusers_alone_read_the_letters(make_user: Any) -> None:
     """No rule says who may see anything."""
-    monkeypatch.setattr(registry, "_mappings", [])
+    registry.clear()
     apply("chat", [b"[]"])
     found = DeadLetter.objects.all()
     assert readable_values(make_user("durable_state.view_stream"), found) == set()
@@ -182,7 +180,7 @@ def test_a_readable_row_is_of_a_readable_stream(
     make_user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mapping for some streams opens these only, and rows without a stream field follow the table's owner."""
-    monkeypatch.setattr(registry, "_mappings", [])
+    registry.clear()
 
     @register("remark")
     class Remarks(EntityMapping):

@@ -54,11 +54,9 @@ def test_who_reads_which_streams(make_user: Any) -> None:
     assert readable(inactive) == set()
 
 
-def test_a_model_counts_only_where_its_mapping_serves(
-    make_user: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_counts_only_where_its_mapping_serves(make_user: Any) -> None:
     """A permission opens the streams that the model's mapping is for."""
-    monkeypatch.setattr(registry, "_mappings", [])
+    registry.clear()
 
     @register("remark")
     class Remarks(EntityMapping):
