@@ -50,8 +50,37 @@ MATERIALIZER = {
 }
 
 
+CONSUMER = {
+    "run": "one, all, or a slice",
+    "holder": "for one lease",
+    "recognizer": "still the same stream?",
+    "live_target": "shown rows, kept",
+    "replay_target": "a reset, beside them",
+    "loop": "reads and commits",
+    "recovery": "what goes wrong",
+    "holding": "shared under a lease",
+    "failures": "why it does not move",
+    "migration_advice": "a table is missing",
+    "seat": "shared by all streams",
+    "replay": "begins, hands over",
+    "commits": "batch, release, letter",
+    "watcher": "who looks on",
+    "committing": "every commit's frame",
+    "columns": "what a commit writes",
+    "upkeep": "what is deleted",
+    "committed_signal": "after a commit",
+    "lease": "who may consume",
+    "moment": "for verify",
+    "reading_ahead": "the next batch",
+    "readers": "settings and headers",
+    "threads": "for the database",
+    "request_headers": "the project's own",
+    "project_calls": "code that may hang",
+    "error_text": "what an error says",
+}
 PICTURES = {
     "rooms.svg": ("durable_state", "The rooms of durable_state", HOUSE),
+    "consumer.svg": ("durable_state.consumer", "Inside the consumer", CONSUMER),
     "materializer.svg": ("durable_state.materializer", "Inside the materializer", MATERIALIZER),
 }
 

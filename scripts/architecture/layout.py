@@ -25,6 +25,9 @@ GAP = 22.0
 LANE = 18.0
 """Between a lane and what is beside it."""
 
+PULL = 12
+"""How much more lanes are pulled to their place than boxes."""
+
 Place = str | tuple[Arrow, int]
 """A room, or the lane of an arrow on one floor."""
 
@@ -69,16 +72,25 @@ class Layout:
 
     def _swap(self) -> None:
         """Exchanges neighbours as long as that saves a crossing."""
-        fewest, better = self.crossings(), True
+        at = {place: index for floor in self.floors for index, place in enumerate(floor)}
+        better = True
         while better:
             better = False
             for floor in self.floors:
-                for index in range(len(floor) - 1):
-                    floor[index], floor[index + 1] = floor[index + 1], floor[index]
-                    if (crossings := self.crossings()) < fewest:
-                        fewest, better = crossings, True
-                    else:
-                        floor[index], floor[index + 1] = floor[index + 1], floor[index]
+                for index, (left, right) in enumerate(pairwise(list(floor))):
+                    if floor[index] is left and self._saves(at, left, right):
+                        floor[index], floor[index + 1] = right, left
+                        at[left], at[right] = index + 1, index
+                        better = True
+
+    def _saves(self, at: dict[Place, int], left: Place, right: Place) -> bool:
+        """Whether fewer arrows cross once two neighbours are exchanged."""
+        gain = 0
+        for linked in (self._above, self._below):
+            for one in linked[left]:
+                for other in linked[right]:
+                    gain += (at[one] > at[other]) - (at[one] < at[other])
+        return gain > 0
 
     def crossings(self) -> int:
         """Returns how many pairs of arrows cross."""
@@ -95,7 +107,7 @@ class Layout:
     def place(self, left: float, right: float) -> None:
         """Gives each place its ``x``, with all boxes between ``left`` and ``right``."""
         self.x = {place: (left + right) / 2 for floor in self.floors for place in floor}
-        for _ in range(200):
+        for _ in range(400):
             for floor in self.floors:
                 wanted = [self._wanted(place) for place in floor]
                 settled = _settled(floor, wanted, left, right)
@@ -120,7 +132,7 @@ class Layout:
         linked = self._above[place] + self._below[place]
         if not linked:
             return self.x[place]
-        weights = [12 if _is_lane(place) and _is_lane(other) else 1 for other in linked]
+        weights = [PULL if _is_lane(place) and _is_lane(other) else 1 for other in linked]
         pulled = sum(weight * self.x[other] for weight, other in zip(weights, linked, strict=True))
         return pulled / sum(weights)
 
@@ -154,14 +166,14 @@ def lay_out(house: House, left: float, right: float) -> Layout:
     # From many orders to begin with, the same each time: the fewest crossings, then the shortest.
     shuffled = random.Random(1)  # noqa: S311  no secret
     found = []
-    for _ in range(24):
+    for _ in range(60):
         layout = Layout(
             [sorted(floor, key=lambda _: shuffled.random()) for floor in floors], routes
         )
         layout.sort()
         found.append(layout)
     fewest = min(layout.crossings() for layout in found)
-    best = [layout for layout in found if layout.crossings() == fewest]
+    best = [layout for layout in found if layout.crossings() == fewest][:8]
     for layout in best:
         layout.place(left, right)
     return min(best, key=lambda layout: round(layout.length(), 3))
@@ -200,20 +212,23 @@ def _settled(floor: list[Place], wanted: list[float], left: float, right: float)
     lowest = left + _half(floor[0])
     highest = right - _half(floor[-1]) - offsets[-1]
 
-    # Without the distances between them, neighbours only have to stay in order.
+    # Without the distances between them, neighbours only have to stay in order. Boxes yield to
+    # lanes, which are to be straight.
     targets = [target - offset for target, offset in zip(wanted, offsets, strict=True)]
+    weights = [PULL if _is_lane(place) else 1 for place in floor]
     return [
         min(max(target, lowest), highest) + offset
-        for target, offset in zip(_rising(targets), offsets, strict=True)
+        for target, offset in zip(_rising(targets, weights), offsets, strict=True)
     ]
 
 
-def _rising(targets: Sequence[float]) -> list[float]:
+def _rising(targets: Sequence[float], weights: Sequence[float]) -> list[float]:
     """Returns the rising numbers nearest to the targets: neighbours that fall are pooled."""
-    pools: list[list[float]] = []
-    for target in targets:
-        pools.append([target])
-        while len(pools) > 1 and fmean(pools[-2]) >= fmean(pools[-1]):
-            last = pools.pop()
-            pools[-1] += last
-    return [fmean(pool) for pool in pools for _ in pool]
+    pools: list[tuple[float, float, int]] = []
+    for target, weight in zip(targets, weights, strict=True):
+        pools.append((target, weight, 1))
+        while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
+            (one, light, few), (other, heavy, more) = pools.pop(-2), pools.pop()
+            middle = (one * light + other * heavy) / (light + heavy)
+            pools.append((middle, light + heavy, few + more))
+    return [middle for middle, _, count in pools for _ in range(count)]
