@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from durable_state import feed
+from durable_state.consumer import committing, optimistic
+from durable_state.consumer.committed_signal import send_when_committed
 from durable_state.feed.frames import encode_value
 from durable_state.feed.rows import rows_by_key
+from durable_state.materializer import Outcome
 from durable_state.models import Stream
 from durable_state.registry import registry
 from durable_state.registry.written import represent_written
@@ -21,14 +23,14 @@ __all__ = ["entries_equal_the_rows", "held_against_the_rows"]
 def entries_equal_the_rows(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Of each commit, whichever way its rows were written. Gives the types told without reading."""
     told: list[str] = []
-    write = feed.write
 
-    def checking(stream: Stream, *args: Any, written: Mapping[Any, Any], **kwargs: Any) -> bytes:
-        held_against_the_rows(stream, written)
-        told.extend(entity_type for entity_type, _ in written)
-        return write(stream, *args, written=written, **kwargs)
+    def checking(stream: Stream, outcome: Outcome) -> None:
+        held_against_the_rows(stream, outcome.written)
+        told.extend(entity_type for entity_type, _ in outcome.written)
+        send_when_committed(stream, outcome)
 
-    monkeypatch.setattr(feed, "write", checking)
+    for way in (committing, optimistic):
+        monkeypatch.setattr(way, "send_when_committed", checking)
     return told
 
 

@@ -6,27 +6,33 @@ from typing import Any
 
 from django.utils import timezone
 
-from durable_state.materializer import Fold
+from durable_state.materializer import Fold, Outcome
 from durable_state.models import DISPOSITIONS, Progress, Status
 from durable_state.protocol import Position
 from durable_state.transport import Checkpoint
 
-__all__ = ["position_columns", "status_columns"]
+__all__ = ["count_columns", "position_columns", "status_columns"]
 
 
 def position_columns(
     progress: Progress, fold: Fold, position: Position, checkpoint: Checkpoint | None = None
 ) -> dict[str, Any]:
-    """The columns that say how far the fold is now, and what became of the messages."""
+    """The columns that say how far the fold is now, and what is open of it."""
+    columns = count_columns(progress, fold.outcome, position, checkpoint)
+    return columns | {"rebuild": fold.rebuild, "snapshot": fold.snapshot}
+
+
+def count_columns(
+    progress: Progress, outcome: Outcome, position: Position, checkpoint: Checkpoint | None = None
+) -> dict[str, Any]:
+    """Those of them that say where the next message is read, and what became of the others."""
     columns: dict[str, Any] = {
         "offset": position.offset,
         "skip": position.skip,
         "ordinal": position.ordinal,
-        "rebuild": fold.rebuild,
-        "snapshot": fold.snapshot,
     }
     for disposition, counter in DISPOSITIONS.items():
-        columns[counter] = getattr(progress, counter) + getattr(fold.outcome, disposition)
+        columns[counter] = getattr(progress, counter) + getattr(outcome, disposition)
     if checkpoint is not None:
         columns["checkpoint"] = checkpoint.dump()
     return columns

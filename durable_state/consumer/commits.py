@@ -12,6 +12,7 @@ from durable_state.transport import Batch
 
 from .columns import position_columns, status_columns
 from .committing import Commit, committing
+from .optimistic import commit_ordinary
 
 __all__ = ["commit", "reapply", "release"]
 
@@ -24,6 +25,14 @@ def commit(stream: Stream, prepared: PreparedBatch, batch: Batch, *, token: int 
     brought up to date afterwards.
     Raises: RevisionConflict, LeaseLost, StreamHalted; database errors. Nothing is committed then.
     """
+    done = commit_ordinary(stream, prepared, batch, token=token)
+    return done or _commit_carefully(stream, prepared, batch, token=token)
+
+
+def _commit_carefully(
+    stream: Stream, prepared: PreparedBatch, batch: Batch, *, token: int | None
+) -> Commit:
+    """Folds the batch: whatever it brings, and whatever it meets."""
     with committing(stream.using, token) as frame:
         work = frame.open(stream)
         work.check_follows(prepared, batch.position)

@@ -15,12 +15,21 @@ from durable_state.conf import get_settings
 from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import LeaseLost, RevisionConflict, TooManyDeadLetters
 from durable_state.materializer import Fold, Outcome, PreparedBatch
-from durable_state.models import Generation, Lease, Progress, Stream
+from durable_state.models import FeedEntry, Generation, Lease, Progress, Stream
 from durable_state.protocol import Position
 
 from .committed_signal import send_when_committed
 
-__all__ = ["Commit", "CommitFrame", "Work", "committing", "lock"]
+__all__ = [
+    "Commit",
+    "CommitFrame",
+    "Work",
+    "committing",
+    "compose_entry",
+    "conflict_of",
+    "lease_lost",
+    "lock",
+]
 
 P = TypeVar("P", bound=Progress)
 
@@ -94,10 +103,14 @@ class Work(Generic[P]):
 
         rows = type(row)._base_manager.using(row.using)
         if not rows.filter(pk=row.pk, revision=revision).update(**columns):
-            raise _conflict(row)
+            raise conflict_of(row)
 
+        self.note_saved(columns)
+
+    def note_saved(self, columns: dict[str, Any]) -> None:
+        """Says that the columns were written."""
         for name, value in columns.items():
-            setattr(row, name, value)
+            setattr(self.row, name, value)
         self.is_saved = True
 
 
@@ -114,7 +127,11 @@ class CommitFrame:
 
         Raises: RevisionConflict, LeaseLost.
         """
-        work = Work(lock(progress, self._token))
+        return self.take_up(progress, lock(progress, self._token))
+
+    def take_up(self, progress: P, row: P) -> Work[P]:
+        """Works on the row, which was locked and compared already."""
+        work = Work(row)
         self._opened.append((progress, work))
         return work
 
@@ -130,21 +147,11 @@ class CommitFrame:
         work.save(columns)
         swept = fold.forget_dropped()
 
-        listed = [
-            feed.LoggedChange(*entity, "delete" if deleted else "update")
-            for entity, deleted in outcome.changes.items()
-        ]
-        payload = feed.write(
-            stream,
-            stream.revision,
-            None if outcome.too_many else listed,
-            txids=[feed.FeedTxid(*each) for each in outcome.txids],
-            up_to_date=up_to_date,
-            written=outcome.written,
-        )
+        entry = compose_entry(stream, stream.revision, outcome, up_to_date=up_to_date)
+        FeedEntry.objects.using(stream.using).create(stream=stream, **entry.columns)
 
         send_when_committed(stream, outcome)
-        return Commit(stream.revision, outcome, payload, stream.paused, swept)
+        return Commit(stream.revision, outcome, entry.payload, stream.paused, swept)
 
     def bring_up_to_date(self) -> None:
         """Gives the callers' objects what was written, without asking the database again."""
@@ -167,6 +174,24 @@ def committing(using: str | None, token: int | None) -> Iterator[CommitFrame]:
     frame.bring_up_to_date()
 
 
+def compose_entry(
+    stream: Stream, revision: int, outcome: Outcome, *, up_to_date: bool
+) -> feed.ComposedEntry:
+    """The feed entry of a commit, which is to be inserted."""
+    listed = [
+        feed.LoggedChange(*entity, "delete" if deleted else "update")
+        for entity, deleted in outcome.changes.items()
+    ]
+    return feed.compose(
+        stream,
+        revision,
+        None if outcome.too_many else listed,
+        txids=[feed.FeedTxid(*each) for each in outcome.txids],
+        up_to_date=up_to_date,
+        written=outcome.written,
+    )
+
+
 def lock(progress: P, token: int | None = None) -> P:
     """The row of a stream or a replay, locked for the rest of the transaction.
 
@@ -177,17 +202,23 @@ def lock(progress: P, token: int | None = None) -> P:
     rows = type(progress)._base_manager.using(using)
     current = rows.select_for_update().filter(pk=progress.pk, revision=progress.revision).first()
     if current is None:
-        raise _conflict(progress)
+        raise conflict_of(progress)
     if token is None:
         return current
 
     leases = Lease.objects.using(using)
     if not leases.filter(stream_id=progress.stream_pk, token=token).exists():
-        raise LeaseLost(
-            f"{progress}: the lease with fencing token {token} was taken by another worker."
-        )
+        raise lease_lost(progress, token)
     return current
 
 
-def _conflict(progress: Progress) -> RevisionConflict:
+def conflict_of(progress: Progress) -> RevisionConflict:
+    """Somebody else wrote the row since it was read."""
     return RevisionConflict(f"{progress}: revision {progress.revision} is not the newest any more.")
+
+
+def lease_lost(progress: Progress, token: int) -> LeaseLost:
+    """Somebody else has the lease by now."""
+    return LeaseLost(
+        f"{progress}: the lease with fencing token {token} was taken by another worker."
+    )

@@ -12,5 +12,14 @@ from __future__ import annotations
 from .choosing import VENDORS, database_of, find_database
 from .database import Database
 from .parameters import Columns
+from .together import Answer, Statement
 
-__all__ = ["VENDORS", "Columns", "Database", "database_of", "find_database"]
+__all__ = [
+    "VENDORS",
+    "Answer",
+    "Columns",
+    "Database",
+    "Statement",
+    "database_of",
+    "find_database",
+]

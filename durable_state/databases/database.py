@@ -14,6 +14,7 @@ from django.db.models import Lookup, Q
 
 from .lookups import Found
 from .parameters import AS_THEY_ARE, Columns, documents_as_dumped, quoted
+from .together import Answer, Statement, run_each
 
 __all__ = ["Database"]
 
@@ -56,13 +57,20 @@ class Database:
     # Transactions
 
     @contextmanager
-    def transaction(self, seconds: int) -> Iterator[None]:
-        """A transaction that sees what others commit.
+    def transaction(self, seconds: int) -> Iterator[list[Statement]]:
+        """A transaction that sees what others commit; gives the statements that it begins with.
 
         Waiting for a lock, and being idle inside it, are both bounded where there is a server.
         """
         with transaction.atomic(using=self.using):
-            yield
+            yield []
+
+    def run_together(self, statements: Sequence[Statement]) -> list[Answer]:
+        """Runs the statements in their order, by one round trip where the driver can.
+
+        The first that fails raises, and no later one is run.
+        """
+        return run_each(self.connection, statements)
 
     def snapshot_options(self) -> dict[str, Any] | None:
         """The options of a connection whose transactions see one snapshot each, if there are such."""
@@ -72,12 +80,13 @@ class Database:
         """The bytes of the longest statement that the database takes, values included."""
         return None
 
-    def check_deferred(self, table: str, but: Collection[str]) -> None:
-        """Has the table's constraints that wait for COMMIT checked now.
+    def checking_deferred(self, table: str, but: Collection[str]) -> list[Statement]:
+        """What has the table's constraints that wait for COMMIT checked now.
 
-        ``but``: not those of these columns' foreign keys.
-        Raises: IntegrityError, or what a constraint trigger raises.
+        ``but``: not those of these columns' foreign keys. The statements raise IntegrityError, or
+        what a constraint trigger raises.
         """
+        return []
 
     # Rows by keys
 

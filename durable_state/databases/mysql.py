@@ -14,6 +14,7 @@ from .capabilities import mysql_capabilities, unused_name
 from .database import Database
 from .parameters import Columns, moments_in_utc
 from .statements import bounded_statements
+from .together import Statement
 
 __all__ = ["MySQL"]
 
@@ -51,7 +52,7 @@ class MySQL(Database):
         return bool(self.connection.mysql_is_mariadb)
 
     @contextmanager
-    def transaction(self, seconds: int) -> Iterator[None]:
+    def transaction(self, seconds: int) -> Iterator[list[Statement]]:
         """READ COMMITTED, whatever the project asks for: who takes a lock sees what its last
         holder wrote.
 
@@ -70,7 +71,7 @@ class MySQL(Database):
                 transaction.atomic(using=self.using),
                 bounded_statements(self.connection, self.largest_statement()),
             ):
-                yield
+                yield []
         finally:
             # The connection may be what broke.
             with suppress(Error), self.connection.cursor() as cursor:

@@ -16,6 +16,7 @@ from .copying import copy_rows
 from .database import Database
 from .lookups import Found, are_alike, as_json
 from .parameters import AS_THEY_ARE, Columns, encoded
+from .together import Answer, Statement, run_in_one_text
 
 __all__ = ["PostgreSQL"]
 
@@ -52,18 +53,22 @@ class PostgreSQL(Database):
         return hasattr(getattr(self.connection, "Database", None), "Cursor")
 
     @contextmanager
-    def transaction(self, seconds: int) -> Iterator[None]:
+    def transaction(self, seconds: int) -> Iterator[list[Statement]]:
         """READ COMMITTED, whatever the project asks for: who takes a lock sees what its last
         holder wrote.
         """
         with transaction.atomic(using=self.using):
-            with self.connection.cursor() as cursor:
-                cursor.execute(
-                    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
-                    f" SET LOCAL lock_timeout = '{seconds}s';"
-                    f" SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'"
-                )
-            yield
+            yield [
+                ("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", ()),
+                (f"SET LOCAL lock_timeout = '{seconds}s'", ()),
+                (f"SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'", ()),
+            ]
+
+    def run_together(self, statements: Sequence[Statement]) -> list[Answer]:
+        """One text may hold several statements where the driver writes the values into it."""
+        if self.writes_columns and not self.connection.features.uses_server_side_binding:
+            return run_in_one_text(self.connection, statements)
+        return super().run_together(statements)
 
     def snapshot_options(self) -> dict[str, Any]:
         """A snapshot is what REPEATABLE READ is."""
@@ -71,13 +76,12 @@ class PostgreSQL(Database):
 
         return {"isolation_level": IsolationLevel.REPEATABLE_READ}
 
-    def check_deferred(self, table: str, but: Collection[str]) -> None:
+    def checking_deferred(self, table: str, but: Collection[str]) -> list[Statement]:
         """Switches them to IMMEDIATE, which has them checked, and back."""
-        if names := _deferred(self.using, table, tuple(but)):
-            with self.connection.cursor() as cursor:
-                cursor.execute(
-                    f"SET CONSTRAINTS {names} IMMEDIATE; SET CONSTRAINTS {names} DEFERRED", None
-                )
+        names = _deferred(self.using, table, tuple(but)).replace("%", "%%")
+        return [
+            (f"SET CONSTRAINTS {names} {when}", ()) for when in ("IMMEDIATE", "DEFERRED") if names
+        ]
 
     def most_keys(self, field: models.Field[Any, Any], beside: int) -> int:
         """Many keys are one parameter, a JSON text, where that can hold them."""

@@ -8,6 +8,7 @@ from durable_state.conversion import Refused
 
 from .batch.sorting import PreparedBatch, prepare_batch
 from .changes import Outcome
+from .direct import DirectChanges, TypeFacts, Unusual
 from .fold import Fold
 from .letters import PROTECTED
 from .shown.removal import remove_rows
@@ -16,11 +17,14 @@ from .staged.steps import OnStep, watch_steps
 
 __all__ = [
     "PROTECTED",
+    "DirectChanges",
     "Fold",
     "OnStep",
     "Outcome",
     "PreparedBatch",
     "Refused",
+    "TypeFacts",
+    "Unusual",
     "drop",
     "prepare_batch",
     "remove_rows",

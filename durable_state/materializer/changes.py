@@ -11,7 +11,7 @@ from durable_state.registry import EntityMapping, registry
 
 from .plan import StreamPlan, TypePlan, Values
 
-__all__ = ["Listed", "Openings", "Outcome"]
+__all__ = ["Listed", "Openings", "Outcome", "is_awaited_elsewhere"]
 
 LISTED = 50_000
 """What a commit remembers of one kind (entities shown, parked, waited for) before it looks at all
@@ -136,7 +136,7 @@ class Openings:
         watchers = []
         if self._plans.children(plan):
             watchers.append(self._fresh)
-        if _awaited_elsewhere(plan):
+        if is_awaited_elsewhere(plan):
             watchers.append(self.parents)
         return watchers
 
@@ -150,7 +150,7 @@ class Openings:
         return self._fresh.take(), self._freed.take()
 
 
-def _awaited_elsewhere(plan: TypePlan) -> bool:
+def is_awaited_elsewhere(plan: TypePlan) -> bool:
     """Whether rows of other streams may point to rows of this type."""
     mapping = plan.mapping
     if mapping.stream_field is not None:

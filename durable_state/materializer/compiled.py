@@ -98,6 +98,11 @@ class CompiledType:
         self.is_shown_as_written = self.told_by_python and is_shown_as_written(mapping)
         """Whether the values of a write tell what is shown of the row afterwards."""
 
+        self.may_go_direct = _may_go_direct(self)
+        """Whether its rows may be written without the fold, as far as the mapping tells."""
+        self.is_childless = _is_childless(mapping.model)
+        """Whether nothing can point to a row."""
+
         self.key_value = key_converter(mapping.key, using)
         exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(
@@ -153,6 +158,38 @@ def _compile_stream(
 
 
 _compile_type = lru_cache(maxsize=TYPES)(CompiledType)
+
+
+def _may_go_direct(compiled: CompiledType) -> bool:
+    mapping = compiled.mapping
+    parents = [each.parent for each in compiled.relations if each.parent is not None]
+    targets = [each.field.target_field for each in compiled.relations]  # type: ignore[attr-defined]
+    columns = [
+        mapping.model._meta.pk,
+        mapping.key,
+        *mapping.mapped_fields,
+        *(each.key for each in parents),
+        *targets,
+    ]
+    return (
+        mapping.model._meta.managed  # or a constraint may be declared that is not there
+        and not compiled.followed
+        and not isinstance(mapping.key, models.AutoField)
+        and not any(planned.told_by_database for planned in compiled.fields)
+        and all(_is_read_plainly(column) for column in columns)
+    )
+
+
+def _is_read_plainly(field: models.Field[Any, Any]) -> bool:
+    """Whether a SELECT says no more of the column than its name."""
+    is_plain = type(field).select_format is models.Field.select_format
+    return field.column is not None and is_plain
+
+
+def _is_childless(model: type[models.Model]) -> bool:
+    meta = model._meta
+    pointing = (each for each in meta.get_fields(include_hidden=True) if each.auto_created)
+    return not (meta.parents or meta.private_fields or any(not each.concrete for each in pointing))
 
 
 def _plan_field(

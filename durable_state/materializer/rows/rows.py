@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from durable_state.conf import get_settings
 from durable_state.conversion import JSON_NULL, key_text
-from durable_state.databases import find_database
+from durable_state.databases import Statement, find_database
 from durable_state.databases.faults import blames_a_row, explain, is_uniqueness, reason_code
 from durable_state.errors import TooManyDeadLetters
 
@@ -33,7 +33,9 @@ __all__ = [
     "RowFailure",
     "changing",
     "chunks",
+    "deferred_checks",
     "differ",
+    "existing_row",
     "in_statements",
     "most_keys",
     "read_rows",
@@ -106,21 +108,25 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
     """The shown rows among the keys, by key text; one query for as many keys as it takes."""
     if len(key_values) > READ and not plan.rows().exists():
         return {}
-    key, end = plan.mapping.key, 2 + len(plan.fields)
-    documents = plan.documents
-    nullable = [planned for planned in documents if planned.field.null]
-    is_null = [Q(**{f"{planned.attname}__isnull": True}) for planned in nullable]
+    key = plan.mapping.key
+    is_null = [Q(**{f"{each.attname}__isnull": True}) for each in plan.documents]
+    names: list[Any] = ["pk", key.attname, *plan.places, *is_null]
     found: dict[str, ExistingRow] = {}
     for chunk in chunks(key_values, most_keys(plan, key)):
-        names: list[Any] = ["pk", key.attname, *plan.places, *is_null]
         for row in _read_values(plan, chunk, names):
-            values = row[2:end]
-            if None in (values[planned.place] for planned in documents):
-                values = _with_json_nulls(values, documents, zip(nullable, row[end:], strict=True))
-            if plan.moments_elsewhere:
-                values = _in_utc(values, plan.moments_elsewhere)
-            found[key_text(key, row[1])] = ExistingRow(row[0], values)
+            found[key_text(key, row[1])] = existing_row(plan, row)
     return found
+
+
+def existing_row(plan: TypePlan, row: tuple[Any, ...]) -> ExistingRow:
+    """A row as it was read: primary key, key, mapped columns, and of each document whether it is NULL."""
+    end = 2 + len(plan.fields)
+    values = row[2:end]
+    if plan.documents and None in (values[planned.place] for planned in plan.documents):
+        values = _with_json_nulls(values, zip(plan.documents, row[end:], strict=True))
+    if plan.moments_elsewhere:
+        values = _in_utc(values, plan.moments_elsewhere)
+    return ExistingRow(row[0], values)
 
 
 class _Unreadable:
@@ -171,17 +177,12 @@ def _in_utc(values: Values, moments: Iterable[PlannedField]) -> Values:
     return tuple(told_apart)
 
 
-def _with_json_nulls(
-    values: Values, documents: Iterable[PlannedField], are_null: Iterable[tuple[PlannedField, bool]]
-) -> Values:
+def _with_json_nulls(values: Values, are_null: Iterable[tuple[PlannedField, bool]]) -> Values:
     """Django reads NULL and JSON's null alike."""
     told_apart = list(values)
-    for planned in documents:
-        if values[planned.place] is None:
-            told_apart[planned.place] = JSON_NULL
     for planned, is_null in are_null:
-        if is_null:
-            told_apart[planned.place] = None
+        if values[planned.place] is None:
+            told_apart[planned.place] = None if is_null else JSON_NULL
     return tuple(told_apart)
 
 
@@ -242,7 +243,8 @@ def _bisect(
         with transaction.atomic(using=plan.using):
             clear_the_way(plan, writes)
             _write(plan, writes)
-            _check_deferred(plan)
+            if checks := deferred_checks(plan):
+                find_database(plan.using).run_together(checks)
     except Exception as error:  # whatever a field's own code raises, too
         if not blames_a_row(error):
             raise
@@ -289,14 +291,15 @@ def _write(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
         insert_kept(plan, kept)
 
 
-def _check_deferred(plan: TypePlan) -> None:
-    """Has the constraints of the type's table that wait for COMMIT checked in the rows' savepoint.
+def deferred_checks(plan: TypePlan) -> list[Statement]:
+    """What has the constraints of the type's table that wait for COMMIT checked at once.
 
     Not those by which rows point to parents: the parents were looked up, and one that is set aside
     for a moment is not missing.
     """
     parents = [planned.field.column for planned in plan.relations if planned.field.column]
-    find_database(plan.using).check_deferred(plan.mapping.model._meta.db_table, parents)
+    table = plan.mapping.model._meta.db_table
+    return find_database(plan.using).checking_deferred(table, parents)
 
 
 def _check_readable(plan: TypePlan, writes: Sequence[RowWrite]) -> None:

@@ -1,0 +1,116 @@
+"""All that a commit of ordinary changes must know of its stream, asked by one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from django.db import models
+
+from durable_state.databases import Answer, Statement, find_database
+from durable_state.databases.plain_sql import as_django_reads
+from durable_state.materializer import PROTECTED, DirectChanges, TypeFacts
+from durable_state.models import (
+    DeadLetter,
+    Lease,
+    ParkedChange,
+    Stream,
+    TableOwner,
+    TypeState,
+)
+
+__all__ = ["StreamFacts", "asking_facts", "locking_row", "read_facts"]
+
+OF_STREAM = [field for field in Stream._meta.concrete_fields if field.name != "checkpoint"]
+"""All columns but the one that is large, and that commits alone write."""
+OF_TYPE = [
+    field
+    for field in TypeState._meta.concrete_fields
+    if field.name in ("digest", "fingerprint", "sample")
+]
+"""In their order."""
+
+
+class StreamFacts(NamedTuple):
+    """How things are with a stream."""
+
+    row: Stream
+    """As it is now, without its checkpoint."""
+
+    types: TypeFacts
+    """Of the types that were met before."""
+
+    token: int | None
+    """The lease's fencing token."""
+
+    owned: int
+    """How many of the tables without a stream field are the stream's."""
+
+    is_clear: bool
+    """Whether nothing is parked, and no letter is of these entities or to be tried again."""
+
+
+def locking_row(stream: Stream) -> list[Statement]:
+    """Locks the stream's row for the rest of the transaction, where the database locks rows."""
+    database = find_database(stream.using)
+    if not database.connection.features.has_select_for_update:
+        return []
+    table = database.quoted(Stream._meta.db_table)
+    return [(f"SELECT id FROM {table} WHERE id = %s FOR UPDATE", [stream.pk])]
+
+
+def asking_facts(stream: Stream, direct: DirectChanges) -> Statement:
+    """Asks for what ``read_facts`` takes, if the stream still has the revision it was read with."""
+    types, entities, tables = direct.type_digests, direct.entity_digests, direct.tables
+    sql = _facts_sql(stream.using, len(types), len(entities), len(tables))
+    parameters = [*tables, *entities, PROTECTED, *types, stream.pk, stream.revision]
+    return sql, parameters
+
+
+def read_facts(stream: Stream, answer: Answer) -> StreamFacts | None:
+    """What was answered; None where the stream has another revision by now."""
+    rows = as_django_reads(stream.using, [*OF_STREAM, *OF_TYPE], answer.rows)
+    if not rows:
+        return None
+    first, end = len(OF_STREAM), len(OF_STREAM) + len(OF_TYPE)
+    names = [field.attname for field in OF_STREAM]
+    row = Stream.from_db(stream.using, names, rows[0][:first])
+    row.checkpoint = stream.checkpoint  # at the same revision it is the same
+    types = {}
+    for each in rows:
+        digest, fingerprint, sample = each[first:end]
+        types[digest] = fingerprint, sample
+    token, owned, *obstacles = rows[0][end:]
+    return StreamFacts(row, types, token, owned, not any(obstacles))
+
+
+@lru_cache(maxsize=256)
+def _facts_sql(using: str, types: int, entities: int, tables: int) -> str:
+    """The statement for so many of each."""
+    quote = find_database(using).quoted
+
+    def columns(name: str, fields: Sequence[models.Field[Any, Any]]) -> str:
+        return ", ".join(f"{name}.{quote(field.column)}" for field in fields)
+
+    def of_stream(model: type[models.Model]) -> str:
+        return f"FROM {quote(model._meta.db_table)} WHERE stream_id = stream.id"
+
+    shown = f"{of_stream(DeadLetter)} AND generation = 0"
+    return (  # its parts are names of our own tables and columns
+        f"SELECT {columns('stream', OF_STREAM)}, {columns('types', OF_TYPE)},"
+        f" (SELECT token {of_stream(Lease)}),"
+        f" (SELECT COUNT(*) {of_stream(TableOwner)} AND model IN ({_places(tables)})),"
+        f" EXISTS (SELECT 1 {of_stream(ParkedChange)}),"
+        f" EXISTS (SELECT 1 {shown} AND entity IN ({_places(entities)})),"
+        f" EXISTS (SELECT 1 {shown} AND reason = %s)"
+        f" FROM {quote(Stream._meta.db_table)} AS stream"
+        f" LEFT JOIN {quote(TypeState._meta.db_table)} AS types"
+        f" ON types.stream_id = stream.id AND types.digest IN ({_places(types)})"
+        " WHERE stream.id = %s AND stream.revision = %s"
+    )
+
+
+def _places(count: int) -> str:
+    """Room for so many parameters; of none, a value that nothing equals."""
+    return ", ".join(["%s"] * count) or "NULL"

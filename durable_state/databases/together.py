@@ -1,0 +1,46 @@
+"""Statements that are sent together, and what each of them gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+__all__ = ["Answer", "Statement", "run_each", "run_in_one_text"]
+
+Statement = tuple[str, Sequence[Any]]
+"""SQL, and its parameters."""
+
+
+class Answer(NamedTuple):
+    """What a statement gave: its rows, and how many it found or changed."""
+
+    rows: list[tuple[Any, ...]]
+    affected: int
+
+
+def run_each(connection: Any, statements: Sequence[Statement]) -> list[Answer]:
+    """Runs the statements one after the other."""
+    answers = []
+    with connection.cursor() as cursor:
+        for sql, values in statements:
+            cursor.execute(sql, values)
+            answers.append(_answer(cursor))
+    return answers
+
+
+def run_in_one_text(connection: Any, statements: Sequence[Statement]) -> list[Answer]:
+    """Runs them as one text, for a driver that writes the values into it: one round trip."""
+    text = "; ".join(sql for sql, _ in statements)
+    with connection.cursor() as cursor:
+        cursor.execute(text, [value for _, values in statements for value in values])
+        return list(_all_answers(cursor))
+
+
+def _all_answers(cursor: Any) -> Iterator[Answer]:
+    yield _answer(cursor)
+    while cursor.nextset():
+        yield _answer(cursor)
+
+
+def _answer(cursor: Any) -> Answer:
+    return Answer(list(cursor.fetchall()) if cursor.description else [], cursor.rowcount)

@@ -1,0 +1,99 @@
+"""The ordinary changes of one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from durable_state.conf import get_settings
+from durable_state.databases import Answer, Statement
+from durable_state.databases.plain_sql import updating_row
+from durable_state.errors import MappingFault
+from durable_state.models import Stream, TypeState
+
+from ..batch.sampling import Sample
+from ..batch.sorting import PreparedBatch
+from ..changes import Outcome
+from ..plan import StreamPlan, TypePlan
+from .entities import DirectEntities
+from .ordinary import find_ordinary
+from .unusual import Unusual
+
+__all__ = ["DirectChanges", "TypeFacts"]
+
+TypeFacts = Mapping[str, tuple[str, dict[str, Any]]]
+"""Of types, by digest: the fingerprint of the mapping that made their rows, and the sample."""
+
+
+class DirectChanges:
+    """Takes the changes of a batch, all of them ordinary, to their rows.
+
+    ``outcome`` says what became of them once the statements that write them are made.
+    """
+
+    def __init__(
+        self, stream: Stream, batch: PreparedBatch, ordinary: Sequence[DirectEntities]
+    ) -> None:
+        settings = get_settings()
+        self.outcome = Outcome(settings.feed_entry_rows, settings.feed_value_rows)
+        self.outcome.txids |= batch.txids
+        self._stream = stream
+        self._samples = batch.samples
+        self._ordinary = ordinary
+
+    @classmethod
+    def find(cls, stream: Stream, batch: PreparedBatch) -> DirectChanges | None:
+        """The changes of the batch; None where any of them is not ordinary."""
+        found = find_ordinary(StreamPlan(stream), batch)
+        if found is None:
+            return None
+        try:
+            return cls(stream, batch, [DirectEntities(plan, entities) for plan, entities in found])
+        except MappingFault:
+            return None
+
+    @property
+    def type_digests(self) -> list[str]:
+        """The types' names in our tables."""
+        return [each.plan.digest("") for each in self._ordinary]
+
+    @property
+    def entity_digests(self) -> list[str]:
+        """The entities' names there."""
+        return [each.plan.digest(one.key) for each in self._ordinary for one in each.entities]
+
+    @property
+    def tables(self) -> list[str]:
+        """The models, by label, whose tables must be the stream's own."""
+        mappings = [each.plan.mapping for each in self._ordinary]
+        return sorted({each.label for each in mappings if each.stream_field is None})
+
+    @property
+    def tells_all(self) -> bool:
+        """Whether what is written tells what is shown of each row afterwards."""
+        outcome = self.outcome
+        return all(deleted or name in outcome.written for name, deleted in outcome.changes.items())
+
+    def reading(self) -> list[Statement]:
+        """What reads all rows that the changes concern. Raises: Unusual."""
+        return [statement for each in self._ordinary for statement in each.reading()]
+
+    def writing(self, types: TypeFacts, answers: Sequence[Answer]) -> list[Statement]:
+        """What writes the changes, given what was read. Raises: Unusual."""
+        left = iter(answers)
+        statements: list[Statement] = []
+        for each in self._ordinary:
+            statements += self._learning(each.plan, types)
+            statements += each.writing(left, self.outcome)
+        return statements
+
+    def _learning(self, plan: TypePlan, types: TypeFacts) -> Iterator[Statement]:
+        """What writes down the type's sample, where the changes have told anything new."""
+        digest = plan.digest("")
+        fingerprint, stored = types.get(digest, ("", {}))
+        if fingerprint != plan.mapping.fingerprint:
+            raise Unusual
+        sample = Sample.of(stored)
+        if sample.learn(self._samples[plan.type]):
+            where = {"stream": self._stream.pk, "digest": digest}
+            yield updating_row(plan.using, TypeState, {"sample": sample.to_json()}, where)

@@ -1,0 +1,145 @@
+"""The ordinary entities of one type: what to read, what that tells, what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from msgspec import UNSET
+
+from durable_state.conversion import key_text
+from durable_state.databases import Answer, Statement
+from durable_state.databases.plain_sql import as_django_reads
+
+from ..batch.compaction import Entity
+from ..changes import Outcome, is_awaited_elsewhere
+from ..compiled import PlannedField
+from ..plan import TypePlan, Values
+from ..rows.row import ExistingRow, RowWrite
+from ..rows.rows import changing, deferred_checks, existing_row, row_write
+from .statements import (
+    deleting,
+    inserting,
+    parent_fields,
+    reading_parents,
+    reading_rows,
+    row_fields,
+    updating,
+)
+from .unusual import Unusual
+
+__all__ = ["DirectEntities"]
+
+
+class DirectEntities:
+    """Takes entities of one type to their rows, for the time of one transaction."""
+
+    def __init__(self, plan: TypePlan, entities: Sequence[Entity]) -> None:
+        """Raises: MappingFault, where nothing of the application stands for the stream."""
+        self.plan = plan
+        self.entities = entities
+        self._parents = [
+            (planned, names, _scope_of_parents(plan, planned))
+            for planned in plan.relations
+            if (names := self._named(planned))
+        ]
+        _ = plan.scope  # which may be a query, and is known before the transaction begins
+
+    def reading(self) -> Iterator[Statement]:
+        """What reads the entities' rows, and the parents that they name.
+
+        Raises: Unusual.
+        """
+        keys = [
+            self.plan.key_value(each.key) if each.put is None else each.put.key_value
+            for each in self.entities
+        ]
+        yield reading_rows(self.plan, keys)
+        for planned, names, scope in self._parents:
+            yield reading_parents(self.plan, planned, names, scope)
+
+    def writing(self, answers: Iterator[Answer], outcome: Outcome) -> Iterator[Statement]:
+        """What writes the rows that are not as the changes leave them, given what was read.
+
+        What becomes of the changes is told to ``outcome``. Raises: Unusual.
+        """
+        plan, existing = self.plan, self._existing(next(answers))
+        parents = {planned: self._found(planned, next(answers)) for planned, _, _ in self._parents}
+        wanted = [
+            self._write(each, parents, existing) for each in self.entities if each.put is not None
+        ]
+
+        writes = changing(plan, wanted)
+        new = [write for write in writes if write.existing is None]
+        updates = [write for write in writes if write.existing is not None]
+        leaving = [each.key for each in self.entities if each.deleted and each.key in existing]
+        if new and is_awaited_elsewhere(plan):
+            raise Unusual
+
+        # What goes makes room for what comes.
+        if leaving:
+            yield deleting(plan, [existing[key] for key in leaving])
+        if updates:
+            yield from updating(plan, updates)
+        if new:
+            yield inserting(plan, new)
+        if writes:
+            yield from deferred_checks(plan)
+
+        no_row = sum(entity.no_row for entity in self.entities)
+        outcome.no_row += no_row
+        outcome.applied += sum(map(len, self.entities)) - no_row
+        outcome.changed(plan.type, [write.key for write in writes], deleted=False)
+        outcome.keep_written(plan, [(write.key, write.values) for write in writes])
+        outcome.changed(plan.type, leaving, deleted=True)
+
+    def _named(self, planned: PlannedField) -> list[Any]:
+        """The parents that the entities name in a column."""
+        puts = [each.put for each in self.entities if each.put is not None]
+        return list({put.values[planned.place] for put in puts} - {None, UNSET})
+
+    def _existing(self, answer: Answer) -> dict[str, ExistingRow]:
+        """The rows that were read, by key text."""
+        rows = as_django_reads(self.plan.using, row_fields(self.plan), answer.rows)
+        key = self.plan.mapping.key
+        return {key_text(key, row[1]): existing_row(self.plan, row) for row in rows}
+
+    def _found(self, planned: PlannedField, answer: Answer) -> dict[Any, Any]:
+        """What the column holds for each of the parents that were read, by what names it."""
+        rows = as_django_reads(self.plan.using, parent_fields(planned), answer.rows)
+        if planned.parent is None:
+            return dict(rows)
+        return {key_text(planned.parent.key, name): value for name, value in rows}
+
+    def _write(
+        self,
+        entity: Entity,
+        parents: dict[PlannedField, dict[Any, Any]],
+        existing: dict[str, ExistingRow],
+    ) -> RowWrite:
+        put, row = entity.put, existing.get(entity.key)
+        assert put is not None
+        if row is None and not put.complete:
+            raise Unusual  # a partial update that has to make the row
+        return row_write(put, _with_parents(put.values, parents), row)
+
+
+def _scope_of_parents(plan: TypePlan, planned: PlannedField) -> dict[str, Any]:
+    if planned.parent is None:
+        return {}
+    return plan.scope if planned.parent is plan.mapping else planned.parent.scope(plan.stream)
+
+
+def _with_parents(values: Values, parents: dict[PlannedField, dict[Any, Any]]) -> Values:
+    """The values with parents as what the columns hold. Raises: Unusual, where one is missing."""
+    if not parents:
+        return values
+    resolved = list(values)
+    for planned, found in parents.items():
+        name = values[planned.place]
+        if name is None or name is UNSET:
+            continue
+        if name not in found:
+            raise Unusual
+        resolved[planned.place] = found[name]
+    return tuple(resolved)

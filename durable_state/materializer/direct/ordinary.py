@@ -1,0 +1,42 @@
+"""Which changes are ordinary: accepted, few, and of types that can go without the fold."""
+
+from __future__ import annotations
+
+from durable_state.databases import find_database
+
+from ..batch.compaction import Entity
+from ..batch.sorting import PreparedBatch
+from ..plan import StreamPlan, TypePlan
+
+__all__ = ["find_ordinary"]
+
+FEW = 50
+"""Entities of one batch, at most: many are written better in bulk."""
+
+
+def find_ordinary(
+    plans: StreamPlan, batch: PreparedBatch
+) -> list[tuple[TypePlan, list[Entity]]] | None:
+    """All that the batch changes, by type; None where any of it is not ordinary."""
+    segment = batch.segments[0]
+    if len(batch.segments) > 1 or segment.control or segment.faults or batch.malformed:
+        return None
+    if sum(map(len, segment.entities.values())) > FEW:
+        return None
+    if not find_database(plans.stream.using).writes_columns:
+        return None
+
+    found = []
+    for entity_type, entities in segment.entities.items():
+        plan = plans.compiled(entity_type)
+        if plan is None or not plan.may_go_direct or not all(map(_is_accepted, entities)):
+            return None
+        if not plan.is_childless and any(entity.deleted for entity in entities):
+            return None
+        found.append((plan, entities))
+    return found
+
+
+def _is_accepted(entity: Entity) -> bool:
+    """Whether every change of it was accepted, so that there is no letter to be written."""
+    return entity.refused is None and (entity.put is not None or entity.deleted)
