@@ -35,6 +35,7 @@ HOUSE = {
 }
 MATERIALIZER = {
     "fold": "where a change goes",
+    "direct": "without the fold",
     "typebook": "which types pass",
     "staged": "snapshots, resets",
     "shown": "rows that readers see",
