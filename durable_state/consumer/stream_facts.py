@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.db import models
 
 from durable_state.databases import Answer, Statement, find_database
-from durable_state.databases.plain_sql import as_django_reads
+from durable_state.databases.plain_sql import RowReader
 from durable_state.materializer import PROTECTED, DirectChanges, TypeFacts
 from durable_state.models import (
     DeadLetter,
@@ -30,6 +30,7 @@ OF_TYPE = [
     if field.name in ("digest", "fingerprint", "sample")
 ]
 """In their order."""
+READER = RowReader([*OF_STREAM, *OF_TYPE])
 
 
 class StreamFacts(NamedTuple):
@@ -70,7 +71,7 @@ def asking_facts(stream: Stream, direct: DirectChanges) -> Statement:
 
 def read_facts(stream: Stream, answer: Answer) -> StreamFacts | None:
     """What was answered; None where the stream has another revision by now."""
-    rows = as_django_reads(stream.using, [*OF_STREAM, *OF_TYPE], answer.rows)
+    rows = READER.read(stream.using, answer.rows)
     if not rows:
         return None
     first, end = len(OF_STREAM), len(OF_STREAM) + len(OF_TYPE)

@@ -10,31 +10,52 @@ from django.db import connections, models
 from .choosing import find_database
 from .together import Statement
 
-__all__ = ["as_django_reads", "inserting_row", "updating_row"]
+__all__ = ["RowReader", "inserting_row", "updating_row"]
 
 Row = tuple[Any, ...]
 
 
-def as_django_reads(
-    using: str, fields: Sequence[models.Field[Any, Any]], rows: Iterable[Row]
-) -> list[Row]:
-    """The rows with the values of ``fields``, their first columns, as a query set gives them."""
-    connection = connections[using]
-    converters = []
-    for place, field in enumerate(fields):
-        column = field.cached_col
-        found = [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)]
-        converters += [(place, convert, column) for convert in found]
-    if not converters:
-        return list(rows)
+class RowReader:
+    """Makes of rows that were read without the ORM what a query set would give.
 
-    converted = []
-    for row in rows:
-        values = list(row)
-        for place, convert, column in converters:
-            values[place] = convert(values[place], column, connection)
-        converted.append(tuple(values))
-    return converted
+    ``fields`` are the first columns of the rows. One for each way of reading, kept for good: what is
+    to be done is found out once for each connection.
+    """
+
+    def __init__(self, fields: Sequence[models.Field[Any, Any]]) -> None:
+        self.fields = fields
+
+    def read(self, using: str, rows: Iterable[Row]) -> list[Row]:
+        """The rows with the values of the fields."""
+        connection = connections[using]
+        converters = self._converters(connection)
+        if not converters:
+            return list(rows)
+
+        converted = []
+        for row in rows:
+            values = list(row)
+            for place, convert, column in converters:
+                values[place] = convert(values[place], column, connection)
+            converted.append(tuple(values))
+        return converted
+
+    def _converters(self, connection: Any) -> Sequence[tuple[int, Any, Any]]:
+        # With the connection, to which they are bound: kept here, they would keep it.
+        known: dict[RowReader, Any] = vars(connection).setdefault("_durable_state_readers", {})
+        if self not in known:
+            columns = [field.cached_col for field in self.fields]
+            known[self] = [
+                (place, convert, column)
+                for place, column in enumerate(columns)
+                for convert in _converters_of(column, connection)
+            ]
+        return known[self]  # type: ignore[no-any-return]
+
+
+def _converters_of(column: Any, connection: Any) -> list[Any]:
+    backends = connection.ops.get_db_converters(column)
+    return [*backends, *column.get_db_converters(connection)]
 
 
 def inserting_row(using: str, model: type[models.Model], columns: Mapping[str, Any]) -> Statement:

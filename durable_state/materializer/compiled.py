@@ -21,6 +21,7 @@ from durable_state.conversion import (
     key_converter,
     parent_key_converter,
 )
+from durable_state.databases.plain_sql import RowReader
 from durable_state.models import Stream
 from durable_state.registry import EntityMapping, registry
 from durable_state.registry.relations import followed_columns, parents_first
@@ -98,6 +99,10 @@ class CompiledType:
         self.is_shown_as_written = self.told_by_python and is_shown_as_written(mapping)
         """Whether the values of a write tell what is shown of the row afterwards."""
 
+        self.row_reader = RowReader([mapping.model._meta.pk, mapping.key, *mapping.mapped_fields])
+        """Of a row: primary key, key, and the mapped columns."""
+        self.parent_readers = {each: RowReader(_parent_columns(each)) for each in self.relations}
+        """Of parents: what names them, and what a row's column holds."""
         self.may_go_direct = _may_go_direct(self)
         """Whether its rows may be written without the fold, as far as the mapping tells."""
         self.is_childless = _is_childless(mapping.model)
@@ -160,23 +165,19 @@ def _compile_stream(
 _compile_type = lru_cache(maxsize=TYPES)(CompiledType)
 
 
+def _parent_columns(planned: PlannedField) -> list[models.Field[Any, Any]]:
+    target = planned.field.target_field  # type: ignore[attr-defined]
+    return [target if planned.parent is None else planned.parent.key, target]
+
+
 def _may_go_direct(compiled: CompiledType) -> bool:
-    mapping = compiled.mapping
-    parents = [each.parent for each in compiled.relations if each.parent is not None]
-    targets = [each.field.target_field for each in compiled.relations]  # type: ignore[attr-defined]
-    columns = [
-        mapping.model._meta.pk,
-        mapping.key,
-        *mapping.mapped_fields,
-        *(each.key for each in parents),
-        *targets,
-    ]
+    readers = [compiled.row_reader, *compiled.parent_readers.values()]
     return (
-        mapping.model._meta.managed  # or a constraint may be declared that is not there
+        compiled.mapping.model._meta.managed  # or a constraint may be declared that is not there
         and not compiled.followed
-        and not isinstance(mapping.key, models.AutoField)
+        and not isinstance(compiled.mapping.key, models.AutoField)
         and not any(planned.told_by_database for planned in compiled.fields)
-        and all(_is_read_plainly(column) for column in columns)
+        and all(_is_read_plainly(field) for reader in readers for field in reader.fields)
     )
 
 

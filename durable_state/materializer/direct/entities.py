@@ -9,7 +9,6 @@ from msgspec import UNSET
 
 from durable_state.conversion import key_text
 from durable_state.databases import Answer, Statement
-from durable_state.databases.plain_sql import as_django_reads
 
 from ..batch.compaction import Entity
 from ..changes import Outcome, is_awaited_elsewhere
@@ -20,10 +19,8 @@ from ..rows.rows import changing, deferred_checks, existing_row, row_write
 from .statements import (
     deleting,
     inserting,
-    parent_fields,
     reading_parents,
     reading_rows,
-    row_fields,
     updating,
 )
 from .unusual import Unusual
@@ -100,13 +97,13 @@ class DirectEntities:
 
     def _existing(self, answer: Answer) -> dict[str, ExistingRow]:
         """The rows that were read, by key text."""
-        rows = as_django_reads(self.plan.using, row_fields(self.plan), answer.rows)
-        key = self.plan.mapping.key
-        return {key_text(key, row[1]): existing_row(self.plan, row) for row in rows}
+        plan, key = self.plan, self.plan.mapping.key
+        rows = plan.row_reader.read(plan.using, answer.rows)
+        return {key_text(key, row[1]): existing_row(plan, row) for row in rows}
 
     def _found(self, planned: PlannedField, answer: Answer) -> dict[Any, Any]:
         """What the column holds for each of the parents that were read, by what names it."""
-        rows = as_django_reads(self.plan.using, parent_fields(planned), answer.rows)
+        rows = self.plan.parent_readers[planned].read(self.plan.using, answer.rows)
         if planned.parent is None:
             return dict(rows)
         return {key_text(planned.parent.key, name): value for name, value in rows}

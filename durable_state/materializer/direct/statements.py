@@ -19,43 +19,30 @@ from .unusual import Unusual
 __all__ = [
     "deleting",
     "inserting",
-    "parent_fields",
     "reading_parents",
     "reading_rows",
-    "row_fields",
     "updating",
 ]
 
-Fields = list["models.Field[Any, Any]"]
-
-
-def row_fields(plan: TypePlan) -> Fields:
-    """The columns that are read of a row: primary key, key, and the mapped ones."""
-    key = plan.mapping.key
-    return [plan.mapping.model._meta.pk, key, *(planned.field for planned in plan.fields)]
+Fields = Sequence["models.Field[Any, Any]"]
 
 
 def reading_rows(plan: TypePlan, key_values: Sequence[Any]) -> Statement:
-    """Reads the rows with these keys; behind ``row_fields``, of each document whether it is NULL."""
+    """Reads what ``plan.row_reader`` takes, and behind it of each document whether it is NULL."""
     quoted = find_database(plan.using).quoted
     are_null = [f"{quoted(planned.field.column)} IS NULL" for planned in plan.documents]
-    return _reading(plan, row_fields(plan), are_null, plan.mapping.key, key_values, plan.scope)
-
-
-def parent_fields(planned: PlannedField) -> Fields:
-    """The columns that are read of a parent: what names it, and what the row's column holds."""
-    target = planned.field.target_field  # type: ignore[attr-defined]
-    return [target if planned.parent is None else planned.parent.key, target]
+    fields = plan.row_reader.fields
+    return _reading(plan, fields, are_null, plan.mapping.key, key_values, plan.scope)
 
 
 def reading_parents(
     plan: TypePlan, planned: PlannedField, names: Sequence[Any], scope: Mapping[str, Any]
 ) -> Statement:
-    """Reads the parents in ``scope`` that a column names, by key or by what the column holds.
+    """Reads what ``plan.parent_readers`` take: the parents in ``scope`` that a column names.
 
     Raises: Unusual, where there can be no such parent.
     """
-    fields, parent = parent_fields(planned), planned.parent
+    fields, parent = plan.parent_readers[planned].fields, planned.parent
     if parent is None:
         return _reading(plan, fields, [], fields[0], names, scope)
     try:
