@@ -28,7 +28,7 @@ class Note(models.Model):
 """
 MAPPINGS = """
 from durable_state import EntityMapping, register
-from tests.extras.models import Note
+from .models import Note
 
 @register("note")
 class NoteMapping(EntityMapping):
