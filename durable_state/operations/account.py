@@ -23,12 +23,19 @@ class Account:
     messages: int = 0
     """All of them; the other numbers add up to it."""
     applied: int = 0
+    """Accepted; also those that a later change replaced."""
     no_row: int = 0
+    """Without a row, because the mapping's ``prepare`` wanted none."""
     parked: int = 0
+    """Parked when they came."""
     dead_letters: int = 0
+    """Refused when they came."""
     unregistered: int = 0
+    """Of types without a mapping, or registered too late."""
     control: int = 0
+    """No changes, but controls."""
     superseded: int = 0
+    """In a snapshot or rebuild that was dropped before it was shown."""
     staged: int = 0
     """In an open snapshot or rebuild."""
     unmapped: Mapping[str, int] = field(default_factory=dict)

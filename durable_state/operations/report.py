@@ -27,8 +27,11 @@ class StreamReport:
     why: str
     """In one line why the stream is stuck, or else what a person should know; may be empty."""
     offset: str
+    """The server's token for what was read last; opaque."""
     ordinal: int
+    """Messages read since the stream's start."""
     revision: int
+    """The number of the last commit."""
     account: Account
     """What became of all messages that were read."""
     misfits: list[str]
@@ -40,11 +43,13 @@ class StreamReport:
     lag_seconds: float
     """How long ago the rows were last known to be up to date; 0.0 while a worker follows them."""
     since: datetime
+    """When the status began."""
     replayed: int | None
     """Messages that a reset has folded by now; None where none is under way."""
     holder: str
     """Who consumes the stream, as ``host:pid:purpose:nonce``; "" is nobody."""
     last_error: str
+    """What failed; quotes no value of a row, and may be empty."""
     action: str
     """What to do; may be empty."""
     last_error_detail: str = ""

@@ -50,20 +50,25 @@ class ControlKind(StrEnum):
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """One entity was set or removed.
-
-    ``value`` and ``old_value`` are raw JSON, valid by grammar and in UTF-8, or None where the
-    message has none (``b"null"`` is JSON null). Grammar does not bound numbers: decoding ``1e999``
-    still fails. ``raw`` is the whole message as it was on the wire.
-    """
+    """One entity was set or removed."""
 
     type: str
+    """The entity type."""
     key: str
+    """The entity key."""
     operation: Operation
     value: bytes | None
+    """Raw JSON, or None where the message has none (``b"null"`` is JSON null).
+
+    It is valid by grammar and in UTF-8. Grammar does not bound numbers: decoding ``1e999`` still
+    fails.
+    """
     old_value: bytes | None
+    """As ``value``, before the change."""
     txid: str | None
+    """Opaque; None where the message names none."""
     raw: bytes
+    """The whole message as it was on the wire."""
 
     @property
     def headers(self) -> dict[str, Any]:

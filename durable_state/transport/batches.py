@@ -34,18 +34,21 @@ class BatchLimits:
 class Batch:
     """Some messages in stream order, and where the reader stands after them.
 
-    ``up_to_date`` says that the tail was reached right after them, ``closed`` that no message will
-    ever follow, ``checkpoint`` is what the position is recognized by, ``bytes`` the size of the
-    messages on the wire. A batch without messages reports the rest.
+    A batch without messages reports the rest.
     """
 
     # Not in its repr: asyncio, setting a signal's handler, writes its task's result out.
     messages: list[Message] = field(repr=False)
     position: Position
+    """Where the reader stands after them."""
     up_to_date: bool = False
+    """Whether the tail was reached right after them."""
     closed: bool = False
+    """Whether no message will ever follow."""
     checkpoint: Checkpoint | None = None
+    """What the position is recognized by."""
     bytes: int = 0
+    """The size of the messages on the wire."""
 
     def followed_by(self, later: Batch) -> Batch:
         """This batch and the next one of the same stream, as one."""

@@ -54,21 +54,27 @@ class Mark(NamedTuple):
 class Checkpoint(NamedTuple):
     """What the stream before a position is recognized by.
 
-    That is the fingerprint of all its messages, and marks to read some of them again from. The
-    ``marks`` are in stream order. The newest is the beginning of the answer that the position lies
-    in, or the position itself; of the older ones there are the fewer, the farther back.
-
-    ``first`` is the digest of the stream's first message, "" where it is not known, and ``recent``
-    are those of the newest few: a server that has dropped a stream's beginning may answer from what
-    is left, where it is asked for the start.
+    That is the fingerprint of all its messages, and marks to read some of them again from.
     """
 
     ordinal: int
+    """How many messages there are before the position."""
     size: int
+    """Their bytes."""
     fingerprint: str
+    """Of all of them."""
     marks: tuple[Mark, ...]
+    """In stream order. The newest is the beginning of the answer that the position lies in, or the
+    position itself; of the older ones there are the fewer, the farther back.
+    """
     first: str = ""
+    """The digest of the stream's first message; "" where it is not known."""
     recent: tuple[str, ...] = ()
+    """The digests of the newest few messages.
+
+    A server that has dropped a stream's beginning may answer from what is left, where it is asked
+    for the start.
+    """
 
     def near(self) -> Mark | None:
         """Where to begin for a quick look;
