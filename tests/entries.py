@@ -1,4 +1,4 @@
-"""Holds the feed's entries against the rows: what is told without reading them is what they hold."""
+"""Holds the feed's entries against the rows: what is told without reading is what they hold."""
 
 from __future__ import annotations
 

@@ -118,7 +118,9 @@ async def test_a_gap_between_bells_is_healed_from_the_log(
 async def test_bells_lost_over_redis(
     settings: Any, redis_url: str, configure: Callable[..., None], heard: list[int]
 ) -> None:
-    """A burst that overflows the layer while this process is busy is dropped but for one bell; all subscribers converge all the same."""
+    """A burst that overflows the layer while this process is busy is dropped but for one bell; all
+    subscribers converge all the same.
+    """
     redis_layer(settings, redis_url, capacity=1)
     configure(FEED_POLL_SECONDS=0.05)
     stream = await sync_to_async(make_stream)()
@@ -136,7 +138,8 @@ async def test_bells_lost_over_redis(
 
         elsewhere = threading.Thread(target=lambda: asyncio.run(ring_all()))
         elsewhere.start()
-        elsewhere.join()  # On purpose without giving way: nobody here takes a bell out of the layer meanwhile.
+        # On purpose without giving way: nobody here takes a bell out of the layer meanwhile.
+        elsewhere.join()
         await all_reach(followers, 200, await sync_to_async(shown)(stream))
         await commit_and_ring(stream, {})
         async with asyncio.timeout(10):
@@ -213,7 +216,7 @@ async def joined(hub: Hub) -> None:
 async def test_a_layer_that_is_silent_is_not_waited_for(
     settings: Any, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A layer that drops every bell, and says nothing, costs one long wait; then the log is polled."""
+    """A layer that drops every bell and says nothing costs one long wait; then the log is polled."""
 
     class Silent(InMemoryChannelLayer):
         async def group_send(self, group: str, message: dict[str, Any]) -> None:
@@ -378,7 +381,9 @@ async def test_a_removed_stream_ends_its_subscribers(configure: Callable[..., No
 
 
 async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many commits pass a subscriber that does not read, the hub keeps no more than its share."""
+    """However many commits pass a subscriber that does not read, the hub keeps no more than its
+    share.
+    """
     monkeypatch.setattr(hub, "KEPT_ENTRIES", 10)
     stream = await sync_to_async(make_stream)()
     async with crowd(stream, 1) as (follower,):

@@ -58,7 +58,9 @@ def test_many_changes_keep_only_keys(configure: Callable[..., None]) -> None:
 
 
 def test_too_many_changes_are_a_snapshot(configure: Callable[..., None]) -> None:
-    """Beyond feed_entry_rows, and where the caller says so, the entry tells subscribers to take a snapshot."""
+    """Beyond feed_entry_rows, and where the caller says so, the entry tells subscribers to take a
+    snapshot.
+    """
     configure(FEED_ENTRY_ROWS=2)
     stream = make_stream()
     commit(stream, {("message", str(n)): message("x") for n in range(3)})
@@ -70,7 +72,9 @@ def test_too_many_changes_are_a_snapshot(configure: Callable[..., None]) -> None
 
 
 def test_large_values_stay_out_of_the_log() -> None:
-    """Values beyond 256 KB are read from the rows when served; the bell carries no entry beyond 8 KB."""
+    """Values beyond 256 KB are read from the rows when served; the bell carries no entry beyond 8
+    KB.
+    """
     stream = make_stream()
     _, small = commit(stream, {("setting", "s"): "x" * 1000})
     _, larger = commit(stream, {("setting", "s"): "x" * 10_000})
@@ -122,7 +126,9 @@ def test_values_cost_one_query_per_type(django_assert_max_num_queries: Any) -> N
 def test_a_failing_represent_spoils_no_commit(
     monkeypatch: pytest.MonkeyPatch, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What `represent` raises, database errors included, is logged; the commit goes through with keys only."""
+    """What `represent` raises, database errors included, is logged; the commit goes through with
+    keys only.
+    """
 
     def bad(self: Any, row: Any) -> Any:
         with connections[database].cursor() as cursor:

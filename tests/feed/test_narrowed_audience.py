@@ -23,7 +23,9 @@ every_database = pytest.mark.django_db(transaction=True, databases="__all__")
 async def test_a_row_that_leaves_is_deleted_and_a_hidden_one_never_mentioned(
     database: str, value_rows: int, configure: Callable[..., None]
 ) -> None:
-    """Entering is an update, leaving a delete; what was never shown is not named, not even when it is deleted."""
+    """Entering is an update, leaving a delete; what was never shown is not named, not even when it
+    is deleted.
+    """
     configure(FEED_VALUE_ROWS=value_rows)
     stream = await sync_to_async(make_stream)(using=database)
     await commit_and_ring(
@@ -63,7 +65,9 @@ async def test_a_row_that_leaves_is_deleted_and_a_hidden_one_never_mentioned(
 
 
 async def test_narrowed_subscribers_do_not_resume() -> None:
-    """What it was shown is forgotten when it leaves, so it gets a snapshot even when it missed nothing."""
+    """What it was shown is forgotten when it leaves, so it gets a snapshot even when it missed
+    nothing.
+    """
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", "in"): message("x", 20)})
     async with follow(stream, audience=lambda: popular(stream)) as follower:
@@ -79,7 +83,9 @@ async def test_narrowed_subscribers_do_not_resume() -> None:
 async def test_what_leaves_without_a_commit_goes_with_the_next_renewal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Rows that the application, or a lost membership, moved in or out are made up for by their difference."""
+    """Rows that the application, or a lost membership, moved in or out are made up for by their
+    difference.
+    """
     monkeypatch.setattr(subscriber, "RENEW_SECONDS", 0.2)
     monkeypatch.setattr(subscriber, "PAGE_ROWS", 3)
     stream = await sync_to_async(make_stream)()
@@ -95,7 +101,9 @@ async def test_what_leaves_without_a_commit_goes_with_the_next_renewal(
 
 
 async def test_permissions_that_change_while_connected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within the renewal time a wider or narrower view brings a snapshot of it, and a withdrawn stream ends the frames."""
+    """Within the renewal time a wider or narrower view brings a snapshot of it, and a withdrawn
+    stream ends the frames.
+    """
     monkeypatch.setattr(subscriber, "RENEW_SECONDS", 0.1)
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", "a"): message("x"), ("setting", "s"): 1})

@@ -1,4 +1,6 @@
-"""Random commits between subscribers that come, go, resume anywhere and filter: each ends with the rows."""
+"""Random commits between subscribers that come, go, resume anywhere and filter: each ends with the
+rows.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,9 @@ async def test_every_subscriber_ends_with_the_rows(
 
 
 def resume_earlier(client: Client, dice: random.Random) -> Client:
-    """The client as it was some frames ago, as if it had crashed and come back from what it had stored."""
+    """The client as it was some frames ago, as if it had crashed and come back from what it had
+    stored.
+    """
     earlier = Client()
     for frame in client.frames[: dice.randrange(len(client.frames) + 1)]:
         earlier.fold_frame(frame)

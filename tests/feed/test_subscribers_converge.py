@@ -1,4 +1,4 @@
-"""A subscriber ends with the rows in the tables, however it came and whatever happened meanwhile."""
+"""A subscriber ends with the rows in the tables, however it came and whatever happened."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @every_database
 async def test_a_snapshot_then_live(database: str) -> None:
-    """First the rows as inserts between two controls, then each commit as updates and deletes with its txid."""
+    """First the rows as inserts between two controls, then each commit as updates and deletes with
+    its txid.
+    """
     stream = await sync_to_async(make_stream)(using=database)
     await commit_and_ring(
         stream,
@@ -71,7 +73,9 @@ async def test_a_snapshot_then_live(database: str) -> None:
 
 
 async def test_resuming_brings_just_what_was_missed() -> None:
-    """With the last frame's offset a subscriber gets the commits since, and a frame at once when there are none."""
+    """With the last frame's offset a subscriber gets the commits since, and a frame at once when
+    there are none.
+    """
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", "a"): message("one")})
     async with follow(stream) as follower:
@@ -126,7 +130,9 @@ async def test_an_offset_that_is_not_known_brings_a_snapshot(
 
 @every_database
 async def test_commits_during_a_snapshot_are_not_lost(small_pages: None, database: str) -> None:
-    """Commits between any two pages (before, on and behind the cursor) are made up for by the live changes."""
+    """Commits between any two pages (before, on and behind the cursor) are made up for by the live
+    changes.
+    """
     stream = await sync_to_async(make_stream)(using=database)
     dice = random.Random(7)
     await commit_and_ring(stream, {("message", str(n)): message("old") for n in range(30)})
@@ -149,7 +155,9 @@ async def test_commits_during_a_snapshot_are_not_lost(small_pages: None, databas
 async def test_a_large_commit_comes_in_pieces_and_resumes(
     small_pages: None, configure: Callable[..., None]
 ) -> None:
-    """Values that are not in the log are read when served; who leaves in the middle of a commit misses nothing of it."""
+    """Values that are not in the log are read when served; who leaves in the middle of a commit
+    misses nothing of it.
+    """
     configure(FEED_VALUE_ROWS=2)
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {})
@@ -230,7 +238,9 @@ async def test_pruning_under_a_slow_subscriber(configure: Callable[..., None]) -
 async def test_large_values_come_in_many_frames(
     database: str, configure: Callable[..., None]
 ) -> None:
-    """No frame is much larger than 256 KB, in snapshots and live, and only the last of a commit moves the token."""
+    """No frame is much larger than 256 KB, in snapshots and live, and only the last of a commit
+    moves the token.
+    """
     configure(FEED_VALUE_ROWS=0)
     stream = await sync_to_async(make_stream)(using=database)
     large = {("setting", str(n)): str(n) * 100_000 for n in range(10, 17)}

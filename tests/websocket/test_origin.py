@@ -39,7 +39,9 @@ from .support.socket import Socket
     ],
 )
 def test_whose_page_it_is(origin: str | None, host: str | None, own: bool, settings: Any) -> None:
-    """Host and port must be the request's own and allowed, or the origin trusted; no origin is no browser."""
+    """Host and port must be the request's own and allowed, or the origin trusted; no origin is no
+    browser.
+    """
     settings.ALLOWED_HOSTS = [".example.com", "[::1]"]
     settings.CSRF_TRUSTED_ORIGINS = ["https://trusted.test", "https://*.wild.test"]
     headers = [(b"host", host.encode())] if host is not None else []

@@ -1,4 +1,6 @@
-"""Two uvicorn processes, a Redis between them and the committing process, and clients with real cookies."""
+"""Two uvicorn processes, a Redis between them and the committing process, and clients with real
+cookies.
+"""
 
 from __future__ import annotations
 
@@ -159,7 +161,9 @@ async def test_browsers_see_the_close_code(servers: list[Server]) -> None:
 async def test_a_client_that_does_not_read_costs_no_memory(
     servers: list[Server], make_user: Any
 ) -> None:
-    """Forty megabytes pass by a stalled socket; the server keeps little of them, and the client converges once it reads on."""
+    """Forty megabytes pass by a stalled socket; the server keeps little of them, and the client
+    converges once it reads on.
+    """
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {})
     session = {

@@ -97,7 +97,9 @@ async def test_types_are_picked_by_the_query(make_user: Any, as_user: Any) -> No
 async def test_who_may_not_read_is_told_by_a_code(
     who: str, name: str, code: int, make_user: Any, as_user: Any
 ) -> None:
-    """The socket is accepted and closed with the code; who is not signed in does not learn which streams exist."""
+    """The socket is accepted and closed with the code; who is not signed in does not learn which
+    streams exist.
+    """
     await sync_to_async(make_stream)()
     user: Any = await sync_to_async(make_user)(superuser=who in ("superuser", "inactive"))
     if who == "inactive":
@@ -126,7 +128,9 @@ async def test_rows_need_their_models_permission(make_user: Any, as_user: Any) -
 async def test_a_withdrawn_permission_closes_the_socket(
     make_user: Any, as_user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within the renewal time the socket of a user, signed in by a real cookie, who lost the stream is closed with 4403."""
+    """Within the renewal time the socket of a user, signed in by a real cookie, who lost the stream
+    is closed with 4403.
+    """
     monkeypatch.setattr(subscriber, "RENEW_SECONDS", 0.2)
     stream = await sync_to_async(make_stream)()
     browser = Browser()

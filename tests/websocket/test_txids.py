@@ -1,4 +1,4 @@
-"""Who is told of which transactions: those of the types and rows that they see, however it ended."""
+"""Who is told of which transactions: those of the types and rows that one sees."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def with_txid(entity: str, txid: Any, operation: str = "upsert", **fields: Any) 
 
 
 class Reader:
-    """A websocket that somebody reads; ``told`` are the transactions of the frames of one commit."""
+    """A websocket that somebody reads; ``told`` are the transactions of one commit's frames."""
 
     def __init__(self, application: Any) -> None:
         self._socket = Socket(application, "/ws/state/chat/")
@@ -109,7 +109,7 @@ async def test_transactions_of_other_types_are_not_told(
 async def test_a_transaction_is_told_however_it_ended(
     make_user: Any, as_user: Any, configure: Callable[..., None]
 ) -> None:
-    """Refused, repeated, deleting what was never there; the state that the frames make stays right."""
+    """Refused, repeated, deleting what was never there: the frames' state stays right."""
     configure(FEED_POLL_SECONDS=0.05)
     user = await sync_to_async(make_user)("app.view_message")
     ada = await reader(as_user(user), with_txid("message/a", "t0", text="one"))
