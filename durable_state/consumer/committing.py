@@ -15,7 +15,7 @@ from durable_state.conf import get_settings
 from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import LeaseLost, RevisionConflict, TooManyDeadLetters
 from durable_state.materializer import Fold, Outcome, PreparedBatch
-from durable_state.models import FeedEntry, Generation, Lease, Progress, Stream
+from durable_state.models import Generation, Lease, Progress, Stream
 from durable_state.protocol import Position
 
 from .committed_signal import send_when_committed
@@ -148,7 +148,7 @@ class CommitFrame:
         swept = fold.forget_dropped()
 
         entry = compose_entry(stream, stream.revision, outcome, up_to_date=up_to_date)
-        FeedEntry.objects.using(stream.using).create(stream=stream, **entry.columns)
+        feed.write(stream, entry)
 
         send_when_committed(stream, outcome)
         return Commit(stream.revision, outcome, entry.payload, stream.paused, swept)

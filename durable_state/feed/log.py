@@ -103,24 +103,6 @@ _txids = msgspec.json.Decoder(list[FeedTxid])
 _bell = msgspec.json.Decoder(_Bell)
 
 
-def write(
-    stream: Stream,
-    revision: int,
-    changes: Sequence[LoggedChange] | None,
-    *,
-    txids: Sequence[FeedTxid],
-    up_to_date: bool,
-    written: Mapping[EntityName, Sequence[Any]] | None = None,
-) -> bytes:
-    """Inserts the entry of one commit, in its transaction, after the rows were written.
-
-    Takes what ``compose`` takes. Returns what ``ring`` takes as payload.
-    """
-    entry = compose(stream, revision, changes, txids=txids, up_to_date=up_to_date, written=written)
-    FeedEntry.objects.using(stream.using).create(stream=stream, **entry.columns)
-    return entry.payload
-
-
 def compose(
     stream: Stream,
     revision: int,
@@ -154,6 +136,11 @@ def compose(
     }
     payload = _pack_bell(stream, columns)
     return ComposedEntry(columns | {"created_at": timezone.now()}, payload)
+
+
+def write(stream: Stream, entry: ComposedEntry) -> None:
+    """Inserts the entry of one commit, in its transaction."""
+    FeedEntry.objects.using(stream.using).create(stream=stream, **entry.columns)
 
 
 def _pack_bell(stream: Stream, columns: dict[str, Any]) -> bytes:

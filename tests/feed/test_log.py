@@ -12,7 +12,7 @@ from django.db import IntegrityError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from durable_state.feed import FeedTxid, LoggedChange, prune, write
+from durable_state.feed import FeedTxid, LoggedChange, compose, prune, write
 from durable_state.feed.frames import stream_identity
 from durable_state.feed.log import entries, unpack_bell
 from durable_state.models import FeedEntry
@@ -108,7 +108,7 @@ def test_values_cost_one_query_per_type(django_assert_max_num_queries: Any) -> N
         Person.objects.create(room=room, key=str(n), email=f"{n}@x", boss=boss)
     changes = [LoggedChange("person", str(n), "update") for n in range(20)]
     with CaptureQueriesContext(connections["default"]) as queries, transaction.atomic():
-        write(stream, 1, changes, txids=(), up_to_date=True)
+        write(stream, compose(stream, 1, changes, txids=(), up_to_date=True))
     assert (
         len(
             [
@@ -146,7 +146,7 @@ def test_one_revision_has_one_entry() -> None:
     stream = make_stream()
     commit(stream, {})
     with pytest.raises(IntegrityError), transaction.atomic():
-        write(stream, 1, [], txids=(), up_to_date=True)
+        write(stream, compose(stream, 1, [], txids=(), up_to_date=True))
 
 
 def test_entries_end_at_a_hole() -> None:

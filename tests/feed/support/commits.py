@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django.db import transaction
 from django.utils import timezone
 
-from durable_state.feed import FeedTxid, LoggedChange, ring, write
+from durable_state.feed import FeedTxid, LoggedChange, compose, ring, write
 from durable_state.models import Stream
 from tests.app.models import Message, Setting
 
@@ -69,10 +69,11 @@ def commit(
                 told.append(txid)
             else:
                 told += [FeedTxid(txid, *entity) for entity in changes]
-        payload = write(
+        entry = compose(
             held, held.revision, None if snapshot else entries, txids=told, up_to_date=up_to_date
         )
-    return held.revision, payload
+        write(held, entry)
+    return held.revision, entry.payload
 
 
 async def commit_and_ring(stream: Stream, changes: Changes, **details: Any) -> int:
