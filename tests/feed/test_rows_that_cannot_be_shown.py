@@ -33,7 +33,7 @@ def on_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(field), "from_db_value", from_db_value, raising=False)
 
 
-def on_making_an_instance() -> None:
+def on_making_an_instance(_monkeypatch: pytest.MonkeyPatch) -> None:
     """As Django's ImageField does for the width of a file that is elsewhere."""
 
     def look(instance: Any, **kwargs: Any) -> None:
