@@ -186,7 +186,7 @@ def compose_entry(
         stream,
         revision,
         None if outcome.too_many else listed,
-        txids=[feed.FeedTxid(*each) for each in outcome.txids],
+        txids=list(outcome.txids),
         up_to_date=up_to_date,
         written=outcome.written,
     )

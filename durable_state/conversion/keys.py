@@ -32,8 +32,11 @@ def key_converter(field: models.Field[Any, Any], using: str | None = None) -> Ca
     a text that is too long), "nul", "invalid" (a lone surrogate).
     """
     convert = converter(field, using)
+    longest = longest_plain_key(field)
 
     def convert_one(key: str) -> Any:
+        if type(key) is str and len(key) <= longest and key.isascii() and "\0" not in key:
+            return key
         key = storable_text(key)
         if len(key) * 4 > KEY_BYTES and len(key.encode()) > KEY_BYTES:
             raise Refused(

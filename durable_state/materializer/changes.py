@@ -58,11 +58,15 @@ class Outcome:
 
     def changed(self, entity_type: str, keys: Iterable[str], *, deleted: bool) -> None:
         """Notes that the rows of entities were written or deleted."""
-        changes = self.changes
-        for key in keys:
+        changes, keys = self.changes, list(keys)
+        if keys:
             self.changed_types.add(entity_type)
-            if self.too_many:
-                return
+        if len(keys) > self.listed and len(set(keys)) > self.listed:
+            self.too_many = True
+            changes.clear()
+        if self.too_many:
+            return
+        for key in keys:
             changes.pop((entity_type, key), None)
             changes[entity_type, key] = deleted
             if self.written:
@@ -70,6 +74,7 @@ class Outcome:
             if len(changes) > self.listed:
                 self.too_many = True
                 changes.clear()
+                return
 
     def keep_written(self, plan: TypePlan, rows: Iterable[tuple[str, Values]]) -> None:
         """Keeps what was written into rows whose change was noted, by their entity keys."""

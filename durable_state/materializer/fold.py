@@ -194,10 +194,15 @@ class Fold:
     def _account(self, target: Generation | None, entity_type: str, entities: list[Entity]) -> None:
         """Counts what became of each change, and writes or takes away letters."""
         outcome = self.outcome
-        refused = sum(len(entity.refused) for entity in entities if entity.refused is not None)
-        no_row = sum(entity.no_row for entity in entities)
-        parked = sum(entity.parked for entity in entities)
-        good = sum(map(len, entities)) - refused - no_row - parked
+        messages, refused, no_row, parked = len(entities), 0, 0, 0
+        for entity in entities:
+            if entity.older is not None:
+                messages += len(entity.older)
+            if entity.refused is not None:
+                refused += len(entity.refused)
+            no_row += entity.no_row
+            parked += entity.parked
+        good = messages - refused - no_row - parked
         outcome.dead_letters += refused
         outcome.no_row += no_row
         outcome.parked += parked

@@ -59,6 +59,8 @@ def overlay_raw(under: Values, over: Values, over_values: Values) -> Values:
 
 def settle(values: Values) -> Values:
     """The values of an entity that has none yet."""
+    if not has_fresh(values):
+        return values
     return tuple(value.value if type(value) is Fresh else value for value in values)
 
 

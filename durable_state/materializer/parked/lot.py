@@ -165,6 +165,8 @@ class ParkingLot:
 
     def remove(self, digests: Iterable[str]) -> None:
         """Forgets the entities: they are shown, or the stream has deleted them."""
+        if not self.occupied and not self.kept.any:
+            return
         named = list(digests)
         self._forget(named)
         self.kept.forget(named)

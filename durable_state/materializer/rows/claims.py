@@ -134,6 +134,8 @@ def make_way(plan: TypePlan, writes: Sequence[RowWrite], elsewhere: Mapping[Clai
     So no statement meets a value twice. ``elsewhere``: who holds them beside the writes' own rows.
     Raises: NoWay.
     """
+    if not plan.unique_sets:
+        return
     wanted = {
         claim: write.key for write in writes for claim in _claims_of(plan, write, write.values)
     }
