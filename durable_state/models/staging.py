@@ -89,7 +89,12 @@ class StagedChange(models.Model):
     """One entity of a generation, by its newest accepted change."""
 
     generation = models.ForeignKey(
-        Generation, on_delete=models.CASCADE, related_name="staged", db_index=False
+        # Nothing else deletes generations; PostgreSQL would look each of its rows up at COMMIT.
+        Generation,
+        on_delete=models.CASCADE,
+        related_name="staged",
+        db_index=False,
+        db_constraint=False,
     )
     type = ExactCharField(max_length=255)
     entity = models.CharField(max_length=64)
