@@ -111,7 +111,7 @@ def compose(
     revision: int,
     changes: Sequence[LoggedChange] | None,
     *,
-    txids: Sequence[FeedTxid],
+    txids: Sequence[tuple[str, str, str]],
     up_to_date: bool,
     written: Mapping[EntityName, Sequence[Any]] | None = None,
 ) -> ComposedEntry:
@@ -160,16 +160,16 @@ def encode_txids(txids: Sequence[tuple[str, str, str]]) -> bytes:
     kept = list(txids)
     while len(body := msgspec.json.encode(kept)) > TXID_BYTES:
         kept = kept[len(kept) // 4 + 1 :]
-    # A server would take several times as long to press many into a row.
+    # PostgreSQL would take several times as long to compress them.
     return zlib.compress(body, 1) if len(body) > LARGE_BYTES else body
 
 
 def decode_txids(body: bytes) -> list[FeedTxid]:
     """The opposite of ``encode_txids``."""
-    return _txids.decode(_unpressed(body))
+    return _txids.decode(_decompressed(body))
 
 
-def _unpressed(body: bytes) -> bytes:
+def _decompressed(body: bytes) -> bytes:
     return body if body.startswith(b"[") else zlib.decompress(body)
 
 
@@ -237,7 +237,7 @@ def _encode(changes: list[LoggedChange]) -> bytes:
 
 
 def _logged(row: FeedEntry) -> LoggedEntry:
-    changes, txids = bytes(row.changes), _unpressed(bytes(row.txids))
+    changes, txids = bytes(row.changes), _decompressed(bytes(row.txids))
     return LoggedEntry(
         row.revision,
         _changes.decode(changes),

@@ -3,7 +3,7 @@
 from .feed import FeedEntry
 from .intent import Intent
 from .lease import Lease
-from .letters import DeadLetter, entity_digest
+from .letters import DeadLetter, entity_digest, entity_digests
 from .ownership import TableOwner, TypeState
 from .parked import Arrival, AwaitedModel, KeptRow, ParkedChange
 from .staging import Generation, StagedChange
@@ -28,4 +28,5 @@ __all__ = [
     "TableOwner",
     "TypeState",
     "entity_digest",
+    "entity_digests",
 ]

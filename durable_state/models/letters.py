@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from django.db import models
 from django.utils import timezone
@@ -10,7 +11,7 @@ from django.utils import timezone
 from .exact import ExactTextField, WideTextField
 from .stream import Stream
 
-__all__ = ["DeadLetter", "entity_digest"]
+__all__ = ["DeadLetter", "entity_digest", "entity_digests"]
 
 
 def entity_digest(entity_type: str, key: str) -> str:
@@ -19,9 +20,13 @@ def entity_digest(entity_type: str, key: str) -> str:
     Keys may be of any length, hold NUL, and differ only in case; the digest can be indexed and
     compared alike on every database.
     """
-    return hashlib.sha256(
-        f"{len(entity_type)}:{entity_type}{key}".encode("utf-8", "surrogatepass")
-    ).hexdigest()
+    return entity_digests(entity_type, [key])[0]
+
+
+def entity_digests(entity_type: str, keys: Iterable[str]) -> list[str]:
+    """The same of many entities of one type."""
+    prefix, sha256 = f"{len(entity_type)}:{entity_type}", hashlib.sha256
+    return [sha256((prefix + key).encode("utf-8", "surrogatepass")).hexdigest() for key in keys]
 
 
 class DeadLetter(models.Model):

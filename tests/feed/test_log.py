@@ -191,3 +191,14 @@ def test_the_bell_takes_the_entry_along() -> None:
     assert entry.txids == [("t", "message", "a")]
     assert unpack_bell(payload.decode(), "1-other") is None
     assert unpack_bell("junk", stream_identity(stream)) is None
+
+
+def test_very_many_transactions_are_listed_all_the_same(database: str) -> None:
+    """They are stored compressed; the entry's size is that of what is served."""
+    stream = make_stream(using=database)
+    told = [(f"transaction {number}", "message", f"m{number}") for number in range(5000)]
+    with transaction.atomic(using=database):
+        write(stream, 1, [], txids=told, up_to_date=True)
+    (entry,) = entries(stream.pk, 0, database)
+    assert entry.txids == told
+    assert len(FeedEntry.objects.using(database).get().txids) < entry.size

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import traceback
 from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from types import NoneType
 from typing import Any
 
 import msgspec
 from django.core.exceptions import ValidationError
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from rest_framework.exceptions import ValidationError as RestValidationError
 
 from durable_state.conversion import Refused
@@ -16,7 +19,7 @@ from durable_state.conversion.jsonable import jsonable
 from durable_state.databases.statements import statement_bytes
 from durable_state.errors import MappingFault
 from durable_state.protocol import Change, Operation, encode_change
-from durable_state.registry import EntityChange
+from durable_state.registry import EntityChange, EntityMapping
 
 from ..plan import PlannedField, TypePlan, Values
 from .defaults import overlay, value_left_out
@@ -114,6 +117,8 @@ def complete(plan: TypePlan, prepared: Prepared) -> None:
 
 def to_bytes(plan: TypePlan, prepared: Prepared) -> bytes:
     """``raw`` as a JSON object by field name, for staging and parking."""
+    if _WIRE_TYPES.issuperset(map(type, prepared.raw)):
+        return _encode(_staged_struct(plan.mapping)(*prepared.raw))
     # Python's datetimes by our own hand: msgspec rounds the seconds of historical UTC offsets away.
     return _encode(
         {
@@ -122,6 +127,19 @@ def to_bytes(plan: TypePlan, prepared: Prepared) -> bytes:
             if raw is not UNSET
         }
     )
+
+
+_WIRE_TYPES = frozenset({str, int, float, bool, NoneType, list, dict, Decimal, UnsetType})
+"""What a mapping that computes nothing gives; encoding a struct of it leaves UNSET out."""
+
+
+@lru_cache(maxsize=1024)
+def _staged_struct(mapping: EntityMapping) -> type[msgspec.Struct]:
+    fields: list[Any] = [
+        (f"field_{number}", Any, msgspec.field(default=UNSET, name=field.name))
+        for number, field in enumerate(mapping.mapped_fields)
+    ]
+    return msgspec.defstruct("Staged", fields, gc=False)
 
 
 def as_message(plan: TypePlan, prepared: Prepared, *, whole: bool = False) -> bytes:

@@ -6,15 +6,16 @@ Why: decisions 4, 23 and 38.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError, connections, models, transaction
+from django.db.models import Max, Sum
 from django.db.models.functions import Length
 
 from durable_state.conf import get_settings
 from durable_state.conversion import Refused
 from durable_state.databases import Columns, find_database
-from durable_state.models import Generation, StagedChange, entity_digest
+from durable_state.models import Generation, StagedChange, entity_digests
 
 from ..batch.compaction import Entity, settle_partial
 from ..batch.defaults import has_fresh
@@ -38,6 +39,12 @@ __all__ = [
 ]
 
 
+SIZE = Length("body") + Length("prepared") + Length("older")
+"""Bytes of a staged entity, nearly."""
+TOGETHER = 10_000
+"""Staged entities that are read together, at most."""
+
+
 class _Row(NamedTuple):
     key: str
     ordinal: int
@@ -50,26 +57,24 @@ def stage(generation: Generation, plan: TypePlan, entities: list[Entity]) -> Non
     """Writes what the batch made of the entities into the generation, which is complete up to here and shown nowhere."""
     _merge_staged(generation, plan, entities)
     older = _collect_older(generation, plan, entities) if plan.has_checks else {}
-    puts = {
-        _name(generation, plan.type, each.key): each.put
-        for each in entities
-        if each.put is not None
-    }
-    _remove(
-        generation, (_name(generation, plan.type, each.key) for each in entities if each.deleted)
-    )
+    _remove(generation, plan.type, [each.key for each in entities if each.deleted])
+    puts = [each.put for each in entities if each.put is not None]
     if puts:
-        kept = list(puts.values())
+        keys = [put.key for put in puts]
+        names = _names(generation, plan.type, keys)
         columns: Columns = {
             "type": [plan.type] * len(puts),
-            "entity": list(puts),
-            "key": [put.key for put in kept],
-            "ordinal": [put.ordinal for put in kept],
-            "body": [put.body for put in kept],
-            "prepared": [to_bytes(plan, put) for put in kept],
-            "older": [pack_older(plan, put.key, older.get(name, ())) for name, put in puts.items()],
+            "entity": names,
+            "key": keys,
+            "ordinal": [put.ordinal for put in puts],
+            "body": [put.body for put in puts],
+            "prepared": [to_bytes(plan, put) for put in puts],
+            "older": [
+                pack_older(plan, put.key, older.get(name, ()))
+                for name, put in zip(names, puts, strict=True)
+            ],
         }
-        _put(generation, columns, list(puts))
+        _put(generation, columns, names)
 
 
 def copy_staged(generation: Generation, into: Generation, *, without: Sequence[str]) -> int:
@@ -81,7 +86,7 @@ def copy_staged(generation: Generation, into: Generation, *, without: Sequence[s
                 into,
                 {
                     "type": [entity_type] * len(rows),
-                    "entity": [_name(into, entity_type, row.key) for row in rows],
+                    "entity": _names(into, entity_type, [row.key for row in rows]),
                     "key": [row.key for row in rows],
                     "ordinal": [row.ordinal for row in rows],
                     "body": [bytes(row.body) for row in rows],
@@ -99,7 +104,7 @@ def read_staged(
 ) -> Iterator[tuple[list[Prepared], list[Letter]]]:
     """The staged entities of one type in chunks, oldest first, converted anew; and those that the mapping, changed since, refuses.
 
-    A chunk has at most ``READ`` entities, and about BATCH_BYTES.
+    A chunk has at most ``TOGETHER`` entities, and about BATCH_BYTES.
     """
     for rows in _read(generation, plan.type):
         puts: list[Prepared] = []
@@ -125,7 +130,8 @@ def keys_of(generation: Generation, entity_type: str) -> Iterator[str]:
 
 def staged_keys(generation: Generation, plan: TypePlan, keys: Iterable[str]) -> set[str]:
     """Which of the keys are staged."""
-    names = {_name(generation, plan.type, key): key for key in keys}
+    keys = list(keys)
+    names = dict(zip(_names(generation, plan.type, keys), keys, strict=True))
     found: set[str] = set()
     for rows in _by_name(generation, names):
         found.update(names[entity] for entity in rows.values_list("entity", flat=True))
@@ -134,16 +140,20 @@ def staged_keys(generation: Generation, plan: TypePlan, keys: Iterable[str]) -> 
 
 def staged_entity(generation: Generation, plan: TypePlan, key: str) -> StagedChange | None:
     """What is staged of one entity."""
-    return _staged(generation).filter(entity=_name(generation, plan.type, key)).first()
+    return _staged(generation).filter(entity=_names(generation, plan.type, [key])[0]).first()
 
 
 def _merge_staged(generation: Generation, plan: TypePlan, entities: list[Entity]) -> None:
     """Lays partial updates over what is staged of their entities."""
-    partial = {
-        _name(generation, plan.type, e.key): e
-        for e in entities
-        if e.put is not None and (not e.put.complete or has_fresh(e.put.values))
-    }
+    partial = _by_names(
+        generation,
+        plan,
+        [
+            each
+            for each in entities
+            if each.put is not None and (not each.put.complete or has_fresh(each.put.values))
+        ],
+    )
     held: dict[str, bytes] = {}
     for rows in _by_name(generation, partial):
         held.update(
@@ -157,7 +167,7 @@ def _collect_older(
     generation: Generation, plan: TypePlan, entities: list[Entity]
 ) -> dict[str, list[Older]]:
     """What each entity was before its newest change, newest first, by name."""
-    written = {_name(generation, plan.type, e.key): e for e in entities if e.put is not None}
+    written = _by_names(generation, plan, [each for each in entities if each.put is not None])
     staged: dict[str, _Row] = {}
     for rows in _by_name(generation, written):
         for entity, *row in rows.values_list("entity", *_Row._fields):
@@ -183,7 +193,8 @@ def read_older(
     generation: Generation, plan: TypePlan, keys: Iterable[str]
 ) -> dict[str, list[Prepared]]:
     """What the entities were before their newest staged change, newest first."""
-    names = {_name(generation, plan.type, key): key for key in keys}
+    keys = list(keys)
+    names = dict(zip(_names(generation, plan.type, keys), keys, strict=True))
     found: dict[str, list[Prepared]] = {}
     for rows in _by_name(generation, names):
         for entity, packed in rows.values_list("entity", "older"):
@@ -197,7 +208,8 @@ def staged_later(
     generation: Generation, plan: TypePlan, keys: Iterable[str], ordinal: int
 ) -> set[str]:
     """Which of the keys are staged by a change after that one."""
-    names = {_name(generation, plan.type, key): key for key in keys}
+    keys = list(keys)
+    names = dict(zip(_names(generation, plan.type, keys), keys, strict=True))
     found: set[str] = set()
     for rows in _by_name(generation, names):
         later = rows.filter(ordinal__gt=ordinal)
@@ -243,28 +255,33 @@ def _update(generation: Generation, columns: Columns) -> None:
         find_database(generation.using).update(StagedChange._meta.db_table, columns)
 
 
-def _remove(generation: Generation, names: Iterable[str]) -> None:
-    for rows in _by_name(generation, names):
+def _remove(generation: Generation, entity_type: str, keys: Sequence[str]) -> None:
+    for rows in _by_name(generation, _names(generation, entity_type, keys)):
         delete_rows(rows)
 
 
 def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
     """What is staged of one type, in chunks by ordinal; each has been measured before it is read."""
-    staged, after = _staged(generation).filter(type=entity_type).order_by("ordinal"), 0
-    while True:
-        last, room = after, get_settings().batch_bytes
-        following = staged.filter(ordinal__gt=after)
-        for ordinal, size in following.values_list(
-            "ordinal", Length("body") + Length("prepared") + Length("older")
-        )[:READ]:
-            last, room = ordinal, room - size
-            if room <= 0:
-                break
-        if last == after:
-            return
-        found = following.filter(ordinal__lte=last).values_list(*_Row._fields)
+    of_type = _staged(generation).filter(type=entity_type)
+    staged, after = of_type.order_by("ordinal"), 0
+    while (last := _measure(staged.filter(ordinal__gt=after))) is not None:
+        found = staged.filter(ordinal__gt=after, ordinal__lte=last)
+        yield list(map(_Row._make, found.values_list(*_Row._fields)))
         after = last
-        yield [_Row(*row) for row in found]
+
+
+def _measure(staged: models.QuerySet[Any]) -> int | None:
+    """The ordinal of the last of those that may be read together; None where there is none."""
+    room = get_settings().batch_bytes
+    all_of_them = staged[:TOGETHER].aggregate(last=Max("ordinal"), size=Sum(SIZE))
+    last: int | None = all_of_them["last"]
+    if last is None or all_of_them["size"] <= room:
+        return last
+    for ordinal, size in staged.values_list("ordinal", SIZE)[:TOGETHER]:
+        last, room = ordinal, room - size
+        if room <= 0:
+            break
+    return last
 
 
 def _by_name(
@@ -279,5 +296,13 @@ def _staged(generation: Generation) -> models.QuerySet[StagedChange]:
     return generation.staged.using(generation.using)
 
 
-def _name(generation: Generation, entity_type: str, key: str) -> str:
-    return entity_digest(f"{generation.pk}:{entity_type}", key)
+def _by_names(
+    generation: Generation, plan: TypePlan, entities: Sequence[Entity]
+) -> dict[str, Entity]:
+    names = _names(generation, plan.type, [each.key for each in entities])
+    return dict(zip(names, entities, strict=True))
+
+
+def _names(generation: Generation, entity_type: str, keys: Iterable[str]) -> list[str]:
+    """What entities are called in the table of all generations."""
+    return entity_digests(f"{generation.pk}:{entity_type}", keys)
