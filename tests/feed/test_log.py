@@ -198,7 +198,7 @@ def test_very_many_transactions_are_listed_all_the_same(database: str) -> None:
     stream = make_stream(using=database)
     told = [(f"transaction {number}", "message", f"m{number}") for number in range(5000)]
     with transaction.atomic(using=database):
-        write(stream, 1, [], txids=told, up_to_date=True)
+        write(stream, compose(stream, 1, [], txids=told, up_to_date=True))
     (entry,) = entries(stream.pk, 0, database)
     assert entry.txids == told
     assert len(FeedEntry.objects.using(database).get().txids) < entry.size
