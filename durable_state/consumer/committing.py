@@ -1,6 +1,6 @@
 """The frame of each commit: what it locks and compares before it folds, and what it writes then.
 
-Why: decision 951.
+Why: decisions 7 and 41.
 """
 
 from __future__ import annotations

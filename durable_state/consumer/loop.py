@@ -1,6 +1,6 @@
 """Reading and committing, session after session.
 
-Why: decision 952.
+Why: decision 42.
 """
 
 from __future__ import annotations

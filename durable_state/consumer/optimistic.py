@@ -5,7 +5,7 @@ is no savepoint: whatever is not as usual, a refused row among it, rolls the who
 and the careful path takes the batch from its start. Invariant: until COMMIT nothing in memory has
 changed, neither the stream nor the batch, so nothing survives the rollback.
 
-Why: decision 0971.
+Why: decision 45.
 """
 
 from __future__ import annotations

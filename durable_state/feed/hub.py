@@ -5,7 +5,7 @@ none crosses processes (and now and then where one does, since bells get lost), 
 its number, and tells its subscribers only that the revision advanced. They pull at their own
 pace, so that a slow one costs no memory.
 
-Why: decisions 8 and 0962.
+Why: decisions 8 and 44.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What is shown of a row that was just written, without reading it.
 
-Why: decision 0961.
+Why: decision 43.
 """
 
 from __future__ import annotations

@@ -66,6 +66,8 @@ CONSUMER = {
     "replay": "begins, hands over",
     "commits": "batch, release, letter",
     "watcher": "who looks on",
+    "optimistic": "ordinary batches",
+    "stream_facts": "asked at once",
     "committing": "every commit's frame",
     "columns": "what a commit writes",
     "upkeep": "what is deleted",
