@@ -10,6 +10,7 @@ import pytest
 from django.db import connections
 
 from durable_state import operations
+from durable_state.consumer import commits
 from durable_state.consumer.run import sync
 from durable_state.consumer.watcher import Watcher
 from durable_state.errors import OperationRefused
@@ -229,6 +230,7 @@ def test_a_message_by_which_everything_fails(
 
     with monkeypatch.context() as patch:
         patch.setattr(ShownRows, "apply", fail)
+        patch.setattr(commits, "commit_ordinary", lambda *args, **kwargs: None)
         sync(stream, until_up_to_date=True)
     letter = DeadLetter.objects.using(database).get()
     assert (letter.key, letter.reason, letter.ordinal) == ("bad", "failed", 18)
