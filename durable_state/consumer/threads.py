@@ -23,8 +23,8 @@ class DatabaseThreads:
     """A few threads with a database connection each, which are closed with them.
 
     Calls are not cancelled: a commit that has begun is waited for even when its caller is asked to
-    stop. Leases, and the project's own code (``project_calls``), have threads apart: no stream loses
-    its lease, or waits, because others commit slowly or are slow to get their headers.
+    stop. Leases, and the project's own code (``project_calls``), have threads apart: no stream
+    loses its lease, or waits, because others commit slowly or are slow to get their headers.
     """
 
     def __init__(self, size: int = 4) -> None:
