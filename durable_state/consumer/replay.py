@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from durable_state import feed
 from durable_state.databases.transaction import commit_transaction
-from durable_state.materializer import Fold, PreparedBatch, drop
+from durable_state.materializer import Fold, PreparedBatch, drop_generation
 from durable_state.models import DISPOSITIONS, DeadLetter, Generation, Replay, Status, Stream
 from durable_state.transport import Batch
 
@@ -87,7 +87,7 @@ def abandon_replay(stream: Stream) -> bool:
     met = [DeadLetter.REPLAYED, *(each.pk for each in generations)]
     DeadLetter.objects.using(using).filter(stream=stream, generation__in=met).delete()
     for each in generations:
-        drop(each)
+        drop_generation(each)
     return True
 
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from durable_state import feed
 from durable_state.databases.transaction import commit_transaction
-from durable_state.materializer import sweep
+from durable_state.materializer import sweep_generations
 from durable_state.models import Generation
 
 __all__ = ["sweep_dropped", "tidy"]
@@ -39,4 +39,4 @@ def sweep_dropped(using: str) -> bool:
     Whether there may be more.
     """
     with commit_transaction(using):
-        return sweep(using)
+        return sweep_generations(using)

@@ -6,13 +6,13 @@ knows no HTTP and no channels.
 
 from durable_state.conversion import Refused
 
-from .batch.sorting import PreparedBatch, prepare_batch
+from .batch.prepared_batch import PreparedBatch, prepare_batch
 from .changes import Outcome
 from .direct import DirectChanges, TypeFacts, Unusual
 from .fold import Fold
 from .letters import PROTECTED
 from .shown.removal import remove_rows
-from .staged.generations import drop, sweep
+from .staged.generations import drop_generation, sweep_generations
 from .staged.steps import OnStep, watch_steps
 
 __all__ = [
@@ -25,9 +25,9 @@ __all__ = [
     "Refused",
     "TypeFacts",
     "Unusual",
-    "drop",
+    "drop_generation",
     "prepare_batch",
     "remove_rows",
-    "sweep",
+    "sweep_generations",
     "watch_steps",
 ]

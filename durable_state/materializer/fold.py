@@ -15,15 +15,15 @@ from durable_state.conf import get_settings
 from durable_state.models import DeadLetter, Generation, Replay, Stream, entity_digest
 from durable_state.protocol import ControlKind, Malformed
 
-from .batch.compaction import Entity
+from .batch.compaction import EntityChanges
+from .batch.prepared_batch import PreparedBatch, Segment
 from .batch.sampling import Sample
-from .batch.sorting import PreparedBatch, Segment
 from .changes import Outcome
 from .letters import Letter, LetterBox, SilentLetterBox
 from .parked.lot import ParkingLot
 from .plan import StreamPlan
 from .shown.shown import ShownRows
-from .staged.generations import drop
+from .staged.generations import drop_generation
 from .staged.staging import copy_staged, stage
 from .staged.switch import switch
 from .typebook import ReplayTypeBook, SilentTypeBook, TypeBook
@@ -146,9 +146,9 @@ class Fold:
         """Deletes the generations that were dropped; to be called when the stream's row points to
         none of them any more.
 
-        False, where something is left for ``sweep``.
+        False, where something is left for ``sweep_generations``.
         """
-        left = [generation for generation in self._dropped if not drop(generation)]
+        left = [generation for generation in self._dropped if not drop_generation(generation)]
         return not left
 
     def take_over(self, replay: Replay, left: Sequence[Generation]) -> None:
@@ -172,7 +172,7 @@ class Fold:
     def _flush(self, segment: Segment) -> None:
         """Takes the changes between two controls to where they belong."""
         target = self.snapshot or self.rebuild
-        accepted: dict[str, list[Entity]] = {}
+        accepted: dict[str, list[EntityChanges]] = {}
         for entity_type, entities in segment.entities.items():
             plan = self._plans.find(entity_type)
             if plan is None or (target is None and not self._types.accepts(plan)):
@@ -191,7 +191,9 @@ class Fold:
         for entity_type, entities_of_type in accepted.items():
             self._account(target, entity_type, entities_of_type)
 
-    def _account(self, target: Generation | None, entity_type: str, entities: list[Entity]) -> None:
+    def _account(
+        self, target: Generation | None, entity_type: str, entities: list[EntityChanges]
+    ) -> None:
         """Counts what became of each change, and writes or takes away letters."""
         outcome = self.outcome
         messages, refused, no_row, parked = len(entities), 0, 0, 0

@@ -9,7 +9,7 @@ from durable_state.consumer import sweep_dropped
 from durable_state.databases.contention import retry_on_contention
 from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import OperationRefused
-from durable_state.materializer import Fold, OnStep, drop, prepare_batch
+from durable_state.materializer import Fold, OnStep, drop_generation, prepare_batch
 from durable_state.models import Generation, Stream
 from durable_state.protocol import Message
 from durable_state.transport import Batch
@@ -103,7 +103,7 @@ class ScratchFold:
 
     def _drop(self, generation: Generation) -> None:
         with commit_transaction(self._using):
-            drop(generation)
+            drop_generation(generation)
 
     def _read(self) -> list[Message]:
         for batch in self._batches:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from durable_state import EntityMapping
 from durable_state.conversion import Refused
 from durable_state.materializer.batch import plain as bulk
-from durable_state.materializer.batch.compaction import Entity, fold_entities, fold_entity
+from durable_state.materializer.batch.compaction import EntityChanges, fold_entities, fold_entity
 from durable_state.materializer.batch.plain import prepare_together, unpack_together
 from durable_state.materializer.batch.preparation import Prepared, from_bytes, to_bytes
 from durable_state.materializer.plan import StreamPlan, TypePlan
@@ -234,19 +234,21 @@ def _streams(draw: st.DrawFn, wire: Wire) -> list[bytes]:
     ]
 
 
-def _entities(messages: list[bytes], absent: bool) -> list[Entity]:
-    found: dict[str, Entity] = {}
+def _entities(messages: list[bytes], absent: bool) -> list[EntityChanges]:
+    found: dict[str, EntityChanges] = {}
     for ordinal, message in enumerate(map(decode, messages), 1):
         if not isinstance(message, Change):
             continue
         if message.key in found:
             found[message.key].add(ordinal, message)
         else:
-            found[message.key] = Entity(message.key, ordinal, message, refused={}, absent=absent)
+            found[message.key] = EntityChanges(
+                message.key, ordinal, message, refused={}, absent=absent
+            )
     return list(found.values())
 
 
-def _facts(entity: Entity) -> dict[str, Any]:
+def _facts(entity: EntityChanges) -> dict[str, Any]:
     """All that the fold says of an entity, with the types of the values."""
     facts = {
         name: repr(getattr(entity, name))
@@ -273,7 +275,7 @@ def _plan(using: str) -> TypePlan:
     return plan
 
 
-def _staged(plan: TypePlan, entities: list[Entity]) -> list[Staged]:
+def _staged(plan: TypePlan, entities: list[EntityChanges]) -> list[Staged]:
     puts = [entity.put for entity in entities if entity.put is not None]
     return [(put.key, put.ordinal, to_bytes(plan, put), put.body) for put in puts]
 

@@ -19,7 +19,7 @@ from .defaults import has_fresh, overlay, overlay_raw, settle
 from .plain import prepare_together
 from .preparation import Prepared, complete, from_bytes, prepare
 
-__all__ = ["Entity", "RefusedChange", "fold_entities", "fold_entity", "settle_partial"]
+__all__ = ["EntityChanges", "RefusedChange", "fold_entities", "fold_entity", "settle_partial"]
 
 
 class RefusedChange(msgspec.Struct, gc=False):
@@ -30,31 +30,41 @@ class RefusedChange(msgspec.Struct, gc=False):
     refusal: Refused
 
 
-class Entity(msgspec.Struct, gc=False):
-    """One entity in one batch: its ``newest`` change, and the ``older`` ones by ordinal, in their order, if there are any.
+class EntityChanges(msgspec.Struct, gc=False):
+    """The changes of one entity in one batch, and after folding what they come to.
 
-    After folding, ``put`` is what its row shall be, or ``deleted`` says that it shall have none; neither means that every change was
-    refused and the row stays; ``decided_at`` is the ordinal of the deletion. ``letter`` is the newest refused change that no accepted one follows. ``refused`` holds the refusal of
-    each change that was looked at, by ordinal; the database adds its own there, and then the entity is folded again without.
-    ``parts`` are the ordinals of the changes that a merged ``put`` is made of, oldest first. Where the database refuses such a one, the
-    changes are tried one after the other: ``limit`` is the ordinal up to which they count meanwhile, ``written`` up to which they did go.
+    Where there is no ``put`` and it is not ``deleted``, every change was refused and the row stays.
     """
 
     key: str
     newest_at: int
+    """The ordinal of ``newest``."""
     newest: Change
     older: dict[int, Change] | None = None
+    """Those before it by ordinal, in their order, if there are any."""
     refused: dict[int, Refused] | None = None
+    """The refusal of each change that was looked at, by ordinal. The database adds its own, and then
+    the entity is folded again without."""
     put: Prepared | None = None
+    """What the row shall be."""
     deleted: bool = False
+    """Whether there shall be no row."""
     decided_at: int = 0
+    """The ordinal of the deletion."""
     absent: bool = False
+    """Whether nothing is there that a partial update could be laid over."""
     no_row: bool = False
+    """Whether it is deleted because the mapping wants no row."""
     parked: bool = False
     letter: RefusedChange | None = None
+    """The newest refused change that no accepted one follows."""
     parts: tuple[int, ...] = ()
+    """The ordinals of the changes that a merged ``put`` is made of, oldest first."""
     limit: int | None = None
+    """Where the database has refused such a one, its changes are tried one after the other: the
+    ordinal up to which they count."""
     written: int = 0
+    """The ordinal up to which they went through."""
 
     def add(self, ordinal: int, change: Change) -> None:
         """Takes the entity's next change."""
@@ -73,7 +83,10 @@ class Entity(msgspec.Struct, gc=False):
         return 1 if self.older is None else 1 + len(self.older)
 
     def refuse(self, ordinal: int, refusal: Refused) -> Refused:
-        """Takes a refusal down, bare: its traceback holds frames, those hold this entity, and it is no garbage collector's."""
+        """Takes a refusal down, without its traceback.
+
+        That holds frames, those hold this entity, and it is no garbage collector's.
+        """
         refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
         if self.refused is None:
             self.refused = {}
@@ -81,7 +94,10 @@ class Entity(msgspec.Struct, gc=False):
         return refusal
 
     def fault(self, refusal: Refused) -> None:
-        """The database has refused ``put``: the change at fault is refused, or, where several were merged, first looked for."""
+        """The database has refused ``put``: so is the change at fault.
+
+        Where several were merged, it is first looked for.
+        """
         assert self.put is not None
         unwritten = [ordinal for ordinal in self.parts if ordinal > self.written]
         if len(unwritten) > 1:
@@ -90,7 +106,10 @@ class Entity(msgspec.Struct, gc=False):
             self.refuse(unwritten[0] if unwritten else self.put.ordinal, refusal)
 
     def advance(self) -> bool:
-        """The changes up to ``limit`` are settled: counts the next one too. False where no limit was set, or none is left."""
+        """The changes up to ``limit`` are settled: counts the next one too.
+
+        False where no limit was set, or none is left.
+        """
         if self.limit is None:
             return False
         self.written = self.limit
@@ -105,10 +124,13 @@ class Entity(msgspec.Struct, gc=False):
         return self.put is not None or self.deleted
 
 
-def fold_entities(plan: TypePlan, entities: Sequence[Entity]) -> None:
-    """Sets what the changes of each come to: the same as ``fold_entity`` for one after the other. Raises: MappingFault."""
+def fold_entities(plan: TypePlan, entities: Sequence[EntityChanges]) -> None:
+    """Sets what the changes of each come to, as ``fold_entity`` does for one after the other.
+
+    Raises: MappingFault.
+    """
     merges, delete, update = plan.mapping.merges, Operation.DELETE, Operation.UPDATE
-    whole: list[Entity] = []
+    whole: list[EntityChanges] = []
     for entity in entities:
         newest = entity.newest
         if (
@@ -128,13 +150,13 @@ def fold_entities(plan: TypePlan, entities: Sequence[Entity]) -> None:
             entity.put = prepared
 
 
-def fold_entity(plan: TypePlan, entity: Entity) -> None:
+def fold_entity(plan: TypePlan, entity: EntityChanges) -> None:
     """Sets what the entity's changes come to. Raises: MappingFault."""
     while not _try_fold(plan, entity):
         pass
 
 
-def _try_fold(plan: TypePlan, entity: Entity) -> bool:
+def _try_fold(plan: TypePlan, entity: EntityChanges) -> bool:
     entity.put, entity.deleted, entity.no_row, entity.letter, entity.parts = (
         None,
         False,
@@ -176,8 +198,13 @@ def _try_fold(plan: TypePlan, entity: Entity) -> bool:
     return True
 
 
-def _merge(plan: TypePlan, entity: Entity, base: Prepared | None, partials: list[Prepared]) -> bool:
-    """Lays the partial updates (newest first) over the base; False where they cannot make a row and the newest was refused for it."""
+def _merge(
+    plan: TypePlan, entity: EntityChanges, base: Prepared | None, partials: list[Prepared]
+) -> bool:
+    """Lays the partial updates (newest first) over the base.
+
+    False where they cannot make a row and the newest was refused for it.
+    """
     newest = partials[0]
     if base is None and (entity.deleted or entity.absent):
         first = partials[-1]  # the one that has to make the row
@@ -211,7 +238,7 @@ def _merge(plan: TypePlan, entity: Entity, base: Prepared | None, partials: list
     return True
 
 
-def settle_partial(plan: TypePlan, entity: Entity, held: bytes | None) -> None:
+def settle_partial(plan: TypePlan, entity: EntityChanges, held: bytes | None) -> None:
     """Makes a partial put complete: over ``held``, or as a new row; refusing what cannot be one, until something can.
 
     A complete one keeps what ``held`` says where it would have a default that is made once.

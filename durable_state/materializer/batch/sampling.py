@@ -19,7 +19,7 @@ from .preparation import UNDECODABLE
 
 if TYPE_CHECKING:
     from ..plan import StreamPlan, TypePlan
-    from .compaction import Entity
+    from .compaction import EntityChanges
 
 __all__ = ["Sample", "take_samples"]
 
@@ -57,7 +57,7 @@ class Sample(msgspec.Struct):
         """What JSON takes."""
         return msgspec.structs.asdict(self)
 
-    def look_at(self, plan: TypePlan, entities: Sequence[Entity]) -> None:
+    def look_at(self, plan: TypePlan, entities: Sequence[EntityChanges]) -> None:
         """Counts some of these entities."""
         given = set(self.given)
         looked_at = entities[:: max(1, len(entities) // ENTITIES)][:ENTITIES]
@@ -99,7 +99,7 @@ class Sample(msgspec.Struct):
 
 
 def take_samples(
-    plans: StreamPlan, entities: Iterable[tuple[str, Sequence[Entity]]]
+    plans: StreamPlan, entities: Iterable[tuple[str, Sequence[EntityChanges]]]
 ) -> dict[str, Sample]:
     """Samples by type, of each type that has a mapping; ``entities`` may name a type repeatedly."""
     samples: dict[str, Sample] = {}

@@ -11,8 +11,8 @@ from durable_state.databases.plain_sql import updating_row
 from durable_state.errors import MappingFault
 from durable_state.models import Stream, TypeState
 
+from ..batch.prepared_batch import PreparedBatch
 from ..batch.sampling import Sample
-from ..batch.sorting import PreparedBatch
 from ..changes import Outcome
 from ..plan import StreamPlan, TypePlan
 from .entities import DirectEntities

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from durable_state.conversion import key_text
 from durable_state.databases import Answer, Statement
 
-from ..batch.compaction import Entity
+from ..batch.compaction import EntityChanges
 from ..changes import Outcome, is_awaited_elsewhere
 from ..compiled import PlannedField
 from ..plan import TypePlan, Values
@@ -31,7 +31,7 @@ __all__ = ["DirectEntities"]
 class DirectEntities:
     """Takes entities of one type to their rows, for the time of one transaction."""
 
-    def __init__(self, plan: TypePlan, entities: Sequence[Entity]) -> None:
+    def __init__(self, plan: TypePlan, entities: Sequence[EntityChanges]) -> None:
         """Raises: MappingFault, where nothing of the application stands for the stream."""
         self.plan = plan
         self.entities = entities
@@ -110,7 +110,7 @@ class DirectEntities:
 
     def _write(
         self,
-        entity: Entity,
+        entity: EntityChanges,
         parents: dict[PlannedField, dict[Any, Any]],
         existing: dict[str, ExistingRow],
     ) -> RowWrite:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from durable_state.databases import find_database
 
-from ..batch.compaction import Entity
-from ..batch.sorting import PreparedBatch
+from ..batch.compaction import EntityChanges
+from ..batch.prepared_batch import PreparedBatch
 from ..plan import StreamPlan, TypePlan
 
 __all__ = ["find_ordinary"]
@@ -16,7 +16,7 @@ FEW = 50
 
 def find_ordinary(
     plans: StreamPlan, batch: PreparedBatch
-) -> list[tuple[TypePlan, list[Entity]]] | None:
+) -> list[tuple[TypePlan, list[EntityChanges]]] | None:
     """All that the batch changes, by type; None where any of it is not ordinary."""
     segment = batch.segments[0]
     if len(batch.segments) > 1 or segment.control or segment.faults or batch.malformed:
@@ -37,6 +37,6 @@ def find_ordinary(
     return found
 
 
-def _is_accepted(entity: Entity) -> bool:
+def _is_accepted(entity: EntityChanges) -> bool:
     """Whether every change of it was accepted, so that there is no letter to be written."""
     return entity.refused is None and (entity.put is not None or entity.deleted)

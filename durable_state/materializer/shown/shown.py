@@ -7,7 +7,7 @@ from typing import Any
 
 from durable_state.conversion import Refused
 
-from ..batch.compaction import Entity, fold_entity, settle_partial
+from ..batch.compaction import EntityChanges, fold_entity, settle_partial
 from ..batch.defaults import has_fresh
 from ..batch.preparation import Prepared
 from ..changes import Openings, Outcome
@@ -42,7 +42,7 @@ class ShownRows:
         self._placement = Placement(self._work, self._removal)
         self._refused: list[Letter] = []
 
-    def apply(self, entities: dict[str, list[Entity]]) -> None:
+    def apply(self, entities: dict[str, list[EntityChanges]]) -> None:
         """Writes the entities of a batch, by type: parents before children, children's deletions
         before parents'.
 
@@ -106,7 +106,7 @@ class ShownRows:
     def _release(self, *, every: bool) -> None:
         self._refused += Release(self._work, self._placement).settle(every=every)
 
-    def _put(self, entities: dict[TypePlan, list[Entity]]) -> None:
+    def _put(self, entities: dict[TypePlan, list[EntityChanges]]) -> None:
         todo = {
             plan: [each for each in some if each.put is not None] for plan, some in entities.items()
         }
@@ -141,7 +141,7 @@ class ShownRows:
                         again.append(entity)
                 todo[plan] = again
 
-    def _settle_partials(self, plan: TypePlan, entities: list[Entity]) -> None:
+    def _settle_partials(self, plan: TypePlan, entities: list[EntityChanges]) -> None:
         """Completes partial updates by what is parked or shown of their entities."""
         self._keep_what_is_parked(plan, entities)
         partial = {
@@ -173,7 +173,7 @@ class ShownRows:
                 if key in whole:
                     settle_partial(plan, entity, whole[key])
 
-    def _keep_what_is_parked(self, plan: TypePlan, entities: list[Entity]) -> None:
+    def _keep_what_is_parked(self, plan: TypePlan, entities: list[EntityChanges]) -> None:
         """Gives puts what a parked change has said where they would have a default made once."""
         if not self._lot.occupied:
             return
@@ -185,7 +185,7 @@ class ShownRows:
         for digest, held in self._lot.find(fresh).items():
             settle_partial(plan, fresh[digest], bytes(held.prepared))
 
-    def _delete(self, plan: TypePlan, entities: list[Entity]) -> None:
+    def _delete(self, plan: TypePlan, entities: list[EntityChanges]) -> None:
         todo = {entity.key: entity for entity in entities if entity.deleted}
         while todo:
             values = {key: _key_value(plan, entity) for key, entity in todo.items()}
@@ -204,7 +204,7 @@ class ShownRows:
             todo = again
 
 
-def _key_value(plan: TypePlan, entity: Entity) -> Any | None:
+def _key_value(plan: TypePlan, entity: EntityChanges) -> Any | None:
     try:
         return plan.key_value(entity.key)
     except Refused:

@@ -10,16 +10,16 @@ from django.db import models
 from durable_state.databases import find_database
 from durable_state.models import Generation, StagedChange
 
-__all__ = ["delete_rows", "drop", "sweep"]
+__all__ = ["delete_rows", "drop_generation", "sweep_generations"]
 
 STEP = 20_000
 """Staged entities that one transaction deletes, at least; at most twice as many."""
 
 
-def drop(generation: Generation) -> bool:
+def drop_generation(generation: Generation) -> bool:
     """Deletes the generation; call it in a transaction in which nothing points to it any more.
 
-    A large one is only marked: ``sweep`` deletes it afterwards. False then.
+    A large one is only marked: ``sweep_generations`` deletes it afterwards. False then.
     """
     using = generation.using
     rows = Generation.objects.using(using).filter(pk=generation.pk)
@@ -31,7 +31,7 @@ def drop(generation: Generation) -> bool:
     return True
 
 
-def sweep(using: str) -> bool:
+def sweep_generations(using: str) -> bool:
     """Deletes some of what dropped generations still hold; call it in a transaction of its own. False, where there is no more."""
     generation = (
         Generation.objects.using(using)
@@ -40,7 +40,7 @@ def sweep(using: str) -> bool:
         .first()
     )
     if generation is not None:
-        drop(generation)
+        drop_generation(generation)
     return generation is not None
 
 

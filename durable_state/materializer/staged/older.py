@@ -18,7 +18,7 @@ from django.db import DatabaseError, models
 
 from durable_state.conversion import Refused
 
-from ..batch.compaction import Entity, fold_entity
+from ..batch.compaction import EntityChanges, fold_entity
 from ..batch.defaults import settle
 from ..batch.preparation import Prepared, from_bytes, to_bytes
 from ..plan import TypePlan
@@ -80,7 +80,9 @@ def revive(plan: TypePlan, key: str, older: Older) -> Prepared | None:
         return None
 
 
-def earlier_in_batch(plan: TypePlan, entity: Entity, settle: Any) -> tuple[list[Older], bool]:
+def earlier_in_batch(
+    plan: TypePlan, entity: EntityChanges, settle: Any
+) -> tuple[list[Older], bool]:
     """What the entity was before, change by change, within one batch; newest first.
 
     Also whether it began anew in the batch, so that what was staged before does not count.
@@ -93,7 +95,7 @@ def earlier_in_batch(plan: TypePlan, entity: Entity, settle: Any) -> tuple[list[
     for ordinal, _ in entity.newest_first():
         if ordinal >= newest.ordinal:
             continue
-        before = Entity(
+        before = EntityChanges(
             entity.key, entity.newest_at, entity.newest, entity.older, dict(entity.refused or {})
         )
         before.limit = ordinal

@@ -17,7 +17,7 @@ from durable_state.conversion import Refused
 from durable_state.databases import Columns, find_database
 from durable_state.models import Generation, StagedChange, entity_digests
 
-from ..batch.compaction import Entity, settle_partial
+from ..batch.compaction import EntityChanges, settle_partial
 from ..batch.defaults import has_fresh
 from ..batch.plain import unpack_together
 from ..batch.preparation import Prepared, from_bytes, to_bytes
@@ -53,7 +53,7 @@ class _Row(NamedTuple):
     older: bytes | memoryview
 
 
-def stage(generation: Generation, plan: TypePlan, entities: list[Entity]) -> None:
+def stage(generation: Generation, plan: TypePlan, entities: list[EntityChanges]) -> None:
     """Writes what the batch made of the entities into the generation, which is complete up to here and shown nowhere."""
     _merge_staged(generation, plan, entities)
     older = _collect_older(generation, plan, entities) if plan.has_checks else {}
@@ -143,7 +143,7 @@ def staged_entity(generation: Generation, plan: TypePlan, key: str) -> StagedCha
     return _staged(generation).filter(entity=_names(generation, plan.type, [key])[0]).first()
 
 
-def _merge_staged(generation: Generation, plan: TypePlan, entities: list[Entity]) -> None:
+def _merge_staged(generation: Generation, plan: TypePlan, entities: list[EntityChanges]) -> None:
     """Lays partial updates over what is staged of their entities."""
     partial = _by_names(
         generation,
@@ -164,7 +164,7 @@ def _merge_staged(generation: Generation, plan: TypePlan, entities: list[Entity]
 
 
 def _collect_older(
-    generation: Generation, plan: TypePlan, entities: list[Entity]
+    generation: Generation, plan: TypePlan, entities: list[EntityChanges]
 ) -> dict[str, list[Older]]:
     """What each entity was before its newest change, newest first, by name."""
     written = _by_names(generation, plan, [each for each in entities if each.put is not None])
@@ -177,7 +177,7 @@ def _collect_older(
     for name, entity in written.items():
         held = staged.get(name)
 
-        def settle(before: Entity, held: _Row | None = held) -> None:
+        def settle(before: EntityChanges, held: _Row | None = held) -> None:
             settle_partial(plan, before, None if held is None else bytes(held.prepared))
 
         older, is_new = earlier_in_batch(plan, entity, settle)
@@ -297,8 +297,8 @@ def _staged(generation: Generation) -> models.QuerySet[StagedChange]:
 
 
 def _by_names(
-    generation: Generation, plan: TypePlan, entities: Sequence[Entity]
-) -> dict[str, Entity]:
+    generation: Generation, plan: TypePlan, entities: Sequence[EntityChanges]
+) -> dict[str, EntityChanges]:
     names = _names(generation, plan.type, [each.key for each in entities])
     return dict(zip(names, entities, strict=True))
 

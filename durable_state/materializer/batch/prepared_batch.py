@@ -17,7 +17,7 @@ from durable_state.models import Stream
 from durable_state.protocol import Change, Control, ControlKind, Malformed, Message, txid_of
 
 from ..plan import StreamPlan
-from .compaction import Entity, fold_entities
+from .compaction import EntityChanges, fold_entities
 from .sampling import Sample, take_samples
 
 __all__ = ["PreparedBatch", "Segment", "prepare_batch"]
@@ -33,7 +33,7 @@ class Segment:
     Types without a mapping are only sorted. ``faults`` has the types whose mapping failed, which matters to none but who writes them.
     """
 
-    entities: dict[str, list[Entity]]
+    entities: dict[str, list[EntityChanges]]
     control: ControlKind | None = None
     faults: dict[str, MappingFault] = field(default_factory=dict)
 
@@ -62,13 +62,13 @@ def prepare_batch(
     """
     batch = PreparedBatch(after, len(messages))
     plans = StreamPlan(stream)
-    by_type: defaultdict[str, dict[str, Entity]] = defaultdict(dict)
+    by_type: defaultdict[str, dict[str, EntityChanges]] = defaultdict(dict)
     for ordinal, message in enumerate(messages, after + 1):
         if type(message) is Change:
             entities = by_type[message.type]
             entity = entities.get(message.key)
             if entity is None:
-                entity = entities[message.key] = Entity(message.key, ordinal, message)
+                entity = entities[message.key] = EntityChanges(message.key, ordinal, message)
             else:
                 entity.add(ordinal, message)
             if refusal is not None:
@@ -87,7 +87,7 @@ def prepare_batch(
     return batch
 
 
-def _sound(segments: Sequence[Segment]) -> Iterator[tuple[str, list[Entity]]]:
+def _sound(segments: Sequence[Segment]) -> Iterator[tuple[str, list[EntityChanges]]]:
     """The entities of the types whose mapping has not failed."""
     for segment in segments:
         for entity_type, entities in segment.entities.items():
@@ -96,7 +96,9 @@ def _sound(segments: Sequence[Segment]) -> Iterator[tuple[str, list[Entity]]]:
 
 
 def _segment(
-    plans: StreamPlan, by_type: dict[str, dict[str, Entity]], control: ControlKind | None = None
+    plans: StreamPlan,
+    by_type: dict[str, dict[str, EntityChanges]],
+    control: ControlKind | None = None,
 ) -> Segment:
     segment = Segment(
         {entity_type: list(entities.values()) for entity_type, entities in by_type.items()}, control
