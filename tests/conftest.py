@@ -54,7 +54,9 @@ def isolated_registry() -> Iterator[None]:
 
 @pytest.fixture(params=["fast", "orm"])
 def writer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Writes rows by the database's own fast way, then by the ORM, which every test of rows must survive alike."""
+    """Writes rows by the database's own fast way, then by the ORM,
+    which every test of rows must survive alike.
+    """
     way: str = request.param
     if way == "orm":
         write_by_the_orm(monkeypatch)

@@ -23,7 +23,9 @@ __all__ = [
 
 
 def only(alias: str) -> Any:
-    """A parameter that lets its test touch one database: emptying all of them after each test would take longer than the tests."""
+    """A parameter that lets its test touch one database:
+    emptying all of them after each test would take longer than the tests.
+    """
     return pytest.param(alias, marks=pytest.mark.django_db(transaction=True, databases=[alias]))
 
 
@@ -47,13 +49,17 @@ def database(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=[_undone("default"), _undone("postgres"), _undone("mysql")])
 def using(request: pytest.FixtureRequest) -> str:
-    """The alias of one database after the other, rolled back after the test as in a TestCase: much faster than ``database``."""
+    """The alias of one database after the other, rolled back after the test as in a TestCase:
+    much faster than ``database``.
+    """
     return alias_of(request)
 
 
 @pytest.fixture(autouse=True)
 def no_connection_outlives_its_loop(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Closes what an async test's database calls have opened in asgiref's one thread for all loops, which nobody else does."""
+    """Closes what an async test's database calls have opened in asgiref's one thread for all loops,
+    which nobody else does.
+    """
     yield
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         from asgiref.sync import SyncToAsync
@@ -70,7 +76,9 @@ class SessionsLeft(pytest.PytestWarning):
 def django_db_setup(
     request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
 ) -> Iterator[None]:
-    """pytest-django's own; before the databases go, whoever still has a session in one is ended, and named."""
+    """pytest-django's own;
+    before the databases go, whoever still has a session in one is ended, and named.
+    """
     yield
     from django.db import connections  # not before Django is set up
 

@@ -11,7 +11,9 @@ __all__ = ["map_only", "remap"]
 
 
 def remap(entity_type: str, mapping_class: type[EntityMapping] | None, **attributes: Any) -> None:
-    """Maps a type by a variant of the class, in place of what mapped it; None: the type is not registered."""
+    """Maps a type by a variant of the class, in place of what mapped it;
+    None: the type is not registered.
+    """
     registry.remove_type(entity_type)
     if mapping_class is not None:
         _add(entity_type, type("Variant", (mapping_class,), attributes))

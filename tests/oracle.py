@@ -1,6 +1,7 @@
 """What the rows must be: the ten-line fold, written without any of the product's code.
 
-``REFUSED`` and ``NO_ROW`` come from the tables of odd values below, which say by hand what each mapping of the test app makes of a value.
+``REFUSED`` and ``NO_ROW`` come from the tables of odd values below, which say by hand what each
+mapping of the test app makes of a value.
 """
 
 from __future__ import annotations
@@ -94,7 +95,10 @@ def _look_up(table: list[tuple[Any, Any]], raw: Any) -> Any:
 def _object(
     columns: dict[str, tuple[str, list[tuple[Any, Any]], Any]],
 ) -> Callable[[Any, bool, str], Any]:
-    """A mapping by ``fields``: wire name -> (column, table of values, default). ``REFUSED`` as default: it has none."""
+    """A mapping by ``fields``: wire name -> (column, table of values, default).
+
+    ``REFUSED`` as default: it has none.
+    """
 
     def read(value: Any, partial: bool, key: str) -> Any:
         if not isinstance(value, dict):
@@ -163,7 +167,9 @@ class Answer:
 
 
 def fold(items: Sequence[Any]) -> Answer:
-    """Folds decoded JSON items one at a time, as the design prints it; anything that is no message is junk."""
+    """Folds decoded JSON items one at a time, as the design prints it;
+    anything that is no message is junk.
+    """
     answer = Answer()
     state: tuple[dict[Entity, Row], dict[Entity, int]] = (answer.rows, answer.letters)
     staged: tuple[dict[Entity, Row], dict[Entity, int]] | None = None

@@ -1,6 +1,7 @@
 """Private servers for one test run, started from the binaries on this machine and ended with it.
 
-Each function starts one and returns its URL. Raises: NotFound, or CalledProcessError and TimeoutError where the server does not come up.
+Each function starts one and returns its URL. Raises: NotFound, or CalledProcessError and
+TimeoutError where the server does not come up.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ def free_port() -> int:
 
 
 def _ordinary_user(*candidates: str) -> str | None:
-    """Database servers refuse to run as root: the account to run them as then. None where we are no root."""
+    """Database servers refuse to run as root: the account to run them as then.
+
+    None where we are no root.
+    """
     if os.geteuid() != 0:
         return None
     for name in (*candidates, "nobody"):
@@ -108,14 +112,15 @@ def _start(
 
 
 def postgres() -> str:
-    """A PostgreSQL on a free port, its superuser `postgres` without a password, on loopback only."""
+    """A PostgreSQL on a free port,
+    its superuser `postgres` without a password, on loopback only.
+    """
     initdb, server = program("initdb"), program("postgres")
     user, port = _ordinary_user("postgres"), free_port()
     folder = _folder(user)
-    subprocess.run(
-        [initdb, "-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
-        check=True, cwd=folder, user=user, capture_output=True,
-    )  # fmt: skip
+    made = [initdb, "-D", str(folder / "data"), "-U", "postgres", "-A", "trust"]
+    made += ["-E", "UTF8", "--locale=C", "-N"]
+    subprocess.run(made, check=True, cwd=folder, user=user, capture_output=True)
     command = [
         server,
         "-D",
@@ -139,14 +144,12 @@ def mariadb() -> str:
     install, server = program("mariadb-install-db", "mysql_install_db"), program("mariadbd")
     user, port = _ordinary_user("mysql"), free_port()
     folder = _folder(user)
-    subprocess.run(
-        [install, "--no-defaults", f"--datadir={folder}/data", "--auth-root-authentication-method=normal", "--skip-test-db"],
-        check=True, cwd=folder, user=user, capture_output=True,
-    )  # fmt: skip
-    command = [
-        server, "--no-defaults", f"--datadir={folder}/data", f"--socket={folder}/socket", f"--pid-file={folder}/pid",
-        f"--port={port}", "--bind-address=127.0.0.1",
-    ]  # fmt: skip
+    made = [install, "--no-defaults", f"--datadir={folder}/data"]
+    made += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+    subprocess.run(made, check=True, cwd=folder, user=user, capture_output=True)
+    command = [server, "--no-defaults", f"--datadir={folder}/data"]
+    command += [f"--socket={folder}/socket", f"--pid-file={folder}/pid"]
+    command += [f"--port={port}", "--bind-address=127.0.0.1"]
     _start(command, folder, port, user, stop=signal.SIGTERM)
     return f"mysql://root@127.0.0.1:{port}/durable_state"
 

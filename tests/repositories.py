@@ -52,12 +52,17 @@ class ScratchRepository:
             self.commit(f"Commit number {number}")
 
     def import_commits(self, commits: int) -> None:
-        """A long history at once, by git's own importer: every commit changes three files, some delete one."""
+        """A long history at once, by git's own importer:
+        every commit changes three files, some delete one.
+        """
         lines: list[str] = []
         for number in range(commits):
             lines += [
                 "commit refs/heads/main",
-                f"committer Someone{number % 9} <{number % 9}@example.org> {1_700_000_000 + number * 60} +0100",
+                (
+                    f"committer Someone{number % 9} <{number % 9}@example.org>"
+                    f" {1_700_000_000 + number * 60} +0100"
+                ),
             ]
             lines += _data(f"Commit number {number}")
             for path in (

@@ -1,8 +1,10 @@
-"""Which servers the tests may use: environment variables first, then the usual loopback ports, then a private instance.
+"""Which servers the tests may use:
+environment variables first, then the usual loopback ports, then a private instance.
 
-``available`` holds Django database settings by alias, ``missing`` the reason why a service is not there. A service counts as there only
-when it lets us do what tests need. ``broker_url`` answers for Redis and RabbitMQ. What is found is written back to the environment
-variables, so that the processes that tests start use the same servers.
+``available`` holds Django database settings by alias, ``missing`` the reason why a service is not
+there. A service counts as there only when it lets us do what tests need. ``broker_url`` answers for
+Redis and RabbitMQ. What is found is written back to the environment variables, so that the
+processes that tests start use the same servers.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from tests import private
 available: dict[str, dict[str, Any]] = {}
 missing: dict[str, str] = {}
 
-# A private server is started for a test run only, never for a type checker that imports the settings.
+# A private server is started for a test run only, never for a type checker that imports the
+# settings.
 MAY_START = "pytest" in sys.modules
 # Two test runs on one server must not drop each other's database.
 PROBE = f"durable_state_probe_{os.getpid()}"
@@ -28,9 +31,14 @@ def _probe_postgres(url: SplitResult) -> None:
     import psycopg
 
     with psycopg.connect(
-        host=url.hostname, port=url.port or 5432, user=url.username, password=url.password, dbname="postgres",
-        connect_timeout=3, autocommit=True,
-    ) as connection:  # fmt: skip
+        host=url.hostname,
+        port=url.port or 5432,
+        user=url.username,
+        password=url.password,
+        dbname="postgres",
+        connect_timeout=3,
+        autocommit=True,
+    ) as connection:
         connection.execute(f"CREATE DATABASE {PROBE}")
         connection.execute(f"DROP DATABASE {PROBE}")
 
@@ -99,7 +107,9 @@ SERVICES: dict[str, tuple[str, str, Any, Any]] = {
 
 @cache
 def find(name: str) -> str | None:
-    """The URL of a service that works, or None; ``missing[name]`` then tells the reason, without the URL's password."""
+    """The URL of a service that works, or None;
+    ``missing[name]`` then tells the reason, without the URL's password.
+    """
     variable, usual, probe, start = SERVICES[name]
     given = os.environ.get(variable)
     url = urlsplit(given or usual)
@@ -111,7 +121,8 @@ def find(name: str) -> str | None:
         return None
     except Exception as error:
         missing[name] = (
-            f"{name} at {where} cannot be used ({str(error).strip().splitlines()[0]}); set {variable} to its URL"
+            f"{name} at {where} cannot be used ({str(error).strip().splitlines()[0]});"
+            f" set {variable} to its URL"
         )
     else:
         os.environ[variable] = url.geturl()

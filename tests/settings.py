@@ -1,4 +1,6 @@
-"""Django settings of the test suite: SQLite as default, and every other database at hand under its own alias."""
+"""Django settings of the test suite:
+SQLite as default, and every other database at hand under its own alias.
+"""
 
 from __future__ import annotations
 

@@ -97,7 +97,9 @@ def strict(rows: Any) -> str:
 
 
 def settled(stream: Stream, items: list[Any]) -> list[Any]:
-    """The items, with a snapshot's end applied where one is open that follows a reset: till then readers see the rows of before."""
+    """The items, with a snapshot's end applied where one is open that follows a reset:
+    till then readers see the rows of before.
+    """
     stream.refresh_from_db()
     if stream.snapshot_id is None or stream.rebuild_id is None:
         return items
@@ -131,7 +133,9 @@ def replay(name: str, using: str) -> None:
 
 
 def adds_up(name: str, using: str) -> None:
-    """Each message of the stream is counted once: in a counter, or in a generation that is still folded."""
+    """Each message of the stream is counted once:
+    in a counter, or in a generation that is still folded.
+    """
     stream = Stream.objects.using(using).get(name=name)
     counts = {
         f.name: getattr(stream, f.name) for f in Stream._meta.fields if f.name.endswith("_count")
@@ -143,7 +147,9 @@ def adds_up(name: str, using: str) -> None:
 
 @contextmanager
 def tables_of(using: str, *made: type[django_models.Model]) -> Iterator[None]:
-    """The tables of models that one test needs are there, parents first, while the block runs; not inside a transaction."""
+    """The tables of models that one test needs are there, parents first, while the block runs;
+    not inside a transaction.
+    """
     connection = connections[using]
     with connection.schema_editor() as editor:
         for model in made:

@@ -17,7 +17,9 @@ ROOMS = sorted(
 
 
 def imported(file: Path) -> Iterator[str]:
-    """The modules that a file of the tests imports, and what it takes from them, by their full names."""
+    """The modules that a file of the tests imports,
+    and what it takes from them, by their full names.
+    """
     package = ["tests", *file.relative_to(TESTS).parent.parts]
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -29,7 +31,9 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def test_no_test_is_imported() -> None:
-    """Helpers of several files lie in ``support``, in ``tests/wire.py`` or ``tests/tables.py``; tests are nobody's library."""
+    """Helpers of several files lie in ``support``, in ``tests/wire.py`` or ``tests/tables.py``;
+    tests are nobody's library.
+    """
     found = [
         f"{file.relative_to(TESTS)} imports {name}"
         for file in TESTS.rglob("*.py")

@@ -90,7 +90,9 @@ def test_streams_are_sent_in_groups(app: Celery, settings: Any) -> None:
 
 
 def test_a_lost_task_is_sent_again(app: Celery) -> None:
-    """After LEASE_SECONDS; the lost one has expired by then, so they do not pile up while no worker runs."""
+    """After LEASE_SECONDS;
+    the lost one has expired by then, so they do not pile up while no worker runs.
+    """
     (stream,) = make("a")
     tasks.supervise()
     (message,) = _sent(app)
@@ -244,7 +246,9 @@ def test_a_worker_follows_streams_from_slice_to_slice(
 def test_a_quiet_stream_stays_live_while_its_slice_changes_hands(
     app: Celery, reference_server: StreamServer, settings: Any
 ) -> None:
-    """However long ago its last event was; once the workers are gone it says so, and what to start."""
+    """However long ago its last event was;
+    once the workers are gone it says so, and what to start.
+    """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 4, "SLICE_SECONDS": 0.8}
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", "a", {"text": "hi"})])

@@ -1,4 +1,5 @@
-"""A snapshot of many rows: killed while it is staged and while it is switched, in bounded memory, and never seen in part.
+"""A snapshot of many rows:
+killed while it is staged and while it is switched, in bounded memory, and never seen in part.
 
 ``DURABLE_STATE_SNAPSHOT_ROWS`` asks for another size than 50,000 rows.
 """
@@ -37,7 +38,8 @@ def item(number: int, text: str) -> bytes:
     """About 240 bytes, keys in no order."""
     key = number * 0x9E3779B97F4A7C15 % 2**64
     return (
-        b'{"type":"message","key":"%016x","value":{"text":"%b %d","likes":%d,"isEdited":true,"more":"%b"},'
+        b'{"type":"message","key":"%016x",'
+        b'"value":{"text":"%b %d","likes":%d,"isEdited":true,"more":"%b"},'
         b'"headers":{"operation":"insert","txid":"%d","timestamp":"2026-01-01T00:00:00Z"}}'
         % (key, text.encode(), number, number % 1000, b"x" * 70, number // 100)
     )
@@ -55,7 +57,9 @@ STAGED = ROWS + 11
 
 @contextmanager
 def served(may_end: Event) -> Iterator[str]:
-    """The messages as one response, made as they are sent; the snapshot's end as another, when it may be told."""
+    """The messages as one response, made as they are sent;
+    the snapshot's end as another, when it may be told.
+    """
 
     class Answer(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

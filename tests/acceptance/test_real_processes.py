@@ -1,4 +1,6 @@
-"""Everything for real: reference stream server, Celery on Redis and RabbitMQ, PostgreSQL, an ASGI server, websockets; and kills."""
+"""Everything for real: reference stream server, Celery on Redis and RabbitMQ,
+PostgreSQL, an ASGI server, websockets; and kills.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 from kombu import Connection
 
+from durable_state.models import DISPOSITIONS
 from example_project.history.repository import Repository
 from example_project.history.source import GitHistory
 from tests.repositories import ScratchRepository
@@ -22,7 +25,9 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(480)]
 def test_killed_again_and_again(
     tmp_path: Path, reference_server: StreamServer, postgres_url: str, own_redis_url: str
 ) -> None:
-    """With the worker killed in the middle of the sync, again and again, the rows end equal to git's tree and so does a websocket client."""
+    """With the worker killed in the middle of the sync, again and again,
+    the rows end equal to git's tree and so does a websocket client.
+    """
     repository = ScratchRepository(tmp_path / "repository")
     repository.import_commits(2500)
     source = GitHistory(Repository(repository.folder))
@@ -41,10 +46,11 @@ def test_killed_again_and_again(
         assert site.files() == source.tree()
         assert site.one("select count(*), sum(commits) from history_author") == (9, 2500)
         assert site.one("select count(*) from history_commit") == (2500,)
-        counted = "applied_count + no_row_count + parked_count + dead_letter_count + unregistered_count + control_count + superseded_count"
+        counted = " + ".join(DISPOSITIONS.values())
         assert site.one(f"select ordinal, {counted} from durable_state_stream") == (told, told)
         assert site.one(
-            "select (select count(*) from durable_state_deadletter), (select count(*) from durable_state_parkedchange)"
+            "select (select count(*) from durable_state_deadletter),"
+            " (select count(*) from durable_state_parkedchange)"
         ) == (0, 0)
 
         # A live event, all the way to the browser's end.
@@ -76,7 +82,9 @@ def test_rabbitmq_carries_the_tasks(
     own_redis_url: str,
     rabbitmq_url: str,
 ) -> None:
-    """The same on the other broker: a history, a kill, and a live event that a websocket client sees."""
+    """The same on the other broker:
+    a history, a kill, and a live event that a websocket client sees.
+    """
     repository = ScratchRepository(tmp_path / "repository")
     repository.import_commits(300)
     source = GitHistory(Repository(repository.folder))

@@ -45,7 +45,9 @@ class PopularMessages(StatePolicy):
 
 
 class OwnRooms(StatePolicy):
-    """docs/reference/live.md: everybody reads the streams that are named after them, and all rows."""
+    """docs/reference/live.md:
+    everybody reads the streams that are named after them, and all rows.
+    """
 
     def streams(self, user: Any) -> QuerySet[Stream]:
         return super().streams(user).filter(name__startswith=f"user-{user.pk}-")
@@ -347,7 +349,9 @@ def test_deleting_names_no_row_that_goes_too(admin_client: Client, settings: Any
 def test_a_hidden_parent_is_blank_and_kept(
     sign_in: SignIn, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its text is not shown with the rows that point to it, and saving such a row does not unlink it."""
+    """Its text is not shown with the rows that point to it,
+    and saving such a row does not unlink it.
+    """
     monkeypatch.setattr(Author, "__str__", lambda self: f"author<{self.key}>")
     made = {"subject": "s", "authored_at": "2026-01-01T00:00Z"}
     apply("git", [change("author", "hidden-author", commits=1)])

@@ -47,7 +47,9 @@ def test_the_body_is_shown_as_text_whatever_it_holds(admin_client: Client) -> No
 
 
 def test_any_bytes_become_text_that_can_be_sent() -> None:
-    """Broken JSON, lone surrogates, bytes that are no UTF-8, control characters, endless nesting, much too much."""
+    """Broken JSON, lone surrogates, bytes that are no UTF-8,
+    control characters, endless nesting, much too much.
+    """
     assert pretty(b'{"b":1,"a":[2]}') == '{\n  "b": 1,\n  "a": [\n    2\n  ]\n}'
     for body in (
         b"{",

@@ -28,7 +28,9 @@ def page(site: Site, chromium_path: str) -> Iterator[Page]:
 
 
 def test_a_list_follows_its_rows(site: Site, page: Page) -> None:
-    """Cells change in place, rows that go are struck, new ones are offered; what is being selected stays selected."""
+    """Cells change in place, rows that go are struck, new ones are offered;
+    what is being selected stays selected.
+    """
     site.commit(*(message(f"m{place}", f"text {place}") for place in range(5)))
     page.goto(f"{site.url}app/message/")
     expect(page.locator("#durable-state-bar")).to_have_text("Live")

@@ -151,7 +151,9 @@ def test_the_policy_narrows_the_rows(admin_client: Client, settings: Any) -> Non
 
 
 def test_the_list_follows_the_feeds_of_the_streams_it_shows(admin_client: Client) -> None:
-    """Each from the revision that its rows were read at, so that no snapshot is sent for a page that is fresh."""
+    """Each from the revision that its rows were read at,
+    so that no snapshot is sent for a page that is fresh.
+    """
     apply("chat", [change("message", "1", text="a")])
     apply("other", [change("message", "1", text="b")])
     apply("silent", [change("profile", "1", name="c")])

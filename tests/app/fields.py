@@ -1,4 +1,6 @@
-"""Fields as applications write them: one that converts, one that computes in SQL, one that makes its own value."""
+"""Fields as applications write them:
+one that converts, one that computes in SQL, one that makes its own value.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Models whose rows hold data of the application's own: what must survive whatever the stream does for a moment."""
+"""Models whose rows hold data of the application's own:
+what must survive whatever the stream does for a moment.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ class Branch(models.Model):
 
 
 class Leaf(models.Model):
-    """A child, with a unique value that may be NULL, and columns that Django and the application fill."""
+    """A child, with a unique value that may be NULL,
+    and columns that Django and the application fill.
+    """
 
     key = models.CharField(max_length=40, unique=True)
     branch = models.ForeignKey(Branch, on_delete=models.CASCADE)
@@ -75,7 +79,9 @@ class City(models.Model):
 
 
 class Depot(models.Model):
-    """Named by others by a column that the stream writes, and that may be NULL; one of two unique ones."""
+    """Named by others by a column that the stream writes, and that may be NULL;
+    one of two unique ones.
+    """
 
     key = models.CharField(max_length=40, unique=True)
     code = models.CharField(max_length=10, null=True, unique=True)

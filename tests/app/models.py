@@ -114,7 +114,9 @@ class Remark(models.Model):
 
 
 class Employee(models.Model):
-    """Merged, with a unique value to claim, a superior to wait for, and a CHECK: whatever may befall a merge."""
+    """Merged, with a unique value to claim, a superior to wait for, and a CHECK:
+    whatever may befall a merge.
+    """
 
     key = models.CharField(max_length=40, unique=True)
     email = models.CharField(max_length=40, null=True, unique=True)
@@ -196,7 +198,9 @@ class Stock(models.Model):
 
 
 class AllFields(models.Model):
-    """One column of each plain kind, so that conversion can be held against what the databases give back."""
+    """One column of each plain kind,
+    so that conversion can be held against what the databases give back.
+    """
 
     small = models.SmallIntegerField(null=True)
     integer = models.IntegerField(null=True)
@@ -225,7 +229,9 @@ class AllFields(models.Model):
 
 
 class Parcel(models.Model):
-    """Columns of the application's own of each kind: set by Django, by a callable, by the database, computed."""
+    """Columns of the application's own of each kind:
+    set by Django, by a callable, by the database, computed.
+    """
 
     key = models.CharField(max_length=40, unique=True)
     label = models.CharField(max_length=20)
@@ -278,7 +284,9 @@ class Player(models.Model):
 
 
 class Lock(models.Model):
-    """Half of a circle of two types of which neither can be there without the other; known by a number of the application's."""
+    """Half of a circle of two types of which neither can be there without the other;
+    known by a number of the application's.
+    """
 
     key = models.CharField(max_length=40, unique=True)
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
@@ -300,7 +308,9 @@ class Twin(models.Model):
 
 
 class Clipping(models.Model):
-    """Rows of one stream that point to rows of another: by a foreign key that may be open, and by one that may not."""
+    """Rows of one stream that point to rows of another:
+    by a foreign key that may be open, and by one that may not.
+    """
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE)
     key = models.CharField(max_length=40)
@@ -318,7 +328,9 @@ class Annotation(models.Model):
 
 
 class Loan(models.Model):
-    """Rows told apart by a foreign key that may be NULL, and keeps the stream from being deleted."""
+    """Rows told apart by a foreign key that may be NULL,
+    and keeps the stream from being deleted.
+    """
 
     stream = models.ForeignKey(Stream, null=True, on_delete=models.PROTECT, to_field="name")
     key = models.CharField(max_length=40)

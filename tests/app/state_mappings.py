@@ -83,7 +83,9 @@ class PersonMapping(EntityMapping):
 
 
 class OfficeMapping(EntityMapping):
-    """What follows serves its own streams only, so that those of other tests stay as small as they are."""
+    """What follows serves its own streams only,
+    so that those of other tests stay as small as they are.
+    """
 
     streams = ["office"]
     key_field = "key"

@@ -1,4 +1,6 @@
-"""A stream that was restored, or created anew, is folded again, whatever it has in common with the one before; a server that starts again is not."""
+"""A stream that was restored, or created anew, is folded again,
+whatever it has in common with the one before; a server that starts again is not.
+"""
 
 from __future__ import annotations
 
@@ -153,7 +155,9 @@ def test_one_append_of_ten_in_four_thousand_messages(
 def test_a_difference_is_noticed_while_nothing_happens(
     stream_server: StreamServer, add_stream: Add, others: str, live: str
 ) -> None:
-    """The stream is replaced under a consumer that waits for the next message, which never comes."""
+    """The stream is replaced under a consumer that waits for the next message,
+    which never comes.
+    """
     remote = RemoteStream(stream_server.stream())
     fill(remote, OLD, 50)
     stream = add_stream(remote.url, live=live)
@@ -171,7 +175,9 @@ def test_a_difference_is_noticed_while_nothing_happens(
 def test_a_stream_that_stays_is_not_taken_for_another(
     stream_server: StreamServer, add_stream: Add, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However often it is looked at: while it grows, as it is read in pieces, and while it is quiet."""
+    """However often it is looked at:
+    while it grows, as it is read in pieces, and while it is quiet.
+    """
     caplog.set_level(logging.INFO, "durable_state.consumer")
     remote = RemoteStream(stream_server.stream())
     fill(remote, OLD, 70)
@@ -190,7 +196,9 @@ def test_a_stream_that_stays_is_not_taken_for_another(
 def test_a_server_that_starts_again_is_not_another_and_its_backup_is(
     add_stream: Add, tmp_path: Path, caplog: pytest.LogCaptureFixture, no_waiting: None
 ) -> None:
-    """Both under a live consumer: the rows stay as they are, with their primary keys; then they become those of the backup and what came after."""
+    """Both under a live consumer: the rows stay as they are, with their primary keys;
+    then they become those of the backup and what came after.
+    """
     port = free_port()
     with reference(data_dir=tmp_path / "now", port=port) as server:
         remote = RemoteStream(server.stream())
@@ -222,7 +230,9 @@ def test_a_server_that_starts_again_is_not_another_and_its_backup_is(
 def test_rows_are_shown_until_the_switch(
     reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """Nobody sees a table without the rows that both streams hold, and those keep their primary keys."""
+    """Nobody sees a table without the rows that both streams hold,
+    and those keep their primary keys.
+    """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "BATCH_ROWS": 50}
     remote = RemoteStream(reference_server.stream())
     fill(remote, OLD)
@@ -268,7 +278,9 @@ def test_a_replay_has_the_same_rule(
 def test_a_server_without_offsets_on_messages(
     misbehaving_server: MisbehavingServer, add_stream: Add, size: int
 ) -> None:
-    """All of it in one answer, of a hundred kilobytes or of forty times as much, which is read again beside the live reader."""
+    """All of it in one answer, of a hundred kilobytes or of forty times as much,
+    which is read again beside the live reader.
+    """
     items = [
         insert("message", f"k{n:04}", {"text": f"t{n:04}", "more": "x" * 10 * size})
         for n in range(1_000)
@@ -326,7 +338,9 @@ def test_what_the_server_no_longer_keeps_is_no_other_stream(
 def test_slices_do_not_read_much_again_each_time(
     misbehaving_server: MisbehavingServer, add_stream: Add, settings: Any
 ) -> None:
-    """A long look is taken by the first of them; the next ones find it noted, and take a quick one each."""
+    """A long look is taken by the first of them;
+    the next ones find it noted, and take a quick one each.
+    """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 2}
     remote = StreamReplies([[encode(item)] for item in texts(20)])
 

@@ -79,7 +79,9 @@ def test_streams_in_one_table_commit_side_by_side(database: str, add_stream: Add
 def test_a_worker_frozen_in_its_transaction_blocks_nobody(
     server_database: str, add_stream: Add, settings: Any
 ) -> None:
-    """The server ends its transaction below the lease's time, and it commits nothing when it wakes."""
+    """The server ends its transaction below the lease's time,
+    and it commits nothing when it wakes.
+    """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 2}
     stream = add_stream(using=server_database)
     frozen = Stream.objects.using(server_database).get(pk=stream.pk)
@@ -117,11 +119,15 @@ def test_a_worker_frozen_in_its_transaction_blocks_nobody(
 
 @pytest.mark.parametrize("ending", ["commit", "error"])
 def test_a_commit_leaves_its_connection_as_it_was(database: str, ending: str) -> None:
-    """Timeouts that hold for the commit alone are not left on a connection that the application goes on using."""
+    """Timeouts that hold for the commit alone are not left on a connection
+    that the application goes on using.
+    """
     asked = {
         "default": "PRAGMA busy_timeout",
-        "postgres": "SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout')",
-        "mysql": "SELECT @@SESSION.innodb_lock_wait_timeout, @@SESSION.wait_timeout, @@SESSION.idle_transaction_timeout",
+        "postgres": "SELECT current_setting('lock_timeout'),"
+        " current_setting('idle_in_transaction_session_timeout')",
+        "mysql": "SELECT @@SESSION.innodb_lock_wait_timeout, @@SESSION.wait_timeout,"
+        " @@SESSION.idle_transaction_timeout",
     }[database]
     connection = connections[database]
     if database == "mysql" and not connection.mysql_is_mariadb:  # type: ignore[attr-defined]
@@ -145,7 +151,9 @@ def test_a_commit_leaves_its_connection_as_it_was(database: str, ending: str) ->
 
 
 def test_a_transaction_that_was_idle_for_too_long_is_tried_again(server_database: str) -> None:
-    """However a database calls it: it is no refusal of what the batch holds, after some of which the stream would halt."""
+    """However a database calls it:
+    it is no refusal of what the batch holds, after some of which the stream would halt.
+    """
 
     def dawdle() -> None:
         with commit_transaction(server_database):

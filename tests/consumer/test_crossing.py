@@ -1,4 +1,6 @@
-"""Parents that another stream brings: its commit marks them, and the child's own consumer shows what waited."""
+"""Parents that another stream brings:
+its commit marks them, and the child's own consumer shows what waited.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +104,10 @@ def test_no_stream_pays_that_nobody_waits_for(database: str) -> None:
 
 
 class Halted:
-    """Runs a call in a thread up to one of its statements, and lets it go on when told. ``count`` is how many statements it had."""
+    """Runs a call in a thread up to one of its statements, and lets it go on when told.
+
+    ``count`` is how many statements it had.
+    """
 
     def __init__(self, using: str, at: int, call: Callable[[], Any]) -> None:
         self.reached, self.resumed, self.count = threading.Event(), threading.Event(), 0
@@ -139,7 +144,8 @@ class Halted:
 @pytest.mark.parametrize("met", [True, False])
 @pytest.mark.parametrize("halted", ["parent", "child"])
 def test_no_interleaving_loses_a_wake_up(server_database: str, halted: str, met: bool) -> None:
-    """One commit is halted before each of its statements in turn, while the other runs as far as it can; the child is shown in the end.
+    """One commit is halted before each of its statements in turn,
+    while the other runs as far as it can; the child is shown in the end.
 
     Also where the two streams never met before, so that there is no row yet to be locked.
     """
@@ -170,7 +176,9 @@ def test_no_interleaving_loses_a_wake_up(server_database: str, halted: str, met:
 
 @pytest.mark.parametrize("halted", ["parent", "child"])
 def test_a_parent_that_goes_while_its_child_comes(server_database: str, halted: str) -> None:
-    """Either the child is there and its parent's deletion is refused, or the parent is gone and the child waits; no child is refused."""
+    """Either the child is there and its parent's deletion is refused,
+    or the parent is gone and the child waits; no child is refused.
+    """
     using = server_database
     apply_batch(stream("one", using), [change("author", "first")], True)
     apply_batch(stream("two", using), [commit_by("first", "first")], True)
@@ -201,7 +209,9 @@ def test_a_parent_that_goes_while_its_child_comes(server_database: str, halted: 
 
 
 def _persistently(name: str, using: str, message: dict[str, Any]) -> None:
-    """As the consumer does: what the database refuses at the commit, or for a deadlock, is tried again."""
+    """As the consumer does:
+    what the database refuses at the commit, or for a deadlock, is tried again.
+    """
     for _ in range(3):
         try:
             return apply_batch(stream(name, using), [message], True)
@@ -213,7 +223,9 @@ def _persistently(name: str, using: str, message: dict[str, Any]) -> None:
 def test_a_quiet_child_is_shown(
     reference_server: StreamServer, add_stream: Add, database: str
 ) -> None:
-    """Its consumer waits for messages that do not come, and shows it all the same; the parent's consumer knows nothing of it."""
+    """Its consumer waits for messages that do not come, and shows it all the same;
+    the parent's consumer knows nothing of it.
+    """
     remotes = [RemoteStream(reference_server.stream()) for _ in range(2)]
     parents, children = (add_stream(remote.url, using=database) for remote in remotes)
     remotes[0].append([change("author", "x")])

@@ -78,7 +78,9 @@ def test_another_stream_under_the_new_url_is_folded_from_its_start(
 def test_a_stream_with_the_same_beginning_is_another_one(
     reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """Under a running worker: it differs in the last message that was read, long after the first."""
+    """Under a running worker:
+    it differs in the last message that was read, long after the first.
+    """
     old, new = (RemoteStream(reference_server.stream()) for _ in range(2))
     for number in range(30):
         old.append([said(f"k{number}", "same")])

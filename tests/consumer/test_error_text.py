@@ -1,4 +1,6 @@
-"""What is stored of an error for every reader of the stream, and what for those who see the rows."""
+"""What is stored of an error for every reader of the stream,
+and what for those who see the rows.
+"""
 
 from __future__ import annotations
 

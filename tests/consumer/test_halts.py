@@ -1,4 +1,6 @@
-"""What a person has to mend stops the stream before anything of the batch is committed, and says what it is."""
+"""What a person has to mend stops the stream before anything of the batch is committed,
+and says what it is.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def halted(stream: Stream) -> str:
 
 
 def test_too_many_letters(serve: Serve, settings: Any) -> None:
-    """None of the batch that would pass the limit is written; with a higher limit it goes on there."""
+    """None of the batch that would pass the limit is written;
+    with a higher limit it goes on there.
+    """
     settings.DURABLE_STATE = {"BATCH_ROWS": 10, "DEAD_LETTER_LIMIT": 5}
     items = [insert("message", "a", {"text": "hi"})] * 10 + [
         insert("score", key, {"points": -2}) for key in ("1", "2", "-3", "007", "x", "1.0")
@@ -73,7 +77,9 @@ def test_too_many_letters(serve: Serve, settings: Any) -> None:
 def test_an_error_in_a_mapping(
     database: str, serve: Serve, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the mapping's, not the message's: it is named, with the message, and is no dead letter."""
+    """It is the mapping's, not the message's:
+    it is named, with the message, and is no dead letter.
+    """
     settings.DURABLE_STATE = {"BATCH_ROWS": 2}
     items = [
         insert("score", "1", {"points": 1}),
@@ -112,7 +118,9 @@ def test_a_mapping_that_gives_something_else(
 
 
 def test_rows_that_somebody_else_made(serve: Serve) -> None:
-    """A table without a stream field is not taken over silently, neither from the application nor from another stream."""
+    """A table without a stream field is not taken over silently,
+    neither from the application nor from another stream.
+    """
     Author.objects.create(key="mine", commits=7)
     items = [insert("author", "ada", {"commits": 1})]
     stream = serve(items)
@@ -159,7 +167,9 @@ def renamed(database: str, there: str, back: str) -> Iterator[None]:
 def test_tables_that_do_not_fit(
     database: str, serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: Any, there: str, back: str
 ) -> None:
-    """A migration that has not run yet may run in a moment; after a few attempts it halts, and no message is blamed."""
+    """A migration that has not run yet may run in a moment;
+    after a few attempts it halts, and no message is blamed.
+    """
     monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.02)
     items = random_items(8, 60)
     stream = serve(items, using=database)
@@ -194,7 +204,9 @@ def test_an_error_that_nobody_expected_is_shown_and_tried_again(serve: Serve, ca
 def test_an_error_that_nobody_expected_and_that_stays(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a few attempts it halts and names the error, instead of trying for ever; then it goes on from there."""
+    """After a few attempts it halts and names the error, instead of trying for ever;
+    then it goes on from there.
+    """
     monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.02)
     items = random_items(9, 30)
     stream = serve(items)
@@ -216,7 +228,9 @@ def test_an_error_that_nobody_expected_and_that_stays(
 def test_a_message_by_which_everything_fails(
     database: str, serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    """Once it stands alone it is a letter, and what comes before and after it is there; it can be tried again."""
+    """Once it stands alone it is a letter, and what comes before and after it is there;
+    it can be tried again.
+    """
     monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.02)
     items = [insert("message", f"k{n}", {"text": "hi"}) for n in range(30)]
     items[17] = insert("message", "bad", {"text": "bad"})

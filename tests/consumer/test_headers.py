@@ -199,7 +199,9 @@ def test_a_function_that_hangs_holds_up_nobody_else(
     monkeypatch: pytest.MonkeyPatch,
     settings: Any,
 ) -> None:
-    """Five streams wait for their token; the sixth is consumed, and all keep their leases meanwhile."""
+    """Five streams wait for their token;
+    the sixth is consumed, and all keep their leases meanwhile.
+    """
     settings.DURABLE_STATE = settings.DURABLE_STATE | {"SLICE_SECONDS": 3.0}
     slow: set[int] = set()
     tokens: list[int] = []
@@ -234,7 +236,9 @@ def test_a_function_that_hangs_is_named_and_asked_once(
     monkeypatch: pytest.MonkeyPatch,
     settings: Any,
 ) -> None:
-    """The stream is stuck, its consumer ends when it is asked to, and one thread is all it costs."""
+    """The stream is stuck, its consumer ends when it is asked to,
+    and one thread is all it costs.
+    """
     settings.DURABLE_STATE = settings.DURABLE_STATE | {"STUCK_SECONDS": 1}
     monkeypatch.setattr(request_headers, "HEADERS_SECONDS", 0.2)
     go_on, calls = threading.Event(), []

@@ -76,7 +76,9 @@ def test_it_ends_by_itself_unless_it_is_renewed(database: str, add_stream: Add) 
 
 
 def test_sessions_in_another_time_zone_count_alike(server_database: str, add_stream: Add) -> None:
-    """A lease lasts no hour longer or shorter, and its end is a moment that status can reckon with."""
+    """A lease lasts no hour longer or shorter,
+    and its end is a moment that status can reckon with.
+    """
     stream = add_stream(using=server_database)
     assert lease.acquire(stream, "elsewhere:1:a:x")
     statement = {"postgres": "SET TIME ZONE 'Asia/Tokyo'", "mysql": "SET time_zone = '+09:00'"}[
@@ -141,7 +143,9 @@ def test_who_slept_through_his_lease_commits_nothing(database: str, add_stream: 
 
 
 def test_who_lost_the_lease_says_nothing_of_the_stream(database: str, add_stream: Add) -> None:
-    """His trouble is not that of his successor, whose status it would spoil for as long as the stream is quiet."""
+    """His trouble is not that of his successor,
+    whose status it would spoil for as long as the stream is quiet.
+    """
     stream = add_stream(using=database)
     old = lease.acquire(stream, "elsewhere:1:a:x")
     assert old is not None

@@ -110,7 +110,9 @@ def test_reading_waits_for_a_commit() -> None:
 
 
 def test_the_tail_is_not_forgotten() -> None:
-    """What follows the tail is no part of the batch that reached it, unless it reaches the tail again."""
+    """What follows the tail is no part of the batch that reached it,
+    unless it reaches the tail again.
+    """
     given = batches(1, 1, 1, 1, 1, tails=frozenset({1, 2}))
     found = asyncio.run(drain(Source(given), BatchLimits(100, 1_000_000)))
     assert [(len(batch.messages), batch.up_to_date) for batch in found] == [(3, True), (2, False)]
@@ -153,7 +155,9 @@ def test_batches_grow_while_commits_are_quick_and_shrink_when_they_are_not() -> 
 
 
 def test_batches_stay_worth_a_commit_where_each_commit_is_slow() -> None:
-    """A database that takes its time for each commit is not made quicker by smaller ones; and what comes live says nothing of full ones."""
+    """A database that takes its time for each commit is not made quicker by smaller ones;
+    and what comes live says nothing of full ones.
+    """
     pace = Pace()
     for _ in range(50):
         pace.took(pace.limits.rows, 1.5)

@@ -1,4 +1,6 @@
-"""A reset beside the live reader: the rows go on, the rebuild catches up, and one transaction shows it."""
+"""A reset beside the live reader:
+the rows go on, the rebuild catches up, and one transaction shows it.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +103,9 @@ def test_a_reset_catches_up_with_a_busy_stream(
 def test_a_reset_ends_where_the_server_has_dropped_the_beginning(
     file_or_server: str, reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """The numbers of messages tell nothing then, and the live reader of a busy stream commits between any two looks."""
+    """The numbers of messages tell nothing then,
+    and the live reader of a busy stream commits between any two looks.
+    """
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", "0", {"text": "one"})])
     stream = add_stream(remote.url, using=file_or_server)
@@ -163,7 +167,9 @@ def test_killed_while_it_replays(
 def test_a_halted_stream_is_replayed_and_goes_on(
     reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """Its own reader has no way on; the replay's is the stream's from then on, in the same process."""
+    """Its own reader has no way on;
+    the replay's is the stream's from then on, in the same process.
+    """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "DEAD_LETTER_LIMIT": 2}
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", f"{number}", {"text": "x" * 21}) for number in range(5)])
@@ -191,7 +197,9 @@ def test_a_halted_stream_is_replayed_and_goes_on(
 def test_a_replay_that_has_failed_a_moment_ago_is_tried_at_once(
     reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """Who asks for the stream to be brought up to date asks for this too; a worker waits until it is due."""
+    """Who asks for the stream to be brought up to date asks for this too;
+    a worker waits until it is due.
+    """
     remote = RemoteStream(reference_server.stream())
     remote.append(random_items(11, 20))
     stream = add_stream(remote.url, status=Status.HALTED)
@@ -223,7 +231,9 @@ def test_a_closed_stream_is_replayed(reference_server: StreamServer, add_stream:
 def test_paused_removed_and_reset_again(
     reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """What an operator asks for while a replay is under way is done at once, and leaves nothing behind."""
+    """What an operator asks for while a replay is under way is done at once,
+    and leaves nothing behind.
+    """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "BATCH_ROWS": 1}
     remote = RemoteStream(reference_server.stream())
     remote.append([5, *(insert("message", f"{number}", {"text": "one"}) for number in range(MANY))])

@@ -1,4 +1,6 @@
-"""Consuming all streams of a database in one process, and a project whose routers send reads elsewhere."""
+"""Consuming all streams of a database in one process,
+and a project whose routers send reads elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ Add = Callable[..., Stream]
 
 
 def test_all_streams_until_a_signal(reference_server: StreamServer, add_stream: Add) -> None:
-    """Also those that are added, or resumed, meanwhile; one that fails holds up no other; the leases are given back."""
+    """Also those that are added, or resumed, meanwhile;
+    one that fails holds up no other; the leases are given back.
+    """
     remotes = [RemoteStream(reference_server.stream()) for _ in range(3)]
     for number, remote in enumerate(remotes):
         remote.append(random_items(number, 50))
@@ -105,7 +109,9 @@ def test_routers_have_no_say(
 def test_a_slow_prepare_keeps_no_transaction_open(
     reference_server: StreamServer, add_stream: Add, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slice that ends meanwhile commits what it has begun; here a batch that takes longer than a transaction may be idle."""
+    """A slice that ends meanwhile commits what it has begun;
+    here a batch that takes longer than a transaction may be idle.
+    """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 0.5}
     prepare = ScoreMapping.prepare
 
@@ -127,7 +133,9 @@ def test_a_slow_prepare_keeps_no_transaction_open(
 def test_slices_in_which_no_large_batch_can_end_come_on_all_the_same(
     reference_server: StreamServer, add_stream: Add, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each begins with a batch of its own choice; one that its predecessor failed with would fail for ever."""
+    """Each begins with a batch of its own choice;
+    one that its predecessor failed with would fail for ever.
+    """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 0.5}
     monkeypatch.setattr(reading_ahead, "FIRST", 400)
     fold = Fold.apply

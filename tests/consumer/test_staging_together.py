@@ -70,7 +70,9 @@ def test_a_generation_does_not_wait_for_another(add_stream: Add, server_database
 
 
 def test_generations_are_staged_side_by_side(database: str, add_stream: Add) -> None:
-    """None of them waits for another's lock so that it dies of it: snapshots, resets and replays."""
+    """None of them waits for another's lock so that it dies of it:
+    snapshots, resets and replays.
+    """
     streams = [add_stream(using=database) for _ in range(4)]
 
     def work(number: int) -> Callable[[], None]:

@@ -44,7 +44,9 @@ Add = Callable[..., Stream]
 def test_what_passes_is_waited_for(
     misbehaving_server: MisbehavingServer, add_stream: Add, caplog: Any, trouble: Reply, said: str
 ) -> None:
-    """The status says what is the matter and that nobody has to act; one line is logged; the stream goes on by itself."""
+    """The status says what is the matter and that nobody has to act;
+    one line is logged; the stream goes on by itself.
+    """
     server, replies = misbehaving_server, good(page=1)
     stream = add_stream(server.url + "/s?token=secret", live="long-poll")
     server.reply = lambda asked: trouble if len(server.asked) in (2, 3) else quiet(asked, replies)
@@ -93,7 +95,9 @@ def test_what_needs_a_person_halts(
     said: str,
     action: str,
 ) -> None:
-    """In one clear line, and the server is not asked again until somebody resumes; then nothing is missing."""
+    """In one clear line, and the server is not asked again until somebody resumes;
+    then nothing is missing.
+    """
     server, replies = misbehaving_server, good(page=1)
     stream = add_stream(server.url + "/s?token=secret")
     server.reply = lambda asked: trouble if len(server.asked) == 3 else replies(asked)
@@ -140,7 +144,9 @@ def test_what_the_server_no_longer_holds_needs_a_reset(
 
 
 def test_a_server_that_is_not_there_is_waited_for(add_stream: Add) -> None:
-    """Its rows, and what is wrong, are there to see; an operator's pause is noticed while it waits."""
+    """Its rows, and what is wrong, are there to see;
+    an operator's pause is noticed while it waits.
+    """
     stream = add_stream("http://127.0.0.1:9/s")
     with consuming(stream) as running:
         wait_until(lambda: operations.report(stream).status == "retrying")
@@ -190,7 +196,9 @@ def test_bodies_cut_anywhere_lose_nothing(
     monkeypatch: pytest.MonkeyPatch,
     seed: int,
 ) -> None:
-    """Every message once, however often the answer breaks off, by length, by chunk or by a closed connection."""
+    """Every message once, however often the answer breaks off,
+    by length, by chunk or by a closed connection.
+    """
     settings.DURABLE_STATE = {"BATCH_ROWS": 4}
     monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.02)
     server, replies, chance = misbehaving_server, good(), random.Random(seed)

@@ -47,7 +47,9 @@ def is_live(stream: Stream) -> bool:
 def test_any_batch_size_gives_the_fold(
     stream_server: StreamServer, add_stream: Add, settings: Any, rows: int
 ) -> None:
-    """Rows, letters, counters and feed, after a catch-up that was stopped and resumed again and again."""
+    """Rows, letters, counters and feed,
+    after a catch-up that was stopped and resumed again and again.
+    """
     settings.DURABLE_STATE = {"BATCH_ROWS": rows}
     remote = RemoteStream(stream_server.stream())
     for group in random_groups(random_items(rows, 120), rows):
@@ -95,7 +97,9 @@ def test_what_is_appended_is_shown_at_once(
 def test_an_operator_is_noticed_while_nothing_happens(
     reference_server: StreamServer, add_stream: Add, live: str
 ) -> None:
-    """Pause ends the consumer, resume lets it go on, reset folds anew; all of it on a stream that is quiet."""
+    """Pause ends the consumer, resume lets it go on, reset folds anew;
+    all of it on a stream that is quiet.
+    """
     remote = RemoteStream(reference_server.stream())
     remote.append(random_items(5, 60))
     stream = add_stream(remote.url, live=live)
@@ -156,7 +160,9 @@ def test_a_closed_stream_is_complete(
 def test_a_deleted_stream_keeps_its_rows(
     stream_server: StreamServer, add_stream: Add, live: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is asked for, slowly; created again it is another stream, which replaces the rows in one switch."""
+    """It is asked for, slowly;
+    created again it is another stream, which replaces the rows in one switch.
+    """
     # The reference server leaves the event streams of a deleted stream open, and silent.
     monkeypatch.setattr(readers, "Reader", partial(Reader, silence=2.0))
     remote = RemoteStream(stream_server.stream())
@@ -186,7 +192,9 @@ def test_a_deleted_stream_keeps_its_rows(
 def test_another_stream_under_the_url_is_noticed_at_the_next_start(
     reference_server: StreamServer, add_stream: Add, others: int
 ) -> None:
-    """However long it is; nothing of the old one is left, not even letters of what named no entity."""
+    """However long it is; nothing of the old one is left,
+    not even letters of what named no entity.
+    """
     remote = RemoteStream(reference_server.stream())
     remote.append(
         [*random_items(3, 50), {"type": "message", "key": "a", "headers": {"operation": "odd"}}]
@@ -237,7 +245,9 @@ def test_replaying_many_letters_does_not_count_them_twice(
 def test_another_url_is_noticed_while_the_old_one_is_busy(
     reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """A commit brings the consumer's copy of the stream up to date, with the new URL; what it reads is the old one."""
+    """A commit brings the consumer's copy of the stream up to date, with the new URL;
+    what it reads is the old one.
+    """
     old, new = RemoteStream(reference_server.stream()), RemoteStream(reference_server.stream())
     new.append([insert("message", "new", {"text": "elsewhere"})])
     stream = add_stream(old.url)

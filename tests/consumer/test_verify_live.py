@@ -1,4 +1,6 @@
-"""Verification against a real server, while the stream is being consumed and after somebody touched the rows."""
+"""Verification against a real server,
+while the stream is being consumed and after somebody touched the rows.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ def changes(seed: int, count: int) -> list[Any]:
 def test_no_difference_while_it_is_consumed(
     database: str, reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """However fast the stream grows meanwhile; the consumer is not disturbed. What somebody did to a row is found all the same."""
+    """However fast the stream grows meanwhile; the consumer is not disturbed.
+
+    What somebody did to a row is found all the same.
+    """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 4, "BATCH_ROWS": 20}
     remote = RemoteStream(reference_server.stream())
     remote.append(changes(1, 200))
@@ -112,7 +117,9 @@ def test_the_tables_stand_still_for_a_reader_and_not_for_their_consumer(
 def test_a_database_that_cannot_read_beside_a_writer_keeps_writers_out(
     reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """SQLite without its write-ahead log: the comparison is exact, and the consumer waits for it."""
+    """SQLite without its write-ahead log:
+    the comparison is exact, and the consumer waits for it.
+    """
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", key, {"text": "hi"}) for key in "abc"])
     stream = add_stream(remote.url)

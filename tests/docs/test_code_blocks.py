@@ -133,7 +133,8 @@ def test_few_blocks_are_not_run() -> None:
         for step in steps(page):
             if step.language in code or step.verb == "not run":
                 assert step.verb, (
-                    f"{page.name}:{step.line}: a block of {step.language} is neither run nor excused"
+                    f"{page.name}:{step.line}: a block of {step.language} is neither run nor"
+                    " excused"
                 )
                 assert step.verb != "not run" or len(step.argument) > 10, (
                     f"{page.name}:{step.line}: say why"

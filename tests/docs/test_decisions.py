@@ -1,4 +1,6 @@
-"""The records in docs/decisions/ are numbered without holes, listed, and found where code names them."""
+"""The records in docs/decisions/ are numbered without holes,
+listed, and found where code names them.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,9 @@ def rows(page: Path) -> Iterator[list[str]]:
 
 
 def named(page: Path, heading: str = "") -> set[str]:
-    """What stands in backquotes in the first cells of the page's tables, or of those under one heading."""
+    """What stands in backquotes in the first cells of the page's tables,
+    or of those under one heading.
+    """
     text = page.read_text()
     if heading:
         text = text[text.index(f"\n{heading}\n") + len(heading) + 2 :]
@@ -155,7 +157,9 @@ def test_errors_are_documented() -> None:
 
 
 def test_models_fields_and_statuses_are_documented() -> None:
-    """docs/reference/models.md has every model, every status and every counter; what it says of Stream exists."""
+    """docs/reference/models.md has every model, every status and every counter;
+    what it says of Stream exists.
+    """
     page = REFERENCE / "models.md"
     classes = {
         name for name in models.__all__ if isinstance(getattr(models, name), type(models.Stream))
@@ -194,7 +198,9 @@ def test_public_names_are_documented(name: str) -> None:
 
 
 def test_mapping_attributes_are_documented() -> None:
-    """docs/reference/mappings.md has every attribute that a mapping may set, and every attribute of a change."""
+    """docs/reference/mappings.md has every attribute that a mapping may set,
+    and every attribute of a change.
+    """
     page = REFERENCE / "mappings.md"
     attributes = {
         name

@@ -56,7 +56,9 @@ def browser(chromium_path: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def window(browser: Browser) -> Iterator[WindowMaker]:
-    """Makes windows with cookies of their own, and fails the test when one of them met an error in its scripts."""
+    """Makes windows with cookies of their own,
+    and fails the test when one of them met an error in its scripts.
+    """
     maker = WindowMaker(browser)
     yield maker
     maker.close()
@@ -97,7 +99,9 @@ def say(page: Page, text: str) -> None:
 
 
 def test_chat_reaches_the_other_window(demo: Demo, window: WindowMaker) -> None:
-    """A message, who is typing, a reaction and a deletion in one window appear in the other, by way of the stream."""
+    """A message, who is typing,
+    a reaction and a deletion in one window appear in the other, by way of the stream.
+    """
     room = f"{demo.url()}/chat/lobby/"
     ada, grace = window(), window()
     enter(ada, room, "Ada")
@@ -139,7 +143,11 @@ def test_a_lost_connection_resumes(demo: Demo, window: WindowMaker) -> None:
         """
         const Real = WebSocket; window.cut = false; window.sockets = []; window.asked = [];
         window.WebSocket = class extends Real {
-          constructor(url) { super(window.cut ? "ws://127.0.0.1:9/" : url); window.asked.push(String(url)); window.sockets.push(this); }
+          constructor(url) {
+            super(window.cut ? "ws://127.0.0.1:9/" : url);
+            window.asked.push(String(url));
+            window.sockets.push(this);
+          }
         };
         """
     )
@@ -171,7 +179,9 @@ def test_pages_are_live_only_while_the_stream_is_read(demo: Demo, window: Window
 def test_history_shows_rows_and_follows(
     demo: Demo, window: WindowMaker, repository: ScratchRepository
 ) -> None:
-    """The page has the repository's files with their blob ids, and a new commit appears without a reload."""
+    """The page has the repository's files with their blob ids,
+    and a new commit appears without a reload.
+    """
     page = window()
     page.goto(f"{demo.url()}/history/")
     page.wait_for_selector("#status[data-state=live]")
@@ -207,7 +217,9 @@ def test_admin_shows_streams_and_rows(demo: Demo, window: WindowMaker) -> None:
 
 
 def test_what_a_visitor_may_not(demo: Demo, window: WindowMaker) -> None:
-    """Without a name, with nonsense, or for another's message, the server refuses and nothing reaches the stream."""
+    """Without a name, with nonsense, or for another's message,
+    the server refuses and nothing reaches the stream.
+    """
     ada, mallory = window(), window()
     room = f"{demo.url()}/chat/workshop/"
     enter(ada, room, "Ada")

@@ -28,7 +28,9 @@ def repository(tmp_path: Path) -> ScratchRepository:
 
 
 def test_until_up_to_date(tmp_path: Path, repository: ScratchRepository) -> None:
-    """It exits 0 with the rows of `git ls-tree`, and leaves no process; an earlier run is no matter."""
+    """It exits 0 with the rows of `git ls-tree`, and leaves no process;
+    an earlier run is no matter.
+    """
     folder = tmp_path / "demo"
     (folder / "1").mkdir(parents=True)
     (folder / "1" / "db.sqlite3").write_text("the ruins of an earlier run")
@@ -45,7 +47,9 @@ def test_until_up_to_date(tmp_path: Path, repository: ScratchRepository) -> None
 
 
 def test_live_pages_then_ctrl_c(tmp_path: Path, repository: ScratchRepository) -> None:
-    """It says where the pages are, follows new commits and rewritten ones, and Ctrl-C ends it all."""
+    """It says where the pages are,
+    follows new commits and rewritten ones, and Ctrl-C ends it all.
+    """
     with running(tmp_path / "demo", f"--repository={repository.folder}") as demo:
         demo.url()
         assert "login: admin, password: admin" in demo.printed()
@@ -92,7 +96,9 @@ def kill(demo: Demo, words: str) -> None:
 
 
 def test_what_dies_is_started_again(tmp_path: Path, repository: ScratchRepository) -> None:
-    """Whichever process dies, the demo says so and starts it again, and the rows go on following."""
+    """Whichever process dies, the demo says so and starts it again,
+    and the rows go on following.
+    """
     with running(tmp_path / "demo", f"--repository={repository.folder}") as demo:
         url = demo.url()
         for number, (name, words) in enumerate(
@@ -178,7 +184,8 @@ def test_wrong_rows_fail(tmp_path: Path, repository: ScratchRepository) -> None:
         if os.access(f"{part}/git", os.X_OK)
     )
     git.write_text(
-        f'#!/bin/sh\n{real} "$@"\ncase "$*" in *ls-tree*) printf "100644 blob {"0" * 40}\\tnot there\\0";; esac\n'
+        f'#!/bin/sh\n{real} "$@"\n'
+        f'case "$*" in *ls-tree*) printf "100644 blob {"0" * 40}\\tnot there\\0";; esac\n'
     )
     git.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
@@ -191,7 +198,9 @@ def test_wrong_rows_fail(tmp_path: Path, repository: ScratchRepository) -> None:
 
 
 def test_default_is_the_checkout(tmp_path: Path) -> None:
-    """Without a repository named it shows this checkout, or the bundled history where that has no commits."""
+    """Without a repository named it shows this checkout,
+    or the bundled history where that has no commits.
+    """
     with running(tmp_path / "demo", "--until-up-to-date") as demo:
         assert demo.process.wait(90) == 0, demo.printed()
     assert (

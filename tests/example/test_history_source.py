@@ -35,7 +35,9 @@ def scratch(tmp_path: Path) -> ScratchRepository:
 
 
 def test_odd_repository_folds_to_its_tree(scratch: ScratchRepository) -> None:
-    """Renames, modes, links, merges, empty commits and names of every kind end in the tree that git prints."""
+    """Renames, modes, links, merges,
+    empty commits and names of every kind end in the tree that git prints.
+    """
     scratch.write("plain.txt", "1")
     scratch.write("späße/ünïcode.txt", "2")
     scratch.commit("")
@@ -87,7 +89,9 @@ def test_news_continue_where_they_ended(scratch: ScratchRepository) -> None:
 
 
 def test_rewritten_history_is_told_anew(scratch: ScratchRepository) -> None:
-    """After an amended commit the stream is reset and told from the start, and again equals the tree."""
+    """After an amended commit the stream is reset and told from the start,
+    and again equals the tree.
+    """
     scratch.write("a", "1")
     scratch.commit("One")
     scratch.write("b", "2")
@@ -130,7 +134,9 @@ def test_bundled_history_folds_to_its_tree() -> None:
 
 @pytest.mark.parametrize("commits", [False, None])
 def test_bundled_history_stands_in(tmp_path: Path, commits: bool | None) -> None:
-    """A folder that is no repository, or a repository without a commit, gets the bundled history, with the reason."""
+    """A folder that is no repository, or a repository without a commit,
+    gets the bundled history, with the reason.
+    """
     folder = tmp_path / "x"
     if commits is None:
         folder.mkdir()

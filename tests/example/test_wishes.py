@@ -26,7 +26,9 @@ ODD = [
 
 
 def test_what_is_no_wish_answers_400(tmp_path: Path) -> None:
-    """Endless brackets, broken text, other shapes: each is refused with a sentence, and none is a server error."""
+    """Endless brackets, broken text, other shapes:
+    each is refused with a sentence, and none is a server error.
+    """
     repository = ScratchRepository(tmp_path / "repository")
     repository.fill(2)
     with (

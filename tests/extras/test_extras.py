@@ -114,8 +114,11 @@ def own_database(alias: str, settings: str) -> Iterator[None]:
 
         given = available["mysql"]
         server = MySQLdb.connect(
-            host=given["HOST"], port=given["PORT"] or 3306, user=given["USER"], password=given["PASSWORD"]
-        )  # fmt: skip
+            host=given["HOST"],
+            port=given["PORT"] or 3306,
+            user=given["USER"],
+            password=given["PASSWORD"],
+        )
         server.query(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
         yield
         server.query(f"DROP DATABASE `{name}`")
@@ -127,8 +130,10 @@ def test_no_extra(make_project: MakeProject, stream_url: str) -> None:
     project = make_project()
     use(project, stream_url)
     code = (
-        "import durable_state.routing, durable_state.urls, durable_state.tasks, durable_state.admin,"
-        " durable_state.testing; from mysite.celery import app; app.loader.import_default_modules();"
+        "import durable_state.routing, durable_state.urls, durable_state.tasks,"
+        " durable_state.admin,"
+        " durable_state.testing; from mysite.celery import app;"
+        " app.loader.import_default_modules();"
         " print('durable_state.tasks.consume' in app.tasks)"
     )
     assert project.run("manage.py", "shell", "-v", "0", "-c", code).strip() == "True"
@@ -167,7 +172,8 @@ def test_redis_extra(make_project: MakeProject, stream_url: str, redis_url: str)
         assert project.notes() == {"a": "first"}
 
     code = (
-        "from asgiref.sync import async_to_sync as s; from channels.layers import get_channel_layer\n"
+        "from asgiref.sync import async_to_sync as s;"
+        " from channels.layers import get_channel_layer\n"
         "layer = get_channel_layer()\n"
         "async def ring():\n"
         "    await layer.group_add('g', 'c'); await layer.group_send('g', {'type': 'bell'})\n"

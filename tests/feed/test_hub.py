@@ -216,7 +216,9 @@ async def joined(hub: Hub) -> None:
 async def test_a_layer_that_is_silent_is_not_waited_for(
     settings: Any, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A layer that drops every bell and says nothing costs one long wait; then the log is polled."""
+    """A layer that drops every bell and says nothing costs one long wait;
+    then the log is polled.
+    """
 
     class Silent(InMemoryChannelLayer):
         async def group_send(self, group: str, message: dict[str, Any]) -> None:

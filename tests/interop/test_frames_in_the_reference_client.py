@@ -1,4 +1,6 @@
-"""The frames of the websocket, folded by the reference JavaScript client, are the rows in the tables."""
+"""The frames of the websocket,
+folded by the reference JavaScript client, are the rows in the tables.
+"""
 
 from __future__ import annotations
 

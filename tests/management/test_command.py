@@ -39,10 +39,8 @@ def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 def test_add_says_what_it_did() -> None:
     """Without the secret in the query; the audit entry names the user and the machine."""
     said = run("add", "chat", URL, "--live", "long-poll", "--no-probe")
-    assert (
-        said.strip()
-        == "Added the stream chat: https://streams.example.org/v1/chat?token=***, live by long-poll."
-    )
+    shown = "https://streams.example.org/v1/chat?token=***"
+    assert said.strip() == f"Added the stream chat: {shown}, live by long-poll."
     assert Stream.objects.get().url == URL
     assert Intent.objects.get().actor.startswith("manage.py by ")
 

@@ -188,7 +188,9 @@ call_command("durable_state", "run", verbosity={verbosity}, no_color=True)
 
 @contextmanager
 def running(tmp_path: Path, add: str, verbosity: int) -> Iterator[Callable[[str], str]]:
-    """``run`` as a process of its own; gives a function that reads its lines up to one with the words."""
+    """``run`` as a process of its own;
+    gives a function that reads its lines up to one with the words.
+    """
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "tests.management.support.scratch",
         "SCRATCH": str(tmp_path),

@@ -1,4 +1,6 @@
-"""Children name their parents by a column that the stream writes: they never come to another parent by it."""
+"""Children name their parents by a column that the stream writes:
+they never come to another parent by it.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def parents(using: str) -> dict[str, tuple[str, str | None]]:
 def test_who_gives_up_its_name_is_the_parent_of_those_who_need_none(
     using: str, snapshot: bool
 ) -> None:
-    """The others wait with all that the application has in them, and come back under the new name."""
+    """The others wait with all that the application has in them,
+    and come back under the new name.
+    """
     trucks = [truck("t", "p"), truck("u", "q", "p")]
     grove(using, [depot("p", "x"), depot("q", "y"), *trucks])
     Truck.objects.using(using).update(note="mine")

@@ -1,4 +1,6 @@
-"""Rows that are each other's parents: shown together, taken away together, however the stream was cut."""
+"""Rows that are each other's parents:
+shown together, taken away together, however the stream was cut.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def parked(using: str) -> list[str]:
 
 
 def check_constraints(using: str) -> None:
-    """PostgreSQL and SQLite check foreign keys when a transaction ends, which these tests never come to."""
+    """PostgreSQL and SQLite check foreign keys when a transaction ends,
+    which these tests never come to.
+    """
     from django.db import connections
 
     connections[using].check_constraints()
@@ -179,7 +183,9 @@ def test_a_long_line_in_one_batch(using: str) -> None:
 
 
 def test_what_hangs_on_a_circle_waits_with_it(using: str) -> None:
-    """A member that waits for two parents does not hide that the circle is closed when the other one comes."""
+    """A member that waits for two parents does not hide
+    that the circle is closed when the other one comes.
+    """
     apply("ring", [player("p", "t"), player("q", "u")], using=using)
     apply("ring", [team("u", "p")], using=using)
     assert (teams(using), players(using)) == ({}, {})
@@ -208,7 +214,9 @@ def test_deleting_a_circle(using: str) -> None:
 
 
 def test_a_refused_member_does_not_take_the_others_with_it(using: str) -> None:
-    """What the database refuses is a letter; the rest of its circle waits, other circles are shown."""
+    """What the database refuses is a letter;
+    the rest of its circle waits, other circles are shown.
+    """
     messages = [folder("a", "b", size=99), folder("b", "a"), folder("c", "d"), folder("d", "c")]
     assert apply("ring", messages, using=using) == (2, 1, 1)
     assert folders(using) == {"c": "d", "d": "c"}
@@ -241,7 +249,8 @@ def test_a_member_whose_unique_value_is_taken(using: str) -> None:
 def test_a_switch_closes_circles_and_keeps_rows(
     using: str, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    """Rows that return keep their primary keys, also where they come to point to each other, or to rows that come after them.
+    """Rows that return keep their primary keys,
+    also where they come to point to each other, or to rows that come after them.
 
     Whatever is read of the snapshot at once.
     """

@@ -38,7 +38,9 @@ from tests.wire import END, START, change
 def test_a_key_may_be_unique_across_streams(
     using: str, stream: str, key: str, serial: dict[str, str]
 ) -> None:
-    """A mapping with a stream field needs no constraint over both where the key is unique by itself."""
+    """A mapping with a stream field needs no constraint over both
+    where the key is unique by itself.
+    """
     for charge in (1, 2):
         apply(stream, [change("device", key, charge=charge, **serial)], using=using)
     device = Device.objects.using(using).get()
@@ -63,7 +65,9 @@ def test_unique_values_that_must_not_be_null_are_swapped(using: str) -> None:
 def test_a_swap_of_which_one_half_breaks_a_check(
     using: str, entity_type: str, unique: str, checked: str
 ) -> None:
-    """It has its value again, however that was put out of the way; the other half is not to blame, and waits for that value."""
+    """It has its value again, however that was put out of the way;
+    the other half is not to blame, and waits for that value.
+    """
     before = [change(entity_type, "a", **{unique: "x"}), change(entity_type, "b", **{unique: "y"})]
     apply("office", before, using=using)
     breaking: dict[str, Any] = {unique: "y", checked: 50}
@@ -96,7 +100,9 @@ def test_a_check_is_held_against_the_row_as_it_is(using: str) -> None:
 def test_a_row_that_only_the_database_protects_stays(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DO_NOTHING leaves it to the database's foreign key, whose refusal is a dead letter, also where it is checked at the commit."""
+    """DO_NOTHING leaves it to the database's foreign key,
+    whose refusal is a dead letter, also where it is checked at the commit.
+    """
     monkeypatch.setattr(
         Remark._meta.get_field("author").remote_field, "on_delete", django_models.DO_NOTHING
     )

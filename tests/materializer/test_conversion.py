@@ -208,7 +208,9 @@ def test_refused(name: str, raw: Any, code: str) -> None:
 
 
 def test_depth_and_digits_follow_the_database() -> None:
-    """Without a database the strictest limits hold; SQLite takes deeper documents, and no more than 15 digits."""
+    """Without a database the strictest limits hold;
+    SQLite takes deeper documents, and no more than 15 digits.
+    """
     deep: Any = 1
     for _ in range(32):
         deep = [deep]
@@ -266,7 +268,9 @@ def test_choices_and_validators_do_not_apply() -> None:
 
 
 def test_fields_with_ways_of_their_own_convert_themselves() -> None:
-    """A subclass that only renames converts like its parent; one that overrides to_python decides, and its errors are refusals."""
+    """A subclass that only renames converts like its parent;
+    one that overrides to_python decides, and its errors are refusals.
+    """
 
     class Named(models.IntegerField):
         """Nothing but a name."""
@@ -448,7 +452,9 @@ def test_what_can_be_no_parents_key_is_refused(name: str) -> None:
 
 
 def test_same_tells_json_apart_as_json_does() -> None:
-    """`true` is not 1 and the order of names does not count; numbers are numbers, however a database writes them."""
+    """`true` is not 1 and the order of names does not count;
+    numbers are numbers, however a database writes them.
+    """
     document = field("document")
     assert same(document, {"a": 1, "b": [1.0]}, {"b": [1], "a": 1.0})
     assert same(document, 10**300, 1e300)
@@ -467,7 +473,9 @@ def test_same_tells_json_apart_as_json_does() -> None:
 
 @pytest.mark.django_db(databases="__all__")
 def test_json_null_is_json_null_however_it_is_written(database: str) -> None:
-    """Insert, bulk_update, update and save store JSON's null, which lookups tell from SQL NULL; both read back as None."""
+    """Insert, bulk_update, update and save store JSON's null, which lookups tell from SQL NULL;
+    both read back as None.
+    """
     rows = AllFields._base_manager.using(database)
     rows.bulk_create(
         [AllFields(document=JSON_NULL, required_document=JSON_NULL), AllFields(document=None)]

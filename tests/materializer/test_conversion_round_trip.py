@@ -1,4 +1,6 @@
-"""Whatever conversion accepts, every database takes and gives back unchanged; whatever it refuses has a reason code."""
+"""Whatever conversion accepts, every database takes and gives back unchanged;
+whatever it refuses has a reason code.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def test_what_one_database_holds_comes_back_from_it(name: str, database: str) ->
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_accepted_values_survive_staging(field: models.Field[Any, Any]) -> None:
-    """What `prepare` returned is staged as JSON; converted again from there, it is the same value."""
+    """What `prepare` returned is staged as JSON;
+    converted again from there, it is the same value.
+    """
     decode, plan = (
         msgspec.json.Decoder(float_hook=Decimal).decode,
         plan_for("default", AllFields, "id", field.name),
@@ -89,7 +93,9 @@ def test_accepted_values_survive_staging(field: models.Field[Any, Any]) -> None:
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 @pytest.mark.parametrize("zone", [None, "America/New_York"])
 def test_what_leaves_is_taken_back(field: models.Field[Any, Any], zone: str | None) -> None:
-    """What is shown outside means the same value when it comes in again; also where USE_TZ is off."""
+    """What is shown outside means the same value when it comes in again;
+    also where USE_TZ is off.
+    """
     big_numbers_as_text = isinstance(field, models.JSONField)
 
     @settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))

@@ -133,7 +133,9 @@ STORIES: dict[str, tuple[list[dict[str, Any]], str | None]] = {
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("staged", [False, True])
 def test_cuts_do_not_matter(draft: Any, database: str, story: str, staged: bool) -> None:
-    """What is left out keeps what the entity has: live, staged, in one batch and many, after a reset."""
+    """What is left out keeps what the entity has:
+    live, staged, in one batch and many, after a reset.
+    """
     messages, number = STORIES[story]
     rows = draft._base_manager.using(database)
     whole = [START, *messages, END] if staged else messages

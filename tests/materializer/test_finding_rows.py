@@ -84,7 +84,9 @@ def test_what_stands_for_the_stream_is_looked_up_once(database: str) -> None:
 def test_rows_are_read_and_written_slice_by_slice(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the shown rows hold is in memory for a part of a large batch only; each row is written all the same."""
+    """What the shown rows hold is in memory for a part of a large batch only;
+    each row is written all the same.
+    """
     read: list[int] = []
     original = rows.read_rows
 

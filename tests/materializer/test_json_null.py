@@ -24,7 +24,9 @@ class DocumentMapping(EntityMapping):
 
 
 def nulls(using: str) -> dict[str, tuple[bool, bool]]:
-    """By key, whether the nullable column holds NULL, and whether the required one holds JSON's null."""
+    """By key, whether the nullable column holds NULL,
+    and whether the required one holds JSON's null.
+    """
     rows = AllFields.objects.using(using)
     without = set(rows.filter(document__isnull=True).values_list("char", flat=True))
     return {

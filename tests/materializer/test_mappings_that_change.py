@@ -1,4 +1,6 @@
-"""Mappings and models that change between two commits: nothing blocks, and nothing is shown that nobody says."""
+"""Mappings and models that change between two commits:
+nothing blocks, and nothing is shown that nobody says.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def test_a_mapping_that_fails_for_changes_that_are_passed_over(using: str) -> No
 
 
 def test_a_replay_makes_a_type_whole_whose_rows_ended_up_empty(using: str) -> None:
-    """Registered late, folded from the start, nothing left of it: the next change is shown, and no reset is asked for."""
+    """Registered late, folded from the start, nothing left of it:
+    the next change is shown, and no reset is asked for.
+    """
     messages = [change("author", "x"), change("author", "x", "delete")]
     with registry.isolated():
         remap("author", None)
@@ -82,7 +86,9 @@ def test_a_mapping_that_changes_while_a_rebuild_is_folded(using: str) -> None:
 def test_a_column_that_shrinks_while_a_rebuild_is_folded(
     using: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A value that was accepted before is refused at the switch as any other, and the stream goes on."""
+    """A value that was accepted before is refused at the switch as any other,
+    and the stream goes on.
+    """
     messages: list[dict[str, Any]] = [
         change("stock", "x", code="abc"),
         change("stock", "y", code="de"),
@@ -128,7 +134,9 @@ def test_a_letter_is_accepted_by_a_mended_mapping(using: str) -> None:
 def test_a_type_registered_late_of_which_the_stream_holds_nothing_any_more(
     using: str, cut: list[dict[str, Any]], *, replayed: bool
 ) -> None:
-    """Nothing of it was passed over that counts, whether a replay or the stream itself comes to that; its next change is shown."""
+    """Nothing of it was passed over that counts,
+    whether a replay or the stream itself comes to that; its next change is shown.
+    """
     messages = [change("author", "x"), change("author", "y")]
     with registry.isolated():
         remap("author", None)

@@ -58,7 +58,9 @@ def test_a_merge_that_waits_for_a_unique_value_keeps_the_other_fields(using: str
 
 
 def test_a_merge_does_not_forget_a_parent_that_is_away(using: str) -> None:
-    """A child whose parent was deleted, and that is merged meanwhile, is linked when the parent returns."""
+    """A child whose parent was deleted, and that is merged meanwhile,
+    is linked when the parent returns.
+    """
     apply("office", [change("employee", "z"), change("employee", "a", boss="z")], using=using)
     apply("office", [change("employee", "z", "delete")], using=using)
     apply("office", [change("employee", "a", "update", name="Ann")], using=using)
@@ -78,7 +80,9 @@ def test_a_merge_does_not_forget_a_parent_that_is_away(using: str) -> None:
 def test_a_refused_merge_leaves_nothing_for_the_next(
     using: str, before: list[dict[str, Any]]
 ) -> None:
-    """The first merge lacks a required field and is refused with all it says, in one batch as in many."""
+    """The first merge lacks a required field and is refused with all it says,
+    in one batch as in many.
+    """
     messages = [
         *before,
         change("quota", "k", "update", spare=5),
@@ -99,7 +103,9 @@ def test_a_refused_merge_leaves_nothing_for_the_next(
 
 
 def test_a_merge_starts_anew_in_each_snapshot(using: str) -> None:
-    """What a reset and a snapshot left behind is no part of it; what follows the snapshot merges with its rows."""
+    """What a reset and a snapshot left behind is no part of it;
+    what follows the snapshot merges with its rows.
+    """
     messages = [
         change("employee", "a", email="x", name="A"),
         RESET,
@@ -118,7 +124,9 @@ def test_a_merge_starts_anew_in_each_snapshot(using: str) -> None:
 
 
 def test_a_parked_change_that_the_database_refuses_becomes_a_letter(using: str) -> None:
-    """Its turn comes when the unique value is free; a CHECK that it breaks then stops nothing else."""
+    """Its turn comes when the unique value is free;
+    a CHECK that it breaks then stops nothing else.
+    """
     messages = [change("employee", "a", email="x"), change("employee", "b", email="x", grade=50)]
     assert apply("office", messages, using=using) == (1, 1, 0)
     apply("office", [change("employee", "a", "update", email="y")], using=using)
@@ -129,7 +137,9 @@ def test_a_parked_change_that_the_database_refuses_becomes_a_letter(using: str) 
 
 
 def test_a_child_of_the_applications_own_table_waits_for_it(using: str) -> None:
-    """The parent is named by the column that the foreign key points to, and looked for at each commit."""
+    """The parent is named by the column that the foreign key points to,
+    and looked for at each commit.
+    """
     assert apply("office", [change("ticket", "5", group="staff")], using=using) == (0, 1, 0)
     Group.objects.using(using).create(name="staff")
     apply("office", [], using=using)
@@ -168,7 +178,9 @@ def test_a_parent_stays_while_a_child_of_another_stream_points_to_it(using: str)
     ],
 )
 def test_rows_that_point_to_each_other_go_together(using: str, end: list[dict[str, Any]]) -> None:
-    """A parent and its child of the same table are deleted in one batch, also where the database checks row by row."""
+    """A parent and its child of the same table are deleted in one batch,
+    also where the database checks row by row.
+    """
     apply("office", [change("employee", "a"), change("employee", "b", boss="a")], using=using)
     apply("office", end, using=using)
     assert not Employee.objects.using(using).exists()

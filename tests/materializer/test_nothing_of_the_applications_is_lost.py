@@ -64,7 +64,9 @@ def test_a_change_that_has_to_wait_leaves_the_row_as_it_was(using: str) -> None:
 
 
 def test_a_stale_row_yields_what_another_needs_and_comes_back(using: str) -> None:
-    """Its primary key and the application's columns are kept meanwhile, also what Django sets on each save."""
+    """Its primary key and the application's columns are kept meanwhile,
+    also what Django sets on each save.
+    """
     grove(using, [branch("q"), leaf("c", "q", "x")])
     before = annotate(using)
     grove(using, [leaf("c", "p", "y")], [leaf("d", "q", "x")])
@@ -163,7 +165,9 @@ def is_untouched_but_tag(using: str, before: Leaf) -> bool:
 
 @pytest.mark.parametrize("further", [[], [delete("branch", "q")]], ids=["alone", "old-parent-goes"])
 def test_a_batch_that_brings_a_grandparent_destroys_nothing(using: str, further: list[Any]) -> None:
-    """The new parent waits for its own; when that comes in the same batch, the child has a parent all the time."""
+    """The new parent waits for its own;
+    when that comes in the same batch, the child has a parent all the time.
+    """
     grove(using, [branch("q")], [branch("p1", boss="g")], [leaf("c", "q")])
     before = annotate(using)
     grove(using, [branch("g"), leaf("c", "p1"), *further])
@@ -340,7 +344,9 @@ def test_children_follow_a_value_that_changes_hands(using: str, snapshot: bool) 
 
 
 def test_a_child_behind_a_table_of_the_applications_waits(using: str) -> None:
-    """The row goes by cascade; the stream still holds the entity, so it is parked and the feed tells."""
+    """The row goes by cascade;
+    the stream still holds the entity, so it is parked and the feed tells.
+    """
     grove(using, [branch("q")])
     hamper = Hamper.objects.using(using).create(branch=Branch.objects.using(using).get())
     grove(using, [change("bottle", "b", hamper=hamper.pk)])

@@ -36,14 +36,18 @@ KINDS: dict[str, Any] = {
 def set_kind(
     monkeypatch: pytest.MonkeyPatch, model: type[models.Model], name: str, kind: str, using: str
 ) -> None:
-    """Gives the foreign key another ``on_delete``; the database's constraint is the same for all."""
+    """Gives the foreign key another ``on_delete``;
+    the database's constraint is the same for all.
+    """
     on_delete = models.SET(_other(using)) if kind == "SET" else KINDS[kind]
     monkeypatch.setattr(model._meta.get_field(name).remote_field, "on_delete", on_delete)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_of_the_application(using: str, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """They follow what the model says; where it says that the parent must stay, the delete is refused."""
+    """They follow what the model says;
+    where it says that the parent must stay, the delete is refused.
+    """
     set_kind(monkeypatch, Annotation, "author", kind, using)
     apply("h", [change("author", key) for key in "abc"], using=using)
     for author in Author.objects.using(using).filter(key__in="ab"):
@@ -124,7 +128,9 @@ def employee_boss(using: str) -> str | None:
 
 
 def test_many_children_go_page_by_page(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many, they are parked a few at a time; the feed tells of each, or that there were too many to tell."""
+    """However many, they are parked a few at a time;
+    the feed tells of each, or that there were too many to tell.
+    """
     monkeypatch.setattr(removal, "PAGE", 3)
     apply(
         "ring",

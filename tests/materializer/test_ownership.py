@@ -31,7 +31,9 @@ def test_a_table_with_rows_is_refused(database: str) -> None:
 
 
 def test_adopted_rows_are_compared_at_the_first_switch(database: str) -> None:
-    """Rows that the stream holds stay in place, others go, and none is missing before the first fold is complete."""
+    """Rows that the stream holds stay in place, others go,
+    and none is missing before the first fold is complete.
+    """
     kept = Author.objects.using(database).create(key="kept")
     Author.objects.using(database).create(key="other")
     operations.add("one", "http://tests.invalid/one", actor="test", adopt=True, using=database)

@@ -1,4 +1,6 @@
-"""A value names its parent as the parent's key is converted, or is a letter; none waits for ever."""
+"""A value names its parent as the parent's key is converted, or is a letter;
+none waits for ever.
+"""
 
 from __future__ import annotations
 

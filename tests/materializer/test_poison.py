@@ -1,4 +1,6 @@
-"""A bad row costs itself only; whatever is no row's fault costs the whole batch, and makes no letter."""
+"""A bad row costs itself only;
+whatever is no row's fault costs the whole batch, and makes no letter.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def test_a_bad_row_in_ten_thousand(using: str, bad: set[int], attempts: list[int
 
 
 def test_a_flood_of_bad_rows(using: str, attempts: list[int]) -> None:
-    """All are bad: the stream halts, nothing is committed, and the last reason is named; the others are not even looked for."""
+    """All are bad: the stream halts, nothing is committed, and the last reason is named;
+    the others are not even looked for.
+    """
     with override_settings(DURABLE_STATE={"DEAD_LETTER_LIMIT": 50}):
         with pytest.raises(TooManyDeadLetters, match=r"51 dead letters.*integrity"):
             apply("office", quotas(set(range(MANY))), using=using)
@@ -139,7 +143,9 @@ def column_changed(alias: str, definition: str) -> Iterator[None]:
 
 
 def fails_whole(using: str, call: Callable[[], object], *, outage: bool) -> Exception:
-    """The batch fails, and nothing of it is there: no row, no letter, no position, no entry of the feed."""
+    """The batch fails, and nothing of it is there:
+    no row, no letter, no position, no entry of the feed.
+    """
     name = "h"
     before = (
         Stream.objects.using(using).filter(name=name).values_list("ordinal", "revision").first()

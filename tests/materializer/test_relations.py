@@ -84,7 +84,9 @@ def test_deleting_a_parent_parks_its_children(database: str) -> None:
 
 
 def test_set_null_children_stay_and_are_linked_again(database: str, room: Room) -> None:
-    """Where the foreign key says SET_NULL the child is shown without its parent, and relinked in the same row when it returns."""
+    """Where the foreign key says SET_NULL the child is shown without its parent,
+    and relinked in the same row when it returns.
+    """
     apply("r", [change("person", "boss"), change("person", "p", boss="boss")], using=database)
     before = Person.objects.using(database).get(key="p")
     apply("r", [change("person", "boss", "delete")], using=database)
@@ -130,7 +132,9 @@ def test_a_unique_value_passes_from_the_deleted(database: str, room: Room) -> No
 
 
 def test_only_those_are_tried_whose_values_holder_moved(database: str, room: Room) -> None:
-    """Thousands may wait for values; a change that frees none of them costs what it costs without them."""
+    """Thousands may wait for values;
+    a change that frees none of them costs what it costs without them.
+    """
     many = [change("person", f"{name}{n}", email=f"m{n}") for n in range(60) for name in "ab"]
     assert apply("r", many, using=database) == (60, 60, 0)
     tried: list[str] = []
@@ -150,7 +154,9 @@ def test_only_those_are_tried_whose_values_holder_moved(database: str, room: Roo
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_who_loses_one_value_takes_no_other(database: str, room: Room, size: int) -> None:
-    """What cannot be shown for one value's sake is in nobody's way with its others, however the stream is cut."""
+    """What cannot be shown for one value's sake is in nobody's way with its others,
+    however the stream is cut.
+    """
     remap(
         "person",
         PersonMapping,
@@ -178,7 +184,9 @@ def test_rows_outside_the_mappings_follow_on_delete(database: str) -> None:
 
 
 def test_a_protecting_row_keeps_its_parent(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PROTECT: the delete is refused as a dead letter, the other deletes of the batch go through."""
+    """PROTECT: the delete is refused as a dead letter,
+    the other deletes of the batch go through.
+    """
     monkeypatch.setattr(
         Remark._meta.get_field("author").remote_field, "on_delete", django_models.PROTECT
     )
@@ -193,7 +201,9 @@ def test_a_protecting_row_keeps_its_parent(database: str, monkeypatch: pytest.Mo
 
 
 def test_a_snapshot_keeps_rows_that_return(database: str) -> None:
-    """Keys that return keep primary key, the application's columns and the rows that point there; others go."""
+    """Keys that return keep primary key,
+    the application's columns and the rows that point there; others go.
+    """
     apply(
         "h",
         [change("author", "a", commits=1), change("author", "gone"), commit_by("c", "a")],
@@ -230,7 +240,9 @@ _people = st.builds(
 )
 @given(cut=st.lists(st.lists(_people, min_size=1, max_size=6), max_size=6))
 def test_shown_and_parked_are_the_fold(database: str, cut: list[list[dict[str, Any]]]) -> None:
-    """Each entity of the fold is shown as it is, or parked for a reason that holds; nothing else is anywhere."""
+    """Each entity of the fold is shown as it is, or parked for a reason that holds;
+    nothing else is anywhere.
+    """
     stream = Stream.objects.using(database).create(name="p", url="http://tests.invalid/p")
     Room.objects.using(database).create(title="room", stream=stream)
     try:

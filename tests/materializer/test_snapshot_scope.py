@@ -1,4 +1,6 @@
-"""SNAPSHOT_SCOPE "types": a snapshot replaces the types that occur in it, and nothing of the others."""
+"""SNAPSHOT_SCOPE "types":
+a snapshot replaces the types that occur in it, and nothing of the others.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def test_a_snapshot_in_which_a_type_was_only_refused(using: str) -> None:
 
 
 def test_a_snapshot_in_which_a_type_ends_up_empty(using: str) -> None:
-    """A type of which the snapshot holds but deletes occurred in it; the other's row is compared."""
+    """A type of which the snapshot holds but deletes occurred in it;
+    the other's row is compared.
+    """
     apply("office", [change("author", "a"), change("quota", "q", inUse=1)], using=using)
     messages = [
         change("author", "b"),
@@ -67,7 +71,9 @@ def test_a_snapshot_in_which_a_type_ends_up_empty(using: str) -> None:
 
 
 def test_a_reset_before_the_snapshot_is_counted_once(using: str) -> None:
-    """The changes of a type that the snapshot leaves alone are applied, those that it replaces superseded."""
+    """The changes of a type that the snapshot leaves alone are applied,
+    those that it replaces superseded.
+    """
     messages = [
         RESET,
         change("author", "a"),
@@ -82,7 +88,9 @@ def test_a_reset_before_the_snapshot_is_counted_once(using: str) -> None:
 
 
 def test_a_snapshot_within_a_replay(using: str) -> None:
-    """Types that occur only before it come from the replay, those that occur in it from the snapshot."""
+    """Types that occur only before it come from the replay,
+    those that occur in it from the snapshot.
+    """
     apply("office", [change("author", "a")], using=using)
     replay("office", using)
     refused = change("quota", "bad", inUse="x")

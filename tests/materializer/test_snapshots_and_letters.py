@@ -1,4 +1,6 @@
-"""Resets, snapshots and replays: what is shown meanwhile, what a switch does to rows and letters, what a letter is good for."""
+"""Resets, snapshots and replays:
+what is shown meanwhile, what a switch does to rows and letters, what a letter is good for.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def test_a_letter_is_met_again_in_each_snapshot(using: str) -> None:
 
 
 def test_a_letter_of_a_switch_speaks_as_the_message_did(using: str) -> None:
-    """What only the database refuses shows up long after the message went by; the letter still has the names of the wire."""
+    """What only the database refuses shows up long after the message went by;
+    the letter still has the names of the wire.
+    """
     apply("office", [RESET, change("quota", "a", inUse=50)], using=using)
     letter = DeadLetter.objects.using(using).get()
     assert (letter.ordinal, letter.reason) == (2, "integrity")
@@ -55,7 +59,10 @@ def test_a_letter_of_a_switch_speaks_as_the_message_did(using: str) -> None:
 
 def test_a_letter_holds_the_message_byte_for_byte(using: str) -> None:
     """With its spaces, its repeated members and its way to write numbers."""
-    message = b'{ "type":"author",  "key":"a", "value": {"commits": 1.70, "commits": 1.7e0}, "headers":{"operation":"insert"}}'
+    message = (
+        b'{ "type":"author",  "key":"a", "value": {"commits": 1.70, "commits": 1.7e0},'
+        b' "headers":{"operation":"insert"}}'
+    )
     apply("h", [message], using=using)
     assert bytes(DeadLetter.objects.using(using).get().body) == message
 
@@ -72,7 +79,9 @@ def test_a_letter_of_a_switch_is_retried_once_the_reason_is_mended(
 
 
 def test_a_change_that_the_database_refused_is_refused_in_a_replay(using: str) -> None:
-    """The row keeps what was accepted last, whether the changes come one by one or folded together."""
+    """The row keeps what was accepted last,
+    whether the changes come one by one or folded together.
+    """
     messages = [change("quota", "a", inUse=1), change("quota", "a", inUse=50)]
     apply("office", messages, using=using)
     assert Quota.objects.using(using).get().used == 1
@@ -84,7 +93,9 @@ def test_a_change_that_the_database_refused_is_refused_in_a_replay(using: str) -
 
 
 def test_a_replay_that_ends_in_an_open_snapshot_empties_nothing(using: str) -> None:
-    """After a reset, or at the very beginning, the snapshot is what the rows are going to be; the old ones stay until its end."""
+    """After a reset, or at the very beginning, the snapshot is what the rows are going to be;
+    the old ones stay until its end.
+    """
     messages = [change("author", "a"), RESET, START, change("author", "b")]
     for history in (messages, messages[2:]):
         apply("h", [change("author", "old"), *history], using=using)
@@ -136,7 +147,9 @@ def test_letters_of_a_switch_count_for_the_limit(using: str) -> None:
 
 
 def test_a_snapshot_that_follows_a_reset_leaves_no_hole(using: str) -> None:
-    """The old rows are shown until the snapshot is complete, also when the tail is reached before."""
+    """The old rows are shown until the snapshot is complete,
+    also when the tail is reached before.
+    """
     apply("h", [change("author", "a"), change("author", "gone")], using=using)
     apply("h", [RESET, START, change("author", "a")], using=using)
     assert authors(using).keys() == {"a", "gone"}

@@ -1,4 +1,6 @@
-"""What a commit has just written is told without reading it again, and is just what reading would tell."""
+"""What a commit has just written is told without reading it again,
+and is just what reading would tell.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +125,9 @@ def change(entity_type: str, key: str, value: Any = None) -> dict[str, Any]:
 
 @pytest.mark.django_db
 def test_what_code_of_the_projects_may_show_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a mapping, a model or a field that computes what is shown, and of parents and documents."""
+    """Of a mapping, a model or a field that computes what is shown,
+    and of parents and documents.
+    """
 
     def shown_as_written(model_: type[models.Model], *names: str, **more: Any) -> bool:
         attributes = {"model": model_, "key_field": "key", "fields": list(names), **more}

@@ -1,4 +1,6 @@
-"""Each writer writes what the ORM would: every kind of value, the application's columns, refusals row by row."""
+"""Each writer writes what the ORM would:
+every kind of value, the application's columns, refusals row by row.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def reads_only(execute: Any, sql: str, *rest: Any) -> Any:
 @pytest.mark.usefixtures("without_the_orm")
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_every_kind_of_value(field: models.Field[Any, Any], database: str) -> None:
-    """What conversion accepts is inserted and then, in other rows' places, updated; it comes back unchanged, and is not written again."""
+    """What conversion accepts is inserted and then, in other rows' places, updated;
+    it comes back unchanged, and is not written again.
+    """
     plan = plan_for(database, AllFields, "id", field.name)
 
     @settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))

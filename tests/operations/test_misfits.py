@@ -1,4 +1,6 @@
-"""The commonest mistakes are told: types without a mapping, members that never come, no row at all."""
+"""The commonest mistakes are told:
+types without a mapping, members that never come, no row at all.
+"""
 
 from __future__ import annotations
 

@@ -34,7 +34,9 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_the_rows_stay_until_the_tail_and_keep_their_primary_keys(database: str) -> None:
-    """What the replayed stream does not hold goes by the switch; what it holds is updated in place."""
+    """What the replayed stream does not hold goes by the switch;
+    what it holds is updated in place.
+    """
     apply("chat", [message("1", "one"), message("2", "two")], using=database)
     rows = Message.objects.using(database)
     kept = rows.get(key="1").pk
@@ -91,7 +93,9 @@ def test_a_worker_that_holds_the_lease_notices_the_hand_over() -> None:
 
 
 def test_the_feed_has_no_hole() -> None:
-    """The hand-over is a revision like any other, and tells the newest txids, which the live reader may not have met."""
+    """The hand-over is a revision like any other,
+    and tells the newest txids, which the live reader may not have met.
+    """
     apply("chat", [message("1", "one")])
     operations.reset(Stream.objects.get(), actor="ada")
     apply("chat", [message("1", "one")])
@@ -105,7 +109,9 @@ def test_the_feed_has_no_hole() -> None:
 
 
 def test_what_was_open_is_dropped_with_the_hand_over() -> None:
-    """Staged changes and letters of an unfinished snapshot go, and so do letters that were met again."""
+    """Staged changes and letters of an unfinished snapshot go,
+    and so do letters that were met again.
+    """
     apply("chat", [message("1", "one"), b"5", message("2", "x" * 50)])
     apply(
         "chat",
@@ -214,7 +220,9 @@ def test_a_reset_is_cancelled() -> None:
 
 
 def test_letters_of_a_replay_with_and_without_an_entity_count_together(settings: Any) -> None:
-    """What would be shown beyond DEAD_LETTER_LIMIT halts the replay, not the stream; those of the stream are apart."""
+    """What would be shown beyond DEAD_LETTER_LIMIT halts the replay, not the stream;
+    those of the stream are apart.
+    """
     settings.DURABLE_STATE = {"DEAD_LETTER_LIMIT": 3}
     bad = [b"5", b"6", message("1", "x" * 50)]
     apply("chat", bad)

@@ -1,4 +1,6 @@
-"""Whatever a stream sends for a column has one result, the same on every database and by every writer."""
+"""Whatever a stream sends for a column has one result,
+the same on every database and by every writer.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ DOCUMENTED = {
     "required_document": "invalid",
     "uuid": "range",
 }
-"""Where databases differ, by column: the code of a refusal by some of them (docs/reference/conversion.md says which and of what)."""
+"""Where databases differ, by column:
+the code of a refusal by some of them (docs/reference/conversion.md says which and of what).
+"""
 
 WAYS = ["fast", "orm"]
 
@@ -121,7 +125,9 @@ def answer(stream: Stream, field: django_models.Field[Any, Any]) -> Answer:
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_each_value_has_one_result(field: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inserted and then updated by other entities' values; taken or refused, with the same code and the same value read back."""
+    """Inserted and then updated by other entities' values;
+    taken or refused, with the same code and the same value read back.
+    """
     remap("thing", EntityMapping, model=AllFields, key_field="id", fields=[field.name])
 
     @settings(max_examples=examples(3), deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,4 +1,6 @@
-"""Folding the entities of a batch together gives what folding each alone gives, whatever their neighbours are."""
+"""Folding the entities of a batch together gives what folding each alone gives,
+whatever their neighbours are.
+"""
 
 from __future__ import annotations
 
@@ -216,7 +218,9 @@ def _values(draw: st.DrawFn, wire: Wire, oddness: int) -> str | None:
 
 @st.composite
 def _streams(draw: st.DrawFn, wire: Wire) -> list[bytes]:
-    """Changes of a few entities, mostly of one kind and plain, so that many of them can be decoded together."""
+    """Changes of a few entities, mostly of one kind and plain,
+    so that many of them can be decoded together.
+    """
     oddness = draw(st.sampled_from([2, 30, 100]))
     often = draw(st.sampled_from([["insert"], ["insert", "upsert", "update", "delete"]]))
     return [

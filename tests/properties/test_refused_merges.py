@@ -1,4 +1,6 @@
-"""What the database refuses takes no innocent change with it, however the changes were cut into batches."""
+"""What the database refuses takes no innocent change with it,
+however the changes were cut into batches.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ pytestmark = [pytest.mark.django_db(databases="__all__"), pytest.mark.usefixture
 Answer = tuple[dict[str, tuple[int, int]], dict[str, tuple[int, str]]]
 
 _spare = st.integers(1, 5)
-# An update never mends what another broke: in one batch the database sees what they come to together.
+# An update never mends what another broke: in one batch the database sees what they come to
+# together.
 _values = {
     "update": st.fixed_dictionaries(
         {}, optional={"inUse": st.sampled_from([50, 99, "x"]), "spare": _spare}

@@ -1,4 +1,6 @@
-"""Parents and unique values: shown is the greatest part of the fold that can be, however the stream was cut."""
+"""Parents and unique values:
+shown is the greatest part of the fold that can be, however the stream was cut.
+"""
 
 from __future__ import annotations
 
@@ -173,7 +175,9 @@ def apply_all(stream: Stream, cut: list[tuple[list[dict[str, Any]], bool]]) -> l
 def test_the_greatest_closed_part_is_shown(
     database: str, cut: list[tuple[list[dict[str, Any]], bool]]
 ) -> None:
-    """Circles, lines and what hangs on them: whatever has all its parents is shown, the rest is parked, nothing is refused."""
+    """Circles, lines and what hangs on them:
+    whatever has all its parents is shown, the rest is parked, nothing is refused.
+    """
     with ring(database) as stream:
         folded = fold(apply_all(stream, cut))
         found, waiting, stale = rows(database), parked_without(stream), stale_of(stream)
@@ -195,7 +199,9 @@ def test_the_greatest_closed_part_is_shown(
 def test_circles_of_unique_parents(
     database: str, cut: list[tuple[list[dict[str, Any]], bool]]
 ) -> None:
-    """Each row says what the fold says; who is parked has a reason, and no parked ones could be shown as they are."""
+    """Each row says what the fold says;
+    who is parked has a reason, and no parked ones could be shown as they are.
+    """
     with ring(database) as stream:
         folded = fold(apply_all(stream, cut))
         found, waiting, stale = rows(database), parked_without(stream), stale_of(stream)
@@ -251,7 +257,9 @@ _commits = st.lists(
 def test_parents_of_two_other_streams(
     database: str, commits: list[tuple[str, list[dict[str, Any]] | None]]
 ) -> None:
-    """Commits of four streams in any order, and looks at what waits: in the end each child is shown whose parents are."""
+    """Commits of four streams in any order, and looks at what waits:
+    in the end each child is shown whose parents are.
+    """
     names = ["press-1", "press-2", "ring", "wire"]
     streams = {
         name: Stream.objects.using(database).create(name=name, url=f"http://tests.invalid/{name}")

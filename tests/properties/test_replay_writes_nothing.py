@@ -62,7 +62,9 @@ def wholes(draw: st.DrawFn) -> str:
 
 @pytest.mark.parametrize("update_mode", ["replace", "merge"])
 def test_of_every_kind_of_column(using: str, update_mode: str) -> None:
-    """Numbers that are written otherwise, JSON, moments in other zones, refused ones: what is equal stays untouched."""
+    """Numbers that are written otherwise, JSON, moments in other zones, refused ones:
+    what is equal stays untouched.
+    """
     remap(
         "thing",
         EntityMapping,
@@ -85,7 +87,9 @@ def test_of_every_kind_of_column(using: str, update_mode: str) -> None:
 
 
 def test_of_columns_that_fill_themselves(using: str) -> None:
-    """`auto_now`, `db_default`, a generated column, a callable default, and a field that stores in its own way."""
+    """`auto_now`, `db_default`, a generated column,
+    a callable default, and a field that stores in its own way.
+    """
     remap(
         "parcel",
         EntityMapping,
@@ -109,7 +113,8 @@ def test_of_columns_that_fill_themselves(using: str) -> None:
     ]
     messages += [raw_change("parcel", f"p{number}", value) for number, value in enumerate(parcels)]
     stream = check_replays(using, messages, itertools.cycle([3, 1, 2]), Stock, Parcel)
-    # What would show that the watch sees a write: one column of one row, and the row's `auto_now` is left alone all the same.
+    # What would show that the watch sees a write: one column of one row, and the row's `auto_now`
+    # is left alone all the same.
     seen = dict(Stock.objects.using(using).values_list("key", "seen"))
     apply_batch(stream, [raw_change("stock", "s0", '{"amount": 8}')], True)
     assert Stock.objects.using(using).get(key="s0").amount == 8
@@ -158,7 +163,10 @@ def test_of_arrays() -> None:
     remap("bundle", EntityMapping, model=Bundle, key_field="key", fields="__all__")
     values = [
         "{}",
-        '{"numbers": [1, null, 3.0], "prices": [1, 2.5, "3.10"], "names": [["a", "NULL"], ["", "{}"]]}',
+        (
+            '{"numbers": [1, null, 3.0], "prices": [1, 2.5, "3.10"],'
+            ' "names": [["a", "NULL"], ["", "{}"]]}'
+        ),
         '{"numbers": null, "moments": ["2024-02-29", "2024-02-29T12:00:00+02:00"], "names": []}',
         '{"numbers": [1.7]}',
     ]

@@ -1,4 +1,6 @@
-"""However the stream is cut: the rows are the fold's, and nobody's columns, keys or rows are lost on the way."""
+"""However the stream is cut:
+the rows are the fold's, and nobody's columns, keys or rows are lost on the way.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,9 @@ def fold(messages: list[dict[str, Any]]) -> Fold:
 
 
 def held_throughout(messages: list[dict[str, Any]], start: int) -> set[Entity]:
-    """The entities that the stream held after the first ``start`` messages, and after each later one."""
+    """The entities that the stream held after the first ``start`` messages,
+    and after each later one.
+    """
     held = set(fold(messages[:start]))
     for end in range(start, len(messages) + 1):
         held &= set(fold(messages[:end]))
@@ -167,7 +171,9 @@ def run(
     first: int,
     guarded: set[str] = frozenset(),  # type: ignore[assignment]
 ) -> tuple[Seen, Seen]:
-    """Applies the messages, the first ones alone; what is seen when the application has added its own, and at the end."""
+    """Applies the messages, the first ones alone;
+    what is seen when the application has added its own, and at the end.
+    """
     using = stream.using
     bounds = sorted({*cuts, first, len(messages)})
     before = look(stream)
@@ -201,7 +207,9 @@ UNIQUE = {
 
 
 def check_rows(seen: Seen, folded: Fold, deleted_rows_that_stay: set[Entity] = frozenset()) -> None:  # type: ignore[assignment]
-    """Each entity is shown as the fold has it, or parked for a reason that holds; nothing else is there."""
+    """Each entity is shown as the fold has it, or parked for a reason that holds;
+    nothing else is there.
+    """
     shown = {e: value for e, value in seen.rows.items() if e not in seen.stale}
     for entity in deleted_rows_that_stay:
         shown.pop(entity, None)
@@ -226,7 +234,9 @@ def check_rows(seen: Seen, folded: Fold, deleted_rows_that_stay: set[Entity] = f
 
 
 def check_identities(before: Seen, after: Seen, held: set[Entity]) -> None:
-    """Who was there and was held by the stream all the time has its primary key and the application's columns."""
+    """Who was there and was held by the stream all the time has its primary key
+    and the application's columns.
+    """
     for entity in held & before.identities.keys() & after.identities.keys():
         assert after.identities[entity] == before.identities[entity], entity
 
@@ -236,7 +246,9 @@ def check_identities(before: Seen, after: Seen, held: set[Entity]) -> None:
 def test_rows_and_what_the_application_has_in_them(
     database: str, stream_of: tuple[list[dict[str, Any]], list[int]], first: int
 ) -> None:
-    """Parents, unique values and both: the fold's rows; primary keys, columns and rows of the application survive."""
+    """Parents, unique values and both: the fold's rows;
+    primary keys, columns and rows of the application survive.
+    """
     messages, cuts = stream_of
     first, messages = min(first, len(messages)), [*messages, END]
     with grove(database) as stream:

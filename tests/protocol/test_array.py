@@ -148,7 +148,9 @@ def test_an_item_that_msgspec_refuses_spoils_no_other() -> None:
     ids=["text", "brackets", "backslashes", "boundaries"],
 )
 def test_one_large_item_in_small_pieces_takes_linear_time(value: bytes) -> None:
-    """Ten megabytes arriving by the kilobyte: seconds where each try would look at everything again."""
+    """Ten megabytes arriving by the kilobyte:
+    seconds where each try would look at everything again.
+    """
     body = b'[{"type":"t","key":"k","headers":{"operation":"insert"},"value":%b}]' % value
     start = time.process_time()
     messages, complete = split(body, list(range(1_024, len(body), 1_024)))

@@ -119,7 +119,9 @@ def test_a_txid_that_is_no_string_is_ignored(txid: str) -> None:
 def test_an_item_that_is_no_message_says_why(
     item: bytes, expected: tuple[str, str | None, str | None]
 ) -> None:
-    """The reason is a stable code; type and key are there where they can be read; the bytes are kept."""
+    """The reason is a stable code;
+    type and key are there where they can be read; the bytes are kept.
+    """
     reason, type_, key = expected
     assert decode(item) == Malformed(reason, item, type_, key)
 

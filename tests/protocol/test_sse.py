@@ -20,7 +20,10 @@ def events(*pieces: bytes) -> list[tuple[str, bytes]]:
     [
         (b"data: YHOO\ndata: +2\ndata: 10\n\n", [("message", b"YHOO\n+2\n10")]),
         (
-            b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n",
+            (
+                b": test stream\n\ndata: first event\nid: 1\n\n"
+                b"data:second event\nid\n\ndata:  third event\n\n"
+            ),
             [
                 ("message", b"first event"),
                 ("message", b"second event"),

@@ -124,7 +124,9 @@ def test_prefixes(url: str, prefix: str, passes: bool) -> None:
     ],
 )
 def test_query_values_are_masked(url: str, shown: str) -> None:
-    """The names of parameters stay, so that a person sees what was sent; what may be a token goes."""
+    """The names of parameters stay, so that a person sees what was sent;
+    what may be a token goes.
+    """
     assert mask_query(url) == shown
 
 

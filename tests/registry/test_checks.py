@@ -1,4 +1,6 @@
-"""Each mistake in a mapping has its number, says what to do and where it is written, and none breaks the import."""
+"""Each mistake in a mapping has its number,
+says what to do and where it is written, and none breaks the import.
+"""
 
 from __future__ import annotations
 
@@ -214,7 +216,9 @@ def test_a_model_that_is_not_there_is_no_riddle_of_djangos() -> None:
     ("number", "attributes", "words"), WRONG, ids=[f"{n}-{w[:20]}" for n, _, w in WRONG]
 )
 def test_mistake_has_its_number(number: str, attributes: dict[str, Any], words: str) -> None:
-    """A mapping with this mistake gets this number, once per wrong name, with the words that tell it and where it is written."""
+    """A mapping with this mistake gets this number, once per wrong name,
+    with the words that tell it and where it is written.
+    """
     found = check(mapping(**attributes))
     matching = [message for message in found if message.id == f"durable_state.{number}"]
     assert matching, found
@@ -236,7 +240,9 @@ def test_coroutine_prepare_is_e012() -> None:
 
 @isolate_apps("tests.app")
 def test_model_kinds_without_a_table_of_their_own() -> None:
-    """Abstract models are E001; multi-table children, proxies and swapped models E007; an abstract parent is fine."""
+    """Abstract models are E001; multi-table children, proxies and swapped models E007;
+    an abstract parent is fine.
+    """
 
     class Abstract(models.Model):
         key = models.CharField(max_length=9, unique=True)
@@ -273,7 +279,9 @@ def test_model_kinds_without_a_table_of_their_own() -> None:
 
 @isolate_apps("tests.app")
 def test_columns_that_a_stream_cannot_keep() -> None:
-    """Computed, automatic and many-to-many fields are E004 where listed, and left out of "__all__"."""
+    """Computed, automatic and many-to-many fields are E004 where listed,
+    and left out of "__all__".
+    """
 
     class Odd(models.Model):
         key = models.CharField(max_length=9, unique=True)
@@ -297,7 +305,9 @@ def test_columns_that_a_stream_cannot_keep() -> None:
 
 @isolate_apps("tests.app")
 def test_unique_keys() -> None:
-    """Any unconditional way to make the key unique is right; a condition or an expression makes it wrong."""
+    """Any unconditional way to make the key unique is right;
+    a condition or an expression makes it wrong.
+    """
 
     def model(name: str, **meta: Any) -> type[models.Model]:
         fields: dict[str, Any] = {
@@ -342,7 +352,9 @@ def test_unique_keys() -> None:
 
 
 def test_columns_left_out() -> None:
-    """E011 passes over what has a default, may be NULL or is text; not over a unique text, of which one row only may be empty."""
+    """E011 passes over what has a default, may be NULL or is text;
+    not over a unique text, of which one row only may be empty.
+    """
     with isolate_apps("tests.app"):
 
         class Unlisted(models.Model):
@@ -363,7 +375,9 @@ def test_columns_left_out() -> None:
 
 
 def test_short_stream_field_is_w016() -> None:
-    """A text column that cannot hold every stream's name is warned of, unless `streams` says which ones come."""
+    """A text column that cannot hold every stream's name is warned of,
+    unless `streams` says which ones come.
+    """
     with isolate_apps("tests.app"):
 
         class Short(models.Model):
@@ -394,7 +408,9 @@ def test_short_stream_field_is_w016() -> None:
     ],
 )
 def test_two_types_on_one_model_are_e008(one: Any, other: Any, shared: bool) -> None:
-    """Wrong just where a stream can have a name that both serve; the second mapping says where the first one is."""
+    """Wrong just where a stream can have a name that both serve;
+    the second mapping says where the first one is.
+    """
     found = check(mapping(streams=one), mapping(streams=other))
     assert ids(found) == (["E008"] if shared else [])
     assert all(
@@ -445,7 +461,9 @@ def test_what_cannot_be_examined_is_e019() -> None:
 @pytest.mark.django_db(transaction=True, databases="__all__")
 @isolate_apps("tests.app")
 def test_key_collation_is_e009(database: str) -> None:
-    """On MySQL a key or stream column that takes different texts for the same is wrong; other databases have none such."""
+    """On MySQL a key or stream column that takes different texts for the same is wrong;
+    other databases have none such.
+    """
 
     class Loose(models.Model):
         room = models.CharField(max_length=100)

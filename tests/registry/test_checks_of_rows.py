@@ -1,4 +1,6 @@
-"""Checks of how a model's rows are found: composite primary keys, managers, keys computed in SQL."""
+"""Checks of how a model's rows are found:
+composite primary keys, managers, keys computed in SQL.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from .support.checking import check, ids, mapping
 @isolate_apps("tests.app")
 @pytest.mark.parametrize("names", [("room", "key"), ("key", "room")])
 def test_a_composite_primary_key_makes_keys_unique(names: tuple[str, str]) -> None:
-    """It is over the stream field and the key field; over one more, two rows could have one key (E005)."""
+    """It is over the stream field and the key field;
+    over one more, two rows could have one key (E005).
+    """
 
     class Seat(models.Model):
         pk = models.CompositePrimaryKey(*names)

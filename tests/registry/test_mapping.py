@@ -44,7 +44,9 @@ def test_camel_case() -> None:
 
 
 def test_wire_names_of_each_way_to_list_fields() -> None:
-    """A list keeps the names, a dict renames, "__all__" takes what a stream can write, value_field takes none."""
+    """A list keeps the names, a dict renames,
+    "__all__" takes what a stream can write, value_field takes none.
+    """
     assert mapping().wire_names == {"text": "text", "likes": "likes"}
     assert mapping(fields=("text",)).wire_names == {"text": "text"}
     assert mapping(fields={"text": "body"}).wire_names == {"text": "body"}
@@ -79,7 +81,9 @@ def test_field_finds_columns_only() -> None:
 
 
 def test_the_fingerprint_follows_what_makes_rows() -> None:
-    """It changes with fields, mode, version and `prepare`; not with the streams served or the way rows are shown."""
+    """It changes with fields, mode, version and `prepare`;
+    not with the streams served or the way rows are shown.
+    """
     plain = mapping().fingerprint
     assert mapping(streams=["a"], represent=lambda self, row: None).fingerprint == plain
     changed = [
@@ -95,7 +99,9 @@ def test_the_fingerprint_follows_what_makes_rows() -> None:
 
 
 def test_streams_are_patterns() -> None:
-    """Shell wildcards, letter case counting; without `streams` every stream is served; rubbish serves none."""
+    """Shell wildcards, letter case counting;
+    without `streams` every stream is served; rubbish serves none.
+    """
     assert mapping().serves("anything")
     assert mapping(streams=["chat-*", "log"]).serves("chat-1")
     assert not mapping(streams=["chat-*", "log"]).serves("Chat-1")

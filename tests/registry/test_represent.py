@@ -25,6 +25,10 @@ from tests.names import name_value
 pytestmark = pytest.mark.django_db
 
 
+def _hours_east(hours: int) -> datetime.timezone:
+    return datetime.timezone(datetime.timedelta(hours=hours))
+
+
 def registry_of(*mappings: tuple[str, dict[str, object]]) -> list[EntityMapping]:
     """The mappings, registered beside each other."""
     registry, made = Registry(), []
@@ -103,12 +107,18 @@ class Total:
         (Decimal("0E-8"), "0.00000000"),
         (Decimal("1E+3"), "1000"),
         ([Decimal("1.10")], ["1.10"]),
-        ({"at": datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)}, {"at": "2024-05-01T12:00:00Z"}),
         (
-            datetime.datetime(2024, 5, 1, 21, tzinfo=datetime.timezone(datetime.timedelta(hours=9))),
+            {"at": datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)},
+            {"at": "2024-05-01T12:00:00Z"},
+        ),
+        (
+            datetime.datetime(2024, 5, 1, 21, tzinfo=_hours_east(9)),
             "2024-05-01T12:00:00Z",
         ),
-        (datetime.datetime.max.replace(tzinfo=datetime.timezone(-datetime.timedelta(hours=1))), "9999-12-31T23:59:59.999999-01:00"),
+        (
+            datetime.datetime.max.replace(tzinfo=_hours_east(-1)),
+            "9999-12-31T23:59:59.999999-01:00",
+        ),
         (datetime.timedelta(seconds=60), "P0DT00H01M00S"),
         (memoryview(b"ab"), "YWI="),
         (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
@@ -116,7 +126,10 @@ class Total:
     ids=name_value,
 )  # fmt: skip
 def test_values_leave_as_every_reader_of_json_holds_them(value: Any, shown: Any) -> None:
-    """JavaScript has doubles for numbers: beyond 2**53 they would be others. In REST and frames alike."""
+    """JavaScript has doubles for numbers: beyond 2**53 they would be others.
+
+    In REST and frames alike.
+    """
     assert jsonable(value) == shown
     assert type(jsonable(value)) is type(shown)
     assert msgspec.json.decode(encode_value({"v": value})) == {"v": shown}
@@ -157,7 +170,9 @@ def test_keys_of_unmapped_parents_beyond_53_bits() -> None:
     ],
 )
 def test_the_value_that_rows_of_a_key_hold(name: str, key: str, found: Any) -> None:
-    """Databases are asked for values of the column's own type only, and for none that no row can have."""
+    """Databases are asked for values of the column's own type only,
+    and for none that no row can have.
+    """
     assert key_value(models.AllFields._meta.get_field(name), key) == found  # type: ignore[arg-type]
 
 

@@ -179,7 +179,9 @@ def test_where_nothing_is_mapped_superusers_alone_read_the_letters(make_user: An
 def test_a_readable_row_is_of_a_readable_stream(
     make_user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mapping for some streams opens these only, and rows without a stream field follow the table's owner."""
+    """A mapping for some streams opens these only,
+    and rows without a stream field follow the table's owner.
+    """
     registry.clear()
 
     @register("remark")

@@ -43,7 +43,9 @@ def readable(user: Any) -> set[str]:
 
 
 def test_who_reads_which_streams(make_user: Any) -> None:
-    """Signed in, with the view permission of a model that is mapped for the stream, or of all streams."""
+    """Signed in, with the view permission of a model that is mapped for the stream,
+    or of all streams.
+    """
     make_stream("chat-1")
     make_stream("other")
     assert readable(AnonymousUser()) == readable(make_user(name="nobody")) == set()
@@ -74,7 +76,9 @@ def test_a_model_counts_only_where_its_mapping_serves(make_user: Any) -> None:
 def test_an_audience_knows_all_none_and_some(
     configure: Callable[..., None], make_user: Any
 ) -> None:
-    """A type is shown in full where the policy narrows nothing, narrowed where it does, and is absent where it gives nothing."""
+    """A type is shown in full where the policy narrows nothing,
+    narrowed where it does, and is absent where it gives nothing.
+    """
     configure(POLICY=f"{__name__}.LongMessages")
     audience = audience_of(AnonymousUser(), make_stream())
     assert {name: sight.narrowed for name, sight in audience.sights.items()} == {

@@ -36,7 +36,9 @@ def api(make_user: Any) -> Any:
 
 
 def test_streams_are_shown_as_status_shows_them(api: Any) -> None:
-    """The list and the single stream give the dict of `status --json`, with the URL's query masked."""
+    """The list and the single stream give the dict of `status --json`,
+    with the URL's query masked.
+    """
     stream = Stream.objects.create(name="chat", url="https://host.test/x?token=secret")
     make_stream("another")
     client = api(superuser=True)
@@ -66,7 +68,9 @@ def test_entities_come_in_pages(api: Any) -> None:
 
 
 def test_one_entity_by_key(api: Any) -> None:
-    """`?key=` gives the entity itself; a key that no row has, or that the key field cannot hold, is not found."""
+    """`?key=` gives the entity itself;
+    a key that no row has, or that the key field cannot hold, is not found.
+    """
     stream = make_stream()
     commit(stream, {("message", "a/b c"): message("x")})
     Score.objects.create(stream=stream, number=7, points=3, label="#7")
@@ -124,7 +128,9 @@ def test_what_may_not_be_read_is_not_there(api: Any) -> None:
 
 
 def test_a_table_is_shown_by_the_stream_it_belongs_to(api: Any) -> None:
-    """Rows of a table without stream field are not shown by another stream, nor before any stream has taken the table."""
+    """Rows of a table without stream field are not shown by another stream,
+    nor before any stream has taken the table.
+    """
     owner, _ = make_stream("owner"), make_stream("other")
     Author.objects.create(key="ada")
     client = api(superuser=True)
@@ -179,7 +185,9 @@ def test_nothing_can_be_written(api: Any) -> None:
 
 
 def test_dead_letters_need_their_own_permission(api: Any) -> None:
-    """Whoever reads the stream's rows does not yet read what was refused; letters of staged states are not shown."""
+    """Whoever reads the stream's rows does not yet read what was refused;
+    letters of staged states are not shown.
+    """
     stream = make_stream()
     for ordinal, generation in ((1, 0), (2, 0), (3, 5)):
         DeadLetter.objects.create(

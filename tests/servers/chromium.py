@@ -9,7 +9,8 @@ __all__ = ["find_chromium"]
 
 
 def find_chromium() -> str:
-    """Returns the path of a Chromium for playwright: DURABLE_STATE_CHROMIUM, or the first one on the PATH.
+    """Returns the path of a Chromium for playwright:
+    DURABLE_STATE_CHROMIUM, or the first one on the PATH.
 
     Raises: LookupError.
     """

@@ -33,9 +33,10 @@ class Asked:
 class Reply:
     """One answer. ``pieces`` are written one by one with ``pause`` seconds before each.
 
-    ``framing`` says how the body's end is told. ``cut`` closes the connection after so many bytes of the body, ``silent`` falls silent
-    there instead, until the client goes; ``reset`` sends nothing at all. ``length`` is said to be the
-    body's, whatever it is; ``head_pause`` are the seconds before each byte of the head.
+    ``framing`` says how the body's end is told. ``cut`` closes the connection after so many bytes
+    of the body, ``silent`` falls silent there instead, until the client goes; ``reset`` sends
+    nothing at all. ``length`` is said to be the body's, whatever it is; ``head_pause`` are the
+    seconds before each byte of the head.
     """
 
     status: int = 200
@@ -162,7 +163,8 @@ class MisbehavingServer:
 
 @dataclass
 class StreamReplies:
-    """A well-behaved stream to start from: groups of messages, each behind an offset that needs URL encoding.
+    """A well-behaved stream to start from:
+    groups of messages, each behind an offset that needs URL encoding.
 
     Tests call it for a reply and then spoil that.
     """

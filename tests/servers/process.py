@@ -31,7 +31,9 @@ class StreamServer:
 def serving(
     command: list[str], *, env: Mapping[str, str], cwd: Path, url: str = ""
 ) -> Iterator[StreamServer]:
-    """Run ``command`` until the block ends. Without ``url``, the first address that it prints is its URL.
+    """Run ``command`` until the block ends.
+
+    Without ``url``, the first address that it prints is its URL.
 
     Its standard input is a pipe that closes when this process dies, so that it can end itself.
     """

@@ -11,7 +11,9 @@ __all__ = ["skip_or_fail"]
 
 
 def skip_or_fail(reason: str) -> NoReturn:
-    """Skip the test; fail it where DURABLE_STATE_REQUIRE_SERVICES=1 promises that everything is there."""
+    """Skip the test; fail it where DURABLE_STATE_REQUIRE_SERVICES=1 promises
+    that everything is there.
+    """
     if os.environ.get("DURABLE_STATE_REQUIRE_SERVICES") == "1":
         pytest.fail(f"DURABLE_STATE_REQUIRE_SERVICES=1, but {reason}", pytrace=False)
     pytest.skip(reason)

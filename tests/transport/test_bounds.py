@@ -169,7 +169,9 @@ async def test_codings_that_are_not(
 async def test_a_message_larger_than_the_limit_is_refused_by_its_number(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, live: LiveMode, step: int
 ) -> None:
-    """However it arrives: those before it are given, one of just the limit among them, none after."""
+    """However it arrives: those before it are given,
+    one of just the limit among them, none after.
+    """
     limit = len(message(3, "x" * 500))
     items = [*messages(3), message(3, "x" * 500), message(4, "x" * 501), message(5)]
     body = b"[%b]" % b",".join(items)

@@ -1,7 +1,8 @@
 """However an answer is made, memory stays bounded and the other streams of the process go on.
 
-Each is read in a process of its own (:mod:`tests.transport.support.bounded`). The bounds are generous: what
-is tried would take several times as much memory, or one turn of the event loop for all of it.
+Each is read in a process of its own (:mod:`tests.transport.support.bounded`). The bounds are
+generous: what is tried would take several times as much memory, or one turn of the event loop for
+all of it.
 """
 
 from __future__ import annotations

@@ -124,7 +124,9 @@ async def test_offsets_are_opaque(
 async def test_a_page_that_shrinks_is_no_other_stream(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """A position inside an answer holds where the server now gives the same messages in smaller answers."""
+    """A position inside an answer holds
+    where the server now gives the same messages in smaller answers.
+    """
     misbehaving_server.reply = good = StreamReplies([messages(3, n) for n in range(0, 12, 3)])
     batches = await read(client, misbehaving_server.url, limits=BatchLimits(4, 10_000))
     assert batches[1].position == Position("-1", 8, 8)
@@ -370,7 +372,9 @@ async def test_logs_show_no_query(
     misbehaving_server: MisbehavingServer,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """httpx writes each URL to its log; the values in ours are masked, those of other clients are not our business."""
+    """httpx writes each URL to its log;
+    the values in ours are masked, those of other clients are not our business.
+    """
     caplog.set_level("DEBUG")
     misbehaving_server.replies(empty("a", "Stream-Up-To-Date"))
     await read(client, misbehaving_server.url + "/s?token=hidden")
@@ -424,7 +428,9 @@ async def test_the_cursor_is_echoed(
 async def test_events_split_anywhere_give_the_same_messages(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """Also when the connection ends between the pieces: what no control event confirmed comes again, once."""
+    """Also when the connection ends between the pieces:
+    what no control event confirmed comes again, once.
+    """
     body = (
         b": hello\r\n\r\n"
         + data(message(0), message(1))
@@ -682,7 +688,9 @@ class TestRecreated:
     async def test_data_after_a_quiet_live_answer_is_checked_first(
         self, client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, live: LiveMode
     ) -> None:
-        """The stream was replaced by a longer one while nobody looked: not one of its messages comes through."""
+        """The stream was replaced by a longer one while nobody looked:
+        not one of its messages comes through.
+        """
         old, new = StreamReplies([messages(3)]), StreamReplies([messages(3, 10), messages(3, 13)])
         quiet = False
 
@@ -714,7 +722,9 @@ class TestRecreated:
 async def test_a_slow_consumer_pauses_the_server(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """A response of 60 MB: what is sent runs ahead of what is taken by the socket's buffers only."""
+    """A response of 60 MB:
+    what is sent runs ahead of what is taken by the socket's buffers only.
+    """
     items = b",".join(message(n, "x" * 1_000) for n in range(1_000))
     pieces = (b"[" + items, *[b"," + items] * 59, b"]")
     misbehaving_server.replies(

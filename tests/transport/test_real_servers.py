@@ -95,7 +95,9 @@ async def test_reading_resumes_after_every_message(
 async def test_a_live_reader_gets_what_is_appended_at_once(
     client: httpx.AsyncClient, url: str, live: LiveMode
 ) -> None:
-    """Also when the server has ended the connection, or answered that there is nothing, in between."""
+    """Also when the server has ended the connection,
+    or answered that there is nothing, in between.
+    """
     await append(client, url, messages(3))
     reading = asyncio.create_task(
         read(client, url, live=live, until=lambda found: len(keys(found)) == 6)
@@ -134,7 +136,9 @@ async def test_a_closed_stream_is_complete(
 
 
 async def test_odd_items_arrive_as_they_are(client: httpx.AsyncClient, url: str) -> None:
-    """Junk, text beyond ASCII, arrays in arrays, and a lone surrogate, which both servers let through."""
+    """Junk, text beyond ASCII, arrays in arrays,
+    and a lone surrogate, which both servers let through.
+    """
     odd = [
         b"5",
         b"null",
@@ -218,7 +222,9 @@ async def test_recreation_is_noticed_while_reading(
 
 
 async def test_a_stream_that_goes_on_is_recognized(client: httpx.AsyncClient, url: str) -> None:
-    """A checkpoint taken live, message by message, holds when the same messages come in one answer."""
+    """A checkpoint taken live, message by message,
+    holds when the same messages come in one answer.
+    """
     reading = asyncio.create_task(
         read(client, url, live="sse", until=lambda found: len(keys(found)) == 5)
     )
@@ -290,7 +296,9 @@ async def test_writing(client: httpx.AsyncClient, url: str) -> None:
 async def test_an_offset_from_elsewhere_is_not_taken_for_the_tail(
     client: httpx.AsyncClient, url: str
 ) -> None:
-    """A server that gives nothing, and another offset, for the one we hold is not believed without a checkpoint."""
+    """A server that gives nothing, and another offset,
+    for the one we hold is not believed without a checkpoint.
+    """
     await append(client, url, messages(3))
     with pytest.raises(StreamRecreated):
         await read(client, url, Position("9999999999999999_9999999999999999", 0, 3))

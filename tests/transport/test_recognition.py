@@ -1,4 +1,6 @@
-"""A stream that is another one is noticed in whatever way it differs, and one that is the same is never taken for another."""
+"""A stream that is another one is noticed in whatever way it differs,
+and one that is the same is never taken for another.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,9 @@ async def look(client: httpx.AsyncClient, url: str, at: Checkpoint | None) -> No
 async def test_every_difference_is_noticed(
     client: httpx.AsyncClient, stream_server: StreamServer, change: str, rows: int
 ) -> None:
-    """At the end of the old stream, and at each place inside of it that lies behind the difference."""
+    """At the end of the old stream,
+    and at each place inside of it that lies behind the difference.
+    """
     url = stream_server.stream()
     await create(client, url)
     await fill(client, url, grouped(OLD, 50))
@@ -137,7 +141,9 @@ async def test_large_documents_are_compared_to_the_last(
 
 
 def with_offsets(groups: list[list[bytes]], name: str = "o") -> list[list[bytes]]:
-    """The same, with the offset behind its append on each message, as the reference server does it."""
+    """The same, with the offset behind its append on each message,
+    as the reference server does it.
+    """
     replies = StreamReplies(groups, name=name)
 
     def put(item: bytes, number: int) -> bytes:
@@ -149,7 +155,9 @@ def with_offsets(groups: list[list[bytes]], name: str = "o") -> list[list[bytes]
 
 
 def in_pieces(replies: Callable[[Asked], Reply]) -> Callable[[Asked], Reply]:
-    """The same answers, in pieces of 100 KB, so that one that is dropped early is not sent in full; made once, and kept."""
+    """The same answers, in pieces of 100 KB, so that one that is dropped early is not sent in full;
+    made once, and kept.
+    """
 
     @functools.cache
     def made(offset: str) -> Reply:
@@ -164,7 +172,9 @@ def in_pieces(replies: Callable[[Asked], Reply]) -> Callable[[Asked], Reply]:
 async def test_offsets_on_messages_make_the_look_short(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """8 MB in one answer: little of it is read again at a start, and a difference near the end is found in that little."""
+    """8 MB in one answer: little of it is read again at a start,
+    and a difference near the end is found in that little.
+    """
     groups = grouped(numbered(8_000, size=1_000), 10)
     misbehaving_server.reply = in_pieces(StreamReplies(with_offsets(groups)))
     last = (await read(client, misbehaving_server.url, limits=MANY))[-1]
@@ -197,7 +207,9 @@ async def test_offsets_that_came_with_copied_messages_are_not_used(
 
 
 def test_an_item_without_an_offset_makes_no_mark_beside_it() -> None:
-    """It may have come with the append before it or the one behind; a place that is not certain is none."""
+    """It may have come with the append before it or the one behind;
+    a place that is not certain is none.
+    """
     trail = Trail(START, None)
     groups = with_offsets(grouped(numbered(40, size=9_000), 1))
     items = [item for group in groups for item in (*group, b"5")]
@@ -213,7 +225,9 @@ def test_an_item_without_an_offset_makes_no_mark_beside_it() -> None:
     st.lists(st.integers(1, 10), min_size=1, max_size=60),
 )
 def test_marks_are_few_and_true(sizes: list[int], answers: list[int]) -> None:
-    """Each says the fingerprint of what lies before it, however the answers were cut; there is one near, and one far back."""
+    """Each says the fingerprint of what lies before it, however the answers were cut;
+    there is one near, and one far back.
+    """
     items = [message(n, "x" * size) for n, size in enumerate(sizes)]
     read_messages = [decode(item) for item in items]
     trail, begin, places = Trail(START, None), 0, {"-1": 0}
@@ -242,7 +256,9 @@ def test_marks_are_few_and_true(sizes: list[int], answers: list[int]) -> None:
 
 
 def test_marks_stay_few_in_a_stream_without_end() -> None:
-    """One message at a time, for 60 MB: the farthest mark is as far back as can be read again, and each next is nearer."""
+    """One message at a time, for 60 MB:
+    the farthest mark is as far back as can be read again, and each next is nearer.
+    """
     read_messages = [decode(message(0, "x" * 5_000))]
     trail = Trail(START, None)
     found: Checkpoint | None = None
@@ -265,7 +281,9 @@ async def test_a_long_answer_without_offsets_is_read_again_beside_the_reader(
     misbehaving_server: MisbehavingServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """20 MB: a start does not wait for it, the long look takes its time, holds little of it, and finds what differs."""
+    """20 MB: a start does not wait for it, the long look takes its time,
+    holds little of it, and finds what differs.
+    """
     monkeypatch.setattr(reader, "REREAD_BYTES_PER_SECOND", 40_000_000)
     items = numbered(20_000, size=1_000)
     misbehaving_server.reply = in_pieces(StreamReplies([items]))
@@ -403,7 +421,9 @@ async def test_a_server_that_starts_again_serves_the_same_stream(tmp_path: Path)
 
 
 class TestCaches:
-    """What a cache gives may be older than what was read; it is asked past it before that counts."""
+    """What a cache gives may be older than what was read;
+    it is asked past it before that counts.
+    """
 
     async def test_an_answer_that_is_too_short(
         self, client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
@@ -455,7 +475,9 @@ class TestCaches:
 async def test_what_is_no_longer_kept_is_no_evidence(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """The server has dropped the old part of the stream: 410 for each mark in it, whichever look begins there."""
+    """The server has dropped the old part of the stream:
+    410 for each mark in it, whichever look begins there.
+    """
     groups = grouped(numbered(3_000, size=1_000), 100)
     good = StreamReplies(with_offsets(groups))
     misbehaving_server.reply = good
@@ -474,7 +496,9 @@ async def test_what_is_no_longer_kept_is_no_evidence(
 async def test_offsets_on_messages_that_the_server_does_not_take(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """It can be asked from the places alone where answers ended: a stream must not halt for the others."""
+    """It can be asked from the places alone where answers ended:
+    a stream must not halt for the others.
+    """
     good = StreamReplies(with_offsets(grouped(numbered(3_000, size=1_000), 100)))
     misbehaving_server.reply = good
     last = (await read(client, misbehaving_server.url, limits=MANY))[-1]
@@ -489,7 +513,9 @@ async def test_offsets_on_messages_that_the_server_does_not_take(
 async def test_a_stream_that_has_lost_its_beginning_is_no_other(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, dropped: int
 ) -> None:
-    """Asked for the start, the server answers from what is left; rows of what it dropped must not go for that."""
+    """Asked for the start, the server answers from what is left;
+    rows of what it dropped must not go for that.
+    """
     items = numbered(50)
     remote = StreamReplies([items])
     misbehaving_server.reply = remote

@@ -183,7 +183,9 @@ def test_a_cut_body_gives_its_whole_items_first() -> None:
 
 
 def test_no_check_at_the_start_of_a_stream() -> None:
-    """There is nothing to compare, and none without a checkpoint; a position inside an answer is compared as it is read again."""
+    """There is nothing to compare, and none without a checkpoint;
+    a position inside an answer is compared as it is read again.
+    """
     (first,) = answer(session(), messages(3), "a", up_to_date=True)
     assert session(Position("a", 0, 3)).opening() is None
     assert session(first.position, checkpoint=first.checkpoint).opening() is not None
@@ -305,7 +307,9 @@ def test_any_answers_limits_and_pieces_give_every_message_once(
 def test_a_fingerprint_is_that_of_the_messages_not_of_their_form(
     values: list[str], data: st.DataObject
 ) -> None:
-    """Spaces, the order of names, escapes and the server's offset make no difference; another value does."""
+    """Spaces, the order of names, escapes and the server's offset make no difference;
+    another value does.
+    """
     plain = [message(n, value) for n, value in enumerate(values)]
     other = []
     for n, item in enumerate(plain):

@@ -1,4 +1,6 @@
-"""The example's settings for the acceptance run: small batches and short leases, so that there is much to interrupt."""
+"""The example's settings for the acceptance run:
+small batches and short leases, so that there is much to interrupt.
+"""
 
 from __future__ import annotations
 

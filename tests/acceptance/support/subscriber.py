@@ -55,7 +55,8 @@ class WebsocketSubscriber:
         while not condition(self.state):
             assert self.thread.is_alive(), "the websocket was closed"
             assert time.monotonic() < deadline, (
-                f"the websocket did not show it in {seconds} s; {len(self.state)} rows, {self.frames} frames"
+                f"the websocket did not show it in {seconds} s; {len(self.state)} rows,"
+                f" {self.frames} frames"
             )
             time.sleep(0.05)
 

@@ -1,4 +1,5 @@
-"""Serves the admin with its websockets on a database of its own; each line on stdin is a list of messages to materialize.
+"""Serves the admin with its websockets on a database of its own;
+each line on stdin is a list of messages to materialize.
 
 Arguments: the port. The database is in the directory SCRATCH.
 """

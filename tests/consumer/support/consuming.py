@@ -64,7 +64,9 @@ class Running:
 
 
 def start_worker(stream: Stream, **ours: object) -> subprocess.Popen[str]:
-    """Consume until up to date in a process of its own, which can be killed: the command, on the test database, with settings of ours."""
+    """Consume until up to date in a process of its own, which can be killed:
+    the command, on the test database, with settings of ours.
+    """
     using = stream.using
     given = settings.DATABASES[using]
     kept = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
@@ -89,7 +91,10 @@ def start_worker(stream: Stream, **ours: object) -> subprocess.Popen[str]:
 
 @contextmanager
 def consuming(stream: Stream) -> Iterator[Running]:
-    """Consume live while the block runs. At its end the stream is paused, which a consumer has to notice."""
+    """Consume live while the block runs.
+
+    At its end the stream is paused, which a consumer has to notice.
+    """
     running = Running(stream)
     try:
         yield running

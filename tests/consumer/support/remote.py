@@ -49,7 +49,9 @@ class RemoteStream:
 
 
 def random_items(seed: int, count: int) -> list[Any]:
-    """A stream of everything: changes of all kinds, refused ones, controls, junk, types that nobody registered."""
+    """A stream of everything:
+    changes of all kinds, refused ones, controls, junk, types that nobody registered.
+    """
     chance = random.Random(seed)
     return [_random_item(chance) for _ in range(count)]
 

@@ -1,6 +1,8 @@
-"""Runs the Python blocks of one page, in a process of its own: one namespace, in the page's project.
+"""Runs the Python blocks of one page, in a process of its own:
+one namespace, in the page's project.
 
-Reads one JSON object ``{"text", "name", "line"}`` per line, and answers each with ``{"printed", "error"}``.
+Reads one JSON object ``{"text", "name", "line"}`` per line, and answers each with ``{"printed",
+"error"}``.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from django.core.management import call_command
 
 
 def main() -> None:
-    """Sets Django up as ``manage.py`` does, makes the tables that have no migrations, and executes."""
+    """Sets Django up as ``manage.py`` does,
+    makes the tables that have no migrations, and executes.
+    """
     sys.path.insert(0, "")
     out = sys.stdout
     sys.stdout = sys.stderr

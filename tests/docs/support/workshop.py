@@ -184,7 +184,8 @@ class Workshop:
             process.stdin.flush()
         answer = process.stdout.readline()
         assert answer, (
-            f"{self.page}:{line}: the interpreter ended: {(self.folder / 'interpreter.log').read_text()}"
+            f"{self.page}:{line}: the interpreter ended:"
+            f" {(self.folder / 'interpreter.log').read_text()}"
         )
         result: dict[str, Any] = json.loads(answer)
         assert not result["error"], result["error"]

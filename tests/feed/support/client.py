@@ -12,7 +12,10 @@ __all__ = ["Client"]
 
 
 class Client:
-    """Holds the state that frames make. ``offset`` is the last frame's token, ``frames`` all it has seen."""
+    """Holds the state that frames make.
+
+    ``offset`` is the last frame's token, ``frames`` all it has seen.
+    """
 
     def __init__(self) -> None:
         self.state: dict[tuple[str, str], Any] = {}

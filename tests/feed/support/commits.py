@@ -1,4 +1,6 @@
-"""Commits as the consumer makes them, without a consumer: rows, feed entry and revision in one transaction."""
+"""Commits as the consumer makes them, without a consumer:
+rows, feed entry and revision in one transaction.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def commit(
     snapshot: bool = False,
     tell: Sequence[LoggedChange] = (),
 ) -> tuple[int, bytes]:
-    """Commits `changes`, (type, key) to value or None for a delete; returns the revision and what the bell takes along.
+    """Commits `changes`, (type, key) to value or None for a delete;
+    returns the revision and what the bell takes along.
 
     A txid that is a text concerns all of the changes.
     """

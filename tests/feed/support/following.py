@@ -58,7 +58,9 @@ async def follow(
     audience: Callable[[], Audience | None] | None = None,
     client: Client | None = None,
 ) -> AsyncIterator[Follower]:
-    """Subscribes to the stream, with an audience that may see everything unless another one is given."""
+    """Subscribes to the stream,
+    with an audience that may see everything unless another one is given.
+    """
     make = sync_to_async(audience or (lambda: everything(stream)))
     first = await make()
     assert first is not None

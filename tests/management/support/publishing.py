@@ -22,7 +22,9 @@ def make(url: str, content_type: str = "application/json") -> None:
 
 
 def publish(url: str, *messages: Any) -> None:
-    """Appends the messages in one request, to a stream that is created first where there is none."""
+    """Appends the messages in one request,
+    to a stream that is created first where there is none.
+    """
 
     async def run() -> None:
         async with open_client() as client:

@@ -78,7 +78,9 @@ FIELDS = [field for field in AllFields._meta.concrete_fields if field.name != "i
 
 
 def accepted(field: models.Field[Any, Any], raws: list[Any], using: str | None) -> list[Any]:
-    """The values that conversion makes of the acceptable ones; nothing but Refused may come out of it, with a storable reason."""
+    """The values that conversion makes of the acceptable ones;
+    nothing but Refused may come out of it, with a storable reason.
+    """
     values, refusals = [], []
     for raw in raws:
         try:

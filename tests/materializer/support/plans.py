@@ -1,4 +1,6 @@
-"""How the rows of a mapping are written: of one that nobody has registered, or whose model has changed."""
+"""How the rows of a mapping are written:
+of one that nobody has registered, or whose model has changed.
+"""
 
 from __future__ import annotations
 

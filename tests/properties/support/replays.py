@@ -23,7 +23,9 @@ Way = Callable[[Stream, list[bytes], Callable[[Sequence[Any]], None]], None]
 
 @contextmanager
 def nothing_written(stream: Stream, *tables: type[models.Model]) -> Iterator[None]:
-    """No statement writes the tables, no row moves, no entry of the feed lists a change, and nobody is told of one."""
+    """No statement writes the tables, no row moves,
+    no entry of the feed lists a change, and nobody is told of one.
+    """
     alias = stream.using
     names = "|".join(re.escape(table._meta.db_table) for table in tables)
     writes = re.compile(rf"\s*(?!SELECT\b).*\b({names})\b", re.DOTALL | re.IGNORECASE)
@@ -53,11 +55,14 @@ def nothing_written(stream: Stream, *tables: type[models.Model]) -> Iterator[Non
 
 
 def rows(table: type[models.Model], alias: str) -> list[Any]:
-    """All columns of all rows; on PostgreSQL also which version of the row it is, and where it lies."""
+    """All columns of all rows;
+    on PostgreSQL also which version of the row it is, and where it lies.
+    """
     where = "xmin, ctid, " if alias == "postgres" else ""
     with connections[alias].cursor() as cursor:
         cursor.execute(
-            f"SELECT {where}{table._meta.db_table}.* FROM {table._meta.db_table} ORDER BY {table._meta.pk.column}"
+            f"SELECT {where}{table._meta.db_table}.* FROM {table._meta.db_table} ORDER BY"
+            f" {table._meta.pk.column}"
         )
         return list(cursor.fetchall())
 

@@ -91,7 +91,9 @@ items = st.lists(
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[tuple[list[Any], bool]]:
-    """The items of one stream in batches, each with whether the tail is reached behind it; at the end it is."""
+    """The items of one stream in batches, each with whether the tail is reached behind it;
+    at the end it is.
+    """
     left, cut = draw(items), []
     while left:
         size = draw(st.integers(1, len(left)))

@@ -1,4 +1,6 @@
-"""Values as they may stand in a stream, byte for byte: what JSON allows, however odd, and some of what it does not."""
+"""Values as they may stand in a stream, byte for byte:
+what JSON allows, however odd, and some of what it does not.
+"""
 
 from __future__ import annotations
 

@@ -2,9 +2,10 @@
 
     python -m tests.transport.support.bounded spaces
 
-prints one line of JSON: ``error``, the error's class and text; ``grown``, bytes by which the process
-grew while it read; ``stalled``, the longest time, in seconds, for which another task of the
-same event loop got no turn; ``read``, the number of messages; and ``asked``, the number of requests.
+prints one line of JSON: ``error``, the error's class and text; ``grown``, bytes by which the
+process grew while it read; ``stalled``, the longest time, in seconds, for which another task of the
+same event loop got no turn; ``read``, the number of messages; and ``asked``, the number of
+requests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""An ASGI server of its own for tests: `python -m tests.websocket.support.server PORT SQLITE_FILE REDIS_URL PREFIX`.
+"""An ASGI server of its own for tests:
+`python -m tests.websocket.support.server PORT SQLITE_FILE REDIS_URL PREFIX`.
 
 It shares the database and the Redis with the test process, and nothing else.
 """

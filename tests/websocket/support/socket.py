@@ -1,6 +1,7 @@
 """A websocket into an ASGI application in this process.
 
-Like `channels.testing.WebsocketCommunicator`, which cannot be imported without installing Daphne and Twisted.
+Like `channels.testing.WebsocketCommunicator`, which cannot be imported without installing Daphne
+and Twisted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Django's ``flush`` for tests, which empty the databases thousands of times: only the tables that have rows.
+"""Django's ``flush`` for tests, which empty the databases thousands of times:
+only the tables that have rows.
 
 Django's own truncates all tables and then makes all content types and permissions anew: a second or
 two for each test that commits. Here these stay, as long as no test has touched them.
