@@ -1,4 +1,6 @@
-"""What a project's own tests need: the real materializer without HTTP, and mappings for one test."""
+"""What a project's own tests need:
+the real materializer without HTTP, and mappings for one test.
+"""
 
 from __future__ import annotations
 

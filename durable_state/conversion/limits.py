@@ -10,16 +10,19 @@ from django.db import connections
 __all__ = ["KEY_BYTES", "STRICTEST", "Limits", "limits"]
 
 KEY_BYTES = 2500
-"""UTF-8 bytes of an entity key at most: an index entry of PostgreSQL ends at 2704 bytes, and a longer one is no mere data error there."""
+"""UTF-8 bytes of an entity key at most:
+an index entry of PostgreSQL ends at 2704 bytes, and a longer one is no mere data error there.
+"""
 
 
 class Limits(NamedTuple):
     """How much one database holds.
 
-    ``decimal_digits``: significant digits that a decimal column gives back. ``json_depth``: levels of nesting in a JSON column.
-    ``any_uuid``: whether all 128 bits of a UUID are free; MariaDB's own type refuses those with byte 6 from 0x80 on and byte 8 from 1 to
-    0x80, which of all the versions in use only a rare version 8 has (measured on 10.11). ``zone``: the
-    time zone in whose local times moments are kept, where the project's DATABASES names another than UTC.
+    ``decimal_digits``: significant digits that a decimal column gives back. ``json_depth``: levels
+    of nesting in a JSON column. ``any_uuid``: whether all 128 bits of a UUID are free; MariaDB's
+    own type refuses those with byte 6 from 0x80 on and byte 8 from 1 to 0x80, which of all the
+    versions in use only a rare version 8 has (measured on 10.11). ``zone``: the time zone in whose
+    local times moments are kept, where the project's DATABASES names another than UTC.
     """
 
     decimal_digits: int

@@ -18,8 +18,9 @@ _short.maxstring = _short.maxother = _short.maxlong = 60
 class Refused(Exception):
     """A value, a key or a change is refused; the change becomes a dead letter.
 
-    ``code`` is stable (docs/reference/conversion.md lists them): "type", "null", "nul", "invalid", "too-long", "range", "precision", "key"
-    here; callers add their own. ``detail`` is one sentence for operators.
+    ``code`` is stable (docs/reference/conversion.md lists them): "type", "null", "nul", "invalid",
+    "too-long", "range", "precision", "key" here; callers add their own. ``detail`` is one sentence
+    for operators.
     """
 
     def __init__(self, code: str, detail: str) -> None:

@@ -30,7 +30,9 @@ class Database:
     """
 
     writes_columns = False
-    """Whether rows of the project's tables are written as columns; otherwise the ORM writes them."""
+    """Whether rows of the project's tables are written as columns;
+    otherwise the ORM writes them.
+    """
 
     compares_by_collation = False
     """Whether a column's collation and character set say which texts it holds, and tells apart."""
@@ -73,7 +75,9 @@ class Database:
         return run_each(self.connection, statements)
 
     def snapshot_options(self) -> dict[str, Any] | None:
-        """The options of a connection whose transactions see one snapshot each, if there are such."""
+        """The options of a connection whose transactions see one snapshot each,
+        if there are such.
+        """
         return None
 
     def largest_statement(self) -> int | None:
@@ -152,7 +156,9 @@ class Database:
         return None if any(hasattr(value, "as_sql") for value in prepared) else prepared
 
     def _moments(self, values: Sequence[datetime | None]) -> Sequence[Any]:
-        """Values of a DateTimeField already, so that only the database's form is left to be made."""
+        """Values of a DateTimeField already,
+        so that only the database's form is left to be made.
+        """
         return list(map(self.connection.ops.adapt_datetimefield_value, values))
 
     def _documents(self, values: Sequence[Any]) -> Sequence[Any] | None:

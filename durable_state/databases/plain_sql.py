@@ -18,8 +18,8 @@ Row = tuple[Any, ...]
 class RowReader:
     """Makes of rows that were read without the ORM what a query set would give.
 
-    ``fields`` are the first columns of the rows. One for each way of reading, kept for good: what is
-    to be done is found out once for each connection.
+    ``fields`` are the first columns of the rows. One for each way of reading, kept for good: what
+    is to be done is found out once for each connection.
     """
 
     def __init__(self, fields: Sequence[models.Field[Any, Any]]) -> None:

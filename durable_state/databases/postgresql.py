@@ -39,7 +39,9 @@ WHERE CASE
     ELSE coalesce(pg_sequence_last_value(counter.name), 0) < %(largest)s
 END
 """
-"""Not where the role may not: the rows are right all the same, and the application's inserts tell."""
+"""Not where the role may not:
+the rows are right all the same, and the application's inserts tell.
+"""
 
 
 class PostgreSQL(Database):
@@ -123,7 +125,8 @@ class PostgreSQL(Database):
             f"SELECT found.pk FROM {_ELEMENTS} AS wanted(key) CROSS JOIN LATERAL"
             f" (SELECT held.{self.quoted(pk.column)} AS pk"
             f" FROM {self.quoted(model._meta.db_table)} AS held"
-            f" WHERE held.{self.quoted(key.column)} = wanted.key::{key.cast_db_type(self.connection)}"
+            f" WHERE held.{self.quoted(key.column)} ="
+            f" wanted.key::{key.cast_db_type(self.connection)}"
             f"{in_scope} OFFSET 0) AS found"
         )
         condition = f"= ANY(ARRAY({looked_up}))", [as_json(parameters), *scope_values]

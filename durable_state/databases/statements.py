@@ -48,7 +48,9 @@ def _is_longer(largest: int, sql: str, values: Iterable[Any]) -> bool:
 
 
 def statement_bytes(values: Iterable[Any]) -> int:
-    """The bytes of values as they stand in a statement of MySQL's; all but texts and bytes are short."""
+    """The bytes of values as they stand in a statement of MySQL's;
+    all but texts and bytes are short.
+    """
     total = 0
     for value in values:
         if isinstance(value, str):

@@ -20,8 +20,8 @@ def commit_transaction(using: str) -> Iterator[None]:
     """Opens a transaction that sees what others commit.
 
     The server itself ends its locks, should this process freeze inside it: waiting for a lock, and
-    being idle, are both bounded by half the lease, so that a frozen worker never blocks the one that
-    takes over. Inside another atomic block (a user's TestCase) it is a savepoint.
+    being idle, are both bounded by half the lease, so that a frozen worker never blocks the one
+    that takes over. Inside another atomic block (a user's TestCase) it is a savepoint.
     """
     with begun_transaction(using) as opening:
         if opening:

@@ -23,9 +23,9 @@ def nobody(entity_type: str, keys: Collection[str]) -> set[str]:
 class Prospects:
     """Rows that hold a place only until the commit gets to them.
 
-    ``leaving`` tells which rows it is going to delete: nobody is linked to those any more, and their
-    unique values may be had. ``moving`` tells which ones it is still going to write: their unique
-    values may be had, too.
+    ``leaving`` tells which rows it is going to delete: nobody is linked to those any more, and
+    their unique values may be had. ``moving`` tells which ones it is still going to write: their
+    unique values may be had, too.
     """
 
     leaving: Among = nobody

@@ -1,7 +1,7 @@
 """Folding the changes of a batch to one per entity.
 
-Newest first, and no further back than the last accepted complete change: cost follows entities, not events. The result is what applying
-the changes one by one gives.
+Newest first, and no further back than the last accepted complete change: cost follows entities, not
+events. The result is what applying the changes one by one gives.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ class EntityChanges(msgspec.Struct, gc=False):
     older: dict[int, Change] | None = None
     """Those before it by ordinal, in their order, if there are any."""
     refused: dict[int, Refused] | None = None
-    """The refusal of each change that was looked at, by ordinal. The database adds its own, and then
-    the entity is folded again without."""
+    """The refusal of each change that was looked at, by ordinal.
+    The database adds its own, and then the entity is folded again without.
+    """
     put: Prepared | None = None
     """What the row shall be."""
     deleted: bool = False
@@ -239,7 +240,8 @@ def _merge(
 
 
 def settle_partial(plan: TypePlan, entity: EntityChanges, held: bytes | None) -> None:
-    """Makes a partial put complete: over ``held``, or as a new row; refusing what cannot be one, until something can.
+    """Makes a partial put complete: over ``held``, or as a new row;
+    refusing what cannot be one, until something can.
 
     A complete one keeps what ``held`` says where it would have a default that is made once.
     """

@@ -50,7 +50,9 @@ def overlay(under: Values, over: Values) -> Values:
 
 
 def overlay_raw(under: Values, over: Values, over_values: Values) -> Values:
-    """The same of what the wire said; ``over_values`` tells what was left open: no constant default."""
+    """The same of what the wire said;
+    ``over_values`` tells what was left open: no constant default.
+    """
     return tuple(
         below if (value is UNSET or type(value) is Fresh) and below is not UNSET else above
         for below, above, value in zip(under, over, over_values, strict=True)
@@ -65,7 +67,9 @@ def settle(values: Values) -> Values:
 
 
 def value_left_out(planned: PlannedField) -> Any:
-    """The field's default, or NULL. Raises: Refused, where there is none and NULL is not allowed."""
+    """The field's default, or NULL. Raises:
+    Refused, where there is none and NULL is not allowed.
+    """
     default = _default(planned)
     if default is not None:
         is_kept = not planned.is_relation and _says_something_else(planned.field)

@@ -1,6 +1,8 @@
-"""Preparing many changes at once: one call of the decoder reads their values, typed as the columns are, and so checks them too.
+"""Preparing many changes at once:
+one call of the decoder reads their values, typed as the columns are, and so checks them too.
 
-An optimization that could be left out: it gives what ``prepare`` and ``from_bytes`` give for each alone, or nothing where it cannot be sure of that.
+An optimization that could be left out: it gives what ``prepare`` and ``from_bytes`` give for each
+alone, or nothing where it cannot be sure of that.
 
 Why: decision 20.
 """
@@ -28,7 +30,9 @@ from .preparation import UNDECODABLE, Prepared, complete, may_be_too_large
 __all__ = ["prepare_together", "unpack_together"]
 
 CHUNKS = (512, 32)
-"""Values that are decoded by one call: many, and where one of them is not plain, fewer; those beside it then go one by one."""
+"""Values that are decoded by one call:
+many, and where one of them is not plain, fewer; those beside it then go one by one.
+"""
 
 ParentKeys = frozenset[tuple[str, int]]
 """Which fields name parents by their keys, and how long such a key may be to pass as it is."""
@@ -39,7 +43,10 @@ _astuple = msgspec.structs.astuple
 def prepare_together(
     plan: TypePlan, ordinals: Sequence[int], changes: Sequence[Change]
 ) -> Sequence[Prepared | None]:
-    """What ``prepare`` gives for each of these changes, or None where it has to be asked. None may be a partial update or without value."""
+    """What ``prepare`` gives for each of these changes, or None where it has to be asked.
+
+    None may be a partial update or without value.
+    """
     if plan.has_own_prepare:
         return [None] * len(changes)
     values = [change.value or b"" for change in changes]
@@ -95,10 +102,12 @@ def _parent_keys(plan: TypePlan) -> ParentKeys:
 
 
 class _Shape(NamedTuple):
-    """How the values of one mapping are decoded: objects, or (``is_whole_value``) what its only field takes.
+    """How the values of one mapping are decoded:
+    objects, or (``is_whole_value``) what its only field takes.
 
-    ``passing`` has for each field the types of decoded values that its conversion gives back unchanged; None: all of them. Keys of at
-    most ``longest_key`` characters are the key column's values as they are.
+    ``passing`` has for each field the types of decoded values that its conversion gives back
+    unchanged; None: all of them. Keys of at most ``longest_key`` characters are the key column's
+    values as they are.
     """
 
     decode: Callable[[bytes], list[Any]]
@@ -126,7 +135,10 @@ def _staged_shape(mapping: EntityMapping, parent_keys: ParentKeys) -> _Shape | N
 def _shape(
     mapping: EntityMapping, parent_keys: ParentKeys, names: list[str] | None
 ) -> _Shape | None:
-    """For objects with members of these names, or (None) the only field's values. None where a decoder cannot tell the fields apart."""
+    """For objects with members of these names, or (None) the only field's values.
+
+    None where a decoder cannot tell the fields apart.
+    """
     if not mapping.mapped_fields or len(set(names or ())) < len(names or ()):
         return None
     exact = any(isinstance(field, models.DecimalField) for field in mapping.mapped_fields)
@@ -157,7 +169,9 @@ def _shape(
 
 
 def _parent_type(field: models.Field[Any, Any], longest: int) -> tuple[Any, frozenset[type] | None]:
-    """As ``wire_type`` tells it, of a foreign key that names parents whose keys pass up to ``longest`` characters."""
+    """As ``wire_type`` tells it,
+    of a foreign key that names parents whose keys pass up to ``longest`` characters.
+    """
     if not longest:
         return Any, frozenset()
     text = Annotated[str, msgspec.Meta(max_length=longest)]

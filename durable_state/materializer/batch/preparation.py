@@ -51,9 +51,10 @@ UNDECODABLE = (msgspec.MsgspecError, RecursionError, ArithmeticError)
 class Prepared(msgspec.Struct, gc=False):
     """What one accepted change, or several merged ones, say of an entity.
 
-    ``raw`` is what the mapping's ``prepare`` gave, ``values`` the same converted; parents are still entity keys.
-    ``body`` is the newest change, as it was on the wire. ``complete`` means that fields left out take their default, which ``values`` have
-    then; otherwise they keep what the row has.
+    ``raw`` is what the mapping's ``prepare`` gave, ``values`` the same converted; parents are still
+    entity keys. ``body`` is the newest change, as it was on the wire. ``complete`` means that
+    fields left out take their default, which ``values`` have then; otherwise they keep what the row
+    has.
     """
 
     key: str
@@ -89,12 +90,16 @@ def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:
 
 
 def may_be_too_large(plan: TypePlan, body: bytes) -> bool:
-    """Whether ``prepare`` has to be asked if the database can hold the message, staged or parked."""
+    """Whether ``prepare`` has to be asked if the database can hold the message,
+    staged or parked.
+    """
     return plan.largest_statement is not None and len(body) * 5 > plan.largest_statement
 
 
 def _check_size(plan: TypePlan, prepared: Prepared) -> None:
-    """Raises: Refused, where the change could be neither staged nor parked: so it is refused everywhere alike."""
+    """Raises: Refused, where the change could be neither staged nor parked:
+    so it is refused everywhere alike.
+    """
     if not may_be_too_large(plan, prepared.body):
         return
     size = statement_bytes([prepared.key, prepared.body, to_bytes(plan, prepared)])
@@ -107,7 +112,10 @@ def _check_size(plan: TypePlan, prepared: Prepared) -> None:
 
 
 def complete(plan: TypePlan, prepared: Prepared) -> None:
-    """Gives the fields that were left out their default. Raises: Refused, where one has none and must not be NULL."""
+    """Gives the fields that were left out their default.
+
+    Raises: Refused, where one has none and must not be NULL.
+    """
     prepared.complete = True
     prepared.values = tuple(
         value_left_out(planned) if value is UNSET else value
@@ -167,7 +175,8 @@ def from_bytes(
     prepared_bytes: bytes | memoryview,
     body: bytes | memoryview,
 ) -> Prepared:
-    """The opposite of ``to_bytes``: converts what was staged or parked anew; fields that the mapping no longer lists are left out.
+    """The opposite of ``to_bytes``: converts what was staged or parked anew;
+    fields that the mapping no longer lists are left out.
 
     Raises: Refused, where the mapping has changed so that a value does not fit any more.
     """
@@ -208,7 +217,8 @@ def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any]
     except Exception as error:
         raise MappingFault(
             f"{plan.mapping!r} failed on message {ordinal}: {type(error).__name__}{_place(error)}.",
-            "Mend its prepare(), or let it raise ValidationError to make a dead letter, then resume.",
+            "Mend its prepare(), or let it raise ValidationError to make a dead letter,"
+            " then resume.",
             f"It was {change.type} {change.key!r}: {error}.",
             change.type,
         ) from error
@@ -237,7 +247,9 @@ def _place(error: Exception) -> str:
 
 
 def _decode(plan: TypePlan, change: Change) -> tuple[Any, Any]:
-    """The value and the old one; a mapping that only names members neither sees the old one nor stumbles over members it does not name."""
+    """The value and the old one; a mapping that only names members neither
+    sees the old one nor stumbles over members it does not name.
+    """
     value = change.value or b"null"
     if plan.has_own_prepare:
         return plan.decode(value), None if change.old_value is None else plan.decode(
@@ -260,7 +272,8 @@ def _in_order(plan: TypePlan, named: dict[str, Any]) -> Values:
     """What ``prepare`` gave, in the plan's order. Raises: MappingFault, where it gave more."""
     if unlisted := named.keys() - plan.by_name.keys():
         raise MappingFault(
-            f"{plan.mapping!r}: prepare() returned {', '.join(sorted(map(repr, unlisted)))}, which the mapping does not list.",
+            f"{plan.mapping!r}: prepare() returned {', '.join(sorted(map(repr, unlisted)))},"
+            " which the mapping does not list.",
             "Add it to `fields`; columns that are not listed are the application's.",
         )
     return tuple(named.get(planned.name, UNSET) for planned in plan.fields)

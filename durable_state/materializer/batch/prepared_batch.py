@@ -1,4 +1,5 @@
-"""The part of the fold that asks the database for nothing: messages sorted by entity, and what the changes of each entity come to.
+"""The part of the fold that asks the database for nothing:
+messages sorted by entity, and what the changes of each entity come to.
 
 So it needs no transaction, and a slow ``prepare`` holds no lock.
 
@@ -23,14 +24,18 @@ from .sampling import Sample, take_samples
 __all__ = ["PreparedBatch", "Segment", "prepare_batch"]
 
 LONGEST_TXID = 1000
-"""Characters of a transaction's id beyond which nobody is told of it: entries of the feed are to stay small."""
+"""Characters of a transaction's id beyond which nobody is told of it:
+entries of the feed are to stay small.
+"""
 
 
 @dataclass(slots=True)
 class Segment:
-    """The changes between two controls: the entities by type, folded, and the ``control`` behind them, if there is one.
+    """The changes between two controls:
+    the entities by type, folded, and the ``control`` behind them, if there is one.
 
-    Types without a mapping are only sorted. ``faults`` has the types whose mapping failed, which matters to none but who writes them.
+    Types without a mapping are only sorted. ``faults`` has the types whose mapping failed, which
+    matters to none but who writes them.
     """
 
     entities: dict[str, list[EntityChanges]]
@@ -40,7 +45,8 @@ class Segment:
 
 @dataclass(slots=True)
 class PreparedBatch:
-    """A batch of ``count`` messages that follow ordinal ``after``, for one fold: writing changes its entities.
+    """A batch of ``count`` messages that follow ordinal ``after``, for one fold:
+    writing changes its entities.
 
     ``txids`` names each transaction with the entities that it concerns, as (txid, type, key).
     """
@@ -56,7 +62,9 @@ class PreparedBatch:
 def prepare_batch(
     stream: Stream, messages: Sequence[Message], after: int, refusal: Refused | None = None
 ) -> PreparedBatch:
-    """Sorts the messages that follow ordinal ``after``, runs the mappings and converts values. Reads and writes no row.
+    """Sorts the messages that follow ordinal ``after``, runs the mappings and converts values.
+
+    Reads and writes no row.
 
     ``refusal``: all these changes are refused for it, whatever they say.
     """

@@ -57,7 +57,9 @@ def _lock(labels: list[str], stream: Stream) -> None:
 
 
 def _announce(plan: TypePlan, keys: set[str] | None) -> None:
-    """Marks the arrival of parents for those who wait; one query where nobody waits for the model."""
+    """Marks the arrival of parents for those who wait;
+    one query where nobody waits for the model.
+    """
     mapping, stream = plan.mapping, plan.stream
     waiting = (
         ParkedChange.objects.using(plan.using).filter(waits_on=mapping.label).exclude(stream=stream)

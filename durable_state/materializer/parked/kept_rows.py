@@ -1,4 +1,6 @@
-"""What the application has in rows that had to go although the stream still holds their entities."""
+"""What the application has in rows
+that had to go although the stream still holds their entities.
+"""
 
 from __future__ import annotations
 

@@ -257,7 +257,9 @@ def _or_none(value: Any) -> Any:
 
 
 def _holders(plan: TypePlan, claims: Sequence[tuple[RowWrite, list[Claim]]]) -> dict[Claim, str]:
-    """Who holds the wanted values now; a row that is not this stream's under a name that is no key."""
+    """Who holds the wanted values now;
+    a row that is not this stream's under a name that is no key.
+    """
     key = plan.mapping.key
     holders: dict[Claim, str] = {}
     own = set(plan.scope.items())

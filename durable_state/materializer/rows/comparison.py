@@ -97,7 +97,9 @@ def _are_same(planned: PlannedField, pair: Pair) -> bool:
 
 
 def _as_read(plan: TypePlan, planned: PlannedField, values: Sequence[Any]) -> list[Any]:
-    """What the column gives back for each of the values; themselves where the database cannot say."""
+    """What the column gives back for each of the values;
+    themselves where the database cannot say.
+    """
     found: list[Any] = []
     for start in range(0, len(values), AT_ONCE):
         chunk = values[start : start + AT_ONCE]

@@ -58,7 +58,9 @@ class MissingParent:
 
     @property
     def entity(self) -> tuple[str, Any]:
-        """(type, key) by which this stream would bring it; no type where its model is not mapped."""
+        """(type, key) by which this stream would bring it;
+        no type where its model is not mapped.
+        """
         parent = self.planned.parent
         return ("" if parent is None else parent.entity_type), self.key
 

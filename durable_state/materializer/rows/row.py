@@ -1,6 +1,7 @@
 """One row, as it is and as it shall be.
 
-The structs of a batch are many and never part of a cycle; looking for one in them (``gc``) took a third of the time.
+The structs of a batch are many and never part of a cycle; looking for one in them (``gc``) took a
+third of the time.
 """
 
 from __future__ import annotations

@@ -64,7 +64,9 @@ def chunks(things: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
 
 
 def in_statements(rows: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """The rows in lists that one statement may insert: at most ``CHUNK``, and about ``STATEMENT_BYTES``."""
+    """The rows in lists that one statement may insert:
+    at most ``CHUNK``, and about ``STATEMENT_BYTES``.
+    """
     some: list[T] = []
     held = 0
     for row in rows:
@@ -119,7 +121,9 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
 
 
 def existing_row(plan: TypePlan, row: tuple[Any, ...]) -> ExistingRow:
-    """A row as it was read: primary key, key, mapped columns, and of each document whether it is NULL."""
+    """A row as it was read:
+    primary key, key, mapped columns, and of each document whether it is NULL.
+    """
     end = 2 + len(plan.fields)
     values = row[2:end]
     if plan.documents and None in (values[planned.place] for planned in plan.documents):
@@ -130,7 +134,9 @@ def existing_row(plan: TypePlan, row: tuple[Any, ...]) -> ExistingRow:
 
 
 class _Unreadable:
-    """What a row is read to hold where its field's own code cannot read the column; equal to nothing."""
+    """What a row is read to hold where its field's own code cannot read the column;
+    equal to nothing.
+    """
 
     def __repr__(self) -> str:
         return "UNREADABLE"
@@ -142,7 +148,10 @@ UNREADABLE = _Unreadable()
 def _read_values(
     plan: TypePlan, key_values: Sequence[Any], names: Sequence[Any]
 ) -> list[tuple[Any, ...]]:
-    """These columns of the rows. A row whose field raises must still be replaceable and deletable."""
+    """These columns of the rows.
+
+    A row whose field raises must still be replaceable and deletable.
+    """
     rows = rows_with(plan, key_values)
     try:
         return list(rows.values_list(*names))
@@ -220,10 +229,13 @@ def write_rows(
     *,
     clear_the_way: Callable[[TypePlan, Sequence[RowWrite]], None],
 ) -> list[RowFailure]:
-    """Inserts and updates the rows; those that the database refuses come back, each by itself, and the others are written.
+    """Inserts and updates the rows;
+    those that the database refuses come back, each by itself, and the others are written.
 
-    ``clear_the_way`` is called before each attempt, and undone with it. Any other database error is raised. ``writes`` must not name one key twice.
-    Raises: TooManyDeadLetters, as soon as so many are refused that the commit is going to halt the stream for them.
+    ``clear_the_way`` is called before each attempt, and undone with it. Any other database error is
+    raised. ``writes`` must not name one key twice.
+    Raises: TooManyDeadLetters, as soon as so many are refused that the commit is going to halt the
+    stream for them.
     """
     failures: list[RowFailure] = []
     _bisect(plan, writes, clear_the_way, failures)
@@ -259,7 +271,9 @@ def _bisect(
 
 
 def _check_flood(plan: TypePlan, failures: Sequence[RowFailure]) -> None:
-    """Raises: TooManyDeadLetters, where the refused rows are too many, and no other change can make up for one of them."""
+    """Raises: TooManyDeadLetters, where the refused rows are too many,
+    and no other change can make up for one of them.
+    """
     limit = get_settings().dead_letter_limit
     if (
         len(failures) > limit
@@ -308,5 +322,6 @@ def _check_readable(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
         for planned in plan.fields:
             if write.values[planned.place] is UNREADABLE:
                 raise UnreadableColumn(
-                    f"the update leaves out {planned.name}, whose field cannot read what the row holds"
+                    f"the update leaves out {planned.name}, whose field cannot read what the row"
+                    " holds"
                 )

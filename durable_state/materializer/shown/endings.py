@@ -84,7 +84,9 @@ class Endings:
         written: Sequence[tuple[Prepared, Sequence[MissingParent]]],
         placed: Placed,
     ) -> None:
-        """Forgets what was parked of the entities, and remembers the parents that are to be linked."""
+        """Forgets what was parked of the entities,
+        and remembers the parents that are to be linked.
+        """
         placed.shown += len(written)
         self._lot.remove(plan.digest(put.key) for put, _ in written)
         self._contest.robbed[plan].difference_update(put.key for put, _ in written)

@@ -84,7 +84,9 @@ def row_story(
 def _never_written(
     plans: StreamPlan, shown: set[str], generation: Generation
 ) -> Iterator[Difference]:
-    """Entities of types that are registered and have no rows of this stream at all: they still need their first fold."""
+    """Entities of types that are registered and have no rows of this stream at all:
+    they still need their first fold.
+    """
     for entity_type in set(generation.types) - shown:
         if plans.find(entity_type) is not None:
             yield from (
@@ -125,7 +127,9 @@ def _missing_and_changed(
 def _accepted(
     plan: TypePlan, generation: Generation, puts: list[Prepared], letters: dict[str, int]
 ) -> tuple[list[Prepared], set[str]]:
-    """What each entity is by the newest change that the database takes; and the keys of which that cannot be told."""
+    """What each entity is by the newest change that the database takes;
+    and the keys of which that cannot be told.
+    """
     refused = [put for put in puts if letters.get(put.key) == put.ordinal]
     if not refused:
         return puts, set()
@@ -149,7 +153,9 @@ def _waits_rightly(
     values: Values,
     blocking: Sequence[MissingParent],
 ) -> bool:
-    """Whether the entity cannot be shown: a parent is missing, or another row has its unique value."""
+    """Whether the entity cannot be shown:
+    a parent is missing, or another row has its unique value.
+    """
     if blocking:
         return True
     write = row_write(put, values, row)

@@ -1,4 +1,5 @@
-"""Generations that are not needed any more go in bounded steps: a million staged rows in one statement would hold up everybody else.
+"""Generations that are not needed any more go in bounded steps:
+a million staged rows in one statement would hold up everybody else.
 
 Why: decision 23.
 """
@@ -32,7 +33,10 @@ def drop_generation(generation: Generation) -> bool:
 
 
 def sweep_generations(using: str) -> bool:
-    """Deletes some of what dropped generations still hold; call it in a transaction of its own. False, where there is no more."""
+    """Deletes some of what dropped generations still hold; call it in a transaction of its own.
+
+    False, where there is no more.
+    """
     generation = (
         Generation.objects.using(using)
         .filter(purpose=Generation.Purpose.DROPPED)

@@ -2,7 +2,8 @@
 
 Refusals by conversion are found before a change is staged. Whether a CHECK takes it is found at the
 switch, and then the row has to be what the last change before it made, as in a live batch. So for
-models that have such constraints a generation keeps the older changes too, as many as may be needed.
+models that have such constraints a generation keeps the older changes too, as many as may be
+needed.
 
 Why: decision 28.
 """
@@ -50,7 +51,9 @@ _decode = msgspec.msgpack.Decoder(list[Older]).decode
 
 
 def pack_older(plan: TypePlan, key: str, older: Sequence[Older]) -> bytes:
-    """The changes, newest first, as ``StagedChange.older`` holds them; without those that nothing will fall back on."""
+    """The changes, newest first, as ``StagedChange.older`` holds them;
+    without those that nothing will fall back on.
+    """
     if not older:
         return b""
     if len(older) > MANY:
@@ -111,7 +114,9 @@ def earlier_in_batch(
 
 
 def passes_checks(plan: TypePlan, put: Prepared) -> bool:
-    """Whether the row satisfies the model's CHECK constraints, beside what the application has in it."""
+    """Whether the row satisfies the model's CHECK constraints,
+    beside what the application has in it.
+    """
     model = plan.mapping.model
     rows = plan.rows().filter(**{plan.mapping.key.attname: put.key_value})
     row = next(iter(read_instances(rows)), None) or model()

@@ -54,7 +54,9 @@ class _Row(NamedTuple):
 
 
 def stage(generation: Generation, plan: TypePlan, entities: list[EntityChanges]) -> None:
-    """Writes what the batch made of the entities into the generation, which is complete up to here and shown nowhere."""
+    """Writes what the batch made of the entities into the generation,
+    which is complete up to here and shown nowhere.
+    """
     _merge_staged(generation, plan, entities)
     older = _collect_older(generation, plan, entities) if plan.has_checks else {}
     _remove(generation, plan.type, [each.key for each in entities if each.deleted])
@@ -78,7 +80,9 @@ def stage(generation: Generation, plan: TypePlan, entities: list[EntityChanges])
 
 
 def copy_staged(generation: Generation, into: Generation, *, without: Sequence[str]) -> int:
-    """Copies what is staged of all types but ``without`` into another generation that holds nothing of them; returns how many."""
+    """Copies what is staged of all types but ``without`` into another generation
+    that holds nothing of them; returns how many.
+    """
     copied = 0
     for entity_type in set(generation.types) - set(without):
         for rows in _read(generation, entity_type):
@@ -102,7 +106,8 @@ def copy_staged(generation: Generation, into: Generation, *, without: Sequence[s
 def read_staged(
     generation: Generation, plan: TypePlan
 ) -> Iterator[tuple[list[Prepared], list[Letter]]]:
-    """The staged entities of one type in chunks, oldest first, converted anew; and those that the mapping, changed since, refuses.
+    """The staged entities of one type in chunks, oldest first, converted anew;
+    and those that the mapping, changed since, refuses.
 
     A chunk has at most ``TOGETHER`` entities, and about BATCH_BYTES.
     """
@@ -220,7 +225,8 @@ def staged_later(
 def _put(generation: Generation, columns: Columns, names: list[str]) -> None:
     using = generation.using
     if not generation.repeats and find_database(using).holds_unique_without_gaps:
-        # What an insert finds out by itself need not be asked before it; a dump never gets to the second way.
+        # What an insert finds out by itself need not be asked before it; a dump never gets to the
+        # second way.
         try:
             with transaction.atomic(using=using):
                 _insert(generation, columns, len(names))
@@ -261,7 +267,9 @@ def _remove(generation: Generation, entity_type: str, keys: Sequence[str]) -> No
 
 
 def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
-    """What is staged of one type, in chunks by ordinal; each has been measured before it is read."""
+    """What is staged of one type, in chunks by ordinal;
+    each has been measured before it is read.
+    """
     of_type = _staged(generation).filter(type=entity_type)
     staged, after = of_type.order_by("ordinal"), 0
     while (last := _measure(staged.filter(ordinal__gt=after))) is not None:

@@ -27,7 +27,9 @@ def watch_steps(on_step: OnStep | None) -> Iterator[None]:
 
 
 def count_off(generation: Generation) -> Callable[[int], None]:
-    """Gives what is to be called with the number of entities that are done; they are counted only where somebody looks on."""
+    """Gives what is to be called with the number of entities that are done;
+    they are counted only where somebody looks on.
+    """
     on_step = _on_step.get()
     if on_step is None:
         return _nobody

@@ -1,4 +1,6 @@
-"""The switch: the shown rows become what a generation holds, by difference, inside one transaction."""
+"""The switch: the shown rows become what a generation holds,
+by difference, inside one transaction.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ def switch(
 ) -> None:
     """Shows the generation's entities of these types (parents first) and nothing else of them.
 
-    Keys that return keep their row, its primary key and the application's columns; equal rows are not written.
+    Keys that return keep their row, its primary key and the application's columns; equal rows are
+    not written.
     """
     lot.clear(plan.type for plan in plans)
     letters.promote(generation.pk, None if all_types else [plan.type for plan in plans])
@@ -59,7 +62,8 @@ def switch(
                 parked_count += len(parked)
                 refused_count += len(found)
                 if refused_count > get_settings().dead_letter_limit:
-                    # The commit is going to halt the stream for them; to find out about all the others, row by row, may take hours.
+                    # The commit is going to halt the stream for them; to find out about all the
+                    # others, row by row, may take hours.
                     outcome.letters_written = True
                     return
                 _fall_back(generation, plan, rows, failures)
@@ -79,7 +83,8 @@ def switch(
 
 
 class _Progress:
-    """How far a switch has come: which shown rows it is still going to write, or to delete at its end.
+    """How far a switch has come:
+    which shown rows it is still going to write, or to delete at its end.
 
     ``last`` has by type the ordinal of the newest change that was taken to the rows.
     """
@@ -121,7 +126,9 @@ class _Progress:
 def _fall_back(
     generation: Generation, plan: TypePlan, rows: ShownRows, failures: Sequence[RowFailure]
 ) -> None:
-    """Shows entities whose newest change the database refuses as the last one that it takes made them; if none, not at all."""
+    """Shows entities whose newest change the database refuses as the last one
+    that it takes made them; if none, not at all.
+    """
     left = {failure.write.key: failure.write.key_value for failure in failures}
     older = read_older(generation, plan, left) if plan.has_checks and left else {}
     while trying := [older[key].pop(0) for key in left if older.get(key)]:
@@ -134,7 +141,9 @@ def _fall_back(
 
 
 def _forget_others(generation: Generation, plan: TypePlan, lot: ParkingLot) -> None:
-    """Rows that went with their parent were parked on the way; the generation says which of them there are at all."""
+    """Rows that went with their parent were parked on the way;
+    the generation says which of them there are at all.
+    """
     for pages in (lot.keys(plan.type), lot.kept.keys(plan.type)):
         for keys in pages:
             staying = staged_keys(generation, plan, keys)
@@ -142,7 +151,9 @@ def _forget_others(generation: Generation, plan: TypePlan, lot: ParkingLot) -> N
 
 
 def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> list[Letter]:
-    """Deletes the shown rows that the generation does not hold; those that must stay come back as letters."""
+    """Deletes the shown rows that the generation does not hold;
+    those that must stay come back as letters.
+    """
     kept: dict[str, str] = {}
     for keys in shown_keys(plan):
         staying = staged_keys(generation, plan, keys)
@@ -161,8 +172,8 @@ def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> l
 
 
 def shown_keys(plan: TypePlan) -> Iterator[dict[str, object]]:
-    """The keys of the shown rows, in large chunks along the unique index that they have: a database without statistics of a table that
-    is new may sort what is left of it for each chunk.
+    """The keys of the shown rows, in large chunks along the unique index that they have:
+    a database without statistics of a table that is new may sort what is left of it for each chunk.
     """
     key = plan.mapping.key
     queryset = plan.rows().order_by(key.attname)
