@@ -183,8 +183,12 @@ class Hub:
     async def stop(self) -> None:
         """Ends its tasks."""
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
+        pending = set(tasks)
+        while pending:
+            # More than once: a layer whose connection breaks just then may swallow a cancellation.
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=1)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _read(self, after: int) -> tuple[int | None, bool, list[log.LoggedEntry]]:

@@ -141,11 +141,12 @@ async def test_bells_lost_over_redis(
         # On purpose without giving way: nobody here takes a bell out of the layer meanwhile.
         elsewhere.join()
         await all_reach(followers, 200, await sync_to_async(shown)(stream))
-        await commit_and_ring(stream, {})
-        async with asyncio.timeout(10):
-            while 201 not in heard:  # noqa: ASYNC110  (a list has no event)
-                await asyncio.sleep(0.01)
-    assert len(heard) < 10
+        assert len(heard) < 10
+        # On a busy machine the layer was given up meanwhile; it is heard again a little later.
+        async with asyncio.timeout(20):
+            while not any(revision > 200 for revision in heard):
+                await commit_and_ring(stream, {})
+                await asyncio.sleep(0.1)
 
 
 @either_layer

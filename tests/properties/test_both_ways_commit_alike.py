@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from durable_state.consumer import commits, optimistic
 from durable_state.models import DeadLetter, FeedEntry, KeptRow, ParkedChange, Stream, TypeState
 from tests.app.models import Person, Room
+from tests.examples import examples
 from tests.tables import apply_batch, fresh_stream, rows_of, strict
 from tests.wire import change
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 lenient = settings(
     deadline=None,
-    max_examples=40,
+    max_examples=examples(40),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

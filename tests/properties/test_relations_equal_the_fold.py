@@ -20,6 +20,9 @@ from tests.examples import examples
 from tests.tables import apply_batch
 from tests.wire import END
 
+from .support.folding import Entity, Fold, fold
+from .support.streams import controls, cut_anywhere
+
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
     pytest.mark.usefixtures("writer"),
@@ -31,8 +34,6 @@ lenient = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
-Entity = tuple[str, str]
-Fold = dict[Entity, Any]
 
 KEYS = "abcd"
 PARENTS = {
@@ -54,7 +55,6 @@ TABLES = {
 }
 UNIQUE = {"twin", "doorkey"}
 """Types whose parent is nobody else's."""
-CONTROLS = ["reset", "snapshot-start", "snapshot-end"]
 
 
 @st.composite
@@ -72,42 +72,15 @@ def _changes(draw: st.DrawFn, types: list[str]) -> dict[str, Any]:
     return message
 
 
-@st.composite
-def _batches(
-    draw: st.DrawFn, types: list[str], controls: bool
-) -> list[tuple[list[dict[str, Any]], bool]]:
+def _batches(types: list[str]) -> st.SearchStrategy[list[tuple[list[dict[str, Any]], bool]]]:
     change = _changes(types)
-    control = st.sampled_from(CONTROLS).map(lambda kind: {"headers": {"control": kind}})
-    some = st.lists(
-        st.one_of(change, change, change, change, change, control) if controls else change,
-        max_size=24,
-    )
-    left, cut = draw(some), []
-    while left:
-        size = draw(st.integers(1, len(left)))
-        cut.append((left[:size], draw(st.booleans())))
-        left = left[size:]
-    return cut
+    some = st.one_of(change, change, change, change, change, controls)
+    return cut_anywhere(st.lists(some, max_size=24))
 
 
-def fold(messages: list[dict[str, Any]]) -> Fold:
-    state: Fold = {}
-    staged: Fold | None = None
-    for message in messages:
-        target = state if staged is None else staged
-        match message["headers"]:
-            case {"control": "reset"}:
-                state, staged = {}, None
-            case {"control": "snapshot-start"}:
-                staged = {}
-            case {"control": "snapshot-end"}:
-                state, staged = (state if staged is None else staged), None
-            case {"operation": "delete"}:
-                target.pop((message["type"], message["key"]), None)
-            case _:
-                name = PARENTS[message["type"]][0]
-                target[message["type"], message["key"]] = message["value"][name]
-    return state
+def parents(messages: list[dict[str, Any]]) -> Fold:
+    """The fold, with the key of each entity's parent as its value."""
+    return {entity: value[PARENTS[entity[0]][0]] for entity, value in fold(messages).items()}
 
 
 def parent_of(entity: Entity, folded: Fold) -> Entity | None:
@@ -171,7 +144,7 @@ def apply_all(stream: Stream, cut: list[tuple[list[dict[str, Any]], bool]]) -> l
 
 
 @lenient
-@given(cut=_batches(["folder", "team", "player"], controls=True))
+@given(cut=_batches(["folder", "team", "player"]))
 def test_the_greatest_closed_part_is_shown(
     database: str, cut: list[tuple[list[dict[str, Any]], bool]]
 ) -> None:
@@ -179,7 +152,7 @@ def test_the_greatest_closed_part_is_shown(
     whatever has all its parents is shown, the rest is parked, nothing is refused.
     """
     with ring(database) as stream:
-        folded = fold(apply_all(stream, cut))
+        folded = parents(apply_all(stream, cut))
         found, waiting, stale = rows(database), parked_without(stream), stale_of(stream)
         # A row that is stale is there to be pointed to.
         shown = closed(folded, set(folded), stale)
@@ -195,7 +168,7 @@ def test_the_greatest_closed_part_is_shown(
 
 
 @lenient
-@given(cut=_batches(["twin", "lock", "doorkey"], controls=True))
+@given(cut=_batches(["twin", "lock", "doorkey"]))
 def test_circles_of_unique_parents(
     database: str, cut: list[tuple[list[dict[str, Any]], bool]]
 ) -> None:
@@ -203,7 +176,7 @@ def test_circles_of_unique_parents(
     who is parked has a reason, and no parked ones could be shown as they are.
     """
     with ring(database) as stream:
-        folded = fold(apply_all(stream, cut))
+        folded = parents(apply_all(stream, cut))
         found, waiting, stale = rows(database), parked_without(stream), stale_of(stream)
         assert found.keys() | waiting == folded.keys()
         assert found.keys() & waiting == stale

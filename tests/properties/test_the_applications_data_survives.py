@@ -20,6 +20,9 @@ from tests.examples import examples
 from tests.tables import apply_batch
 from tests.wire import END
 
+from .support.folding import Entity, Fold, fold
+from .support.streams import controls
+
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
     pytest.mark.usefixtures("writer"),
@@ -31,14 +34,9 @@ lenient = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
-Entity = tuple[str, str]
-Fold = dict[Entity, dict[str, Any]]
 
 KEYS = "abc"
 TABLES: list[Any] = [Mark, Guard, Leaf, Branch, City, Country, Sign]
-
-
-CONTROLS = ["reset", "snapshot-start", "snapshot-end"]
 
 
 class Seen(NamedTuple):
@@ -80,34 +78,14 @@ def _changes(draw: st.DrawFn, types: list[str]) -> dict[str, Any]:
 
 @st.composite
 def _streams(
-    draw: st.DrawFn, types: list[str], controls: bool
+    draw: st.DrawFn, types: list[str], with_controls: bool
 ) -> tuple[list[dict[str, Any]], list[int]]:
     """Messages, and where they are cut."""
     change = _changes(types)
-    control = st.sampled_from(CONTROLS).map(lambda kind: {"headers": {"control": kind}})
-    some = st.one_of(change, change, change, change, control) if controls else change
+    some = st.one_of(change, change, change, change, controls) if with_controls else change
     messages = draw(st.lists(some, max_size=16))
     cuts = draw(st.lists(st.integers(0, len(messages)), max_size=4))
     return messages, sorted({0, len(messages), *cuts})
-
-
-def fold(messages: list[dict[str, Any]]) -> Fold:
-    state: Fold = {}
-    staged: Fold | None = None
-    for message in messages:
-        target = state if staged is None else staged
-        match message["headers"]:
-            case {"control": "reset"}:
-                state, staged = {}, None
-            case {"control": "snapshot-start"}:
-                staged = {}
-            case {"control": "snapshot-end"}:
-                state, staged = (state if staged is None else staged), None
-            case {"operation": "delete"}:
-                target.pop((message["type"], message["key"]), None)
-            case _:
-                target[message["type"], message["key"]] = message["value"]
-    return state
 
 
 def held_throughout(messages: list[dict[str, Any]], start: int) -> set[Entity]:
@@ -242,7 +220,7 @@ def check_identities(before: Seen, after: Seen, held: set[Entity]) -> None:
 
 
 @lenient
-@given(stream_of=_streams(["branch", "leaf", "leaf"], controls=True), first=st.integers(0, 8))
+@given(stream_of=_streams(["branch", "leaf", "leaf"], with_controls=True), first=st.integers(0, 8))
 def test_rows_and_what_the_application_has_in_them(
     database: str, stream_of: tuple[list[dict[str, Any]], list[int]], first: int
 ) -> None:
@@ -261,7 +239,7 @@ def test_rows_and_what_the_application_has_in_them(
 
 
 @lenient
-@given(stream_of=_streams(["branch", "leaf"], controls=False), first=st.integers(0, 8))
+@given(stream_of=_streams(["branch", "leaf"], with_controls=False), first=st.integers(0, 8))
 def test_a_batch_takes_no_more_than_its_messages_one_by_one(
     database: str, stream_of: tuple[list[dict[str, Any]], list[int]], first: int
 ) -> None:
@@ -279,7 +257,7 @@ def test_a_batch_takes_no_more_than_its_messages_one_by_one(
 
 @lenient
 @given(
-    stream_of=_streams(["branch", "leaf", "leaf"], controls=True),
+    stream_of=_streams(["branch", "leaf", "leaf"], with_controls=True),
     first=st.integers(0, 8),
     guarded=st.sets(st.sampled_from(KEYS)),
 )
@@ -307,7 +285,7 @@ def test_protected_rows_go_when_nothing_protects_them(
 
 
 @lenient
-@given(stream_of=_streams(["sign"], controls=True), first=st.integers(0, 8))
+@given(stream_of=_streams(["sign"], with_controls=True), first=st.integers(0, 8))
 def test_values_that_only_the_database_compares(
     database: str, stream_of: tuple[list[dict[str, Any]], list[int]], first: int
 ) -> None:
@@ -322,7 +300,7 @@ def test_values_that_only_the_database_compares(
 
 
 @lenient
-@given(stream_of=_streams(["country", "city", "city"], controls=True), first=st.integers(0, 8))
+@given(stream_of=_streams(["country", "city", "city"], with_controls=True), first=st.integers(0, 8))
 def test_children_follow_what_names_their_parents(
     database: str, stream_of: tuple[list[dict[str, Any]], list[int]], first: int
 ) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.oracle import DOCUMENTS, FLAGS, NUMBERS, POINTS, TEXTS, TYPES
+from tests.wire import END, RESET, START
 
-__all__ = ["batches", "items"]
+__all__ = ["batches", "controls", "cut_anywhere", "items"]
 
 
 def _wire(table: list[tuple[Any, Any]]) -> st.SearchStrategy[Any]:
@@ -52,9 +53,8 @@ def _changes(draw: st.DrawFn) -> dict[str, Any]:
     return change
 
 
-_CONTROLS = st.sampled_from(["reset", "snapshot-start", "snapshot-end"]).map(
-    lambda kind: {"headers": {"control": kind, "offset": "1_1"}}
-)
+controls = st.sampled_from([START, END, RESET])
+_CONTROLS = controls.map(lambda each: {"headers": each["headers"] | {"offset": "1_1"}})
 _JUNK: st.SearchStrategy[Any] = st.sampled_from(
     [
         5,
@@ -90,13 +90,20 @@ items = st.lists(
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> list[tuple[list[Any], bool]]:
-    """The items of one stream in batches, each with whether the tail is reached behind it;
-    at the end it is.
-    """
-    left, cut = draw(items), []
+def cut_anywhere(
+    draw: st.DrawFn, messages: st.SearchStrategy[list[Any]]
+) -> list[tuple[list[Any], bool]]:
+    """The messages in batches, each with whether the tail is reached behind it."""
+    left, cut = draw(messages), []
     while left:
         size = draw(st.integers(1, len(left)))
         cut.append((left[:size], draw(st.booleans())))
         left = left[size:]
+    return cut
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[tuple[list[Any], bool]]:
+    """The items of one stream in batches; the tail is reached at the end, if not before."""
+    cut = draw(cut_anywhere(items))
     return [*cut[:-1], (cut[-1][0] if cut else [], True)]
