@@ -14,7 +14,7 @@ from ..rows.from_rows import prepared_from_row, with_parents
 from ..rows.instances import read_instances
 from ..rows.relations import MissingParent, stand_in_for
 from ..rows.rows import chunks
-from .work import Work
+from .workspace import Workspace
 
 __all__ = ["Children", "Rows", "column_values"]
 
@@ -31,9 +31,9 @@ class Children:
     ``for_good``: they go with their parents, and nothing is parked.
     """
 
-    def __init__(self, work: Work, *, for_good: bool) -> None:
-        self._lot = work.lot
-        self._openings = work.openings
+    def __init__(self, space: Workspace, *, for_good: bool) -> None:
+        self._lot = space.lot
+        self._openings = space.openings
         self._for_good = for_good
 
     def part(

@@ -15,7 +15,7 @@ from ..rows.row import RowWrite
 from ..rows.rows import RowFailure, changing, write_rows
 from .contest import Contest, Puts
 from .removal import Removal
-from .work import Work
+from .workspace import Workspace
 
 __all__ = ["Endings", "Placed"]
 
@@ -35,10 +35,10 @@ class Placed:
 class Endings:
     """Writes or parks puts, and tells of it whoever has to know, for the time of one commit."""
 
-    def __init__(self, work: Work, removal: Removal, contest: Contest) -> None:
-        self._lot = work.lot
-        self._openings = work.openings
-        self._outcome = work.outcome
+    def __init__(self, space: Workspace, removal: Removal, contest: Contest) -> None:
+        self._lot = space.lot
+        self._openings = space.openings
+        self._outcome = space.outcome
         self._removal = removal
         self._contest = contest
 

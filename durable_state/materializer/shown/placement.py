@@ -17,7 +17,7 @@ from .contest import Contest, Puts, age, lost_to
 from .endings import Endings, Placed
 from .joint import LEVELS, Trouble, closed_part, show_jointly
 from .removal import Removal
-from .work import Work
+from .workspace import Workspace
 
 __all__ = ["Placed", "Placement"]
 
@@ -34,12 +34,12 @@ class Placement:
     one that is, hidden with all that the application has in it.
     """
 
-    def __init__(self, work: Work, removal: Removal) -> None:
-        self._lot = work.lot
+    def __init__(self, space: Workspace, removal: Removal) -> None:
+        self._lot = space.lot
         self._removal = removal
-        self._openings = work.openings
-        self._contest = Contest(work.lot, removal)
-        self._endings = Endings(work, removal, self._contest)
+        self._openings = space.openings
+        self._contest = Contest(space.lot, removal)
+        self._endings = Endings(space, removal, self._contest)
 
     def put(self, puts: Mapping[TypePlan, Sequence[Prepared]], *, all_new: bool = False) -> Placed:
         """Makes rows equal to the puts of one group of types (see ``circles``), in which rows may

@@ -22,7 +22,7 @@ from ..rows.relations import (
 )
 from .joint import settle_blockers
 from .placement import Placement
-from .work import Work
+from .workspace import Workspace
 
 __all__ = ["Release"]
 
@@ -32,10 +32,10 @@ Reason = ParkedChange.Reason
 class Release:
     """Shows the parked entities of one stream that can be shown now."""
 
-    def __init__(self, work: Work, placement: Placement) -> None:
-        self._plans = work.plans
-        self._lot = work.lot
-        self._openings = work.openings
+    def __init__(self, space: Workspace, placement: Placement) -> None:
+        self._plans = space.plans
+        self._lot = space.lot
+        self._openings = space.openings
         self._placement = placement
         self._refused: list[Letter] = []
         self._shown = 0

@@ -24,7 +24,7 @@ from ..rows.outside import check_restricted, check_updates, other_streams_rows, 
 from ..rows.relations import circles, may_circle
 from ..rows.rows import chunks, most_keys, rows_with
 from .children import PAGE, Children, Rows, column_values
-from .work import Work
+from .workspace import Workspace
 
 __all__ = ["Removal", "remove_rows"]
 
@@ -40,13 +40,13 @@ class Removal:
     parked.
     """
 
-    def __init__(self, work: Work, *, for_good: bool = False) -> None:
+    def __init__(self, space: Workspace, *, for_good: bool = False) -> None:
         self.removed = 0
-        self._children = Children(work, for_good=for_good)
-        self._plans = work.plans
-        self._lot = work.lot
-        self._openings = work.openings
-        self._outcome = work.outcome
+        self._children = Children(space, for_good=for_good)
+        self._plans = space.plans
+        self._lot = space.lot
+        self._openings = space.openings
+        self._outcome = space.outcome
         self._going: dict[TypePlan, set[Any]] = {}
 
     def remove(self, plan: TypePlan, key_values: Iterable[Any]) -> dict[str, str]:
@@ -275,6 +275,6 @@ def remove_rows(stream: Stream) -> int:
     """Deletes all rows that a stream has, and returns how many. Raises: ProtectedError,
     RestrictedError.
     """
-    removal = Removal(Work.on(stream), for_good=True)
+    removal = Removal(Workspace.on(stream), for_good=True)
     removal.remove_everything()
     return removal.removed

@@ -22,7 +22,7 @@ from ..rows.rows import RowFailure, read_rows
 from .placement import Placement
 from .release import Release
 from .removal import Removal
-from .work import Work
+from .workspace import Workspace
 
 __all__ = ["ShownRows"]
 
@@ -37,9 +37,9 @@ class ShownRows:
     def __init__(self, plans: StreamPlan, lot: ParkingLot, outcome: Outcome) -> None:
         self._plans = plans
         self._lot = lot
-        self._work = Work(plans, lot, Openings(plans), outcome)
-        self._removal = Removal(self._work)
-        self._placement = Placement(self._work, self._removal)
+        self._space = Workspace(plans, lot, Openings(plans), outcome)
+        self._removal = Removal(self._space)
+        self._placement = Placement(self._space, self._removal)
         self._refused: list[Letter] = []
 
     def apply(self, entities: dict[str, list[EntityChanges]]) -> None:
@@ -85,7 +85,7 @@ class ShownRows:
         """Deletes rows by key value; returns those that must stay, with the reason."""
         refused = self._removal.remove(plan, keys)
         # What was told that such a row is going can be linked to it.
-        self._work.openings.add_parents(plan, refused)
+        self._space.openings.add_parents(plan, refused)
         return refused
 
     def release(self) -> None:
@@ -99,12 +99,12 @@ class ShownRows:
         Returns what the database refused; see ``Release.settle``.
         """
         self._release(every=every)
-        exchange_arrivals(self._lot, self._work.openings)
+        exchange_arrivals(self._lot, self._space.openings)
         refused, self._refused = self._refused, []
         return refused
 
     def _release(self, *, every: bool) -> None:
-        self._refused += Release(self._work, self._placement).settle(every=every)
+        self._refused += Release(self._space, self._placement).settle(every=every)
 
     def _put(self, entities: dict[TypePlan, list[EntityChanges]]) -> None:
         todo = {

@@ -10,11 +10,11 @@ from ..changes import Openings, Outcome
 from ..parked.lot import ParkingLot
 from ..plan import StreamPlan
 
-__all__ = ["Work"]
+__all__ = ["Workspace"]
 
 
 @dataclass(slots=True)
-class Work:
+class Workspace:
     """The plans of one stream, what it has parked, and what the commit has changed up to here."""
 
     plans: StreamPlan
@@ -23,7 +23,7 @@ class Work:
     outcome: Outcome
 
     @classmethod
-    def on(cls, stream: Stream) -> Work:
-        """The work on a stream of whose outcome nobody hears."""
+    def on(cls, stream: Stream) -> Workspace:
+        """The space for a stream of whose outcome nobody hears."""
         plans = StreamPlan(stream)
         return cls(plans, ParkingLot(stream), Openings(plans), Outcome(0))
