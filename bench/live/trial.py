@@ -86,7 +86,13 @@ class Live:
                 found = [done.cpu_ms for done in self._measured if done.database == each.database]
                 yield Aim(each.database, "live commit: CPU", median(found), wanted, " ms")
             trips = each.statements if each.round_trips is None else each.round_trips
-            yield Aim(each.database, "live commit: round trips", trips, ROUND_TRIPS, "")
+            yield Aim(
+                each.database,
+                "live commit: round trips (SQLite: statements)",
+                trips,
+                ROUND_TRIPS,
+                "",
+            )
             yield Aim(each.database, "live commit: plans compiled", each.plans, 0.0, "")
 
     def measured(self) -> Any:

@@ -5,6 +5,7 @@ Whatever library sends it, `BEGIN`, savepoints and `COMMIT` are statements here 
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -22,14 +23,21 @@ class Statements:
         self.texts: list[str] = []
         self.round_trips = 0
 
-    def add(self, text: bytes) -> None:
-        """One statement more."""
-        self.texts.append(" ".join(text.decode(errors="replace").split()))
+    def add(self, text: bytes, quoted: re.Pattern[bytes]) -> None:
+        """Takes what was sent as one text: several statements, or one. ``quoted`` is a value."""
+        blank = quoted.sub(lambda value: b"?" * len(value[0]), text)
+        start = 0
+        for part in blank.split(b";"):
+            one = text[start : start + len(part)].decode(errors="replace")
+            start += len(part) + 1
+            if one.strip():
+                self.texts.append(" ".join(one.split()))
 
 
 class PostgreSQL:
     """Reads one client's half of a connection. Source: PostgreSQL, "Frontend/Backend Protocol"."""
 
+    QUOTED = re.compile(rb"'(?:[^']|'')*'")
     ENCRYPTION = (80_877_103, 80_877_104)
     """The codes of SSLRequest and GSSENCRequest, to which the server answers first."""
 
@@ -60,7 +68,7 @@ class PostgreSQL:
     def _read(self, kind: bytes, body: bytes) -> None:
         match kind:
             case b"Q":  # query
-                self._statements.add(body.rstrip(b"\0"))
+                self._statements.add(body.rstrip(b"\0"), self.QUOTED)
                 self._statements.round_trips += 1
             case b"P":  # parse
                 name, text, _ = body.split(b"\0", 2)
@@ -69,7 +77,7 @@ class PostgreSQL:
                 portal, name, _ = body.split(b"\0", 2)
                 self._bound[portal] = self._prepared.get(name, b"")
             case b"E":  # execute
-                self._statements.add(self._bound[body.split(b"\0", 1)[0]])
+                self._statements.add(self._bound[body.split(b"\0", 1)[0]], self.QUOTED)
             case b"S" | b"c":  # sync, and the end of a COPY
                 self._statements.round_trips += 1
 
@@ -77,6 +85,7 @@ class PostgreSQL:
 class MySQL:
     """Reads one client's half of a connection. Source: MySQL, "Client/Server Protocol"."""
 
+    QUOTED = re.compile(rb"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
     QUERY = 3
 
     def __init__(self, statements: Statements) -> None:
@@ -95,7 +104,7 @@ class MySQL:
             if sequence == 0 and body:  # else the rest of a command, or of the handshake
                 self._statements.round_trips += 1
                 if body[0] == self.QUERY:
-                    self._statements.add(body[1:])
+                    self._statements.add(body[1:], self.QUOTED)
 
 
 PROTOCOLS = {"postgresql": PostgreSQL, "mysql": MySQL}

@@ -123,11 +123,11 @@ def test_statements_are_counted_on_the_wire(cut: int) -> None:
     reader = PostgreSQL(read)
     for start in range(0, len(told), cut):
         reader.feed(told[start : start + cut])
-    assert read.texts == ["BEGIN", "SELECT 1", "SELECT 1"]
+    assert read.texts == ["BEGIN", "SELECT ';'", "SELECT 1", "SELECT 1"]
     assert read.round_trips == 2
 
 
-SAID = [(b"Q", b"BEGIN\0"), (b"P", b"one\0SELECT\n1\0\0\0")]
+SAID = [(b"Q", b"BEGIN; SELECT ';'\0"), (b"P", b"one\0SELECT\n1\0\0\0")]
 SAID += [(b"B", b"\0one\0\0\0"), (b"E", b"\0\0\0\0\0")] * 2 + [(b"S", b"")]
 
 
