@@ -148,7 +148,8 @@ def write(stream: Stream, entry: ComposedEntry) -> None:
 
 def _pack_bell(stream: Stream, columns: dict[str, Any]) -> bytes:
     """The opposite of ``unpack_bell``; empty where that would be too large."""
-    if len(columns["changes"]) > BELL_BYTES:
+    is_compressed = not columns["txids"].startswith(b"[")  # and larger than any bell
+    if is_compressed or len(columns["changes"]) > BELL_BYTES:
         return b""
     raw = {name: msgspec.Raw(columns[name]) for name in ("changes", "txids")}
     payload = msgspec.json.encode({"identity": stream_identity(stream), "entry": columns | raw})

@@ -85,6 +85,15 @@ def test_large_values_stay_out_of_the_log() -> None:
     assert larger == b""
 
 
+def test_compressed_transaction_ids_stay_out_of_the_bell() -> None:
+    """However short they are then: a bell is text."""
+    stream = make_stream()
+    txids = [("t" * 900, "message", str(number)) for number in range(80)]
+    entry = compose(stream, 1, [], txids=txids, up_to_date=True)
+    assert len(entry.columns["txids"]) < 8192
+    assert entry.payload == b""
+
+
 def test_an_upsert_without_row_is_a_delete() -> None:
     """A change that left no row to show (parked, say) is told as a delete."""
     stream = make_stream()
