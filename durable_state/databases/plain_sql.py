@@ -44,7 +44,8 @@ class RowReader:
         # With the connection, to which they are bound: kept here, they would keep it.
         known: dict[RowReader, Any] = vars(connection).setdefault("_durable_state_readers", {})
         if self not in known:
-            columns = [field.cached_col for field in self.fields]
+            # As a query asks for it: a foreign key's values are its target's.
+            columns = [field.get_col(field.model._meta.db_table) for field in self.fields]
             known[self] = [
                 (place, convert, column)
                 for place, column in enumerate(columns)

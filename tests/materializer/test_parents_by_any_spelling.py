@@ -13,7 +13,7 @@ from django.db import models
 from django.test.utils import isolate_apps
 
 from durable_state import EntityMapping
-from durable_state.models import DeadLetter, ParkedChange
+from durable_state.models import DeadLetter, FeedEntry, ParkedChange
 from durable_state.testing import apply
 from tests.mappings import remap
 from tests.tables import replay, tables_of
@@ -128,3 +128,36 @@ def test_what_waits_is_found_by_the_parents_own_key(spellings: Any, database: st
     assert ParkedChange.objects.using(database).count() == len(right)
     apply("s", [change("wharf", key, "upsert")], using=database)
     assert crate._base_manager.using(database).count() == len(right)
+
+
+@pytest.mark.parametrize("kind", KEYS, ids=lambda each: type(each[0]).__name__)
+def test_what_is_there_already_is_no_change(kind: Any, database: str) -> None:
+    """A foreign key is read as what it points to: that the parent is the same tells nothing."""
+    field, key, *_ = kind
+    primary = field.clone()
+    primary.primary_key = True
+    with isolate_apps("tests.app"):
+
+        class Quay(models.Model):
+            number = primary
+
+            class Meta:
+                app_label = "app"
+
+        class Barrel(models.Model):
+            key = models.CharField(max_length=40, unique=True)
+            quay = models.ForeignKey(Quay, on_delete=models.CASCADE)
+
+            class Meta:
+                app_label = "app"
+
+    remap("quay", EntityMapping, model=Quay, key_field="number", fields=[])
+    remap("barrel", EntityMapping, model=Barrel, key_field="key", fields=["quay"])
+    with tables_of(database, Quay, Barrel):
+        apply("s", [change("quay", key, "upsert")], using=database)
+        told = []
+        for _ in range(3):
+            apply("s", [change("barrel", "b", "upsert", quay=key)], using=database)
+            entry = FeedEntry.objects.using(database).latest("revision")
+            told.append(bytes(entry.changes) != b"[]")
+        assert told == [True, False, False]
