@@ -92,6 +92,19 @@ class Database:
         """
         return []
 
+    def has_unique_constraints(self, model: type[models.Model]) -> bool:
+        """Whether it has all that the model declares: Django leaves out what a database cannot
+        hold.
+        """
+        features = self.connection.features
+        return all(
+            (each.deferrable is None or features.supports_deferrable_unique_constraints)
+            and (not each.include or features.supports_covering_indexes)  # type: ignore[attr-defined]
+            and (each.nulls_distinct is None or features.supports_nulls_distinct_unique_constraints)
+            for each in model._meta.constraints
+            if isinstance(each, models.UniqueConstraint)
+        )
+
     # Rows by keys
 
     def most_keys(self, field: models.Field[Any, Any], beside: int) -> int:

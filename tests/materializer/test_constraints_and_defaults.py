@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.db import models as django_models
+from django.test.utils import isolate_apps
 
+from durable_state import EntityMapping
 from durable_state.models import DeadLetter, ParkedChange
 from durable_state.testing import apply
 from tests.app.models import (
@@ -23,7 +25,7 @@ from tests.app.models import (
 )
 from tests.app.state_mappings import AuthorMapping, FileMapping
 from tests.mappings import remap
-from tests.tables import adds_up
+from tests.tables import adds_up, tables_of
 from tests.wire import END, START, change
 
 
@@ -55,6 +57,38 @@ def test_unique_values_that_must_not_be_null_are_swapped(using: str) -> None:
     apply("office", [change("page", "a", slug="y"), change("page", "b", slug="x")], using=using)
     assert dict(Page.objects.using(using).values_list("key", "slug")) == {"a": "y", "b": "x"}
     assert Bookmark.objects.using(using).count() == 2
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"deferrable": django_models.Deferrable.DEFERRED}, {"include": ["text"]}],
+    ids=["deferrable", "covering"],
+)
+def test_unique_values_that_the_database_does_not_hold(more: dict[str, Any], database: str) -> None:
+    """Such constraints are declared, but not made everywhere; one entity after the other is
+    compared as all of them at once are.
+    """
+    (kind,) = more
+    with isolate_apps("tests.app"):
+
+        class Seat(django_models.Model):
+            key = django_models.CharField(max_length=9, unique=True)
+            place = django_models.IntegerField()
+            text = django_models.TextField(default="")
+
+            class Meta:
+                app_label = "app"
+                db_table = f"app_seat_{kind}"
+                constraints = [
+                    django_models.UniqueConstraint(fields=["place"], name=f"{kind}_place", **more)
+                ]
+
+    remap("seat", EntityMapping, model=Seat, key_field="key", fields=["place"])
+    with tables_of(database, Seat):
+        for key in "abc":
+            apply("s", [change("seat", key, place=1)], using=database)
+        assert list(Seat._base_manager.using(database).values_list("key", flat=True)) == ["a"]
+        assert ParkedChange.objects.using(database).count() == 2
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ def find_ordinary(
         return None
     if sum(map(len, segment.entities.values())) > FEW:
         return None
-    if not find_database(plans.stream.using).writes_columns:
+    database = find_database(plans.stream.using)
+    if not database.writes_columns:
         return None
 
     found = []
@@ -33,6 +34,8 @@ def find_ordinary(
             return None
         if not plan.is_childless and any(entity.deleted for entity in entities):
             return None
+        if not database.has_unique_constraints(plan.mapping.model):
+            return None  # the fold compares the values itself
         found.append((plan, entities))
     return found
 
