@@ -92,7 +92,7 @@ def _key_flaw(mapping: EntityMapping, name: Any) -> Flaw | None:
 
 
 def _holds_keys(field: models.Field[Any, Any]) -> bool:
-    if field.is_relation or is_computed(field) or isinstance(field, KEYLESS):
+    if field.is_relation or is_computed(type(field)) or isinstance(field, KEYLESS):
         return False
     return writable(field) or field.primary_key
 
@@ -100,7 +100,7 @@ def _holds_keys(field: models.Field[Any, Any]) -> bool:
 def _written_by(field: models.Field[Any, Any]) -> str:
     if not writable(field):
         return " that Django writes"
-    return " that computes its values in SQL" if is_computed(field) else ""
+    return " that computes its values in SQL" if is_computed(type(field)) else ""
 
 
 def check_listed(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:

@@ -213,7 +213,7 @@ def gives_back_what_it_takes(field: models.Field[Any, Any]) -> bool:
     what.
     """
     column = target_column(field)
-    if is_computed(column):
+    if is_computed(type(column)):
         return False
     if isinstance(column, models.JSONField) and (column.encoder or column.decoder):
         return False

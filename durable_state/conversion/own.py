@@ -80,11 +80,11 @@ def _there_and_back(column: models.Field[Any, Any], using: str) -> Callable[[Any
     return settle
 
 
-def is_computed(field: models.Field[Any, Any]) -> bool:
-    """Whether the field's own code has the database compute its values; Django's own placeholders
-    do no more than cast.
+def is_computed(kind: type[models.Field[Any, Any]]) -> bool:
+    """Whether the own code of fields of that class has the database compute its values; Django's
+    own placeholders do no more than cast.
     """
-    placeholder = getattr(type(field), "get_placeholder", None)
+    placeholder = getattr(kind, "get_placeholder", None)
     return placeholder is not None and not placeholder.__module__.startswith(
         ("django.db.models.", "django.contrib.postgres.")
     )

@@ -17,6 +17,10 @@ VENDORS: dict[str, type[Database]] = {"postgresql": PostgreSQL, "mysql": MySQL, 
 """By ``connection.vendor``, which for MariaDB is "mysql" too."""
 
 
+_KEPT = "_durable_state_database"
+"""The attribute of a connection that keeps its database, since every statement asks for it."""
+
+
 def find_database(using: str) -> Database:
     """The database of that alias, through the calling thread's connection."""
     return database_of(connections[using])
@@ -24,4 +28,8 @@ def find_database(using: str) -> Database:
 
 def database_of(connection: Any) -> Database:
     """The database at the other end of a connection. The one place that asks which it is."""
-    return VENDORS.get(connection.vendor, Database)(connection)
+    kind = VENDORS.get(connection.vendor, Database)
+    known: Database | None = vars(connection).get(_KEPT)
+    if known is None or type(known) is not kind:
+        known = vars(connection)[_KEPT] = kind(connection)
+    return known

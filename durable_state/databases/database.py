@@ -55,6 +55,7 @@ class Database:
     def __init__(self, connection: Any) -> None:
         self.connection = connection
         self.using: str = connection.alias
+        self._quoted: dict[str | None, str] = {}
 
     # Transactions
 
@@ -141,7 +142,9 @@ class Database:
 
     def quoted(self, name: str | None) -> str:
         """A table's or column's name as it stands in a statement with parameters."""
-        return quoted(self.connection, name)
+        if name not in self._quoted:
+            self._quoted[name] = quoted(self.connection, name)
+        return self._quoted[name]
 
     def key_parameters(self, field: models.Field[Any, Any], values: Sequence[Any]) -> list[Any]:
         """The parameters for values of a field that rows are found by."""

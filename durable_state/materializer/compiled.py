@@ -124,12 +124,15 @@ class CompiledStream:
         self.parents_first = parents_first(served)
         """The mappings, in an order in which parents precede children."""
         self._mappings = {mapping.entity_type: mapping for mapping in reversed(served)}
+        self._types: dict[str, CompiledType] = {}
         self._children: dict[type[models.Model], list[tuple[str, PlannedField]]] = {}
 
     def find(self, entity_type: str) -> CompiledType | None:
         """The type; None where it is not registered."""
-        mapping = self._mappings.get(entity_type)
-        return None if mapping is None else compile_type(mapping, self._name, self._using)
+        known = self._types.get(entity_type)
+        if known is None and (mapping := self._mappings.get(entity_type)) is not None:
+            known = self._types[entity_type] = compile_type(mapping, self._name, self._using)
+        return known
 
     def children(self, model: type[models.Model]) -> list[tuple[str, PlannedField]]:
         """The types, with the column, whose rows name rows of the model as their parents."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from django.db import models
@@ -25,7 +26,8 @@ def insert_columns(
     Columns that the database fills are left out. None where only the ORM can tell what to insert.
     """
     fields = [field for field in plan.mapping.model._meta.concrete_fields if not field.generated]
-    if not all(map(_saves_plainly, fields)):
+    kinds: set[type] = set(map(type, fields))
+    if not all(map(_saves_plainly, kinds)):
         return None
     mapped = dict(
         zip(plan.places, zip(*(write.values for write in writes), strict=True), strict=True)
@@ -70,7 +72,9 @@ def update_columns(
     of_each = zip(*(write.values for write in writes), strict=True)
     for planned, values in zip(plan.fields, of_each, strict=True):
         parameters = (
-            None if is_computed(planned.field) else database.save_parameters(planned.field, values)
+            None
+            if is_computed(type(planned.field))
+            else database.save_parameters(planned.field, values)
         )
         if parameters is None:
             return None
@@ -84,8 +88,10 @@ def update_columns(
     return columns
 
 
-def _saves_plainly(field: models.Field[Any, Any]) -> bool:
-    return not is_computed(field) and _is_django(type(field).pre_save)
+@lru_cache(maxsize=1024)
+def _saves_plainly(kind: type[models.Field[Any, Any]]) -> bool:
+    """Whether fields of that class save the value that they are given."""
+    return not is_computed(kind) and _is_django(kind.pre_save)
 
 
 def _is_django(method: Any) -> bool:
