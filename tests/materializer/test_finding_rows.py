@@ -13,7 +13,7 @@ from durable_state.materializer.shown import placement
 from durable_state.models import Stream
 from durable_state.testing import apply
 from tests.app.models import Message, Room
-from tests.wire import change
+from tests.wire import END, START, change
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_what_stands_for_the_stream_is_looked_up_once(database: str) -> None:
     """A mapping that many streams share finds nothing for most of them, and asks once a commit."""
     apply("crowd", [change("message", "a", text="x")], using=database)
     with CaptureQueriesContext(connections[database]) as queries:
-        apply("crowd", [change("message", "a", "delete")], using=database)
+        apply("crowd", [START, change("message", "a", text="y"), END], using=database)
     assert sum(Room._meta.db_table in query["sql"] for query in queries) == 1
 
 
@@ -94,14 +94,14 @@ def test_rows_are_read_and_written_slice_by_slice(
         read.append(len(keys))
         return original(plan, keys)
 
-    monkeypatch.setattr(placement, "SLICE", 10)
+    monkeypatch.setattr(placement, "SLICE", 25)
     monkeypatch.setattr(placement, "read_rows", counted)
     for text in ("x", "y"):
         applied = apply(
             "crowd",
-            [change("message", f"m{number}", text=text) for number in range(25)],
+            [change("message", f"m{number}", text=text) for number in range(60)],
             using=database,
         )
-        assert applied == (25, 0, 0)
-        assert Message.objects.using(database).filter(text=text).count() == 25
-    assert read == [10, 10, 5] * 2
+        assert applied == (60, 0, 0)
+        assert Message.objects.using(database).filter(text=text).count() == 60
+    assert read == [25, 25, 10] * 2

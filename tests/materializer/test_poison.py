@@ -104,8 +104,8 @@ def files(**modes: str) -> list[dict[str, Any]]:
         ("postgres", "VARCHAR(6)", "1", "1234567"),
         ("mysql", "VARCHAR(6)", "1", "1234567"),
         ("mysql", "DATE", "2024-02-29", "2024-02-30"),
-        ("mysql", "SMALLINT", "1", "70000"),
-        ("mysql", "SMALLINT", "1", "many"),
+        ("mysql", "DECIMAL(4, 0)", "1", "70000"),
+        ("mysql", "DECIMAL(4, 0)", "1", "many"),
         ("mysql", "ENUM('1', '2')", "1", "3"),
     ],
 )
