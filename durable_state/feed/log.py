@@ -76,14 +76,19 @@ class LoggedChange(msgspec.Struct, array_like=True, gc=False):
 
 
 class LoggedEntry(msgspec.Struct):
-    """One commit as subscribers are served from it. ``size`` is in bytes."""
+    """One commit as subscribers are served from it."""
 
     revision: int
     changes: list[LoggedChange]
+    """The changed entities, in the order of their last change."""
     txids: list[FeedTxid]
+    """The transactions with the entities that they concern."""
     snapshot: bool
+    """Whether so much changed that a snapshot is sent instead."""
     up_to_date: bool
+    """Whether the stream's tail was reached with it."""
     size: int = 0
+    """In bytes, as it lies in the log."""
 
 
 class ComposedEntry(NamedTuple):

@@ -38,19 +38,19 @@ STREAMS = 4096
 
 @dataclass(frozen=True, slots=True)
 class PlannedField:
-    """One mapped column, and its ``place`` in the values of a row.
-
-    ``parent`` is the mapping that names its parents on the wire; then values are entity keys until
-    resolved. ``told_by_database``: only the database tells what the column gives back for a value.
-    """
+    """One mapped column."""
 
     place: int
+    """Its place in the values of a row."""
     name: str
     attname: str
     field: models.Field[Any, Any]
     convert: Callable[[Any], Any]
+    """Makes the field's value of a wire value. Raises: Refused."""
     parent: EntityMapping | None
+    """The mapping that names its parents on the wire; then values are keys until resolved."""
     told_by_database: bool = False
+    """Whether only the database tells what the column gives back for a value."""
 
     @property
     def is_relation(self) -> bool:

@@ -49,21 +49,24 @@ UNDECODABLE = (msgspec.MsgspecError, RecursionError, ArithmeticError)
 
 
 class Prepared(msgspec.Struct, gc=False):
-    """What one accepted change, or several merged ones, say of an entity.
-
-    ``raw`` is what the mapping's ``prepare`` gave, ``values`` the same converted; parents are still
-    entity keys. ``body`` is the newest change, as it was on the wire. ``complete`` means that
-    fields left out take their default, which ``values`` have then; otherwise they keep what the row
-    has.
-    """
+    """What one accepted change, or several merged ones, say of an entity."""
 
     key: str
     key_value: Any
+    """What the key's column holds."""
     ordinal: int
+    """Of the newest change."""
     raw: Values
+    """What the mapping's ``prepare`` gave; parents are entity keys."""
     values: Values
+    """The same converted; parents are still entity keys."""
     complete: bool
+    """Whether fields left out take their default, which ``values`` have then.
+
+    Otherwise they keep what the row has.
+    """
     body: bytes
+    """The newest change, as it was on the wire."""
 
 
 def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:

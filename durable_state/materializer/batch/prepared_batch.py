@@ -45,18 +45,20 @@ class Segment:
 
 @dataclass(slots=True)
 class PreparedBatch:
-    """A batch of ``count`` messages that follow ordinal ``after``, for one fold:
-    writing changes its entities.
-
-    ``txids`` names each transaction with the entities that it concerns, as (txid, type, key).
-    """
+    """Messages that follow each other, for one fold: writing changes its entities."""
 
     after: int
+    """The ordinal that the first message follows."""
     count: int
+    """How many messages they are."""
     segments: list[Segment] = field(default_factory=list)
+    """The changes by entity, parted by the controls between them."""
     malformed: list[tuple[int, Malformed]] = field(default_factory=list)
+    """Items that name no entity, with their ordinals."""
     txids: dict[tuple[str, str, str], None] = field(default_factory=dict)
+    """Each transaction with the entities that it concerns: (txid, type, key)."""
     samples: dict[str, Sample] = field(default_factory=dict)
+    """By type, what some changes came to."""
 
 
 def prepare_batch(
