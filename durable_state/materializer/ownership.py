@@ -23,12 +23,6 @@ class Ownership:
         """Whether the stream may have rows in the mapping's table."""
         return mapping.stream_field is not None or self._owner(mapping) == self._stream.pk
 
-    def is_elsewhere(self, mapping: EntityMapping) -> bool:
-        """Whether the table is another stream's, so that its rows come and go by that stream's
-        commits.
-        """
-        return mapping.stream_field is None and self._owner(mapping) not in (None, self._stream.pk)
-
     def claim(self, mapping: EntityMapping) -> None:
         """Makes sure that the table is this stream's to write.
 

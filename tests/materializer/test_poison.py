@@ -305,7 +305,7 @@ def test_a_lost_connection(database: str) -> None:
     apply("h", PEOPLE, using=database)
     connection = connections[database]
     if connection.vendor == "sqlite":
-        pytest.skip("there is no server to lose")
+        pytest.skip("SQLite runs in the test's own process: there is no server to lose")
 
     def cut(execute: Any, sql: str, *rest: Any) -> Any:
         if sql.startswith("UPDATE") and "app_file" in sql:
