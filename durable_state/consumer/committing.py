@@ -41,7 +41,7 @@ class Commit:
     revision: int
     outcome: Outcome
     payload: bytes
-    """For the doorbell; empty, where nothing that is shown has changed."""
+    """For the bell; empty, where nothing that is shown has changed."""
 
     paused: bool
     """Whether somebody has asked the consumer to stop."""

@@ -6,7 +6,7 @@ written, or of who may see what: that comes in as an ``Audience``.
 """
 
 from .audience import Audience, Sight
-from .doorbell import ring
+from .bell import ring
 from .hub import Hub, StreamRemoved, TooManySubscribers, subscribe
 from .log import (
     ComposedEntry,

@@ -27,7 +27,7 @@ from durable_state.errors import DurableStateError
 from durable_state.models import FeedEntry, Stream
 
 from . import log
-from .doorbell import RING_SECONDS, group_name
+from .bell import RING_SECONDS, group_name
 from .frame_cache import FrameCache
 from .frames import stream_identity
 

@@ -20,7 +20,7 @@ from durable_state.feed import (
     StreamRemoved,
     Subscriber,
     TooManySubscribers,
-    doorbell,
+    bell,
     hub,
     subscribe,
 )
@@ -134,7 +134,7 @@ async def test_bells_lost_over_redis(
 
         async def ring_all() -> None:
             for revision, payload in bells:
-                await doorbell.ring(stream.name, stream.pk, revision, "default", payload)
+                await bell.ring(stream.name, stream.pk, revision, "default", payload)
 
         elsewhere = threading.Thread(target=lambda: asyncio.run(ring_all()))
         elsewhere.start()
@@ -162,7 +162,7 @@ async def test_redis_goes_away_and_comes_back(
     # A layer of Redis' own publishing does not say that Redis is down: one look has to find it.
     monkeypatch.setattr(hub, "SAFETY_FACTOR", 100_000 if backend == CORE else 10)
     monkeypatch.setattr(hub, "BACKOFF_SECONDS", 0.1)
-    monkeypatch.setattr(doorbell, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(bell, "SILENCE_SECONDS", 0.05)
     configure(FEED_POLL_SECONDS=0.05)
     url = urlsplit(redis_url)
     proxy = Proxy(url.hostname or "", url.port or 6379)
@@ -253,7 +253,7 @@ async def test_redis_that_hangs_holds_up_no_commit(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Ringing gives up after its time and then stays silent for a while."""
-    monkeypatch.setattr(doorbell, "RING_SECONDS", 0.3)
+    monkeypatch.setattr(bell, "RING_SECONDS", 0.3)
     proxy = Proxy("127.0.0.1", 1)
     proxy.hangs = True
     await proxy.start()

@@ -14,11 +14,11 @@ __all__ = ["configure", "fresh_layers"]
 @pytest.fixture(autouse=True)
 def fresh_layers() -> Iterator[None]:
     """No channel layer, and no silence of the bell, outlives its test."""
-    from durable_state.feed import doorbell
+    from durable_state.feed import bell
 
     yield
     channel_layers.backends.clear()
-    doorbell._silent_until = 0.0
+    bell._silent_until = 0.0
 
 
 @pytest.fixture
