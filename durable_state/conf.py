@@ -56,6 +56,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     """Streams that one ``consume`` task tails at most."""
     feed_keep_seconds: Positive = 3600
     """Seconds that the feed log is kept; a subscriber that was away longer gets a snapshot."""
+    feed_keep_rows: Positive = 100_000
+    """Entries of one stream that the feed log keeps, of as many commits; older ones go at once."""
+    feed_keep_bytes: Positive = 64 * 1024 * 1024
+    """Bytes of one stream's entries that the feed log keeps, their transaction ids included."""
     feed_value_rows: Annotated[int, msgspec.Meta(ge=0)] = 100
     """Changed entities in one commit up to which the feed log keeps their values;
     beyond, only their keys.

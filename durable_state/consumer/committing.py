@@ -144,10 +144,9 @@ class CommitFrame:
         the signals once all that is committed.
         """
         stream, outcome = work.row, fold.outcome
-        work.save(columns)
+        entry = compose_entry(stream, stream.revision + 1, outcome, up_to_date=up_to_date)
+        work.save(columns | {"log_bytes": entry.log_bytes})
         swept = fold.forget_dropped()
-
-        entry = compose_entry(stream, stream.revision, outcome, up_to_date=up_to_date)
         feed.write(stream, entry)
 
         send_when_committed(stream, outcome)

@@ -12,6 +12,7 @@ from functools import partial
 import django.db
 
 from durable_state.errors import DurableStateError, StreamRecreated
+from durable_state.feed import LogKeeper
 from durable_state.materializer import PROTECTED, PreparedBatch, watch_steps
 from durable_state.models import Arrival, DeadLetter, ParkedChange, Status, Stream
 from durable_state.transport import Batch, BatchLimits, Reader
@@ -35,6 +36,7 @@ class LiveTarget:
     def __init__(self, stream: Stream, holding: Holding) -> None:
         self.progress = self.stream = stream
         self.unswept = False
+        self._log_keeper = LogKeeper(stream)
         self.at_tail = False
         """Whether the newest batch ended at the stream's tail, also one that brought nothing."""
 
@@ -102,7 +104,9 @@ class LiveTarget:
         """Rows, position and feed entry."""
         switching = self._watcher.switching
         with watch_steps(None if switching is None else partial(switching, self.stream)):
-            return commit(self.stream, prepared, batch, token=self._holding.token)
+            done = commit(self.stream, prepared, batch, token=self._holding.token)
+        self._log_keeper.keep()
+        return done
 
     async def after(self, batch: Batch, done: Commit | None, seconds: float) -> Next:
         """Publishes the commit."""

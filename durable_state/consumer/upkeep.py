@@ -18,8 +18,8 @@ SWEEPS = 20
 
 
 def tidy(using: str) -> None:
-    """Prunes the feed log, and what dropped generations, and verifications that were killed, have
-    left: a bounded part in one call.
+    """Deletes feed entries that are too old, and what dropped generations, and verifications that
+    were killed, have left: a bounded part in one call.
     """
     feed.prune(using)
 

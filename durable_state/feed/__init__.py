@@ -15,9 +15,9 @@ from .log import (
     compose,
     decode_txids,
     encode_txids,
-    prune,
     write,
 )
+from .pruning import LogKeeper, prune
 from .rows import shown_rows
 from .subscriber import AccessWithdrawn, Subscriber
 
@@ -27,6 +27,7 @@ __all__ = [
     "ComposedEntry",
     "FeedTxid",
     "Hub",
+    "LogKeeper",
     "LoggedChange",
     "Sight",
     "StreamRemoved",

@@ -24,7 +24,7 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from durable_state.conf import get_settings
 from durable_state.errors import DurableStateError
-from durable_state.models import FeedEntry, Stream
+from durable_state.models import FeedEntry, Status, Stream
 
 from . import log
 from .bell import RING_SECONDS, group_name
@@ -197,7 +197,7 @@ class Hub:
         No entries, where they are not few, or not all known.
         """
         found = Stream.objects.using(self.using).filter(pk=self.stream_pk)
-        stream = found.only("revision", "created_at").first()
+        stream = found.only("revision", "status", "created_at").first()
         if stream is None or stream_identity(stream) != self.identity:
             return None, False, []
 
@@ -211,7 +211,10 @@ class Hub:
         newest = FeedEntry.objects.using(self.using).filter(
             stream_id=self.stream_pk, revision=revision
         )
-        return revision, bool(newest.values_list("up_to_date", flat=True).first()), []
+        up_to_date = newest.values_list("up_to_date", flat=True).first()
+        if up_to_date is None:  # it was pruned
+            up_to_date = stream.status in (Status.LIVE, Status.CLOSED)
+        return revision, up_to_date, []
 
     def _require_stream(self) -> None:
         if self.removed:

@@ -5,14 +5,13 @@ Why: decision 8.
 
 from __future__ import annotations
 
-import datetime
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from django.db import models, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from durable_state.conf import get_settings
@@ -32,7 +31,6 @@ __all__ = [
     "decode_txids",
     "encode_txids",
     "entries",
-    "prune",
     "unpack_bell",
     "write",
 ]
@@ -92,13 +90,16 @@ class LoggedEntry(msgspec.Struct):
 
 
 class ComposedEntry(NamedTuple):
-    """The entry of one commit before it is in the log: the columns of its row, but the stream's.
-
-    ``payload`` is what ``ring`` takes: at most 8 KB, empty where the entry is larger.
-    """
+    """The entry of one commit before it is in the log: the columns of its row, but the stream's."""
 
     columns: dict[str, Any]
+    """By field name."""
+
+    log_bytes: int
+    """The stream's ``log_bytes`` with it."""
+
     payload: bytes
+    """What ``ring`` takes: at most 8 KB, empty where the entry is larger."""
 
 
 class _Bell(msgspec.Struct):
@@ -135,15 +136,19 @@ def compose(
     body = _encode(logged)
     if len(body) > ENTRY_BYTES:
         logged, body, snapshot = [], b"[]", True
+    told = encode_txids(txids)
+    log_bytes = stream.log_bytes + len(body) + len(told)
+
     columns = {
         "revision": revision,
         "changes": body,
-        "txids": encode_txids(txids),
+        "txids": told,
         "snapshot": snapshot,
         "up_to_date": up_to_date,
     }
     payload = _pack_bell(stream, columns)
-    return ComposedEntry(columns | {"created_at": timezone.now()}, payload)
+    beside = {"log_bytes": log_bytes, "created_at": timezone.now()}
+    return ComposedEntry(columns | beside, log_bytes, payload)
 
 
 def write(stream: Stream, entry: ComposedEntry) -> None:
@@ -210,25 +215,6 @@ def entries(
         if size <= 0:
             break
     return found
-
-
-def prune(using: str) -> int:
-    """Deletes entries older than FEED_KEEP_SECONDS, oldest first; returns how many.
-
-    At most 10,000 in one call. Each stream's newest entry stays, because it tells whether the
-    stream was up to date.
-    """
-    cutoff = timezone.now() - datetime.timedelta(seconds=get_settings().feed_keep_seconds)
-    expired = FeedEntry.objects.using(using).filter(
-        created_at__lt=cutoff, revision__lt=models.F("stream__revision")
-    )
-    count = 0
-    while count < 10_000:
-        chunk = list(expired.order_by("created_at", "revision").values_list("pk", flat=True)[:1000])
-        if not chunk:
-            break
-        count += FeedEntry.objects.using(using).filter(pk__in=chunk).delete()[0]
-    return count
 
 
 def _encode(changes: list[LoggedChange]) -> bytes:

@@ -28,6 +28,10 @@ class FeedEntry(models.Model):
     """Whether subscribers take the rows anew."""
     up_to_date = models.BooleanField(default=False)
     """Whether the stream's tail was reached behind it."""
+    log_bytes = models.BigIntegerField(default=0)
+    """The bytes of all entries of the stream up to this one, and with it, those that were deleted
+    too: two of them tell how much lies between.
+    """
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     class Meta:

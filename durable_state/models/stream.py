@@ -150,6 +150,9 @@ class Stream(Progress):
     up_to_date_at = models.DateTimeField(
         null=True, editable=False, help_text="when the tail was last reached"
     )
+    log_bytes = models.BigIntegerField(
+        default=0, editable=False, help_text="bytes ever written into its feed log"
+    )
     dispatched_at = models.DateTimeField(
         null=True, editable=False, help_text="when a consume task was last sent"
     )

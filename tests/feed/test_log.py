@@ -1,8 +1,7 @@
-"""What `write` puts into the log, and what `entries` and `prune` make of it."""
+"""What `write` puts into the log, and what `entries` makes of it."""
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +9,8 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connections, transaction
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
-from durable_state.feed import FeedTxid, LoggedChange, compose, prune, write
+from durable_state.feed import FeedTxid, LoggedChange, compose, write
 from durable_state.feed.frames import stream_identity
 from durable_state.feed.log import entries, unpack_bell
 from durable_state.models import FeedEntry
@@ -173,21 +171,6 @@ def test_entries_end_at_a_hole() -> None:
         (5, [("4", "message", "a")], False),
         (6, [("5", "message", "a")], True),
     ]
-
-
-@every_database
-def test_prune_keeps_the_newest_of_each_stream(database: str) -> None:
-    """Old entries go, young ones and each stream's newest stay."""
-    one, other = make_stream("one", database), make_stream("other", database)
-    for stream in (one, other):
-        for _ in range(3):
-            commit(stream, {})
-    log = FeedEntry.objects.using(database)
-    log.update(created_at=timezone.now() - datetime.timedelta(hours=2))
-    commit(one, {})
-    assert prune(database) == 5
-    assert sorted(log.values_list("stream__name", "revision")) == [("one", 4), ("other", 3)]
-    assert prune(database) == 0
 
 
 def test_the_bell_takes_the_entry_along() -> None:

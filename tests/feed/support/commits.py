@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from durable_state.feed import FeedTxid, LoggedChange, compose, ring, write
-from durable_state.models import Stream
+from durable_state.models import Status, Stream
 from tests.app.models import Message, Setting
 
 __all__ = ["commit", "commit_and_ring", "make_stream", "message", "shown"]
@@ -60,6 +60,7 @@ def commit(
             else:
                 rows.update_or_create(**scope, key=key, defaults={"data": value})
         held.revision += 1
+        held.status = Status.LIVE if up_to_date else Status.CATCHING_UP
         held.up_to_date_at = timezone.now()
         held.save()
         entries = [
@@ -76,6 +77,7 @@ def commit(
             held, held.revision, None if snapshot else entries, txids=told, up_to_date=up_to_date
         )
         write(held, entry)
+        Stream.objects.using(using).filter(pk=held.pk).update(log_bytes=entry.log_bytes)
     return held.revision, entry.payload
 
 

@@ -42,7 +42,7 @@ def look(alias: str) -> dict[str, Any]:
     from durable_state.consumer import lease
     from durable_state.consumer.moment import at_one_moment
     from durable_state.consumer.run import runnable
-    from durable_state.feed.log import prune
+    from durable_state.feed.pruning import prune
     from durable_state.feed.rows import page, rows_by_key
     from durable_state.models import DeadLetter, FeedEntry, Stream
     from durable_state.operations import report
