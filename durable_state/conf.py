@@ -35,6 +35,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     """Dotted path of the ``StatePolicy`` class: who may read which streams and rows."""
     allowed_urls: list[str] = []
     """URL prefixes that streams may have. Empty: any http(s) URL."""
+    metrics_token: str | None = None
+    """Bearer token of whoever scrapes the metrics.
+
+    None: only who is signed in and may view streams.
+    """
     queue: str | None = None
     """Celery queue of ``consume`` tasks. None: the project's default queue."""
     batch_rows: Positive = 50_000

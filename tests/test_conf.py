@@ -16,6 +16,7 @@ DEFAULTS: dict[str, Any] = {
     "HEADERS": None,
     "POLICY": "durable_state.policy.StatePolicy",
     "ALLOWED_URLS": [],
+    "METRICS_TOKEN": None,
     "QUEUE": None,
     "BATCH_ROWS": 50_000,
     "BATCH_BYTES": 8_388_608,

@@ -3,4 +3,10 @@
 from django.contrib import admin
 from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls), path("api/state/", include("durable_state.urls"))]
+from durable_state.metrics import metrics
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/state/", include("durable_state.urls")),
+    path("metrics/", metrics),
+]

@@ -11,6 +11,7 @@ from django.utils import timezone
 from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import DurableStateError, Stalled
 from durable_state.models import Lease, Progress, Status, Stream
+from durable_state.telemetry import ResetReason, count_reset
 
 from .committing import lock
 from .error_text import describe_error, full_stop
@@ -55,6 +56,8 @@ def record_stop(progress: Progress, token: int, error: DurableStateError, status
         error.action,
         extra={"is_outcome": isinstance(progress, Stream)},
     )
+    if status == Status.NEEDS_RESET:
+        count_reset(ResetReason.GONE)
     _save(progress, token, _stopped(error, status))
 
 
@@ -73,6 +76,7 @@ def replay_recreated(stream: Stream, token: int, error: DurableStateError) -> No
         hold_replay(stream)
         begin_replay(lock(stream, token))
         _save(stream, token, _stopped(error, Status.NEEDS_RESET))
+    count_reset(ResetReason.RECREATED)
 
 
 def _stopped(error: DurableStateError, status: Status) -> dict[str, object]:

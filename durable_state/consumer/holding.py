@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from durable_state import feed
 from durable_state.models import Stream
+from durable_state.telemetry import count_lost_lease
 
 from .committing import Commit
 from .seat import Seat
@@ -78,6 +79,8 @@ class Holding:
 
     def lose(self) -> None:
         """The lease is another's by now: whoever works on the stream ends."""
+        if not self.is_lost:
+            count_lost_lease()
         self._lost.set()
 
     async def unless_ended(

@@ -15,6 +15,7 @@ from durable_state.errors import DurableStateError, StreamRecreated
 from durable_state.feed import LogKeeper
 from durable_state.materializer import PROTECTED, PreparedBatch, watch_steps
 from durable_state.models import Arrival, DeadLetter, ParkedChange, Status, Stream
+from durable_state.telemetry import count_commit, span
 from durable_state.transport import Batch, BatchLimits, Reader
 
 from .commits import commit, release
@@ -103,7 +104,10 @@ class LiveTarget:
     def commit(self, prepared: PreparedBatch, batch: Batch) -> Commit:
         """Rows, position and feed entry."""
         switching = self._watcher.switching
-        with watch_steps(None if switching is None else partial(switching, self.stream)):
+        with (
+            span("commit", self.stream.name, prepared.count),
+            watch_steps(None if switching is None else partial(switching, self.stream)),
+        ):
             done = commit(self.stream, prepared, batch, token=self._holding.token)
         self._log_keeper.keep()
         return done
@@ -113,6 +117,7 @@ class LiveTarget:
         stream = self.stream
         if done is not None:
             self.unswept = self.unswept or not done.swept
+            count_commit(stream.name, len(batch.messages), seconds, len(done.payload))
             await self._holding.publish(stream, done, seconds)
         else:
             self._watcher.progressed(stream)

@@ -19,6 +19,7 @@ from durable_state.errors import (
     Unavailable,
 )
 from durable_state.models import Progress, Status
+from durable_state.telemetry import count_retry
 from durable_state.transport import delay
 
 from .error_text import describe_error, full_stop
@@ -156,6 +157,7 @@ class Recovery:
 
     async def _retry(self, error: Exception, retry_after: float | None = None) -> float:
         self.outages += 1
+        count_retry(self._stream_name, error)
         # That the tail was reached again is no success yet: the live request behind it may fail
         # each time.
         was_healthy = time.monotonic() - self._began > HEALTHY_SECONDS

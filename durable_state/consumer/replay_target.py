@@ -19,6 +19,7 @@ from durable_state.databases.contention import retry_on_deadlocks
 from durable_state.errors import StreamRecreated
 from durable_state.materializer import PreparedBatch, watch_steps
 from durable_state.models import Replay, Status
+from durable_state.telemetry import count_commit, span
 from durable_state.transport import Batch, BatchLimits, Reader
 
 from .committing import Commit
@@ -107,11 +108,13 @@ class ReplayTarget:
 
     def commit(self, prepared: PreparedBatch, batch: Batch) -> Commit:
         """Staged entities and the replay's position."""
-        return advance(self.progress, self.stream, prepared, batch, token=self._holding.token)
+        with span("replay", self.stream.name, prepared.count):
+            return advance(self.progress, self.stream, prepared, batch, token=self._holding.token)
 
     async def after(self, batch: Batch, done: Commit | None, seconds: float) -> Next:
         """Hands over at the tail."""
         if done is not None:
+            count_commit(self.stream.name, len(batch.messages), seconds, len(done.payload))
             self._watcher.progressed(self.progress)
             self.unswept = self.unswept or not done.swept
             if done.paused:
@@ -139,7 +142,10 @@ class ReplayTarget:
     def _show(self, closed: bool) -> Commit | None:
         replay, stream, token = self.progress, self.stream, self._holding.token
         switching = self._watcher.switching
-        with watch_steps(None if switching is None else partial(switching, replay)):
+        with (
+            span("hand over", stream.name, 0),
+            watch_steps(None if switching is None else partial(switching, replay)),
+        ):
             return retry_on_deadlocks(
                 lambda: hand_over(stream, replay, self._seen, token=token, closed=closed)
             )

@@ -7,7 +7,7 @@ from .account import Account
 from .adding import add, adopt, edit
 from .case import Shown
 from .letters import discard, discard_all, retry, retry_all
-from .lookup import find_stream
+from .lookup import databases_with_streams, find_stream
 from .probing import Finding, probe
 from .removal import owned_rows, remove
 from .report import StreamReport
@@ -24,6 +24,7 @@ __all__ = [
     "add",
     "adopt",
     "cancel_reset",
+    "databases_with_streams",
     "discard",
     "discard_all",
     "edit",

@@ -1,13 +1,45 @@
-"""Finding a stream by its name."""
+"""Where streams are: in which databases, and under which name."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 
+import django.db
+from django.db import DEFAULT_DB_ALIAS, connections, router
+
 from durable_state.errors import OperationRefused
 from durable_state.models import Stream
 
-__all__ = ["find_stream"]
+__all__ = ["databases_with_streams", "find_stream"]
+
+
+def databases_with_streams() -> list[str]:
+    """The databases that have our tables, the default one first.
+
+    One that does not answer counts as one that has them.
+    """
+    return [
+        alias
+        for alias in sorted(connections, key=lambda alias: (alias != DEFAULT_DB_ALIAS, alias))
+        if router.allow_migrate_model(alias, Stream) and _has_tables(alias)
+    ]
+
+
+def _has_tables(alias: str) -> bool:
+    """Whether our migrations have run there. A database that does not answer may have them."""
+    if alias in _MIGRATED:
+        return True
+    try:
+        tables = connections[alias].introspection.table_names()
+    except django.db.Error:
+        return True
+    if Stream._meta.db_table in tables:
+        _MIGRATED.add(alias)
+    return alias in _MIGRATED
+
+
+_MIGRATED: set[str] = set()
+"""Databases that were seen to have our tables: they keep them."""
 
 
 def find_stream(name: str, using: str = "default") -> Stream:

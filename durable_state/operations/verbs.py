@@ -11,6 +11,7 @@ from durable_state.consumer import abandon_replay, begin_replay, valid_leases
 from durable_state.errors import OperationRefused
 from durable_state.models import Progress, Replay, Status, Stream
 from durable_state.registry import registry
+from durable_state.telemetry import ResetReason, count_reset
 
 from .intents import Intended, intended
 
@@ -96,6 +97,7 @@ def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None
     with intended(stream, "reset", actor, detail) as verb:
         begin_replay(verb.stream)
         write(verb, stream, dispatched_at=None)
+    count_reset(ResetReason.ASKED)
 
 
 def cancel_reset(stream: Stream, *, actor: str) -> None:

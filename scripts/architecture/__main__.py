@@ -12,6 +12,7 @@ HOUSE = {
     "urls": "paths of REST",
     "routing": "paths of websockets",
     "admin": "pages for people",
+    "metrics": "for Prometheus",
     "rest": "read-only API",
     "websocket": "live frames",
     "tasks": "Celery",
@@ -30,6 +31,7 @@ HOUSE = {
     "conversion": "values to columns",
     "conf": "settings",
     "signals": "after a commit",
+    "telemetry": "counters and spans",
     "protocol": "the wire",
     "errors": "what goes wrong",
 }

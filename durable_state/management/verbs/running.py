@@ -16,6 +16,7 @@ from durable_state.management.table import one_line
 from durable_state.models import Status
 from durable_state.operations import StreamReport
 from durable_state.operations.wording import counted
+from durable_state.telemetry import serve_counters
 
 __all__ = ["define"]
 
@@ -29,7 +30,12 @@ def define(verb: Any) -> None:
         action="store_true",
         help="end at the stream's tail instead of following it",
     )
-    verb("run", run, "Consumes all streams, live, without Celery, until it is stopped.")
+    parser = verb("run", run, "Consumes all streams, live, without Celery, until it is stopped.")
+    parser.add_argument(
+        "--metrics",
+        metavar="[HOST:]PORT",
+        help="serve what this process counts to Prometheus, on 127.0.0.1 unless a host is given",
+    )
 
 
 def sync(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -71,6 +77,8 @@ def _ending(done: StreamReport) -> str:
 
 
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
+    if options["metrics"]:
+        command.stdout.write(f"Metrics: {serve_counters(options['metrics'])}")
     _say_what_there_is(command, options["database"])
     reporter = Reporter(command, options["verbosity"])
     watcher = consumer.Watcher(

@@ -1,0 +1,28 @@
+"""Spans for OpenTelemetry, by its API package; the project says who collects them."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+from typing import Any
+
+try:
+    from opentelemetry import trace
+except ImportError:  # it comes with the extra `tracing`
+    _TRACER = None
+else:
+    # The project may set its provider later: until then the tracer is a stand-in.
+    _TRACER = trace.get_tracer("durable_state")
+
+__all__ = ["span"]
+
+
+def span(name: str, stream_name: str, messages: int) -> AbstractContextManager[Any]:
+    """A span around what the block does for a stream; an error that leaves it is recorded."""
+    if _TRACER is None:
+        return contextlib.nullcontext()
+    attributes: dict[str, str | int] = {
+        "durable_state.stream": stream_name,
+        "durable_state.messages": messages,
+    }
+    return _TRACER.start_as_current_span(f"durable-state {name}", attributes=attributes)

@@ -1,0 +1,1 @@
+"""What Prometheus scrapes, and what a process counts and traces."""
