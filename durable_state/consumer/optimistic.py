@@ -40,13 +40,13 @@ def commit_ordinary(
         return None
     frame = CommitFrame(stream.using, token)
     try:
-        with begun_transaction(stream.using) as opening:
-            facts, rows = _look(stream, direct, opening)
+        with begun_transaction(stream.using) as bounds:
+            facts, rows = _look(stream, direct, bounds.opening)
             if token is not None and token != facts.token:
                 raise lease_lost(stream, token)
             work = frame.take_up(stream, facts.row)
             work.check_follows(prepared, batch.position)
-            done = _write(work, facts, direct, rows, prepared.count, batch)
+            done = _write(work, facts, direct, rows, prepared.count, batch, bounds.closing)
     except Unusual:
         return None
     except Exception as error:  # whatever a field's own code raises, too
@@ -86,6 +86,7 @@ def _write(
     rows: Sequence[Answer],
     messages: int,
     batch: Batch,
+    closing: Sequence[Statement],
 ) -> Commit:
     """Writes rows, position and feed entry. Raises: Unusual."""
     stream, outcome, database = work.row, direct.outcome, find_database(work.row.using)
@@ -106,8 +107,8 @@ def _write(
     where = {"id": stream.pk, "revision": revision}
     moving = updating_row(stream.using, Stream, changed, where)
     telling = inserting_row(stream.using, FeedEntry, {"stream": stream.pk, **entry.columns})
-    *_, moved, _ = database.run_together([*statements, moving, telling])
-    if not moved.affected:
+    answers = database.run_together([*statements, moving, telling, *closing])
+    if not answers[-len(closing) - 2].affected:  # never, where the row's lock is held
         raise conflict_of(stream)
 
     work.note_saved(columns)

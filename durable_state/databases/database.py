@@ -12,6 +12,7 @@ from django.db import models, transaction
 from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.models import Lookup, Q
 
+from .bounds import Bounds
 from .lookups import Found
 from .parameters import AS_THEY_ARE, Columns, documents_as_dumped, quoted
 from .together import Answer, Statement, run_each
@@ -60,13 +61,13 @@ class Database:
     # Transactions
 
     @contextmanager
-    def transaction(self, seconds: int) -> Iterator[list[Statement]]:
-        """A transaction that sees what others commit; gives the statements that it begins with.
+    def transaction(self, seconds: int) -> Iterator[Bounds]:
+        """A transaction that sees what others commit; gives what it begins and ends with.
 
         Waiting for a lock, and being idle inside it, are both bounded where there is a server.
         """
         with transaction.atomic(using=self.using):
-            yield []
+            yield Bounds()
 
     def run_together(self, statements: Sequence[Statement]) -> list[Answer]:
         """Runs the statements in their order, by one round trip where the driver can.

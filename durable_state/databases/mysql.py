@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from django.db import Error, transaction
+from django.db import Error, IntegrityError, OperationalError
 
+from .bounds import Bounds, atomic_begun_by_text
 from .capabilities import mysql_capabilities, unused_name
 from .database import Database
 from .parameters import Columns, moments_in_utc
 from .statements import bounded_statements
-from .together import Statement
+from .together import Answer, Statement, run_in_one_text
 
 __all__ = ["MySQL"]
 
@@ -23,6 +24,10 @@ ROWS = 500
 KEYS = 2000
 """Primary keys in one delete."""
 CHANGES = "durable_state_changes"
+CONSTRAINTS = frozenset({1048, 1690, 3819, 4025})
+"""What the driver calls operational errors, and Django integrity errors."""
+MULTI_STATEMENTS = 1 << 16
+"""The flag of a connection whose server takes several statements as one text."""
 
 _largest: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 """``max_allowed_packet`` by the driver's connection, for which it is fixed when that is opened."""
@@ -52,7 +57,7 @@ class MySQL(Database):
         return bool(self.connection.mysql_is_mariadb)
 
     @contextmanager
-    def transaction(self, seconds: int) -> Iterator[list[Statement]]:
+    def transaction(self, seconds: int) -> Iterator[Bounds]:
         """READ COMMITTED, whatever the project asks for: who takes a lock sees what its last
         holder wrote.
 
@@ -62,16 +67,18 @@ class MySQL(Database):
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT @@SESSION.innodb_lock_wait_timeout, @@SESSION.{idle}")
             before = cursor.fetchone()
-            cursor.execute(
-                f"SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION {idle} = {seconds}"
-            )
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # of the next one
+        limits = f"SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION {idle} = {seconds}"
+        opening: list[Statement] = [
+            (limits, ()),
+            ("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", ()),  # of the next one
+            ("START TRANSACTION", ()),
+        ]
         try:
             with (
-                transaction.atomic(using=self.using),
+                atomic_begun_by_text(self.connection),
                 bounded_statements(self.connection, self.largest_statement()),
             ):
-                yield []
+                yield Bounds(opening)
         finally:
             # The connection may be what broke.
             with suppress(Error), self.connection.cursor() as cursor:
@@ -79,6 +86,19 @@ class MySQL(Database):
                     f"SET SESSION innodb_lock_wait_timeout = {before[0]},"
                     f" SESSION {idle} = {before[1]}"
                 )
+
+    def run_together(self, statements: Sequence[Statement]) -> list[Answer]:
+        """One text may hold several statements where the driver has said so to the server."""
+        driver = self.connection.connection
+        if not getattr(driver, "client_flag", 0) & MULTI_STATEMENTS:
+            return super().run_together(statements)
+        try:
+            return run_in_one_text(self.connection, statements)
+        except OperationalError as error:
+            # As Django does of the first statement of a text.
+            if error.args and error.args[0] in CONSTRAINTS:
+                raise IntegrityError(*error.args) from error
+            raise
 
     def snapshot_options(self) -> dict[str, Any]:
         """A snapshot is what InnoDB's REPEATABLE READ is."""

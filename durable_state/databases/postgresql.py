@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from django.db import NotSupportedError, ProgrammingError, connections, models, transaction
 
+from .bounds import Bounds, atomic_begun_by_text
 from .capabilities import forget, postgresql_capabilities, unused_name
 from .copying import copy_rows
 from .database import Database
@@ -55,16 +56,22 @@ class PostgreSQL(Database):
         return hasattr(getattr(self.connection, "Database", None), "Cursor")
 
     @contextmanager
-    def transaction(self, seconds: int) -> Iterator[list[Statement]]:
+    def transaction(self, seconds: int) -> Iterator[Bounds]:
         """READ COMMITTED, whatever the project asks for: who takes a lock sees what its last
         holder wrote.
         """
-        with transaction.atomic(using=self.using):
-            yield [
-                ("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", ()),
-                (f"SET LOCAL lock_timeout = '{seconds}s'", ()),
-                (f"SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'", ()),
-            ]
+        limits: list[Statement] = [
+            (f"SET LOCAL lock_timeout = '{seconds}s'", ()),
+            (f"SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'", ()),
+        ]
+        # psycopg 2 ends no transaction that it has not begun.
+        if not self.writes_columns or not self.connection.get_autocommit():
+            with transaction.atomic(using=self.using):
+                yield Bounds([("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", ()), *limits])
+            return
+        with atomic_begun_by_text(self.connection):
+            begin = ("BEGIN ISOLATION LEVEL READ COMMITTED", ())
+            yield Bounds([begin, *limits], [("COMMIT", ())])
 
     def run_together(self, statements: Sequence[Statement]) -> list[Answer]:
         """One text may hold several statements where the driver writes the values into it."""

@@ -9,10 +9,10 @@ from typing import Any
 
 from django.db import models, transaction
 
+from .bounds import Bounds
 from .database import Database
 from .lookups import are_alike, as_json
 from .parameters import AS_THEY_ARE, moments_in_utc
-from .together import Statement
 
 __all__ = ["SQLite"]
 
@@ -27,7 +27,7 @@ class SQLite(Database):
     keeps_decimals_as_floats = True
 
     @contextmanager
-    def transaction(self, seconds: int) -> Iterator[list[Statement]]:
+    def transaction(self, seconds: int) -> Iterator[Bounds]:
         """Takes the write lock at BEGIN; the operating system frees it with the process."""
         connection = self.connection
         connection.ensure_connection()  # reads the mode that the project's settings ask for
@@ -35,7 +35,7 @@ class SQLite(Database):
         try:
             with transaction.atomic(using=self.using):
                 connection.transaction_mode = mode
-                yield []
+                yield Bounds()
         finally:
             connection.transaction_mode = mode
 

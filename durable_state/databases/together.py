@@ -29,17 +29,24 @@ def run_each(connection: Any, statements: Sequence[Statement]) -> list[Answer]:
 
 
 def run_in_one_text(connection: Any, statements: Sequence[Statement]) -> list[Answer]:
-    """Runs them as one text, for a driver that writes the values into it: one round trip."""
+    """Runs them as one text, for a driver that writes the values into it: one round trip.
+
+    Rows are given of what says SELECT or RETURNING.
+    """
     text = "; ".join(sql for sql, _ in statements)
-    with connection.cursor() as cursor:
+    with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.execute(text, [value for _, values in statements for value in values])
-        return list(_all_answers(cursor))
+        return list(_answers(cursor.cursor, statements))
 
 
-def _all_answers(cursor: Any) -> Iterator[Answer]:
-    yield _answer(cursor)
-    while cursor.nextset():
-        yield _answer(cursor)
+def _answers(driver: Any, statements: Sequence[Statement]) -> Iterator[Answer]:
+    """Of the driver's own cursor: Django's looks at each call whether it may raise."""
+    for number, (sql, _) in enumerate(statements):
+        if number:
+            driver.nextset()
+        # Not by the cursor's description, which psycopg makes of each column when it is asked.
+        gives_rows = sql.startswith("SELECT") or "RETURNING" in sql
+        yield Answer(list(driver.fetchall()) if gives_rows else [], driver.rowcount)
 
 
 def _answer(cursor: Any) -> Answer:

@@ -9,8 +9,8 @@ from django.db import connections, transaction
 
 from durable_state.conf import get_settings
 
+from .bounds import Bounds
 from .choosing import find_database
-from .together import Statement
 
 __all__ = ["begun_transaction", "commit_transaction"]
 
@@ -23,22 +23,22 @@ def commit_transaction(using: str) -> Iterator[None]:
     being idle, are both bounded by half the lease, so that a frozen worker never blocks the one
     that takes over. Inside another atomic block (a user's TestCase) it is a savepoint.
     """
-    with begun_transaction(using) as opening:
-        if opening:
-            find_database(using).run_together(opening)
+    with begun_transaction(using) as bounds:
+        if bounds.opening:
+            find_database(using).run_together(bounds.opening)
         yield
 
 
 @contextmanager
-def begun_transaction(using: str) -> Iterator[list[Statement]]:
+def begun_transaction(using: str) -> Iterator[Bounds]:
     """The same, but for the statements that it begins with, which are the caller's to run.
 
     It sends them together with its first own ones.
     """
     if connections[using].in_atomic_block:
         with transaction.atomic(using=using):
-            yield []
+            yield Bounds()
         return
     seconds = max(1, int(get_settings().lease_seconds / 2))
-    with find_database(using).transaction(seconds) as opening:
-        yield opening
+    with find_database(using).transaction(seconds) as bounds:
+        yield bounds
