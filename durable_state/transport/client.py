@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from urllib.request import getproxies
 
 import httpx
 
@@ -26,6 +27,7 @@ from durable_state.protocol import mask_query
 from durable_state.protocol.masking import mask, secrets_in_headers, secrets_in_url
 
 from .body import ACCEPTED_CODINGS, read_beginning
+from .connections import Connections
 from .environment import EnvironmentFault, find_fault
 from .sent import mask_error, remember
 
@@ -63,16 +65,19 @@ def open_client(**options: Any) -> httpx.AsyncClient:
     chosen: dict[str, Any] = {
         "headers": {"user-agent": f"django-durable-state/{_version()}"},
         "timeout": httpx.Timeout(60.0, connect=_CONNECT),
-        # Each stream that is tailed holds a connection, so the pool has no bound of its own.
+        # Behind a proxy, connections are httpx's own matter; they have no bound there either.
         "limits": httpx.Limits(
             max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0
         ),
         "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     } | options
+    trusts = chosen.get("trust_env", True)
+    if "transport" not in chosen and not (trusts and getproxies()):
+        chosen["transport"] = Connections(trust_env=trusts)
     try:
         return httpx.AsyncClient(follow_redirects=False, **chosen)
     except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:
-        if not chosen.get("trust_env", True):
+        if not trusts:
             raise
         return _without_faulty(find_fault(error), chosen)
 

@@ -26,9 +26,12 @@ class EnvironmentFault:
 
     async def refuse(self, request: httpx.Request) -> None:
         """Refuses a request that the variable concerns. Raises: ConfigurationError."""
-        if self.only_tls and request.url.scheme != "https":
-            return
-        raise ConfigurationError(
+        if not self.only_tls or request.url.scheme == "https":
+            raise self.refusal()
+
+    def refusal(self) -> ConfigurationError:
+        """What a request that the variable concerns ends with."""
+        return ConfigurationError(
             f"The environment variable {self.variable} cannot be used: {self.reason}.",
             f"Correct or unset {self.variable}, start the worker again, then resume.",
         )

@@ -59,6 +59,7 @@ class MisbehavingServer:
         self.asked: list[Asked] = []
         self.reply: Callable[[Asked], Reply] = lambda asked: Reply(404)
         self.bytes_sent = 0
+        self.connections = 0
         self._writers: set[asyncio.StreamWriter] = set()
 
     def replies(self, *replies: Reply) -> None:
@@ -69,6 +70,7 @@ class MisbehavingServer:
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Takes one connection. It is known from here on, whether its task ever runs or not."""
         self._writers.add(writer)
+        self.connections += 1
         asyncio.ensure_future(self._serve(reader, writer)).add_done_callback(
             lambda _: self._writers.discard(writer)
         )

@@ -1,0 +1,161 @@
+"""Connections to stream servers: one for each request under way, and idle ones to use again.
+
+httpx's own pool goes through all its connections, for each request and each answer, which is most
+of the cost of a thousand streams that wait.
+
+Why: decision 950.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpcore
+import httpx
+
+from .environment import find_fault
+from .name_lookups import NameLookups
+
+__all__ = ["Connections"]
+
+MOST_IDLE = 100
+"""Idle connections to one origin that are kept."""
+IDLE_SECONDS = 30.0
+"""Seconds that they are."""
+
+
+class Connections(httpx.AsyncBaseTransport):
+    """Sends each request over a connection that nobody else uses meanwhile. For one event loop.
+
+    Streams that wait hold a connection each, so there is no bound to those in use.
+    """
+
+    def __init__(self, *, trust_env: bool = True) -> None:
+        """``trust_env`` has the environment's certificates (``SSL_CERT_FILE``) count."""
+        self._trust_env = trust_env
+        self._network = NameLookups()
+        self._idle: dict[str, deque[httpcore.AsyncHTTPConnection]] = {}  # the newest last
+        self._open: set[httpcore.AsyncHTTPConnection] = set()  # in use, or idle
+        self._tls: ssl.SSLContext | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends it, and gives the answer with its body unread.
+
+        Raises: httpx.HTTPError; ConfigurationError, where SSL_CERT_FILE cannot be used.
+        """
+        if request.url.scheme not in ("http", "https"):
+            raise httpx.UnsupportedProtocol(f"{request.url.scheme or 'no scheme'} is not spoken")
+        url = httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        sent = httpcore.Request(
+            request.method,
+            url,
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        connection = self._take(url.origin)
+        try:
+            with _as_httpx_says():
+                answer = await connection.handle_async_request(sent)
+        except BaseException:
+            await self._close(connection)
+            raise
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(answer, self, str(url.origin), connection),
+            extensions=answer.extensions,
+        )
+
+    async def give_back(self, origin: str, connection: httpcore.AsyncHTTPConnection) -> None:
+        """Its answer was read, or is not wanted any more."""
+        if not connection.is_available() or connection not in self._open:
+            await self._close(connection)
+            return
+        idle = self._idle.setdefault(origin, deque())
+        idle.append(connection)
+        while len(idle) > MOST_IDLE or idle[0].has_expired():
+            await self._close(idle.popleft())
+            if not idle:
+                del self._idle[origin]
+                return
+
+    async def aclose(self) -> None:
+        """Closes all, also those in use."""
+        self._idle.clear()
+        while self._open:
+            await self._open.pop().aclose()
+
+    async def _close(self, connection: httpcore.AsyncHTTPConnection) -> None:
+        self._open.discard(connection)
+        await connection.aclose()
+
+    def _take(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+        idle = self._idle.get(str(origin))
+        if idle and not idle[-1].has_expired():
+            return idle.pop()
+        connection = httpcore.AsyncHTTPConnection(
+            origin,
+            ssl_context=self._trusted() if origin.scheme == b"https" else None,
+            keepalive_expiry=IDLE_SECONDS,
+            network_backend=self._network,
+        )
+        self._open.add(connection)
+        return connection
+
+    def _trusted(self) -> ssl.SSLContext:
+        """Made when it is needed first: that reads hundreds of certificates."""
+        if self._tls is None:
+            try:
+                self._tls = httpx.create_ssl_context(trust_env=self._trust_env)
+            except (OSError, ValueError) as error:
+                raise find_fault(error).refusal() from error
+        return self._tls
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of an answer; its connection is given back once it is closed."""
+
+    def __init__(
+        self,
+        answer: httpcore.Response,
+        connections: Connections,
+        origin: str,
+        connection: httpcore.AsyncHTTPConnection,
+    ) -> None:
+        self._stream: Any = answer.stream
+        self._connections = connections
+        self._origin = origin
+        self._connection = connection
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _as_httpx_says():
+            async for piece in self._stream:
+                yield piece
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+        await self._connections.give_back(self._origin, self._connection)
+
+
+@contextmanager
+def _as_httpx_says() -> Iterator[None]:
+    """httpx has an error of the same name for each of httpcore's."""
+    try:
+        yield
+    except (
+        httpcore.TimeoutException,
+        httpcore.NetworkError,
+        httpcore.ProtocolError,
+        httpcore.UnsupportedProtocol,
+    ) as error:
+        raise getattr(httpx, type(error).__name__)(str(error)) from error

@@ -1,0 +1,110 @@
+"""Looks names up in threads of its own, so that a resolver that does not answer holds up nobody
+else.
+
+asyncio's own look-ups share a few threads: with as many names that hang, every connection waits.
+
+Why: decision 950.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterable
+
+import httpcore
+from httpcore import SOCKET_OPTION, AnyIOBackend, AsyncNetworkBackend, AsyncNetworkStream
+
+__all__ = ["NameLookups"]
+
+
+class NameLookups(AsyncNetworkBackend):
+    """Connects to hosts by name. For one event loop.
+
+    A name has one thread for as long as it is looked up, however many wait for it: so a name that
+    hangs costs one thread, which does not keep the process from ending.
+    """
+
+    def __init__(self) -> None:
+        self._network = AnyIOBackend()
+        self._running: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> AsyncNetworkStream:
+        """Connects to the first address that answers; all together have ``timeout`` seconds.
+
+        Raises: httpcore.ConnectTimeout, httpcore.ConnectError.
+        """
+        clock = asyncio.get_running_loop().time
+        until = None if timeout is None else clock() + timeout
+        addresses = await self._look_up(host, port, timeout)
+
+        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        for number, address in enumerate(addresses):
+            left = None if until is None else max(until - clock(), 0) / (len(addresses) - number)
+            try:
+                return await self._network.connect_tcp(
+                    address, port, left, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> AsyncNetworkStream:
+        """Names no host."""
+        return await self._network.connect_unix_socket(path, timeout, socket_options)
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits between two attempts to connect."""
+        await self._network.sleep(seconds)
+
+    async def _look_up(self, host: str, port: int, seconds: float | None) -> list[str]:
+        """The host's addresses. Raises: httpcore.ConnectTimeout, httpcore.ConnectError."""
+        running = self._running.get((host, port))
+        if running is None:
+            running = self._running[host, port] = self._begin(host, port)
+        await asyncio.wait([running], timeout=seconds)
+        if not running.done():
+            raise httpcore.ConnectTimeout(f"the name {host} was not looked up in time")
+        try:
+            return running.result()
+        except OSError as error:
+            raise httpcore.ConnectError(f"{host}: {error}") from error
+
+    def _begin(self, host: str, port: int) -> asyncio.Future[list[str]]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[str]] = loop.create_future()
+
+        def end(addresses: list[str], error: Exception | None) -> None:
+            del self._running[host, port]
+            if error is None:
+                future.set_result(addresses)
+            else:
+                future.set_exception(error)
+                future.exception()  # nobody may wait for it any more
+
+        def look_up() -> None:
+            addresses, error = [], None
+            try:
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                addresses = [str(address[0]) for *_, address in found]
+            except (OSError, UnicodeError) as raised:
+                error = raised
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(end, addresses, error)
+
+        threading.Thread(target=look_up, name="durable-state-names", daemon=True).start()
+        return future
