@@ -19,9 +19,11 @@ TONES = {
     "snapshot-open": "busy",
     "new": "quiet",
     "paused": "quiet",
+    "lagging": "warn",
     "no-worker": "warn",
     "unmapped": "warn",
     "retrying": "warn",
+    "missing": "warn",
     "needs-reset": "bad",
     "halted": "bad",
 }
@@ -36,9 +38,11 @@ _TEXTS = {
     "snapshot-open": "{name} sends a snapshot; these rows stay until it is complete",
     "new": "Nothing of {name} was read yet",
     "paused": "Not live: {name} is paused",
+    "lagging": "Behind: {why}",
     "no-worker": "Not live: no worker reads {name}",
     "unmapped": "Not live: nothing of {name} is mapped",
     "retrying": "Not live: {name} cannot be read; trying again",
+    "missing": "Not live: the server has no stream {name}",
     "needs-reset": "Not live: {name} needs a reset",
     "halted": "Not live: {name} has halted",
 }

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from django.utils import timezone
 
 from durable_state.materializer import Fold, Outcome
-from durable_state.models import DISPOSITIONS, Progress, Status
+from durable_state.models import DISPOSITIONS, FAILING, Progress, Status
 from durable_state.protocol import Position
 from durable_state.transport import Checkpoint
 
 __all__ = ["count_columns", "position_columns", "status_columns"]
+
+SMOOTHED = 5.0
+"""Seconds over which the rate is smoothed."""
 
 
 def position_columns(
@@ -33,6 +37,8 @@ def count_columns(
     }
     for disposition, counter in DISPOSITIONS.items():
         columns[counter] = getattr(progress, counter) + getattr(outcome, disposition)
+    if messages := position.ordinal - progress.ordinal:
+        columns |= _pace_columns(progress, messages)
     if checkpoint is not None:
         columns["checkpoint"] = checkpoint.dump()
     return columns
@@ -46,7 +52,7 @@ def status_columns(
     But not one of no messages that does not reach the tail: a server can send any number of pages
     with nothing on them.
     """
-    if progress.status == Status.RETRYING and not (messages or up_to_date or closed):
+    if progress.status in FAILING and not (messages or up_to_date or closed):
         return {}
 
     now = timezone.now()
@@ -66,3 +72,13 @@ def status_columns(
     if up_to_date:
         columns["up_to_date_at"] = now
     return columns
+
+
+def _pace_columns(progress: Progress, messages: int) -> dict[str, Any]:
+    """How fast messages are read: each of the last seconds counts less than the one after it."""
+    now = timezone.now()
+    if progress.moved_at is None:
+        return {"rate": messages / SMOOTHED, "moved_at": now}
+    seconds = max((now - progress.moved_at).total_seconds(), 0.001)
+    kept = math.exp(-seconds / SMOOTHED)
+    return {"rate": kept * progress.rate + (1 - kept) * messages / seconds, "moved_at": now}

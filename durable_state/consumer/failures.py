@@ -9,7 +9,7 @@ from django.db.models import Exists
 from django.utils import timezone
 
 from durable_state.databases.transaction import commit_transaction
-from durable_state.errors import DurableStateError, Stalled
+from durable_state.errors import DurableStateError, Stalled, StreamNotFound
 from durable_state.models import Lease, Progress, Status, Stream
 from durable_state.telemetry import ResetReason, count_reset
 
@@ -29,8 +29,9 @@ def record_failure(
     ``wait`` seconds; rows stay.
     """
     now = timezone.now()
+    status = Status.MISSING if isinstance(error, StreamNotFound) else Status.RETRYING
     values = {
-        "status": Status.RETRYING,
+        "status": status,
         "failures": failures,
         "retry_at": now + timedelta(seconds=wait),
         **_error(error),
@@ -38,7 +39,7 @@ def record_failure(
         "action": getattr(error, "action", "") or "Nothing to do: it is tried again automatically.",
     }
 
-    if progress.status != Status.RETRYING:
+    if progress.status != status:
         stalled = error.seconds if isinstance(error, Stalled) else 0.0
         values["since"] = now - timedelta(seconds=stalled)
         logger.warning("%s: %s Trying again.", progress, full_stop(describe_error(error).sentence))

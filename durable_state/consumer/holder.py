@@ -15,6 +15,7 @@ from durable_state.models import Replay, Stream
 
 from . import lease
 from .holding import Holding
+from .lag import write_lags
 from .live_target import LiveTarget
 from .loop import Loop
 from .recognizer import Recognizer
@@ -64,19 +65,24 @@ class Holder:
             self._recognizer.run(),
         ]
         self._tasks = [asyncio.create_task(each) for each in beside]
+        self._holding.seat.lags.append(self._live.lag)
         try:
             await self._consume()
         finally:
+            self._holding.seat.lags.remove(self._live.lag)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             with contextlib.suppress(django.db.Error):
-                await self._threads.run(
-                    lease.give_back,
-                    self._stream,
-                    self._holding.token,
-                    at_tail=self._holding.until_up_to_date and self._live.at_tail,
-                )
+                await self._threads.run(self._give_back)
+
+    def _give_back(self) -> None:
+        """Says how far the rows lag, which the next holder goes by, and gives the lease back."""
+        stream, holding, live = self._stream, self._holding, self._live
+        if live.lag.has_changed:
+            write_lags(stream.using, [live.lag.note()])
+        at_tail = holding.until_up_to_date and live.at_tail
+        lease.give_back(stream, holding.token, at_tail=at_tail)
 
     async def _consume(self) -> None:
         """Keeps the rows up to date; then runs the replay to its end."""

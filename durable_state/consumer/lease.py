@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from django.db import models
 from django.db.models import ExpressionWrapper, F, Q, Value
+from django.db.models.functions import Coalesce
 
 from durable_state.conf import get_settings
 from durable_state.databases.clock import ServerNow
@@ -53,6 +54,9 @@ def acquire(stream: Stream, holder: str) -> int | None:
         token=F("token") + 1,
         holder=holder,
         expires_at=_expiry(),
+        # Nobody knows what has come since the last sign of life.
+        lags_since=Coalesce("lags_since", "seen_at", Value(stream.created_at)),
+        lags_because=Lease.Lag.TAKEN,
         seen_at=ServerNow(),
         left_at_tail=False,
     )
@@ -72,7 +76,8 @@ def give_back(stream: Stream, token: int, *, at_tail: bool = False) -> None:
     afterwards.
     """
     ours = Lease.objects.using(stream.using).filter(stream_id=stream.pk, token=token)
-    ours.update(holder="", expires_at=None, seen_at=ServerNow(), left_at_tail=at_tail)
+    columns: dict[str, Any] = {"lags_since": None, "lags_because": ""} if at_tail else {}
+    ours.update(holder="", expires_at=None, seen_at=ServerNow(), left_at_tail=at_tail, **columns)
 
 
 def valid_leases(using: str | None) -> models.QuerySet[Lease]:
@@ -92,8 +97,14 @@ class Attendance(NamedTuple):
     left_at_tail: bool
     """Whether the last holder was to read up to the tail only, and did."""
 
+    lag: timedelta | None
+    """How long ago the rows were last known to hold all; None where nobody ever looked."""
 
-UNATTENDED = Attendance("", None, False)
+    lags_because: str
+    """A ``Lease.Lag``; "" where the last holder knew of nothing that they do not hold."""
+
+
+UNATTENDED = Attendance("", None, False, None, "")
 """Nobody has ever looked."""
 
 
@@ -105,18 +116,35 @@ def attendances(using: str, stream_pks: Collection[int]) -> dict[int, Attendance
         .filter(stream__in=stream_pks)
         .annotate(
             is_held=models.Exists(valid_leases(using).filter(pk=models.OuterRef("pk"))),
-            idle=ExpressionWrapper(ServerNow() - F("seen_at"), output_field=models.DurationField()),
+            idle=_age(F("seen_at")),
+            lag=_age(F("lags_since")),
         )
     )
-    found = leases.values_list("stream_id", "holder", "is_held", "idle", "left_at_tail")
-    return {
-        pk: Attendance(
-            holder if is_held and not _holder_is_dead(holder) else "",
-            None if idle is None else max(idle, timedelta(0)),
-            left_at_tail,
-        )
-        for pk, holder, is_held, idle, left_at_tail in found
-    }
+    columns = ("stream_id", "holder", "is_held", "idle", "left_at_tail", "lag", "lags_because")
+    return {pk: _attendance(*each) for pk, *each in leases.values_list(*columns)}
+
+
+def _attendance(
+    holder: str,
+    is_held: bool,
+    idle: timedelta | None,
+    left_at_tail: bool,
+    lag: timedelta | None,
+    lags_because: str,
+) -> Attendance:
+    holder = holder if is_held and not _holder_is_dead(holder) else ""
+    idle = None if idle is None else max(idle, timedelta(0))
+    if lag is None:
+        # Three renewals of the lease come in its time: until one is overdue, its holder listens.
+        overdue = timedelta(seconds=get_settings().lease_seconds / 2)
+        is_heard = holder and idle is not None and idle < overdue
+        lag = timedelta(0) if is_heard else idle
+    lag = None if lag is None else max(lag, timedelta(0))
+    return Attendance(holder, idle, left_at_tail, lag, lags_because)
+
+
+def _age(moment: Any) -> ExpressionWrapper[Any]:
+    return ExpressionWrapper(ServerNow() - moment, output_field=models.DurationField())
 
 
 def _expiry() -> ExpressionWrapper[Any]:

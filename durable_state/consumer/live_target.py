@@ -23,6 +23,7 @@ from .committing import Commit
 from .error_text import describe_error
 from .failures import replay_recreated
 from .holding import Holding
+from .lag import Lag
 from .loop import Next
 from .readers import stream_reader
 
@@ -36,6 +37,7 @@ class LiveTarget:
 
     def __init__(self, stream: Stream, holding: Holding) -> None:
         self.progress = self.stream = stream
+        self.lag = Lag(stream, holding.token)
         self.unswept = False
         self._log_keeper = LogKeeper(stream)
         self.at_tail = False

@@ -20,12 +20,13 @@ from django.core.exceptions import ObjectDoesNotExist
 from durable_state.databases.contention import retry_on_deadlocks
 from durable_state.errors import DurableStateError, LeaseLost, RevisionConflict, StreamRecreated
 from durable_state.materializer import PreparedBatch, Refused, prepare_batch
-from durable_state.models import Progress, Replay, Stream
+from durable_state.models import Lease, Progress, Replay, Stream
 from durable_state.transport import Batch, BatchLimits, Reader
 
 from .committing import Commit
 from .error_text import describe_error
 from .holding import Holding
+from .lag import Lag
 from .reading_ahead import Inbox, Pace
 from .recovery import Recovery
 from .upkeep import sweep_dropped
@@ -56,6 +57,9 @@ class Target(Protocol[F]):
     """The row whose position the loop moves. Brought up to date by each commit."""
 
     stream: Stream
+
+    lag: Lag
+    """How far what is shown lags behind the stream, as far as is known here."""
 
     unswept: bool
     """Whether a commit has left something of a dropped generation. The loop sweeps it, and says."""
@@ -150,6 +154,7 @@ class Loop(Generic[F]):
         """One reader, until it ends or fails."""
         self._interrupted.clear()
         self._recovery.begin_session()
+        self.target.lag.begin(time.monotonic(), Lease.Lag.TAKEN)
         try:
             async with self.target.session() as is_ready:
                 return await self._read() if is_ready else Next.END
@@ -167,6 +172,7 @@ class Loop(Generic[F]):
             await self.start_over(error)
             return Next.REOPEN
         except Exception as error:
+            self.target.lag.lose_touch(error)
             seconds = await self._recovery.seconds_to_wait(error)
 
         if seconds is None:
@@ -181,7 +187,10 @@ class Loop(Generic[F]):
         reading = asyncio.create_task(inbox.fill(reader.batches()))
         try:
             while (batch := await self._unless_interrupted(inbox.take())) is not None:
+                if batch.messages:
+                    self.target.lag.begin(inbox.taken_since, Lease.Lag.COMMIT)
                 following = await self._take(batch)
+                self.target.lag.settle(at_tail=batch.up_to_date, waiting_since=inbox.waiting_since)
                 if self.target.unswept:
                     await self._sweep(inbox)
                 if following is not Next.READ_ON:

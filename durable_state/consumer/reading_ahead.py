@@ -6,6 +6,7 @@ Why: decision 19.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 
 from durable_state.conf import get_settings
@@ -42,6 +43,10 @@ class Inbox:
         self._error: BaseException | None = None
         self._ended = False
         self._changed = asyncio.Condition()
+        self.waiting_since: float | None = None
+        """When the oldest message of the batch that waits was there, on the monotonic clock."""
+        self.taken_since = 0.0
+        """The same, of the batch that was taken out last."""
 
     async def fill(self, batches: AsyncGenerator[Batch, None]) -> None:
         """Takes all batches in; their end, or their error, follows when they were taken out."""
@@ -59,6 +64,8 @@ class Inbox:
         async with self._changed:
             await self._changed.wait_for(lambda: self._batch is not None or self._ended)
             batch, self._batch = self._batch, None
+            if self.waiting_since is not None:
+                self.taken_since, self.waiting_since = self.waiting_since, None
             self._changed.notify_all()
 
         if batch is None and self._error is not None:
@@ -76,6 +83,8 @@ class Inbox:
                 lambda: self._batch is None or self._fits(self._batch, batch)
             )
             self._batch = batch if self._batch is None else self._batch.followed_by(batch)
+            if self._batch.messages and self.waiting_since is None:
+                self.waiting_since = time.monotonic()
             self._changed.notify_all()
             await self._changed.wait_for(lambda: self._batch is None or self._has_room(self._batch))
 

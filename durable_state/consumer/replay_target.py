@@ -24,6 +24,7 @@ from durable_state.transport import Batch, BatchLimits, Reader
 
 from .committing import Commit
 from .holding import Holding
+from .lag import Lag
 from .loop import Next
 from .readers import stream_reader
 from .replay import advance, begin_again, hand_over
@@ -51,6 +52,7 @@ class ReplayTarget:
     def __init__(self, replay: Replay, holding: Holding) -> None:
         self.progress = replay
         self.stream = replay.stream
+        self.lag = Lag(replay.stream, holding.token)  # of a fold that is not shown: nobody asks
         self.unswept = False
         self._holding = holding
         self._threads = holding.seat.threads

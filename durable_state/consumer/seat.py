@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from durable_state.transport import open_client
 
+from .lag import Lag, keep_lags
 from .threads import DatabaseThreads
 from .watcher import NOBODY, Watcher
 
@@ -34,6 +35,9 @@ class Seat:
 
     watcher: Watcher = NOBODY
 
+    lags: list[Lag] = field(default_factory=list)
+    """Of the streams that it consumes."""
+
 
 @contextlib.asynccontextmanager
 async def open_seat(
@@ -41,7 +45,13 @@ async def open_seat(
 ) -> AsyncIterator[Seat]:
     """A seat with so many threads for the database; its connections are closed with it."""
     async with DatabaseThreads(threads) as pool, open_client() as client:
-        yield Seat(purpose, client, pool, stop, watcher)
+        seat = Seat(purpose, client, pool, stop, watcher)
+        keeping = asyncio.create_task(keep_lags(seat.lags, pool))
+        try:
+            yield seat
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

@@ -7,10 +7,11 @@ from .letters import DeadLetter, entity_digest, entity_digests
 from .ownership import TableOwner, TypeState
 from .parked import Arrival, AwaitedModel, KeptRow, ParkedChange
 from .staging import Generation, StagedChange
-from .stream import DISPOSITIONS, Progress, Replay, Status, Stream
+from .stream import DISPOSITIONS, FAILING, Progress, Replay, Status, Stream
 
 __all__ = [
     "DISPOSITIONS",
+    "FAILING",
     "Arrival",
     "AwaitedModel",
     "DeadLetter",

@@ -17,6 +17,13 @@ class Lease(models.Model):
     renewing it never waits for a commit that holds the stream's row.
     """
 
+    class Lag(models.TextChoices):
+        """Why the rows may not hold all that the stream's server has."""
+
+        TAKEN = "taken", "its worker has not reached the tail yet"
+        COMMIT = "commit", "what was read is not committed yet"
+        SILENCE = "silence", "nothing was heard of the server"
+
     stream = models.OneToOneField(
         Stream, on_delete=models.CASCADE, primary_key=True, related_name="lease"
     )
@@ -26,6 +33,10 @@ class Lease(models.Model):
     seen_at = models.DateTimeField(
         null=True, help_text="when its holder, or its last one, last showed a sign of life"
     )
+    lags_since = models.DateTimeField(
+        null=True, help_text="up to when the rows hold all; empty: until the last sign of life"
+    )
+    lags_because = models.CharField(max_length=8, choices=Lag.choices, default="")
     left_at_tail = models.BooleanField(
         default=False, help_text="its last holder was to read up to the tail only, and did"
     )

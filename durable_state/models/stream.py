@@ -13,7 +13,7 @@ from durable_state.protocol.position import Position
 from .exact import WideTextField
 from .located import Located
 
-__all__ = ["DISPOSITIONS", "Progress", "Replay", "Status", "Stream"]
+__all__ = ["DISPOSITIONS", "FAILING", "Progress", "Replay", "Status", "Stream"]
 
 DISPOSITIONS = {
     "applied": "applied_count",
@@ -38,8 +38,13 @@ class Status(models.TextChoices):
     LIVE = "live", "live"
     CLOSED = "closed", "closed"
     RETRYING = "retrying", "retrying"
+    MISSING = "missing", "missing"
     HALTED = "halted", "halted"
     NEEDS_RESET = "needs-reset", "needs reset"
+
+
+FAILING = (Status.RETRYING, Status.MISSING)
+"""What is tried again without anybody's doing."""
 
 
 class Progress(Located, models.Model):
@@ -102,6 +107,13 @@ class Progress(Located, models.Model):
     action = WideTextField(default="", editable=False, help_text="what to do about it")
     failures = models.IntegerField(default=0, editable=False, help_text="failed attempts in a row")
     retry_at = models.DateTimeField(null=True, editable=False)
+
+    rate = models.FloatField(
+        default=0.0, editable=False, help_text="messages read per second, smoothed"
+    )
+    moved_at = models.DateTimeField(
+        null=True, editable=False, help_text="when messages were last committed"
+    )
 
     # The columns of DISPOSITIONS.
     applied_count = models.BigIntegerField(default=0, editable=False)

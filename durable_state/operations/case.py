@@ -10,19 +10,20 @@ from django.db import DEFAULT_DB_ALIAS
 
 from durable_state.conf import Settings
 from durable_state.consumer import Attendance
-from durable_state.models import Progress, Replay, Status, Stream, TypeState
+from durable_state.models import FAILING, Progress, Replay, Status, Stream, TypeState
 
 from .account import Account
 
 __all__ = ["Case", "Shown"]
 
-_FAILING = (Status.HALTED, Status.NEEDS_RESET, Status.RETRYING)
+_NOT_WELL = (Status.HALTED, Status.NEEDS_RESET, *FAILING)
 
 
 class Shown(enum.StrEnum):
     """Statuses that are shown in place of a stored ``Status``, because they say more."""
 
     PAUSED = "paused"
+    LAGGING = "lagging"
     NO_WORKER = "no-worker"
     UNMAPPED = "unmapped"
     UP_TO_DATE = "up-to-date"
@@ -64,7 +65,7 @@ class Case:
         if replay is None:
             return self.stream
         has_ended = self.stream.status in (Status.HALTED, Status.NEEDS_RESET)
-        return replay if has_ended or replay.status in _FAILING else self.stream
+        return replay if has_ended or replay.status in _NOT_WELL else self.stream
 
     @property
     def plain_status(self) -> str:
@@ -93,27 +94,24 @@ class Case:
 
     @property
     def lag(self) -> timedelta:
-        """How long ago the rows were last known to be what the stream holds."""
-        stream = self.stream
-        lag = self.now - (stream.up_to_date_at or stream.created_at)
-        if stream.rebuild is not None:
-            return max(lag, timedelta(0))
-
-        if stream.status == Status.CLOSED and stream.snapshot is None:
+        """How long ago the rows were last known to hold all that the stream had."""
+        stream, opened = self.stream, [self.stream.rebuild, self.stream.snapshot]
+        is_staging = any(each is not None for each in opened)
+        if stream.status == Status.CLOSED and not is_staging:
             return timedelta(0)
-        if stream.status == Status.LIVE and (idle := self._idle) is not None:
-            lag = min(lag, idle)
-        return max(lag, timedelta(0))
+
+        lag = self.attendance.lag
+        if lag is None:
+            lag = self.now - (stream.up_to_date_at or stream.created_at)
+        # What is staged is not shown yet.
+        staged = [self.now - each.created_at for each in opened if each is not None]
+        return max(lag, timedelta(0), *staged)
 
     @property
-    def _idle(self) -> timedelta | None:
-        """For how long nobody has listened to a quiet stream, which was up to date until then."""
-        idle = self.attendance.idle
-        # Three renewals of the lease come in its time: until one is overdue, its holder listens.
-        overdue = timedelta(seconds=self.settings.lease_seconds / 2)
-        if self.attendance.holder and idle is not None and idle < overdue:
-            return timedelta(0)
-        return idle
+    def is_lagging(self) -> bool:
+        """Whether the stream is live, and its rows lag by more than looking at them takes."""
+        looks = timedelta(seconds=self.settings.lease_seconds / 3)
+        return self.plain_status == Status.LIVE and self.lag > looks
 
     @property
     def start(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from durable_state.conversion.jsonable import jsonable
 
 from .account import Account
+from .progress import Headway
 
 __all__ = ["StreamReport"]
 
@@ -41,9 +42,11 @@ class StreamReport:
     dead_letters: int
     """Dead letters that lie there now."""
     lag_seconds: float
-    """How long ago the rows were last known to be up to date; 0.0 while a worker follows them."""
+    """How long ago the rows were last known to hold all that the stream had."""
     since: datetime
     """When the status began."""
+    headway: Headway
+    """How far the stream is, or its reset."""
     replayed: int | None
     """Messages that a reset has folded by now; None where none is under way."""
     holder: str
@@ -65,12 +68,8 @@ class StreamReport:
     def to_json(self) -> dict[str, Any]:
         """The dict of ``status --json``.
 
-        ``since`` is ISO 8601, ``lag_seconds`` in seconds; ``progress`` is that of a reset, in
-        messages, or None.
+        ``since`` is ISO 8601, ``lag_seconds`` in seconds, ``progress`` in messages.
         """
-        progress = None
-        if self.replayed is not None:
-            progress = {"done": self.replayed, "total": max(self.ordinal, self.replayed)}
         return {
             "name": self.name,
             "url": self.url,
@@ -89,7 +88,7 @@ class StreamReport:
             "superseded": self.account.superseded,
             "lag_seconds": self.lag_seconds,
             "since": jsonable(self.since),
-            "progress": progress,
+            "progress": self.headway.to_json(),
             "holder": self.holder,
             "last_error": self.last_error,
             "action": self.action,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Count
@@ -17,6 +18,7 @@ from durable_state.registry import registry
 from .account import stream_account
 from .case import Case, Shown
 from .coverage import misfits
+from .progress import headway
 from .report import StreamReport
 from .verdict import judge
 
@@ -84,7 +86,6 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
 
 def _report(case: Case, parked: int, letters: int) -> StreamReport:
     stream, verdict = case.stream, judge(case)
-    is_alone = verdict.status == Shown.NO_WORKER
     return StreamReport(
         name=stream.name,
         url=mask_query(stream.url),
@@ -99,7 +100,8 @@ def _report(case: Case, parked: int, letters: int) -> StreamReport:
         parked=parked,
         dead_letters=letters,
         lag_seconds=round(case.lag.total_seconds(), 3),
-        since=case.now - case.unattended if is_alone else case.decisive.since,
+        since=_since(case, verdict.status),
+        headway=headway(case),
         replayed=None if case.replay is None else case.replay.ordinal,
         holder=case.attendance.holder,
         last_error=case.decisive.last_error,
@@ -107,6 +109,13 @@ def _report(case: Case, parked: int, letters: int) -> StreamReport:
         last_error_detail=case.decisive.last_error_detail,
         last_error_type=case.decisive.last_error_type,
     )
+
+
+def _since(case: Case, status: str) -> datetime:
+    """When the shown status began."""
+    if status == Shown.NO_WORKER:
+        return case.now - case.unattended
+    return case.now - case.lag if status == Shown.LAGGING else case.decisive.since
 
 
 def needs_reset(state: TypeState, stream_name: str) -> bool:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from durable_state.consumer import abandon_replay, begin_replay, valid_leases
 from durable_state.errors import OperationRefused
-from durable_state.models import Progress, Replay, Status, Stream
+from durable_state.models import FAILING, Progress, Replay, Status, Stream
 from durable_state.registry import registry
 from durable_state.telemetry import ResetReason, count_reset
 
@@ -125,7 +125,7 @@ def forgiven(progress: Progress) -> dict[str, Any]:
         "last_error_at": None,
         "action": "",
     }
-    if progress.status in (Status.HALTED, Status.RETRYING):
+    if progress.status in (Status.HALTED, *FAILING):
         values |= {"status": Status.CATCHING_UP, "since": timezone.now()}
     return values
 

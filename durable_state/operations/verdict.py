@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
-from durable_state.models import Status
+from durable_state.models import FAILING, Lease, Status
 from durable_state.registry import registry
 
 from .case import Case, Shown
@@ -98,16 +98,17 @@ def _has_no_worker(case: Case) -> Verdict | None:
 def _keeps_failing(case: Case) -> Verdict | None:
     """It is tried again by itself; after a while a person should look."""
     decisive = case.decisive
-    if decisive.status != Status.RETRYING:
+    if decisive.status not in FAILING:
         return None
 
     failing = case.now - decisive.since
     if failing <= timedelta(seconds=case.settings.stuck_seconds):
         return Verdict(decisive.status, stuck=False, why="", action=decisive.action)
+    what = "missing" if decisive.status == Status.MISSING else "failing"
     return Verdict(
         decisive.status,
         stuck=True,
-        why=f"failing for {_seconds(failing)}: {decisive.last_error}",
+        why=f"{what} for {_seconds(failing)}: {decisive.last_error}",
         action=decisive.action or "Look at the stream server and the way to it.",
     )
 
@@ -181,6 +182,48 @@ def _is_not_followed(case: Case) -> Verdict | None:
     return Verdict(Shown.UP_TO_DATE, stuck=False, why=why, action=case.start)
 
 
+def _is_lagging(case: Case) -> Verdict | None:
+    """It was live, and its rows do not hold all any more, or nobody knows whether they do."""
+    if not case.is_lagging:
+        return None
+
+    lag, because = case.lag, case.attendance.lags_because
+    if not case.attendance.holder:
+        why, action = f"no worker for {_seconds(case.attendance.idle or lag)}", case.start
+    else:
+        told, action = _LAGS.get(because, _LAGS[""])
+        why = told.format(_seconds(lag))
+    is_begun_anew = because == Lease.Lag.TAKEN
+    is_long = lag > timedelta(seconds=case.settings.stuck_seconds)
+    return Verdict(
+        Shown.LAGGING,
+        stuck=is_long and not is_begun_anew,
+        why="; ".join([why, *case.misfits]),
+        action=action,
+    )
+
+
+_LAGS = {
+    "": (
+        "its worker has shown no sign of life for {}",
+        "Look at the worker: is it frozen, or cut off from the database?",
+    ),
+    Lease.Lag.TAKEN: (
+        "up to date as of {} ago; its worker has not reached the tail yet",
+        "Nothing to do, unless it stays: then look at the stream server.",
+    ),
+    Lease.Lag.COMMIT: (
+        "what was read {} ago is not committed yet",
+        "Look at what the database, or the mapping's prepare, waits for.",
+    ),
+    Lease.Lag.SILENCE: (
+        "nothing was heard of the server for {}",
+        "Look at the stream server and the way to it.",
+    ),
+}
+"""Why a stream lags, and what to do, by what its holder has noted."""
+
+
 def _was_left(case: Case) -> bool:
     return case.attendance.left_at_tail and not case.attendance.holder
 
@@ -194,6 +237,7 @@ _RULES: tuple[Callable[[Case], Verdict | None], ...] = (
     _is_open_for_too_long,
     _maps_nothing,
     _is_not_followed,
+    _is_lagging,
 )
 """The first that has something to say decides."""
 

@@ -11,11 +11,13 @@ from durable_state.models import DeadLetter
 __all__ = ["DeadLetterSerializer", "EntitySerializer", "HealthSerializer", "StreamSerializer"]
 
 
-class ProgressSerializer(serializers.Serializer[dict[str, int]]):
-    """How far a reset is, in messages."""
+class ProgressSerializer(serializers.Serializer[dict[str, Any]]):
+    """How far a stream is, or its reset, in messages."""
 
     done = serializers.IntegerField()
-    total = serializers.IntegerField()
+    total = serializers.IntegerField(allow_null=True, help_text="null: not known")
+    rate = serializers.FloatField(help_text="messages a second")
+    seconds_left = serializers.FloatField(allow_null=True, help_text="null: not known")
 
 
 class StreamSerializer(serializers.Serializer[dict[str, Any]]):
@@ -38,7 +40,7 @@ class StreamSerializer(serializers.Serializer[dict[str, Any]]):
     superseded = serializers.IntegerField()
     lag_seconds = serializers.FloatField()
     since = serializers.CharField()
-    progress = ProgressSerializer(allow_null=True, help_text="of a reset that is under way")
+    progress = ProgressSerializer(help_text="of the reset, where one is under way")
     holder = serializers.CharField(help_text="who consumes it; empty: nobody")
     last_error = serializers.CharField()
     action = serializers.CharField()

@@ -54,7 +54,7 @@ def test_what_passes_is_waited_for(
 
     def in_trouble() -> bool:
         report = operations.report(stream)
-        if report.status == "retrying":
+        if report.status in ("retrying", "missing"):
             seen.append(report)
         return report.status == "live"
 

@@ -217,7 +217,7 @@ def test_status_as_json_is_the_contract() -> None:
         "unregistered": 0,
         "control": 1,
         "superseded": 0,
-        "progress": None,
+        "progress": {"done": 3, "total": 3, "rate": 0.6, "seconds_left": 0.0},
         "holder": "",
         "last_error": "",
         "action": "",

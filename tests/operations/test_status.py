@@ -11,7 +11,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from durable_state import operations
-from durable_state.consumer import lease
 from durable_state.models import (
     DeadLetter,
     Generation,
@@ -24,6 +23,7 @@ from durable_state.models import (
 )
 from durable_state.registry import registry
 from durable_state.testing import apply
+from tests.following import follow
 
 pytestmark = pytest.mark.django_db
 
@@ -98,7 +98,7 @@ def test_the_status_says_what_a_person_must_know_first(
 def test_what_keeps_failing_is_stuck_in_the_end(seconds: float, stuck: bool) -> None:
     """After STUCK_SECONDS, with a worker that tries."""
     stream = make(status=Status.RETRYING, since=ago(seconds), last_error="refused")
-    assert lease.acquire(stream, lease.holder_name("test")) is not None
+    follow(stream)
     report = operations.report(stream)
     assert (report.status, report.stuck) == ("retrying", stuck)
     assert report.why == ("failing for 301 s: refused" if stuck else "")
@@ -111,7 +111,7 @@ def test_leases_and_counts_are_read_alike_on_every_database(database: str) -> No
         make(name, database, status=Status.LIVE, since=ago(9999), created_at=ago(9999))
         for name in ("held", "alone")
     )
-    lease.acquire(held, lease.holder_name("test"))
+    follow(held)
     for place, generation in enumerate((0, 0, 7)):
         DeadLetter.objects.using(database).create(
             stream=held,
@@ -174,7 +174,8 @@ def test_a_complete_stream_that_is_folded_again_has_not_been_waiting_until_then(
     operations.reset(stream, actor="test")
     report = operations.report(stream)
     assert (report.status, report.why, report.lag_seconds) == ("rebuilding", "", 0.0)
-    assert report.to_json()["progress"] == {"done": 0, "total": 0}
+    progress = {"done": 0, "total": 0, "rate": 0.0, "seconds_left": 0.0}
+    assert report.to_json()["progress"] == progress
     Replay.objects.update(since=ago(301))
     assert operations.report(stream).why == "no worker for 301 s"
 

@@ -10,12 +10,12 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from durable_state.consumer import lease
 from durable_state.models import DeadLetter, Lease, Status, Stream, TableOwner
 from durable_state.operations import report
 from durable_state.testing import apply
 from tests.app.models import Author, Commit, Score
 from tests.feed.support.commits import commit, make_stream, message
+from tests.following import follow, leave
 
 pytestmark = pytest.mark.django_db
 
@@ -248,16 +248,13 @@ def test_health_follows_the_worker(api: Any) -> None:
     assert told["why"].startswith("no worker for 7200 s")
     assert "durable_state run" in told["action"]
 
-    token = lease.acquire(stream, "elsewhere:1:celery:x")
-    assert token is not None
+    token = follow(stream, "elsewhere:1:celery:x")
     assert client.get(f"{ROOT}health/").status_code == 200
     assert client.get(f"{ROOT}streams/quiet/").json()["holder"] == "elsewhere:1:celery:x"
-    lease.give_back(stream, token)
+    leave(stream, token)
     assert client.get(f"{ROOT}health/").status_code == 200
 
-    token = lease.acquire(stream, "elsewhere:1:sync:x")
-    assert token is not None
-    lease.give_back(stream, token, at_tail=True)
+    leave(stream, follow(stream), at_tail=True)
     Lease.objects.update(seen_at=long_ago)
     assert client.get(f"{ROOT}health/").status_code == 200
     shown = client.get(f"{ROOT}streams/quiet/").json()

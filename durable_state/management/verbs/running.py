@@ -13,7 +13,7 @@ from durable_state.management.notices import show_notices
 from durable_state.management.progress_line import ProgressLine
 from durable_state.management.reporter import Reporter
 from durable_state.management.table import one_line
-from durable_state.models import Status
+from durable_state.models import FAILING, Status
 from durable_state.operations import StreamReport
 from durable_state.operations.wording import counted
 from durable_state.telemetry import serve_counters
@@ -42,7 +42,7 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     progress = ProgressLine(sys.stderr)
     _spare_the_collector()
-    if stream.status == Status.RETRYING:  # a failure that goes on is not logged again
+    if stream.status in FAILING:  # a failure that goes on is not logged again
         progress.note(f"{stream.name}: {stream.last_error} Trying again.")
     watcher = consumer.Watcher(
         progressed=progress, switching=progress.switching, waits=progress.note
@@ -104,7 +104,7 @@ def _say_what_there_is(command: BaseCommand, using: str) -> None:
     for each in found:
         if each.holder:
             command.stdout.write(f"{each.name}: consumed by {one_line(each.holder)}")
-        elif each.status in (*_AT_REST, Status.RETRYING):
+        elif each.status in (*_AT_REST, *FAILING):
             told = " · ".join(filter(None, (each.status.replace("-", " "), each.why, each.action)))
             command.stdout.write(f"{each.name}: {one_line(told)}")
     command.stdout.flush()
