@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from django.db import close_old_connections, connections
+
+from durable_state.databases.limits import SessionLimits, limit_seconds
+from durable_state.databases.sessions import limit_sessions
 
 from .project_calls import ProjectCalls
 
@@ -29,8 +34,18 @@ class DatabaseThreads:
 
     def __init__(self, size: int = 4) -> None:
         self._size = size
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix="durable-state")
-        self._leases = ThreadPoolExecutor(1, thread_name_prefix="durable-state-leases")
+        self.sessions = f"durable_state {uuid.uuid4().hex[:16]}"
+        """The name that those of its sessions on the server begin with, and no others."""
+
+        numbers = itertools.count()
+
+        def limit() -> None:
+            limit_sessions(SessionLimits(f"{self.sessions}.{next(numbers)}", limit_seconds()))
+
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix="durable-state", initializer=limit)
+        self._leases = ThreadPoolExecutor(
+            1, thread_name_prefix="durable-state-leases", initializer=limit
+        )
         self.project_calls = ProjectCalls()
 
     async def __aenter__(self) -> DatabaseThreads:

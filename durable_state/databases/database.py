@@ -13,6 +13,7 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.models import Lookup, Q
 
 from .bounds import Bounds
+from .limits import SessionLimits
 from .lookups import Found
 from .parameters import AS_THEY_ARE, Columns, documents_as_dumped, quoted
 from .together import Answer, Statement, run_each
@@ -56,7 +57,31 @@ class Database:
     def __init__(self, connection: Any) -> None:
         self.connection = connection
         self.using: str = connection.alias
+        self.limits: SessionLimits | None = None
+        """The limits of the session that is open, where it has any of its own."""
+
         self._quoted: dict[str | None, str] = {}
+
+    # Sessions
+
+    def limit_session(self, limits: SessionLimits) -> None:
+        """Limits and names the session that was just opened.
+
+        Where the server has nothing of the kind, there is nobody to be waited for either.
+        """
+
+    def end_sessions(self, name: str, *, also_below: bool) -> int:
+        """Ends the session of that name, and those ``also_below`` it, whose names go on with a dot;
+        how many were ended.
+        """
+        return 0
+
+    def is_session_working(self, name: str) -> bool:
+        """Whether the server is busy with a statement of the session of that name.
+
+        A database inside this process is, whenever a statement is under way.
+        """
+        return True
 
     # Transactions
 

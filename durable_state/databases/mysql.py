@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,13 @@ from django.db import Error, IntegrityError, OperationalError
 from .bounds import Bounds, atomic_begun_by_text
 from .capabilities import mysql_capabilities, unused_name
 from .database import Database
+from .limits import SessionLimits
+from .mysql_sessions import (
+    end_named_sessions,
+    is_named_session_working,
+    limit_own_session,
+    name_session,
+)
 from .parameters import Columns, moments_in_utc
 from .statements import bounded_statements
 from .together import Answer, Statement, run_in_one_text
@@ -56,36 +63,63 @@ class MySQL(Database):
         """Whether it is MariaDB, which left MySQL's ways in many a detail."""
         return bool(self.connection.mysql_is_mariadb)
 
+    def limit_session(self, limits: SessionLimits) -> None:
+        """Limits it for good: nobody else uses it."""
+        limit_own_session(self.connection, limits, is_mariadb=self.is_mariadb)
+        self.end_sessions(limits.name, also_below=False)
+        name_session(self.connection, limits.name)
+        self.limits = limits
+
+    def end_sessions(self, name: str, *, also_below: bool) -> int:
+        """By the locks that are their names."""
+        return end_named_sessions(self.connection, name, also_below=also_below)
+
+    def is_session_working(self, name: str) -> bool:
+        """What the list of processes shows of it."""
+        return is_named_session_working(self.connection, name)
+
     @contextmanager
     def transaction(self, seconds: int) -> Iterator[Bounds]:
         """READ COMMITTED, whatever the project asks for: who takes a lock sees what its last
         holder wrote.
-
-        There is no timeout for idle transactions alone; the connection's own is lowered meanwhile.
         """
-        idle = "idle_transaction_timeout" if self.is_mariadb else "wait_timeout"
+        with (
+            self._limited(seconds) as opening,
+            atomic_begun_by_text(self.connection),
+            bounded_statements(self.connection, self.largest_statement()),
+        ):
+            yield Bounds([*opening, ("START TRANSACTION", ())])
+
+    @contextmanager
+    def _limited(self, seconds: int) -> Iterator[Sequence[Statement]]:
+        """Limits the session for the block, as far as it is not limited for good.
+
+        Gives the statements that do so.
+        """
+        self.connection.ensure_connection()  # which says whether it is limited
+        limits = {"innodb_lock_wait_timeout": seconds, self._idle_limit: seconds}
+        if self.limits is not None:
+            # MySQL's limit would end a session that waits for its next transaction, too.
+            limits = {} if self.is_mariadb else {self._idle_limit: seconds}
+        if not limits:
+            yield []
+            return
+
         with self.connection.cursor() as cursor:
-            cursor.execute(f"SELECT @@SESSION.innodb_lock_wait_timeout, @@SESSION.{idle}")
-            before = cursor.fetchone()
-        limits = f"SET SESSION innodb_lock_wait_timeout = {seconds}, SESSION {idle} = {seconds}"
-        opening: list[Statement] = [
-            (limits, ()),
-            ("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", ()),  # of the next one
-            ("START TRANSACTION", ()),
-        ]
+            cursor.execute(f"SELECT {', '.join(f'@@SESSION.{name}' for name in limits)}")
+            before = dict(zip(limits, cursor.fetchone(), strict=True))
+        level = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"  # of the next one
         try:
-            with (
-                atomic_begun_by_text(self.connection),
-                bounded_statements(self.connection, self.largest_statement()),
-            ):
-                yield Bounds(opening)
+            yield [(_setting(limits), ()), (level, ())]
         finally:
             # The connection may be what broke.
             with suppress(Error), self.connection.cursor() as cursor:
-                cursor.execute(
-                    f"SET SESSION innodb_lock_wait_timeout = {before[0]},"
-                    f" SESSION {idle} = {before[1]}"
-                )
+                cursor.execute(_setting(before))
+
+    @property
+    def _idle_limit(self) -> str:
+        """There is no limit on MySQL for what is idle inside a transaction alone."""
+        return "idle_transaction_timeout" if self.is_mariadb else "wait_timeout"
 
     def run_together(self, statements: Sequence[Statement]) -> list[Answer]:
         """One text may hold several statements where the driver has said so to the server."""
@@ -160,3 +194,7 @@ class MySQL(Database):
     @property
     def _row_word(self) -> str:
         return "" if self.is_mariadb else "ROW"
+
+
+def _setting(values: Mapping[str, int]) -> str:
+    return f"SET {', '.join(f'SESSION {name} = {value}' for name, value in values.items())}"

@@ -15,8 +15,16 @@ from .bounds import Bounds, atomic_begun_by_text
 from .capabilities import forget, postgresql_capabilities, unused_name
 from .copying import copy_rows
 from .database import Database
+from .limits import SessionLimits
 from .lookups import Found, are_alike, as_json
 from .parameters import AS_THEY_ARE, Columns, encoded
+from .postgresql_sessions import (
+    end_named_sessions,
+    is_named_session_working,
+    limit_each_transaction,
+    limit_own_session,
+    limiting_transaction,
+)
 from .together import Answer, Statement, run_in_one_text
 
 __all__ = ["PostgreSQL"]
@@ -55,15 +63,28 @@ class PostgreSQL(Database):
         """Not with psycopg 2, whose COPY is another."""
         return hasattr(getattr(self.connection, "Database", None), "Cursor")
 
+    def limit_session(self, limits: SessionLimits) -> None:
+        """Limits the session itself, or each of its transactions where others share it."""
+        if limit_own_session(self.connection, limits):
+            self.limits = limits
+        else:
+            limit_each_transaction(self.connection, limits)
+
+    def end_sessions(self, name: str, *, also_below: bool) -> int:
+        """By what they are called; a process number may be another's by now."""
+        return end_named_sessions(self.connection, name, also_below=also_below)
+
+    def is_session_working(self, name: str) -> bool:
+        """What the server shows of it, as far as it shows it to the role."""
+        return is_named_session_working(self.connection, name)
+
     @contextmanager
     def transaction(self, seconds: int) -> Iterator[Bounds]:
         """READ COMMITTED, whatever the project asks for: who takes a lock sees what its last
         holder wrote.
         """
-        limits: list[Statement] = [
-            (f"SET LOCAL lock_timeout = '{seconds}s'", ()),
-            (f"SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'", ()),
-        ]
+        self.connection.ensure_connection()  # which says whether it is limited
+        limits = [] if self.limits else limiting_transaction(self.connection, seconds)
         # psycopg 2 ends no transaction that it has not begun.
         if not self.writes_columns or not self.connection.get_autocommit():
             with transaction.atomic(using=self.using):

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 
 from django.db import connections, transaction
 
-from durable_state.conf import get_settings
-
 from .bounds import Bounds
 from .choosing import find_database
+from .limits import limit_seconds
 
 __all__ = ["begun_transaction", "commit_transaction"]
 
@@ -39,6 +38,5 @@ def begun_transaction(using: str) -> Iterator[Bounds]:
         with transaction.atomic(using=using):
             yield Bounds()
         return
-    seconds = max(1, int(get_settings().lease_seconds / 2))
-    with find_database(using).transaction(seconds) as bounds:
+    with find_database(using).transaction(limit_seconds()) as bounds:
         yield bounds

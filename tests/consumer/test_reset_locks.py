@@ -134,10 +134,13 @@ def test_the_live_reader_waits_for_the_switch(
     switching = threading.Event()
 
     def long(*given: Any, **named: Any) -> Any:
+        rows = Stream.objects.using(server_database)
         with transaction.atomic(using=server_database):
-            Stream.objects.using(server_database).select_for_update().get(pk=stream.pk)
+            rows.select_for_update().get(pk=stream.pk)
             switching.set()
-            time.sleep(2.5)
+            for _ in range(5):  # never idle for longer than a session may be
+                time.sleep(0.5)
+                rows.exists()
             return hand_over(*given, **named)
 
     monkeypatch.setattr(replay_target, "hand_over", long)

@@ -1,0 +1,92 @@
+"""Sessions on MySQL and MariaDB: limited, named, looked at and ended.
+
+A session has a name by holding a lock of that name, which the server lets go with it: the number
+that it gives for the lock's holder is that very session's, and never another's later on.
+
+Why: decision 910.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import OperationalError
+
+from .limits import SESSIONS, SessionLimits
+
+__all__ = [
+    "end_named_sessions",
+    "is_named_session_working",
+    "limit_own_session",
+    "name_session",
+]
+
+logger = logging.getLogger("durable_state.databases")
+
+GONE = 1094
+"""What KILL says of a session that has ended meanwhile."""
+
+_SHOW = """
+SELECT command = 'Query' AND coalesce(state, '') NOT IN ('Writing to net', 'Reading from net')
+FROM information_schema.processlist WHERE id = IS_USED_LOCK(%s)
+"""
+
+
+def limit_own_session(connection: Any, limits: SessionLimits, *, is_mariadb: bool) -> None:
+    """Limits the session for good, and has it see what others commit."""
+    limited = ["innodb_lock_wait_timeout", "lock_wait_timeout"]
+    limited += ["net_read_timeout", "net_write_timeout"]
+    if is_mariadb:
+        limited.append("idle_transaction_timeout")
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET {', '.join(f'SESSION {name} = {limits.seconds}' for name in limited)}")
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+
+def name_session(connection: Any, name: str) -> None:
+    """Gives the session its name; nobody else's may have it any more.
+
+    Where the server has no such locks, as in a Galera cluster, it goes without one.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT GET_LOCK(%s, 1)", [name])
+            if cursor.fetchone()[0] != 1:
+                logger.info("The session %r has no name: another one has it.", name)
+    except OperationalError as error:
+        logger.info("The session %r has no name, so nobody can end it: %s", name, error)
+
+
+def end_named_sessions(connection: Any, name: str, *, also_below: bool) -> int:
+    """Ends the session of that name, or with it all whose names go on with a dot and a number.
+
+    Raises: OperationalError, where the user may not.
+    """
+    names = [name, *(f"{name}.{number}" for number in range(SESSIONS))] if also_below else [name]
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(['IS_USED_LOCK(%s)'] * len(names))}", names)
+        numbers = [number for number in cursor.fetchone() if number is not None]
+        return sum(_kill(cursor, numbers))
+
+
+def _kill(cursor: Any, numbers: Sequence[int]) -> list[bool]:
+    ended = []
+    for number in numbers:
+        try:
+            cursor.execute(f"KILL CONNECTION {int(number)}")
+        except OperationalError as error:
+            if error.args[0] != GONE:
+                raise
+            ended.append(False)
+        else:
+            ended.append(True)
+    return ended
+
+
+def is_named_session_working(connection: Any, name: str) -> bool:
+    """Whether the server is busy with a statement of that session."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SHOW, [name])
+        return any(is_working for (is_working,) in cursor.fetchall())

@@ -1,0 +1,65 @@
+"""A worker's sessions: limited from the moment they are opened, so that none waits for long, and
+named, so that another worker can end those of one that froze.
+
+Invariant: whatever a worker's thread opens is limited before its first statement, also where a
+broken connection is replaced within one call; the connections of all others stay as they are.
+
+Why: decision 910.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from django.db.backends.signals import connection_created
+
+from .choosing import database_of, find_database
+from .limits import SessionLimits
+
+__all__ = ["end_session", "end_sessions", "is_session_working", "limit_sessions"]
+
+_thread = threading.local()
+
+
+def limit_sessions(limits: SessionLimits) -> None:
+    """Limits and names every session that the calling thread opens from now on."""
+    _thread.limits = limits
+
+
+def end_session(using: str, name: str) -> int:
+    """Ends the session of that name, if there is one; how many were ended.
+
+    Its transaction is rolled back, whatever its client is doing.
+    Raises: database errors, where the role may not.
+    """
+    return find_database(using).end_sessions(name, also_below=False)
+
+
+def end_sessions(using: str, name: str) -> int:
+    """The same with all sessions whose names begin with that one and a dot."""
+    return find_database(using).end_sessions(name, also_below=True)
+
+
+def is_session_working(using: str, name: str) -> bool:
+    """Whether the server is busy with a statement of that session.
+
+    It is not while it waits for its client, for a lock, or where the session is gone.
+    """
+    return find_database(using).is_session_working(name)
+
+
+def _limit(*, connection: Any, **kwargs: Any) -> None:
+    limits: SessionLimits | None = getattr(_thread, "limits", None)
+    database = database_of(connection)
+    database.limits = None
+    if limits is None:
+        return
+    try:
+        database.limit_session(limits)
+    except BaseException:
+        connection.close()  # or it would be used without limits
+        raise
+
+
+connection_created.connect(_limit, dispatch_uid="durable_state.databases.sessions")
