@@ -1,6 +1,6 @@
 """Private servers for one test run, started from the binaries on this machine and ended with it.
 
-Each function starts one and returns its URL. Raises: NotFound, or CalledProcessError and
+Each function starts one. Raises: NotFound, or CalledProcessError and
 TimeoutError where the server does not come up.
 """
 
@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["NotFound", "free_port", "mariadb", "postgres", "redis"]
+__all__ = ["NotFound", "PrivateServer", "free_port", "mariadb", "postgres", "redis"]
 
 # Where Debian keeps servers that are not on an ordinary user's PATH.
 ELSEWHERE = [
@@ -73,45 +73,68 @@ def _folder(user: str | None) -> Path:
     return folder
 
 
-def _start(
-    command: Sequence[str], folder: Path, port: int, user: str | None, *, stop: signal.Signals
-) -> None:
-    """Starts a server, waits until it listens, and has it stopped when this process ends."""
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            user=user,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+class PrivateServer:
+    """A server of this test run's own, which a test may stop and start again. It ends with the run.
 
-    def end() -> None:
-        process.send_signal(stop)
+    It keeps its folder and its port.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        port: int,
+        user: str | None,
+        *,
+        url: str,
+        stop: signal.Signals,
+    ) -> None:
+        self.url = url
+        self._command, self._folder, self._port, self._user = command, folder, port, user
+        self._stop = stop
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.stop)
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, and waits until it listens. Raises: TimeoutError."""
+        log = self._folder / "log"
+        with log.open("ab") as output:
+            self._process = process = subprocess.Popen(
+                self._command,
+                cwd=self._folder,
+                user=self._user,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self._port), timeout=0.5).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        last = log.read_text(errors="replace").strip().splitlines()[-1:]
+        name = Path(self._command[0]).name
+        raise TimeoutError(f"{name} did not come up: {' '.join(last)}")
+
+    def stop(self, by: signal.Signals | None = None) -> None:
+        """Ends it, in its usual way or by that signal; waits until it has."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(by or self._stop)
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
-    atexit.register(end)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    last = log.read_text(errors="replace").strip().splitlines()[-1:]
-    raise TimeoutError(f"{Path(command[0]).name} did not come up: {' '.join(last)}")
 
-
-def postgres() -> str:
+def postgres() -> PrivateServer:
     """A PostgreSQL on a free port,
     its superuser `postgres` without a password, on loopback only.
     """
@@ -135,11 +158,11 @@ def postgres() -> str:
         "fsync=off",
     ]
     # SIGINT is PostgreSQL's fast shutdown: it ends sessions instead of waiting for them.
-    _start(command, folder, port, user, stop=signal.SIGINT)
-    return f"postgres://postgres@127.0.0.1:{port}/durable_state"
+    url = f"postgres://postgres@127.0.0.1:{port}/durable_state"
+    return PrivateServer(command, folder, port, user, url=url, stop=signal.SIGINT)
 
 
-def mariadb() -> str:
+def mariadb() -> PrivateServer:
     """A MariaDB on a free port, its `root` without a password, on loopback only."""
     install, server = program("mariadb-install-db", "mysql_install_db"), program("mariadbd")
     user, port = _ordinary_user("mysql"), free_port()
@@ -150,11 +173,11 @@ def mariadb() -> str:
     command = [server, "--no-defaults", f"--datadir={folder}/data"]
     command += [f"--socket={folder}/socket", f"--pid-file={folder}/pid"]
     command += [f"--port={port}", "--bind-address=127.0.0.1"]
-    _start(command, folder, port, user, stop=signal.SIGTERM)
-    return f"mysql://root@127.0.0.1:{port}/durable_state"
+    url = f"mysql://root@127.0.0.1:{port}/durable_state"
+    return PrivateServer(command, folder, port, user, url=url, stop=signal.SIGTERM)
 
 
-def redis() -> str:
+def redis() -> PrivateServer:
     """A Redis on a free port that keeps nothing on disk."""
     server, port = program("redis-server", "valkey-server"), free_port()
     folder = _folder(None)
@@ -169,5 +192,5 @@ def redis() -> str:
         "--dir",
         str(folder),
     ]
-    _start(command, folder, port, None, stop=signal.SIGTERM)
-    return f"redis://127.0.0.1:{port}/0"
+    url = f"redis://127.0.0.1:{port}/0"
+    return PrivateServer(command, folder, port, None, url=url, stop=signal.SIGTERM)

@@ -130,7 +130,7 @@ def find(name: str) -> str | None:
     if given or not MAY_START or start is None:
         return None
     try:
-        started: str = start()
+        started: str = start().url
         probe(urlsplit(started))
     except Exception as error:
         missing[name] += f"; and no private one: {error}"
