@@ -66,6 +66,8 @@ class Outcome:
             changes.clear()
         if self.too_many:
             return
+
+        # The newest of an entity comes last; what was written before is no more what it holds.
         for key in keys:
             changes.pop((entity_type, key), None)
             changes[entity_type, key] = deleted

@@ -88,9 +88,12 @@ class Fold:
             self._flush(segment)
             if segment.control is not None:
                 self._control(segment.control)
+
         self.outcome.txids |= batch.txids
         self._write_malformed(batch.malformed)
         self._take_samples(batch.samples)
+
+        # At the tail, what was folded anew since a reset is shown.
         if (
             up_to_date
             and self.rebuild is not None
@@ -100,6 +103,7 @@ class Fold:
             self._switch(self.rebuild, all_types=True)
             self._drop(self.rebuild)
             self.rebuild = None
+
         if self._shows:
             self._settle(every=False)
         return self.outcome
@@ -173,6 +177,8 @@ class Fold:
         """Takes the changes between two controls to where they belong."""
         target = self.snapshot or self.rebuild
         accepted: dict[str, list[EntityChanges]] = {}
+
+        # Types without a mapping are passed over; the others are staged, or shown together.
         for entity_type, entities in segment.entities.items():
             plan = self._plans.find(entity_type)
             if plan is None or (target is None and not self._types.accepts(plan)):
@@ -188,6 +194,7 @@ class Fold:
                 stage(target, plan, entities)
         if target is None and accepted:
             self._rows.apply(accepted)
+
         for entity_type, entities_of_type in accepted.items():
             self._account(target, entity_type, entities_of_type)
 
@@ -196,6 +203,8 @@ class Fold:
     ) -> None:
         """Counts what became of each change, and writes or takes away letters."""
         outcome = self.outcome
+
+        # The first disposition of each message, also of those that a later one has replaced.
         messages, refused, no_row, parked = len(entities), 0, 0, 0
         for entity in entities:
             if entity.older is not None:
@@ -208,6 +217,7 @@ class Fold:
         outcome.dead_letters += refused
         outcome.no_row += no_row
         outcome.parked += parked
+
         if target is None:
             outcome.applied += good
         else:
@@ -217,11 +227,14 @@ class Fold:
             known = target.types.setdefault(entity_type, fingerprint)
             target.types[entity_type] = fingerprint if known == fingerprint else ""
             target.save(using=self._using, update_fields=["changes", "types"])
+
+        # An accepted change makes good what was refused of its entity before.
         generation = DeadLetter.SHOWN if target is None else target.pk
         made_good = (entity for entity in entities if entity.accepted and entity.letter is None)
         self._letters.remove(
             generation, (entity_digest(entity_type, entity.key) for entity in made_good)
         )
+
         letters = [entity.letter for entity in entities if entity.letter is not None]
         if letters:
             outcome.letters_written = True

@@ -158,6 +158,7 @@ class LetterBox:
         """The letters met while ``generation`` was staged take the place of the shown state's, of
         these types or of all.
         """
+        # What was met before goes, but for what names no entity.
         shown = self._all.filter(generation=DeadLetter.SHOWN).exclude(
             entity__startswith=DeadLetter.NO_ENTITY
         )
@@ -166,6 +167,7 @@ class LetterBox:
         else:
             for chunk in chunks(printable(entity_type, LONGEST) for entity_type in types):
                 shown.filter(type__in=chunk).delete()
+
         met = self._all.filter(generation=generation)
         self.remove(DeadLetter.SHOWN, list(met.values_list("entity", flat=True)))
         met.update(generation=DeadLetter.SHOWN)

@@ -30,6 +30,8 @@ class Ownership:
         """
         if self.has(mapping):
             return
+
+        # Somebody else's: another stream's, or rows that nobody synced.
         name, label = self._stream.name, mapping.model._meta.label
         owner = self._owners.filter(model=mapping.label).select_related("stream").first()
         if owner is not None:
@@ -45,11 +47,13 @@ class Ownership:
                 "Give the mapping a stream_field, empty the table, or take the rows over:"
                 f" durable_state add {name} URL --adopt.",
             )
+
+        # From now on it is ours. Whoever claims it at the same moment meets the constraint.
         try:
             with transaction.atomic(using=self._stream.using):
                 self._owners.create(model=mapping.label, stream=self._stream)
         except IntegrityError:
-            self._known = None  # another stream was faster by a moment
+            self._known = None
             self.claim(mapping)
         else:
             self._known = None

@@ -167,9 +167,12 @@ def _try_fold(plan: TypePlan, entity: EntityChanges) -> bool:
     )
     partials: list[Prepared] = []
     base: Prepared | None = None
+
+    # The newest first, as far back as what the newest leaves out was said.
     for ordinal, change in entity.newest_first():
         if entity.limit is not None and ordinal > entity.limit:
             continue
+
         refusal = None if entity.refused is None else entity.refused.get(ordinal)
         prepared = None
         if refusal is None:
@@ -181,6 +184,7 @@ def _try_fold(plan: TypePlan, entity: EntityChanges) -> bool:
                 prepared = prepare(plan, change, ordinal)
             except Refused as refused:
                 refusal = entity.refuse(ordinal, refused)
+
         if refusal is not None:
             if entity.letter is None and not partials:
                 entity.letter = RefusedChange(ordinal, change, refusal)
@@ -193,6 +197,7 @@ def _try_fold(plan: TypePlan, entity: EntityChanges) -> bool:
             break
         else:
             partials.append(prepared)
+
     if partials:
         return _merge(plan, entity, base, partials)
     entity.put = base
@@ -207,6 +212,8 @@ def _merge(
     False where they cannot make a row and the newest was refused for it.
     """
     newest = partials[0]
+
+    # Where there is no row to lay them over, the first makes it.
     if base is None and (entity.deleted or entity.absent):
         first = partials[-1]  # the one that has to make the row
         try:
@@ -214,6 +221,7 @@ def _merge(
         except Refused as refused:
             entity.refuse(first.ordinal, refused)
             return False
+
     parts = [*([base] if base else []), *reversed(partials)]
     raw, values = parts[0].raw, parts[0].values
     for part in parts[1:]:
@@ -228,12 +236,15 @@ def _merge(
         any(part.complete for part in parts),
         newest.body,
     )
+
+    # By then it is all that the entity is; otherwise the row, or what is parked, has the rest.
     if base is not None or entity.deleted or entity.absent:
         try:
             complete(plan, merged)
         except Refused as refused:
             entity.refuse(newest.ordinal, refused)
             return False
+
     entity.put, entity.deleted = merged, False
     entity.parts = tuple(part.ordinal for part in parts)
     return True

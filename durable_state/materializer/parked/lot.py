@@ -247,6 +247,7 @@ class ParkingLot:
         while newest is not None:
             page: list[ParkedChange] = []
             room = get_settings().batch_bytes
+
             for parked in (
                 rows.filter(pk__gt=last, pk__lte=newest)
                 .order_by("pk")[:size]
@@ -256,6 +257,7 @@ class ParkingLot:
                 last, room = parked.pk, room - len(parked.prepared) - len(parked.body)
                 if room <= 0:
                     break
+
             if not page:
                 return
             yield page

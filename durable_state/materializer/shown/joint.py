@@ -128,6 +128,8 @@ class _Joint:
     def show(self) -> dict[TypePlan, list[RowWrite]]:
         left = dict(self._closed)
         linking: defaultdict[TypePlan, list[Prepared]] = defaultdict(list)
+        # Level by level: first those whose parents are there. Where a level brings nothing, only
+        # stand-ins for the parents help.
         for number in range(LEVELS + 1):
             before = sum(map(len, left.values()))
             for plan in list(left):
@@ -139,6 +141,8 @@ class _Joint:
                 for plan in list(left):
                     left[plan] = self._insert(plan, left[plan], linking[plan], forced=True)
                 break
+
+        # All are there now: stand-ins and NULLs become the parents.
         for plan, puts in linking.items():
             self._link(plan, puts)
         return {plan: list(writes.values()) for plan, writes in self._written.items()}
@@ -154,12 +158,15 @@ class _Joint:
         existing = read_rows(plan, [put.key_value for put in puts])
         columns, missing = resolve_parents(plan, puts)
         writes, left, trouble = [], [], Trouble(plan)
+
         for put, values, absent in zip(puts, columns, missing, strict=True):
             row = existing.get(put.key)
             blocking = untolerated(absent)
             if row is None and not forced and any(not b.planned.field.null for b in blocking):
                 left.append(put)
                 continue
+
+            # A parent that is not there yet: what the row has, a stand-in, or NULL until then.
             linked = list(values)
             for each in blocking:
                 place = each.planned.place
@@ -169,6 +176,7 @@ class _Joint:
             if absent:
                 linking.append(put)
             writes.append(self._row_write(plan, put, tuple(linked), row))
+
         if trouble.impossible:
             raise _Stuck(trouble)
         self._write(plan, writes, unchecked=forced)
@@ -197,6 +205,7 @@ class _Joint:
     def _write(self, plan: TypePlan, writes: list[RowWrite], *, unchecked: bool) -> None:
         if lost := Claims(plan, writes).losers((), ()):
             raise _Stuck(Trouble(plan, lost=lost))
+
         changed = changing(plan, writes)
         # PostgreSQL and SQLite check Django's foreign keys at the end of the transaction anyway;
         # MySQL does so row by row.
@@ -207,6 +216,7 @@ class _Joint:
             failures = write_rows(plan, changed, clear_the_way=_make_way)
         if failures:
             raise _Stuck(Trouble(plan, failures=failures))
+
         for write in changed:
             self._written[plan].setdefault(write.key, write)
 

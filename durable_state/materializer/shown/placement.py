@@ -103,6 +103,7 @@ class Placement:
                 break
             moved = True
 
+            # Of two that want one unique value, one is parked.
             writes = [each.write(put, values) for put, values, _ in ready]
             claims = Claims(plan, writes)
             losers = self._contest.find_losers(each, claims)
@@ -115,12 +116,14 @@ class Placement:
             if plan.followed and self._part_from_children(each, writes):
                 continue
 
+            # The others are written; what the database refuses all the same is settled by itself.
             failures = self._endings.write(plan, writes, claims)
             failed = {failure.write.key for failure in failures}
             self._openings.add_freed(plan, failed)  # a value for which another was parked
             written = [(put, absent) for put, _, absent in ready if put.key not in failed]
             self._endings.settle_written(plan, written, placed)
             each.drop(put.key for put, _ in written)
+
             if failures:
                 known = {put.key: len(absent) for put, _, absent in ready}
                 failures = self._with_parents(each, failures, known)
@@ -161,6 +164,7 @@ class Placement:
         """
         if not each.plan.relations:
             return failures
+
         failed = {failure.write.key for failure in failures}
         puts = [put for put in each.waiting if put.key in failed]
         _, missing = resolve_parents(each.plan, puts)
@@ -194,9 +198,11 @@ class Placement:
         plan = each.plan
         puts = {put.key: put for put in each.waiting}
         _, missing = resolve_parents(plan, [puts[write.key] for write in writes])
+
         absent_of = dict(zip((write.key for write in writes), missing, strict=True))
         ahead = {write.key: write for write in writes}
         refused: list[RowFailure] = []
+
         while ahead:
             key, write = next(iter(ahead.items()))
             del ahead[key]
@@ -220,6 +226,7 @@ class Placement:
             if isinstance(shown, Trouble):
                 self._settle_trouble(by_plan[shown.plan], shown, placed)
                 continue
+
             for plan, puts in closed.items():
                 by_plan[plan].drop(put.key for put in puts)
                 _, missing = resolve_parents(plan, puts)
@@ -233,11 +240,14 @@ class Placement:
     def _settle_trouble(self, each: Puts, trouble: Trouble, placed: Placed) -> None:
         """Parks or refuses those that keep a closed set from being shown."""
         plan = each.plan
+
+        # Refused for themselves.
         guilty = [failure for failure in trouble.failures if not failure.is_rivalry]
         placed.failures[plan] += guilty
         each.drop(failure.write.key for failure in guilty)
         self._openings.add_freed(plan, [failure.write.key for failure in guilty])
 
+        # Parked for a value that a shown row holds.
         lost = self._lost_to_shown(each, trouble.lost)
         if lost is None:
             return  # a stale row has gone: try again
@@ -247,10 +257,12 @@ class Placement:
             if failure.is_rivalry
         }
         self._endings.park_losers(each, lost, placed)
+
         # The others wait for their parents still: a rival that is not shown either will not tell of
         # a value that became free.
         apart = trouble.impossible | (trouble.lost.keys() - lost.keys())
         self._endings.park_orphans(each, [put for put in each.waiting if put.key in apart], placed)
+
         # Those that miss no parent have joined the set; they are looked at again after all else.
         left = {put.key for put in each.waiting} & trouble.lost.keys()
         self._endings.park_losers(

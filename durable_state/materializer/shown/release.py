@@ -96,6 +96,7 @@ class Release:
         puts = self._unpack(plan, candidates)
         _, missing = resolve_parents(plan, puts)
 
+        # Some wait for another parent now; the others are shown, if nothing else is in their way.
         ready, waiting = [], []
         for put, absent in zip(puts, missing, strict=True):
             parked, blocking = before[put.key], untolerated(absent)
@@ -111,12 +112,15 @@ class Release:
     def _put(self, puts: dict[TypePlan, list[Prepared]]) -> bool:
         """Places puts of parked entities; whether any was shown."""
         placed = self._placement.put(puts)
+
+        # What the database refuses is parked no more: it is a letter.
         for plan, failures in placed.failures.items():
             by_key = {put.key: put for put in puts[plan]}
             self._lot.remove(plan.digest(failure.write.key) for failure in failures)
             self._refused += [
                 Letter.of_put(plan, failure, by_key[failure.write.key]) for failure in failures
             ]
+
         self._shown += placed.shown
         return placed.shown > 0
 
@@ -153,12 +157,15 @@ class Release:
         waited_for: dict[tuple[str, str], str] = {}
         looked_at: set[str] = set()
         stale: set[tuple[str, str]] = set()
+
+        # All that can be reached from the new ones by what they wait for.
         while frontier:
             looked_at |= frontier
             by_type: defaultdict[str, list[ParkedChange]] = defaultdict(list)
             for parked in self._lot.find(frontier).values():
                 if not parked.is_link:
                     by_type[parked.type].append(parked)
+
             frontier = set()
             for plan in (plan for plan in group if plan.type in by_type):
                 some = self._unpack(plan, by_type[plan.type])
@@ -179,6 +186,8 @@ class Release:
                         if parent.entity[0] in plans
                     }
             frontier -= looked_at
+
+        # Some of them wait, in the end, for what is not there: they are parked for that.
         blockers = settle_blockers(missing)
         self._lot.park(
             (
@@ -188,6 +197,8 @@ class Release:
             ),
             seen=True,
         )
+
+        # The others wait for each other only.
         closed: dict[TypePlan, list[Prepared]] = defaultdict(list)
         for entity, put in puts.items():
             if entity not in blockers:

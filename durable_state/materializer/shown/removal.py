@@ -133,20 +133,24 @@ class Removal:
             # An IntegrityError: a row of the application cannot become what its on_delete says.
             if len(rows) == 1:
                 return {key: str(error.args[0]) for key in rows.values()}
+
             pks = list(rows)
             halves = pks[: len(pks) // 2], pks[len(pks) // 2 :]
             first, second = ({pk: rows[pk] for pk in half} for half in halves)
             return self._remove(plan, first, made) | self._remove(plan, second, made)
+
         made.take_changes(changes)
         return {}
 
     def _remove_all(self, plan: TypePlan, rows: Rows, made: Outcome) -> None:
         """Deletes rows and what hangs on them. Raises: ProtectedError, RestrictedError."""
         circle = next((group for group in circles(self._plans.all()) if plan in group), [plan])
+
         # Rows of the circle are deleted when all that go with them are known: they may point to
         # each other.
         going: dict[TypePlan, Rows] = {each: {} for each in circle}
         going[plan] |= rows
+
         before = {each: set(pks) for each, pks in self._going.items()}
         self._going.setdefault(plan, set()).update(rows)
         try:
@@ -186,6 +190,7 @@ class Removal:
             else nullcontext
         )
         database = find_database(plan.using)
+
         for each in reversed(circle):
             rows_of_type = each.mapping.model._base_manager.using(plan.using)
             pk = each.mapping.model._meta.pk
@@ -194,6 +199,7 @@ class Removal:
                 self._follow_outside(each, rows_to_go, made)
                 with checks():
                     rows_to_go._raw_delete(plan.using)
+
             made.changed(each.type, going[each].values(), deleted=True)
             if going[each]:
                 self.removed += len(going[each])
@@ -217,6 +223,7 @@ class Removal:
         collector = Collector(using=plan.using, origin=rows)
         followed = False
         mapped = {(child.mapping.model, p.name): child for child, p in self._plans.children(plan)}
+
         for relation, outside in pointing_to(plan.mapping.model, rows, plan.using):
             child = mapped.get((relation.related_model, relation.field.name))
             if child is not None:
@@ -225,9 +232,11 @@ class Removal:
                 outside = outside.exclude(**child.scope)
             if not outside.exists():
                 continue
+
             followed = True
             self._follow(relation, outside, made, plan.using)
             relation.on_delete(collector, relation.field, outside, plan.using)
+
         if followed:
             check_restricted(collector)
             check_updates(collector, rows)
@@ -238,6 +247,8 @@ class Removal:
     ) -> None:
         """Looks after what hangs on rows outside that are about to go, or refuses."""
         on_delete, label = relation.on_delete, relation.related_model._meta.label
+
+        # What does not let go.
         if on_delete in (models.RESTRICT, models.DO_NOTHING):
             raise RestrictedError(f"{label} rows point to it ({on_delete.__name__}).", set())
         if other_streams_rows(relation, outside, using).exists():
@@ -245,6 +256,7 @@ class Removal:
         if on_delete is not models.CASCADE:
             return
 
+        # They go: so do the mapped children that hang on them, and what hangs on those.
         for further, beyond in pointing_to(relation.related_model, outside, using):
             for child, planned in self._mapped_by(further):
                 targets = dict.fromkeys(
@@ -254,6 +266,7 @@ class Removal:
                 for page in self._find_leaving(child, planned, named, made):
                     if refused := self._remove(child, page, made):
                         raise ProtectedError(next(iter(refused.values())), set())
+
             if further.on_delete is models.DO_NOTHING and beyond.exists():
                 label = further.related_model._meta.label
                 raise RestrictedError(

@@ -111,6 +111,7 @@ class ShownRows:
             plan: [each for each in some if each.put is not None] for plan, some in entities.items()
         }
         while any(todo.values()):
+            # The newest accepted change of each entity goes to its row.
             for plan, some in todo.items():
                 self._settle_partials(plan, some)
             puts = {
@@ -118,6 +119,9 @@ class ShownRows:
                 for plan, some in todo.items()
             }
             placed = self._placement.put(puts)
+
+            # Where it was refused, the one before it counts; where it was settled up to a limit
+            # only, the next one.
             for plan, some in todo.items():
                 failed = {failure.write.key: failure for failure in placed.failures[plan]}
                 parked = placed.parked[plan]
@@ -151,6 +155,8 @@ class ShownRows:
         }
         if not partial:
             return
+
+        # A parked change is newer than the row.
         parked = self._lot.find(plan.digest(key) for key in partial)
         unparked = {}
         for key, entity in partial.items():
@@ -159,14 +165,17 @@ class ShownRows:
                 settle_partial(plan, entity, bytes(held.prepared))
             else:
                 unparked[key] = entity
+
+        # Where there is a row, the columns that the change leaves out just stay.
         existing = read_rows(
             plan, [entity.put.key_value for entity in unparked.values() if entity.put is not None]
         )
         for key, entity in unparked.items():
             if key not in existing:
                 settle_partial(plan, entity, None)
+
+        # A change that may have to be parked takes all that the entity is.
         if plan.relations or plan.unique_sets:
-            # Such a change may have to be parked, which takes all that the entity is.
             pks = [existing[key].pk for key in unparked if key in existing]
             whole = whole_entities(self._lot, plan, pks)
             for key, entity in unparked.items():
@@ -188,9 +197,12 @@ class ShownRows:
     def _delete(self, plan: TypePlan, entities: list[EntityChanges]) -> None:
         todo = {entity.key: entity for entity in entities if entity.deleted}
         while todo:
+            # Nothing is parked any more of what is deleted.
             values = {key: _key_value(plan, entity) for key, entity in todo.items()}
             refused = self.remove(plan, [value for value in values.values() if value is not None])
             self._lot.remove(plan.digest(key) for key in todo if key not in refused)
+
+            # Of a protected row, the change before the delete counts, which may be another delete.
             again, kept = {}, []
             for key, reason in refused.items():
                 entity = todo[key]
