@@ -75,4 +75,4 @@ def test_another_zone(seen: dict[str, Any]) -> None:
     status, stuck, since = seen["status"]
     assert (status, stuck) == ("live", False)
     assert abs((datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()) < 60
-    assert seen["pruned"] == [0, 2]
+    assert seen["pruned"] == [0, 3]
