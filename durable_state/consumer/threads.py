@@ -15,6 +15,7 @@ from django.db import close_old_connections, connections
 
 from durable_state.databases.limits import SessionLimits, limit_seconds
 from durable_state.databases.sessions import limit_sessions
+from durable_state.errors import DurableStateError
 
 from .project_calls import ProjectCalls
 
@@ -95,7 +96,15 @@ class DatabaseThreads:
                 if connection.errors_occurred:
                     close_old_connections()
                     break
-            return function(*args, **kwargs)
+            try:
+                return function(*args, **kwargs)
+            except DurableStateError:
+                raise
+            except BaseException:
+                # A transaction that failed at its very BEGIN is one that Django knows nothing of:
+                # it would hold its locks until this thread ends.
+                connections.close_all()
+                raise
 
         running = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(pool, call))
         try:
