@@ -11,6 +11,7 @@
     │   └── TooManyDeadLetters    DEAD_LETTER_LIMIT would be passed
     └── TransportError            the stream server's answer, or the lack of one
         ├── Unavailable           network, timeout, 429, 5xx: tried again for ever
+        │   ├── Silent            no byte comes for as long as a server may be silent: tried again
         │   ├── Stalled           the connection is busy and brings nothing: tried again
         │   └── ProtocolViolation the answer breaks the protocol (a cut body): tried again
         ├── RequestRefused        400, 401, 403, 413, redirects: halts
@@ -41,6 +42,7 @@ __all__ = [
     "ProtocolViolation",
     "RequestRefused",
     "RevisionConflict",
+    "Silent",
     "Stalled",
     "StreamClosed",
     "StreamConflict",
@@ -163,6 +165,10 @@ class Unavailable(TransportError):
         super().__init__(message, action, status)
         self.retry_after = retry_after
         self.args = (message, action, status, retry_after)
+
+
+class Silent(Unavailable):
+    """No byte came for as long as the server may be silent."""
 
 
 class Stalled(Unavailable):

@@ -16,7 +16,7 @@ from durable_state.feed import LogKeeper
 from durable_state.materializer import PROTECTED, PreparedBatch, watch_steps
 from durable_state.models import Arrival, DeadLetter, ParkedChange, Status, Stream
 from durable_state.telemetry import count_commit, span
-from durable_state.transport import Batch, BatchLimits, Reader
+from durable_state.transport import Batch, BatchLimits, Following, Reader
 
 from .commits import commit, release
 from .committing import Commit
@@ -47,7 +47,11 @@ class LiveTarget:
         self._threads = holding.seat.threads
         self._watcher = holding.seat.watcher
         # What is read; a commit brings the stream's own up to date.
-        self._source = (stream.url, stream.live)
+        self._source = self._read_source()
+        self._following = Following(stream.live)  # type: ignore[arg-type]
+
+    def _read_source(self) -> tuple[object, ...]:
+        return self.stream.url, self.stream.live, self.stream.heartbeat_seconds
 
     @property
     def lineage(self) -> int:
@@ -74,8 +78,10 @@ class LiveTarget:
 
     def open_reader(self, limits: BatchLimits) -> Reader:
         """Reads on from the stream's position, and live from its tail on."""
-        stream = self.stream
-        self._source = (stream.url, stream.live)
+        stream, source = self.stream, self._read_source()
+        if source != self._source:
+            self._source = source
+            self._following = Following(stream.live)  # type: ignore[arg-type]
         return stream_reader(
             self._holding.seat.client,
             stream,
@@ -83,6 +89,7 @@ class LiveTarget:
             live=stream.live,  # type: ignore[arg-type]
             calls=self._threads.project_calls,
             limits=limits,
+            following=self._following,
         )
 
     def wants(self, batch: Batch, *, is_unproven: bool) -> bool:
@@ -124,12 +131,21 @@ class LiveTarget:
         else:
             self._watcher.progressed(stream)
         self.at_tail = batch.up_to_date
+        if self._following.detour != stream.detour:
+            await self._threads.run(self._note_detour)
 
         is_paused = done is not None and done.paused
         has_arrived = batch.up_to_date and self._holding.until_up_to_date
         if batch.closed or is_paused or has_arrived:
             return Next.END
-        return Next.READ_ON if (stream.url, stream.live) == self._source else Next.REOPEN
+        return Next.READ_ON if self._read_source() == self._source else Next.REOPEN
+
+    def _note_detour(self) -> None:
+        """Writes down how the tail is followed, for whoever looks on."""
+        stream = self.stream
+        stream.detour = self._following.detour
+        rows = Stream.objects.using(stream.using).filter(pk=stream.pk, live=stream.live)
+        rows.update(detour=stream.detour)
 
     def start_over(self, error: StreamRecreated) -> None:
         """Opens a replay; the old rows are shown until it is handed over."""
@@ -139,10 +155,12 @@ class LiveTarget:
         """Whether the stream was paused, resumed, replayed, changed or removed."""
         stream = self.stream
         found = Stream.objects.using(stream.using).filter(pk=stream.pk)
-        now = found.values_list("paused", "revision", "url", "live", "retry_at").first()
+        now = found.values_list(
+            "paused", "revision", "retry_at", "url", "live", "heartbeat_seconds"
+        ).first()
         if now is None:
             return True
-        paused, revision, *source, retry_at = now
+        paused, revision, retry_at, *source = now
         return (
             paused
             or revision > stream.revision

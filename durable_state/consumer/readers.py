@@ -15,6 +15,7 @@ from durable_state.transport import (
     Batch,
     BatchLimits,
     Checkpoint,
+    Following,
     LiveMode,
     Reader,
     Rereader,
@@ -42,11 +43,12 @@ def stream_reader(
     calls: ProjectCalls,
     limits: BatchLimits | None = None,
     position: Position = START,
+    following: Following | None = None,
 ) -> Reader:
     """Reads the stream on from where ``progress`` is, or else from ``position``.
 
     What was read before ``progress`` is compared then. Without ``limits``, those of the settings
-    hold.
+    hold. ``following`` remembers how the tail was followed before.
     Raises: ConfigurationError, where the stream's URL is not within ALLOWED_URLS.
     """
     settings = get_settings()
@@ -65,7 +67,9 @@ def stream_reader(
         limits=limits
         or BatchLimits(settings.batch_rows, settings.batch_bytes, settings.message_bytes),
         checkpoint=checkpoint,
+        silence=stream.heartbeat_seconds,
         stuck_seconds=settings.stuck_seconds,
+        following=following,
     )
 
 

@@ -4,7 +4,7 @@ and the replay of one beside it.
 
 from __future__ import annotations
 
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 
@@ -156,6 +156,18 @@ class Stream(Progress):
     )
     live = models.CharField(
         max_length=9, choices=[("sse", "SSE"), ("long-poll", "long-poll")], default="sse"
+    )
+    heartbeat_seconds = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="how long the server may be silent while it has nothing new; "
+        "empty: 75 seconds, and 45 for long-poll",
+    )
+    detour = WideTextField(
+        default="",
+        editable=False,
+        help_text="how its tail is followed, and why, where that is not as live says",
     )
     paused = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

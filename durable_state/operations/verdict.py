@@ -45,7 +45,7 @@ def judge(case: Case) -> Verdict:
         verdict = rule(case)
         if verdict is not None:
             return verdict
-    why = "; ".join(case.misfits)
+    why = "; ".join(filter(None, [case.stream.detour, *case.misfits]))
     return Verdict(case.plain_status, stuck=False, why=why, action=case.decisive.action)
 
 

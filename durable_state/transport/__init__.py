@@ -10,6 +10,7 @@ from .backoff import delay
 from .batches import Batch, BatchLimits
 from .checkpoint import DEEP_BYTES, Checkpoint
 from .client import AskHeaders, open_client
+from .following import Following
 from .probe import probe
 from .reader import Reader, Rereader
 from .request import LiveMode
@@ -23,6 +24,7 @@ __all__ = [
     "Batch",
     "BatchLimits",
     "Checkpoint",
+    "Following",
     "LiveMode",
     "ReadSession",
     "Reader",

@@ -20,6 +20,7 @@ from durable_state.errors import (
     DurableStateError,
     ProtocolViolation,
     RequestRefused,
+    Silent,
     Stalled,
     Unavailable,
 )
@@ -32,6 +33,7 @@ from .environment import EnvironmentFault, find_fault
 from .sent import mask_error, remember
 
 __all__ = ["AskHeaders", "exchange", "open_client", "said"]
+
 
 AskHeaders = Callable[[], Awaitable[Mapping[str, str]]]
 """Gives the headers for one request: called anew for each, because tokens expire."""
@@ -107,13 +109,15 @@ async def exchange(
     content: bytes | None = None,
     stream: str = "",
     silence: float = 60.0,
+    head_silence: float | None = None,
 ) -> AsyncIterator[httpx.Response]:
     """Sends one request and gives the answer, its body unread.
 
     Raises: TransportError or ConfigurationError, also while it is read.
 
     ``stream`` is the stream's own URL, for messages; ``silence`` is the longest wait for any byte,
-    in seconds. No error that is raised here, or in the caller's block, holds what was sent.
+    in seconds, and ``head_silence`` that before the end of the answer's head. No error that is
+    raised here, or in the caller's block, holds what was sent.
     """
     given = {
         name: value
@@ -129,7 +133,12 @@ async def exchange(
                 url,
                 headers={**given, **own, "accept-encoding": ACCEPTED_CODINGS},
                 content=content,
-                timeout=httpx.Timeout(silence, connect=min(_CONNECT, silence), pool=None),
+                timeout=httpx.Timeout(
+                    silence,
+                    connect=min(_CONNECT, silence),
+                    read=silence if head_silence is None else head_silence,
+                    pool=None,
+                ),
             )
             secrets |= secrets_in_url(stream or url)
             token = _own_secrets.set(secrets)
@@ -147,6 +156,8 @@ async def exchange(
             finally:
                 _own_secrets.reset(token)
             response.extensions[_SECRETS] = secrets
+            # httpcore looks at it again when the body is begun.
+            request.extensions["timeout"]["read"] = silence
             try:
                 yield response
             finally:
@@ -173,6 +184,8 @@ def _named(url: str, silence: float) -> Iterator[None]:
         yield
     except httpx.ConnectTimeout as error:
         raise Unavailable(f"{shown} took no connection in time.", again) from error
+    except httpx.ReadTimeout as error:
+        raise Silent(f"{shown} was silent for {silence:g} s.", again) from error
     except httpx.TimeoutException as error:
         raise Unavailable(f"{shown} was silent for {silence:g} s.", again) from error
     except (httpx.RemoteProtocolError, httpx.DecodingError) as error:

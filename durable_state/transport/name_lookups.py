@@ -13,6 +13,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 import httpcore
 from httpcore import SOCKET_OPTION, AnyIOBackend, AsyncNetworkBackend, AsyncNetworkStream
@@ -73,6 +74,8 @@ class NameLookups(AsyncNetworkBackend):
 
     async def _look_up(self, host: str, port: int, seconds: float | None) -> list[str]:
         """The host's addresses. Raises: httpcore.ConnectTimeout, httpcore.ConnectError."""
+        with contextlib.suppress(ValueError):
+            return [str(ip_address(host))]
         running = self._running.get((host, port))
         if running is None:
             running = self._running[host, port] = self._begin(host, port)

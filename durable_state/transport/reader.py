@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing
 
 import httpx
 
 from durable_state.errors import (
+    ProtocolViolation,
     RequestRefused,
+    Silent,
     Stalled,
     StreamGone,
     StreamRecreated,
@@ -23,14 +25,18 @@ from .batches import MESSAGE_BYTES, Batch, BatchLimits
 from .body import open_body
 from .checkpoint import Checkpoint
 from .client import AskHeaders, exchange, said
+from .following import Following
 from .recognition import Recognition, SuspectedRecreation, recreated
-from .request import SILENCE, LiveMode, Mode, Request
+from .request import LiveMode, Mode, Request
 from .session import STUCK, ReadSession
 
 __all__ = ["Reader", "Rereader"]
 
 REREAD_BYTES_PER_SECOND = 4 * 1024 * 1024
 """How fast a part of a stream is read again, so that it takes nothing from those who read on."""
+
+
+_CUT = (httpx.RemoteProtocolError, httpx.ReadError)
 
 
 class Rereader:
@@ -42,7 +48,7 @@ class Rereader:
         url: str,
         *,
         headers: AskHeaders | None = None,
-        silence: float = SILENCE,
+        silence: float | None = None,
         message_bytes: int = MESSAGE_BYTES,
         stuck_seconds: float = STUCK,
     ) -> None:
@@ -97,6 +103,7 @@ class Rereader:
             headers=self._headers,
             stream=request.stream,
             silence=request.silence,
+            head_silence=request.head_silence,
         )
 
     async def _perform(self, check: Recognition, pace: float | None) -> None:
@@ -135,7 +142,8 @@ class Reader:
     for each request. ``checkpoint`` is the one of the batch that ``position`` came from, and lets
     the reader notice another stream under the same URL. ``silence`` is the longest that a
     connection may stay without a byte, ``stuck_seconds`` the longest that an answer may go on
-    without bringing a message, however many bytes come; both are seconds.
+    without bringing a message, however many bytes come; both are seconds. ``following`` is that of
+    the reader before, where there was one.
     """
 
     def __init__(
@@ -148,8 +156,9 @@ class Reader:
         limits: BatchLimits,
         headers: AskHeaders | None = None,
         checkpoint: Checkpoint | None = None,
-        silence: float = SILENCE,
+        silence: float | None = None,
         stuck_seconds: float = STUCK,
+        following: Following | None = None,
     ) -> None:
         self._url = url
         self._rereader = Rereader(
@@ -168,6 +177,7 @@ class Reader:
             checkpoint=checkpoint,
             silence=silence,
             stuck_seconds=stuck_seconds,
+            following=following,
         )
 
     async def batches(self) -> AsyncGenerator[Batch, None]:
@@ -184,47 +194,65 @@ class Reader:
         if check := session.opening():
             await self._rereader.recognize(check)
         while request := session.next_request():
-            started = time.monotonic()
-            async with self._rereader.ask(request) as response:
-                session.begin(response.status_code, response.headers, await said(response))
-                try:
-                    async with open_body(response) as body:
-                        while (data := await body.read(session.patience)) is not None:
-                            for batch in session.feed(data):
-                                if batch is None:
-                                    await asyncio.sleep(0)
-                                    continue
-                                await self._check(batch)
-                                yield batch
-                            for batch in session.pass_time(time.monotonic()):
-                                await self._check(batch)
-                                yield batch
-                            if session.enough:
-                                break
-                except SuspectedRecreation as error:
-                    await self._doubt(error)
-                except (httpx.HTTPError, TransportError) as error:
-                    # Proxies end an event stream in the middle of a chunk; what no control event
-                    # confirmed comes again.
-                    if request.mode is not Mode.SSE or not isinstance(
-                        error, httpx.RemoteProtocolError
-                    ):
-                        for batch in session.cut():
-                            await self._check(batch)
-                            yield batch
-                        raise
-                ending = session.end(time.monotonic() - started)
-                try:
-                    for batch in ending:
-                        await self._check(batch)
+            await asyncio.sleep(request.pause)
+            try:
+                async with aclosing(self._read(request)) as batches:
+                    async for batch in batches:
                         yield batch
-                except SuspectedRecreation as error:
-                    await self._doubt(error)
+            except Silent:
+                if not session.leave_silent():
+                    raise
+            except ProtocolViolation:
+                if not session.leave_cut():
+                    raise
 
-    async def _check(self, batch: Batch) -> None:
-        if check := self._session.recognition(batch):
-            await self._rereader.recognize(check)
-            self._session.confirm(batch)
+    async def _read(self, request: Request) -> AsyncGenerator[Batch, None]:
+        """Sends one request, and gives the batches of its answer."""
+        session, started = self._session, time.monotonic()
+        async with self._rereader.ask(request) as response:
+            session.begin(response.status_code, response.headers, await said(response))
+            try:
+                async for batch in self._read_body(response):
+                    yield batch
+            except SuspectedRecreation as error:
+                await self._doubt(error)
+            except (httpx.HTTPError, TransportError) as error:
+                # Proxies end an event stream in the middle of a chunk; what no control event
+                # confirmed comes again.
+                if request.mode is not Mode.SSE or not isinstance(error, httpx.RemoteProtocolError):
+                    async for batch in self._checked(session.cut()):
+                        yield batch
+                    raise
+            try:
+                async for batch in self._checked(session.end(time.monotonic() - started)):
+                    yield batch
+            except SuspectedRecreation as error:
+                await self._doubt(error)
+
+    async def _read_body(self, response: httpx.Response) -> AsyncGenerator[Batch, None]:
+        session = self._session
+        if session.enough or response.status_code == 204:
+            return
+        async with open_body(response) as body:
+            while (data := await body.read(session.patience)) is not None:
+                async for batch in self._checked(session.feed(data)):
+                    yield batch
+                async for batch in self._checked(session.pass_time(time.monotonic())):
+                    yield batch
+                if session.enough:
+                    return
+
+    async def _checked(self, batches: Iterator[Batch | None]) -> AsyncGenerator[Batch, None]:
+        """Those of the stream that was read before; others have their turn where there is None."""
+        for batch in batches:
+            if batch is None:
+                await asyncio.sleep(0)
+            elif check := self._session.recognition(batch):
+                passed = await self._rereader.recognize(check)
+                if confirmed := self._session.confirm(batch, passed):
+                    yield confirmed
+            else:
+                yield batch
 
     async def _doubt(self, error: SuspectedRecreation) -> None:
         """The answer to a read spoke of another stream;

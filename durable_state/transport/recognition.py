@@ -25,10 +25,11 @@ __all__ = ["Recognition", "SuspectedRecreation", "recreated", "suspected"]
 class Recognition:
     """Reads again what lies between a mark and the position of its checkpoint, and compares.
 
-    With ``tail``, the answer must moreover end there: the server holds that this offset is the
-    stream's end. A mark that the server no longer keeps (410), or does not take (400), proves
-    nothing, and passes unless ``tail`` is given; nor does a stream without its beginning, where it
-    is asked for its start. ``fresh`` asks in a way that no cache can have answered before.
+    With ``tail``, the server has answered that this is the stream's end, and given nothing: so
+    nothing may follow up to there. A mark that the server no longer keeps (410), or does not take
+    (400), proves nothing, and passes unless ``tail`` is given; nor does a stream without its
+    beginning, where it is asked for its start. ``fresh`` asks in a way that no cache can have
+    answered before.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Recognition:
         checkpoint: Checkpoint,
         *,
         tail: str | None = None,
-        silence: float,
+        silence: float | None = None,
         message_bytes: int,
         fresh: bool = False,
     ) -> None:
@@ -50,6 +51,7 @@ class Recognition:
         self._fresh = fresh
         self._offset = mark.offset
         self._left = checkpoint.ordinal - mark.ordinal
+        self._follows = False  # whether there are messages behind what was read before
         self._recent: deque[str] | None = None
         if mark.offset == "-1" and checkpoint.first and len(checkpoint.recent) == RECENT:
             self._recent = deque(maxlen=RECENT)
@@ -58,6 +60,8 @@ class Recognition:
         self._message_bytes = message_bytes
         self._splitter = ArraySplitter(message_bytes)
         self.settled = False
+        self.ends_at: str | None = None
+        """With ``tail``: the offset behind what was read before, where nothing follows by now."""
         self.cropped = False
         """Whether the server has dropped the stream's beginning, and answers from what is left."""
 
@@ -126,10 +130,20 @@ class Recognition:
                 f"{mask_query(self._url)} cut its answer before the array's end.",
                 "It is read again automatically.",
             )
-        if answer.up_to_date or answer.next_offset == self._offset:
+        if not self._left:
+            self._compare_tail(answer)
+        elif answer.up_to_date or answer.next_offset == self._offset:
             # There is less than what was read before.
             raise recreated(self._url)
         self._offset = answer.next_offset
+
+    def _compare_tail(self, answer: Answer) -> None:
+        """All that was read before is there. Is there more, which the server did not give?"""
+        if self._follows and answer.next_offset == self._tail:
+            raise recreated(self._url)
+        if answer.up_to_date or answer.next_offset in (self._tail, self._offset):
+            self.settled = True
+            self.ends_at = None if self._follows else answer.next_offset
 
     def _take(self, messages: list[Message]) -> None:
         assert self._answer is not None
@@ -139,13 +153,12 @@ class Recognition:
             return
         self._fingerprint = advance(self._fingerprint, covered)
         self._left -= len(covered)
+        self._follows = self._follows or len(covered) < len(messages)
         if self._left:
             return
         if self._fingerprint != self._checkpoint.fingerprint:
             raise recreated(self._url)
-        if self._tail is not None and self._answer.next_offset != self._tail:
-            raise recreated(self._url)
-        self.settled = True
+        self.settled = self._tail is None
 
     def _is_cropped(self, messages: list[Message]) -> bool:
         """Whether the first message is another,

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Literal
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-__all__ = ["LONG_POLL_SILENCE", "SILENCE", "LiveMode", "Mode", "Request"]
+__all__ = ["FIRST_EVENT", "LONG_POLL_SILENCE", "SILENCE", "LiveMode", "Mode", "Request"]
 
 SILENCE = 75.0
 """Seconds without a byte after which a connection is dead.
@@ -17,6 +17,9 @@ Servers speak, or close, about every 60 s.
 
 LONG_POLL_SILENCE = 45.0
 """The same for a long-poll, which servers answer after about 30 s."""
+
+FIRST_EVENT = 5.0
+"""Seconds in which an event stream begins: servers say at once where the tail is."""
 
 OWN_PARAMETERS = ("offset", "live", "cursor")
 """The query parameters that the protocol puts into a request."""
@@ -36,7 +39,9 @@ class Mode(StrEnum):
 class Request:
     """One GET of ``stream``.
 
-    ``silence`` is the longest that the connection may stay without a byte, in seconds.
+    ``silence`` is the longest that the connection may stay without a byte, in seconds, and
+    ``head_silence`` the same until the head of the answer is here. ``pause`` are the seconds to
+    wait before it is sent.
     """
 
     stream: str
@@ -44,6 +49,8 @@ class Request:
     mode: Mode
     headers: dict[str, str]
     silence: float
+    head_silence: float
+    pause: float = 0.0
 
     @classmethod
     def read(
@@ -53,9 +60,10 @@ class Request:
         mode: Mode,
         *,
         cursor: str | None = None,
-        silence: float = SILENCE,
+        silence: float | None = None,
+        pause: float = 0.0,
     ) -> Request:
-        """Reads from ``offset``.
+        """Reads from ``offset``. Without ``silence``, what servers of this mode keep to counts.
 
         The query is in lexicographic order, which caches in between need. Spec: PROTOCOL.md 10.1.
         """
@@ -65,9 +73,14 @@ class Request:
         if cursor is not None:
             query["cursor"] = cursor
         accept = "text/event-stream" if mode is Mode.SSE else "application/json"
-        if mode is Mode.LONG_POLL:
-            silence = min(silence, LONG_POLL_SILENCE)
-        return cls(url, _with_query(url, query), mode, {"accept": accept}, silence)
+        if silence is None:
+            silence = LONG_POLL_SILENCE if mode is Mode.LONG_POLL else SILENCE
+        if mode is Mode.CATCH_UP:
+            silence = min(silence, SILENCE)
+        head_silence = min(silence, FIRST_EVENT) if mode is Mode.SSE else silence
+        return cls(
+            url, _with_query(url, query), mode, {"accept": accept}, silence, head_silence, pause
+        )
 
 
 def _with_query(url: str, query: dict[str, str]) -> str:

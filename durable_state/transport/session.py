@@ -18,27 +18,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from enum import Enum, auto
 
-from durable_state.errors import (
-    ProtocolViolation,
-    TransportError,
-    Unavailable,
-)
+from durable_state.errors import NotJson, ProtocolViolation, TransportError, Unavailable
 from durable_state.protocol import ArraySplitter, Message, Position, mask_query
 
 from .answer import Answer, check_offset, usable_cursor
 from .batches import Batch, Batcher, BatchLimits
 from .checkpoint import Checkpoint, Mark
 from .events import EventBody, MessageTooLarge
+from .following import Following
 from .recognition import Recognition, recreated, suspected
 from .refusals import stalled, too_large
-from .request import SILENCE, LiveMode, Mode, Request
+from .request import FIRST_EVENT, LiveMode, Mode, Request
 
 __all__ = ["ReadSession"]
-
-_AT_ONCE = 0.2
-"""Seconds: a live answer that brings nothing and comes sooner was not waited for."""
-
-_MOST_AT_ONCE = 3
 
 _SLICE = 16 * 1024
 """Bytes of an answer that is slow to take apart, between which others may have their turn."""
@@ -78,11 +70,13 @@ class ReadSession:
         live: LiveMode | None,
         limits: BatchLimits,
         checkpoint: Checkpoint | None = None,
-        silence: float = SILENCE,
+        silence: float | None = None,
         stuck_seconds: float = STUCK,
+        following: Following | None = None,
     ) -> None:
+        """``following`` remembers how earlier sessions fared at the tail, where it is not new."""
         self._url = url
-        self._live = Mode(live) if live else None
+        self._following = following or Following(live)
         self._silence = silence
         self._stuck_seconds = stuck_seconds
         self._limits = limits
@@ -90,6 +84,7 @@ class ReadSession:
         self._batcher = Batcher(position, limits, checkpoint)
         self._trusted = checkpoint
         self._doubt: _Doubt | None = None
+        self._tail = ""  # the offset that the server says is the tail, where that is in doubt
         self._phase = _Phase.CATCH_UP
         self._cursor: str | None = None
         self._mode = Mode.CATCH_UP
@@ -101,7 +96,9 @@ class ReadSession:
         self._moved_at = 0.0
         self._held_at: float | None = None  # since when a message, or a part of one, is held
         self._unconfirmed = False  # whether events were dropped whose control event did not come
-        self._at_once = 0
+        self._began_at: float | None = None  # when the present event stream was first looked at
+        self._is_checking = False  # whether a live request was silent, and a GET has to look why
+        self._has_gone_on = False  # whether the stream went on while it was compared
         self.enough = False
         """The rest of the present answer is not wanted: close it."""
 
@@ -133,7 +130,7 @@ class ReadSession:
             mark = None if self._trusted is None else self._trusted.any_before()
             if mark is None:
                 raise recreated(self._url)
-            return self._recognize(mark, self._batcher.offset)
+            return self._recognize(mark, self._tail)
         if self._doubt is _Doubt.QUIET and batch.messages and self._trusted is not None:
             mark = self._trusted.near()
             if mark is not None:
@@ -142,10 +139,24 @@ class ReadSession:
             self.confirm(batch)
         return None
 
-    def confirm(self, batch: Batch) -> None:
-        """The check passed: ``batch`` is of the stream that was read before."""
-        self._doubt = None
+    def confirm(self, batch: Batch, check: Recognition | None = None) -> Batch | None:
+        """The check passed: gives the batch, which is of the stream that was read before.
+
+        None, where the stream has gone on meanwhile: it is asked again.
+        Raises: StreamRecreated.
+        """
+        if self._doubt is _Doubt.MOVED:
+            if check is None or check.ends_at is None:
+                if self._has_gone_on:
+                    raise recreated(self._url)
+                self._has_gone_on, self._phase = True, _Phase.CATCH_UP
+                return None
+            # Messages were appended that the server gives to others only.
+            self._batcher.move(check.ends_at)
+            batch = self._batcher.cut(up_to_date=True)
+        self._doubt, self._has_gone_on = None, False
         self._trusted = batch.checkpoint
+        return batch
 
     def _recognize(self, mark: Mark, tail: str | None = None) -> Recognition:
         assert self._trusted is not None
@@ -164,24 +175,42 @@ class ReadSession:
         """The request to make next; None once there is nothing left to read."""
         if self._phase is _Phase.DONE:
             return None
-        self._mode = self._live if self._phase is _Phase.LIVE and self._live else Mode.CATCH_UP
-        cursor = None if self._mode is Mode.CATCH_UP else self._cursor
+        live = self._following.mode
+        is_live = self._phase is _Phase.LIVE and live is not None
+        self._mode = live if is_live and live else Mode.CATCH_UP
+        self._answer = None
         return Request.read(
-            self._url, self._batcher.offset, self._mode, cursor=cursor, silence=self._silence
+            self._url,
+            self._batcher.offset,
+            self._mode,
+            cursor=None if self._mode is Mode.CATCH_UP else self._cursor,
+            silence=self._silence,
+            pause=self._following.pause if is_live else 0.0,
         )
 
     def begin(self, status: int, headers: Mapping[str, str], detail: str = "") -> None:
         """Takes the head of the answer. Raises: TransportError."""
-        self._answer = Answer.of(status, headers, self._url, self._mode, detail)
+        self.enough = False
+        try:
+            self._answer = Answer.of(status, headers, self._url, self._mode, detail)
+        except Unavailable:
+            if self._mode is Mode.SSE:
+                self._following.cut(self._mode)
+            raise
+        except NotJson:
+            if self._mode is not Mode.SSE:
+                raise
+            self._following.not_spoken(self._mode)
+            self.enough = True
+            return
         self._cursor = self._answer.cursor or self._cursor
         self._splitter = ArraySplitter(self._limits.message_bytes)
         self._events = EventBody()
         self._brought = False
-        self._held_at = None
+        self._held_at = self._began_at = None
         if self._mode is not Mode.CATCH_UP:
             # A live request may wait for long before it is answered.
             self._moved = True
-        self.enough = False
 
     def feed(self, data: bytes) -> Iterator[Batch | None]:
         """Takes the next bytes of the body; gives the batches that they complete.
@@ -204,7 +233,9 @@ class ReadSession:
     def patience(self) -> float:
         """Seconds after which time has to be looked at, whether anything arrives or not."""
         held = self._held_at is not None or self._holds
-        return self._limits.seconds if held else max(self._limits.seconds, self._stuck_seconds / 10)
+        if held or self._is_beginning:
+            return self._limits.seconds
+        return max(self._limits.seconds, self._stuck_seconds / 10)
 
     def pass_time(self, now: float) -> Iterator[Batch]:
         """It is ``now``, in seconds: give what has waited for long enough to be a batch.
@@ -217,6 +248,7 @@ class ReadSession:
         if self._mode is Mode.SSE:
             if held >= min(_UNCONFIRMED, self._stuck_seconds):
                 self._leave_events()
+            self._watch_beginning(now)
         elif held >= self._limits.seconds:
             yield from self._take_messages(self._splitter.flush())
             if self._batcher.pending:
@@ -228,6 +260,41 @@ class ReadSession:
             self._moved, self._moved_at = False, now
         elif now - self._moved_at >= self._stuck_seconds:
             self._end_stalled(now)
+
+    @property
+    def _is_beginning(self) -> bool:
+        """Whether an event stream has not begun yet as it should."""
+        return self._mode is Mode.SSE and not self._events.controls
+
+    def _watch_beginning(self, now: float) -> None:
+        """Something in between may hold back all events until there are many."""
+        if self._began_at is None:
+            self._began_at = now
+        quiet = self._is_beginning and not self._events.held
+        if quiet and now - self._began_at >= FIRST_EVENT:
+            self._following.held_back(self._mode)
+            self._leave_events()
+
+    def leave_silent(self) -> bool:
+        """No byte has come for as long as the server may be silent; a GET is to look why.
+
+        False, where that is an error: of a GET, or in the middle of an answer.
+        """
+        if self._mode is Mode.CATCH_UP or (self._mode is Mode.LONG_POLL and self._answer):
+            return False
+        if self._mode is Mode.SSE and not self._events.controls:
+            self._following.held_back(self._mode)
+        self._is_checking = self._phase is _Phase.LIVE
+        self._phase = _Phase.CATCH_UP
+        self._doubt = self._doubt or _Doubt.QUIET
+        return True
+
+    def leave_cut(self) -> bool:
+        """The connection ended before the head of an answer; False, where that is an error."""
+        if self._mode is not Mode.SSE or self._answer is not None:
+            return False
+        self._following.cut(self._mode)
+        return True
 
     def _note_held(self, now: float) -> None:
         if not self._holds:
@@ -259,10 +326,11 @@ class ReadSession:
 
         Raises: TransportError.
         """
-        assert self._answer is not None
+        if self._answer is None:  # it was no event stream
+            return
         if self._mode is Mode.SSE and not self._answer.empty:
-            if not self._events.controls and not self.enough:
-                raise self._violation("ended its events before the first control event")
+            if self._is_beginning and not self.enough:
+                self._following.cut(self._mode)
             self._doubt = self._doubt or _Doubt.QUIET
         else:
             yield from self._take_messages(self._splitter.finish())
@@ -277,7 +345,8 @@ class ReadSession:
                 up_to_date=self._answer.up_to_date,
                 closed=self._answer.closed,
             )
-        self._count_at_once(seconds)
+        if self._mode is not Mode.CATCH_UP and not self._brought:
+            self._following.ended(self._mode, seconds)
 
     def cut(self) -> Iterator[Batch]:
         """The body broke off: give what is whole, unless it is still in doubt whose it is."""
@@ -292,13 +361,22 @@ class ReadSession:
     # What answers mean
 
     def _take_messages(self, messages: list[Message]) -> Iterator[Batch]:
-        self._brought = self._brought or bool(messages)
+        if messages and not self._brought:
+            self._brought = True
+            self._note_brought()
         if self._batcher.owed:
             messages = self._batcher.skip_known(messages)
             if not self._batcher.recognized:
                 raise suspected(self._url)
         for batch in self._batcher.take(messages):
             yield self._note(batch)
+
+    def _note_brought(self) -> None:
+        """The present answer has brought a first message."""
+        if self._mode is not Mode.CATCH_UP:
+            self._following.brought()
+        elif self._is_checking:  # which the silent live request should have
+            self._following.held_back()
 
     def _note(self, batch: Batch) -> Batch:
         """A batch that brings something is what shows that the server does not stand still."""
@@ -326,8 +404,10 @@ class ReadSession:
             raise suspected(self._url)
         if empty and self._mode is not Mode.CATCH_UP:
             self._doubt = _Doubt.QUIET
+        if self._mode is Mode.CATCH_UP:
+            self._is_checking = False
         if empty and moved and up_to_date and batcher.offset != "-1":
-            yield from self._distrust()
+            yield from self._distrust(next_offset)
             return
         if moved:
             batcher.move(next_offset)
@@ -335,17 +415,20 @@ class ReadSession:
         self._proceed(up_to_date=up_to_date, closed=closed, over=over)
         yield self._note(batcher.cut(up_to_date=up_to_date, closed=over))
 
-    def _distrust(self) -> Iterator[Batch]:
-        """The server says that the tail is elsewhere.
+    def _distrust(self, tail: str) -> Iterator[Batch]:
+        """The server says that the tail is elsewhere, and gives nothing.
 
-        A plain GET has to say so too before the stream is looked at again.
+        A plain GET has to say so too before the stream is looked at again. Where nothing was read
+        before, it is read from its start.
         """
         if self._mode is not Mode.CATCH_UP:
             self._phase = _Phase.CATCH_UP
-            return
-        self._doubt = _Doubt.MOVED
-        self._proceed(up_to_date=True, closed=False, over=False)
-        yield self._note(self._batcher.cut(up_to_date=True))
+        elif self._batcher.next_number == 1:
+            self._batcher.move("-1")
+        else:
+            self._doubt, self._tail = _Doubt.MOVED, tail
+            self._proceed(up_to_date=True, closed=False, over=False)
+            yield self._note(self._batcher.cut(up_to_date=True))
 
     def _proceed(self, *, up_to_date: bool, closed: bool, over: bool) -> None:
         if over:
@@ -354,7 +437,7 @@ class ReadSession:
             # That it is closed is believed once a GET finds nothing more.
             self._phase = _Phase.CATCH_UP
         else:
-            self._phase = _Phase.LIVE if self._live else _Phase.DONE
+            self._phase = _Phase.DONE if self._following.mode is None else _Phase.LIVE
 
     def _feed_events(self, data: bytes) -> Iterator[Batch | None]:
         up_to_date = reported = False
@@ -377,6 +460,7 @@ class ReadSession:
             if not brought and moved and marker.up_to_date:
                 self._phase, self.enough = _Phase.CATCH_UP, True
                 break
+            self._following.began()
             self._batcher.move(marker.next_offset)
             self._cursor = usable_cursor(marker.cursor) or self._cursor
             up_to_date, reported = marker.up_to_date, True
@@ -388,18 +472,6 @@ class ReadSession:
             yield self._note(self._batcher.cut(up_to_date=up_to_date))
         if self._events.held > self._most_held:
             self._leave_events()
-
-    def _count_at_once(self, seconds: float) -> None:
-        """Do not hammer a server that answers live requests at once, with nothing."""
-        if self._brought or (self._mode is not Mode.CATCH_UP and seconds >= _AT_ONCE):
-            self._at_once = 0
-        elif self._mode is not Mode.CATCH_UP:
-            self._at_once += 1
-            if self._at_once >= _MOST_AT_ONCE:
-                raise Unavailable(
-                    f"{mask_query(self._url)} ends live requests at once, with nothing.",
-                    "It is asked again automatically.",
-                )
 
     def _too_large(self) -> TransportError:
         return too_large(self._url, self._batcher.next_number, self._limits.message_bytes)

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from durable_state import operations
-from durable_state.consumer import readers
 from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
 from durable_state.models import Stream
-from durable_state.transport import Reader
 from tests.servers.misbehaving import Asked, MisbehavingServer, Reply, StreamReplies
 from tests.tables import check
 from tests.wire import encode
@@ -84,12 +81,11 @@ def test_an_answer_that_stands_still_is_stuck_however_busy(
 
 
 def test_a_head_that_trickles_is_stuck(
-    misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
+    misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
     """It is not `new` for ever."""
-    monkeypatch.setattr(readers, "Reader", partial(Reader, silence=0.5))
     misbehaving_server.reply = lambda asked: Reply(200, JSON | {"X": "x" * 10_000}, head_pause=0.1)
-    stream = add_stream(misbehaving_server.url + "/s")
+    stream = add_stream(misbehaving_server.url + "/s", heartbeat_seconds=1)
     with consuming(stream):
         wait_until(lambda: stuck(stream, "did not finish the head of its answer"), 30)
 

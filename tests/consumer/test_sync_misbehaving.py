@@ -6,17 +6,14 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 
 from durable_state import operations
-from durable_state.consumer import readers
 from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
 from durable_state.models import Status, Stream
-from durable_state.transport import Reader
 from tests.servers.misbehaving import Asked, MisbehavingServer, Reply, StreamReplies
 from tests.tables import check, rows_of
 from tests.wire import encode
@@ -224,10 +221,9 @@ def test_bodies_cut_anywhere_lose_nothing(
 
 
 def test_a_silent_event_stream_is_a_dead_one(
-    misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
+    misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
     """It is opened again where it ended, and what no control event confirmed is read again."""
-    monkeypatch.setattr(readers, "Reader", partial(Reader, silence=0.4))
     server, replies = misbehaving_server, StreamReplies([[encode(item) for item in ITEMS[:40]]])
     whole = StreamReplies([*replies.groups, [encode(item) for item in ITEMS[40:]]])
 
@@ -245,7 +241,7 @@ def test_a_silent_event_stream_is_a_dead_one(
         )
 
     server.reply = reply
-    stream = add_stream(server.url + "/s")
+    stream = add_stream(server.url + "/s", heartbeat_seconds=1)
     with consuming(stream):
         wait_until(lambda: Stream.objects.filter(ordinal=80, status=Status.LIVE).exists())
     check(stream, ITEMS)

@@ -6,19 +6,16 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 
 from durable_state import operations
-from durable_state.consumer import readers
 from durable_state.consumer.run import sync
 from durable_state.consumer.watcher import Watcher
 from durable_state.errors import OperationRefused
 from durable_state.materializer.staged import generations
 from durable_state.models import DeadLetter, Generation, Lease, Progress, Replay, Status, Stream
-from durable_state.transport import Reader
 from tests.app.models import Message
 from tests.servers.process import StreamServer
 from tests.tables import check, rows_of
@@ -158,18 +155,17 @@ def test_a_closed_stream_is_complete(
 
 @pytest.mark.parametrize("live", LIVE)
 def test_a_deleted_stream_keeps_its_rows(
-    stream_server: StreamServer, add_stream: Add, live: str, monkeypatch: pytest.MonkeyPatch
+    stream_server: StreamServer, add_stream: Add, live: str
 ) -> None:
     """It is asked for, slowly;
     created again it is another stream, which replaces the rows in one switch.
     """
     # The reference server leaves the event streams of a deleted stream open, and silent.
-    monkeypatch.setattr(readers, "Reader", partial(Reader, silence=2.0))
     remote = RemoteStream(stream_server.stream())
     remote.append(
         [*random_items(3, 50), {"type": "message", "key": "a", "headers": {"operation": "odd"}}]
     )
-    stream = add_stream(remote.url, live=live)
+    stream = add_stream(remote.url, live=live, heartbeat_seconds=2)
     with consuming(stream):
         wait_until(lambda: is_live(stream))
         before = rows_of(stream)

@@ -35,8 +35,8 @@ class Reply:
 
     ``framing`` says how the body's end is told. ``cut`` closes the connection after so many bytes
     of the body, ``silent`` falls silent there instead, until the client goes; ``reset`` sends
-    nothing at all. ``length`` is said to be the body's, whatever it is; ``head_pause`` are the
-    seconds before each byte of the head.
+    nothing at all. ``length`` is said to be the body's, whatever it is; ``wait`` are the seconds
+    before the head, and ``head_pause`` those before each byte of it.
     """
 
     status: int = 200
@@ -48,6 +48,7 @@ class Reply:
     silent: bool = False
     reset: bool = False
     length: int | str | None = None
+    wait: float = 0.0
     head_pause: float = 0.0
 
 
@@ -115,6 +116,7 @@ class MisbehavingServer:
         self, asked: Asked, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
     ) -> bool:
         reply = self.reply(asked)
+        await asyncio.sleep(reply.wait)
         if reply.reset:
             return False
         headers = dict(reply.headers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import time
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -17,6 +16,7 @@ from durable_state.errors import (
     NotJson,
     ProtocolViolation,
     RequestRefused,
+    Silent,
     StreamGone,
     StreamNotFound,
     StreamRecreated,
@@ -185,7 +185,7 @@ async def test_a_page_that_shrinks_is_no_other_stream(
                 cut=1,
                 silent=True,
             ),
-            Unavailable,
+            Silent,
             "silent for 0.3 s",
         ),
     ],
@@ -385,25 +385,6 @@ async def test_logs_show_no_query(
     assert "theirs" in caplog.text
 
 
-@pytest.mark.parametrize("live", ["sse", "long-poll"])
-async def test_a_server_that_ends_live_requests_at_once_is_not_hammered(
-    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, live: LiveMode
-) -> None:
-    """After three of them it is an error, and the consumer waits."""
-    misbehaving_server.reply = lambda asked: (
-        empty("a", "Stream-Up-To-Date")
-        if "live" not in asked.query
-        else events(control("a"))
-        if live == "sse"
-        else Reply(
-            204, {"Stream-Next-Offset": "a", "Stream-Up-To-Date": "true", "Stream-Cursor": "5"}
-        )
-    )
-    with pytest.raises(Unavailable, match="at once"):
-        await read(client, misbehaving_server.url, live=live)
-    assert len(misbehaving_server.asked) == 4
-
-
 async def test_the_cursor_is_echoed(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
@@ -418,8 +399,9 @@ async def test_the_cursor_is_echoed(
         return Reply(204, headers | ({"Stream-Cursor": cursor} if cursor else {}), framing="length")
 
     misbehaving_server.reply = reply
-    with pytest.raises(Unavailable):
-        await read(client, misbehaving_server.url, live="long-poll")
+    await read(
+        client, misbehaving_server.url, live="long-poll", until=lambda found: len(found) == 4
+    )
     live = [asked for asked in misbehaving_server.asked if "live" in asked.query]
     assert [asked.query.get("cursor") for asked in live] == [None, "1", "2"]
     assert list(live[1].query) == ["cursor", "live", "offset"]
@@ -539,10 +521,7 @@ async def test_many_messages_under_one_control_come_in_bounded_batches(
         (events(b"event: control\ndata: nonsense\n\n"), ProtocolViolation),
         (events(data(b'{"cut":') + control("b")), ProtocolViolation),
         (events(data(message(0)) + control("a")), ProtocolViolation),
-        (events(), ProtocolViolation),
-        (events(b": still here\n\n", cut=15, silent=True), Unavailable),
         (Reply(200, EVENTS | {"Stream-SSE-Data-Encoding": "base64"}, (data(b"AAAA"),)), NotJson),
-        (Reply(200, JSON | {"Stream-Next-Offset": "a"}, (b"[]",)), NotJson),
         (Reply(404), StreamNotFound),
         (Reply(500), Unavailable),
     ],
@@ -568,28 +547,6 @@ async def test_events_that_break_the_protocol(
         )
     assert type(caught.value) is error
     assert keys(found) == []
-
-
-async def test_silence_ends_a_live_connection(
-    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
-) -> None:
-    """And not before its time: comments keep it open."""
-    misbehaving_server.reply = lambda asked: (
-        events(
-            control("a"),
-            *[b": alive\n\n"] * 5,
-            b":",
-            pause=0.15,
-            cut=len(control("a")) + 46,
-            silent=True,
-        )
-        if "live" in asked.query
-        else empty("a", "Stream-Up-To-Date")
-    )
-    start = time.monotonic()
-    with pytest.raises(Unavailable, match=r"silent for 0\.4 s"):
-        await read(client, misbehaving_server.url, live="sse", silence=0.4)
-    assert 1.0 < time.monotonic() - start < 4
 
 
 class TestRecreated:
@@ -683,6 +640,60 @@ class TestRecreated:
             await read(client, misbehaving_server.url, position, checkpoint=checkpoint)
         with pytest.raises(StreamRecreated):
             await read(client, misbehaving_server.url, position)
+
+    @pytest.mark.parametrize("live", ["sse", "long-poll"])
+    async def test_messages_that_are_not_for_us_make_no_other_stream(
+        self, client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, live: LiveMode
+    ) -> None:
+        """The offset moves without them; what is for us comes, once, and nothing is read anew."""
+        stream = StreamReplies([messages(3), [], [], messages(2, 3), [], messages(1, 5)])
+        tail = 1
+
+        def reply(asked: Asked) -> Reply:
+            nonlocal tail
+            if "live" in asked.query:
+                tail = min(tail + 1, 6)
+            seen = StreamReplies(stream.groups[:tail])
+            answer = seen(asked)
+            if asked.query.get("live") != "sse":
+                return answer
+            start = seen.index(asked.query["offset"])
+            found = [each for group in seen.groups[start:] for each in group]
+            return events(*([data(*found)] if found else []), control(seen.offset(tail)))
+
+        misbehaving_server.reply = reply
+        batches = await read(
+            client, misbehaving_server.url, live=live, until=lambda found: len(keys(found)) == 6
+        )
+        assert keys(batches) == [str(n) for n in range(6)]
+        assert batches[-1].position == Position(stream.offset(6), 0, 6)
+        last = batches[-1].checkpoint
+        assert last is not None
+        fresh = (await read(client, misbehaving_server.url))[-1].checkpoint
+        assert fresh is not None
+        assert last.fingerprint == fresh.fingerprint
+
+    async def test_where_nothing_was_read_before_it_is_read_from_the_start(
+        self, client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
+    ) -> None:
+        """There is nothing to compare: an empty stream may have been created anew, and grown."""
+        old, new = StreamReplies([[]], name="old"), StreamReplies([messages(2)], name="new")
+        misbehaving_server.reply = old
+        start = (await read(client, misbehaving_server.url))[-1]
+        misbehaving_server.reply = lambda asked: (
+            new(asked) if asked.query["offset"] == "-1" else empty("new", "Stream-Up-To-Date")
+        )
+        batches = await read(
+            client, misbehaving_server.url, start.position, checkpoint=start.checkpoint
+        )
+        assert keys(batches) == ["0", "1"]
+        # A stream all of whose messages are for others.
+        tails = iter("abcdef")
+        misbehaving_server.reply = lambda asked: empty(next(tails), "Stream-Up-To-Date")
+        batches = await read(
+            client, misbehaving_server.url, start.position, checkpoint=start.checkpoint
+        )
+        assert [batch.position for batch in batches] == [Position("b", 0, 0)]
 
     @pytest.mark.parametrize("live", ["sse", "long-poll"])
     async def test_data_after_a_quiet_live_answer_is_checked_first(
