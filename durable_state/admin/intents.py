@@ -18,7 +18,7 @@ __all__ = ["IntentAdmin"]
 class IntentAdmin(OperatorAdmin):
     """Who asked for what; also for streams that are gone."""
 
-    list_display = ["created_at", "verb", "stream_name", "actor", "detail"]
+    list_display = ["created_at", "verb", "times", "stream_name", "actor", "detail"]
     list_filter = ["verb"]
     search_fields = ["stream_name", "actor", "detail"]
     lookups = frozenset({"verb", "verb__exact", "verb__isnull"})

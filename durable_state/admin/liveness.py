@@ -8,26 +8,9 @@ from durable_state import operations
 from durable_state.models import Stream
 from durable_state.operations import StreamReport
 
-__all__ = ["TONES", "liveness"]
+from .states import STATES
 
-TONES = {
-    "live": "good",
-    "closed": "good",
-    "up-to-date": "quiet",
-    "catching-up": "busy",
-    "rebuilding": "busy",
-    "snapshot-open": "busy",
-    "new": "quiet",
-    "paused": "quiet",
-    "lagging": "warn",
-    "no-worker": "warn",
-    "unmapped": "warn",
-    "retrying": "warn",
-    "missing": "warn",
-    "needs-reset": "bad",
-    "halted": "bad",
-}
-"""The colour of each shown status."""
+__all__ = ["liveness"]
 
 _TEXTS = {
     "live": "Live",
@@ -59,8 +42,8 @@ def liveness(streams: Iterable[Stream]) -> dict[str, str]:
     found = operations.reports(using, pks=[each.pk for each in known])
     if not found:
         return {"tone": "quiet", "text": "No stream writes these rows"}
-    worst = min(found.values(), key=lambda report: _WORST_FIRST.index(TONES[report.status]))
-    return {"tone": TONES[worst.status], "text": _text(worst)}
+    worst = min(found.values(), key=lambda report: _WORST_FIRST.index(STATES[report.status].tone))
+    return {"tone": STATES[worst.status].tone, "text": _text(worst)}
 
 
 def _text(report: StreamReport) -> str:

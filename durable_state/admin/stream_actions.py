@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 
 from durable_state import operations
 from durable_state.errors import DurableStateError
 from durable_state.models import Stream
-from durable_state.policy import Insight
 
 from .confirmation import LISTED, Consequence, ask, back, confirmed
 from .visibility import OperatorAdmin, actor
@@ -78,14 +75,16 @@ class StreamActions(OperatorAdmin):
     def verify(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
         if not confirmed(request):
             return self._ask(request, queryset, "verify", _verifying)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "media": self.media,
-            "title": "Verification",
-            "results": [_verified(request, stream) for stream in queryset],
-        }
-        return TemplateResponse(request, "durable_state/admin/verified.html", context)
+        told = (
+            "Asked to verify {}: a worker carries it out, and the stream's page shows how far it is"
+            " and what it finds."
+        )
+        return self._each(
+            request,
+            queryset,
+            lambda each: operations.ask_to_verify(each, actor=actor(request)),
+            told,
+        )
 
     def _ask(
         self,
@@ -122,38 +121,6 @@ class StreamActions(OperatorAdmin):
         if done:
             self.message_user(request, told.format(", ".join(done)), messages.SUCCESS)
         return back(self, request)
-
-
-def _verified(request: HttpRequest, stream: Stream) -> dict[str, Any]:
-    """What the page of a verification shows of one stream."""
-    try:
-        result = operations.verify(stream)
-    except DurableStateError as error:
-        return {"stream": stream, "error": str(error)}
-    return {
-        "stream": stream,
-        "equal": result.equal,
-        "lines": _examples(request, stream, result),
-        "types": result.to_json(),
-        "ordinal": result.ordinal,
-        "compared": result.compared,
-        "account": str(result.account),
-        "misfits": result.misfits,
-    }
-
-
-def _examples(request: HttpRequest, stream: Stream, found: operations.Verification) -> list[str]:
-    """The differences, with the keys of those entities whose rows the person may see."""
-    by_type: dict[str, list[str]] = {}
-    for each in found.examples:
-        by_type.setdefault(each.type, []).append(each.key)
-    insight = Insight(request.user, stream)
-    readable = {name: insight.entities(name, keys) for name, keys in by_type.items()}
-    hidden = "(you do not see the row)"
-    return [
-        f"{each.kind}: {each.type} {each.key if each.key in readable[each.type] else hidden}"
-        for each in found.examples
-    ]
 
 
 def _pausing(stream: Stream) -> list[str]:
@@ -203,7 +170,7 @@ def _verifying(stream: Stream) -> list[str]:
             " nothing is changed."
         ),
         (
-            "That takes as long as a sync;"
-            f" for long streams use: manage.py durable_state verify {stream.name}"
+            "A worker carries it out, which takes as long as a sync; the stream's page shows how"
+            " far it is, and keeps the result."
         ),
     ]

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from durable_state import operations
 from durable_state.models import Stream
 
-from .liveness import TONES
+from .states import STATES
 
 __all__ = ["AttentionFilter", "ShownStatusFilter"]
 
@@ -39,7 +39,7 @@ class ShownStatusFilter(admin.SimpleListFilter):
     parameter_name = "shown"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(status, status.replace("-", " ")) for status in TONES]
+        return [(status, status.replace("-", " ")) for status in STATES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Stream]) -> QuerySet[Stream]:
         if self.value() is None:

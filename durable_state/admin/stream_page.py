@@ -13,7 +13,8 @@ from durable_state.operations.wording import span
 from durable_state.policy import Insight
 from durable_state.registry import registry
 
-from .liveness import TONES
+from .states import STATES
+from .stream_verifications import shown_verifications
 
 if TYPE_CHECKING:
     from .visibility import OperatorAdmin
@@ -33,11 +34,16 @@ _DISPOSITIONS = (
 
 
 def shown(report: StreamReport) -> dict[str, str]:
-    """The cells of a report, as text; ``tone`` is the colour of its status."""
+    """The cells of a report, as text.
+
+    ``tone`` says how urgent its status is, ``state`` which it is; both choose colours.
+    """
     return {
         "status": report.status.replace("-", " "),
+        "state": report.status,
         "tone": _tone(report),
         "lag": span(report.lag_seconds),
+        "rate": _number(report.headway.rate),
         "ordinal": f"{report.ordinal:,}",
         "revision": f"{report.revision:,}",
         "applied": f"{report.applied:,}",
@@ -80,6 +86,9 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
         "subtitle": None,
         "report": report,
         "shown": shown(report),
+        "offer": STATES[report.status].offer,
+        "progress": _progress(report),
+        "verifications": shown_verifications(request, stream),
         "error_detail": _error_detail(request, stream, report),
         "since": report.since,
         "counters": [
@@ -100,6 +109,19 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
     }
 
 
+def _progress(report: StreamReport) -> str:
+    """How far a reset is, and when it will be there."""
+    told = report.headway
+    if report.replayed is None or not told.total:
+        return ""
+    left = "" if told.seconds_left is None else f", {span(told.seconds_left)} left"
+    return f"{told.done:,} of {told.total:,} messages ({100 * told.done // told.total} %){left}"
+
+
+def _number(rate: float) -> str:
+    return f"{rate:.1f}" if 0 < rate < 10 else f"{rate:,.0f}"
+
+
 def _error_detail(request: HttpRequest, stream: Stream, report: StreamReport) -> str:
     """What quotes rows of the error, for those who see them."""
     if not report.last_error_detail:
@@ -109,7 +131,7 @@ def _error_detail(request: HttpRequest, stream: Stream, report: StreamReport) ->
 
 
 def _tone(report: StreamReport) -> str:
-    tone = TONES[report.status]
+    tone = STATES[report.status].tone
     # Stuck, though the status alone sounds well: a snapshot stays open.
     return "warn" if report.stuck and tone in ("good", "busy", "quiet") else tone
 

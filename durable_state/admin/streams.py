@@ -27,6 +27,7 @@ from .stream_actions import StreamActions
 from .stream_filters import AttentionFilter, ShownStatusFilter
 from .stream_forms import AddStreamForm, EditStreamForm
 from .stream_page import shown, stream_page
+from .stream_verifications import open_verifications
 from .visibility import actor
 
 __all__ = ["StreamAdmin"]
@@ -162,19 +163,27 @@ class StreamAdmin(StreamActions):
         asked = [int(pk) for pk in given if pk.isdecimal()]
         visible = self.get_queryset(request).filter(pk__in=asked)
         found = operations.reports(visible.db, pks=visible.values_list("pk", flat=True))
-        return JsonResponse({str(pk): shown(each) for pk, each in found.items()})
+        cells = {str(pk): shown(each) for pk, each in found.items()}
+        if request.GET.get("page"):
+            for pk, told in open_verifications(visible).items():
+                cells[pk] |= told
+        return JsonResponse(cells)
 
-    @admin.display(description="status, last error", ordering="status")
+    @admin.display(description="status, and what to do", ordering="status")
     def state(self, stream: Any) -> SafeString:
         cells = stream.shown
         return format_html(
-            '<span class="ds-pill ds-{}" data-stream="{}" data-cell="status">{}</span>'
-            '<span class="ds-error" data-stream="{}" data-cell="error">{}</span>',
+            '<span class="ds-pill ds-{} ds-is-{}" data-stream="{}" data-cell="status">{}</span>'
+            '<span class="ds-error" data-stream="{}" data-cell="error">{}</span>'
+            '<span class="ds-action" data-stream="{}" data-cell="action">{}</span>',
             cells.get("tone", "quiet"),
+            cells.get("state", "new"),
             stream.pk,
             cells.get("status", "?"),
             stream.pk,
             cells.get("error", ""),
+            stream.pk,
+            cells.get("action", ""),
         )
 
     @admin.display(description="lag", ordering="up_to_date_at")
@@ -183,11 +192,7 @@ class StreamAdmin(StreamActions):
 
     @admin.display(description="rate/s")
     def rate(self, stream: Any) -> SafeString:
-        return format_html(
-            '<span class="ds-number" data-stream="{}" data-cell="rate"'
-            ' title="measured while this page is open">&ndash;</span>',
-            stream.pk,
-        )
+        return _cell(stream, "rate")
 
     @admin.display(description="messages", ordering="ordinal")
     def read(self, stream: Any) -> SafeString:

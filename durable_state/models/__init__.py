@@ -8,6 +8,7 @@ from .ownership import TableOwner, TypeState
 from .parked import Arrival, AwaitedModel, KeptRow, ParkedChange
 from .staging import Generation, StagedChange
 from .stream import DISPOSITIONS, FAILING, Progress, Replay, Status, Stream
+from .verification import VerificationRun
 
 __all__ = [
     "DISPOSITIONS",
@@ -28,6 +29,7 @@ __all__ = [
     "Stream",
     "TableOwner",
     "TypeState",
+    "VerificationRun",
     "entity_digest",
     "entity_digests",
 ]

@@ -19,6 +19,9 @@ class Intent(models.Model):
     verb = models.CharField(max_length=20)
     actor = models.CharField(max_length=200, help_text="user name, or where the command ran")
     detail = WideTextField(default="")
+    times = models.PositiveIntegerField(
+        default=1, help_text="how often, where it was asked for again and again, as by cron"
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -6,6 +6,7 @@ Knows no command line, no HTTP and no admin.
 from .account import Account
 from .adding import add, adopt, edit
 from .case import Shown
+from .intents import record, record_again
 from .letters import discard, discard_all, retry, retry_all
 from .lookup import databases_with_streams, find_stream
 from .probing import Finding, probe
@@ -13,6 +14,14 @@ from .removal import owned_rows, remove
 from .report import StreamReport
 from .status import needs_reset, report, reports
 from .verbs import cancel_reset, pause, reset, resume, wait_until_stopped
+from .verifications import (
+    ask_to_verify,
+    carry_out,
+    is_verification_asked,
+    take_verification,
+    verify_here,
+    verifying_on_request,
+)
 from .verify import Verification, verify
 
 __all__ = [
@@ -23,16 +32,21 @@ __all__ = [
     "Verification",
     "add",
     "adopt",
+    "ask_to_verify",
     "cancel_reset",
+    "carry_out",
     "databases_with_streams",
     "discard",
     "discard_all",
     "edit",
     "find_stream",
+    "is_verification_asked",
     "needs_reset",
     "owned_rows",
     "pause",
     "probe",
+    "record",
+    "record_again",
     "remove",
     "report",
     "reports",
@@ -40,6 +54,9 @@ __all__ = [
     "resume",
     "retry",
     "retry_all",
+    "take_verification",
     "verify",
+    "verify_here",
+    "verifying_on_request",
     "wait_until_stopped",
 ]

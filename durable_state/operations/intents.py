@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from asgiref.sync import async_to_sync
 from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
 
 from durable_state import feed
 from durable_state.consumer import hold_replay
@@ -17,7 +19,7 @@ from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import OperationRefused
 from durable_state.models import Intent, Replay, Stream
 
-__all__ = ["Intended", "intended", "record", "ring"]
+__all__ = ["Intended", "intended", "record", "record_again", "ring"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,23 @@ class Intended:
 
 
 def record(using: str, stream_name: str, verb: str, actor: str, detail: str = "") -> Intent:
-    """Writes the audit entry of a verb; call it inside the verb's transaction."""
+    """Writes the audit entry of a verb; call it inside the verb's transaction, if it has one."""
     return Intent.objects.using(using).create(
         stream_name=stream_name, verb=verb, actor=actor[:200], detail=detail
     )
+
+
+def record_again(using: str, stream_name: str, verb: str, actor: str, detail: str) -> Intent:
+    """Writes the audit entry of a verb that may be repeated each minute, as by cron.
+
+    Where the stream's newest entry says the same, that one is of now, and counts.
+    """
+    intents = Intent.objects.using(using)
+    newest = intents.filter(stream_name=stream_name).first()
+    if newest is None or (newest.verb, newest.actor, newest.detail) != (verb, actor[:200], detail):
+        return record(using, stream_name, verb, actor, detail)
+    intents.filter(pk=newest.pk).update(times=F("times") + 1, created_at=timezone.now())
+    return newest
 
 
 @contextmanager

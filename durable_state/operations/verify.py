@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 from durable_state.consumer import at_one_moment, read_from_start
 from durable_state.errors import OperationRefused
@@ -67,6 +68,21 @@ class Verification:
         return {
             entity_type: {kind: counter[kind] for kind in ("missing", "extra", "changed")}
             for entity_type, counter in sorted(self.counts.items())
+        }
+
+    def kept(self) -> dict[str, Any]:
+        """The result as it is stored; its ``examples`` name keys of rows."""
+        types = {
+            entity_type: {"rows": self.rows.get(entity_type, 0), **counts}
+            for entity_type, counts in self.to_json().items()
+        }
+        return {
+            "ordinal": self.ordinal,
+            "types": types,
+            "compared": self.compared,
+            "account": str(self.account),
+            "misfits": self.misfits,
+            "examples": [[each.kind, each.type, each.key] for each in self.examples],
         }
 
     def lines(self) -> list[str]:

@@ -74,6 +74,7 @@ CONSUMER = {
     "columns": "what a commit writes",
     "upkeep": "what is deleted",
     "committed_signal": "after a commit",
+    "lag": "since when behind",
     "lease": "who may consume",
     "moment": "for verify",
     "reading_ahead": "the next batch",

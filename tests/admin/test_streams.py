@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from durable_state.consumer.run import sync
-from durable_state.models import DeadLetter, Intent, Replay, Status, Stream
+from durable_state.models import DeadLetter, Intent, Replay, Status, Stream, VerificationRun
 from durable_state.testing import apply
 from tests.app.models import Message
 from tests.management.support.publishing import publish
 from tests.servers.process import StreamServer
 from tests.wire import message
 
+from .support.verifying import verify_as_a_worker
 from .support.visitors import SignIn
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.support.urls")]
@@ -75,8 +78,10 @@ def test_the_cells_are_served_anew_for_the_page_that_is_open(sign_in: SignIn) ->
     assert cells == {
         str(stream.pk): {
             "status": "live",
+            "state": "live",
             "tone": "good",
             "lag": cells[str(stream.pk)]["lag"],
+            "rate": "0.2",
             "ordinal": "1",
             "revision": "1",
             "applied": "1",
@@ -273,21 +278,47 @@ def test_letters_of_hidden_streams_are_hidden(admin_client: Client, settings: An
 
 @pytest.mark.django_db(transaction=True)
 def test_verify_shows_what_it_found(admin_client: Client, rakaia_server: StreamServer) -> None:
-    """Equal, different by type, or why it could not be told."""
+    """Asked for in the request, carried out by a worker; then equal, different by type, or why it
+    could not be told, each with who asked.
+    """
     url = rakaia_server.stream("chat")
     publish(url, message("1", "one"))
     stream = Stream.objects.create(name="chat", url=url)
     sync(stream, until_up_to_date=True)
-    assert ">equal<" in act(admin_client, "verify", stream, confirmed="yes").content.decode()
-    Message.objects.update(text="forged")
-    page = act(admin_client, "verify", stream, confirmed="yes").content.decode()
-    assert ">differs<" in page
-    assert "changed: message 1" in page
-    Stream.objects.update(url=rakaia_server.stream("nothing-there"))
-    assert (
-        "could not be verified"
-        in act(admin_client, "verify", stream, confirmed="yes").content.decode()
+
+    def ask() -> str:
+        answer = act(admin_client, "verify", stream, confirmed="yes", from_page="yes")
+        return str(answer.content.decode())
+
+    asked = ask()
+    assert "Asked to verify chat" in asked
+    assert ">waits for a worker<" in asked
+    cells = admin_client.get(f"{LIST}live/", {"pk": str(stream.pk), "page": "1"}).json()
+    assert cells[str(stream.pk)]["verification"] == "waits for a worker"
+    VerificationRun.objects.get().intent.__class__.objects.update(
+        created_at=timezone.now() - timedelta(minutes=1)
     )
+    page = f"{LIST}{stream.pk}/change/"
+    assert "No worker has taken it yet" in admin_client.get(page).content.decode()
+
+    verify_as_a_worker()
+    shown = admin_client.get(page).content.decode()
+    assert ">equal<" in shown
+    assert "Compared 1 row (message 1), after message 1" in shown
+    assert "asked for by admin" in shown
+
+    Message.objects.update(text="forged")
+    ask()
+    verify_as_a_worker()
+    shown = admin_client.get(page).content.decode()
+    assert ">differs<" in shown
+    assert "changed: message 1" in shown
+
+    Stream.objects.update(url=rakaia_server.stream("nothing-there"))
+    ask()
+    verify_as_a_worker()
+    assert "could not be verified" in admin_client.get(page).content.decode()
+    assert set(Intent.objects.values_list("verb", "actor")) == {("verify", "admin")}
 
 
 def test_a_stream_is_edited_by_form(admin_client: Client, sign_in: SignIn) -> None:

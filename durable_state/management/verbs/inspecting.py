@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.timezone import is_aware, localtime
 
 from durable_state import operations
+from durable_state.management.asking import actor
 from durable_state.management.progress_line import ProgressLine
 from durable_state.management.table import one_line, table
 from durable_state.operations import Shown, StreamReport, Verification
@@ -116,14 +117,19 @@ def verify(command: BaseCommand, options: dict[str, Any]) -> None:
         raise CommandError("--type and --key go together: they name one entity.", returncode=2)
     stream = operations.find_stream(options["name"], options["database"])
     progress = ProgressLine(sys.stderr)
+    steps = {
+        "on_folded": partial(progress.show, f"folding {stream.name}", "messages"),
+        "on_compared": partial(progress.show, f"comparing {stream.name}", "rows"),
+    }
     try:
-        result = operations.verify(
-            stream,
-            entity_type=options["entity_type"],
-            key=options["key"],
-            on_folded=partial(progress.show, f"folding {stream.name}", "messages"),
-            on_compared=partial(progress.show, f"comparing {stream.name}", "rows"),
-        )
+        if options["key"] is None:
+            result = operations.verify_here(stream, actor=actor(), **steps)
+        else:
+            told = f"the story of one {options['entity_type']}"[:200]
+            operations.record(stream.using, stream.name, "verify", actor(), told)
+            result = operations.verify(
+                stream, entity_type=options["entity_type"], key=options["key"], **steps
+            )
     finally:
         progress.close()
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from durable_state import consumer, operations
+from durable_state.management.asking import actor
 from durable_state.management.notices import show_notices
 from durable_state.management.progress_line import ProgressLine
 from durable_state.management.reporter import Reporter
@@ -41,6 +42,8 @@ def define(verb: Any) -> None:
 def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     progress = ProgressLine(sys.stderr)
+    up_to = "up to the tail" if options["until_up_to_date"] else "following it"
+    operations.record_again(stream.using, stream.name, "sync", actor(), up_to)
     _spare_the_collector()
     if stream.status in FAILING:  # a failure that goes on is not logged again
         progress.note(f"{stream.name}: {stream.last_error} Trying again.")
@@ -88,7 +91,7 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
         progressed=reporter.progressed,
     )
     _spare_the_collector()
-    with show_notices(reporter.notice):
+    with show_notices(reporter.notice), operations.verifying_on_request(options["database"]):
         consumer.run_all(options["database"], watcher)
     command.stdout.write("Stopped.")
 

@@ -1,4 +1,4 @@
-// Keeps the cells of streams current while the page is looked at, and measures how fast they read. Without scripts the page is as it was served.
+// Keeps the cells of streams current while the page is looked at. Without scripts the page is as it was served.
 "use strict";
 {
   const POLL = 2000; // milliseconds between two looks
@@ -11,30 +11,27 @@
     if (!streams.length) return;
     const url = new URL(list ? "live/" : "../../live/", location.href);
     url.search = new URLSearchParams(streams.map((pk) => ["pk", pk]));
-    const seen = new Map(); // pk -> [milliseconds, messages]
+    if (!list) url.searchParams.set("page", "1");
 
-    const rate = (pk, messages, now) => {
-      const [before, count] = seen.get(pk) ?? [now, messages];
-      seen.set(pk, [now, messages]);
-      if (now <= before) return "–";
-      const each = Math.max(0, (messages - count) * 1000 / (now - before));
-      return each && each < 10 ? each.toFixed(1) : Math.round(each).toLocaleString("en");
-    };
-
-    const show = (shown, now) => {
-      const rates = new Map();
-      for (const [pk, report] of Object.entries(shown)) rates.set(pk, rate(pk, Number(report.ordinal.replaceAll(",", "")), now));
+    const show = (shown) => {
       for (const cell of cells) {
         const report = shown[cell.dataset.stream];
         if (!report) continue;
-        const text = cell.dataset.cell === "rate" ? rates.get(cell.dataset.stream) : report[cell.dataset.cell];
+        const text = report[cell.dataset.cell] ?? "";
         if (cell.textContent !== text) cell.textContent = text;
-        if (cell.dataset.cell === "status") cell.className = `ds-pill ds-${report.tone}`;
+        if (cell.dataset.cell === "status") cell.className = `ds-pill ds-${report.tone} ds-is-${report.state}`;
       }
       for (const alert of document.querySelectorAll("[data-alert]")) {
         const report = shown[alert.dataset.stream];
-        alert.hidden = !report?.error;
+        alert.hidden = !(report?.error || report?.action);
         if (report) alert.className = `ds-alert ds-${report.alert}`;
+      }
+      // The button is the one of the state that the page was served with.
+      for (const offer of document.querySelectorAll("[data-offer]")) offer.hidden = shown[offer.dataset.stream]?.state !== offer.dataset.offer;
+      for (const meter of document.querySelectorAll("[data-verification]")) {
+        const report = shown[meter.dataset.stream];
+        meter.value = report?.verified_percent ?? 0;
+        if (report && report.verification === "") location.reload(); // its result is there
       }
       share();
     };
@@ -71,7 +68,7 @@
           if (answer.redirected || answer.status === 403) stale("you are signed out.");
           else if (!answer.ok) stale(`the web server answers ${answer.status}. Trying again.`);
           else {
-            show(await answer.json(), performance.now());
+            show(await answer.json());
             lookedAt = new Date();
             stale("");
           }

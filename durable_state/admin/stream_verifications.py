@@ -1,0 +1,86 @@
+"""What a stream's page shows of its verifications: how far one is, and what others found."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from durable_state.models import Stream, VerificationRun
+from durable_state.policy import Insight
+
+__all__ = ["open_verifications", "shown_verifications"]
+
+State = VerificationRun.State
+LISTED = 5
+"""Verifications on a page: the newest, and the outcome of those before."""
+PATIENCE = timedelta(seconds=30)
+"""After which a page says that no worker has taken one."""
+_OPEN = (State.ASKED, State.RUNNING)
+_TONES = {State.ASKED: "quiet", State.RUNNING: "busy", State.EQUAL: "good"}
+
+
+def shown_verifications(request: HttpRequest, stream: Stream) -> list[dict[str, Any]]:
+    """The newest verifications, with what the person may see of their results."""
+    runs = VerificationRun.objects.using(stream.using).filter(stream=stream)
+    found = list(runs.select_related("intent")[:LISTED])
+    return [
+        {
+            "run": run,
+            "tone": _TONES.get(State(run.state), "bad"),
+            "is_open": run.state in _OPEN,
+            "is_waiting": _waits(run),
+            "progress": _progress(run),
+            "percent": _percent(run),
+            "result": run.result or {},
+            "lines": _examples(request, stream, run) if place == 0 else [],
+        }
+        for place, run in enumerate(found)
+    ]
+
+
+def open_verifications(streams: QuerySet[Stream]) -> dict[str, dict[str, Any]]:
+    """The cells that say how far the streams' verifications are; empty texts where none is open."""
+    cells = {str(pk): _cells(None) for pk in streams.values_list("pk", flat=True)}
+    runs = VerificationRun.objects.using(streams.db).filter(stream__in=list(cells), state__in=_OPEN)
+    return cells | {str(run.stream_id): _cells(run) for run in runs}
+
+
+def _cells(run: VerificationRun | None) -> dict[str, Any]:
+    if run is None:
+        return {"verification": "", "verified_percent": 0}
+    return {"verification": _progress(run), "verified_percent": _percent(run)}
+
+
+def _progress(run: VerificationRun) -> str:
+    """How far it is: ``folding: 2,000 of 5,000``."""
+    if not run.phase:
+        return str(State(run.state).label)
+    return f"{run.phase}: {run.done:,} of {run.total:,}"
+
+
+def _percent(run: VerificationRun) -> float:
+    return 100 * run.done / run.total if run.total else 0.0
+
+
+def _waits(run: VerificationRun) -> bool:
+    return run.state == State.ASKED and timezone.now() - run.intent.created_at > PATIENCE
+
+
+def _examples(request: HttpRequest, stream: Stream, run: VerificationRun) -> list[str]:
+    """The differences, with the keys of those entities whose rows the person may see."""
+    examples = (run.result or {}).get("examples", [])
+    by_type: dict[str, list[str]] = {}
+    for _, entity_type, key in examples:
+        by_type.setdefault(entity_type, []).append(key)
+
+    insight = Insight(request.user, stream)
+    readable = {name: insight.entities(name, keys) for name, keys in by_type.items()}
+    hidden = "(you do not see the row)"
+    return [
+        f"{kind}: {entity_type} {key if key in readable[entity_type] else hidden}"
+        for kind, entity_type, key in examples
+    ]

@@ -1,0 +1,51 @@
+"""Verifications that were asked for, and what they found."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from .exact import WideTextField
+from .intent import Intent
+from .located import Located
+from .stream import Stream
+
+__all__ = ["VerificationRun"]
+
+
+class VerificationRun(Located, models.Model):
+    """One verification of a stream, from when it is asked for; its result is kept.
+
+    Invariant: ``worker`` changes hands by compare-and-set only, where nobody has it or where its
+    last sign of life is too long ago on the database's clock; who carries it out writes only while
+    it is still theirs.
+    """
+
+    class State(models.TextChoices):
+        ASKED = "asked", "waits for a worker"
+        RUNNING = "running", "running"
+        EQUAL = "equal", "equal"
+        DIFFERS = "differs", "differs"
+        FAILED = "failed", "could not be verified"
+
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="verifications")
+    intent = models.OneToOneField(Intent, on_delete=models.CASCADE, related_name="verification")
+    """Who asked for it, and when."""
+
+    state = models.CharField(max_length=8, choices=State.choices, default=State.ASKED)
+    worker = models.CharField(max_length=255, default="", help_text="who carries it out")
+    heard_at = models.DateTimeField(null=True, help_text="when the worker last gave a sign of life")
+    ended_at = models.DateTimeField(null=True)
+
+    phase = models.CharField(max_length=10, default="", help_text="folding, or comparing")
+    done = models.BigIntegerField(default=0, help_text="messages folded, or rows compared")
+    total = models.BigIntegerField(default=0)
+
+    result = models.JSONField(null=True)
+    """What was found: see ``Verification.kept``; its examples are for those who see the rows."""
+    error = WideTextField(default="", help_text="why it could not be verified")
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"verification {self.pk} of {self.stream_id}: {self.state}"
