@@ -119,7 +119,7 @@ def _progress(report: StreamReport) -> str:
 
 
 def _number(rate: float) -> str:
-    return f"{rate:.1f}" if 0 < rate < 10 else f"{rate:,.0f}"
+    return f"{rate:.1f}" if 0 < rate < 9.95 else f"{rate:,.0f}"
 
 
 def _error_detail(request: HttpRequest, stream: Stream, report: StreamReport) -> str:

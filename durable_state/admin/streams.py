@@ -39,7 +39,17 @@ class StreamAdmin(StreamActions):
 
     form = AddStreamForm
     change_form_template = "durable_state/admin/stream.html"
-    list_display = ["name", "state", "lag", "rate", "read", "applied", "parked", "letters", "other"]
+    list_display = [
+        "name",
+        "state",
+        "lag",
+        "speed",
+        "read",
+        "applied",
+        "parked",
+        "letters",
+        "other",
+    ]
     list_filter = [AttentionFilter, ShownStatusFilter]
     # Not the URL: a search would tell its masked query letter by letter.
     search_fields = ["name", "last_error"]
@@ -191,7 +201,7 @@ class StreamAdmin(StreamActions):
         return _cell(stream, "lag")
 
     @admin.display(description="rate/s")
-    def rate(self, stream: Any) -> SafeString:
+    def speed(self, stream: Any) -> SafeString:
         return _cell(stream, "rate")
 
     @admin.display(description="messages", ordering="ordinal")

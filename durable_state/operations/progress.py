@@ -13,8 +13,8 @@ from .case import Case
 
 __all__ = ["Headway", "headway"]
 
-_FADES = 5.0
-"""Seconds after which a rate that nothing adds to counts for little."""
+_HOLDS = 5.0
+"""Seconds for which a rate holds that nothing adds to; after a few more it is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +56,5 @@ def _rate(progress: Progress, now: datetime) -> float:
     if progress.moved_at is None:
         return 0.0
     quiet = max((now - progress.moved_at).total_seconds(), 0.0)
-    faded = math.exp(-max(quiet - _FADES, 0.0) / _FADES)
+    faded = math.exp(-max(quiet - _HOLDS, 0.0))
     return round(progress.rate * faded, 1)

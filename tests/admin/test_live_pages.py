@@ -61,7 +61,7 @@ def test_the_page_of_a_row_follows_it(site: Site, page: Page) -> None:
 
 
 def test_the_list_of_streams_counts_on(site: Site, page: Page) -> None:
-    """Messages, and how fast they come, measured in the page."""
+    """Messages, and how fast they come."""
     site.commit(message("first", "x"))
     page.goto(f"{site.url}durable_state/stream/")
 
