@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from durable_state.databases import Answer, Statement, find_database
+from durable_state.databases import Answer, Statement
 from durable_state.databases.faults import blames_a_row
 from durable_state.databases.plain_sql import inserting_row, updating_row
 from durable_state.databases.transaction import begun_transaction
@@ -65,12 +65,12 @@ def _look(
     Raises: RevisionConflict; Unusual, where the careful path has to look.
     """
     # The lock first: a statement that waits for it does not see all that its holder wrote.
-    before = [*opening, *locking_row(stream)]
+    before = [*opening, *locking_row(direct.database, stream)]
     statements = [*before, asking_facts(stream, direct), *direct.reading()]
-    answers = find_database(stream.using).run_together(statements)
+    answers = direct.database.run_together(statements)
     answer, *rows = answers[len(before) :]
 
-    facts = read_facts(stream, answer)
+    facts = read_facts(direct.database, stream, answer)
     if facts is None:
         raise conflict_of(stream)
     is_open = facts.row.rebuild_id is not None or facts.row.snapshot_id is not None
@@ -89,7 +89,7 @@ def _write(
     closing: Sequence[Statement],
 ) -> Commit:
     """Writes rows, position and feed entry. Raises: Unusual."""
-    stream, outcome, database = work.row, direct.outcome, find_database(work.row.using)
+    stream, outcome, database = work.row, direct.outcome, direct.database
     statements = direct.writing(facts.types, rows)
     if not direct.tells_all:
         database.run_together(statements)  # the feed reads the rows
@@ -105,8 +105,8 @@ def _write(
     }
     changed = {name: value for name, value in columns.items() if getattr(stream, name) != value}
     where = {"id": stream.pk, "revision": revision}
-    moving = updating_row(stream.using, Stream, changed, where)
-    telling = inserting_row(stream.using, FeedEntry, {"stream": stream.pk, **entry.columns})
+    moving = updating_row(database, Stream, changed, where)
+    telling = inserting_row(database, FeedEntry, {"stream": stream.pk, **entry.columns})
     answers = database.run_together([*statements, moving, telling, *closing])
     if not answers[-len(closing) - 2].affected:  # never, where the row's lock is held
         raise conflict_of(stream)

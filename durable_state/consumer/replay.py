@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from durable_state import feed
 from durable_state.databases.transaction import commit_transaction
-from durable_state.materializer import Fold, PreparedBatch, drop_generation
+from durable_state.materializer import Fold, PreparedBatch, drop_generation, prepare_batch
 from durable_state.models import DISPOSITIONS, DeadLetter, Generation, Replay, Status, Stream
 from durable_state.transport import Batch
 
@@ -153,7 +153,7 @@ def hand_over(
 
         fold = Fold(work.row, rebuild, snapshot)
         fold.take_over(made.row, own)
-        outcome = fold.apply(PreparedBatch(made.row.ordinal, 0), up_to_date=True)
+        outcome = fold.apply(prepare_batch(stream, [], made.row.ordinal), up_to_date=True)
         outcome.txids |= dict.fromkeys(_txids(made.row))
         work.check_letters(fold)
 

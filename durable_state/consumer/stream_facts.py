@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db import models
 
-from durable_state.databases import Answer, Statement, find_database
+from durable_state.databases import Answer, Database, Statement, find_database
 from durable_state.databases.plain_sql import RowReader
 from durable_state.materializer import PROTECTED, DirectChanges, TypeFacts
 from durable_state.models import (
@@ -24,6 +24,7 @@ __all__ = ["StreamFacts", "asking_facts", "locking_row", "read_facts"]
 
 OF_STREAM = [field for field in Stream._meta.concrete_fields if field.name != "checkpoint"]
 """All columns but the one that is large, and that commits alone write."""
+NAMES = [field.attname for field in OF_STREAM]
 OF_TYPE = [
     field
     for field in TypeState._meta.concrete_fields
@@ -52,9 +53,8 @@ class StreamFacts(NamedTuple):
     """Whether nothing is parked, and no letter is of these entities or to be tried again."""
 
 
-def locking_row(stream: Stream) -> list[Statement]:
+def locking_row(database: Database, stream: Stream) -> list[Statement]:
     """Locks the stream's row for the rest of the transaction, where the database locks rows."""
-    database = find_database(stream.using)
     if not database.connection.features.has_select_for_update:
         return []
     table = database.quoted(Stream._meta.db_table)
@@ -69,14 +69,13 @@ def asking_facts(stream: Stream, direct: DirectChanges) -> Statement:
     return sql, parameters
 
 
-def read_facts(stream: Stream, answer: Answer) -> StreamFacts | None:
+def read_facts(database: Database, stream: Stream, answer: Answer) -> StreamFacts | None:
     """What was answered; None where the stream has another revision by now."""
-    rows = READER.read(stream.using, answer.rows)
+    rows = READER.read(database, answer.rows)
     if not rows:
         return None
     first, end = len(OF_STREAM), len(OF_STREAM) + len(OF_TYPE)
-    names = [field.attname for field in OF_STREAM]
-    row = Stream.from_db(stream.using, names, rows[0][:first])
+    row = Stream.from_db(stream.using, NAMES, rows[0][:first])
     row.checkpoint = stream.checkpoint  # at the same revision it is the same
     types = {}
     for each in rows:

@@ -5,7 +5,7 @@ gives back when the row is read. What is not given back unchanged is ``Refused``
 validators do not apply. Writes no row and knows no mapping.
 """
 
-from .documents import JSON_NULL, JsonNull
+from .documents import JSON_NULL, JsonNull, is_given_back
 from .fields import (
     absent,
     convert,
@@ -31,6 +31,7 @@ __all__ = [
     "convert_key",
     "converter",
     "gives_back_what_it_takes",
+    "is_given_back",
     "key_converter",
     "key_text",
     "longest_plain_key",

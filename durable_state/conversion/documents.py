@@ -11,10 +11,18 @@ import msgspec
 from django.db import models
 from django.db.models.expressions import Value
 
+from .jsonable import EXACT
 from .limits import Limits
 from .refusal import Refused, is_finite, shown, storable_text
 
-__all__ = ["DOCUMENT", "JSON_NULL", "JsonNull", "document", "same_document"]
+__all__ = [
+    "DOCUMENT",
+    "JSON_NULL",
+    "JsonNull",
+    "document",
+    "is_given_back",
+    "same_document",
+]
 
 
 class JsonNull(Value):
@@ -114,6 +122,23 @@ def _integer(number: int) -> int:
             "precision", f"{shown(number)} is longer than the digits that every database keeps."
         )
     return number
+
+
+def is_given_back(document: Any) -> bool:
+    """Whether every database gives just that document back, but for the order of its members.
+
+    PostgreSQL makes integers of long floats; it, and MySQL, have a zero without a sign.
+    """
+    kind = type(document)
+    if kind is str or kind is bool or document is None or document is JSON_NULL:
+        return True
+    if kind is int:
+        return bool(-EXACT < document < EXACT)
+    if kind is float:
+        return abs(document) < EXACT and (document != 0.0 or math.copysign(1.0, document) > 0.0)
+    if kind is dict:
+        return all(map(is_given_back, document.values()))
+    return kind is list and all(map(is_given_back, document))
 
 
 def same_document(one: Any, other: Any) -> bool:

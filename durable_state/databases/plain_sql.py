@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from django.db import connections, models
+from django.db import models
 
-from .choosing import find_database
+from .database import Database
 from .together import Statement
 
 __all__ = ["RowReader", "inserting_row", "updating_row"]
@@ -25,9 +26,9 @@ class RowReader:
     def __init__(self, fields: Sequence[models.Field[Any, Any]]) -> None:
         self.fields = fields
 
-    def read(self, using: str, rows: Iterable[Row]) -> list[Row]:
+    def read(self, database: Database, rows: Iterable[Row]) -> list[Row]:
         """The rows with the values of the fields."""
-        connection = connections[using]
+        connection = database.connection
         converters = self._converters(connection)
         if not converters:
             return list(rows)
@@ -59,36 +60,46 @@ def _converters_of(column: Any, connection: Any) -> list[Any]:
     return [*backends, *column.get_db_converters(connection)]
 
 
-def inserting_row(using: str, model: type[models.Model], columns: Mapping[str, Any]) -> Statement:
+def inserting_row(
+    database: Database, model: type[models.Model], columns: Mapping[str, Any]
+) -> Statement:
     """Inserts a row of these columns, given by field name; the database gives its primary key."""
-    database = find_database(using)
-    fields = {field.name: field for field in model._meta.concrete_fields}
-    names = ", ".join(database.quoted(fields[name].column) for name in columns)
-    places = ", ".join(["%s"] * len(columns))
-    values = [
-        fields[name].get_db_prep_save(value, database.connection) for name, value in columns.items()
-    ]
-    return (
-        f"INSERT INTO {database.quoted(model._meta.db_table)} ({names}) VALUES ({places})",
-        values,
-    )
+    names, values = _columns(database, model, columns)
+    places = ", ".join(["%s"] * len(names))
+    table = database.quoted(model._meta.db_table)
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})", values
 
 
 def updating_row(
-    using: str,
+    database: Database,
     model: type[models.Model],
     columns: Mapping[str, Any],
     where: Mapping[str, Any],
 ) -> Statement:
     """Sets columns, given by field name, of the row that has the values of ``where``."""
-    database, values = find_database(using), []
-    fields = {field.name: field for field in model._meta.concrete_fields}
-
-    def equations(named: Mapping[str, Any]) -> list[str]:
-        for name, value in named.items():
-            values.append(fields[name].get_db_prep_save(value, database.connection))
-        return [f"{database.quoted(fields[name].column)} = %s" for name in named]
-
-    assignments, conditions = ", ".join(equations(columns)), " AND ".join(equations(where))
+    names, values = _columns(database, model, columns)
+    compared, sought = _columns(database, model, where)
+    assignments = ", ".join(f"{name} = %s" for name in names)
+    conditions = " AND ".join(f"{name} = %s" for name in compared)
     table = database.quoted(model._meta.db_table)
-    return f"UPDATE {table} SET {assignments} WHERE {conditions}", values
+    return f"UPDATE {table} SET {assignments} WHERE {conditions}", [*values, *sought]
+
+
+def _columns(
+    database: Database, model: type[models.Model], columns: Mapping[str, Any]
+) -> tuple[list[str], list[Any]]:
+    """The columns' names, quoted, and their parameters. None may be an expression."""
+    fields = _fields_by_name(model)
+    names, values = [], []
+    for name, value in columns.items():
+        field = fields[name]
+        names.append(database.quoted(field.column))
+        parameters = database.save_parameters(field, [value])
+        assert parameters is not None
+        values.append(parameters[0])
+    return names, values
+
+
+@cache
+def _fields_by_name(model: type[models.Model]) -> dict[str, models.Field[Any, Any]]:
+    return {field.name: field for field in model._meta.concrete_fields}

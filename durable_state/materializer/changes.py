@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from msgspec import UNSET
+
+from durable_state.conversion import is_given_back
 from durable_state.registry import EntityMapping, registry
 
 from .plan import StreamPlan, TypePlan, Values
@@ -43,7 +46,8 @@ class Outcome:
     """By (type, key) whether the row was deleted, or else written; in the order of the last change.
     """
     written: dict[tuple[str, str], Values] = field(default_factory=dict)
-    """By (type, key) what a row's mapped columns hold by now, where that tells what is shown."""
+    """By (type, key) what a row's mapped columns hold by now, where that tells what is shown, but
+    for mapped parents, of which it is their entity keys."""
     changed_types: set[str] = field(default_factory=set)
     """The types of all changed rows, listed or not."""
     too_many: bool = False
@@ -79,11 +83,14 @@ class Outcome:
                 return
 
     def keep_written(self, plan: TypePlan, rows: Iterable[tuple[str, Values]]) -> None:
-        """Keeps what was written into rows whose change was noted, by their entity keys."""
+        """Keeps what was written into rows whose change was noted, by their entity keys, as far as
+        that tells what is shown. Mapped parents are to be named by their entity keys, or UNSET.
+        """
         if len(self.changes) > self.valued or self.too_many:
             self.written.clear()
         elif plan.is_shown_as_written:
-            self.written.update(((plan.type, key), values) for key, values in rows)
+            told = ((key, values) for key, values in rows if _tells(plan, values))
+            self.written.update(((plan.type, key), values) for key, values in told)
 
     def take_changes(self, other: Outcome) -> None:
         """Adds what changed in a part of the batch that went through."""
@@ -155,6 +162,12 @@ class Openings:
     def take(self) -> tuple[dict[TypePlan, set[str] | None], dict[TypePlan, set[str] | None]]:
         """The parents that were newly shown, and who gave up unique values, since the last call."""
         return self._fresh.take(), self._freed.take()
+
+
+def _tells(plan: TypePlan, values: Values) -> bool:
+    documents = (values[planned.place] for planned in plan.documents)
+    names = (values[planned.place] for planned in plan.named_parents)
+    return all(map(is_given_back, documents)) and all(name is not UNSET for name in names)
 
 
 def is_awaited_elsewhere(plan: TypePlan) -> bool:

@@ -80,6 +80,8 @@ class CompiledType:
         self.places = {planned.attname: planned.place for planned in self.fields}
 
         self.relations = [planned for planned in self.fields if planned.is_relation]
+        self.named_parents = [each for each in self.relations if each.parent is not None]
+        """Those of them whose parents are shown by their entity keys."""
         self.refers_to_itself = any(
             each.field.related_model is mapping.model for each in self.relations
         )
@@ -96,8 +98,10 @@ class CompiledType:
         self.told_by_python = not self.documents and not any(
             planned.told_by_database for planned in self.fields
         )
-        self.is_shown_as_written = self.told_by_python and is_shown_as_written(mapping)
-        """Whether the values of a write tell what is shown of the row afterwards."""
+        self.is_shown_as_written = is_shown_as_written(mapping) and not any(
+            planned.told_by_database for planned in self.fields
+        )
+        """Whether what is written, with parents by their entity keys, tells what is shown."""
 
         self.row_reader = RowReader([mapping.model._meta.pk, mapping.key, *mapping.mapped_fields])
         """Of a row: primary key, key, and the mapped columns."""

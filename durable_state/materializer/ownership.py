@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, models, transaction
 
 from durable_state.errors import TableNotOwned
 from durable_state.models import Stream, TableOwner
@@ -16,7 +16,6 @@ class Ownership:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._owners = TableOwner.objects.using(stream.using)
         self._known: dict[str, int] | None = None
 
     def has(self, mapping: EntityMapping) -> bool:
@@ -57,6 +56,10 @@ class Ownership:
             self.claim(mapping)
         else:
             self._known = None
+
+    @property
+    def _owners(self) -> models.QuerySet[TableOwner]:
+        return TableOwner.objects.using(self._stream.using)
 
     def _owner(self, mapping: EntityMapping) -> int | None:
         if self._known is None:

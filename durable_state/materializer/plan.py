@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connections, models
 
 from durable_state.conversion.charsets import character_set
-from durable_state.databases import find_database
+from durable_state.databases import Database, find_database
 from durable_state.errors import MappingFault
 from durable_state.models import Stream, entity_digest
 from durable_state.registry import EntityMapping
@@ -58,9 +58,14 @@ class TypePlan(CompiledType):
         return self.mapping.has_own_prepare
 
     @cached_property
+    def database(self) -> Database:
+        """Through the connection of the thread that prepares and commits."""
+        return find_database(self.using)
+
+    @cached_property
     def largest_statement(self) -> int | None:
         """Bytes of the longest statement that the database takes."""
-        return find_database(self.using).largest_statement()
+        return self.database.largest_statement()
 
     @cached_property
     def is_narrow(self) -> bool:
@@ -94,6 +99,11 @@ class StreamPlan:
         self._compiled = compile_stream(stream)
         self._plans: dict[str, TypePlan] = {}
         self._without_rows: set[EntityMapping] = set()
+
+    @cached_property
+    def database(self) -> Database:
+        """Through the connection of the thread that prepares and commits."""
+        return find_database(self.stream.using)
 
     def find(self, entity_type: str) -> TypePlan | None:
         """The plan of a type; None where it is not registered for the stream.

@@ -51,6 +51,8 @@ class PreparedBatch:
     """The ordinal that the first message follows."""
     count: int
     """How many messages they are."""
+    plans: StreamPlan
+    """By which they were prepared."""
     segments: list[Segment] = field(default_factory=list)
     """The changes by entity, parted by the controls between them."""
     malformed: list[tuple[int, Malformed]] = field(default_factory=list)
@@ -70,8 +72,8 @@ def prepare_batch(
 
     ``refusal``: all these changes are refused for it, whatever they say.
     """
-    batch = PreparedBatch(after, len(messages))
     plans = StreamPlan(stream)
+    batch = PreparedBatch(after, len(messages), plans)
     by_type: defaultdict[str, dict[str, EntityChanges]] = defaultdict(dict)
     for ordinal, message in enumerate(messages, after + 1):
         if type(message) is Change:

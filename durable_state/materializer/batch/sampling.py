@@ -27,8 +27,8 @@ ENTITIES = 32
 """Entities of a type that are looked at between two controls of a batch, at most."""
 VALUES = 8
 """Values of which the members' names are taken down, where a mapped one is missing."""
-ENOUGH = 100
-"""Changes after which nothing more is counted."""
+ENOUGH = 10
+"""Changes after which nothing more is counted, so that a busy stream has no statement more."""
 NAMES = 40
 """Names of members that are kept, each up to ``LENGTH`` characters."""
 LENGTH = 60
@@ -78,7 +78,11 @@ class Sample(msgspec.Struct):
     def learn(self, other: Sample) -> bool:
         """Adds what another sample says; False where that changes nothing that matters."""
         given, seen = set(self.given), set(self.seen)
-        is_news = not given.issuperset(other.given) or bool(other.rows and not self.rows)
+        is_news = (
+            not given.issuperset(other.given)
+            or bool(other.rows and not self.rows)
+            or bool(len(seen) < NAMES and not seen.issuperset(other.seen))
+        )
         if self.rows + self.no_row >= ENOUGH and not is_news:
             return False
         self.rows += other.rows

@@ -14,7 +14,7 @@ from durable_state.models import Stream, TypeState
 from ..batch.prepared_batch import PreparedBatch
 from ..batch.sampling import Sample
 from ..changes import Outcome
-from ..plan import StreamPlan, TypePlan
+from ..plan import TypePlan
 from .entities import DirectEntities
 from .ordinary import find_ordinary
 from .unusual import Unusual
@@ -37,6 +37,7 @@ class DirectChanges:
         settings = get_settings()
         self.outcome = Outcome(settings.feed_entry_rows, settings.feed_value_rows)
         self.outcome.txids |= batch.txids
+        self.database = batch.plans.database
         self._stream = stream
         self._samples = batch.samples
         self._ordinary = ordinary
@@ -44,7 +45,7 @@ class DirectChanges:
     @classmethod
     def find(cls, stream: Stream, batch: PreparedBatch) -> DirectChanges | None:
         """The changes of the batch; None where any of them is not ordinary."""
-        found = find_ordinary(StreamPlan(stream), batch)
+        found = find_ordinary(batch)
         if found is None:
             return None
         try:
@@ -96,4 +97,4 @@ class DirectChanges:
         sample = Sample.of(stored)
         if sample.learn(self._samples[plan.type]):
             where = {"stream": self._stream.pk, "digest": digest}
-            yield updating_row(plan.using, TypeState, {"sample": sample.to_json()}, where)
+            yield updating_row(plan.database, TypeState, {"sample": sample.to_json()}, where)

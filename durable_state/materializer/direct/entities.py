@@ -71,7 +71,7 @@ class DirectEntities:
         updates = [write for write in writes if write.existing is not None]
         leaving = [each.key for each in self.entities if each.deleted and each.key in existing]
         if new and is_awaited_elsewhere(plan):
-            raise Unusual
+            raise Unusual  # an update that makes its row
 
         # What goes makes room for what comes.
         if leaving:
@@ -87,8 +87,18 @@ class DirectEntities:
         outcome.no_row += no_row
         outcome.applied += sum(map(len, self.entities)) - no_row
         outcome.changed(plan.type, [write.key for write in writes], deleted=False)
-        outcome.keep_written(plan, [(write.key, write.values) for write in writes])
+        outcome.keep_written(plan, list(self._told(writes)))
         outcome.changed(plan.type, leaving, deleted=True)
+
+    def _told(self, writes: Sequence[RowWrite]) -> Iterator[tuple[str, Values]]:
+        """What the writes tell, with parents as they are shown: by their entity keys."""
+        puts = {each.key: each.put for each in self.entities}
+        for write in writes:
+            values, put = list(write.values), puts[write.key]
+            assert put is not None
+            for planned in self.plan.named_parents:
+                values[planned.place] = put.values[planned.place]
+            yield write.key, tuple(values)
 
     def _named(self, planned: PlannedField) -> list[Any]:
         """The parents that the entities name in a column."""
@@ -98,12 +108,12 @@ class DirectEntities:
     def _existing(self, answer: Answer) -> dict[str, ExistingRow]:
         """The rows that were read, by key text."""
         plan, key = self.plan, self.plan.mapping.key
-        rows = plan.row_reader.read(plan.using, answer.rows)
+        rows = plan.row_reader.read(plan.database, answer.rows)
         return {key_text(key, row[1]): existing_row(plan, row) for row in rows}
 
     def _found(self, planned: PlannedField, answer: Answer) -> dict[Any, Any]:
         """What the column holds for each of the parents that were read, by what names it."""
-        rows = self.plan.parent_readers[planned].read(self.plan.using, answer.rows)
+        rows = self.plan.parent_readers[planned].read(self.plan.database, answer.rows)
         if planned.parent is None:
             return dict(rows)
         return {key_text(planned.parent.key, name): value for name, value in rows}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from durable_state.databases import find_database
+from durable_state.protocol import Operation
 
 from ..batch.compaction import EntityChanges
 from ..batch.prepared_batch import PreparedBatch
-from ..plan import StreamPlan, TypePlan
+from ..changes import is_awaited_elsewhere
+from ..plan import TypePlan
 
 __all__ = ["find_ordinary"]
 
@@ -14,16 +15,14 @@ FEW = 50
 """Entities of one batch, at most: many are written better in bulk."""
 
 
-def find_ordinary(
-    plans: StreamPlan, batch: PreparedBatch
-) -> list[tuple[TypePlan, list[EntityChanges]]] | None:
+def find_ordinary(batch: PreparedBatch) -> list[tuple[TypePlan, list[EntityChanges]]] | None:
     """All that the batch changes, by type; None where any of it is not ordinary."""
     segment = batch.segments[0]
     if len(batch.segments) > 1 or segment.control or segment.faults or batch.malformed:
         return None
     if sum(map(len, segment.entities.values())) > FEW:
         return None
-    database = find_database(plans.stream.using)
+    plans, database = batch.plans, batch.plans.database
     if not database.writes_columns:
         return None
 
@@ -36,8 +35,15 @@ def find_ordinary(
             return None
         if not database.has_unique_constraints(plan.mapping.model):
             return None  # the fold compares the values itself
+        if is_awaited_elsewhere(plan) and any(map(_is_inserted, entities)):
+            return None  # the fold tells the streams that wait
         found.append((plan, entities))
     return found
+
+
+def _is_inserted(entity: EntityChanges) -> bool:
+    """Whether its row is most likely a new one."""
+    return entity.put is not None and entity.newest.operation is Operation.INSERT
 
 
 def _is_accepted(entity: EntityChanges) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import models
 
 from durable_state.conversion import Refused, convert_key
-from durable_state.databases import Columns, Statement, find_database
+from durable_state.databases import Columns, Statement
 
 from ..compiled import PlannedField
 from ..plan import TypePlan
@@ -29,7 +29,7 @@ Fields = Sequence["models.Field[Any, Any]"]
 
 def reading_rows(plan: TypePlan, key_values: Sequence[Any]) -> Statement:
     """Reads what ``plan.row_reader`` takes, and behind it of each document whether it is NULL."""
-    quoted = find_database(plan.using).quoted
+    quoted = plan.database.quoted
     are_null = [f"{quoted(planned.field.column)} IS NULL" for planned in plan.documents]
     fields = plan.row_reader.fields
     return _reading(plan, fields, are_null, plan.mapping.key, key_values, plan.scope)
@@ -54,7 +54,7 @@ def reading_parents(
 
 def deleting(plan: TypePlan, rows: Sequence[ExistingRow]) -> Statement:
     """Deletes these rows."""
-    database, pk = find_database(plan.using), plan.mapping.model._meta.pk
+    database, pk = plan.database, plan.mapping.model._meta.pk
     values = database.key_parameters(pk, [row.pk for row in rows])
     condition = f"{database.quoted(pk.column)} IN ({_places(values)})"
     return f"DELETE FROM {_table(plan, plan.mapping.model)} WHERE {condition}", values
@@ -62,7 +62,7 @@ def deleting(plan: TypePlan, rows: Sequence[ExistingRow]) -> Statement:
 
 def updating(plan: TypePlan, writes: Sequence[RowWrite]) -> Iterator[Statement]:
     """Sets the mapped columns of rows that are there. Raises: Unusual, where only the ORM can."""
-    database = find_database(plan.using)
+    database = plan.database
     columns = _known(update_columns(plan, writes, database))
     *assigned, pk = (f"{database.quoted(name)} = %s" for name in columns)
     sql = f"UPDATE {_table(plan, plan.mapping.model)} SET {', '.join(assigned)} WHERE {pk}"
@@ -72,7 +72,7 @@ def updating(plan: TypePlan, writes: Sequence[RowWrite]) -> Iterator[Statement]:
 
 def inserting(plan: TypePlan, writes: Sequence[RowWrite]) -> Statement:
     """Inserts rows that are not there. Raises: Unusual, where only the ORM can."""
-    database = find_database(plan.using)
+    database = plan.database
     columns = _known(insert_columns(plan, writes, database))
     names = ", ".join(map(database.quoted, columns))
     row = f"({_places(columns)})"
@@ -90,7 +90,7 @@ def _reading(
     scope: Mapping[str, Any],
 ) -> Statement:
     """Reads fields, and what stands ``beside`` them, of the rows in ``scope`` with these keys."""
-    database, model = find_database(plan.using), key.model
+    database, model = plan.database, key.model
     fields_by_attname = {field.attname: field for field in model._meta.concrete_fields}
     conditions, values = [], []
     for attname, value in scope.items():
@@ -106,7 +106,7 @@ def _reading(
 
 
 def _table(plan: TypePlan, model: type[models.Model]) -> str:
-    return find_database(plan.using).quoted(model._meta.db_table)
+    return plan.database.quoted(model._meta.db_table)
 
 
 def _known(columns: Columns | None) -> Columns:

@@ -63,7 +63,9 @@ class Endings:
         if claims is not None:
             self._contest.robbed[plan] |= claims.robbed_by({write.key for write in changed})
         self.note(plan, changed)
-        self._outcome.keep_written(plan, ((write.key, write.values) for write in changed))
+        # The writes name parents by their columns' values.
+        told = [] if plan.named_parents else [(write.key, write.values) for write in changed]
+        self._outcome.keep_written(plan, told)
         return failures
 
     def note(self, plan: TypePlan, written: Sequence[RowWrite]) -> None:
