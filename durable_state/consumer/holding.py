@@ -83,6 +83,16 @@ class Holding:
             count_lost_lease()
         self._lost.set()
 
+    async def until_ended(self, *interrupts: asyncio.Event) -> None:
+        """Returns once it is time to stop, or one of the ``interrupts`` asks for it."""
+        events = (self.seat.stop, self._lost, *interrupts)
+        waiting = [asyncio.create_task(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
     async def unless_ended(
         self, coming: Coroutine[Any, Any, T], *interrupts: asyncio.Event
     ) -> T | None:
@@ -91,16 +101,15 @@ class Holding:
         The ``interrupts`` stop it too.
         """
         waiting = asyncio.ensure_future(coming)
-        events = (self.seat.stop, self._lost, *interrupts)
-        stopping = [asyncio.create_task(event.wait()) for event in events]
+        ending = asyncio.create_task(self.until_ended(*interrupts))
         try:
-            await asyncio.wait([waiting, *stopping], return_when=asyncio.FIRST_COMPLETED)
-            return None if any(event.done() for event in stopping) else waiting.result()
+            await asyncio.wait([waiting, ending], return_when=asyncio.FIRST_COMPLETED)
+            return None if ending.done() else waiting.result()
         finally:
-            for task in (waiting, *stopping):
+            for task in (waiting, ending):
                 task.cancel()
             # An error that comes with the stop is dropped too.
-            await asyncio.gather(waiting, *stopping, return_exceptions=True)
+            await asyncio.gather(waiting, ending, return_exceptions=True)
 
     async def publish(self, stream: Stream, done: Commit, seconds: float) -> None:
         """Tells subscribers, and who looks on, of a commit that took so many seconds."""

@@ -185,8 +185,9 @@ class Loop(Generic[F]):
         reader = self.target.open_reader(limits)
         inbox = Inbox(limits)
         reading = asyncio.create_task(inbox.fill(reader.batches()))
+        ending = asyncio.create_task(self._close_when_interrupted(inbox))
         try:
-            while (batch := await self._unless_interrupted(inbox.take())) is not None:
+            while (batch := await inbox.take()) is not None:
                 if batch.messages:
                     self.target.lag.begin(inbox.taken_since, Lease.Lag.COMMIT)
                 following = await self._take(batch)
@@ -197,9 +198,14 @@ class Loop(Generic[F]):
                     return following
             return Next.REOPEN
         finally:
-            reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reading
+            for task in (reading, ending):
+                task.cancel()
+            await asyncio.gather(reading, ending, return_exceptions=True)
+
+    async def _close_when_interrupted(self, inbox: Inbox) -> None:
+        """One task for the whole session, rather than some for each batch that is waited for."""
+        await self._holding.until_ended(self._interrupted)
+        await inbox.close()
 
     async def _take(self, batch: Batch) -> Next:
         """Commits the batch, if it says anything."""

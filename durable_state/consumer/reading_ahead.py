@@ -42,6 +42,7 @@ class Inbox:
         self._batch: Batch | None = None
         self._error: BaseException | None = None
         self._ended = False
+        self._closed = False
         self._changed = asyncio.Condition()
         self.waiting_since: float | None = None
         """When the oldest message of the batch that waits was there, on the monotonic clock."""
@@ -63,6 +64,8 @@ class Inbox:
         """The batch, when there is one; None at the end. Raises: what reading raised."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._batch is not None or self._ended)
+            if self._closed:
+                return None
             batch, self._batch = self._batch, None
             if self.waiting_since is not None:
                 self.taken_since, self.waiting_since = self.waiting_since, None
@@ -71,6 +74,11 @@ class Inbox:
         if batch is None and self._error is not None:
             raise self._error
         return batch
+
+    async def close(self) -> None:
+        """Nothing more is given: a batch that waits, or an error, is dropped."""
+        self._closed = True
+        await self._end()
 
     @property
     def waiting(self) -> bool:

@@ -36,13 +36,21 @@ def check_codings(headers: Mapping[str, str], url: str, status: int) -> None:
 
 
 class Body:
-    """What arrives of one answer's body. Use :func:`open_body`."""
+    """What arrives of one answer's body. Use :func:`open_body`.
+
+    Held are at most one piece that is read ahead, and what arrives with it.
+    """
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
         self._decoder = _Decoder(_codings(response.headers))
         self._pieces: Iterator[bytes] = iter(())
-        self._arrived: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=1)
+        self._arrived: list[bytes] = []
+        self._held = 0
+        self._ended = False
+        self._error: Exception | None = None
+        self._has_come = asyncio.Event()
+        self._has_room = asyncio.Event()
 
     async def read(self, seconds: float) -> bytes | None:
         """The next piece: empty where none came in ``seconds``, None at the end.
@@ -50,30 +58,56 @@ class Body:
         However much a few bytes decode to, other tasks have their turn between two pieces.
         Raises: httpx.HTTPError.
         """
+        has_waited = False
         while (piece := next(self._pieces, None)) is None:
-            try:
-                async with asyncio.timeout(seconds):
-                    arrived = await self._arrived.get()
-            except TimeoutError:
-                return b""
-            if isinstance(arrived, Exception):
-                raise arrived
-            if arrived is None:
-                self._decoder.finish()
+            if not self._has_come.is_set():
+                has_waited = True
+                try:
+                    async with asyncio.timeout(seconds):
+                        await self._has_come.wait()
+                except TimeoutError:
+                    return b""
+            if not self._arrived:
+                self._finish()
                 return None
-            self._pieces = self._decoder.decode(arrived)
-        await asyncio.sleep(0)
+            self._pieces = self._decoder.decode(self._take_arrived())
+
+        if not has_waited:
+            await asyncio.sleep(0)
         return piece
 
     async def fill(self) -> None:
-        """Takes what arrives, one read ahead, until the end or an error, which follows it."""
-        end: Exception | None = None
+        """Takes what arrives, a piece ahead, until the end or an error, which follows it.
+
+        Small chunks that arrive together, as those of an event do, are taken together.
+        """
         try:
             async for data in self._response.aiter_raw():
-                await self._arrived.put(data)
+                self._arrived.append(data)
+                self._held += len(data)
+                self._has_come.set()
+                if self._held >= _PIECE:
+                    self._has_room.clear()
+                    await self._has_room.wait()
         except Exception as error:
-            end = error
-        await self._arrived.put(end)
+            self._error = error
+        self._ended = True
+        self._has_come.set()
+
+    def _take_arrived(self) -> bytes:
+        data = b"".join(self._arrived)
+        self._arrived.clear()
+        self._held = 0
+        self._has_room.set()
+        if not self._ended:
+            self._has_come.clear()
+        return data
+
+    def _finish(self) -> None:
+        """The end was reached. Raises: what reading raised; httpx.HTTPError, where it is cut."""
+        if self._error is not None:
+            raise self._error
+        self._decoder.finish()
 
 
 @asynccontextmanager

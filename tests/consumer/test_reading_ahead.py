@@ -132,6 +132,23 @@ def test_an_error_comes_after_what_was_read_before_it() -> None:
     asyncio.run(run())
 
 
+def test_nothing_is_taken_once_it_is_closed() -> None:
+    """Neither what waits, nor what somebody waits for."""
+
+    async def run() -> None:
+        waiting, waited_for = Inbox(BatchLimits(100, 1_000_000)), Inbox(BatchLimits(100, 1_000_000))
+        await waiting.fill(Source(batches(3)).read())
+        await waiting.close()
+        assert await waiting.take() is None
+
+        taking = asyncio.create_task(waited_for.take())
+        await settle()
+        await waited_for.close()
+        assert await taking is None
+
+    asyncio.run(run())
+
+
 def test_batches_grow_while_commits_are_quick_and_shrink_when_they_are_not() -> None:
     """About a second each, between one message and BATCH_ROWS."""
     with override_settings(DURABLE_STATE={"BATCH_ROWS": 20_000}):

@@ -161,7 +161,8 @@ def _stored(stream: Stream) -> dict[str, Any]:
     }
 
 
-DIFFERING = {"id", "stream", "name", "url", "created_at", "up_to_date_at", "since", "columns"}
+MOMENTS = {"created_at", "up_to_date_at", "since", "moved_at", "rate"}
+DIFFERING = {"id", "stream", "name", "url", "columns"} | MOMENTS
 """What no two streams have in common: numbers, names and moments."""
 
 
