@@ -6,10 +6,12 @@ import re
 
 import django.db
 from django.apps import apps
+from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
 
 from durable_state.registry import registry
 
-__all__ = ["what_to_migrate"]
+__all__ = ["pending_migrations", "what_to_migrate"]
 
 _TABLE = re.compile(
     r"relation \"(?:[^\"]*\.)?(?P<postgresql>[^\".]+)\" does not exist"
@@ -43,3 +45,10 @@ def what_to_migrate(error: django.db.Error, stream_name: str) -> str:
         f"Run manage.py makemigrations {' '.join(sorted(labels))}, then manage.py migrate, and "
         "resume; nothing of the batch was committed."
     )
+
+
+def pending_migrations(using: str) -> list[str]:
+    """The migrations that this code has and the database has not, as ``app.name``."""
+    executor = MigrationExecutor(connections[using])
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import time
 
 import django.db
 
-from durable_state.databases.faults import is_outage
+from durable_state.databases.faults import is_disconnection, is_misfit, is_outage
 from durable_state.errors import (
     ConfigurationError,
     DurableStateError,
@@ -25,7 +26,7 @@ from durable_state.transport import delay
 from .error_text import describe_error, full_stop
 from .failures import record_failure, record_stop
 from .holding import Holding
-from .migration_advice import what_to_migrate
+from .migration_advice import pending_migrations, what_to_migrate
 
 __all__ = ["Recovery"]
 
@@ -35,6 +36,8 @@ HEALTHY_SECONDS = 20.0
 """Seconds that a session has to last for its failure to count as the first one again."""
 ATTEMPTS = 5
 """Attempts in a row after which an error of the database that is no outage halts the fold."""
+SLOW_SECONDS = 30.0
+"""Seconds at most between two attempts while the tables do not fit: a migration takes its time."""
 UNEXPECTED_ATTEMPTS = 9
 """The same of any other error: more, since batches have to become as small as one message."""
 
@@ -47,7 +50,7 @@ class Recovery:
         self._stream_name = stream_name
         self._holding = holding
         self.outages = 0
-        """How often the server, or the database, was away."""
+        """How often the stream server was away."""
 
         self._failures = progress.failures
         self._refusals = 0  # how often the database, or a mapping, has refused the same batch
@@ -124,8 +127,14 @@ class Recovery:
         )
 
     async def _after_database_error(self, error: django.db.Error) -> float | None:
+        if is_disconnection(error):
+            return await self._after_disconnection(error)
         if is_outage(error):
             return await self._retry(error)
+
+        misfit = is_misfit(error) and not self._holding.until_up_to_date
+        if misfit and self._refusals >= ATTEMPTS - 1:
+            return await self._wait_for_tables(error)
         return await self._retry_or_halt(
             error,
             f"The database refuses the batch after ordinal {self._progress.ordinal}",
@@ -133,6 +142,32 @@ class Recovery:
             or "Bring tables and mappings in line (a migration that has not run?), then resume;"
             " nothing of the batch was committed.",
         )
+
+    async def _after_disconnection(self, error: django.db.Error) -> float:
+        """Waits, with all others, until the database answers; then every connection is a new one.
+
+        Nothing is written down of the first time: there was nowhere to write, and it is over.
+        """
+        await self._holding.unless_ended(self._holding.seat.outage.end(self._progress.using))
+        if self._was_healthy:
+            self._failures = 1
+            return delay(1)
+        return await self._retry(error)
+
+    async def _wait_for_tables(self, error: django.db.Error) -> float:
+        """A migration may be under way, or still to come: goes on by itself once the tables fit."""
+        text = describe_error(error)
+        pending = await self._holding.seat.threads.run(pending_migrations, self._progress.using)
+        waiting = StreamHalted(
+            f"The tables do not fit, it waits for them: {full_stop(text.sentence)}",
+            f"Apply the migrations: {', '.join(pending)}. It goes on automatically."
+            if pending
+            else "No migration waits to be applied: make the one that is missing, or restart this "
+            "worker where its code is older than the tables. It goes on automatically.",
+            text.detail,
+            text.entity_type,
+        )
+        return await self._retry(waiting, random.uniform(SLOW_SECONDS / 2, SLOW_SECONDS))  # noqa: S311
 
     async def _retry_or_halt(
         self, error: Exception, message: str, action: str, attempts: int = ATTEMPTS
@@ -154,6 +189,14 @@ class Recovery:
             await self._holding.seat.threads.run(
                 record_stop, self._progress, self._holding.token, error, status
             )
+
+    @property
+    def _was_healthy(self) -> bool:
+        """Whether the session that has failed lasted for long enough.
+
+        That the tail was reached is no success yet: the live request behind it may fail each time.
+        """
+        return time.monotonic() - self._began > HEALTHY_SECONDS
 
     async def _retry(self, error: Exception, retry_after: float | None = None) -> float:
         self.outages += 1

@@ -11,6 +11,7 @@ from typing import Any
 
 from durable_state.transport import open_client
 
+from .database_outage import DatabaseOutage
 from .lag import Lag, keep_lags
 from .threads import DatabaseThreads
 from .watcher import NOBODY, Watcher
@@ -30,6 +31,9 @@ class Seat:
 
     threads: DatabaseThreads
 
+    outage: DatabaseOutage
+    """Waits for a database that is away."""
+
     stop: asyncio.Event
     """Asks it to end; the batches in hand are finished then."""
 
@@ -45,7 +49,7 @@ async def open_seat(
 ) -> AsyncIterator[Seat]:
     """A seat with so many threads for the database; its connections are closed with it."""
     async with DatabaseThreads(threads) as pool, open_client() as client:
-        seat = Seat(purpose, client, pool, stop, watcher)
+        seat = Seat(purpose, client, pool, DatabaseOutage(pool), stop, watcher)
         keeping = asyncio.create_task(keep_lags(seat.lags, pool))
         try:
             yield seat

@@ -11,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
+import django.db
 from django.db import close_old_connections, connections
 
+from durable_state.databases.faults import is_disconnection
 from durable_state.databases.limits import SessionLimits, limit_seconds
 from durable_state.databases.sessions import limit_sessions
 from durable_state.errors import DurableStateError
@@ -48,6 +50,8 @@ class DatabaseThreads:
             1, thread_name_prefix="durable-state-leases", initializer=limit
         )
         self.project_calls = ProjectCalls()
+        self._disconnections = 0  # how often a server was found gone
+        self._seen = threading.local()  # how many of these a thread has followed
 
     async def __aenter__(self) -> DatabaseThreads:
         return self
@@ -92,15 +96,14 @@ class DatabaseThreads:
         **kwargs: P.kwargs,
     ) -> T:
         def call() -> T:
-            for connection in connections.all(initialized_only=True):
-                if connection.errors_occurred:
-                    close_old_connections()
-                    break
+            self._renew_connections()
             try:
                 return function(*args, **kwargs)
             except DurableStateError:
                 raise
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, django.db.Error) and is_disconnection(error):
+                    self._disconnections += 1
                 # A transaction that failed at its very BEGIN is one that Django knows nothing of:
                 # it would hold its locks until this thread ends.
                 connections.close_all()
@@ -112,3 +115,18 @@ class DatabaseThreads:
         except asyncio.CancelledError:
             await asyncio.wait([running])
             raise
+
+    def _renew_connections(self) -> None:
+        """Closes those of this thread that are broken, or as old as one that was found broken.
+
+        What has ended one connection has mostly ended all: it is one outage, not one for each.
+        """
+        disconnections = self._disconnections
+        if getattr(self._seen, "disconnections", 0) != disconnections:
+            self._seen.disconnections = disconnections
+            connections.close_all()
+            return
+        for connection in connections.all(initialized_only=True):
+            if connection.errors_occurred:
+                close_old_connections()
+                return

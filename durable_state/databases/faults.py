@@ -23,6 +23,8 @@ __all__ = [
     "explain",
     "is_contention",
     "is_deadlock",
+    "is_disconnection",
+    "is_misfit",
     "is_outage",
     "is_uniqueness",
     "reason_code",
@@ -206,6 +208,38 @@ def is_outage(error: django.db.Error) -> bool:
         is_client = number in _MYSQL_CLIENT and number not in _MYSQL_CLIENT_REFUSES
         return is_client or number in _MYSQL_OUTAGES
     return "Error binding parameter" not in str(error)
+
+
+_MYSQL_GONE = frozenset({1040, 1053, 1077, 1079, 1080, 1927})
+"""Too many connections, shutting down, a connection that was killed."""
+
+
+def is_disconnection(error: django.db.Error) -> bool:
+    """Whether the server, or the way to it, is gone: then no connection to it is good any more."""
+    if state := sqlstate(error):
+        return state[:2] == "08" or state in ("57P01", "57P02", "57P03")
+    number = error.args[0] if error.args else None
+    if isinstance(number, int) and number > 0:
+        return is_outage(error) and (number in _MYSQL_CLIENT or number in _MYSQL_GONE)
+    is_of_a_server = type(error.__cause__).__module__.startswith(("psycopg", "MySQLdb"))
+    return is_of_a_server and is_outage(error)
+
+
+_MISFITS = frozenset({"42", "0A", "3F"})
+"""SQLSTATE classes of statements that no row makes right: no such table, column or schema; a plan
+that was made before its table was altered."""
+_MYSQL_MISFITS = frozenset({1054, 1072, 1136, 1142, 1143, 1146, 1364})
+
+
+def is_misfit(error: django.db.Error) -> bool:
+    """Whether a statement is not for the tables as they are: a migration may be under way."""
+    if state := sqlstate(error):
+        return state[:2] in _MISFITS
+    number = error.args[0] if error.args else None
+    if isinstance(number, int):
+        return number in _MYSQL_MISFITS
+    code = getattr(error.__cause__, "sqlite_errorcode", None)
+    return code == SQLITE_ERROR and bool(_SQLITE_MISFIT.search(str(error)))
 
 
 _DEADLOCKS = frozenset({"40001", "40P01"})

@@ -75,6 +75,7 @@ CONSUMER = {
     "upkeep": "what is deleted",
     "committed_signal": "after a commit",
     "lag": "since when behind",
+    "database_outage": "waiting for it",
     "lease": "who may consume",
     "moment": "for verify",
     "reading_ahead": "the next batch",
