@@ -57,6 +57,20 @@ class EditStreamForm(forms.Form):
         help_text="Leave it empty to keep the present one.",
     )
     live = forms.ChoiceField(label="Live by", choices=Stream._meta.get_field("live").choices or ())
+    heartbeat_seconds = forms.IntegerField(
+        label="Heartbeat",
+        required=False,
+        min_value=1,
+        max_value=3600,
+        help_text=(
+            "Seconds that the server may be silent while it has nothing new."
+            " Leave it empty for what servers usually keep to: 75, and 45 for long-poll."
+        ),
+    )
+
+    def clean_heartbeat_seconds(self) -> int:
+        """0 stands for what is usual."""
+        return self.cleaned_data["heartbeat_seconds"] or 0
 
     def clean_url(self) -> str | None:
         url = self.cleaned_data["url"]

@@ -112,7 +112,10 @@ class StreamAdmin(StreamActions):
         if not self.has_operate_permission(request):
             raise PermissionDenied
 
-        form = EditStreamForm(request.POST or None, initial={"live": stream.live})
+        form = EditStreamForm(
+            request.POST or None,
+            initial={"live": stream.live, "heartbeat_seconds": stream.heartbeat_seconds},
+        )
         if form.is_valid():
             try:
                 operations.edit(stream, actor=actor(request), **form.cleaned_data)

@@ -19,6 +19,7 @@ from durable_state.conf import get_settings
 from durable_state.databases.clock import ServerNow
 from durable_state.errors import Stalled
 from durable_state.models import Lease, Stream
+from durable_state.transport import Reader
 
 from .threads import DatabaseThreads
 
@@ -64,6 +65,15 @@ class Lag:
         taken = _Standing(time.monotonic(), Lease.Lag.TAKEN)
         self._standing: _Standing | None = taken
         self._written: _Standing | None = taken
+        self._reader: Reader | None = None
+
+    def listen(self, reader: Reader) -> None:
+        """From now on the rows lag too while the reader hears nothing."""
+        self._reader = reader
+
+    def _hear(self) -> None:
+        if self._reader is not None and self._reader.silent_since is not None:
+            self.begin(self._reader.silent_since, Lease.Lag.SILENCE)
 
     def begin(self, since: float, because: Lease.Lag) -> None:
         """The rows lag since then, if they did not already."""
@@ -88,6 +98,7 @@ class Lag:
     @property
     def is_news(self) -> bool:
         """Whether what is written down is so far from the truth that it is worth a statement."""
+        self._hear()
         standing, written = self._standing, self._written
         if standing == written:
             return False

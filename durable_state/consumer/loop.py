@@ -183,6 +183,7 @@ class Loop(Generic[F]):
     async def _read(self) -> Next:
         limits = self._pace.limits
         reader = self.target.open_reader(limits)
+        self.target.lag.listen(reader)
         inbox = Inbox(limits)
         reading = asyncio.create_task(inbox.fill(reader.batches()))
         ending = asyncio.create_task(self._close_when_interrupted(inbox))

@@ -6,6 +6,7 @@ Knows no command line, no HTTP and no admin.
 from .account import Account
 from .adding import add, adopt, edit
 from .case import Shown
+from .health import Health, assess_health, was_healthy_lately
 from .intents import record, record_again
 from .letters import discard, discard_all, retry, retry_all
 from .lookup import databases_with_streams, find_stream
@@ -27,12 +28,14 @@ from .verify import Verification, verify
 __all__ = [
     "Account",
     "Finding",
+    "Health",
     "Shown",
     "StreamReport",
     "Verification",
     "add",
     "adopt",
     "ask_to_verify",
+    "assess_health",
     "cancel_reset",
     "carry_out",
     "databases_with_streams",
@@ -59,4 +62,5 @@ __all__ = [
     "verify_here",
     "verifying_on_request",
     "wait_until_stopped",
+    "was_healthy_lately",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -21,6 +21,9 @@ from .verbs import forgiven, write
 __all__ = ["add", "adopt", "edit"]
 
 Live = Literal["sse", "long-poll"]
+
+_ASKED = {"name", "url", "live", "heartbeat_seconds"}
+"""What people say of a stream."""
 
 
 def add(
@@ -57,8 +60,17 @@ def add(
     return stream
 
 
-def edit(stream: Stream, *, actor: str, url: str | None = None, live: Live | None = None) -> None:
+def edit(
+    stream: Stream,
+    *,
+    actor: str,
+    url: str | None = None,
+    live: Live | None = None,
+    heartbeat_seconds: int | None = None,
+) -> None:
     """Reads the stream from another URL, or follows its tail in another way, from now on.
+
+    What is None stays as it is; ``heartbeat_seconds`` of 0 are what servers usually keep to.
 
     Position and rows stay. Before anything is applied that another URL serves, the reader checks
     that it is the stream that was read before; where it is another, that one is folded from its
@@ -66,17 +78,19 @@ def edit(stream: Stream, *, actor: str, url: str | None = None, live: Live | Non
     stays paused.
     Raises: OperationRefused, for a URL that cannot be had.
     """
-    wanted = Stream(name=stream.name, url=url or stream.url, live=live or stream.live)
-    _check(wanted)
+    heartbeat = None if heartbeat_seconds is None else _Heartbeat(heartbeat_seconds or None)
+    _check(_edited(stream, url, live, heartbeat))
     with intended(stream, "edit", actor) as verb:
         current = verb.stream
-        wanted = Stream(url=url or current.url, live=live or current.live)
+        wanted = _edited(current, url, live, heartbeat)
         moved = wanted.url != current.url
         told = []
         if moved:
             told.append(f"{mask_query(current.url)} → {mask_query(wanted.url)}")
         if wanted.live != current.live:
             told.append(f"live by {wanted.get_live_display()}")
+        if wanted.heartbeat_seconds != current.heartbeat_seconds:
+            told.append(f"silent for {wanted.heartbeat_seconds or 'the usual'} seconds at most")
         verb.detail("; ".join(told) or "nothing changed")
         if not told:
             return
@@ -89,9 +103,28 @@ def edit(stream: Stream, *, actor: str, url: str | None = None, live: Live | Non
             stream,
             url=wanted.url,
             live=wanted.live,
+            heartbeat_seconds=wanted.heartbeat_seconds,
             dispatched_at=None,
             **_tried_again(current, moved=moved),
         )
+
+
+class _Heartbeat(NamedTuple):
+    """What the distance of heartbeats is to be."""
+
+    seconds: int | None
+
+
+def _edited(
+    stream: Stream, url: str | None, live: Live | None, heartbeat: _Heartbeat | None
+) -> Stream:
+    """The stream as it is to be, unsaved."""
+    return Stream(
+        name=stream.name,
+        url=url or stream.url,
+        live=live or stream.live,
+        heartbeat_seconds=heartbeat.seconds if heartbeat else stream.heartbeat_seconds,
+    )
 
 
 def _tried_again(progress: Progress, *, moved: bool) -> dict[str, Any]:
@@ -130,9 +163,7 @@ def _check(stream: Stream) -> None:
     """Raises: OperationRefused, for a name, a URL or a way to follow that no stream may have."""
     try:
         check_url(stream.url, get_settings().allowed_urls)
-        stream.clean_fields(
-            exclude={field.name for field in Stream._meta.fields} - {"name", "url", "live"}
-        )
+        stream.clean_fields(exclude={field.name for field in Stream._meta.fields} - _ASKED)
     except ConfigurationError as error:
         raise OperationRefused(error.message, error.action) from error
     except ValidationError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -17,7 +18,13 @@ from durable_state.conversion.keys import key_text
 from durable_state.feed.rows import rows_by_key
 from durable_state.feed.showing import shown_value
 from durable_state.models import DeadLetter, Stream
-from durable_state.operations import StreamReport, report, reports
+from durable_state.operations import (
+    StreamReport,
+    assess_health,
+    report,
+    reports,
+    was_healthy_lately,
+)
 from durable_state.policy import Insight, audience_of, readable_streams, readable_values
 from durable_state.registry import EntityMapping
 
@@ -28,6 +35,8 @@ from .serializers import DeadLetterSerializer, EntitySerializer, HealthSerialize
 __all__ = ["DeadLetterList", "EntityList", "HealthView", "StreamDetail", "StreamList"]
 
 NAME = {"name": "name of the stream"}
+_NOT_STORED = {"Cache-Control": "no-store"}
+"""Health that something on the way has kept is not of now."""
 
 
 class PolicyView(GenericAPIView[Any]):
@@ -50,11 +59,13 @@ class PolicyView(GenericAPIView[Any]):
             raise Http404
         return stream
 
-    def described(self, found: StreamReport) -> dict[str, Any]:
-        """The report; ``last_error`` is whole for those who see the rows that it quotes."""
+    def described(self, found: StreamReport, stream: Stream | None = None) -> dict[str, Any]:
+        """The report of the stream; ``last_error`` is whole for those who see the rows that it
+        quotes.
+        """
         shown = found.to_json()
         if found.last_error_detail:
-            stream = self.stream(found.name)
+            stream = stream or self.stream(found.name)
             if Insight(self.request.user, stream).sees_all(found.last_error_type):
                 shown["last_error"] = f"{found.last_error} {found.last_error_detail}"
         return shown
@@ -166,19 +177,28 @@ class HealthView(PolicyView):
         operation_id="durable_state_health_retrieve",
     )
     def get(self, request: Request) -> HttpResponseBase:
-        """503 when any stream is stuck, else 200.
+        """503 when any stream of any database is stuck, or a database does not answer, else 200.
 
-        The body, for signed-in callers only, lists the stuck streams they may read.
+        The body, for signed-in callers only, lists the stuck streams they may read. The others get
+        an answer that is a few seconds old at most.
         """
-        stuck = [each for each in _reports(Stream.objects.all()) if each.stuck]
-        status = 503 if stuck else 200
         if not request.user.is_authenticated:
-            return HttpResponse(status=status)
+            return HttpResponse(status=200 if was_healthy_lately() else 503, headers=_NOT_STORED)
 
-        streams = self.readable_streams().filter(name__in=[each.name for each in stuck])
-        readable = set(streams.values_list("name", flat=True))
-        shown = [self.described(each) for each in stuck if each.name in readable]
-        return Response({"status": "stuck" if stuck else "ok", "stuck": shown}, status=status)
+        found = assess_health()
+        shown = [self._readable(using, stuck) for using, stuck in found.stuck.items()]
+        return Response(
+            {"status": "ok" if found.is_well else "stuck", "stuck": list(chain(*shown))},
+            status=200 if found.is_well else 503,
+            headers=_NOT_STORED,
+        )
+
+    def _readable(self, using: str, stuck: list[StreamReport]) -> list[dict[str, Any]]:
+        """Those of a database's stuck streams that the user may read."""
+        names = [each.name for each in stuck]
+        streams = self.readable_streams().using(using).filter(name__in=names)
+        by_name = {stream.name: stream for stream in streams}
+        return [self.described(each, by_name[each.name]) for each in stuck if each.name in by_name]
 
 
 def _reports(streams: models.QuerySet[Stream]) -> list[StreamReport]:

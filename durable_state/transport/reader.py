@@ -160,6 +160,11 @@ class Reader:
         stuck_seconds: float = STUCK,
         following: Following | None = None,
     ) -> None:
+        self.silent_since: float | None = None
+        """Since when nothing is heard of the server, on the monotonic clock; None while it is no
+        longer silent than is to be expected.
+        """
+
         self._url = url
         self._rereader = Rereader(
             client,
@@ -200,6 +205,7 @@ class Reader:
                     async for batch in batches:
                         yield batch
             except Silent:
+                self.silent_since = time.monotonic() - request.silence
                 if not session.leave_silent():
                     raise
             except ProtocolViolation:
@@ -211,6 +217,7 @@ class Reader:
         session, started = self._session, time.monotonic()
         async with self._rereader.ask(request) as response:
             session.begin(response.status_code, response.headers, await said(response))
+            self.silent_since = None
             try:
                 async for batch in self._read_body(response):
                     yield batch

@@ -17,8 +17,9 @@ from tests.servers.misbehaving import MisbehavingServer, Reply
 from tests.servers.process import StreamServer
 from tests.wire import insert
 
-from .support.consuming import consuming, wait_until
+from .support.consuming import consuming, is_live, wait_until
 from .support.remote import RemoteStream
+from .support.serving import good, quiet
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -195,3 +196,25 @@ def test_a_server_that_does_not_answer_is_not_waited_for(
     assert (found.good, "within 0.5 s" in found.text) == (False, True), found.text
     found = operations.probe(add_stream("http://127.0.0.1:9/s"))
     assert (found.good, "cannot be reached" in found.text) == (False, True), found.text
+
+
+def test_how_long_a_server_may_be_silent_is_changed(
+    misbehaving_server: MisbehavingServer, add_stream: Add
+) -> None:
+    """A running worker takes it up; a number of seconds that is none is refused."""
+    replies = good([])
+    misbehaving_server.reply = lambda asked: quiet(asked, replies)
+    stream = add_stream(misbehaving_server.url + "/s", live="long-poll")
+    with consuming(stream):
+        wait_until(lambda: is_live(stream))
+        operations.edit(stream, actor="ada", heartbeat_seconds=1)
+        # What is silent for longer is looked behind by a plain request.
+        before = len(misbehaving_server.asked)
+        wait_until(lambda: len(misbehaving_server.asked) > before + 3)
+        operations.edit(stream, actor="ada", heartbeat_seconds=0)
+    stream.refresh_from_db()
+    assert stream.heartbeat_seconds is None
+    details = Intent.objects.filter(verb="edit").values_list("detail", flat=True)
+    assert list(details) == ["silent for the usual seconds at most", "silent for 1 seconds at most"]
+    with pytest.raises(OperationRefused, match="heartbeat_seconds"):
+        operations.edit(stream, actor="ada", heartbeat_seconds=-4)

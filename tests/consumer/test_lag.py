@@ -19,7 +19,7 @@ from durable_state.consumer.run import consume_slice
 from durable_state.models import Lease, Status, Stream
 from durable_state.operations import StreamReport
 from tests.app.state_mappings import ScoreMapping
-from tests.servers.misbehaving import MisbehavingServer, Reply
+from tests.servers.misbehaving import Asked, MisbehavingServer, Reply
 from tests.servers.process import StreamServer
 from tests.wire import insert
 
@@ -140,6 +140,28 @@ def test_an_outage_is_lag_from_its_beginning(
         report = operations.report(stream)
         assert (report.status, report.why[:11]) == ("retrying", "failing for")
         assert 2 < report.lag_seconds < 20
+
+
+def test_a_connection_that_is_silent_for_too_long_is_lag(
+    misbehaving_server: MisbehavingServer, add_stream: Add, settings: Any
+) -> None:
+    """From the last that was heard, also before anything is known to have failed."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 2}
+    replies, is_gone = good([]), threading.Event()
+
+    def reply(asked: Asked) -> Reply:
+        is_silent = "live" in asked.query or is_gone.is_set()
+        return replace(replies(asked), head_pause=60 if is_silent else 0)
+
+    misbehaving_server.reply = reply
+    stream = add_stream(misbehaving_server.url + "/s", live="long-poll", heartbeat_seconds=3)
+    with consuming(stream):
+        wait_until(lambda: is_live(stream))
+        wait_until(lambda: operations.report(stream).lag_seconds == 0)
+        is_gone.set()  # whatever is asked now is answered by nobody
+        report = seen(stream, "lagging")
+        assert report.why.startswith("nothing was heard of the server for ")
+        assert 2.5 < report.lag_seconds < 6
 
 
 def test_a_stream_that_the_server_does_not_have_is_missing(

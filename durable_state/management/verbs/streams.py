@@ -37,6 +37,12 @@ def define(verb: Any) -> None:
     parser.add_argument("--url", help="its address from now on")
     parser.add_argument("--live", choices=["sse", "long-poll"], help="how the tail is followed")
     parser.add_argument(
+        "--heartbeat",
+        type=int,
+        metavar="SECONDS",
+        help="how long its server may be silent while it has nothing new; 0: as usual",
+    )
+    parser.add_argument(
         "--no-probe", action="store_false", dest="probe", help="do not ask the server once"
     )
 
@@ -90,12 +96,22 @@ def add(command: BaseCommand, options: dict[str, Any]) -> None:
 
 def edit(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
-    if options["url"] is None and options["live"] is None:
-        raise CommandError("Say what to change: --url URL, --live sse or --live long-poll.")
-    operations.edit(stream, actor=actor(), url=options["url"], live=options["live"])
+    if all(options[each] is None for each in ("url", "live", "heartbeat")):
+        raise CommandError(
+            "Say what to change: --url URL, --live sse, --live long-poll or --heartbeat SECONDS."
+        )
+    operations.edit(
+        stream,
+        actor=actor(),
+        url=options["url"],
+        live=options["live"],
+        heartbeat_seconds=options["heartbeat"],
+    )
+    silent = stream.heartbeat_seconds
+    silence = f" Its server may be silent for {counted(silent, 'second')}." if silent else ""
     command.stdout.write(
         f"The stream {stream.name} is read from {mask_query(stream.url)}, live by "
-        f"{stream.get_live_display()}, after message {stream.ordinal:,}."
+        f"{stream.get_live_display()}, after message {stream.ordinal:,}.{silence}"
     )
     _probe(command, stream, options)
 
