@@ -52,13 +52,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     """Bytes of the largest message that is taken; at a larger one the stream halts."""
     lease_seconds: Annotated[float, msgspec.Meta(ge=1)] = 30.0
     """Seconds after which the lease of a worker that shows no sign of life can be taken."""
-    slice_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    slice_seconds: Annotated[float, msgspec.Meta(gt=0)] = 600.0
     """Seconds that one Celery ``consume`` task runs before it hands over.
 
-    Keep it far below the broker's visibility timeout.
+    Keep it below the broker's visibility timeout.
     """
-    slice_streams: Positive = 50
-    """Streams that one ``consume`` task tails at most."""
+    seats: Positive | None = None
+    """Seats that ``supervise`` keeps filled at most. None: as many as the streams need.
+
+    A seat is a Celery ``consume`` task, or a ``run``. Streams are shared evenly among them.
+    """
+    seat_streams: Positive = 1000
+    """Streams that one seat tails at most."""
     feed_keep_seconds: Positive = 3600
     """Seconds that the feed log is kept; a subscriber that was away longer gets a snapshot."""
     feed_keep_rows: Positive = 100_000

@@ -1,56 +1,89 @@
-"""The Celery tasks: ``supervise`` in beat, every few seconds, starts ``consume`` tasks as needed.
+"""The Celery tasks: ``supervise`` in beat, every few seconds, has ``consume`` tasks fill the seats.
 
-Why: decision 17.
+Why: decision 900.
 """
 
 from __future__ import annotations
 
-import logging
+import mmap
+import time
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
+from celery.signals import worker_shutting_down
+from celery.worker import state
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import Q
-from django.utils import timezone
 
 from . import operations
 from .conf import get_settings
-from .consumer import consume_slice, runnable, tidy
+from .consumer import CELERY, announce_missing, consume_slice, tidy
 from .errors import DurableStateError
-from .models import Stream
 
 __all__ = ["consume", "supervise", "verify"]
 
-logger = logging.getLogger("durable_state.tasks")
+SUPERVISE_SECONDS = 1.0
+"""Seconds for which one look of this process does."""
+TIDY_SECONDS = 60.0
+"""Seconds between two prunings of this process."""
+LIMIT_SECONDS = 300
+"""Seconds that a task may take longer than its slice, for a batch in hand, before it is killed."""
+
+_supervised: dict[str, float] = {}
+_tidied: dict[str, float] = {}
+
+_is_ending = mmap.mmap(-1, 1)
+"""Not 0, once the worker is asked to end. Shared with the children that it forks, to which Celery
+says nothing of it."""
+
+
+@worker_shutting_down.connect
+def _end(**kwargs: Any) -> None:
+    _is_ending[0] = 1
+
+
+def _asks_to_end() -> bool:
+    """Whether the worker waits for this task."""
+    return bool(_is_ending[0]) or any(
+        asked not in (None, False) for asked in (state.should_stop, state.should_terminate)
+    )
 
 
 @shared_task(name="durable_state.tasks.supervise", ignore_result=True)
 def supervise(database: str = DEFAULT_DB_ALIAS) -> int:
-    """Sends ``consume`` tasks for the streams that want a consumer and have none;
-    returns how many streams it sent.
+    """Sends a ``consume`` task for each seat that the streams need and that nobody fills;
+    returns how many it sent.
 
-    Cheap and idempotent: put it in beat every few seconds. A task that was sent and lost is sent
-    again after ``LEASE_SECONDS``.
+    Cheap and idempotent: put it in beat every few seconds. A place is kept for each task that is
+    sent; where it is lost, another is sent after ``LEASE_SECONDS``. However many of these have
+    piled up while no worker ran, a process looks once a second.
     """
-    tidy(database)
+    if not _is_time(_supervised, database, SUPERVISE_SECONDS):
+        return 0
+    if _is_time(_tidied, database, TIDY_SECONDS):
+        tidy(database)
     if operations.is_verification_asked(database):
-        verify.apply_async(args=(database,), **_options())
-    return _dispatch(database, None)
+        # Without the expiry they would pile up while no worker runs.
+        expires = get_settings().lease_seconds
+        verify.apply_async(args=(database,), expires=expires, **_routing())
+    return _fill(database)
 
 
 @shared_task(name="durable_state.tasks.consume", ignore_result=True, acks_late=False)
-def consume(stream_ids: list[int], database: str = DEFAULT_DB_ALIAS) -> None:
-    """Tails the streams for ``SLICE_SECONDS`` and hands over to a new task,
+def consume(database: str = DEFAULT_DB_ALIAS) -> None:
+    """Fills a seat for ``SLICE_SECONDS`` and hands over to a new task,
     so that no task outlives the broker's patience.
 
-    Delivered twice, it does nothing the second time: the leases are taken.
+    Delivered twice, or late, it ends at once where no seat is free.
     """
-    consume_slice(stream_ids, database)
+    is_kept = consume_slice(database, _asks_to_end)
     # CELERY_TASK_ALWAYS_EAGER would hand over inside itself, for ever.
-    if not consume.request.is_eager:
-        _dispatch(database, stream_ids)
+    if consume.request.is_eager:
+        return
+    if is_kept:
+        _send(database)
+    else:
+        _fill(database)
 
 
 @shared_task(name="durable_state.tasks.verify", ignore_result=True, acks_late=False)
@@ -64,28 +97,34 @@ def verify(database: str = DEFAULT_DB_ALIAS) -> None:
             operations.carry_out(run)
 
 
-def _options() -> dict[str, Any]:
-    """A task that no worker takes in time is sent again by then; without the expiry they would pile
-    up while no worker runs.
-    """
-    settings = get_settings()
-    queue = {"queue": settings.queue} if settings.queue else {}
-    return {"expires": settings.lease_seconds, **queue}
+def _fill(database: str) -> int:
+    """Sends a task for each seat that is missing."""
+    missing = announce_missing(database, CELERY)
+    for _ in range(missing):
+        _send(database)
+    return missing
 
 
-def _dispatch(database: str, stream_ids: list[int] | None) -> int:
-    """Sends the runnable streams, or those of ``stream_ids``, in groups of ``SLICE_STREAMS``."""
-    settings = get_settings()
-    streams = runnable(database)
-    if stream_ids is not None:
-        streams = streams.filter(pk__in=stream_ids)
-    else:
-        sent_lately = timezone.now() - timedelta(seconds=settings.lease_seconds)
-        streams = streams.filter(Q(dispatched_at=None) | Q(dispatched_at__lt=sent_lately))
-    pks = list(streams.values_list("pk", flat=True))
+def _send(database: str) -> None:
+    # Limits of its own, because the project's may be below the slice.
+    limit = int(get_settings().slice_seconds) + LIMIT_SECONDS
+    consume.apply_async(
+        args=(database,),
+        soft_time_limit=limit,
+        time_limit=limit + LIMIT_SECONDS,
+        **_routing(),
+    )
 
-    for start in range(0, len(pks), settings.slice_streams):
-        group = pks[start : start + settings.slice_streams]
-        Stream.objects.using(database).filter(pk__in=group).update(dispatched_at=timezone.now())
-        consume.apply_async(args=(group, database), **_options())
-    return len(pks)
+
+def _routing() -> dict[str, Any]:
+    queue = get_settings().queue
+    return {"queue": queue} if queue else {}
+
+
+def _is_time(done: dict[str, float], database: str, seconds: float) -> bool:
+    """Whether so many seconds have passed since it was done; it counts as done then."""
+    now = time.monotonic()
+    if now - done.get(database, -seconds) < seconds:
+        return False
+    done[database] = now
+    return True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from durable_state.consumer import lease
 from durable_state.consumer.lag import Note, write_lags
 from durable_state.models import Stream
+from tests import leases
 
 __all__ = ["HERE", "follow", "leave"]
 
@@ -14,7 +14,7 @@ HERE = "elsewhere:1:run:x"
 
 def follow(stream: Stream, holder: str = HERE) -> int:
     """Take the stream's lease, and be at its tail; the fencing token."""
-    token = lease.acquire(stream, holder)
+    token = leases.acquire(stream, holder)
     assert token is not None
     write_lags(stream.using, [Note(stream.pk, token, None, "")])
     return token
@@ -22,4 +22,4 @@ def follow(stream: Stream, holder: str = HERE) -> int:
 
 def leave(stream: Stream, token: int, *, at_tail: bool = False) -> None:
     """Give the lease back."""
-    lease.give_back(stream, token, at_tail=at_tail)
+    leases.give_back(stream, token, at_tail=at_tail)

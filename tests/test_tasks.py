@@ -17,9 +17,10 @@ from django.utils import timezone
 from kombu import Connection
 
 from durable_state import operations, tasks
-from durable_state.consumer import lease
+from durable_state.consumer import seating
 from durable_state.consumer.run import consume_slice
-from durable_state.models import Lease, Status, Stream
+from durable_state.models import Lease, Seat, Status, Stream
+from tests import leases
 from tests.consumer.support.consuming import in_threads, wait_until
 from tests.consumer.support.remote import RemoteStream, random_items
 from tests.servers.process import StreamServer
@@ -30,8 +31,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def app(settings: Any) -> Iterator[Celery]:
+def app(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     """A Celery application on a broker of its own, in this process's memory."""
+    monkeypatch.setattr(tasks, "SUPERVISE_SECONDS", 0.0)
+    monkeypatch.setattr(tasks, "_supervised", {})
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 1.2}
     app = Celery("tests", broker="memory://")
     app.conf.update(
@@ -61,9 +64,9 @@ def _sent(app: Celery, name: str = "celery") -> list[Any]:
             found.append(message)
 
 
-def groups(app: Celery, name: str = "celery") -> list[list[int]]:
-    """The streams of each `consume` task in the queue."""
-    return [message.payload[0][0] for message in _sent(app, name)]
+def sent(app: Celery, name: str = "celery") -> list[list[Any]]:
+    """The arguments of each `consume` task in the queue."""
+    return [message.payload[0] for message in _sent(app, name)]
 
 
 def make(*names: str, url: str = "http://tests.invalid/s", **values: Any) -> list[Stream]:
@@ -71,48 +74,73 @@ def make(*names: str, url: str = "http://tests.invalid/s", **values: Any) -> lis
     return [Stream.objects.create(name=name, url=url, **values) for name in names]
 
 
-def test_streams_are_sent_in_groups(app: Celery, settings: Any) -> None:
-    """Those that want a consumer and have none; each once."""
-    settings.DURABLE_STATE = {"SLICE_STREAMS": 2}
-    wanting = make("a", "b", "c")
+def test_a_task_is_sent_for_each_seat_that_the_streams_need(app: Celery, settings: Any) -> None:
+    """Once for each; streams that want no consumer, or have one, need none."""
+    settings.DURABLE_STATE = {"SEAT_STREAMS": 2}
     make("paused", paused=True)
     for status in (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET):
         make(f"s-{status.value}", status=status)
     make("later", status=Status.RETRYING, retry_at=timezone.now() + timedelta(seconds=60))
     (held,) = make("held")
-    assert lease.acquire(held, "elsewhere:1:a:x")
-    due = make("due", status=Status.RETRYING, retry_at=timezone.now() - timedelta(seconds=1))
-    assert tasks.supervise() == 4
-    pks = [stream.pk for stream in [*wanting, *due]]
-    assert groups(app) == [pks[:2], pks[2:]]
+    assert leases.acquire(held, "elsewhere:1:sync:x")
     assert tasks.supervise() == 0
-    assert groups(app) == []
+    make("a", "b")
+    make("due", status=Status.RETRYING, retry_at=timezone.now() - timedelta(seconds=1))
+    assert tasks.supervise() == 2
+    assert sent(app) == [["default"], ["default"]]
+    assert tasks.supervise() == 0
+    assert sent(app) == []
+
+
+def test_the_settings_say_how_many_seats_there_are(app: Celery, settings: Any) -> None:
+    """Never more than streams."""
+    settings.DURABLE_STATE = {"SEATS": 3}
+    make("a", "b")
+    assert tasks.supervise() == 2
+    make("c", "d")
+    assert tasks.supervise() == 1
 
 
 def test_a_lost_task_is_sent_again(app: Celery) -> None:
-    """After LEASE_SECONDS;
-    the lost one has expired by then, so they do not pile up while no worker runs.
-    """
-    (stream,) = make("a")
+    """After LEASE_SECONDS, on the database's clock; no expiry, on a worker's, discards it."""
+    make("a")
     tasks.supervise()
     (message,) = _sent(app)
-    expires = timezone.datetime.fromisoformat(message.headers["expires"])  # type: ignore[attr-defined]
-    assert timedelta(0) < expires - timezone.now() <= timedelta(seconds=1)
+    assert message.headers["expires"] is None
+    assert tasks.supervise() == 0
     time.sleep(1.1)
     assert tasks.supervise() == 1
-    assert groups(app) == [[stream.pk]]
+    assert sent(app) == [["default"]]
 
 
-def test_who_waits_longest_is_sent_first(app: Celery, settings: Any) -> None:
-    """A new stream has waited for ever, on every database."""
-    settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_STREAMS": 1}
-    old, older, new = make("old", "older", "new")
-    for stream, seconds in ((old, 10), (older, 20)):
-        Stream.objects.filter(pk=stream.pk).update(
-            dispatched_at=timezone.now() - timedelta(seconds=seconds)
-        )
+def test_a_task_may_run_for_longer_than_the_projects_limits(app: Celery) -> None:
+    """They may be below the slice."""
+    app.conf.task_time_limit = 0.1
+    make("a")
     tasks.supervise()
-    assert groups(app) == [[new.pk], [older.pk], [old.pk]]
+    (message,) = _sent(app)
+    hard, soft = message.headers["timelimit"]
+    assert 1.2 < soft < hard
+
+
+def test_tasks_that_have_piled_up_cost_nothing(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process looks once a second, however often it is told to."""
+    monkeypatch.setattr(tasks, "SUPERVISE_SECONDS", 60.0)
+    make("a")
+    assert [tasks.supervise() for _ in range(20)] == [1, *[0] * 19]
+
+
+def test_a_late_task_ends_at_once(app: Celery) -> None:
+    """Where all seats are filled that the streams need."""
+    make("a")
+    place = seating.join("default", "run", 1000)
+    started = time.monotonic()
+    tasks.consume()
+    assert time.monotonic() - started < 1
+    assert sent(app) == []
+    seating.leave(place)
 
 
 def test_an_eager_application_does_not_hand_over(app: Celery) -> None:
@@ -124,45 +152,38 @@ def test_an_eager_application_does_not_hand_over(app: Celery) -> None:
     assert stream.status == Status.RETRYING
 
 
-def test_resume_and_reset_send_at_once(app: Celery) -> None:
-    """They do not wait for LEASE_SECONDS since the last task."""
-    paused, reset = make("paused", "reset")
-    tasks.supervise()
-    assert len(groups(app)) == 1
-    operations.pause(paused, actor="test")
-    operations.resume(paused, actor="test")
-    operations.reset(reset, actor="test")
-    tasks.supervise()
-    assert [set(group) for group in groups(app)] == [{paused.pk, reset.pk}]
-
-
 def test_tasks_go_to_the_queue_of_the_settings(app: Celery, settings: Any) -> None:
     """And to no other."""
     settings.DURABLE_STATE = {"QUEUE": "streams"}
-    (stream,) = make("a")
+    make("a")
     tasks.supervise()
-    assert groups(app) == []
-    assert groups(app, "streams") == [[stream.pk]]
+    assert sent(app) == []
+    assert sent(app, "streams") == [["default"]]
 
 
-def test_a_slice_hands_over_what_still_wants_a_consumer(
-    app: Celery, reference_server: StreamServer
-) -> None:
-    """And gives its leases back before; a stream that has ended, or was paused, is left out."""
+def test_a_slice_hands_its_seat_over(app: Celery, reference_server: StreamServer) -> None:
+    """With the streams, which nobody else takes until the successor has had its time."""
     remote, done = RemoteStream(reference_server.stream()), RemoteStream(reference_server.stream())
     remote.append(random_items(1, 40))
     done.append(random_items(2, 20))
     done.close()
     live, closed = make("live", url=remote.url)[0], make("closed", url=done.url)[0]
     started = time.monotonic()
-    tasks.consume([live.pk, closed.pk])
-    assert 1 < time.monotonic() - started < 4
-    assert groups(app) == [[live.pk]]
-    assert set(Lease.objects.values_list("holder", flat=True)) == {""}
+    tasks.consume()
+    assert 1 < time.monotonic() - started < 6
+    assert sent(app) == [["default"]]
+    seat = Seat.objects.get()
+    assert seat.is_vacant
+    assert list(Lease.objects.filter(seat=seat).values_list("stream", flat=True)) == [live.pk]
     check(live, remote.items)
     check(closed, done.items)
     assert closed.status == Status.CLOSED
     assert tasks.supervise() == 0
+
+    before = Lease.objects.get(pk=live.pk).token
+    tasks.consume()
+    assert Seat.objects.get().pk == seat.pk
+    assert Lease.objects.get(pk=live.pk).token == before + 1
 
 
 def test_the_same_task_twice_does_no_harm(app: Celery, reference_server: StreamServer) -> None:
@@ -170,10 +191,10 @@ def test_the_same_task_twice_does_no_harm(app: Celery, reference_server: StreamS
     remote = RemoteStream(reference_server.stream())
     remote.append(random_items(3, 80))
     (stream,) = make("a", url=remote.url)
-    results = in_threads(*[lambda: consume_slice([stream.pk], "default")] * 3)
-    assert results == [None] * 3
+    results = in_threads(*[lambda: consume_slice("default")] * 3)
+    assert set(results) <= {True, False}
     check(stream, remote.items)
-    assert Lease.objects.get().token == 1
+    assert Lease.objects.get().token <= 3
 
 
 def test_a_broken_stream_holds_up_no_other(app: Celery, reference_server: StreamServer) -> None:
@@ -183,21 +204,12 @@ def test_a_broken_stream_holds_up_no_other(app: Celery, reference_server: Stream
     (broken,) = make("broken", url="http://127.0.0.1:9/s")
     (nonsense,) = make("nonsense", url="nonsense://x")
     (good,) = make("good", url=remote.url)
-    tasks.consume([broken.pk, nonsense.pk, good.pk])
+    tasks.consume()
     check(good, remote.items)
     broken.refresh_from_db()
     nonsense.refresh_from_db()
     assert (broken.status, nonsense.status) == (Status.RETRYING, Status.HALTED)
     assert "nonsense" in nonsense.last_error
-
-
-def test_a_removed_stream_is_no_error(app: Celery) -> None:
-    """A task may come after its stream was removed."""
-    (stream,) = make("a")
-    pk = stream.pk
-    stream.delete()
-    tasks.consume([pk])
-    assert groups(app) == []
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -235,7 +247,7 @@ def test_a_worker_follows_streams_from_slice_to_slice(
             beating.join()
             for stream in streams:
                 operations.pause(stream, actor="test")
-            wait_until(lambda: not lease.valid_leases("default").exists())
+            wait_until(lambda: not leases.holders())
     for stream, remote in zip(streams, remotes, strict=True):
         check(stream, remote.items)
     assert min(Lease.objects.values_list("token", flat=True)) > 1

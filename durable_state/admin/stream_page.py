@@ -97,7 +97,10 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
         ],
         "counted": f"{total:,}",
         "adds_up": total == report.account.messages,
-        "lease": Lease.objects.using(stream.using).filter(stream=stream).first(),
+        "lease": Lease.objects.using(stream.using)
+        .select_related("seat")
+        .filter(stream=stream)
+        .first(),
         "generations": [each for each in (stream.rebuild, stream.snapshot) if each is not None],
         # What the line below the status says already is not said again.
         "misfits": [each for each in report.misfits if each not in report.why],

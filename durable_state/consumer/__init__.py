@@ -4,24 +4,27 @@ It alone composes transport, materializer and feed, and opens the transaction. W
 is all that the rooms above may use.
 """
 
+from .claiming import announce_missing, runnable
 from .commits import commit, reapply, release
 from .committing import Commit
 from .error_text import describe_error
-from .lease import UNATTENDED, Attendance, attendances, valid_leases
+from .lease import UNATTENDED, Attendance, attendances, holder_of
 from .moment import at_one_moment
 from .readers import ask_once, read_from_start
 from .replay import abandon_replay, advance, begin_replay, hand_over, hold_replay
-from .run import consume_slice, run_all, runnable, sync
+from .run import CELERY, consume_slice, run_all, sync
 from .upkeep import sweep_dropped, tidy
 from .watcher import Watcher
 
 __all__ = [
+    "CELERY",
     "UNATTENDED",
     "Attendance",
     "Commit",
     "Watcher",
     "abandon_replay",
     "advance",
+    "announce_missing",
     "ask_once",
     "at_one_moment",
     "attendances",
@@ -31,6 +34,7 @@ __all__ = [
     "describe_error",
     "hand_over",
     "hold_replay",
+    "holder_of",
     "read_from_start",
     "reapply",
     "release",
@@ -39,5 +43,4 @@ __all__ = [
     "sweep_dropped",
     "sync",
     "tidy",
-    "valid_leases",
 ]

@@ -6,17 +6,18 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 import django.db
 
 from durable_state.conf import get_settings
-from durable_state.models import Replay, Stream
+from durable_state.models import Replay, Status, Stream
 
-from . import lease
+from .error_text import describe_error
 from .holding import Holding
-from .lag import write_lags
 from .live_target import LiveTarget
+from .looking import Seen
 from .loop import Loop
 from .recognizer import Recognizer
 from .replay import replayable
@@ -29,72 +30,99 @@ logger = logging.getLogger("durable_state.consumer")
 
 
 class Holder:
-    """Holds the lease of one stream, keeps its rows up to date, and replays it where that was asked
-    for: until it is told to stop, until there is nothing left to do (closed, paused, halted),
-    or until the lease is lost.
+    """Keeps the rows of one stream up to date while its seat has the lease, and replays it where
+    that was asked for: until there is nothing left to do (closed, paused, halted), or until it is
+    told to stop, or the lease is lost.
 
-    What has to be done now and then is a method each that does it once; ``run`` calls them.
+    It has no timers: its seat's attendant tells it what was seen, and when time has passed.
     """
 
     def __init__(
         self,
         stream: Stream,
-        token: int,
         seat: Seat,
+        token: int,
         *,
         until_up_to_date: bool = False,
         goes_on: bool = False,
     ) -> None:
         """``goes_on`` says that somebody consumed the stream until now, and just handed over."""
-        self._stream = stream
-        self._holding = Holding(seat, token, until_up_to_date=until_up_to_date)
+        self.stream = stream
+        self.holding = Holding(seat, token, until_up_to_date=until_up_to_date)
         self._threads = seat.threads
-        self._live = LiveTarget(stream, self._holding)
-        self._live_loop = Loop(self._live, self._holding)
+        self._live = LiveTarget(stream, self.holding)
+        self.lag = self._live.lag
+        self._live_loop = Loop(self._live, self.holding)
         self._running: list[Loop[Any]] = []
-        self._recognizer = Recognizer(self._live_loop, self._holding, at_start=not goes_on)
+        self._recognizers = [Recognizer(self._live_loop, self.holding, at_start=not goes_on)]
         self._replaying = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._releasing = False
+        self._releases_from = 0.0
+        self._beside: set[asyncio.Task[None]] = set()
+
+    @property
+    def has_reached_tail(self) -> bool:
+        """Whether it was to read up to the tail only, and did."""
+        return self.holding.until_up_to_date and self._live.at_tail
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the stream waits for news, and nothing is lost where another one takes it."""
+        return not self._replaying.locked() and self.stream.status == Status.LIVE
 
     async def run(self) -> None:
-        """Consumes until there is a reason to end; gives the lease back."""
-        beside = [
-            self._keep_lease(),
-            self._keep_releasing(),
-            self._keep_replaying(),
-            self._recognizer.run(),
-        ]
-        self._tasks = [asyncio.create_task(each) for each in beside]
-        self._holding.seat.lags.append(self._live.lag)
+        """Consumes until there is a reason to end."""
+        self.holding.seat.lags.append(self.lag)
         try:
             await self._consume()
         finally:
-            self._holding.seat.lags.remove(self._live.lag)
-            for task in self._tasks:
+            self.holding.seat.lags.remove(self.lag)
+            for task in self._beside:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            with contextlib.suppress(django.db.Error):
-                await self._threads.run(self._give_back)
+            await asyncio.gather(*self._beside, return_exceptions=True)
 
-    def _give_back(self) -> None:
-        """Says how far the rows lag, which the next holder goes by, and gives the lease back."""
-        stream, holding, live = self._stream, self._holding, self._live
-        if live.lag.has_changed:
-            write_lags(stream.using, [live.lag.note()])
-        at_tail = holding.until_up_to_date and live.at_tail
-        lease.give_back(stream, holding.token, at_tail=at_tail)
+    def notice(self, seen: Seen) -> None:
+        """Takes up what others have done. To be called every few seconds."""
+        for loop in self._running:
+            if loop.target.is_touched(seen):
+                self._start(loop.look(seen))
+        is_time = not self._releasing and time.monotonic() >= self._releases_from
+        if seen.may_release and is_time:
+            self._start(self._release())
+        if seen.is_replayable and not self._replaying.locked():
+            self._start(self._replay())
+
+    def pass_time(self) -> None:
+        """Looks again at what was read, where it is time. To be called about each second."""
+        for recognizer in self._recognizers:
+            if recognizer.is_due():
+                self._start(recognizer.look_if_due())
+
+    def _start(self, coming: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(coming)
+        self._beside.add(task)
+        task.add_done_callback(self._report)
+        return task
+
+    def _report(self, task: asyncio.Task[None]) -> None:
+        self._beside.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, django.db.Error):  # the next look does it again
+            logger.info("%s: %s", self.stream, describe_error(error).sentence)
+        else:
+            logger.error("%s: unexpected.", self.stream, exc_info=error)
 
     async def _consume(self) -> None:
         """Keeps the rows up to date; then runs the replay to its end."""
-        holding = self._holding
+        holding = self.holding
         while not holding.ends:
             hand_overs = holding.hand_overs
             await self._run_loop(self._live_loop)
             if holding.until_up_to_date:
-                await holding.unless_ended(self._recognizer.finish())
+                await holding.unless_ended(self._recognizers[0].finish())
 
-            replaying = asyncio.create_task(self.replay())
-            self._tasks.append(replaying)
+            replaying = self._start(self._replay())
             while not (await asyncio.wait([replaying], timeout=_third_of_lease()))[0]:
                 # The stream may have been resumed, which a replay that takes its time does not
                 # notice.
@@ -105,40 +133,36 @@ class Holder:
             if holding.hand_overs == hand_overs or holding.until_up_to_date:
                 return
 
-    async def renew_lease(self) -> None:
-        """Renews the lease while a commit, or a quiet stream, takes its time."""
-        if not await self._threads.run_for_lease(lease.renew, self._stream, self._holding.token):
-            self._holding.lose()
-
-    async def look_for_changes(self) -> None:
-        """Looks whether somebody else touched what is being consumed."""
-        for loop in list(self._running):
-            await loop.look()
-
-    async def release(self) -> None:
+    async def _release(self) -> None:
         """Shows parked changes that something outside this stream made room for, which no batch of
         its own may tell.
         """
-        await self._live.release()
+        began, self._releasing = time.monotonic(), True
+        try:
+            await self._live.release()
+        finally:
+            self._releasing = False
+            # However much is polled, it is a tenth of the time at most.
+            took = time.monotonic() - began
+            self._releases_from = time.monotonic() + max(_third_of_lease(), took * 9)
 
-    async def replay(self) -> None:
+    async def _replay(self) -> None:
         """Runs the stream's replay, if there is one, until it is handed over or cannot go on.
 
         Who has the lease tries it at once, as the stream itself, however lately it failed.
         """
         async with self._replaying:
-            while not self._holding.ends and (replay := await self._find_replay()) is not None:
-                loop = Loop(ReplayTarget(replay, self._holding), self._holding)
-                recognizer = Recognizer(loop, self._holding, at_start=False)
-                recognizing = asyncio.create_task(recognizer.run())
+            while not self.holding.ends and (replay := await self._find_replay()) is not None:
+                loop = Loop(ReplayTarget(replay, self.holding), self.holding)
+                recognizer = Recognizer(loop, self.holding, at_start=False)
+                self._recognizers.append(recognizer)
                 try:
                     await self._run_loop(loop)
                 finally:
-                    recognizing.cancel()
-                    await asyncio.gather(recognizing, return_exceptions=True)
+                    self._recognizers.remove(recognizer)
 
     async def _find_replay(self) -> Replay | None:
-        stream = self._stream
+        stream = self.stream
         found = (
             replayable(stream.using)
             .filter(stream=stream.pk, stream__paused=False)
@@ -154,28 +178,6 @@ class Holder:
             await loop.run()
         finally:
             self._running.remove(loop)
-
-    async def _keep_lease(self) -> None:
-        while not self._holding.is_lost:
-            await asyncio.sleep(_third_of_lease())
-            try:
-                await self.renew_lease()
-                await self.look_for_changes()
-            except django.db.Error as error:
-                logger.warning("%s: the lease could not be renewed: %s", self._stream, error)
-
-    async def _keep_releasing(self) -> None:
-        while not self._holding.is_lost:
-            began = time.monotonic()
-            await self.release()
-            took = time.monotonic() - began
-            # However much is polled, it is a tenth of the time at most.
-            await asyncio.sleep(max(_third_of_lease(), took * 9))
-
-    async def _keep_replaying(self) -> None:
-        while not self._holding.is_lost:
-            await self.replay()
-            await asyncio.sleep(_third_of_lease())
 
 
 def _third_of_lease() -> float:

@@ -65,27 +65,34 @@ class Holding:
         self.hand_overs = 0
         """How often a replay of the stream took the place of what was read."""
 
-        self._lost = asyncio.Event()
-
-    @property
-    def is_lost(self) -> bool:
+        self.is_lost = False
         """Whether the lease is another's by now."""
-        return self._lost.is_set()
+
+        self.is_let_go = False
+        """Whether another seat is to have the stream."""
+
+        self._ended = asyncio.Event()
 
     @property
     def ends(self) -> bool:
         """Whether there is nothing to be begun any more."""
-        return self.is_lost or self.seat.stop.is_set()
+        return self._ended.is_set() or self.seat.stop.is_set()
 
     def lose(self) -> None:
         """The lease is another's by now: whoever works on the stream ends."""
         if not self.is_lost:
             count_lost_lease()
-        self._lost.set()
+        self.is_lost = True
+        self._ended.set()
+
+    def let_go(self) -> None:
+        """Another seat is to have the stream: whoever works on it ends, after the batch in hand."""
+        self.is_let_go = True
+        self._ended.set()
 
     async def until_ended(self, *interrupts: asyncio.Event) -> None:
         """Returns once it is time to stop, or one of the ``interrupts`` asks for it."""
-        events = (self.seat.stop, self._lost, *interrupts)
+        events = (self.seat.stop, self._ended, *interrupts)
         waiting = [asyncio.create_task(event.wait()) for event in events]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -1,88 +1,131 @@
-"""Taking, keeping and giving back the right to consume a stream.
+"""Taking and giving back the right to consume streams, and who has it.
 
-Why: decision 7.
+Why: decisions 7 and 900.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import uuid
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from django.db import models
-from django.db.models import ExpressionWrapper, F, Q, Value
+from django.db import connections
+from django.db.models import (
+    Case,
+    DurationField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    OuterRef,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce
 
 from durable_state.conf import get_settings
 from durable_state.databases.clock import ServerNow
+from durable_state.databases.contention import retry_on_deadlocks
+from durable_state.databases.transaction import commit_transaction
 from durable_state.models import Lease, Stream
+
+from .process_names import is_known_dead
+from .seating import Place, valid_seats
 
 __all__ = [
     "UNATTENDED",
     "Attendance",
-    "acquire",
+    "Claim",
     "attendances",
+    "claim",
+    "claims_of",
     "give_back",
-    "holder_name",
-    "renew",
+    "holder_of",
     "valid_leases",
 ]
 
-
-def holder_name(purpose: str) -> str:
-    """Names this process and what it does: ``host:pid:purpose:nonce``."""
-    return f"{socket.gethostname()[:150]}:{os.getpid()}:{purpose}:{uuid.uuid4().hex[:8]}"
+FRESH = timedelta(seconds=10)
+"""For so long after its last holder gave it back, a stream goes on as if it had one."""
 
 
-def acquire(stream: Stream, holder: str) -> int | None:
-    """Takes the lease and returns its fencing token, or None where another holder's is valid.
+class Claim(NamedTuple):
+    """A lease that a seat has taken."""
 
-    The compare-and-set is one UPDATE on the database's clock. The lease of a process of this
-    machine that is no longer alive is taken at once.
+    stream_pk: int
+    token: int
+    goes_on: bool
+    """Whether somebody consumed the stream until now."""
+
+
+def claim(place: Place, stream_pks: Collection[int]) -> list[Claim]:
+    """Takes those of the streams' leases that nobody holds.
+
+    Invariant: a lease goes from nobody to one seat, by one UPDATE that compares, whoever else
+    claims meanwhile. What another claims now is not waited for, where the database can pass it by.
+    Raises: IntegrityError, where the seat itself is gone.
     """
-    leases = Lease.objects.using(stream.using)
-    lease, _ = leases.get_or_create(stream_id=stream.pk)
-
-    free = leases.filter(pk=lease.pk, token=lease.token)
-    if not _holder_is_dead(lease.holder):
-        free = free.filter(Q(expires_at=None) | Q(expires_at__lt=ServerNow()))
-
-    taken = free.update(
-        token=F("token") + 1,
-        holder=holder,
-        expires_at=_expiry(),
-        # Nobody knows what has come since the last sign of life.
-        lags_since=Coalesce("lags_since", "seen_at", Value(stream.created_at)),
-        lags_because=Lease.Lag.TAKEN,
-        seen_at=ServerNow(),
-        left_at_tail=False,
-    )
-    return lease.token + 1 if taken else None
+    return retry_on_deadlocks(lambda: _claim(place, stream_pks))
 
 
-def renew(stream: Stream, token: int) -> bool:
-    """Keeps the lease for another ``LEASE_SECONDS``; False where it is another's by now."""
-    ours = Lease.objects.using(stream.using).filter(stream_id=stream.pk, token=token)
-    return bool(ours.update(expires_at=_expiry(), seen_at=ServerNow()))
+def _claim(place: Place, stream_pks: Collection[int]) -> list[Claim]:
+    leases = Lease.objects.using(place.using)
+    passes_by = connections[place.using].features.has_select_for_update_skip_locked
+
+    known = set(leases.filter(pk__in=stream_pks).values_list("pk", flat=True))
+    missing = [Lease(stream_id=pk) for pk in stream_pks if pk not in known]
+    if missing:
+        leases.bulk_create(missing, ignore_conflicts=True)
+
+    with commit_transaction(place.using):
+        free = leases.filter(pk__in=stream_pks, seat=None).order_by("pk")
+        told = free.select_for_update(skip_locked=passes_by).annotate(
+            is_fresh=Case(When(seen_at__gte=ServerNow() - Value(FRESH), then=True), default=False)
+        )
+        fresh = dict(told.values_list("pk", "is_fresh"))
+        if not fresh:
+            return []
+
+        began = Stream.objects.using(place.using).filter(pk=OuterRef("pk")).values("created_at")
+        leases.filter(pk__in=list(fresh), seat=None).update(
+            token=F("token") + 1,
+            seat=place.pk,
+            # Nobody knows what has come since the last sign of life.
+            lags_since=Coalesce("lags_since", "seen_at", Subquery(began)),
+            lags_because=Lease.Lag.TAKEN,
+            seen_at=ServerNow(),
+            left_at_tail=False,
+        )
+        ours = leases.filter(pk__in=list(fresh), seat=place.pk)
+        return [Claim(pk, token, fresh[pk]) for pk, token in ours.values_list("pk", "token")]
 
 
-def give_back(stream: Stream, token: int, *, at_tail: bool = False) -> None:
-    """Gives the lease back, if it is still ours.
+def claims_of(place: Place) -> list[Claim]:
+    """What a seat has that was taken over with its streams."""
+    ours = Lease.objects.using(place.using).filter(seat=place.pk).order_by("pk")
+    return [Claim(pk, token, True) for pk, token in ours.values_list("pk", "token")]
+
+
+def give_back(place: Place, stream_pks: Collection[int], *, at_tail: bool = False) -> None:
+    """Gives the leases back, those that are still the seat's.
 
     ``at_tail`` says that the holder was to read up to the tail only, and did: nobody is missed
     afterwards.
     """
-    ours = Lease.objects.using(stream.using).filter(stream_id=stream.pk, token=token)
+    ours = Lease.objects.using(place.using).filter(seat=place.pk, pk__in=stream_pks)
     columns: dict[str, Any] = {"lags_since": None, "lags_because": ""} if at_tail else {}
-    ours.update(holder="", expires_at=None, seen_at=ServerNow(), left_at_tail=at_tail, **columns)
+    ours.update(seat=None, seen_at=ServerNow(), left_at_tail=at_tail, **columns)
 
 
-def valid_leases(using: str | None) -> models.QuerySet[Lease]:
+def valid_leases(using: str | None) -> QuerySet[Lease]:
     """The leases that are in force now."""
-    return Lease.objects.using(using).filter(expires_at__gte=ServerNow())
+    return Lease.objects.using(using).filter(seat__expires_at__gte=ServerNow())
+
+
+def holder_of(using: str, stream_pk: int) -> str:
+    """Who holds the stream's lease; "" is nobody."""
+    held = valid_leases(using).filter(pk=stream_pk).values_list("seat__name", flat=True)
+    return held.first() or ""
 
 
 class Attendance(NamedTuple):
@@ -115,12 +158,12 @@ def attendances(using: str, stream_pks: Collection[int]) -> dict[int, Attendance
         Lease.objects.using(using)
         .filter(stream__in=stream_pks)
         .annotate(
-            is_held=models.Exists(valid_leases(using).filter(pk=models.OuterRef("pk"))),
-            idle=_age(F("seen_at")),
+            is_held=Exists(valid_seats(using).filter(pk=OuterRef("seat"))),
+            idle=_age(Coalesce("seat__seen_at", "seen_at")),
             lag=_age(F("lags_since")),
         )
     )
-    columns = ("stream_id", "holder", "is_held", "idle", "left_at_tail", "lag", "lags_because")
+    columns = ("stream_id", "seat__name", "is_held", "idle", "left_at_tail", "lag", "lags_because")
     return {pk: _attendance(*each) for pk, *each in leases.values_list(*columns)}
 
 
@@ -132,10 +175,10 @@ def _attendance(
     lag: timedelta | None,
     lags_because: str,
 ) -> Attendance:
-    holder = holder if is_held and not _holder_is_dead(holder) else ""
+    holder = holder if is_held and not is_known_dead(holder) else ""
     idle = None if idle is None else max(idle, timedelta(0))
     if lag is None:
-        # Three renewals of the lease come in its time: until one is overdue, its holder listens.
+        # Three renewals of the seat come in its time: until one is overdue, its holder listens.
         overdue = timedelta(seconds=get_settings().lease_seconds / 2)
         is_heard = holder and idle is not None and idle < overdue
         lag = timedelta(0) if is_heard else idle
@@ -144,25 +187,4 @@ def _attendance(
 
 
 def _age(moment: Any) -> ExpressionWrapper[Any]:
-    return ExpressionWrapper(ServerNow() - moment, output_field=models.DurationField())
-
-
-def _expiry() -> ExpressionWrapper[Any]:
-    return ExpressionWrapper(
-        ServerNow() + Value(timedelta(seconds=get_settings().lease_seconds)),
-        output_field=models.DateTimeField(),
-    )
-
-
-def _holder_is_dead(holder: str) -> bool:
-    host, _, rest = holder.partition(":")
-    pid = rest.partition(":")[0]
-    if host != socket.gethostname()[:150] or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    return ExpressionWrapper(ServerNow() - moment, output_field=DurationField())

@@ -13,8 +13,8 @@ import django.db
 
 from durable_state.errors import DurableStateError, StreamRecreated
 from durable_state.feed import LogKeeper
-from durable_state.materializer import PROTECTED, PreparedBatch, watch_steps
-from durable_state.models import Arrival, DeadLetter, ParkedChange, Status, Stream
+from durable_state.materializer import PreparedBatch, watch_steps
+from durable_state.models import Status, Stream
 from durable_state.telemetry import count_commit, span
 from durable_state.transport import Batch, BatchLimits, Following, Reader
 
@@ -24,6 +24,7 @@ from .error_text import describe_error
 from .failures import replay_recreated
 from .holding import Holding
 from .lag import Lag
+from .looking import Seen
 from .loop import Next
 from .readers import stream_reader
 
@@ -151,21 +152,14 @@ class LiveTarget:
         """Opens a replay; the old rows are shown until it is handed over."""
         replay_recreated(self.stream, self._holding.token, error)
 
-    def is_touched(self) -> bool:
-        """Whether the stream was paused, resumed, replayed, changed or removed."""
+    def is_touched(self, seen: Seen) -> bool:
+        """Whether the stream was paused, resumed, replayed or changed."""
         stream = self.stream
-        found = Stream.objects.using(stream.using).filter(pk=stream.pk)
-        now = found.values_list(
-            "paused", "revision", "retry_at", "url", "live", "heartbeat_seconds"
-        ).first()
-        if now is None:
-            return True
-        paused, revision, retry_at, *source = now
         return (
-            paused
-            or revision > stream.revision
-            or tuple(source) != self._source
-            or retry_at != stream.retry_at
+            seen.paused
+            or seen.revision > stream.revision
+            or (seen.url, seen.live, seen.heartbeat_seconds) != self._source
+            or seen.retry_at != stream.retry_at
         )
 
     async def release(self) -> None:
@@ -175,8 +169,6 @@ class LiveTarget:
         """
         stream = self.stream
         try:
-            if not await self._threads.run(self._has_news):
-                return
             async with self._holding.gate.lock:
                 began = time.monotonic()
                 done = await self._threads.run(release, stream, self._holding.token)
@@ -188,15 +180,3 @@ class LiveTarget:
             # A bug of ours, or of code of the project: it must end neither this nor the giving back
             # of the lease.
             logger.exception("%s: parked changes could not be released.", stream)
-
-    def _has_news(self) -> bool:
-        """Whether a parent was marked as shown by another stream, or there is anything that nobody
-        tells about.
-        """
-        stream, using = self.stream, self.stream.using
-        arrivals = Arrival.objects.using(using).filter(stream=stream)
-        polled = ParkedChange.objects.using(using).filter(stream=stream, polled=True)
-        protected = DeadLetter.objects.using(using).filter(
-            stream=stream, generation=DeadLetter.SHOWN, reason=PROTECTED
-        )
-        return arrivals.exists() or polled.exists() or protected.exists()

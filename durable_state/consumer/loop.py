@@ -27,6 +27,7 @@ from .committing import Commit
 from .error_text import describe_error
 from .holding import Holding
 from .lag import Lag
+from .looking import Seen, look_at_stream
 from .reading_ahead import Inbox, Pace
 from .recovery import Recovery
 from .upkeep import sweep_dropped
@@ -95,8 +96,8 @@ class Target(Protocol[F]):
         Called in a thread. Raises: LeaseLost, RevisionConflict.
         """
 
-    def is_touched(self) -> bool:
-        """Whether the rows are not as the loop read, or wrote, them. Called in a thread."""
+    def is_touched(self, seen: Seen) -> bool:
+        """Whether the rows are not as the loop read, or wrote, them."""
 
 
 class Loop(Generic[F]):
@@ -125,14 +126,16 @@ class Loop(Generic[F]):
         while not self._holding.ends and await self._session() is not Next.END:
             pass
 
-    async def look(self) -> None:
+    async def look(self, seen: Seen) -> None:
         """Ends the session where somebody else wrote what it goes by, which a reader that waits for
         the next message would not notice.
         """
-        # A commit in the making sees for itself whether it still may.
-        if self._is_committing:
+        if self._is_committing or not self.target.is_touched(seen):
             return
-        if await self._threads.run_for_lease(self.target.is_touched):
+        # What was seen may be older than the loop's own last commit.
+        now = await self._threads.run_for_lease(look_at_stream, self.target.stream)
+        # A commit in the making sees for itself whether it still may.
+        if not self._is_committing and (now is None or self.target.is_touched(now)):
             self.interrupt()
 
     def interrupt(self) -> None:

@@ -6,6 +6,7 @@ Why: decision 29.
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import time
 from typing import Any
@@ -32,12 +33,17 @@ DEEP_SECONDS = 900.0
 """Seconds between two long looks, which read again as much as may be."""
 REST_SECONDS = 10.0
 """Seconds between two long looks at least, however often the server is away."""
-TICK_SECONDS = 1.0
-"""Seconds after which it is seen that a look is due."""
 DEEP_AT_ONCE = 4
 """Long looks at a time in one process; each reads at a bounded pace."""
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+class Due(enum.Enum):
+    """What look it is time for."""
+
+    NEAR = "a quick one"
+    DEEP = "a long one"
 
 
 class Recognizer:
@@ -67,16 +73,19 @@ class Recognizer:
         self._due = at_start and bool(progress.ordinal)
         self._outages, self._lineage = loop.outages, self._target.lineage
 
-    async def run(self) -> None:
-        """Looks whenever it is time, until the lease is lost."""
-        while not self._holding.is_lost:
-            await asyncio.sleep(TICK_SECONDS)
-            try:
-                async with self._looking:
-                    await self._look_if_due()
-            except Exception:  # a bug of ours, or of code of the project: reading goes on
-                logger.exception("%s: it could not be read again.", self._target.progress)
-                self._looked = self._reread = time.monotonic()
+    def is_due(self) -> bool:
+        """Whether it is time for a look, and none is being taken."""
+        return not self._looking.locked() and self._due_look() is not None
+
+    async def look_if_due(self) -> None:
+        """Looks, if it is time."""
+        try:
+            async with self._looking:
+                if (due := self._due_look()) is not None:
+                    await self._look(deep=due is Due.DEEP)
+        except Exception:  # a bug of ours, or of code of the project: reading goes on
+            logger.exception("%s: it could not be read again.", self._target.progress)
+            self._looked = self._reread = time.monotonic()
 
     async def finish(self) -> None:
         """Takes the long look that is due, unless it would take too long too often."""
@@ -91,10 +100,10 @@ class Recognizer:
             if (self._due and short) or time.monotonic() - self._reread >= DEEP_SECONDS:
                 await self._look(deep=True)
 
-    async def _look_if_due(self) -> None:
+    def _due_look(self) -> Due | None:
         now = time.monotonic()
         if self._target.progress.status not in (Status.LIVE, Status.CATCHING_UP):
-            return
+            return None
 
         outages, lineage = self._loop.outages, self._target.lineage
         if lineage != self._lineage:
@@ -105,9 +114,8 @@ class Recognizer:
 
         since = now - self._reread
         if since >= DEEP_SECONDS or (self._due and since >= REST_SECONDS):
-            await self._look(deep=True)
-        elif now - self._looked >= NEAR_SECONDS:
-            await self._look(deep=False)
+            return Due.DEEP
+        return Due.NEAR if now - self._looked >= NEAR_SECONDS else None
 
     async def _look(self, *, deep: bool) -> None:
         now, target = time.monotonic(), self._target

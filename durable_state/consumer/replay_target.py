@@ -25,6 +25,7 @@ from durable_state.transport import Batch, BatchLimits, Reader
 from .committing import Commit
 from .holding import Holding
 from .lag import Lag
+from .looking import Seen
 from .loop import Next
 from .readers import stream_reader
 from .replay import advance, begin_again, hand_over
@@ -157,13 +158,10 @@ class ReplayTarget:
         logger.warning("%s: %s It is folded from its start.", self.progress, error.message)
         begin_again(self.progress, self._holding.token)
 
-    def is_touched(self) -> bool:
-        """Whether the stream was paused, changed or removed, or the replay resumed or
-        begun anew.
-        """
+    def is_touched(self, seen: Seen) -> bool:
+        """Whether the stream was paused or changed, or the replay resumed or begun anew."""
         if self._handed_over:
             return False  # what is left is to be swept
         replay = self.progress
-        found = Replay.objects.using(replay.using).filter(pk=replay.pk)
-        now = found.values_list("stream__paused", "stream__url", "retry_at").first()
-        return now is None or now[0] or now[1:] != (self.stream.url, replay.retry_at)
+        now = seen.paused, seen.url, seen.replay_pk, seen.replay_retry_at
+        return now != (False, self.stream.url, replay.pk, replay.retry_at)

@@ -1,54 +1,41 @@
-"""Consuming streams: one in the foreground, all of a database, or some for a slice of time."""
+"""Consuming streams: one in the foreground, all of a database, or a share for a slice of time."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
 import django.db
-from django.db.models import F, Q, QuerySet
-from django.utils import timezone
 
 from durable_state.conf import get_settings
 from durable_state.errors import OperationRefused
-from durable_state.models import Arrival, Lease, Replay, Status, Stream
+from durable_state.models import Replay, Status, Stream
 
-from . import lease
-from .holder import Holder
-from .replay import replayable
+from .attendant import Attendant
+from .claiming import find_demand
+from .lease import Claim, claim, claims_of, holder_of
 from .seat import Seat, open_seat, stop_signals
+from .seating import Place, join, leave, occupied, take_vacant
 from .upkeep import tidy
 from .watcher import NOBODY, Watcher
 
-__all__ = ["consume_slice", "run_all", "runnable", "sync"]
+__all__ = ["CELERY", "consume_slice", "run_all", "sync"]
 
 logger = logging.getLogger("durable_state.consumer")
 
-LOOK_SECONDS = 1.0
-"""Seconds between two looks for streams that nobody consumes, or for a lease that becomes free."""
+CELERY = "celery"
+"""What the seats of Celery tasks are for."""
+WAIT_SECONDS = 1.0
+"""Seconds between two looks for a lease that becomes free."""
 TIDY_SECONDS = 60.0
 """Seconds between two prunings."""
-ENDED = (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
+LEAVE_SECONDS = 0.3
+"""Seconds after which it is seen that a worker is asked to end."""
 _STOPPED: dict[str, str] = {Status.HALTED: "has halted", Status.NEEDS_RESET: "needs a reset"}
-
-
-def runnable(using: str) -> QuerySet[Stream]:
-    """The streams that want a consumer and have none, those that wait longest first."""
-    held = lease.valid_leases(using).values("stream_id")
-
-    # A closed stream has nothing more to read, but what it has parked may wait for another stream.
-    ended = Q(status__in=ENDED) & ~Q(
-        status=Status.CLOSED, pk__in=Arrival.objects.using(using).values("stream_id")
-    )
-
-    due = Q(retry_at=None) | Q(retry_at__lte=timezone.now())
-    wanted = (due & ~ended) | Q(pk__in=replayable(using).filter(due).values("stream_id"))
-
-    streams = Stream.objects.using(using).filter(wanted, paused=False).exclude(pk__in=held)
-    return streams.order_by(F("dispatched_at").asc(nulls_first=True), "pk")
 
 
 def sync(
@@ -95,93 +82,117 @@ def _check_outcome(stream: Stream) -> None:
 
 
 def run_all(using: str, watcher: Watcher = NOBODY) -> None:
-    """Consumes all streams of a database, live, until a signal ends it.
+    """Consumes the streams of a database, live, until a signal ends it.
 
-    Any number of these and of Celery workers share the work.
+    Any number of these and of Celery workers share them evenly.
     """
     asyncio.run(_run_all(using, watcher))
 
 
-def consume_slice(stream_pks: Collection[int], using: str) -> None:
-    """Consumes the streams for ``SLICE_SECONDS``, those whose lease is to be had."""
-    asyncio.run(_consume_slice(stream_pks, using))
+def consume_slice(using: str, asks_to_end: Callable[[], bool] = lambda: False) -> bool:
+    """Fills a seat for ``SLICE_SECONDS``, or until the worker ``asks_to_end``.
+
+    Whether the seat is kept, with its streams, for a successor that is to be sent now. Ends at once
+    where all seats that the streams need are filled.
+    """
+    return asyncio.run(_consume_slice(using, asks_to_end))
 
 
 async def _sync(stream: Stream, until_up_to_date: bool, watcher: Watcher) -> None:
-    async with stop_signals() as stop, open_seat("sync", stop, watcher=watcher) as seat:
-        token = await _wait_for_lease(stream, seat)
-        if token is not None:
-            await Holder(stream, token, seat, until_up_to_date=until_up_to_date).run()
+    async with stop_signals() as stop, open_seat(stop, watcher=watcher) as seat:
+        taken = await _wait_for_lease(stream, seat)
+        if taken is not None:
+            place, claims = taken
+            await Attendant(seat, place, until_up_to_date=until_up_to_date).run(claims)
 
 
-async def _wait_for_lease(stream: Stream, seat: Seat) -> int | None:
-    """The lease's fencing token; None, where it is time to stop before."""
-    holder, told = lease.holder_name(seat.purpose), ""
-    leases = Lease.objects.using(stream.using).filter(stream_id=stream.pk)
+async def _wait_for_lease(stream: Stream, seat: Seat) -> tuple[Place, list[Claim]] | None:
+    """A seat that has the stream's lease; None, where it is time to stop before."""
+    told = ""
     while not seat.stop.is_set():
-        token = await seat.threads.run(lease.acquire, stream, holder)
-        if token is not None:
-            return token
+        taken = await seat.threads.run_for_lease(_take, stream)
+        if taken is not None:
+            return taken
 
-        current = await seat.threads.run(leases.first)
-        if current is not None and current.holder not in ("", told):
-            told = current.holder
+        holder = await seat.threads.run_for_lease(holder_of, stream.using, stream.pk)
+        if holder not in ("", told):
+            told = holder
             seat.watcher.waits(f"{stream.name} is consumed by {told}; waiting for its lease.")
-        await _pause(seat.stop, min(LOOK_SECONDS, get_settings().lease_seconds / 4))
+        await _pause(seat.stop, min(WAIT_SECONDS, get_settings().lease_seconds / 4))
     return None
 
 
+def _take(stream: Stream) -> tuple[Place, list[Claim]] | None:
+    """A seat of its own with the stream's lease, if that is to be had."""
+    occupied(stream.using)  # so that the lease of a dead process is free
+    if holder_of(stream.using, stream.pk):
+        return None
+    place = join(stream.using, "sync")
+    claims = claim(place, [stream.pk])
+    if not claims:
+        leave(place)
+        return None
+    return place, claims
+
+
 async def _run_all(using: str, watcher: Watcher) -> None:
-    async with stop_signals() as stop, open_seat("run", stop, threads=8, watcher=watcher) as seat:
-        holding: dict[int, asyncio.Task[None]] = {}
-        tidied = 0.0
-        try:
-            while not stop.is_set():
-                for pk in [pk for pk, task in holding.items() if task.done()]:
-                    _report(holding.pop(pk))
-
-                try:
-                    if time.monotonic() - tidied > TIDY_SECONDS:
-                        tidied = time.monotonic()
-                        await seat.threads.run(tidy, using)
-                    for stream in await seat.threads.run(lambda: list(runnable(using))):
-                        if stream.pk not in holding:
-                            holding[stream.pk] = asyncio.create_task(_hold(stream, seat))
-                except django.db.Error as error:
-                    logger.warning("The database cannot be asked for streams: %s", error)
-                await _pause(stop, LOOK_SECONDS)
-        finally:
-            stop.set()
-            await asyncio.gather(*holding.values(), return_exceptions=True)
+    async with stop_signals() as stop, open_seat(stop, threads=8, watcher=watcher) as seat:
+        capacity = get_settings().seat_streams
+        place = await seat.threads.run_for_lease(join, using, "run", capacity)
+        async with _beside(_keep_tidy(using, seat)):
+            await Attendant(seat, place, capacity=capacity).run()
 
 
-async def _consume_slice(stream_pks: Collection[int], using: str) -> None:
+async def _consume_slice(using: str, asks_to_end: Callable[[], bool]) -> bool:
     stop = asyncio.Event()
-    async with open_seat("celery", stop) as seat:
-        streams = await seat.threads.run(lambda: list(runnable(using).filter(pk__in=stream_pks)))
-        holding = [asyncio.create_task(_hold(stream, seat, goes_on=True)) for stream in streams]
-        if holding:
-            await asyncio.wait(holding, timeout=get_settings().slice_seconds)
-            stop.set()
-            await asyncio.gather(*holding, return_exceptions=True)
-        for task in holding:
-            _report(task)
+    async with open_seat(stop) as seat:
+        capacity = get_settings().seat_streams
+        place = await seat.threads.run_for_lease(_find_place, using, capacity)
+        if place is None:
+            return False
+
+        claims = await seat.threads.run_for_lease(claims_of, place)
+        attendant = Attendant(seat, place, capacity=capacity)
+        timer = asyncio.get_running_loop().call_later(
+            get_settings().slice_seconds, attendant.hand_over
+        )
+        async with _beside(_stop_when(asks_to_end, stop)):
+            await attendant.run(claims)
+        timer.cancel()
+        return attendant.hands_over
 
 
-async def _hold(stream: Stream, seat: Seat, *, goes_on: bool = False) -> None:
-    """Consumes the stream, if its lease is to be had."""
-    holder = lease.holder_name(seat.purpose)
-    token = await seat.threads.run(lease.acquire, stream, holder)
-    if token is None:
-        return
-    seat.watcher.began(stream)
-    await Holder(stream, token, seat, goes_on=goes_on).run()
-    seat.watcher.ended(stream)
+def _find_place(using: str, capacity: int) -> Place | None:
+    """The place that was kept, or else a new one, if the streams need one more."""
+    if (kept := take_vacant(using, CELERY, capacity)) is not None:
+        return kept
+    return join(using, CELERY, capacity) if find_demand(using).missing_seats else None
 
 
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("A stream's holder ended unexpectedly.", exc_info=error)
+async def _keep_tidy(using: str, seat: Seat) -> None:
+    while True:
+        try:
+            await seat.threads.run(tidy, using)
+        except django.db.Error as error:
+            logger.warning("Nothing could be pruned: %s", error)
+        await asyncio.sleep(TIDY_SECONDS)
+
+
+async def _stop_when(asks_to_end: Callable[[], bool], stop: asyncio.Event) -> None:
+    while not (stop.is_set() or asks_to_end()):
+        await _pause(stop, LEAVE_SECONDS)
+    stop.set()
+
+
+@asynccontextmanager
+async def _beside(coming: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs ``coming`` while the block runs."""
+    task = asyncio.create_task(coming)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -23,9 +23,6 @@ __all__ = ["Seat", "open_seat", "stop_signals"]
 class Seat:
     """One running consumer: a Celery task, ``run`` or ``sync``. For one event loop."""
 
-    purpose: str
-    """What the holders of its leases are named after: celery, run, sync."""
-
     client: Any
     """Speaks HTTP for all of them."""
 
@@ -45,11 +42,11 @@ class Seat:
 
 @contextlib.asynccontextmanager
 async def open_seat(
-    purpose: str, stop: asyncio.Event, *, threads: int = 4, watcher: Watcher = NOBODY
+    stop: asyncio.Event, *, threads: int = 4, watcher: Watcher = NOBODY
 ) -> AsyncIterator[Seat]:
     """A seat with so many threads for the database; its connections are closed with it."""
     async with DatabaseThreads(threads) as pool, open_client() as client:
-        seat = Seat(purpose, client, pool, DatabaseOutage(pool), stop, watcher)
+        seat = Seat(client, pool, DatabaseOutage(pool), stop, watcher)
         keeping = asyncio.create_task(keep_lags(seat.lags, pool))
         try:
             yield seat

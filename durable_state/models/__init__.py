@@ -6,6 +6,7 @@ from .lease import Lease
 from .letters import DeadLetter, entity_digest, entity_digests
 from .ownership import TableOwner, TypeState
 from .parked import Arrival, AwaitedModel, KeptRow, ParkedChange
+from .seat import Seat
 from .staging import Generation, StagedChange
 from .stream import DISPOSITIONS, FAILING, Progress, Replay, Status, Stream
 from .verification import VerificationRun
@@ -24,6 +25,7 @@ __all__ = [
     "ParkedChange",
     "Progress",
     "Replay",
+    "Seat",
     "StagedChange",
     "Status",
     "Stream",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from django.db import models
 
+from .seat import Seat
 from .stream import Stream
 
 __all__ = ["Lease"]
 
 
 class Lease(models.Model):
-    """The right to consume one stream, for a limited time on the database's clock.
+    """The right to consume one stream: its seat's, for as long as that is in force.
 
     Invariant: ``token`` grows by one whenever the lease changes hands, and a commit compares it, so
-    that a worker that slept through the end of its lease commits nothing. A table of its own:
-    renewing it never waits for a commit that holds the stream's row.
+    that a worker that slept through the end of its seat commits nothing. A table of its own: taking
+    a lease never waits for a commit that holds the stream's row.
     """
 
     class Lag(models.TextChoices):
@@ -27,11 +28,16 @@ class Lease(models.Model):
     stream = models.OneToOneField(
         Stream, on_delete=models.CASCADE, primary_key=True, related_name="lease"
     )
-    holder = models.CharField(max_length=255, default="", help_text="host:pid:purpose:nonce")
+    seat = models.ForeignKey(
+        Seat,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="leases",
+        help_text="empty: nobody holds it",
+    )
     token = models.BigIntegerField(default=0, help_text="fencing token")
-    expires_at = models.DateTimeField(null=True, help_text="empty: nobody holds it")
     seen_at = models.DateTimeField(
-        null=True, help_text="when its holder, or its last one, last showed a sign of life"
+        null=True, help_text="when it was taken, or when its last holder last showed a sign of life"
     )
     lags_since = models.DateTimeField(
         null=True, help_text="up to when the rows hold all; empty: until the last sign of life"
@@ -42,4 +48,4 @@ class Lease(models.Model):
     )
 
     def __str__(self) -> str:
-        return f"{self.stream_id} held by {self.holder}"
+        return f"{self.stream_id} held by {self.seat_id}"

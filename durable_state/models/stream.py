@@ -177,9 +177,6 @@ class Stream(Progress):
     log_bytes = models.BigIntegerField(
         default=0, editable=False, help_text="bytes ever written into its feed log"
     )
-    dispatched_at = models.DateTimeField(
-        null=True, editable=False, help_text="when a consume task was last sent"
-    )
 
     class Meta:
         ordering = ["name"]

@@ -104,7 +104,6 @@ def edit(
             url=wanted.url,
             live=wanted.live,
             heartbeat_seconds=wanted.heartbeat_seconds,
-            dispatched_at=None,
             **_tried_again(current, moved=moved),
         )
 
@@ -156,7 +155,7 @@ def adopt(stream: Stream, *, actor: str) -> None:
             _stage_first_fold(current)
         else:
             begin_replay(current)
-        write(verb, stream, paused=False, dispatched_at=None, **forgiven(current))
+        write(verb, stream, paused=False, **forgiven(current))
 
 
 def _check(stream: Stream) -> None:

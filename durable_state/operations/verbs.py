@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from durable_state.consumer import abandon_replay, begin_replay, valid_leases
+from durable_state.consumer import abandon_replay, begin_replay, holder_of
 from durable_state.errors import OperationRefused
 from durable_state.models import FAILING, Progress, Replay, Status, Stream
 from durable_state.registry import registry
@@ -38,10 +38,10 @@ def wait_until_stopped(stream: Stream, seconds: float) -> str:
     using = stream.using
     until = monotonic() + seconds
     while True:
-        held = valid_leases(using).filter(stream=stream.pk).exclude(holder="").first()
-        if held is None or monotonic() > until:
+        holder = holder_of(using, stream.pk)
+        if not holder or monotonic() > until:
             stream.refresh_from_db(using=using)
-            return "" if held is None else held.holder
+            return holder
         sleep(_LOOK_SECONDS)
 
 
@@ -70,7 +70,7 @@ def resume(stream: Stream, *, actor: str) -> None:
 
         if replay is not None:
             Replay.objects.using(verb.using).filter(pk=replay.pk).update(**forgiven(replay))
-        changes: dict[str, Any] = {"paused": False, "dispatched_at": None}
+        changes: dict[str, Any] = {"paused": False}
         if current.paused:
             changes["since"] = timezone.now()
         if current.status != Status.NEEDS_RESET:
@@ -96,7 +96,7 @@ def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None
     detail = f"for the type {entity_type}" if entity_type else ""
     with intended(stream, "reset", actor, detail) as verb:
         begin_replay(verb.stream)
-        write(verb, stream, dispatched_at=None)
+        write(verb, stream)
     count_reset(ResetReason.ASKED)
 
 

@@ -55,7 +55,13 @@ MATERIALIZER = {
 
 CONSUMER = {
     "run": "one, all, or a slice",
+    "attendant": "once for all streams",
     "holder": "for one lease",
+    "claiming": "who wants a consumer",
+    "looking": "what others did",
+    "spread": "fair shares",
+    "seating": "the table of seats",
+    "process_names": "who lives",
     "recognizer": "still the same stream?",
     "live_target": "shown rows, kept",
     "replay_target": "a reset, beside them",

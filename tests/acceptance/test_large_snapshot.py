@@ -152,7 +152,7 @@ def test_killed_while_it_is_staged_and_while_it_is_switched(database: str) -> No
             peaks.append(peak_mb(process))
             held.append(
                 valid_leases(database)
-                .filter(stream=stream, holder__contains=f":{process.pid}:")
+                .filter(stream=stream, seat__name__contains=f":{process.pid}:")
                 .exists()
             )
             time.sleep(0.05)

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from django.utils import timezone
 
-from durable_state.consumer import recognizer
+from durable_state.consumer import attendant, recognizer
 from durable_state.consumer.run import consume_slice, sync
 from durable_state.consumer.watcher import Watcher
 from durable_state.errors import OperationRefused
@@ -90,8 +90,9 @@ def wait_until_reread(stream: Stream) -> None:
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks that follow one another quickly."""
-    for name in ("NEAR_SECONDS", "DEEP_SECONDS", "REST_SECONDS", "TICK_SECONDS"):
+    for name in ("NEAR_SECONDS", "DEEP_SECONDS", "REST_SECONDS"):
         monkeypatch.setattr(recognizer, name, 0.2)
+    monkeypatch.setattr(attendant, "PASS_SECONDS", 0.2)
 
 
 OLD = texts(1_000)
@@ -357,7 +358,7 @@ def test_slices_do_not_read_much_again_each_time(
     looks = []
     for _ in range(3):
         begun = len(misbehaving_server.asked)
-        consume_slice([stream.pk], "default")
+        consume_slice("default")
         asked = misbehaving_server.asked[begun:]
         looks.append(sum(each.query["offset"] == "-1" for each in asked))
     stream.refresh_from_db()

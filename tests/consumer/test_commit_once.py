@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import Error, connections
 
-from durable_state.consumer import commit, lease
+from durable_state.consumer import commit
 from durable_state.consumer.committing import Commit
 from durable_state.databases.faults import is_outage
 from durable_state.databases.transaction import commit_transaction
@@ -19,6 +19,7 @@ from durable_state.materializer import prepare_batch
 from durable_state.models import FeedEntry, Stream
 from durable_state.protocol import Position, decode
 from durable_state.transport import Batch
+from tests import leases
 from tests.app.models import Message
 from tests.tables import check
 from tests.wire import encode, insert
@@ -85,7 +86,7 @@ def test_a_worker_frozen_in_its_transaction_blocks_nobody(
     settings.DURABLE_STATE = {"LEASE_SECONDS": 2}
     stream = add_stream(using=server_database)
     frozen = Stream.objects.using(server_database).get(pk=stream.pk)
-    old = lease.acquire(stream, "elsewhere:1:a:x")
+    old = leases.acquire(stream, "elsewhere:1:a:x")
     inside, wake = threading.Event(), threading.Event()
 
     def freeze(execute: Any, sql: str, *rest: Any) -> Any:
@@ -102,7 +103,7 @@ def test_a_worker_frozen_in_its_transaction_blocks_nobody(
     def take_over() -> float:
         assert inside.wait(10)
         started = time.monotonic()
-        while (new := lease.acquire(stream, "elsewhere:2:b:y")) is None:
+        while (new := leases.acquire(stream, "elsewhere:2:b:y")) is None:
             time.sleep(0.1)
         fold_in(stream, [insert("message", "a", {"text": "new"})], new)
         wake.set()

@@ -112,7 +112,7 @@ def test_one_outage_is_one_recovery(
 
     def consume() -> None:
         try:
-            consume_slice([each.pk for each in streams], using)
+            consume_slice(using)
         finally:
             connections.close_all()
 

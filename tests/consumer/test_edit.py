@@ -11,7 +11,8 @@ from durable_state import operations
 from durable_state.consumer.failures import record_stop
 from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused, RequestRefused
-from durable_state.models import Intent, Lease, Replay, Status, Stream
+from durable_state.models import Intent, Replay, Status, Stream
+from tests import leases
 from tests.app.models import Message
 from tests.servers.misbehaving import MisbehavingServer, Reply
 from tests.servers.process import StreamServer
@@ -125,7 +126,7 @@ def test_another_way_to_follow_does_not_open_what_is_closed(add_stream: Add) -> 
 def test_a_failure_at_the_old_url_does_not_stop_the_new_one(add_stream: Add) -> None:
     """A worker that met it before it knew of the change writes nothing."""
     stream = add_stream("http://127.0.0.1:9/old")
-    Lease.objects.create(stream=stream, token=1, holder="h", expires_at="2100-01-01T00:00:00Z")
+    assert leases.acquire(stream, "elsewhere:1:run:x") == 1
     held = Stream.objects.get(pk=stream.pk)
     operations.edit(stream, actor="ada", url="http://127.0.0.1:9/new")
     record_stop(held, 1, RequestRefused("401"), Status.HALTED)

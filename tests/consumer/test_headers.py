@@ -11,10 +11,10 @@ import pytest
 
 from durable_state import operations
 from durable_state.consumer import request_headers
-from durable_state.consumer.lease import acquire
 from durable_state.consumer.run import consume_slice, sync
 from durable_state.errors import OperationRefused
 from durable_state.models import Intent, Lease, Status, Stream
+from tests import leases
 from tests.servers.misbehaving import MisbehavingServer, Reply
 from tests.tables import check
 
@@ -217,13 +217,11 @@ def test_a_function_that_hangs_holds_up_nobody_else(
     server.reply = lambda asked: quiet(asked, replies)
     streams = [add_stream(server.url + f"/{n}", live="long-poll") for n in range(6)]
     slow.update(stream.pk for stream in streams[:5])
-    watcher = threading.Thread(
-        target=consume_slice, args=([stream.pk for stream in streams], "default")
-    )
+    watcher = threading.Thread(target=consume_slice, args=("default",))
     watcher.start()
     wait_until(lambda: operations.report(streams[5]).status == "live", 2)
     time.sleep(1)
-    assert [acquire(stream, "elsewhere:1:thief:x") for stream in streams] == [None] * 6
+    assert [leases.acquire(stream, "elsewhere:1:thief:x") for stream in streams] == [None] * 6
     slow.clear()
     watcher.join(15)
     check(streams[5], ITEMS)

@@ -15,14 +15,14 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from durable_state.consumer import commit, lease
+from durable_state.consumer import commit, lease, runnable
 from durable_state.consumer.failures import record_failure, record_stop
-from durable_state.consumer.run import runnable
 from durable_state.errors import LeaseLost, Unavailable
 from durable_state.materializer import prepare_batch
-from durable_state.models import Lease, Status, Stream
+from durable_state.models import Seat, Status, Stream
 from durable_state.protocol import Position, decode
 from durable_state.transport import Batch
+from tests import leases
 from tests.app.models import Message
 from tests.wire import encode, insert
 
@@ -36,17 +36,17 @@ Add = Callable[..., Stream]
 def test_a_lease_is_taken_kept_and_given_back(database: str, add_stream: Add) -> None:
     """The token grows with each holder, and an old token can neither renew nor release."""
     stream = add_stream(using=database)
-    first = lease.acquire(stream, "elsewhere:1:a:x")
+    first = leases.acquire(stream, "elsewhere:1:a:x")
     assert first == 1
-    assert lease.acquire(stream, "elsewhere:2:b:y") is None
-    assert lease.renew(stream, first)
-    lease.give_back(stream, first)
-    second = lease.acquire(stream, "elsewhere:2:b:y")
+    assert leases.acquire(stream, "elsewhere:2:b:y") is None
+    assert leases.renew(stream, first)
+    leases.give_back(stream, first)
+    second = leases.acquire(stream, "elsewhere:2:b:y")
     assert second == 2
-    assert not lease.renew(stream, first)
-    lease.give_back(stream, first)
-    assert lease.acquire(stream, "elsewhere:3:c:z") is None
-    assert Lease.objects.using(database).get().holder == "elsewhere:2:b:y"
+    assert not leases.renew(stream, first)
+    leases.give_back(stream, first)
+    assert leases.acquire(stream, "elsewhere:3:c:z") is None
+    assert leases.holders(database) == {"elsewhere:2:b:y"}
 
 
 def test_of_many_at_once_one_gets_it(database: str, add_stream: Add) -> None:
@@ -54,25 +54,25 @@ def test_of_many_at_once_one_gets_it(database: str, add_stream: Add) -> None:
     stream = add_stream(using=database)
     for token in (1, 2):
         tokens = in_threads(
-            *(partial(lease.acquire, stream, f"elsewhere:{n}:test:{n}") for n in range(8))
+            *(partial(leases.acquire, stream, f"elsewhere:{n}:test:{n}") for n in range(8))
         )
         assert sorted(tokens, key=str) == [token, *[None] * 7]
-        lease.give_back(stream, token)
+        leases.give_back(stream, token)
 
 
 def test_it_ends_by_itself_unless_it_is_renewed(database: str, add_stream: Add) -> None:
     """After LEASE_SECONDS on the database's clock, which nobody's own clock can shift."""
     stream = add_stream(using=database)
-    token = lease.acquire(stream, "elsewhere:1:a:x")
+    token = leases.acquire(stream, "elsewhere:1:a:x")
     assert token is not None
     time.sleep(0.6)
-    assert lease.renew(stream, token)
+    assert leases.renew(stream, token)
     time.sleep(0.6)
-    assert lease.acquire(stream, "elsewhere:2:b:y") is None
+    assert leases.acquire(stream, "elsewhere:2:b:y") is None
     assert not runnable(database).filter(pk=stream.pk).exists()
     time.sleep(0.5)
     assert runnable(database).filter(pk=stream.pk).exists()
-    assert lease.acquire(stream, "elsewhere:2:b:y") == token + 1
+    assert leases.acquire(stream, "elsewhere:2:b:y") == token + 1
 
 
 def test_sessions_in_another_time_zone_count_alike(server_database: str, add_stream: Add) -> None:
@@ -80,7 +80,7 @@ def test_sessions_in_another_time_zone_count_alike(server_database: str, add_str
     and its end is a moment that status can reckon with.
     """
     stream = add_stream(using=server_database)
-    assert lease.acquire(stream, "elsewhere:1:a:x")
+    assert leases.acquire(stream, "elsewhere:1:a:x")
     statement = {"postgres": "SET TIME ZONE 'Asia/Tokyo'", "mysql": "SET time_zone = '+09:00'"}[
         server_database
     ]
@@ -88,39 +88,40 @@ def test_sessions_in_another_time_zone_count_alike(server_database: str, add_str
     def elsewhere() -> Any:
         with connections[server_database].cursor() as cursor:
             cursor.execute(statement)
-        assert lease.acquire(stream, "elsewhere:2:b:y") is None
-        assert lease.renew(stream, 1)
+        assert leases.acquire(stream, "elsewhere:2:b:y") is None
+        assert leases.renew(stream, 1)
         return lease.valid_leases(server_database).count()
 
     assert in_threads(elsewhere) == [1]
-    found = Lease.objects.using(server_database).get()
-    assert found.expires_at is not None
-    assert abs((found.expires_at - timezone.now()).total_seconds()) < 2
+    expires_at = Seat.objects.using(server_database).get().expires_at
+    assert abs((expires_at - timezone.now()).total_seconds()) < 2
 
 
 def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(add_stream: Add) -> None:
-    """That of a living one, and of one elsewhere, is not."""
+    """That of a living one, of one elsewhere, and of a container of the same name, is not."""
     stream = add_stream()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    for holder, token in (
-        (f"{socket.gethostname()}:{os.getpid()}:sync:x", 1),
-        (f"{socket.gethostname()}:{dead.pid}:sync:x", None),
-        (f"elsewhere:{dead.pid}:sync:x", 2),
-    ):
-        assert lease.acquire(stream, holder) == token or token is None
-        Lease.objects.update(holder=holder)
-    assert lease.acquire(stream, "me:1:sync:y") is None
-    assert Lease.objects.get().token == 2
+    ours = leases.name_process("sync")
+    of_the_dead = ours.replace(f":{os.getpid()}:", f":{dead.pid}:")
+    in_a_container = of_the_dead.replace(ours.split(":")[3][:8], "00000000")
+    elsewhere = of_the_dead.replace(socket.gethostname(), "elsewhere")
+
+    for holder in (ours, in_a_container, elsewhere):
+        token = leases.acquire(stream, holder)
+        assert leases.acquire(stream, "me:1:sync:y") is None
+        leases.give_back(stream, token)
+    assert leases.acquire(stream, of_the_dead) == 4
+    assert leases.acquire(stream, "me:1:sync:y") == 5
 
 
 def test_who_slept_through_his_lease_commits_nothing(database: str, add_stream: Add) -> None:
     """His token is not the lease's any more, though the stream has not moved."""
     stream = add_stream(using=database)
     sleeper = Stream.objects.using(database).get(pk=stream.pk)
-    old = lease.acquire(stream, "elsewhere:1:a:x")
+    old = leases.acquire(stream, "elsewhere:1:a:x")
     time.sleep(1.1)
-    new = lease.acquire(stream, "elsewhere:2:b:y")
+    new = leases.acquire(stream, "elsewhere:2:b:y")
     messages = [decode(encode(insert("message", "a", {"text": "hi"})))]
     with pytest.raises(LeaseLost):
         commit(
@@ -147,20 +148,13 @@ def test_who_lost_the_lease_says_nothing_of_the_stream(database: str, add_stream
     whose status it would spoil for as long as the stream is quiet.
     """
     stream = add_stream(using=database)
-    old = lease.acquire(stream, "elsewhere:1:a:x")
+    old = leases.acquire(stream, "elsewhere:1:a:x")
     assert old is not None
     record_failure(stream, old, Unavailable("a line that was cut"), 1, 0.1)
     assert Stream.objects.using(database).get().last_error == "a line that was cut"
-    lease.give_back(stream, old)
-    assert lease.acquire(stream, "elsewhere:2:b:y")
+    leases.give_back(stream, old)
+    assert leases.acquire(stream, "elsewhere:2:b:y")
     record_failure(stream, old, Unavailable("he slept"), 1, 0.1)
     record_stop(stream, old, Unavailable("he slept"), Status.HALTED)
     now = Stream.objects.using(database).get()
     assert (now.last_error, now.status) == ("a line that was cut", Status.RETRYING)
-
-
-def test_who_waits_longest_comes_first(database: str, add_stream: Add) -> None:
-    """A stream that nobody was sent for has waited for ever, wherever the database sorts NULL."""
-    sent, new = (add_stream(using=database) for _ in range(2))
-    Stream.objects.using(database).filter(pk=sent.pk).update(dispatched_at=timezone.now())
-    assert list(runnable(database)) == [new, sent]

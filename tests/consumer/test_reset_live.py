@@ -17,8 +17,8 @@ import pytest
 from django.utils import timezone
 
 from durable_state import operations
-from durable_state.consumer import replay_target
-from durable_state.consumer.run import runnable, sync
+from durable_state.consumer import replay_target, runnable
+from durable_state.consumer.run import sync
 from durable_state.errors import OperationRefused
 from durable_state.models import DeadLetter, Generation, Replay, StagedChange, Status, Stream
 from tests.app.models import Message

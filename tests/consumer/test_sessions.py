@@ -14,7 +14,6 @@ import pytest
 from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from durable_state.consumer import lease
 from durable_state.consumer.failures import record_failure
 from durable_state.databases.faults import is_outage
 from durable_state.databases.limits import SessionLimits
@@ -28,6 +27,7 @@ from durable_state.databases.sessions import (
 from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import Unavailable
 from durable_state.models import Stream
+from tests import leases
 
 from .support.consuming import wait_until
 
@@ -68,7 +68,7 @@ def test_a_statement_outside_of_any_transaction_waits_no_longer_either(
 ) -> None:
     """What is written down of a failure, while an operator holds the stream's row."""
     stream = add_stream(using=server_database)
-    token = lease.acquire(stream, "elsewhere:1:a:x")
+    token = leases.acquire(stream, "elsewhere:1:a:x")
     assert token is not None
     with worker() as thread, forgotten_lock(stream):
         began = time.monotonic()
@@ -194,7 +194,7 @@ def test_whether_the_server_works_for_a_session(server_database: str) -> None:
 def test_a_session_that_others_use_too_is_left_as_it_is(add_stream: Add) -> None:
     """Each transaction is limited and named by itself, and each statement outside of any."""
     stream = add_stream(using="postgres")
-    token = lease.acquire(stream, "elsewhere:1:a:x")
+    token = leases.acquire(stream, "elsewhere:1:a:x")
     assert token is not None
 
     def borrow() -> None:

@@ -15,7 +15,8 @@ from durable_state.consumer.run import sync
 from durable_state.consumer.watcher import Watcher
 from durable_state.errors import OperationRefused
 from durable_state.materializer.staged import generations
-from durable_state.models import DeadLetter, Generation, Lease, Progress, Replay, Status, Stream
+from durable_state.models import DeadLetter, Generation, Progress, Replay, Status, Stream
+from tests import leases
 from tests.app.models import Message
 from tests.servers.process import StreamServer
 from tests.tables import check, rows_of
@@ -66,7 +67,7 @@ def test_any_batch_size_gives_the_fold(
     sync(stream, until_up_to_date=True)
     check(stream, remote.items)
     assert stream.status == Status.LIVE
-    assert Lease.objects.get().holder == ""
+    assert not leases.holders()
 
 
 @pytest.mark.parametrize("live", LIVE)

@@ -11,11 +11,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, connections
 
-from durable_state.consumer import lease
 from durable_state.consumer.migration_advice import what_to_migrate
 from durable_state.models import DeadLetter, Intent, Status, Stream
 from durable_state.operations import verbs
 from durable_state.testing import apply
+from tests import leases
 from tests.app.models import Author, Message
 from tests.wire import RESET, message
 
@@ -288,7 +288,7 @@ def test_pause_says_where_the_worker_stopped_and_who_has_not_yet(
     """It waits for the lease to be given back, and no longer than a worker needs to notice."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 30}
     stream = Stream.objects.create(name="chat", url=URL)
-    token = lease.acquire(stream, "elsewhere:1:celery:abc")
+    token = leases.acquire(stream, "elsewhere:1:celery:abc")
     assert token is not None
     waited = iter((0.0, 1.0, 14.0, 16.0))
     monkeypatch.setattr(verbs, "monotonic", lambda: next(waited))
@@ -299,7 +299,7 @@ def test_pause_says_where_the_worker_stopped_and_who_has_not_yet(
 
     def stop(seconds: float) -> None:
         Stream.objects.update(ordinal=15)
-        lease.give_back(stream, token)
+        leases.give_back(stream, token)
 
     monkeypatch.undo()
     settings.DURABLE_STATE = {"LEASE_SECONDS": 30}

@@ -20,9 +20,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from durable_state.consumer import lease
 from durable_state.models import Status, Stream
 from durable_state.registry import registry
+from tests import leases
 from tests.app.models import Message
 from tests.servers.process import StreamServer
 from tests.wire import message
@@ -112,12 +112,12 @@ def test_sync_waits_for_a_lease_and_names_its_holder(
     publish(url, message("1", "one"))
     run("add", "chat", url)
     stream = Stream.objects.get()
-    token = lease.acquire(stream, "elsewhere:1:celery:abc")
+    token = leases.acquire(stream, "elsewhere:1:celery:abc")
     assert token is not None
 
     def give_back() -> None:
         time.sleep(1.5)
-        lease.give_back(stream, token)
+        leases.give_back(stream, token)
         connections.close_all()
 
     thread = threading.Thread(target=give_back)

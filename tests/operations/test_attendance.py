@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import os
 import subprocess
 import sys
 from datetime import timedelta
@@ -13,8 +13,8 @@ from django.test import override_settings
 from django.utils import timezone
 
 from durable_state import operations
-from durable_state.consumer import lease
-from durable_state.models import Lease, Status, Stream
+from durable_state.models import Status, Stream
+from tests import leases
 from tests.following import HERE, follow, leave
 
 pytestmark = pytest.mark.django_db
@@ -72,7 +72,7 @@ def test_a_quiet_stream_is_live_for_as_long_as_it_is_held(database: str) -> None
     """However long ago its last event was, also while its slice changes hands, on each clock."""
     stream = make(database, status=Status.LIVE)
     for _ in range(2):
-        token = follow(stream, lease.holder_name("test"))
+        token = follow(stream, leases.name_process("test"))
         report = operations.report(stream)
         assert (report.status, report.stuck, report.lag_seconds) == ("live", False, 0.0)
         assert report.holder.split(":")[2] == "test"
@@ -80,7 +80,7 @@ def test_a_quiet_stream_is_live_for_as_long_as_it_is_held(database: str) -> None
         report = operations.report(stream)
         assert (report.status, report.stuck, report.holder) == ("live", False, "")
         assert report.lag_seconds < 10
-    Lease.objects.using(database).update(seen_at=ago(46))
+    leases.was_seen(ago(46), using=database)
     report = operations.report(stream)
     assert (report.status, report.stuck) == ("no-worker", True)
     where = "" if database == "default" else f" --database {database}"
@@ -91,12 +91,12 @@ def test_a_worker_that_died_is_missed() -> None:
     """Its lease ends first; then it was last seen when it renewed it."""
     stream = make(status=Status.LIVE)
     follow(stream)
-    Lease.objects.update(seen_at=ago(31), expires_at=ago(1))
+    leases.was_seen(ago(31), expires_at=ago(1))
     report = operations.report(stream)
     assert (report.status, report.holder, report.stuck) == ("lagging", "", False)
     assert (report.why, report.action) == ("no worker for 31 s", START)
     assert report.lag_seconds == pytest.approx(31, abs=2)
-    Lease.objects.update(seen_at=ago(46), expires_at=ago(16))
+    leases.was_seen(ago(46), expires_at=ago(16))
     assert operations.report(stream).why == "no worker for 46 s"
 
 
@@ -128,7 +128,7 @@ def test_a_stream_that_was_read_to_its_tail_on_purpose_is_not_live() -> None:
     assert report.why.endswith(", nobody follows it")
     assert as_of[:2] in report.why
     assert report.action == START
-    Lease.objects.update(seen_at=ago(9000))
+    leases.was_seen(ago(9000))
     report = operations.report(stream)
     assert (report.status, report.stuck) == ("up-to-date", False)
     assert report.lag_seconds == pytest.approx(9000, abs=5)
@@ -140,7 +140,7 @@ def test_a_follower_takes_over_from_cron() -> None:
     leave(stream, follow(stream), at_tail=True)
     follow(stream)
     assert operations.report(stream).status == "live"
-    Lease.objects.update(seen_at=ago(46), expires_at=ago(16))
+    leases.was_seen(ago(46), expires_at=ago(16))
     assert operations.report(stream).status == "no-worker"
 
 
@@ -150,7 +150,7 @@ def test_a_reset_of_what_nobody_follows_wants_a_worker() -> None:
     leave(stream, follow(stream), at_tail=True)
     operations.reset(stream, actor="test")
     assert operations.report(stream).status == "rebuilding"
-    Lease.objects.update(seen_at=ago(50))
+    leases.was_seen(ago(50))
     stream.replay.__class__.objects.update(since=ago(46))
     assert operations.report(stream).why == "no worker for 46 s"
 
@@ -160,9 +160,9 @@ def test_a_worker_of_this_machine_that_died_is_nobody_at_once() -> None:
     stream = make(status=Status.LIVE)
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-    holder = f"{socket.gethostname()[:150]}:{process.pid}:run:x"
+    holder = leases.name_process("run").replace(f":{os.getpid()}:", f":{process.pid}:")
     follow(stream, holder)
-    Lease.objects.update(seen_at=ago(5))
+    leases.was_seen(ago(5))
     report = operations.report(stream)
     assert report.holder == ""
     assert report.lag_seconds == pytest.approx(5, abs=2)
@@ -173,7 +173,7 @@ def test_a_renewal_that_is_overdue_is_lag(seconds: float, lag: float) -> None:
     """A worker of another machine may have died: what it said last is what is known."""
     stream = make(status=Status.LIVE)
     follow(stream)
-    Lease.objects.update(seen_at=ago(seconds))
+    leases.was_seen(ago(seconds))
     report = operations.report(stream)
     assert (report.status, report.holder) == ("lagging" if lag else "live", HERE)
     assert report.lag_seconds == pytest.approx(lag, abs=2)

@@ -126,13 +126,11 @@ def test_resume_forgives(status: str) -> None:
         action="x",
         failures=7,
         retry_at=now,
-        dispatched_at=now,
     )
     operations.resume(stream, actor="bob")
-    assert (stream.status, stream.failures, stream.retry_at, stream.dispatched_at) == (
+    assert (stream.status, stream.failures, stream.retry_at) == (
         "catching-up",
         0,
-        None,
         None,
     )
     assert (stream.last_error, stream.action) == ("", "")

@@ -10,9 +10,10 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from durable_state.models import DeadLetter, Lease, Status, Stream, TableOwner
+from durable_state.models import DeadLetter, Status, Stream, TableOwner
 from durable_state.operations import report
 from durable_state.testing import apply
+from tests import leases
 from tests.app.models import Author, Commit, Score
 from tests.feed.support.commits import commit, make_stream, message
 from tests.following import follow, leave
@@ -255,7 +256,7 @@ def test_health_follows_the_worker(api: Any) -> None:
     assert client.get(f"{ROOT}health/").status_code == 200
 
     leave(stream, follow(stream), at_tail=True)
-    Lease.objects.update(seen_at=long_ago)
+    leases.was_seen(long_ago)
     assert client.get(f"{ROOT}health/").status_code == 200
     shown = client.get(f"{ROOT}streams/quiet/").json()
     assert (shown["status"], shown["stuck"]) == ("up-to-date", False)

@@ -187,4 +187,4 @@ def _consume(stream: Stream, fault: Fault) -> None:
         except (Killed, django.db.Error):  # also of the first statements, before there is a lease
             fault.revive()
             # Dead for so long that its lease is over.
-            Lease.objects.using(stream.using).update(expires_at=None, holder="")
+            Lease.objects.using(stream.using).update(seat=None)

@@ -39,15 +39,15 @@ def look(alias: str) -> dict[str, Any]:
     from django.utils import timezone
 
     from durable_state import EntityMapping, register
-    from durable_state.consumer import lease
+    from durable_state.consumer import lease, runnable
     from durable_state.consumer.moment import at_one_moment
-    from durable_state.consumer.run import runnable
     from durable_state.feed.pruning import prune
     from durable_state.feed.rows import page, rows_by_key
     from durable_state.models import DeadLetter, FeedEntry, Stream
     from durable_state.operations import report
     from durable_state.registry import registry
     from durable_state.testing import apply
+    from tests import leases
     from tests.app.models import AllFields
     from tests.wire import END, START
 
@@ -81,8 +81,8 @@ def look(alias: str) -> dict[str, Any]:
     with at_one_moment(stream) as current:
         seen["at one moment"] = values("commit", current)
 
-    token = lease.acquire(stream, "elsewhere:1:a:x")
-    taken = lease.acquire(stream, "elsewhere:2:b:y")
+    token = leases.acquire(stream, "elsewhere:1:a:x")
+    taken = leases.acquire(stream, "elsewhere:2:b:y")
     attendance = lease.attendances(alias, [stream.pk])[stream.pk]
     shown = report(stream).to_json()
     seen["lease"] = [token, taken, attendance.holder, lease.valid_leases(alias).count()]
@@ -94,7 +94,7 @@ def look(alias: str) -> dict[str, Any]:
         retry_at = minutes and timezone.now() + timedelta(minutes=minutes)
         Stream.objects.filter(pk=stream.pk).update(retry_at=retry_at)
         seen["runnable"].append(runnable(alias).filter(pk=stream.pk).exists())
-    seen["lease"].append(lease.acquire(stream, "elsewhere:2:b:y"))
+    seen["lease"].append(leases.acquire(stream, "elsewhere:2:b:y"))
 
     seen["pruned"] = [prune(alias)]
     FeedEntry.objects.update(created_at=timezone.now() - timedelta(minutes=70))

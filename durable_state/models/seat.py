@@ -1,0 +1,31 @@
+"""Who consumes: the seats, each with a row that its leases hang on."""
+
+from __future__ import annotations
+
+from django.db import models
+
+__all__ = ["Seat"]
+
+
+class Seat(models.Model):
+    """One running consumer, or a place that is kept for one that was sent for.
+
+    Invariant: a seat is in force until ``expires_at``, on the database's clock, and with it all
+    leases that it holds. So the holder of a thousand streams renews one row.
+    """
+
+    name = models.CharField(max_length=255, help_text="host:pid:purpose:nonce")
+    capacity = models.PositiveIntegerField(
+        default=0,
+        help_text="streams that it takes of its own accord; 0: only what it was started for",
+    )
+    is_vacant = models.BooleanField(
+        default=False,
+        help_text="kept for a task that was sent, with the streams that it is to have",
+    )
+    joined_at = models.DateTimeField()
+    seen_at = models.DateTimeField(help_text="when it last showed a sign of life")
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
