@@ -1,6 +1,6 @@
 """PostgreSQL's COPY, through psycopg 3.
 
-Why its lines are ours where they can be: decision 46.
+Why its lines are ours where they can be: decision 46. Why they go in parts: decision 960.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from .parameters import Columns
 
 __all__ = ["copy_rows"]
 
-ROWS = 5000
-"""Rows that are written together."""
+ROWS = 1000
+"""Rows that are written together; while the server takes them in, the next are made text."""
 
 NULL = r"\N"
+
+Writer = Callable[[Sequence[Any]], Sequence[str]]
+"""Makes texts of some of a column's values, by few calls."""
 
 
 def copy_rows(connection: BaseDatabaseWrapper, table: str, columns: Columns) -> None:
@@ -30,12 +33,12 @@ def copy_rows(connection: BaseDatabaseWrapper, table: str, columns: Columns) -> 
     def run(statement: str, rows: Iterable[Any], many: bool, context: dict[str, Any]) -> None:
         # Django's cursor passes `copy` on to the driver's, and with it the driver's errors.
         with connection.wrap_database_errors, context["cursor"].copy(statement) as copy:
-            texts = [_as_texts(values) for values in columns.values()]
-            if None in texts:
+            writers = [_find_writer(values) for values in columns.values()]
+            if None in writers:
                 for row in rows:
                     copy.write_row(row)
             else:
-                for lines in _lines([each for each in texts if each is not None]):
+                for lines in _lines(columns, [each for each in writers if each is not None]):
                     copy.write(lines)
 
     execute: Callable[..., None] = run
@@ -53,28 +56,36 @@ def copy_rows(connection: BaseDatabaseWrapper, table: str, columns: Columns) -> 
         )
 
 
-def _lines(columns: Sequence[Sequence[str]]) -> Iterator[str]:
+def _lines(columns: Columns, writers: Sequence[Writer]) -> Iterator[str]:
     """The rows as COPY's text format has them, many at once."""
-    for start in range(0, len(columns[0]), ROWS):
-        some = (column[start : start + ROWS] for column in columns)
-        yield "\n".join(map("\t".join, zip(*some, strict=True))) + "\n"
+    count = len(next(iter(columns.values())))
+    for start in range(0, count, ROWS):
+        texts = [
+            write(values[start : start + ROWS])
+            for values, write in zip(columns.values(), writers, strict=True)
+        ]
+        yield "\n".join(map("\t".join, zip(*texts, strict=True))) + "\n"
 
 
-def _as_texts(values: Sequence[Any]) -> Sequence[str] | None:
-    """A column's values as the driver would write them into COPY's text format, by few calls.
+def _find_writer(values: Sequence[Any]) -> Writer | None:
+    """What gives a column's values as the driver would write them into COPY's text format.
 
     None where they are of several types, or of one that only the driver writes.
     """
     types = set(map(type, values))
     has_nulls = NoneType in types
     types.discard(NoneType)
-    if len(types) != 1:
-        return None if types else [NULL] * len(values)
-    write = _WRITERS.get(types.pop())
-    if write is None:
-        return None
-    if not has_nulls:
-        return write(values)
+    if not types:
+        return _all_null
+    write = _WRITERS.get(types.pop()) if len(types) == 1 else None
+    return partial(_with_nulls, write) if write is not None and has_nulls else write
+
+
+def _all_null(values: Sequence[Any]) -> Sequence[str]:
+    return [NULL] * len(values)
+
+
+def _with_nulls(write: Writer, values: Sequence[Any]) -> Sequence[str]:
     written = iter(write([value for value in values if value is not None]))
     return [NULL if value is None else next(written) for value in values]
 
@@ -83,17 +94,32 @@ def _escaped(values: Sequence[str]) -> Sequence[str]:
     together = "".join(values)
     if not any(character in together for character in "\\\t\n\r"):
         return values
-    return [value.translate(_ESCAPES) for value in values]
+    return list(map(_escape, values))
 
 
-_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+def _escape(value: str) -> str:
+    value = value.replace("\\", r"\\").replace("\t", r"\t")
+    return value.replace("\n", r"\n").replace("\r", r"\r")
 
-_WRITERS: dict[type, Callable[[Sequence[Any]], Sequence[str]]] = {
+
+def _binaries(values: Sequence[bytes]) -> Sequence[str]:
+    """Bytes that are ASCII, as JSON mostly is, stand as they are: as hexadecimal digits they would
+    be twice as long, which is what writing them costs.
+    """
+    together = b"".join(values)
+    if together.isascii() and b"\0" not in together:
+        return _escaped([str(value.replace(b"\\", rb"\\"), "ascii") for value in values])
+    if len(values) > 1:
+        return [text for value in values for text in _binaries([value])]
+    return [rf"\\x{value.hex()}" for value in values]
+
+
+_WRITERS: dict[type, Writer] = {
     str: _escaped,
     int: lambda values: list(map(str, values)),
     bool: lambda values: ["t" if value else "f" for value in values],
     float: lambda values: list(map(repr, values)),
-    bytes: lambda values: [rf"\\x{value.hex()}" for value in values],
+    bytes: _binaries,
     date: lambda values: list(map(str, values)),
     datetime: lambda values: list(map(str, values)),
     UUID: lambda values: list(map(str, values)),

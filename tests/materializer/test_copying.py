@@ -22,6 +22,10 @@ COLUMNS: dict[str, tuple[str, list[Any]]] = {
     "flag": ("boolean", [True, False, None, True, True, False, False, None]),
     "real": ("double precision", [0.1, -0.0, 1e300, 5e-324, float("inf"), None, 2.0, 3.5]),
     "raw": ("bytea", [b"", b"\x00\xff", b"\\x", b"\t\n", b"plain", None, b"'", b'"']),
+    "json": (
+        "bytea",
+        [b"{}", rb'{"a":"\u00e9\n"}', b"\\x41", b"\\", b"\t\r\n", None, b"", b"\x01"],
+    ),
     "day": ("date", [date(1, 1, 1), date(9999, 12, 31), None, *[date(2026, 2, 3)] * 5]),
     "moment": (
         "timestamptz",
