@@ -173,6 +173,17 @@ def test_models_fields_and_statuses_are_documented() -> None:
     assert named(page, "## Stream") <= fields
 
 
+def test_the_runbook_knows_every_status() -> None:
+    """docs/how-to/runbook.md says who acts on each, and what to do where somebody has to."""
+    page = (REFERENCE.parent / "how-to" / "runbook.md").read_text()
+    table, *chapters = page.split("\n## ")
+    statuses = {each.value for each in [*models.Status, *Shown]}
+    assert {each for each in re.findall(r"`([a-z-]+)`", table) if each in statuses} == statuses
+    headings = " ".join(chapter.partition("\n")[0] for chapter in chapters)
+    well = {"live", "closed", "up-to-date", "catching-up", "new"}
+    assert set(re.findall(r"`([a-z-]+)`", headings)) == statuses - well
+
+
 def test_operations_are_documented() -> None:
     """docs/reference/python.md tells the verbs as functions, with the signatures that they have."""
     told = {}
