@@ -8,7 +8,6 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.request import getproxies
@@ -53,6 +52,28 @@ _SECRETS = "durable_state.secrets"
 _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
 
 
+class _NoCookies(httpx.Cookies):
+    """Neither kept nor sent; httpx would look through each answer for some."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """Leaves those of the answer where they are."""
+
+    def set_cookie_header(self, request: httpx.Request) -> None:
+        """Adds none."""
+
+
+class _Client(httpx.AsyncClient):
+    """Keeps no cookies."""
+
+    @property  # type: ignore[misc]
+    def cookies(self) -> httpx.Cookies:
+        """There are none, and nobody may set any."""
+        return _NO_COOKIES
+
+
+_NO_COOKIES = _NoCookies()
+
+
 def open_client(**options: Any) -> httpx.AsyncClient:
     """A client for any number of streams; make it and close it inside one event loop.
 
@@ -71,13 +92,12 @@ def open_client(**options: Any) -> httpx.AsyncClient:
         "limits": httpx.Limits(
             max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0
         ),
-        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     } | options
     trusts = chosen.get("trust_env", True)
     if "transport" not in chosen and not (trusts and getproxies()):
         chosen["transport"] = Connections(trust_env=trusts)
     try:
-        return httpx.AsyncClient(follow_redirects=False, **chosen)
+        return _Client(follow_redirects=False, **chosen)
     except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:
         if not trusts:
             raise
@@ -92,10 +112,10 @@ def _without_faulty(fault: EnvironmentFault, chosen: dict[str, Any]) -> httpx.As
     }
     if fault.only_tls:
         try:
-            return httpx.AsyncClient(follow_redirects=False, **chosen)
+            return _Client(follow_redirects=False, **chosen)
         except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:
             return _without_faulty(find_fault(error, besides=fault.variable), chosen)
-    return httpx.AsyncClient(follow_redirects=False, **chosen | {"trust_env": False})
+    return _Client(follow_redirects=False, **chosen | {"trust_env": False})
 
 
 @asynccontextmanager

@@ -23,12 +23,13 @@ from durable_state.protocol import ArraySplitter, Message, Position, mask_query
 
 from .answer import Answer, check_offset, usable_cursor
 from .batches import Batch, Batcher, BatchLimits
-from .checkpoint import Checkpoint, Mark
+from .checkpoint import Checkpoint
 from .events import EventBody, MessageTooLarge
 from .following import Following
-from .recognition import Recognition, recreated, suspected
+from .recognition import Recognition, suspected
 from .refusals import stalled, too_large
 from .request import FIRST_EVENT, LiveMode, Mode, Request
+from .trust import Doubt, Trust
 
 __all__ = ["ReadSession"]
 
@@ -46,13 +47,6 @@ class _Phase(Enum):
     CATCH_UP = auto()
     LIVE = auto()
     DONE = auto()
-
-
-class _Doubt(Enum):
-    """Why the stream might be another one by now."""
-
-    QUIET = auto()  # a live answer ended without messages, as it does when the stream is deleted
-    MOVED = auto()  # the server says that the tail is not where we stand, and gives nothing
 
 
 class ReadSession:
@@ -82,12 +76,11 @@ class ReadSession:
         self._limits = limits
         self._most_held = max(limits.bytes, 4 * 1024 * 1024)
         self._batcher = Batcher(position, limits, checkpoint)
-        self._trusted = checkpoint
-        self._doubt: _Doubt | None = None
-        self._tail = ""  # the offset that the server says is the tail, where that is in doubt
+        self._trust = Trust(url, checkpoint, silence=silence, message_bytes=limits.message_bytes)
         self._phase = _Phase.CATCH_UP
         self._cursor: str | None = None
         self._mode = Mode.CATCH_UP
+        self._is_live = False  # whether the present request follows the tail
         self._answer: Answer | None = None
         self._splitter = ArraySplitter(limits.message_bytes)
         self._events = EventBody()
@@ -98,7 +91,6 @@ class ReadSession:
         self._unconfirmed = False  # whether events were dropped whose control event did not come
         self._began_at: float | None = None  # when the present event stream was first looked at
         self._is_checking = False  # whether a live request was silent, and a GET has to look why
-        self._has_gone_on = False  # whether the stream went on while it was compared
         self.enough = False
         """The rest of the present answer is not wanted: close it."""
 
@@ -107,18 +99,14 @@ class ReadSession:
     def opening(self) -> Recognition | None:
         """The check to make before the first read, or None where there is nothing to compare."""
         # What is owed is compared as it comes again.
-        if self._batcher.owed or self._trusted is None:
-            return None
-        mark = self._trusted.near()
-        return None if mark is None else self._recognize(mark)
+        return None if self._batcher.owed else self._trust.near()
 
     def recheck(self) -> Recognition | None:
         """The check that tells whether an answer that spoke of another stream was an old one.
 
         It may have come from a cache. None where nothing tells.
         """
-        mark = None if self._trusted is None else self._trusted.any_before()
-        return None if mark is None else self._recognize(mark)
+        return self._trust.any_before()
 
     def recognition(self, batch: Batch) -> Recognition | None:
         """The check to make before ``batch`` may be given away;
@@ -126,18 +114,10 @@ class ReadSession:
 
         Raises: StreamRecreated where that is certain.
         """
-        if self._doubt is _Doubt.MOVED:
-            mark = None if self._trusted is None else self._trusted.any_before()
-            if mark is None:
-                raise recreated(self._url)
-            return self._recognize(mark, self._tail)
-        if self._doubt is _Doubt.QUIET and batch.messages and self._trusted is not None:
-            mark = self._trusted.near()
-            if mark is not None:
-                return self._recognize(mark)
-        if batch.messages:
+        check = self._trust.check(brings_messages=bool(batch.messages))
+        if check is None and batch.messages:
             self.confirm(batch)
-        return None
+        return check
 
     def confirm(self, batch: Batch, check: Recognition | None = None) -> Batch | None:
         """The check passed: gives the batch, which is of the stream that was read before.
@@ -145,29 +125,16 @@ class ReadSession:
         None, where the stream has gone on meanwhile: it is asked again.
         Raises: StreamRecreated.
         """
-        if self._doubt is _Doubt.MOVED:
-            if check is None or check.ends_at is None:
-                if self._has_gone_on:
-                    raise recreated(self._url)
-                self._has_gone_on, self._phase = True, _Phase.CATCH_UP
+        if self._trust.doubt is Doubt.MOVED:
+            ends_at = self._trust.ends_at(check)
+            if ends_at is None:
+                self._phase = _Phase.CATCH_UP
                 return None
             # Messages were appended that the server gives to others only.
-            self._batcher.move(check.ends_at)
+            self._batcher.move(ends_at)
             batch = self._batcher.cut(up_to_date=True)
-        self._doubt, self._has_gone_on = None, False
-        self._trusted = batch.checkpoint
+        self._trust.renew(batch.checkpoint)
         return batch
-
-    def _recognize(self, mark: Mark, tail: str | None = None) -> Recognition:
-        assert self._trusted is not None
-        return Recognition(
-            self._url,
-            mark,
-            self._trusted,
-            tail=tail,
-            silence=self._silence,
-            message_bytes=self._limits.message_bytes,
-        )
 
     # One request and its answer
 
@@ -176,8 +143,8 @@ class ReadSession:
         if self._phase is _Phase.DONE:
             return None
         live = self._following.mode
-        is_live = self._phase is _Phase.LIVE and live is not None
-        self._mode = live if is_live and live else Mode.CATCH_UP
+        self._is_live = self._phase is _Phase.LIVE
+        self._mode = live if self._is_live and live else Mode.CATCH_UP
         self._answer = None
         return Request.read(
             self._url,
@@ -185,7 +152,7 @@ class ReadSession:
             self._mode,
             cursor=None if self._mode is Mode.CATCH_UP else self._cursor,
             silence=self._silence,
-            pause=self._following.pause if is_live else 0.0,
+            pause=self._following.pause if self._is_live else 0.0,
         )
 
     def begin(self, status: int, headers: Mapping[str, str], detail: str = "") -> None:
@@ -286,7 +253,7 @@ class ReadSession:
             self._following.held_back(self._mode)
         self._is_checking = self._phase is _Phase.LIVE
         self._phase = _Phase.CATCH_UP
-        self._doubt = self._doubt or _Doubt.QUIET
+        self._trust.doubt_quiet()
         return True
 
     def leave_cut(self) -> bool:
@@ -331,7 +298,7 @@ class ReadSession:
         if self._mode is Mode.SSE and not self._answer.empty:
             if self._is_beginning and not self.enough:
                 self._following.cut(self._mode)
-            self._doubt = self._doubt or _Doubt.QUIET
+            self._trust.doubt_quiet()
         else:
             yield from self._take_messages(self._splitter.finish())
             empty = self._answer.empty or (
@@ -350,7 +317,7 @@ class ReadSession:
 
     def cut(self) -> Iterator[Batch]:
         """The body broke off: give what is whole, unless it is still in doubt whose it is."""
-        if self._doubt is not None:
+        if self._trust.doubt is not None:
             return
         if self._mode is not Mode.SSE:
             with suppress(ProtocolViolation):  # the caller has the error that matters
@@ -402,8 +369,8 @@ class ReadSession:
             )
         if batcher.owed and up_to_date:
             raise suspected(self._url)
-        if empty and self._mode is not Mode.CATCH_UP:
-            self._doubt = _Doubt.QUIET
+        if empty and self._is_live:
+            self._trust.doubt_quiet()
         if self._mode is Mode.CATCH_UP:
             self._is_checking = False
         if empty and moved and up_to_date and batcher.offset != "-1":
@@ -426,7 +393,7 @@ class ReadSession:
         elif self._batcher.next_number == 1:
             self._batcher.move("-1")
         else:
-            self._doubt, self._tail = _Doubt.MOVED, tail
+            self._trust.doubt_moved(tail)
             self._proceed(up_to_date=True, closed=False, over=False)
             yield self._note(self._batcher.cut(up_to_date=True))
 
