@@ -40,6 +40,24 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
 
     None: only who is signed in and may view streams.
     """
+    stream_roots: list[str] = []
+    """URLs below which servers have their streams, and beside them ``__ds``. A stream's is the
+    longest that its URL is below; where there is none, its URL without the last segment.
+    """
+    webhook_url: Annotated[str, msgspec.Meta(pattern="^https?://")] | None = None
+    """Where servers call us for streams with ``live="webhook"``: the address that
+    ``durable_state.urls`` has outside, and ``doorbells/`` behind it.
+    """
+    webhook_bytes: Positive = 1024 * 1024
+    """Bytes of the largest webhook that is read."""
+    webhook_seconds: Positive = 300
+    """Seconds that the signature of a webhook may be old, or ahead, by the database's clock."""
+    wake_stream: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._/-]+$")] = "durable-state-wakes"
+    """Path below the root of the stream in which a server tells of streams with
+    ``live="pull-wake"``.
+    """
+    doorbell_poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
+    """Seconds, by a quarter more or less, after which a stream is read that has not rung."""
     queue: str | None = None
     """Celery queue of ``consume`` tasks. None: the project's default queue."""
     batch_rows: Positive = 50_000

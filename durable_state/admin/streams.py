@@ -76,7 +76,7 @@ class StreamAdmin(StreamActions):
             obj.name,
             obj.url,
             actor=actor(request),
-            live=obj.live,  # type: ignore[arg-type]
+            live=obj.live,
             adopt=form.cleaned_data["adopt"],
             using=self.get_queryset(request).db,
         )

@@ -1,4 +1,4 @@
-"""E020, E021: the dict ``DURABLE_STATE``, and what its paths lead to."""
+"""E020, E021, E028: the dict ``DURABLE_STATE``, and what it needs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 import durable_state
 from durable_state.conf import load
 from durable_state.errors import ConfigurationError
+from durable_state.protocol.signatures import check_library
 
 __all__ = ["check_settings"]
 
@@ -25,7 +26,11 @@ def check_settings(raw: Any = None) -> list[checks.CheckMessage]:
         settings = load(raw)
     except ConfigurationError as error:
         return [checks.Error(error.message, error.action, id="durable_state.E020")]
-    return [*_check_headers(settings.headers), *_check_policy(settings.policy)]
+    return [
+        *_check_headers(settings.headers),
+        *_check_policy(settings.policy),
+        *_check_webhooks(settings.webhook_url),
+    ]
 
 
 def _check_headers(path: str | None) -> Iterator[checks.CheckMessage]:
@@ -57,6 +62,19 @@ def _check_policy(path: str) -> Iterator[checks.CheckMessage]:
         problem = "is no StatePolicy class"
     if problem is not None:
         yield _path_error("POLICY", path, problem, "Name a subclass of durable_state.StatePolicy.")
+
+
+def _check_webhooks(url: str | None) -> Iterator[checks.CheckMessage]:
+    if url is None:
+        return
+    try:
+        check_library()
+    except ConfigurationError as error:
+        yield checks.Error(
+            f"DURABLE_STATE: WEBHOOK_URL is set. {error.message}",
+            error.action,
+            id="durable_state.E028",
+        )
 
 
 def _import(path: str) -> tuple[Any, str | None]:

@@ -7,12 +7,14 @@ is all that the rooms above may use.
 from .claiming import announce_missing, runnable
 from .commits import commit, reapply, release
 from .committing import Commit
+from .doorbells import make_due, ring
 from .error_text import describe_error
 from .lease import UNATTENDED, Attendance, attendances, holder_of
 from .moment import at_one_moment
 from .readers import ask_once, read_from_start
 from .replay import abandon_replay, advance, begin_replay, hand_over, hold_replay
 from .run import CELERY, consume_slice, run_all, sync
+from .subscribing import ask_for_keys, root_of, subscribe, unsubscribe
 from .upkeep import sweep_dropped, tidy
 from .watcher import Watcher
 
@@ -25,6 +27,7 @@ __all__ = [
     "abandon_replay",
     "advance",
     "announce_missing",
+    "ask_for_keys",
     "ask_once",
     "at_one_moment",
     "attendances",
@@ -35,12 +38,17 @@ __all__ = [
     "hand_over",
     "hold_replay",
     "holder_of",
+    "make_due",
     "read_from_start",
     "reapply",
     "release",
+    "ring",
+    "root_of",
     "run_all",
     "runnable",
+    "subscribe",
     "sweep_dropped",
     "sync",
     "tidy",
+    "unsubscribe",
 ]

@@ -9,14 +9,16 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from durable_state.conf import get_settings
-from durable_state.models import Arrival, Status, Stream
+from durable_state.models import DOORBELLS, FOLLOWED, Arrival, Status, Stream
 
 from . import spread
+from .doorbells import due_doorbells
 from .lease import valid_leases
 from .replay import replayable
 from .seating import Occupied, announce, occupied
+from .wakes import has_wake_streams
 
-__all__ = ["Demand", "announce_missing", "find_demand", "runnable"]
+__all__ = ["Demand", "announce_missing", "count_missing", "find_demand", "runnable"]
 
 ENDED = (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
 
@@ -33,8 +35,21 @@ def runnable(using: str) -> QuerySet[Stream]:
     due = Q(retry_at=None) | Q(retry_at__lte=timezone.now())
     wanted = (due & ~ended) | Q(pk__in=replayable(using).filter(due).values("stream_id"))
 
-    streams = Stream.objects.using(using).filter(wanted, paused=False).exclude(pk__in=held)
-    return streams.order_by("pk")
+    streams = Stream.objects.using(using).filter(_candidates(using), wanted, paused=False)
+    return streams.exclude(pk__in=held).order_by("pk")
+
+
+def _candidates(using: str) -> Q:
+    """What is worth a look: a stream that waits for its doorbell is not, however many there are.
+
+    By keys, because a database would go through all streams for what is in other tables.
+    """
+    arrivals = Arrival.objects.using(using).values_list("stream_id")
+    replays = replayable(using).values_list("stream_id")
+    due = due_doorbells(using).order_by().values_list("pk").union(arrivals, replays)
+
+    is_new = Q(live__in=DOORBELLS, status=Status.NEW)
+    return Q(live__in=FOLLOWED) | is_new | Q(pk__in=[pk for (pk,) in due])
 
 
 class Demand(NamedTuple):
@@ -44,16 +59,19 @@ class Demand(NamedTuple):
     free: Sequence[int]
     """The primary keys of the streams that want a consumer and have none."""
 
-    @property
-    def missing_seats(self) -> int:
-        """How many more the streams need."""
-        wanted = sum(seat.held for seat in self.seats) + len(self.free)
-        return max(0, spread.seats_needed(get_settings(), wanted) - len(self.seats))
-
 
 def find_demand(using: str) -> Demand:
     """How things are now; what belonged to seats that are no more is free."""
     return Demand(occupied(using), list(runnable(using).values_list("pk", flat=True)))
+
+
+def count_missing(using: str) -> int:
+    """How many more seats the streams need, or who listens to their wakes."""
+    seats, free = find_demand(using)
+    wanted = sum(seat.held for seat in seats) + len(free)
+    if not wanted and has_wake_streams(using):
+        wanted = 1
+    return max(0, spread.seats_needed(get_settings(), wanted) - len(seats))
 
 
 def announce_missing(using: str, purpose: str) -> int:
@@ -61,7 +79,7 @@ def announce_missing(using: str, purpose: str) -> int:
 
     Returns for how many of them a task is to be sent now.
     """
-    missing = find_demand(using).missing_seats
+    missing = count_missing(using)
     for _ in range(missing):
         announce(using, purpose, get_settings().seat_streams)
     return missing

@@ -23,6 +23,7 @@ from .recognizer import Recognizer
 from .replay import replayable
 from .replay_target import ReplayTarget
 from .seat import Seat
+from .visit import Visit
 
 __all__ = ["Holder"]
 
@@ -48,13 +49,17 @@ class Holder:
     ) -> None:
         """``goes_on`` says that somebody consumed the stream until now, and just handed over."""
         self.stream = stream
-        self.holding = Holding(seat, token, until_up_to_date=until_up_to_date)
+        rests = stream.has_doorbell
+        self.holding = Holding(seat, token, until_up_to_date=until_up_to_date or rests)
+        self._visit = Visit(stream, seat) if rests else None
         self._threads = seat.threads
         self._live = LiveTarget(stream, self.holding)
         self.lag = self._live.lag
         self._live_loop = Loop(self._live, self.holding)
         self._running: list[Loop[Any]] = []
-        self._recognizers = [Recognizer(self._live_loop, self.holding, at_start=not goes_on)]
+        self._recognizers = [
+            Recognizer(self._live_loop, self.holding, at_start=not (goes_on or rests))
+        ]
         self._replaying = asyncio.Lock()
         self._releasing = False
         self._releases_from = 0.0
@@ -74,7 +79,10 @@ class Holder:
         """Consumes until there is a reason to end."""
         self.holding.seat.lags.append(self.lag)
         try:
-            await self._consume()
+            if self._visit is None:
+                await self._consume()
+            else:
+                await self._look_in(self._visit)
         finally:
             self.holding.seat.lags.remove(self.lag)
             for task in self._beside:
@@ -112,6 +120,14 @@ class Holder:
             logger.info("%s: %s", self.stream, describe_error(error).sentence)
         else:
             logger.error("%s: unexpected.", self.stream, exc_info=error)
+
+    async def _look_in(self, visit: Visit) -> None:
+        """Reads up to the tail, between what the stream's server is told before and after."""
+        # Whatever is left out because it is time to stop, the stream stays due.
+        await self.holding.unless_ended(visit.begin())
+        await self._consume()
+        after = visit.finish() if self._live.at_tail else visit.abandon()
+        await self.holding.unless_ended(after)
 
     async def _consume(self) -> None:
         """Keeps the rows up to date; then runs the replay to its end."""

@@ -49,7 +49,7 @@ class LiveTarget:
         self._watcher = holding.seat.watcher
         # What is read; a commit brings the stream's own up to date.
         self._source = self._read_source()
-        self._following = Following(stream.live)  # type: ignore[arg-type]
+        self._following = Following(stream.followed_by)
 
     def _read_source(self) -> tuple[object, ...]:
         return self.stream.url, self.stream.live, self.stream.heartbeat_seconds
@@ -82,12 +82,12 @@ class LiveTarget:
         stream, source = self.stream, self._read_source()
         if source != self._source:
             self._source = source
-            self._following = Following(stream.live)  # type: ignore[arg-type]
+            self._following = Following(stream.followed_by)
         return stream_reader(
             self._holding.seat.client,
             stream,
             stream,
-            live=stream.live,  # type: ignore[arg-type]
+            live=stream.followed_by,
             calls=self._threads.project_calls,
             limits=limits,
             following=self._following,
@@ -136,7 +136,9 @@ class LiveTarget:
             await self._threads.run(self._note_detour)
 
         is_paused = done is not None and done.paused
-        has_arrived = batch.up_to_date and self._holding.until_up_to_date
+        # It may have got its doorbell while it was followed.
+        ends_there = self._holding.until_up_to_date or stream.has_doorbell
+        has_arrived = batch.up_to_date and ends_there
         if batch.closed or is_paused or has_arrived:
             return Next.END
         return Next.READ_ON if self._read_source() == self._source else Next.REOPEN

@@ -16,11 +16,12 @@ from durable_state.errors import OperationRefused
 from durable_state.models import Replay, Status, Stream
 
 from .attendant import Attendant
-from .claiming import find_demand
+from .claiming import count_missing
 from .lease import Claim, claim, claims_of, holder_of
 from .seat import Seat, open_seat, stop_signals
 from .seating import Place, join, leave, occupied, take_vacant
 from .upkeep import tidy
+from .wake_listener import WakeListener
 from .watcher import NOBODY, Watcher
 
 __all__ = ["CELERY", "consume_slice", "run_all", "sync"]
@@ -139,7 +140,7 @@ async def _run_all(using: str, watcher: Watcher) -> None:
     async with stop_signals() as stop, open_seat(stop, threads=8, watcher=watcher) as seat:
         capacity = get_settings().seat_streams
         place = await seat.threads.run_for_lease(join, using, "run", capacity)
-        async with _beside(_keep_tidy(using, seat)):
+        async with _beside(_keep_tidy(using, seat)), _beside(WakeListener(using, seat).run()):
             await Attendant(seat, place, capacity=capacity).run()
 
 
@@ -156,7 +157,8 @@ async def _consume_slice(using: str, asks_to_end: Callable[[], bool]) -> bool:
         timer = asyncio.get_running_loop().call_later(
             get_settings().slice_seconds, attendant.hand_over
         )
-        async with _beside(_stop_when(asks_to_end, stop)):
+        listening = WakeListener(using, seat).run()
+        async with _beside(_stop_when(asks_to_end, stop)), _beside(listening):
             await attendant.run(claims)
         timer.cancel()
         return attendant.hands_over
@@ -166,7 +168,7 @@ def _find_place(using: str, capacity: int) -> Place | None:
     """The place that was kept, or else a new one, if the streams need one more."""
     if (kept := take_vacant(using, CELERY, capacity)) is not None:
         return kept
-    return join(using, CELERY, capacity) if find_demand(using).missing_seats else None
+    return join(using, CELERY, capacity) if count_missing(using) else None
 
 
 async def _keep_tidy(using: str, seat: Seat) -> None:

@@ -1,5 +1,6 @@
 """What this app stores. Models know nothing of HTTP, of mappings or of how rows are written."""
 
+from .doorbell import Doorbell, WakeStream
 from .feed import FeedEntry
 from .intent import Intent
 from .lease import Lease
@@ -8,20 +9,34 @@ from .ownership import TableOwner, TypeState
 from .parked import Arrival, AwaitedModel, KeptRow, ParkedChange
 from .seat import Seat
 from .staging import Generation, StagedChange
-from .stream import DISPOSITIONS, FAILING, Progress, Replay, Status, Stream
+from .stream import (
+    DISPOSITIONS,
+    DOORBELLS,
+    FAILING,
+    FOLLOWED,
+    Live,
+    Progress,
+    Replay,
+    Status,
+    Stream,
+)
 from .verification import VerificationRun
 
 __all__ = [
     "DISPOSITIONS",
+    "DOORBELLS",
     "FAILING",
+    "FOLLOWED",
     "Arrival",
     "AwaitedModel",
     "DeadLetter",
+    "Doorbell",
     "FeedEntry",
     "Generation",
     "Intent",
     "KeptRow",
     "Lease",
+    "Live",
     "ParkedChange",
     "Progress",
     "Replay",
@@ -32,6 +47,7 @@ __all__ = [
     "TableOwner",
     "TypeState",
     "VerificationRun",
+    "WakeStream",
     "entity_digest",
     "entity_digests",
 ]

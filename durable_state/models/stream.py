@@ -4,6 +4,8 @@ and the replay of one beside it.
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
@@ -13,7 +15,17 @@ from durable_state.protocol.position import Position
 from .exact import WideTextField
 from .located import Located
 
-__all__ = ["DISPOSITIONS", "FAILING", "Progress", "Replay", "Status", "Stream"]
+__all__ = [
+    "DISPOSITIONS",
+    "DOORBELLS",
+    "FAILING",
+    "FOLLOWED",
+    "Live",
+    "Progress",
+    "Replay",
+    "Status",
+    "Stream",
+]
 
 DISPOSITIONS = {
     "applied": "applied_count",
@@ -45,6 +57,23 @@ class Status(models.TextChoices):
 
 FAILING = (Status.RETRYING, Status.MISSING)
 """What is tried again without anybody's doing."""
+
+
+class Live(models.TextChoices):
+    """How a stream is followed once its tail is reached."""
+
+    SSE = "sse", "SSE"
+    LONG_POLL = "long-poll", "long-poll"
+    WEBHOOK = "webhook", "webhook"
+    PULL_WAKE = "pull-wake", "pull-wake"
+
+
+DOORBELLS = (Live.WEBHOOK, Live.PULL_WAKE)
+"""No connection is held by these: the stream is read when its server rings, and let go of again."""
+
+
+FOLLOWED = (Live.SSE, Live.LONG_POLL)
+"""The others: a connection is held at the tail."""
 
 
 class Progress(Located, models.Model):
@@ -154,9 +183,7 @@ class Stream(Progress):
     url = models.CharField(
         max_length=2000, help_text="http(s) address of the durable stream, without user info"
     )
-    live = models.CharField(
-        max_length=9, choices=[("sse", "SSE"), ("long-poll", "long-poll")], default="sse"
-    )
+    live = models.CharField(max_length=9, choices=Live.choices, default=Live.SSE)
     heartbeat_seconds = models.PositiveSmallIntegerField(
         null=True,
         blank=True,
@@ -180,9 +207,22 @@ class Stream(Progress):
 
     class Meta:
         ordering = ["name"]
+        # Streams that are followed, and new ones, are found without looking at all that only wait
+        # for their doorbells.
+        indexes = [models.Index(fields=["live", "status"], name="durable_state_stream_live")]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def has_doorbell(self) -> bool:
+        """Whether it is read only when its server rings for it."""
+        return self.live in DOORBELLS
+
+    @property
+    def followed_by(self) -> Any:
+        """How a connection is held at its tail; None where none is."""
+        return None if self.has_doorbell else self.live
 
     @property
     def stream_pk(self) -> int:

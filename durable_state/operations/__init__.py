@@ -6,6 +6,7 @@ Knows no command line, no HTTP and no admin.
 from .account import Account
 from .adding import add, adopt, edit
 from .case import Shown
+from .doorbells import ring_for
 from .health import Health, assess_health, was_healthy_lately
 from .intents import record, record_again
 from .letters import discard, discard_all, retry, retry_all
@@ -57,6 +58,7 @@ __all__ = [
     "resume",
     "retry",
     "retry_all",
+    "ring_for",
     "take_verification",
     "verify",
     "verify_here",

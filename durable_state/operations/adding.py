@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from durable_state.conf import get_settings
-from durable_state.consumer import begin_replay
+from durable_state.consumer import begin_replay, make_due
 from durable_state.errors import ConfigurationError, OperationRefused
 from durable_state.models import Generation, Progress, Status, Stream, TableOwner
 from durable_state.protocol.url import check_url, mask_query
 from durable_state.registry import registry
 
+from .doorbells import exchange_doorbell
 from .intents import intended, record
 from .verbs import forgiven, write
 
 __all__ = ["add", "adopt", "edit"]
-
-Live = Literal["sse", "long-poll"]
 
 _ASKED = {"name", "url", "live", "heartbeat_seconds"}
 """What people say of a stream."""
@@ -31,7 +30,7 @@ def add(
     url: str,
     *,
     actor: str,
-    live: Live = "sse",
+    live: str = "sse",
     adopt: bool = False,
     using: str = "default",
 ) -> Stream:
@@ -49,6 +48,7 @@ def add(
         with transaction.atomic(using=using):
             record(using, name, "add", actor, f"{mask_query(url)}{adopting}")
             stream.save(using=using, force_insert=True)
+            exchange_doorbell(stream, live)
             if adopt:
                 _own_tables(stream)
                 _stage_first_fold(stream)
@@ -65,7 +65,7 @@ def edit(
     *,
     actor: str,
     url: str | None = None,
-    live: Live | None = None,
+    live: str | None = None,
     heartbeat_seconds: int | None = None,
 ) -> None:
     """Reads the stream from another URL, or follows its tail in another way, from now on.
@@ -95,6 +95,8 @@ def edit(
         if not told:
             return
 
+        if moved or wanted.live != current.live:
+            exchange_doorbell(current, wanted.live)
         if verb.replay is not None:
             replays = type(verb.replay).objects.using(verb.using)
             replays.filter(pk=verb.replay.pk).update(**_tried_again(verb.replay, moved=moved))
@@ -115,7 +117,7 @@ class _Heartbeat(NamedTuple):
 
 
 def _edited(
-    stream: Stream, url: str | None, live: Live | None, heartbeat: _Heartbeat | None
+    stream: Stream, url: str | None, live: str | None, heartbeat: _Heartbeat | None
 ) -> Stream:
     """The stream as it is to be, unsaved."""
     return Stream(
@@ -155,6 +157,7 @@ def adopt(stream: Stream, *, actor: str) -> None:
             _stage_first_fold(current)
         else:
             begin_replay(current)
+        make_due([current.pk], verb.using)
         write(verb, stream, paused=False, **forgiven(current))
 
 

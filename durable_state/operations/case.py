@@ -10,7 +10,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from durable_state.conf import Settings
 from durable_state.consumer import Attendance
-from durable_state.models import FAILING, Progress, Replay, Status, Stream, TypeState
+from durable_state.models import FAILING, Doorbell, Progress, Replay, Status, Stream, TypeState
 
 from .account import Account
 
@@ -29,6 +29,7 @@ class Shown(enum.StrEnum):
     UP_TO_DATE = "up-to-date"
     REBUILDING = "rebuilding"
     SNAPSHOT_OPEN = "snapshot-open"
+    WAITING = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,19 @@ class Case:
     """What of its mappings does not fit what it holds, a sentence each."""
     settings: Settings
     now: datetime
+    overdue: timedelta | None = None
+    """Since when it is due that waits for its doorbell; negative where it is not. None: it is
+    followed."""
 
     @property
     def replay(self) -> Replay | None:
         """The stream's reset that is under way."""
         return getattr(self.stream, "replay", None)
+
+    @property
+    def doorbell(self) -> Doorbell | None:
+        """What rings for the stream, where it is not followed."""
+        return getattr(self.stream, "doorbell", None) if self.stream.has_doorbell else None
 
     @property
     def decisive(self) -> Progress:
@@ -87,6 +96,8 @@ class Case:
         looks = [stream.created_at, stream.since, stream.up_to_date_at, self.decisive.retry_at]
         if replay is not None:
             looks.append(replay.since)
+        elif self.overdue is not None:
+            looks.append(self.now - self.overdue)
         unattended = self.now - max(look for look in looks if look is not None)
         if attendance.idle is not None:
             unattended = min(unattended, attendance.idle)

@@ -13,6 +13,7 @@ from durable_state.registry import EntityMapping, registry
 from durable_state.registry.relations import parents_first
 from durable_state.registry.scope import one_to_one_to_stream
 
+from .doorbells import exchange_doorbell
 from .intents import intended
 
 __all__ = ["owned_rows", "remove"]
@@ -37,6 +38,7 @@ def remove(stream: Stream, *, actor: str, keep_rows: bool = False) -> int:
             else:
                 deleted = remove_rows(verb.stream)
                 verb.detail(f"with {deleted} rows")
+            exchange_doorbell(verb.stream)
             verb.stream.delete(using=verb.using)
     except (ProtectedError, RestrictedError) as error:
         or_keep = "" if keep_rows else ", or use --keep-rows"

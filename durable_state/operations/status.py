@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, DurationField, ExpressionWrapper, F
 from django.utils import timezone
 
 from durable_state.conf import get_settings
 from durable_state.consumer import UNATTENDED, attendances
+from durable_state.databases.clock import ServerNow
 from durable_state.models import DeadLetter, ParkedChange, Stream, TypeState
 from durable_state.protocol.url import mask_query
 from durable_state.registry import registry
@@ -61,7 +62,10 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
     for state in TypeState.objects.using(using).filter(stream__in=pks):
         types.setdefault(state.stream_id, []).append(state)
     rows = Stream.objects.using(using).filter(pk__in=pks)
-    streams = list(rows.select_related("snapshot", "rebuild", "replay"))
+    # Reckoned by the database, whose clock says what is due.
+    overdue = ExpressionWrapper(ServerNow() - F("doorbell__due_at"), output_field=DurationField())
+    related = rows.select_related("snapshot", "rebuild", "replay", "doorbell")
+    streams: list[Any] = list(related.annotate(overdue=overdue))
     # Read last: whoever has committed what was read before held a lease then, and has one now.
     attended = attendances(using, pks)
 
@@ -78,6 +82,7 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
             misfits=misfits(stream.name, states),
             settings=settings,
             now=now,
+            overdue=stream.overdue if stream.has_doorbell else None,
         )
         shown = _report(case, parked.get(stream.pk, 0), letters.get(stream.pk, 0))
         found.append((stream, shown))

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from durable_state.consumer import abandon_replay, begin_replay, holder_of
+from durable_state.consumer import abandon_replay, begin_replay, holder_of, make_due
 from durable_state.errors import OperationRefused
 from durable_state.models import FAILING, Progress, Replay, Status, Stream
 from durable_state.registry import registry
@@ -75,6 +75,7 @@ def resume(stream: Stream, *, actor: str) -> None:
             changes["since"] = timezone.now()
         if current.status != Status.NEEDS_RESET:
             changes |= forgiven(current)
+        make_due([current.pk], verb.using)
         write(verb, stream, **changes)
 
 

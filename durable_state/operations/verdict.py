@@ -6,7 +6,7 @@ Why: decision 36.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.utils import timezone
@@ -169,15 +169,31 @@ def _maps_nothing(case: Case) -> Verdict | None:
     )
 
 
+def _waits_for_doorbell(case: Case) -> Verdict | None:
+    """It holds no connection: it is read when its server rings, and was, up to its tail."""
+    doorbell = case.doorbell
+    if doorbell is None:
+        return None
+    if doorbell.confirmed_at is None and doorbell.last_error:
+        why = f"its server does not ring, so it is read now and then: {doorbell.last_error}"
+        return Verdict(Shown.WAITING, stuck=True, why=why, action=doorbell.action)
+    if case.plain_status != Status.LIVE or case.attendance.holder:
+        return None
+
+    by = f"for its {case.stream.get_live_display()}"
+    rang = f", which rang last at {_at(doorbell.rung_at, case)}" if doorbell.rung_at else ""
+    told = [f"up to date as of {_at(case.now - case.lag, case)}, waits {by}{rang}"]
+    trouble = [doorbell.last_error] if doorbell.last_error else []
+    why = "; ".join([*told, *trouble, *case.misfits])
+    return Verdict(Shown.WAITING, stuck=False, why=why, action=doorbell.action)
+
+
 def _is_not_followed(case: Case) -> Verdict | None:
     """Somebody has read up to its tail, as they were asked to, and left."""
     if case.plain_status != Status.LIVE or not _was_left(case):
         return None
 
-    seen = case.now - case.lag
-    seen = timezone.localtime(seen) if timezone.is_aware(seen) else seen
-    is_same_day = case.lag < timedelta(hours=12)
-    as_of = f"{seen:{'%H:%M:%S' if is_same_day else '%Y-%m-%d %H:%M'}}"
+    as_of = _at(case.now - case.lag, case)
     why = "; ".join([f"up to date as of {as_of}, nobody follows it", *case.misfits])
     return Verdict(Shown.UP_TO_DATE, stuck=False, why=why, action=case.start)
 
@@ -225,7 +241,9 @@ _LAGS = {
 
 
 def _was_left(case: Case) -> bool:
-    return case.attendance.left_at_tail and not case.attendance.holder
+    """By whom it was to be read to its tail only; not for a while, as where a doorbell rings."""
+    was_left = case.attendance.left_at_tail and not case.attendance.holder
+    return was_left and not case.stream.has_doorbell
 
 
 _RULES: tuple[Callable[[Case], Verdict | None], ...] = (
@@ -236,10 +254,18 @@ _RULES: tuple[Callable[[Case], Verdict | None], ...] = (
     _needs_reset,
     _is_open_for_too_long,
     _maps_nothing,
+    _waits_for_doorbell,
     _is_not_followed,
     _is_lagging,
 )
 """The first that has something to say decides."""
+
+
+def _at(moment: datetime, case: Case) -> str:
+    """The time of day, with the date where that is not clear."""
+    is_lately = case.now - moment < timedelta(hours=12)
+    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
+    return f"{local:{'%H:%M:%S' if is_lately else '%Y-%m-%d %H:%M'}}"
 
 
 def _seconds(span: timedelta) -> str:

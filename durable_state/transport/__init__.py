@@ -15,10 +15,12 @@ from .probe import probe
 from .reader import Reader, Rereader
 from .request import LiveMode
 from .session import ReadSession
+from .subscriptions import Acknowledged, Subscriptions
 from .writing import StreamHead, append, close, create, delete, head
 
 __all__ = [
     "DEEP_BYTES",
+    "Acknowledged",
     "Answer",
     "AskHeaders",
     "Batch",
@@ -30,6 +32,7 @@ __all__ = [
     "Reader",
     "Rereader",
     "StreamHead",
+    "Subscriptions",
     "append",
     "close",
     "create",

@@ -210,6 +210,24 @@ def celery_worker(project: BareProject) -> Iterator[subprocess.Popen[bytes]]:
             worker.wait()
 
 
+def test_webhooks_extra(make_project: MakeProject) -> None:
+    """It is all that verifying a signature takes; without it, a check says so."""
+    webhooks = "DURABLE_STATE = {'WEBHOOK_URL': 'https://shop.example.org/doorbells/'}\n"
+    project = make_project("webhooks", webhooks)
+    project.run("manage.py", "check")
+    code = (
+        "from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey as Key;"
+        " from durable_state.protocol.signatures import Signature, is_signed;"
+        " key = Key.generate(); signature = Signature('7', 'k', key.sign(b'7.{}'));"
+        " print(is_signed(b'{}', signature, key.public_key().public_bytes_raw()))"
+    )
+    assert project.run("manage.py", "shell", "-v", "0", "-c", code).strip() == "True"
+
+    project.run("-m", "pip", "uninstall", "-y", "cryptography")
+    with pytest.raises(AssertionError, match=r"durable_state\.E028"):
+        project.run("manage.py", "check")
+
+
 def test_demo_extra(tmp_path: Path, wheel: Path) -> None:
     """The extra is all that the example takes; its checked run comes to the right rows."""
     python = make_environment(tmp_path / "environment", f"{wheel}[demo]")
@@ -226,4 +244,13 @@ def test_every_extra_is_tested() -> None:
     extras = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    assert set(extras) == {"postgres", "mysql", "redis", "demo", "dev"}
+    assert set(extras) == {
+        "postgres",
+        "mysql",
+        "redis",
+        "metrics",
+        "tracing",
+        "webhooks",
+        "demo",
+        "dev",
+    }

@@ -6,6 +6,7 @@ import { DurableStreamTestServer } from "@durable-streams/server"
 const { PORT, LONG_POLL_TIMEOUT_MS, DATA_DIR } = process.env
 const server = new DurableStreamTestServer({
   port: Number(PORT ?? 0),
+  webhooks: true,
   longPollTimeout: Number(LONG_POLL_TIMEOUT_MS ?? 30_000),
   ...(DATA_DIR ? { dataDir: DATA_DIR } : {}),
 })

@@ -11,7 +11,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -27,6 +27,7 @@ class Asked:
     query: dict[str, str]
     headers: dict[str, str]
     target: str
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,11 @@ class MisbehavingServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
-                if not await self._answer(self._parse(head), writer, reader):
+                asked = self._parse(head)
+                if length := int(asked.headers.get("content-length", 0)):
+                    asked = replace(asked, body=await reader.readexactly(length))
+                self.asked.append(asked)
+                if not await self._answer(asked, writer, reader):
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -102,15 +107,8 @@ class MisbehavingServer:
             name.lower(): value.strip()
             for name, _, value in (line.partition(":") for line in lines if line)
         }
-        asked = Asked(
-            method,
-            parts.path,
-            dict(parse_qsl(parts.query, keep_blank_values=True)),
-            headers,
-            target,
-        )
-        self.asked.append(asked)
-        return asked
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        return Asked(method, parts.path, query, headers, target)
 
     async def _answer(
         self, asked: Asked, writer: asyncio.StreamWriter, reader: asyncio.StreamReader

@@ -10,7 +10,7 @@ from durable_state import operations
 from durable_state.conf import get_settings
 from durable_state.management.asking import actor, confirm
 from durable_state.management.table import one_line
-from durable_state.models import Stream
+from durable_state.models import Live, Stream
 from durable_state.operations.wording import counted
 from durable_state.protocol.url import mask_query
 
@@ -26,7 +26,7 @@ def define(verb: Any) -> None:
         "--adopt", action="store_true", help="take over the rows that are in its tables already"
     )
     parser.add_argument(
-        "--live", choices=["sse", "long-poll"], default="sse", help="how the tail is followed"
+        "--live", choices=Live.values, default="sse", help="how the tail is followed"
     )
     parser.add_argument(
         "--no-probe", action="store_false", dest="probe", help="do not ask the server once"
@@ -35,7 +35,7 @@ def define(verb: Any) -> None:
     parser = verb("edit", edit, "Reads a stream from another URL, or follows its tail otherwise.")
     parser.add_argument("name")
     parser.add_argument("--url", help="its address from now on")
-    parser.add_argument("--live", choices=["sse", "long-poll"], help="how the tail is followed")
+    parser.add_argument("--live", choices=Live.values, help="how the tail is followed")
     parser.add_argument(
         "--heartbeat",
         type=int,
@@ -46,6 +46,8 @@ def define(verb: Any) -> None:
         "--no-probe", action="store_false", dest="probe", help="do not ask the server once"
     )
 
+    about = "Asks the server to ring for a stream that is live by a doorbell."
+    verb("subscribe", subscribe, about).add_argument("name")
     verb("pause", pause, "Stops consuming a stream; its rows stay.").add_argument("name")
     verb("resume", resume, "Goes on with a paused or halted stream, at once.").add_argument("name")
 
@@ -97,9 +99,8 @@ def add(command: BaseCommand, options: dict[str, Any]) -> None:
 def edit(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     if all(options[each] is None for each in ("url", "live", "heartbeat")):
-        raise CommandError(
-            "Say what to change: --url URL, --live sse, --live long-poll or --heartbeat SECONDS."
-        )
+        ways = ", ".join(Live.values)
+        raise CommandError(f"Say what to change: --url URL, --heartbeat SECONDS, or --live {ways}.")
     operations.edit(
         stream,
         actor=actor(),
@@ -131,9 +132,27 @@ def _existing(options: dict[str, Any]) -> Stream | None:
 def _probe(command: BaseCommand, stream: Stream, options: dict[str, Any]) -> None:
     """Says what the stream's server answers; the stream is there all the same."""
     if options["probe"]:
-        finding = operations.probe(stream)
-        style = command.style.SUCCESS if finding.good else command.style.WARNING
-        command.stdout.write(style(one_line(finding.text)))
+        _tell(command, operations.probe(stream))
+        if stream.has_doorbell:
+            _tell(command, operations.ring_for(stream))
+
+
+def _tell(command: BaseCommand, finding: operations.Finding) -> None:
+    style = command.style.SUCCESS if finding.good else command.style.WARNING
+    command.stdout.write(style(one_line(finding.text)))
+
+
+def subscribe(command: BaseCommand, options: dict[str, Any]) -> None:
+    stream = operations.find_stream(options["name"], options["database"])
+    if not stream.has_doorbell:
+        raise CommandError(
+            f"The stream {stream.name!r} is live by {stream.get_live_display()}. For a doorbell: "
+            f"durable_state edit {stream.name} --live webhook"
+        )
+    finding = operations.ring_for(stream)
+    if not finding.good:
+        raise CommandError(one_line(finding.text))
+    _tell(command, finding)
 
 
 def pause(command: BaseCommand, options: dict[str, Any]) -> None:

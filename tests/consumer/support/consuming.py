@@ -63,7 +63,9 @@ class Running:
         return self.error
 
 
-def start_worker(stream: Stream, **ours: object) -> subprocess.Popen[str]:
+def start_worker(
+    stream: Stream, *, program: str = "tests.consumer.support.worker", **ours: object
+) -> subprocess.Popen[str]:
     """Consume until up to date in a process of its own, which can be killed:
     the command, on the test database, with settings of ours.
     """
@@ -75,7 +77,7 @@ def start_worker(stream: Stream, **ours: object) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
-        "tests.consumer.support.worker",
+        program,
         json.dumps(address),
         stream.name,
         json.dumps(ours),

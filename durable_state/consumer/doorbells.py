@@ -1,0 +1,140 @@
+"""When streams are due that nobody follows: rung for, read, at rest.
+
+Why: decision 960.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import DateTimeField, ExpressionWrapper, QuerySet, Value
+from django.utils import timezone
+
+from durable_state.conf import get_settings
+from durable_state.databases.clock import ServerNow
+from durable_state.models import Doorbell, Stream, WakeStream
+from durable_state.protocol.subscriptions import ClaimedWake
+
+__all__ = [
+    "after",
+    "drop_claim",
+    "due_doorbells",
+    "forget_wakes",
+    "keep_claim",
+    "let_rest",
+    "make_due",
+    "note_confirmed",
+    "note_trouble",
+    "open_doorbell",
+    "ring",
+]
+
+SPREAD = 0.25
+"""The part of the time between two safety looks by which they may come sooner or later, so that
+streams that began together do not stay together."""
+RETRY_SECONDS = 30.0
+"""Seconds until the next look, where the server does not ring, or cannot be answered."""
+
+
+def due_doorbells(using: str) -> QuerySet[Doorbell]:
+    """Those whose streams want a reader now, the ones first that wait longest.
+
+    A range of the index: what is at rest costs nothing.
+    """
+    return Doorbell.objects.using(using).filter(due_at__lte=ServerNow()).order_by("due_at")
+
+
+def open_doorbell(stream: Stream) -> Doorbell:
+    """The stream's doorbell; a new one is due."""
+    doorbells = Doorbell.objects.using(stream.using)
+    doorbell, _ = doorbells.get_or_create(stream_id=stream.pk)
+    return doorbell
+
+
+def ring(doorbells: QuerySet[Doorbell], generation: int, wake: ClaimedWake | None = None) -> bool:
+    """Has the streams of these doorbells read. False where that ring came before, or a newer one.
+
+    The ``wake`` of a webhook is kept, to be acknowledged once that is done.
+    """
+    newer = doorbells.filter(generation__lt=generation)
+    return bool(
+        newer.update(
+            due_at=ServerNow(),
+            rung_at=timezone.now(),
+            is_rung=True,
+            generation=generation,
+            wake_id="" if wake is None else wake.wake_id,
+            token="" if wake is None else wake.token,
+        )
+    )
+
+
+def keep_claim(stream: Stream, claim: ClaimedWake) -> None:
+    """Keeps what was claimed, so that whoever reads next may acknowledge it.
+
+    The stream is due, as if it had rung: for a wake that was claimed it does not ring any more.
+    """
+    _of(stream).filter(generation__lte=claim.generation).update(
+        due_at=ServerNow(),
+        is_rung=True,
+        generation=claim.generation,
+        wake_id=claim.wake_id,
+        token=claim.token,
+    )
+
+
+def drop_claim(stream: Stream, seen: Doorbell) -> None:
+    """Forgets the wake that was given back."""
+    _of(stream).filter(generation=seen.generation).update(wake_id="", token="")
+
+
+def let_rest(stream: Stream, seen: Doorbell, *, is_answered: bool = True) -> bool:
+    """Lets the stream rest until it rings, or until it is time to look for safety.
+
+    Where the server could not be told that it was read, that is soon.
+    False where it rang once more since it was ``seen``: it stays due.
+    """
+    rests = get_settings().doorbell_poll_seconds * random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311
+    if not is_answered or seen.confirmed_at is None:
+        rests = min(rests, RETRY_SECONDS)
+    columns: dict[str, Any] = {"due_at": after(rests)}
+    if is_answered:
+        columns |= {"is_rung": False, "wake_id": "", "token": ""}
+    return bool(_of(stream).filter(generation=seen.generation).update(**columns))
+
+
+def make_due(stream_pks: Iterable[int], using: str) -> None:
+    """Has the streams read now, those that have doorbells."""
+    Doorbell.objects.using(using).filter(pk__in=stream_pks).update(due_at=ServerNow())
+
+
+def forget_wakes(stream: Stream) -> None:
+    """Counts the rings anew, because the server does not have the subscription."""
+    _of(stream).update(generation=0, wake_id="", token="", confirmed_at=None)
+
+
+def note_confirmed(stream: Stream, wake_stream: WakeStream | None) -> None:
+    """Writes down that the server rings for the stream, and in which wake stream, if in one."""
+    if wake_stream is not None:
+        streams = WakeStream.objects.using(stream.using)
+        streams.bulk_create([wake_stream], ignore_conflicts=True)
+    _of(stream).update(confirmed_at=ServerNow(), wake_stream=wake_stream, last_error="", action="")
+
+
+def note_trouble(stream: Stream, message: str, action: str) -> None:
+    """Writes down why the server does not ring, or does not take what it is told."""
+    _of(stream).update(last_error=message, action=action)
+
+
+def _of(stream: Stream) -> QuerySet[Doorbell]:
+    return Doorbell.objects.using(stream.using).filter(pk=stream.pk)
+
+
+def after(seconds: float) -> ExpressionWrapper[Any]:
+    """So many seconds from now, on the database's clock."""
+    return ExpressionWrapper(
+        ServerNow() + Value(timedelta(seconds=seconds)), output_field=DateTimeField()
+    )

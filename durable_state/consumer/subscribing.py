@@ -1,0 +1,113 @@
+"""A server's subscriptions, asked with the project's settings and the stream's headers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from durable_state.conf import get_settings
+from durable_state.errors import ConfigurationError
+from durable_state.models import Doorbell, Live, Stream, WakeStream
+from durable_state.protocol import check_url
+from durable_state.protocol.subscriptions import SubscriptionKind, path_below, stream_root
+from durable_state.transport import Subscriptions, create, open_client
+
+from . import doorbells
+from .project_calls import ProjectCalls
+from .request_headers import headers_function
+
+__all__ = ["ask_for_keys", "confirm", "root_of", "subscribe", "subscriptions_of", "unsubscribe"]
+
+SECONDS = 10.0
+"""Seconds that a server has for all that a verb, or a web request, asks it at once."""
+
+
+def root_of(stream: Stream) -> str:
+    """Below which address the stream's server has its streams and its subscriptions.
+
+    Raises: ConfigurationError, also where the stream's URL is not within ALLOWED_URLS.
+    """
+    settings = get_settings()
+    check_url(stream.url, settings.allowed_urls)
+    return stream_root(stream.url, settings.stream_roots)
+
+
+def subscriptions_of(client: Any, stream: Stream, calls: ProjectCalls) -> Subscriptions:
+    """What the stream's server is asked by. Raises: ConfigurationError."""
+    headers = headers_function(stream, calls)
+    return Subscriptions(client, stream.url, root_of(stream), headers)
+
+
+async def confirm(server: Subscriptions, stream: Stream, doorbell: Doorbell) -> WakeStream | None:
+    """Makes sure that the server rings for the stream; the wake stream in which it does, if any.
+
+    Raises: TransportError, ConfigurationError.
+    """
+    how: dict[str, Any] = {"description": f"Durable State for Django: {stream.name}"}
+    if stream.live == Live.WEBHOOK:
+        how["webhook"] = {"url": webhook_url(stream)}
+        await server.subscribe(doorbell.subscription, SubscriptionKind.WEBHOOK, **how)
+        return None
+
+    # The protocol leaves it to the application to create it.
+    url = f"{server.root}/{get_settings().wake_stream}"
+    await create(server.client, url, headers=server.headers)
+    how["wake_stream"] = path_below(server.root, url)
+    await server.subscribe(doorbell.subscription, SubscriptionKind.PULL_WAKE, **how)
+    return WakeStream(digest=WakeStream.digest_of(url), url=url)
+
+
+def webhook_url(stream: Stream) -> str:
+    """Where the server is to call us for the stream. Raises: ConfigurationError."""
+    address = get_settings().webhook_url
+    if address is None:
+        raise ConfigurationError(
+            f"Nobody knows where {stream.name}'s server is to call: WEBHOOK_URL is not set.",
+            "Set DURABLE_STATE['WEBHOOK_URL'] to the address that durable_state.urls has outside, "
+            "and doorbells/ behind it.",
+        )
+    return f"{address.rstrip('/')}/{stream.using}/{stream.name}/"
+
+
+def ask_for_keys(stream: Stream) -> dict[str, bytes]:
+    """The keys that the stream's server signs with, by their ids; for callers that are not async.
+
+    Raises: TransportError, ConfigurationError.
+    """
+
+    async def ask() -> dict[str, bytes]:
+        async with open_client() as client:
+            return await subscriptions_of(client, stream, ProjectCalls()).keys()
+
+    return asyncio.run(ask())
+
+
+def subscribe(stream: Stream) -> None:
+    """Asks the server to ring for the stream, now; for callers that are not async.
+
+    Raises: TransportError, ConfigurationError.
+    """
+
+    async def ask(doorbell: Doorbell) -> WakeStream | None:
+        async with open_client() as client:
+            server = subscriptions_of(client, stream, ProjectCalls())
+            return await confirm(server, stream, doorbell)
+
+    doorbell = doorbells.open_doorbell(stream)
+    if doorbell.confirmed_at is None:
+        doorbells.forget_wakes(stream)
+    doorbells.note_confirmed(stream, asyncio.run(ask(doorbell)))
+
+
+def unsubscribe(stream: Stream, subscription: str) -> None:
+    """Asks the server to ring for the stream no more; for callers that are not async.
+
+    Raises: TransportError, ConfigurationError.
+    """
+
+    async def ask() -> None:
+        async with open_client() as client:
+            server = subscriptions_of(client, stream, ProjectCalls())
+            await server.unsubscribe(subscription)
+
+    asyncio.run(ask())

@@ -1,0 +1,59 @@
+"""Having servers ring for streams, and no more."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from django.db import transaction
+
+from durable_state.consumer import subscribe, unsubscribe
+from durable_state.errors import DurableStateError
+from durable_state.models import DOORBELLS, Doorbell, Stream
+
+from .probing import Finding
+
+__all__ = ["exchange_doorbell", "ring_for"]
+
+logger = logging.getLogger("durable_state.operations")
+
+
+def ring_for(stream: Stream) -> Finding:
+    """Asks the stream's server to ring for it, and tells what it said. Raises nothing.
+
+    Whoever reads the stream asks too, where the server was not asked, or has forgotten.
+    """
+    try:
+        subscribe(stream)
+    except DurableStateError as error:
+        return Finding(f"The server does not ring for it: {error}", False)
+    return Finding(f"The server rings for it by {stream.get_live_display()}.", True)
+
+
+def exchange_doorbell(was: Stream, live: str = "") -> None:
+    """Takes the stream's doorbell down, and puts up another one where it is to be ``live`` by one.
+
+    Call it inside the verb's transaction; the server of the old one is told after it.
+    """
+    doorbells = Doorbell.objects.using(was.using)
+    old = doorbells.filter(pk=was.pk).first()
+    if old is not None:
+        doorbells.filter(pk=was.pk).delete()
+        told = partial(_take_down, was, old.subscription)
+        transaction.on_commit(told, using=was.using, robust=True)
+
+    if live in DOORBELLS:
+        doorbells.create(stream_id=was.pk)
+
+
+def _take_down(stream: Stream, subscription: str) -> None:
+    """A server that cannot be asked rings in vain from now on."""
+    try:
+        unsubscribe(stream, subscription)
+    except DurableStateError as error:
+        logger.warning(
+            "%s: its server may go on ringing for the subscription %s: %s",
+            stream.name,
+            subscription,
+            error,
+        )

@@ -1,0 +1,139 @@
+"""A server rings over HTTP, the stream is read, the server is told, and nobody holds anything."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from durable_state import operations
+from durable_state.consumer import make_due
+from durable_state.consumer.visit import Visit
+from durable_state.models import Doorbell, Live
+from tests.consumer.support.consuming import start_worker, wait_until
+from tests.tables import check
+from tests.wire import insert
+
+from .support.bells import Add, seated
+
+DOORBELLS = [Live.WEBHOOK, Live.PULL_WAKE]
+
+
+@pytest.mark.parametrize("live", DOORBELLS)
+def test_a_stream_is_read_when_it_rings(add_rung: Add, live: str) -> None:
+    """Each time; between, it has no holder, and says that it waits."""
+    rung = add_rung(live)
+    rung.remote.append([insert("message", "a", {"text": "hi"})])
+    with seated(rung.using):
+        rung.wait_until_at_rest()
+        for key in ("a ", "A", "a"):
+            rung.remote.append([insert("message", key, {"text": ""})])
+            rung.wait_until_at_rest()
+            wait_until(rung.is_acknowledged)
+
+    check(rung.stream, rung.remote.items)
+    found = operations.report(rung.stream)
+    assert (found.status, found.stuck, found.holder) == ("waiting", False, "")
+    assert "rang last at" in found.why
+
+
+@pytest.mark.parametrize("live", DOORBELLS)
+def test_killed_between_commit_and_acknowledgement(add_rung: Add, live: str, settings: Any) -> None:
+    """Whoever reads next acknowledges with what was kept; nothing is read twice."""
+    rung = add_rung(live)
+    with seated(rung.using):
+        rung.wait_until_at_rest()
+    rung.remote.append([insert("message", "a", {"text": "hi"})])
+    if live == Live.WEBHOOK:
+        wait_until(lambda: rung.doorbell.is_rung)
+
+    program = "tests.doorbells.support.dying_reader"
+    dying = start_worker(rung.stream, program=program, **settings.DURABLE_STATE)
+    _, err = dying.communicate(timeout=60)
+    assert dying.returncode == 9, err
+    assert rung.is_read()
+    assert not rung.is_acknowledged()
+    assert rung.doorbell.wake_id
+
+    revision = rung.stream.revision
+    with seated(rung.using):
+        rung.wait_until_at_rest()
+        wait_until(rung.is_acknowledged)
+    check(rung.stream, rung.remote.items)
+    rung.stream.refresh_from_db()
+    assert rung.stream.revision == revision
+
+
+@pytest.mark.parametrize("live", DOORBELLS)
+def test_a_server_that_has_forgotten_is_asked_again(
+    add_rung: Add, live: str, settings: Any
+) -> None:
+    """By the look for safety, which also reads what it did not ring for."""
+    rung = add_rung(live)
+    with seated(rung.using):
+        rung.wait_until_at_rest()
+        rung.forget_at_server()
+        rung.remote.append([insert("message", "a", {"text": "hi"})])
+        make_due([rung.stream.pk], rung.using)  # an hour later
+        rung.wait_until_at_rest()
+
+        rung.remote.append([insert("message", "A", {"text": "hi"})])
+        rung.wait_until_at_rest()
+        wait_until(rung.is_acknowledged)
+
+
+@pytest.mark.parametrize("live", DOORBELLS)
+def test_a_stream_may_be_followed_instead(add_rung: Add, live: str) -> None:
+    """Its server rings no more; and back again, by another subscription."""
+    rung = add_rung(live)
+    with seated(rung.using):
+        rung.wait_until_at_rest()
+        before = rung.subscription_url()
+        operations.edit(rung.stream, actor="test", live="sse")
+        assert httpx.get(before).status_code == 404
+        assert not Doorbell.objects.using(rung.using).filter(pk=rung.stream.pk).exists()
+
+        rung.remote.append([insert("message", "a", {"text": "hi"})])
+        wait_until(rung.is_read)
+        wait_until(lambda: operations.report(rung.stream).status == "live")
+
+        # Also while somebody follows it, who then lets go of it.
+        operations.edit(rung.stream, actor="test", live=live)
+        rung.wait_until_at_rest()
+        assert rung.subscription_url() != before
+        rung.remote.append([insert("message", "A", {"text": "hi"})])
+        rung.wait_until_at_rest()
+
+
+@pytest.mark.parametrize("live", DOORBELLS)
+def test_a_removed_stream_is_not_rung_for(add_rung: Add, live: str) -> None:
+    """Its subscription goes with it."""
+    rung = add_rung(live)
+    assert operations.ring_for(rung.stream).good
+    url = rung.subscription_url()
+    assert httpx.get(url).status_code == 200
+    operations.remove(rung.stream, actor="test")
+    assert httpx.get(url).status_code == 404
+
+
+def test_what_is_appended_while_it_is_read_rings_again(
+    add_rung: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although the server does not ring while it waits for the answer to its first ring."""
+    rung = add_rung(Live.WEBHOOK)
+    finish = Visit.finish
+
+    async def append_and_finish(visit: Visit) -> None:
+        if len(rung.remote.items) == 1:
+            await asyncio.to_thread(rung.remote.append, [insert("message", "A", {"text": "hi"})])
+        await finish(visit)
+
+    with seated(rung.using):
+        rung.wait_until_at_rest()
+        monkeypatch.setattr(Visit, "finish", append_and_finish)
+        rung.remote.append([insert("message", "a", {"text": "hi"})])
+        wait_until(lambda: len(rung.remote.items) == 2)
+        rung.wait_until_at_rest()
+        wait_until(rung.is_acknowledged)
