@@ -22,7 +22,7 @@ from durable_state.conversion import (
     parent_key_converter,
 )
 from durable_state.databases.plain_sql import RowReader
-from durable_state.models import Stream
+from durable_state.models import Stream, entity_digest
 from durable_state.registry import EntityMapping, registry
 from durable_state.registry.relations import followed_columns, parents_first
 from durable_state.registry.uniqueness import secondary_unique_sets
@@ -71,6 +71,8 @@ class CompiledType:
         self.mapping = mapping
         self.type = mapping.entity_type
         self.using = using or "default"
+        self.digest_of_type = entity_digest(self.type, "")
+        """The type's name in our tables."""
 
         fields = zip(mapping.mapped_fields, parents, strict=True)
         self.fields = [

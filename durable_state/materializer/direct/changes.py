@@ -56,7 +56,7 @@ class DirectChanges:
     @property
     def type_digests(self) -> list[str]:
         """The types' names in our tables."""
-        return [each.plan.digest("") for each in self._ordinary]
+        return [each.plan.digest_of_type for each in self._ordinary]
 
     @property
     def entity_digests(self) -> list[str]:
@@ -90,7 +90,7 @@ class DirectChanges:
 
     def _learning(self, plan: TypePlan, types: TypeFacts) -> Iterator[Statement]:
         """What writes down the type's sample, where the changes have told anything new."""
-        digest = plan.digest("")
+        digest = plan.digest_of_type
         fingerprint, stored = types.get(digest, ("", {}))
         if fingerprint != plan.mapping.fingerprint:
             raise Unusual

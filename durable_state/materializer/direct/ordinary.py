@@ -35,7 +35,7 @@ def find_ordinary(batch: PreparedBatch) -> list[tuple[TypePlan, list[EntityChang
             return None
         if not database.has_unique_constraints(plan.mapping.model):
             return None  # the fold compares the values itself
-        if is_awaited_elsewhere(plan) and any(map(_is_inserted, entities)):
+        if any(map(_is_inserted, entities)) and is_awaited_elsewhere(plan):
             return None  # the fold tells the streams that wait
         found.append((plan, entities))
     return found

@@ -1,0 +1,69 @@
+"""What a live commit of an ordinary change costs: a few statements, which travel together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from durable_state.models import FeedEntry, Stream
+from tests.tables import apply_batch
+from tests.wire import change, commit_by, delete, message
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CALLS = {
+    "sqlite": 6,  # BEGIN; the facts; the row; the row, the position, the feed entry
+    "postgresql": 2,  # two texts, the second of which ends with COMMIT
+    "mysql": 4,  # two texts, between what limits a session that is not a worker's own
+}
+"""How often the driver is called, but for a COMMIT of its own, by vendor."""
+
+ORDINARY: list[list[Any]] = [
+    [message("m", "a")],
+    [message("m", "b", "update")],
+    [change("setting", "s", value={"b": [1, 0.5], "a": None})],
+    [change("setting", "s", "update", value=None)],
+    [delete("setting", "s")],
+]
+
+
+def test_how_often_the_database_is_called(database: str, add_stream: Callable[..., Stream]) -> None:
+    """Whatever the change does, and whatever its row holds."""
+    stream = add_stream(using=database)
+    known = [message("known", "a"), change("setting", "known", value=1)]
+    for _ in range(10):  # after which no sample of their values is written any more
+        apply_batch(stream, known, True)
+
+    for items in ORDINARY:
+        assert _calls(stream, items) == CALLS[connections[database].vendor], items
+
+
+def test_a_parent_is_named_without_reading_it_again(
+    database: str, add_stream: Callable[..., Stream]
+) -> None:
+    """A child's entry has its parent's key, which was looked up beside its row."""
+    stream = add_stream(using=database)
+    for _ in range(10):
+        apply_batch(stream, [change("author", "ann"), commit_by("c0", "ann")], True)
+
+    # The parent is looked up, and asked is whether another stream's files may wait for the commit.
+    assert _calls(stream, [commit_by("c1", "ann")]) <= CALLS[connections[database].vendor] + 2
+    entry = FeedEntry.objects.using(database).get(stream=stream, revision=stream.revision)
+    assert b'"author":"ann"' in bytes(entry.changes)
+
+
+def _calls(stream: Stream, items: list[Any]) -> int:
+    """How often the driver is called for a commit of these items."""
+    calls = []
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        calls.append(sql)
+        return execute(sql, params, many, context)
+
+    with connections[stream.using].execute_wrapper(note):
+        apply_batch(stream, items, True)
+    # The test's own look for a replay is none of them.
+    return len([sql for sql in calls if "durable_state_replay" not in sql])
