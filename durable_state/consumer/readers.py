@@ -19,6 +19,8 @@ from durable_state.transport import (
     LiveMode,
     Reader,
     Rereader,
+    StreamHead,
+    head,
     open_client,
     probe,
 )
@@ -27,6 +29,7 @@ from .project_calls import ProjectCalls
 from .request_headers import headers_function
 
 __all__ = [
+    "ask_head",
     "ask_once",
     "read_from_start",
     "stream_reader",
@@ -87,6 +90,15 @@ def stream_rereader(client: Any, stream: Stream, *, calls: ProjectCalls) -> Rere
         message_bytes=settings.message_bytes,
         stuck_seconds=settings.stuck_seconds,
     )
+
+
+async def ask_head(client: Any, stream: Stream, *, calls: ProjectCalls) -> StreamHead:
+    """What the server tells of the stream without its messages.
+
+    Raises: TransportError, ConfigurationError.
+    """
+    check_url(stream.url, get_settings().allowed_urls)
+    return await head(client, stream.url, headers=headers_function(stream, calls))
 
 
 def ask_once(stream: Stream, seconds: float) -> Answer:

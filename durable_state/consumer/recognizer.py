@@ -16,9 +16,10 @@ import django.db
 from django.utils import timezone
 
 from durable_state.errors import DurableStateError, StreamRecreated
-from durable_state.models import Status
+from durable_state.models import Status, Stream
 from durable_state.transport import DEEP_BYTES, Checkpoint
 
+from .expiry import note_expiry
 from .holding import Holding
 from .loop import Loop
 from .readers import stream_rereader
@@ -29,6 +30,8 @@ logger = logging.getLogger("durable_state.consumer")
 
 NEAR_SECONDS = 60.0
 """Seconds between two quick looks at what lies just before the position."""
+QUIET_SECONDS = 300.0
+"""The same where nothing has come since the last one: thousands of streams may be quiet."""
 DEEP_SECONDS = 900.0
 """Seconds between two long looks, which read again as much as may be."""
 REST_SECONDS = 10.0
@@ -50,7 +53,8 @@ class Recognizer:
     """Looks whether what a loop has read is still there. Where it is not, the loop starts over.
 
     A reader takes a quick look itself before it begins. Beside it there are a quick look each
-    ``NEAR_SECONDS``, and a long one at the start (where ``at_start``; or else where the last one is
+    ``NEAR_SECONDS``, or ``QUIET_SECONDS``, with the first of which the server is asked when it
+    drops the stream, and a long one at the start (where ``at_start``; or else where the last one is
     too long ago), after each outage, when a replay was handed over, and each ``DEEP_SECONDS``.
     """
 
@@ -64,6 +68,7 @@ class Recognizer:
         now, progress = time.monotonic(), self._target.progress
         self._looked = self._reread = now
         self._previous: Checkpoint | None = None
+        self._has_asked_expiry = False
         if progress.reread_at is not None:
             self._reread -= (timezone.now() - progress.reread_at).total_seconds()
         elif progress.ordinal:
@@ -115,7 +120,14 @@ class Recognizer:
         since = now - self._reread
         if since >= DEEP_SECONDS or (self._due and since >= REST_SECONDS):
             return Due.DEEP
-        return Due.NEAR if now - self._looked >= NEAR_SECONDS else None
+        seconds = QUIET_SECONDS if self._is_quiet else NEAR_SECONDS
+        return Due.NEAR if now - self._looked >= seconds else None
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether nothing has come since the last look."""
+        previous, progress = self._previous, self._target.progress
+        return previous is not None and previous.ordinal == progress.ordinal
 
     async def _look(self, *, deep: bool) -> None:
         now, target = time.monotonic(), self._target
@@ -134,6 +146,9 @@ class Recognizer:
             self._reread = max(self._reread, now - DEEP_SECONDS + NEAR_SECONDS)
         else:
             self._looked, self._previous = now, checkpoint
+            if not self._has_asked_expiry and isinstance(target.progress, Stream):
+                self._has_asked_expiry = True
+                await note_expiry(target.progress, self._holding.seat)
             if deep:
                 self._reread, self._due = now, False
                 await self._note()

@@ -197,6 +197,14 @@ class Stream(Progress):
         help_text="how its tail is followed, and why, where that is not as live says",
     )
     paused = models.BooleanField(default=False)
+    ttl_seconds = models.BigIntegerField(
+        null=True,
+        editable=False,
+        help_text="the server drops the stream when nobody reads or writes it for so long",
+    )
+    expires_at = models.DateTimeField(
+        null=True, editable=False, help_text="when the server drops the stream in any case"
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     up_to_date_at = models.DateTimeField(
         null=True, editable=False, help_text="when the tail was last reached"

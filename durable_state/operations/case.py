@@ -104,6 +104,16 @@ class Case:
         return max(unattended, timedelta(0))
 
     @property
+    def seconds_to_live(self) -> float | None:
+        """How soon the server drops the stream if nobody reads or writes it; None: not known."""
+        ttl = self.stream.ttl_seconds
+        if ttl is None or self.attendance.holder:
+            return None
+        idle = self.attendance.idle
+        unread = self.unattended if idle is None else idle
+        return ttl - unread.total_seconds()
+
+    @property
     def lag(self) -> timedelta:
         """How long ago the rows were last known to hold all that the stream had."""
         stream, opened = self.stream, [self.stream.rebuild, self.stream.snapshot]

@@ -23,6 +23,9 @@ PATIENCE = 1.5
 
 A slice that ends hands over within less.
 """
+URGENT = 0.25
+"""Part of the time after which a server drops a paused stream; with less left somebody has to act.
+"""
 _LISTED = 5
 """Types that are named one by one."""
 
@@ -45,7 +48,7 @@ def judge(case: Case) -> Verdict:
         verdict = rule(case)
         if verdict is not None:
             return verdict
-    why = "; ".join(filter(None, [case.stream.detour, *case.misfits]))
+    why = "; ".join(filter(None, [case.stream.detour, _expires(case), *case.misfits]))
     return Verdict(case.plain_status, stuck=False, why=why, action=case.decisive.action)
 
 
@@ -53,7 +56,25 @@ def _is_paused(case: Case) -> Verdict | None:
     if not case.stream.paused:
         return None
     action = f"durable_state resume {case.stream.name}"
-    return Verdict(Shown.PAUSED, stuck=False, why="", action=action)
+    why = "; ".join(filter(None, [_is_dropped_unread(case), _expires(case)]))
+    left = case.seconds_to_live
+    is_urgent = left is not None and left < URGENT * (case.stream.ttl_seconds or 0)
+    return Verdict(Shown.PAUSED, stuck=is_urgent, why=why, action=action)
+
+
+def _is_dropped_unread(case: Case) -> str:
+    """What the server does with a stream that nobody reads."""
+    left = case.seconds_to_live
+    if left is None:
+        return ""
+    unread = f"its server drops it when nobody reads or writes it for {case.stream.ttl_seconds} s"
+    return f"{unread}: in {left:.0f} s" if left > 0 else f"{unread}, and that has passed"
+
+
+def _expires(case: Case) -> str:
+    """When the server drops the stream, read or not."""
+    when = case.stream.expires_at
+    return "" if when is None else f"its server drops it at {when:%Y-%m-%d %H:%M %Z}".rstrip()
 
 
 def _has_stopped(case: Case) -> Verdict | None:

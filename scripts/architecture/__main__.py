@@ -88,6 +88,7 @@ CONSUMER = {
     "committed_signal": "after a commit",
     "lag": "since when behind",
     "database_outage": "waiting for it",
+    "expiry": "when dropped",
     "lease": "who may consume",
     "moment": "for verify",
     "reading_ahead": "the next batch",

@@ -90,7 +90,7 @@ def wait_until_reread(stream: Stream) -> None:
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks that follow one another quickly."""
-    for name in ("NEAR_SECONDS", "DEEP_SECONDS", "REST_SECONDS"):
+    for name in ("NEAR_SECONDS", "QUIET_SECONDS", "DEEP_SECONDS", "REST_SECONDS"):
         monkeypatch.setattr(recognizer, name, 0.2)
     monkeypatch.setattr(attendant, "PASS_SECONDS", 0.2)
 

@@ -1,0 +1,60 @@
+"""When a stream's server drops the stream, as it says itself.
+
+Why: decision 953.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+import django.db
+from django.conf import settings
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from durable_state.errors import DurableStateError
+from durable_state.models import Stream
+
+from .readers import ask_head
+from .seat import Seat
+
+__all__ = ["note_expiry"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+LONGEST = 2**62
+"""Seconds; more is no time at all, and fits no column."""
+
+
+async def note_expiry(stream: Stream, seat: Seat) -> None:
+    """Asks the server, and writes down what it says, so that a stream that nobody reads is warned
+    of beforehand.
+
+    It may know nothing of it, or be away: whoever reads the stream meets that too.
+    """
+    try:
+        head = await ask_head(seat.client, stream, calls=seat.threads.project_calls)
+        ttl = head.ttl if head.ttl is not None and head.ttl <= LONGEST else None
+        expires_at = _moment(head.expires_at)
+        if (ttl, expires_at) != (stream.ttl_seconds, stream.expires_at):
+            await seat.threads.run(_save, stream, ttl, expires_at)
+    except (DurableStateError, django.db.Error) as error:
+        logger.info("%s: it could not be asked when it expires: %s", stream, error)
+
+
+def _save(stream: Stream, ttl: int | None, expires_at: datetime | None) -> None:
+    rows = Stream.objects.using(stream.using).filter(pk=stream.pk, url=stream.url)
+    rows.update(ttl_seconds=ttl, expires_at=expires_at)
+    stream.ttl_seconds, stream.expires_at = ttl, expires_at
+
+
+def _moment(text: str | None) -> datetime | None:
+    """As the database takes it; None for what is no moment. Spec: RFC 3339."""
+    try:
+        moment = parse_datetime(text or "")
+        if moment is None or timezone.is_naive(moment):
+            return None
+        return moment if settings.USE_TZ else timezone.make_naive(moment)
+    except (ValueError, OverflowError):
+        return None
