@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import DataError, connections, transaction
 
-from durable_state.databases.copying import copy_rows
+from durable_state.databases.copying import ROWS, copy_rows
 from tests.servers.require import skip_or_fail
 from tests.services import available, missing
 
@@ -76,3 +76,10 @@ def test_what_the_server_refuses() -> None:
     """A NUL is an error of the data, as it is with the driver."""
     with pytest.raises(DataError), transaction.atomic(using="postgres"):
         copied(["text"], [["a\0b"]])
+
+
+def test_more_rows_than_go_together() -> None:
+    """Each part says a column its own way: one of them alone has NULLs and no JSON."""
+    whole = [None if ROWS < n < 2 * ROWS else n for n in range(2 * ROWS + 5)]
+    raw = [b"\xff\x00" if number is None else b'{"a":"\\n"}' for number in whole]
+    assert copied(["whole", "raw"], [whole, raw]) == list(zip(whole, raw, strict=True))
