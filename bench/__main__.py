@@ -14,7 +14,7 @@ from typing import Any
 import django
 import msgspec
 
-KINDS = ("live", "latency", "bulk", "snapshot")
+KINDS = ("live", "latency", "bulk", "snapshot", "fleet")
 
 
 def main() -> None:
@@ -31,6 +31,7 @@ def _compare(options: argparse.Namespace, folder: Path) -> None:
     from .aims import judged
     from .bulk.trial import Bulk
     from .databases import at_hand
+    from .fleet.trial import FleetTrial
     from .latency.trial import LatencyTrial
     from .live.trial import Live
     from .machine import machine
@@ -42,6 +43,7 @@ def _compare(options: argparse.Namespace, folder: Path) -> None:
         "latency": LatencyTrial,
         "bulk": Bulk,
         "snapshot": Snapshot,
+        "fleet": FleetTrial,
     }
     with ExitStack() as stack:
         trials = {name: kinds[name](options, folder, stack) for name in options.only}
@@ -136,6 +138,14 @@ def _options() -> argparse.Namespace:
     add("--slow-events", type=int, default=2_000, help="for update_or_create (default 2,000)")
     add("--live-events", type=int, default=300, help="appended one by one (default 300)")
     add("--live-rate", type=float, default=20.0, help="of them in a second (default 20)")
+    add(
+        "--idle-streams",
+        type=int,
+        nargs="+",
+        default=[1, 300, 1000],
+        help="on which nothing happens (default 1, 300 and 1000)",
+    )
+    add("--idle-seconds", type=float, default=60.0, help="for which they are followed")
     add(
         "--chart",
         type=int,

@@ -13,7 +13,8 @@ from .lease import UNATTENDED, Attendance, attendances, holder_of
 from .moment import at_one_moment
 from .readers import ask_once, read_from_start
 from .replay import abandon_replay, advance, begin_replay, hand_over, hold_replay
-from .run import CELERY, consume_slice, run_all, sync
+from .run import consume_slice, run_all, sync
+from .seating import CELERY
 from .subscribing import ask_for_keys, root_of, subscribe, unsubscribe
 from .upkeep import sweep_dropped, tidy
 from .watcher import Watcher

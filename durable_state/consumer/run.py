@@ -19,17 +19,15 @@ from .attendant import Attendant
 from .claiming import count_missing
 from .lease import Claim, claim, claims_of, holder_of
 from .seat import Seat, open_seat, stop_signals
-from .seating import Place, join, leave, occupied, take_vacant
+from .seating import CELERY, Place, join, leave, occupied, take_vacant
 from .upkeep import tidy
 from .wake_listener import WakeListener
 from .watcher import NOBODY, Watcher
 
-__all__ = ["CELERY", "consume_slice", "run_all", "sync"]
+__all__ = ["consume_slice", "run_all", "sync"]
 
 logger = logging.getLogger("durable_state.consumer")
 
-CELERY = "celery"
-"""What the seats of Celery tasks are for."""
 WAIT_SECONDS = 1.0
 """Seconds between two looks for a lease that becomes free."""
 TIDY_SECONDS = 60.0

@@ -30,6 +30,7 @@ from durable_state.models import Lease, Seat
 from .process_names import is_known_dead, name_process
 
 __all__ = [
+    "CELERY",
     "Occupied",
     "Place",
     "announce",
@@ -42,6 +43,8 @@ __all__ = [
     "valid_seats",
 ]
 
+CELERY = "celery"
+"""What the seats of Celery tasks are for."""
 HAND_OVER_SECONDS = 5.0
 """Seconds for which streams wait for the successor of their seat, and for nobody else."""
 

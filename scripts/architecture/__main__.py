@@ -57,6 +57,7 @@ MATERIALIZER = {
 CONSUMER = {
     "run": "one, all, or a slice",
     "attendant": "once for all streams",
+    "held_streams": "claimed, held, ended",
     "holder": "for one lease",
     "visit": "from ring to rest",
     "wake_listener": "hears wakes",

@@ -1,0 +1,127 @@
+"""The streams of a seat, from when they are claimed until their leases are given back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from functools import partial
+from typing import NamedTuple
+
+from durable_state.models import Stream
+
+from .holder import Holder
+from .lease import Claim
+from .seat import Seat
+
+__all__ = ["Ended", "HeldStreams"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+
+class Ended(NamedTuple):
+    """Streams whose leases are to be given back."""
+
+    holders: list[Holder]
+    unbegun: list[int]
+    """The primary keys of those that were claimed, and of which nothing was begun."""
+
+
+class HeldStreams:
+    """A claimed stream is coming; then it has a holder; then it has ended, and its lease is to be
+    given back, or is kept to be handed over with the seat. For one event loop.
+    """
+
+    def __init__(self, seat: Seat, *, until_up_to_date: bool = False) -> None:
+        self._seat = seat
+        self._until_up_to_date = until_up_to_date
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.coming: deque[Claim] = deque()
+        self.holders: dict[int, Holder] = {}
+        self.ended = Ended([], [])
+        self.kept: list[Holder] = []
+        self.is_keeping = False
+        """Whether streams that end are kept, for a successor."""
+
+        self.failure: BaseException | None = None
+        """What nobody expected, and ended one of them."""
+
+        self.has_changed = asyncio.Event()
+        """Set when one of them has ended."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether none is held, and no lease is to be given back."""
+        return not (self.holders or self.ended.holders or self.ended.unbegun)
+
+    def take_coming(self, count: int) -> list[Claim]:
+        """So many, or fewer, that are to be begun."""
+        return [self.coming.popleft() for _ in range(min(count, len(self.coming)))]
+
+    def hold(self, claimed: Claim, stream: Stream) -> None:
+        """Begins to consume the stream."""
+        holder = Holder(
+            stream,
+            self._seat,
+            claimed.token,
+            until_up_to_date=self._until_up_to_date,
+            goes_on=claimed.goes_on,
+        )
+        self.holders[stream.pk] = holder
+        self._seat.watcher.began(stream)
+        task = asyncio.create_task(holder.run())
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._end, holder))
+
+    def let_go(self, count: int) -> None:
+        """Gives up so many, those first of which nothing was begun, or to which nothing happens."""
+        count -= self._return(count)
+        held = [holder for holder in self.holders.values() if not holder.holding.ends]
+        held.sort(key=lambda holder: not holder.is_idle)
+        for holder in held[: max(0, count)]:
+            holder.holding.let_go()
+
+    def lose_all(self) -> None:
+        """Others have them by now."""
+        self.coming.clear()
+        for holder in self.holders.values():
+            holder.holding.lose()
+
+    def stop_keeping(self) -> None:
+        """Has all that were kept given back, where others of them take their time."""
+        if not self.holders:
+            return
+        self.is_keeping = False
+        self.ended.holders.extend(self.kept)
+        self.kept.clear()
+        self._return(len(self.coming))
+        self.has_changed.set()
+
+    def ended_by_now(self) -> Ended:
+        """A copy: others may end while these are given back."""
+        return Ended(list(self.ended.holders), list(self.ended.unbegun))
+
+    def forget(self, ended: Ended) -> None:
+        """These were given back."""
+        del self.ended.holders[: len(ended.holders)], self.ended.unbegun[: len(ended.unbegun)]
+
+    async def all_ended(self) -> None:
+        """Returns once none is held, which somebody else has asked for."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _return(self, count: int) -> int:
+        """Gives up so many, or fewer, of which nothing was begun; how many."""
+        returned = [self.coming.pop() for _ in range(min(max(0, count), len(self.coming)))]
+        self.ended.unbegun.extend(each.stream_pk for each in returned)
+        return len(returned)
+
+    def _end(self, holder: Holder, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failure = error
+            logger.error("%s: it ended unexpectedly.", holder.stream, exc_info=error)
+
+        del self.holders[holder.stream.pk]
+        (self.kept if self.is_keeping else self.ended.holders).append(holder)
+        self._seat.watcher.ended(holder.stream)
+        self.has_changed.set()

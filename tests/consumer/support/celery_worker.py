@@ -1,0 +1,42 @@
+"""A Celery worker as a process of its own, on the test database:
+`python -m tests.consumer.support.celery_worker DATABASE_AS_JSON SETTINGS_AS_JSON BROKER POOL`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+
+def main() -> None:
+    """Runs the worker until it is told to end; ``supervise`` is sent by the test."""
+    database, ours, broker, pool = sys.argv[1:]
+    import django
+    from celery import Celery
+    from django.conf import settings
+
+    settings.configure(
+        SECRET_KEY="tests",
+        USE_TZ=True,
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        INSTALLED_APPS=[
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "durable_state",
+            "tests.app",
+        ],
+        DATABASES={"default": json.loads(database)},
+        DURABLE_STATE=json.loads(ours),
+    )
+    django.setup()
+    app = Celery("worker", broker=broker)
+    app.conf.update(
+        broker_connection_retry_on_startup=False,
+        task_default_queue=json.loads(ours)["QUEUE"],
+    )
+    app.autodiscover_tasks()
+    app.worker_main(["worker", "--pool", pool, "--concurrency", "2", "--loglevel", "WARNING"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""A real Celery worker ends within seconds of SIGTERM, and gives its streams back."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from django.conf import settings as django_settings
+from django.db import connections
+
+from durable_state.models import Seat, Status, Stream
+from tests import leases
+from tests.consumer.support.consuming import wait_until
+from tests.consumer.support.serving import good, quiet
+from tests.servers.misbehaving import MisbehavingServer
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+
+KEPT = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
+
+
+@contextmanager
+def worker(broker: str, pool: str) -> Iterator[tuple[subprocess.Popen[str], Callable[[], None]]]:
+    """The worker, and what sends it one ``supervise``."""
+    given = django_settings.DATABASES["postgres"]
+    address = {key: given[key] for key in KEPT if key in given}
+    address["NAME"] = str(connections["postgres"].settings_dict["NAME"])
+    queue = f"tests-{uuid.uuid4().hex}"
+    ours = {"LEASE_SECONDS": 10, "QUEUE": queue}
+    module = "tests.consumer.support.celery_worker"
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, json.dumps(address), json.dumps(ours), broker, pool],
+        cwd=Path(__file__).parents[1],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    app = Celery("sender", broker=broker, set_as_current=False)
+
+    def supervise() -> None:
+        app.send_task("durable_state.tasks.supervise", queue=queue)
+
+    try:
+        yield process, supervise
+    finally:
+        process.kill()
+        process.communicate()
+        app.close()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_worker_ends_within_five_seconds_of_sigterm(
+    redis_url: str, misbehaving_server: MisbehavingServer, pool: str
+) -> None:
+    """In the midst of a slice of ten minutes; what it had is free for anybody."""
+    replies = good([])
+    misbehaving_server.reply = lambda asked: quiet(asked, replies)
+    streams = Stream.objects.using("postgres")
+    for number in range(3):
+        url = f"{misbehaving_server.url}/{number}"
+        streams.create(name=f"s{number}", url=url, live="long-poll")
+    with worker(redis_url, pool) as (process, supervise):
+        supervise()
+        wait_until(lambda: streams.filter(status=Status.LIVE).count() == 3, 60)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not leases.holders("postgres"), 5)
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == 0, output
+        assert time.monotonic() - began < 10, "Celery's own end, on a machine that is busy"
+    assert not Seat.objects.using("postgres").filter(is_vacant=False).exists()
