@@ -5,6 +5,7 @@ Why: decision 960.
 
 from __future__ import annotations
 
+import enum
 import random
 from collections.abc import Iterable
 from datetime import timedelta
@@ -19,6 +20,7 @@ from durable_state.models import Doorbell, Stream, WakeStream
 from durable_state.protocol.subscriptions import ClaimedWake
 
 __all__ = [
+    "Failure",
     "after",
     "drop_claim",
     "due_doorbells",
@@ -35,8 +37,17 @@ __all__ = [
 SPREAD = 0.25
 """The part of the time between two safety looks by which they may come sooner or later, so that
 streams that began together do not stay together."""
-RETRY_SECONDS = 30.0
-"""Seconds until the next look, where the server does not ring, or cannot be answered."""
+
+
+class Failure(enum.Enum):
+    """Why a server was not told, or not asked, what it was to be."""
+
+    AWAY = "it does not answer"
+    REFUSED = "it refuses"
+
+
+_RETRIES = {Failure.AWAY: 30.0, Failure.REFUSED: 600.0}
+"""Seconds until the next look, at most."""
 
 
 def due_doorbells(using: str) -> QuerySet[Doorbell]:
@@ -72,12 +83,12 @@ def ring(doorbells: QuerySet[Doorbell], generation: int, wake: ClaimedWake | Non
     )
 
 
-def keep_claim(stream: Stream, claim: ClaimedWake) -> None:
+def keep_claim(seen: Doorbell, claim: ClaimedWake) -> None:
     """Keeps what was claimed, so that whoever reads next may acknowledge it.
 
     The stream is due, as if it had rung: for a wake that was claimed it does not ring any more.
     """
-    _of(stream).filter(generation__lte=claim.generation).update(
+    _now(seen).filter(generation__lte=claim.generation).update(
         due_at=ServerNow(),
         is_rung=True,
         generation=claim.generation,
@@ -86,24 +97,25 @@ def keep_claim(stream: Stream, claim: ClaimedWake) -> None:
     )
 
 
-def drop_claim(stream: Stream, seen: Doorbell) -> None:
+def drop_claim(seen: Doorbell) -> None:
     """Forgets the wake that was given back."""
-    _of(stream).filter(generation=seen.generation).update(wake_id="", token="")
+    _now(seen).filter(generation=seen.generation).update(wake_id="", token="")
 
 
-def let_rest(stream: Stream, seen: Doorbell, *, is_answered: bool = True) -> bool:
-    """Lets the stream rest until it rings, or until it is time to look for safety.
+def let_rest(seen: Doorbell, failure: Failure | None = None) -> bool:
+    """Lets the stream rest until it rings, or until it is time to look for safety: where something
+    has failed, that is soon.
 
-    Where the server could not be told that it was read, that is soon.
     False where it rang once more since it was ``seen``: it stays due.
     """
     rests = get_settings().doorbell_poll_seconds * random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311
-    if not is_answered or seen.confirmed_at is None:
-        rests = min(rests, RETRY_SECONDS)
-    columns: dict[str, Any] = {"due_at": after(rests)}
-    if is_answered:
+    columns: dict[str, Any] = {}
+    if failure is None:
         columns |= {"is_rung": False, "wake_id": "", "token": ""}
-    return bool(_of(stream).filter(generation=seen.generation).update(**columns))
+    else:
+        rests = min(rests, _RETRIES[failure])
+    rested = _now(seen).filter(generation=seen.generation)
+    return bool(rested.update(due_at=after(rests), **columns))
 
 
 def make_due(stream_pks: Iterable[int], using: str) -> None:
@@ -111,26 +123,28 @@ def make_due(stream_pks: Iterable[int], using: str) -> None:
     Doorbell.objects.using(using).filter(pk__in=stream_pks).update(due_at=ServerNow())
 
 
-def forget_wakes(stream: Stream) -> None:
+def forget_wakes(seen: Doorbell) -> None:
     """Counts the rings anew, because the server does not have the subscription."""
-    _of(stream).update(generation=0, wake_id="", token="", confirmed_at=None)
+    _now(seen).update(generation=0, wake_id="", token="", confirmed_at=None)
 
 
-def note_confirmed(stream: Stream, wake_stream: WakeStream | None) -> None:
+def note_confirmed(seen: Doorbell, wake_stream: WakeStream | None) -> None:
     """Writes down that the server rings for the stream, and in which wake stream, if in one."""
     if wake_stream is not None:
-        streams = WakeStream.objects.using(stream.using)
+        streams = WakeStream.objects.using(seen.using)
         streams.bulk_create([wake_stream], ignore_conflicts=True)
-    _of(stream).update(confirmed_at=ServerNow(), wake_stream=wake_stream, last_error="", action="")
+    _now(seen).update(confirmed_at=ServerNow(), wake_stream=wake_stream, last_error="", action="")
 
 
-def note_trouble(stream: Stream, message: str, action: str) -> None:
+def note_trouble(seen: Doorbell, message: str, action: str) -> None:
     """Writes down why the server does not ring, or does not take what it is told."""
-    _of(stream).update(last_error=message, action=action)
+    _now(seen).update(last_error=message, action=action)
 
 
-def _of(stream: Stream) -> QuerySet[Doorbell]:
-    return Doorbell.objects.using(stream.using).filter(pk=stream.pk)
+def _now(seen: Doorbell) -> QuerySet[Doorbell]:
+    """The doorbell as it is now; none where another was put up in its place."""
+    doorbells = Doorbell.objects.using(seen.using)
+    return doorbells.filter(pk=seen.pk, subscription=seen.subscription)
 
 
 def after(seconds: float) -> ExpressionWrapper[Any]:

@@ -17,7 +17,7 @@ from durable_state.models import Replay, Status, Stream
 from .error_text import describe_error
 from .holding import Holding
 from .live_target import LiveTarget
-from .looking import Seen
+from .looking import Seen, look_at_stream
 from .loop import Loop
 from .recognizer import Recognizer
 from .replay import replayable
@@ -123,11 +123,22 @@ class Holder:
 
     async def _look_in(self, visit: Visit) -> None:
         """Reads up to the tail, between what the stream's server is told before and after."""
-        # Whatever is left out because it is time to stop, the stream stays due.
-        await self.holding.unless_ended(visit.begin())
+        await self._unless_ended(visit.begin())
         await self._consume()
-        after = visit.finish() if self._live.at_tail else visit.abandon()
-        await self.holding.unless_ended(after)
+        if not self.stream.has_doorbell:
+            return  # it is to be followed from now on
+
+        seen = await self._threads.run(look_at_stream, self.stream)
+        if seen is not None and seen.may_release:
+            await self._unless_ended(self._release())
+        await self._unless_ended(visit.finish() if self._live.at_tail else visit.abandon())
+
+    async def _unless_ended(self, coming: Coroutine[Any, Any, None]) -> None:
+        """Whatever is left out because it is time to stop, or fails, the stream stays due."""
+        try:
+            await self.holding.unless_ended(coming)
+        except django.db.Error as error:
+            logger.info("%s: %s", self.stream, describe_error(error).sentence)
 
     async def _consume(self) -> None:
         """Keeps the rows up to date; then runs the replay to its end."""

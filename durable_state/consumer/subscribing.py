@@ -95,8 +95,8 @@ def subscribe(stream: Stream) -> None:
 
     doorbell = doorbells.open_doorbell(stream)
     if doorbell.confirmed_at is None:
-        doorbells.forget_wakes(stream)
-    doorbells.note_confirmed(stream, asyncio.run(ask(doorbell)))
+        doorbells.forget_wakes(doorbell)
+    doorbells.note_confirmed(doorbell, asyncio.run(ask(doorbell)))
 
 
 def unsubscribe(stream: Stream, subscription: str) -> None:

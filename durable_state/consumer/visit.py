@@ -14,6 +14,7 @@ from durable_state.protocol.subscriptions import ClaimedWake, SubscriptionKind
 from durable_state.transport import Acknowledged, Subscriptions
 
 from . import doorbells
+from .doorbells import Failure
 from .process_names import name_process
 from .seat import Seat
 from .subscribing import confirm, subscriptions_of
@@ -37,6 +38,7 @@ class Visit:
         self._threads = seat.threads
         self._worker = name_process("doorbell")
         self._seen = Doorbell()
+        self._failure: Failure | None = None
 
     async def begin(self) -> None:
         """Before the reading: what is appended from here on rings once more."""
@@ -53,15 +55,12 @@ class Visit:
 
     async def finish(self) -> None:
         """After the tail is reached, and all before it committed: tells the server, and rests."""
-        is_answered = True
         try:
             if self._seen.wake_id:
                 await self._acknowledge(self._server())
         except DurableStateError as error:
-            is_answered = not isinstance(error, Unavailable)
             await self._note(error)
-        let_rest = doorbells.let_rest
-        await self._threads.run(let_rest, self._stream, self._seen, is_answered=is_answered)
+        await self._threads.run(doorbells.let_rest, self._seen, self._failure)
 
     async def abandon(self) -> None:
         """Where the tail is not reached: gives a claim back, so that the server wakes again.
@@ -74,18 +73,18 @@ class Visit:
             await self._server().release(self._seen.subscription, _claim_in(self._seen))
         except DurableStateError as error:
             logger.info("%s: the claim could not be given back: %s", self._stream, error)
-        await self._threads.run(doorbells.drop_claim, self._stream, self._seen)
+        await self._threads.run(doorbells.drop_claim, self._seen)
 
     async def _confirm(self, server: Subscriptions) -> None:
         if self._seen.confirmed_at is None:
-            await self._threads.run(doorbells.forget_wakes, self._stream)
+            await self._threads.run(doorbells.forget_wakes, self._seen)
         wake_stream = await confirm(server, self._stream, self._seen)
-        await self._threads.run(doorbells.note_confirmed, self._stream, wake_stream)
+        await self._threads.run(doorbells.note_confirmed, self._seen, wake_stream)
 
     async def _claim(self, server: Subscriptions) -> None:
         claim = await server.claim(self._seen.subscription, self._worker)
         if claim is not None:
-            await self._threads.run(doorbells.keep_claim, self._stream, claim)
+            await self._threads.run(doorbells.keep_claim, self._seen, claim)
 
     async def _acknowledge(self, server: Subscriptions) -> None:
         stream, subscription = self._stream, self._seen.subscription
@@ -101,18 +100,20 @@ class Visit:
 
         if answer is Acknowledged.UNKNOWN:
             # By its other generation, the doorbell stays due, and is subscribed once more.
-            await self._threads.run(doorbells.forget_wakes, stream)
+            await self._threads.run(doorbells.forget_wakes, self._seen)
         elif answer is Acknowledged.REFUSED:
             said = f"The server of {stream.name} does not take that it is read up to {offset}."
             action = "It rings again automatically; see whether it is the stream that was read."
-            await self._threads.run(doorbells.note_trouble, stream, said, action)
+            await self._threads.run(doorbells.note_trouble, self._seen, said, action)
         elif self._seen.last_error:
-            await self._threads.run(doorbells.note_trouble, stream, "", "")
+            await self._threads.run(doorbells.note_trouble, self._seen, "", "")
 
     async def _note(self, error: DurableStateError) -> None:
         logger.info("%s: its doorbell: %s", self._stream, error)
+        is_away = isinstance(error, Unavailable)
+        self._failure = Failure.AWAY if is_away else Failure.REFUSED
         note = doorbells.note_trouble
-        await self._threads.run(note, self._stream, error.message, error.action)
+        await self._threads.run(note, self._seen, error.message, error.action)
 
     def _server(self) -> Subscriptions:
         """Raises: ConfigurationError."""

@@ -40,8 +40,9 @@ def listen(using: str, holder: str) -> list[WakeStream]:
 
 
 def stop_listening(using: str, holder: str) -> None:
-    """Lets others listen at once."""
-    WakeStream.objects.using(using).filter(holder=holder).update(holder="", expires_at=None)
+    """Lets others listen at once; it shows since when nobody does."""
+    ours = WakeStream.objects.using(using).filter(holder=holder)
+    ours.update(holder="", expires_at=after(-1))
 
 
 def told_by(using: str, wake_stream: WakeStream) -> Stream | None:

@@ -12,6 +12,7 @@ from django.db import models
 from django.utils import timezone
 
 from .exact import WideTextField
+from .located import Located
 from .stream import Stream
 
 __all__ = ["Doorbell", "WakeStream"]
@@ -47,7 +48,7 @@ class WakeStream(models.Model):
         return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class Doorbell(models.Model):
+class Doorbell(Located, models.Model):
     """What a stream is read for that holds no connection: its server rings, or it is time.
 
     Invariant: a ring with a generation that was rung before changes nothing, and a reader lets the

@@ -53,6 +53,8 @@ class Case:
     overdue: timedelta | None = None
     """Since when it is due that waits for its doorbell; negative where it is not. None: it is
     followed."""
+    unheard: timedelta | None = None
+    """Since when nobody listens to its wake stream; negative where somebody does."""
 
     @property
     def replay(self) -> Replay | None:

@@ -64,8 +64,12 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
     rows = Stream.objects.using(using).filter(pk__in=pks)
     # Reckoned by the database, whose clock says what is due.
     overdue = ExpressionWrapper(ServerNow() - F("doorbell__due_at"), output_field=DurationField())
-    related = rows.select_related("snapshot", "rebuild", "replay", "doorbell")
-    streams: list[Any] = list(related.annotate(overdue=overdue))
+    heard_until = F("doorbell__wake_stream__expires_at")
+    unheard = ExpressionWrapper(ServerNow() - heard_until, output_field=DurationField())
+    related = rows.select_related(
+        "snapshot", "rebuild", "replay", "doorbell", "doorbell__wake_stream"
+    )
+    streams: list[Any] = list(related.annotate(overdue=overdue, unheard=unheard))
     # Read last: whoever has committed what was read before held a lease then, and has one now.
     attended = attendances(using, pks)
 
@@ -83,6 +87,7 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
             settings=settings,
             now=now,
             overdue=stream.overdue if stream.has_doorbell else None,
+            unheard=stream.unheard if stream.has_doorbell else None,
         )
         shown = _report(case, parked.get(stream.pk, 0), letters.get(stream.pk, 0))
         found.append((stream, shown))

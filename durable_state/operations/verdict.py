@@ -201,11 +201,17 @@ def _waits_for_doorbell(case: Case) -> Verdict | None:
     if case.plain_status != Status.LIVE or case.attendance.holder:
         return None
 
+    patience = timedelta(seconds=PATIENCE * case.settings.lease_seconds)
+    if case.unheard is not None and case.unheard > patience:
+        why = f"nobody has listened to its wake stream for {_seconds(case.unheard)}"
+        return Verdict(Shown.WAITING, stuck=True, why=why, action=case.start)
+
     by = f"for its {case.stream.get_live_display()}"
     rang = f", which rang last at {_at(doorbell.rung_at, case)}" if doorbell.rung_at else ""
     told = [f"up to date as of {_at(case.now - case.lag, case)}, waits {by}{rang}"]
-    trouble = [doorbell.last_error] if doorbell.last_error else []
-    why = "; ".join([*told, *trouble, *case.misfits])
+    wakes = doorbell.wake_stream
+    trouble = [doorbell.last_error, "" if wakes is None else wakes.last_error]
+    why = "; ".join([*told, *filter(None, trouble), *case.misfits])
     return Verdict(Shown.WAITING, stuck=False, why=why, action=doorbell.action)
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from durable_state import operations
 from durable_state.consumer import make_due
-from durable_state.models import Doorbell, Live
+from durable_state.models import Doorbell, Live, WakeStream
 from durable_state.operations import StreamReport
 from tests import leases
 from tests.consumer.support.consuming import wait_until
@@ -103,3 +103,19 @@ def test_the_token_of_a_wake_is_shown_nowhere(add_rung: Any) -> None:
     Doorbell.objects.update(token="secret-token", wake_id="w", generation=1)
     assert "secret-token" not in repr(operations.report(rung.stream))
     assert "secret-token" not in repr(rung.doorbell)
+
+
+def test_where_nobody_listens_it_is_stuck(add_rung: Any) -> None:
+    """Its wake stream tells nobody that there is something to read."""
+    rung = add_rung(Live.PULL_WAKE)
+    with seated(rung.using):
+        rung.wait_until_at_rest()
+        wait_until(lambda: WakeStream.objects.exclude(holder="").exists())
+        assert operations.report(rung.stream).status == "waiting"
+    found = operations.report(rung.stream)
+    assert (found.status, found.stuck) == ("waiting", False)  # somebody may just take over
+
+    WakeStream.objects.update(expires_at=timezone.now() - timedelta(seconds=60))
+    found = operations.report(rung.stream)
+    assert (found.status, found.stuck) == ("waiting", True)
+    assert found.why.startswith("nobody has listened to its wake stream for 60 s")
