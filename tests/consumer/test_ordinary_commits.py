@@ -34,7 +34,7 @@ def test_how_often_the_database_is_called(database: str, add_stream: Callable[..
     """Whatever the change does, and whatever its row holds."""
     stream = add_stream(using=database)
     known = [message("known", "a"), change("setting", "known", value=1)]
-    for _ in range(10):  # after which no sample of their values is written any more
+    for _ in range(5):  # after which no sample of their values is written any more
         apply_batch(stream, known, True)
 
     for items in ORDINARY:
@@ -46,7 +46,7 @@ def test_a_parent_is_named_without_reading_it_again(
 ) -> None:
     """A child's entry has its parent's key, which was looked up beside its row."""
     stream = add_stream(using=database)
-    for _ in range(10):
+    for _ in range(5):
         apply_batch(stream, [change("author", "ann"), commit_by("c0", "ann")], True)
 
     # The parent is looked up, and asked is whether another stream's files may wait for the commit.

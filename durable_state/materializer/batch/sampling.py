@@ -27,7 +27,7 @@ ENTITIES = 32
 """Entities of a type that are looked at between two controls of a batch, at most."""
 VALUES = 8
 """Values of which the members' names are taken down, where a mapped one is missing."""
-ENOUGH = 10
+ENOUGH = 5
 """Changes after which nothing more is counted, so that a busy stream has no statement more."""
 NAMES = 40
 """Names of members that are kept, each up to ``LENGTH`` characters."""
