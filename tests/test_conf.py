@@ -135,3 +135,14 @@ def test_right_settings_have_no_finding() -> None:
     """Neither the defaults nor a headers function of one's own."""
     assert check_settings() == []
     assert check_settings({"HEADERS": "tests.test_conf.headers"}) == []
+
+
+def test_a_slice_ends_before_the_broker_loses_patience() -> None:
+    """A task that is acknowledged late is delivered again by then."""
+    options = {"visibility_timeout": 300}
+    with override_settings(CELERY_BROKER_TRANSPORT_OPTIONS=options):
+        assert [each.id for each in check_settings({"SLICE_SECONDS": 300.0})] == [
+            "durable_state.W029"
+        ]
+        assert check_settings({"SLICE_SECONDS": 299.0}) == []
+    assert check_settings({"SLICE_SECONDS": 7200.0}) == []

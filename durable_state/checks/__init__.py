@@ -29,7 +29,7 @@ def mappings(**kwargs: Any) -> list[CheckMessage]:
 
 @register("durable_state")
 def settings(**kwargs: Any) -> list[CheckMessage]:
-    """E020, E021, E028: the dict ``DURABLE_STATE``."""
+    """E020, E021, E028, W029: the dict ``DURABLE_STATE``."""
     return check_settings()
 
 

@@ -30,6 +30,7 @@ def check_settings(raw: Any = None) -> list[checks.CheckMessage]:
         *_check_headers(settings.headers),
         *_check_policy(settings.policy),
         *_check_webhooks(settings.webhook_url),
+        *_check_slice(settings.slice_seconds),
     ]
 
 
@@ -62,6 +63,20 @@ def _check_policy(path: str) -> Iterator[checks.CheckMessage]:
         problem = "is no StatePolicy class"
     if problem is not None:
         yield _path_error("POLICY", path, problem, "Name a subclass of durable_state.StatePolicy.")
+
+
+def _check_slice(seconds: float) -> Iterator[checks.CheckMessage]:
+    """A broker that takes a task for lost, because it is not acknowledged, delivers it again."""
+    options = getattr(django_settings, "CELERY_BROKER_TRANSPORT_OPTIONS", {})
+    patience = options.get("visibility_timeout")
+    if patience is None or seconds < patience:
+        return
+    yield checks.Warning(
+        f"DURABLE_STATE: SLICE_SECONDS is {seconds:g}, and the broker delivers a task again after"
+        f" {patience:g} s (CELERY_BROKER_TRANSPORT_OPTIONS).",
+        "Shorten SLICE_SECONDS, or have the broker wait longer.",
+        id="durable_state.W029",
+    )
 
 
 def _check_webhooks(url: str | None) -> Iterator[checks.CheckMessage]:

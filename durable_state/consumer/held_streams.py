@@ -123,5 +123,6 @@ class HeldStreams:
 
         del self.holders[holder.stream.pk]
         (self.kept if self.is_keeping else self.ended.holders).append(holder)
-        self._seat.watcher.ended(holder.stream)
+        watcher = self._seat.watcher
+        (watcher.let_go if holder.holding.is_let_go else watcher.ended)(holder.stream)
         self.has_changed.set()

@@ -28,6 +28,8 @@ class Watcher:
     """A stream was taken."""
     ended: Callable[[Stream], None] = _ignore
     """Nothing more is done for the stream; its columns say why."""
+    let_go: Callable[[Stream], None] = _ignore
+    """The stream was given up, because another seat has fewer."""
     committed: Callable[[Stream, Commit, float], None] = _ignore
     """A stream's rows were committed, in so many seconds."""
     progressed: Callable[[Progress], None] = _ignore

@@ -49,6 +49,10 @@ class Reporter:
             if stream.action:
                 self._write(f"    → {one_line(stream.action)}")
 
+    def let_go(self, stream: Stream) -> None:
+        """A stream goes to another worker, which has fewer."""
+        self._write(f"{stream.name}: left to another worker, so that all have as many")
+
     def committed(self, stream: Stream, done: Commit, seconds: float) -> None:
         """A commit, where each is wanted, and the letters that it wrote."""
         name, outcome = stream.name, done.outcome

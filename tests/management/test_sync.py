@@ -345,6 +345,24 @@ call_command('durable_state', 'sync', 'chat', until_up_to_date=True)
     assert "chat: taken, after 1 message" in said
 
 
+def test_two_runs_share_the_streams(rakaia_server: StreamServer, tmp_path: Path) -> None:
+    """The first one gives up half of what it has, and says so; and has it again afterwards."""
+    adding = ""
+    for number in range(4):
+        url = rakaia_server.stream(f"shared-{number}")
+        publish(url, message("1", "one"))
+        adding += f"call_command('durable_state', 'add', 's{number}', {url!r}, probe=False)\n"
+    with running(tmp_path, adding, 1) as first:
+        for _ in range(4):
+            first("live, 1 message read")
+        with running(tmp_path, "", 1) as second:
+            for _ in range(2):
+                first("left to another worker, so that all have as many")
+                second("taken, after 1 message")
+        for _ in range(2):
+            first("taken, after 1 message")
+
+
 def test_run_says_that_there_is_nothing_to_do(tmp_path: Path) -> None:
     """Rather than nothing."""
     with running(tmp_path, "", 1) as read_to:

@@ -87,6 +87,7 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
     watcher = consumer.Watcher(
         began=reporter.began,
         ended=reporter.ended,
+        let_go=reporter.let_go,
         committed=reporter.committed,
         progressed=reporter.progressed,
     )
