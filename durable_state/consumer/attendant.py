@@ -20,6 +20,7 @@ from .held_streams import Ended, HeldStreams
 from .holder import Holder
 from .lag import write_lags
 from .lease import Claim, claim, give_back
+from .left_alone import is_left_alone
 from .looking import look_at_held
 from .seat import Seat
 from .seating import CELERY, Place, join, leave, renew, vacate
@@ -181,7 +182,8 @@ class Attendant:
     async def _claim(self) -> None:
         ask, place = self._seat.threads.run_for_lease, self._place
         seats, free = await ask(find_demand, place.using)
-        free = [pk for pk in free if pk not in self._streams.holders]
+        held = self._streams.holders
+        free = [pk for pk in free if pk not in held and not is_left_alone(place.using, pk)]
         if place.pk not in [each.pk for each in seats]:
             return  # it has expired; renewing tells
 

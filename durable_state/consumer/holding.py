@@ -12,7 +12,9 @@ from durable_state.models import Stream
 from durable_state.telemetry import count_lost_lease
 
 from .committing import Commit
+from .left_alone import leave_alone
 from .seat import Seat
+from .standstill import StandsStill
 
 __all__ = ["CommitGate", "Holding"]
 
@@ -77,6 +79,12 @@ class Holding:
     def ends(self) -> bool:
         """Whether there is nothing to be begun any more."""
         return self._ended.is_set() or self.seat.stop.is_set()
+
+    def give_up(self, stream: Stream, error: StandsStill) -> None:
+        """What is done for the stream stands still: somebody else is to have the lease."""
+        if error.thread is not None:
+            leave_alone(stream, error.thread)
+        self.let_go()
 
     def lose(self) -> None:
         """The lease is another's by now: whoever works on the stream ends."""

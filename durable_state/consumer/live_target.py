@@ -27,6 +27,7 @@ from .lag import Lag
 from .looking import Seen
 from .loop import Next
 from .readers import stream_reader
+from .standstill import StandsStill
 
 __all__ = ["LiveTarget"]
 
@@ -176,6 +177,8 @@ class LiveTarget:
                 done = await self._threads.run(release, stream, self._holding.token)
             if done is not None:
                 await self._holding.publish(stream, done, time.monotonic() - began)
+        except StandsStill as error:
+            self._holding.give_up(stream, error)
         except (DurableStateError, django.db.Error) as error:
             logger.info("%s: nothing was released: %s", stream, describe_error(error).sentence)
         except Exception:

@@ -36,6 +36,9 @@ __all__ = ["Loop", "Next", "Target"]
 
 logger = logging.getLogger("durable_state.consumer")
 
+SHORT = 1000
+"""Messages in a batch up to which its commit is taken to be short."""
+
 F = TypeVar("F", bound=Progress)
 T = TypeVar("T")
 
@@ -111,7 +114,7 @@ class Loop(Generic[F]):
         self.target = target
         self._holding = holding
         self._threads = holding.seat.threads
-        self._recovery = Recovery(target.progress, target.stream.name, holding)
+        self._recovery = Recovery(target.progress, target.stream, holding)
         self._pace = Pace(target.progress.failures)
         self._interrupted = asyncio.Event()
         self._is_committing = False
@@ -229,7 +232,8 @@ class Loop(Generic[F]):
         try:
             async with self.target.turn():
                 began, self._is_committing = time.monotonic(), True
-                done = await self._threads.run(self._write, batch)
+                run = self._threads.run if self._is_short(batch) else self._threads.run_long
+                done = await run(self._write, batch)
         except BaseException:
             self._pace.failed()
             raise
@@ -241,6 +245,12 @@ class Loop(Generic[F]):
         if batch.messages:
             self._recovery.committed()
         return done, seconds
+
+    def _is_short(self, batch: Batch) -> bool:
+        """Whether it is a live commit as nearly all are, which shall wait for no long one."""
+        progress = self.target.progress
+        is_staging = progress.rebuild_id is not None or progress.snapshot_id is not None
+        return batch.up_to_date and not is_staging and len(batch.messages) <= SHORT
 
     def _write(self, batch: Batch) -> Commit:
         """Prepares and commits the batch.
@@ -271,7 +281,7 @@ class Loop(Generic[F]):
         using = self.target.progress.using
         with contextlib.suppress(django.db.Error):  # another one may be sweeping too
             while not self._holding.ends and not self._interrupted.is_set():
-                self.target.unswept = await self._threads.run(sweep_dropped, using)
+                self.target.unswept = await self._threads.run_long(sweep_dropped, using)
                 is_awaited = inbox.waiting and not self._holding.until_up_to_date
                 if is_awaited or not self.target.unswept:
                     return

@@ -6,15 +6,35 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections
 
+from durable_state.errors import Unavailable
+
 __all__ = ["ProjectCalls", "StillRunning"]
+
+MOST_HANGING = 256
+"""Calls that may hang at a time in one process. A further one is not made."""
 
 
 class StillRunning(Exception):
-    """The call takes longer than was to be waited; it goes on."""
+    """The call takes longer than was to be waited; it goes on in ``thread``."""
+
+    def __init__(self, thread: threading.Thread) -> None:
+        super().__init__(thread)
+        self.thread = thread
+
+
+class _Running(NamedTuple):
+    """A call under way."""
+
+    thread: threading.Thread
+    result: asyncio.Future[Any]
+
+
+_hanging: set[threading.Thread] = set()
+"""Of this process: those that somebody has waited for in vain."""
 
 
 class ProjectCalls:
@@ -25,26 +45,28 @@ class ProjectCalls:
     """
 
     def __init__(self) -> None:
-        self._running: dict[Hashable, asyncio.Future[Any]] = {}
+        self._running: dict[Hashable, _Running] = {}
 
     async def call(
         self, key: Hashable, function: Callable[..., Any], *args: Any, seconds: float
     ) -> Any:
         """What ``function(*args)`` returns, or raises.
 
-        Raises: StillRunning, where that takes longer than ``seconds``.
+        Raises: StillRunning, where that takes longer than ``seconds``; Unavailable, where very many
+        hang already.
         """
         running = self._running.get(key)
         if running is None:
+            _check_few_hang()
             running = self._running[key] = self._begin(key, function, *args)
-        await asyncio.wait([running], timeout=seconds)
-        if not running.done():
-            raise StillRunning
-        return running.result()
 
-    def _begin(
-        self, key: Hashable, function: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
+        await asyncio.wait([running.result], timeout=seconds)
+        if not running.result.done():
+            _hanging.add(running.thread)
+            raise StillRunning(running.thread)
+        return running.result.result()
+
+    def _begin(self, key: Hashable, function: Callable[..., Any], *args: Any) -> _Running:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
 
@@ -64,8 +86,18 @@ class ProjectCalls:
                 error = raised
             finally:
                 connections.close_all()
+                _hanging.discard(threading.current_thread())
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(end, result, error)
 
-        threading.Thread(target=call, name="durable-state-headers", daemon=True).start()
-        return future
+        thread = threading.Thread(target=call, name="durable-state-headers", daemon=True)
+        thread.start()
+        return _Running(thread, future)
+
+
+def _check_few_hang() -> None:
+    if len(_hanging) >= MOST_HANGING:
+        raise Unavailable(
+            f"{len(_hanging)} calls of the project's code hang in this process.",
+            "See what they wait for, and restart the worker.",
+        )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import random
 import time
 
 import django.db
+from django.core.exceptions import ObjectDoesNotExist
 
 from durable_state.databases.faults import is_disconnection, is_misfit, is_outage
 from durable_state.errors import (
@@ -19,7 +21,7 @@ from durable_state.errors import (
     TransportError,
     Unavailable,
 )
-from durable_state.models import Progress, Status
+from durable_state.models import Progress, Status, Stream
 from durable_state.telemetry import count_retry
 from durable_state.transport import delay
 
@@ -27,6 +29,7 @@ from .error_text import describe_error, full_stop
 from .failures import record_failure, record_stop
 from .holding import Holding
 from .migration_advice import pending_migrations, what_to_migrate
+from .standstill import OutOfTime, StandsStill
 
 __all__ = ["Recovery"]
 
@@ -38,6 +41,8 @@ ATTEMPTS = 5
 """Attempts in a row after which an error of the database that is no outage halts the fold."""
 SLOW_SECONDS = 30.0
 """Seconds at most between two attempts while the tables do not fit: a migration takes its time."""
+NOTE_SECONDS = 5.0
+"""Seconds that it may take to write down why a stream stands still."""
 UNEXPECTED_ATTEMPTS = 9
 """The same of any other error: more, since batches have to become as small as one message."""
 
@@ -45,9 +50,9 @@ UNEXPECTED_ATTEMPTS = 9
 class Recovery:
     """Remembers how the sessions of one loop have fared, and decides what follows a failure."""
 
-    def __init__(self, progress: Progress, stream_name: str, holding: Holding) -> None:
+    def __init__(self, progress: Progress, stream: Stream, holding: Holding) -> None:
         self._progress = progress
-        self._stream_name = stream_name
+        self._stream = stream
         self._holding = holding
         self.outages = 0
         """How often the stream server was away."""
@@ -94,6 +99,11 @@ class Recovery:
         Returns the seconds to wait before the next one, or None where somebody has to act first.
         """
         match error:
+            case OutOfTime():
+                return None
+            case StandsStill():
+                await self._give_up(error)
+                return None
             case StreamGone():
                 await self._halt(error, Status.NEEDS_RESET)
                 return None
@@ -138,7 +148,7 @@ class Recovery:
         return await self._retry_or_halt(
             error,
             f"The database refuses the batch after ordinal {self._progress.ordinal}",
-            what_to_migrate(error, self._stream_name)
+            what_to_migrate(error, self._stream.name)
             or "Bring tables and mappings in line (a migration that has not run?), then resume;"
             " nothing of the batch was committed.",
         )
@@ -198,9 +208,25 @@ class Recovery:
         """
         return time.monotonic() - self._began > HEALTHY_SECONDS
 
+    async def _give_up(self, error: StandsStill) -> None:
+        """Has somebody else take the stream, who may fare better.
+
+        What is written down is waited for a moment only: the way to the database may be what hangs.
+        """
+        noting = asyncio.create_task(self._retry_as_it_is(error))
+        await asyncio.wait([noting], timeout=NOTE_SECONDS)
+        self._holding.give_up(self._stream, error)
+
+    async def _retry_as_it_is(self, error: StandsStill) -> None:
+        """Of a commit that stands still nobody knows whether it went through: the row does."""
+        progress = self._progress
+        with contextlib.suppress(django.db.Error, ObjectDoesNotExist):
+            await self._holding.seat.threads.run(progress.refresh_from_db, using=progress.using)
+            await self._retry(error)
+
     async def _retry(self, error: Exception, retry_after: float | None = None) -> float:
         self.outages += 1
-        count_retry(self._stream_name, error)
+        count_retry(self._stream.name, error)
         # That the tail was reached again is no success yet: the live request behind it may fail
         # each time.
         was_healthy = time.monotonic() - self._began > HEALTHY_SECONDS

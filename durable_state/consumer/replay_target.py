@@ -131,7 +131,7 @@ class ReplayTarget:
         # switch may take.
         async with self._holding.gate.lock:
             began = time.monotonic()
-            shown = await self._threads.run(self._show, closed)
+            shown = await self._threads.run_long(self._show, closed)
         if shown is None:
             self._missed = True
             return Next.REOPEN

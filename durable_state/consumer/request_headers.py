@@ -8,17 +8,18 @@ from functools import partial
 from django.utils.module_loading import import_string
 
 from durable_state.conf import get_settings
-from durable_state.errors import ConfigurationError, Stalled, Unavailable
+from durable_state.errors import ConfigurationError, Unavailable
 from durable_state.models import Stream
 from durable_state.protocol.masking import mask_likely
 from durable_state.transport.sent import mask_sent
 
 from .project_calls import ProjectCalls, StillRunning
+from .standstill import CallStandsStill
 
 __all__ = ["headers_function"]
 
 HEADERS_SECONDS = 30.0
-"""Seconds that HEADERS may take for one request."""
+"""Seconds that HEADERS may take for one request, where a lease is no shorter."""
 
 
 def headers_function(
@@ -33,7 +34,7 @@ async def _ask(path: str, stream: Stream, calls: ProjectCalls) -> Mapping[str, s
     """What the function at ``path`` gives.
 
     Raises: ConfigurationError, where it cannot be imported or gives no headers; Unavailable, where
-    it fails (a token service may be away); Stalled, where it hangs.
+    it fails (a token service may be away); CallStandsStill, where it hangs.
     """
     try:
         function = import_string(path)
@@ -43,16 +44,15 @@ async def _ask(path: str, stream: Stream, calls: ProjectCalls) -> Mapping[str, s
             "Correct the setting.",
         ) from None
 
+    seconds = min(HEADERS_SECONDS, get_settings().lease_seconds)
     try:
-        headers = await calls.call(
-            (stream.using, stream.pk), function, stream, seconds=HEADERS_SECONDS
-        )
-    except StillRunning:
-        raise Stalled(
-            f"HEADERS has given nothing for {stream.name} in {HEADERS_SECONDS:g} s.",
-            f"See what {path} waits for. It is waited for again.",
-            seconds=HEADERS_SECONDS,
-        ) from None
+        headers = await calls.call((stream.using, stream.pk), function, stream, seconds=seconds)
+    except StillRunning as hanging:
+        still = CallStandsStill.of(path, seconds)
+        still.thread = hanging.thread
+        raise still from None
+    except Unavailable:
+        raise
     except Exception as error:
         raise Unavailable(
             f"HEADERS failed for {stream.name}: {_without_secrets(error)}.", f"Mend {path}."

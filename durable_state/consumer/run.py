@@ -18,6 +18,7 @@ from durable_state.models import Replay, Status, Stream
 from .attendant import Attendant
 from .claiming import count_missing
 from .lease import Claim, claim, claims_of, holder_of
+from .left_alone import is_left_alone
 from .seat import Seat, open_seat, stop_signals
 from .seating import CELERY, Place, join, leave, occupied, take_vacant
 from .upkeep import tidy
@@ -69,6 +70,9 @@ def _check_outcome(stream: Stream) -> None:
             f"Go on with: durable_state resume {stream.name}",
         )
 
+    if is_left_alone(stream.using, stream.pk):
+        raise OperationRefused(stream.last_error, stream.action)
+
     replay = Replay.objects.using(stream.using).filter(stream=stream).first()
     for progress, what in (
         (replay, f"The replay of the stream {stream.name!r}"),
@@ -102,7 +106,8 @@ async def _sync(stream: Stream, until_up_to_date: bool, watcher: Watcher) -> Non
         taken = await _wait_for_lease(stream, seat)
         if taken is not None:
             place, claims = taken
-            await Attendant(seat, place, until_up_to_date=until_up_to_date).run(claims)
+            async with _beside(_end_soon(seat)):
+                await Attendant(seat, place, until_up_to_date=until_up_to_date).run(claims)
 
 
 async def _wait_for_lease(stream: Stream, seat: Seat) -> tuple[Place, list[Claim]] | None:
@@ -138,7 +143,8 @@ async def _run_all(using: str, watcher: Watcher) -> None:
     async with stop_signals() as stop, open_seat(stop, threads=8, watcher=watcher) as seat:
         capacity = get_settings().seat_streams
         place = await seat.threads.run_for_lease(join, using, "run", capacity)
-        async with _beside(_keep_tidy(using, seat)), _beside(WakeListener(using, seat).run()):
+        listening = WakeListener(using, seat).run()
+        async with _beside(_keep_tidy(using, seat)), _beside(listening), _beside(_end_soon(seat)):
             await Attendant(seat, place, capacity=capacity).run()
 
 
@@ -156,7 +162,7 @@ async def _consume_slice(using: str, asks_to_end: Callable[[], bool]) -> bool:
             get_settings().slice_seconds, attendant.hand_over
         )
         listening = WakeListener(using, seat).run()
-        async with _beside(_stop_when(asks_to_end, stop)), _beside(listening):
+        async with _beside(_stop_when(asks_to_end, seat)), _beside(listening):
             await attendant.run(claims)
         timer.cancel()
         return attendant.hands_over
@@ -172,16 +178,23 @@ def _find_place(using: str, capacity: int) -> Place | None:
 async def _keep_tidy(using: str, seat: Seat) -> None:
     while True:
         try:
-            await seat.threads.run(tidy, using)
+            await seat.threads.run_long(tidy, using)
         except django.db.Error as error:
             logger.warning("Nothing could be pruned: %s", error)
         await asyncio.sleep(TIDY_SECONDS)
 
 
-async def _stop_when(asks_to_end: Callable[[], bool], stop: asyncio.Event) -> None:
-    while not (stop.is_set() or asks_to_end()):
-        await _pause(stop, LEAVE_SECONDS)
-    stop.set()
+async def _stop_when(asks_to_end: Callable[[], bool], seat: Seat) -> None:
+    while not asks_to_end():  # noqa: ASYNC110 - it can only be asked
+        await asyncio.sleep(LEAVE_SECONDS)
+    seat.stop.set()
+    seat.threads.finish_within()
+
+
+async def _end_soon(seat: Seat) -> None:
+    """Once a signal has asked the process to end, nothing is waited for for long."""
+    await seat.stop.wait()
+    seat.threads.finish_within()
 
 
 @asynccontextmanager

@@ -1,59 +1,100 @@
-"""Threads for the database: the event loop never waits for it."""
+"""Threads for the database: the event loop never waits for it.
+
+Why: decision 911.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import threading
+import contextlib
+import logging
+import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import django.db
-from django.db import close_old_connections, connections
 
-from durable_state.databases.faults import is_disconnection
-from durable_state.databases.limits import SessionLimits, limit_seconds
-from durable_state.databases.sessions import limit_sessions
-from durable_state.errors import DurableStateError
+from durable_state.conf import get_settings
+from durable_state.databases.limits import SESSIONS, SessionLimits, limit_seconds
+from durable_state.databases.sessions import end_session, has_server, is_session_working
 
+from .database_thread import DatabaseThread, Disconnections, Standing
 from .project_calls import ProjectCalls
+from .standstill import Callee, OutOfTime, StandsStill
 
 __all__ = ["DatabaseThreads"]
 
+logger = logging.getLogger("durable_state.consumer")
+
 P = ParamSpec("P")
 T = TypeVar("T")
+
+LOOK_SECONDS = 0.25
+"""Seconds between two looks at what the threads do."""
+RELIEF_SECONDS = {Callee.PROJECT: 0.25, Callee.DATABASE: 1.0}
+"""Seconds in one call after which another thread may begin in the place of the one that is in it.
+"""
+SPARE_THREADS = 64
+"""Threads that may be begun so for calls of the project's code. For those of the database, which is
+not to be asked the more the slower it is, as many as there are anyway."""
+END_SECONDS = 3.0
+"""Seconds that the calls under way have, where a process is asked to end."""
+CLOSE_SECONDS = 5.0
+"""Seconds that a thread which has nothing to do may take to close its connections."""
+
+
+class _Running:
+    """A call under way, and the places that it takes from others."""
+
+    def __init__(self, held: list[asyncio.Semaphore]) -> None:
+        self.held = held
+        self.thread: DatabaseThread
+        self.result: asyncio.Future[Any]
+        self.judging: asyncio.Task[None] | None = None
+
+    def leave(self, *places: asyncio.Semaphore) -> None:
+        """Others may have these places."""
+        for place in places:
+            if place in self.held:
+                self.held.remove(place)
+                place.release()
 
 
 class DatabaseThreads:
     """A few threads with a database connection each, which are closed with them.
 
     Calls are not cancelled: a commit that has begun is waited for even when its caller is asked to
-    stop. Leases, and the project's own code (``project_calls``), have threads apart: no stream
-    loses its lease, or waits, because others commit slowly or are slow to get their headers.
+    stop, as long as it moves. One that stands still for a lease time is given up: its session is
+    ended, its thread is left alone, and who waits for it is told where it stands. Long before that
+    another thread may take its place, so that streams whose calls hang hold up no others.
+
+    What keeps a lease, and the project's own code (``project_calls``), have threads apart.
     """
 
     def __init__(self, size: int = 4) -> None:
-        self._size = size
         self.sessions = f"durable_state {uuid.uuid4().hex[:16]}"
         """The name that those of its sessions on the server begin with, and no others."""
 
-        numbers = itertools.count()
-
-        def limit() -> None:
-            limit_sessions(SessionLimits(f"{self.sessions}.{next(numbers)}", limit_seconds()))
-
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix="durable-state", initializer=limit)
-        self._leases = ThreadPoolExecutor(
-            1, thread_name_prefix="durable-state-leases", initializer=limit
-        )
         self.project_calls = ProjectCalls()
-        self._disconnections = 0  # how often a server was found gone
-        self._seen = threading.local()  # how many of these a thread has followed
+        self._disconnections = Disconnections()
+        self._size = size
+        self._places = asyncio.Semaphore(size)
+        self._long_places = asyncio.Semaphore(max(1, size // 2))
+        self._lease_place = asyncio.Semaphore(1)
+
+        self._idle: list[DatabaseThread] = []
+        self._lease_thread: DatabaseThread | None = None
+        self._numbered: dict[int, DatabaseThread] = {}
+        self._running: set[_Running] = set()
+        self._given_up: set[DatabaseThread] = set()
+        self._deadline: float | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> DatabaseThreads:
+        self._watching = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(
@@ -62,71 +103,172 @@ class DatabaseThreads:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        barrier = threading.Barrier(self._size + 1)
+        if self._running:
+            await asyncio.wait([each.result for each in self._running])
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
 
-        def close() -> None:
-            barrier.wait()  # so that each thread takes one
-            connections.close_all()
+        threads = [*self._idle, *([self._lease_thread] if self._lease_thread else [])]
+        for thread in threads:
+            thread.end()
+        for thread in threads:
+            thread.join(CLOSE_SECONDS)
 
-        loop = asyncio.get_running_loop()
-        closing = [loop.run_in_executor(self._pool, close) for _ in range(self._size)]
-        await asyncio.gather(*closing, loop.run_in_executor(self._leases, close))
-        for pool in (self._pool, self._leases):
-            pool.shutdown()
+    @property
+    def given_up(self) -> int:
+        """How many threads were given up, and have not come back since."""
+        return sum(thread.is_alive() for thread in self._given_up)
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the function in a thread and returns what it returns.
 
         A broken connection is replaced before.
+        Raises: StandsStill, where it does; whatever the function raises.
         """
-        return await self._run(self._pool, function, *args, **kwargs)
+        return await self._run([self._places], partial(function, *args, **kwargs))
+
+    async def run_long(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same, for what may take long: half the threads are left to what does not."""
+        places = [self._long_places, self._places]
+        return await self._run(places, partial(function, *args, **kwargs))
 
     async def run_for_lease(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """The same, for what keeps a lease: it never waits for commits."""
-        return await self._run(self._leases, function, *args, **kwargs)
+        return await self._run([self._lease_place], partial(function, *args, **kwargs))
 
-    async def _run(
-        self,
-        pool: ThreadPoolExecutor,
-        function: Callable[P, T],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        def call() -> T:
-            self._renew_connections()
-            try:
-                return function(*args, **kwargs)
-            except DurableStateError:
-                raise
-            except BaseException as error:
-                if isinstance(error, django.db.Error) and is_disconnection(error):
-                    self._disconnections += 1
-                # A transaction that failed at its very BEGIN is one that Django knows nothing of:
-                # it would hold its locks until this thread ends.
-                connections.close_all()
-                raise
+    def finish_within(self, seconds: float = END_SECONDS) -> None:
+        """Gives up what has not ended by then, whether it moves or not: it is done again."""
+        self._deadline = time.monotonic() + seconds
 
-        running = asyncio.ensure_future(asyncio.get_running_loop().run_in_executor(pool, call))
+    async def _run(self, places: list[asyncio.Semaphore], function: Callable[[], T]) -> T:
+        running = _Running([])
         try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait([running])
+            for place in places:
+                await place.acquire()
+                running.held.append(place)
+            running.thread = self._take_thread(running)
+            running.result = running.thread.call(function)
+            self._running.add(running)
+        except BaseException:
+            running.leave(*places)
             raise
 
-    def _renew_connections(self) -> None:
-        """Closes those of this thread that are broken, or as old as one that was found broken.
+        try:
+            return await asyncio.shield(running.result)
+        except asyncio.CancelledError:
+            await asyncio.wait([running.result])
+            raise
+        finally:
+            self._put_back(running)
+            running.leave(*places)
 
-        What has ended one connection has mostly ended all: it is one outage, not one for each.
-        """
-        disconnections = self._disconnections
-        if getattr(self._seen, "disconnections", 0) != disconnections:
-            self._seen.disconnections = disconnections
-            connections.close_all()
+    def _take_thread(self, running: _Running) -> DatabaseThread:
+        if self._lease_place in running.held:
+            thread = self._lease_thread or self._start_thread()
+            self._lease_thread = thread
+            return thread
+        return self._idle.pop() if self._idle else self._start_thread()
+
+    def _start_thread(self) -> DatabaseThread:
+        # A number is free again once its thread has come to its end, given up or not.
+        taken = {number for number, thread in self._numbered.items() if thread.is_alive()}
+        number = next(number for number in range(len(taken) + 1) if number not in taken)
+        limits = SessionLimits(f"{self.sessions}.{number}", limit_seconds())
+        thread = self._numbered[number] = DatabaseThread(limits, self._disconnections)
+        return thread
+
+    def _put_back(self, running: _Running) -> None:
+        if running not in self._running:
+            return  # given up
+        self._running.remove(running)
+        thread = running.thread
+        if thread is self._lease_thread:
             return
-        for connection in connections.all(initialized_only=True):
-            if connection.errors_occurred:
-                close_old_connections()
-                return
+        if len(self._idle) < self._size:
+            self._idle.append(thread)
+        else:
+            thread.end()
+
+    # Threads that stand still
+
+    async def _watch(self) -> None:
+        """Looks at each thread that is in a call, again and again."""
+        while True:
+            await asyncio.sleep(min(LOOK_SECONDS, get_settings().lease_seconds / 8))
+            for running in list(self._running):
+                if running.judging is None and not running.result.done():
+                    self._look(running)
+
+    def _look(self, running: _Running) -> None:
+        is_late = self._deadline is not None and time.monotonic() > self._deadline
+        if is_late and self._lease_place not in running.held:
+            running.judging = asyncio.create_task(self._give_up(running, OutOfTime()))
+            return
+
+        standing = running.thread.look()
+        if standing is None:
+            return
+        self._relieve(running, standing)
+        if standing.seconds > self._patience(running):
+            running.judging = asyncio.create_task(self._judge(running, standing))
+
+    def _patience(self, running: _Running) -> float:
+        """Seconds in one call after which it is asked whether it will ever end."""
+        lease_seconds = get_settings().lease_seconds
+        return lease_seconds / 3 if running.thread is self._lease_thread else lease_seconds
+
+    def _relieve(self, running: _Running, standing: Standing) -> None:
+        """Lets another thread begin in the place of one that waits for something."""
+        callee = standing.call.callee
+        is_project = callee is Callee.PROJECT
+        spare = SPARE_THREADS if is_project else self._size
+        alive = sum(thread.is_alive() for thread in self._numbered.values())
+        if standing.seconds < RELIEF_SECONDS[callee] or alive > min(self._size + spare, SESSIONS):
+            return
+        running.leave(self._places)
+        if is_project:
+            running.leave(self._long_places)
+
+    async def _judge(self, running: _Running, standing: Standing) -> None:
+        """Gives the call up, unless the server is busy with it."""
+        is_busy = standing.call.callee is Callee.DATABASE and await self._is_busy(running.thread)
+        if running.result.done():
+            return
+        if is_busy:
+            running.thread.note_movement()
+            running.judging = None
+        else:
+            await self._give_up(running, standing.call.error(standing.seconds))
+
+    async def _is_busy(self, thread: DatabaseThread) -> bool:
+        if thread.aliases and not any(map(has_server, thread.aliases)):
+            return True
+        if thread is self._lease_thread:
+            return False  # nobody could ask
+        with contextlib.suppress(StandsStill, django.db.Error):
+            for alias in thread.aliases:
+                if await self.run_for_lease(is_session_working, alias, thread.session):
+                    return True
+        return False
+
+    async def _give_up(self, running: _Running, error: StandsStill) -> None:
+        """Ends the session first, so that its locks are free for whoever goes on."""
+        thread = running.thread
+        if thread is self._lease_thread:
+            self._lease_thread = None
+        else:
+            for alias in thread.aliases:
+                with contextlib.suppress(StandsStill, django.db.Error):
+                    await self.run_for_lease(end_session, alias, thread.session)
+        if running.result.done():
+            return
+
+        error.thread = thread
+        self._running.discard(running)
+        self._given_up.add(thread)
+        thread.end()
+        running.result.set_exception(error)
+        logger.warning("A thread is given up, %s by now: %s", self.given_up, error.message)

@@ -31,6 +31,9 @@ class Database:
     any part of them (the caller has set a savepoint), and raise Django's classes of errors.
     """
 
+    has_server = True
+    """Whether it is another process, which may not answer, and keeps locks for sessions."""
+
     writes_columns = False
     """Whether rows of the project's tables are written as columns;
     otherwise the ORM writes them.

@@ -17,14 +17,18 @@ from django.db.backends.signals import connection_created
 from .choosing import database_of, find_database
 from .limits import SessionLimits
 
-__all__ = ["end_session", "end_sessions", "is_session_working", "limit_sessions"]
+__all__ = ["end_session", "end_sessions", "has_server", "is_session_working", "limit_sessions"]
 
 _thread = threading.local()
 
 
-def limit_sessions(limits: SessionLimits) -> None:
-    """Limits and names every session that the calling thread opens from now on."""
+def limit_sessions(limits: SessionLimits, opened: set[str] | None = None) -> None:
+    """Limits and names every session that the calling thread opens from now on.
+
+    ``opened`` is given the aliases of the databases that it opens one in.
+    """
     _thread.limits = limits
+    _thread.opened = set() if opened is None else opened
 
 
 def end_session(using: str, name: str) -> int:
@@ -41,6 +45,11 @@ def end_sessions(using: str, name: str) -> int:
     return find_database(using).end_sessions(name, also_below=True)
 
 
+def has_server(using: str) -> bool:
+    """Whether the database is another process, which may not answer."""
+    return find_database(using).has_server
+
+
 def is_session_working(using: str, name: str) -> bool:
     """Whether the server is busy with a statement of that session.
 
@@ -55,6 +64,7 @@ def _limit(*, connection: Any, **kwargs: Any) -> None:
     database.limits = None
     if limits is None:
         return
+    _thread.opened.add(connection.alias)
     try:
         database.limit_session(limits)
     except BaseException:

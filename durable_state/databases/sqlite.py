@@ -23,6 +23,7 @@ KEYS = 10_000
 class SQLite(Database):
     """One writer at a time, in this very process; statements with parameters for row after row."""
 
+    has_server = False
     writes_columns = True
     keeps_decimals_as_floats = True
 

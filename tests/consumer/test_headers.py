@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from durable_state import operations
-from durable_state.consumer import request_headers
+from durable_state.consumer import project_calls, request_headers
 from durable_state.consumer.run import consume_slice, sync
 from durable_state.errors import OperationRefused
 from durable_state.models import Intent, Lease, Status, Stream
-from tests import leases
 from tests.servers.misbehaving import MisbehavingServer, Reply
 from tests.tables import check
 
@@ -193,51 +191,55 @@ def test_header_values_that_cannot_be_sent_halt_without_being_shown(
     assert "cret" not in str(refused.value) + stream.last_error + caplog.text
 
 
-def test_a_function_that_hangs_holds_up_nobody_else(
+def test_a_function_that_hangs_costs_its_own_stream_alone(
     misbehaving_server: MisbehavingServer,
     add_stream: Add,
     monkeypatch: pytest.MonkeyPatch,
     settings: Any,
 ) -> None:
-    """Five streams wait for their token;
-    the sixth is consumed, and all keep their leases meanwhile.
+    """Sixty-four streams wait for their token. The last one is consumed; the leases of the others
+    are given back, each costs one thread, and their status names the function.
     """
-    settings.DURABLE_STATE = settings.DURABLE_STATE | {"SLICE_SECONDS": 3.0}
-    slow: set[int] = set()
-    tokens: list[int] = []
+    settings.DURABLE_STATE = settings.DURABLE_STATE | {"SLICE_SECONDS": 6.0}
+    hanging: set[int] = set()
+    go_on, calls = threading.Event(), []
 
     def hang(stream: Stream) -> dict[str, str]:
-        if stream.pk in slow:
-            time.sleep(2.5)
-            tokens.extend(Lease.objects.filter(pk__in=slow).values_list("token", flat=True))
+        if stream.pk in hanging:
+            calls.append(threading.current_thread())
+            go_on.wait(60)
         return {}
 
     use(monkeypatch, hang)
     server, replies = misbehaving_server, good()
     server.reply = lambda asked: quiet(asked, replies)
-    streams = [add_stream(server.url + f"/{n}", live="long-poll") for n in range(6)]
-    slow.update(stream.pk for stream in streams[:5])
-    watcher = threading.Thread(target=consume_slice, args=("default",))
-    watcher.start()
-    wait_until(lambda: operations.report(streams[5]).status == "live", 2)
-    time.sleep(1)
-    assert [leases.acquire(stream, "elsewhere:1:thief:x") for stream in streams] == [None] * 6
-    slow.clear()
-    watcher.join(15)
-    check(streams[5], ITEMS)
-    assert set(tokens) <= {1}
+    streams = [add_stream(server.url + f"/{n}", live="long-poll") for n in range(65)]
+    hanging.update(stream.pk for stream in streams[:64])
+    worker = threading.Thread(target=consume_slice, args=("default",))
+    worker.start()
+    try:
+        wait_until(lambda: operations.report(streams[64]).status == "live")
+        wait_until(lambda: not Lease.objects.filter(pk__in=hanging).exclude(seat=None).exists())
+        report = operations.report(streams[0])
+        assert f"{__name__}.headers has not returned for 1 s" in report.last_error
+        assert f"{__name__}.headers" in report.action
+        assert len(calls) == 64
+        assert all(thread.daemon for thread in calls)
+        assert operations.report(streams[64]).status == "live"
+    finally:
+        go_on.set()
+        worker.join(15)
+    for thread in calls:
+        thread.join(10)
+    check(streams[64], ITEMS)
 
 
-def test_a_function_that_hangs_is_named_and_asked_once(
+def test_a_function_that_hangs_is_named_and_ends_sync(
     misbehaving_server: MisbehavingServer,
     add_stream: Add,
     monkeypatch: pytest.MonkeyPatch,
-    settings: Any,
 ) -> None:
-    """The stream is stuck, its consumer ends when it is asked to,
-    and one thread is all it costs.
-    """
-    settings.DURABLE_STATE = settings.DURABLE_STATE | {"STUCK_SECONDS": 1}
+    """With a line that says which, and once it returns, the stream goes on."""
     monkeypatch.setattr(request_headers, "HEADERS_SECONDS", 0.2)
     go_on, calls = threading.Event(), []
 
@@ -249,19 +251,25 @@ def test_a_function_that_hangs_is_named_and_asked_once(
     use(monkeypatch, hang)
     misbehaving_server.reply = lambda asked: quiet(asked, good())
     stream = add_stream(misbehaving_server.url + "/s", live="long-poll")
-    with consuming(stream):
-        wait_until(lambda: operations.report(stream).stuck, 20)
-        report = operations.report(stream)
-        assert f"HEADERS has given nothing for {stream.name} in 0.2 s" in report.why
-        assert f"{__name__}.headers" in report.action
-        began = time.monotonic()
-    assert time.monotonic() - began < 10  # the consumer was asked to end, and did
+    with pytest.raises(OperationRefused, match=r"headers has not returned for 0\.2 s"):
+        sync(stream)
     assert len(calls) == 1
     assert misbehaving_server.asked == []
-    assert calls[0].daemon
     go_on.set()
     calls[0].join(10)
 
     operations.resume(stream, actor="test")
     sync(stream, until_up_to_date=True)
     check(stream, ITEMS)
+
+
+def test_of_calls_that_hang_there_is_a_bound(
+    add_stream: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process makes no more of them; the stream is tried again."""
+    monkeypatch.setattr(project_calls, "MOST_HANGING", 0)
+    use(monkeypatch, lambda stream: {})
+    stream = add_stream("http://127.0.0.1:9/s")
+    with consuming(stream):
+        wait_until(lambda: operations.report(stream).status == "retrying")
+        assert "0 calls of the project's code hang" in operations.report(stream).last_error

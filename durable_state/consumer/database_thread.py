@@ -1,0 +1,139 @@
+"""One thread with connections to the database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import django.db
+from django.db import close_old_connections, connections
+
+from durable_state.databases.faults import is_disconnection
+from durable_state.databases.limits import SessionLimits
+from durable_state.databases.sessions import limit_sessions
+from durable_state.errors import DurableStateError
+
+from .standstill import OpenCall, find_open_call
+
+__all__ = ["DatabaseThread", "Disconnections", "Standing"]
+
+
+class Standing(NamedTuple):
+    """Where a thread stands still."""
+
+    call: OpenCall
+    seconds: float
+
+
+class Disconnections:
+    """How often a server was found gone, which all threads of a consumer share."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+class DatabaseThread:
+    """Makes one call after the other, and never keeps the process from ending.
+
+    Its sessions are limited, and closed with it.
+    """
+
+    def __init__(self, limits: SessionLimits, disconnections: Disconnections) -> None:
+        self.session = limits.name
+        self.aliases: set[str] = set()
+        """The databases that it has opened a session in."""
+
+        self._limits = limits
+        self._disconnections = disconnections
+        self._followed = disconnections.count
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._seen: OpenCall | None = None
+        self._seen_at = 0.0
+        self._thread = threading.Thread(target=self._work, name=limits.name, daemon=True)
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether it has not come to its end."""
+        return self._thread.is_alive()
+
+    def call(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Has it call the function, behind what it is doing; what that gives, or raises."""
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[Any] = loop.create_future()
+
+        def make() -> None:
+            outcome: tuple[Any, BaseException | None]
+            try:
+                self._renew_connections()
+                outcome = function(), None
+            except DurableStateError as error:
+                outcome = None, error
+            except BaseException as error:
+                if isinstance(error, django.db.Error) and is_disconnection(error):
+                    self._disconnections.count += 1
+                # A transaction that failed at its very BEGIN is one that Django knows nothing of:
+                # it would hold its locks until this thread ends.
+                connections.close_all()
+                outcome = None, error
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(_settle, result, *outcome)
+
+        self._seen = None
+        self._calls.put(make)
+        return result
+
+    def look(self) -> Standing | None:
+        """Where it has stood since a former look; None where it has moved meanwhile."""
+        now, found = time.monotonic(), find_open_call(self._thread.ident)
+        if found is not None and self._seen is not None and found.frame is self._seen.frame:
+            return Standing(found, now - self._seen_at)
+        self._seen, self._seen_at = found, now
+        return None
+
+    def note_movement(self) -> None:
+        """Where it was seen is forgotten: it moves, though nobody sees that from here."""
+        self._seen_at = time.monotonic()
+
+    def end(self) -> None:
+        """Has it end, behind what it is doing."""
+        self._seen = None
+        self._calls.put(None)
+
+    def join(self, seconds: float) -> None:
+        """Waits for its end, so long at most."""
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        limit_sessions(self._limits, self.aliases)
+        try:
+            while (make := self._calls.get()) is not None:
+                make()
+                del make  # or what it was called with stays until the next call
+        finally:
+            connections.close_all()
+
+    def _renew_connections(self) -> None:
+        """Closes those that are broken, or as old as one that was found broken.
+
+        What has ended one connection has mostly ended all: it is one outage, not one for each.
+        """
+        count = self._disconnections.count
+        if self._followed != count:
+            self._followed = count
+            connections.close_all()
+        elif any(each.errors_occurred for each in connections.all(initialized_only=True)):
+            close_old_connections()
+
+
+def _settle(result: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if result.done():  # given up
+        return
+    if error is None:
+        result.set_result(value)
+    else:
+        result.set_exception(error)

@@ -1,0 +1,153 @@
+"""Work that does not move: its stream is left to others, it is named, and nobody waits for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+
+from durable_state import operations
+from durable_state.consumer.run import run_all
+from durable_state.models import Lease, Stream
+from durable_state.signals import changes_committed
+from tests.app.models import Message
+from tests.app.state_mappings import ScoreMapping
+from tests.servers.process import StreamServer
+from tests.wire import insert
+
+from .support.consuming import is_live, wait_until
+from .support.remote import RemoteStream
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Add = Callable[..., Stream]
+
+
+class Hanging:
+    """Code of the project that does not return, until it is told to."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.calls = 0
+
+    def hang(self, *args: Any, **named: Any) -> None:
+        """As a prepare, or a receiver."""
+        self.calls += 1
+        self.go_on.wait(60)
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    """Hangs while the test runs."""
+    code = Hanging()
+    yield code
+    code.go_on.set()
+
+
+@contextmanager
+def run_while(using: str, look: Callable[[], None]) -> Iterator[None]:
+    """Consumes all streams while ``look`` does; then ends by SIGTERM, within seconds."""
+    problems: list[BaseException] = []
+    asked: list[float] = []
+
+    def operate() -> None:
+        try:
+            look()
+        except BaseException as error:
+            problems.append(error)
+        finally:
+            connections.close_all()
+            asked.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    operator = threading.Thread(target=operate)
+    operator.start()
+    run_all(using)
+    took = time.monotonic() - asked[0]
+    operator.join()
+    if problems:
+        raise problems[0]
+    assert took < 5
+    yield
+
+
+def is_given_back(stream: Stream) -> bool:
+    """Whether nobody has the stream's lease."""
+    return Lease.objects.using(stream.using).filter(pk=stream.pk, seat=None).exists()
+
+
+@pytest.mark.parametrize("where", ["prepare", "receiver"])
+def test_code_of_the_project_that_never_returns(
+    file_or_server: str,
+    where: str,
+    reference_server: StreamServer,
+    add_stream: Add,
+    hanging: Hanging,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its stream is left to others, and status names it; the others go on; SIGTERM waits for none
+    of it, and the code is not called again while it hangs.
+    """
+    good, bad = (RemoteStream(reference_server.stream()) for _ in range(2))
+    good.append([insert("message", "a", {"text": "one"})])
+    bad.append([insert("score", "1", {"points": 1})])
+    first = add_stream(good.url, using=file_or_server)
+    second = add_stream(bad.url, using=file_or_server)
+
+    def receive(*, stream: str, **named: Any) -> None:
+        if stream == second.name:
+            hanging.hang()
+
+    if where == "prepare":
+        monkeypatch.setattr(ScoreMapping, "prepare", hanging.hang)
+    else:
+        changes_committed.connect(receive)
+    name = f"{__name__}.Hanging.hang" if where == "prepare" else f"{receive.__qualname__}"
+
+    def look() -> None:
+        wait_until(lambda: is_live(first))
+        wait_until(lambda: is_given_back(second))
+        assert f"{name} has not returned for 1 s" in operations.report(second).last_error
+        good.append([insert("message", "b", {"text": "two"})])
+        wait_until(Message.objects.using(file_or_server).filter(key="b").exists, 3)
+        assert hanging.calls == 1
+
+    try:
+        with run_while(file_or_server, look):
+            pass
+    finally:
+        changes_committed.disconnect(receive)
+
+
+def test_rows_that_an_operator_has_locked_and_forgotten(
+    server_database: str, reference_server: StreamServer, add_stream: Add, settings: Any
+) -> None:
+    """Of eight streams: the ninth goes on, and SIGTERM ends it all the same."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 10}
+    remotes = [RemoteStream(reference_server.stream()) for _ in range(9)]
+    streams = [add_stream(remote.url, using=server_database) for remote in remotes]
+    rows = Stream.objects.using(server_database)
+
+    def look() -> None:
+        wait_until(lambda: all(is_live(stream) for stream in streams), 30)
+        with ExitStack() as held:
+            held.enter_context(transaction.atomic(using=server_database))
+            list(rows.select_for_update().filter(pk__in=[each.pk for each in streams[:8]]))
+            for number, remote in enumerate(remotes):
+                remote.append([insert("message", f"k{number}", {"text": "new"})])
+            wait_until(Message.objects.using(server_database).filter(key="k8").exists, 3)
+            remotes[8].append([insert("message", "more", {"text": "new"})])
+            time.sleep(1.5)  # until all eight stand still
+            wait_until(Message.objects.using(server_database).filter(key="more").exists, 3)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(4)
+
+    with run_while(server_database, look):
+        pass
