@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -51,31 +51,35 @@ def hanging() -> Iterator[Hanging]:
     code.go_on.set()
 
 
-@contextmanager
-def run_while(using: str, look: Callable[[], None]) -> Iterator[None]:
-    """Consumes all streams while ``look`` does; then ends by SIGTERM, within seconds."""
+def run_while(using: str, look: Callable[[ExitStack], None]) -> None:
+    """Consumes all streams while ``look`` does; then ends by SIGTERM, within seconds.
+
+    What ``look`` enters into the stack it is given is left when that has ended.
+    """
     problems: list[BaseException] = []
     asked: list[float] = []
+    has_ended = threading.Event()
 
     def operate() -> None:
-        try:
-            look()
-        except BaseException as error:
-            problems.append(error)
-        finally:
-            connections.close_all()
+        with ExitStack() as held:
+            try:
+                look(held)
+            except BaseException as error:
+                problems.append(error)
             asked.append(time.monotonic())
             os.kill(os.getpid(), signal.SIGTERM)
+            has_ended.wait(60)
+        connections.close_all()
 
     operator = threading.Thread(target=operate)
     operator.start()
     run_all(using)
     took = time.monotonic() - asked[0]
+    has_ended.set()
     operator.join()
     if problems:
         raise problems[0]
     assert took < 5
-    yield
 
 
 def is_given_back(stream: Stream) -> bool:
@@ -111,7 +115,7 @@ def test_code_of_the_project_that_never_returns(
         changes_committed.connect(receive)
     name = f"{__name__}.Hanging.hang" if where == "prepare" else f"{receive.__qualname__}"
 
-    def look() -> None:
+    def look(held: ExitStack) -> None:
         wait_until(lambda: is_live(first))
         wait_until(lambda: is_given_back(second))
         assert f"{name} has not returned for 1 s" in operations.report(second).last_error
@@ -120,8 +124,7 @@ def test_code_of_the_project_that_never_returns(
         assert hanging.calls == 1
 
     try:
-        with run_while(file_or_server, look):
-            pass
+        run_while(file_or_server, look)
     finally:
         changes_committed.disconnect(receive)
 
@@ -135,19 +138,15 @@ def test_rows_that_an_operator_has_locked_and_forgotten(
     streams = [add_stream(remote.url, using=server_database) for remote in remotes]
     rows = Stream.objects.using(server_database)
 
-    def look() -> None:
+    def look(held: ExitStack) -> None:
         wait_until(lambda: all(is_live(stream) for stream in streams), 30)
-        with ExitStack() as held:
-            held.enter_context(transaction.atomic(using=server_database))
-            list(rows.select_for_update().filter(pk__in=[each.pk for each in streams[:8]]))
-            for number, remote in enumerate(remotes):
-                remote.append([insert("message", f"k{number}", {"text": "new"})])
-            wait_until(Message.objects.using(server_database).filter(key="k8").exists, 3)
-            remotes[8].append([insert("message", "more", {"text": "new"})])
-            time.sleep(1.5)  # until all eight stand still
-            wait_until(Message.objects.using(server_database).filter(key="more").exists, 3)
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(4)
+        held.enter_context(transaction.atomic(using=server_database))
+        list(rows.select_for_update().filter(pk__in=[each.pk for each in streams[:8]]))
+        for number, remote in enumerate(remotes):
+            remote.append([insert("message", f"k{number}", {"text": "new"})])
+        wait_until(Message.objects.using(server_database).filter(key="k8").exists, 5)
+        time.sleep(1.5)  # until all eight stand still
+        remotes[8].append([insert("message", "more", {"text": "new"})])
+        wait_until(Message.objects.using(server_database).filter(key="more").exists, 5)
 
-    with run_while(server_database, look):
-        pass
+    run_while(server_database, look)
