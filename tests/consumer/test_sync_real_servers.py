@@ -262,7 +262,7 @@ def test_what_a_switch_has_left_holds_up_no_event(
     reference_server: StreamServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is deleted in steps, between commits, and all of it in the end."""
-    monkeypatch.setattr(generations, "STEP", 1)
+    monkeypatch.setattr(generations, "STEP", 2)
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", f"{number}", {"text": "one"}) for number in range(1500)])
     stream = add_stream(remote.url)
