@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
 from durable_state.conf import get_settings
+from durable_state.databases.clock import ServerNow
 from durable_state.models import DOORBELLS, FOLLOWED, Arrival, Status, Stream
 
 from . import spread
@@ -32,7 +32,7 @@ def runnable(using: str) -> QuerySet[Stream]:
         status=Status.CLOSED, pk__in=Arrival.objects.using(using).values("stream_id")
     )
 
-    due = Q(retry_at=None) | Q(retry_at__lte=timezone.now())
+    due = Q(retry_at=None) | Q(retry_at__lte=ServerNow())
     wanted = (due & ~ended) | Q(pk__in=replayable(using).filter(due).values("stream_id"))
 
     streams = Stream.objects.using(using).filter(_candidates(using), wanted, paused=False)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Exists
 from django.utils import timezone
 
+from durable_state.databases.clock import ServerNow
 from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import DurableStateError, Stalled, StreamNotFound
 from durable_state.models import Lease, Progress, Status, Stream
@@ -28,7 +29,7 @@ def record_failure(
     """The stream, or its replay, has failed so many times in a row, and will be tried again after
     ``wait`` seconds; rows stay.
     """
-    now = timezone.now()
+    now = _database_now(progress)
     status = Status.MISSING if isinstance(error, StreamNotFound) else Status.RETRYING
     values = {
         "status": status,
@@ -90,6 +91,12 @@ def _stopped(error: DurableStateError, status: Status) -> dict[str, object]:
         "last_error_at": now,
         "action": error.action,
     }
+
+
+def _database_now(progress: Progress) -> datetime:
+    """When the wait begins, for whichever machine looks whether it is over."""
+    rows = type(progress)._base_manager.using(progress.using).filter(pk=progress.pk)
+    return rows.values_list(ServerNow(), flat=True).first() or timezone.now()
 
 
 def _error(error: Exception) -> dict[str, object]:

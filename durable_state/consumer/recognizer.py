@@ -70,7 +70,8 @@ class Recognizer:
         self._previous: Checkpoint | None = None
         self._has_asked_expiry = False
         if progress.reread_at is not None:
-            self._reread -= (timezone.now() - progress.reread_at).total_seconds()
+            # A clock that was set back makes it no later.
+            self._reread -= max((timezone.now() - progress.reread_at).total_seconds(), 0.0)
         elif progress.ordinal:
             self._reread -= DEEP_SECONDS
 
