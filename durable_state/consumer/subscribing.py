@@ -49,12 +49,14 @@ async def confirm(server: Subscriptions, stream: Stream, doorbell: Doorbell) -> 
         await server.subscribe(doorbell.subscription, SubscriptionKind.WEBHOOK, **how)
         return None
 
-    # The protocol leaves it to the application to create it.
     url = f"{server.root}/{get_settings().wake_stream}"
-    await create(server.client, url, headers=server.headers)
+    wake_stream = WakeStream(digest=WakeStream.digest_of(url), url=url)
+    if doorbell.wake_stream_id != wake_stream.digest:
+        # The protocol leaves it to the application. Later on, who listens does it.
+        await create(server.client, url, headers=server.headers)
     how["wake_stream"] = path_below(server.root, url)
     await server.subscribe(doorbell.subscription, SubscriptionKind.PULL_WAKE, **how)
-    return WakeStream(digest=WakeStream.digest_of(url), url=url)
+    return wake_stream
 
 
 def webhook_url(stream: Stream) -> str:
