@@ -94,7 +94,7 @@ def verify(database: str = DEFAULT_DB_ALIAS) -> None:
     """
     if (run := operations.take_verification(database)) is not None:
         with suppress(DurableStateError):
-            operations.carry_out(run)
+            operations.carry_out(run, ends=_asks_to_end)
 
 
 def _fill(database: str) -> int:

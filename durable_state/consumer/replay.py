@@ -52,8 +52,8 @@ def hold_replay(stream: Stream) -> Replay | None:
     return None if pk is None else replays.select_for_update().filter(pk=pk).first()
 
 
-def begin_replay(stream: Stream) -> Replay:
-    """Opens a replay of the stream; one that was open is dropped.
+def begin_replay(stream: Stream, entity_type: str = "") -> Replay:
+    """Opens a replay of the stream, or of one type of it; one that was open is dropped.
 
     Rows, position and counters of the stream stay as they are until the replay has caught up and is
     handed over. Call it in a transaction that holds the replay's row, then the stream's.
@@ -64,7 +64,7 @@ def begin_replay(stream: Stream) -> Replay:
         stream=stream, purpose=Generation.Purpose.REBUILD
     )
     return Replay.objects.using(using).create(
-        stream=stream, rebuild=rebuild, status=Status.CATCHING_UP
+        stream=stream, rebuild=rebuild, status=Status.CATCHING_UP, entity_type=entity_type
     )
 
 

@@ -11,12 +11,14 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import partial
 
 from django.db import connections
 
+from durable_state.conf import get_settings
 from durable_state.databases.contention import retry_on_deadlocks
-from durable_state.errors import StreamRecreated
+from durable_state.errors import RevisionConflict, StreamRecreated
 from durable_state.materializer import PreparedBatch, watch_steps
 from durable_state.models import Replay, Status
 from durable_state.telemetry import count_commit, span
@@ -29,6 +31,7 @@ from .looking import Seen
 from .loop import Next
 from .readers import stream_reader
 from .replay import advance, begin_again, hand_over
+from .type_replay import hand_over_type, may_reach
 
 __all__ = ["ReplayTarget"]
 
@@ -37,6 +40,8 @@ logger = logging.getLogger("durable_state.consumer")
 MISSED_SECONDS = 0.5
 """Seconds between two looks at the tail of a stream that is so busy that the live reader was ahead
 again."""
+STAGED_SECONDS = 2.0
+"""Seconds between two looks whether the stream still has a snapshot open."""
 HELD_SECONDS = 1.0
 """Seconds for which the live reader then commits nothing, at most, so that the second look is not
 in vain."""
@@ -63,6 +68,7 @@ class ReplayTarget:
         self._seen = 0
         self._missed = False
         self._handed_over = False
+        self._waits = False  # for what the stream itself has staged
 
         # A database that has one writer at a time may let one wait for ever, where these two do not
         # take turns.
@@ -77,6 +83,9 @@ class ReplayTarget:
                 self._missed = False
                 await self._holding.unless_ended(asyncio.sleep(MISSED_SECONDS))
                 await held.enter_async_context(self._holding.gate.hold_back(HELD_SECONDS))
+            if self._waits:
+                self._waits = False
+                await self._holding.unless_ended(asyncio.sleep(STAGED_SECONDS))
             yield not self._holding.ends and await self._begin()
 
     async def _begin(self) -> bool:
@@ -107,15 +116,31 @@ class ReplayTarget:
 
     def turn(self) -> AbstractAsyncContextManager[None]:
         """The replay's: beside the live reader's, where the database has many writers."""
-        return self._lock
+        return self._holding.gate.lock if self._is_near else self._lock
+
+    @property
+    def _is_near(self) -> bool:
+        """Whether a replay of one type may end with the next batch, in a switch that takes long."""
+        rows = get_settings().batch_rows
+        return bool(self.progress.entity_type) and (
+            self.progress.ordinal + 2 * rows >= self.stream.ordinal
+        )
 
     def commit(self, prepared: PreparedBatch, batch: Batch) -> Commit:
-        """Staged entities and the replay's position."""
+        """Staged entities and the replay's position; of one type, at its end, the rows."""
+        if self.progress.entity_type and may_reach(self.stream, batch):
+            shown = self._show_type(batch)
+            self._handed_over = shown is not None
+            if shown is not None:
+                return shown
         with span("replay", self.stream.name, prepared.count):
             return advance(self.progress, self.stream, prepared, batch, token=self._holding.token)
 
     async def after(self, batch: Batch, done: Commit | None, seconds: float) -> Next:
         """Hands over at the tail."""
+        if self._handed_over and done is not None:
+            await self._conclude(done, seconds)
+            return Next.END
         if done is not None:
             count_commit(self.stream.name, len(batch.messages), seconds, len(done.payload))
             self._watcher.progressed(self.progress)
@@ -123,26 +148,47 @@ class ReplayTarget:
             if done.paused:
                 return Next.END
         if batch.up_to_date or batch.closed:
-            return await self._hand_over(closed=batch.closed)
+            return await self._hand_over(batch)
         return Next.READ_ON
 
-    async def _hand_over(self, *, closed: bool) -> Next:
+    async def _hand_over(self, batch: Batch) -> Next:
         # A commit of the live reader would wait for the stream's row, but not for as long as a
         # switch may take.
         async with self._holding.gate.lock:
             began = time.monotonic()
-            shown = await self._threads.run_long(self._show, closed)
+            show = self._show_type if self.progress.entity_type else self._show
+            shown = await self._threads.run_long(show, replace(batch, messages=[]))
         if shown is None:
             self._missed = True
             return Next.REOPEN
 
         self._handed_over = True
-        self._holding.hand_overs += 1
-        self.unswept = self.unswept or not shown.swept
-        await self._holding.publish(self.stream, shown, time.monotonic() - began)
+        if not self.progress.entity_type:
+            self._holding.hand_overs += 1
+        await self._conclude(shown, time.monotonic() - began)
         return Next.END
 
-    def _show(self, closed: bool) -> Commit | None:
+    async def _conclude(self, shown: Commit, seconds: float) -> None:
+        self.unswept = self.unswept or not shown.swept
+        await self._holding.publish(self.stream, shown, seconds)
+
+    def _show_type(self, batch: Batch) -> Commit | None:
+        """Of a replay of one type; ``batch`` follows it."""
+        replay, stream, token = self.progress, self.stream, self._holding.token
+        switching = self._watcher.switching
+        try:
+            with (
+                span("hand over", stream.name, 0),
+                watch_steps(None if switching is None else partial(switching, replay)),
+            ):
+                return retry_on_deadlocks(
+                    lambda: hand_over_type(stream, replay, batch, self._seen, token=token)
+                )
+        except RevisionConflict:
+            self._waits = True
+            raise
+
+    def _show(self, batch: Batch) -> Commit | None:
         replay, stream, token = self.progress, self.stream, self._holding.token
         switching = self._watcher.switching
         with (
@@ -150,7 +196,7 @@ class ReplayTarget:
             watch_steps(None if switching is None else partial(switching, replay)),
         ):
             return retry_on_deadlocks(
-                lambda: hand_over(stream, replay, self._seen, token=token, closed=closed)
+                lambda: hand_over(stream, replay, self._seen, token=token, closed=batch.closed)
             )
 
     def start_over(self, error: StreamRecreated) -> None:

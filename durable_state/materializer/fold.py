@@ -43,7 +43,8 @@ class Fold:
     rows are folded themselves. ``snapshot`` is the generation of an open snapshot. Changes go to
     the snapshot if one is open, else to the rebuild, else to the rows. A fold whose rebuild is a
     VERIFY generation is only compared: it never switches, and writes nothing but its generations.
-    One of a ``replay`` writes these, letters of its own, and what it passes over into the replay.
+    One of a ``replay`` writes these, letters of its own, and what it passes over into the replay;
+    where that is of one type only, nothing of the others is folded, nor counted.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Fold:
         snapshot: Generation | None,
         replay: Replay | None = None,
     ) -> None:
+        self._only = "" if replay is None else replay.entity_type
         self.stream = stream
         self.rebuild = rebuild
         self.snapshot = snapshot
@@ -167,6 +169,27 @@ class Fold:
         self._letters.take_over_replayed()
         self._types.take_over(replay)
 
+    def show_type(self, generation: Generation, entity_type: str) -> bool:
+        """The rows of one type become what the generation holds of it; the others stay.
+
+        False, where another mapping than the present one staged it: nothing is changed then.
+        """
+        plan = self._plans.find(entity_type)
+        if plan is None:
+            return False
+        staged_by = generation.types.get(entity_type, plan.mapping.fingerprint)
+        if staged_by != plan.mapping.fingerprint:
+            return False
+
+        self._plans.ownership.claim(plan.mapping)
+        rows = (self._rows, self._lot, self._letters, self.outcome)
+        switch(generation, [plan], *rows, all_types=False)
+        generation.changes = 0
+        self._types.renew([plan])
+        self._drop(generation)
+        self._settle(every=False)
+        return True
+
     def letter_count(self) -> int:
         """How many dead letters the stream, or its replay, has now."""
         return self._letters.count(
@@ -180,6 +203,8 @@ class Fold:
 
         # Types without a mapping are passed over; the others are staged, or shown together.
         for entity_type, entities in segment.entities.items():
+            if self._only not in ("", entity_type):
+                continue
             plan = self._plans.find(entity_type)
             if plan is None or (target is None and not self._types.accepts(plan)):
                 self._pass_over(target, entity_type, sum(map(len, entities)))
@@ -341,6 +366,8 @@ class Fold:
             self._types.sample(entity_type, samples[entity_type])
 
     def _write_malformed(self, malformed: list[tuple[int, Malformed]]) -> None:
+        if self._only:
+            return
         self.outcome.dead_letters += len(malformed)
         if malformed:
             self.outcome.letters_written = True

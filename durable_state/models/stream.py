@@ -246,6 +246,8 @@ class Replay(Progress):
     """
 
     stream = models.OneToOneField(Stream, on_delete=models.CASCADE, related_name="replay")
+    entity_type = WideTextField(default="")
+    """The one type that is folded again; "" stands for the whole stream."""
     unregistered = models.JSONField(default=dict)
     """The messages that met no mapping, by the digest of their type:
     ``{digest: [type, count]}``.

@@ -83,10 +83,12 @@ def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None
     """Folds the stream again from its start, beside the rows that are shown,
     which go on being kept up to date until one transaction switches.
 
-    The whole stream is folded, also where ``entity_type`` names the type that it is done for. A
-    reset that was under way begins anew; the counters are those of the new fold from the switch on;
-    a paused stream stays paused.
-    Raises: OperationRefused, when ``entity_type`` is not registered for the stream.
+    With ``entity_type`` that type alone is folded and switched; the other rows are not touched, and
+    what became first of each message stays counted, but of those that had met no mapping. Otherwise
+    the counters are those of the new fold from the switch on. A reset that was under way begins
+    anew; a paused stream stays paused.
+    Raises: OperationRefused, when ``entity_type`` is not registered for the stream, or cannot be
+    folded by itself now.
     """
     if entity_type is not None and registry.find(entity_type, stream.name) is None:
         known = sorted({mapping.entity_type for mapping in registry.for_stream(stream.name)})
@@ -96,9 +98,27 @@ def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None
         )
     detail = f"for the type {entity_type}" if entity_type else ""
     with intended(stream, "reset", actor, detail) as verb:
-        begin_replay(verb.stream)
+        if entity_type is not None:
+            _require_alone(verb, entity_type)
+        begin_replay(verb.stream, entity_type or "")
         write(verb, stream)
     count_reset(ResetReason.ASKED)
+
+
+def _require_alone(verb: Intended, entity_type: str) -> None:
+    """Raises: OperationRefused, where the type cannot be folded by itself."""
+    name, replay = verb.stream.name, verb.replay
+    if verb.stream.status == Status.NEEDS_RESET:
+        raise OperationRefused(
+            f"The stream {name!r} cannot go on from where it was: {verb.stream.last_error}",
+            f"Fold all of it again: durable_state reset {name}",
+        )
+    if replay is not None and replay.entity_type != entity_type:
+        what = f"the type {replay.entity_type}" if replay.entity_type else "the whole stream"
+        raise OperationRefused(
+            f"A reset of {what} is under way for {name!r}.",
+            f"Wait for its end, or give it up: durable_state reset {name} --cancel",
+        )
 
 
 def cancel_reset(stream: Stream, *, actor: str) -> None:

@@ -111,7 +111,9 @@ def verify_here(
             heard_at=ServerNow(),
         )
     run.stream = stream
-    return carry_out(run, on_folded=on_folded, on_compared=on_compared)
+    found = carry_out(run, on_folded=on_folded, on_compared=on_compared)
+    assert found is not None  # nobody tells it to end
+    return found
 
 
 def carry_out(
@@ -120,9 +122,10 @@ def carry_out(
     on_folded: OnStep | None = None,
     on_compared: OnStep | None = None,
     ends: Callable[[], bool] = lambda: False,
-) -> Verification:
+) -> Verification | None:
     """Verifies, telling how far it is, and keeps the result.
 
+    None where ``ends`` said to stop before; it is asked for again then.
     Raises: what ``verify`` raises, which is kept too.
     """
     telling = _Telling(run, ends)
@@ -135,7 +138,7 @@ def carry_out(
             )
     except _Ended:
         _save(run, state=State.ASKED, worker="", phase="", done=0, total=0)
-        raise
+        return None
     except BaseException as error:
         told = _described(error)
         _conclude(run, State.FAILED, told, error=told)
@@ -168,8 +171,8 @@ def _keep_verifying(using: str, stop: threading.Event) -> None:
             try:
                 if (run := take_verification(using)) is not None:
                     carry_out(run, ends=stop.is_set)
-            except (_Ended, DurableStateError):
-                pass  # it is asked for again, or its result says so
+            except DurableStateError:
+                pass  # its result says so
             except Exception as error:
                 logger.warning("A verification failed: %s", _described(error))
                 connections[using].close_if_unusable_or_obsolete()

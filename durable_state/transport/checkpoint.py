@@ -100,6 +100,11 @@ class Checkpoint(NamedTuple):
         """The best place for a quick look, however long it takes."""
         return self.near() or next(iter(self._before()), None)
 
+    def follows(self, before: Checkpoint | None, messages: Sequence[Message]) -> bool:
+        """Whether what lies before its position are the messages before ``before``, then these."""
+        begun = "" if before is None else before.fingerprint
+        return self.fingerprint == advance(begun, messages)
+
     def dump(self) -> dict[str, Any]:
         """The same as JSON."""
         return self._asdict() | {"marks": [list(mark) for mark in self.marks]}

@@ -79,6 +79,7 @@ CONSUMER = {
     "migration_advice": "a table is missing",
     "seat": "shared by all streams",
     "replay": "begins, hands over",
+    "type_replay": "of one type",
     "commits": "batch, release, letter",
     "watcher": "who looks on",
     "optimistic": "ordinary batches",

@@ -62,7 +62,7 @@ def define(verb: Any) -> None:
     what.add_argument(
         "--type",
         dest="entity_type",
-        help="the type it is done for (the whole stream is folded again)",
+        help="folds and switches this type alone",
     )
     what.add_argument(
         "--cancel", action="store_true", help="drop a reset that is under way; the rows stay"
@@ -185,9 +185,10 @@ def reset(command: BaseCommand, options: dict[str, Any]) -> None:
         return
     operations.reset(stream, actor=actor(), entity_type=options["entity_type"])
     paused = " It is paused: resume it." if stream.paused else ""
+    what = f"its type {options['entity_type']}" if options["entity_type"] else "it"
     command.stdout.write(
-        f"Reset {stream.name}: it is folded again from its start, beside the rows that are shown,"
-        f" until it has caught up with them.{paused}"
+        f"Reset {stream.name}: {what} is folded again from its start, beside the rows that are"
+        f" shown, until it has caught up with them.{paused}"
     )
 
 
