@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from durable_state.consumer import commit, lease, runnable
 from durable_state.consumer.failures import record_failure, record_stop
+from durable_state.consumer.process_names import is_known_dead
 from durable_state.errors import LeaseLost, Unavailable
 from durable_state.materializer import prepare_batch
 from durable_state.models import Seat, Status, Stream
@@ -113,6 +114,15 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(add_stream
         leases.give_back(stream, token)
     assert leases.acquire(stream, of_the_dead) == 4
     assert leases.acquire(stream, "me:1:sync:y") == 5
+
+
+def test_a_process_that_nobody_buries_is_dead() -> None:
+    """In a container, the first process may never ask how the others ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        name = leases.name_process("run").replace(f":{os.getpid()}:", f":{process.pid}:")
+        assert is_known_dead(name)
+    assert not is_known_dead(leases.name_process("run"))
 
 
 def test_who_slept_through_his_lease_commits_nothing(database: str, add_stream: Add) -> None:

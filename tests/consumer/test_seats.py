@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,12 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from durable_state.consumer import lease, seating
 from durable_state.consumer.claiming import find_demand
 from durable_state.consumer.looking import look_at_held
-from durable_state.consumer.run import consume_slice
 from durable_state.models import Lease, Seat, Status, Stream
 from tests import leases
 from tests.servers.misbehaving import MisbehavingServer
 
-from .support.consuming import in_threads, wait_until
+from .support.consuming import in_threads, seat, wait_until
 from .support.serving import good, quiet
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,31 +33,6 @@ def quiet_url(misbehaving_server: MisbehavingServer) -> str:
     replies = good([])
     misbehaving_server.reply = lambda asked: quiet(asked, replies)
     return misbehaving_server.url
-
-
-@contextmanager
-def seat(using: str) -> Iterator[threading.Event]:
-    """A seat in a thread, as a Celery task fills it; ends when the event is set, or the block."""
-    ends = threading.Event()
-    failures: list[BaseException] = []
-
-    def consume() -> None:
-        try:
-            consume_slice(using, ends.is_set)
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=consume)
-    thread.start()
-    try:
-        yield ends
-    finally:
-        ends.set()
-        thread.join(20)
-    assert not thread.is_alive()
-    assert failures == []
 
 
 def shares(using: str) -> list[int]:

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connections
 
 from durable_state import operations
-from durable_state.consumer.run import sync
+from durable_state.consumer.run import consume_slice, sync
 from durable_state.models import Replay, Status, Stream
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "in_threads",
     "is_live",
     "replay_of",
+    "seat",
     "start_worker",
     "wait_until",
 ]
@@ -104,6 +105,31 @@ def consuming(stream: Stream) -> Iterator[Running]:
         if running.thread.is_alive():
             operations.pause(stream, actor="test")
         running.end()
+
+
+@contextmanager
+def seat(using: str) -> Iterator[threading.Event]:
+    """A seat in a thread, as a Celery task fills it; ends when the event is set, or the block."""
+    ends = threading.Event()
+    failures: list[BaseException] = []
+
+    def consume() -> None:
+        try:
+            consume_slice(using, ends.is_set)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=consume)
+    thread.start()
+    try:
+        yield ends
+    finally:
+        ends.set()
+        thread.join(20)
+    assert not thread.is_alive()
+    assert failures == []
 
 
 def in_threads(*calls: Callable[[], object]) -> list[object]:
