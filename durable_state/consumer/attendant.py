@@ -177,7 +177,8 @@ class Attendant:
         logger.warning("The seat %s has expired; its streams are others' by now.", place.name)
         self._streams.lose_all()
         if self._capacity:
-            self._place = await ask(join, place.using, place.purpose, self._capacity)
+            nonce = self._seat.threads.nonce
+            self._place = await ask(join, place.using, place.purpose, self._capacity, nonce)
 
     async def _claim(self) -> None:
         ask, place = self._seat.threads.run_for_lease, self._place

@@ -9,16 +9,30 @@ import uuid
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["is_known_dead", "name_process"]
+__all__ = ["is_known_dead", "make_nonce", "name_process", "name_sessions", "nonce_of"]
 
 
-def name_process(purpose: str) -> str:
-    """Names this process and what it does: ``host:pid:purpose:nonce``.
+def make_nonce() -> str:
+    """What no other process has, nor this one a second time.
 
-    The nonce begins with what tells machines apart that have the same name. No two are alike.
+    It begins with what tells machines apart that have the same name.
     """
-    nonce = f"{_machine()}-{uuid.uuid4().hex[:8]}"
-    return f"{socket.gethostname()[:150]}:{os.getpid()}:{purpose}:{nonce}"
+    return f"{_machine()}-{uuid.uuid4().hex[:8]}"
+
+
+def name_process(purpose: str, nonce: str = "") -> str:
+    """Names this process and what it does: ``host:pid:purpose:nonce``."""
+    return f"{socket.gethostname()[:150]}:{os.getpid()}:{purpose}:{nonce or make_nonce()}"
+
+
+def name_sessions(nonce: str) -> str:
+    """What the names of its sessions on the database server begin with."""
+    return f"durable_state {nonce}"
+
+
+def nonce_of(name: str) -> str:
+    """Of the process of that name; empty, where it is a place that nobody has taken."""
+    return name.rpartition(":")[2]
 
 
 def is_known_dead(name: str) -> bool:

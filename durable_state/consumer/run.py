@@ -114,7 +114,7 @@ async def _wait_for_lease(stream: Stream, seat: Seat) -> tuple[Place, list[Claim
     """A seat that has the stream's lease; None, where it is time to stop before."""
     told = ""
     while not seat.stop.is_set():
-        taken = await seat.threads.run_for_lease(_take, stream)
+        taken = await seat.threads.run_for_lease(_take, stream, seat.threads.nonce)
         if taken is not None:
             return taken
 
@@ -126,12 +126,12 @@ async def _wait_for_lease(stream: Stream, seat: Seat) -> tuple[Place, list[Claim
     return None
 
 
-def _take(stream: Stream) -> tuple[Place, list[Claim]] | None:
+def _take(stream: Stream, nonce: str) -> tuple[Place, list[Claim]] | None:
     """A seat of its own with the stream's lease, if that is to be had."""
     occupied(stream.using)  # so that the lease of a dead process is free
     if holder_of(stream.using, stream.pk):
         return None
-    place = join(stream.using, "sync")
+    place = join(stream.using, "sync", nonce=nonce)
     claims = claim(place, [stream.pk])
     if not claims:
         leave(place)
@@ -142,7 +142,7 @@ def _take(stream: Stream) -> tuple[Place, list[Claim]] | None:
 async def _run_all(using: str, watcher: Watcher) -> None:
     async with stop_signals() as stop, open_seat(stop, threads=8, watcher=watcher) as seat:
         capacity = get_settings().seat_streams
-        place = await seat.threads.run_for_lease(join, using, "run", capacity)
+        place = await seat.threads.run_for_lease(join, using, "run", capacity, seat.threads.nonce)
         listening = WakeListener(using, seat).run()
         async with _beside(_keep_tidy(using, seat)), _beside(listening), _beside(_end_soon(seat)):
             await Attendant(seat, place, capacity=capacity).run()
@@ -152,7 +152,7 @@ async def _consume_slice(using: str, asks_to_end: Callable[[], bool]) -> bool:
     stop = asyncio.Event()
     async with open_seat(stop) as seat:
         capacity = get_settings().seat_streams
-        place = await seat.threads.run_for_lease(_find_place, using, capacity)
+        place = await seat.threads.run_for_lease(_find_place, using, capacity, seat.threads.nonce)
         if place is None:
             return False
 
@@ -168,11 +168,11 @@ async def _consume_slice(using: str, asks_to_end: Callable[[], bool]) -> bool:
         return attendant.hands_over
 
 
-def _find_place(using: str, capacity: int) -> Place | None:
+def _find_place(using: str, capacity: int, nonce: str) -> Place | None:
     """The place that was kept, or else a new one, if the streams need one more."""
-    if (kept := take_vacant(using, CELERY, capacity)) is not None:
+    if (kept := take_vacant(using, CELERY, capacity, nonce)) is not None:
         return kept
-    return join(using, CELERY, capacity) if count_missing(using) else None
+    return join(using, CELERY, capacity, nonce) if count_missing(using) else None
 
 
 async def _keep_tidy(using: str, seat: Seat) -> None:

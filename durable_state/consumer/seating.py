@@ -5,9 +5,11 @@ Why: decision 900.
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+import django.db
 from django.db.models import (
     Case,
     Count,
@@ -24,10 +26,11 @@ from django.db.models.functions import Coalesce
 
 from durable_state.conf import get_settings
 from durable_state.databases.clock import ServerNow
+from durable_state.databases.sessions import end_sessions
 from durable_state.databases.transaction import commit_transaction
 from durable_state.models import Lease, Seat
 
-from .process_names import is_known_dead, name_process
+from .process_names import is_known_dead, name_process, name_sessions, nonce_of
 
 __all__ = [
     "CELERY",
@@ -45,6 +48,8 @@ __all__ = [
 
 CELERY = "celery"
 """What the seats of Celery tasks are for."""
+logger = logging.getLogger("durable_state.consumer")
+
 HAND_OVER_SECONDS = 5.0
 """Seconds for which streams wait for the successor of their seat, and for nobody else."""
 
@@ -82,7 +87,8 @@ def occupied(using: str) -> list[Occupied]:
     """The seats in force that take streams of their own accord, those first that joined first.
 
     The leases of all others that had any are free afterwards: of seats that have expired, and of
-    those whose process of this machine is known to be dead.
+    those whose process of this machine is known to be dead. Their sessions on the database server
+    are ended, which may have been frozen in the middle of a commit.
     """
     leases = Lease.objects.using(using).filter(seat=OuterRef("pk")).order_by().values("seat")
     counted = Subquery(leases.annotate(count=Count("pk")).values("count"))
@@ -97,17 +103,22 @@ def occupied(using: str) -> list[Occupied]:
     for is_valid, pk, name, capacity, is_vacant, held in found:
         each = Occupied(pk, name, capacity, is_vacant, held or 0)
         if not is_valid:
-            _free(using, seats.filter(pk=each.pk, expires_at__lt=ServerNow()))
+            if _free(using, seats.filter(pk=each.pk, expires_at__lt=ServerNow())):
+                _end_sessions(using, each.name)
         elif is_known_dead(each.name) and not each.is_vacant:
-            _free(using, seats.filter(pk=each.pk, name=each.name))
+            if _free(using, seats.filter(pk=each.pk, name=each.name)):
+                _end_sessions(using, each.name)
         elif each.capacity:
             valid.append(each)
     return valid
 
 
-def join(using: str, purpose: str, capacity: int = 0) -> Place:
-    """A new seat. Without a ``capacity`` it takes no streams of its own accord."""
-    return _place(using, name_process(purpose), capacity=capacity)
+def join(using: str, purpose: str, capacity: int = 0, nonce: str = "") -> Place:
+    """A new seat. Without a ``capacity`` it takes no streams of its own accord.
+
+    ``nonce`` is that of the sessions which are to be ended once it has expired.
+    """
+    return _place(using, name_process(purpose, nonce), capacity=capacity)
 
 
 def announce(using: str, purpose: str, capacity: int) -> Place:
@@ -115,12 +126,12 @@ def announce(using: str, purpose: str, capacity: int) -> Place:
     return _place(using, f"::{purpose}:", capacity=capacity, is_vacant=True)
 
 
-def take_vacant(using: str, purpose: str, capacity: int) -> Place | None:
+def take_vacant(using: str, purpose: str, capacity: int, nonce: str = "") -> Place | None:
     """Sits down where a place is kept, and takes over the streams that are handed over with it.
 
     None, where there is no such place. Each lease changes hands, so its token grows.
     """
-    name = name_process(purpose)
+    name = name_process(purpose, nonce)
     for pk in valid_seats(using).filter(is_vacant=True).order_by("pk").values_list("pk", flat=True):
         with commit_transaction(using):
             kept = valid_seats(using).filter(pk=pk, is_vacant=True)
@@ -168,8 +179,8 @@ def _ours(place: Place) -> QuerySet[Seat]:
     return Seat.objects.using(place.using).filter(pk=place.pk, name=place.name, is_vacant=False)
 
 
-def _free(using: str, seat: QuerySet[Seat]) -> None:
-    """Frees the seat's leases and deletes it, unless it was renewed meanwhile."""
+def _free(using: str, seat: QuerySet[Seat]) -> bool:
+    """Frees the seat's leases and deletes it. False where it was renewed meanwhile."""
     with commit_transaction(using):
         # Under its lock, nobody renews it or takes it any more.
         gone = seat.select_for_update().values_list("pk", "seen_at").first()
@@ -177,6 +188,21 @@ def _free(using: str, seat: QuerySet[Seat]) -> None:
             pk, seen_at = gone
             Lease.objects.using(using).filter(seat=pk).update(seat=None, seen_at=seen_at)
             Seat.objects.using(using).filter(pk=pk).delete()
+    return gone is not None
+
+
+def _end_sessions(using: str, name: str) -> None:
+    """Ends what the process of that name has left on the server: locks, and what it may send yet.
+
+    Its fencing tokens are void already; where the role may not, its locks are waited for.
+    """
+    if not (nonce := nonce_of(name)):
+        return  # a place that was kept, and that nobody took
+    try:
+        if ended := end_sessions(using, name_sessions(nonce)):
+            logger.warning("%s sessions of %s are ended: its seat had expired.", ended, name)
+    except django.db.Error as error:
+        logger.warning("The sessions of %s, whose seat has expired, go on: %s", name, error)
 
 
 def _alive() -> dict[str, Any]:

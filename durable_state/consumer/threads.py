@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import time
-import uuid
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -22,6 +21,7 @@ from durable_state.databases.limits import SESSIONS, SessionLimits, limit_second
 from durable_state.databases.sessions import end_session, has_server, is_session_working
 
 from .database_thread import DatabaseThread, Disconnections, Standing
+from .process_names import make_nonce, name_sessions
 from .project_calls import ProjectCalls
 from .standstill import Callee, OutOfTime, StandsStill
 
@@ -75,7 +75,10 @@ class DatabaseThreads:
     """
 
     def __init__(self, size: int = 4) -> None:
-        self.sessions = f"durable_state {uuid.uuid4().hex[:16]}"
+        self.nonce = make_nonce()
+        """Whoever has it in its name has these threads."""
+
+        self.sessions = name_sessions(self.nonce)
         """The name that those of its sessions on the server begin with, and no others."""
 
         self.project_calls = ProjectCalls()

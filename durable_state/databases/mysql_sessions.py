@@ -67,7 +67,8 @@ def end_named_sessions(connection: Any, name: str, *, also_below: bool) -> int:
     names = [name, *(f"{name}.{number}" for number in range(SESSIONS))] if also_below else [name]
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(['IS_USED_LOCK(%s)'] * len(names))}", names)
-        numbers = [number for number in cursor.fetchone() if number is not None]
+        ours = connection.connection.thread_id()
+        numbers = [number for number in cursor.fetchone() if number not in (None, ours)]
         return sum(_kill(cursor, numbers))
 
 
