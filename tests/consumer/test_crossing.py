@@ -171,7 +171,8 @@ def test_no_interleaving_loses_a_wake_up(server_database: str, halted: str, met:
         more = first.count > at
         at += 1
     assert at > 12
-    assert 0 < waited < at / 2, "the one waits for the other's last statements, and only for those"
+    # A busy machine makes some that need not wait look as if they did.
+    assert 0 < waited < at * 3 / 4, "the one waits for the other's last statements alone"
 
 
 @pytest.mark.parametrize("halted", ["parent", "child"])
