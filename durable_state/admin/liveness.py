@@ -16,6 +16,7 @@ _TEXTS = {
     "live": "Live",
     "closed": "Complete: {name} is closed",
     "up-to-date": "Not live: {why}",
+    "waiting": "Waiting until the server of {name} rings",
     "catching-up": "Catching up with {name}",
     "rebuilding": "Rebuilding {name}; these rows stay until it is done",
     "snapshot-open": "{name} sends a snapshot; these rows stay until it is complete",

@@ -29,6 +29,7 @@ STATES = {
     "live": _State("good"),
     "closed": _State("good"),
     "up-to-date": _State("quiet"),
+    "waiting": _State("quiet"),
     "catching-up": _State("busy"),
     "rebuilding": _State("busy"),
     "snapshot-open": _State("busy"),

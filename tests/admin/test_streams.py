@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from durable_state import admin, operations
+from durable_state.admin import liveness, states
 from durable_state.consumer.run import sync
 from durable_state.models import DeadLetter, Intent, Replay, Status, Stream, VerificationRun
 from durable_state.testing import apply
@@ -51,6 +55,15 @@ def test_the_list_shows_each_stream_with_its_state(admin_client: Client) -> None
     assert "ds-pill ds-good" in page
     assert "401 &lt;refused&gt;" in page
     assert "secret" not in page
+
+
+def test_every_status_has_its_place() -> None:
+    """A colour by its name, how urgent it is, and what a page of rows says of it."""
+    css = Path(admin.__file__).parents[1] / "static" / "durable_state" / "admin.css"
+    statuses = {each.value for each in [*Status, *operations.Shown]}
+    assert set(states.STATES) == statuses
+    assert set(liveness._TEXTS) == statuses
+    assert set(re.findall(r"ds-is-([a-z-]+)", css.read_text())) == statuses
 
 
 def test_the_list_asks_no_query_per_stream(admin_client: Client) -> None:
