@@ -99,6 +99,9 @@ CONSUMER = {
     "request_headers": "the project's own",
     "project_calls": "code that may hang",
     "error_text": "what an error says",
+    "database_thread": "a thread with sessions",
+    "standstill": "the call that hangs",
+    "left_alone": "streams for others",
 }
 PICTURES = {
     "rooms.svg": ("durable_state", "The rooms of durable_state", HOUSE),
