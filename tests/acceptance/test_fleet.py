@@ -23,7 +23,7 @@ from tests.private import NotFound
 from tests.servers import reference
 from tests.servers.require import skip_or_fail
 
-from .support.fleet import LEASE_SECONDS, Fleet, Worker, fleet
+from .support.fleet import LEASE_SECONDS, SEATS, Fleet, Worker, fleet
 from .support.stillness import Stillness
 from .support.writers import StreamWriters, fold, read_items
 
@@ -40,9 +40,10 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180 + 3 * SECONDS)]
 
 def kill(fleet: Fleet, worker: Worker, stillness: Stillness) -> None:
     """A worker is gone from one instruction to the next."""
-    worker.kill()
-    time.sleep(1)
-    worker.start()
+    with worker.in_hand:
+        worker.kill()
+        time.sleep(1)
+        worker.start()
 
 
 def freeze(fleet: Fleet, worker: Worker, stillness: Stillness) -> None:
@@ -54,8 +55,9 @@ def freeze(fleet: Fleet, worker: Worker, stillness: Stillness) -> None:
 
 def ask_to_end(fleet: Fleet, worker: Worker, stillness: Stillness) -> None:
     """A deployment."""
-    worker.ask_to_end(15)
-    worker.start()
+    with worker.in_hand:
+        worker.ask_to_end(15)
+        worker.start()
 
 
 def restart_database(fleet: Fleet, worker: Worker, stillness: Stillness) -> None:
@@ -123,9 +125,12 @@ def test_nothing_is_lost_doubled_or_stalled(running_fleet: Fleet) -> None:
     try:
         with psycopg.connect(made.postgres.url, autocommit=True) as database:
             wait_until(lambda: all(_ordinals(database).values()), 60)
+            wait_until(lambda: _is_even(_shares(database)), 30)
         stillness.take()  # how long the first start took is no stillness
 
         told = _make_trouble(made, stillness, chance)
+        with psycopg.connect(made.postgres.url, autocommit=True) as database:
+            wait_until(lambda: _is_even(_shares(database)), 15)
         writers.end()
 
         with psycopg.connect(made.postgres.url, autocommit=True) as database:
@@ -174,6 +179,22 @@ def _adding(urls: dict[str, str]) -> str:
 def _ordinals(database: psycopg.Connection[tuple[object, ...]]) -> dict[str, int]:
     found = database.execute("select name, ordinal from durable_state_stream").fetchall()
     return {str(name): int(str(ordinal)) for name, ordinal in found}
+
+
+def _shares(database: psycopg.Connection[tuple[object, ...]]) -> list[int]:
+    """How many streams each seat has."""
+    sql = "select count(*) from durable_state_lease where seat_id is not null group by seat_id"
+    return [int(str(held)) for (held,) in database.execute(sql).fetchall()]
+
+
+def _is_even(shares: list[int]) -> bool:
+    """Whether all seats share all streams, evenly within 20 %."""
+    fair = STREAMS / SEATS
+    return (
+        len(shares) == SEATS
+        and sum(shares) == STREAMS
+        and all(0.8 * fair <= each <= 1.2 * fair for each in shares)
+    )
 
 
 def _rows(database: psycopg.Connection[tuple[object, ...]], name: str) -> dict[object, object]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,9 +16,11 @@ from tests import private
 from tests.servers.process import StreamServer
 from tests.servers.reference import reference
 
-__all__ = ["LEASE_SECONDS", "Fleet", "RestartableStreamServer", "Worker", "fleet"]
+__all__ = ["LEASE_SECONDS", "SEATS", "Fleet", "RestartableStreamServer", "Worker", "fleet"]
 
 LEASE_SECONDS = 4.0
+SEATS = 4
+"""Of two Celery workers with two processes each, one of which has to supervise, and a `run`."""
 CHECKOUT = Path(__file__).parents[3]
 CELERY = ("celery", "--app=tests.acceptance.support.fleet_celery")
 BEAT = (*CELERY, "beat", "--pidfile=", "--loglevel=WARNING")
@@ -30,6 +33,8 @@ class Worker:
 
     def __init__(self, name: str, arguments: tuple[str, ...], fleet: Fleet) -> None:
         self.name = name
+        self.in_hand = threading.Lock()
+        """Held by a test while it has the process down."""
         self._arguments, self._fleet = arguments, fleet
         self.log = fleet.folder / f"{name}.log"
         self.start()
@@ -46,6 +51,12 @@ class Worker:
                 stderr=output,
                 start_new_session=True,
             )
+
+    def revive(self) -> None:
+        """Starts it again, if it has ended."""
+        if self.process.poll() is not None:
+            self.signal_all(signal.SIGKILL)  # what it has left behind
+            self.start()
 
     def signal_all(self, number: signal.Signals) -> None:
         """Sends a signal to the process and to those that it has started."""
@@ -114,9 +125,12 @@ class Fleet:
             "FLEET_POSTGRES_URL": postgres.url,
             "FLEET_REDIS_URL": self.broker.url,
             "FLEET_LEASE_SECONDS": str(LEASE_SECONDS),
+            "FLEET_SEATS": str(SEATS),
             "PYTHONUNBUFFERED": "1",
         }
         self.workers: list[Worker] = []
+        self._ends = threading.Event()
+        self._supervisor = threading.Thread(target=self._keep_running, daemon=True)
 
     def manage(self, *arguments: str) -> str:
         """What a management command prints; it must end well."""
@@ -141,9 +155,23 @@ class Fleet:
             ("run", RUN),
         ):
             self.workers.append(Worker(name, arguments, self))
+        self._supervisor.start()
+
+    def _keep_running(self) -> None:
+        """Starts again what has ended, as systemd or a container's engine does: a Celery worker may
+        die of a broker that comes back.
+        """
+        while not self._ends.wait(1):
+            for worker in self.workers:
+                if worker.in_hand.acquire(blocking=False):
+                    worker.revive()
+                    worker.in_hand.release()
 
     def close(self) -> None:
         """Ends everything."""
+        self._ends.set()
+        if self._supervisor.is_alive():
+            self._supervisor.join(5)
         for worker in [*self.workers, getattr(self, "beat", None)]:
             if worker is not None:
                 worker.signal_all(signal.SIGCONT)

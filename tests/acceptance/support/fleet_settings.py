@@ -6,6 +6,7 @@ import os
 from urllib.parse import urlsplit
 
 LEASE_SECONDS = float(os.environ["FLEET_LEASE_SECONDS"])
+SEATS = int(os.environ["FLEET_SEATS"])
 
 _postgres = urlsplit(os.environ["FLEET_POSTGRES_URL"])
 _redis = os.environ["FLEET_REDIS_URL"]
@@ -35,7 +36,8 @@ CHANNEL_LAYERS = {
         "CONFIG": {"hosts": [_redis]},
     }
 }
-DURABLE_STATE = {"LEASE_SECONDS": LEASE_SECONDS, "SLICE_SECONDS": 15.0}
+DURABLE_STATE = {"LEASE_SECONDS": LEASE_SECONDS, "SLICE_SECONDS": 15.0, "SEATS": SEATS}
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 
 CELERY_BROKER_URL = _redis
 CELERY_TASK_IGNORE_RESULT = True
