@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -203,3 +206,67 @@ def test_a_statement_that_the_server_works_at_is_waited_for(
     asyncio.run(go())
     assert is_outage(DatabaseStandsStill("away"))
     assert isinstance(DatabaseStandsStill("away"), OperationalError)
+
+
+class SwallowingProxy:
+    """Passes bytes between a client and a server, until it swallows those of all who are there."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._swallows: set[int] = set()
+        self._ends: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def swallow(self) -> None:
+        """From now on nothing arrives on the connections that there are; new ones are well."""
+        self._swallows.update(map(id, self._ends))
+
+    def close(self) -> None:
+        """Ends it, and every connection."""
+        for end in (self._listening, *self._ends):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = socket.create_connection(("127.0.0.1", self._port))
+                self._ends += [client, server]
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass, args=pair, daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if id(source) not in self._swallows:
+                    target.sendall(data)
+
+
+def test_a_connection_that_a_firewall_swallows(server_database: str) -> None:
+    """The call is given up within a lease; the next one has another connection."""
+    settings = connections.settings[server_database]
+    before = settings["PORT"]
+    proxy = SwallowingProxy(int(before))
+
+    async def go() -> None:
+        async with DatabaseThreads(1) as threads:
+            ask = partial(OURS["query"], connections, server_database, "SELECT 1")
+            settings["PORT"] = proxy.port
+            await threads.run(ask)
+            settings["PORT"] = before
+            proxy.swallow()
+            began = time.monotonic()
+            with pytest.raises(DatabaseStandsStill):
+                await threads.run(ask)
+            assert time.monotonic() - began < 4
+            await threads.run(ask)
+
+    try:
+        asyncio.run(go())
+    finally:
+        settings["PORT"] = before
+        proxy.close()
