@@ -5,22 +5,26 @@ Why: decision 900.
 
 from __future__ import annotations
 
+import logging
 import mmap
 import time
 from contextlib import suppress
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_shutting_down
+from celery.signals import worker_ready, worker_shutting_down
 from celery.worker import state
 from django.db import DEFAULT_DB_ALIAS
+from django.utils import timezone
 
 from . import operations
 from .conf import get_settings
-from .consumer import CELERY, announce_missing, consume_slice, tidy
-from .errors import DurableStateError
+from .consumer import CELERY, announce_missing, check_threads, consume_slice, runnable, tidy
+from .errors import DurableStateError, OperationRefused
 
 __all__ = ["consume", "supervise", "verify"]
+
+logger = logging.getLogger("durable_state.tasks")
 
 SUPERVISE_SECONDS = 1.0
 """Seconds for which one look of this process does."""
@@ -46,6 +50,23 @@ def _asks_to_end() -> bool:
     """Whether the worker waits for this task."""
     return bool(_is_ending[0]) or any(
         asked not in (None, False) for asked in (state.should_stop, state.should_terminate)
+    )
+
+
+@worker_ready.connect
+def _check_pool(**kwargs: Any) -> None:
+    """Says at the worker's start what each of its tasks would say."""
+    try:
+        check_threads()
+    except OperationRefused as refusal:
+        logger.error("%s", refusal)
+
+
+def _refuse(database: str, refusal: OperationRefused) -> None:
+    """Says why nothing is consumed: in the log, and of each stream that nobody else consumes."""
+    logger.error("%s", refusal)
+    runnable(database).order_by().update(
+        last_error=refusal.message, action=refusal.action, last_error_at=timezone.now()
     )
 
 
@@ -76,7 +97,11 @@ def consume(database: str = DEFAULT_DB_ALIAS) -> None:
 
     Delivered twice, or late, it ends at once where no seat is free.
     """
-    is_kept = consume_slice(database, _asks_to_end)
+    try:
+        is_kept = consume_slice(database, _asks_to_end)
+    except OperationRefused as refusal:
+        _refuse(database, refusal)
+        return
     # CELERY_TASK_ALWAYS_EAGER would hand over inside itself, for ever.
     if consume.request.is_eager:
         return

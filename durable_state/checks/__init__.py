@@ -35,7 +35,7 @@ def settings(**kwargs: Any) -> list[CheckMessage]:
 
 @register("durable_state", Tags.database)
 def databases(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """E009, W015, W017, W018, W022: what the database makes of keys and values;
+    """E009, W015, W017, W018, W022, W040: what the database makes of keys and values;
     only with ``check --database`` and ``migrate``.
     """
     return check_database(registry, databases or ())

@@ -16,6 +16,7 @@ from .replay import abandon_replay, advance, begin_replay, hand_over, hold_repla
 from .run import consume_slice, run_all, sync
 from .seating import CELERY
 from .subscribing import ask_for_keys, root_of, subscribe, unsubscribe
+from .surroundings import check_threads
 from .upkeep import sweep_dropped, tidy
 from .watcher import Watcher
 
@@ -33,6 +34,7 @@ __all__ = [
     "at_one_moment",
     "attendances",
     "begin_replay",
+    "check_threads",
     "commit",
     "consume_slice",
     "describe_error",

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import django.db
 from django.db import close_old_connections, connections
 
+from durable_state.databases.callers import CallerState
 from durable_state.databases.faults import is_disconnection
 from durable_state.databases.limits import SessionLimits
+from durable_state.databases.pooled import give_back_pooled
 from durable_state.databases.sessions import limit_sessions
 from durable_state.errors import DurableStateError
 
@@ -40,10 +42,14 @@ class Disconnections:
 class DatabaseThread:
     """Makes one call after the other, and never keeps the process from ending.
 
-    Its sessions are limited, and closed with it.
+    Its sessions are limited, as the caller's, and closed with it; a pool's are given back after
+    each call.
     """
 
-    def __init__(self, limits: SessionLimits, disconnections: Disconnections) -> None:
+    def __init__(
+        self, limits: SessionLimits, disconnections: Disconnections, caller: CallerState
+    ) -> None:
+        self._caller = caller
         self.session = limits.name
         self.aliases: set[str] = set()
         """The databases that it has opened a session in."""
@@ -80,6 +86,7 @@ class DatabaseThread:
                 # it would hold its locks until this thread ends.
                 connections.close_all()
                 outcome = None, error
+            give_back_pooled()
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(_settle, result, *outcome)
 
@@ -110,6 +117,7 @@ class DatabaseThread:
 
     def _work(self) -> None:
         limit_sessions(self._limits, self.aliases)
+        self._caller.take_over()
         try:
             while (make := self._calls.get()) is not None:
                 make()

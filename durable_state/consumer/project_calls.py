@@ -44,7 +44,9 @@ class ProjectCalls:
     one thread, however often it is asked. For one event loop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, begin: Callable[[], None] = lambda: None) -> None:
+        """``begin`` is called first in each thread."""
+        self._begin_thread = begin
         self._running: dict[Hashable, _Running] = {}
 
     async def call(
@@ -81,6 +83,7 @@ class ProjectCalls:
         def call() -> None:
             result, error = None, None
             try:
+                self._begin_thread()
                 result = function(*args)
             except BaseException as raised:
                 error = raised

@@ -12,6 +12,7 @@ from typing import Any
 import django.db
 
 from durable_state.conf import get_settings
+from durable_state.databases.callers import CallerState
 from durable_state.errors import OperationRefused
 from durable_state.models import Replay, Status, Stream
 
@@ -21,6 +22,7 @@ from .lease import Claim, claim, claims_of, holder_of
 from .left_alone import is_left_alone
 from .seat import Seat, open_seat, stop_signals
 from .seating import CELERY, Place, join, leave, occupied, take_vacant
+from .surroundings import begin_in
 from .upkeep import tidy
 from .wake_listener import WakeListener
 from .watcher import NOBODY, Watcher
@@ -49,9 +51,9 @@ def sync(
 
     Waits for a lease that another holder has, naming it to the ``watcher``.
     Raises: OperationRefused, when the stream is paused, removed, or stopped by an error that needs
-    a person.
+    a person; and where no consumer can run.
     """
-    asyncio.run(_sync(stream, until_up_to_date, watcher))
+    asyncio.run(_sync(stream, begin_in(stream.using), until_up_to_date, watcher))
     _check_outcome(stream)
 
 
@@ -89,7 +91,7 @@ def run_all(using: str, watcher: Watcher = NOBODY) -> None:
 
     Any number of these and of Celery workers share them evenly.
     """
-    asyncio.run(_run_all(using, watcher))
+    asyncio.run(_run_all(begin_in(using), watcher))
 
 
 def consume_slice(using: str, asks_to_end: Callable[[], bool] = lambda: False) -> bool:
@@ -98,11 +100,13 @@ def consume_slice(using: str, asks_to_end: Callable[[], bool] = lambda: False) -
     Whether the seat is kept, with its streams, for a successor that is to be sent now. Ends at once
     where all seats that the streams need are filled.
     """
-    return asyncio.run(_consume_slice(using, asks_to_end))
+    return asyncio.run(_consume_slice(begin_in(using), asks_to_end))
 
 
-async def _sync(stream: Stream, until_up_to_date: bool, watcher: Watcher) -> None:
-    async with stop_signals() as stop, open_seat(stop, watcher=watcher) as seat:
+async def _sync(
+    stream: Stream, caller: CallerState, until_up_to_date: bool, watcher: Watcher
+) -> None:
+    async with stop_signals() as stop, open_seat(stop, caller, watcher=watcher) as seat:
         taken = await _wait_for_lease(stream, seat)
         if taken is not None:
             place, claims = taken
@@ -139,8 +143,12 @@ def _take(stream: Stream, nonce: str) -> tuple[Place, list[Claim]] | None:
     return place, claims
 
 
-async def _run_all(using: str, watcher: Watcher) -> None:
-    async with stop_signals() as stop, open_seat(stop, threads=8, watcher=watcher) as seat:
+async def _run_all(caller: CallerState, watcher: Watcher) -> None:
+    async with (
+        stop_signals() as stop,
+        open_seat(stop, caller, threads=8, watcher=watcher) as seat,
+    ):
+        using = caller.using
         capacity = get_settings().seat_streams
         place = await seat.threads.run_for_lease(join, using, "run", capacity, seat.threads.nonce)
         listening = WakeListener(using, seat).run()
@@ -148,9 +156,9 @@ async def _run_all(using: str, watcher: Watcher) -> None:
             await Attendant(seat, place, capacity=capacity).run()
 
 
-async def _consume_slice(using: str, asks_to_end: Callable[[], bool]) -> bool:
-    stop = asyncio.Event()
-    async with open_seat(stop) as seat:
+async def _consume_slice(caller: CallerState, asks_to_end: Callable[[], bool]) -> bool:
+    stop, using = asyncio.Event(), caller.using
+    async with open_seat(stop, caller) as seat:
         capacity = get_settings().seat_streams
         place = await seat.threads.run_for_lease(_find_place, using, capacity, seat.threads.nonce)
         if place is None:

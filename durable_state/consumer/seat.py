@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from durable_state.databases.callers import CallerState
 from durable_state.transport import open_client
 
 from .database_outage import DatabaseOutage
@@ -42,10 +43,10 @@ class Seat:
 
 @contextlib.asynccontextmanager
 async def open_seat(
-    stop: asyncio.Event, *, threads: int = 4, watcher: Watcher = NOBODY
+    stop: asyncio.Event, caller: CallerState, *, threads: int = 4, watcher: Watcher = NOBODY
 ) -> AsyncIterator[Seat]:
     """A seat with so many threads for the database; its connections are closed with it."""
-    async with DatabaseThreads(threads) as pool, open_client() as client:
+    async with DatabaseThreads(threads, caller) as pool, open_client() as client:
         seat = Seat(client, pool, DatabaseOutage(pool), stop, watcher)
         keeping = asyncio.create_task(keep_lags(seat.lags, pool))
         try:

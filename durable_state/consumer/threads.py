@@ -15,9 +15,12 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 import django.db
+from django.db import connections
 
 from durable_state.conf import get_settings
+from durable_state.databases.callers import CallerState
 from durable_state.databases.limits import SESSIONS, SessionLimits, limit_seconds
+from durable_state.databases.pooled import pool_size
 from durable_state.databases.sessions import end_session, has_server, is_session_working
 
 from .database_thread import DatabaseThread, Disconnections, Standing
@@ -63,6 +66,16 @@ class _Running:
                 place.release()
 
 
+APART = 2
+"""Connections of a pool that are left for the leases, and for the project's own code."""
+
+
+def _affordable(size: int) -> int:
+    """So many threads at most, as the smallest pool of any database has connections for."""
+    sizes = [found for alias in connections if (found := pool_size(alias)) is not None]
+    return max(1, min([size, *(found - APART for found in sizes)]))
+
+
 class DatabaseThreads:
     """A few threads with a database connection each, which are closed with them.
 
@@ -74,14 +87,21 @@ class DatabaseThreads:
     What keeps a lease, and the project's own code (``project_calls``), have threads apart.
     """
 
-    def __init__(self, size: int = 4) -> None:
+    def __init__(self, size: int = 4, caller: CallerState | None = None) -> None:
+        """The threads take over the caller's state.
+
+        Where connections are lent by a pool, there are no more of these threads than leave one for
+        the leases and one for the project's code.
+        """
+        self._caller = caller or CallerState(django.db.DEFAULT_DB_ALIAS)
+        size = _affordable(size)
         self.nonce = make_nonce()
         """Whoever has it in its name has these threads."""
 
         self.sessions = name_sessions(self.nonce)
         """The name that those of its sessions on the server begin with, and no others."""
 
-        self.project_calls = ProjectCalls()
+        self.project_calls = ProjectCalls(self._caller.take_over)
         self._disconnections = Disconnections()
         self._size = size
         self._places = asyncio.Semaphore(size)
@@ -180,7 +200,7 @@ class DatabaseThreads:
         taken = {number for number, thread in self._numbered.items() if thread.is_alive()}
         number = next(number for number in range(len(taken) + 1) if number not in taken)
         limits = SessionLimits(f"{self.sessions}.{number}", limit_seconds())
-        thread = self._numbered[number] = DatabaseThread(limits, self._disconnections)
+        thread = self._numbered[number] = DatabaseThread(limits, self._disconnections, self._caller)
         return thread
 
     def _put_back(self, running: _Running) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import connections, transaction
 
+from .callers import CallerState
 from .choosing import find_database
 from .transaction import commit_transaction
 
@@ -40,6 +41,7 @@ def one_moment(using: str) -> Iterator[str]:
     connection: Any = type(connections[using])(settings, alias)
     connections[alias] = connection
     try:
+        CallerState.of(using).set_on(connection)
         with transaction.atomic(using=alias):
             yield alias
     finally:

@@ -108,11 +108,12 @@ def _has_no_worker(case: Case) -> Verdict | None:
     if unattended > timedelta(seconds=PATIENCE * case.settings.lease_seconds):
         error = f"; {case.decisive.last_error}" if case.decisive.last_error else ""
         why = f"no worker for {_seconds(unattended)}{error}"
-        return Verdict(Shown.NO_WORKER, stuck=True, why=why, action=case.start)
+        action = case.decisive.action or case.start
+        return Verdict(Shown.NO_WORKER, stuck=True, why=why, action=action)
 
     if stream.status == Status.NEW and attendance.idle is None:
-        why = "no worker has taken it yet"
-        return Verdict(stream.status, stuck=False, why=why, action=case.start)
+        why = stream.last_error or "no worker has taken it yet"
+        return Verdict(stream.status, stuck=False, why=why, action=stream.action or case.start)
     return None
 
 

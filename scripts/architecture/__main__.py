@@ -98,6 +98,7 @@ CONSUMER = {
     "threads": "for the database",
     "request_headers": "the project's own",
     "project_calls": "code that may hang",
+    "surroundings": "of its caller",
     "error_text": "what an error says",
     "database_thread": "a thread with sessions",
     "standstill": "the call that hangs",

@@ -8,6 +8,8 @@ statement is before the next one.
 from __future__ import annotations
 
 import enum
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,11 +50,12 @@ class Fault:
         self.struck = ""
         """What was under way when it struck; empty, where it has not."""
 
-        self._is_dead = False
+        self.is_dead = False
+        """Whether the process is, in which nothing is written any more."""
 
     def revive(self) -> None:
         """Another process begins."""
-        self._is_dead = False
+        self.is_dead = False
 
     # At the points.
 
@@ -72,8 +75,10 @@ class Fault:
             self.points += 1
             if is_hit:
                 self.struck = what
-                self._is_dead = self._kind is Kind.KILLED
-            if self._is_dead:
+                self.is_dead = self._kind is Kind.KILLED
+                if self.is_dead:
+                    os.kill(os.getpid(), signal.SIGTERM)  # what does nothing just then ends too
+            if self.is_dead:
                 raise Killed
         return is_hit
 

@@ -183,8 +183,11 @@ def run_script(script: Script, stream: Stream, fault: Fault, patch: pytest.Monke
 def _consume(stream: Stream, fault: Fault) -> None:
     while True:
         try:
-            return sync(stream)
+            sync(stream)
+            if not fault.is_dead:
+                return
         except (Killed, django.db.Error):  # also of the first statements, before there is a lease
-            fault.revive()
-            # Dead for so long that its lease is over.
-            Lease.objects.using(stream.using).update(seat=None)
+            pass
+        fault.revive()
+        # Dead for so long that its lease is over.
+        Lease.objects.using(stream.using).update(seat=None)

@@ -1,0 +1,16 @@
+"""Fixtures of every environment."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+
+from tests.servers.require import skip_or_fail
+
+
+@pytest.fixture
+def psycopg_pool() -> None:
+    """The package that makes a pool in the process is there."""
+    if find_spec("psycopg_pool") is None:
+        skip_or_fail("psycopg_pool is not installed")
