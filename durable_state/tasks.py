@@ -1,6 +1,6 @@
 """The Celery tasks: ``supervise`` in beat, every few seconds, has ``consume`` tasks fill the seats.
 
-Why: decision 900.
+Why: decision 47.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Waiting for a database that is away: one asks, for all streams of a seat.
 
-Why: decision 952.
+Why: decision 59.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """When streams are due that nobody follows: rung for, read, at rest.
 
-Why: decision 960.
+Why: decision 62.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """When a stream's server drops the stream, as it says itself.
 
-Why: decision 953.
+Why: decision 60.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whether a stream's rows are all that its server has, as far as the holder of its lease knows.
 
-Why: decision 904.
+Why: decision 49.
 """
 
 from __future__ import annotations

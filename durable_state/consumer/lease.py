@@ -1,6 +1,6 @@
 """Taking and giving back the right to consume streams, and who has it.
 
-Why: decisions 7 and 900.
+Why: decisions 7 and 47.
 """
 
 from __future__ import annotations

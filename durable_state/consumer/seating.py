@@ -1,6 +1,6 @@
 """The table of seats: joining, staying, leaving, and keeping a place for a successor.
 
-Why: decision 900.
+Why: decision 47.
 """
 
 from __future__ import annotations

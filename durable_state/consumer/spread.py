@@ -1,6 +1,6 @@
 """How the streams are spread over the seats. Pure: it asks no database.
 
-Why: decision 900.
+Why: decision 47.
 """
 
 from __future__ import annotations

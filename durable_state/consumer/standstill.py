@@ -4,7 +4,7 @@ A thread moves as long as the calls that it makes come to their ends. Two looks 
 same call of the project's code, or of the database's driver, tell how long that has taken by now;
 nothing is counted where the work is done.
 
-Why: decision 911.
+Why: decision 53.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a consumer needs of the thread that it is started in.
 
-Why: decision 922.
+Why: decision 56.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Threads for the database: the event loop never waits for it.
 
-Why: decision 911.
+Why: decision 53.
 """
 
 from __future__ import annotations

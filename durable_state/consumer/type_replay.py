@@ -1,6 +1,6 @@
 """The end of a replay of one type: its rows are shown, and the stream stays where it is.
 
-Why: decision 906.
+Why: decision 51.
 """
 
 from __future__ import annotations

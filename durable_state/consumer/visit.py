@@ -1,6 +1,6 @@
 """What a reader does for a stream that rings, besides reading it to its tail.
 
-Why: decision 960.
+Why: decision 62.
 """
 
 from __future__ import annotations

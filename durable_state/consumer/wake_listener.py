@@ -1,6 +1,6 @@
 """Listening to the wake streams of a database, beside the streams of a seat.
 
-Why: decision 960.
+Why: decision 62.
 """
 
 from __future__ import annotations

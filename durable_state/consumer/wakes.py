@@ -1,6 +1,6 @@
 """Wake streams in the database: who listens to which, and what was heard.
 
-Why: decision 960.
+Why: decision 62.
 """
 
 from __future__ import annotations

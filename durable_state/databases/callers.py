@@ -3,7 +3,7 @@ schema (django-tenants), the search path, the role.
 
 Invariant: whatever such a thread opens is set before its first statement.
 
-Why: decision 922.
+Why: decision 56.
 """
 
 from __future__ import annotations

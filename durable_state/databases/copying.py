@@ -1,6 +1,6 @@
 """PostgreSQL's COPY, through psycopg 3.
 
-Why its lines are ours where they can be: decision 46. Why they go in parts: decision 960.
+Why its lines are ours where they can be: decision 46. Why they go in parts: decision 61.
 """
 
 from __future__ import annotations

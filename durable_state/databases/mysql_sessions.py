@@ -3,7 +3,7 @@
 A session has a name by holding a lock of that name, which the server lets go with it: the number
 that it gives for the lock's holder is that very session's, and never another's later on.
 
-Why: decision 910.
+Why: decision 52.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Connections of a pool in this process (psycopg's, by ``OPTIONS["pool"]``), which are lent.
 
-Why: decision 921.
+Why: decision 55.
 """
 
 from __future__ import annotations

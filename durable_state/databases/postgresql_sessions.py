@@ -4,7 +4,7 @@ A session of ours alone is limited once. One that others use too, because a pool
 process lends it, would carry the limits to them: there each transaction is limited, and a statement
 outside of any gets one of its own.
 
-Why: decision 910.
+Why: decision 52.
 """
 
 from __future__ import annotations

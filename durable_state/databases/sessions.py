@@ -4,7 +4,7 @@ named, so that another worker can end those of one that froze.
 Invariant: whatever a worker's thread opens is limited before its first statement, also where a
 broken connection is replaced within one call; the connections of all others stay as they are.
 
-Why: decision 910.
+Why: decision 52.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Invariant: a stream's entries are deleted from its oldest on, so those that are left have no hole.
 Nothing here looks at an entry that stays, but for a few: the oldest are found by an index.
 
-Why: decision 920.
+Why: decision 54.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What rings for streams that nobody follows.
 
-Why: decision 960.
+Why: decision 62.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Verifications as work that somebody asked for: who carries it out, how far it is, what came of
 it.
 
-Why: decision 905.
+Why: decision 50.
 """
 
 from __future__ import annotations

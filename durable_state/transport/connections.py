@@ -3,7 +3,7 @@
 httpx's own pool goes through all its connections, for each request and each answer, which is most
 of the cost of a thousand streams that wait.
 
-Why: decision 950.
+Why: decision 57.
 """
 
 from __future__ import annotations

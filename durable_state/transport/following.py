@@ -5,7 +5,7 @@
 Proxies hold events back or cut them, and caches answer live requests at once. What was asked for is
 tried again after a while. Opens no connection and waits for nothing.
 
-Why: decision 951.
+Why: decision 58.
 """
 
 from __future__ import annotations

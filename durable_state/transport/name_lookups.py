@@ -3,7 +3,7 @@ else.
 
 asyncio's own look-ups share a few threads: with as many names that hang, every connection waits.
 
-Why: decision 950.
+Why: decision 57.
 """
 
 from __future__ import annotations

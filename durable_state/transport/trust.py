@@ -1,6 +1,6 @@
 """What a read session trusts in: that the stream it reads is the one that was read before.
 
-Why: decisions 29 and 951.
+Why: decisions 29 and 58.
 """
 
 from __future__ import annotations

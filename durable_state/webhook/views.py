@@ -1,6 +1,6 @@
 """The view that stream servers call.
 
-Why: decision 960. Spec: PROTOCOL.md 7.1, 12.10.
+Why: decision 62. Spec: PROTOCOL.md 7.1, 12.10.
 """
 
 from __future__ import annotations

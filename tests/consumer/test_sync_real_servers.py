@@ -174,7 +174,7 @@ def test_a_deleted_stream_keeps_its_rows(
         remote.delete()
         wait_until(lambda: "404" in operations.report(stream).last_error)
         report = operations.report(stream)
-        assert (report.status, report.stuck) == ("retrying", False)
+        assert (report.status, report.stuck) == ("missing", False)
         assert "kept" in report.action
         assert rows_of(stream) == before
         remote.create()
