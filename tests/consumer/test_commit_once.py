@@ -67,8 +67,8 @@ def test_streams_in_one_table_commit_side_by_side(database: str, add_stream: Add
     histories = [random_items(seed, 60) for seed in range(3)]
 
     def consume(stream: Stream, items: list[Any]) -> None:
-        # MariaDB looks through the whole of so small a table, and locks what it looks at: of two that
-        # meet there, one is told to try again, as the loop does.
+        # MariaDB looks through the whole of so small a table, and locks what it looks at: of two
+        # that meet there, one is told to try again, as the loop does.
         for start in range(0, len(items), 6):
             retry_on_deadlocks(partial(fold_in, stream, items[start : start + 6]))
 
