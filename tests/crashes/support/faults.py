@@ -7,12 +7,11 @@ statement is before the next one.
 
 from __future__ import annotations
 
+import asyncio
 import enum
-import os
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import django.db
@@ -53,6 +52,20 @@ class Fault:
         self.is_dead = False
         """Whether the process is, in which nothing is written any more."""
 
+        self._end: Callable[[], None] = lambda: None
+
+    @asynccontextmanager
+    async def stopping(self) -> AsyncIterator[asyncio.Event]:
+        """What stands in for ``stop_signals``: the event that the death of the process sets."""
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def end() -> None:
+            with suppress(RuntimeError):  # the loop has ended by itself
+                loop.call_soon_threadsafe(stop.set)
+
+        self._end = end
+        yield stop
+
     def revive(self) -> None:
         """Another process begins."""
         self.is_dead = False
@@ -77,7 +90,7 @@ class Fault:
                 self.struck = what
                 self.is_dead = self._kind is Kind.KILLED
                 if self.is_dead:
-                    os.kill(os.getpid(), signal.SIGTERM)  # what does nothing just then ends too
+                    self._end()  # what does nothing just then ends too
             if self.is_dead:
                 raise Killed
         return is_hit

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from durable_state import operations
-from durable_state.consumer import seat
+from durable_state.consumer import run, seat
 from durable_state.consumer.run import sync
 from durable_state.models import Lease, Replay, Status, Stream
 from durable_state.transport import open_client
@@ -170,6 +170,7 @@ def run_script(script: Script, stream: Stream, fault: Fault, patch: pytest.Monke
     server = ScriptedServer(script, fault)
     transport = httpx.MockTransport(server.answer)
     patch.setattr(seat, "open_client", lambda: open_client(transport=transport))
+    patch.setattr(run, "stop_signals", fault.stopping)
     with fault.watching(stream.using):
         _consume(stream, fault)
         assert server.items == script.items
