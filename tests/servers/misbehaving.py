@@ -54,11 +54,17 @@ class Reply:
 
 
 class MisbehavingServer:
-    """Answers each request with what ``reply`` returns for it, and keeps a record in ``asked``."""
+    """Answers each request with what ``reply`` returns for it, and keeps a record in ``asked``.
+
+    HEAD is apart, because it is asked now and then beside whatever a test is about: it is answered
+    with ``head``, and recorded in ``heads``.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.asked: list[Asked] = []
+        self.heads: list[Asked] = []
+        self.head = Reply(404)
         self.reply: Callable[[Asked], Reply] = lambda asked: Reply(404)
         self.bytes_sent = 0
         self.connections = 0
@@ -88,16 +94,17 @@ class MisbehavingServer:
                 asked = self._parse(head)
                 if length := int(asked.headers.get("content-length", 0)):
                     asked = replace(asked, body=await reader.readexactly(length))
-                self.asked.append(asked)
+                (self.heads if asked.method == "HEAD" else self.asked).append(asked)
                 if not await self._answer(asked, writer, reader):
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         except asyncio.CancelledError:  # the test is over; what was not sent yet is not waited for
             writer.transport.abort()
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
+        finally:  # also where the test's own reply raises
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     def _parse(self, head: bytes) -> Asked:
         first, *lines = head.decode("latin-1").split("\r\n")
@@ -113,7 +120,7 @@ class MisbehavingServer:
     async def _answer(
         self, asked: Asked, writer: asyncio.StreamWriter, reader: asyncio.StreamReader
     ) -> bool:
-        reply = self.reply(asked)
+        reply = self.head if asked.method == "HEAD" else self.reply(asked)
         await asyncio.sleep(reply.wait)
         if reply.reset:
             return False
