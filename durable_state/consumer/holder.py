@@ -29,6 +29,9 @@ __all__ = ["Holder"]
 
 logger = logging.getLogger("durable_state.consumer")
 
+FIND_SECONDS = 0.5
+"""Seconds until a replay is looked for again, where the database did not answer."""
+
 
 class Holder:
     """Keeps the rows of one stream up to date while its seat has the lease, and replays it where
@@ -195,8 +198,11 @@ class Holder:
             .filter(stream=stream.pk, stream__paused=False)
             .select_related("stream")
         )
-        with contextlib.suppress(django.db.Error):  # it is looked for again
-            return await self._threads.run(found.first)
+        # Not taken for none: whoever consumes a closed stream ends where there is none.
+        while not self.holding.ends:
+            with contextlib.suppress(django.db.Error):
+                return await self._threads.run(found.first)
+            await self.holding.unless_ended(asyncio.sleep(FIND_SECONDS))
         return None
 
     async def _run_loop(self, loop: Loop[Any]) -> None:

@@ -22,7 +22,11 @@ from tests.tables import adds_up, check
 from .support.faults import Fault, Kind
 from .support.script import SCRIPTS, Script, run_script
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    # A process that dies closes no cursor.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 Run = Callable[[str, Fault], None]
 

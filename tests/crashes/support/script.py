@@ -123,6 +123,9 @@ SCRIPTS = {
     ),
 }
 
+CONSUMERS = 3
+"""Consumers, one after the other, that one fault may take."""
+
 PAGE = 3
 """Messages in one answer."""
 
@@ -182,13 +185,15 @@ def run_script(script: Script, stream: Stream, fault: Fault, patch: pytest.Monke
 
 
 def _consume(stream: Stream, fault: Fault) -> None:
-    while True:
+    for _ in range(CONSUMERS):
         try:
             sync(stream)
-            if not fault.is_dead:
+            # Where it never heard that its hand-over was committed, the next one goes on.
+            if not fault.is_dead and stream.status == Status.CLOSED:
                 return
         except (Killed, django.db.Error):  # also of the first statements, before there is a lease
             pass
         fault.revive()
         # Dead for so long that its lease is over.
         Lease.objects.using(stream.using).update(seat=None)
+    raise AssertionError(f"not at its end after {CONSUMERS} consumers")
