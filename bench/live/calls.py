@@ -6,10 +6,11 @@ import cProfile
 import sys
 import threading
 import time
-from concurrent.futures import thread
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from durable_state.consumer.database_thread import DatabaseThread
 from durable_state.materializer.compiled import CompiledType
 
 __all__ = ["Calls", "profile_tasks"]
@@ -38,25 +39,27 @@ COMPILING = CompiledType.__init__.__code__
 
 
 def profile_tasks() -> cProfile.Profile:
-    """Profiles what pools' threads work at from now on: a profile that fills, one task at a time.
+    """Profiles what the database's threads work at from now on: a profile that fills, one task at a
+    time.
 
     Its seconds are the thread's CPU, so waiting for the database is not in them. The event loop is
     not in it, nor is a task that begins during another one.
     """
     profile, at_work = cProfile.Profile(time.thread_time), threading.Lock()
-    item_class: Any = thread._WorkItem
-    work = item_class.run
+    call = DatabaseThread.call
 
-    def run(item: Any) -> None:
-        if not at_work.acquire(blocking=False):
-            work(item)
-            return
-        profile.enable()
-        try:
-            work(item)
-        finally:
-            profile.disable()
-            at_work.release()
+    def call_profiled(thread: DatabaseThread, function: Callable[[], Any]) -> Any:
+        def work() -> Any:
+            if not at_work.acquire(blocking=False):
+                return function()
+            profile.enable()
+            try:
+                return function()
+            finally:
+                profile.disable()
+                at_work.release()
 
-    item_class.run = run
+        return call(thread, work)
+
+    DatabaseThread.call = call_profiled  # type: ignore[method-assign]
     return profile

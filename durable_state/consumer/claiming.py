@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django.db.models import Q, QuerySet
 
 from durable_state.conf import get_settings
-from durable_state.databases.clock import ServerNow
+from durable_state.databases.clock import database_now
 from durable_state.models import DOORBELLS, FOLLOWED, Arrival, Status, Stream
 
 from . import spread
@@ -32,7 +32,8 @@ def runnable(using: str) -> QuerySet[Stream]:
         status=Status.CLOSED, pk__in=Arrival.objects.using(using).values("stream_id")
     )
 
-    due = Q(retry_at=None) | Q(retry_at__lte=ServerNow())
+    now = database_now(Stream.objects.using(using))
+    due = Q(retry_at=None) | Q(retry_at__lte=now)
     wanted = (due & ~ended) | Q(pk__in=replayable(using).filter(due).values("stream_id"))
 
     streams = Stream.objects.using(using).filter(_candidates(using), wanted, paused=False)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db.models import Exists
 from django.utils import timezone
 
-from durable_state.databases.clock import ServerNow
+from durable_state.databases.clock import database_now
 from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import DurableStateError, Stalled, StreamNotFound
 from durable_state.models import Lease, Progress, Status, Stream
@@ -29,7 +29,8 @@ def record_failure(
     """The stream, or its replay, has failed so many times in a row, and will be tried again after
     ``wait`` seconds; rows stay.
     """
-    now = _database_now(progress)
+    # For whichever machine looks whether the wait is over.
+    now = database_now(type(progress)._base_manager.using(progress.using).filter(pk=progress.pk))
     status = Status.MISSING if isinstance(error, StreamNotFound) else Status.RETRYING
     values = {
         "status": status,
@@ -91,12 +92,6 @@ def _stopped(error: DurableStateError, status: Status) -> dict[str, object]:
         "last_error_at": now,
         "action": error.action,
     }
-
-
-def _database_now(progress: Progress) -> datetime:
-    """When the wait begins, for whichever machine looks whether it is over."""
-    rows = type(progress)._base_manager.using(progress.using).filter(pk=progress.pk)
-    return rows.values_list(ServerNow(), flat=True).first() or timezone.now()
 
 
 def _error(error: Exception) -> dict[str, object]:

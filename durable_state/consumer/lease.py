@@ -18,7 +18,6 @@ from django.db.models import (
     F,
     OuterRef,
     QuerySet,
-    Subquery,
     Value,
     When,
 )
@@ -28,7 +27,7 @@ from durable_state.conf import get_settings
 from durable_state.databases.clock import ServerNow
 from durable_state.databases.contention import retry_on_deadlocks
 from durable_state.databases.transaction import commit_transaction
-from durable_state.models import Lease, Stream
+from durable_state.models import Lease
 
 from .process_names import is_known_dead
 from .seating import Place, valid_seats
@@ -86,12 +85,11 @@ def _claim(place: Place, stream_pks: Collection[int]) -> list[Claim]:
         if not fresh:
             return []
 
-        began = Stream.objects.using(place.using).filter(pk=OuterRef("pk")).values("created_at")
         leases.filter(pk__in=list(fresh), seat=None).update(
             token=F("token") + 1,
             seat=place.pk,
             # Nobody knows what has come since the last sign of life.
-            lags_since=Coalesce("lags_since", "seen_at", Subquery(began)),
+            lags_since=Coalesce("lags_since", "seen_at", ServerNow()),
             lags_because=Lease.Lag.TAKEN,
             seen_at=ServerNow(),
             left_at_tail=False,

@@ -123,12 +123,16 @@ class Case:
         if stream.status == Status.CLOSED and not is_staging:
             return timedelta(0)
 
+        # Before the tail is reached for the first time, the rows have never held all.
         lag = self.attendance.lag
-        if lag is None:
+        never_held_all = stream.up_to_date_at is None and stream.status != Status.LIVE
+        if lag is None or never_held_all:
             lag = self.now - (stream.up_to_date_at or stream.created_at)
-        # What is staged is not shown yet.
-        staged = [self.now - each.created_at for each in opened if each is not None]
-        return max(lag, timedelta(0), *staged)
+        # What is staged is not shown yet; and while it fails, nobody knows what has come.
+        others = [self.now - each.created_at for each in opened if each is not None]
+        if stream.status in (Status.RETRYING, Status.MISSING):
+            others.append(self.now - stream.since)
+        return max(lag, timedelta(0), *others)
 
     @property
     def is_lagging(self) -> bool:

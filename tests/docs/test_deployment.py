@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_a_command_is_one_that_there_is(command: list[str]) -> None:
 
     subcommand = [each for each in arguments if each in ("worker", "beat")][:1]
     done = subprocess.run(
-        [shutil.which(program) or program, *subcommand, "--help"], capture_output=True, text=True
+        [sys.executable, "-m", program, *subcommand, "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0
     for option in (each.split("=")[0] for each in arguments if each.startswith("--")):

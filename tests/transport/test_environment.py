@@ -60,13 +60,13 @@ async def test_a_certificate_file_concerns_https_only(
     if content is not None:
         path.write_bytes(content)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
-    misbehaving_server.replies(Reply(200, {"Stream-Next-Offset": "a"}))
+    misbehaving_server.head = Reply(200, {"Stream-Next-Offset": "a"})
     async with open_client() as client:
         assert (await head(client, misbehaving_server.url)).offset == "a"
         with pytest.raises(ConfigurationError, match="variable SSL_CERT_FILE cannot") as caught:
             await head(client, misbehaving_server.url.replace("http:", "https:"))
     assert str(path) in caught.value.message
-    assert len(misbehaving_server.asked) == 1
+    assert len(misbehaving_server.heads) == 1
 
 
 async def test_two_faults_are_told_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:

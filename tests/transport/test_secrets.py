@@ -78,5 +78,6 @@ async def test_what_the_server_says_besides_stays(
     misbehaving_server.reply = lambda asked: Reply(401, {}, (b"The key has expired.",))
     with pytest.raises(DurableStateError, match="The key has expired"):
         await append(client, misbehaving_server.url, [b"{}"], headers=headers)
+    misbehaving_server.head = Reply(401)
     with pytest.raises(DurableStateError, match="401"):
         await head(client, misbehaving_server.url, headers=headers)
