@@ -61,5 +61,5 @@ def profile_tasks() -> cProfile.Profile:
 
         return call(thread, work)
 
-    DatabaseThread.call = call_profiled  # type: ignore[method-assign]
+    DatabaseThread.call = call_profiled  # type: ignore[assignment, method-assign]
     return profile

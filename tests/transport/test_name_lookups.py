@@ -54,7 +54,7 @@ async def test_names_that_hang_hold_up_nobody_else(
     resolver: Resolver, misbehaving_server: MisbehavingServer
 ) -> None:
     """However many there are; and each is looked up once at a time, whoever waits for it."""
-    misbehaving_server.replies(Reply(200, {"Stream-Next-Offset": "a"}))
+    misbehaving_server.head = Reply(200, {"Stream-Next-Offset": "a"})
     healthy = misbehaving_server.url.replace("127.0.0.1", "localhost")
     async with open_client(trust_env=False) as client, asyncio.TaskGroup() as group:
         hanging = [
@@ -89,7 +89,7 @@ async def test_the_second_address_is_tried(
     resolver: Resolver, misbehaving_server: MisbehavingServer
 ) -> None:
     """Where nobody listens on the first."""
-    misbehaving_server.replies(Reply(200, {"Stream-Next-Offset": "a"}))
+    misbehaving_server.head = Reply(200, {"Stream-Next-Offset": "a"})
     async with open_client(trust_env=False) as client:
         url = misbehaving_server.url.replace("127.0.0.1", "two")
         assert (await head(client, url)).offset == "a"
