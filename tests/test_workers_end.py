@@ -17,20 +17,17 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from django.conf import settings as django_settings
-from django.db import connections
 from django.db.models import QuerySet
 
 from durable_state.consumer import seating
 from durable_state.models import Lease, Seat, Status, Stream
 from tests import leases
 from tests.consumer.support.consuming import seat, wait_until
+from tests.consumer.support.project import address
 from tests.consumer.support.serving import good, quiet
 from tests.servers.misbehaving import MisbehavingServer
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
-
-KEPT = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
 
 
 @contextmanager
@@ -38,14 +35,19 @@ def worker(
     broker: str, pool: str, lease_seconds: int = 10
 ) -> Iterator[tuple[subprocess.Popen[str], Callable[[], None]]]:
     """The worker, and what sends it one ``supervise``."""
-    given = django_settings.DATABASES["postgres"]
-    address = {key: given[key] for key in KEPT if key in given}
-    address["NAME"] = str(connections["postgres"].settings_dict["NAME"])
     queue = f"tests-{uuid.uuid4().hex}"
     ours = {"LEASE_SECONDS": lease_seconds, "QUEUE": queue}
     module = "tests.consumer.support.celery_worker"
     process = subprocess.Popen(
-        [sys.executable, "-m", module, json.dumps(address), json.dumps(ours), broker, pool],
+        [
+            sys.executable,
+            "-m",
+            module,
+            json.dumps(address("postgres")),
+            json.dumps(ours),
+            broker,
+            pool,
+        ],
         cwd=Path(__file__).parents[1],
         text=True,
         stdout=subprocess.PIPE,

@@ -11,12 +11,13 @@ from durable_state.databases.pooled import pool_size
 from durable_state.models import Status, Stream
 from durable_state.registry import Registry
 from tests.consumer.support.consuming import wait_until
+from tests.consumer.support.project import address
 from tests.consumer.support.remote import RemoteStream, random_groups, random_items
 from tests.servers.process import StreamServer
 from tests.tables import check
 from tests.wire import insert
 
-from .support.command import address, run_command, running
+from .support.command import run_command, running
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["postgres"])
 

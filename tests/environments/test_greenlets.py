@@ -10,9 +10,10 @@ from importlib.util import find_spec
 import pytest
 
 from durable_state.models import Status, Stream
+from tests.consumer.support.project import address
 from tests.servers.require import skip_or_fail
 
-from .support.command import ROOT, address
+from .support.command import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

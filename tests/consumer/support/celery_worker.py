@@ -7,28 +7,15 @@ from __future__ import annotations
 import json
 import sys
 
+from tests.consumer.support.project import set_up
+
 
 def main() -> None:
     """Runs the worker until it is told to end; ``supervise`` is sent by the test."""
     database, ours, broker, pool = sys.argv[1:]
-    import django
     from celery import Celery
-    from django.conf import settings
 
-    settings.configure(
-        SECRET_KEY="tests",
-        USE_TZ=True,
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        INSTALLED_APPS=[
-            "django.contrib.auth",
-            "django.contrib.contenttypes",
-            "durable_state",
-            "tests.app",
-        ],
-        DATABASES={"default": json.loads(database)},
-        DURABLE_STATE=json.loads(ours),
-    )
-    django.setup()
+    set_up({"default": json.loads(database)}, json.loads(ours))
     app = Celery("worker", broker=broker)
     app.conf.update(
         broker_connection_retry_on_startup=False,

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from django.conf import settings
 from django.db import connections
 
 from durable_state import operations
 from durable_state.consumer.run import consume_slice, sync
 from durable_state.models import Replay, Status, Stream
+
+from .project import address
 
 __all__ = [
     "Running",
@@ -70,16 +71,11 @@ def start_worker(
     """Consume until up to date in a process of its own, which can be killed:
     the command, on the test database, with settings of ours.
     """
-    using = stream.using
-    given = settings.DATABASES[using]
-    kept = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
-    address = {key: given[key] for key in kept if key in given}
-    address["NAME"] = str(connections[using].settings_dict["NAME"])
     command = [
         sys.executable,
         "-m",
         program,
-        json.dumps(address),
+        json.dumps(address(stream.using)),
         stream.name,
         json.dumps(ours),
     ]

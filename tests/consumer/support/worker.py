@@ -7,28 +7,15 @@ from __future__ import annotations
 import json
 import sys
 
+from tests.consumer.support.project import set_up
+
 
 def main() -> None:
     """Runs `durable_state sync STREAM --until-up-to-date`."""
     database, stream, ours = sys.argv[1:]
-    import django
-    from django.conf import settings
     from django.core.management import call_command
 
-    settings.configure(
-        SECRET_KEY="tests",
-        USE_TZ=True,
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        INSTALLED_APPS=[
-            "django.contrib.auth",
-            "django.contrib.contenttypes",
-            "durable_state",
-            "tests.app",
-        ],
-        DATABASES={"default": json.loads(database)},
-        DURABLE_STATE=json.loads(ours),
-    )
-    django.setup()
+    set_up({"default": json.loads(database)}, json.loads(ours))
     call_command("durable_state", "sync", stream, "--until-up-to-date")
 
 

@@ -12,19 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import connections
 
-__all__ = ["address", "command", "run_command", "running"]
+from tests.consumer.support.project import set_up
 
-
-def address(using: str, **changes: Any) -> dict[str, Any]:
-    """How the test database of that alias is reached, but for the changes."""
-    kept = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
-    given = settings.DATABASES[using]
-    found = {key: given[key] for key in kept if key in given}
-    found["NAME"] = str(connections[using].settings_dict["NAME"])
-    return found | changes
+__all__ = ["command", "run_command", "running"]
 
 
 def command(database: dict[str, Any], ours: dict[str, Any], *verb: str) -> list[str]:
@@ -78,26 +70,6 @@ def headers(stream: Any) -> dict[str, str]:
     from durable_state.models import Stream
 
     return {"x-streams": str(Stream.objects.count())}
-
-
-def set_up(databases: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Sets Django up, in a process of its own."""
-    import django
-
-    settings.configure(
-        SECRET_KEY="tests",
-        USE_TZ=True,
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        INSTALLED_APPS=[
-            "django.contrib.auth",
-            "django.contrib.contenttypes",
-            "durable_state",
-            "tests.app",
-        ],
-        DATABASES=databases,
-        DURABLE_STATE=ours,
-    )
-    django.setup()
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ gevent.monkey.patch_all()
 import json  # noqa: E402
 import sys  # noqa: E402
 
-from .command import set_up  # noqa: E402
+from tests.consumer.support.project import set_up  # noqa: E402
 
 
 def main() -> None:
