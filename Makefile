@@ -1,7 +1,7 @@
 # Needs Python 3.11+ and make; everything else is set up in .venv by the target that uses it.
 # Variables: PYTHON (the interpreter for .venv), VENV (another folder than .venv), TEST_ARGS (for pytest), DEMO_ARGS (for the demo), MINUTES (of the soak), BENCH_ARGS (for the benchmark).
 
-.PHONY: help demo test check acceptance soak bench format picture clean
+.PHONY: help demo test check acceptance soak bench format picture docs dist clean
 
 PYTHON =
 VENV = .venv
@@ -27,6 +27,8 @@ help:
 	@echo "make bench        how fast, beside other ways, on each database at hand (BENCH_ARGS='--only live')"
 	@echo "make format       formats the code"
 	@echo "make picture      draws the rooms in docs/architecture.md anew, from their imports"
+	@echo "make docs         builds the documentation as a site in build/docs/; a broken link is an error"
+	@echo "make dist         builds the wheel and the source archive in dist/, and checks them"
 	@echo "make clean        removes .venv and everything that was made here"
 	@echo "PYTHON=python3.12 chooses the interpreter of .venv (3.11 or newer); VENV=.venv-3.12 keeps it beside others"
 
@@ -85,6 +87,15 @@ format: $(VENV)/dev
 
 picture: $(VENV)/dev
 	$(PY) -m scripts.architecture
+
+docs: $(VENV)/dev
+	@$(PY) -m sphinx --fail-on-warning --keep-going --quiet --jobs auto --conf-dir docs . build/docs
+	@echo "Open build/docs/index.html"
+
+dist: $(VENV)/dev
+	@rm -rf dist
+	@$(PY) -m build --outdir dist . >/dev/null
+	@$(PY) -m twine check --strict dist/*
 
 clean:
 	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
