@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -140,6 +141,17 @@ def test_no_extra(make_project: MakeProject, stream_url: str) -> None:
     installed = project.run("-m", "pip", "list", "--format=freeze").lower()
     assert "psycopg" not in installed
     assert "redis" not in installed
+
+
+def test_the_source_archive_installs(tmp_path: Path, stream_url: str) -> None:
+    """From an empty environment to rows, with what ``make dist`` builds; static files included."""
+    if reason := registry_is_missing(tmp_path):
+        skip_or_fail(reason)
+    run([sys.executable, "-m", "build", "--sdist", "--outdir", str(tmp_path), "."], CHECKOUT)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    project = BareProject(tmp_path / "project", make_environment(tmp_path / "venv", str(archive)))
+    use(project, stream_url)
+    assert "site-packages" in project.run("manage.py", "findstatic", "durable_state/live.js")
 
 
 @pytest.mark.parametrize(("extra", "alias"), [("postgres", "postgres"), ("mysql", "mysql")])
