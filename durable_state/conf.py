@@ -32,7 +32,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     It is called for each request, in a thread, and may use the ORM.
     """
     policy: str = "durable_state.policy.StatePolicy"
-    """Dotted path of the ``StatePolicy`` class: who may read which streams and rows."""
+    """Dotted path of the ``StatePolicy`` class: who may read which streams, rows and fields."""
+    large_integers: Literal["text", "number"] = "text"
+    """How websockets, the feed, REST and the admin show integers of 2**53 or more, which JavaScript
+    rounds: as text, or as they are.
+    """
     allowed_urls: list[str] = []
     """URL prefixes that streams may have. Empty: any http(s) URL."""
     metrics_token: str | None = None

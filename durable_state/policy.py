@@ -1,4 +1,4 @@
-"""Who may see what: asked by websocket, REST and admin alike.
+"""Who may see what: asked by websocket, feed, REST and admin alike.
 
 Why: decision 34.
 """
@@ -28,6 +28,8 @@ __all__ = [
     "StatePolicy",
     "audience_of",
     "get_policy",
+    "hidden_columns",
+    "readable_fields",
     "readable_rows",
     "readable_streams",
     "readable_values",
@@ -38,7 +40,7 @@ logger = logging.getLogger("durable_state.policy")
 
 
 class StatePolicy:
-    """Who may read which streams, and which of their rows.
+    """Who may read which streams, which of their rows, and which fields of these.
 
     Subclass it and name it in the setting POLICY.
 
@@ -75,6 +77,14 @@ class StatePolicy:
         """
         return queryset if _may_view(user, queryset.model) else queryset.none()
 
+    def fields(self, user: Any, type: str) -> Collection[str] | None:
+        """The fields of an entity type that ``user`` may see, by their wire names; None for all.
+
+        Keys are always seen, wherever the row is. Whoever does not see all fields reads no message
+        of the type as it came: no dead letter, no parked change, no error that quotes values.
+        """
+        return None
+
 
 def get_policy() -> StatePolicy:
     """The policy in force. Raises: ConfigurationError."""
@@ -97,12 +107,16 @@ def _policy(path: str) -> StatePolicy:
     return policy
 
 
-def audience_of(user: Any, stream: Stream, types: Collection[str] = ()) -> Audience:
-    """What ``user`` sees of a readable stream: of ``types``, or of all types where none is named.
+def audience_of(
+    user: Any, stream: Stream, types: Collection[str] = (), keys: Collection[str] = ()
+) -> Audience:
+    """What ``user`` sees of a readable stream: of ``types``, or of all types where none is named;
+    and of the entities of these ``keys``, or of all.
 
     A type that is not registered, or of which the user may see no row at all, is not in it.
     """
     sights = []
+    asked = frozenset(keys) or None
     for mapping in parents_first(registry.for_stream(stream.name)):
         if types and mapping.entity_type not in types:
             continue
@@ -111,7 +125,7 @@ def audience_of(user: Any, stream: Stream, types: Collection[str] = ()) -> Audie
         except MappingFault:  # Nothing stands for the stream yet, so it has no rows of this type.
             continue
         if (sight := _sight(user, mapping, every)) is not None:
-            sights.append(sight)
+            sights.append(sight._replace(keys=asked))
     return Audience.of(stream, sights)
 
 
@@ -134,7 +148,9 @@ def readable_rows(user: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[
 
 
 def sees_whole_model(user: Any, model: type[models.Model]) -> bool:
-    """Whether ``readable_rows`` would leave out no row of a synced model, whatever there is."""
+    """Whether ``user`` may see every field of every row of a synced model, whatever there is."""
+    if hidden_columns(user, model):
+        return False
     policy = get_policy()
     if _query(policy.streams(user).order_by()) != _query(Stream.objects.order_by()):
         return False
@@ -142,12 +158,43 @@ def sees_whole_model(user: Any, model: type[models.Model]) -> bool:
     return _query(policy.rows(user, every).order_by()) == _query(every)
 
 
+def readable_fields(user: Any, mapping: EntityMapping) -> frozenset[str] | None:
+    """The wire names of the mapping's fields that ``user`` may see; None for all of them."""
+    names = get_policy().fields(user, mapping.entity_type)
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise ConfigurationError(
+            f"The policy's fields() gives the text {names!r} for {mapping.entity_type!r}.",
+            "Return the wire names as a list or a set, or None for all.",
+        )
+    return frozenset(names)
+
+
+def hidden_columns(user: Any, model: type[models.Model]) -> set[str]:
+    """The names of a synced model's fields of which ``user`` may not see the values.
+
+    A field is hidden where any type that is mapped to the model has it hidden, because its table
+    does not tell the types apart.
+    """
+    hidden: set[str] = set()
+    for mapping in registry.for_model(model) or registry.for_model(model._meta.concrete_model):
+        seen = readable_fields(user, mapping)
+        if seen is None:
+            continue
+        if mapping.value_field is not None:
+            hidden.add(mapping.value_field)
+        hidden.update(name for name, wire in mapping.wire_names.items() if wire not in seen)
+    return hidden
+
+
 class Insight:
     """What ``user`` may read of the values in a stream's letters, parked changes and errors.
 
     Whoever sees all rows of a type reads all of them. Whoever sees only some reads what is about an
     entity whose row is among them; what is about an entity without a row stays hidden, because
-    nothing tells whether the row would be. What is about no known type is for those who see all.
+    nothing tells whether the row would be. Whoever sees only some fields reads nothing of the type,
+    because a message has them all. What is about no known type is for those who see all.
     """
 
     def __init__(self, user: Any, stream: Stream) -> None:
@@ -156,10 +203,10 @@ class Insight:
         self._sights: dict[str, Sight | None] = {}
 
     def sees_all(self, entity_type: str = "") -> bool:
-        """Whether it sees every row of the type, or of all types where it is none that is known."""
+        """Whether it sees every row, whole, of the type; of all types where it is none known."""
         if registry.find(entity_type, self._stream.name) is not None:
             sight = self._sight(entity_type)
-            return sight is not None and not sight.narrowed
+            return sight is not None and sight.is_whole
         known = [mapping.entity_type for mapping in registry.for_stream(self._stream.name)]
         if not known:
             # Then no rule says who may see anything.
@@ -173,7 +220,9 @@ class Insight:
         if registry.find(entity_type, self._stream.name) is None:
             return set()
         sight = self._sight(entity_type)
-        return set() if sight is None else set(rows_by_key(sight.mapping, sight.rows, keys))
+        if sight is None or sight.fields is not None:
+            return set()
+        return set(rows_by_key(sight.mapping, sight.rows, keys))
 
     def _sight(self, entity_type: str) -> Sight | None:
         if entity_type not in self._sights:
@@ -225,10 +274,13 @@ def _sight(user: Any, mapping: EntityMapping, every: models.QuerySet[Any]) -> Si
     """The rows among ``every`` one that ``user`` may see; None for no row at all."""
     rows = get_policy().rows(user, every)
     if rows is every:
-        return Sight(mapping, every, narrowed=False)
+        return Sight(mapping, every, narrowed=False, fields=readable_fields(user, mapping))
     rows = rows.order_by()
     query = _query(rows)
-    return None if query is None else Sight(mapping, rows, narrowed=query != _query(every))
+    if query is None:
+        return None
+    narrowed = query != _query(every)
+    return Sight(mapping, rows, narrowed, fields=readable_fields(user, mapping))
 
 
 def _may_view(user: Any, model: type[models.Model]) -> bool:

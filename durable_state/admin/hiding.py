@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from durable_state.policy import readable_rows
+from durable_state.policy import hidden_columns, readable_rows
 
 from .parents import (
     ReadableParentListFilter,
@@ -28,9 +28,35 @@ __all__ = ["HidingAdmin"]
 
 
 class HidingAdmin(ModelAdmin):
-    """Of a synced model: its rows, and the synced rows that they point to, as far as the person may
-    see them.
+    """Of a synced model: its rows and fields, and the synced rows that they point to, as far as the
+    person may see them.
     """
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.without_hidden_fields(request, super().get_fieldsets(request, obj))
+
+    def without_hidden_fields(self, request: HttpRequest, fieldsets: Any) -> Any:
+        """The fieldsets without the columns that the policy hides."""
+        hidden = hidden_columns(request.user, self.model)
+        if not hidden:
+            return fieldsets
+        shown: list[Any] = []
+        for title, options in fieldsets:
+            lines = [_shown_part(line, hidden) for line in options["fields"]]
+            if any(lines):
+                shown.append((title, {**options, "fields": [line for line in lines if line]}))
+        return shown
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        declared = super().get_list_display(request)
+        hidden = hidden_columns(request.user, self.model)
+        return [each for each in declared if each not in hidden] or ["pk"]
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        if changelist.date_hierarchy in hidden_columns(request.user, self.model):
+            changelist.date_hierarchy = None
+        return changelist
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         return readable_rows(request.user, super().get_queryset(request))
@@ -93,3 +119,10 @@ class HidingAdmin(ModelAdmin):
         for name, pks in kept.items():
             if name in form.changed_data:
                 getattr(form.instance, name).add(*pks)
+
+
+def _shown_part(line: Any, hidden: set[str]) -> Any:
+    """A line of a fieldset, one field or several, without the hidden ones."""
+    if isinstance(line, (list, tuple)):
+        return [name for name in line if name not in hidden]
+    return "" if line in hidden else line

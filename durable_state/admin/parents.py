@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from durable_state.policy import readable_rows, sees_whole_model
+from durable_state.policy import hidden_columns, readable_rows, sees_whole_model
 from durable_state.registry import registry
 
 __all__ = [
@@ -52,13 +52,16 @@ def synced_parents(model: type[models.Model]) -> list[models.ForeignKey[Any, Any
 
 
 def may_look_through(request: HttpRequest, model: type[models.Model], path: Any) -> bool:
-    """Whether a search or a filter by ``path`` (``author__name``) tells nothing of a hidden parent.
+    """Whether a search or a filter by ``path`` (``author__name``) tells nothing of a hidden field
+    or parent.
 
-    Rows that are found by a parent's value tell that value, letter by letter.
+    Rows that are found by a value tell that value, letter by letter.
     """
     if not isinstance(path, str):
         return True
     name, _, behind = path.lstrip("^=@").partition("__")
+    if name in hidden_columns(request.user, model):
+        return False
     parents = {field.name: field.related_model for field in synced_parents(model)}
     if not behind or behind in ("exact", "isnull") or name not in parents:
         return True

@@ -122,7 +122,8 @@ class SyncedModelAdmin(HidingAdmin):
         synced = self.synced_fields()
         own = [name for name in self.get_fields(request, obj) if name not in synced]
         parts = [("From the stream", synced), ("The application's own", own)]
-        return [(title, {"fields": names}) for title, names in parts if names]
+        fieldsets = [(title, {"fields": names}) for title, names in parts if names]
+        return self.without_hidden_fields(request, fieldsets)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self.holds_own_rows() and super().has_add_permission(request)

@@ -14,33 +14,43 @@ import msgspec
 from django.utils import timezone
 from django.utils.duration import duration_iso_string
 
-__all__ = ["jsonable"]
+from durable_state.conf import get_settings
+
+__all__ = ["as_shown", "jsonable"]
 
 EXACT = 2**53
 """From here on JavaScript's numbers, which are doubles, leave integers out."""
 
 
-def jsonable(value: Any) -> Any:
+def as_shown(value: Any) -> Any:
+    """The same for those who are shown a row: large integers are what LARGE_INTEGERS says."""
+    return jsonable(value, large_as_text=get_settings().large_integers == "text")
+
+
+def jsonable(value: Any, *, large_as_text: bool = True) -> Any:
     """A Python value, and all that is inside it, as every reader of JSON holds it without loss.
 
-    Integers beyond 2**53 become text, which JavaScript would round; so do decimals, moments (in
+    Integers of 2**53 or more become text, which JavaScript would round; so do decimals, moments (in
     UTC), UUIDs and bytes (as base64).
     """
     if value is None or type(value) in (str, bool, float):
         return value
     match value:
         case enum.Enum():
-            return jsonable(value.value)
+            return jsonable(value.value, large_as_text=large_as_text)
         case bool() | float():
             return value
         case str():
             return str.__str__(value)  # which a text that is marked as safe would not be
         case int():
-            return value if -EXACT < value < EXACT else str(int(value))
+            is_small = -EXACT < value < EXACT
+            return str(int(value)) if large_as_text and not is_small else value
         case dict():
-            return {name: jsonable(part) for name, part in value.items()}
+            return {
+                name: jsonable(part, large_as_text=large_as_text) for name, part in value.items()
+            }
         case list() | tuple() | set() | frozenset():
-            return [jsonable(part) for part in value]
+            return [jsonable(part, large_as_text=large_as_text) for part in value]
         case datetime.datetime():
             return _moment(value)
         case datetime.date() | datetime.time():
@@ -54,9 +64,9 @@ def jsonable(value: Any) -> Any:
         case bytes() | bytearray() | memoryview():
             return base64.b64encode(bytes(value)).decode("ascii")
         case _ if hasattr(value, "isempty") and hasattr(value, "lower_inc"):
-            return _range(value)
+            return _range(value, large_as_text)
         case _:
-            return _other(value)
+            return _other(value, large_as_text)
 
 
 def _moment(value: datetime.datetime) -> str:
@@ -69,16 +79,20 @@ def _moment(value: datetime.datetime) -> str:
     return value.isoformat().replace("+00:00", "Z")
 
 
-def _range(value: Any) -> dict[str, Any]:
+def _range(value: Any, large_as_text: bool) -> dict[str, Any]:
     """One of PostgreSQL's ranges, as Django's serializers write it."""
     if value.isempty:
         return {"empty": True}
     bounds = f"{'[' if value.lower_inc else '('}{']' if value.upper_inc else ')'}"
-    return {"lower": jsonable(value.lower), "upper": jsonable(value.upper), "bounds": bounds}
+    lower, upper = (
+        jsonable(each, large_as_text=large_as_text) for each in (value.lower, value.upper)
+    )
+    return {"lower": lower, "upper": upper, "bounds": bounds}
 
 
-def _other(value: Any) -> Any:
+def _other(value: Any, large_as_text: bool) -> Any:
     try:
-        return jsonable(msgspec.to_builtins(value))  # dataclasses and their like
+        # Dataclasses and their like.
+        return jsonable(msgspec.to_builtins(value), large_as_text=large_as_text)
     except TypeError:
         return str(value)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 from django.db import models
 
+from durable_state.conf import get_settings
+from durable_state.conversion.keys import key_value
 from durable_state.models import Stream
 from durable_state.registry import EntityMapping
 
@@ -17,12 +21,69 @@ from .frames import Token, stream_identity
 __all__ = ["Audience", "Sight"]
 
 
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
 class Sight(NamedTuple):
-    """One entity type as an audience sees it: its rows, and whether those are fewer than all."""
+    """One entity type as an audience sees it."""
 
     mapping: EntityMapping
     rows: models.QuerySet[models.Model]
+    """Those of the stream that the policy gives."""
     narrowed: bool
+    """Whether the policy leaves out rows."""
+    fields: frozenset[str] | None = None
+    """The wire names that a value is cut to; None: all."""
+    keys: frozenset[str] | None = None
+    """The entities that were asked for; None: all."""
+
+    @property
+    def asked(self) -> models.QuerySet[models.Model]:
+        """Of its rows those that were asked for."""
+        if self.keys is None:
+            return self.rows
+        field = self.mapping.key
+        values = [key_value(field, key, self.rows.db) for key in self.keys]
+        wanted = [value for value in values if value is not None]
+        return self.rows.filter(**{f"{self.mapping.key_field}__in": wanted})
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the policy leaves out neither rows nor fields."""
+        return not self.narrowed and self.fields is None
+
+    def wants(self, key: str) -> bool:
+        """Whether the entity was asked for."""
+        return self.keys is None or key in self.keys
+
+    def only(self, value: bytes) -> bytes:
+        """An encoded value with the fields that are seen.
+
+        One that is no object has no fields, so it becomes ``null`` where fields are left out.
+        """
+        if self.fields is None:
+            return value
+        try:
+            members = _members.decode(value)
+        except msgspec.ValidationError:
+            return b"null"
+        except msgspec.DecodeError:  # a lone surrogate
+            found = json.loads(value)
+            shown = {name: part for name, part in found.items() if name in self.fields}
+            return json.dumps(shown).encode()
+        return msgspec.json.encode(
+            {name: part for name, part in members.items() if name in self.fields}
+        )
+
+    @property
+    def signature(self) -> str:
+        """Names what is seen, but for which rows the policy leaves out."""
+        fields = None if self.fields is None else sorted(self.fields)
+        keys = None if self.keys is None else sorted(self.keys)
+        # As Python spells it: no key, which anybody may choose, can look like several parts.
+        return repr(
+            (self.mapping.entity_type, self.mapping.fingerprint, self.narrowed, fields, keys)
+        )
 
 
 @dataclass(eq=False)
@@ -43,11 +104,9 @@ class Audience:
     def of(cls, stream: Stream, sights: Iterable[Sight]) -> Audience:
         """The audience of these sights."""
         by_type = {sight.mapping.entity_type: sight for sight in sights}
-        parts = sorted(
-            f"{name}\0{sight.mapping.fingerprint}\0{sight.narrowed}"
-            for name, sight in by_type.items()
-        )
-        digest = hashlib.blake2b("\1".join(parts).encode(), digest_size=8).hexdigest()
+        parts = sorted(sight.signature for sight in by_type.values())
+        seen = "\n".join([get_settings().large_integers, *parts])
+        digest = hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()
         return cls(stream, by_type, digest)
 
     @property

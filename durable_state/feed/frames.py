@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from durable_state.conversion.jsonable import jsonable
+from durable_state.conversion.jsonable import as_shown, jsonable
 from durable_state.models import Stream
 
 __all__ = [
@@ -113,10 +113,11 @@ def stream_identity(stream: Stream) -> str:
 
 def encode_value(value: Any) -> bytes:
     """Any value of ``represent`` as JSON; what JSON or JavaScript has no type for becomes text."""
-    plain = jsonable(value)
+    plain = as_shown(value)
     try:
         return _encoder.encode(plain)
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and UTF-8 cannot
+    except (UnicodeEncodeError, OverflowError):
+        # A lone surrogate, which JSON can spell and UTF-8 cannot; an integer beyond 64 bits.
         return json.dumps(plain).encode()
 
 

@@ -117,7 +117,9 @@ class Subscriber:
         return await self._hub.shared.wait_for(page_name, make)
 
     def _read_page(self, name: str, sight: Sight, after: Any) -> SharedFrames:
-        rows, last = page(sight.mapping, sight.rows, after)
+        rows, last = page(sight.mapping, sight.asked, after)
+        # The database may compare keys without case.
+        rows = [row for row in rows if sight.wants(sight.mapping.key_of(row))]
         if sight.narrowed:
             self._shown[name].update(sight.mapping.key_of(row) for row in rows)
         items = [_item(name, sight, row, "insert") for row in rows]
@@ -164,11 +166,10 @@ class Subscriber:
 
         For an audience that sees all rows of its types.
         """
-        sights = self._audience.sights
-        seen = [each for each in entry.changes[start : start + PAGE_ROWS] if each.type in sights]
+        seen = [each for each in entry.changes[start : start + PAGE_ROWS] if self._wants(each)]
         if seen or start:
             return any(map(_needs_row, seen))
-        return any(each.type in sights for each in entry.txids)
+        return any(map(self._wants, entry.txids))
 
     def _render(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrames:
         """The frames of a part of an entry.
@@ -195,15 +196,19 @@ class Subscriber:
         """What the subscriber sees of the changes, in their order."""
         rows: dict[str, dict[str, Any]] = {}
         for name, sight in self._audience.sights.items():
-            mine = [each for each in changes if each.type == name]
+            mine = [each for each in changes if each.type == name and sight.wants(each.key)]
             keys = [each.key for each in mine if sight.narrowed or _needs_row(each)]
             rows[name] = rows_by_key(sight.mapping, sight.rows, keys) if keys else {}
         seen = [
             self._item_of(self._audience.sights[each.type], each, rows[each.type])
             for each in changes
-            if each.type in self._audience.sights
+            if self._wants(each)
         ]
         return [item for item in seen if item is not None]
+
+    def _wants(self, told: LoggedChange | FeedTxid) -> bool:
+        sight = self._audience.sights.get(told.type)
+        return sight is not None and sight.wants(told.key)
 
     def _item_of(self, sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item | None:
         return (
@@ -217,11 +222,12 @@ class Subscriber:
         """
         sights = self._audience.sights
         if not self._audience.narrowed:
-            return [each for each in entry.txids if each.type in sights]
+            return [each for each in entry.txids if self._wants(each)]
         if start == 0:
             known: set[tuple[str, str]] = set()
             for name, sight in sights.items():
                 keys = {each.key for each in entry.txids if each.type == name}
+                keys = set(filter(sight.wants, keys))
                 if sight.narrowed:
                     held = keys & self._shown[name]
                     keys = held | rows_by_key(sight.mapping, sight.rows, keys - held).keys()
@@ -275,10 +281,10 @@ class Subscriber:
         after: Any = None
         while True:
             keys, after = await database_sync_to_async(page_of_keys)(
-                sight.mapping, sight.rows, after
+                sight.mapping, sight.asked, after
             )
             items = await database_sync_to_async(self._inserts)(
-                name, sight, [key for key in keys if key not in shown]
+                name, sight, [key for key in keys if key not in shown and sight.wants(key)]
             )
             for text in encode_frames(items, token, token, up_to_date) if items else ():
                 yield text
@@ -326,7 +332,10 @@ def _item(name: str, sight: Sight, row: Any, operation: str) -> Item:
     if value is None:
         return Item(type=name, key=key, headers=ItemHeaders(operation="delete"))
     return Item(
-        type=name, key=key, value=msgspec.Raw(value), headers=ItemHeaders(operation=operation)
+        type=name,
+        key=key,
+        value=msgspec.Raw(sight.only(value)),
+        headers=ItemHeaders(operation=operation),
     )
 
 
@@ -335,7 +344,9 @@ def _change(sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item:
         return Item(
             type=change.type,
             key=change.key,
-            value=change.value,
+            value=change.value
+            if sight.fields is None
+            else msgspec.Raw(sight.only(bytes(change.value))),
             headers=ItemHeaders(operation="update"),
         )
     if change.operation != "delete" and change.key in rows:

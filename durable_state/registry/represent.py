@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import models
 
-from durable_state.conversion.jsonable import jsonable
+from durable_state.conversion.jsonable import as_shown
 from durable_state.conversion.keys import key_text
 
 __all__ = ["represent_parent", "represent_value"]
@@ -16,7 +16,7 @@ __all__ = ["represent_parent", "represent_value"]
 
 def represent_value(field: models.Field[Any, Any], row: models.Model) -> Any:
     """One mapped field of a row, JSON-like."""
-    return jsonable(_document(field, field.value_from_object(row)))
+    return as_shown(_document(field, field.value_from_object(row)))
 
 
 def represent_parent(field: models.Field[Any, Any], row: models.Model, key: str) -> str | None:

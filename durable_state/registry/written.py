@@ -13,7 +13,7 @@ from django.db import models
 from django.db.models.query_utils import DeferredAttribute
 
 from durable_state.conversion import JSON_NULL
-from durable_state.conversion.jsonable import jsonable
+from durable_state.conversion.jsonable import as_shown
 
 from .mapping import EntityMapping
 
@@ -26,7 +26,7 @@ def represent_written(mapping: EntityMapping, values: Sequence[Any]) -> Any:
     They are those of the mapped columns, in their order; mapped parents are named by their entity
     keys. Only for mappings of which ``is_shown_as_written`` says so.
     """
-    shown = [None if value is JSON_NULL else jsonable(value) for value in values]
+    shown = [None if value is JSON_NULL else as_shown(value) for value in values]
     if mapping.value_field is not None:
         return shown[0]
     return dict(zip(mapping.wire_names.values(), shown, strict=True))

@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from durable_state.conversion.keys import key_text
+from durable_state.feed import Sight
 from durable_state.feed.rows import rows_by_key
 from durable_state.feed.showing import shown_value
 from durable_state.models import DeadLetter, Stream
@@ -26,7 +27,6 @@ from durable_state.operations import (
     was_healthy_lately,
 )
 from durable_state.policy import Insight, audience_of, readable_streams, readable_values
-from durable_state.registry import EntityMapping
 
 from .pages import KeyPages
 from .schema import describe
@@ -123,7 +123,7 @@ class EntityList(PolicyView):
             raise Http404
 
         if (key := request.query_params.get("key")) is not None:
-            found = _entities(sight.mapping, sight.rows, [key])
+            found = _entities(sight, [key])
             if not found:
                 raise Http404
             return Response(found[0])
@@ -132,7 +132,7 @@ class EntityList(PolicyView):
         self.page_order = sight.mapping.key.attname
         page = self.paginate_queryset(sight.rows.values(self.page_order)) or []
         keys = [key_text(sight.mapping.key, each[self.page_order]) for each in page]
-        return self.get_paginated_response(_entities(sight.mapping, sight.rows, keys))
+        return self.get_paginated_response(_entities(sight, keys))
 
 
 class DeadLetterList(PolicyView):
@@ -205,16 +205,19 @@ def _reports(streams: models.QuerySet[Stream]) -> list[StreamReport]:
     return list(reports(streams.db, pks=streams.values_list("pk", flat=True)).values())
 
 
-def _entities(
-    mapping: EntityMapping, rows: models.QuerySet[Any], keys: list[str]
-) -> list[dict[str, Any]]:
+def _entities(sight: Sight, keys: list[str]) -> list[dict[str, Any]]:
     """The entities of these keys as plain JSON values, exactly as the feed encodes them;
     without those that cannot be shown.
     """
-    found = rows_by_key(mapping, rows, keys)
+    mapping = sight.mapping
+    found = rows_by_key(mapping, sight.rows, keys)
     values = {key: shown_value(mapping, found[key]) for key in keys if key in found}
     return [
-        {"type": mapping.entity_type, "key": key, "value": msgspec.json.decode(value)}
+        {
+            "type": mapping.entity_type,
+            "key": key,
+            "value": msgspec.json.decode(sight.only(value)),
+        }
         for key, value in values.items()
         if value is not None
     ]
