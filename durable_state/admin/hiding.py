@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db import models
 from django.http import HttpRequest
 
@@ -52,8 +53,8 @@ class HidingAdmin(ModelAdmin):
         hidden = hidden_columns(request.user, self.model)
         return [each for each in declared if each not in hidden] or ["pk"]
 
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        changelist = super().get_changelist_instance(request)
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist: ChangeList = super().get_changelist_instance(request)
         if changelist.date_hierarchy in hidden_columns(request.user, self.model):
             changelist.date_hierarchy = None
         return changelist
