@@ -24,6 +24,7 @@ from durable_state.feed import (
     hub,
     subscribe,
 )
+from durable_state.feed.rendering import Rendering
 from durable_state.models import Stream
 
 from .support.commits import commit, commit_and_ring, make_stream, message, shown
@@ -303,14 +304,14 @@ async def test_frames_are_encoded_once(
 ) -> None:
     """Forty subscribers of one audience share each commit's frame and each page of a snapshot."""
     made: list[str] = []
-    for name in ("_render", "_read_page"):
-        original = getattr(Subscriber, name)
+    for maker, name in ((Rendering, "frames"), (Subscriber, "_read_page")):
+        original = getattr(maker, name)
 
-        def noting(self: Subscriber, *args: Any, name: str = name, original: Any = original) -> Any:
+        def noting(self: Any, *args: Any, name: str = name, original: Any = original) -> Any:
             made.append(name)
             return original(self, *args)
 
-        monkeypatch.setattr(Subscriber, name, noting)
+        monkeypatch.setattr(maker, name, noting)
     configure(FEED_POLL_SECONDS=1000)
     monkeypatch.setattr("durable_state.feed.subscriber.SHARED_SECONDS", 1000.0)
     stream = await sync_to_async(make_stream)()
@@ -320,7 +321,7 @@ async def test_frames_are_encoded_once(
         assert made == ["_read_page", "_read_page"]
         await commit_and_ring(stream, {("message", "b"): message("x")})
         await all_reach(followers, 2, await sync_to_async(shown)(stream))
-        assert made == ["_read_page", "_read_page", "_render"]
+        assert made == ["_read_page", "_read_page", "frames"]
 
 
 async def test_the_last_one_ends_the_tasks() -> None:

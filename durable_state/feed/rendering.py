@@ -1,0 +1,186 @@
+"""What a log entry becomes for one reader: items, and the transactions that they tell of.
+
+Websocket and feed endpoint share it. Everything here may ask the database, and waits for nothing
+else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from .audience import Audience, Sight
+from .frame_cache import SharedFrames
+from .frames import Item, ItemHeaders, encode_frames, group_txids
+from .log import FeedTxid, LoggedChange, LoggedEntry
+from .rows import PAGE_ROWS, rows_by_key
+from .showing import shown_value
+
+__all__ = ["Rendering", "delete_item", "row_item"]
+
+
+class Rendering:
+    """Renders entries for a reader of ``audience``, a part of PAGE_ROWS changes at a time."""
+
+    def __init__(self, audience: Audience) -> None:
+        self.audience = audience
+        self.shown: dict[str, set[str]] = {}
+        """Of narrowed types: the keys that the reader holds."""
+        self._told: list[FeedTxid] = []
+        """Of a narrowed audience: the entry's transactions that it may know of."""
+
+    def forget(self) -> None:
+        """From now on the reader holds nothing."""
+        self.shown = {name: set() for name, sight in self.audience.sights.items() if sight.narrowed}
+
+    def asks_for_rows(self, entry: LoggedEntry, start: int) -> bool:
+        """Whether the part of the entry cannot be rendered without the database.
+
+        For an audience that sees all rows of its types.
+        """
+        seen = [each for each in entry.changes[start : start + PAGE_ROWS] if self._wants(each)]
+        if seen or start:
+            return any(map(_needs_row, seen))
+        return any(map(self._wants, entry.txids))
+
+    def frames(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrames:
+        """The frames of a part of an entry.
+
+        Only its last one moves the token: who leaves in between gets the whole entry again.
+
+        Of an entry that asks for a snapshot they tell the transactions, and move nothing.
+        """
+        told = self._visible_txids(entry, start)
+        items = self._items(entry.changes[start : start + PAGE_ROWS])
+        if told and not items and start == 0:
+            # Refused, parked, or nothing new: told all the same.
+            as_it_is = self._as_it_is(told[0])
+            items = [] if as_it_is is None else [as_it_is]
+        _tell(items, list(dict.fromkeys(each.txid for each in told)), first=start == 0)
+
+        last = start + PAGE_ROWS >= len(entry.changes) and not entry.snapshot
+        before = self.audience.token(entry.revision - 1)
+        after = self.audience.token(entry.revision) if last else before
+        texts = encode_frames(items, before, after, last and newest and entry.up_to_date)
+        return SharedFrames(texts, not items)
+
+    def inserts(self, name: str, sight: Sight, keys: Iterable[str]) -> list[Item]:
+        """The rows of these entities as inserts."""
+        return [
+            row_item(name, sight, row, "insert")
+            for row in rows_by_key(sight.mapping, sight.rows, keys).values()
+        ]
+
+    def _items(self, changes: Sequence[LoggedChange]) -> list[Item]:
+        """What the reader sees of the changes, in their order."""
+        rows: dict[str, dict[str, Any]] = {}
+        for name, sight in self.audience.sights.items():
+            mine = [each for each in changes if each.type == name and sight.wants(each.key)]
+            keys = [each.key for each in mine if sight.narrowed or _needs_row(each)]
+            rows[name] = rows_by_key(sight.mapping, sight.rows, keys) if keys else {}
+        seen = [
+            self._item_of(self.audience.sights[each.type], each, rows[each.type])
+            for each in changes
+            if self._wants(each)
+        ]
+        return [item for item in seen if item is not None]
+
+    def _wants(self, told: LoggedChange | FeedTxid) -> bool:
+        sight = self.audience.sights.get(told.type)
+        return sight is not None and sight.wants(told.key)
+
+    def _item_of(self, sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item | None:
+        return (
+            self._narrowed(sight, change, rows) if sight.narrowed else _change(sight, change, rows)
+        )
+
+    def _visible_txids(self, entry: LoggedEntry, start: int) -> list[FeedTxid]:
+        """The transactions of those entities that the reader sees, or saw until now.
+
+        Looked up before the entry's first part is rendered, which forgets what is shown no more.
+        """
+        sights = self.audience.sights
+        if not self.audience.narrowed:
+            return [each for each in entry.txids if self._wants(each)]
+        if start == 0:
+            known: set[tuple[str, str]] = set()
+            for name, sight in sights.items():
+                keys = {each.key for each in entry.txids if each.type == name}
+                keys = set(filter(sight.wants, keys))
+                if sight.narrowed:
+                    held = keys & self.shown[name]
+                    keys = held | rows_by_key(sight.mapping, sight.rows, keys - held).keys()
+                known.update((name, key) for key in keys)
+            self._told = [each for each in entry.txids if (each.type, each.key) in known]
+        return self._told
+
+    def _as_it_is(self, told: FeedTxid) -> Item | None:
+        """An item that changes nothing: what the entity is now, to carry a transaction's id."""
+        sight = self.audience.sights[told.type]
+        rows = rows_by_key(sight.mapping, sight.rows, [told.key])
+        return self._item_of(sight, LoggedChange(told.type, told.key, "update"), rows)
+
+    def _narrowed(self, sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item | None:
+        shown = self.shown[change.type]
+        if change.key in rows:
+            shown.add(change.key)
+            return row_item(change.type, sight, rows[change.key], "update")
+        if change.key in shown:
+            shown.discard(change.key)
+            return delete_item(change.type, change.key)
+        return None
+
+
+def row_item(name: str, sight: Sight, row: Any, operation: str) -> Item:
+    """The row as an item; a delete, where it cannot be shown."""
+    key, value = sight.mapping.key_of(row), shown_value(sight.mapping, row)
+    if value is None:
+        return delete_item(name, key)
+    return Item(
+        type=name,
+        key=key,
+        value=msgspec.Raw(sight.only(value)),
+        headers=ItemHeaders(operation=operation),
+    )
+
+
+def delete_item(name: str, key: str) -> Item:
+    """The end of an entity."""
+    return Item(type=name, key=key, headers=ItemHeaders(operation="delete"))
+
+
+def _change(sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item:
+    if change.operation != "delete" and change.value is not msgspec.UNSET:
+        return Item(
+            type=change.type,
+            key=change.key,
+            value=change.value
+            if sight.fields is None
+            else msgspec.Raw(sight.only(bytes(change.value))),
+            headers=ItemHeaders(operation="update"),
+        )
+    if change.operation != "delete" and change.key in rows:
+        return row_item(change.type, sight, rows[change.key], "update")
+    return delete_item(change.type, change.key)
+
+
+def _needs_row(change: LoggedChange) -> bool:
+    return change.operation != "delete" and change.value is msgspec.UNSET
+
+
+def _tell(items: list[Item], txids: list[str], *, first: bool) -> None:
+    """Has the items of one part of an entry tell the entry's transactions.
+
+    One is in the headers of each item; several are in those of the entry's first items, of which
+    the last is repeated where they are too many for the items.
+    """
+    if len(txids) == 1:
+        for item in items:
+            item.headers.txid = txids[0]
+    elif txids and items and first:
+        groups = group_txids(txids)
+        items += [items[-1].repeated() for _ in groups[len(items) :]]
+        for item, group in zip(items, groups, strict=False):
+            item.headers.txids = group
