@@ -6,12 +6,12 @@ Why: decision 34.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
-from django.db import models
+from django.db import models, router
 from django.utils.module_loading import import_string
 
 from .conf import get_settings
@@ -27,6 +27,7 @@ __all__ = [
     "Insight",
     "StatePolicy",
     "audience_of",
+    "followed_stream",
     "get_policy",
     "hidden_columns",
     "readable_fields",
@@ -85,6 +86,15 @@ class StatePolicy:
         """
         return None
 
+    def audience(self, user: Any) -> Hashable | None:
+        """Names those who see the same rows, of every stream: say, a user's team.
+
+        Where ``rows`` narrows, subscribers with one name share what is read and encoded; None: each
+        user is served alone. Where it does not narrow, all share it in any case. Two users may have
+        the same name only if ``rows`` gives both the same, at any time.
+        """
+        return None
+
 
 def get_policy() -> StatePolicy:
     """The policy in force. Raises: ConfigurationError."""
@@ -126,7 +136,19 @@ def audience_of(
             continue
         if (sight := _sight(user, mapping, every)) is not None:
             sights.append(sight._replace(keys=asked))
-    return Audience.of(stream, sights)
+    return Audience.of(stream, sights, _audience_name(user))
+
+
+def followed_stream(user: Any, name: str) -> Stream | None:
+    """The readable stream of that name, from the database that is written.
+
+    For whoever waits for the bell: a replica lags behind it, and the bell is named for where the
+    commits are. A policy that chooses a database itself is followed there.
+    """
+    streams = readable_streams(user)
+    if getattr(streams, "_db", None) is None:
+        streams = streams.using(router.db_for_write(Stream))
+    return streams.filter(name=name).first()
 
 
 def readable_streams(user: Any) -> models.QuerySet[Stream]:
@@ -281,6 +303,14 @@ def _sight(user: Any, mapping: EntityMapping, every: models.QuerySet[Any]) -> Si
         return None
     narrowed = query != _query(every)
     return Sight(mapping, rows, narrowed, fields=readable_fields(user, mapping))
+
+
+def _audience_name(user: Any) -> Hashable | None:
+    """Who shares with this user what is narrowed; None for nobody."""
+    name = get_policy().audience(user)
+    if name is not None:
+        return "audience", name
+    return ("user", user.pk) if user.is_authenticated and user.pk is not None else None
 
 
 def _may_view(user: Any, model: type[models.Model]) -> bool:

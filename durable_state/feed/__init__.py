@@ -20,10 +20,12 @@ from .log import (
 from .pruning import LogKeeper, prune
 from .rows import shown_rows
 from .subscriber import AccessWithdrawn, Subscriber
+from .threads import CallTimedOut, run_for
 
 __all__ = [
     "AccessWithdrawn",
     "Audience",
+    "CallTimedOut",
     "ComposedEntry",
     "FeedTxid",
     "Hub",
@@ -38,6 +40,7 @@ __all__ = [
     "encode_txids",
     "prune",
     "ring",
+    "run_for",
     "shown_rows",
     "subscribe",
     "write",

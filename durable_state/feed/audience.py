@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -92,22 +92,24 @@ class Audience:
 
     Types that it may not see, or did not ask for, are not in it.
 
-    Audiences with the same ``signature`` see the same and share their frames. One that is narrowed
-    shares nothing: what it may see can differ from another's although the query looks alike.
+    Audiences with the same ``signature`` see the same and share their frames. Those that are
+    narrowed share them only where their ``name`` is the same, too (None: with nobody): what they
+    may see can differ although the query looks alike.
     """
 
     stream: Stream
     sights: dict[str, Sight] = field(default_factory=dict)
     signature: str = ""
+    name: Hashable | None = None
 
     @classmethod
-    def of(cls, stream: Stream, sights: Iterable[Sight]) -> Audience:
+    def of(cls, stream: Stream, sights: Iterable[Sight], name: Hashable | None = None) -> Audience:
         """The audience of these sights."""
         by_type = {sight.mapping.entity_type: sight for sight in sights}
         parts = sorted(sight.signature for sight in by_type.values())
         seen = "\n".join([get_settings().large_integers, *parts])
         digest = hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()
-        return cls(stream, by_type, digest)
+        return cls(stream, by_type, digest, name)
 
     @property
     def narrowed(self) -> bool:

@@ -11,8 +11,11 @@ import re
 import time
 
 from channels.layers import get_channel_layer
+from django.db import router
 
-__all__ = ["BELL", "group_name", "ring"]
+from durable_state.models import Stream
+
+__all__ = ["BELL", "group_name", "ring", "written_database"]
 
 logger = logging.getLogger("durable_state.feed")
 
@@ -30,6 +33,11 @@ def group_name(stream_name: str, stream_pk: int, using: str) -> str:
     return f"durable_state.{re.sub(r'[^A-Za-z0-9._-]', '-', using)[:20]}.{stream_pk}.{stream_name}"[
         :99
     ]
+
+
+def written_database(stream: Stream) -> str:
+    """Where the stream's commits are made, also of one that a router had read from a replica."""
+    return router.db_for_write(Stream, instance=stream)
 
 
 async def ring(stream_name: str, stream_pk: int, revision: int, using: str, payload: bytes) -> None:

@@ -19,7 +19,6 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any
 
-from channels.db import database_sync_to_async
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from durable_state.conf import get_settings
@@ -27,9 +26,10 @@ from durable_state.errors import DurableStateError
 from durable_state.models import FeedEntry, Status, Stream
 
 from . import log
-from .bell import RING_SECONDS, group_name
+from .bell import RING_SECONDS, group_name, written_database
 from .frame_cache import FrameCache
 from .frames import stream_identity
+from .threads import run_for
 
 __all__ = ["Hub", "StreamRemoved", "TooManySubscribers", "subscribe"]
 
@@ -67,7 +67,8 @@ class Hub:
     def __init__(self, stream: Stream) -> None:
         self.stream_name = stream.name
         self.stream_pk = int(stream.pk)
-        self.using = stream.using
+        self.using = written_database(stream)
+        self.name = f"the log of {stream.name!r}"
         self.identity = stream_identity(stream)
         self.revision = -1
         self.up_to_date = False
@@ -115,7 +116,7 @@ class Hub:
             found.append(entry)
         if not found:
             revision = self.revision
-            found = await database_sync_to_async(log.entries)(self.stream_pk, after, self.using)
+            found = await run_for(self.name, log.entries, self.stream_pk, after, self.using)
             found = [entry for entry in found if entry.revision <= revision]
         return found or None
 
@@ -125,7 +126,7 @@ class Hub:
         Raises: StreamRemoved.
         """
         async with self._reading:
-            revision, up_to_date, entries = await database_sync_to_async(self._read)(self.revision)
+            revision, up_to_date, entries = await run_for(self.name, self._read, self.revision)
             if revision is None:
                 self.removed = True
             elif revision == self.revision + len(entries) and self.revision >= 0:
@@ -341,7 +342,7 @@ async def subscribe(stream: Stream, follower: str = "") -> AsyncIterator[Hub]:
     Raises: TooManySubscribers, beyond FEED_SUBSCRIBERS, or beyond that half.
     """
     hubs = _hubs.setdefault(asyncio.get_running_loop(), {})
-    name = (stream.using, stream_identity(stream))
+    name = (written_database(stream), stream_identity(stream))
     hub = hubs.get(name)
     if hub is None:
         hub = hubs[name] = Hub(stream)

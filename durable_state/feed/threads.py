@@ -1,0 +1,295 @@
+"""The feed's own threads, for whatever asks the policy, the mappings or the database.
+
+Nobody's slow call delays another's frames: a follower has one call running at a time, and a call
+that takes long gives its place to the next one. Bounded: at most PLACES + SPARE threads in a
+process's event loop. They are daemons, so that code of the project that hangs does not keep the
+process from ending.
+
+Why: decision 931.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import queue
+import sys
+import sysconfig
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from django.db import close_old_connections, connections
+
+from durable_state.errors import DurableStateError
+
+__all__ = ["CallTimedOut", "run_for"]
+
+logger = logging.getLogger("durable_state.feed")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PLACES = 4
+"""Calls at once, as long as they are quick."""
+SPARE = 28
+"""Calls beyond these that have turned out slow, or whose follower's last call was."""
+SLOW_SECONDS = 0.5
+"""Seconds after which a call gives its place to another one."""
+TOLD_SECONDS = 2.0
+"""Seconds from which a call is named in the log."""
+CALL_SECONDS = 30.0
+"""Seconds after which nobody waits for a call any longer."""
+IDLE_SECONDS = 30.0
+"""Seconds after which a thread without a call ends."""
+
+
+class CallTimedOut(DurableStateError):
+    """A call for a follower has not ended within CALL_SECONDS."""
+
+
+async def run_for(
+    follower: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """What the function returns, called in one of the feed's threads on behalf of ``follower``.
+
+    Raises: CallTimedOut; whatever the function raises.
+    """
+    loop = asyncio.get_running_loop()
+    turns = _turns.get(loop)
+    if turns is None:
+        turns = _turns[loop] = _Turns()
+    return await turns.run(follower, partial(function, *args, **kwargs))
+
+
+class _Places:
+    """So many may go on at once; the others wait in the order in which they came."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def take_free(self) -> bool:
+        """Takes one if there is one."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
+
+    async def take(self) -> None:
+        """Takes one, as soon as there is one."""
+        if self.take_free():
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if not future.cancelled():
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Lets the next one go on."""
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+                return
+        self._free += 1
+
+
+class _Turns:
+    """Whose turn it is, in one event loop."""
+
+    def __init__(self) -> None:
+        self._places = _Places(PLACES)
+        self._spare = _Places(SPARE)
+        self._followers: weakref.WeakValueDictionary[str, _Places] = weakref.WeakValueDictionary()
+        self._slow: dict[str, None] = {}
+        """Followers whose last call was slow: they wait for each other, and for nobody else."""
+
+    async def run(self, follower: str, function: Callable[[], Any]) -> Any:
+        called = _Call(follower, function)
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                return await self._call(called)
+        except TimeoutError as error:
+            if not called.is_late:
+                raise  # the function's own
+            raise CallTimedOut(
+                f"{follower}: no answer within {CALL_SECONDS:g} seconds, {called.place()}."
+            ) from error
+
+    async def _call(self, call: _Call) -> Any:
+        """Waits for the follower's turn, then for a place, then for the thread."""
+        turn = self._followers.setdefault(call.follower, _Places(1))
+        await turn.take()
+        try:
+            places = self._spare if call.follower in self._slow else self._places
+            await places.take()
+        except BaseException:
+            turn.give_back()
+            raise
+
+        def relieve() -> None:
+            """Lets another call begin meanwhile, if there is a place to wait in."""
+            nonlocal places
+            if places is self._places and self._spare.take_free():
+                places = self._spare
+                self._places.give_back()
+
+        def end(_: object) -> None:
+            relief.cancel()
+            places.give_back()
+            turn.give_back()
+            self._note(call)
+
+        # Whoever waits may leave; the turn and the place are free when the call has really ended.
+        loop = asyncio.get_running_loop()
+        relief = loop.call_later(SLOW_SECONDS, relieve)
+        result = call.start(loop)
+        result.add_done_callback(end)
+        return await asyncio.shield(result)
+
+    def _note(self, call: _Call) -> None:
+        seconds = time.monotonic() - call.began
+        if seconds < SLOW_SECONDS:
+            self._slow.pop(call.follower, None)
+            return
+        self._slow[call.follower] = None
+        while len(self._slow) > 10_000:
+            self._slow.pop(next(iter(self._slow)))
+        if seconds >= TOLD_SECONDS:
+            logger.warning("%s: %s took %.1f seconds.", call.follower, call.name, seconds)
+
+
+class _Call:
+    """One call of a function, and where it stands."""
+
+    def __init__(self, follower: str, function: Callable[[], Any]) -> None:
+        self.follower = follower
+        self._function = function
+        self._context = contextvars.copy_context()
+        self._created = time.monotonic()
+        self._thread: _Thread | None = None
+        self.began = self._created
+
+    @property
+    def name(self) -> str:
+        """Names the function."""
+        function: Any = self._function
+        while isinstance(function, partial):
+            function = function.func
+        return str(getattr(function, "__qualname__", function))
+
+    @property
+    def is_late(self) -> bool:
+        """Whether nobody waits for it any longer."""
+        return time.monotonic() - self._created >= CALL_SECONDS
+
+    def place(self) -> str:
+        """Where it stands now, for the log."""
+        if self._thread is None:
+            return f"{self.name} was not called: other calls did not end"
+        return f"{self.name} stands at {self._thread.place()}"
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+        """Makes the call in a thread; what it gives, or raises."""
+        result = loop.create_future()
+        self.began = time.monotonic()
+        self._thread = _take_thread()
+        self._thread.calls.put((self, loop, result))
+        return result
+
+    def make(self) -> Any:
+        """Makes the call in this thread, with connections as a request has them."""
+        close_old_connections()
+        try:
+            return self._context.run(self._function)
+        finally:
+            close_old_connections()
+
+
+class _Thread(threading.Thread):
+    """Makes one call after the other; ends when there was none for a while."""
+
+    def __init__(self) -> None:
+        super().__init__(name="durable_state.feed", daemon=True)
+        self.calls: queue.SimpleQueue[
+            tuple[_Call, asyncio.AbstractEventLoop, asyncio.Future[Any]]
+        ] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        """Makes the calls."""
+        while True:
+            try:
+                call, loop, result = self.calls.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                if self._leave():
+                    return
+                continue
+            value, error = None, None
+            try:
+                value = call.make()
+            except BaseException as raised:
+                error = raised
+            with _lock:
+                _idle.append(self)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(_settle, result, value, error)
+            del call, loop, result, value, error  # or they stay until the next call
+
+    def place(self) -> str:
+        """The innermost line of the project that it is in, else of anything."""
+        frame = sys._current_frames().get(self.ident or 0)
+        found = frame
+        while found is not None and found.f_code.co_filename.startswith(_LIBRARIES):
+            found = found.f_back
+        found = found or frame
+        if found is None:
+            return "its end"
+        return f"{found.f_code.co_filename}:{found.f_lineno} in {found.f_code.co_name}"
+
+    def _leave(self) -> bool:
+        with _lock:
+            if self not in _idle:
+                return False  # it was taken just now
+            _idle.remove(self)
+        connections.close_all()
+        return True
+
+
+def _take_thread() -> _Thread:
+    with _lock:
+        if _idle:
+            return _idle.pop()
+    thread = _Thread()
+    thread.start()
+    return thread
+
+
+def _settle(result: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if result.done():
+        return
+    if error is None:
+        result.set_result(value)
+        return
+    if isinstance(error, StopIteration):  # which no future takes
+        error = RuntimeError(repr(error))
+    result.set_exception(error)
+    result.exception()  # Seen, even when everyone who waited has left.
+
+
+_LIBRARIES = tuple(
+    {sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+_lock = threading.Lock()
+_idle: list[_Thread] = []
+_turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = weakref.WeakKeyDictionary()
