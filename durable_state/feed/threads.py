@@ -65,7 +65,8 @@ async def run_for(
     turns = _turns.get(loop)
     if turns is None:
         turns = _turns[loop] = _Turns()
-    return await turns.run(follower, partial(function, *args, **kwargs))
+    result: T = await turns.run(follower, partial(function, *args, **kwargs))
+    return result
 
 
 class _Places:
