@@ -18,8 +18,17 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-__all__ = ["NotFound", "PrivateServer", "free_port", "mariadb", "postgres", "redis"]
+__all__ = [
+    "NotFound",
+    "PrivateServer",
+    "free_port",
+    "mariadb",
+    "pgbouncer",
+    "postgres",
+    "redis",
+]
 
 # Where Debian keeps servers that are not on an ordinary user's PATH.
 ELSEWHERE = [
@@ -194,3 +203,33 @@ def redis() -> PrivateServer:
     ]
     url = f"redis://127.0.0.1:{port}/0"
     return PrivateServer(command, folder, port, None, url=url, stop=signal.SIGTERM)
+
+
+def pgbouncer(before: str, size: int) -> PrivateServer:
+    """A PgBouncer on a free port, in transaction mode: it lends ``size`` sessions of the server
+    ``before`` which it stands, to whoever comes.
+    """
+    server, port = program("pgbouncer"), free_port()
+    user, url = _ordinary_user("postgres"), urlsplit(before)
+    folder = _folder(user)
+    password = f" password={unquote(url.password)}" if url.password else ""
+    lines = [
+        "[databases]",
+        f"* = host={url.hostname} port={url.port or 5432} user={url.username}{password}",
+        "[pgbouncer]",
+        "listen_addr = 127.0.0.1",
+        f"listen_port = {port}",
+        f"unix_socket_dir = {folder}",
+        "auth_type = any",
+        "pool_mode = transaction",
+        f"default_pool_size = {size}",
+        "max_client_conn = 500",
+    ]
+    configuration = folder / "pgbouncer.ini"
+    configuration.write_text("\n".join(lines) + "\n")
+    if user is not None:
+        shutil.chown(configuration, user)
+    # SIGTERM ends it at once; SIGINT would wait for what is under way.
+    url_of_it = f"postgres://{url.username}@127.0.0.1:{port}/"
+    command = [server, str(configuration)]
+    return PrivateServer(command, folder, port, user, url=url_of_it, stop=signal.SIGTERM)

@@ -16,9 +16,16 @@ from durable_state.registry import registry
 from .database import check_database
 from .mappings import check_mappings
 from .registration import check_registration
+from .sessions import check_sessions
 from .settings import check_settings
 
-__all__ = ["check_database", "check_mappings", "check_registration", "check_settings"]
+__all__ = [
+    "check_database",
+    "check_mappings",
+    "check_registration",
+    "check_sessions",
+    "check_settings",
+]
 
 
 @register("durable_state")
@@ -35,7 +42,7 @@ def settings(**kwargs: Any) -> list[CheckMessage]:
 
 @register("durable_state", Tags.database)
 def databases(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """E009, W015, W017, W018, W022, W040: what the database makes of keys and values;
-    only with ``check --database`` and ``migrate``.
+    """E009, W015, W017, W018, W022: what the database makes of keys and values. W040 to W042:
+    whether it has the sessions that consumers need. Only with ``check --database`` and ``migrate``.
     """
-    return check_database(registry, databases or ())
+    return [*check_database(registry, databases or ()), *check_sessions(databases or ())]

@@ -1,4 +1,4 @@
-"""E009, W015, W017, W018, W022, W040: what a database makes of keys and values.
+"""E009, W015, W017, W018, W022: what a database makes of keys and values.
 
 Looks at its catalog only.
 """
@@ -15,7 +15,6 @@ from django.db import DatabaseError, connections, models, router
 
 from durable_state.conversion.charsets import character_set, forget_charsets
 from durable_state.databases import find_database
-from durable_state.databases.pooled import pool_size
 from durable_state.models import Stream
 from durable_state.registry import EntityMapping, Registry
 
@@ -25,9 +24,6 @@ __all__ = ["check_database"]
 
 PACKET_BYTES = 16 * 1024 * 1024
 """Bytes of the longest statement that MySQL and MariaDB take by default, or fewer than it."""
-
-POOL_CONNECTIONS = 4
-"""Connections that a consumer wants at least: for commits, its leases, and request headers."""
 
 EXACT_DIGITS = 15
 """Decimal digits that SQLite, which keeps doubles, gives back."""
@@ -41,7 +37,6 @@ def check_database(registry: Registry, aliases: Sequence[str]) -> list[checks.Ch
     found: list[checks.CheckMessage] = []
     forget_charsets()
     for alias in aliases:
-        found += _check_pool(alias)
         database = find_database(alias)
         if database.compares_by_collation and router.allow_migrate_model(alias, Stream):
             with suppress(DatabaseError):  # Django's own checks say so
@@ -58,19 +53,6 @@ def check_database(registry: Registry, aliases: Sequence[str]) -> list[checks.Ch
             except (DatabaseError, FieldDoesNotExist, TypeError, AttributeError):
                 continue  # the database's own checks, or E002 to E006, say so
     return found
-
-
-def _check_pool(alias: str) -> Iterator[checks.CheckMessage]:
-    """W040: whether a consumer finds the connections that it takes at the same time."""
-    size = pool_size(alias)
-    if size is not None and size < POOL_CONNECTIONS:
-        yield checks.Warning(
-            f"The pool of the database {alias!r} has {size} connections: a consumer commits while"
-            " it keeps its leases and has request headers made, so these wait for each other.",
-            f'Set "max_size" in DATABASES[{alias!r}]["OPTIONS"]["pool"] to {POOL_CONNECTIONS} or'
-            " more, for each consumer of a process.",
-            id="durable_state.W040",
-        )
 
 
 def _has_table(mapping: EntityMapping, alias: str) -> bool:

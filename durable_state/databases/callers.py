@@ -18,7 +18,7 @@ from django.db.backends.signals import connection_created
 
 from durable_state.errors import OperationRefused
 
-from .pooled import pool_size
+from .postgresql_sessions import is_lent
 
 __all__ = ["CallerState"]
 
@@ -56,12 +56,12 @@ class CallerState:
         with connection.cursor() as cursor:
             cursor.execute(_SET)
             settings = dict(cursor.fetchall())
-        if settings and pool_size(using) is not None:
+        if settings and is_lent(connection):
             named = " and ".join(sorted(settings))
             raise OperationRefused(
-                f"The connection to the database {using!r} has a {named} of its own, which a"
-                " pool's connections cannot take over.",
-                "Set it for all connections, in the database's OPTIONS, or do without the pool.",
+                f"The connection to the database {using!r} has a {named} of its own, which"
+                " connections that a pool or pooler lends cannot take over.",
+                "Set it for all connections (ALTER ROLE ... SET), or do without the pool.",
             )
         return cls(using, settings=settings)
 

@@ -86,6 +86,16 @@ class Database:
         """
         return True
 
+    def lends_sessions(self) -> bool:
+        """Whether the connection's session may be others' too, from one transaction to the next."""
+        return False
+
+    def obstacle_to_ending_sessions(self) -> tuple[str, str] | None:
+        """Why the sessions of other workers with these settings cannot be ended, and what to do;
+        None where they can.
+        """
+        return None
+
     # Transactions
 
     @contextmanager

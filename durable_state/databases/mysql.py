@@ -19,6 +19,7 @@ from .mysql_sessions import (
     is_named_session_working,
     limit_own_session,
     name_session,
+    obstacle_to_ending,
 )
 from .parameters import Columns, moments_in_utc
 from .statements import bounded_statements
@@ -77,6 +78,11 @@ class MySQL(Database):
     def is_session_working(self, name: str) -> bool:
         """What the list of processes shows of it."""
         return is_named_session_working(self.connection, name)
+
+    def obstacle_to_ending_sessions(self) -> tuple[str, str] | None:
+        """Any user may end its own, if they can be told apart."""
+        self.connection.ensure_connection()
+        return obstacle_to_ending(self.connection)
 
     @contextmanager
     def transaction(self, seconds: int) -> Iterator[Bounds]:

@@ -21,6 +21,7 @@ __all__ = [
     "is_named_session_working",
     "limit_own_session",
     "name_session",
+    "obstacle_to_ending",
 ]
 
 logger = logging.getLogger("durable_state.databases")
@@ -91,3 +92,23 @@ def is_named_session_working(connection: Any, name: str) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(_SHOW, [name])
         return any(is_working for (is_working,) in cursor.fetchall())
+
+
+def obstacle_to_ending(connection: Any) -> tuple[str, str] | None:
+    """Whether sessions can have names there; those of the same user may be ended without a grant.
+
+    This one takes a name that nobody has, and gives it back.
+    """
+    name = f"durable_state check {connection.connection.thread_id()}"
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT GET_LOCK(%s, 0), RELEASE_LOCK(%s)", [name, name])
+            if 1 in cursor.fetchone():
+                return None
+            why = "it gives no locks by name"
+    except OperationalError as error:
+        why = str(error)
+    return (
+        f"they have no names there, because GET_LOCK is refused ({why})",
+        "Let workers use a server that has GET_LOCK; in a cluster, one node of it.",
+    )

@@ -20,10 +20,12 @@ from .lookups import Found, are_alike, as_json
 from .parameters import AS_THEY_ARE, Columns, encoded
 from .postgresql_sessions import (
     end_named_sessions,
+    is_lent,
     is_named_session_working,
     limit_each_transaction,
     limit_own_session,
     limiting_transaction,
+    obstacle_to_ending,
 )
 from .together import Answer, Statement, run_in_one_text
 
@@ -77,6 +79,15 @@ class PostgreSQL(Database):
     def is_session_working(self, name: str) -> bool:
         """What the server shows of it, as far as it shows it to the role."""
         return is_named_session_working(self.connection, name)
+
+    def lends_sessions(self) -> bool:
+        """Where the process that answers is not the one that the driver was told of."""
+        self.connection.ensure_connection()
+        return is_lent(self.connection)
+
+    def obstacle_to_ending_sessions(self) -> tuple[str, str] | None:
+        """A role that was assumed may not, though the one that logged in may."""
+        return obstacle_to_ending(self.connection)
 
     @contextmanager
     def transaction(self, seconds: int) -> Iterator[Bounds]:

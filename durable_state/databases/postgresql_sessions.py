@@ -21,10 +21,12 @@ from .together import Statement
 
 __all__ = [
     "end_named_sessions",
+    "is_lent",
     "is_named_session_working",
     "limit_each_transaction",
     "limit_own_session",
     "limiting_transaction",
+    "obstacle_to_ending",
 ]
 
 _BORROWED = "_durable_state_borrowed"
@@ -38,10 +40,26 @@ WHERE pg_backend_pid() = %s
 """Sets nothing where a pooler stands between, which tells a number of its own invention when a
 connection is made."""
 
+_MAY_END = """
+SELECT current_user, session_user, pg_has_role(current_user, session_user, 'USAGE')
+    OR pg_has_role(current_user, 'pg_signal_backend', 'USAGE')
+    AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = session_user)
+"""
+
 _SHOW = """
 SELECT state = 'active' AND coalesce(wait_event_type, '') NOT IN ('Client', 'Lock')
 FROM pg_stat_activity WHERE application_name = %s
 """
+
+
+def is_lent(connection: Any) -> bool:
+    """Whether others use its session too: a pool or pooler lends it, by the transaction perhaps."""
+    if connection.settings_dict["OPTIONS"].get("pool"):
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (number,) = cursor.fetchone()
+        return bool(number != connection.connection.info.backend_pid)
 
 
 def limit_own_session(connection: Any, limits: SessionLimits) -> bool:
@@ -52,13 +70,12 @@ def limit_own_session(connection: Any, limits: SessionLimits) -> bool:
     wanted = _session_settings(limits)
     with suppress(ProgrammingError):  # an assumed role, which may not
         end_named_sessions(connection, limits.name, also_below=False)
+    # Our end of the way to it is ours in any case.
+    _limit_socket(driver.fileno(), limits.seconds)
     with connection.cursor() as cursor:
         number = driver.info.backend_pid
         cursor.execute(_LIMIT, [list(wanted), list(wanted.values()), number])
-        is_ours = cursor.fetchone() is not None
-    if is_ours:
-        _limit_socket(driver.fileno(), limits.seconds)
-    return is_ours
+        return cursor.fetchone() is not None
 
 
 def _session_settings(limits: SessionLimits) -> Mapping[str, str]:
@@ -76,7 +93,7 @@ def _session_settings(limits: SessionLimits) -> Mapping[str, str]:
 
 
 def _limit_socket(number: int, seconds: int) -> None:
-    """The same at our end: a server that is gone without a word."""
+    """The same at our end: a server, or a pooler, that is gone without a word."""
     options = {
         "TCP_USER_TIMEOUT": seconds * 1000,
         "TCP_KEEPIDLE": seconds,
@@ -136,6 +153,18 @@ def end_named_sessions(connection: Any, name: str, *, also_below: bool) -> int:
             [name, also_below, f"{name}."],
         )
         return sum(ended for (ended,) in cursor.fetchall())
+
+
+def obstacle_to_ending(connection: Any) -> tuple[str, str] | None:
+    """Why the role may not end sessions that log in as this one does, and what to do."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MAY_END)
+        role, login, may = cursor.fetchone()
+    if may:
+        return None
+    why = f"the role {role!r} may not, because they are of {login!r}"
+    grant = f"GRANT pg_signal_backend TO {connection.ops.quote_name(role)}"
+    return why, f"{grant}, and let {login!r} be no superuser."
 
 
 def is_named_session_working(connection: Any, name: str) -> bool:
