@@ -15,6 +15,7 @@ from durable_state.models import FAILING, Lease, Status
 from durable_state.registry import registry
 
 from .case import Case, Shown
+from .wording import span
 
 __all__ = ["Verdict", "judge"]
 
@@ -67,8 +68,9 @@ def _is_dropped_unread(case: Case) -> str:
     left = case.seconds_to_live
     if left is None:
         return ""
-    unread = f"its server drops it when nobody reads or writes it for {case.stream.ttl_seconds} s"
-    return f"{unread}: in {left:.0f} s" if left > 0 else f"{unread}, and that has passed"
+    ttl = span(case.stream.ttl_seconds or 0)
+    unread = f"its server drops it when nobody reads or writes it for {ttl}"
+    return f"{unread}: in {span(int(left))}" if left > 0 else f"{unread}, and that has passed"
 
 
 def _expires(case: Case) -> str:
@@ -107,7 +109,7 @@ def _has_no_worker(case: Case) -> Verdict | None:
     unattended = case.unattended
     if unattended > timedelta(seconds=PATIENCE * case.settings.lease_seconds):
         error = f"; {case.decisive.last_error}" if case.decisive.last_error else ""
-        why = f"no worker for {_seconds(unattended)}{error}"
+        why = f"no worker for {_long(unattended)}{error}"
         action = case.decisive.action or case.start
         return Verdict(Shown.NO_WORKER, stuck=True, why=why, action=action)
 
@@ -130,7 +132,7 @@ def _keeps_failing(case: Case) -> Verdict | None:
     return Verdict(
         decisive.status,
         stuck=True,
-        why=f"{what} for {_seconds(failing)}: {decisive.last_error}",
+        why=f"{what} for {_long(failing)}: {decisive.last_error}",
         action=decisive.action or "Look at the stream server and the way to it.",
     )
 
@@ -166,7 +168,7 @@ def _is_open_for_too_long(case: Case) -> Verdict | None:
             continue
         open_for = case.now - opened.created_at
         if open_for > timedelta(seconds=case.settings.snapshot_open_seconds):
-            why = f"a {what} is open for {_seconds(open_for)}"
+            why = f"a {what} is open for {_long(open_for)}"
             return Verdict(case.plain_status, stuck=True, why=why, action=action)
     return None
 
@@ -204,7 +206,7 @@ def _waits_for_doorbell(case: Case) -> Verdict | None:
 
     patience = timedelta(seconds=PATIENCE * case.settings.lease_seconds)
     if case.unheard is not None and case.unheard > patience:
-        why = f"nobody has listened to its wake stream for {_seconds(case.unheard)}"
+        why = f"nobody has listened to its wake stream for {_long(case.unheard)}"
         return Verdict(Shown.WAITING, stuck=True, why=why, action=case.start)
 
     by = f"for its {case.stream.get_live_display()}"
@@ -233,10 +235,10 @@ def _is_lagging(case: Case) -> Verdict | None:
 
     lag, because = case.lag, case.attendance.lags_because
     if not case.attendance.holder:
-        why, action = f"no worker for {_seconds(case.attendance.idle or lag)}", case.start
+        why, action = f"no worker for {_long(case.attendance.idle or lag)}", case.start
     else:
         told, action = _LAGS.get(because, _LAGS[""])
-        why = told.format(_seconds(lag))
+        why = told.format(_long(lag))
     is_begun_anew = because == Lease.Lag.TAKEN
     is_long = lag > timedelta(seconds=case.settings.stuck_seconds)
     return Verdict(
@@ -296,5 +298,6 @@ def _at(moment: datetime, case: Case) -> str:
     return f"{local:{'%H:%M:%S' if is_lately else '%Y-%m-%d %H:%M'}}"
 
 
-def _seconds(span: timedelta) -> str:
-    return f"{int(span.total_seconds())} s"
+def _long(time: timedelta) -> str:
+    """A length of time, without fractions of a second."""
+    return span(int(time.total_long()))

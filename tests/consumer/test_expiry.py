@@ -58,7 +58,7 @@ def test_a_paused_stream_is_warned_of(
         Lease.objects.update(seen_at=timezone.now() - timedelta(minutes=minutes))
         report = operations.report(Stream.objects.get())
         assert (report.status, report.stuck) == ("paused", stuck)
-        assert "reads or writes it for 1000 s" in report.why
+        assert "reads or writes it for 17 min" in report.why
         assert said in report.why
         assert "resume" in report.action
 

@@ -246,7 +246,7 @@ def test_health_follows_the_worker(api: Any) -> None:
     assert answer.status_code == 503
     [told] = answer.json()["stuck"]
     assert (told["status"], told["stuck"], told["holder"]) == ("no-worker", True, "")
-    assert told["why"].startswith("no worker for 7200 s")
+    assert told["why"].startswith("no worker for 2 h")
     assert "durable_state run" in told["action"]
 
     token = follow(stream, "elsewhere:1:celery:x")
