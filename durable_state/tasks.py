@@ -15,7 +15,8 @@ from celery import shared_task
 from celery.signals import worker_ready, worker_shutting_down
 from celery.worker import state
 from django.db import DEFAULT_DB_ALIAS
-from django.utils import timezone
+
+from durable_state.databases.clock import ServerNow
 
 from . import operations
 from .conf import get_settings
@@ -66,7 +67,7 @@ def _refuse(database: str, refusal: OperationRefused) -> None:
     """Says why nothing is consumed: in the log, and of each stream that nobody else consumes."""
     logger.error("%s", refusal)
     runnable(database).order_by().update(
-        last_error=refusal.message, action=refusal.action, last_error_at=timezone.now()
+        last_error=refusal.message, action=refusal.action, last_error_at=ServerNow()
     )
 
 

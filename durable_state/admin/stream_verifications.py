@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
+from durable_state.databases.clock import database_now
 from durable_state.models import Stream, VerificationRun
 from durable_state.policy import Insight
 
@@ -67,7 +67,7 @@ def _percent(run: VerificationRun) -> float:
 
 
 def _waits(run: VerificationRun) -> bool:
-    return run.state == State.ASKED and timezone.now() - run.intent.created_at > PATIENCE
+    return run.state == State.ASKED and database_now(run.using) - run.intent.created_at > PATIENCE
 
 
 def _examples(request: HttpRequest, stream: Stream, run: VerificationRun) -> list[str]:

@@ -32,7 +32,7 @@ def runnable(using: str) -> QuerySet[Stream]:
         status=Status.CLOSED, pk__in=Arrival.objects.using(using).values("stream_id")
     )
 
-    now = database_now(Stream.objects.using(using))
+    now = database_now(using)
     due = Q(retry_at=None) | Q(retry_at__lte=now)
     wanted = (due & ~ended) | Q(pk__in=replayable(using).filter(due).values("stream_id"))
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from django.utils import timezone
-
+from durable_state.databases.clock import database_now
 from durable_state.materializer import Fold, Outcome
 from durable_state.models import DISPOSITIONS, FAILING, Progress, Status
 from durable_state.protocol import Position
@@ -55,7 +54,7 @@ def status_columns(
     if progress.status in FAILING and not (messages or up_to_date or closed):
         return {}
 
-    now = timezone.now()
+    now = database_now(progress.using)
     status = Status.CLOSED if closed else Status.LIVE if up_to_date else Status.CATCHING_UP
     columns: dict[str, Any] = {
         "status": status,
@@ -76,7 +75,7 @@ def status_columns(
 
 def _pace_columns(progress: Progress, messages: int) -> dict[str, Any]:
     """How fast messages are read: each of the last seconds counts less than the one after it."""
-    now = timezone.now()
+    now = database_now(progress.using)
     if progress.moved_at is None:
         return {"rate": messages / SMOOTHED, "moved_at": now}
     seconds = max((now - progress.moved_at).total_seconds(), 0.001)

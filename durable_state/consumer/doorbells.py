@@ -12,10 +12,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import DateTimeField, ExpressionWrapper, QuerySet, Value
-from django.utils import timezone
 
 from durable_state.conf import get_settings
-from durable_state.databases.clock import ServerNow
+from durable_state.databases.clock import ServerNow, database_now
 from durable_state.models import Doorbell, Stream, WakeStream
 from durable_state.protocol.subscriptions import ClaimedWake
 
@@ -61,7 +60,9 @@ def due_doorbells(using: str) -> QuerySet[Doorbell]:
 def open_doorbell(stream: Stream) -> Doorbell:
     """The stream's doorbell; a new one is due."""
     doorbells = Doorbell.objects.using(stream.using)
-    doorbell, _ = doorbells.get_or_create(stream_id=stream.pk)
+    doorbell, _ = doorbells.get_or_create(
+        stream_id=stream.pk, defaults={"due_at": database_now(stream.using)}
+    )
     return doorbell
 
 
@@ -74,7 +75,7 @@ def ring(doorbells: QuerySet[Doorbell], generation: int, wake: ClaimedWake | Non
     return bool(
         newer.update(
             due_at=ServerNow(),
-            rung_at=timezone.now(),
+            rung_at=ServerNow(),
             is_rung=True,
             generation=generation,
             wake_id="" if wake is None else wake.wake_id,

@@ -6,7 +6,6 @@ import logging
 from datetime import timedelta
 
 from django.db.models import Exists
-from django.utils import timezone
 
 from durable_state.databases.clock import database_now
 from durable_state.databases.transaction import commit_transaction
@@ -30,7 +29,7 @@ def record_failure(
     ``wait`` seconds; rows stay.
     """
     # For whichever machine looks whether the wait is over.
-    now = database_now(type(progress)._base_manager.using(progress.using).filter(pk=progress.pk))
+    now = database_now(progress.using)
     status = Status.MISSING if isinstance(error, StreamNotFound) else Status.RETRYING
     values = {
         "status": status,
@@ -61,7 +60,7 @@ def record_stop(progress: Progress, token: int, error: DurableStateError, status
     )
     if status == Status.NEEDS_RESET:
         count_reset(ResetReason.GONE)
-    _save(progress, token, _stopped(error, status))
+    _save(progress, token, _stopped(progress.using, error, status))
 
 
 def replay_recreated(stream: Stream, token: int, error: DurableStateError) -> None:
@@ -78,12 +77,12 @@ def replay_recreated(stream: Stream, token: int, error: DurableStateError) -> No
     with commit_transaction(stream.using):
         hold_replay(stream)
         begin_replay(lock(stream, token))
-        _save(stream, token, _stopped(error, Status.NEEDS_RESET))
+        _save(stream, token, _stopped(stream.using, error, Status.NEEDS_RESET))
     count_reset(ResetReason.RECREATED)
 
 
-def _stopped(error: DurableStateError, status: Status) -> dict[str, object]:
-    now = timezone.now()
+def _stopped(using: str, error: DurableStateError, status: Status) -> dict[str, object]:
+    now = database_now(using)
     return {
         "status": status,
         "since": now,

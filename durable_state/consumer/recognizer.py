@@ -13,8 +13,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import django.db
-from django.utils import timezone
 
+from durable_state.databases.clock import database_now
 from durable_state.errors import DurableStateError, StreamRecreated
 from durable_state.models import Status, Stream
 from durable_state.transport import DEEP_BYTES, Checkpoint
@@ -71,7 +71,8 @@ class Recognizer:
         self._has_asked_expiry = False
         if progress.reread_at is not None:
             # A clock that was set back makes it no later.
-            self._reread -= max((timezone.now() - progress.reread_at).total_seconds(), 0.0)
+            ago = database_now(progress.using) - progress.reread_at
+            self._reread -= max(ago.total_seconds(), 0.0)
         elif progress.ordinal:
             self._reread -= DEEP_SECONDS
 
@@ -180,7 +181,7 @@ class Recognizer:
 
     def _save(self) -> None:
         progress = self._target.progress
-        now = timezone.now()
+        now = database_now(progress.using)
         rows = type(progress)._base_manager.using(progress.using)
         rows.filter(pk=progress.pk).update(reread_at=now)
         progress.reread_at = now

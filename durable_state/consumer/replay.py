@@ -9,6 +9,7 @@ from __future__ import annotations
 from django.db.models import QuerySet
 
 from durable_state import feed
+from durable_state.databases.clock import database_now
 from durable_state.databases.transaction import commit_transaction
 from durable_state.materializer import Fold, PreparedBatch, drop_generation, prepare_batch
 from durable_state.models import DISPOSITIONS, DeadLetter, Generation, Replay, Status, Stream
@@ -60,11 +61,17 @@ def begin_replay(stream: Stream, entity_type: str = "") -> Replay:
     """
     using = stream.using
     abandon_replay(stream)
+    now = database_now(using)
     rebuild = Generation.objects.using(using).create(
-        stream=stream, purpose=Generation.Purpose.REBUILD
+        stream=stream, purpose=Generation.Purpose.REBUILD, created_at=now
     )
     return Replay.objects.using(using).create(
-        stream=stream, rebuild=rebuild, status=Status.CATCHING_UP, entity_type=entity_type
+        stream=stream,
+        rebuild=rebuild,
+        status=Status.CATCHING_UP,
+        since=now,
+        entity_type=entity_type,
+        created_at=now,
     )
 
 

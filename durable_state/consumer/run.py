@@ -13,6 +13,7 @@ import django.db
 
 from durable_state.conf import get_settings
 from durable_state.databases.callers import CallerState
+from durable_state.databases.clock import database_now
 from durable_state.errors import OperationRefused
 from durable_state.models import Replay, Status, Stream
 
@@ -132,6 +133,7 @@ async def _wait_for_lease(stream: Stream, seat: Seat) -> tuple[Place, list[Claim
 
 def _take(stream: Stream, nonce: str) -> tuple[Place, list[Claim]] | None:
     """A seat of its own with the stream's lease, if that is to be had."""
+    database_now(stream.using)  # from which the event loop counts on
     occupied(stream.using)  # so that the lease of a dead process is free
     if holder_of(stream.using, stream.pk):
         return None

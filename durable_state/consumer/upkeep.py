@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.utils import timezone
-
 from durable_state import feed
+from durable_state.databases.clock import database_now
 from durable_state.databases.transaction import commit_transaction
 from durable_state.materializer import sweep_generations
 from durable_state.models import Generation
@@ -23,7 +22,7 @@ def tidy(using: str) -> None:
     """
     feed.prune(using)
 
-    day_ago = timezone.now() - timedelta(days=1)
+    day_ago = database_now(using) - timedelta(days=1)
     generations = Generation.objects.using(using)
     killed = generations.filter(purpose=Generation.Purpose.VERIFY, created_at__lt=day_ago)
     killed.update(purpose=Generation.Purpose.DROPPED, changes=0)

@@ -1,16 +1,28 @@
-"""The database's clock, which all processes share."""
+"""The database's clock, which all processes share.
+
+Invariant: what is decided, and each age that is shown, goes by it, whatever a machine's own says.
+
+Why: decision 911.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db.models import BigIntegerField, Func, QuerySet
+from django.db.models import BigIntegerField, Func
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from .choosing import find_database
+
 __all__ = ["ServerNow", "ServerSeconds", "database_now"]
+
+READ_SECONDS = 60.0
+"""Seconds for which one look at the database's clock does."""
 
 
 class ServerNow(Now):
@@ -38,12 +50,48 @@ class ServerSeconds(Func):
         return self.as_sql(compiler, connection, template=template, **extra)
 
 
-def database_now(rows: QuerySet[Any]) -> datetime:
-    """The moment by the clock of the database that has the rows, to the second, as the project
-    keeps moments: local times without ``USE_TZ``. By this machine's clock where there is no row.
+class _Reading(NamedTuple):
+    """What the database's clock showed."""
+
+    seconds: float
+    """Since 1970."""
+    at: float
+    """By the clock that we count with."""
+
+
+_readings: dict[str, _Reading] = {}
+"""The last one of each database, by its alias."""
+
+
+def database_now(using: str) -> datetime:
+    """The moment by the database's clock, as the project keeps moments: local times without
+    ``USE_TZ``.
+
+    Each process asks once a minute, and counts on in between, by a clock that never jumps. An event
+    loop, which may not ask, counts on from what its threads have read.
     """
-    seconds = rows.values_list(ServerSeconds(), flat=True).first()
-    if seconds is None:
-        return timezone.now()
+    reading = _readings.get(using)
+    if _may_ask() and (reading is None or _ticks() - reading.at >= READ_SECONDS):
+        database = find_database(using)
+        reading = _Reading(database.read_clock(), _ticks())
+        if database.has_server:  # another clock than this machine's
+            _readings[using] = reading
+    seconds = time.time() if reading is None else reading.seconds + _ticks() - reading.at
     now = datetime.fromtimestamp(seconds, UTC)
     return now if settings.USE_TZ else timezone.make_naive(now, timezone.get_default_timezone())
+
+
+def _may_ask() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return True
+    return False
+
+
+def _ticks() -> float:
+    """Seconds that go on while the machine sleeps, where it has such a clock."""
+    return time.clock_gettime(_TICKING)
+
+
+_TICKING = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

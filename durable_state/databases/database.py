@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -85,6 +86,10 @@ class Database:
         A database inside this process is, whenever a statement is under way.
         """
         return True
+
+    def read_clock(self) -> float:
+        """What its clock shows, in seconds since 1970; this machine's, if it has no other."""
+        return time.time()
 
     def lends_sessions(self) -> bool:
         """Whether the connection's session may be others' too, from one transaction to the next."""

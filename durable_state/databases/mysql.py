@@ -22,6 +22,7 @@ from .mysql_sessions import (
     obstacle_to_ending,
 )
 from .parameters import Columns, moments_in_utc
+from .plain_sql import read_value
 from .statements import bounded_statements
 from .together import Answer, Statement, run_in_one_text
 
@@ -78,6 +79,11 @@ class MySQL(Database):
     def is_session_working(self, name: str) -> bool:
         """What the list of processes shows of it."""
         return is_named_session_working(self.connection, name)
+
+    def read_clock(self) -> float:
+        """As it is now, not as it was when a transaction began."""
+        fraction = "MICROSECOND(UTC_TIMESTAMP(6)) / 1000000"
+        return float(read_value(self.connection, f"SELECT UNIX_TIMESTAMP() + {fraction}"))
 
     def obstacle_to_ending_sessions(self) -> tuple[str, str] | None:
         """Any user may end its own, if they can be told apart."""

@@ -1,8 +1,9 @@
-"""Statements about single rows of this app's own models, made without the ORM."""
+"""Statements about single rows of this app's own models, or single values, without the ORM."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db import models
 from .database import Database
 from .together import Statement
 
-__all__ = ["RowReader", "inserting_row", "updating_row"]
+__all__ = ["RowReader", "inserting_row", "read_value", "updating_row"]
 
 Row = tuple[Any, ...]
 
@@ -103,3 +104,11 @@ def _columns(
 @cache
 def _fields_by_name(model: type[models.Model]) -> dict[str, models.Field[Any, Any]]:
     return {field.name: field for field in model._meta.concrete_fields}
+
+
+def read_value(connection: Any, sql: str) -> Any:
+    """The one value that a statement of ours gives, past whatever watches statements."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, closing(connection.create_cursor()) as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()[0]

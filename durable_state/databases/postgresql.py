@@ -18,6 +18,7 @@ from .database import Database
 from .limits import SessionLimits
 from .lookups import Found, are_alike, as_json
 from .parameters import AS_THEY_ARE, Columns, encoded
+from .plain_sql import read_value
 from .postgresql_sessions import (
     end_named_sessions,
     is_lent,
@@ -84,6 +85,10 @@ class PostgreSQL(Database):
         """Where the process that answers is not the one that the driver was told of."""
         self.connection.ensure_connection()
         return is_lent(self.connection)
+
+    def read_clock(self) -> float:
+        """As it is now, not as it was when a transaction began."""
+        return float(read_value(self.connection, "SELECT EXTRACT(EPOCH FROM clock_timestamp())"))
 
     def obstacle_to_ending_sessions(self) -> tuple[str, str] | None:
         """A role that was assumed may not, though the one that logged in may."""

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 from django.db import transaction
-from django.utils import timezone
 
 from durable_state.conf import get_settings
+from durable_state.databases.clock import database_now
 from durable_state.models import FeedEntry, Stream
 from durable_state.registry import registry
 from durable_state.registry.written import represent_written
@@ -147,7 +147,7 @@ def compose(
         "up_to_date": up_to_date,
     }
     payload = _pack_bell(stream, columns)
-    beside = {"log_bytes": log_bytes, "created_at": timezone.now()}
+    beside = {"log_bytes": log_bytes, "created_at": database_now(stream.using)}
     return ComposedEntry(columns | beside, log_bytes, payload)
 
 

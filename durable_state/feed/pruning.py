@@ -13,9 +13,9 @@ import logging
 import time
 
 import django.db
-from django.utils import timezone
 
 from durable_state.conf import get_settings
+from durable_state.databases.clock import database_now
 from durable_state.models import FeedEntry, Stream
 
 __all__ = ["LogKeeper", "prune"]
@@ -71,7 +71,7 @@ def _prune_stream(stream: Stream, most: int) -> None:
     settings = get_settings()
     first_kept = stream.revision - settings.feed_keep_rows + 1
     bytes_gone = stream.log_bytes - settings.feed_keep_bytes
-    cutoff = _cutoff()
+    cutoff = _cutoff(stream.using)
 
     log = FeedEntry.objects.using(stream.using).filter(stream=stream)
     oldest = log.order_by("revision").values_list("revision", "log_bytes", "created_at")[:most]
@@ -92,7 +92,7 @@ def prune(using: str, seconds: float = 1.0) -> int:
     stream that brings much, ``LogKeeper`` has deleted them before.
     """
     until, log = time.monotonic() + seconds, FeedEntry.objects.using(using)
-    expired = log.filter(created_at__lt=_cutoff()).order_by("created_at", "pk")
+    expired = log.filter(created_at__lt=_cutoff(using)).order_by("created_at", "pk")
     count = 0
     while chunk := list(expired.values_list("pk", flat=True)[:CHUNK]):
         count += log.filter(pk__in=chunk).delete()[0]
@@ -101,5 +101,5 @@ def prune(using: str, seconds: float = 1.0) -> int:
     return count
 
 
-def _cutoff() -> datetime.datetime:
-    return timezone.now() - datetime.timedelta(seconds=get_settings().feed_keep_seconds)
+def _cutoff(using: str) -> datetime.datetime:
+    return database_now(using) - datetime.timedelta(seconds=get_settings().feed_keep_seconds)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from durable_state.conf import get_settings
+from durable_state.databases.clock import database_now
 from durable_state.models import DeadLetter, Generation, Replay, Stream, entity_digest
 from durable_state.protocol import ControlKind, Malformed
 
@@ -343,7 +344,9 @@ class Fold:
 
     def _open(self, purpose: str) -> Generation:
         purpose = Generation.Purpose.VERIFY if self._only_compares else purpose
-        return Generation.objects.using(self._using).create(stream=self.stream, purpose=purpose)
+        return Generation.objects.using(self._using).create(
+            stream=self.stream, purpose=purpose, created_at=database_now(self._using)
+        )
 
     def _drop(self, generation: Generation | None) -> None:
         """Forgets a generation; what it still holds was superseded."""

@@ -9,6 +9,7 @@ from django.db.models import Count
 
 from durable_state.conversion import printable
 from durable_state.databases import find_database
+from durable_state.databases.clock import database_now
 from durable_state.databases.statements import statement_bytes
 from durable_state.models import DeadLetter, Stream, entity_digest
 from durable_state.protocol import Change, Malformed, decode, explain
@@ -110,6 +111,7 @@ class LetterBox:
                 reason=letter.reason[:40],
                 detail=printable(letter.detail, LONGEST),
                 body=letter.body,
+                created_at=database_now(self._stream.using),
             )
             for letter in letters
         ]

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from durable_state.conf import get_settings
 from durable_state.consumer import begin_replay, make_due
+from durable_state.databases.clock import database_now
 from durable_state.errors import ConfigurationError, OperationRefused
 from durable_state.models import Generation, Progress, Status, Stream, TableOwner
 from durable_state.protocol.url import check_url, mask_query
@@ -46,6 +46,7 @@ def add(
     adopting = ", adopting the rows that are there" if adopt else ""
     try:
         with transaction.atomic(using=using):
+            stream.created_at = stream.since = database_now(using)
             record(using, name, "add", actor, f"{mask_query(url)}{adopting}")
             stream.save(using=using, force_insert=True)
             exchange_doorbell(stream, live)
@@ -134,7 +135,7 @@ def _tried_again(progress: Progress, *, moved: bool) -> dict[str, Any]:
     """
     values = forgiven(progress)
     if moved and progress.status in (Status.CLOSED, Status.NEEDS_RESET):
-        values |= {"status": Status.CATCHING_UP, "since": timezone.now()}
+        values |= {"status": Status.CATCHING_UP, "since": database_now(progress.using)}
     return values
 
 
@@ -199,7 +200,7 @@ def _stage_first_fold(stream: Stream) -> None:
     """
     using = stream.using
     stream.rebuild = Generation.objects.using(using).create(
-        stream=stream, purpose=Generation.Purpose.REBUILD
+        stream=stream, purpose=Generation.Purpose.REBUILD, created_at=database_now(using)
     )
     stream.save(using=using, update_fields=["rebuild"])
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 
 from durable_state import feed
 from durable_state.consumer import hold_replay
+from durable_state.databases.clock import database_now
 from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import OperationRefused
 from durable_state.models import Intent, Replay, Stream
@@ -44,7 +44,11 @@ class Intended:
 def record(using: str, stream_name: str, verb: str, actor: str, detail: str = "") -> Intent:
     """Writes the audit entry of a verb; call it inside the verb's transaction, if it has one."""
     return Intent.objects.using(using).create(
-        stream_name=stream_name, verb=verb, actor=actor[:200], detail=detail
+        stream_name=stream_name,
+        verb=verb,
+        actor=actor[:200],
+        detail=detail,
+        created_at=database_now(using),
     )
 
 
@@ -57,7 +61,7 @@ def record_again(using: str, stream_name: str, verb: str, actor: str, detail: st
     newest = intents.filter(stream_name=stream_name).first()
     if newest is None or (newest.verb, newest.actor, newest.detail) != (verb, actor[:200], detail):
         return record(using, stream_name, verb, actor, detail)
-    intents.filter(pk=newest.pk).update(times=F("times") + 1, created_at=timezone.now())
+    intents.filter(pk=newest.pk).update(times=F("times") + 1, created_at=database_now(using))
     return newest
 
 

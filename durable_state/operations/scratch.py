@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from durable_state.consumer import sweep_dropped
+from durable_state.databases.clock import database_now
 from durable_state.databases.contention import retry_on_contention
 from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import OperationRefused
@@ -43,7 +44,11 @@ class ScratchFold:
 
     def _open(self) -> Generation:
         generations = Generation.objects.using(self._using)
-        return generations.create(stream=self._stream, purpose=Generation.Purpose.VERIFY)
+        return generations.create(
+            stream=self._stream,
+            purpose=Generation.Purpose.VERIFY,
+            created_at=database_now(self._using),
+        )
 
     def approach(self) -> None:
         """Folds up to where the tables stand,

@@ -7,11 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, DurationField, ExpressionWrapper, F
-from django.utils import timezone
 
 from durable_state.conf import get_settings
 from durable_state.consumer import UNATTENDED, attendances
-from durable_state.databases.clock import ServerNow
+from durable_state.databases.clock import ServerNow, database_now
 from durable_state.models import DeadLetter, ParkedChange, Stream, TypeState
 from durable_state.protocol.url import mask_query
 from durable_state.registry import registry
@@ -73,7 +72,7 @@ def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
     # Read last: whoever has committed what was read before held a lease then, and has one now.
     attended = attendances(using, pks)
 
-    settings, now = get_settings(), timezone.now()
+    settings, now = get_settings(), database_now(using)
     found = []
     for stream in streams:
         states = types.get(stream.pk, [])

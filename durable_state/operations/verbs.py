@@ -5,9 +5,8 @@ from __future__ import annotations
 from time import monotonic, sleep
 from typing import Any
 
-from django.utils import timezone
-
 from durable_state.consumer import abandon_replay, begin_replay, holder_of, make_due
+from durable_state.databases.clock import database_now
 from durable_state.errors import OperationRefused
 from durable_state.models import FAILING, Progress, Replay, Status, Stream
 from durable_state.registry import registry
@@ -72,7 +71,7 @@ def resume(stream: Stream, *, actor: str) -> None:
             Replay.objects.using(verb.using).filter(pk=replay.pk).update(**forgiven(replay))
         changes: dict[str, Any] = {"paused": False}
         if current.paused:
-            changes["since"] = timezone.now()
+            changes["since"] = database_now(verb.using)
         if current.status != Status.NEEDS_RESET:
             changes |= forgiven(current)
         make_due([current.pk], verb.using)
@@ -147,7 +146,7 @@ def forgiven(progress: Progress) -> dict[str, Any]:
         "action": "",
     }
     if progress.status in (Status.HALTED, *FAILING):
-        values |= {"status": Status.CATCHING_UP, "since": timezone.now()}
+        values |= {"status": Status.CATCHING_UP, "since": database_now(progress.using)}
     return values
 
 

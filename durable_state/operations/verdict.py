@@ -300,4 +300,4 @@ def _at(moment: datetime, case: Case) -> str:
 
 def _long(time: timedelta) -> str:
     """A length of time, without fractions of a second."""
-    return span(int(time.total_long()))
+    return span(int(time.total_seconds()))

@@ -18,11 +18,10 @@ from datetime import timedelta
 import django.db
 from django.db import connections
 from django.db.models import DateTimeField, ExpressionWrapper, Q, QuerySet, Value
-from django.utils import timezone
 
 from durable_state.conf import get_settings
 from durable_state.consumer import describe_error
-from durable_state.databases.clock import ServerNow
+from durable_state.databases.clock import ServerNow, database_now
 from durable_state.errors import DurableStateError
 from durable_state.materializer import OnStep
 from durable_state.models import Stream, VerificationRun
@@ -232,7 +231,7 @@ class _Telling:
 
 def _conclude(run: VerificationRun, state: State, told: str, **columns: object) -> None:
     """Writes down what came of it, also in the audit trail."""
-    _save(run, state=state, ended_at=timezone.now(), **columns)
+    _save(run, state=state, ended_at=database_now(run.using), **columns)
     intents = type(run.intent).objects.using(run.using)
     intents.filter(pk=run.intent_id).update(detail=f"{state}: {told}")
 

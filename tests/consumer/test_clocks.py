@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
+import durable_state
+from durable_state import operations
 from durable_state.consumer.claiming import runnable
-from durable_state.models import Lease, Status, Stream
-from tests.servers.misbehaving import MisbehavingServer, Reply
+from durable_state.consumer.run import sync
+from durable_state.databases import clock
+from durable_state.databases.clock import database_now
+from durable_state.databases.postgresql import PostgreSQL
+from durable_state.feed import prune
+from durable_state.models import FeedEntry, Intent, Lease, Replay, Status, Stream
+from tests.servers.misbehaving import MisbehavingServer, Reply, StreamReplies
+from tests.wire import encode, insert
 
 from .support.consuming import consuming, wait_until
 
@@ -48,3 +60,82 @@ def test_a_wait_ends_by_the_clock_of_the_database(
         assert runnable(database).exists()
         real.update(retry_at=now() + timedelta(minutes=5))
         assert not runnable(database).exists()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_what_a_machine_writes_and_shows_goes_by_the_clock_of_the_database(
+    database: str,
+    misbehaving_server: MisbehavingServer,
+    add_stream: Add,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    hours: int,
+) -> None:
+    """Moments that are stored, ages that are shown, and what is pruned, on a machine that is an
+    hour ahead or behind.
+    """
+    settings.DURABLE_STATE = {"FEED_KEEP_SECONDS": 1800}
+    items = [encode(insert("message", "a", {"text": "hi"}))]
+    misbehaving_server.reply = StreamReplies([items], closed=True)
+    now, seconds = timezone.now, time.time
+    stream = add_stream(misbehaving_server.url + "/s", using=database)
+    with monkeypatch.context() as patch:
+        patch.setattr(timezone, "now", lambda: now() + timedelta(hours=hours))
+        if database != "default":  # whose clock is this machine's
+            patch.setattr(time, "time", lambda: seconds() + hours * 3600)
+        sync(stream)
+        operations.reset(stream, actor="test")
+        report = operations.report(stream)
+        assert prune(database) == 0
+
+    stream.refresh_from_db()
+    log, intent = FeedEntry.objects.using(database), Intent.objects.using(database).get()
+    replay = Replay.objects.using(database).get()
+    for moment in (
+        stream.up_to_date_at,
+        stream.since,
+        stream.moved_at,
+        *log.values_list("created_at", flat=True),
+        intent.created_at,
+        replay.created_at,
+        replay.since,
+        report.since,
+    ):
+        assert moment is not None
+        assert abs(moment - now()) < timedelta(seconds=30)
+    assert 0 <= report.lag_seconds < 30
+
+    assert log.update(created_at=now() - timedelta(minutes=31)) == prune(database) > 0
+
+
+@pytest.mark.django_db(databases=["postgres"])
+def test_a_clock_that_is_set_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a minute; until then the moments go on."""
+    monkeypatch.setattr(clock, "_readings", {})
+    first = database_now("postgres")
+    assert abs(first - timezone.now()) < timedelta(seconds=5)
+
+    hour = clock._readings["postgres"].seconds + 3600
+    monkeypatch.setattr(PostgreSQL, "read_clock", lambda self: hour)
+    assert timedelta(0) <= database_now("postgres") - first < timedelta(seconds=5)
+    monkeypatch.setattr(clock, "READ_SECONDS", 0.0)
+    assert timedelta(minutes=59) < database_now("postgres") - first < timedelta(minutes=61)
+
+
+def test_nothing_else_is_asked_for_the_time() -> None:
+    """A machine's own clock is the default of columns only, and what a database without another
+    shows.
+    """
+    package = Path(durable_state.__file__).parent
+    elsewhere = {"migrations", "models", "conversion"}
+    found = {
+        str(file.relative_to(package))
+        for file in package.rglob("*.py")
+        if not elsewhere.intersection(file.parts)
+        if re.search(r"timezone\.now|time\.time\(|datetime\.now\(", file.read_text())
+    }
+    assert found == {
+        "databases/clock.py",
+        "databases/database.py",
+        "transport/refusals.py",  # a Retry-After that is a date
+    }

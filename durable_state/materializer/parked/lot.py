@@ -9,6 +9,7 @@ from itertools import islice
 from django.db.models import QuerySet
 
 from durable_state.conf import get_settings
+from durable_state.databases.clock import database_now
 from durable_state.models import Arrival, ParkedChange, Stream
 from durable_state.registry import EntityMapping
 
@@ -78,6 +79,7 @@ class Parking:
             detail=self.detail if absent is None else str(absent),
             body=as_message(plan, self.prepared),
             prepared=to_bytes(plan, self.prepared),
+            created_at=database_now(stream.using),
         )
 
 
