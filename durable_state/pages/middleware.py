@@ -1,0 +1,91 @@
+"""Answers a page that asks for some of its live parts with these alone.
+
+Why: decision 952.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote, unquote
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+
+from .part import PART_HEADER, parts_of, unchanged_parts
+
+__all__ = ["LivePartMiddleware"]
+
+
+class LivePartMiddleware:
+    """Sends the parts that were asked for instead of the page, or 304 where they are as they were.
+
+    The view runs as ever, with its permissions and its context. Pages are live without it too: the
+    script then takes its parts out of the whole page. Put it below ``AuthenticationMiddleware``.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if iscoroutinefunction(self.get_response):
+            return self._respond(request)
+        names = _wanted(request)
+        if names and unchanged_parts(request, names):
+            return _not_modified()
+        return _only_parts(request, names, self.get_response(request))
+
+    async def _respond(self, request: HttpRequest) -> HttpResponseBase:
+        names = _wanted(request)
+        if names and await sync_to_async(unchanged_parts)(request, names):
+            return _not_modified()
+        response = await self.get_response(request)  # type: ignore[misc]
+        return _only_parts(request, names, response)
+
+
+def _wanted(request: HttpRequest) -> list[str]:
+    """The names of the parts that are asked for; none for the page as a whole."""
+    if request.method != "GET":
+        return []
+    return [unquote(name) for name in request.headers.get(PART_HEADER, "").split(",") if name]
+
+
+def _not_modified() -> HttpResponse:
+    response = HttpResponseNotModified()
+    patch_vary_headers(response, [PART_HEADER, "Cookie"])
+    return response
+
+
+def _only_parts(
+    request: HttpRequest, names: list[str], response: HttpResponseBase
+) -> HttpResponseBase:
+    """The response, with the parts as its only content where it has all of them."""
+    rendered = parts_of(request)
+    if not rendered:
+        return response
+    # Caches must not give a part for the page, nor the page for a part.
+    patch_vary_headers(response, [PART_HEADER])
+    if (
+        not names
+        or response.status_code != 200
+        or not isinstance(response, HttpResponse)
+        or response.has_header("Content-Encoding")
+        or not response.headers.get("Content-Type", "").startswith("text/html")
+        or not rendered.keys() >= set(names)
+    ):
+        return response
+
+    parts = [rendered[name] for name in dict.fromkeys(names)]
+    response.content = "".join(html for _, html in parts).encode(response.charset)
+    response.headers.pop("Content-Length", None)
+    response.headers[PART_HEADER] = ",".join(quote(part.name, safe="") for part, _ in parts)
+    response.headers["ETag"] = f'"{",".join(part.etag for part, _ in parts)}"'
+    # A browser that goes back would show the part as the page.
+    response.headers["Cache-Control"] = "no-store"
+    return response

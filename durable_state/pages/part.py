@@ -1,0 +1,140 @@
+"""One live part of a page: the streams it shows, from where they are followed, and how old it is.
+
+Why: decision 952.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote, unquote
+
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest
+from django.utils import timezone
+
+from durable_state.models import Stream
+from durable_state.policy import audience_of, readable_streams
+
+__all__ = ["PART_HEADER", "Part", "parts_of", "unchanged_parts"]
+
+PART_HEADER = "Durable-State-Part"
+"""Request: the names of the parts that a page asks for again, percent-encoded, between commas.
+
+Response: those that it carries, where it carries nothing else.
+"""
+
+EARLIER = timedelta(seconds=10)
+"""How much older than a part its rows may be.
+
+A view may have read them before the template came to the tag. What was committed within this time
+counts as not shown yet, which costs a fetch, and is never missed.
+"""
+
+_LOOKED_AT = 200
+"""Commits that are looked at for that; a busier stream brings the next one at once."""
+
+
+@dataclass
+class Part:
+    """What the page is told: names and places of streams, nothing of their rows."""
+
+    name: str
+    url: str
+    follow: list[dict[str, Any]] = field(default_factory=list)
+    """What the client subscribes to: ``stream``, ``types``, ``keys``, ``offset``."""
+    version: str = ""
+    """Whose it is, and the revisions that it shows at least."""
+    unreadable: int = 0
+    """How many of its streams the user may not read."""
+
+    @classmethod
+    def of(
+        cls,
+        request: HttpRequest,
+        name: str,
+        streams: Sequence[str],
+        types: Collection[str],
+        keys: Sequence[str],
+    ) -> Part:
+        """The part as this request may follow it. Call it before its content is rendered."""
+        user = _user(request)
+        url = request.get_full_path()
+        part = cls(name, url)
+        shown = []
+        readable = readable_streams(user).filter(name__in=streams).order_by("pk")
+        for stream in readable:
+            revision = _surely_shown(stream)
+            offset = audience_of(user, stream, types).token(revision)
+            part.follow.append(
+                {
+                    "stream": stream.name,
+                    "types": sorted(types),
+                    "keys": list(keys),
+                    "offset": offset,
+                }
+            )
+            shown.append(f"{stream.pk}-{revision}")
+        part.unreadable = len(set(streams)) - len(shown)
+        part.version = ".".join([_whose(user, url), *shown])
+        return part
+
+    @property
+    def etag(self) -> str:
+        """The part of an entity tag that speaks of it."""
+        return f"{quote(self.name, safe='')}:{self.version}"
+
+
+def parts_of(request: HttpRequest) -> dict[str, tuple[Part, str]]:
+    """The parts that were rendered for a request, with their HTML, by name."""
+    rendered: dict[str, tuple[Part, str]]
+    rendered = request.__dict__.setdefault("_durable_state_parts", {})
+    return rendered
+
+
+def unchanged_parts(request: HttpRequest, names: Collection[str]) -> bool:
+    """Whether the page holds these parts as they are now, which its ``If-None-Match`` tells.
+
+    Then no view has to run. It is asked of the user's own parts only.
+    """
+    held = request.headers.get("If-None-Match", "").removeprefix("W/").strip('"')
+    versions = dict(each.partition(":")[::2] for each in held.split(",") if each)
+    if not names or {unquote(name) for name in versions} != set(names):
+        return False
+
+    whose = _whose(_user(request), request.get_full_path())
+    revisions: dict[int, int] = {}
+    for version in versions.values():
+        owner, *shown = version.split(".")
+        if owner != whose or not shown:
+            return False
+        for each in shown:
+            stream, _, revision = each.partition("-")
+            if not (stream.isdecimal() and revision.isdecimal()):
+                return False
+            revisions[int(stream)] = int(revision)
+    now = Stream.objects.filter(pk__in=revisions).values_list("pk", "revision")
+    return dict(now) == revisions
+
+
+def _user(request: HttpRequest) -> Any:
+    return getattr(request, "user", None) or AnonymousUser()
+
+
+def _whose(user: Any, url: str) -> str:
+    """A digest of user and page: the parts of others, or of another page, prove nothing."""
+    return hashlib.blake2b(f"{user.pk}\0{url}".encode(), digest_size=6).hexdigest()
+
+
+def _surely_shown(stream: Stream) -> int:
+    """The newest revision that rows which were read a moment ago show for certain."""
+    newest = stream.feed.order_by("-revision").values_list("revision", "created_at")
+    moment = timezone.now() - EARLIER
+    for revision, created_at in newest[:_LOOKED_AT]:
+        if created_at < moment:
+            return int(revision)
+    oldest = stream.feed.order_by("revision").values_list("revision", flat=True).first()
+    return stream.revision if oldest is None else max(oldest - 1, stream.revision - _LOOKED_AT)

@@ -1,0 +1,356 @@
+// Follows streams by websocket: `follow` keeps their rows in Maps, `subscribe` hands over the frames as they come.
+//
+// All subscriptions of a page share one socket, also where this module was loaded twice under two addresses. A socket that is lost is opened
+// again, more and more slowly; each subscription then goes on from the last frame that it saw. Its types are in client.d.ts.
+
+const PATIENCE = { first: 500, most: 30_000 }; // milliseconds between two attempts to connect
+const ANSWER = 4_000; // milliseconds that a socket has for a sign of life when it is asked for one
+const STEADY = 10_000; // milliseconds after which a socket counts as good, so that the next loss starts at the first patience again
+const TICK = 5_000; // milliseconds between two looks at the clock: a long gap means that the machine has slept
+const SHARED = false; // whether the server takes many subscriptions over one socket
+const TXIDS = 1_000; // transactions that are remembered, for those who ask after they came
+
+/** Close codes after which another attempt would get the same answer. */
+export const FINAL_CODES = Object.freeze({
+  1008: "The server does not understand this subscription.",
+  4401: "Sign in to follow this stream.",
+  4403: "You may not read this stream.",
+  4404: "There is no such stream.",
+  4429: "Too many subscriptions are open.",
+});
+
+// ---- the socket of the page ----------------------------------------------------------------------------------------------------------
+
+/** @type {Map<string, Connection>} */
+const connections = (globalThis[Symbol.for("durable-state.connections")] ??= new Map());
+let numbered = 0;
+
+/** One websocket with any number of subscriptions; it is open while there is one. */
+class Connection {
+  constructor(url, protocols) {
+    this.url = url;
+    this.protocols = protocols;
+    this.subscriptions = new Map(); // by id
+    this.socket = null;
+    this.open = false;
+    this.attempts = 0;
+    this.timer = null; // until the next attempt
+    this.asked = null; // until a socket that was asked for a sign of life is given up
+    this.heard = 0; // when it last said anything
+    this.heartbeat = Infinity; // milliseconds within which it says something
+    let ticked = Date.now();
+    setInterval(() => {
+      const now = Date.now();
+      if (now - ticked > 3 * TICK) this.wake();
+      else if (this.open && now - this.heard > 1.5 * this.heartbeat) this.probe();
+      ticked = now;
+    }, TICK);
+    addEventListener("online", () => this.wake());
+    addEventListener("pageshow", (event) => event.persisted && this.wake());
+    document.addEventListener("visibilitychange", () => document.hidden || this.wake());
+    navigator.connection?.addEventListener?.("change", () => this.wake());
+  }
+
+  add(subscription) {
+    this.subscriptions.set(subscription.id, subscription);
+    if (this.open) this.ask(subscription);
+    else if (this.socket === null && this.timer === null) this.connect();
+    else subscription.tell("connecting");
+  }
+
+  remove(subscription) {
+    clearTimeout(subscription.timer);
+    if (!this.subscriptions.delete(subscription.id)) return;
+    if (this.open) this.send({ unsubscribe: subscription.id });
+    // Those who follow something else instead do so within the same turn.
+    setTimeout(() => this.subscriptions.size || this.end(), 0);
+  }
+
+  connect() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    for (const each of this.subscriptions.values()) each.tell("connecting");
+    const socket = new WebSocket(SHARED ? this.url : this.single(), this.protocols);
+    this.socket = socket;
+    const opened = Date.now();
+    socket.onopen = () => {
+      this.open = true;
+      this.heard = Date.now();
+      for (const each of this.subscriptions.values()) this.ask(each);
+    };
+    socket.onmessage = ({ data }) => {
+      this.heard = Date.now();
+      clearTimeout(this.asked);
+      this.asked = null;
+      if (this.heard - opened > STEADY) this.attempts = 0;
+      this.take(JSON.parse(data));
+    };
+    socket.onclose = ({ code, reason }) => this.lost(code, reason);
+  }
+
+  single() {
+    const [{ stream, types = [], keys = [], offset }] = this.subscriptions.values();
+    const url = new URL(`${encodeURIComponent(stream)}/`, this.url);
+    for (const each of types) url.searchParams.append("type", each);
+    for (const each of keys) url.searchParams.append("key", each);
+    if (offset) url.searchParams.set("offset", offset);
+    return url.href;
+  }
+
+  take(frame) {
+    if (!SHARED) [frame.id] = this.subscriptions.keys();
+    if (frame.heartbeat) this.heartbeat = frame.heartbeat * 1000;
+    else if (frame.error) console.warn(`durable_state: ${frame.error}`);
+    const subscription = this.subscriptions.get(frame.id);
+    if (subscription === undefined) return;
+    if (frame.items) {
+      this.attempts = 0;
+      subscription.take(frame);
+    } else if (frame.closed) this.dismissed(subscription, frame.closed, frame.reason);
+  }
+
+  ask({ id, stream, types, keys, offset }) {
+    this.send({ subscribe: stream, id, types, keys, offset });
+  }
+
+  send(frame) {
+    if (SHARED) this.socket.send(JSON.stringify(frame));
+  }
+
+  // The server has ended one subscription; the socket stays.
+  dismissed(subscription, code, reason) {
+    if (code in FINAL_CODES) {
+      this.subscriptions.delete(subscription.id);
+      subscription.tell("refused", code, reason);
+      if (!this.subscriptions.size) this.end();
+      return;
+    }
+    subscription.tell("waiting", code, reason);
+    subscription.timer = setTimeout(() => this.open && this.subscriptions.has(subscription.id) && this.ask(subscription), delay(subscription.attempts++));
+  }
+
+  lost(code, reason) {
+    this.forget();
+    const final = code in FINAL_CODES;
+    for (const each of this.subscriptions.values()) each.tell(final ? "refused" : "waiting", code, reason);
+    if (final) this.subscriptions.clear();
+    else if (this.subscriptions.size) this.timer = setTimeout(() => this.connect(), delay(this.attempts++));
+  }
+
+  // Back from sleep, or in another network: a socket that looks open may be dead for minutes before anybody says so.
+  wake() {
+    if (this.timer !== null) this.connect();
+    else if (this.open) this.probe();
+  }
+
+  probe() {
+    if (this.asked !== null) return;
+    this.send({ ping: 1 });
+    const patience = SHARED ? ANSWER : 0; // a socket of one stream cannot be asked: to go on from its last frame is cheap
+    this.asked = setTimeout(() => {
+      const socket = this.socket;
+      this.lost(1006, "The server does not answer.");
+      socket.close();
+    }, patience);
+  }
+
+  end() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    const socket = this.socket;
+    this.forget();
+    socket?.close(1000);
+  }
+
+  forget() {
+    clearTimeout(this.asked);
+    this.asked = null;
+    this.open = false;
+    if (this.socket) this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
+    this.socket = null;
+  }
+}
+
+// Somewhere in the upper half of the time, so that a thousand pages do not come back at the same moment.
+const delay = (attempts) => Math.min(PATIENCE.most, PATIENCE.first * 2 ** Math.min(attempts, 10)) * (0.5 + Math.random() / 2);
+
+function address(url) {
+  const named = url ?? document.querySelector("meta[name=durable-state-socket]")?.content ?? "/ws/state/";
+  const absolute = new URL(named, location.href);
+  absolute.protocol = absolute.protocol.replace("http", "ws");
+  return absolute.href;
+}
+
+// ---- frames --------------------------------------------------------------------------------------------------------------------------
+
+/** Follows a stream; `onFrame` gets its frames, `onStatus` whether they come. Documented in client.d.ts. */
+export function subscribe(stream, { types, keys, offset, url, protocols, onFrame, onStatus } = {}) {
+  const where = address(url);
+  const name = JSON.stringify([where, protocols ?? null, SHARED ? 0 : numbered]);
+  if (!connections.has(name)) connections.set(name, new Connection(where, protocols));
+  const connection = connections.get(name);
+  const subscription = {
+    id: String(++numbered) + (globalThis.performance?.now().toString(36) ?? ""),
+    stream,
+    types: types?.length ? [...types] : undefined,
+    keys: keys?.length ? [...keys] : undefined,
+    offset: offset || undefined,
+    attempts: 0,
+    timer: null,
+    status: { state: "connecting", code: 0, text: "" },
+    tell(state, code = 0, text = "") {
+      text ||= FINAL_CODES[code] ?? "";
+      if (this.status.state === state && this.status.code === code && this.status.text === text) return;
+      this.status = { state, code, text };
+      onStatus?.(this.status);
+    },
+    take(frame) {
+      this.attempts = 0;
+      onFrame?.(frame);
+      // Within a snapshot there is nothing to go on from yet.
+      if (frame.offset && frame.offset !== "-1") this.offset = frame.offset;
+      this.tell(frame.upToDate ? "open" : "catching-up");
+    },
+  };
+  connection.add(subscription);
+  return {
+    get status() { return subscription.status; },
+    get offset() { return subscription.offset; },
+    close() {
+      connection.remove(subscription);
+      subscription.tell("closed");
+    },
+    retry() {
+      if (["refused", "closed"].includes(subscription.status.state)) connection.add(subscription);
+    },
+  };
+}
+
+// ---- rows ----------------------------------------------------------------------------------------------------------------------------
+
+/** The rows of one stream, equal to what the server's tables show this user. Made by `follow`. */
+export class FollowedStream extends EventTarget {
+  #rows = new Map(); // type -> key -> value
+  #staged = null; // a snapshot that still arrives; the rows of before stay until it is complete
+  #txids = new Set();
+  #subscription;
+  #ready;
+  #resolve;
+
+  constructor(stream, options = {}) {
+    super();
+    this.stream = stream;
+    this.complete = false;
+    this.#ready = new Promise((resolve) => { this.#resolve = resolve; });
+    this.#subscription = subscribe(stream, {
+      ...options,
+      offset: undefined,
+      onFrame: (frame) => this.#read(frame),
+      onStatus: (status) => {
+        if (!["open", "catching-up"].includes(status.state)) this.#staged = null; // the rest of it will not come
+        this.#emit("status", status);
+      },
+    });
+  }
+
+  /** The rows of a type by key: the same Map each time, changed as changes come. */
+  rows(type) {
+    if (!this.#rows.has(type)) this.#rows.set(type, new Map());
+    return this.#rows.get(type);
+  }
+
+  get types() { return [...this.#rows.keys()]; }
+  get status() { return this.#subscription.status; }
+  get offset() { return this.#subscription.offset; }
+  /** Resolves once the first rows are complete. */
+  get ready() { return this.#ready; }
+
+  on(name, listener, options) {
+    this.addEventListener(name, (event) => listener(event.detail, this), options);
+    return this;
+  }
+
+  close() { this.#subscription.close(); }
+  retry() { this.#subscription.retry(); }
+
+  /** Resolves once a transaction has arrived, however its changes ended. */
+  awaitTxId(txid, milliseconds = 30_000) {
+    if (this.#txids.has(txid)) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        if (!this.#txids.has(txid)) return;
+        clearTimeout(timer);
+        this.removeEventListener("txids", look);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        this.removeEventListener("txids", look);
+        reject(new Error(`The transaction ${txid} did not arrive within ${milliseconds} ms.`));
+      }, milliseconds);
+      this.addEventListener("txids", look);
+    });
+  }
+
+  #emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  #read({ items }) {
+    const first = !this.complete;
+    const changes = [];
+    const txids = [];
+    for (const { type, key, value, headers } of items) {
+      if (headers.txid !== undefined) txids.push(headers.txid);
+      if (headers.txids) txids.push(...headers.txids);
+      if (headers.control === "snapshot-start") this.#staged = new Map();
+      else if (headers.control === "snapshot-end") this.#switch(changes);
+      else if (!headers.operation) continue;
+      else if (this.#staged) put(this.#staged, type, key, value);
+      else this.#apply(type, key, headers.operation === "delete" ? undefined : value, changes);
+    }
+    if (changes.length || (first && this.complete)) this.#emit("change", { changes, initial: first, txids });
+    if (txids.length) this.#remember(txids);
+    if (this.complete) this.#resolve(this);
+  }
+
+  // A new snapshot is shown as what is different in it, so that a page that was away shows what happened meanwhile and nothing else.
+  #switch(changes) {
+    const staged = this.#staged ?? new Map();
+    this.#staged = null;
+    this.complete = true;
+    for (const [type, rows] of this.#rows) {
+      for (const key of [...rows.keys()]) if (!staged.get(type)?.has(key)) this.#apply(type, key, undefined, changes);
+    }
+    for (const [type, rows] of staged) for (const [key, value] of rows) this.#apply(type, key, value, changes);
+  }
+
+  #apply(type, key, value, changes) {
+    const rows = this.rows(type);
+    const previous = rows.get(key);
+    if (value === undefined) {
+      if (rows.delete(key)) changes.push({ type, key, operation: "delete", value, previous });
+    } else if (!rows.has(key) || JSON.stringify(previous) !== JSON.stringify(value)) {
+      changes.push({ type, key, operation: rows.has(key) ? "update" : "insert", value, previous });
+      rows.set(key, value);
+    }
+  }
+
+  #remember(txids) {
+    for (const txid of txids) this.#txids.add(txid);
+    for (const old of this.#txids) {
+      if (this.#txids.size <= TXIDS) break;
+      this.#txids.delete(old);
+    }
+    this.#emit("txids", txids);
+  }
+}
+
+function put(staged, type, key, value) {
+  if (!staged.has(type)) staged.set(type, new Map());
+  staged.get(type).set(key, value);
+}
+
+/** Follows a stream and keeps its rows. Documented in client.d.ts. */
+export function follow(stream, options) {
+  return new FollowedStream(stream, options);
+}

@@ -1,0 +1,218 @@
+// Changes the page as little as makes it what the server renders now.
+//
+// Three versions are compared: what the server rendered before, what it renders now, and what is on the page. Only what differs between the first
+// two is changed in the third. So what a person has typed, opened, scrolled to or focused stays, and so does what other scripts have done.
+// Elements are recognized by `data-key` or `id`, the others by their content and order.
+
+/** What the server rendered for each node on the page: an inert copy. @type {WeakMap<Node, Node>} */
+const rendered = new WeakMap();
+
+/** Remembers that a part of the page is as the server rendered it. */
+export function remember(live, copy = live.cloneNode(true)) {
+  rendered.set(live, copy);
+  const copies = copy.childNodes;
+  live.childNodes.forEach((child, place) => remember(child, copies[place]));
+}
+
+/** Makes an element on the page what `fresh` says, which is inert. Returns the elements with a key or an id that were added or changed. */
+export function morph(live, fresh) {
+  const touched = [];
+  morphNode(live, fresh, touched);
+  return touched.filter((element) => element !== live);
+}
+
+/** Tells that what is inside an element was changed apart from it: nothing around it is taken to be as it was rendered. */
+export function outdate(live) {
+  for (let around = live.parentNode; rendered.has(around); around = around.parentNode) rendered.set(around, rendered.get(around).cloneNode(false));
+}
+
+// Returns whether anything was changed on the page.
+function morphNode(live, fresh, touched) {
+  const before = rendered.get(live);
+  if (before.isEqualNode(fresh)) return false;
+  rendered.set(live, fresh);
+  if (live.nodeType !== Node.ELEMENT_NODE) {
+    live.nodeValue = fresh.nodeValue;
+    return true;
+  }
+  if (live.hasAttribute("data-live-keep")) return false;
+  const clean = !isTouched(live);
+  let changed = morphAttributes(live, before, fresh);
+  if (live.localName === "template") live.innerHTML = fresh.innerHTML;
+  else if (live.localName === "textarea") changed = morphText(live, before, fresh) || changed;
+  else changed = morphChildren(live, fresh, touched) || changed;
+  if (clean) follow(live);
+  if (changed && keyOf(fresh)) touched.push(live);
+  return changed;
+}
+
+function morphAttributes(live, before, fresh) {
+  let changed = false;
+  for (const name of new Set([...before.getAttributeNames(), ...fresh.getAttributeNames()])) {
+    const [old, now] = [before.getAttribute(name), fresh.getAttribute(name)];
+    if (old === now) continue;
+    if (name === "class") mergeClasses(live, before, fresh);
+    else if (now === null) live.removeAttribute(name);
+    else live.setAttribute(name, now);
+    // Django masks its token anew each time; nobody has to be told.
+    changed ||= !(name === "value" && live.name === "csrfmiddlewaretoken") && name !== "data-live";
+  }
+  return changed;
+}
+
+function mergeClasses(live, before, fresh) {
+  for (const each of before.classList) if (!fresh.classList.contains(each)) live.classList.remove(each);
+  for (const each of fresh.classList) if (!before.classList.contains(each)) live.classList.add(each);
+}
+
+function morphText(live, before, fresh) {
+  if (before.textContent === fresh.textContent) return false;
+  live.defaultValue = fresh.textContent; // shown only where nothing was typed
+  return true;
+}
+
+// Whether a person, or a script, has put something into a field that the server does not know.
+function isTouched(field) {
+  if (field === document.activeElement) return true;
+  switch (field.localName) {
+    case "textarea": return field.value !== field.defaultValue;
+    case "select": return !isDefault(field);
+    case "input":
+      if (["checkbox", "radio"].includes(field.type)) return field.checked !== field.defaultChecked;
+      if (field.type === "file") return field.value !== "";
+      return field.type !== "hidden" && field.value !== field.defaultValue;
+    default: return false;
+  }
+}
+
+function isDefault(select) {
+  const options = [...select.options];
+  if (options.every((option) => option.selected === option.defaultSelected)) return true;
+  // With none selected by the server, the first one is.
+  return !select.multiple && !options.some((option) => option.defaultSelected) && select.selectedIndex === options.findIndex((option) => !option.disabled);
+}
+
+// A field that was once typed into shows what is typed for ever, unless it is told.
+function follow(field) {
+  if (field.localName === "input" && ["checkbox", "radio"].includes(field.type)) {
+    if (field.checked !== field.defaultChecked) field.checked = field.defaultChecked;
+  } else if ((field.localName === "input" && field.type !== "file") || field.localName === "textarea") {
+    if (field.value !== field.defaultValue) field.value = field.defaultValue;
+  } else if (field.localName === "select" && !isDefault(field)) {
+    for (const option of field.options) option.selected = option.defaultSelected;
+  }
+}
+
+// ---- children ------------------------------------------------------------------------------------------------------------------------
+
+function morphChildren(parent, source, touched) {
+  // What other scripts have added is theirs.
+  const old = [...parent.childNodes].filter((child) => rendered.has(child));
+  const wanted = [...source.childNodes];
+  const pairs = match(old, wanted);
+  const found = new Set(pairs.values());
+  let changed = false;
+
+  for (const child of old) {
+    if (found.has(child)) continue;
+    changed = true;
+    if (child.nodeType === Node.ELEMENT_NODE && [child, ...child.querySelectorAll("input, textarea")].some(holdsText)) child.setAttribute("data-live-gone", "");
+    else child.remove();
+  }
+
+  const staying = stay(pairs, wanted, old);
+  let next = null;
+  for (const child of wanted.reverse()) {
+    let node = pairs.get(child);
+    if (node === undefined) {
+      node = document.importNode(child, true);
+      remember(node, child);
+      parent.insertBefore(node, next);
+      note(node, touched);
+      changed = true;
+    } else {
+      if (!staying.has(node) && node.nextSibling !== next) {
+        move(parent, node, next);
+        changed = true;
+      }
+      changed = morphNode(node, child, touched) || changed;
+      if (node.nodeType === Node.ELEMENT_NODE) node.removeAttribute("data-live-gone");
+    }
+    next = node;
+  }
+  return changed;
+}
+
+// A row that the server has no more stays for as long as it holds what somebody has typed.
+const holdsText = (field) =>
+  (field.localName === "textarea" || (field.localName === "input" && !["checkbox", "radio", "submit", "button", "reset", "image"].includes(field.type))) && isTouched(field);
+
+function note(node, touched) {
+  if (node.nodeType !== Node.ELEMENT_NODE) return;
+  if (keyOf(node)) touched.push(node);
+  for (const each of node.children) note(each, touched);
+}
+
+function move(parent, node, next) {
+  if (parent.moveBefore && node.isConnected) parent.moveBefore(node, next); // keeps frames, animations and what is scrolled
+  else parent.insertBefore(node, next);
+}
+
+const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.getAttribute("data-key") ?? (node.id || null) : null);
+const kindOf = (node) => `${node.nodeName}/${node.type ?? ""}/${node.name ?? ""}`;
+const contentOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.outerHTML : `${node.nodeName}/${node.nodeValue}`);
+
+// Which node on the page becomes which of the wanted ones: by key, then by equal content, then in order among those of a kind.
+function match(old, wanted) {
+  const pairs = new Map();
+  const taken = new Set();
+  const pass = (nameOf) => {
+    const places = new Map();
+    for (const node of old) {
+      if (taken.has(node)) continue;
+      const name = nameOf(rendered.get(node));
+      if (name === null) continue;
+      places.has(name) ? places.get(name).push(node) : places.set(name, [node]);
+    }
+    for (const child of wanted) {
+      if (pairs.has(child)) continue;
+      const node = places.get(nameOf(child))?.shift();
+      if (node === undefined) continue;
+      pairs.set(child, node);
+      taken.add(node);
+    }
+  };
+  const unkeyed = (nameOf) => (node) => (keyOf(node) === null ? nameOf(node) : null);
+  pass((node) => (keyOf(node) === null ? null : `${node.nodeName}/${keyOf(node)}`));
+  pass(unkeyed(contentOf));
+  pass(unkeyed(kindOf));
+  return pairs;
+}
+
+// The nodes that need not be moved: as many as possible that are in order already, and the focused one before all.
+function stay(pairs, wanted, old) {
+  const places = new Map(old.map((node, place) => [node, place]));
+  let nodes = wanted.map((child) => pairs.get(child)).filter((node) => node !== undefined);
+  const focused = nodes.findIndex((node) => node.contains(document.activeElement));
+  if (focused >= 0) {
+    const place = places.get(nodes[focused]);
+    nodes = nodes.filter((node, index) => index === focused || index < focused === places.get(node) < place);
+  }
+
+  // The longest rising row of places: for each length, the end that is lowest.
+  const ends = [];
+  const before = new Map();
+  for (const node of nodes) {
+    let [low, high] = [0, ends.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (places.get(ends[middle]) < places.get(node)) low = middle + 1;
+      else high = middle;
+    }
+    before.set(node, ends[low - 1]);
+    ends[low] = node;
+  }
+  const staying = new Set();
+  for (let node = ends.at(-1); node !== undefined; node = before.get(node)) staying.add(node);
+  return staying;
+}

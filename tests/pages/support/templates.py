@@ -1,0 +1,31 @@
+"""The templates of the live pages, by name."""
+
+from __future__ import annotations
+
+__all__ = ["TEXTS"]
+
+_PAGE = "{% load durable_state %}<!doctype html><meta charset=utf-8><title>Live</title>"
+
+TEXTS = {
+    "board.html": _PAGE
+    + """
+<h1>Board</h1>
+{% live "chat" types="message" id="board" class="board" %}
+<p id="count">{{ messages|length }} messages</p>
+<ul>{% for message in messages %}
+  <li data-key="{{ message.key }}"><span>{{ message.text }}</span>
+    <form><input name="note" placeholder="note" value="{{ message.likes|default:'' }}"></form></li>
+{% endfor %}</ul>
+<details><summary>More</summary>Nothing</details>
+{% endlive %}
+<div id="other">{{ visits }}</div>
+{% live "chat" id="total" %}<b>{{ messages|length }}</b>{% endlive %}
+""",
+    "room.html": _PAGE
+    + '{% live room id="room" %}{% for each in messages %}<i>{{ each.text }}</i>{% endfor %}'
+    '{% live "chat" "chat-2" keys="m1" tag="section" id="inner" aria_live="polite" %}'
+    "{{ messages.0.text }}{% endlive %}{% endlive %}",
+    "loop.html": _PAGE
+    + '{% for each in messages %}{% live "chat" keys=each.key tag="p" %}{{ each.text }}'
+    "{% endlive %}{% endfor %}",
+}

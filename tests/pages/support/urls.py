@@ -1,0 +1,32 @@
+"""Pages with live parts."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import path
+
+from tests.admin.support.urls import urlpatterns as admin_urls
+from tests.app.models import Message
+
+__all__ = ["urlpatterns"]
+
+visits = count(1)
+
+
+def page(request: HttpRequest, template: str) -> HttpResponse:
+    """The messages of the room, newest key first, and how often a view ran."""
+    room = request.GET.get("room", "chat")
+    messages = Message.objects.filter(room=room).order_by("-key")
+    context = {"messages": messages, "room": room, "visits": next(visits)}
+    return render(request, f"{template}.html", context)
+
+
+urlpatterns = [
+    *admin_urls,
+    path("public/<template>/", page),
+    path("<template>/", login_required(page, login_url="/admin/login/")),
+]

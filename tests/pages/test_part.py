@@ -1,0 +1,231 @@
+"""What the tag renders, and what the middleware sends."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.http import HttpRequest, HttpResponse
+from django.template import Context, Template, TemplateSyntaxError
+from django.test import Client, RequestFactory, override_settings
+from django.utils import timezone
+
+from durable_state.models import FeedEntry, Stream
+from durable_state.pages import PART_HEADER, Part
+from durable_state.testing import apply
+from tests.app.models import Message
+from tests.wire import message
+
+from .support.templates import TEXTS
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ada() -> User:
+    """A reader of messages."""
+    user = User.objects.create_user("ada")
+    user.user_permissions.add(Permission.objects.get(codename="view_message"))
+    return user
+
+
+@pytest.fixture
+def client(ada: User) -> Iterator[Client]:
+    """Signed in, on a site with the middleware and the templates."""
+    from django.conf import settings
+
+    options = settings.TEMPLATES[0]["OPTIONS"] | {
+        "loaders": [("django.template.loaders.locmem.Loader", TEXTS)]
+    }
+    with override_settings(
+        ROOT_URLCONF="tests.pages.support.urls",
+        MIDDLEWARE=[*settings.MIDDLEWARE, "durable_state.pages.LivePartMiddleware"],
+        TEMPLATES=[settings.TEMPLATES[0] | {"APP_DIRS": False, "OPTIONS": options}],
+    ):
+        made = Client()
+        made.force_login(ada)
+        yield made
+
+
+def age_the_log() -> None:
+    """Makes it older than what a view may have read before."""
+    FeedEntry.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+
+
+def told(html: str, part: str) -> dict[str, Any]:
+    """What the element of a part says."""
+    for found in re.findall(r'data-live="([^"]+)"', html):
+        config: dict[str, Any] = json.loads(found.replace("&quot;", '"').replace("&amp;", "&"))
+        if config["part"] == part:
+            return config
+    raise AssertionError(f"no part {part} in {html}")
+
+
+def ask(client: Client, url: str, *parts: str, etag: str = "") -> HttpResponse:
+    headers = {PART_HEADER: ",".join(parts)} | ({"If-None-Match": etag} if etag else {})
+    return client.get(url, headers=headers)  # type: ignore[return-value]
+
+
+def test_a_part_says_what_to_follow(client: Client) -> None:
+    """Its own place in the stream, and what counts; the content is as the template has it."""
+    apply("chat", [message("m1", "one")])
+    age_the_log()
+    page = client.get("/board/?page=2").content.decode()
+    assert '<div class="board" id="board" data-live="' in page
+    assert '<li data-key="m1"><span>one</span>' in page
+    config = told(page, "board")
+    stream = Stream.objects.get(name="chat")
+    assert config["url"] == "/board/?page=2"
+    assert config["follow"][0] == {
+        "stream": "chat",
+        "types": ["message"],
+        "keys": [],
+        "offset": config["follow"][0]["offset"],
+    }
+    assert config["follow"][0]["offset"].endswith(f".{stream.revision}")
+    assert page.count('<script type="module" src="/static/durable_state/live-parts.js"') == 2
+
+
+def test_what_was_just_committed_counts_as_not_shown(client: Client) -> None:
+    """The view may have read its rows before."""
+    apply("chat", [message("m1", "one")])
+    age_the_log()
+    shown = Stream.objects.get(name="chat").revision
+    apply("chat", [message("m2", "two")])
+    config = told(client.get("/board/").content.decode(), "board")
+    assert config["follow"][0]["offset"].endswith(f".{shown}")
+
+
+def test_only_the_part_is_sent(client: Client) -> None:
+    """With the context that the view made, and never to be kept by a cache as the page."""
+    apply("chat", [message("m1", "one")])
+    answer = ask(client, "/board/", "total")
+    assert re.fullmatch(
+        r'<div id="total" data-live="[^"]+"><b>1</b></div>', answer.content.decode()
+    )
+    assert answer[PART_HEADER] == "total"
+    assert answer["Cache-Control"] == "no-store"
+    assert PART_HEADER in answer["Vary"]
+    assert PART_HEADER in client.get("/board/")["Vary"]
+    both = ask(client, "/board/", "board", "total").content.decode()
+    assert "one" in both
+    assert "<b>1</b>" in both
+    assert "Board" not in both
+
+
+def test_a_part_that_is_not_there_is_answered_by_the_page(client: Client) -> None:
+    """Then the script looks for it itself."""
+    apply("chat", [message("m1", "one")])
+    answer = ask(client, "/board/", "total", "elsewhere")
+    assert PART_HEADER not in answer
+    assert "<h1>Board</h1>" in answer.content.decode()
+
+
+def test_nothing_is_rendered_where_no_stream_went_on(client: Client) -> None:
+    """304 by the revisions; not to another user, nor for another page, nor after a commit."""
+    apply("chat", [message("m1", "one")])
+    age_the_log()
+    etag = ask(client, "/board/", "board", "total")["ETag"]
+    assert ask(client, "/board/", "board", "total", etag=etag).status_code == 304
+    assert ask(client, "/board/", "board", "total", etag=f"W/{etag}").status_code == 304
+    assert ask(client, "/board/", "board", etag=etag).status_code == 200
+    assert ask(client, "/board/?page=2", "board", "total", etag=etag).status_code == 200
+    other = Client()
+    other.force_login(User.objects.create_superuser("grace"))
+    assert ask(other, "/board/", "board", "total", etag=etag).status_code == 200
+    apply("chat", [message("m2", "two")])
+    assert ask(client, "/board/", "board", "total", etag=etag).status_code == 200
+    for nonsense in ('"', '"board:,total:"', '"board:x.1-2,total:x.1"', "*"):
+        assert ask(client, "/board/", "board", "total", etag=nonsense).status_code == 200
+
+
+def test_who_is_signed_out_is_led_to_the_login(client: Client) -> None:
+    """As from the page itself, also where nothing has changed."""
+    apply("chat", [message("m1", "one")])
+    age_the_log()
+    etag = ask(client, "/board/", "board")["ETag"]
+    client.logout()
+    assert ask(client, "/board/", "board", etag=etag).status_code == 302
+
+
+def test_a_stream_that_may_not_be_read_is_not_followed(client: Client, ada: User) -> None:
+    """The content is the view's to decide; the page is told no more than that it stands still."""
+    apply("chat", [message("m1", "one")])
+    ada.user_permissions.clear()
+    page = client.get("/board/").content.decode()
+    assert 'data-live-off="not-readable"' in page
+    assert "data-live=" not in page
+    assert "<span>one</span>" in page
+    client.logout()
+    assert (
+        'id="total" data-live-off="not-readable"' in client.get("/public/board/").content.decode()
+    )
+
+
+def test_parts_nest_and_take_any_element(client: Client) -> None:
+    """A stream may be a variable; one that is unknown is told by number only."""
+    apply("chat", [message("m1", "one")])
+    page = client.get("/room/").content.decode()
+    assert '<section aria-live="polite" id="inner" data-live="' in page
+    inner = told(page, "inner")
+    assert [(each["stream"], each["keys"]) for each in inner["follow"]] == [("chat", ["m1"])]
+    assert inner["unreadable"] == 1
+    assert "chat-2" not in page
+    assert told(page, "room")["unreadable"] == 0
+    assert 'id="inner"' in ask(client, "/room/", "room").content.decode()
+
+
+def test_parts_in_a_loop_have_names_of_their_own(client: Client) -> None:
+    """The same ones each time."""
+    apply("chat", [message("m1", "one"), message("m2", "two")])
+    names = [
+        re.findall(r"&quot;part&quot;:&quot;(live-[0-9a-f-]+)&quot;", page.content.decode())
+        for page in (client.get("/loop/"), client.get("/loop/"))
+    ]
+    assert names[0] == names[1]
+    assert len(set(names[0])) == 2
+
+
+def render(text: str, **context: Any) -> str:
+    return Template("{% load durable_state %}" + text).render(Context(context))
+
+
+def test_pages_that_cannot_be_asked_for_again_are_rendered_only() -> None:
+    """Those that answer a POST, and templates without their request."""
+    posted = RequestFactory().post("/")
+    part = '{% live "chat" %}text{% endlive %}'
+    assert '<div data-live-off="not-by-get">text</div>' in render(part, request=posted)
+    assert '<div data-live-off="no-request">text</div>' in render(part)
+
+
+def test_a_nonce_reaches_the_script() -> None:
+    """For a content security policy that asks for one."""
+    assert 'nonce="abc"' in render('{% live "chat" %}{% endlive %}', csp_nonce="abc")
+
+
+@pytest.mark.parametrize(
+    "mistake", ["{% live %}", '{% live types="a" %}', '{% live "a" b=1 "c" %}']
+)
+def test_mistakes_are_told(mistake: str) -> None:
+    """By what the tag needs."""
+    with pytest.raises(TemplateSyntaxError, match=r"needs a stream|does not understand"):
+        Template("{% load durable_state %}" + mistake + "{% endlive %}")
+
+
+def test_no_queries_grow_with_the_log(ada: User, django_assert_max_num_queries: Any) -> None:
+    """A part asks for its streams, what the user sees, and the log's newest entries."""
+    apply("chat", [message(f"m{place}", "x") for place in range(5)])
+    request: HttpRequest = RequestFactory().get("/")
+    request.user = ada
+    ada.has_perm("app.view_message")
+    with django_assert_max_num_queries(4):
+        part = Part.of(request, "a", ["chat"], [], [])
+    assert len(part.follow) == 1
+    assert Message.objects.count() == 5
+    request.user = AnonymousUser()
+    assert Part.of(request, "a", ["chat"], [], []).follow == []
