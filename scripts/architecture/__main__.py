@@ -18,6 +18,8 @@ HOUSE = {
     "websocket": "live frames",
     "tasks": "Celery",
     "management": "commands",
+    "pages": "live parts",
+    "templatetags": "{% live %}",
     "operations": "verbs, audited",
     "policy": "who may see what",
     "testing": "for your tests",

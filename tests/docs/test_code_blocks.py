@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -18,47 +14,6 @@ from .support.following import follow
 from .support.pages import CHECKOUT, pages, steps
 from .support.workshop import make_projects
 
-BROWSER = """
-const location = new URL("https://example.org/board/");
-const sockets = [], timers = [], elements = {};
-class WebSocket { constructor(url) { this.url = String(url); sockets.push(this); } }
-const setTimeout = (call) => timers.push(call);
-const document = {
-  createElement: () => ({}),
-  getElementById: (id) => (elements[id] ??= { replaceChildren(...lines) { this.lines = lines; } }),
-};
-"""
-"""As much of a browser as the pages' scripts use, on a page that came by https."""
-
-FRAMES = """
-const send = (offset, upToDate, ...items) =>
-  sockets.at(-1).onmessage({ data: JSON.stringify({ items, offset, upToDate }) });
-const control = (name) => ({ headers: { control: name } });
-const change = (operation, key, title) =>
-  ({ type: "task", key, value: { title, done: false }, headers: { operation } });
-const seen = [];
-const look = () =>
-  seen.push([elements.tasks.lines.map((line) => line.textContent), elements.status.textContent]);
-
-send("-1", false, control("snapshot-start"), change("insert", "a", "A"));
-look();
-send("7", true, change("insert", "b", "b"), control("snapshot-end"));
-look();
-send("8 +", true, change("update", "b", "B"), change("update", "c", "C"), change("delete", "a"));
-look();
-sockets.at(-1).onclose({ code: 1006 });
-look();
-timers.pop()();
-send("-1", false, control("snapshot-start"), change("insert", "d", "D"));
-sockets.at(-1).onclose({ code: 1006 });
-look();
-timers.pop()();
-send("9", true, control("snapshot-start"), change("insert", "e", "E"), control("snapshot-end"));
-look();
-for (const code of [4401, 4403, 4404, 4429]) { sockets.at(-1).onclose({ code }); look(); }
-const urls = sockets.map((socket) => socket.url);
-console.log(JSON.stringify({ seen, urls, timers: timers.length }));
-"""
 MOST_NOT_RUN = 10
 """Blocks that are only to be read: few, each with its reason."""
 
@@ -93,37 +48,6 @@ def test_blocks_run(page: Path, followed: dict[Path, Future[str]]) -> None:
     """Each page is followed letter by letter, in a project of its own."""
     if unseen := followed[page].result():
         skip_or_fail(f"what {page.name} shows in a browser was not looked at: {unseen}")
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
-def test_javascript_follows_the_feed(page: str) -> None:
-    """The page's script holds what the frames say, resumes, and ends at a final close code."""
-    node = shutil.which("node")
-    if node is None:
-        skip_or_fail("there is no node on the PATH")
-    (script,) = [
-        step.text.split("<script>")[1].split("</script>")[0]
-        for step in steps(CHECKOUT / page)
-        if step.argument.endswith("board.html")
-    ]
-    done = subprocess.run([node, "-e", BROWSER + script + FRAMES], text=True, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-
-    titles = [[line.split(" ")[1] for line in lines] for lines, _ in told["seen"]]
-    assert titles[:6] == [[], ["A", "b"], ["B", "C"], ["B", "C"], ["B", "C"], ["E"]]
-    assert titles[6:] == [["E"]] * 4
-    states = [state for _, state in told["seen"]]
-    lost = "Connection lost, trying again…"
-    assert states[:6] == ["Catching up…", "Live", "Live", lost, lost, "Live"]
-    assert len(set(states[6:])) == 4
-
-    resumed = [
-        re.fullmatch(r"wss://example.org/ws/state/tasks/\?(?:type=\w+&)+offset=(.*)", url)
-        for url in told["urls"]
-    ]
-    assert [each and each[1] for each in resumed] == ["", "8%20%2B", "-1"]
-    assert told["timers"] == 0
 
 
 def test_few_blocks_are_not_run() -> None:
