@@ -66,7 +66,7 @@ def _only_parts(
     request: HttpRequest, names: list[str], response: HttpResponseBase
 ) -> HttpResponseBase:
     """The response, with the parts as its only content where it has all of them."""
-    rendered = parts_of(request)
+    rendered = {name: part for name, part in parts_of(request).items() if part[1]}
     if not rendered:
         return response
     # Caches must not give a part for the page, nor the page for a part.

@@ -7,6 +7,7 @@ import zlib
 from typing import Any
 
 from django import template
+from django.http import HttpRequest
 from django.template.base import FilterExpression, Node, NodeList, Parser, Token, token_kwargs
 from django.template.context import Context
 from django.templatetags.static import static
@@ -68,7 +69,7 @@ class LiveNode(Node):
     def render(self, context: Context) -> SafeString:
         """The part with its element; its script comes once for each, and runs once."""
         options = {name: value.resolve(context) for name, value in self.options.items()}
-        request = context.get("request")
+        request: HttpRequest | None = context.get("request")
         named = [value.resolve(context) for value in self.streams]
         streams = [str(getattr(each, "name", each)) for each in named]
         told: Part | str
@@ -86,13 +87,14 @@ class LiveNode(Node):
                 _texts(options.get("types")),
                 _texts(options.get("keys"), split=False),
             )
+            # The name is taken from here on, also for parts inside.
+            parts_of(request)[told.name] = (told, "")
             if not told.follow:
                 told = _NOT_READABLE
 
         html = _element(options, told, self.nodelist.render(context))
-        if isinstance(told, str):
-            return format_html("{}{}", html, _script(context))
-        parts_of(request)[told.name] = (told, html)
+        if request is not None and isinstance(told, Part):
+            parts_of(request)[told.name] = (told, html)
         return format_html("{}{}", html, _script(context))
 
     def _name(self, context: Context, options: dict[str, Any]) -> str:
@@ -100,7 +102,7 @@ class LiveNode(Node):
         if options.get("id"):
             return str(options["id"])
         origin = self.origin.template_name or self.origin.name
-        place = f"{origin}:{self.token.lineno if self.token else 0}"
+        place = f"{origin!s}:{self.token.lineno if self.token else 0}"
         name = f"live-{zlib.crc32(place.encode()):08x}"
         taken = parts_of(context["request"])
         times = 1

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Template, TemplateSyntaxError
@@ -21,7 +22,7 @@ from durable_state.testing import apply
 from tests.app.models import Message
 from tests.wire import message
 
-from .support.templates import TEXTS
+from .support.templates import templates
 
 pytestmark = pytest.mark.django_db
 
@@ -37,15 +38,10 @@ def ada() -> User:
 @pytest.fixture
 def client(ada: User) -> Iterator[Client]:
     """Signed in, on a site with the middleware and the templates."""
-    from django.conf import settings
-
-    options = settings.TEMPLATES[0]["OPTIONS"] | {
-        "loaders": [("django.template.loaders.locmem.Loader", TEXTS)]
-    }
     with override_settings(
         ROOT_URLCONF="tests.pages.support.urls",
         MIDDLEWARE=[*settings.MIDDLEWARE, "durable_state.pages.LivePartMiddleware"],
-        TEMPLATES=[settings.TEMPLATES[0] | {"APP_DIRS": False, "OPTIONS": options}],
+        TEMPLATES=templates(),
     ):
         made = Client()
         made.force_login(ada)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["TEXTS"]
+from typing import Any
+
+from tests.settings import TEMPLATES
+
+__all__ = ["templates"]
 
 _PAGE = "{% load durable_state %}<!doctype html><meta charset=utf-8><title>Live</title>"
 
-TEXTS = {
+_TEXTS = {
     "board.html": _PAGE
     + """
 <h1>Board</h1>
@@ -29,3 +33,13 @@ TEXTS = {
     + '{% for each in messages %}{% live "chat" keys=each.key tag="p" %}{{ each.text }}'
     "{% endlive %}{% endfor %}",
 }
+
+
+def templates() -> list[dict[str, Any]]:
+    """The setting TEMPLATES that finds them, and those of the apps."""
+    engine: dict[str, Any] = {**TEMPLATES[0], "APP_DIRS": False}
+    loaders = [
+        ("django.template.loaders.locmem.Loader", _TEXTS),
+        "django.template.loaders.app_directories.Loader",
+    ]
+    return [{**engine, "OPTIONS": {**engine["OPTIONS"], "loaders": loaders}}]
