@@ -238,7 +238,10 @@ class Reader:
 
     async def _read_body(self, response: httpx.Response) -> AsyncGenerator[Batch, None]:
         session = self._session
-        if session.enough or response.status_code == 204:
+        if response.status_code == 204:
+            await response.aread()  # there is nothing; only then is its connection used again
+            return
+        if session.enough:
             return
         async with open_body(response) as body:
             while (data := await body.read(session.patience)) is not None:

@@ -15,6 +15,9 @@ from durable_state.transport import connections, open_client
 from durable_state.transport.connections import Connections
 from tests.servers.misbehaving import MisbehavingServer, Reply
 
+from .support.answers import empty
+from .support.reading import read
+
 
 @pytest.fixture
 async def pool() -> AsyncIterator[Connections]:
@@ -73,6 +76,24 @@ async def test_an_answer_that_is_not_wanted_leaves_nothing_open(
         pass
     assert not pool._open
     assert (await client.get(misbehaving_server.url)).content == b"y"
+
+
+async def test_long_polls_that_bring_nothing_share_a_connection(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
+) -> None:
+    """A connection for each would cost a quiet stream more than all else, not least with TLS."""
+    nothing = Reply(204, {"Stream-Next-Offset": "a", "Stream-Up-To-Date": "true"})
+    misbehaving_server.reply = lambda asked: (
+        nothing if "live" in asked.query else empty("a", "Stream-Up-To-Date")
+    )
+    reading = read(
+        client,
+        misbehaving_server.url,
+        live="long-poll",
+        until=lambda found: len(misbehaving_server.asked) > 2,
+    )
+    assert [batch.messages for batch in await reading] == [[], [], []]
+    assert misbehaving_server.connections == 1
 
 
 async def test_idle_connections_are_few_and_do_not_stay(
