@@ -83,11 +83,9 @@ class Connections(httpx.AsyncBaseTransport):
             return
         idle = self._idle.setdefault(origin, deque())
         idle.append(connection)
-        while len(idle) > MOST_IDLE or idle[0].has_expired():
+        # Whoever takes one asks whether it has expired, which is a call to the system.
+        while len(idle) > MOST_IDLE or (len(idle) > 1 and idle[0].has_expired()):
             await self._close(idle.popleft())
-            if not idle:
-                del self._idle[origin]
-                return
 
     async def aclose(self) -> None:
         """Closes all, also those in use."""

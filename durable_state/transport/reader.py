@@ -239,7 +239,8 @@ class Reader:
     async def _read_body(self, response: httpx.Response) -> AsyncGenerator[Batch, None]:
         session = self._session
         if response.status_code == 204:
-            await response.aread()  # there is nothing; only then is its connection used again
+            async for _ in response.aiter_raw():  # nothing, but only then is it used again
+                pass
             return
         if session.enough:
             return

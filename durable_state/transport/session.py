@@ -1,9 +1,6 @@
-"""Decides what to ask a stream's server next, and what its answers mean.
+"""Says what the answers of a stream's server mean, and so what to ask it next.
 
 Opens no connection and waits for nothing.
-
-    CATCH_UP ──up to date──▶ LIVE ──not at the tail, closed, or not to be trusted──▶ CATCH_UP
-        └────────empty and closed, or up to date and not live──────▶ DONE
 
 One session reads one stream. Writing, producers, forks and subscriptions are exchanges of their own
 and get sessions of their own; what they share with this one is :class:`Request`, :class:`Answer`
@@ -16,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from enum import Enum, auto
 
 from durable_state.errors import NotJson, ProtocolViolation, TransportError, Unavailable
 from durable_state.protocol import ArraySplitter, Message, Position, mask_query
@@ -24,8 +20,10 @@ from durable_state.protocol import ArraySplitter, Message, Position, mask_query
 from .answer import Answer, check_offset, usable_cursor
 from .batches import Batch, Batcher, BatchLimits
 from .checkpoint import Checkpoint
+from .course import Course
 from .events import EventBody, MessageTooLarge
 from .following import Following
+from .patience import Patience
 from .recognition import Recognition, suspected
 from .refusals import stalled, too_large
 from .request import FIRST_EVENT, LiveMode, Mode, Request
@@ -41,12 +39,6 @@ STUCK = 300.0
 
 _UNCONFIRMED = 10.0
 """Seconds that events are waited with for their control event, which comes right behind them."""
-
-
-class _Phase(Enum):
-    CATCH_UP = auto()
-    LIVE = auto()
-    DONE = auto()
 
 
 class ReadSession:
@@ -71,26 +63,18 @@ class ReadSession:
         """``following`` remembers how earlier sessions fared at the tail, where it is not new."""
         self._url = url
         self._following = following or Following(live)
-        self._silence = silence
+        self._course = Course(url, self._following, silence=silence)
         self._stuck_seconds = stuck_seconds
+        self._patience = Patience(limits, stuck_seconds)
         self._limits = limits
         self._most_held = max(limits.bytes, 4 * 1024 * 1024)
         self._batcher = Batcher(position, limits, checkpoint)
         self._trust = Trust(url, checkpoint, silence=silence, message_bytes=limits.message_bytes)
-        self._phase = _Phase.CATCH_UP
-        self._cursor: str | None = None
-        self._mode = Mode.CATCH_UP
-        self._is_live = False  # whether the present request follows the tail
         self._answer: Answer | None = None
         self._splitter = ArraySplitter(limits.message_bytes)
         self._events = EventBody()
         self._brought = False  # whether the present answer brought a message
-        self._moved = True  # whether anything came of the answers since time was looked at
-        self._moved_at = 0.0
-        self._held_at: float | None = None  # since when a message, or a part of one, is held
         self._unconfirmed = False  # whether events were dropped whose control event did not come
-        self._began_at: float | None = None  # when the present event stream was first looked at
-        self._is_checking = False  # whether a live request was silent, and a GET has to look why
         self.enough = False
         """The rest of the present answer is not wanted: close it."""
 
@@ -128,7 +112,7 @@ class ReadSession:
         if self._trust.doubt is Doubt.MOVED:
             ends_at = self._trust.ends_at(check)
             if ends_at is None:
-                self._phase = _Phase.CATCH_UP
+                self._course.catch_up()
                 return None
             # Messages were appended that the server gives to others only.
             self._batcher.move(ends_at)
@@ -140,20 +124,12 @@ class ReadSession:
 
     def next_request(self) -> Request | None:
         """The request to make next; None once there is nothing left to read."""
-        if self._phase is _Phase.DONE:
-            return None
-        live = self._following.mode
-        self._is_live = self._phase is _Phase.LIVE
-        self._mode = live if self._is_live and live else Mode.CATCH_UP
         self._answer = None
-        return Request.read(
-            self._url,
-            self._batcher.offset,
-            self._mode,
-            cursor=None if self._mode is Mode.CATCH_UP else self._cursor,
-            silence=self._silence,
-            pause=self._following.pause if self._is_live else 0.0,
-        )
+        return self._course.next_request(self._batcher.offset)
+
+    @property
+    def _mode(self) -> Mode:
+        return self._course.mode
 
     def begin(self, status: int, headers: Mapping[str, str], detail: str = "") -> None:
         """Takes the head of the answer. Raises: TransportError."""
@@ -170,14 +146,11 @@ class ReadSession:
             self._following.not_spoken(self._mode)
             self.enough = True
             return
-        self._cursor = self._answer.cursor or self._cursor
+        self._course.keep_cursor(self._answer.cursor)
         self._splitter = ArraySplitter(self._limits.message_bytes)
         self._events = EventBody()
         self._brought = False
-        self._held_at = self._began_at = None
-        if self._mode is not Mode.CATCH_UP:
-            # A live request may wait for long before it is answered.
-            self._moved = True
+        self._patience.begin(is_live=self._mode is not Mode.CATCH_UP)
 
     def feed(self, data: bytes) -> Iterator[Batch | None]:
         """Takes the next bytes of the body; gives the batches that they complete.
@@ -199,10 +172,7 @@ class ReadSession:
     @property
     def patience(self) -> float:
         """Seconds after which time has to be looked at, whether anything arrives or not."""
-        held = self._held_at is not None or self._holds
-        if held or self._is_beginning:
-            return self._limits.seconds
-        return max(self._limits.seconds, self._stuck_seconds / 10)
+        return self._patience.seconds(is_urgent=self._holds or self._is_beginning)
 
     def pass_time(self, now: float) -> Iterator[Batch]:
         """It is ``now``, in seconds: give what has waited for long enough to be a batch.
@@ -210,8 +180,7 @@ class ReadSession:
         Events that no control event confirms are left, and asked for by GET.
         Raises: Stalled, where nothing comes of an answer however much of it arrives.
         """
-        self._note_held(now)
-        held = 0.0 if self._held_at is None else now - self._held_at
+        held = self._patience.held_for(now, holds=self._holds)
         if self._mode is Mode.SSE:
             if held >= min(_UNCONFIRMED, self._stuck_seconds):
                 self._leave_events()
@@ -220,13 +189,12 @@ class ReadSession:
             yield from self._take_messages(self._splitter.flush())
             if self._batcher.pending:
                 yield self._note(self._batcher.cut())
-            self._held_at = None
-            self._note_held(now)
+            self._patience.gave_away(now, holds=self._holds)
 
-        if self._moved:
-            self._moved, self._moved_at = False, now
-        elif now - self._moved_at >= self._stuck_seconds:
-            self._end_stalled(now)
+        if (seconds := self._patience.stuck_for(now)) is not None:
+            if self._mode is not Mode.SSE:
+                raise stalled(self._url, seconds)
+            self._leave_events()  # it may be quiet for good reason: a GET tells
 
     @property
     def _is_beginning(self) -> bool:
@@ -235,10 +203,8 @@ class ReadSession:
 
     def _watch_beginning(self, now: float) -> None:
         """Something in between may hold back all events until there are many."""
-        if self._began_at is None:
-            self._began_at = now
-        quiet = self._is_beginning and not self._events.held
-        if quiet and now - self._began_at >= FIRST_EVENT:
+        seconds = self._patience.since_begun(now)
+        if self._is_beginning and not self._events.held and seconds >= FIRST_EVENT:
             self._following.held_back(self._mode)
             self._leave_events()
 
@@ -251,8 +217,7 @@ class ReadSession:
             return False
         if self._mode is Mode.SSE and not self._events.controls:
             self._following.held_back(self._mode)
-        self._is_checking = self._phase is _Phase.LIVE
-        self._phase = _Phase.CATCH_UP
+        self._course.look_why_silent()
         self._trust.doubt_quiet()
         return True
 
@@ -263,30 +228,17 @@ class ReadSession:
         self._following.cut(self._mode)
         return True
 
-    def _note_held(self, now: float) -> None:
-        if not self._holds:
-            self._held_at = None
-        elif self._held_at is None:
-            self._held_at = now
-
     @property
     def _holds(self) -> bool:
         if self._mode is Mode.SSE:
             return self._events.held > 0
         return self._splitter.buffered > 0 or self._batcher.pending
 
-    def _end_stalled(self, now: float) -> None:
-        if self._mode is Mode.SSE:  # it may be quiet for good reason: a GET tells
-            self._leave_events()
-            self._moved = True
-            return
-        self._moved = True
-        raise stalled(self._url, now - self._moved_at)
-
     def _leave_events(self) -> None:
         """A GET gives the same in a form that can be taken piece by piece."""
         self._unconfirmed = self._events.held > 0
-        self._phase, self.enough = _Phase.CATCH_UP, True
+        self._course.catch_up()
+        self.enough = True
 
     def end(self, seconds: float) -> Iterator[Batch]:
         """The body ended in good order, or was not wanted further; the exchange took ``seconds``.
@@ -330,7 +282,7 @@ class ReadSession:
     def _take_messages(self, messages: list[Message]) -> Iterator[Batch]:
         if messages and not self._brought:
             self._brought = True
-            self._note_brought()
+            self._course.brought()
         if self._batcher.owed:
             messages = self._batcher.skip_known(messages)
             if not self._batcher.recognized:
@@ -338,16 +290,10 @@ class ReadSession:
         for batch in self._batcher.take(messages):
             yield self._note(batch)
 
-    def _note_brought(self) -> None:
-        """The present answer has brought a first message."""
-        if self._mode is not Mode.CATCH_UP:
-            self._following.brought()
-        elif self._is_checking:  # which the silent live request should have
-            self._following.held_back()
-
     def _note(self, batch: Batch) -> Batch:
         """A batch that brings something is what shows that the server does not stand still."""
-        self._moved = self._moved or bool(batch.messages) or batch.up_to_date or batch.closed
+        if batch.messages or batch.up_to_date or batch.closed:
+            self._patience.note_moved()
         self._unconfirmed = self._unconfirmed and not batch.messages
         return batch
 
@@ -369,17 +315,16 @@ class ReadSession:
             )
         if batcher.owed and up_to_date:
             raise suspected(self._url)
-        if empty and self._is_live:
+        if empty and self._course.is_live:
             self._trust.doubt_quiet()
-        if self._mode is Mode.CATCH_UP:
-            self._is_checking = False
+        self._course.settled()
         if empty and moved and up_to_date and batcher.offset != "-1":
             yield from self._distrust(next_offset)
             return
         if moved:
             batcher.move(next_offset)
         over = closed and empty and self._mode is Mode.CATCH_UP
-        self._proceed(up_to_date=up_to_date, closed=closed, over=over)
+        self._course.proceed(up_to_date=up_to_date, closed=closed, over=over)
         yield self._note(batcher.cut(up_to_date=up_to_date, closed=over))
 
     def _distrust(self, tail: str) -> Iterator[Batch]:
@@ -389,22 +334,13 @@ class ReadSession:
         before, it is read from its start.
         """
         if self._mode is not Mode.CATCH_UP:
-            self._phase = _Phase.CATCH_UP
+            self._course.catch_up()
         elif self._batcher.next_number == 1:
             self._batcher.move("-1")
         else:
             self._trust.doubt_moved(tail)
-            self._proceed(up_to_date=True, closed=False, over=False)
+            self._course.proceed(up_to_date=True, closed=False, over=False)
             yield self._note(self._batcher.cut(up_to_date=True))
-
-    def _proceed(self, *, up_to_date: bool, closed: bool, over: bool) -> None:
-        if over:
-            self._phase = _Phase.DONE
-        elif closed or not up_to_date:
-            # That it is closed is believed once a GET finds nothing more.
-            self._phase = _Phase.CATCH_UP
-        else:
-            self._phase = _Phase.DONE if self._following.mode is None else _Phase.LIVE
 
     def _feed_events(self, data: bytes) -> Iterator[Batch | None]:
         up_to_date = reported = False
@@ -425,17 +361,19 @@ class ReadSession:
             except MessageTooLarge:
                 raise self._too_large() from None
             if not brought and moved and marker.up_to_date:
-                self._phase, self.enough = _Phase.CATCH_UP, True
+                self._course.catch_up()
+                self.enough = True
                 break
             self._following.began()
             self._batcher.move(marker.next_offset)
-            self._cursor = usable_cursor(marker.cursor) or self._cursor
+            self._course.keep_cursor(usable_cursor(marker.cursor))
             up_to_date, reported = marker.up_to_date, True
             if marker.closed:
-                self._phase, self.enough = _Phase.CATCH_UP, True
+                self._course.catch_up()
+                self.enough = True
                 break
         if reported:
-            self._moved = True
+            self._patience.note_moved()
             yield self._note(self._batcher.cut(up_to_date=up_to_date))
         if self._events.held > self._most_held:
             self._leave_events()

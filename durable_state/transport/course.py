@@ -1,0 +1,97 @@
+"""What is asked of a stream's server next, after what its answers have come to.
+
+    CATCH_UP ──up to date──▶ LIVE ──not at the tail, closed, or not to be trusted──▶ CATCH_UP
+        └────────empty and closed, or up to date and not live──────▶ DONE
+
+Opens no connection and waits for nothing.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from .following import Following
+from .request import Mode, Request
+
+__all__ = ["Course"]
+
+
+class _Phase(Enum):
+    CATCH_UP = auto()
+    LIVE = auto()
+    DONE = auto()
+
+
+class Course:
+    """The requests of one session, one after the other."""
+
+    def __init__(self, url: str, following: Following, *, silence: float | None) -> None:
+        """``silence`` is the longest that a connection may stay without a byte, in seconds."""
+        self.following = following
+        self.mode = Mode.CATCH_UP
+        """How the present request reads."""
+
+        self.is_live = False
+        """Whether the present request follows the tail, in whatever way."""
+
+        self._url = url
+        self._silence = silence
+        self._phase = _Phase.CATCH_UP
+        self._cursor: str | None = None
+        self._is_checking = False  # whether a live request was silent, and a GET has to look why
+        self._asked: tuple[object, ...] = ()
+        self._request: Request | None = None  # the present one, made of what was asked
+
+    def next_request(self, offset: str) -> Request | None:
+        """The request to make next, from that offset; None once there is nothing left to read."""
+        if self._phase is _Phase.DONE:
+            return None
+        live = self.following.mode
+        self.is_live = self._phase is _Phase.LIVE
+        self.mode = live if self.is_live and live else Mode.CATCH_UP
+        cursor = None if self.mode is Mode.CATCH_UP else self._cursor
+        pause = self.following.pause if self.is_live else 0.0
+
+        # A quiet stream asks for the same again and again.
+        asked = (offset, self.mode, cursor, pause)
+        if asked != self._asked:
+            self._asked = asked
+            self._request = Request.read(
+                self._url, offset, self.mode, cursor=cursor, silence=self._silence, pause=pause
+            )
+        return self._request
+
+    def keep_cursor(self, cursor: str | None) -> None:
+        """The server gave it, to be sent with the next live request; None changes nothing."""
+        self._cursor = cursor or self._cursor
+
+    def proceed(self, *, up_to_date: bool, closed: bool, over: bool) -> None:
+        """A GET or a long-poll was answered in full; ``over`` says that nothing will follow."""
+        if over:
+            self._phase = _Phase.DONE
+        elif closed or not up_to_date:
+            # That it is closed is believed once a GET finds nothing more.
+            self._phase = _Phase.CATCH_UP
+        else:
+            self._phase = _Phase.DONE if self.following.mode is None else _Phase.LIVE
+
+    def catch_up(self) -> None:
+        """A plain GET comes next."""
+        self._phase = _Phase.CATCH_UP
+
+    def look_why_silent(self) -> None:
+        """A live request was silent for as long as the server may be: a plain GET comes next."""
+        self._is_checking = self._phase is _Phase.LIVE
+        self._phase = _Phase.CATCH_UP
+
+    def brought(self) -> None:
+        """The present answer has brought a first message."""
+        if self.mode is not Mode.CATCH_UP:
+            self.following.brought()
+        elif self._is_checking:  # which the silent live request should have
+            self.following.held_back()
+
+    def settled(self) -> None:
+        """The present answer was taken in full."""
+        if self.mode is Mode.CATCH_UP:
+            self._is_checking = False
