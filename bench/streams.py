@@ -1,4 +1,4 @@
-"""A stream that others append to: the reference server's where Node is there, else rakaia's."""
+"""Streams that others append to: the reference server's where Node is there, else rakaia's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import http.client
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from types import TracebackType
 from urllib.parse import urlsplit
 
@@ -27,13 +28,15 @@ def stream_server() -> Iterator[StreamServer]:
 
 
 class Producer:
-    """Creates a stream and appends to it, over one connection."""
+    """Creates streams and appends to them in turn, over one connection."""
 
-    def __init__(self, url: str) -> None:
-        where = urlsplit(url)
-        self._path = where.path
-        self._connection = http.client.HTTPConnection(where.hostname or "", where.port)
-        self._request("PUT", b"")
+    def __init__(self, *urls: str) -> None:
+        """They are all of one server."""
+        where = [urlsplit(url) for url in urls]
+        self._connection = http.client.HTTPConnection(where[0].hostname or "", where[0].port)
+        for each in where:
+            self._request("PUT", each.path, b"")
+        self._turns = cycle([each.path for each in where])
 
     def __enter__(self) -> Producer:
         return self
@@ -47,9 +50,11 @@ class Producer:
         self._connection.close()
 
     def append(self, message: bytes) -> int:
-        """Appends one message; the nanoseconds of the monotonic clock when it was sent."""
-        sent_at = time.monotonic_ns()
-        self._request("POST", message)
+        """Appends one message to the stream whose turn it is;
+        the nanoseconds of the monotonic clock when it was sent.
+        """
+        path, sent_at = next(self._turns), time.monotonic_ns()
+        self._request("POST", path, message)
         return sent_at
 
     def append_steadily(self, messages: list[bytes], rate: float) -> list[int]:
@@ -62,8 +67,8 @@ class Producer:
             sent.append(self.append(message))
         return sent
 
-    def _request(self, method: str, body: bytes) -> None:
-        self._connection.request(method, self._path, body, {"Content-Type": "application/json"})
+    def _request(self, method: str, path: str, body: bytes) -> None:
+        self._connection.request(method, path, body, {"Content-Type": "application/json"})
         with self._connection.getresponse() as response:
             answer = response.read()
             if response.status >= 300:

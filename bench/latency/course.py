@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from statistics import quantiles
 
 import msgspec
 from django.db import connections
 
 from bench.live.consumption import NAME, consumer
 from bench.recording import messages
+from bench.spread import Spread, spread_of
 from bench.streams import Producer, stream_server
 
 from .listeners import direct, websocket
 
-__all__ = ["Latency", "Spread", "measure"]
+__all__ = ["Latency", "measure"]
 
 WARM_UP = 30
 """Events before the measured ones."""
-
-
-class Spread(msgspec.Struct):
-    """Milliseconds of half of the events, and of all but one in a hundred."""
-
-    p50: float
-    p99: float
 
 
 class Latency(msgspec.Struct):
@@ -56,7 +49,7 @@ def measure(
         url = server.stream(NAME)
         producer = stack.enter_context(Producer(url))
         environment = {"BENCH_TIMED": "1", "BENCH_REDIS": redis}
-        following = stack.enter_context(consumer(alias, url, environment))
+        following = stack.enter_context(consumer(alias, [url], environment))
         waiting = [stack.enter_context(websocket(alias, NAME, redis))]
         if with_direct:
             waiting.append(stack.enter_context(direct(url)))
@@ -71,19 +64,13 @@ def measure(
 
         committed: dict[str, int] = following.ask()["committed_at"]
         sent_at = dict(zip(keys[WARM_UP:], sent, strict=True))
-        spreads = [_spread(sent_at, each.seen) for each in waiting]
+        spreads = [spread_of(sent_at, each.seen) for each in waiting]
         return Latency(
             connections[alias].display_name,
             number,
             events,
-            _spread(sent_at, committed),
+            spread_of(sent_at, committed),
             spreads[0],
             spreads[1] if with_direct else None,
             1000 * (waiting[0].cpu() - web) / events,
         )
-
-
-def _spread(sent_at: dict[str, int], seen: dict[str, int]) -> Spread:
-    milliseconds = [(seen[key] - sent) / 1e6 for key, sent in sent_at.items()]
-    cuts = quantiles(milliseconds, n=100, method="inclusive")
-    return Spread(cuts[49], cuts[98])

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from bench.databases import connection_settings
+from bench.processes import cpu
 from tests.servers.rakaia import free_port
 from tests.servers.reference import INTEROP
 
@@ -38,8 +39,7 @@ class Arrivals:
     def cpu(self) -> float:
         """Seconds of CPU that the process used which brought them; 0 where nobody tells."""
         with suppress(OSError):
-            fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
-            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            return cpu(self._pid)
         return 0.0
 
     def note(self, keys: list[str], now: int) -> None:

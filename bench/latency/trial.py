@@ -11,9 +11,10 @@ from typing import Any
 
 from bench.aims import Aim
 from bench.bulk.laps import streamdb_missing
+from bench.spread import Spread
 from tests import services
 
-from .course import Latency, Spread, measure
+from .course import Latency, measure
 
 __all__ = ["LatencyTrial"]
 

@@ -125,11 +125,11 @@ class Course:
         time.sleep(events / rate)
         idle = self._ask()
 
-        revision = self._consumer.stream().revision
+        commits = self._consumer.commits
         self._producer.append_steadily(recorded[WARM_UP:], rate)
         self._consumer.wait_for(WARM_UP + events)
         busy = self._ask()
-        commits = self._consumer.stream().revision - revision
+        commits = self._consumer.commits - commits
         return _difference(before, idle), _difference(idle, busy), commits
 
     def _ask(self) -> dict[str, Any]:
@@ -164,6 +164,6 @@ def _course(alias: str, wire: Wire | None = None, **environment: str) -> Iterato
     with (
         stream_server() as server,
         Producer(url := server.stream(NAME)) as producer,
-        consumer(alias, url, environment, changed=changed) as following,
+        consumer(alias, [url], environment, changed=changed) as following,
     ):
         yield Course(following, producer, wire)

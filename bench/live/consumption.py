@@ -7,64 +7,99 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from bench.databases import connection_settings, empty
-from durable_state.models import Stream
+from django.db.models import Sum
 
-__all__ = ["NAME", "Consumer", "consumer"]
+from bench.databases import connection_settings, empty
+from durable_state.models import Status, Stream
+
+__all__ = ["NAME", "Consumer", "consumer", "running"]
 
 NAME = "bench"
 SECONDS = 60.0
 """Within which a consumer has caught up, or it is broken."""
+BEGIN_SECONDS = 180.0
+"""Within which all streams are live, or something is broken."""
 
 
 class Consumer:
     """``durable_state run`` in the database of that alias."""
 
     def __init__(self, alias: str, process: subprocess.Popen[str]) -> None:
-        self._alias = alias
-        self._process = process
+        self.process = process
+        self._streams = Stream.objects.using(alias)
 
     def ask(self) -> dict[str, Any]:
         """The figures of the process: see ``bench.live.consumer``."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        told: dict[str, Any] = json.loads(self._process.stdout.readline())
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        told: dict[str, Any] = json.loads(self.process.stdout.readline())
         return told
+
+    def wait_until_live(self) -> None:
+        """Returns once all streams are. Raises: RuntimeError, where they do not come to be."""
+        until = time.monotonic() + BEGIN_SECONDS
+        while left := self._streams.exclude(status=Status.LIVE).count():
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"{left} streams did not come to be live.")
+            time.sleep(0.2)
 
     def wait_for(self, ordinal: int) -> None:
         """Returns once that many messages are applied. Raises: RuntimeError, where it breaks."""
         until = time.monotonic() + SECONDS
-        while self.stream().ordinal < ordinal:
-            if self._process.poll() is not None or time.monotonic() > until:
+        while self._total("ordinal") < ordinal:
+            if self.process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"The consumer did not come to message {ordinal}.")
             time.sleep(0.05)
 
-    def stream(self) -> Stream:
-        """The stream as it stands in the database."""
-        return Stream.objects.using(self._alias).get()
+    @property
+    def commits(self) -> int:
+        """Of all streams, so far."""
+        return self._total("revision")
+
+    def _total(self, column: str) -> int:
+        return self._streams.aggregate(total=Sum(column))["total"] or 0
 
 
 @contextmanager
 def consumer(
     alias: str,
-    url: str,
+    urls: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    live: str = "sse",
+    changed: Mapping[str, Any] | None = None,
+) -> Iterator[Consumer]:
+    """Consumes the streams at those URLs into emptied tables; the first one is called ``NAME``.
+
+    ``environment`` and ``changed`` are for the process: see ``running``.
+    """
+    empty(alias)
+    Stream.objects.using(alias).bulk_create(
+        Stream(name=f"{NAME}-{number}" if number else NAME, url=url, live=live)
+        for number, url in enumerate(urls)
+    )
+    with running(alias, environment, changed=changed) as following:
+        yield following
+
+
+@contextmanager
+def running(
+    alias: str,
     environment: Mapping[str, str],
     *,
     changed: Mapping[str, Any] | None = None,
 ) -> Iterator[Consumer]:
-    """Consumes the stream at that URL into emptied tables.
+    """One more process that consumes what there is.
 
     ``environment`` is for the process; ``changed`` are settings of the database that are not those
     of the alias.
     """
-    empty(alias)
-    Stream.objects.using(alias).create(name=NAME, url=url)
     database = connection_settings(alias) | dict(changed or {})
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.live.consumer"],
@@ -77,4 +112,7 @@ def consumer(
         yield Consumer(alias, process)
     finally:
         process.terminate()
-        process.communicate(timeout=SECONDS)
+        try:
+            process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()

@@ -1,0 +1,27 @@
+"""What a process uses, as Linux tells."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["cpu", "memory_mb", "open_sockets"]
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU that the process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mb(pid: int) -> float:
+    """What of it is resident."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    resident = next(line for line in lines if line.startswith("VmRSS:"))
+    return int(resident.split()[1]) / 1024
+
+
+def open_sockets(pid: int) -> int:
+    """To servers of streams and databases alike."""
+    files = Path(f"/proc/{pid}/fd").iterdir()
+    return sum(str(each.readlink()).startswith("socket:") for each in files)
