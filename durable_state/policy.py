@@ -302,7 +302,8 @@ def _sight(user: Any, mapping: EntityMapping, every: models.QuerySet[Any]) -> Si
     if query is None:
         return None
     narrowed = query != _query(every)
-    return Sight(mapping, rows, narrowed, fields=readable_fields(user, mapping))
+    fields = readable_fields(user, mapping)
+    return Sight(mapping, rows, narrowed, fields=fields, question=query if narrowed else None)
 
 
 def _audience_name(user: Any) -> Hashable | None:

@@ -18,8 +18,9 @@ from .log import (
     write,
 )
 from .pruning import LogKeeper, prune
+from .renewal import AccessWithdrawn
 from .rows import shown_rows
-from .subscriber import AccessWithdrawn, Subscriber
+from .subscriber import Subscriber
 from .threads import CallTimedOut, run_for
 
 __all__ = [

@@ -36,6 +36,8 @@ class Sight(NamedTuple):
     """The wire names that a value is cut to; None: all."""
     keys: frozenset[str] | None = None
     """The entities that were asked for; None: all."""
+    question: Hashable = None
+    """Where it is narrowed, what the database is asked: another one may have other rows."""
 
     @property
     def asked(self) -> models.QuerySet[models.Model]:
@@ -115,6 +117,11 @@ class Audience:
     def narrowed(self) -> bool:
         """Whether it sees only some rows of a type."""
         return any(sight.narrowed for sight in self.sights.values())
+
+    @property
+    def question(self) -> Hashable:
+        """What the database is asked for the rows of narrowed types."""
+        return tuple(sight.question for sight in self.sights.values())
 
     def token(self, revision: int) -> str:
         """The resume token of this audience at ``revision``.

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, NamedTuple
 
+from .frames import Frame
+
 __all__ = ["FrameCache", "SharedFrames"]
+
+
+BESIDE_BYTES = 500
+"""Bytes that a kept one takes beside its texts."""
 
 
 class SharedFrames(NamedTuple):
@@ -16,20 +23,20 @@ class SharedFrames(NamedTuple):
     ``blank``: they have no item; ``last``: where the next page of a snapshot begins.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[Frame, ...]
     blank: bool = False
     last: Any = None
 
     @property
     def size(self) -> int:
-        """Characters."""
-        return sum(map(len, self.texts))
+        """Bytes of memory, about."""
+        return sum(map(sys.getsizeof, self.texts)) + BESIDE_BYTES
 
 
 class FrameCache:
     """Makes frames once, however many ask for them at the same time.
 
-    Keeps the newest ones, up to ``size`` characters.
+    Keeps the newest ones, up to about ``size`` bytes.
     """
 
     def __init__(self, size: int) -> None:
@@ -43,8 +50,12 @@ class FrameCache:
         frames = self._kept.get(name)
         if frames is None:
             frames = make()
-            self._keep(name, frames)
+            self.keep(name, frames)
         return frames
+
+    def find(self, name: Hashable) -> SharedFrames | None:
+        """The frames of that name, if they are still kept."""
+        return self._kept.get(name)
 
     async def wait_for(
         self, name: Hashable, make: Callable[[], Awaitable[SharedFrames]]
@@ -67,10 +78,14 @@ class FrameCache:
         self, name: Hashable, make: Callable[[], Awaitable[SharedFrames]]
     ) -> SharedFrames:
         frames = await make()
-        self._keep(name, frames)
+        self.keep(name, frames)
         return frames
 
-    def _keep(self, name: Hashable, frames: SharedFrames) -> None:
+    def keep(self, name: Hashable, frames: SharedFrames) -> None:
+        """Keeps frames, in the place of older ones."""
+        former = self._kept.pop(name, None)
+        if former is not None:
+            self._held -= former.size
         self._kept[name] = frames
         self._held += frames.size
         while self._held > self._size and self._kept:

@@ -25,6 +25,7 @@ from durable_state.models import Stream
 
 __all__ = [
     "FROM_START",
+    "Frame",
     "Item",
     "ItemHeaders",
     "Token",
@@ -44,6 +45,9 @@ FRAME_BYTES = 256 * 1024
 
 Clients limit what they take at once, many to one MiB.
 """
+
+FRONTS = 4
+"""Ways to begin a frame for which its message is kept: most sockets name a stream alike."""
 
 _encoder = msgspec.json.Encoder(enc_hook=jsonable)
 
@@ -103,6 +107,28 @@ class Token(NamedTuple):
         return cls(identity, signature, int(revision))
 
 
+class Frame(str):
+    """The text of one frame, which many sockets share, and the ASGI message that sends it."""
+
+    _events: dict[str, dict[str, str]] | None = None
+
+    def event(self, front: str = "") -> dict[str, str]:
+        """The message for an ASGI ``send``; made once for all who ask, so nobody may change it.
+
+        ``front`` is put before the first key, as one more: ``"id":"1",``.
+        """
+        events = self._events
+        if events is None:
+            events = self._events = {}
+        event = events.get(front)
+        if event is None:
+            if len(events) == FRONTS:
+                events.clear()
+            text = "{" + front + self[1:] if front else str(self)
+            event = events[front] = {"type": "websocket.send", "text": text}
+        return event
+
+
 def stream_identity(stream: Stream) -> str:
     """Names one stream for good.
 
@@ -139,13 +165,16 @@ def group_txids(txids: list[str]) -> list[list[str]]:
     return groups
 
 
-def encode_frame(items: list[Item], offset: str, up_to_date: bool) -> str:
-    """The text of one frame."""
-    return _encoder.encode({"items": items, "offset": offset, "upToDate": up_to_date}).decode()
+def encode_frame(items: list[Item], offset: str, up_to_date: bool) -> Frame:
+    """One frame."""
+    text = _encoder.encode({"items": items, "offset": offset, "upToDate": up_to_date})
+    return Frame(text.decode())
 
 
-def encode_frames(items: list[Item], before: str, after: str, up_to_date: bool) -> tuple[str, ...]:
-    """The texts of one frame, or of several where the values are large.
+def encode_frames(
+    items: list[Item], before: str, after: str, up_to_date: bool
+) -> tuple[Frame, ...]:
+    """One frame, or several where the values are large.
 
     Only the last one has the token ``after``, and ``up_to_date``: who leaves between two of them
     gets all of them again.

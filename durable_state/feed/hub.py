@@ -16,8 +16,8 @@ import logging
 import time
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Sequence
+from typing import Any, NamedTuple
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
@@ -57,6 +57,15 @@ class StreamRemoved(DurableStateError):
     """The stream was removed while it was followed."""
 
 
+class _End(NamedTuple):
+    """What the database says of a log's end; without a revision: the stream is gone."""
+
+    revision: int | None
+    up_to_date: bool = False
+    closed: bool = False
+    entries: Sequence[log.LoggedEntry] = ()
+
+
 class Hub:
     """The end of one stream's log, as far as this process knows it.
 
@@ -73,8 +82,12 @@ class Hub:
         self.revision = -1
         self.up_to_date = False
         self.removed = False
-        self._followers = Counter[str]()
+        self.closed = False
+        """Whether the stream's end was reached; known by the next look."""
         self.shared = FrameCache(KEPT_BYTES)
+        self.groups: dict[Hashable, Any] = {}
+        """Those who are woken when something is new: subscribers that see the same."""
+        self._followers = Counter[str]()
 
         self._entries: OrderedDict[int, log.LoggedEntry] = OrderedDict()
         self._bytes = 0
@@ -82,7 +95,9 @@ class Hub:
         self._reading = asyncio.Lock()
         self._moved = asyncio.Event()
         self._look = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._refreshing: asyncio.Task[None] | None = None
+        """A look that has not begun yet, which all may share who ask for one meanwhile."""
 
         self._channel: str | None = None
         self._rings = False
@@ -116,7 +131,9 @@ class Hub:
             found.append(entry)
         if not found:
             revision = self.revision
-            found = await run_for(self.name, log.entries, self.stream_pk, after, self.using)
+            found = await run_for(
+                f"{self.name}, older", log.entries, self.stream_pk, after, self.using
+            )
             found = [entry for entry in found if entry.revision <= revision]
         return found or None
 
@@ -125,14 +142,25 @@ class Hub:
 
         Raises: StreamRemoved.
         """
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._refresh())
+            self._refreshing.add_done_callback(_see)
+        # Whoever leaves must not take the look away from the others.
+        await asyncio.shield(self._refreshing)
+        self._require_stream()
+
+    async def _refresh(self) -> None:
         async with self._reading:
-            revision, up_to_date, entries = await run_for(self.name, self._read, self.revision)
+            self._refreshing = None
+            found = await run_for(self.name, self._read, self.revision)
+            revision, entries = found.revision, found.entries
+            was_closed, self.closed = self.closed, found.closed
             if revision is None:
                 self.removed = True
             elif revision == self.revision + len(entries) and self.revision >= 0:
                 for entry in entries:
                     self._keep(entry)
-                if not entries:
+                if not entries and was_closed == self.closed:
                     return
             elif revision != self.revision:
                 if revision < self.revision:
@@ -140,9 +168,8 @@ class Hub:
                     self.shared = FrameCache(KEPT_BYTES)
                 self._entries.clear()
                 self._bytes = 0
-                self.revision, self.up_to_date = revision, up_to_date
+                self.revision, self.up_to_date = revision, found.up_to_date
             self._announce()
-        self._require_stream()
 
     # Who follows it.
 
@@ -178,12 +205,17 @@ class Hub:
 
     async def start(self) -> None:
         """Begins to listen, once."""
-        if not self._tasks:
-            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._poll())]
+        self.keep_running("listening", Hub._listen)
+        self.keep_running("polling", Hub._poll)
+
+    def keep_running(self, name: str, run: Callable[[Hub], Coroutine[Any, Any, None]]) -> None:
+        """Runs something once for all who ask for it, until the hub is stopped."""
+        if name not in self._tasks:
+            self._tasks[name] = asyncio.create_task(run(self))
 
     async def stop(self) -> None:
         """Ends its tasks."""
-        tasks, self._tasks = self._tasks, []
+        tasks, self._tasks = list(self._tasks.values()), {}
         pending = set(tasks)
         while pending:
             # More than once: a layer whose connection breaks just then may swallow a cancellation.
@@ -192,22 +224,22 @@ class Hub:
             _, pending = await asyncio.wait(pending, timeout=1)
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _read(self, after: int) -> tuple[int | None, bool, list[log.LoggedEntry]]:
-        """(revision, whether it was up to date, the entries from ``after`` to it).
+    def _read(self, after: int) -> _End:
+        """The end of the log, with the entries from ``after`` to it.
 
-        No entries, where they are not few, or not all known.
+        Without entries, where they are not few, or not all known.
         """
         found = Stream.objects.using(self.using).filter(pk=self.stream_pk)
         stream = found.only("revision", "status", "created_at").first()
         if stream is None or stream_identity(stream) != self.identity:
-            return None, False, []
+            return _End(None)
 
-        revision = stream.revision
+        revision, closed = stream.revision, stream.status == Status.CLOSED
         if 0 <= after <= revision <= after + 64:
             entries = log.entries(self.stream_pk, after, self.using) if revision > after else []
             entries = [entry for entry in entries if entry.revision <= revision]
             if len(entries) == revision - after:
-                return revision, False, entries
+                return _End(revision, entries=entries, closed=closed)
 
         newest = FeedEntry.objects.using(self.using).filter(
             stream_id=self.stream_pk, revision=revision
@@ -215,7 +247,7 @@ class Hub:
         up_to_date = newest.values_list("up_to_date", flat=True).first()
         if up_to_date is None:  # it was pruned
             up_to_date = stream.status in (Status.LIVE, Status.CLOSED)
-        return revision, up_to_date, []
+        return _End(revision, up_to_date, closed=closed)
 
     def _require_stream(self) -> None:
         if self.removed:
@@ -232,6 +264,8 @@ class Hub:
     def _announce(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
+        for group in list(self.groups.values()):
+            group.wake()
 
     async def _poll(self) -> None:
         while not self.removed:
@@ -326,6 +360,11 @@ class Hub:
                     self._announce()
                     return
         self._look.set()
+
+
+def _see(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()  # Seen, even when everyone who waited has left.
 
 
 _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Hub]] = (

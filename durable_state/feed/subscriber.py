@@ -1,42 +1,49 @@
-"""One subscriber: a snapshot where it needs one, then what each commit changed, at its own pace."""
+"""One subscriber: a snapshot where it needs one, then what each commit changed.
+
+As long as its socket takes each frame at once, its group sends to it; else it goes on at its own
+pace, in a task, until it has caught up. A slow one holds one frame in memory.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from typing import Any
 
-from channels.db import database_sync_to_async
-
-from durable_state.errors import DurableStateError
-
-from .audience import Audience, Sight
-from .frame_cache import SharedFrames
-from .frames import FROM_START, control, encode_frame, encode_frames
+from .audience import Audience
+from .frames import Frame, encode_frame
+from .group import Group, Step
 from .hub import Hub
-from .log import LoggedEntry
-from .rendering import Rendering, delete_item, row_item
-from .rows import PAGE_ROWS, page, page_of_keys
+from .narrowed_group import NarrowedGroup
+from .renewal import renew_all
+from .sending import Rest, begin
 
-__all__ = ["RENEW_SECONDS", "AccessWithdrawn", "Subscriber"]
-
-RENEW_SECONDS = 60.0
-"""Seconds at most for which an open socket outlives a permission that was withdrawn."""
-
-SHARED_SECONDS = 2.0
-"""Seconds for which subscribers that arrive together share the pages of one snapshot."""
-
-
-class AccessWithdrawn(DurableStateError):
-    """The stream is no longer readable for this subscriber."""
+__all__ = ["Subscriber"]
 
 
 class Subscriber:
-    """Yields the frames that make, and keep, a client's state the rows that its audience may see.
+    """Sends the frames that make, and keep, a client's state the rows that its audience may see.
 
-    ``renew`` is asked every RENEW_SECONDS for the audience as it is then (None: access was
-    withdrawn). ``offset`` is the token of the last frame the client saw, "" if it saw none.
+    ``renew`` gives the audience as it is then (None: access was withdrawn). It is asked again every
+    few seconds, once for all subscribers with the same ``renewal`` (None: for each). ``offset`` is
+    the token of the last frame that the client saw, "" if it saw none. ``follower`` names whose it
+    is, as in ``subscribe``.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_ended",
+        "_group",
+        "_hub",
+        "_send",
+        "_task",
+        "audience",
+        "follower",
+        "place",
+        "renew",
+        "renewal",
+    )
 
     def __init__(
         self,
@@ -44,161 +51,186 @@ class Subscriber:
         audience: Audience,
         renew: Callable[[], Awaitable[Audience | None]],
         offset: str = "",
+        *,
+        follower: str = "",
+        renewal: Hashable = None,
     ) -> None:
+        self.audience = audience
+        self.renew = renew
+        self.renewal = self if renewal is None else renewal
+        self.follower = follower
+        self.place = audience.resume(offset)
         self._hub = hub
-        self._renew = renew
-        self._revision = audience.resume(offset)
-        self._rendering = Rendering(audience)
+        self._group: Group | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._send: Callable[[Frame], Awaitable[Any]]
+        self._ended: Callable[[Exception], Any] | None = None
 
-    @property
-    def _audience(self) -> Audience:
-        return self._rendering.audience
+    def start(
+        self, send: Callable[[Frame], Awaitable[Any]], ended: Callable[[Exception], Any]
+    ) -> None:
+        """Begins to send.
 
-    async def frames(self) -> AsyncGenerator[str, None]:
-        """The frames, for ever. Raises: StreamRemoved, AccessWithdrawn."""
-        await self._hub.refresh()
-        renewed = time.monotonic()
-        if self._revision is not None and self._revision == self._hub.revision:
-            yield encode_frame([], self._audience.token(self._revision), self._hub.up_to_date)
-        while True:
-            if self._revision is None:
-                async for text in self._snapshot():
-                    yield text
-            async for text in self._missed():
-                yield text
-            if self._revision is not None:
-                await self._hub.wait(
-                    self._revision, max(0.0, renewed + RENEW_SECONDS - time.monotonic())
-                )
-            if time.monotonic() - renewed >= RENEW_SECONDS:
-                async for text in self._renewed():
-                    yield text
-                renewed = time.monotonic()
-
-    async def _snapshot(self) -> AsyncIterator[str]:
-        await self._hub.refresh()
-        # Read before the first row, so whatever the rows below miss, or show too early, comes again
-        # as a live change.
-        revision = self._hub.revision
-        self._rendering.forget()
-        yield encode_frame([control("snapshot-start")], FROM_START, False)
-        moment = int(time.monotonic() / SHARED_SECONDS)
-        for name, sight in self._audience.sights.items():
-            after: Any = None
-            while True:
-                frames = await self._page((revision, moment), name, sight, after)
-                for text in frames.texts if not frames.blank else ():
-                    yield text
-                if frames.last is None:
-                    break
-                after = frames.last
-        self._revision = revision
-        newest = revision == self._hub.revision
-        yield encode_frame(
-            [control("snapshot-end")],
-            self._audience.token(revision),
-            newest and self._hub.up_to_date,
-        )
-
-    async def _page(
-        self, moment: tuple[int, int], name: str, sight: Sight, after: Any
-    ) -> SharedFrames:
-        async def make() -> SharedFrames:
-            return await database_sync_to_async(self._read_page)(name, sight, after)
-
-        if sight.narrowed:
-            return await make()
-        # A page that was read at this revision or later serves everyone who starts from it; not for
-        # long, because `represent` may show columns that change without a commit.
-        page_name = (moment, self._audience.signature, name, after)
-        return await self._hub.shared.wait_for(page_name, make)
-
-    def _read_page(self, name: str, sight: Sight, after: Any) -> SharedFrames:
-        rows, last = page(sight.mapping, sight.asked, after)
-        # The database may compare keys without case.
-        rows = [row for row in rows if sight.wants(sight.mapping.key_of(row))]
-        if sight.narrowed:
-            self._rendering.shown[name].update(sight.mapping.key_of(row) for row in rows)
-        items = [row_item(name, sight, row, "insert") for row in rows]
-        return SharedFrames(encode_frames(items, FROM_START, FROM_START, False), not items, last)
-
-    async def _missed(self) -> AsyncIterator[str]:
-        """The frames of the next commits; leaves ``_revision`` None where a snapshot is due."""
-        if self._revision is None:
-            return
-        entries = await self._hub.pull(self._revision)
-        if entries is None:
-            self._revision = None
-            return
-        for entry in entries:
-            if entry.snapshot:
-                frames = await self._entry_frames(entry, 0, newest=False)
-                for text in frames.texts if not frames.blank else ():
-                    yield text
-                self._revision = None
-                return
-            newest = entry.revision == self._hub.revision
-            chunks = range(0, max(1, len(entry.changes)), PAGE_ROWS)
-            for start in chunks:
-                frames = await self._entry_frames(entry, start, newest)
-                # What changed nothing here only moves the token, which the next frame does as well.
-                if not frames.blank or (entry is entries[-1] and start == chunks[-1]):
-                    for text in frames.texts:
-                        yield text
-            self._revision = entry.revision
-
-    async def _entry_frames(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrames:
-        async def read() -> SharedFrames:
-            return await database_sync_to_async(self._rendering.frames)(entry, start, newest)
-
-        if self._audience.narrowed:
-            return await read()
-        name = (entry.revision, self._audience.signature, start, newest)
-        if self._rendering.asks_for_rows(entry, start):
-            return await self._hub.shared.wait_for(name, read)
-        return self._hub.shared.get(name, lambda: self._rendering.frames(entry, start, newest))
-
-    async def _renewed(self) -> AsyncIterator[str]:
-        """Sees that the audience is still the same.
-
-        What a narrowed one gained or lost without a commit is made up for.
+        ``send`` is called with one frame after the other, each when the one before was taken. It
+        does not ask in which task it runs (no ``asyncio.timeout``). ``ended`` is called once where
+        something else than ``stop`` ends it: StreamRemoved, AccessWithdrawn, or what went wrong.
         """
-        audience = await self._renew()
-        if audience is None:
-            raise AccessWithdrawn(
-                f"{self._audience.stream.name!r} is no longer readable for this subscriber."
-            )
-        changed = audience.signature != self._audience.signature
-        self._rendering.audience = audience
-        if changed:
-            self._revision = None
-        if self._revision is None:
-            return
-        for name, sight in audience.sights.items():
-            if sight.narrowed:
-                async for text in self._difference(name, sight, self._revision):
-                    yield text
+        self._send, self._ended = send, ended
+        self._task = asyncio.create_task(self._arrive())
 
-    async def _difference(self, name: str, sight: Sight, revision: int) -> AsyncIterator[str]:
-        shown, seen = self._rendering.shown[name], set[str]()
-        token, up_to_date = (
-            self._audience.token(revision),
-            self._hub.up_to_date and revision == self._hub.revision,
-        )
-        after: Any = None
-        while True:
-            keys, after = await database_sync_to_async(page_of_keys)(
-                sight.mapping, sight.asked, after
+    async def stop(self) -> None:
+        """Sends no more, and calls nobody."""
+        self._ended = None
+        task = self._leave()
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def frames(self) -> AsyncGenerator[Frame, None]:
+        """The same frames, for whoever pulls them. Raises: what ``ended`` would be told."""
+        found: asyncio.Queue[Frame | Exception] = asyncio.Queue()
+        room = asyncio.Semaphore()
+
+        async def send(frame: Frame) -> None:
+            await room.acquire()
+            found.put_nowait(frame)
+
+        self.start(send, found.put_nowait)
+        try:
+            while True:
+                frame = await found.get()
+                if isinstance(frame, Exception):
+                    raise frame
+                room.release()
+                yield frame
+        finally:
+            await self.stop()
+
+    # What its group, and the renewals, ask of it
+
+    def offer(self, step: Step) -> None:
+        """Begins to send what is new; goes on alone where the socket does not take it at once."""
+        for number, frame in enumerate(step.frames, 1):
+            try:
+                rest = begin(self._send(frame))
+            except Exception as error:
+                self.end(error)
+                return
+            if rest is not None:
+                self._go_alone((rest, step._replace(frames=step.frames[number:])))
+                return
+        self.place = step.place
+        if step.place is None:
+            self._go_alone()
+
+    def end(self, error: Exception) -> None:
+        """Ends it, and says why."""
+        task, ended = self._leave(), self._ended
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+        if ended is not None:
+            self._ended = None
+            ended(error)
+
+    def see(self, audience: Audience) -> None:
+        """Takes what the policy says now: with another group, from a snapshot on, where it sees
+        something else.
+        """
+        if self._group is None:
+            return
+        self.audience = audience
+        if self._group_name() == self._group.name:
+            self._group.renew(audience)
+            return
+        self._leave_group()
+        self._join()
+        self.place = None
+        if self._task is None:
+            self._go_alone()
+
+    # Alone
+
+    async def _arrive(self) -> None:
+        try:
+            await self._hub.refresh()
+            self._hub.keep_running("renewals", renew_all)
+            self._join()
+            if self.place is not None and self.place == self._hub.revision:
+                token = self.audience.token(self.place)
+                await self._send(encode_frame([], token, self._hub.up_to_date))
+        except Exception as error:
+            self.end(error)
+        else:
+            await self._catch_up()
+
+    def _go_alone(self, begun: tuple[Rest, Step] | None = None) -> None:
+        group = self._group
+        if group is not None:
+            group.pause(self)
+            self._task = asyncio.create_task(self._catch_up(group, begun))
+
+    async def _catch_up(
+        self, group: Group | None = None, begun: tuple[Rest, Step] | None = None
+    ) -> None:
+        """Sends what it lacks, first the step that was begun, until its group can send to it."""
+        try:
+            if group is not None and begun is not None:
+                rest, step = begun
+                await rest
+                await self._take(step, group)
+            while (group := self._group) is not None and not group.admit(self):
+                steps = group.snapshot() if self.place is None else group.steps(self.place)
+                async with contextlib.aclosing(steps):
+                    async for step in steps:
+                        if not await self._take(step, group):
+                            break
+        except Exception as error:
+            self.end(error)
+        else:
+            self._task = None
+
+    async def _take(self, step: Step, group: Group) -> bool:
+        """Sends a step; whether it still belongs to the group then."""
+        for frame in step.frames:
+            if self._group is not group:
+                return False
+            await self._send(frame)
+        if self._group is not group:
+            return False
+        self.place = step.place
+        return True
+
+    # Groups
+
+    def _group_name(self) -> Hashable:
+        audience = self.audience
+        if not audience.narrowed:
+            return audience.signature
+        return audience.signature, self if audience.name is None else audience.name
+
+    def _join(self) -> None:
+        groups: dict[Hashable, Group] = self._hub.groups
+        name = self._group_name()
+        group = groups.get(name)
+        if group is None:
+            follower = self.follower or f"somebody {id(self)}"
+            group = groups[name] = (
+                NarrowedGroup(name, self._hub, self.audience, follower)
+                if self.audience.narrowed
+                else Group(name, self._hub, self.audience)
             )
-            items = await database_sync_to_async(self._rendering.inserts)(
-                name, sight, [key for key in keys if key not in shown and sight.wants(key)]
-            )
-            for text in encode_frames(items, token, token, up_to_date) if items else ():
-                yield text
-            seen.update(keys)
-            if after is None:
-                break
-        gone = [delete_item(name, key) for key in shown - seen]
-        self._rendering.shown[name] = seen
-        for start in range(0, len(gone), PAGE_ROWS):
-            yield encode_frame(gone[start : start + PAGE_ROWS], token, up_to_date)
+        self._group = group
+        group.members.add(self)
+
+    def _leave(self) -> asyncio.Task[None] | None:
+        """Leaves everything; what of it still runs."""
+        self._leave_group()
+        task, self._task = self._task, None
+        return task
+
+    def _leave_group(self) -> None:
+        group, self._group = self._group, None
+        if group is not None:
+            group.leave(self)
+            if not group.members:
+                self._hub.groups.pop(group.name, None)

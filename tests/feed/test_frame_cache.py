@@ -8,17 +8,18 @@ import contextlib
 import pytest
 
 from durable_state.feed.frame_cache import FrameCache, SharedFrames
+from durable_state.feed.frames import Frame
 
 
 async def test_many_who_ask_share_one_making() -> None:
     """The frame is made once, also when the first one who asked has left."""
-    cache, made = FrameCache(100), 0
+    cache, made = FrameCache(10_000), 0
 
     async def make() -> SharedFrames:
         nonlocal made
         made += 1
         await asyncio.sleep(0.01)
-        return SharedFrames(("te", "xt"))
+        return SharedFrames((Frame("te"), Frame("xt")))
 
     first = asyncio.create_task(cache.wait_for("a", make))
     others = [asyncio.create_task(cache.wait_for("a", make)) for _ in range(5)]
@@ -33,13 +34,13 @@ async def test_many_who_ask_share_one_making() -> None:
 
 async def test_a_failure_is_not_kept() -> None:
     """Everyone who waited sees the error; the next one who asks makes the frame again."""
-    cache = FrameCache(100)
+    cache = FrameCache(10_000)
 
     async def fail() -> SharedFrames:
         raise ValueError("no")
 
     async def make() -> SharedFrames:
-        return SharedFrames(("te", "xt"))
+        return SharedFrames((Frame("te"), Frame("xt")))
 
     results = await asyncio.gather(
         cache.wait_for("a", fail), cache.wait_for("a", fail), return_exceptions=True
@@ -48,15 +49,15 @@ async def test_a_failure_is_not_kept() -> None:
     assert (await cache.wait_for("a", make)).texts == ("te", "xt")
 
 
-@pytest.mark.parametrize(("size", "remade"), [(1000, 0), (25, 18), (5, 20)])
+@pytest.mark.parametrize(("size", "remade"), [(100_000, 0), (1500, 18), (5, 20)])
 async def test_the_oldest_make_room(size: int, remade: int) -> None:
-    """At most `size` characters are kept; what does not fit is made again."""
+    """At most `size` bytes are kept; what does not fit is made again."""
     cache, made = FrameCache(size), 0
 
     async def make() -> SharedFrames:
         nonlocal made
         made += 1
-        return SharedFrames(("x" * 4, "x" * 6))
+        return SharedFrames((Frame("x" * 4), Frame("x" * 6)))
 
     for n in range(20):
         await cache.wait_for(n, make)

@@ -18,12 +18,12 @@ from django.db import connection
 from durable_state.feed import (
     Hub,
     StreamRemoved,
-    Subscriber,
     TooManySubscribers,
     bell,
     hub,
     subscribe,
 )
+from durable_state.feed.group import Group
 from durable_state.feed.rendering import Rendering
 from durable_state.models import Stream
 
@@ -304,7 +304,7 @@ async def test_frames_are_encoded_once(
 ) -> None:
     """Forty subscribers of one audience share each commit's frame and each page of a snapshot."""
     made: list[str] = []
-    for maker, name in ((Rendering, "frames"), (Subscriber, "_read_page")):
+    for maker, name in ((Rendering, "frames"), (Group, "_read_page")):
         original = getattr(maker, name)
 
         def noting(self: Any, *args: Any, name: str = name, original: Any = original) -> Any:
@@ -313,7 +313,7 @@ async def test_frames_are_encoded_once(
 
         monkeypatch.setattr(maker, name, noting)
     configure(FEED_POLL_SECONDS=1000)
-    monkeypatch.setattr("durable_state.feed.subscriber.SHARED_SECONDS", 1000.0)
+    monkeypatch.setattr("durable_state.feed.group.SHARED_SECONDS", 1000.0)
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", "a"): message("x")})
     async with crowd(stream, 40) as followers:
@@ -331,7 +331,7 @@ async def test_the_last_one_ends_the_tasks() -> None:
     async with crowd(stream, 2) as followers:
         await all_reach_start(followers)
         assert followers[0].hub is followers[1].hub
-        assert len(asyncio.all_tasks() - before) == 2
+        assert len(asyncio.all_tasks() - before) == 3
     assert asyncio.all_tasks() == before
     async with crowd(stream, 1) as again:
         await all_reach_start(again)

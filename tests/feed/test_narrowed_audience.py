@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from asgiref.sync import sync_to_async
 
-from durable_state.feed import AccessWithdrawn, Audience, subscriber
+from durable_state.feed import AccessWithdrawn, Audience, narrowed_group, renewal
 from tests.app.models import Message
 
 from .support.commits import commit_and_ring, make_stream, message
@@ -86,8 +86,9 @@ async def test_what_leaves_without_a_commit_goes_with_the_next_renewal(
     """Rows that the application, or a lost membership, moved in or out are made up for by their
     difference.
     """
-    monkeypatch.setattr(subscriber, "RENEW_SECONDS", 0.2)
-    monkeypatch.setattr(subscriber, "PAGE_ROWS", 3)
+    monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.2)
+    monkeypatch.setattr(narrowed_group, "COMPARE_SECONDS", 0.0)
+    monkeypatch.setattr(narrowed_group, "PAGE_ROWS", 3)
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", f"in{n}"): message("x", 20) for n in range(8)})
     async with follow(stream, audience=lambda: popular(stream)) as follower:
@@ -104,7 +105,7 @@ async def test_permissions_that_change_while_connected(monkeypatch: pytest.Monke
     """Within the renewal time a wider or narrower view brings a snapshot of it, and a withdrawn
     stream ends the frames.
     """
-    monkeypatch.setattr(subscriber, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.1)
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", "a"): message("x"), ("setting", "s"): 1})
     view: list[Audience | None] = [await sync_to_async(everything)(stream, ["message"])]

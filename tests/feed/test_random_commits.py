@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
-from durable_state.feed import Audience, prune, rendering, rows, subscriber
+from durable_state.feed import Audience, group, narrowed_group, prune, rendering, rows
 from durable_state.models import FeedEntry, Stream
 
 from .support.client import Client
@@ -67,7 +67,7 @@ async def test_every_subscriber_ends_with_the_rows(
         FEED_VALUE_ROWS=dice.choice([0, 3, 100]),
         FEED_ENTRY_ROWS=dice.choice([8, 100]),
     )
-    for module in (rendering, rows, subscriber):
+    for module in (rendering, rows, group, narrowed_group):
         monkeypatch.setattr(module, "PAGE_ROWS", 4)
     stream = await sync_to_async(make_stream)(using=database)
     done = asyncio.Event()

@@ -13,7 +13,7 @@ from channels.auth import AuthMiddlewareStack
 from django.contrib.auth.models import AnonymousUser, User
 from django.test import Client as Browser
 
-from durable_state.feed import subscriber
+from durable_state.feed import renewal
 from durable_state.models import Stream
 from tests.feed.support.client import Client
 from tests.feed.support.commits import commit, commit_and_ring, make_stream, message, shown
@@ -131,7 +131,7 @@ async def test_a_withdrawn_permission_closes_the_socket(
     """Within the renewal time the socket of a user, signed in by a real cookie, who lost the stream
     is closed with 4403.
     """
-    monkeypatch.setattr(subscriber, "RENEW_SECONDS", 0.2)
+    monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.2)
     stream = await sync_to_async(make_stream)()
     browser = Browser()
     await sync_to_async(browser.force_login)(await sync_to_async(make_user)("app.view_message"))

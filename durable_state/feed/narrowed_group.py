@@ -1,0 +1,182 @@
+"""A group whose members see only some rows: what they were shown is remembered once for all.
+
+What a commit becomes for them depends on what they hold, so each step is made once, in its order,
+and numbered; a place is such a number. A member that falls behind takes the steps that the hub
+still keeps, else a snapshot.
+
+Why: decision 932.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Hashable
+from typing import Any
+
+from .audience import Audience, Sight
+from .frame_cache import SharedFrames
+from .frames import encode_frame, encode_frames
+from .group import BEHIND_COMMITS, Group, Step
+from .hub import Hub
+from .log import LoggedEntry
+from .rendering import delete_item
+from .rows import PAGE_ROWS, page_of_keys
+from .threads import run_for
+
+__all__ = ["COMPARE_SECONDS", "NarrowedGroup"]
+
+COMPARE_SECONDS = 60.0
+"""Seconds after which what was shown is compared with the tables again, for rows that were gained
+or lost without a commit; at once where the policy asks otherwise than before.
+"""
+COMPARE_SHARE = 10
+"""Times as long as a comparison took, the next one is put off at least."""
+
+
+class NarrowedGroup(Group):
+    """Members of one audience that the policy narrows."""
+
+    def __init__(self, name: Hashable, hub: Hub, audience: Audience, follower: str) -> None:
+        super().__init__(name, hub, audience)
+        self.follower = follower
+        self.rendering.forget()
+        self.place = 0
+        self._revision = hub.revision
+        """Up to which entries were made into steps."""
+        self._making = asyncio.Lock()
+        """Held while rows are read: each row that a member gets is noted as shown before the next
+        entry is looked at.
+        """
+        self._question_changed = False
+        self._comparison_due = False
+        self._compare_not_before = time.monotonic()
+        self._compare_from = self._compare_not_before + COMPARE_SECONDS
+
+    def renew(self, audience: Audience) -> None:
+        """Takes what the policy says now, and has the rows compared where it is time."""
+        self._question_changed |= audience.question != self.audience.question
+        super().renew(audience)
+        now = time.monotonic()
+        if now >= self._compare_from or (
+            self._question_changed and now >= self._compare_not_before
+        ):
+            self._question_changed, self._comparison_due = False, True
+            self.wake()
+
+    # What there is to send
+
+    def _begin_at(self, place: int) -> None:
+        """Places are the group's own."""
+
+    def _is_behind(self) -> bool:
+        return self.hub.removed or self._comparison_due or self._revision != self.hub.revision
+
+    async def steps(self, place: int) -> AsyncGenerator[Step, None]:
+        """What follows a place, as far as it is kept."""
+        while place != self.place:
+            place += 1
+            frames = self.hub.shared.find((self, place))
+            yield Step((), None) if frames is None else Step(frames.texts, place)
+            if frames is None:
+                return
+
+    async def _next(self) -> AsyncGenerator[tuple[int, Step], None]:
+        if self._comparison_due:
+            async for numbered in self._compare():
+                yield numbered
+        entries = await self.hub.pull(self._revision)
+        if entries is None or self.hub.revision - self._revision > BEHIND_COMMITS:
+            yield await self._forget(self.hub.revision)
+            return
+        for entry in entries:
+            parts = self.parts(entry)
+            for start in parts:
+                last = start == parts[-1]
+                moves = last and entry is entries[-1] and not entry.snapshot
+                async with self._making:
+                    frames = await self._render(entry, start)
+                    step = None if frames.blank and not moves else self._number(frames)
+                    if last and not entry.snapshot:
+                        self._revision = entry.revision
+                if step is not None:
+                    yield step
+            if entry.snapshot:
+                yield await self._forget(entry.revision)
+
+    async def _render(self, entry: LoggedEntry, start: int) -> SharedFrames:
+        newest = entry.revision == self.hub.revision and not entry.snapshot
+        return await run_for(self.follower, self.rendering.frames, entry, start, newest)
+
+    def _number(self, frames: SharedFrames) -> tuple[int, Step]:
+        """The next step, and the place before it."""
+        before = self.place
+        self.place += 1
+        self.hub.shared.keep((self, self.place), frames)
+        return before, Step(frames.texts, self.place)
+
+    async def _forget(self, revision: int) -> tuple[int, Step]:
+        """The step after which all take a snapshot."""
+        async with self._making:
+            before = self.place
+            self.place += 1  # which is not kept, so that whoever is behind takes one, too
+            self._revision = revision
+            self.rendering.forget()
+        return before, Step((), None)
+
+    # Snapshots
+
+    async def _snapshot_place(self) -> tuple[int, int]:
+        async with self._making:
+            return self.place, self._revision
+
+    async def _page(
+        self, moment: tuple[int, int], name: str, sight: Sight, after: Any
+    ) -> SharedFrames:
+        async def make() -> SharedFrames:
+            async with self._making:
+                return await run_for(self.follower, self._read_page, name, sight, after)
+
+        return await self.hub.shared.wait_for((self, moment, name, after), make)
+
+    def _note_shown(self, name: str, sight: Sight, rows: list[Any]) -> None:
+        if sight.narrowed:
+            self.rendering.shown[name].update(map(sight.mapping.key_of, rows))
+
+    # Rows that came or went without a commit
+
+    async def _compare(self) -> AsyncGenerator[tuple[int, Step], None]:
+        self._comparison_due = False
+        began = time.monotonic()
+        async with self._making:
+            for name, sight in self.audience.sights.items():
+                if sight.narrowed:
+                    async for frames in self._difference(name, sight):
+                        yield self._number(frames)
+        now = time.monotonic()
+        self._compare_not_before = now + COMPARE_SHARE * (now - began)
+        self._compare_from = max(self._compare_not_before, now + COMPARE_SECONDS)
+
+    async def _difference(self, name: str, sight: Sight) -> AsyncGenerator[SharedFrames, None]:
+        shown, seen = self.rendering.shown[name], set[str]()
+        token = self.audience.token(self._revision)
+        up_to_date = self.hub.up_to_date and self._revision == self.hub.revision
+
+        after: Any = None
+        while True:
+            keys, after = await run_for(
+                self.follower, page_of_keys, sight.mapping, sight.asked, after
+            )
+            came = [key for key in keys if key not in shown and sight.wants(key)]
+            items = await run_for(self.follower, self.rendering.inserts, name, sight, came)
+            if items:
+                yield SharedFrames(encode_frames(items, token, token, up_to_date))
+            seen.update(keys)
+            if after is None:
+                break
+
+        gone = [delete_item(name, key) for key in shown - seen]
+        self.rendering.shown[name] = seen
+        for start in range(0, len(gone), PAGE_ROWS):
+            part = gone[start : start + PAGE_ROWS]
+            yield SharedFrames((encode_frame(part, token, up_to_date),))

@@ -1,0 +1,96 @@
+"""Asks the policy again, in one round for all subscribers of a stream.
+
+Those with the same renewal are asked for once. The round goes through them one after the other, in
+half of the time of one thread at most; one that is slow is left behind and answered when it comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from functools import partial
+from typing import Any, Protocol
+
+from durable_state.errors import DurableStateError
+
+from .audience import Audience
+from .hub import Hub
+
+__all__ = ["RENEW_SECONDS", "AccessWithdrawn", "renew_all"]
+
+logger = logging.getLogger("durable_state.feed")
+
+RENEW_SECONDS = 5.0
+"""Seconds between two rounds, so about for so long a permission that was withdrawn is outlived.
+
+Where a round takes longer than that, for very many users or a slow policy, as long as it takes.
+"""
+PATIENCE_SECONDS = 0.5
+"""Seconds for which a round waits for one answer."""
+
+
+class AccessWithdrawn(DurableStateError):
+    """The stream is no longer readable for this subscriber."""
+
+
+class Renewable(Protocol):
+    """Whose audience is asked for again."""
+
+    renew: Callable[[], Awaitable[Audience | None]]
+    renewal: Hashable
+
+    def see(self, audience: Audience) -> None:
+        """Takes what the policy says now."""
+
+    def end(self, error: Exception) -> None:
+        """Ends it."""
+
+
+async def renew_all(hub: Hub) -> None:
+    """Goes on for as long as the hub does."""
+    asked: dict[Hashable, asyncio.Task[None]] = {}
+    try:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            for renewal, members in _by_renewal(hub).items():
+                if renewal in asked:
+                    continue
+                began = time.monotonic()
+                asked[renewal] = task = asyncio.create_task(_renew(hub, members))
+                task.add_done_callback(partial(_forget, asked, renewal))
+                await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+                await asyncio.sleep(time.monotonic() - began)
+    finally:
+        for task in asked.values():
+            task.cancel()
+
+
+def _by_renewal(hub: Hub) -> dict[Hashable, list[Any]]:
+    found: dict[Hashable, list[Any]] = {}
+    for group in hub.groups.values():
+        for member in group.members:
+            found.setdefault(member.renewal, []).append(member)
+    return found
+
+
+def _forget(asked: dict[Hashable, Any], renewal: Hashable, _: object) -> None:
+    del asked[renewal]
+
+
+async def _renew(hub: Hub, members: Iterable[Renewable]) -> None:
+    members = list(members)
+    try:
+        audience = await members[0].renew()
+    except Exception as error:
+        for member in members:
+            member.end(error)
+        return
+    for member in members:
+        if audience is None:
+            member.end(
+                AccessWithdrawn(f"{hub.stream_name!r} is no longer readable for this subscriber.")
+            )
+        else:
+            member.see(audience)
