@@ -133,7 +133,7 @@ class TooManyDeadLetters(StreamHalted):
         return cls(
             f"{name}: the batch after ordinal {ordinal} would bring {count} dead letters, "
             f"more than DEAD_LETTER_LIMIT = {limit}; the last was refused as {reason}.",
-            "Mend the mapping (or raise the limit), then resume; "
+            "Fix the mapping (or raise the limit), then resume; "
             "nothing of the batch was committed.",
             detail,
             entity_type,

@@ -111,7 +111,7 @@ def _policy(path: str) -> StatePolicy:
         ) from error
     if not isinstance(policy, StatePolicy):
         raise ConfigurationError(
-            f"DURABLE_STATE: POLICY {path!r} is no StatePolicy.",
+            f"DURABLE_STATE: POLICY {path!r} is not a StatePolicy.",
             "Subclass durable_state.StatePolicy.",
         )
     return policy

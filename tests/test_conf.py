@@ -119,7 +119,7 @@ def test_typo_is_e020_with_its_path(raw: Any, words: list[str]) -> None:
         ({"HEADERS": "tests.test_conf.coroutine"}, "coroutine"),
         ({"HEADERS": "tests.test_conf.no_argument"}, "a stream alone"),
         ({"POLICY": "nowhere.Policy"}, "cannot be imported"),
-        ({"POLICY": "tests.test_conf.headers"}, "no StatePolicy"),
+        ({"POLICY": "tests.test_conf.headers"}, "not a StatePolicy"),
     ],
     ids=repr,
 )

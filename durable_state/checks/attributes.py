@@ -34,7 +34,7 @@ def check_attributes(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
             yield fault(
                 mapping,
                 30,
-                f"`{name}` is a name of EntityMapping's own, which the mapping must not replace.",
+                f"`{name}` is a name of EntityMapping's own, which a mapping must not override.",
                 _meant(name) or "Rename it.",
             )
         elif isfunction(value):
@@ -50,7 +50,7 @@ def check_attributes(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
             yield fault(
                 mapping,
                 30,
-                f"`{name}` is not an attribute of a mapping: it is not read.",
+                f"`{name}` is not an attribute of a mapping, so it is ignored.",
                 f"{_meant(name) or f'A mapping has {listed}.'}"
                 " Start the name of an attribute of your own with an underscore.",
             )

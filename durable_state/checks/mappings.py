@@ -91,7 +91,7 @@ def _model_flaw(mapping: EntityMapping) -> Flaw | None:
             "Set `model` to the model class that the entities become.",
         )
     if isinstance(model, str):
-        return Flaw(f"`model` is {model!r}, and there is no such model.", _meant_model(model))
+        return Flaw(f"`model` is {model!r}, but there is no such model.", _meant_model(model))
     if not (
         isinstance(model, type) and issubclass(model, models.Model) and hasattr(model, "_meta")
     ):
@@ -168,7 +168,7 @@ def _survive(mapping: EntityMapping, check: Check) -> list[checks.CheckMessage]:
             fault(
                 mapping,
                 19,
-                f"The mapping cannot be examined: {type(error).__name__}: {error}.",
+                f"The mapping cannot be checked: {type(error).__name__}: {error}.",
                 f"A mapping has the attributes {', '.join(ATTRIBUTES)}.",
             )
         )

@@ -26,7 +26,7 @@ def check_registration(registry: Registry) -> Iterator[checks.CheckMessage]:
     for mapping_class in forgotten:
         name = f"{mapping_class.__module__}.{mapping_class.__qualname__}"
         yield checks.Warning(
-            f"The mapping {name} is registered for no type.", REGISTER, id="durable_state.W032"
+            f"The mapping {name} is not registered for any type.", REGISTER, id="durable_state.W032"
         )
     if forgotten or registry.mistakes or any(True for _ in registry):
         return  # what is wrong is told already

@@ -60,7 +60,7 @@ def _check_policy(path: str) -> Iterator[checks.CheckMessage]:
     if problem is None and not (
         isinstance(found, type) and issubclass(found, durable_state.StatePolicy)
     ):
-        problem = "is no StatePolicy class"
+        problem = "is not a StatePolicy class"
     if problem is not None:
         yield _path_error("POLICY", path, problem, "Name a subclass of durable_state.StatePolicy.")
 

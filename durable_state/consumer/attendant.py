@@ -163,7 +163,7 @@ class Attendant:
             await step()
         except django.db.Error as error:
             if not self._is_away:  # once for each outage
-                logger.warning("The database cannot be asked about streams: %s", error)
+                logger.warning("Could not ask the database about its streams: %s", error)
             self._is_away = True
         else:
             self._is_away = False

@@ -79,8 +79,7 @@ def reapply(stream: Stream, letter: DeadLetter) -> bool:
     message = decode(bytes(letter.body))
     if not isinstance(message, Change):
         raise OperationRefused(
-            "This is not a whole message of the State Protocol, so trying it again changes"
-            " nothing.",
+            "This message is malformed, so a retry would change nothing.",
             "Discard it.",
         )
     prepared = prepare_batch(stream, [message], letter.ordinal - 1)
@@ -91,8 +90,8 @@ def reapply(stream: Stream, letter: DeadLetter) -> bool:
         letters = DeadLetter.objects.using(frame.using).filter(pk=letter.pk)
         if letter.generation or not letters.filter(ordinal=letter.ordinal).exists():
             raise OperationRefused(
-                "A later change of the entity has superseded this letter.",
-                "Look at the newest letters.",
+                "A later change of the entity has superseded this dead letter.",
+                "Look at the newest dead letters.",
             )
 
         fold = Fold(work.row, None, None)

@@ -78,7 +78,7 @@ def _of_database(error: django.db.Error) -> str:
     number = error.args[0] if error.args else None
     if isinstance(number, int):  # MySQL
         is_plain = number in _PLAIN_MYSQL or 2000 <= number < 3000
-        return str(error) if is_plain else f"the database's error {number}"
+        return str(error) if is_plain else f"database error {number}"
 
     sqlite = getattr(error.__cause__, "sqlite_errorname", None)
     if sqlite == _RAISED_IN_SQLITE:

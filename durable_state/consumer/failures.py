@@ -37,7 +37,7 @@ def record_failure(
         "retry_at": now + timedelta(seconds=wait),
         **_error(error),
         "last_error_at": now,
-        "action": getattr(error, "action", "") or "Nothing to do: it is tried again automatically.",
+        "action": getattr(error, "action", "") or "Nothing to do: it retries automatically.",
     }
 
     if progress.status != status:
@@ -70,7 +70,7 @@ def replay_recreated(stream: Stream, token: int, error: DurableStateError) -> No
     Raises: RevisionConflict, LeaseLost.
     """
     logger.warning(
-        "%s: %s It is folded from its start; the old rows are shown until then.",
+        "%s: %s Replaying it from its start; the old rows stay visible until then.",
         stream,
         error.message,
     )

@@ -102,5 +102,5 @@ def _check_few_hang() -> None:
     if len(_hanging) >= MOST_HANGING:
         raise Unavailable(
             f"{len(_hanging)} calls of the project's code hang in this process.",
-            "See what they wait for, and restart the worker.",
+            "Find out what they wait for, and restart the worker.",
         )

@@ -91,7 +91,7 @@ class Recognizer:
                 if (due := self._due_look()) is not None:
                     await self._look(deep=due is Due.DEEP)
         except Exception:  # a bug of ours, or of code of the project: reading goes on
-            logger.exception("%s: it could not be read again.", self._target.progress)
+            logger.exception("%s: could not be compared again.", self._target.progress)
             self._looked = self._reread = time.monotonic()
 
     async def finish(self) -> None:
@@ -143,7 +143,7 @@ class Recognizer:
             if target.lineage == lineage and not self._holding.ends:
                 await self._loop.start_over(error)
         except DurableStateError as error:  # who reads on meets it too, and deals with it
-            logger.info("%s: it could not be read again: %s", target.progress, error)
+            logger.info("%s: could not be compared again: %s", target.progress, error)
             self._looked = now
             self._reread = max(self._reread, now - DEEP_SECONDS + NEAR_SECONDS)
         else:

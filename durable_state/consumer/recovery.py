@@ -122,7 +122,7 @@ class Recovery:
                 return await self._retry_or_halt(
                     error,
                     f"An unexpected error after ordinal {self._progress.ordinal}",
-                    "The worker's log has its traceback: mend the code that it names, then resume;"
+                    "The worker's log has its traceback: fix the code that it names, then resume;"
                     " nothing of the batch was committed.",
                     UNEXPECTED_ATTEMPTS,
                 )
@@ -169,11 +169,12 @@ class Recovery:
         text = describe_error(error)
         pending = await self._holding.seat.threads.run(pending_migrations, self._progress.using)
         waiting = StreamHalted(
-            f"The tables do not fit, it waits for them: {full_stop(text.sentence)}",
-            f"Apply the migrations: {', '.join(pending)}. It goes on automatically."
+            "Waiting for a migration, because the tables do not match the models:"
+            f" {full_stop(text.sentence)}",
+            f"Apply the migrations: {', '.join(pending)}. It continues automatically."
             if pending
-            else "No migration waits to be applied: make the one that is missing, or restart this "
-            "worker where its code is older than the tables. It goes on automatically.",
+            else "There is no migration to apply: make the missing one, or restart this "
+            "worker if its code is older than the tables. It continues automatically.",
             text.detail,
             text.entity_type,
         )

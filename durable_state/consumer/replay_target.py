@@ -201,7 +201,7 @@ class ReplayTarget:
 
     def start_over(self, error: StreamRecreated) -> None:
         """Opens another replay in place of this one, which ends it."""
-        logger.warning("%s: %s It is folded from its start.", self.progress, error.message)
+        logger.warning("%s: %s Replaying it from its start.", self.progress, error.message)
         begin_again(self.progress, self._holding.token)
 
     def is_touched(self, seen: Seen) -> bool:

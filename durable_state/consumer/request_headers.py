@@ -55,7 +55,7 @@ async def _ask(path: str, stream: Stream, calls: ProjectCalls) -> Mapping[str, s
         raise
     except Exception as error:
         raise Unavailable(
-            f"HEADERS failed for {stream.name}: {_without_secrets(error)}.", f"Mend {path}."
+            f"HEADERS failed for {stream.name}: {_without_secrets(error)}.", f"Fix {path}."
         ) from None
 
     if isinstance(headers, Mapping) and all(
@@ -63,7 +63,7 @@ async def _ask(path: str, stream: Stream, calls: ProjectCalls) -> Mapping[str, s
     ):
         return headers
     raise ConfigurationError(
-        f"HEADERS gave no dict of texts for {stream.name}.", f"Mend {path}, then resume."
+        f"HEADERS did not return a dict of strings for {stream.name}.", f"Fix {path}, then resume."
     )
 
 

@@ -64,7 +64,7 @@ def _check_outcome(stream: Stream) -> None:
         stream.refresh_from_db(using=stream.using)
     except Stream.DoesNotExist as error:
         raise OperationRefused(
-            f"The stream {stream.name!r} is no longer there.", "It was removed meanwhile."
+            f"The stream {stream.name!r} is no longer there.", "It was removed in the meantime."
         ) from error
 
     if stream.paused:

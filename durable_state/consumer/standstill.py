@@ -50,7 +50,7 @@ class CallStandsStill(StandsStill):
         """What is said of the function with that dotted name after so many seconds."""
         return cls(
             f"{name} has not returned for {seconds:g} s.",
-            f"See what {name} waits for, and restart the worker: while it waits, this process"
+            f"Find out what {name} waits for, and restart the worker: while it waits, this process"
             " leaves the stream to others.",
         )
 
@@ -87,7 +87,7 @@ class OpenCall(NamedTuple):
         if self.callee is Callee.DATABASE:
             return DatabaseStandsStill(
                 f"The database has not answered for {seconds:g} s.",
-                "See whether something drops its connections; another one is made.",
+                "Check whether something drops its connections; a new one is opened.",
             )
         return CallStandsStill.of(self.name, seconds)
 

@@ -64,7 +64,7 @@ def webhook_url(stream: Stream) -> str:
     address = get_settings().webhook_url
     if address is None:
         raise ConfigurationError(
-            f"Nobody knows where {stream.name}'s server is to call: WEBHOOK_URL is not set.",
+            f"WEBHOOK_URL is not set, so the server of {stream.name} has no address to call.",
             "Set DURABLE_STATE['WEBHOOK_URL'] to the address that durable_state.urls has outside, "
             "and doorbells/ behind it.",
         )

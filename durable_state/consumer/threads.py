@@ -294,4 +294,6 @@ class DatabaseThreads:
         self._given_up.add(thread)
         thread.end()
         running.result.set_exception(error)
-        logger.warning("A thread is given up, %s by now: %s", self.given_up, error.message)
+        logger.warning(
+            "Gave up a thread that does not return (%s so far): %s", self.given_up, error.message
+        )

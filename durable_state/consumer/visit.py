@@ -103,7 +103,7 @@ class Visit:
             await self._threads.run(doorbells.forget_wakes, self._seen)
         elif answer is Acknowledged.REFUSED:
             said = f"The server of {stream.name} does not take that it is read up to {offset}."
-            action = "It rings again automatically; see whether it is the stream that was read."
+            action = "It will ring again; check that it is the stream that was read."
             await self._threads.run(doorbells.note_trouble, self._seen, said, action)
         elif self._seen.last_error:
             await self._threads.run(doorbells.note_trouble, self._seen, "", "")

@@ -83,7 +83,7 @@ def _copy(raw: Any, depth: int) -> Any:
                 number = float(raw)
                 if math.isfinite(number):
                     return number
-            raise Refused("range", f"{shown(raw)} is no JSON number that a double holds.")
+            raise Refused("range", f"{shown(raw)} is not a number that a double can hold.")
         case dict() | list() | tuple():
             if depth == 0:
                 raise Refused(
@@ -93,7 +93,7 @@ def _copy(raw: Any, depth: int) -> Any:
                 return {_name(name): _copy(part, depth - 1) for name, part in raw.items()}
             return [_copy(part, depth - 1) for part in raw]
         case _:
-            raise Refused("type", f"{shown(raw)} is no JSON.")
+            raise Refused("type", f"{shown(raw)} is not JSON.")
 
 
 def _name(name: Any) -> str:

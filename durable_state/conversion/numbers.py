@@ -67,7 +67,7 @@ def integer(field: models.Field[Any, Any], limits: Limits) -> Convert:
 
 def _whole(raw: Any) -> int:
     if isinstance(raw, bool):
-        raise Refused("type", f"{raw!r} is a boolean, no integer.")
+        raise Refused("type", f"{raw!r} is a boolean, not an integer.")
     if isinstance(raw, int):
         return int(raw)
     if isinstance(raw, (float, Decimal)) and is_finite(raw):
@@ -146,7 +146,7 @@ def _decimal(raw: Any) -> Decimal:
         case Decimal():
             return raw
         case bool():
-            raise Refused("type", f"{raw!r} is a boolean, no number.")
+            raise Refused("type", f"{raw!r} is a boolean, not a number.")
         case int() if abs(raw) < 10**1000:
             return Decimal(int(raw))
         case int():

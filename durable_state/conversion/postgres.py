@@ -121,7 +121,7 @@ def _ends(raw: Any, usual: str) -> tuple[Any, Any, str] | None:
         return None
     bounds = raw.get("bounds", "[)")
     if bounds not in BOUNDS:
-        raise Refused("invalid", f"{shown(bounds)} are no bounds of a range.")
+        raise Refused("invalid", f"{shown(bounds)} are not the bounds of a range.")
     return raw.get("lower"), raw.get("upper"), bounds
 
 

@@ -61,6 +61,6 @@ def storable_text(text: str) -> str:
             text.encode()
         except UnicodeEncodeError as error:
             raise Refused(
-                "invalid", f"{shown(text)} holds a lone surrogate, which is no character."
+                "invalid", f"{shown(text)} holds a lone surrogate, which is not a character."
             ) from error
     return text

@@ -71,9 +71,9 @@ def universally_unique(field: models.Field[Any, Any], limits: Limits) -> Convert
 
     def convert(raw: Any) -> Any:
         if not isinstance(raw, (str, uuid.UUID)):
-            raise Refused("type", f"{shown(raw)} is no UUID.")
+            raise Refused("type", f"{shown(raw)} is not a UUID.")
         if isinstance(raw, str) and not UUID_TEXT.match(raw):
-            raise Refused("invalid", f"{shown(raw)} is no UUID.")
+            raise Refused("invalid", f"{shown(raw)} is not a UUID.")
         parsed = uuid.UUID(str(raw))
         if not limits.any_uuid and parsed.bytes[6] >= 0x80 >= parsed.bytes[8] > 0:
             raise Refused("range", f"MariaDB does not store the UUID {shown(raw)}.")
@@ -90,11 +90,11 @@ def address(field: models.Field[Any, Any], limits: Limits) -> Convert:
         if isinstance(raw, (ipaddress.IPv4Address, ipaddress.IPv6Address)):
             raw = str(raw)
         if not isinstance(raw, str):
-            raise Refused("type", f"{shown(raw)} is no IP address.")
+            raise Refused("type", f"{shown(raw)} is not an IP address.")
         try:
             parsed = ipaddress.ip_address(raw)
         except ValueError as error:
-            raise Refused("invalid", f"{shown(raw)} is no IP address.") from error
+            raise Refused("invalid", f"{shown(raw)} is not an IP address.") from error
         if isinstance(parsed, ipaddress.IPv4Address):
             return str(parsed)
         if parsed.scope_id is not None:

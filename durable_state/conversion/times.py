@@ -195,9 +195,9 @@ def _iso_duration(raw: str, match: re.Match[str]) -> datetime.timedelta:
 
 def _parse(parse: Callable[[str], Any], raw: Any, what: str) -> Any:
     if not isinstance(raw, str):
-        raise Refused("type", f"{shown(raw)} is no {what} in ISO 8601 text.")
+        raise Refused("type", f"{shown(raw)} is not a {what} in ISO 8601 text.")
     if not raw.isascii() or raw != raw.strip() or len(raw) > 100:
-        raise Refused("invalid", f"{shown(raw)} is no {what}.")
+        raise Refused("invalid", f"{shown(raw)} is not a {what}.")
     if FINER.search(raw):
         raise Refused("precision", f"{shown(raw)} has fractions of a microsecond.")
     try:
@@ -205,7 +205,7 @@ def _parse(parse: Callable[[str], Any], raw: Any, what: str) -> Any:
     except OverflowError as error:
         raise Refused("range", f"{shown(raw)} is out of range.") from error
     except ValueError as error:
-        raise Refused("invalid", f"{shown(raw)} is no {what}.") from error
+        raise Refused("invalid", f"{shown(raw)} is not a {what}.") from error
     if parsed is None:
-        raise Refused("invalid", f"{shown(raw)} is no {what}.")
+        raise Refused("invalid", f"{shown(raw)} is not a {what}.")
     return parsed

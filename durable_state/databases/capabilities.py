@@ -48,7 +48,7 @@ def postgresql_capabilities(using: str, table: str) -> Capabilities:
         return Capabilities()  # the statements will say so
     is_table, is_secured, has_rules, may_make_temporary = found
     if not is_table:
-        return _reduced(table, "it is no table", copies=False, joins=False)
+        return _reduced(table, "it is not a table", copies=False, joins=False)
     if is_secured:
         return _reduced(table, "it has row-level security", copies=False, joins=False)
     if has_rules:
@@ -69,7 +69,7 @@ def mysql_capabilities(using: str, table: str) -> Capabilities:
         )
         found = cursor.fetchone()
     if found is not None and "VIEW" in found[0]:
-        return _reduced(table, "it is no table", copies=False, joins=False)
+        return _reduced(table, "it is not a table", copies=False, joins=False)
     return Capabilities()
 
 

@@ -31,7 +31,7 @@ def confirm(question: str, options: dict[str, Any]) -> None:
         answer = input(f"{question} [y/N] ")
     except EOFError as error:
         raise CommandError(
-            "Nothing was done: it needs a yes, and nobody is there to ask. Pass --no-input."
+            "Nothing was done: confirm in a terminal, or pass --no-input."
         ) from error
     if answer.strip().lower() not in ("y", "yes"):
         raise CommandError("Nothing was done.")

@@ -50,7 +50,7 @@ class ProgressLine:
 
     def switching(self, progress: models.Progress, done: int, total: int) -> None:
         """Shows how many rows of a switch have been gone through; readers see none of them yet."""
-        self.show(f"the switch of {progress}", "rows", done, total)
+        self.show(f"showing {progress}", "rows", done, total)
 
     def show(self, name: str, things: str, done: int, total: int | None, rest: str = "") -> None:
         """Shows that ``done`` of ``total`` things are done, unless that was shown a moment ago."""

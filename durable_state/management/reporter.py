@@ -51,7 +51,7 @@ class Reporter:
 
     def let_go(self, stream: Stream) -> None:
         """A stream goes to another worker, which has fewer."""
-        self._write(f"{stream.name}: left to another worker, so that all have as many")
+        self._write(f"{stream.name}: handed to another worker, to share the load evenly")
 
     def committed(self, stream: Stream, done: Commit, seconds: float) -> None:
         """A commit, where each is wanted, and the letters that it wrote."""
@@ -87,7 +87,7 @@ class Reporter:
             return
         self._states[name] = status
         if isinstance(progress, Replay):
-            self._write(f"{name}: begun; the rows stay as they are until it has caught up")
+            self._write(f"{name}: started; the old rows stay until it has caught up")
         else:
             label = Status(status).label
             self._write(f"{name}: {label}, {counted(progress.ordinal, 'message')} read")

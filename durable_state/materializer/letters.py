@@ -44,7 +44,7 @@ class Letter(NamedTuple):
     """The reason code."""
     detail: str
     body: bytes
-    """The message, as it can be folded again."""
+    """The message, as it can since its reset began."""
 
     @classmethod
     def of_change(cls, refused: RefusedChange) -> Letter:

@@ -61,7 +61,7 @@ class StreamCollector(Collector):
 
 def _statuses(found: Found) -> Metric:
     status = GaugeMetricFamily(
-        "durable_state_stream_status", "1 for the status that it has.", labels=[*_LABELS, "status"]
+        "durable_state_stream_status", "1 for its current status.", labels=[*_LABELS, "status"]
     )
     for labels, report in found:
         status.add_metric([*labels, report.status], 1)
@@ -71,7 +71,7 @@ def _statuses(found: Found) -> Metric:
 def _messages(found: Found) -> Metric:
     messages = CounterMetricFamily(
         "durable_state_stream_messages",
-        "Messages that were read, by what became of them first. A reset counts them anew.",
+        "Messages read, by what became of them first. A reset counts them again.",
         labels=[*_LABELS, "disposition"],
     )
     for labels, report in found:
@@ -90,7 +90,7 @@ _GAUGES: list[tuple[str, str, Any]] = [
     ("ordinal", "Messages read since its start.", lambda report: report.ordinal),
     ("revision", "Its commits.", lambda report: report.revision),
     ("parked", "Changes that are parked now.", lambda report: report.parked),
-    ("dead_letters", "Dead letters that lie there now.", lambda report: report.dead_letters),
+    ("dead_letters", "Dead letters that exist now.", lambda report: report.dead_letters),
     ("held", "1 where a worker consumes it.", lambda report: float(bool(report.holder))),
 ]
 """Name, help text, and what it is of a report."""

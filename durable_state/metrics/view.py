@@ -27,7 +27,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """
     if not _may_scrape(request):
         return HttpResponse(
-            "Bring METRICS_TOKEN as a bearer token, or sign in as a user who may view streams.\n",
+            "Send METRICS_TOKEN as a bearer token, or sign in as a user who may view streams.\n",
             status=403,
             content_type="text/plain; charset=utf-8",
         )

@@ -80,7 +80,7 @@ def intended(stream: Stream, verb: str, actor: str, detail: str = "") -> Iterato
         current = Stream.objects.using(using).select_for_update().filter(pk=stream.pk).first()
         if current is None:
             raise OperationRefused(
-                f"The stream {stream.name!r} is no longer there.", "It was removed meanwhile."
+                f"The stream {stream.name!r} is no longer there.", "It was removed in the meantime."
             )
         yield Intended(current, replay, using, record(using, current.name, verb, actor, detail))
 

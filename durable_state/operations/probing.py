@@ -27,9 +27,9 @@ def probe(stream: Stream) -> Finding:
     try:
         answer = ask_once(stream, SECONDS)
     except StreamNotFound as error:
-        return Finding(f"{error.message} The stream is read as soon as it is created.", False)
+        return Finding(f"{error.message} It will be read as soon as it is created.", False)
     except Unavailable as error:
-        return Finding(f"{error.message} It is asked again once a worker reads it.", False)
+        return Finding(f"{error.message} A worker will try again.", False)
     except DurableStateError as error:
         return Finding(str(error), False)
     closed = ", which is closed" if answer.closed else ""

@@ -51,7 +51,7 @@ def remove(stream: Stream, *, actor: str, keep_rows: bool = False) -> int:
         raise OperationRefused(
             f"The database refuses to {'keep' if keep_rows else 'delete'} the rows of the stream "
             f"{stream.name!r}: {describe_error(error).sentence}",
-            f"Remove the stream {other_way}, or remove what the database speaks of first.",
+            f"Remove the stream {other_way}, or first remove what the database names.",
         ) from error
     return deleted
 

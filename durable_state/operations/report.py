@@ -40,7 +40,7 @@ class StreamReport:
     parked: int
     """Changes that are parked now."""
     dead_letters: int
-    """Dead letters that lie there now."""
+    """Dead letters that exist now."""
     lag_seconds: float
     """How long ago the rows were last known to hold all that the stream had."""
     since: datetime

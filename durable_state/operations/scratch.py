@@ -117,6 +117,6 @@ class ScratchFold:
         raise OperationRefused(
             f"The stream at {self._stream.name!r} holds {self.ordinal} messages,"
             f" fewer than the {self._stream.ordinal} that were read.",
-            "It was created anew, or has dropped its beginning:"
+            "It was created again, or its beginning was dropped:"
             f" durable_state reset {self._stream.name}",
         )

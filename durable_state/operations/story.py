@@ -45,7 +45,7 @@ class Story:
 
     def _became(self, change: Change, ordinal: int) -> str:
         if self._plan is None:
-            return "passed over: the type is not registered"
+            return "skipped: the type is not registered"
         if change.operation == Operation.DELETE:
             return "accepted: no row"
         try:

@@ -69,7 +69,7 @@ def _is_dropped_unread(case: Case) -> str:
     if left is None:
         return ""
     ttl = span(case.stream.ttl_seconds or 0)
-    unread = f"its server drops it when nobody reads or writes it for {ttl}"
+    unread = f"its server drops it if nobody reads or writes it for {ttl}"
     return f"{unread}: in {span(int(left))}" if left > 0 else f"{unread}, and that has passed"
 
 
@@ -86,7 +86,7 @@ def _has_stopped(case: Case) -> Verdict | None:
         why = "halted"
         action = f"Remove the cause, then: durable_state resume {name}"
     elif decisive.status == Status.NEEDS_RESET:
-        why = "the server no longer holds what was read"
+        why = "the server no longer has what comes next"
         action = f"durable_state reset {name}"
     else:
         return None
@@ -133,7 +133,7 @@ def _keeps_failing(case: Case) -> Verdict | None:
         decisive.status,
         stuck=True,
         why=f"{what} for {_long(failing)}: {decisive.last_error}",
-        action=decisive.action or "Look at the stream server and the way to it.",
+        action=decisive.action or "Check the stream server and the network in between.",
     )
 
 
@@ -148,16 +148,16 @@ def _needs_reset(case: Case) -> Verdict | None:
     return Verdict(
         Status.NEEDS_RESET,
         stuck=True,
-        why=f"needs a reset to fold again: {listed}",
+        why=f"needs a reset: {listed}",
         action=f"durable_state reset {case.stream.name}{of_type}",
     )
 
 
 def _is_open_for_too_long(case: Case) -> Verdict | None:
     """What is staged does not come to its end."""
-    nearer = "See with `durable_state status` whether it comes nearer to its end."
-    state = "See whether the stream's writer still appends its state."
-    end = "See whether the stream's writer still appends its snapshot-end."
+    nearer = "Check with `durable_state status` whether it still makes progress."
+    state = "Check whether the stream's writer still appends its state."
+    end = "Check whether the stream's writer still appends its snapshot-end."
     staged = [
         (case.replay, "reset", nearer),
         (case.stream.rebuild, "rebuild", state),
@@ -252,19 +252,19 @@ def _is_lagging(case: Case) -> Verdict | None:
 _LAGS = {
     "": (
         "its worker has shown no sign of life for {}",
-        "Look at the worker: is it frozen, or cut off from the database?",
+        "Check the worker: is it frozen, or cut off from the database?",
     ),
     Lease.Lag.TAKEN: (
         "up to date as of {} ago; its worker has not reached the tail yet",
-        "Nothing to do, unless it stays: then look at the stream server.",
+        "Nothing to do, unless it stays that way: then check the stream server.",
     ),
     Lease.Lag.COMMIT: (
         "what was read {} ago is not committed yet",
-        "Look at what the database, or the mapping's prepare, waits for.",
+        "Check what the database, or the mapping's prepare(), waits for.",
     ),
     Lease.Lag.SILENCE: (
-        "nothing was heard of the server for {}",
-        "Look at the stream server and the way to it.",
+        "nothing was heard from the server for {}",
+        "Check the stream server and the network in between.",
     ),
 }
 """Why a stream lags, and what to do, by what its holder has noted."""

@@ -121,7 +121,7 @@ def verify(
                 _require_no_rebuild(current)
                 if current.ordinal < fold.ordinal:
                     raise OperationRefused(
-                        f"The stream {stream.name!r} began anew meanwhile.", "Verify again."
+                        f"The stream {stream.name!r} started over meanwhile.", "Verify again."
                     )
                 fold.advance(current.ordinal)
                 with watch_steps(on_compared):

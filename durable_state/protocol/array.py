@@ -135,8 +135,8 @@ class ArraySplitter:
             return data
         if data[:1] != b"[":
             raise ProtocolViolation(
-                "The body is no JSON array.",
-                "It is read again; if this persists, tell the server's operator.",
+                "The body is not a JSON array.",
+                "Retrying; if this persists, tell the server's operator.",
             )
         self.opened = True
         return data[1:]
@@ -189,14 +189,14 @@ class ArraySplitter:
             closing = view[end] != _COMMA
             if view[end] == _BRACE:
                 raise ProtocolViolation(
-                    "The JSON array has a brace that closes nothing.", "It is read again."
+                    "The JSON array has a brace that closes nothing.", "Retrying automatically."
                 )
             if item:
                 messages.append(decode(item, self._scanner.deepest))
                 self._items += 1
             elif not closing or self._items:
                 raise ProtocolViolation(
-                    "The JSON array has a comma without an item.", "It is read again."
+                    "The JSON array has a comma without an item.", "Retrying automatically."
                 )
             del view[: end + 1]
             self._scan_left -= end + 1
@@ -235,6 +235,6 @@ class ArraySplitter:
         if self.complete:
             if self._buffer.strip(_SPACE):
                 raise ProtocolViolation(
-                    "There are bytes after the end of the JSON array.", "It is read again."
+                    "There are bytes after the end of the JSON array.", "Retrying automatically."
                 )
             self._buffer.clear()

@@ -35,7 +35,7 @@ class Registry:
         if isinstance(entity_type, type):  # @register without a type
             self.named.add(entity_type)
             self._mistake(
-                f"{entity_type!r} is registered for no entity type.",
+                f"{entity_type!r} is not registered for an entity type.",
                 "Write @register('message') above the class.",
             )
             return entity_type

@@ -23,11 +23,9 @@ else:
     )
     _FEED_ENTRIES = Counter("durable_state_feed_entries", "Entries of the feed log.", ["stream"])
     _FEED_BYTES = Counter("durable_state_feed_bytes", "Bytes of these entries.", ["stream"])
-    _RETRIES = Counter(
-        "durable_state_retries", "Failures after which it is tried again.", ["stream", "error"]
-    )
+    _RETRIES = Counter("durable_state_retries", "Failures that were retried.", ["stream", "error"])
     _RESETS = Counter(
-        "durable_state_resets", "Times that a stream had to be folded from its start.", ["reason"]
+        "durable_state_resets", "Times that a stream was replayed from its start.", ["reason"]
     )
     _LOST_LEASES = Counter("durable_state_lost_leases", "Leases that ended while they were used.")
 

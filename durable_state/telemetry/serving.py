@@ -24,7 +24,7 @@ def serve_counters(address: str) -> str:
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 65535:
         raise ConfigurationError(
-            f"{address!r} is no address for the metrics.", "Give [HOST:]PORT, such as 9464."
+            f"{address!r} is not an address to serve metrics at.", "Give [HOST:]PORT, such as 9464."
         )
     try:
         server, _ = start_http_server(int(port), host)

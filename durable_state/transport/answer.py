@@ -50,7 +50,7 @@ class Answer:
         if not next_offset and (mode is not Mode.SSE or status == 204):
             raise ProtocolViolation(
                 f"{mask_query(url)} answered {status} without Stream-Next-Offset.",
-                "It is read again; if this persists, the URL is no durable stream, "
+                "Retrying; if this persists, the URL is not a durable stream, "
                 "or something in between drops the header.",
                 status,
             )
@@ -104,10 +104,10 @@ def check_offset(offset: str, url: str) -> None:
     if len(offset) > _LONGEST_OFFSET:
         raise ProtocolViolation(
             f"{mask_query(url)} gave an offset of {len(offset)} characters.",
-            "It is read again; if this persists, tell the server's operator.",
+            "Retrying; if this persists, tell the server's operator.",
         )
     if offset in ("-1", "now"):
         raise ProtocolViolation(
             f"{mask_query(url)} gave the reserved offset {offset}.",
-            "It is read again automatically.",
+            "Retrying automatically.",
         )

@@ -176,7 +176,7 @@ class _Decoder:
             try:
                 piece = self._inflating.decompress(data, _PIECE)
             except zlib.error as error:
-                raise httpx.DecodingError(f"it is no {self._coding}: {error}") from error
+                raise httpx.DecodingError(f"it is not valid {self._coding}: {error}") from error
             if piece:
                 yield piece
             more = len(piece) == _PIECE

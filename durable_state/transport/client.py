@@ -170,7 +170,7 @@ async def exchange(
                 raise Stalled(
                     f"{mask_query(stream or url)} did not finish the head of its answer in "
                     f"{patience:.3g} s.",
-                    "It is asked again automatically.",
+                    "Retrying automatically.",
                     seconds=patience,
                 ) from error
             finally:
@@ -199,7 +199,7 @@ async def said(response: httpx.Response) -> str:
 
 @contextmanager
 def _named(url: str, silence: float) -> Iterator[None]:
-    shown, again = mask_query(url), "It is asked again automatically."
+    shown, again = mask_query(url), "Retrying automatically."
     try:
         yield
     except httpx.ConnectTimeout as error:
@@ -212,7 +212,7 @@ def _named(url: str, silence: float) -> Iterator[None]:
         raise ProtocolViolation(f"{shown} broke its answer off: {_cause(error)}.", again) from error
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise ConfigurationError(
-            f"The URL {shown} cannot be asked: {_cause(error)}.", "Correct the stream's URL."
+            f"The URL {shown} cannot be requested: {_cause(error)}.", "Correct the stream's URL."
         ) from error
     except (httpx.LocalProtocolError, UnicodeEncodeError) as error:
         action = "Check the headers that DURABLE_STATE['HEADERS'] gives for this stream."

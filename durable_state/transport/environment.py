@@ -59,7 +59,7 @@ def find_fault(error: Exception, *, besides: str = "") -> EnvironmentFault:
                     variable, "a SOCKS proxy needs the package httpx[socks]", only_tls=False
                 )
             except Exception as fault:  # whatever httpx makes of a text that is no URL
-                reason = f"it is no proxy's URL ({type(fault).__name__})"
+                reason = f"it is not a proxy URL ({type(fault).__name__})"
                 return EnvironmentFault(variable, reason, only_tls=False)
 
     variable = _variable("no_proxy") or "NO_PROXY"

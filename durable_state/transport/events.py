@@ -83,7 +83,7 @@ class EventBody:
             control = _decode_control(data)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise ProtocolViolation(
-                f"A control event cannot be read: {error}.", "It is read again automatically."
+                f"A control event cannot be read: {error}.", "Retrying automatically."
             ) from error
         confirmed, self._data, self._size = self._data, [], 0
         self.controls += 1
@@ -111,4 +111,4 @@ def _split(data: bytes, largest: int) -> Iterator[list[Message]]:
             raise MessageTooLarge
     yield splitter.finish()
     if not splitter.complete:
-        raise ProtocolViolation("The JSON array of an event is cut.", "It is read again.")
+        raise ProtocolViolation("The JSON array of an event is cut.", "Retrying automatically.")

@@ -43,5 +43,5 @@ async def probe(
     except TimeoutError as error:
         raise Unavailable(
             f"{mask_query(url)} did not answer within {seconds:g} s.",
-            "It is asked again automatically.",
+            "Retrying automatically.",
         ) from error

@@ -130,7 +130,7 @@ class Rereader:
             raise Stalled(
                 f"{mask_query(self._url)} has been answering for {seconds:.0f} s, and whether it "
                 "still serves the stream that was read before cannot be told.",
-                "Look at the stream server and the way to it. It is asked again automatically.",
+                "Check the stream server and the network in between. Retrying automatically.",
                 seconds=seconds,
             )
 
@@ -275,9 +275,9 @@ class Reader:
             raise StreamGone(
                 f"{mask_query(self._url)} no longer holds the beginning of the answer that was "
                 "being read.",
-                "Reset the stream: its rows come to what is left of it.",
+                "Reset the stream: its rows will then match what is left of it.",
             ) from error
         raise Unavailable(
             f"{mask_query(self._url)} answered as another stream, but as itself when asked again.",
-            "It is asked again automatically.",
+            "Retrying automatically.",
         ) from error

@@ -128,7 +128,7 @@ class Recognition:
         if not self._splitter.complete and not answer.empty:
             raise ProtocolViolation(
                 f"{mask_query(self._url)} cut its answer before the array's end.",
-                "It is read again automatically.",
+                "Retrying automatically.",
             )
         if not self._left:
             self._compare_tail(answer)

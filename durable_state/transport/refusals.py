@@ -52,7 +52,7 @@ def refusal(status: int, headers: Mapping[str, str], url: str, detail: str = "")
     said = " ".join(re.sub(r"[^\x20-\x7e]+", " ", detail).split())[:200]
     what = f"{mask_query(url)} answered {status}" + (f" ({said})." if said else ".")
     if status in _BUSY or (status >= 500 and status != 501):
-        return Unavailable(what, "It is asked again automatically.", status, retry_after(headers))
+        return Unavailable(what, "Retrying automatically.", status, retry_after(headers))
     if 300 <= status < 400:
         return _redirect(status, headers, url, what)
     if status == 404:
@@ -77,14 +77,14 @@ def refusal(status: int, headers: Mapping[str, str], url: str, detail: str = "")
         )
     if 400 <= status < 600:
         return RequestRefused(what, _REFUSED.get(status, "Ask the server's operator why."), status)
-    return ProtocolViolation(what, "It is asked again automatically.", status)
+    return ProtocolViolation(what, "Retrying automatically.", status)
 
 
 def stalled(url: str, seconds: float) -> TransportError:
     """The error for an answer that goes on and brings nothing."""
     return Stalled(
-        f"{mask_query(url)} has been answering for {seconds:.0f} s, and no message is whole.",
-        "Look at the stream server and the way to it. It is asked again automatically.",
+        f"{mask_query(url)} has been answering for {seconds:.0f} s without a complete message.",
+        "Check the stream server and the network in between. Retrying automatically.",
         seconds=seconds,
     )
 

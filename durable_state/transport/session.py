@@ -303,7 +303,7 @@ class ReadSession:
         empty, moved = not batcher.seen, next_offset != batcher.offset
         if not empty and not moved:
             yield from self.cut()
-            raise self._violation("gave messages, but a Stream-Next-Offset that lies before them")
+            raise self._violation("gave messages, but a Stream-Next-Offset from before them")
         up_to_date = up_to_date or (empty and not moved)
         if empty and up_to_date and self._unconfirmed:
             self._unconfirmed = False
@@ -352,7 +352,7 @@ class ReadSession:
                 for part in marker.split(self._limits.message_bytes):
                     if part and not moved:
                         raise self._violation(
-                            "gave messages, but a streamNextOffset that lies before them"
+                            "gave messages, but a streamNextOffset from before them"
                         )
                     if brought:
                         yield None
@@ -382,6 +382,4 @@ class ReadSession:
         return too_large(self._url, self._batcher.next_number, self._limits.message_bytes)
 
     def _violation(self, what: str) -> TransportError:
-        return ProtocolViolation(
-            f"{mask_query(self._url)} {what}.", "It is read again automatically."
-        )
+        return ProtocolViolation(f"{mask_query(self._url)} {what}.", "Retrying automatically.")

@@ -208,7 +208,7 @@ def _decode(body: bytes, kind: type[T], url: str) -> T:
 
 def _unreadable(url: str, error: Exception) -> ProtocolViolation:
     return ProtocolViolation(
-        f"{mask_query(url)} answered with something else than was asked for: {error}.",
+        f"{mask_query(url)} gave an unexpected answer: {error}.",
         _WHAT_TO_SEE,
     )
 

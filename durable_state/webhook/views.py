@@ -73,7 +73,7 @@ def doorbell(request: HttpRequest, database: str, name: str) -> HttpResponse:
         # Either may pass, or be mended: the server tries again.
         logger.warning("%s: a webhook could not be taken: %s", name, error)
         return JsonResponse(
-            {"error": "it cannot be taken now"}, status=503, headers={"Retry-After": "10"}
+            {"error": "it cannot be accepted now"}, status=503, headers={"Retry-After": "10"}
         )
     return JsonResponse({"done": False})
 

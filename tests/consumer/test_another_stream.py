@@ -35,7 +35,7 @@ from .support.remote import RemoteStream
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Add = Callable[..., Stream]
-NOTICED = "It is folded from its start"
+NOTICED = "Replaying it from its start"
 
 
 def texts(count: int, start: int = 0, word: str = "old") -> list[dict[str, Any]]:
@@ -191,7 +191,7 @@ def test_a_stream_that_stays_is_not_taken_for_another(
         wait_until_reread(stream)
     assert shown() == held(remote.items)
     assert NOTICED not in caplog.text
-    assert "could not be read again" not in caplog.text
+    assert "could not be compared again" not in caplog.text
 
 
 def test_a_server_that_starts_again_is_not_another_and_its_backup_is(

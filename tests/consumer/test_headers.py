@@ -160,7 +160,7 @@ def test_what_are_no_headers_halts(
     use(monkeypatch, lambda stream: given)
     misbehaving_server.reply = good()
     stream = add_stream(misbehaving_server.url + "/s")
-    with pytest.raises(OperationRefused, match=f"HEADERS gave .* {stream.name}") as refused:
+    with pytest.raises(OperationRefused, match=f"HEADERS did .* {stream.name}") as refused:
         sync(stream, until_up_to_date=True)
     assert "secret" not in str(refused.value)
     assert (stream.status, misbehaving_server.asked) == (Status.HALTED, [])

@@ -165,7 +165,7 @@ def test_a_connection_that_is_silent_for_too_long_is_lag(
         wait_until(lambda: operations.report(stream).lag_seconds == 0)
         is_gone.set()  # whatever is asked now is answered by nobody
         report = seen(stream, "lagging")
-        assert report.why.startswith("nothing was heard of the server for ")
+        assert report.why.startswith("nothing was heard from the server for ")
         assert 2.5 < report.lag_seconds < 6
 
 

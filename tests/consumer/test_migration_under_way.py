@@ -62,11 +62,11 @@ def test_streams_go_on_once_the_tables_fit(
         alter(there)
         try:
             groups.append([encode(item) for item in ITEMS[40:]])
-            wait_until(lambda: "it waits for them" in now.get().last_error)
+            wait_until(lambda: "Waiting for a migration" in now.get().last_error)
             wait_until(lambda: now.get().failures > recovery.ATTEMPTS + 3)
             report = operations.report(stream)
             assert report.status == Status.RETRYING
-            assert "goes on automatically" in report.action
+            assert "continues automatically" in report.action
             assert report.ordinal < 80
         finally:
             alter(back)

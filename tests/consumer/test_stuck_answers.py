@@ -72,7 +72,7 @@ def test_an_answer_that_stands_still_is_stuck_however_busy(
     misbehaving_server.reply = reply
     stream = add_stream(misbehaving_server.url + "/s")
     with consuming(stream):
-        wait_until(lambda: stuck(stream, "no message is whole"), 30)
+        wait_until(lambda: stuck(stream, "without a complete message"), 30)
     report = operations.report(stream)
     assert report.ordinal == items
     assert report.since - start < timedelta(seconds=15)
@@ -102,10 +102,10 @@ def test_pages_without_messages_are_stuck(
     misbehaving_server.reply = reply
     stream = add_stream(misbehaving_server.url + "/s")
     with consuming(stream):
-        wait_until(lambda: stuck(stream, "no message is whole"), 30)
+        wait_until(lambda: stuck(stream, "without a complete message"), 30)
         offset = Stream.objects.get().offset
         wait_until(lambda: Stream.objects.get().offset != offset)
-        assert stuck(stream, "no message is whole")
+        assert stuck(stream, "without a complete message")
 
 
 def test_events_that_are_never_confirmed_are_read_by_get(

@@ -221,7 +221,7 @@ def test_a_stream_that_lost_its_beginning_cannot_be_compared(
     remote.delete()
     remote.create()
     remote.append(changes(2, 10))
-    with pytest.raises(OperationRefused, match="created anew"):
+    with pytest.raises(OperationRefused, match="created again"):
         operations.verify(stream)
     assert not Generation.objects.exists()
 

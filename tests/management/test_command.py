@@ -148,7 +148,7 @@ def test_every_verb_works_on_the_named_database(database: str) -> None:
         "dead-letters", "list", *option
     )
     assert "Discarded 1 dead letter." in run("dead-letters", "discard", "--no-input", *option)
-    assert "folded again" in run("reset", "chat", "--type", "message", *option)
+    assert "replayed from its start" in run("reset", "chat", "--type", "message", *option)
     assert "and 1 row." in run("remove", "chat", "--no-input", *option)
     assert not Stream.objects.using(database).exists()
 
@@ -294,7 +294,7 @@ def test_pause_says_where_the_worker_stopped_and_who_has_not_yet(
     monkeypatch.setattr(verbs, "monotonic", lambda: next(waited))
     monkeypatch.setattr(verbs, "sleep", lambda seconds: None)
     said = run("pause", "chat")
-    assert said.startswith("Pausing chat: elsewhere:1:celery:abc still has a batch in hand")
+    assert said.startswith("Pausing chat: elsewhere:1:celery:abc is still committing a batch")
     assert list(waited) == []
 
     def stop(seconds: float) -> None:

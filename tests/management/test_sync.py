@@ -357,7 +357,7 @@ def test_two_runs_share_the_streams(rakaia_server: StreamServer, tmp_path: Path)
             first("live, 1 message read")
         with running(tmp_path, "", 1) as second:
             for _ in range(2):
-                first("left to another worker, so that all have as many")
+                first("handed to another worker, to share the load evenly")
                 second("taken, after 1 message")
         for _ in range(2):
             first("taken, after 1 message")
@@ -394,8 +394,8 @@ def test_verify_and_a_switch_show_how_far_they_are(
     run("sync", "chat", "--until-up-to-date")
     said = capfd.readouterr().err
     assert "the replay of chat: 30 of 30 messages (100 %)" in said
-    assert "the switch of the replay of chat: 30 of 30 rows (100 %)" in said
+    assert "showing the replay of chat: 30 of 30 rows (100 %)" in said
     run("verify", "chat")
     said = capfd.readouterr().err
-    assert "folding chat: 30 of 30 messages (100 %)" in said
+    assert "replaying chat: 30 of 30 messages (100 %)" in said
     assert "comparing chat: 30 of 30 rows (100 %)" in said

@@ -119,7 +119,7 @@ def test_a_view_that_takes_rows(
     with caplog.at_level(logging.WARNING), named(alias, "shown", do, undo):
         check_life(alias)
     said = [record.message for record in caplog.records if "one by one" in record.message]
-    assert said == ["Rows of shown are written one by one, which is slower: it is no table."]
+    assert said == ["Rows of shown are written one by one, which is slower: it is not a table."]
 
 
 def test_a_table_with_a_rule() -> None:

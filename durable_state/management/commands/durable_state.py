@@ -71,7 +71,7 @@ class Command(BaseCommand):
             ) from error
         except KeyboardInterrupt as error:
             raise CommandError(
-                "Interrupted. Nothing is lost: the next run goes on from there.", returncode=130
+                "Interrupted. Nothing is lost: the next run continues from there.", returncode=130
             ) from error
 
 

@@ -26,7 +26,7 @@ def define(verb: Any) -> None:
     parser = verb(
         "status",
         status,
-        "Shows how the streams are; exit status 1 when one is stuck, 2 when it could not tell.",
+        "Shows the streams' state; exit status 1 when one is stuck, 2 when it could not tell.",
         failure=2,
     )
     parser.add_argument("name", nargs="?")
@@ -35,7 +35,7 @@ def define(verb: Any) -> None:
     parser = verb(
         "verify",
         verify,
-        "Folds a stream again and compares it with its rows; exit status 1 on a difference, 2 when "
+        "Replays a stream and compares it with its rows; exit status 1 on a difference, 2 when "
         "it could not compare.",
         failure=2,
     )
@@ -103,7 +103,7 @@ def _details(report: StreamReport) -> Iterator[str]:
     if report.account.others and report.status != Shown.UNMAPPED:  # there ``why`` has it
         yield str(report.account)
     if report.replayed is not None:
-        yield f"folded again: {report.replayed:,} of {report.ordinal:,} messages"
+        yield f"replayed: {report.replayed:,} of {report.ordinal:,} messages"
     if report.why or report.last_error:
         yield report.why or report.last_error
     if report.last_error_detail:
@@ -118,7 +118,7 @@ def verify(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     progress = ProgressLine(sys.stderr)
     steps = {
-        "on_folded": partial(progress.show, f"folding {stream.name}", "messages"),
+        "on_folded": partial(progress.show, f"replaying {stream.name}", "messages"),
         "on_compared": partial(progress.show, f"comparing {stream.name}", "rows"),
     }
     try:

@@ -24,18 +24,18 @@ __all__ = ["define"]
 
 def define(verb: Any) -> None:
     """Adds the verbs to the command's parser."""
-    parser = verb("sync", sync, "Consumes one stream here and now, showing its progress.")
+    parser = verb("sync", sync, "Consumes one stream in the foreground, with a progress bar.")
     parser.add_argument("name")
     parser.add_argument(
         "--until-up-to-date",
         action="store_true",
         help="end at the stream's tail instead of following it",
     )
-    parser = verb("run", run, "Consumes all streams, live, without Celery, until it is stopped.")
+    parser = verb("run", run, "Consumes all streams, live, without Celery, until you stop it.")
     parser.add_argument(
         "--metrics",
         metavar="[HOST:]PORT",
-        help="serve what this process counts to Prometheus, on 127.0.0.1 unless a host is given",
+        help="serve this process's metrics to Prometheus, on 127.0.0.1 unless you name a host",
     )
 
 
@@ -60,7 +60,7 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     if options["until_up_to_date"] and stream.status not in (Status.LIVE, Status.CLOSED):
         raise CommandError(
             f"Stopped after message {stream.ordinal:,} of {stream.name}, before its tail."
-            " Nothing is lost: the next run goes on there.",
+            " Nothing is lost: the next run continues from there.",
             returncode=130,
         )
 

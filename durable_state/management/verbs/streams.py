@@ -23,18 +23,18 @@ def define(verb: Any) -> None:
     parser.add_argument("name", help="1 to 100 of A-Z a-z 0-9 . _ -")
     parser.add_argument("url", help="http(s) address of the durable stream, without user info")
     parser.add_argument(
-        "--adopt", action="store_true", help="take over the rows that are in its tables already"
+        "--adopt", action="store_true", help="take over the rows that its tables already have"
     )
     parser.add_argument(
         "--live", choices=Live.values, default="sse", help="how the tail is followed"
     )
     parser.add_argument(
-        "--no-probe", action="store_false", dest="probe", help="do not ask the server once"
+        "--no-probe", action="store_false", dest="probe", help="do not ask the server"
     )
 
-    parser = verb("edit", edit, "Reads a stream from another URL, or follows its tail otherwise.")
+    parser = verb("edit", edit, "Changes a stream's URL, or how its tail is followed.")
     parser.add_argument("name")
-    parser.add_argument("--url", help="its address from now on")
+    parser.add_argument("--url", help="its new URL")
     parser.add_argument("--live", choices=Live.values, help="how the tail is followed")
     parser.add_argument(
         "--heartbeat",
@@ -43,29 +43,29 @@ def define(verb: Any) -> None:
         help="how long its server may be silent while it has nothing new; 0: as usual",
     )
     parser.add_argument(
-        "--no-probe", action="store_false", dest="probe", help="do not ask the server once"
+        "--no-probe", action="store_false", dest="probe", help="do not ask the server"
     )
 
-    about = "Asks the server to ring for a stream that is live by a doorbell."
+    about = "Asks the server again to ring for a stream with a doorbell."
     verb("subscribe", subscribe, about).add_argument("name")
     verb("pause", pause, "Stops consuming a stream; its rows stay.").add_argument("name")
-    verb("resume", resume, "Goes on with a paused or halted stream, at once.").add_argument("name")
+    verb("resume", resume, "Continues a paused or halted stream at once.").add_argument("name")
 
     parser = verb(
         "reset",
         reset,
-        "Folds a stream again from its start beside the old rows,"
-        " then switches in one transaction.",
+        "Replays a stream from its start beside the old rows,"
+        " then replaces them in one transaction.",
     )
     parser.add_argument("name")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--type",
         dest="entity_type",
-        help="folds and switches this type alone",
+        help="replays and replaces this type alone",
     )
     what.add_argument(
-        "--cancel", action="store_true", help="drop a reset that is under way; the rows stay"
+        "--cancel", action="store_true", help="cancel the reset that is under way; the rows stay"
     )
 
     parser = verb("remove", remove, "Removes a stream and its rows.")
@@ -100,7 +100,7 @@ def edit(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     if all(options[each] is None for each in ("url", "live", "heartbeat")):
         ways = ", ".join(Live.values)
-        raise CommandError(f"Say what to change: --url URL, --heartbeat SECONDS, or --live {ways}.")
+        raise CommandError(f"Give what to change: --url URL, --heartbeat SECONDS or --live {ways}.")
     operations.edit(
         stream,
         actor=actor(),
@@ -162,12 +162,12 @@ def pause(command: BaseCommand, options: dict[str, Any]) -> None:
     holder = operations.wait_until_stopped(stream, get_settings().lease_seconds / 3 + 5)
     if holder:
         command.stdout.write(
-            f"Pausing {stream.name}: {one_line(holder)} still has a batch in hand, and lets go "
+            f"Pausing {stream.name}: {one_line(holder)} is still committing a batch, and stops "
             f"after it. The last commit is at message {stream.ordinal:,}."
         )
         return
     command.stdout.write(
-        f"Paused {stream.name} at message {stream.ordinal:,}. Its rows stay; resume it to go on."
+        f"Paused {stream.name} at message {stream.ordinal:,}. Its rows stay; resume it to continue."
     )
 
 
@@ -187,8 +187,8 @@ def reset(command: BaseCommand, options: dict[str, Any]) -> None:
     paused = " It is paused: resume it." if stream.paused else ""
     what = f"its type {options['entity_type']}" if options["entity_type"] else "it"
     command.stdout.write(
-        f"Reset {stream.name}: {what} is folded again from its start, beside the rows that are"
-        f" shown, until it has caught up with them.{paused}"
+        f"Reset {stream.name}: {what} is replayed from its start. The rows you see stay, and are"
+        f" kept up to date, until the replay has caught up with them.{paused}"
     )
 
 

@@ -220,7 +220,7 @@ def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any]
     except Exception as error:
         raise MappingFault(
             f"{plan.mapping!r} failed on message {ordinal}: {type(error).__name__}{_place(error)}.",
-            "Mend its prepare(), or let it raise ValidationError to make a dead letter,"
+            "Fix its prepare(), or let it raise ValidationError to make a dead letter,"
             " then resume.",
             f"It was {change.type} {change.key!r}: {error}.",
             change.type,
@@ -229,7 +229,7 @@ def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any]
         return raw
     raise MappingFault(
         f"{plan.mapping!r}: prepare() returned {type(raw).__name__}, not a dict or None.",
-        "Mend it, then resume.",
+        "Fix it, then resume.",
     )
 
 

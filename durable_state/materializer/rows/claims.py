@@ -156,7 +156,7 @@ def make_way(plan: TypePlan, writes: Sequence[RowWrite], elsewhere: Mapping[Clai
             key for claim, key in elsewhere.items() if claim[0] == columns and claim in wanted
         }
         if others and not vacate(plan, columns, _primary_keys(plan, others), leading=True):
-            raise NoWay(f"{', '.join(columns)} of {min(others)!r} cannot be had yet.")
+            raise NoWay(f"{', '.join(columns)} of {min(others)!r} is not free yet.")
 
 
 def _primary_keys(plan: TypePlan, keys: Iterable[str]) -> set[Any]:

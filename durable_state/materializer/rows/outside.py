@@ -45,7 +45,7 @@ def pointing_to(
 
 
 def check_updates(collector: Collector, rows: models.QuerySet[models.Model]) -> None:
-    """Looks whether rows would come to point to what is not there; some databases only find out at
+    """Looks whether rows would point to what is not there; some databases only find out at
     the end.
 
     Raises: RestrictedError.
@@ -61,8 +61,7 @@ def check_updates(collector: Collector, rows: models.QuerySet[models.Model]) -> 
             there = there.exclude(pk__in=rows)
         if not there.exists():
             raise RestrictedError(
-                f"{field.model._meta.label} rows would come to point to {value!r},"
-                " which is not there.",
+                f"{field.model._meta.label} rows would point to {value!r}, which is not there.",
                 set(),
             )
 

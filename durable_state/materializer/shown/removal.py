@@ -270,7 +270,7 @@ class Removal:
             if further.on_delete is models.DO_NOTHING and beyond.exists():
                 label = further.related_model._meta.label
                 raise RestrictedError(
-                    f"{label} rows point to what hangs on it (DO_NOTHING).", set()
+                    f"{label} rows point to rows that depend on it (DO_NOTHING).", set()
                 )
             if further.on_delete is models.CASCADE and beyond.exists():
                 self._follow(further, beyond, made, using)
