@@ -139,7 +139,12 @@ async def test_codings_that_are_decoded(
         ("br", b"", AnswerRefused, "content coding br"),
         ("zstd", b"", AnswerRefused, "content coding zstd"),
         ("x" * 5_000, b"", AnswerRefused, "content coding x"),
-        ("gzip", gzip.compress(b"[]", mtime=0) + b"garbage", ProtocolViolation, "it is not valid gzip"),
+        (
+            "gzip",
+            gzip.compress(b"[]", mtime=0) + b"garbage",
+            ProtocolViolation,
+            "it is not valid gzip",
+        ),
         ("gzip", gzip.compress(b"[]", mtime=0)[:-4], ProtocolViolation, "its gzip is cut"),
         ("gzip", gzip.compress(b"[]", mtime=0)[:5], ProtocolViolation, "its gzip is cut"),
         ("deflate", zlib.compress(b"[]") + b"[]", ProtocolViolation, "bytes after the end"),
