@@ -6,13 +6,12 @@ Why: decision 47.
 from __future__ import annotations
 
 import logging
-import mmap
 import time
 from contextlib import suppress
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutting_down
 from celery.worker import state
 from django.db import DEFAULT_DB_ALIAS
 
@@ -20,7 +19,15 @@ from durable_state.databases.clock import ServerNow
 
 from . import operations
 from .conf import get_settings
-from .consumer import CELERY, announce_missing, check_threads, consume_slice, runnable, tidy
+from .consumer import (
+    CELERY,
+    EndingFlag,
+    announce_missing,
+    check_threads,
+    consume_slice,
+    runnable,
+    tidy,
+)
 from .errors import DurableStateError, OperationRefused
 
 __all__ = ["consume", "supervise", "verify"]
@@ -37,19 +44,23 @@ LIMIT_SECONDS = 300
 _supervised: dict[str, float] = {}
 _tidied: dict[str, float] = {}
 
-_is_ending = mmap.mmap(-1, 1)
-"""Not 0, once the worker is asked to end. Shared with the children that it forks, to which Celery
-says nothing of it."""
+_ending = EndingFlag()
+"""Raised once the worker is asked to end, of which Celery says nothing to its children."""
+
+
+@worker_init.connect
+def _share(**kwargs: Any) -> None:
+    _ending.share()
 
 
 @worker_shutting_down.connect
 def _end(**kwargs: Any) -> None:
-    _is_ending[0] = 1
+    _ending.set()
 
 
 def _asks_to_end() -> bool:
     """Whether the worker waits for this task."""
-    return bool(_is_ending[0]) or any(
+    return _ending.is_set() or any(
         asked not in (None, False) for asked in (state.should_stop, state.should_terminate)
     )
 

@@ -8,6 +8,7 @@ from .claiming import announce_missing, runnable
 from .commits import commit, reapply, release
 from .committing import Commit
 from .doorbells import make_due, ring
+from .ending_flag import EndingFlag
 from .error_text import describe_error
 from .lease import UNATTENDED, Attendance, attendances, holder_of
 from .moment import at_one_moment
@@ -25,6 +26,7 @@ __all__ = [
     "UNATTENDED",
     "Attendance",
     "Commit",
+    "EndingFlag",
     "Watcher",
     "abandon_replay",
     "advance",

@@ -101,6 +101,7 @@ CONSUMER = {
     "request_headers": "the project's own",
     "project_calls": "code that may hang",
     "surroundings": "of its caller",
+    "ending_flag": "asked to end",
     "error_text": "what an error says",
     "database_thread": "a thread with sessions",
     "standstill": "the call that hangs",

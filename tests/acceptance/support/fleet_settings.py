@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from urllib.parse import urlsplit
 
@@ -46,3 +47,5 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BEAT_SCHEDULE = {
     "durable-state": {"task": "durable_state.tasks.supervise", "schedule": 1.0},
 }
+
+globals().update(json.loads(os.environ.get("FLEET_SETTINGS", "{}")))

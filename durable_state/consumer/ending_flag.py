@@ -1,0 +1,72 @@
+"""A flag by which a process asks those that it has started to end, forked or spawned.
+
+Forked ones have the parent's memory; spawned ones (Celery's children on macOS) have its environment
+only, which tells them of a file with one byte.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import mmap
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["EndingFlag"]
+
+logger = logging.getLogger("durable_state.consumer")
+
+VARIABLE = "DURABLE_STATE_ENDING"
+"""The environment variable with the parent's process number, a colon, and the file's path."""
+
+
+class EndingFlag:
+    """Raised once, by the process that shares it; seen by that one and by its children."""
+
+    def __init__(self) -> None:
+        self._is_raised = False
+        self._byte: mmap.mmap | None = None
+
+    def share(self) -> None:
+        """Has the children see it that are started from now on."""
+        try:
+            number, path = tempfile.mkstemp(prefix="durable-state-ending-")
+            try:
+                os.write(number, b"\0")
+                self._byte = mmap.mmap(number, 1)
+            finally:
+                os.close(number)
+        except OSError as error:
+            logger.warning("Children of this process will not see that it is to end: %s", error)
+            return
+        os.environ[VARIABLE] = f"{os.getpid()}:{path}"
+        atexit.register(_remove, os.getpid(), path)
+
+    def set(self) -> None:
+        """Raises it."""
+        self._is_raised = True
+        if self._byte is not None:
+            self._byte[0] = 1
+
+    def is_set(self) -> bool:
+        """Whether it is raised, here or by the parent."""
+        if self._byte is None:
+            self._byte = _find_parents()
+        return self._is_raised or (self._byte is not None and self._byte[0] != 0)
+
+
+def _find_parents() -> mmap.mmap | None:
+    """That of the process that has started this one, if it shares any."""
+    pid, _, path = os.environ.get(VARIABLE, "").partition(":")
+    if pid == str(os.getppid()):
+        with suppress(OSError, ValueError), Path(path).open("r+b") as file:
+            return mmap.mmap(file.fileno(), 1)
+    return None
+
+
+def _remove(pid: int, path: str) -> None:
+    if os.getpid() == pid:
+        with suppress(OSError):
+            Path(path).unlink()
