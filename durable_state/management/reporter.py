@@ -4,6 +4,7 @@ streams, states, dead letters, and with ``-v 2`` each commit.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 
@@ -17,10 +18,14 @@ from durable_state.operations.wording import counted
 
 from .table import one_line
 
-__all__ = ["Reporter"]
+__all__ = ["NAMED", "Reporter"]
 
 TYPES = 5
 """Types without a mapping that one line names."""
+NAMED = 20
+"""Streams that are named when they are taken or let go, or become live; of more, it is counted."""
+COUNT_SECONDS = 2.0
+"""Seconds after which that is said."""
 
 
 class Reporter:
@@ -32,15 +37,22 @@ class Reporter:
         self._states: dict[str, str] = {}
         self._ordinals: dict[str, int] = {}
         self._passed_over: dict[str, Counter[str]] = {}
+        self._held = 0
+        self._uncounted: Counter[str] = Counter()  # what happened to streams, and is not said yet
 
     def began(self, stream: Stream) -> None:
         """A stream was taken."""
         self._ordinals[stream.name] = stream.ordinal
         self._states.pop(stream.name, None)
-        self._write(f"{stream.name}: taken, after {counted(stream.ordinal, 'message')}")
+        self._held += 1
+        if self._are_many:
+            self._count("taken")
+        else:
+            self._write(f"{stream.name}: taken, after {counted(stream.ordinal, 'message')}")
 
     def ended(self, stream: Stream) -> None:
         """Why nothing more is done for the stream, unless somebody has ended it all."""
+        self._held -= 1
         if stream.paused:
             self._write(f"{stream.name}: paused, after {counted(stream.ordinal, 'message')}")
         elif stream.status in (Status.HALTED, Status.NEEDS_RESET):
@@ -51,7 +63,11 @@ class Reporter:
 
     def let_go(self, stream: Stream) -> None:
         """A stream goes to another worker, which has fewer."""
-        self._write(f"{stream.name}: handed to another worker, to share the load evenly")
+        if self._are_many:
+            self._count("handed to another worker")
+        else:
+            self._write(f"{stream.name}: handed to another worker, to share the load evenly")
+        self._held -= 1
 
     def committed(self, stream: Stream, done: Commit, seconds: float) -> None:
         """A commit, where each is wanted, and the letters that it wrote."""
@@ -83,10 +99,14 @@ class Reporter:
     def progressed(self, progress: Progress) -> None:
         """The state, where it is another than before."""
         name, status = str(progress), str(progress.status)
-        if self._states.get(name) == status:
+        before = self._states.get(name)
+        if before == status:
             return
         self._states[name] = status
-        if isinstance(progress, Replay):
+        is_usual = before in (None, *_ON_THE_WAY) and status in _ON_THE_WAY
+        if self._are_many and is_usual and not isinstance(progress, Replay):
+            self._count(Status(status).label)
+        elif isinstance(progress, Replay):
             self._write(f"{name}: started; the old rows stay until it has caught up")
         else:
             label = Status(status).label
@@ -104,9 +124,27 @@ class Reporter:
         """A line that asks for attention."""
         self._write(self._command.style.WARNING(one_line(text)))
 
+    @property
+    def _are_many(self) -> bool:
+        return self._held > NAMED and self._verbosity < 2
+
+    def _count(self, what: str) -> None:
+        """Says before long to how many streams this has happened."""
+        if not self._uncounted:
+            asyncio.get_running_loop().call_later(COUNT_SECONDS, self._say_counts)
+        self._uncounted[what] += 1
+
+    def _say_counts(self) -> None:
+        told = [f"{counted(many, 'more stream')} {what}" for what, many in self._uncounted.items()]
+        self._uncounted.clear()
+        self._write(", ".join(told))
+
     def _write(self, text: str) -> None:
         self._command.stdout.write(text)
         self._command.stdout.flush()
+
+
+_ON_THE_WAY = (Status.CATCHING_UP, Status.LIVE)
 
 
 def _rows_told(outcome: Outcome) -> str:

@@ -7,14 +7,15 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Q
 
 from durable_state import consumer, operations
 from durable_state.management.asking import actor
 from durable_state.management.notices import show_notices
 from durable_state.management.progress_line import ProgressLine
-from durable_state.management.reporter import Reporter
+from durable_state.management.reporter import NAMED, Reporter
 from durable_state.management.table import one_line
-from durable_state.models import FAILING, Status
+from durable_state.models import FAILING, Status, Stream
 from durable_state.operations import StreamReport
 from durable_state.operations.wording import counted
 from durable_state.telemetry import serve_counters
@@ -98,26 +99,37 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
 
 
 def _say_what_there_is(command: BaseCommand, using: str) -> None:
-    """Which streams are going to be consumed, and which are not, and why."""
-    found = list(operations.reports(using).values())
+    """Which streams are going to be consumed, and which are not, and why; of many, the first."""
+    streams = Stream.objects.using(using)
+    count = streams.count()
     command.stdout.write(
-        f"Consuming {counted(len(found), 'stream')}. Ctrl-C stops after the current batches."
+        f"Consuming {counted(count, 'stream')}. Ctrl-C stops after the current batches."
     )
-    if not found:
+    if not count:
         command.stdout.write("Waiting for one: durable_state add NAME URL")
-    for each in found:
-        if each.holder:
-            command.stdout.write(f"{each.name}: consumed by {one_line(each.holder)}")
-        elif each.status in (*_AT_REST, *FAILING):
-            told = " · ".join(filter(None, (each.status.replace("-", " "), each.why, each.action)))
-            command.stdout.write(f"{each.name}: {one_line(told)}")
+
+    is_told = Q(paused=True) | Q(status__in=[*_AT_REST, *FAILING])
+    for which in (streams.filter(is_told), streams.filter(~is_told, lease__seat__isnull=False)):
+        pks = which.order_by("name").values_list("pk", flat=True)
+        for each in operations.reports(using, pks=pks[:NAMED]).values():
+            _say_why(command, each)
+        if (more := which.count() - NAMED) > 0:
+            command.stdout.write(f"and {more:,} more: durable_state status")
     command.stdout.flush()
+
+
+def _say_why(command: BaseCommand, found: StreamReport) -> None:
+    if found.holder:
+        command.stdout.write(f"{found.name}: consumed by {one_line(found.holder)}")
+    elif found.status in ("paused", *_AT_REST, *FAILING):
+        told = " · ".join(filter(None, (found.status.replace("-", " "), found.why, found.action)))
+        command.stdout.write(f"{found.name}: {one_line(told)}")
 
 
 _SAID = {"needs-reset": "needs a reset", "snapshot-open": "has an open snapshot"}
 """What ``is`` and the status would not say in English."""
 
-_AT_REST = ("paused", Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
+_AT_REST = (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
 
 
 def _spare_the_collector() -> None:
