@@ -103,9 +103,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     the bell's safety net where one does.
     """
     feed_subscribers: Positive = 1000
-    """Websockets of one stream in one process at most; a further one is closed with 4429.
+    """Subscriptions of one stream in one process at most; a further one is closed with 4429.
 
     One user (or one address, where nobody is signed in) gets half of what all others leave at most.
+    """
+    feed_user_subscriptions: Positive = 1000
+    """Websockets, and subscriptions of those that have many, that one user (or one address, where
+    nobody is signed in) has in one process at most.
+    """
+    feed_socket_subscriptions: Positive = 100
+    """Subscriptions of one websocket at most."""
+    websocket_authentication: str | None = None
+    """Dotted path of ``authenticate(scope) -> user``: whom a token in the handshake names.
+
+    Sync, in a thread, or async. None from it: whoever Channels found. It is asked again every few
+    seconds.
     """
     dead_letter_limit: Positive = 1000
     """Dead letters of one stream beyond which it halts instead of writing more."""

@@ -29,6 +29,7 @@ def check_settings(raw: Any = None) -> list[checks.CheckMessage]:
     return [
         *_check_headers(settings.headers),
         *_check_policy(settings.policy),
+        *_check_websocket_authentication(settings.websocket_authentication),
         *_check_webhooks(settings.webhook_url),
         *_check_slice(settings.slice_seconds),
     ]
@@ -38,21 +39,40 @@ def _check_headers(path: str | None) -> Iterator[checks.CheckMessage]:
     if path is None:
         return
     found, problem = _import(path)
-    if problem is None and not callable(found):
-        problem = f"is {type(found).__name__}, which cannot be called"
+    problem = problem or _calling_problem(found, "a stream")
     if problem is None and inspect.iscoroutinefunction(found):
         problem = "is a coroutine function"
-    if problem is None:
-        try:
-            inspect.signature(found).bind(object())
-        except TypeError:
-            problem = "cannot be called with a stream alone"
-        except ValueError:
-            pass  # written in C: there is no signature to look at
     if problem is not None:
         yield _path_error(
             "HEADERS", path, problem, "Name a function `headers(stream)` that returns a dict."
         )
+
+
+def _check_websocket_authentication(path: str | None) -> Iterator[checks.CheckMessage]:
+    if path is None:
+        return
+    found, problem = _import(path)
+    problem = problem or _calling_problem(found, "a scope")
+    if problem is not None:
+        yield _path_error(
+            "WEBSOCKET_AUTHENTICATION",
+            path,
+            problem,
+            "Name a function `authenticate(scope)` that returns a user or None.",
+        )
+
+
+def _calling_problem(found: Any, argument: str) -> str | None:
+    """Why it cannot be called with one argument, named for the message; None where it can."""
+    if not callable(found):
+        return f"is {type(found).__name__}, which cannot be called"
+    try:
+        inspect.signature(found).bind(object())
+    except TypeError:
+        return f"cannot be called with {argument} alone"
+    except ValueError:
+        pass  # written in C: there is no signature to look at
+    return None
 
 
 def _check_policy(path: str) -> Iterator[checks.CheckMessage]:

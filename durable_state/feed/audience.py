@@ -1,4 +1,7 @@
-"""What one kind of subscriber sees of a stream."""
+"""What one kind of subscriber sees of a stream.
+
+Why: decision 942.
+"""
 
 from __future__ import annotations
 

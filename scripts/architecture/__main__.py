@@ -22,6 +22,7 @@ HOUSE = {
     "templatetags": "{% live %}",
     "operations": "verbs, audited",
     "policy": "who may see what",
+    "sign_in": "who is still signed in",
     "testing": "for your tests",
     "checks": "system checks",
     "consumer": "loops and commits",

@@ -34,6 +34,9 @@ from .support.socket import Socket
         ("", "example.com", False),
         ("file://", "example.com", False),
         ("chrome-extension://example.com", "example.com", False),
+        ("capacitor://localhost", "example.com", True),
+        ("capacitor://elsewhere", "example.com", False),
+        ("tauri://app.wild.test", "example.com", True),
         ("https://example.com:port", "example.com", False),
         ("https://example.com", None, False),
     ],
@@ -44,9 +47,35 @@ def test_whose_page_it_is(origin: str | None, host: str | None, own: bool, setti
     """
     settings.ALLOWED_HOSTS = [".example.com", "[::1]"]
     settings.CSRF_TRUSTED_ORIGINS = ["https://trusted.test", "https://*.wild.test"]
+    settings.CSRF_TRUSTED_ORIGINS += ["capacitor://localhost", "tauri://*.wild.test"]
     headers = [(b"host", host.encode())] if host is not None else []
     headers += [(b"origin", origin.encode())] if origin is not None else []
     assert is_own_origin(headers) is own
+
+
+@pytest.mark.parametrize(
+    ("headers", "own"),
+    [
+        ({"host": "inner:8000", "x-forwarded-host": "example.com"}, True),
+        ({"host": "inner:8000", "x-forwarded-host": "other.test"}, False),
+        ({"host": "example.com"}, True),
+        ({"host": "inner", "x-forwarded-host": "example.com:81"}, False),
+        ({"host": "inner", "x-forwarded-host": "example.com", "x-forwarded-port": "81"}, False),
+        ({"host": "inner", "x-forwarded-host": "example.com", "x-forwarded-port": "443"}, True),
+        ({"host": "inner", "x-forwarded-host": "example.com", "x-forwarded-port": "x"}, False),
+    ],
+)
+def test_behind_a_proxy(headers: dict[str, str], own: bool, settings: Any) -> None:
+    """The host and port that the browser asked for are told by the proxy, where Django is told to
+    believe it; where it is not, the proxy's headers mean nothing.
+    """
+    settings.ALLOWED_HOSTS = ["example.com"]
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+    sent.append((b"origin", b"https://example.com"))
+    settings.USE_X_FORWARDED_HOST = settings.USE_X_FORWARDED_PORT = True
+    assert is_own_origin(sent) is own
+    settings.USE_X_FORWARDED_HOST = settings.USE_X_FORWARDED_PORT = False
+    assert is_own_origin(sent) is (headers["host"] == "example.com")
 
 
 def test_two_origins_are_none_of_ours(settings: Any) -> None:

@@ -6,6 +6,7 @@ and Twisted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,12 +18,16 @@ __all__ = ["Socket"]
 class Socket(ApplicationCommunicator):
     """One connection to `path`, with the handshake's headers."""
 
+    subprotocol: str | None = None
+    """The one that the server chose."""
+
     def __init__(
         self,
         application: Any,
         path: str,
         headers: list[tuple[bytes, bytes]] | None = None,
         client: tuple[str, int] | None = None,
+        subprotocols: Sequence[str] = (),
     ) -> None:
         parts = urlsplit(path)
         super().__init__(
@@ -32,7 +37,7 @@ class Socket(ApplicationCommunicator):
                 "path": unquote(parts.path),
                 "query_string": parts.query.encode(),
                 "headers": headers or [],
-                "subprotocols": [],
+                "subprotocols": list(subprotocols),
                 "client": client,
             },
         )
@@ -41,6 +46,7 @@ class Socket(ApplicationCommunicator):
         """Opens it; returns the close code if the handshake is refused, else None."""
         await self.send_input({"type": "websocket.connect"})
         answer = await self.receive_output(5)
+        self.subprotocol = answer.get("subprotocol")
         return int(answer["code"]) if answer["type"] == "websocket.close" else None
 
     async def receive_text(self) -> str:

@@ -1,0 +1,127 @@
+"""Who opened a socket, and whether they still are who they were."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import ipaddress
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.utils.module_loading import import_string
+
+from durable_state.conf import get_settings
+from durable_state.errors import ConfigurationError
+from durable_state.sign_in import SignIn, ended, sign_in_of
+
+__all__ = ["Caller", "find_gone", "identify"]
+
+logger = logging.getLogger("durable_state.websocket")
+
+HOOK_SECONDS = 10.0
+"""Seconds that the project's authentication may take."""
+HOOKS_AT_ONCE = 10
+
+
+@dataclass(eq=False, frozen=True)
+class Caller:
+    """Who opened a socket."""
+
+    scope: Any
+    user: Any
+    sign_in: SignIn | None
+    """The session by which they are signed in, if it is one."""
+    has_token: bool
+    """Whether the project's WEBSOCKET_AUTHENTICATION named them."""
+
+    @property
+    def follower(self) -> str:
+        """Who shares places: a user, or an address where nobody is signed in."""
+        if self.user.is_authenticated:
+            return f"user {self.user.pk}"
+        client = self.scope.get("client")
+        address = client[0] if client else ""
+        if ":" in address:
+            # Whoever has an IPv6 address has many: they differ in the last 64 bits.
+            with contextlib.suppress(ValueError):
+                network = ipaddress.ip_network((address.partition("%")[0], 64), strict=False)
+                address = str(network)
+        return f"address {address}" if address else "somebody"
+
+
+async def identify(scope: Any) -> Caller:
+    """Whoever opened the socket of this scope.
+
+    Raises: PermissionDenied, where the project's authentication does; whatever else it raises.
+    """
+    named = await _named_by_project(scope)
+    if named is not None:
+        return Caller(scope, named, None, has_token=True)
+    user: Any = scope.get("user") or AnonymousUser()
+    sign_in = None
+    if user.is_authenticated:
+        sign_in = await database_sync_to_async(sign_in_of)(scope.get("session"))
+        if sign_in is not None and sign_in.user != user._meta.pk.value_to_string(user):
+            sign_in = None  # Something else than the session named the user.
+    return Caller(scope, user, sign_in, has_token=False)
+
+
+async def find_gone(callers: Collection[Caller]) -> set[Caller]:
+    """Those who have signed out, or whose session, password or token is not valid any more."""
+    sign_ins = {each.sign_in for each in callers if each.sign_in is not None}
+    gone: set[Caller] = set()
+    if sign_ins:
+        over = await database_sync_to_async(ended)(sign_ins)
+        gone.update(each for each in callers if each.sign_in in over)
+
+    with_token = [each for each in callers if each.has_token]
+    for start in range(0, len(with_token), HOOKS_AT_ONCE):
+        some = with_token[start : start + HOOKS_AT_ONCE]
+        valid = await asyncio.gather(*map(_has_valid_token, some))
+        gone.update(each for each, is_valid in zip(some, valid, strict=True) if not is_valid)
+    return gone
+
+
+async def _has_valid_token(caller: Caller) -> bool:
+    try:
+        user = await _named_by_project(caller.scope)
+    except PermissionDenied:
+        return False
+    except Exception:
+        logger.exception("WEBSOCKET_AUTHENTICATION fails, so the socket is closed.")
+        return False
+    return user is not None and (user.is_authenticated, user.pk) == (
+        caller.user.is_authenticated,
+        caller.user.pk,
+    )
+
+
+async def _named_by_project(scope: Any) -> Any:
+    """The user that the project's authentication finds in the handshake; None for no opinion."""
+    path = get_settings().websocket_authentication
+    if path is None:
+        return None
+    authenticate = _authentication(path)
+    async with asyncio.timeout(HOOK_SECONDS):
+        if inspect.iscoroutinefunction(authenticate):
+            return await authenticate(scope)
+        return await database_sync_to_async(authenticate)(scope)
+
+
+@lru_cache(maxsize=8)
+def _authentication(path: str) -> Callable[[Any], Any]:
+    try:
+        found: Callable[[Any], Any] = import_string(path)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"DURABLE_STATE: WEBSOCKET_AUTHENTICATION {path!r} cannot be used: {error}",
+            "Name a function `authenticate(scope)` that returns a user or None.",
+        ) from error
+    return found

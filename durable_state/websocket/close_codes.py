@@ -1,0 +1,90 @@
+"""What a websocket, or one subscription of it, is closed with."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+
+from durable_state.errors import DurableStateError
+from durable_state.feed import AccessWithdrawn, StreamRemoved, TooManySubscribers
+
+from .places import TooManyPlaces
+
+__all__ = [
+    "BAD_REQUEST",
+    "DONE",
+    "FAILED",
+    "NOT_ALLOWED",
+    "NOT_SIGNED_IN",
+    "NO_SUCH_STREAM",
+    "REASONS",
+    "TOO_LARGE",
+    "TOO_MANY",
+    "ClientGone",
+    "code_of",
+]
+
+logger = logging.getLogger("durable_state.websocket")
+
+DONE = 1000
+NOT_SIGNED_IN = 4401
+NOT_ALLOWED = 4403
+NO_SUCH_STREAM = 4404
+TOO_MANY = 4429
+BAD_REQUEST = 1008
+"""RFC 6455, 7.4.1: what was asked cannot be understood."""
+TOO_LARGE = 1009
+FAILED = 1011
+"""RFC 6455, 7.4.1: the server met an error, which is in its log."""
+
+WARNING_SECONDS = 10.0
+"""Seconds between two warnings of limits that were met."""
+
+REASONS = {
+    DONE: "Unsubscribed.",
+    NOT_SIGNED_IN: "Sign in first; a session or a token that ended is to be renewed.",
+    NOT_ALLOWED: "You may not read this stream.",
+    NO_SUCH_STREAM: "There is no such stream.",
+    TOO_MANY: "Too many subscriptions; close some first.",
+    BAD_REQUEST: "The request cannot be understood.",
+    TOO_LARGE: "The frame is too large.",
+    FAILED: "The server met an error; its log says which.",
+}
+"""In words, without anything that the client may not know."""
+
+
+class ClientGone(DurableStateError):
+    """Nothing can be sent, because the client has left."""
+
+
+_warned_at = -math.inf
+
+
+def _warn(error: BaseException) -> None:
+    """Logs a limit that was met, now and then: a client may ask for the impossible at any pace."""
+    global _warned_at
+    if time.monotonic() - _warned_at >= WARNING_SECONDS:
+        _warned_at = time.monotonic()
+        logger.warning("%s", error)
+
+
+def code_of(error: BaseException, name: str) -> int:
+    """The code for what ended a subscription of the stream ``name``; logs what is no answer."""
+    match error:
+        case StreamRemoved():
+            return NO_SUCH_STREAM
+        case ClientGone():
+            return DONE
+        case AccessWithdrawn():
+            return NOT_ALLOWED
+        case TooManySubscribers() | TooManyPlaces():
+            _warn(error)
+            return TOO_MANY
+        case _:
+            logger.error(
+                "%s: a subscription ends because its frames could not be made.",
+                name,
+                exc_info=error,
+            )
+            return FAILED

@@ -1,0 +1,168 @@
+"""One websocket: who may open it, and what all of them have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Any
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.core.exceptions import PermissionDenied
+
+from . import heart
+from .caller import Caller, identify
+from .close_codes import FAILED, NOT_ALLOWED, NOT_SIGNED_IN, ClientGone, code_of
+from .origin import is_own_origin
+from .places import TooManyPlaces, leave_place, take_place
+from .subscription import Subscription
+
+__all__ = ["Connection"]
+
+logger = logging.getLogger("durable_state.websocket")
+
+SUBPROTOCOL = "durable-state"
+
+
+class Connection(AsyncWebsocketConsumer):
+    """A socket whose subscriptions, by name, send frames down it.
+
+    A socket that is refused is accepted first and then closed, because browsers are shown the close
+    code of an accepted one only; just a page of a foreign origin is refused in the handshake.
+    """
+
+    # No channel of its own: the hub holds one for all sockets of a stream, and a channel layer that
+    # is down must not close them.
+    channel_layer_alias = "durable_state.none"
+
+    caller: Caller
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.subscriptions: dict[str, Subscription] = {}
+        self.sent_at = time.monotonic()
+        self._sends = 0
+        self._places = 0
+        self._is_open = False
+        self._opening: asyncio.Task[None] | None = None
+
+    # What the heart asks.
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether something is on its way that the client has not taken yet."""
+        return self._sends > 0
+
+    async def send_heartbeat(self) -> None:
+        """Sends something that means nothing. Raises nothing."""
+        with contextlib.suppress(Exception):
+            await self.send_text(self.heartbeat())
+
+    async def sign_out(self) -> None:
+        """Closes the socket, because whoever opened it is not signed in any more."""
+        await self.end(NOT_SIGNED_IN)
+
+    # What kinds of sockets differ in.
+
+    def heartbeat(self) -> str:
+        """The text of a frame that means nothing."""
+        raise NotImplementedError
+
+    async def begin(self) -> None:
+        """Begins to send."""
+        raise NotImplementedError
+
+    # From open to closed.
+
+    async def connect(self) -> None:
+        """Accepts the socket, and begins."""
+        if not is_own_origin(self.scope.get("headers", [])):
+            await self.close(NOT_ALLOWED)
+            return
+        await self.accept(_chosen(list(self.scope.get("subprotocols", []))))
+        self._opening = asyncio.create_task(self._open())
+
+    async def opened(self) -> bool:
+        """Waits until it is known who has opened the socket; whether it was left open."""
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        return self._is_open
+
+    async def _open(self) -> None:
+        try:
+            self.caller = await identify(self.scope)
+        except PermissionDenied:
+            await self.end(NOT_SIGNED_IN)
+            return
+        except Exception:
+            logger.exception("A websocket is closed because its user could not be found out.")
+            await self.end(FAILED)
+            return
+
+        try:
+            self.take_place()
+        except TooManyPlaces as error:
+            await self.end(code_of(error, "a websocket"))
+            return
+        self._is_open = True
+        heart.remember(self)
+        with contextlib.suppress(ClientGone):
+            await self.begin()
+
+    def take_place(self) -> None:
+        """Counts the socket, or one subscription of it. Raises: TooManyPlaces."""
+        take_place(self.caller.follower)
+        self._places += 1
+
+    def leave_place(self) -> None:
+        """Counts one less."""
+        leave_place(self.caller.follower)
+        self._places -= 1
+
+    async def send_text(self, text: str) -> None:
+        """Sends a frame. Raises: ClientGone."""
+        event: Any = {"type": "websocket.send", "text": text}
+        self._sends += 1
+        try:
+            await self.base_send(event)
+        except Exception as error:  # Servers tell it in their own ways.
+            raise ClientGone("The client has left.") from error
+        finally:
+            self._sends -= 1
+        self.sent_at = time.monotonic()
+
+    async def end(self, code: int) -> None:
+        """Stops everything, and closes the socket. Raises nothing."""
+        await self._stop()
+        # The client may be gone already, which the server tells in its own way.
+        with contextlib.suppress(Exception):
+            await self.close(code)
+
+    async def disconnect(self, code: int) -> None:
+        """Stops everything."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+        await self._stop()
+
+    async def _stop(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            heart.forget(self)
+        while self._places:
+            self.leave_place()
+        while self.subscriptions:
+            _, subscription = self.subscriptions.popitem()
+            await subscription.stop()
+
+
+def _chosen(offered: list[str]) -> str | None:
+    """The subprotocol that the handshake is answered with.
+
+    A browser closes a socket for which it has offered some, and none was chosen. By custom a token
+    comes second.
+    """
+    if SUBPROTOCOL in offered:
+        return SUBPROTOCOL
+    return offered[0] if offered else None

@@ -1,0 +1,116 @@
+"""One task for all sockets of an event loop: it lets quiet ones be heard, and ends those of people
+who are not signed in any more.
+
+Why: decision 941.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import weakref
+from collections.abc import Awaitable
+from typing import Protocol
+
+from .caller import Caller, find_gone
+
+__all__ = ["HEARTBEAT_SECONDS", "Beating", "forget", "remember"]
+
+logger = logging.getLogger("durable_state.websocket")
+
+HEARTBEAT_SECONDS = 20.0
+"""Seconds within which every socket hears something."""
+LOOK_SECONDS = 5.0
+"""Seconds between two looks at all sockets, and at the sessions of those who opened them."""
+
+
+class Beating(Protocol):
+    """A socket, as far as its heart knows it."""
+
+    caller: Caller
+    sent_at: float
+    """When it was last sent something, on the monotonic clock."""
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether something is on its way."""
+        ...
+
+    def send_heartbeat(self) -> Awaitable[None]:
+        """Sends something that means nothing. Raises nothing."""
+        ...
+
+    def sign_out(self) -> Awaitable[None]:
+        """Closes it, because whoever opened it is not signed in any more. Raises nothing."""
+        ...
+
+
+class _Heart:
+    def __init__(self) -> None:
+        self.sockets: set[Beating] = set()
+        self._beating: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Future[None]] = set()
+
+    def start(self) -> None:
+        """Begins to beat, once."""
+        if self._beating is None:
+            self._beating = asyncio.create_task(self._beat())
+
+    def stop(self) -> None:
+        """Ends its tasks."""
+        for task in (self._beating, self._looking):
+            if task is not None:
+                task.cancel()
+        self._beating = self._looking = None
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self._send_heartbeats()
+            # A database that is slow, or away, must not keep sockets quiet.
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._look())
+
+    def _send_heartbeats(self) -> None:
+        quiet_since = time.monotonic() - (HEARTBEAT_SECONDS - LOOK_SECONDS)
+        for socket in self.sockets:
+            # What is on its way already will be heard, or the link is dead.
+            if socket.sent_at <= quiet_since and not socket.is_sending:
+                self._tell(socket.send_heartbeat())
+
+    async def _look(self) -> None:
+        by_caller = {socket.caller: socket for socket in self.sockets}
+        try:
+            gone = await find_gone(by_caller.keys())
+        except Exception:
+            logger.exception("Sessions of open websockets could not be looked at; trying again.")
+            return
+        for caller in gone:
+            self._tell(by_caller[caller].sign_out())
+
+    def _tell(self, telling: Awaitable[None]) -> None:
+        """Each by itself: a client that reads nothing holds up its own socket."""
+        task = asyncio.ensure_future(telling)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+
+_hearts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Heart] = weakref.WeakKeyDictionary()
+
+
+def remember(socket: Beating) -> None:
+    """Looks after a socket from now on."""
+    heart = _hearts.setdefault(asyncio.get_running_loop(), _Heart())
+    heart.sockets.add(socket)
+    heart.start()
+
+
+def forget(socket: Beating) -> None:
+    """Does not any more."""
+    heart = _hearts.get(asyncio.get_running_loop())
+    if heart is not None and socket in heart.sockets:
+        heart.sockets.discard(socket)
+        if not heart.sockets:
+            heart.stop()

@@ -1,0 +1,238 @@
+"""Many streams over one socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from durable_state.models import Stream
+from durable_state.websocket import heart, places
+from tests.feed.support.commits import commit, commit_and_ring, make_stream, message
+
+from .support.many import ManyStreams
+from .support.socket import Socket
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def root(make_user: Any) -> Any:
+    return make_user(superuser=True)
+
+
+@pytest.fixture
+def streams(transactional_db: None) -> list[Stream]:
+    found = [make_stream("one"), make_stream("two")]
+    for stream in found:
+        commit(stream, {("setting", "first"): 0})
+    return found
+
+
+async def opened(application: Any, **details: Any) -> ManyStreams:
+    socket = ManyStreams(application, **details)
+    assert await socket.connect() is None
+    return socket
+
+
+async def test_frames_name_their_subscription(
+    root: Any, as_user: Any, streams: list[Stream]
+) -> None:
+    """Each is named as the client says, or as its stream; each is followed by itself, and resumes
+    by its own offset.
+    """
+    one, two = streams
+    await commit_and_ring(one, {("message", "a"): message("x"), ("setting", "s"): 1})
+    socket = await opened(as_user(root))
+    await socket.ask(subscribe="one")
+    await socket.ask(subscribe="two", id='odd "id"\n')
+    await socket.ask(subscribe="one", id="some", types=["setting", "message"], keys=["s", "b"])
+    await socket.until_live("one", 'odd "id"\n', "some")
+    assert socket.told[0] == {"heartbeat": heart.HEARTBEAT_SECONDS}
+    assert set(socket.clients["one"].state) == {
+        ("message", "a"),
+        ("setting", "s"),
+        ("setting", "first"),
+    }
+    assert set(socket.clients["some"].state) == {("setting", "s")}
+
+    await commit_and_ring(one, {("message", "b"): message("y")})
+    await commit_and_ring(two, {("setting", "t"): 2})
+    await socket.until(lambda self: ("message", "b") in self.clients["some"].state)
+    await socket.until(lambda self: ("setting", "t") in self.clients['odd "id"\n'].state)
+    await socket.until(lambda self: ("message", "b") in self.clients["one"].state)
+
+    offset = socket.clients["one"].offset
+    await socket.ask(unsubscribe="one")
+    await socket.until(lambda self: self.closed == {"one": 1000})
+    await commit_and_ring(one, {("message", "a"): None})
+    client = socket.clients["one"]
+    client.up_to_date = False
+    await socket.ask(subscribe="one", offset=offset)
+    await socket.until_live("one")
+    await socket.disconnect()
+    assert (client.snapshots, set(client.state)) == (
+        1,
+        {("message", "b"), ("setting", "s"), ("setting", "first")},
+    )
+
+
+async def test_one_that_ends_takes_no_other_with_it(
+    make_user: Any, as_user: Any, streams: list[Stream], configure: Callable[..., None]
+) -> None:
+    """What may not be read, is not there, or is removed is told by its code."""
+    configure(FEED_POLL_SECONDS=0.05)
+    user = await sync_to_async(make_user)("app.view_message")
+    socket = await opened(as_user(user))
+    for name in ("one", "two", "missing", "no name at all", "nul\0", "x" * 5000):
+        await socket.ask(subscribe=name, id=name[:20])
+    await socket.until_live("one", "two")
+    await socket.until(lambda self: len(self.closed) == 4)
+    assert set(socket.closed.values()) == {4404}
+    await streams[0].adelete()
+    await socket.until(lambda self: self.closed.get("one") == 4404)
+    await commit_and_ring(streams[1], {("message", "a"): message("x")})
+    await socket.until(lambda self: ("message", "a") in self.clients["two"].state)
+    await socket.disconnect()
+
+
+async def test_nobody_reads_what_only_others_may(
+    make_user: Any, as_user: Any, streams: list[Stream]
+) -> None:
+    """Anonymous visitors do not learn which streams exist; the socket stays."""
+    for who, codes in ((None, {4401}), (await sync_to_async(make_user)(), {4403, 4404})):
+        socket = await opened(as_user(who))
+        await socket.ask(subscribe="one")
+        await socket.ask(subscribe="missing")
+        await socket.until(lambda self: len(self.closed) == 2)
+        assert set(socket.closed.values()) == codes
+        await socket.ask(ping="still there?")
+        assert await socket.read() == {"pong": "still there?"}
+        await socket.disconnect()
+        assert not socket.clients
+
+
+async def test_ten_thousand_subscriptions(
+    root: Any, as_user: Any, streams: list[Stream], configure: Callable[..., None]
+) -> None:
+    """Those beyond the socket's limit, or the user's, are refused one by one; the others go on."""
+    configure(FEED_SOCKET_SUBSCRIPTIONS=3, FEED_USER_SUBSCRIPTIONS=6)
+    socket = await opened(as_user(root))
+    for number in range(10_000):
+        await socket.ask(subscribe="one", id=str(number))
+    await socket.until_live("0", "1", "2")
+    await socket.until(lambda self: len(self.closed) == 9_997)
+    assert set(socket.closed.values()) == {4429}
+    second = await opened(as_user(root))
+    await second.ask(subscribe="two", id="a")
+    await second.until_live("a")
+    await second.ask(subscribe="two", id="b")
+    await second.until(lambda self: self.closed == {"b": 4429})
+    assert await (await opened(as_user(root))).close_code() == 4429
+    await socket.ask(unsubscribe="0")
+    await socket.until(lambda self: self.closed.get("0") == 1000)
+    await second.ask(subscribe="two", id="b")
+    await second.until_live("b")
+    await socket.disconnect()
+    await second.disconnect()
+    assert not places._taken
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        ({"text": "subscribe"}, "JSON object"),
+        ({"text": "[" * 60_000}, "JSON object"),
+        ({"text": "[]"}, '"subscribe"'),
+        ({"text": "{}"}, '"subscribe"'),
+        ({"text": '{"subscribe":"one","unsubscribe":"one"}'}, '"subscribe"'),
+        ({"text": '{"subscribe":"one","type":["a"]}'}, "unknown field `type`"),
+        ({"text": '{"subscribe":"one","types":"a"}'}, "Expected `array`"),
+        ({"text": '{"subscribe":"one","keys":[1]}'}, "Expected `str`"),
+        ({"text": '{"subscribe":""}'}, "length >= 1"),
+        ({"text": '{"subscribe":"one","id":"' + "i" * 101 + '"}'}, "length <= 100"),
+        ({"text": '{"unsubscribe":"one"}'}, "no subscription 'one'"),
+        ({"text": '{"ping":{}}'}, "ping"),
+        ({"bytes": b"\0"}, "text frames"),
+    ],
+)
+async def test_a_frame_that_is_not_understood(
+    frame: Any, says: str, root: Any, as_user: Any, streams: list[Stream]
+) -> None:
+    """It is answered by what is wrong, and subscribes to nothing."""
+    socket = await opened(as_user(root))
+    await socket.read()
+    await socket.send_frame(**frame)
+    error = (await socket.read())["error"]
+    assert says in error
+    assert len(error) <= 500
+    await socket.ask(ping=1)
+    assert await socket.read() == {"pong": 1}
+    await socket.disconnect()
+
+
+async def test_who_asks_nonsense_for_ever_is_closed(root: Any, as_user: Any) -> None:
+    """After twenty mistakes."""
+    socket = await opened(as_user(root))
+    for _ in range(25):
+        await socket.send_frame(text="?")
+    assert await socket.close_code() == 1008
+
+
+@pytest.mark.parametrize("frame", [{"text": "x" * 70_000}, {"bytes": b"x" * 70_000}])
+async def test_a_frame_that_is_too_large(frame: Any, root: Any, as_user: Any) -> None:
+    """It closes the socket at once, and is not decoded."""
+    socket = await opened(as_user(root))
+    await socket.send_frame(**frame)
+    assert await socket.close_code() == 1009
+
+
+async def test_an_id_that_is_taken(root: Any, as_user: Any, streams: list[Stream]) -> None:
+    """The first subscription of that name goes on."""
+    socket = await opened(as_user(root))
+    await socket.ask(subscribe="one")
+    await socket.ask(subscribe="two", id="one")
+    await socket.until(lambda self: any("error" in each for each in self.told))
+    assert "subscribed already" in socket.told[-1]["error"]
+    await socket.until_live("one")
+    await socket.disconnect()
+    assert not socket.closed
+
+
+async def test_quiet_sockets_are_heard(
+    root: Any, as_user: Any, streams: list[Stream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many streams the interval is told; of one a frame without items, at the same place."""
+    monkeypatch.setattr(heart, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 0.1)
+    many = await opened(as_user(root))
+    await many.until(lambda self: len(self.told) >= 3)
+    assert all(set(each) == {"heartbeat"} for each in many.told)
+    one = Socket(as_user(root), "/ws/state/one/")
+    await one.connect()
+    frames: list[Any] = []
+    while not (frames and frames[-1]["upToDate"]):
+        frames.append(json.loads(await one.receive_text()))
+    for _ in range(2):
+        beat = json.loads(await one.receive_text())
+        assert beat == {"items": [], "offset": frames[-1]["offset"], "upToDate": True}
+    await one.disconnect()
+    await many.disconnect()
+
+
+async def test_leaving_ends_every_task(root: Any, as_user: Any, streams: list[Stream]) -> None:
+    """And gives back every place."""
+    before = asyncio.all_tasks()
+    sockets = [await opened(as_user(root)) for _ in range(3)]
+    for socket in sockets:
+        await socket.ask(subscribe="one")
+        await socket.ask(subscribe="two")
+        await socket.until_live("one", "two")
+        await socket.disconnect()
+    await asyncio.sleep(0.05)
+    assert asyncio.all_tasks() == before
+    assert not places._taken
