@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.utils.module_loading import import_string
 
 from durable_state.conf import get_settings
 from durable_state.errors import ConfigurationError
+from durable_state.feed import run_for
 from durable_state.sign_in import SignIn, ended, sign_in_of
 
 __all__ = ["Caller", "find_gone", "identify"]
@@ -67,7 +67,7 @@ async def identify(scope: Any) -> Caller:
     user: Any = scope.get("user") or AnonymousUser()
     sign_in = None
     if user.is_authenticated:
-        sign_in = await database_sync_to_async(sign_in_of)(scope.get("session"))
+        sign_in = await run_for(_handshake(scope), sign_in_of, scope.get("session"))
         if sign_in is not None and sign_in.user != user._meta.pk.value_to_string(user):
             sign_in = None  # Something else than the session named the user.
     return Caller(scope, user, sign_in, has_token=False)
@@ -78,7 +78,7 @@ async def find_gone(callers: Collection[Caller]) -> set[Caller]:
     sign_ins = {each.sign_in for each in callers if each.sign_in is not None}
     gone: set[Caller] = set()
     if sign_ins:
-        over = await database_sync_to_async(ended)(sign_ins)
+        over = await run_for("the sessions of websockets", ended, sign_ins)
         gone.update(each for each in callers if each.sign_in in over)
 
     with_token = [each for each in callers if each.has_token]
@@ -112,7 +112,12 @@ async def _named_by_project(scope: Any) -> Any:
     async with asyncio.timeout(HOOK_SECONDS):
         if inspect.iscoroutinefunction(authenticate):
             return await authenticate(scope)
-        return await database_sync_to_async(authenticate)(scope)
+        return await run_for(_handshake(scope), authenticate, scope)
+
+
+def _handshake(scope: Any) -> str:
+    """Names whoever is not known yet: each waits for itself alone."""
+    return f"handshake {id(scope)}"
 
 
 @lru_cache(maxsize=8)

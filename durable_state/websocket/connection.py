@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Awaitable
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -55,8 +56,8 @@ class Connection(AsyncWebsocketConsumer):
         return self._sends > 0
 
     async def send_heartbeat(self) -> None:
-        """Sends something that means nothing. Raises nothing."""
-        with contextlib.suppress(Exception):
+        """Sends something that means nothing, if the client is still there."""
+        with contextlib.suppress(ClientGone):
             await self.send_text(self.heartbeat())
 
     async def sign_out(self) -> None:
@@ -120,9 +121,12 @@ class Connection(AsyncWebsocketConsumer):
         leave_place(self.caller.follower)
         self._places -= 1
 
-    async def send_text(self, text: str) -> None:
+    def send_text(self, text: str) -> Awaitable[None]:
         """Sends a frame. Raises: ClientGone."""
-        event: Any = {"type": "websocket.send", "text": text}
+        return self.send_event({"type": "websocket.send", "text": text})
+
+    async def send_event(self, event: Any) -> None:
+        """Sends a frame as ASGI has it. Raises: ClientGone."""
         self._sends += 1
         try:
             await self.base_send(event)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from urllib.parse import parse_qs
 
 import msgspec
+
+from durable_state.feed.frames import Frame
 
 from .client_message import Subscribe
 from .close_codes import BAD_REQUEST
@@ -32,7 +35,7 @@ class StateConsumer(Connection):
     What the client sends is ignored.
     """
 
-    _last = '{"items":[],"offset":"-1","upToDate":false}'
+    _last: str = '{"items":[],"offset":"-1","upToDate":false}'
     """The last frame, or the last heartbeat."""
 
     async def begin(self) -> None:
@@ -56,15 +59,15 @@ class StateConsumer(Connection):
 
     def heartbeat(self) -> str:
         """A frame without items, at the place where the client is."""
-        place = _place.decode(self._last)
+        place = _place.decode(self._last.encode())
         self._last = msgspec.json.encode(
             {"items": [], "offset": place.offset, "upToDate": place.up_to_date}
         ).decode()
         return self._last
 
-    async def _send_frame(self, text: str) -> None:
-        self._last = text
-        await self.send_text(text)
+    def _send_frame(self, frame: Frame) -> Awaitable[None]:
+        self._last = frame
+        return self.send_event(frame.event())
 
     async def _ended(self, code: int) -> None:
         self.subscriptions.clear()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
 from durable_state.conf import get_settings
+from durable_state.feed.frames import Frame
 
 from .client_message import (
     MESSAGE_BYTES,
@@ -92,10 +94,10 @@ class StreamsConsumer(Connection):
         except TooManyPlaces as error:
             await self._tell_closed(name, code_of(error, wanted.subscribe))
             return
-        front = f'{{"id":{json.dumps(name)},'
+        front = f'"id":{json.dumps(name)},'
 
-        async def send(text: str) -> None:
-            await self.send_text(front + text[1:])
+        def send(frame: Frame) -> Awaitable[None]:
+            return self.send_event(frame.event(front))
 
         ended = partial(self._ended, name)
         self.subscriptions[name] = Subscription(self.caller, wanted, send, ended)

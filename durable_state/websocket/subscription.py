@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
 
-from durable_state.feed import Audience, Subscriber, subscribe
+from durable_state.feed import Audience, Subscriber, run_for, subscribe
+from durable_state.feed.frames import Frame
 from durable_state.models import Stream
-from durable_state.policy import audience_of, readable_streams
+from durable_state.policy import audience_of, followed_stream
 
 from .caller import Caller
 from .client_message import Subscribe
-from .close_codes import FAILED, NO_SUCH_STREAM, NOT_ALLOWED, NOT_SIGNED_IN, code_of
+from .close_codes import NO_SUCH_STREAM, NOT_ALLOWED, NOT_SIGNED_IN, code_of
 
 __all__ = ["Subscription"]
 
@@ -28,60 +28,84 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 class Subscription:
     """Sends the frames of a stream to ``send``, until it is stopped or something ends it.
 
-    Then ``ended`` is called with the close code, once.
+    Then ``ended`` is called with the close code, once. It has a task while it begins and while it
+    ends, and none in between.
     """
 
     def __init__(
         self,
         caller: Caller,
         wanted: Subscribe,
-        send: Callable[[str], Awaitable[None]],
+        send: Callable[[Frame], Awaitable[None]],
         ended: Callable[[int], Awaitable[None]],
     ) -> None:
         self._caller = caller
         self._wanted = wanted
         self._send = send
         self._ended = ended
-        self._task = asyncio.create_task(self._run())
+        self._held = contextlib.AsyncExitStack()
+        """What is given back in the end."""
+        self._task = asyncio.create_task(self._begin())
 
     async def stop(self) -> None:
         """Sends nothing more; ``ended`` is not called."""
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait([self._task])
+        await self._held.aclose()
 
-    async def _run(self) -> None:
+    async def _begin(self) -> None:
         try:
             code = await self._follow()
         except Exception as error:
             code = code_of(error, self._wanted.subscribe)
-        await self._ended(code)
+        if code is not None:
+            await self._end(code)
 
-    async def _follow(self) -> int:
-        user, wanted = self._caller.user, self._wanted
-        stream = await database_sync_to_async(_readable_stream)(user, wanted.subscribe)
+    async def _follow(self) -> int | None:
+        """Begins to follow the stream; the close code where it may not."""
+        user, follower, wanted = self._caller.user, self._caller.follower, self._wanted
+        stream = await run_for(follower, _followed_stream, user, wanted.subscribe)
         if stream is None:
-            return await database_sync_to_async(_why_not)(user, wanted.subscribe)
+            return await run_for(follower, _why_not, user, wanted.subscribe)
 
         async def renew() -> Audience | None:
-            return await database_sync_to_async(_renewed)(user, stream, wanted)
+            return await run_for(follower, _renewed, user, stream, wanted)
 
-        async with subscribe(stream, self._caller.follower) as hub:
-            audience = await database_sync_to_async(audience_of)(
-                user, stream, wanted.types, wanted.keys
-            )
-            frames = Subscriber(hub, audience, renew, wanted.offset).frames()
-            async with contextlib.aclosing(frames):
-                async for text in frames:
-                    await self._send(text)
-        return FAILED
-
-
-def _readable_stream(user: Any, name: str) -> Stream | None:
-    # A name that no stream can have may be one that a database refuses.
-    if _NAME.fullmatch(name) is None:
+        hub = await self._held.enter_async_context(subscribe(stream, follower))
+        audience = await run_for(follower, audience_of, user, stream, wanted.types, wanted.keys)
+        subscriber = Subscriber(
+            hub,
+            audience,
+            renew,
+            wanted.offset,
+            follower=follower,
+            renewal=_renewal(user, wanted),
+        )
+        self._held.push_async_callback(subscriber.stop)
+        subscriber.start(self._send, self._fail)
         return None
-    return readable_streams(user).filter(name=name).first()
+
+    def _fail(self, error: Exception) -> None:
+        code = code_of(error, self._wanted.subscribe)
+        self._task = asyncio.create_task(self._end(code))
+
+    async def _end(self, code: int) -> None:
+        await self._held.aclose()
+        await self._ended(code)
+
+
+def _renewal(user: Any, wanted: Subscribe) -> Hashable:
+    """Names those for whom the policy is asked once: all sockets of a user that want the same."""
+    what = (frozenset(wanted.types), frozenset(wanted.keys))
+    if isinstance(user, models.Model):
+        return (user._meta.label, user.pk, *what)
+    # A project's own kind of user may hold anything.
+    return ("", *what) if isinstance(user, AnonymousUser) else None
+
+
+def _followed_stream(user: Any, name: str) -> Stream | None:
+    # A name that no stream can have may be one that a database refuses.
+    return followed_stream(user, name) if _NAME.fullmatch(name) else None
 
 
 def _why_not(user: Any, name: str) -> int:
@@ -104,6 +128,6 @@ def _renewed(user: Any, stream: Stream, wanted: Subscribe) -> Audience | None:
     if isinstance(user, models.Model):
         # Not `type(user)`: Channels wraps the user in a lazy object.
         user = user.__class__._default_manager.filter(pk=user.pk).first() or AnonymousUser()
-    if _readable_stream(user, stream.name) is None:
+    if followed_stream(user, stream.name) is None:
         return None
     return audience_of(user, stream, wanted.types, wanted.keys)

@@ -47,4 +47,4 @@ async def test_below_a_path(script_name: str | None, path: str, as_user: Any) ->
     assert await socket.connect() is None
     await socket.disconnect()
     with pytest.raises(ValueError, match="No route"):
-        await Socket(application, "/subXpath/ws/state/chat/").connect()
+        await application({"type": "websocket", "path": "/subXpath/ws/state/chat/"}, None, None)
