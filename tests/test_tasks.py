@@ -288,3 +288,37 @@ def test_a_quiet_stream_stays_live_while_its_slice_changes_hands(
     assert (report.stuck, report.holder) == (True, "")
     assert "Celery worker and beat" in report.action
     connections.close_all()
+
+
+TEXTS = {"default": "hi", "postgres": "ünï😀"}
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "postgres"])
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_one_worker_consumes_several_databases(
+    app: Celery, reference_server: StreamServer, settings: Any
+) -> None:
+    """Each has seats of its own, kept filled by a supervise of its own, from slice to slice."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 4, "SLICE_SECONDS": 0.8, "SEATS": 1}
+    remotes = {alias: RemoteStream(reference_server.stream()) for alias in TEXTS}
+    streams = {
+        alias: Stream.objects.using(alias).create(name="same", url=remote.url)
+        for alias, remote in remotes.items()
+    }
+    with start_worker(
+        app, pool="threads", concurrency=3, perform_ping_check=False, shutdown_timeout=10
+    ):
+        for alias in remotes:
+            tasks.supervise.delay(database=alias)
+        for number in range(1, 4):
+            for alias, remote in remotes.items():
+                remote.append([insert("message", "a", {"text": TEXTS[alias]})])
+                wait_until(lambda: Stream.objects.using(alias).filter(ordinal=number).exists())  # noqa: B023
+        for alias in remotes:
+            leases_there = Lease.objects.using(alias)
+            wait_until(lambda: leases_there.get().token >= 3)  # noqa: B023
+            operations.pause(streams[alias], actor="test")
+            wait_until(lambda: not leases.holders(alias))  # noqa: B023
+    for alias, remote in remotes.items():
+        check(streams[alias], remote.items)
+    connections.close_all()

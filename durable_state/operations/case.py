@@ -144,5 +144,9 @@ class Case:
     def start(self) -> str:
         """How a worker is started."""
         using = self.stream.using
-        database = "" if using == DEFAULT_DB_ALIAS else f" --database {using}"
-        return f"Start: manage.py durable_state run{database}, or a Celery worker and beat"
+        if using == DEFAULT_DB_ALIAS:
+            return "Start: manage.py durable_state run, or a Celery worker and beat"
+        return (
+            f"Start: manage.py durable_state run --database {using}, or a Celery worker and beat"
+            f" with a supervise of its own for it (kwargs: database={using})"
+        )
