@@ -12,7 +12,7 @@ from django.apps import apps
 __all__: list[str] = []
 
 if apps.is_installed("django.contrib.admin"):
-    from . import intents, letters, parked, streams  # noqa: F401  (each registers its models)
+    from . import feed_log, intents, letters, parked, seats, streams  # noqa: F401  (each registers its models)
     from .synced import SyncedModelAdmin
 
     __all__ += ["SyncedModelAdmin"]

@@ -9,21 +9,39 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.functional import Promise
 
 if TYPE_CHECKING:
     from .visibility import OperatorAdmin
 
-__all__ = ["LISTED", "Consequence", "ask", "back", "confirmed"]
+__all__ = ["LISTED", "Consequence", "Question", "ask", "back", "confirmed"]
 
 LISTED = 50
 """Things that a page explains one by one, at most."""
 
 
+class Question(NamedTuple):
+    """What a page asks, and what its buttons say."""
+
+    title: str
+    """With a place for ``%(name)s``."""
+    button: str
+    danger: bool = False
+    choice: tuple[str, str] | None = None
+    """The (name, label) of a checkbox."""
+
+    def about(self, name: str) -> Question:
+        """The same, of what it is about."""
+        return self._replace(title=self.title % {"name": name})
+
+
 class Consequence(NamedTuple):
-    """What will happen to one thing."""
+    """What will happen to one thing, or to several alike."""
 
     name: str
-    effects: Sequence[str]
+    effects: Sequence[str | Promise]
+    things: Sequence[str] = ()
+    """Several, one by one, at most ``LISTED``."""
 
 
 def confirmed(request: HttpRequest) -> bool:
@@ -35,29 +53,30 @@ def ask(
     model_admin: OperatorAdmin,
     request: HttpRequest,
     verb: str,
-    name: str,
+    question: Question,
     consequences: Sequence[Consequence],
     *,
     count: int,
-    danger: bool = False,
-    choice: tuple[str, str] | None = None,
+    listed: int | None = None,
 ) -> HttpResponse:
     """The page that asks whether ``verb`` is meant, and posts the same action again.
 
-    ``name`` says of what, ``count`` how many that are, also where ``consequences`` are of the first
-    ``LISTED`` only. ``choice`` is the (name, label) of a checkbox on the page.
+    ``count`` says to how many things it happens, ``listed`` to how many the page names; None: as
+    many as there are ``consequences``.
     """
+    more = count - (len(consequences) if listed is None else listed)
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,
         "media": model_admin.media,
-        "title": f"{verb.title()} {name}?",
+        "title": question.title,
         "action": verb,
         "consequences": consequences,
-        "more": max(count - len(consequences), 0),
-        "button": f"Yes, {verb}",
-        "danger": danger,
-        "choice": choice,
+        "more": max(more, 0),
+        "button": question.button,
+        "danger": question.danger,
+        "choice": question.choice,
+        "back_url": _page(model_admin, request) or request.get_full_path(),
         "checkbox": ACTION_CHECKBOX_NAME,
         "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
         "select_across": request.POST.get("select_across", "0"),
@@ -69,12 +88,21 @@ def ask(
 
 def back(model_admin: OperatorAdmin, request: HttpRequest) -> HttpResponse | None:
     """Where an action that began on one object's page returns to; None returns to the list."""
+    url = _page(model_admin, request)
+    return HttpResponseRedirect(url) if url else None
+
+
+def _page(model_admin: OperatorAdmin, request: HttpRequest) -> str:
+    """The page of the object that an action began on; the list where it is gone.
+
+    Empty where the action began in the list.
+    """
     selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
     if request.POST.get("from_page") != "yes" or len(selected) != 1:
-        return None
+        return ""
 
     opts = model_admin.opts
     page = f"{model_admin.admin_site.name}:{opts.app_label}_{opts.model_name}"
     if model_admin.get_queryset(request).filter(pk=selected[0]).exists():
-        return HttpResponseRedirect(reverse(f"{page}_change", args=selected))
-    return HttpResponseRedirect(reverse(f"{page}_changelist"))
+        return reverse(f"{page}_change", args=selected)
+    return reverse(f"{page}_changelist")

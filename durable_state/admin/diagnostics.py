@@ -11,15 +11,15 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.text import smart_split, unescape_string_literal
-from django.utils.timezone import is_aware, localtime
+from django.utils.translation import gettext_lazy as _
 
 from durable_state.models import Stream
 from durable_state.operations.wording import visible
 from durable_state.policy import Insight, readable_streams, readable_values
 
-from .visibility import OperatorAdmin
+from .visibility import OperatorAdmin, moment, stream_link
 
 __all__ = ["DiagnosticAdmin", "pretty", "short"]
 
@@ -30,7 +30,7 @@ _SEARCHED = 500
 Where there are more, types and reasons are searched only.
 """
 _NOTHING = Q(pk__in=[])
-_HIDDEN = mark_safe('<span class="ds-quiet">hidden: you do not see the row</span>')
+_HIDDEN = _("hidden: you do not see the row")
 
 
 def pretty(body: bytes) -> str:
@@ -61,9 +61,9 @@ class DiagnosticAdmin(OperatorAdmin):
 
     search_fields = ["type", "reason"]
     """And the values themselves, where all of a type may be read."""
-    lookups = frozenset(
-        {"reason", "reason__exact", "reason__isnull", "stream__id__exact", "stream__isnull"}
-    )
+    lookups = frozenset({"reason", "reason__exact", "stream", "stream__id__exact"})
+    ordering = ["-pk"]
+    list_select_related = ["stream"]
 
     class Media:
         css = {"all": ["durable_state/admin.css"]}
@@ -104,33 +104,38 @@ class DiagnosticAdmin(OperatorAdmin):
             queryset = queryset.filter(in_open | (wholly_readable & in_values))
         return queryset, False
 
-    @admin.display(description="entity")
+    @admin.display(description=_("entity"))
     def entity_key(self, obj: Any) -> SafeString:
         return format_html(
             '<span class="ds-entity">{}</span> {}', short(obj.type) or "-", self.key_cell(obj)
         )
 
-    @admin.display(description="key")
+    @admin.display(description=_("key"))
     def key_cell(self, obj: Any) -> SafeString:
         return self.value_cell(obj, lambda: format_html("<code>{}</code>", short(obj.key)))
 
-    @admin.display(description="detail")
+    @admin.display(description=_("detail"))
     def detail_text(self, obj: Any) -> SafeString:
-        return self.value_cell(obj, lambda: format_html("{}", obj.detail))
+        cell = '<div class="ds-detail">{}</div>'
+        return self.value_cell(obj, lambda: format_html(cell, obj.detail))
 
-    @admin.display(description="detail")
-    def short_detail(self, obj: Any) -> SafeString:
-        cell = '<span class="ds-error" title="{}">{}</span>'
-        return self.value_cell(obj, lambda: format_html(cell, obj.detail, obj.detail))
+    @admin.display(description=_("message"), ordering="ordinal")
+    def message_number(self, obj: Any) -> str:
+        return f"{obj.ordinal:,}"
 
-    @admin.display(description="when", ordering="created_at")
+    @admin.display(description=_("stream"), ordering="stream")
+    def stream_link(self, obj: Any) -> SafeString:
+        return stream_link(self, obj.stream)
+
+    @admin.display(description=_("when"), ordering="created_at")
     def when(self, obj: Any) -> str:
-        moment = obj.created_at
-        return f"{localtime(moment) if is_aware(moment) else moment:%Y-%m-%d %H:%M}"
+        return moment(obj.created_at)
 
     def value_cell(self, obj: Any, show: Callable[[], SafeString]) -> SafeString:
         """What ``show`` gives, where the person may see the values of the row."""
-        return show() if getattr(obj, "values_readable", False) else _HIDDEN
+        if getattr(obj, "values_readable", False):
+            return show()
+        return format_html('<span class="ds-quiet">{}</span>', _HIDDEN)
 
 
 def _wholly_readable(request: HttpRequest, queryset: QuerySet[Any]) -> Q:

@@ -2,43 +2,80 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from durable_state import operations
 from durable_state.models import DeadLetter
 from durable_state.policy import readable_values
 
-from .confirmation import LISTED, Consequence, ask, back, confirmed
+from .confirmation import LISTED, Consequence, Question, ask, back, confirmed
 from .diagnostics import DiagnosticAdmin, pretty, short
-from .visibility import actor
+from .paging import COUNTED, at_most
+from .reasons import reason_of
+from .visibility import StreamFilter, actor
 
 __all__ = ["DeadLetterAdmin"]
+
+
+class ReasonFilter(admin.SimpleListFilter):
+    """By reason code; those that there are, found by steps through the index."""
+
+    title = gettext_lazy("reason")
+    parameter_name = "reason"
+    offered = 30
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        rows = DeadLetter.objects.order_by("reason")
+        while len(found) < self.offered:
+            following = rows.filter(reason__gt=found[-1][0]) if found else rows
+            letter = following.only("reason", "entity").first()
+            if letter is None:
+                break
+            found.append((letter.reason, str(reason_of(letter).words)))
+        return found
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset if self.value() is None else queryset.filter(reason=self.value())
+
+    def has_output(self) -> bool:
+        return bool(self.lookup_choices)
 
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(DiagnosticAdmin):
     """Refused messages; tried again or discarded by actions."""
 
-    list_display = ["ordinal", "stream", "entity_key", "reason_code", "short_detail", "when"]
-    list_display_links = ["ordinal"]
-    list_filter = ["reason", ("stream", admin.RelatedOnlyFieldListFilter)]
-    list_select_related = ["stream"]
-    fields = [
-        "stream",
-        "ordinal",
-        "type",
-        "key_cell",
-        "reason_code",
-        "detail_text",
-        "created_at",
-        "message",
-    ]
-    readonly_fields = ["key_cell", "reason_code", "detail_text", "message"]
+    change_list_template = "durable_state/admin/letter_list.html"
     change_form_template = "durable_state/admin/letter.html"
+    list_display = [
+        "entity_key",
+        "reason_words",
+        "detail_text",
+        "stream_link",
+        "message_number",
+        "when",
+    ]
+    list_display_links = ["entity_key"]
+    list_filter = [ReasonFilter, StreamFilter]
+    fields = [
+        "entity_key",
+        "reason_words",
+        "detail_text",
+        "advice",
+        "message",
+        "stream_link",
+        "message_number",
+        "when",
+    ]
     actions = ["retry", "discard"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
@@ -51,40 +88,61 @@ class DeadLetterAdmin(DiagnosticAdmin):
         form_url: str = "",
         extra_context: dict[str, object] | None = None,
     ) -> HttpResponse:
-        extra = {"may_operate": self.has_operate_permission(request), **(extra_context or {})}
+        letter = self.get_object(request, object_id)
+        extra = {
+            "may_operate": self.has_operate_permission(request),
+            "may_retry": letter is not None and not letter.is_malformed,
+            **(extra_context or {}),
+        }
         return super().change_view(request, object_id, form_url, extra)
 
-    @admin.display(description="message")
+    @admin.display(description=gettext_lazy("message, as it came"))
     def message(self, letter: DeadLetter) -> SafeString:
         cell = '<pre class="ds-body">{}</pre>'
         return self.value_cell(letter, lambda: format_html(cell, pretty(bytes(letter.body))))
 
-    @admin.display(description="reason", ordering="reason")
-    def reason_code(self, letter: DeadLetter) -> SafeString:
-        return format_html('<span class="ds-pill ds-warn">{}</span>', letter.reason)
+    @admin.display(description=gettext_lazy("reason"), ordering="reason")
+    def reason_words(self, letter: DeadLetter) -> SafeString:
+        cell = '<span class="ds-pill ds-bad" title="{}">{}</span>'
+        return format_html(cell, letter.reason, reason_of(letter).words)
 
-    @admin.action(description="Retry", permissions=["operate"])
+    @admin.display(description=gettext_lazy("what to do"))
+    def advice(self, letter: DeadLetter) -> str:
+        return str(reason_of(letter).advice)
+
+    @admin.action(description=gettext_lazy("Retry"), permissions=["operate"])
     def retry(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
         if not confirmed(request):
-            effect = "The message is materialized again, the way it came; refused again, it stays."
-            return self._ask(request, queryset, "retry", effect)
+            question = Question(_("Retry %(name)s?"), _("Yes, retry"))
+            return self._ask(request, queryset, "retry", question, _retrying)
 
-        accepted, refused = operations.retry_all(queryset, actor=actor(request))
+        malformed = queryset.filter(entity__startswith=DeadLetter.NO_ENTITY)
+        left = malformed.order_by()[: COUNTED + 1].count()
+        others = queryset.exclude(entity__startswith=DeadLetter.NO_ENTITY)
+        accepted, refused = operations.retry_all(others, actor=actor(request))
         if accepted:
-            self.message_user(request, f"{accepted} accepted.", messages.SUCCESS)
+            told = ngettext("%d accepted.", "%d accepted.", accepted) % accepted
+            self.message_user(request, told, messages.SUCCESS)
         if refused:
-            told = f"{refused} refused again, or superseded by a later change."
+            told = ngettext(
+                "%d refused again, or superseded by a later change.",
+                "%d refused again, or superseded by a later change.",
+                refused,
+            )
+            self.message_user(request, told % refused, messages.WARNING)
+        if left:
+            told = _("%(count)s left as they are: they are no messages.") % {"count": at_most(left)}
             self.message_user(request, told, messages.WARNING)
         return back(self, request)
 
-    @admin.action(description="Discard", permissions=["operate"])
+    @admin.action(description=gettext_lazy("Discard"), permissions=["operate"])
     def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
         if not confirmed(request):
-            effect = "The letter is deleted. Its message stays in the stream."
-            return self._ask(request, queryset, "discard", effect, danger=True)
+            question = Question(_("Discard %(name)s?"), _("Yes, discard"), danger=True)
+            return self._ask(request, queryset, "discard", question, _discarding)
 
         count = operations.discard_all(queryset, actor=actor(request))
-        self.message_user(request, f"Discarded {count}.", messages.SUCCESS)
+        self.message_user(request, _("Discarded %(count)d.") % {"count": count}, messages.SUCCESS)
         return back(self, request)
 
     def _ask(
@@ -92,19 +150,45 @@ class DeadLetterAdmin(DiagnosticAdmin):
         request: HttpRequest,
         queryset: QuerySet[DeadLetter],
         verb: str,
-        effect: str,
-        danger: bool = False,
+        question: Question,
+        effect: Any,
     ) -> HttpResponse:
-        count = queryset.count()
+        """Those of one reason are explained together."""
+        count = queryset.order_by()[: COUNTED + 1].count()
         listed = list(queryset.select_related("stream")[:LISTED])
         readable = readable_values(request.user, listed)
 
-        consequences = []
+        groups: dict[tuple[str, bool], list[DeadLetter]] = {}
         for each in listed:
-            name = f"{each.stream.name}, message {each.ordinal:,}: {short(each.type)}"
-            if each.pk in readable:
-                name = f"{name} {short(each.key)}"
-            consequences.append(Consequence(name.rstrip(), [each.reason, effect]))
+            groups.setdefault((each.reason, each.is_malformed), []).append(each)
+        consequences = [
+            Consequence(
+                f"{reason_of(same[0]).words} ({len(same)})",
+                [effect(same[0])],
+                [_named(each, each.pk in readable) for each in same],
+            )
+            for same in groups.values()
+        ]
+        several = _("%(count)s dead letters") % {"count": at_most(count)}
+        question = question.about(_("a dead letter") if count == 1 else several)
+        return ask(self, request, verb, question, consequences, count=count, listed=len(listed))
 
-        name = "a dead letter" if count == 1 else f"{count} dead letters"
-        return ask(self, request, verb, name, consequences, count=count, danger=danger)
+
+def _retrying(letter: DeadLetter) -> str:
+    if letter.is_malformed:
+        return _("Left as it is: it is not a message, and trying it again changes nothing.")
+    return _("Tries again. If it fails again, it stays here.")
+
+
+def _discarding(letter: DeadLetter) -> str:
+    return _("The letter is deleted. Its message stays in the stream.")
+
+
+def _named(letter: DeadLetter, is_readable: bool) -> str:
+    known = {
+        "stream": letter.stream.name,
+        "number": f"{letter.ordinal:,}",
+        "type": short(letter.type),
+    }
+    name = _("%(stream)s, message %(number)s: %(type)s") % known
+    return f"{name} {short(letter.key)}" if is_readable else name

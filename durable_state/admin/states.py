@@ -1,17 +1,24 @@
-"""The shown statuses in the admin: how urgent each is, and the verb that is offered beside it."""
+"""The shown statuses in the admin: what each is called and means, how urgent it is, and the verb
+that is offered beside it.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["STATES", "Offer"]
+from django.utils.functional import Promise
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+__all__ = ["STATES", "Offer", "pill"]
 
 
 class Offer(NamedTuple):
     """A verb, and what its button says."""
 
     verb: str
-    label: str
+    label: str | Promise
 
 
 class _State(NamedTuple):
@@ -19,28 +26,71 @@ class _State(NamedTuple):
     """``good``, ``busy``, ``quiet``, ``warn`` or ``bad``. Each status has a colour of its own
     besides, by its name, in admin.css.
     """
+    label: str | Promise
+    meaning: str | Promise
     offer: Offer | None = None
     """What usually helps."""
 
 
-_TRY_NOW = Offer("resume", "Try again now")
+_TRY_NOW = Offer("resume", _("Try again now"))
+_RESUME = Offer("resume", _("Resume"))
 
 STATES = {
-    "live": _State("good"),
-    "closed": _State("good"),
-    "up-to-date": _State("quiet"),
-    "waiting": _State("quiet"),
-    "catching-up": _State("busy"),
-    "rebuilding": _State("busy"),
-    "snapshot-open": _State("busy"),
-    "new": _State("quiet"),
-    "paused": _State("quiet", Offer("resume", "Resume")),
-    "lagging": _State("warn"),
-    "no-worker": _State("warn"),
-    "unmapped": _State("warn", Offer("reset", "Reset, once it is mapped")),
-    "retrying": _State("warn", _TRY_NOW),
-    "missing": _State("warn", _TRY_NOW),
-    "needs-reset": _State("bad", Offer("reset", "Reset")),
-    "halted": _State("bad", Offer("resume", "Resume")),
+    "live": _State("good", _("live"), _("A worker follows the stream; rows are up to date.")),
+    "closed": _State(
+        "good", _("closed"), _("The stream is complete; nothing will be added to it.")
+    ),
+    "up-to-date": _State(
+        "quiet", _("up to date"), _("Read up to its end, and nobody follows it now.")
+    ),
+    "waiting": _State("quiet", _("waiting"), _("Up to date; read again when its server rings.")),
+    "catching-up": _State("busy", _("catching up"), _("Old messages are being read.")),
+    "rebuilding": _State(
+        "busy",
+        _("rebuilding"),
+        _("Read again from its start; the old rows stay until that is done."),
+    ),
+    "snapshot-open": _State(
+        "busy",
+        _("snapshot open"),
+        _("The stream sends a complete dump; the old rows stay until its end."),
+    ),
+    "new": _State("quiet", _("new"), _("Nothing was read yet.")),
+    "paused": _State("quiet", _("paused"), _("Somebody has paused it."), _RESUME),
+    "lagging": _State("warn", _("lagging"), _("The rows are behind the stream.")),
+    "no-worker": _State("warn", _("no worker"), _("No worker reads it.")),
+    "unmapped": _State(
+        "warn",
+        _("unmapped"),
+        _("Messages come, and none of their types has a mapping."),
+        Offer("reset", _("Reset, once it is mapped")),
+    ),
+    "retrying": _State(
+        "warn", _("retrying"), _("Reading fails; retrying automatically."), _TRY_NOW
+    ),
+    "missing": _State(
+        "warn", _("missing"), _("The server has no such stream; retrying automatically."), _TRY_NOW
+    ),
+    "needs-reset": _State(
+        "bad",
+        _("needs reset"),
+        _("Only reading it again from its start makes the rows right."),
+        Offer("reset", _("Reset")),
+    ),
+    "halted": _State(
+        "bad", _("halted"), _("An error has stopped it; it waits for a person."), _RESUME
+    ),
 }
 """By status."""
+
+
+def pill(status: str, tone: str = "") -> SafeString:
+    """The status as a label with its colours, and its meaning as a tooltip."""
+    state = STATES[status]
+    return format_html(
+        '<span class="ds-pill ds-{} ds-is-{}" title="{}">{}</span>',
+        tone or state.tone,
+        status,
+        state.meaning,
+        state.label,
+    )

@@ -7,63 +7,88 @@ from collections.abc import Callable
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from durable_state import operations
 from durable_state.errors import DurableStateError
 from durable_state.models import Stream
 
-from .confirmation import LISTED, Consequence, ask, back, confirmed
+from .confirmation import LISTED, Consequence, Question, ask, back, confirmed
+from .paging import COUNTED, at_most
 from .visibility import OperatorAdmin, actor
 
 __all__ = ["StreamActions"]
 
 
 class StreamActions(OperatorAdmin):
-    """Pause, resume, reset, verify and remove."""
+    """Pause, resume, reset, cancel a reset, verify and remove."""
 
-    actions = ["pause", "resume", "reset", "verify", "remove"]
+    actions = ["pause", "resume", "reset", "cancel_reset", "verify", "remove"]
 
-    @admin.action(description="Pause", permissions=["operate"])
+    @admin.action(description=gettext_lazy("Pause"), permissions=["operate"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
         if not confirmed(request):
-            return self._ask(request, queryset, "pause", _pausing)
+            question = Question(_("Pause %(name)s?"), _("Yes, pause"))
+            return self._ask(request, queryset, "pause", question, _pausing)
         return self._each(
             request,
             queryset,
             lambda each: operations.pause(each, actor=actor(request)),
-            "Paused {}.",
+            _("Paused %(names)s. A worker that has it stops after its current batch."),
         )
 
-    @admin.action(description="Resume", permissions=["operate"])
+    @admin.action(description=gettext_lazy("Resume"), permissions=["operate"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
         if not confirmed(request):
-            return self._ask(request, queryset, "resume", _resuming)
+            question = Question(_("Resume %(name)s?"), _("Yes, resume"))
+            return self._ask(request, queryset, "resume", question, _resuming)
         return self._each(
             request,
             queryset,
             lambda each: operations.resume(each, actor=actor(request)),
-            "Resumed {}.",
+            _("Resumed %(names)s."),
         )
 
-    @admin.action(description="Reset", permissions=["operate"])
+    @admin.action(description=gettext_lazy("Reset"), permissions=["operate"])
     def reset(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
         if not confirmed(request):
-            return self._ask(request, queryset, "reset", _resetting, danger=True)
-        told = (
-            "Reset {}: it is folded again from its start,"
-            " and the rows of before are shown until it has caught up."
+            question = Question(_("Reset %(name)s?"), _("Yes, reset"), danger=True)
+            return self._ask(request, queryset, "reset", question, _resetting)
+        told = _(
+            "Reset %(names)s: it is read again from its start,"
+            " and the old rows stay until that has caught up."
         )
         return self._each(
             request, queryset, lambda each: operations.reset(each, actor=actor(request)), told
         )
 
-    @admin.action(description="Remove", permissions=["retire"])
+    @admin.action(description=gettext_lazy("Cancel reset"), permissions=["operate"])
+    def cancel_reset(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
+        if not confirmed(request):
+            question = Question(_("Cancel the reset of %(name)s?"), _("Yes, cancel the reset"))
+            return self._ask(request, queryset, "cancel_reset", question, _cancelling)
+        return self._each(
+            request,
+            queryset,
+            lambda each: operations.cancel_reset(each, actor=actor(request)),
+            _("Cancelled the reset of %(names)s."),
+        )
+
+    @admin.action(description=gettext_lazy("Remove"), permissions=["retire"])
     def remove(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
         if not confirmed(request):
-            choice = ("keep_rows", "Keep the rows in their tables")
-            return self._ask(request, queryset, "remove", _removing, danger=True, choice=choice)
+            question = Question(
+                _("Remove %(name)s?"),
+                _("Yes, remove"),
+                danger=True,
+                choice=("keep_rows", _("Keep the rows in their tables")),
+            )
+            return self._ask(request, queryset, "remove", question, _removing)
         keep = request.POST.get("keep_rows") == "on"
-        told = "Removed {}; its rows stay." if keep else "Removed {} and its rows."
+        told = (
+            _("Removed %(names)s; its rows stay.") if keep else _("Removed %(names)s and its rows.")
+        )
         return self._each(
             request,
             queryset,
@@ -71,13 +96,14 @@ class StreamActions(OperatorAdmin):
             told,
         )
 
-    @admin.action(description="Verify", permissions=["operate"])
+    @admin.action(description=gettext_lazy("Verify"), permissions=["operate"])
     def verify(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
         if not confirmed(request):
-            return self._ask(request, queryset, "verify", _verifying)
-        told = (
-            "Asked to verify {}: a worker carries it out, and the stream's page shows how far it is"
-            " and what it finds."
+            question = Question(_("Verify %(name)s?"), _("Yes, verify"))
+            return self._ask(request, queryset, "verify", question, _verifying)
+        told = _(
+            "Asked to verify %(names)s: a worker carries it out, and the stream's page shows how"
+            " far it is and what it finds."
         )
         return self._each(
             request,
@@ -91,16 +117,14 @@ class StreamActions(OperatorAdmin):
         request: HttpRequest,
         queryset: QuerySet[Stream],
         verb: str,
+        question: Question,
         effects: Callable[[Stream], list[str]],
-        danger: bool = False,
-        choice: tuple[str, str] | None = None,
     ) -> HttpResponse:
         count = queryset.count()
-        name = queryset[0].name if count == 1 else f"{count} streams"
+        named = queryset[0].name if count == 1 else ngettext("%d stream", "%d streams", count)
+        name = named % count if count != 1 else named
         consequences = [Consequence(each.name, effects(each)) for each in queryset[:LISTED]]
-        return ask(
-            self, request, verb, name, consequences, count=count, danger=danger, choice=choice
-        )
+        return ask(self, request, verb, question.about(name), consequences, count=count)
 
     def _each(
         self,
@@ -119,58 +143,70 @@ class StreamActions(OperatorAdmin):
             else:
                 done.append(name)
         if done:
-            self.message_user(request, told.format(", ".join(done)), messages.SUCCESS)
+            self.message_user(request, told % {"names": ", ".join(done)}, messages.SUCCESS)
         return back(self, request)
 
 
 def _pausing(stream: Stream) -> list[str]:
     return [
-        f"Consuming stops after the current batch; it has read {stream.ordinal:,} messages.",
-        "Its rows stay as they are.",
+        _("Reading stops after the current batch; %(count)s messages were read.")
+        % {"count": f"{stream.ordinal:,}"},
+        _("Its rows stay as they are."),
     ]
 
 
 def _resuming(stream: Stream) -> list[str]:
-    was = [f"It stopped because: {stream.last_error}"] if stream.last_error else []
-    return [*was, f"Consuming goes on at once, after message {stream.ordinal:,}."]
+    was = [_("It stopped because: %(error)s") % {"error": stream.last_error}]
+    return [
+        *(was if stream.last_error else []),
+        _("Reading goes on at once, after message %(count)s.") % {"count": f"{stream.ordinal:,}"},
+    ]
 
 
 def _resetting(stream: Stream) -> list[str]:
     return [
-        f"All {stream.ordinal:,} messages are read and folded again, from the stream's start.",
-        (
-            "The rows that are shown now go on being kept up to date, until one transaction"
+        _("All %(count)s messages are read again, from the stream's start.")
+        % {"count": f"{stream.ordinal:,}"},
+        _(
+            "The rows that are shown now are kept up to date meanwhile. Then one transaction"
             " switches to the new ones; rows that return keep their primary keys."
         ),
-        (
-            "A reset that is under way begins anew;"
-            " the counters are the new fold's from the switch on."
-        ),
+        _("A reset that is under way begins anew. The counters are set anew by the switch."),
+    ]
+
+
+def _cancelling(stream: Stream) -> list[str]:
+    return [
+        _("What was read again so far is dropped."),
+        _("The rows stay as they are, and follow the stream as before."),
     ]
 
 
 def _removing(stream: Stream) -> list[str]:
     rows = [
-        f"{count:,} rows of {mapping.model._meta.label}"
+        _("%(count)s rows of %(model)s")
+        % {"count": at_most(found[: COUNTED + 1].count()), "model": mapping.model._meta.label}
         for mapping, found in operations.owned_rows(stream)
-        if (count := found.count())
+        if found.exists()
     ]
-    letters, parked = stream.dead_letters.count(), stream.parked_changes.count()
+    report = operations.report(stream, count_to=COUNTED)
+    counts = {"letters": at_most(report.dead_letters), "parked": at_most(report.parked)}
     return [
-        f"Its rows are deleted: {', '.join(rows)}." if rows else "It has no rows.",
-        f"Its position, dead letters ({letters:,}) and parked changes ({parked:,}) go with it.",
-        "The remote stream is not touched.",
+        _("Its rows are deleted: %(rows)s.") % {"rows": ", ".join(rows)}
+        if rows
+        else _("It has no rows."),
+        _("Its position, dead letters (%(letters)s) and parked changes (%(parked)s) go with it.")
+        % counts,
+        _("The remote stream is not touched."),
     ]
 
 
 def _verifying(stream: Stream) -> list[str]:
     return [
-        (
-            f"Its {stream.ordinal:,} messages are read again and folded beside the rows;"
-            " nothing is changed."
-        ),
-        (
-            "A worker carries it out, which takes as long as a sync; the stream's page shows how"
+        _("Its %(count)s messages are read again beside the rows; nothing is changed.")
+        % {"count": f"{stream.ordinal:,}"},
+        _(
+            "A worker carries it out, which takes as long as a sync. The stream's page shows how"
             " far it is, and keeps the result."
         ),
     ]

@@ -1,128 +1,149 @@
-"""What one stream's page shows, and how a report reads in the admin."""
+"""What one stream's page shows."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from durable_state import operations
-from durable_state.models import Intent, Lease, Stream
+from durable_state.models import Intent, Lease, Stream, TypeState
 from durable_state.operations import StreamReport
 from durable_state.operations.wording import span
 from durable_state.policy import Insight
-from durable_state.registry import registry
+from durable_state.registry import EntityMapping, registry
 
+from .charts import hour_charts
+from .paging import COUNTED, at_most
 from .states import STATES
+from .stream_cells import alert_tone, rate, status_pill
+from .stream_progress import bar, courses
 from .stream_verifications import shown_verifications
 
 if TYPE_CHECKING:
     from .visibility import OperatorAdmin
 
-__all__ = ["shown", "stream_page"]
+__all__ = ["stream_page"]
 
-_DISPOSITIONS = (
-    ("applied", "applied", "in the rows, or outdated by a later one"),
-    ("no_row", "no row", "the mapping's prepare gave none"),
-    ("parked", "parked", "had to wait when they came"),
-    ("dead_letters", "dead letters", "refused when they came"),
-    ("unregistered", "unregistered", "of types without a mapping"),
-    ("control", "control", "snapshot boundaries and resets"),
-    ("superseded", "superseded", "by a snapshot or reset, before they were shown"),
-    ("staged", "staged", "in an open snapshot or rebuild"),
+_DISPOSITIONS: tuple[tuple[str, str | Promise, str | Promise], ...] = (
+    ("applied", _("applied"), _("in the rows, or replaced by a later change")),
+    ("no_row", _("no row"), _("the mapping's prepare() returned none")),
+    ("parked", _("parked"), _("had to wait when they came")),
+    ("dead_letters", _("dead letters"), _("refused when they came")),
+    ("unregistered", _("skipped"), _("of types without a mapping")),
+    ("control", _("control"), _("snapshot boundaries and resets")),
+    ("superseded", _("superseded"), _("replaced by a snapshot or reset before they were shown")),
+    ("staged", _("staged"), _("in an open snapshot or rebuild")),
 )
+_RESUMABLE = ("paused", "halted", "retrying", "missing")
 
 
-def shown(report: StreamReport) -> dict[str, str]:
-    """The cells of a report, as text.
+class _Type(NamedTuple):
+    """One entity type of the stream."""
 
-    ``tone`` says how urgent its status is, ``state`` which it is; both choose colours.
-    """
-    return {
-        "status": report.status.replace("-", " "),
-        "state": report.status,
-        "tone": _tone(report),
-        "lag": span(report.lag_seconds),
-        "rate": _number(report.headway.rate),
-        "ordinal": f"{report.ordinal:,}",
-        "revision": f"{report.revision:,}",
-        "applied": f"{report.applied:,}",
-        "parked": f"{report.parked:,}",
-        "letters": f"{report.dead_letters:,}",
-        "other": f"{report.account.others:,}",
-        "account": str(report.account),
-        "error": report.why or report.last_error,
-        "action": report.action,
-        "alert": _alert(report),
-        **{f"{name}_count": f"{getattr(report.account, name):,}" for name, _, _ in _DISPOSITIONS},
-    }
+    name: str
+    mapping: EntityMapping | None
+    state: TypeState | None
+    is_old: bool
+    rows_url: str
+    """Its rows in the admin; empty where they are not there."""
+
+
+class _Counter(NamedTuple):
+    """One disposition."""
+
+    label: str | Promise
+    about: str | Promise
+    number: str
+    share: float
 
 
 def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream) -> dict[str, Any]:
-    """The template's context for one stream."""
-    report = operations.report(stream)
-
-    # What became of its messages: a bar for each disposition.
-    counters = [
-        (name, label, about, getattr(report.account, name)) for name, label, about in _DISPOSITIONS
-    ]
-    total = sum(count for *_, count in counters)
-
-    # Its types: those that came, and those that are mapped.
-    states = {each.type: each for each in stream.types.all()}
-    mappings = {mapping.entity_type: mapping for mapping in registry.for_stream(stream.name)}
-    types = [
-        (
-            name,
-            mappings.get(name),
-            states.get(name),
-            name in states and operations.needs_reset(states[name], stream.name),
-        )
-        for name in sorted({*states, *mappings})
-    ]
-
+    """The template's context for one stream; all of it is of one moment."""
+    stream.refresh_from_db(using=stream.using)
+    report = operations.report(stream, count_to=COUNTED)
+    counters = _counters(report)
+    total = sum(getattr(report.account, name) for name, _label, _about in _DISPOSITIONS)
+    leases = Lease.objects.using(stream.using).select_related("seat")
     return {
         "title": stream.name,
         "subtitle": None,
         "report": report,
-        "shown": shown(report),
-        "offer": STATES[report.status].offer,
-        "progress": _progress(report),
-        "verifications": shown_verifications(request, stream),
+        "pill": status_pill(report),
+        "meaning": STATES[report.status].meaning,
+        "alert": alert_tone(report),
+        "error": report.why or report.last_error,
         "error_detail": _error_detail(request, stream, report),
-        "since": report.since,
-        "counters": [
-            (f"{name}_count", label, about, f"{count:,}", 100 * count / total if total else 0)
-            for name, label, about, count in counters
-        ],
+        "offer": STATES[report.status].offer,
+        "can_resume": stream.paused or report.status in _RESUMABLE,
+        "courses": [(each, bar(each)) for each in courses(report)],
+        "charts": hour_charts(stream.using, stream.pk),
+        "figures": {
+            "ordinal": f"{report.ordinal:,}",
+            "rate": rate(report.headway.rate),
+            "lag": span(report.lag_seconds),
+            "revision": f"{report.revision:,}",
+            "parked": at_most(report.parked),
+            "letters": at_most(report.dead_letters),
+        },
+        "counters": counters,
         "counted": f"{total:,}",
         "adds_up": total == report.account.messages,
-        "lease": Lease.objects.using(stream.using)
-        .select_related("seat")
-        .filter(stream=stream)
-        .first(),
+        "lease": leases.filter(stream=stream).first(),
         "generations": [each for each in (stream.rebuild, stream.snapshot) if each is not None],
         # What the line below the status says already is not said again.
         "misfits": [each for each in report.misfits if each not in report.why],
         "tables": [owner.model for owner in stream.tables.all()],
-        "types": types,
+        "types": _types(model_admin, request, stream),
+        "verifications": shown_verifications(request, stream),
         "intents": Intent.objects.using(stream.using).filter(stream_name=stream.name)[:10],
         "may_operate": model_admin.has_operate_permission(request),
         "may_retire": model_admin.has_retire_permission(request),
     }
 
 
-def _progress(report: StreamReport) -> str:
-    """How far a reset is, and when it will be there."""
-    told = report.headway
-    if report.replayed is None or not told.total:
+def _counters(report: StreamReport) -> list[_Counter]:
+    counts = [getattr(report.account, name) for name, _label, _about in _DISPOSITIONS]
+    total = sum(counts)
+    return [
+        _Counter(label, about, f"{count:,}", 100 * count / total if total else 0.0)
+        for (_name, label, about), count in zip(_DISPOSITIONS, counts, strict=True)
+    ]
+
+
+def _types(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream) -> list[_Type]:
+    """Those that came, and those that are mapped."""
+    states = {each.type: each for each in stream.types.all()}
+    mappings = {mapping.entity_type: mapping for mapping in registry.for_stream(stream.name)}
+    return [
+        _Type(
+            name,
+            mappings.get(name),
+            states.get(name),
+            name in states and operations.needs_reset(states[name], stream.name),
+            _rows_url(model_admin, request, mappings.get(name)),
+        )
+        for name in sorted({*states, *mappings})
+    ]
+
+
+def _rows_url(
+    model_admin: OperatorAdmin, request: HttpRequest, mapping: EntityMapping | None
+) -> str:
+    if mapping is None:
         return ""
-    left = "" if told.seconds_left is None else f", {span(told.seconds_left)} left"
-    return f"{told.done:,} of {told.total:,} messages ({100 * told.done // told.total} %){left}"
-
-
-def _number(rate: float) -> str:
-    return f"{rate:.1f}" if 0 < rate < 9.95 else f"{rate:,.0f}"
+    site, meta = model_admin.admin_site, mapping.model._meta
+    registered = site._registry.get(mapping.model)
+    if registered is None or not registered.has_view_permission(request):
+        return ""
+    try:
+        name = f"admin:{meta.app_label}_{meta.model_name}_changelist"
+        return reverse(name, current_app=site.name)
+    except NoReverseMatch:
+        return ""
 
 
 def _error_detail(request: HttpRequest, stream: Stream, report: StreamReport) -> str:
@@ -131,16 +152,3 @@ def _error_detail(request: HttpRequest, stream: Stream, report: StreamReport) ->
         return ""
     sees = Insight(request.user, stream).sees_all(report.last_error_type)
     return report.last_error_detail if sees else ""
-
-
-def _tone(report: StreamReport) -> str:
-    tone = STATES[report.status].tone
-    # Stuck, though the status alone sounds well: a snapshot stays open.
-    return "warn" if report.stuck and tone in ("good", "busy", "quiet") else tone
-
-
-def _alert(report: StreamReport) -> str:
-    """The colour of what is said below the status: red only where a person has to act."""
-    if report.stuck:
-        return "bad" if _tone(report) == "bad" else "warn"
-    return "warn" if report.misfits or report.last_error else "quiet"

@@ -10,12 +10,13 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.urls.resolvers import URLPattern
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from durable_state import operations
 from durable_state.errors import OperationRefused
@@ -23,11 +24,16 @@ from durable_state.models import Stream
 from durable_state.policy import readable_streams
 from durable_state.protocol.url import mask_query
 
+from .charts import sparklines
+from .page_texts import page_texts
+from .paging import COUNTED
+from .states import STATES
 from .stream_actions import StreamActions
+from .stream_cells import CELLS, cell
 from .stream_filters import AttentionFilter, ShownStatusFilter
 from .stream_forms import AddStreamForm, EditStreamForm
-from .stream_page import shown, stream_page
-from .stream_verifications import open_verifications
+from .stream_list import StreamList, chips, told_attention
+from .stream_page import stream_page
 from .visibility import actor
 
 __all__ = ["StreamAdmin"]
@@ -39,23 +45,14 @@ class StreamAdmin(StreamActions):
 
     form = AddStreamForm
     change_form_template = "durable_state/admin/stream.html"
-    list_display = [
-        "name",
-        "state",
-        "lag",
-        "speed",
-        "read",
-        "applied",
-        "parked",
-        "letters",
-        "other",
-    ]
+    change_list_template = "durable_state/admin/stream_list.html"
+    list_display = ["name", "state", "speed", "lag", "read", "letters", "parked", "other"]
     list_filter = [AttentionFilter, ShownStatusFilter]
     # Not the URL: a search would tell its masked query letter by letter.
     search_fields = ["name", "last_error"]
     lookups = frozenset({"attention", "shown", "status__exact", "paused__exact"})
-    ordering = ["name"]
     list_per_page = 50
+    show_full_result_count = True  # of streams there are not so many
 
     class Media:
         css = {"all": ["durable_state/admin.css"]}
@@ -101,7 +98,9 @@ class StreamAdmin(StreamActions):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         stream = self.get_object(request, object_id)
-        page = {} if stream is None else stream_page(self, request, stream)
+        page = {}
+        if stream is not None:
+            page = stream_page(self, request, stream) | {"texts": page_texts()}
         return super().change_view(request, object_id, form_url, page | (extra_context or {}))
 
     def edit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -122,7 +121,9 @@ class StreamAdmin(StreamActions):
             except OperationRefused as error:
                 form.add_error("url", str(error))
             else:
-                self.message_user(request, f"Changed {stream.name}.", messages.SUCCESS)
+                self.message_user(
+                    request, _("Changed %(name)s.") % {"name": stream.name}, messages.SUCCESS
+                )
                 self._tell_finding(request, stream)
                 return HttpResponseRedirect(
                     reverse("admin:durable_state_stream_change", args=[stream.pk])
@@ -130,7 +131,7 @@ class StreamAdmin(StreamActions):
 
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Edit {stream.name}",
+            "title": _("Edit %(name)s") % {"name": stream.name},
             "opts": self.opts,
             "original": stream,
             "url": mask_query(stream.url),
@@ -147,93 +148,119 @@ class StreamAdmin(StreamActions):
 
     # The list: one report per row, all of them read at once.
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return StreamList
+
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist = super().get_changelist_instance(request)
         streams = list(changelist.result_list)
-        found = operations.reports(changelist.queryset.db, pks=[stream.pk for stream in streams])
+        reports, sparks = self._shown(changelist.queryset.db, [stream.pk for stream in streams])
         for stream in streams:
-            stream.shown = shown(found[stream.pk]) if stream.pk in found else {}
+            stream.report, stream.spark = reports.get(stream.pk), sparks[stream.pk]
         changelist.result_list = streams
         return changelist
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        extra = {
+            "chips": chips(request, self.get_queryset(request)),
+            "states": STATES,
+            "texts": page_texts(),
+            "live_url": reverse(
+                "admin:durable_state_stream_live", current_app=self.admin_site.name
+            ),
+        }
+        return super().changelist_view(request, extra | (extra_context or {}))
+
+    def _shown(self, using: str, pks: list[int]) -> tuple[dict[int, Any], dict[int, Any]]:
+        reports = operations.reports(using, pks=pks, count_to=COUNTED)
+        return reports, sparklines(using, pks)
+
+    def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
+        """What the admin's index asks; it is told there which streams wait for a person."""
+        perms = super().get_model_perms(request)
+        match = request.resolver_match
+        is_index = match is not None and match.url_name == "index"
+        if is_index and self.has_view_permission(request) and not hasattr(request, _TOLD):
+            setattr(request, _TOLD, True)
+            if told := told_attention(request, self.get_queryset(request)):
+                link = reverse(
+                    "admin:durable_state_stream_changelist", current_app=self.admin_site.name
+                )
+                text = format_html('<a href="{}?attention=needed">{}</a>', link, told)
+                self.message_user(request, text, messages.WARNING)
+        return perms
+
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
-        live = path("live/", wrap(self.live_view), name="durable_state_stream_live")
-        edit = path(
-            "<path:object_id>/edit/", wrap(self.edit_view), name="durable_state_stream_edit"
-        )
-        return [live, edit, *super().get_urls()]
+        name = "durable_state_stream"
+        return [
+            path("live/", wrap(self.live_view), name=f"{name}_live"),
+            path("<int:object_id>/live/", wrap(self.live_page_view), name=f"{name}_live_page"),
+            path("<path:object_id>/edit/", wrap(self.edit_view), name=f"{name}_edit"),
+            *super().get_urls(),
+        ]
 
     def live_view(self, request: HttpRequest) -> HttpResponse:
-        """What the list's cells show now, as ``{pk: {cell: text}}``.
+        """The list's parts as they are now, of the streams ``?pk=1&pk=2`` that the person may see.
 
-        Of the streams ``?pk=1&pk=2`` it tells of those that the person may see.
+        They are the same elements that the list has, by ``data-part``.
         """
         if not self.has_view_permission(request):
-            return JsonResponse({}, status=403)
+            raise PermissionDenied
 
         given = request.GET.getlist("pk")[: self.list_per_page]
         asked = [int(pk) for pk in given if pk.isdecimal()]
-        visible = self.get_queryset(request).filter(pk__in=asked)
-        found = operations.reports(visible.db, pks=visible.values_list("pk", flat=True))
-        cells = {str(pk): shown(each) for pk, each in found.items()}
-        if request.GET.get("page"):
-            for pk, told in open_verifications(visible).items():
-                cells[pk] |= told
-        return JsonResponse(cells)
+        every = self.get_queryset(request)
+        pks = list(every.filter(pk__in=asked).values_list("pk", flat=True))
+        reports, sparks = self._shown(every.db, pks)
+        cells = [cell(pk, name, reports.get(pk), sparks[pk]) for pk in pks for name in CELLS]
+        top = format_html('<nav data-part="chips">{}</nav>', chips(request, every))
+        return HttpResponse(format_html_join("", "{}", ((each,) for each in [top, *cells])))
 
-    @admin.display(description="status, and what to do", ordering="status")
+    def live_page_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """One stream's page as it is now, without what is around it."""
+        stream = self.get_object(request, str(object_id))
+        if stream is None:
+            raise Http404
+        if not self.has_view_permission(request, stream):
+            raise PermissionDenied
+
+        context = stream_page(self, request, stream) | {"original": stream, "opts": self.opts}
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "durable_state/admin/stream_live.html", context)
+
+    def _cell(self, stream: Any, name: str) -> SafeString:
+        return cell(stream.pk, name, stream.report, stream.spark)
+
+    @admin.display(description=_("status"), ordering="status")
     def state(self, stream: Any) -> SafeString:
-        cells = stream.shown
-        return format_html(
-            '<span class="ds-pill ds-{} ds-is-{}" data-stream="{}" data-cell="status">{}</span>'
-            '<span class="ds-error" data-stream="{}" data-cell="error">{}</span>'
-            '<span class="ds-action" data-stream="{}" data-cell="action">{}</span>',
-            cells.get("tone", "quiet"),
-            cells.get("state", "new"),
-            stream.pk,
-            cells.get("status", "?"),
-            stream.pk,
-            cells.get("error", ""),
-            stream.pk,
-            cells.get("action", ""),
-        )
+        return self._cell(stream, "state")
 
-    @admin.display(description="lag", ordering="up_to_date_at")
-    def lag(self, stream: Any) -> SafeString:
-        return _cell(stream, "lag")
-
-    @admin.display(description="rate/s")
+    @admin.display(description=_("messages/s"))
     def speed(self, stream: Any) -> SafeString:
-        return _cell(stream, "rate")
+        return self._cell(stream, "speed")
 
-    @admin.display(description="messages", ordering="ordinal")
+    @admin.display(description=_("lag"), ordering="up_to_date_at")
+    def lag(self, stream: Any) -> SafeString:
+        return self._cell(stream, "lag")
+
+    @admin.display(description=_("messages"), ordering="ordinal")
     def read(self, stream: Any) -> SafeString:
-        return _cell(stream, "ordinal")
+        return self._cell(stream, "read")
 
-    @admin.display(description="applied", ordering="applied_count")
-    def applied(self, stream: Any) -> SafeString:
-        return _cell(stream, "applied")
-
-    @admin.display(description="parked")
-    def parked(self, stream: Any) -> SafeString:
-        return _cell(stream, "parked")
-
-    @admin.display(description="letters")
+    @admin.display(description=_("dead letters"))
     def letters(self, stream: Any) -> SafeString:
-        return _cell(stream, "letters")
+        return self._cell(stream, "letters")
 
-    @admin.display(description="other")
+    @admin.display(description=_("parked"))
+    def parked(self, stream: Any) -> SafeString:
+        return self._cell(stream, "parked")
+
+    @admin.display(description=_("other"))
     def other(self, stream: Any) -> SafeString:
-        return format_html(
-            '<span title="{}">{}</span>', stream.shown.get("account", ""), _cell(stream, "other")
-        )
+        return self._cell(stream, "other")
 
 
-def _cell(stream: Any, cell: str) -> SafeString:
-    return format_html(
-        '<span class="ds-number" data-stream="{}" data-cell="{}">{}</span>',
-        stream.pk,
-        cell,
-        stream.shown.get(cell, ""),
-    )
+_TOLD = "durable_state_told"

@@ -2,23 +2,73 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth import get_permission_codename
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timezone import is_aware, localtime
+from django.utils.translation import gettext_lazy as _
+
+from durable_state.models import Stream
+from durable_state.policy import readable_streams
+
+from .paging import BoundedChangeList, BoundedPaginator
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
     ModelAdmin = admin.ModelAdmin
 
-__all__ = ["OperatorAdmin", "actor"]
+__all__ = ["OperatorAdmin", "StreamFilter", "actor", "moment", "stream_link"]
 
 
 def actor(request: HttpRequest) -> str:
     """The name that audit entries of the admin carry."""
     return request.user.get_username()
+
+
+def moment(at: datetime | None) -> str:
+    """A moment as all pages here show it."""
+    if at is None:
+        return "-"
+    return f"{localtime(at) if is_aware(at) else at:%Y-%m-%d %H:%M:%S}"
+
+
+def stream_link(model_admin: ModelAdmin, stream: Stream) -> SafeString:
+    """A stream's name, which leads to its page."""
+    site = model_admin.admin_site.name
+    url = reverse("admin:durable_state_stream_change", args=[stream.pk], current_app=site)
+    return format_html('<a href="{}">{}</a>', url, stream.name)
+
+
+class StreamFilter(admin.SimpleListFilter):
+    """By stream; offered are the readable ones that have rows, found without reading the rows."""
+
+    title = _("stream")
+    parameter_name = "stream"
+    offered = 100
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        rows = model_admin.model._default_manager.filter(stream=OuterRef("pk")).order_by()
+        streams = readable_streams(request.user).filter(Exists(rows)).order_by("name")
+        chosen = request.GET.get("stream", "")
+        found = dict(streams.values_list("pk", "name")[: self.offered])
+        if chosen.isdecimal() and int(chosen) not in found:
+            found |= streams.filter(pk=int(chosen)).values_list("pk", "name")
+        return [(str(pk), name) for pk, name in found.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.value() or ""
+        return queryset.filter(stream=int(chosen)) if chosen.isdecimal() else queryset
+
+    def has_output(self) -> bool:
+        return bool(self.lookup_choices)
 
 
 class OperatorAdmin(ModelAdmin):
@@ -28,6 +78,9 @@ class OperatorAdmin(ModelAdmin):
     """
 
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    paginator = BoundedPaginator
+    list_per_page = 50
     lookups: frozenset[str] = frozenset()
     """What a list's address may filter by:
     Django would allow any column, and each of its letters.
@@ -35,6 +88,13 @@ class OperatorAdmin(ModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in self.lookups
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """All that a page shows: none of it is a form's."""
+        return [*super().get_readonly_fields(request, obj), *(self.fields or ())]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return BoundedChangeList
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -22,6 +22,7 @@ from .lag import write_lags
 from .lease import Claim, claim, give_back
 from .left_alone import is_left_alone
 from .looking import look_at_held
+from .samples import SAMPLE_SECONDS, write_samples
 from .seat import Seat
 from .seating import CELERY, Place, join, leave, renew, vacate
 
@@ -77,7 +78,11 @@ class Attendant:
         third = get_settings().lease_seconds / 3
         self._renewing = _Round(self._renew, third, time.monotonic() + third)
         self._looking = _Round(self._look, min(LOOK_SECONDS, third))
-        self._rounds = [self._looking, _Round(self._pass_time, PASS_SECONDS)]
+        self._rounds = [
+            self._looking,
+            _Round(self._pass_time, PASS_SECONDS),
+            _Round(self._sample, SAMPLE_SECONDS, time.monotonic() + SAMPLE_SECONDS),
+        ]
         if capacity:
             self._rounds.insert(0, _Round(self._claim, min(CLAIM_SECONDS, third)))
 
@@ -123,6 +128,7 @@ class Attendant:
     def _give_up(self) -> None:
         """Gives the seat up, for good or to a successor. Called in a thread."""
         self._tell_lags(self._streams.kept)
+        write_samples(self._place.using, self._seat.samples.take([]))
         (vacate if self.hands_over else leave)(self._place)
 
     def _is_over(self) -> bool:
@@ -248,6 +254,11 @@ class Attendant:
                 holder.holding.lose()
             else:
                 holder.notice(now)
+
+    async def _sample(self) -> None:
+        """Writes down what happened to the streams lately, where anything did."""
+        if samples := self._seat.samples.take(self._seat.lags):
+            await self._seat.threads.run_for_lease(write_samples, self._place.using, samples)
 
     async def _pass_time(self) -> None:
         for holder in list(self._streams.holders.values()):

@@ -23,7 +23,7 @@ from durable_state.transport import Reader
 
 from .threads import DatabaseThreads
 
-__all__ = ["Lag", "Note", "keep_lags", "write_lags"]
+__all__ = ["WORTH", "Lag", "Note", "keep_lags", "write_lags"]
 
 logger = logging.getLogger("durable_state.consumer")
 
@@ -94,6 +94,12 @@ class Lag:
             self._standing = None
         if waiting_since is not None:
             self.begin(waiting_since, Lease.Lag.COMMIT)
+
+    @property
+    def seconds(self) -> float:
+        """For how long the rows have lagged by now; 0 where they hold all."""
+        self._hear()
+        return 0.0 if self._standing is None else time.monotonic() - self._standing.since
 
     @property
     def is_news(self) -> bool:

@@ -129,6 +129,7 @@ class LiveTarget:
         if done is not None:
             self.unswept = self.unswept or not done.swept
             count_commit(stream.name, len(batch.messages), seconds, len(done.payload))
+            self._holding.seat.samples.count(stream.pk, len(batch.messages), seconds)
             await self._holding.publish(stream, done, seconds)
         else:
             self._watcher.progressed(stream)

@@ -143,6 +143,7 @@ class ReplayTarget:
             return Next.END
         if done is not None:
             count_commit(self.stream.name, len(batch.messages), seconds, len(done.payload))
+            self._holding.seat.samples.count(self.stream.pk, len(batch.messages), seconds)
             self._watcher.progressed(self.progress)
             self.unswept = self.unswept or not done.swept
             if done.paused:

@@ -14,6 +14,7 @@ from durable_state.transport import open_client
 
 from .database_outage import DatabaseOutage
 from .lag import Lag, keep_lags
+from .samples import Samples
 from .threads import DatabaseThreads
 from .watcher import NOBODY, Watcher
 
@@ -39,6 +40,9 @@ class Seat:
 
     lags: list[Lag] = field(default_factory=list)
     """Of the streams that it consumes."""
+
+    samples: Samples = field(default_factory=Samples)
+    """What happened to them lately."""
 
 
 @contextlib.asynccontextmanager

@@ -10,6 +10,8 @@ from durable_state.databases.transaction import commit_transaction
 from durable_state.materializer import sweep_generations
 from durable_state.models import Generation
 
+from .samples import thin_samples
+
 __all__ = ["sweep_dropped", "tidy"]
 
 SWEEPS = 20
@@ -17,10 +19,11 @@ SWEEPS = 20
 
 
 def tidy(using: str) -> None:
-    """Deletes feed entries that are too old, and what dropped generations, and verifications that
-    were killed, have left: a bounded part in one call.
+    """Deletes feed entries and samples that are too old, and what dropped generations, and
+    verifications that were killed, have left: a bounded part in one call.
     """
     feed.prune(using)
+    thin_samples(using)
 
     day_ago = database_now(using) - timedelta(days=1)
     generations = Generation.objects.using(using)

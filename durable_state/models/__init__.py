@@ -7,6 +7,7 @@ from .lease import Lease
 from .letters import DeadLetter, entity_digest, entity_digests
 from .ownership import TableOwner, TypeState
 from .parked import Arrival, AwaitedModel, KeptRow, ParkedChange
+from .sample import StreamSample
 from .seat import Seat
 from .staging import Generation, StagedChange
 from .stream import (
@@ -44,6 +45,7 @@ __all__ = [
     "StagedChange",
     "Status",
     "Stream",
+    "StreamSample",
     "TableOwner",
     "TypeState",
     "VerificationRun",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from .stream import Stream
 
@@ -36,6 +37,8 @@ class FeedEntry(models.Model):
 
     class Meta:
         ordering = ["revision"]
+        verbose_name = _("feed entry")
+        verbose_name_plural = _("feed log")
         constraints = [
             models.UniqueConstraint(
                 fields=["stream", "revision"], name="durable_state_feed_revision"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from .exact import WideTextField
 
@@ -15,17 +16,22 @@ class Intent(models.Model):
     it outlives its stream.
     """
 
-    stream_name = models.CharField(max_length=100, db_index=True)
+    stream_name = models.CharField(max_length=100)
     verb = models.CharField(max_length=20)
     actor = models.CharField(max_length=200, help_text="user name, or where the command ran")
     detail = WideTextField(default="")
     times = models.PositiveIntegerField(
         default=1, help_text="how often, where it was asked for again and again, as by cron"
     )
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     class Meta:
         ordering = ["-created_at"]
+        verbose_name = _("action")
+        verbose_name_plural = _("activity")
+        indexes = [
+            models.Index(fields=["stream_name", "created_at"], name="durable_state_intent_newest")
+        ]
 
     def __str__(self) -> str:
         return f"{self.verb} {self.stream_name} by {self.actor}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from .seat import Seat
 from .stream import Stream
@@ -46,6 +47,10 @@ class Lease(models.Model):
     left_at_tail = models.BooleanField(
         default=False, help_text="its last holder was to read up to the tail only, and did"
     )
+
+    class Meta:
+        verbose_name = _("lease")
+        verbose_name_plural = _("leases")
 
     def __str__(self) -> str:
         return f"{self.stream_id} held by {self.seat_id}"

@@ -39,7 +39,9 @@ class DeadLetter(models.Model):
     REPLAYED = -1
     """The ``generation`` of letters without an entity that a replay met."""
 
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="dead_letters")
+    stream = models.ForeignKey(
+        Stream, on_delete=models.CASCADE, related_name="dead_letters", db_index=False
+    )
     generation = models.BigIntegerField(default=SHOWN, editable=False)
     """The staged state that it was met in, by primary key; or ``SHOWN``, or ``REPLAYED``."""
     entity = models.CharField(max_length=64, editable=False)
@@ -59,7 +61,16 @@ class DeadLetter(models.Model):
                 fields=["stream", "generation", "entity"], name="durable_state_letter_entity"
             ),
         ]
+        # Listed by the newest, of one stream or of all, however many there are.
+        indexes = [
+            models.Index(fields=["stream", "generation", "id"], name="durable_state_letter_newest")
+        ]
 
     def __str__(self) -> str:
         # Without the key: pages show it to whoever may know of the letter.
         return f"{self.type or 'no type'}, message {self.ordinal}: {self.reason}"
+
+    @property
+    def is_malformed(self) -> bool:
+        """Whether the item names no entity: to try it again changes nothing."""
+        return self.entity.startswith(self.NO_ENTITY)

@@ -22,7 +22,9 @@ class ParkedChange(models.Model):
         waits to be linked.
         """
 
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="parked_changes")
+    stream = models.ForeignKey(
+        Stream, on_delete=models.CASCADE, related_name="parked_changes", db_index=False
+    )
     entity = models.CharField(max_length=64, editable=False)
     type = ExactCharField(max_length=255)
     key = ExactTextField()
@@ -39,6 +41,8 @@ class ParkedChange(models.Model):
     waits_on = models.CharField(
         max_length=200, default="", db_index=True, help_text="its model, where not of this stream"
     )
+    waits_type = ExactCharField(max_length=255, default="", help_text="the entity's type")
+    waits_key = ExactTextField(default="", help_text="the entity's key")
     polled = models.BooleanField(
         default=False, help_text="tried now and then: nobody tells when it can be shown"
     )
@@ -54,7 +58,10 @@ class ParkedChange(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["stream", "entity"], name="durable_state_parked_entity")
         ]
-        indexes = [models.Index(fields=["stream", "polled"], name="durable_state_parked_polled")]
+        indexes = [
+            models.Index(fields=["stream", "polled"], name="durable_state_parked_polled"),
+            models.Index(fields=["stream", "id"], name="durable_state_parked_newest"),
+        ]
 
     def __str__(self) -> str:
         # Without the key: pages show it to whoever may know of the change.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 __all__ = ["Seat"]
 
@@ -26,6 +27,10 @@ class Seat(models.Model):
     joined_at = models.DateTimeField()
     seen_at = models.DateTimeField(help_text="when it last showed a sign of life")
     expires_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("seat")
+        verbose_name_plural = _("seats")
 
     def __str__(self) -> str:
         return self.name

@@ -16,6 +16,7 @@ from durable_state.protocol.url import mask_query
 from durable_state.registry import registry
 
 from .account import stream_account
+from .bounded_counts import letters_up_to, parked_up_to
 from .case import Case, Shown
 from .coverage import misfits
 from .progress import headway
@@ -28,35 +29,41 @@ _CHUNK = 500
 """Primary keys in one query: below every database's limit of parameters."""
 
 
-def report(stream: Stream) -> StreamReport:
-    """The report of one stream, read anew from its database."""
-    found = reports(stream.using, pks=[stream.pk])
+def report(stream: Stream, *, count_to: int | None = None) -> StreamReport:
+    """The report of one stream, read anew from its database; ``count_to`` as of ``reports``."""
+    found = reports(stream.using, pks=[stream.pk], count_to=count_to)
     if not found:
         raise Stream.DoesNotExist(f"The stream {stream.name!r} is no longer there.")
     return found[stream.pk]
 
 
-def reports(using: str = "default", *, pks: Iterable[int] | None = None) -> dict[int, StreamReport]:
+def reports(
+    using: str = "default", *, pks: Iterable[int] | None = None, count_to: int | None = None
+) -> dict[int, StreamReport]:
     """The reports of all streams, or of those with the given primary keys.
 
     They come by primary key, ordered by name: five queries for each 500 streams, however many
-    letters and parked changes they have.
+    letters and parked changes they have. With ``count_to``, letters and parked changes are counted
+    so far only: one more stands for more.
     """
     if pks is None:
         pks = Stream.objects.using(using).values_list("pk", flat=True)
     known = list(pks)
     found: list[tuple[Stream, StreamReport]] = []
     for start in range(0, len(known), _CHUNK):
-        found.extend(_reports(using, known[start : start + _CHUNK]))
+        found.extend(_reports(using, known[start : start + _CHUNK], count_to))
     return {stream.pk: each for stream, each in sorted(found, key=lambda pair: pair[0].name)}
 
 
-def _reports(using: str, pks: list[int]) -> list[tuple[Stream, StreamReport]]:
-    waiting = ParkedChange.objects.using(using).exclude(reason=ParkedChange.Reason.LINK)
-    parked = _counts(waiting.filter(stream__in=pks))
-    letters = _counts(
-        DeadLetter.objects.using(using).filter(stream__in=pks, generation=DeadLetter.SHOWN)
-    )
+def _reports(using: str, pks: list[int], count_to: int | None) -> list[tuple[Stream, StreamReport]]:
+    if count_to is None:
+        waiting = ParkedChange.objects.using(using).exclude(reason=ParkedChange.Reason.LINK)
+        parked = _counts(waiting.filter(stream__in=pks))
+        refused = DeadLetter.objects.using(using).filter(generation=DeadLetter.SHOWN)
+        letters = _counts(refused.filter(stream__in=pks))
+    else:
+        parked = parked_up_to(using, pks, count_to)
+        letters = letters_up_to(using, pks, count_to)
     types: dict[int, list[TypeState]] = {}
     for state in TypeState.objects.using(using).filter(stream__in=pks):
         types.setdefault(state.stream_id, []).append(state)

@@ -92,6 +92,7 @@ CONSUMER = {
     "upkeep": "what is deleted",
     "committed_signal": "after a commit",
     "lag": "since when behind",
+    "samples": "what happened lately",
     "database_outage": "waiting for it",
     "expiry": "when dropped",
     "lease": "who may consume",

@@ -41,7 +41,7 @@ def page(site: Site, chromium_path: str) -> Iterator[Page]:
 
 def cell(page: Page, name: str) -> Locator:
     """Of the stream's row."""
-    return page.locator(f"tr:has-text('chat') [data-cell={name}]")
+    return page.locator(f"tr:has-text('chat') .{name}")
 
 
 def test_pages_follow_the_worker(site: Site, page: Page, rakaia_server: StreamServer) -> None:
@@ -53,14 +53,14 @@ def test_pages_follow_the_worker(site: Site, page: Page, rakaia_server: StreamSe
     streams, rows = f"{site.url}durable_state/stream/", f"{site.url}app/message/"
 
     page.goto(streams)
-    expect(cell(page, "status")).to_have_text("no worker", timeout=LATER)
-    expect(cell(page, "error")).to_contain_text("no worker for")
-    expect(cell(page, "status")).to_have_class(re.compile("ds-warn"))
+    expect(cell(page, "ds-pill")).to_have_text("no worker", timeout=LATER)
+    expect(cell(page, "ds-error")).to_contain_text("no worker for")
+    expect(cell(page, "ds-pill")).to_have_class(re.compile("ds-warn"))
 
     other = page.context.new_page()
     with site.worker() as worker:
-        expect(cell(page, "status")).to_have_text("live", timeout=LATER)
-        expect(cell(page, "applied")).to_have_text("1", timeout=LATER)
+        expect(cell(page, "ds-pill")).to_have_text("live", timeout=LATER)
+        expect(cell(page, "field-read .ds-number")).to_contain_text("1", timeout=LATER)
         other.goto(rows)
         bar = other.locator("#durable-state-bar")
         expect(bar).to_have_text("Live", timeout=LATER)
@@ -69,7 +69,7 @@ def test_pages_follow_the_worker(site: Site, page: Page, rakaia_server: StreamSe
         worker.wait()
     expect(bar).to_have_text("Not live: no worker reads chat", timeout=LATER)
     expect(bar).to_have_attribute("data-tone", "warn")
-    expect(cell(page, "status")).to_have_text("no worker", timeout=LATER)
+    expect(cell(page, "ds-pill")).to_have_text("no worker", timeout=LATER)
     told = site.command("status")
     assert told.returncode == 1
     assert "no-worker" in told.stdout
@@ -80,13 +80,13 @@ def test_pages_follow_the_worker(site: Site, page: Page, rakaia_server: StreamSe
     assert told.returncode == 0
     assert "nobody follows it" in told.stdout
     expect(bar).to_contain_text("Not live: chat is up to date as of", timeout=LATER)
-    expect(cell(page, "status")).to_have_class(re.compile("ds-quiet"), timeout=LATER)
+    expect(cell(page, "ds-pill")).to_have_class(re.compile("ds-quiet"), timeout=LATER)
 
     with site.worker():
         expect(bar).to_have_text("Live", timeout=LATER)
         assert site.command("pause", "chat").returncode == 0
         expect(bar).to_have_text("Not live: chat is paused", timeout=LATER)
-        expect(cell(page, "status")).to_have_text("paused", timeout=LATER)
+        expect(cell(page, "ds-pill")).to_have_text("paused", timeout=LATER)
 
 
 def test_pages_tell_when_their_server_is_gone(site: Site, page: Page) -> None:

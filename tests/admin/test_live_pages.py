@@ -66,10 +66,40 @@ def test_the_list_of_streams_counts_on(site: Site, page: Page) -> None:
     page.goto(f"{site.url}durable_state/stream/")
 
     def cell(name: str) -> Any:
-        return page.locator(f"tr:has-text('chat') [data-cell={name}]")
+        return page.locator(f"tr:has-text('chat') .field-{name}")
 
-    before = int(cell("ordinal").inner_text())
-    expect(cell("rate")).to_have_text("0", timeout=10_000)
+    before = int(cell("read").locator("[title]").inner_text())
+    expect(cell("speed").locator("b")).to_have_text("0", timeout=10_000)
     site.commit(*(message(f"k{place}", "x") for place in range(100)))
-    expect(cell("ordinal")).to_have_text(str(before + 100), timeout=10_000)
-    assert float(cell("rate").inner_text()) > 0
+    expect(cell("read").locator("[title]")).to_have_text(str(before + 100), timeout=10_000)
+    assert float(cell("speed").locator("b").inner_text()) > 0
+
+
+def test_the_whole_page_of_a_stream_follows_it(site: Site, page: Page) -> None:
+    """Figures, counters, types, buttons and activity say the same at every moment;
+    what is open stays open, and what has the focus keeps it.
+    """
+    site.commit(message("first", "x"))
+    page.goto(f"{site.url}durable_state/stream/")
+    page.click("tr:has-text('chat') th a")
+    part = lambda name: page.locator(f"[data-part={name}]")  # noqa: E731
+    before = int(part("figures").locator("b").first.inner_text())
+    page.click("[data-part=position] summary")
+    page.focus("[data-part=head] button:text('Verify')")
+    page.evaluate("document.querySelector('[data-part=head]').dataset.seen = 'yes'")
+
+    site.commit(message("more", "y"), message("refused", "z" * 60))
+    expect(part("figures").locator("b").first).to_have_text(str(before + 2), timeout=10_000)
+    expect(part("counters").locator(".ds-sum .ds-number")).to_have_text(str(before + 2))
+    expect(part("counters").locator(".ds-pill")).to_have_text("every message read")
+    expect(part("figures").locator(".ds-bad b")).to_have_text("1")
+    expect(part("position").locator(f"dd:text-is('{before + 2}')").first).to_be_visible()
+
+    assert site.command("pause", "chat").returncode == 0
+    expect(part("head").locator("button:text('Resume')")).to_be_visible(timeout=10_000)
+    expect(part("head").locator("button:text('Pause')")).to_have_count(0)
+    expect(part("activity")).to_contain_text("pause")
+    assert page.evaluate("document.activeElement.closest('[data-part]')?.dataset.part") == "head"
+    page.click("[data-part=head] button:text('Resume')")
+    page.click("text=Yes, resume")
+    expect(page.locator(".messagelist")).to_contain_text("Resumed chat.")

@@ -16,7 +16,15 @@ from django.utils import timezone
 from durable_state import admin, operations
 from durable_state.admin import liveness, states
 from durable_state.consumer.run import sync
-from durable_state.models import DeadLetter, Intent, Replay, Status, Stream, VerificationRun
+from durable_state.models import (
+    DeadLetter,
+    Intent,
+    Replay,
+    Status,
+    Stream,
+    StreamSample,
+    VerificationRun,
+)
 from durable_state.testing import apply
 from tests.app.models import Message
 from tests.management.support.publishing import publish
@@ -83,38 +91,18 @@ def test_the_list_asks_no_query_per_stream(admin_client: Client) -> None:
 
 
 def test_the_cells_are_served_anew_for_the_page_that_is_open(sign_in: SignIn) -> None:
-    """As text, by primary key; nothing without the permission."""
+    """The elements that the list has, by their names; nothing without the permission."""
     apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     client = sign_in("durable_state.view_stream")
-    cells = client.get(f"{LIST}live/", {"pk": [str(stream.pk), "999", "x"]}).json()
-    assert cells == {
-        str(stream.pk): {
-            "status": "live",
-            "state": "live",
-            "tone": "good",
-            "lag": cells[str(stream.pk)]["lag"],
-            "rate": "0.2",
-            "ordinal": "1",
-            "revision": "1",
-            "applied": "1",
-            "parked": "0",
-            "letters": "0",
-            "other": "0",
-            "account": "1 message: 1 applied",
-            "error": "",
-            "action": "",
-            "alert": "quiet",
-            "applied_count": "1",
-            "no_row_count": "0",
-            "parked_count": "0",
-            "dead_letters_count": "0",
-            "unregistered_count": "0",
-            "control_count": "0",
-            "superseded_count": "0",
-            "staged_count": "0",
-        }
-    }
+    parts = client.get(f"{LIST}live/", {"pk": [str(stream.pk), "999", "x"]}).content.decode()
+    names = re.findall(r'data-part="([^"]+)"', parts)
+    cells = ("state", "speed", "lag", "read", "letters", "parked", "other")
+    assert names == ["chips", *(f"{stream.pk}-{name}" for name in cells)]
+    listed = client.get(LIST).content.decode()
+    assert set(names) == set(re.findall(r'data-part="([^"]+)"', listed))
+    assert 'title="1 message: 1 applied">1<' in parts
+    assert ">live</span>" in parts
     client.logout()
     assert client.get(f"{LIST}live/", {"pk": stream.pk}).status_code == 302
 
@@ -191,7 +179,7 @@ def test_confirmed_actions_take_effect(admin_client: Client) -> None:
     assert "Reset chat" in act(admin_client, "reset", stream, confirmed="yes").content.decode()
     assert Replay.objects.get().ordinal == 0
     assert (
-        "0 messages folded again" in admin_client.get(f"{LIST}{stream.pk}/change/").content.decode()
+        "0 messages read again" in admin_client.get(f"{LIST}{stream.pk}/change/").content.decode()
     )
     assert (
         "its rows stay"
@@ -263,7 +251,10 @@ def test_the_policy_decides_which_streams_are_there(admin_client: Client, settin
     Stream.objects.create(name="public-1", url="http://localhost/p")
     assert "secret" not in admin_client.get(LIST).content.decode()
     assert admin_client.get(f"{LIST}{secret.pk}/change/").status_code == 302
-    assert admin_client.get(f"{LIST}live/", {"pk": secret.pk}).json() == {}
+    parts = admin_client.get(f"{LIST}live/", {"pk": secret.pk}).content.decode()
+    assert f"{secret.pk}-state" not in parts
+    assert 'title="All streams">All <b>1</b>' in parts
+    assert admin_client.get(f"{LIST}{secret.pk}/live/").status_code == 404
     act(admin_client, "pause", secret, confirmed="yes")
     assert not Stream.objects.get(name="secret").paused
 
@@ -306,8 +297,8 @@ def test_verify_shows_what_it_found(admin_client: Client, rakaia_server: StreamS
     asked = ask()
     assert "Asked to verify chat" in asked
     assert ">waits for a worker<" in asked
-    cells = admin_client.get(f"{LIST}live/", {"pk": str(stream.pk), "page": "1"}).json()
-    assert cells[str(stream.pk)]["verification"] == "waits for a worker"
+    parts = admin_client.get(f"{LIST}{stream.pk}/live/").content.decode()
+    assert "<p>waits for a worker</p>" in parts
     VerificationRun.objects.get().intent.__class__.objects.update(
         created_at=timezone.now() - timedelta(minutes=1)
     )
@@ -367,8 +358,91 @@ def test_streams_are_found_by_what_is_shown_of_them(admin_client: Client) -> Non
         found = admin_client.get(f"{LIST}?{query}").context["cl"].result_list
         return {stream.name for stream in found}
 
+    apply("good", [message("long", "x" * 50)])
     assert names("attention=needed") == {"halted", "odd"}
+    assert names("attention=letters") == {"good"}
+    assert names("attention=parked") == set()
     assert names("shown=paused") == {"paused"}
     assert names("shown=unmapped") == {"odd"}
     assert names("shown=live") == {"good"}
     assert names("") == {"good", "halted", "odd", "paused"}
+
+
+def test_what_needs_a_person_comes_first(admin_client: Client) -> None:
+    """Then warnings, then streams with dead letters; the others by name."""
+    for name in ("a-live", "b-letters", "c-halted", "d-paused", "e-retrying"):
+        apply(name, [message("1", "one")])
+    apply("b-letters", [message("long", "x" * 50)])
+    Stream.objects.filter(name="c-halted").update(status=Status.HALTED)
+    Stream.objects.filter(name="d-paused").update(paused=True)
+    Stream.objects.filter(name="e-retrying").update(status=Status.RETRYING, since=timezone.now())
+    listed = admin_client.get(LIST).context["cl"].result_list
+    order = [stream.name for stream in listed]
+    assert order == ["c-halted", "e-retrying", "b-letters", "d-paused", "a-live"]
+    by_name = admin_client.get(f"{LIST}?o=-1").context["cl"].result_list
+    assert [stream.name for stream in by_name] == sorted(order, reverse=True)
+
+
+def test_the_index_tells_which_streams_wait_for_a_person(
+    admin_client: Client, sign_in: SignIn
+) -> None:
+    """Once, with a link; nothing where all is well, on other pages, and to who may not look."""
+    apply("chat", [message("1", "one")])
+    assert "needs you" not in admin_client.get("/admin/").content.decode()
+    Stream.objects.update(status=Status.HALTED)
+    page = admin_client.get("/admin/").content.decode()
+    assert page.count("1 stream needs you: chat") == 1
+    assert f"{LIST}?attention=needed" in page
+    assert "needs you" not in admin_client.get(LIST).content.decode()
+    assert "needs you" not in sign_in("app.view_message").get("/admin/").content.decode()
+
+
+def test_a_reset_has_its_end_in_sight_and_can_be_cancelled(admin_client: Client) -> None:
+    """In the list and on the page; asked first, and written down."""
+    apply("chat", [message(str(place), "text") for place in range(10)])
+    stream = Stream.objects.get()
+    Replay.objects.create(stream=stream, ordinal=7, rate=1.5, moved_at=timezone.now())
+    page = f"{LIST}{stream.pk}/change/"
+    for url in (LIST, page):
+        shown = admin_client.get(url).content.decode()
+        assert "7 of 10 messages (70 %), about 2 s left" in shown
+        assert 'aria-label="Reset" value="70.0"' in shown
+    assert "Cancel reset" in admin_client.get(page).content.decode()
+    asked = act(admin_client, "cancel_reset", stream, from_page="yes").content.decode()
+    assert "What was read again so far is dropped." in asked
+    told = act(admin_client, "cancel_reset", stream, from_page="yes", confirmed="yes")
+    assert "Cancelled the reset of chat." in told.content.decode()
+    assert told.redirect_chain[-1][0] == page
+    assert not Replay.objects.exists()
+    assert Intent.objects.get().verb == "cancel reset"
+    assert (
+        "is under way"
+        in act(admin_client, "cancel_reset", stream, confirmed="yes").content.decode()
+    )
+
+
+def test_letters_and_parked_changes_are_coloured_numbers(admin_client: Client) -> None:
+    """A stream that is live and has left something behind is not plain green."""
+    apply("chat", [message("1", "x" * 50), message("2", "one")])
+    assert '<span class="ds-count ds-bad">1</span>' in admin_client.get(LIST).content.decode()
+    page = admin_client.get(f"{LIST}{Stream.objects.get().pk}/change/").content.decode()
+    assert re.search(r'<a href="[^"]+deadletter/\?stream=\d+" class="ds-bad"><b>1</b>', page)
+
+
+def test_the_charts_are_drawn_from_samples(admin_client: Client) -> None:
+    """A bar where something happened, none elsewhere, with its number as a tooltip."""
+    apply("chat", [message("1", "one")])
+    stream = Stream.objects.get()
+    page = f"{LIST}{stream.pk}/change/"
+    assert admin_client.get(page).content.decode().count("nothing in the last hour") == 3
+    at = (timezone.now() - timedelta(minutes=5)).replace(second=14)
+    StreamSample.objects.create(
+        stream=stream, at=at, seconds=10, messages=600, commits=4, commit_ms=80, lag_ms=2500
+    )
+    shown = admin_client.get(page).content.decode()
+    charts = shown.partition('data-part="charts"')[2]
+    assert "at most 20/s" in charts  # 600 messages in 30 s, which is a bar
+    assert "at most 2.5 s" in charts
+    assert "at most 20 ms" in charts
+    assert charts.count("<rect") == 3
+    assert admin_client.get(LIST).content.decode().count("<rect") == 1

@@ -63,6 +63,7 @@ class Parking:
             waits_for = "" if self.holder is None else plan.digest(self.holder)
 
         elsewhere = absent is not None and absent.elsewhere
+        waits_type, waits_key = self._waits_for_entity()
         return ParkedChange(
             stream=stream,
             entity=plan.digest(self.prepared.key),
@@ -75,12 +76,21 @@ class Parking:
             waits_on=absent.planned.parent.label
             if absent and elsewhere and absent.planned.parent
             else "",
+            waits_type=waits_type,
+            waits_key=waits_key,
             polled=self.polled or not waits_for,
             detail=self.detail if absent is None else str(absent),
             body=as_message(plan, self.prepared),
             prepared=to_bytes(plan, self.prepared),
             created_at=database_now(stream.using),
         )
+
+    def _waits_for_entity(self) -> tuple[str, str]:
+        """Type and key of what is in the way, for people; empty where no mapping brings it."""
+        if self.absent is not None:
+            entity_type, key = self.absent.entity
+            return (entity_type, str(key)) if entity_type else ("", "")
+        return ("", "") if self.holder is None else (self.plan.type, self.holder)
 
 
 class ParkingLot:

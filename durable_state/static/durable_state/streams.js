@@ -1,49 +1,40 @@
-// Keeps the cells of streams current while the page is looked at. Without scripts the page is as it was served.
+// Keeps a page of streams current while it is looked at: the server renders its parts anew, and those that have changed are replaced.
+// Without scripts the page is as it was served.
 "use strict";
 {
   const POLL = 2000; // milliseconds between two looks
   const PATIENCE = 8000; // milliseconds until a server that does not answer is taken to be away
 
   const start = () => {
-    const cells = [...document.querySelectorAll("[data-stream][data-cell]")];
-    const streams = [...new Set(cells.map((cell) => cell.dataset.stream))];
-    const list = document.body.classList.contains("change-list");
-    if (!streams.length) return;
-    const url = new URL(list ? "live/" : "../../live/", location.href);
-    url.search = new URLSearchParams(streams.map((pk) => ["pk", pk]));
-    if (!list) url.searchParams.set("page", "1");
+    const root = document.querySelector("[data-live-url]");
+    if (!root) return;
+    const texts = JSON.parse(document.getElementById("durable-state-texts").textContent);
+    const say = (name, values = {}) => texts[name].replace(/%\((\w+)\)s/g, (_, key) => values[key]);
+    const shown = new Map(); // what the server last said of each part, which the document says in its own way
+    const named = (within) => new Map([...within.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part]));
+    const focusable = (part) => [...part.querySelectorAll("a[href],button,summary")];
 
-    const show = (shown) => {
-      for (const cell of cells) {
-        const report = shown[cell.dataset.stream];
-        if (!report) continue;
-        const text = report[cell.dataset.cell] ?? "";
-        if (cell.textContent !== text) cell.textContent = text;
-        if (cell.dataset.cell === "status") cell.className = `ds-pill ds-${report.tone} ds-is-${report.state}`;
-      }
-      for (const alert of document.querySelectorAll("[data-alert]")) {
-        const report = shown[alert.dataset.stream];
-        alert.hidden = !(report?.error || report?.action);
-        if (report) alert.className = `ds-alert ds-${report.alert}`;
-      }
-      // The button is the one of the state that the page was served with.
-      for (const offer of document.querySelectorAll("[data-offer]")) offer.hidden = shown[offer.dataset.stream]?.state !== offer.dataset.offer;
-      for (const meter of document.querySelectorAll("[data-verification]")) {
-        const report = shown[meter.dataset.stream];
-        meter.value = report?.verified_percent ?? 0;
-        if (report && report.verification === "") location.reload(); // its result is there
-      }
-      share();
+    const isUsed = (part) => {
+      const selection = document.getSelection();
+      return selection && !selection.isCollapsed && part.contains(selection.anchorNode);
     };
 
-    // The meters beside the counters of one stream's page.
-    const share = () => {
-      const counts = [...document.querySelectorAll("[data-count]")];
-      const count = (row) => Number(row.querySelector("[data-cell]").textContent.replaceAll(",", ""));
-      const total = counts.reduce((sum, row) => sum + count(row), 0);
-      for (const row of counts) {
-        row.classList.toggle("ds-none", count(row) === 0);
-        row.querySelector("meter").value = total ? 100 * count(row) / total : 0;
+    const replace = (part, fresh) => {
+      const html = fresh.innerHTML;
+      if (shown.get(part.dataset.part) === html || isUsed(part)) return;
+      shown.set(part.dataset.part, html);
+      if (part.innerHTML === html) return;
+      const place = focusable(part).indexOf(document.activeElement);
+      const open = [...part.querySelectorAll("details")].map((each) => each.open);
+      part.innerHTML = html;
+      part.querySelectorAll("details").forEach((each, index) => { each.open = open[index] ?? false; });
+      if (place >= 0) focusable(part)[place]?.focus({ preventScroll: true });
+    };
+
+    const show = (html) => {
+      const fresh = named(new DOMParser().parseFromString(html, "text/html"));
+      for (const [name, part] of named(document)) {
+        if (fresh.has(name)) replace(part, fresh.get(name));
       }
     };
 
@@ -53,27 +44,28 @@
     note.dataset.tone = "warn";
     note.setAttribute("role", "status");
     note.hidden = true;
-    (document.getElementById("changelist") ?? document.querySelector(".ds-figures"))?.before(note);
+    root.before(note);
     let lookedAt = new Date();
     const stale = (why) => {
       document.body.classList.toggle("ds-stale", why !== "");
       note.hidden = why === "";
-      note.textContent = `Not updated since ${lookedAt.toLocaleTimeString("en-GB")}: ${why}`;
+      note.textContent = say("stale", { time: lookedAt.toLocaleTimeString("en-GB"), why });
     };
 
     const look = async () => {
       if (!document.hidden) {
         try {
-          const answer = await fetch(url, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) });
-          if (answer.redirected || answer.status === 403) stale("you are signed out.");
-          else if (!answer.ok) stale(`the web server answers ${answer.status}. Trying again.`);
+          const answer = await fetch(root.dataset.liveUrl, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(PATIENCE) });
+          if (answer.redirected || answer.status === 403) stale(say("signed_out"));
+          else if (answer.status === 404) stale(say("removed"));
+          else if (!answer.ok) stale(say("answers", { status: answer.status }));
           else {
-            show(await answer.json());
+            show(await answer.text());
             lookedAt = new Date();
             stale("");
           }
         } catch {
-          stale("the web server cannot be reached. Trying again.");
+          stale(say("away"));
         }
       }
       setTimeout(look, POLL);

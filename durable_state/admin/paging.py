@@ -1,0 +1,47 @@
+"""Lists of any length: no page counts further than anybody would turn."""
+
+from __future__ import annotations
+
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+__all__ = ["COUNTED", "AtLeast", "BoundedChangeList", "BoundedPaginator", "at_most"]
+
+COUNTED = 10_000
+"""Rows that a list counts, and can be turned through; a filter or a search finds the others."""
+
+
+class AtLeast(int):
+    """A number that there are more of than were counted: it reads "10,000+"."""
+
+    def __str__(self) -> str:
+        return at_most(int(self))
+
+
+def at_most(count: int) -> str:
+    """``9``, or ``10,000+`` where more were not counted."""
+    return f"{COUNTED:,}+" if count > COUNTED else f"{count:,}"
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts ``COUNTED`` rows and one at most: the database reads so many, of ten million too."""
+
+    @cached_property
+    def count(self) -> int:
+        rows = self.object_list
+        if not isinstance(rows, QuerySet):
+            return len(rows)
+        found = rows.order_by()[: COUNTED + 1].count()
+        return AtLeast(found) if found > COUNTED else found
+
+
+class BoundedChangeList(ChangeList):
+    """A list with such a paginator."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if isinstance(self.paginator, BoundedPaginator):
+            self.result_count = self.paginator.count

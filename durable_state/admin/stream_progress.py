@@ -1,0 +1,66 @@
+"""What of a stream is under way and will end: how far it is, and when it will be there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from durable_state.operations import StreamReport
+from durable_state.operations.wording import span
+
+__all__ = ["Course", "bar", "courses"]
+
+
+class Course(NamedTuple):
+    """One thing that is under way."""
+
+    name: str
+    told: str
+    percent: float | None
+    """None where nobody knows how much there is."""
+    cancel: str = ""
+    """The verb that ends it before its time."""
+
+
+def courses(report: StreamReport) -> list[Course]:
+    """What is under way: a reset, a snapshot, the reading of old messages."""
+    found = []
+    if report.replayed is not None:
+        found.append(_reset(report))
+    elif report.status == "rebuilding":
+        found.append(Course(_("Rebuild"), _staged(report), None))
+    if report.status == "snapshot-open":
+        found.append(Course(_("Snapshot"), _staged(report), None))
+    if report.status == "catching-up" or (report.status == "new" and report.ordinal):
+        told = _("%(done)s messages read; the server does not tell how many there are")
+        found.append(Course(_("Catching up"), told % {"done": f"{report.ordinal:,}"}, None))
+    return found
+
+
+def _reset(report: StreamReport) -> Course:
+    told = report.headway
+    total = told.total or 0
+    percent = 100 * told.done / total if total else 0.0
+    known = {"done": f"{told.done:,}", "total": f"{total:,}", "percent": min(round(percent), 99)}
+    text = _("%(done)s of %(total)s messages (%(percent)s %%)") % known
+    if told.seconds_left:
+        text = _("%(text)s, about %(span)s left") % {"text": text, "span": span(told.seconds_left)}
+    elif total and told.done >= total:
+        text = _("%(text)s; the rows are being switched") % {"text": text}
+    return Course(_("Reset"), text, percent, "cancel_reset")
+
+
+def _staged(report: StreamReport) -> str:
+    told = _("%(count)s changes staged; shown all at once when the last one is here")
+    return told % {"count": f"{report.account.staged:,}"}
+
+
+def bar(course: Course) -> SafeString:
+    """It as a progress bar; one that only moves where its end is not known."""
+    value = "" if course.percent is None else format_html(' value="{}"', f"{course.percent:.1f}")
+    return format_html(
+        '<progress class="ds-progress" max="100" aria-label="{}"{}></progress>', course.name, value
+    )

@@ -1,0 +1,134 @@
+"""Samples of what happens to streams: collected in memory, written a few times a minute for all
+streams of a seat together, and thinned by age.
+
+Why: decision 961.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connections
+from django.utils import timezone
+
+from durable_state.databases.transaction import commit_transaction
+from durable_state.models import StreamSample
+
+from .lag import WORTH, Lag
+
+__all__ = ["SAMPLE_SECONDS", "Samples", "thin_samples", "write_samples"]
+
+SAMPLE_SECONDS = 10.0
+"""Seconds that one sample covers."""
+FINE = timedelta(minutes=10)
+"""After which the samples of a minute become one."""
+KEPT = timedelta(hours=1)
+"""After which they are deleted."""
+MERGED = timedelta(minutes=5)
+"""How far back a look for samples to be merged goes; what is older was merged, or soon goes."""
+STEP = 5000
+"""Samples that one transaction merges or deletes."""
+STEPS = 20
+"""Transactions of one call."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    messages: int = 0
+    commits: int = 0
+    seconds: float = 0.0
+
+
+class Samples:
+    """What has happened to the streams of a seat and is not written down yet.
+
+    Bounded: one tally for each stream. For one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._tallies: dict[int, _Tally] = {}
+        self._since = time.monotonic()
+
+    def count(self, stream_pk: int, messages: int, seconds: float) -> None:
+        """So many messages of a stream were committed, in so many seconds."""
+        tally = self._tallies.setdefault(stream_pk, _Tally())
+        tally.messages += messages
+        tally.commits += 1
+        tally.seconds += seconds
+
+    def take(self, lags: Iterable[Lag]) -> list[StreamSample]:
+        """The samples since the last call: of streams that were committed to, or that lag."""
+        now = time.monotonic()
+        since, self._since = self._since, now
+        tallies, self._tallies = self._tallies, {}
+        seconds = {lag.stream_pk: lag.seconds for lag in lags}
+        lagging = {pk for pk, lag in seconds.items() if lag >= WORTH}
+        return [
+            _sample(pk, tallies.get(pk, _Tally()), now - since, seconds.get(pk, 0.0))
+            for pk in sorted(lagging | tallies.keys())
+        ]
+
+
+def _sample(stream_pk: int, tally: _Tally, seconds: float, lag: float) -> StreamSample:
+    return StreamSample(
+        stream_id=stream_pk,
+        at=timezone.now(),
+        seconds=round(seconds, 3),
+        messages=tally.messages,
+        commits=tally.commits,
+        commit_ms=round(1000 * tally.seconds, 3),
+        lag_ms=round(1000 * lag, 3),
+    )
+
+
+def write_samples(using: str, samples: list[StreamSample]) -> None:
+    """Writes them down: one statement for some hundred streams."""
+    StreamSample.objects.using(using).bulk_create(samples, batch_size=500)
+
+
+def thin_samples(using: str) -> None:
+    """Merges samples to one a minute, and deletes them after an hour; a bounded part in a call."""
+    old = StreamSample.objects.using(using).filter(at__lt=timezone.now() - KEPT).order_by("at")
+    for _ in range(STEPS):
+        pks = list(old.values_list("pk", flat=True)[:STEP])
+        StreamSample.objects.using(using).filter(pk__in=pks).delete()
+        if len(pks) < STEP:
+            break
+    for _ in range(STEPS):
+        if _merge(using) < STEP:
+            break
+
+
+def _merge(using: str) -> int:
+    """Merges the oldest ones that are not merged yet; how many."""
+    rows, now = StreamSample.objects.using(using), timezone.now()
+    fine = rows.filter(at__lt=now - FINE, at__gte=now - FINE - MERGED, seconds__lt=60)
+    # Each by one process, where several come at once.
+    can_skip = connections[using].features.has_select_for_update_skip_locked
+    with commit_transaction(using):
+        found = list(fine.order_by("at").select_for_update(skip_locked=can_skip)[:STEP])
+        minutes: defaultdict[tuple[int, datetime], list[StreamSample]] = defaultdict(list)
+        for each in found:
+            end = each.at.replace(second=0, microsecond=0) + timedelta(minutes=1)
+            minutes[each.stream_id, end].append(each)
+        rows.filter(pk__in=[each.pk for each in found]).delete()
+        rows.bulk_create(
+            [
+                StreamSample(
+                    stream_id=stream_pk,
+                    at=end,
+                    seconds=60.0,
+                    messages=sum(each.messages for each in same),
+                    commits=sum(each.commits for each in same),
+                    commit_ms=sum(each.commit_ms for each in same),
+                    lag_ms=max(each.lag_ms for each in same),
+                )
+                for (stream_pk, end), same in minutes.items()
+            ],
+            batch_size=500,
+        )
+    return len(found)

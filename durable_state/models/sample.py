@@ -1,0 +1,37 @@
+"""What happened to a stream lately, for the charts of the admin."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from .stream import Stream
+
+__all__ = ["StreamSample"]
+
+
+class StreamSample(models.Model):
+    """What happened to one stream within some seconds; there is none where nothing happened.
+
+    Kept for an hour, the older ones a minute each. Without a database constraint: one would have a
+    sample wait for every commit of its stream.
+    """
+
+    stream = models.ForeignKey(
+        Stream,
+        on_delete=models.CASCADE,
+        related_name="samples",
+        db_constraint=False,
+        db_index=False,
+    )
+    at = models.DateTimeField(db_index=True, help_text="when the seconds had passed")
+    seconds = models.FloatField(help_text="how long it covers")
+    messages = models.BigIntegerField(default=0, help_text="messages read, also by a reset")
+    commits = models.IntegerField(default=0)
+    commit_ms = models.FloatField(default=0.0, help_text="milliseconds of all commits together")
+    lag_ms = models.FloatField(default=0.0, help_text="the longest lag, in milliseconds")
+
+    class Meta:
+        indexes = [models.Index(fields=["stream", "at"], name="durable_state_sample_at")]
+
+    def __str__(self) -> str:
+        return f"{self.stream_id} at {self.at}: {self.messages} messages"
