@@ -89,7 +89,7 @@ picture: $(VENV)/dev
 	$(PY) -m scripts.architecture
 
 docs: $(VENV)/dev
-	@$(PY) -m sphinx --fail-on-warning --keep-going --quiet --jobs auto --conf-dir docs . build/docs
+	@$(PY) -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --conf-dir docs . build/docs
 	@echo "Open build/docs/index.html"
 
 dist: $(VENV)/dev
