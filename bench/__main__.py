@@ -147,6 +147,14 @@ def _options() -> argparse.Namespace:
     )
     add("--idle-seconds", type=float, default=60.0, help="for which they are followed")
     add(
+        "--busy-streams",
+        type=int,
+        nargs="+",
+        default=[1, 100, 300, 1000],
+        help="that share the live events (default 1, 100, 300 and 1000)",
+    )
+    add("--lease-seconds", type=float, default=10.0, help="where a worker is lost (default 10)")
+    add(
         "--chart",
         type=int,
         nargs="+",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
-from typing import Any, Protocol
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 from .aims import Aim
 
-__all__ = ["Trial"]
+__all__ = ["Series", "Trial"]
+
+T = TypeVar("T")
 
 
 class Trial(Protocol):
@@ -24,3 +29,20 @@ class Trial(Protocol):
 
     def measured(self) -> Any:
         """What was found, for JSON."""
+
+
+class Series(Generic[T]):
+    """The beginning of a trial that finds one thing after the other."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
+        self.options = options
+        self.found: list[T] = []
+
+    def note(self, done: T, told: str) -> None:
+        """Keeps what was found, and says it."""
+        print(told, flush=True)
+        self.found.append(done)
+
+    def measured(self) -> Any:
+        """All that was found."""
+        return self.found

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from bench.aims import Aim
 from bench.bulk.laps import streamdb_missing
 from bench.spread import Spread
+from bench.trial import Series
 from tests import services
 
 from .course import Latency, measure
@@ -29,12 +29,11 @@ HOW = (
 )
 
 
-class LatencyTrial:
+class LatencyTrial(Series[Latency]):
     """From append to callback; on PostgreSQL, with a Redis between the processes."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
-        self._options = options
-        self._measured: list[Latency] = []
+        super().__init__(options, folder, stack)
         self._redis = services.find("redis")
         self._direct_missing = streamdb_missing()
         if self._direct_missing:
@@ -48,7 +47,7 @@ class LatencyTrial:
         """All rounds, on PostgreSQL."""
         if alias != ALIAS or self._redis is None:
             return
-        options = self._options
+        options = self.options
         for number in range(options.rounds):
             done = measure(
                 alias,
@@ -58,48 +57,40 @@ class LatencyTrial:
                 number,
                 with_direct=not self._direct_missing,
             )
-            print(
-                f"{done.database}, latency: {_told(done.websocket)} ms, {_beside(done)}", flush=True
-            )
-            self._measured.append(done)
+            told = f"{done.database}, latency: {_told(done.websocket)} ms, {_beside(done)}"
+            self.note(done, told)
 
     def tables(self) -> list[str]:
         """One table, a line for each place where an event arrives."""
-        if not self._measured:
+        if not self.found:
             return []
         lines = ["| | p50 | p99 |", "|---|---:|---:|"]
         places = {
             "the reference client on the stream itself, SSE": [
-                each.direct for each in self._measured if each.direct is not None
+                each.direct for each in self.found if each.direct is not None
             ],
-            "committed": [each.committed for each in self._measured],
-            "callback of the websocket": [each.websocket for each in self._measured],
+            "committed": [each.committed for each in self.found],
+            "callback of the websocket": [each.websocket for each in self.found],
         }
         for place, spreads in places.items():
             if spreads:
                 p50 = median(each.p50 for each in spreads)
                 p99 = median(each.p99 for each in spreads)
                 lines.append(f"| {place} | {p50:.1f} | {p99:.1f} |")
-        web = median(each.web_ms for each in self._measured)
-        how = HOW.format(rate=self._options.live_rate, web=web)
+        web = median(each.web_ms for each in self.found)
+        how = HOW.format(rate=self.options.live_rate, web=web)
         return ["## From append to callback", how, "\n".join(lines)]
 
     def aims(self) -> Iterator[Aim]:
         """One, where there is something to compare with."""
         times = [
-            each.websocket.p50 / each.direct.p50
-            for each in self._measured
-            if each.direct is not None
+            each.websocket.p50 / each.direct.p50 for each in self.found if each.direct is not None
         ]
         if times:
             text = (
                 "append → commit → websocket callback, p50, against the client on the stream itself"
             )
-            yield Aim(self._measured[0].database, text, median(times), TIMES)
-
-    def measured(self) -> Any:
-        """All rounds."""
-        return self._measured
+            yield Aim(self.found[0].database, text, median(times), TIMES)
 
 
 def _told(spread: Spread) -> str:

@@ -16,7 +16,7 @@ from bench.recording import messages
 from bench.streams import Producer, stream_server
 
 from .consumption import NAME, Consumer, consumer
-from .wire import PROTOCOLS, Wire, listen
+from .wire import Wire, listen_before
 
 __all__ = ["Counted", "LiveCommit", "count", "measure", "profile"]
 
@@ -66,18 +66,11 @@ def measure(alias: str, events: int, rate: float, number: int) -> LiveCommit:
 
 def count(alias: str, events: int, rate: float) -> Counted:
     """Statements, round trips and calls of such a commit, in a slower run of its own."""
-    connection = connections[alias]
-    wire: Wire | None = None
-    with ExitStack() as stack:
-        settings = connection.settings_dict
-        if connection.vendor in PROTOCOLS:
-            host, port = settings["HOST"] or "127.0.0.1", int(settings["PORT"])
-            wire = stack.enter_context(listen(connection.vendor, host, port))
-        course = stack.enter_context(_course(alias, wire, BENCH_COUNTED="1"))
+    with _course(alias, is_counted=True, BENCH_COUNTED="1") as course:
         idle, busy, commits = course.run(events, rate)
     spent = {name: (busy[name] - idle[name]) / commits for name in busy if name != "newest"}
     return Counted(
-        connection.display_name,
+        connections[alias].display_name,
         commits,
         spent["statements"],
         spent.get("round_trips"),
@@ -154,16 +147,11 @@ def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]
 
 
 @contextmanager
-def _course(alias: str, wire: Wire | None = None, **environment: str) -> Iterator[Course]:
-    changed: dict[str, Any] = {}
-    if wire is not None:
-        changed = {"HOST": "127.0.0.1", "PORT": wire.port}
-        if connections[alias].vendor == "postgresql":
-            options = connections[alias].settings_dict["OPTIONS"]
-            changed["OPTIONS"] = options | {"sslmode": "disable"}
-    with (
-        stream_server() as server,
-        Producer(url := server.stream(NAME)) as producer,
-        consumer(alias, [url], environment, changed=changed) as following,
-    ):
+def _course(alias: str, *, is_counted: bool = False, **environment: str) -> Iterator[Course]:
+    with ExitStack() as stack:
+        wire, changed = stack.enter_context(listen_before(alias)) if is_counted else (None, {})
+        server = stack.enter_context(stream_server())
+        url = server.stream(NAME)
+        producer = stack.enter_context(Producer(url))
+        following = stack.enter_context(consumer(alias, [url], environment, changed=changed))
         yield Course(following, producer, wire)

@@ -52,10 +52,15 @@ class Consumer:
     def wait_for(self, ordinal: int) -> None:
         """Returns once that many messages are applied. Raises: RuntimeError, where it breaks."""
         until = time.monotonic() + SECONDS
-        while self._total("ordinal") < ordinal:
+        while self.applied < ordinal:
             if self.process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"The consumer did not come to message {ordinal}.")
             time.sleep(0.05)
+
+    @property
+    def applied(self) -> int:
+        """Messages of all streams, so far."""
+        return self._total("ordinal")
 
     @property
     def commits(self) -> int:

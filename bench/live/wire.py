@@ -10,8 +10,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
-__all__ = ["Statements", "Wire", "listen"]
+from django.db import connections
+
+__all__ = ["Statements", "Wire", "listen_before"]
 
 CHUNK = 65_536
 
@@ -152,10 +155,20 @@ def _pass_on(
 
 
 @contextmanager
-def listen(vendor: str, host: str, port: int) -> Iterator[Wire]:
-    """A proxy for as long as it is needed."""
-    wire = Wire(vendor, host, port)
+def listen_before(alias: str) -> Iterator[tuple[Wire | None, dict[str, Any]]]:
+    """A proxy in front of that database, and the settings of those who are to go through it.
+
+    None, and no settings, where the database has no server.
+    """
+    vendor, settings = connections[alias].vendor, connections[alias].settings_dict
+    if vendor not in PROTOCOLS:
+        yield None, {}
+        return
+    wire = Wire(vendor, settings["HOST"] or "127.0.0.1", int(settings["PORT"]))
+    changed = {"HOST": "127.0.0.1", "PORT": wire.port}
+    if vendor == "postgresql":
+        changed["OPTIONS"] = settings["OPTIONS"] | {"sslmode": "disable"}
     try:
-        yield wire
+        yield wire, changed
     finally:
         wire.close()

@@ -109,6 +109,22 @@ def test_latency(tmp_path: Path) -> None:
         assert each["direct"] is None or "| PostgreSQL |" in printed
 
 
+def test_fleet(tmp_path: Path) -> None:
+    """Quiet streams, streams that share appends, and a worker that is killed, then one frozen."""
+    printed = bench(
+        tmp_path,
+        *("--only", "fleet", "--idle-streams", "2", "--idle-seconds", "0.5"),
+        *("--busy-streams", "2", "--live-events", "10", "--lease-seconds", "1"),
+    )
+    found = written(tmp_path, "bench")["fleet"]
+    (idle,), (busy,), (lost,) = found["idle"], found["busy"], found["take-over"]
+    assert idle["streams"] == 2 < idle["connections"]
+    assert 0 < busy["committed"]["p50"] <= busy["committed"]["p99"]
+    assert sum(lost["shares"]) == lost["streams"]
+    assert lost["killed"] > 0 < lost["frozen"]
+    assert "| taken over after SIGSTOP | SQLite |" in printed
+
+
 @pytest.mark.parametrize("cut", [1, 7, 1_000])
 def test_statements_are_counted_on_the_wire(cut: int) -> None:
     """Wherever the bytes are cut, each statement is counted, and each wait for the server."""
