@@ -123,20 +123,23 @@ def audience_of(
     """What ``user`` sees of a readable stream: of ``types``, or of all types where none is named;
     and of the entities of these ``keys``, or of all.
 
-    A type that is not registered, or of which the user may see no row at all, is not in it.
+    A type that is not registered, or of which the user may see no row at all, is not in it. Of the
+    other types it only has what tells whether the user may know of a transaction.
     """
-    sights = []
+    sights, beside = [], []
     asked = frozenset(keys) or None
     for mapping in parents_first(registry.for_stream(stream.name)):
-        if types and mapping.entity_type not in types:
-            continue
         try:
             every = shown_rows(mapping, stream)
         except MappingFault:  # Nothing stands for the stream yet, so it has no rows of this type.
             continue
-        if (sight := _sight(user, mapping, every)) is not None:
+        if (sight := _sight(user, mapping, every)) is None:
+            continue
+        if types and mapping.entity_type not in types:
+            beside.append(sight)
+        else:
             sights.append(sight._replace(keys=asked))
-    return Audience.of(stream, sights, _audience_name(user))
+    return Audience.of(stream, sights, _audience_name(user), beside)
 
 
 def followed_stream(user: Any, name: str) -> Stream | None:

@@ -95,7 +95,7 @@ class Sight(NamedTuple):
 class Audience:
     """The types that a subscriber sees, each with its rows.
 
-    Types that it may not see, or did not ask for, are not in it.
+    Types that it may not see are not in it.
 
     Audiences with the same ``signature`` see the same and share their frames. Those that are
     narrowed share them only where their ``name`` is the same, too (None: with nobody): what they
@@ -106,20 +106,35 @@ class Audience:
     sights: dict[str, Sight] = field(default_factory=dict)
     signature: str = ""
     name: Hashable | None = None
+    beside: dict[str, Sight] = field(default_factory=dict)
+    """The types that it may see and did not ask for: it is told of their transactions alone."""
 
     @classmethod
-    def of(cls, stream: Stream, sights: Iterable[Sight], name: Hashable | None = None) -> Audience:
+    def of(
+        cls,
+        stream: Stream,
+        sights: Iterable[Sight],
+        name: Hashable | None = None,
+        beside: Iterable[Sight] = (),
+    ) -> Audience:
         """The audience of these sights."""
         by_type = {sight.mapping.entity_type: sight for sight in sights}
+        told = {sight.mapping.entity_type: sight for sight in beside}
         parts = sorted(sight.signature for sight in by_type.values())
+        parts += sorted(f"beside {sight.signature}" for sight in told.values())
         seen = "\n".join([get_settings().large_integers, *parts])
         digest = hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()
-        return cls(stream, by_type, digest, name)
+        return cls(stream, by_type, digest, name, told)
+
+    @property
+    def known(self) -> dict[str, Sight]:
+        """All types that it may see."""
+        return self.sights | self.beside
 
     @property
     def narrowed(self) -> bool:
         """Whether it sees only some rows of a type."""
-        return any(sight.narrowed for sight in self.sights.values())
+        return any(sight.narrowed for sight in self.known.values())
 
     @property
     def question(self) -> Hashable:

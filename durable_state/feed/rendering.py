@@ -15,7 +15,7 @@ from .audience import Audience, Sight
 from .frame_cache import SharedFrames
 from .frames import Item, ItemHeaders, encode_frames, group_txids
 from .log import FeedTxid, LoggedChange, LoggedEntry
-from .rows import PAGE_ROWS, rows_by_key
+from .rows import PAGE_ROWS, all_keys, rows_by_key
 from .showing import shown_value
 
 __all__ = ["Rendering", "delete_item", "row_item"]
@@ -28,12 +28,27 @@ class Rendering:
         self.audience = audience
         self.shown: dict[str, set[str]] = {}
         """Of narrowed types: the keys that the reader holds."""
+        self.unasked: dict[str, set[str]] | None = None
+        """Of narrowed types that the reader did not ask for, or not for all of: the keys that it
+        could see, because it is told of their transactions. None: not listed yet.
+        """
         self._told: list[FeedTxid] = []
         """Of a narrowed audience: the entry's transactions that it may know of."""
 
     def forget(self) -> None:
-        """From now on the reader holds nothing."""
+        """The reader holds nothing from now on, and is given its rows next."""
         self.shown = {name: set() for name, sight in self.audience.sights.items() if sight.narrowed}
+        self.unasked = None
+
+    def list_unasked(self) -> dict[str, set[str]]:
+        """What the reader could see without having asked for it, listed when it is needed first."""
+        if self.unasked is None:
+            self.unasked = {
+                name: set(all_keys(sight.mapping, sight.rows))
+                for name, sight in self.audience.known.items()
+                if sight.narrowed and (name in self.audience.beside or sight.keys is not None)
+            }
+        return self.unasked
 
     def asks_for_rows(self, entry: LoggedEntry, start: int) -> bool:
         """Whether the part of the entry cannot be rendered without the database.
@@ -56,8 +71,7 @@ class Rendering:
         items = self._items(entry.changes[start : start + PAGE_ROWS])
         if told and not items and start == 0:
             # Refused, parked, or nothing new: told all the same.
-            as_it_is = self._as_it_is(told[0])
-            items = [] if as_it_is is None else [as_it_is]
+            items = [self._carrier(told)]
         _tell(items, list(dict.fromkeys(each.txid for each in told)), first=start == 0)
 
         last = start + PAGE_ROWS >= len(entry.changes) and not entry.snapshot
@@ -97,30 +111,47 @@ class Rendering:
         )
 
     def _visible_txids(self, entry: LoggedEntry, start: int) -> list[FeedTxid]:
-        """The transactions of those entities that the reader sees, or saw until now.
+        """The transactions of those entities that the reader may see, or could until now.
 
         Looked up before the entry's first part is rendered, which forgets what is shown no more.
         """
-        sights = self.audience.sights
+        known = self.audience.known
         if not self.audience.narrowed:
-            return [each for each in entry.txids if self._wants(each)]
+            return [each for each in entry.txids if each.type in known]
         if start == 0:
-            known: set[tuple[str, str]] = set()
-            for name, sight in sights.items():
+            seen: set[tuple[str, str]] = set()
+            for name, sight in known.items():
                 keys = {each.key for each in entry.txids if each.type == name}
-                keys = set(filter(sight.wants, keys))
                 if sight.narrowed:
-                    held = keys & self.shown[name]
-                    keys = held | rows_by_key(sight.mapping, sight.rows, keys - held).keys()
-                known.update((name, key) for key in keys)
-            self._told = [each for each in entry.txids if (each.type, each.key) in known]
+                    keys = self._seen(name, sight, keys, entry.changes)
+                seen.update((name, key) for key in keys)
+            self._told = [each for each in entry.txids if (each.type, each.key) in seen]
         return self._told
 
-    def _as_it_is(self, told: FeedTxid) -> Item | None:
-        """An item that changes nothing: what the entity is now, to carry a transaction's id."""
-        sight = self.audience.sights[told.type]
-        rows = rows_by_key(sight.mapping, sight.rows, [told.key])
-        return self._item_of(sight, LoggedChange(told.type, told.key, "update"), rows)
+    def _seen(
+        self, name: str, sight: Sight, keys: set[str], changes: Sequence[LoggedChange]
+    ) -> set[str]:
+        """Those of the keys that are, or were until now, of rows that the reader may see."""
+        unasked = self.list_unasked().get(name)
+        before = self.shown.get(name, set()) | (unasked or set())
+        changed = set[str]()
+        if unasked is not None:
+            changed = {each.key for each in changes if each.type == name}
+        now = rows_by_key(sight.mapping, sight.rows, keys | changed).keys()
+        if unasked is not None:
+            unasked -= changed - now
+            unasked |= changed & now
+        return keys & (before | now)
+
+    def _carrier(self, told: Sequence[FeedTxid]) -> Item:
+        """An item that changes nothing, to carry transactions: an entity as the reader holds it."""
+        wanted = next(filter(self._wants, told), None)
+        if wanted is None:  # None that the reader holds: it is as absent as it was.
+            return delete_item(told[0].type, told[0].key)
+        sight = self.audience.sights[wanted.type]
+        rows = rows_by_key(sight.mapping, sight.rows, [wanted.key])
+        change = LoggedChange(wanted.type, wanted.key, "update")
+        return self._item_of(sight, change, rows) or delete_item(wanted.type, wanted.key)
 
     def _narrowed(self, sight: Sight, change: LoggedChange, rows: dict[str, Any]) -> Item | None:
         shown = self.shown[change.type]

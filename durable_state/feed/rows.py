@@ -15,6 +15,7 @@ from .showing import read_shown
 
 __all__ = [
     "PAGE_ROWS",
+    "all_keys",
     "page",
     "page_of_keys",
     "rows_by_key",
@@ -96,6 +97,12 @@ def page_of_keys(
     return [key_text(mapping.key, key) for key in found], found[-1] if len(
         found
     ) == PAGE_ROWS else None
+
+
+def all_keys(mapping: EntityMapping, queryset: models.QuerySet[models.Model]) -> list[str]:
+    """The entity keys of all the rows."""
+    keys = queryset.order_by().values_list(mapping.key.attname, flat=True)
+    return [key_text(mapping.key, key) for key in keys.iterator() if key is not None]
 
 
 def _following(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .messages import Change, Control, ControlKind, Malformed, Message, Operation
+from .messages import Change, Control, ControlKind, Malformed, Message, Operation, txid_text
 from .scanner import MAX_DEPTH, too_deep
 
 __all__ = ["decode", "decode_valid"]
@@ -129,7 +129,7 @@ def _message(item: bytes, envelope: _Envelope) -> Message:
         operation,
         bytes(envelope.value) or None,
         None if old_value is _NOTHING else bytes(old_value),
-        txid if isinstance(txid, str) else None,
+        txid if isinstance(txid, str) else txid_text(txid),
         item,
     )
 
@@ -167,7 +167,7 @@ def _classify(item: bytes) -> Message:
         Operation(operation),
         bytes(loose.value) or None,
         bytes(loose.old_value) or None,
-        _text(marks.txid),
+        _txid(marks.txid),
         item,
     )
 
@@ -195,6 +195,14 @@ def _text(raw: msgspec.Raw) -> str | None:
     try:
         return str(msgspec.json.decode(raw))
     except msgspec.MsgspecError:
+        return None
+
+
+def _txid(raw: msgspec.Raw) -> str | None:
+    """The transaction that ``raw`` spells, or None."""
+    try:
+        return txid_text(msgspec.json.decode(raw)) if raw else None
+    except (msgspec.MsgspecError, RecursionError):
         return None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .messages import ControlKind, Malformed, Operation
+from .messages import ControlKind, Malformed, Operation, txid_text
 
 __all__ = ["explain", "txid_of"]
 
@@ -53,11 +53,11 @@ def txid_of(item: Malformed) -> str:
     if b"txid" not in item.raw:
         return ""
     try:
-        txid = json.loads(item.raw)["headers"]["txid"]
+        txid = txid_text(json.loads(item.raw)["headers"]["txid"]) or ""
         txid.encode()  # half a character is none
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+    except (ValueError, RecursionError, LookupError, TypeError):
         return ""
-    return str(txid)
+    return txid
 
 
 def _is_whole(found: Any) -> bool:

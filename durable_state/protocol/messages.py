@@ -20,6 +20,7 @@ __all__ = [
     "Operation",
     "encode_change",
     "encode_control",
+    "txid_text",
 ]
 
 ABSENT: Final = msgspec.UNSET
@@ -66,7 +67,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     old_value: bytes | None
     """As ``value``, before the change."""
     txid: str | None
-    """Opaque; None where the message names none."""
+    """Opaque; None where the message names none. A whole number is spelled as text."""
     raw: bytes
     """The whole message as it was on the wire."""
 
@@ -144,3 +145,12 @@ def encode_control(kind: ControlKind | str, **headers: Any) -> bytes:
             | {k: v for k, v in headers.items() if v is not None}
         }
     )
+
+
+def txid_text(txid: Any) -> str | None:
+    """A transaction as its writer waits for it: a text, or a whole number as text; else None."""
+    if isinstance(txid, str):
+        return txid
+    if isinstance(txid, int) and not isinstance(txid, bool) and txid.bit_length() <= 64:
+        return str(txid)
+    return None

@@ -20,6 +20,7 @@ from durable_state.protocol import (
     encode_change,
     encode_control,
     explain,
+    txid_of,
 )
 
 from .support.messages import json_values, odd_messages
@@ -60,8 +61,21 @@ def test_headers_are_decoded_when_asked_for() -> None:
     }
 
 
-@pytest.mark.parametrize("txid", ["5", "null", '{"a":1}', "1e999"])
-def test_a_txid_that_is_no_string_is_ignored(txid: str) -> None:
+@pytest.mark.parametrize(
+    ("txid", "known"), [("5", "5"), ("-1", "-1"), ("18446744073709551615",) * 2]
+)
+def test_a_txid_that_is_a_whole_number_is_text(txid: str, known: str) -> None:
+    """Its writer waits for it as a text, as the reference client does."""
+    for operation in ("insert", "bogus"):
+        message = decode(
+            f'{{"type":"t","key":"k","headers":{{"operation":"{operation}","txid":{txid}}}}}'.encode()
+        )
+        told = message.txid if isinstance(message, Change) else txid_of(message)
+        assert told == known
+
+
+@pytest.mark.parametrize("txid", ["5.5", "true", "null", '{"a":1}', "1e999", "9" * 5000])
+def test_a_txid_that_is_neither_is_ignored(txid: str) -> None:
     """It is no reason to lose the change."""
     change = decode(
         f'{{"type":"t","key":"k","value":1,"headers":{{"operation":"insert","txid":{txid}}}}}'.encode()

@@ -43,8 +43,8 @@ def with_txid(entity: str, txid: Any, operation: str = "upsert", **fields: Any) 
 class Reader:
     """A websocket that somebody reads; ``told`` are the transactions of one commit's frames."""
 
-    def __init__(self, application: Any) -> None:
-        self._socket = Socket(application, "/ws/state/chat/")
+    def __init__(self, application: Any, query: str = "") -> None:
+        self._socket = Socket(application, f"/ws/state/chat/{query}")
         self.client = Client()
 
     async def begin(self) -> None:
@@ -75,10 +75,10 @@ class Reader:
         await self._socket.disconnect()
 
 
-async def reader(application: Any, *messages: Any) -> Reader:
+async def reader(application: Any, *messages: Any, query: str = "") -> Reader:
     """One who has read the stream with these messages in it."""
     await sync_to_async(apply)("chat", list(messages))
-    made = Reader(application)
+    made = Reader(application, query)
     await made.begin()
     return made
 
@@ -123,10 +123,55 @@ async def test_a_transaction_is_told_however_it_ended(
         with_txid("message/a", "t5", text="x" * 50), with_txid("message/none", "t6", "delete")
     ) == ["t5", "t6"]
     assert await ada.told(with_txid("message/a", "t7", "bogus", text="x")) == ["t7"]
-    unreadable = [with_txid("message/a", txid, "bogus") for txid in (5, None, ["t"], {"t": 1})]
+    assert await ada.told(with_txid("message/a", 8, text="one")) == ["8"]
+    assert await ada.told(with_txid("message/a", 9, "bogus")) == ["9"]
+    unreadable = [with_txid("message/a", txid, "bogus") for txid in (5.5, None, ["t"], {"t": 1})]
     assert await ada.told(*unreadable, b'{"headers": "txid", "type": "message", "key": "a"}') == []
     assert await DeadLetter.objects.acount() == 8
     assert ada.client.state == before
+    await ada.end()
+
+
+async def test_a_transaction_of_what_was_not_asked_for_is_told(
+    make_user: Any, as_user: Any, configure: Callable[..., None]
+) -> None:
+    """By an item that changes nothing, however the change ended; of hidden types none."""
+    configure(FEED_POLL_SECONDS=0.05)
+    user = await sync_to_async(make_user)("app.view_message", "app.view_setting")
+    ada = await reader(
+        as_user(user), with_txid("message/a", "t0", text="one"), query="?type=setting"
+    )
+    assert ada.client.state == {}
+    assert await ada.told(with_txid("message/a", "t1", text="two")) == ["t1"]
+    assert await ada.told(with_txid("message/a", "t2", text="x" * 50)) == ["t2"]
+    assert await ada.told(with_txid("message/a", "t3", "delete")) == ["t3"]
+    assert await ada.told(with_txid("message/none", "t4", "delete")) == ["t4"]
+    assert await ada.told(with_txid("score/s", "hidden", points=5)) == []
+    assert await ada.told(
+        with_txid("message/a", "t5", text="two"), with_txid("setting/other", "t6", x=1)
+    ) == ["t5", "t6"]
+    assert ada.client.state == {("setting", "other"): {"x": 1}}
+    await ada.end()
+
+
+async def test_of_narrowed_rows_that_were_not_asked_for_only_those_seen(
+    as_user: Any, configure: Callable[..., None]
+) -> None:
+    """Where the row is, or was, one of those that the policy gives."""
+    configure(FEED_POLL_SECONDS=0.05, POLICY=f"{__name__}.PopularMessages")
+    first = [
+        with_txid("message/in", "t0", text="seen", likes=20),
+        with_txid("message/out", "t0", text="hidden", likes=1),
+    ]
+    ada = await reader(as_user(None), *first, query="?type=setting")
+    assert await ada.told(with_txid("message/out", "hidden1", text="x" * 50)) == []
+    assert await ada.told(with_txid("message/in", "t1", text="x" * 50)) == ["t1"]
+    assert await ada.told(with_txid("message/in", "t2", "delete")) == ["t2"]
+    assert await ada.told(with_txid("message/in", "hidden2", text="hidden", likes=1)) == []
+    assert await ada.told(change("message", "out", text="enters", likes=40)) == []
+    assert await ada.told(with_txid("message/out", "t3", "delete")) == ["t3"]
+    assert ada.client.state == {}
+    assert "hidden" not in repr(ada.client.frames)
     await ada.end()
 
 
