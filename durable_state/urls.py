@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from .rest import DeadLetterList, EntityList, HealthView, StreamDetail, StreamList
+from .rest import DeadLetterList, EntityList, FeedView, HealthView, StreamDetail, StreamList
 from .webhook import doorbell
 
 __all__ = ["app_name", "urlpatterns"]
@@ -20,6 +20,7 @@ urlpatterns = [
         rf"^streams/{NAME}/entities/(?P<entity_type>.+)/$", EntityList.as_view(), name="entities"
     ),
     re_path(rf"^streams/{NAME}/dead-letters/$", DeadLetterList.as_view(), name="dead-letters"),
+    re_path(rf"^streams/{NAME}/feed/$", FeedView.as_view(), name="feed"),
     re_path(rf"^doorbells/(?P<database>[^/]+)/{NAME}/$", doorbell, name="doorbell"),
     path("health/", HealthView.as_view(), name="health"),
 ]

@@ -145,7 +145,7 @@ class CommitFrame:
         """
         stream, outcome = work.row, fold.outcome
         entry = compose_entry(stream, stream.revision + 1, outcome, up_to_date=up_to_date)
-        work.save(columns | {"log_bytes": entry.log_bytes})
+        work.save(columns | entry.stream_columns)
         swept = fold.forget_dropped()
         feed.write(stream, entry)
 
@@ -181,10 +181,12 @@ def compose_entry(
         feed.LoggedChange(*entity, "delete" if deleted else "update")
         for entity, deleted in outcome.changes.items()
     ]
+    gone = outcome.gone
     return feed.compose(
         stream,
         revision,
         None if outcome.too_many else listed,
+        gone=None if gone is None else [feed.LoggedChange(*entity, "delete") for entity in gone],
         txids=list(outcome.txids),
         up_to_date=up_to_date,
         written=outcome.written,

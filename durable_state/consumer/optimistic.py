@@ -99,7 +99,7 @@ def _write(
     entry = compose_entry(stream, revision + 1, outcome, up_to_date=up_to_date)
     columns = {
         "revision": revision + 1,
-        "log_bytes": entry.log_bytes,
+        **entry.stream_columns,
         **count_columns(stream, outcome, batch.position, batch.checkpoint),
         **status_columns(stream, messages=messages, up_to_date=up_to_date, closed=batch.closed),
     }

@@ -32,6 +32,7 @@ __all__ = [
     "control",
     "encode_frame",
     "encode_frames",
+    "encode_items",
     "encode_value",
     "group_txids",
     "stream_identity",
@@ -169,6 +170,11 @@ def encode_frame(items: list[Item], offset: str, up_to_date: bool) -> Frame:
     """One frame."""
     text = _encoder.encode({"items": items, "offset": offset, "upToDate": up_to_date})
     return Frame(text.decode())
+
+
+def encode_items(items: list[Item]) -> bytes:
+    """The items as one JSON array, on one line."""
+    return _encoder.encode(items)
 
 
 def encode_frames(

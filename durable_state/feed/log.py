@@ -5,6 +5,7 @@ Why: decision 8.
 
 from __future__ import annotations
 
+import datetime
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ __all__ = [
     "decode_txids",
     "encode_txids",
     "entries",
+    "stamp_of",
     "unpack_bell",
     "write",
 ]
@@ -45,6 +47,8 @@ TXID_BYTES = 2 * 1024 * 1024
 """Bytes of transaction ids beyond which an entry keeps only the newest."""
 LARGE_BYTES = 64 * 1024
 """Bytes of transaction ids beyond which they are compressed."""
+UNLISTED = b"null"
+"""The changes of an entry that even its deletions were too many for."""
 BELL_BYTES = 8 * 1024
 """Bytes of an entry up to which it travels with the bell."""
 
@@ -82,11 +86,16 @@ class LoggedEntry(msgspec.Struct):
     txids: list[FeedTxid]
     """The transactions with the entities that they concern."""
     snapshot: bool
-    """Whether so much changed that a snapshot is sent instead."""
+    """Whether so much changed that all rows are sent instead. ``changes`` are then the deleted
+    entities alone, as far as ``is_listed`` says so."""
     up_to_date: bool
     """Whether the stream's tail was reached with it."""
     size: int = 0
     """In bytes, as it lies in the log."""
+    stamp: int = 0
+    """When it was written: see ``stamp_of``."""
+    is_listed: bool = True
+    """Whether ``changes`` has all that ``snapshot`` leaves of them."""
 
 
 class ComposedEntry(NamedTuple):
@@ -95,8 +104,8 @@ class ComposedEntry(NamedTuple):
     columns: dict[str, Any]
     """By field name."""
 
-    log_bytes: int
-    """The stream's ``log_bytes`` with it."""
+    stream_columns: dict[str, Any]
+    """What the stream's row tells of its log with it, by field name."""
 
     payload: bytes
     """What ``ring`` takes: at most 8 KB, empty where the entry is larger."""
@@ -119,23 +128,26 @@ def compose(
     *,
     txids: Sequence[tuple[str, str, str]],
     up_to_date: bool,
+    gone: Sequence[LoggedChange] | None = None,
     written: Mapping[EntityName, Sequence[Any]] | None = None,
 ) -> ComposedEntry:
     """The entry of one commit, for which rows are read after they were written.
 
     ``changes`` holds each entity at most once, in any order; None tells subscribers to take a
-    snapshot. ``up_to_date`` says that the commit reached the stream's tail. Of the entities in
+    snapshot, and ``gone`` has those that were deleted, or None where even they are too many.
+    ``up_to_date`` says that the commit reached the stream's tail. Of the entities in
     ``written`` (the values of the mapped columns, in their order) no row is read: where these are
     all that were changed, the database is not asked, and the rows need not be written yet.
     """
     settings = get_settings()
     snapshot = changes is None or len(changes) > settings.feed_entry_rows
-    logged = [] if changes is None or snapshot else list(changes)
-    if 0 < len(logged) <= settings.feed_value_rows:
+    logged = list(changes or ())
+    if not snapshot and 0 < len(logged) <= settings.feed_value_rows:
         logged = _with_values(stream, logged, written or {})
-    body = _encode(logged)
-    if len(body) > ENTRY_BYTES:
-        logged, body, snapshot = [], b"[]", True
+    body = _encode(logged) if not snapshot else b""
+    if snapshot or len(body) > ENTRY_BYTES:
+        snapshot = True
+        body = _encode_gone(gone if changes is None else logged)
     told = encode_txids(txids)
     log_bytes = stream.log_bytes + len(body) + len(told)
 
@@ -146,9 +158,21 @@ def compose(
         "snapshot": snapshot,
         "up_to_date": up_to_date,
     }
-    payload = _pack_bell(stream, columns)
-    beside = {"log_bytes": log_bytes, "created_at": database_now(stream.using)}
-    return ComposedEntry(columns | beside, log_bytes, payload)
+    now = database_now(stream.using)
+    payload = _pack_bell(stream, columns | {"stamp": stamp_of(now)})
+    return ComposedEntry(
+        columns | {"log_bytes": log_bytes, "created_at": now},
+        {"log_bytes": log_bytes, "logged_at": now},
+        payload,
+    )
+
+
+def stamp_of(written_at: datetime.datetime | None) -> int:
+    """Tells an entry from another one of the same revision, in microseconds.
+
+    A database that was restored gives revisions to other commits than before.
+    """
+    return 0 if written_at is None else round(written_at.timestamp() * 1_000_000)
 
 
 def write(stream: Stream, entry: ComposedEntry) -> None:
@@ -159,7 +183,7 @@ def write(stream: Stream, entry: ComposedEntry) -> None:
 def _pack_bell(stream: Stream, columns: dict[str, Any]) -> bytes:
     """The opposite of ``unpack_bell``; empty where that would be too large."""
     is_compressed = not columns["txids"].startswith(b"[")  # and larger than any bell
-    if is_compressed or len(columns["changes"]) > BELL_BYTES:
+    if is_compressed or len(columns["changes"]) > BELL_BYTES or columns["changes"] == UNLISTED:
         return b""
     raw = {name: msgspec.Raw(columns[name]) for name in ("changes", "txids")}
     payload = msgspec.json.encode({"identity": stream_identity(stream), "entry": columns | raw})
@@ -228,15 +252,25 @@ def _encode(changes: list[LoggedChange]) -> bytes:
     )
 
 
+def _encode_gone(changes: Sequence[LoggedChange] | None) -> bytes:
+    """The deletions among them; UNLISTED where those are too many, or not known."""
+    if changes is None:
+        return UNLISTED
+    body = _encode([each for each in changes if each.operation == "delete"])
+    return body if len(body) <= ENTRY_BYTES else UNLISTED
+
+
 def _logged(row: FeedEntry) -> LoggedEntry:
     changes, txids = bytes(row.changes), _decompressed(bytes(row.txids))
     return LoggedEntry(
         row.revision,
-        _changes.decode(changes),
+        _changes.decode(changes) if changes != UNLISTED else [],
         _txids.decode(txids),
         row.snapshot,
         row.up_to_date,
         len(changes) + len(txids),
+        stamp_of(row.created_at),
+        changes != UNLISTED,
     )
 
 

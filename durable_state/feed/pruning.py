@@ -16,7 +16,7 @@ import django.db
 
 from durable_state.conf import get_settings
 from durable_state.databases.clock import database_now
-from durable_state.models import FeedEntry, Stream
+from durable_state.models import FeedEntry, HeldRows, Stream
 
 __all__ = ["LogKeeper", "prune"]
 
@@ -86,11 +86,12 @@ def _prune_stream(stream: Stream, most: int) -> None:
 
 def prune(using: str, seconds: float = 1.0) -> int:
     """Deletes the entries of all streams that are older than FEED_KEEP_SECONDS, oldest first;
-    returns how many.
+    returns how many. Forgets what readers held that have not come back.
 
     It begins nothing more after so many ``seconds``: what is left waits for the next call. Of a
     stream that brings much, ``LogKeeper`` has deleted them before.
     """
+    HeldRows.objects.using(using).filter(expires_at__lt=database_now(using)).delete()
     until, log = time.monotonic() + seconds, FeedEntry.objects.using(using)
     expired = log.filter(created_at__lt=_cutoff(using)).order_by("created_at", "pk")
     count = 0

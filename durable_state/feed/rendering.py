@@ -46,16 +46,40 @@ class Rendering:
             self.unasked = {
                 name: set(all_keys(sight.mapping, sight.rows))
                 for name, sight in self.audience.known.items()
-                if sight.narrowed and (name in self.audience.beside or sight.keys is not None)
+                if sight.narrowed and self._is_unasked(name)
             }
         return self.unasked
+
+    def holding(self) -> dict[str, set[str]]:
+        """What is known of the reader's rows of narrowed types, to be taken up again."""
+        return {f"+{name}": set(keys) for name, keys in self.shown.items()} | {
+            f"-{name}": set(keys) for name, keys in self.list_unasked().items()
+        }
+
+    def take_up(self, holding: dict[str, set[str]]) -> None:
+        """The reader is one of which that was known. A reader of nothing has no rows."""
+        known = self.audience.known
+        narrowed = [name for name, sight in known.items() if sight.narrowed]
+        self.shown = {
+            name: holding.get(f"+{name}", set())
+            for name in narrowed
+            if name in self.audience.sights
+        }
+        self.unasked = {
+            name: holding.get(f"-{name}", set()) for name in narrowed if self._is_unasked(name)
+        }
+
+    def _is_unasked(self, name: str) -> bool:
+        """Whether the reader did not ask for all entities of the type."""
+        return name in self.audience.beside or self.audience.sights[name].keys is not None
 
     def asks_for_rows(self, entry: LoggedEntry, start: int) -> bool:
         """Whether the part of the entry cannot be rendered without the database.
 
         For an audience that sees all rows of its types.
         """
-        seen = [each for each in entry.changes[start : start + PAGE_ROWS] if self._wants(each)]
+        changes = [] if entry.snapshot else entry.changes[start : start + PAGE_ROWS]
+        seen = [each for each in changes if self._wants(each)]
         if seen or start:
             return any(map(_needs_row, seen))
         return any(map(self._wants, entry.txids))
@@ -68,7 +92,8 @@ class Rendering:
         Of an entry that asks for a snapshot they tell the transactions, and move nothing.
         """
         told = self._visible_txids(entry, start)
-        items = self._items(entry.changes[start : start + PAGE_ROWS])
+        changes = [] if entry.snapshot else entry.changes[start : start + PAGE_ROWS]
+        items = self._items(changes)
         if told and not items and start == 0:
             # Refused, parked, or nothing new: told all the same.
             items = [self._carrier(told)]
@@ -79,6 +104,17 @@ class Rendering:
         after = self.audience.token(entry.revision) if last else before
         texts = encode_frames(items, before, after, last and newest and entry.up_to_date)
         return SharedFrames(texts, not items)
+
+    def messages(self, entry: LoggedEntry) -> list[Item]:
+        """The whole entry as messages that name one transaction each at most, as the reference
+        clients read them. Of one that asks for a snapshot: what is gone.
+        """
+        told = self._visible_txids(entry, 0)
+        items = self._items(entry.changes)
+        if told and not items:
+            items = [self._carrier(told)]
+        _tell_each(items, told)
+        return items
 
     def inserts(self, name: str, sight: Sight, keys: Iterable[str]) -> list[Item]:
         """The rows of these entities as inserts."""
@@ -215,3 +251,29 @@ def _tell(items: list[Item], txids: list[str], *, first: bool) -> None:
         items += [items[-1].repeated() for _ in groups[len(items) :]]
         for item, group in zip(items, groups, strict=False):
             item.headers.txids = group
+
+
+def _tell_each(items: list[Item], told: Sequence[FeedTxid]) -> None:
+    """Has each of the transactions named by an item: by one of its entity where that can be.
+
+    A single one is named by all of them. The smallest item is repeated where they are too few.
+    """
+    txids = list(dict.fromkeys(each.txid for each in told))
+    if len(txids) == 1:
+        for item in items:
+            item.headers.txid = txids[0]
+    if len(txids) <= 1:
+        return
+
+    own = {(each.type, each.key): each.txid for each in told}
+    waiting = dict.fromkeys(txids)
+    for item in items:
+        item.headers.txid = own.get((item.type, str(item.key)), "")
+        waiting.pop(item.headers.txid, None)
+    spare = [item for item in reversed(items) if not item.headers.txid]
+    smallest = min(items, key=lambda item: item.size)
+    for txid in waiting:
+        if not spare:
+            spare.append(smallest.repeated())
+            items += spare
+        spare.pop().headers.txid = txid

@@ -52,6 +52,10 @@ class Outcome:
     """The types of all changed rows, listed or not."""
     too_many: bool = False
     """Whether more rows changed than are listed; then none is."""
+    gone: dict[tuple[str, str], None] | None = field(default_factory=dict)
+    """Where too many changed: the entities whose rows were deleted; None where those are more than
+    ``LISTED``.
+    """
     txids: dict[tuple[str, str, str], None] = field(default_factory=dict)
     """The transactions with the entities that they concern, however they ended: (txid, type, key).
     """
@@ -65,22 +69,39 @@ class Outcome:
         changes, keys = self.changes, list(keys)
         if keys:
             self.changed_types.add(entity_type)
-        if len(keys) > self.listed and len(set(keys)) > self.listed:
-            self.too_many = True
-            changes.clear()
+        if not self.too_many and len(keys) > self.listed and len(set(keys)) > self.listed:
+            self._list_gone()
         if self.too_many:
+            self._note_gone(entity_type, keys, deleted=deleted)
             return
 
         # The newest of an entity comes last; what was written before is no more what it holds.
-        for key in keys:
+        for place, key in enumerate(keys, 1):
             changes.pop((entity_type, key), None)
             changes[entity_type, key] = deleted
             if self.written:
                 self.written.pop((entity_type, key), None)
             if len(changes) > self.listed:
-                self.too_many = True
-                changes.clear()
+                self._list_gone()
+                self._note_gone(entity_type, keys[place:], deleted=deleted)
                 return
+
+    def _list_gone(self) -> None:
+        """From now on only deleted rows are listed."""
+        self.too_many = True
+        self.gone = {entity: None for entity, deleted in self.changes.items() if deleted}
+        self.changes.clear()
+
+    def _note_gone(self, entity_type: str, keys: Iterable[str], *, deleted: bool) -> None:
+        if self.gone is None:
+            return
+        if deleted:
+            self.gone |= dict.fromkeys((entity_type, key) for key in keys)
+        else:
+            for key in keys:
+                self.gone.pop((entity_type, key), None)
+        if len(self.gone) > LISTED:
+            self.gone = None
 
     def keep_written(self, plan: TypePlan, rows: Iterable[tuple[str, Values]]) -> None:
         """Keeps what was written into rows whose change was noted, by their entity keys, as far as
@@ -98,8 +119,13 @@ class Outcome:
             self.changed(entity_type, [key], deleted=deleted)
         self.changed_types |= other.changed_types
         if other.too_many:
-            self.too_many = True
-            self.changes.clear()
+            if not self.too_many:
+                self._list_gone()
+            if self.gone is None or other.gone is None:
+                self.gone = None
+            else:
+                # Rows of the same entity are never in two parts of a batch.
+                self.gone |= other.gone
 
 
 class Listed(dict[K, set[str] | None]):

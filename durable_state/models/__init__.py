@@ -1,7 +1,7 @@
 """What this app stores. Models know nothing of HTTP, of mappings or of how rows are written."""
 
 from .doorbell import Doorbell, WakeStream
-from .feed import FeedEntry
+from .feed import FeedEntry, HeldRows
 from .intent import Intent
 from .lease import Lease
 from .letters import DeadLetter, entity_digest, entity_digests
@@ -34,6 +34,7 @@ __all__ = [
     "Doorbell",
     "FeedEntry",
     "Generation",
+    "HeldRows",
     "Intent",
     "KeptRow",
     "Lease",

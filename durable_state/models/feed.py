@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .stream import Stream
 
-__all__ = ["FeedEntry"]
+__all__ = ["FeedEntry", "HeldRows"]
 
 
 class FeedEntry(models.Model):
@@ -19,7 +19,8 @@ class FeedEntry(models.Model):
     changes = models.BinaryField(default=b"[]")
     """A JSON array of ``[type, key, operation, value?]``.
 
-    Without the value it is read from the rows when it is served.
+    Without the value it is read from the rows when it is served. Where ``snapshot`` is set, the
+    deletions alone, or ``null`` where even they are too many.
     """
     txids = models.BinaryField(default=b"[]")
     """A JSON array of ``[txid, type, key]``: which entities each transaction concerns, however they
@@ -47,3 +48,27 @@ class FeedEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stream_id} r{self.revision}"
+
+
+class HeldRows(models.Model):
+    """The entities that a reader of the feed endpoint holds of types of which it sees some rows.
+
+    An offset names it. It never changes, so that whoever lost an answer can ask again.
+    """
+
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="+")
+    digest = models.CharField(max_length=32)
+    """Of the reader, the parent and the keys."""
+    parent = models.CharField(max_length=32, blank=True)
+    """Whose keys are held besides; "" where these are all."""
+    keys = models.BinaryField()
+    """Compressed JSON: the keys by entity type."""
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["stream", "digest"], name="durable_state_held_rows")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stream_id} {self.digest}"

@@ -212,6 +212,9 @@ class Stream(Progress):
     log_bytes = models.BigIntegerField(
         default=0, editable=False, help_text="bytes ever written into its feed log"
     )
+    logged_at = models.DateTimeField(
+        null=True, editable=False, help_text="when its feed log was last written"
+    )
 
     class Meta:
         ordering = ["name"]

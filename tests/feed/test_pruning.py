@@ -161,7 +161,7 @@ def test_no_query_scans_the_log(configure: Callable[..., None]) -> None:
         for sql in statements:
             cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
             plans += [row[3] for row in cursor.fetchall()]
-    assert len(statements) == 5
+    assert len(statements) == 6
     assert all("USING" in plan for plan in plans), plans
     assert revisions(stream) == list(range(12, 41))
 

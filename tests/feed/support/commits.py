@@ -77,7 +77,7 @@ def commit(
             held, held.revision, None if snapshot else entries, txids=told, up_to_date=up_to_date
         )
         write(held, entry)
-        Stream.objects.using(using).filter(pk=held.pk).update(log_bytes=entry.log_bytes)
+        Stream.objects.using(using).filter(pk=held.pk).update(**entry.stream_columns)
     return held.revision, entry.payload
 
 

@@ -1,0 +1,95 @@
+"""Answers in the protocol's words: headers, bodies and events. Spec: PROTOCOL.md 5.6 to 5.8, 10."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from typing import Any
+
+import msgspec
+from django.http import HttpResponse
+from django.utils.cache import patch_vary_headers
+from django.utils.http import parse_etags
+
+from durable_state.feed.frames import encode_items
+
+from .reading import Answer
+
+__all__ = ["events", "next_cursor", "nothing_new", "plain", "secure"]
+
+CURSOR_EPOCH = 1_728_432_000
+"""2024-10-09, in seconds since 1970."""
+CURSOR_SECONDS = 20
+
+
+def next_cursor(given: str) -> str:
+    """The number of the time's interval; more than the given one, so that no cache repeats it."""
+    now = int(time.time() - CURSOR_EPOCH) // CURSOR_SECONDS
+    if not (given.isascii() and given.isdigit() and len(given) <= 15) or int(given) < now:
+        return str(now)
+    return str(int(given) + max(1, random.randint(1, 3600) // CURSOR_SECONDS))  # noqa: S311
+
+
+def plain(
+    answer: Answer, *, identity: str = "", given_etags: str = "", cursor: str | None = None
+) -> HttpResponse:
+    """The answer as JSON; 304 where the caller has it already.
+
+    Without an ``identity`` it has no ETag. ``cursor`` is that of a live request.
+    """
+    body = encode_items(answer.items)
+    response = HttpResponse(body, content_type="application/json")
+    _tell(response, answer, cursor)
+    # Who may see what can change at any moment, so it is always asked.
+    response["Cache-Control"] = "private, no-cache" if identity else "no-store"
+    if identity:
+        parts = [identity.encode(), str(answer.next).encode(), body]
+        parts += [f"{answer.up_to_date}{answer.closed}".encode()]
+        digest = hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest()
+        response["ETag"] = f'"{digest}{":c" if answer.closed else ""}"'
+        if cursor is None and response["ETag"] in parse_etags(given_etags):
+            response.status_code, response.content = 304, b""
+            del response["Content-Type"]
+    return response
+
+
+def nothing_new(answer: Answer, cursor: str) -> HttpResponse:
+    """204: a live request waited for nothing."""
+    response = HttpResponse(status=204)
+    del response["Content-Type"]
+    _tell(response, answer, cursor)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def events(answer: Answer, cursor: str) -> str:
+    """The answer as server-sent events: the items, where there are any, and where they end."""
+    control: dict[str, Any] = {"streamNextOffset": str(answer.next)}
+    if answer.closed:
+        control["streamClosed"] = True
+    else:
+        control["streamCursor"] = cursor
+    if answer.up_to_date:
+        control["upToDate"] = True
+    items = encode_items(answer.items).decode()
+    data = f"event: data\ndata: {items}\n\n" if answer.items else ""
+    return f"{data}event: control\ndata: {msgspec.json.encode(control).decode()}\n\n"
+
+
+def secure(response: Any) -> None:
+    """Has browsers take it for what it is, and caches keep it for nobody else."""
+    response["X-Content-Type-Options"] = "nosniff"
+    response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+    response.setdefault("Cache-Control", "no-store")
+    patch_vary_headers(response, ["Authorization", "Cookie"])
+
+
+def _tell(response: HttpResponse, answer: Answer, cursor: str | None) -> None:
+    response["Stream-Next-Offset"] = str(answer.next)
+    if answer.up_to_date:
+        response["Stream-Up-To-Date"] = "true"
+    if answer.closed:
+        response["Stream-Closed"] = "true"
+    elif cursor is not None:
+        response["Stream-Cursor"] = cursor

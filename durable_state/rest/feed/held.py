@@ -1,0 +1,76 @@
+"""What readers of narrowed types hold, kept in the database between their requests.
+
+A row that leaves what a reader may see is told as a delete, and one that was never shown is not
+mentioned: that takes to know what was shown, whichever process the next request comes to. Each step
+adds keys to those of the step before. Why: decision 922.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import zlib
+from collections.abc import Mapping
+
+import msgspec
+
+from durable_state.conf import get_settings
+from durable_state.databases.clock import database_now
+from durable_state.models import HeldRows, Stream
+
+__all__ = ["STEPS", "HeldKeys", "keep", "load"]
+
+STEPS = 8
+"""Steps after which all keys are written as one."""
+
+HeldKeys = dict[str, set[str]]
+"""The keys by entity type."""
+
+_decode = msgspec.json.Decoder(dict[str, set[str]]).decode
+
+
+def keep(stream: Stream, reader: str, added: Mapping[str, set[str]], parent: str = "") -> str:
+    """Keeps the keys beside those of ``parent``; returns their name."""
+    plain = msgspec.json.encode({name: sorted(keys) for name, keys in sorted(added.items())})
+    named = b"\0".join([reader.encode(), parent.encode(), plain])
+    digest = hashlib.blake2b(named, digest_size=16).hexdigest()
+    held = HeldRows(
+        stream=stream,
+        digest=digest,
+        parent=parent,
+        keys=zlib.compress(plain, 1),
+        expires_at=_expiry(stream),
+    )
+    HeldRows.objects.using(stream.using).bulk_create([held], ignore_conflicts=True)
+    return digest
+
+
+def load(stream: Stream, digest: str) -> tuple[HeldKeys, int] | None:
+    """The keys of that name and in how many steps they are kept; None where that is forgotten."""
+    found: HeldKeys = {}
+    steps: list[HeldRows] = []
+    rows = HeldRows.objects.using(stream.using).filter(stream=stream)
+    while digest:
+        step = rows.filter(digest=digest).first()
+        if step is None:
+            return None
+        for name, keys in _decode(zlib.decompress(bytes(step.keys))).items():
+            found.setdefault(name, set()).update(keys)
+        steps.append(step)
+        digest = step.parent
+    _renew(stream, steps)
+    return found, len(steps)
+
+
+def _renew(stream: Stream, steps: list[HeldRows]) -> None:
+    """Has them kept for longer, where a part of their time is over."""
+    soon = _expiry(stream) - datetime.timedelta(seconds=get_settings().feed_keep_seconds / 4)
+    old = [step.pk for step in steps if step.expires_at < soon]
+    for start in range(0, len(old), 500):
+        HeldRows.objects.using(stream.using).filter(pk__in=old[start : start + 500]).update(
+            expires_at=_expiry(stream)
+        )
+
+
+def _expiry(stream: Stream) -> datetime.datetime:
+    return database_now(stream.using) + datetime.timedelta(seconds=get_settings().feed_keep_seconds)

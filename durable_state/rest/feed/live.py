@@ -1,0 +1,168 @@
+"""Live reading: one request that waits for what comes, and holds no thread and no connection.
+
+Beside the hub's bell it looks now and then whether the caller may still read.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+
+from django.http import Http404
+
+from durable_state.feed import Hub, StreamRemoved, run_for, subscribe
+from durable_state.models import Status
+
+from .answers import events, next_cursor
+from .offset import Offset
+from .reading import Answer, OffsetGone, Reading
+
+__all__ = ["AccessEnded", "Following", "event_stream", "long_poll"]
+
+LONG_POLL_SECONDS = 20.0
+"""Seconds that a long-poll waits at most."""
+EVENTS_SECONDS = 60.0
+"""Seconds after which an event stream ends, about; its client comes back. Spec: PROTOCOL.md 5.8."""
+HEARTBEAT_SECONDS = 15.0
+"""Seconds of quiet after which an event stream tells where it is, so that nobody cuts it."""
+RENEW_SECONDS = 5.0
+"""Seconds between two looks whether the caller may still read."""
+
+
+class AccessEnded(Exception):
+    """The caller may read it no more, or sees something else."""
+
+
+Renew = Callable[[Reading], bool]
+"""Brings a reading up to date with its caller's permissions; whether they are still the same."""
+
+
+class Following:
+    """Follows the feed from an offset on."""
+
+    def __init__(self, hub: Hub, reading: Reading, offset: Offset, follower: str, renew: Renew):
+        self._hub = hub
+        self._reading = reading
+        self._offset = offset
+        self._follower = follower
+        self._renew = renew
+        self._renewed = time.monotonic()
+        self._closed = False
+
+    async def read(self) -> Answer:
+        """What follows now. Raises: OffsetGone, StreamRemoved."""
+        offset = self._offset
+        if offset.place is not None:
+            answer = await run_for(self._follower, self._reading.read, offset)
+        else:
+            entries = await self._hub.pull(offset.revision)
+            if entries is None:
+                raise OffsetGone
+            if not entries and not self._reading.is_due(offset):
+                return Answer(offset, up_to_date=True, closed=self._closed)
+            answer = await run_for(
+                self._follower, self._reading.follow, offset, entries, self._hub.revision
+            )
+        self._offset, self._closed = answer.next, answer.closed
+        return answer
+
+    async def wait(self, until: float) -> Answer:
+        """What follows as soon as there is something; nothing at ``until`` on the monotonic clock.
+
+        Raises: OffsetGone, StreamRemoved, AccessEnded.
+        """
+        while True:
+            answer = await self.read()
+            now = time.monotonic()
+            if answer.items or answer.closed or not answer.up_to_date or now >= until:
+                return answer
+            renewal = self._renewed + RENEW_SECONDS
+            await self._hub.wait(answer.next.revision, max(0.0, min(until, renewal) - now))
+            if time.monotonic() >= renewal:
+                await self.look()
+
+    async def look(self) -> None:
+        """Sees that the caller still sees the same. Raises: AccessEnded."""
+        if not await run_for(self._follower, self._renew, self._reading):
+            raise AccessEnded
+        self._renewed = time.monotonic()
+        await self.note_closed()
+
+    async def note_closed(self) -> None:
+        """Notes whether nothing comes any more."""
+        is_closed = self._reading.stream.status == Status.CLOSED
+        self._closed = is_closed and await run_for(self._follower, self._reading.is_closed)
+
+
+async def long_poll(
+    reading: Reading, begin: Callable[[], Awaitable[Offset]], follower: str, renew: Renew
+) -> Answer:
+    """What follows the offset, waiting for it; nothing after LONG_POLL_SECONDS.
+
+    Raises: OffsetGone, TooManySubscribers, Http404.
+    """
+    async with subscribe(reading.stream, follower) as hub:
+        try:
+            offset = await begin()
+            await hub.refresh()
+            following = Following(hub, reading, offset, follower, renew)
+            await following.note_closed()
+            return await following.wait(time.monotonic() + LONG_POLL_SECONDS)
+        except StreamRemoved as error:
+            raise Http404 from error
+        except AccessEnded:
+            return Answer(offset, up_to_date=True)
+
+
+async def event_stream(
+    reading: Reading,
+    begin: Callable[[], Awaitable[Offset]],
+    follower: str,
+    renew: Renew,
+    cursor: str,
+) -> AsyncIterator[str]:
+    """The events of one connection, of which the first is there already.
+
+    Raises: OffsetGone, TooManySubscribers, Http404.
+    """
+    texts = _events(reading, begin, follower, renew, cursor)
+    try:
+        first = await anext(texts)
+    except StreamRemoved as error:
+        raise Http404 from error
+    return _continued(first, texts)
+
+
+async def _continued(first: str, texts: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    try:
+        yield first
+        async for text in texts:
+            yield text
+    except (StreamRemoved, AccessEnded, OffsetGone):
+        pass  # The client comes back, and is told.
+    finally:
+        await texts.aclose()
+
+
+async def _events(
+    reading: Reading,
+    begin: Callable[[], Awaitable[Offset]],
+    follower: str,
+    renew: Renew,
+    cursor: str,
+) -> AsyncGenerator[str, None]:
+    # Not all at once where many came together.
+    end = time.monotonic() + EVENTS_SECONDS * random.uniform(0.9, 1.1)  # noqa: S311
+    async with subscribe(reading.stream, follower) as hub:
+        offset = await begin()
+        await hub.refresh()
+        following = Following(hub, reading, offset, follower, renew)
+        await following.note_closed()
+        answer = await following.read()
+        while True:
+            yield events(answer, next_cursor(cursor))
+            now = time.monotonic()
+            if answer.closed or now >= end:
+                return
+            answer = await following.wait(min(end, now + HEARTBEAT_SECONDS))

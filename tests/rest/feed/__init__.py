@@ -1,0 +1,1 @@
+"""The feed endpoint, as clients of the protocol meet it."""
