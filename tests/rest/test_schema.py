@@ -25,6 +25,7 @@ def test_the_schema_is_complete_and_without_warnings() -> None:
         "/api/state/streams/{name}/",
         "/api/state/streams/{name}/entities/{entity_type}/",
         "/api/state/streams/{name}/dead-letters/",
+        "/api/state/streams/{name}/feed/",
         "/api/state/health/",
     }
     entities = schema["paths"]["/api/state/streams/{name}/entities/{entity_type}/"]["get"]

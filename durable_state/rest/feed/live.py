@@ -9,6 +9,8 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
+from asgiref.sync import SyncToAsync, sync_to_async
+from django.db import connections
 from django.http import Http404
 
 from durable_state.feed import Hub, StreamRemoved, run_for, subscribe
@@ -104,15 +106,16 @@ async def long_poll(
     """
     async with subscribe(reading.stream, follower) as hub:
         try:
-            offset = await begin()
             await hub.refresh()
+            offset = await begin()
+            await _release_thread()
             following = Following(hub, reading, offset, follower, renew)
             await following.note_closed()
             return await following.wait(time.monotonic() + LONG_POLL_SECONDS)
         except StreamRemoved as error:
             raise Http404 from error
         except AccessEnded:
-            return Answer(offset, up_to_date=True)
+            return Answer(offset, up_to_date=True)  # The next request is told why.
 
 
 async def event_stream(
@@ -137,6 +140,7 @@ async def event_stream(
 async def _continued(first: str, texts: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
     try:
         yield first
+        await _release_thread()  # which middleware has used again
         async for text in texts:
             yield text
     except (StreamRemoved, AccessEnded, OffsetGone):
@@ -155,8 +159,8 @@ async def _events(
     # Not all at once where many came together.
     end = time.monotonic() + EVENTS_SECONDS * random.uniform(0.9, 1.1)  # noqa: S311
     async with subscribe(reading.stream, follower) as hub:
-        offset = await begin()
         await hub.refresh()
+        offset = await begin()
         following = Following(hub, reading, offset, follower, renew)
         await following.note_closed()
         answer = await following.read()
@@ -166,3 +170,17 @@ async def _events(
             if answer.closed or now >= end:
                 return
             answer = await following.wait(min(end, now + HEARTBEAT_SECONDS))
+
+
+async def _release_thread() -> None:
+    """Ends the thread in which Django began the request, and its database connections.
+
+    Another one is made if it is needed.
+    """
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    if context is None:
+        return  # not a request of its own: a test's thread, which others use too
+    await sync_to_async(connections.close_all)()
+    executor = SyncToAsync.context_to_thread_executor.pop(context, None)
+    if executor is not None:
+        executor.shutdown(wait=False)

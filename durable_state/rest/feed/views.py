@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from asgiref.sync import SyncToAsync, sync_to_async
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.core.handlers.asgi import ASGIRequest
-from django.db import connections
 from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError, Throttled
@@ -76,8 +75,6 @@ class FeedView(PolicyView):
             return await sync_to_async(self._read)(request, reading, offset)
         if not isinstance(request._request, ASGIRequest):
             raise LiveNeedsAsgi
-        await sync_to_async(connections.close_all)()
-        _release_thread()
 
         follower = name_of(request)
         begin = partial(_begin, follower, reading, offset)
@@ -184,11 +181,3 @@ def _event_response(texts: Any) -> StreamingHttpResponse:
     response["Cache-Control"] = "no-cache, no-transform"
     response["X-Accel-Buffering"] = "no"
     return response
-
-
-def _release_thread() -> None:
-    """Ends the thread in which Django began the request; another one is made when it is needed."""
-    context = SyncToAsync.thread_sensitive_context.get(None)
-    executor = SyncToAsync.context_to_thread_executor.pop(context, None) if context else None
-    if executor is not None:
-        executor.shutdown(wait=False)

@@ -1,0 +1,216 @@
+"""Long-poll and event streams by a real ASGI server."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.test import Client as Browser
+
+from durable_state.models import Status, Stream
+from durable_state.rest.feed import live
+from tests.feed.support.commits import commit, make_stream, message
+
+from .support.reader import FEED
+from .support.server import serving
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def ada(make_user: Any) -> User:
+    """A user who sees the messages."""
+    user: User = make_user("app.view_message")
+    return user
+
+
+@pytest.fixture
+def http(
+    ada: User, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[httpx.Client]:
+    """A client of the server, in which she is signed in."""
+    configure(FEED_POLL_SECONDS=0.02, FEED_SUBSCRIBERS=4)
+    monkeypatch.setattr(live, "RENEW_SECONDS", 0.1)
+    browser = Browser()
+    browser.force_login(ada)
+    cookie = browser.cookies["sessionid"].value
+    with (
+        serving() as address,
+        httpx.Client(base_url=address, cookies={"sessionid": cookie}, timeout=10) as client,
+    ):
+        yield client
+
+
+def later(do: Callable[[], Any]) -> threading.Timer:
+    """Does it while a request waits."""
+    from django.db import connections
+
+    def done() -> None:
+        try:
+            do()
+        finally:
+            connections.close_all()
+
+    timer = threading.Timer(0.2, done)
+    timer.start()
+    return timer
+
+
+def events_of(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
+    """The events, as (name, what its data is)."""
+    name, data = "", []
+    for line in lines:
+        if line.startswith("event: "):
+            name = line[7:]
+        elif line.startswith("data: "):
+            data.append(line[6:])
+        elif not line:
+            yield name, json.loads("\n".join(data))
+            name, data = "", []
+
+
+def tail_of(http: httpx.Client) -> str:
+    """Where the feed ends."""
+    return http.head(FEED).headers["Stream-Next-Offset"]
+
+
+def test_a_long_poll_waits_for_what_comes(http: httpx.Client) -> None:
+    """200 with it and a cursor that grows; 204 where nothing came; at once where there is some."""
+    stream = make_stream()
+    tail = tail_of(http)
+    timer = later(lambda: commit(stream, {("message", "a"): message("x")}, txids=["t"]))
+    asked = {"offset": tail, "live": "long-poll"}
+    answer = http.get(FEED, params=asked)
+    timer.join()
+    assert answer.status_code == 200
+    assert [item["headers"] for item in answer.json()] == [{"operation": "update", "txid": "t"}]
+    assert answer.headers["Stream-Up-To-Date"] == "true"
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+    cursor = answer.headers["Stream-Cursor"]
+    began = time.monotonic()
+    again = http.get(FEED, params=asked | {"cursor": cursor})
+    assert time.monotonic() - began < 1
+    assert again.json() == answer.json()
+    assert int(again.headers["Stream-Cursor"]) > int(cursor)
+    assert http.get(FEED, params=asked | {"offset": "-1"}).json()[0]["key"] == "a"
+
+
+def test_a_long_poll_that_waits_for_nothing(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """204, with where it is; what its reader cannot see moves the offset and answers nothing."""
+    monkeypatch.setattr(live, "LONG_POLL_SECONDS", 0.5)
+    stream = make_stream()
+    tail = tail_of(http)
+    timer = later(lambda: commit(stream, {("setting", "s"): 1}, txids=["hidden"]))
+    answer = http.get(FEED, params={"offset": "now", "live": "long-poll"})
+    timer.join()
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["Stream-Up-To-Date"] == "true"
+    assert answer.headers["Stream-Cursor"].isdigit()
+    assert answer.headers["Stream-Next-Offset"] > tail
+
+
+def test_events(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snapshot, then each commit, a heartbeat between them, and an end after a while."""
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.3)
+    monkeypatch.setattr(live, "EVENTS_SECONDS", 2.0)
+    stream = make_stream()
+    commit(stream, {("message", "a"): message("line\nbreak\r\n\nevent: control")})
+    with http.stream("GET", FEED, params={"offset": "-1", "live": "sse"}) as answer:
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        assert "no-cache" in answer.headers["Cache-Control"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        found = events_of(answer.iter_lines())
+        name, items = next(found)
+        assert (name, items[0]["key"]) == ("data", "a")
+        assert items[0]["value"]["text"] == "line\nbreak\r\n\nevent: control"
+        name, control = next(found)
+        assert (name, control["upToDate"]) == ("control", True)
+        name, heartbeat = next(found)
+        assert (name, heartbeat["streamNextOffset"]) == ("control", control["streamNextOffset"])
+        commit(stream, {("message", "a"): None})
+        rest = list(found)
+    assert [name for name, _ in rest if name == "data"] == ["data"]
+    deleted = next(items for name, items in rest if name == "data")
+    assert deleted[0]["headers"] == {"operation": "delete"}
+    assert rest[-1][1]["streamNextOffset"] > control["streamNextOffset"]
+
+
+@pytest.mark.parametrize("mode", ["sse", "long-poll"])
+def test_a_closed_stream_ends_it(http: httpx.Client, mode: str) -> None:
+    """One that is closed while its reader waits, and one that was before."""
+    make_stream()
+    timer = later(lambda: Stream.objects.update(status=Status.CLOSED))
+    for _ in range(2):
+        answer = http.get(FEED, params={"offset": "now", "live": mode})
+        if mode == "long-poll":
+            assert (answer.status_code, answer.headers["Stream-Closed"]) == (204, "true")
+        else:
+            assert '"streamClosed":true' in answer.text
+            assert answer.text.count("streamCursor") == answer.text.count("event: control") - 1
+    timer.join()
+
+
+@pytest.mark.parametrize("mode", ["sse", "long-poll"])
+@pytest.mark.parametrize("end", ["signed out", "permission", "inactive", "stream"])
+def test_who_loses_access_is_not_served_on(
+    http: httpx.Client, ada: User, mode: str, end: str
+) -> None:
+    """Within a second here: whatever ended it, and the next request is refused."""
+    make_stream()
+
+    def lose() -> None:
+        if end == "signed out":
+            Session.objects.all().delete()
+        elif end == "permission":
+            ada.user_permissions.clear()
+        elif end == "inactive":
+            User.objects.update(is_active=False)
+        else:
+            Stream.objects.all().delete()
+
+    timer = later(lose)
+    began = time.monotonic()
+    asked = {"offset": "now", "live": mode}
+    answer = http.get(FEED, params=asked)
+    timer.join()
+    assert time.monotonic() - began < 3
+    assert answer.status_code in (200, 204, 404)
+    assert http.get(FEED, params=asked).status_code in (401, 403, 404)
+
+
+def test_too_many_are_told_so(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """429 with when to try again, beyond one follower's share of FEED_SUBSCRIBERS."""
+    monkeypatch.setattr(live, "LONG_POLL_SECONDS", 0)
+    make_stream()
+    asked = {"offset": "now", "live": "sse"}
+    with http.stream("GET", FEED, params=asked), http.stream("GET", FEED, params=asked):
+        refused = http.get(FEED, params=asked)
+    assert refused.status_code == 429
+    assert refused.headers["Retry-After"] == "10"
+    deadline = time.monotonic() + 5
+    while http.get(FEED, params=asked | {"live": "long-poll"}).status_code == 429:
+        assert time.monotonic() < deadline, "The places of those who left stay taken."
+
+
+def test_who_waits_holds_no_thread(http: httpx.Client) -> None:
+    """However many wait: Django's threads of their requests have ended."""
+    make_stream()
+
+    def count() -> int:
+        return len([each for each in threading.enumerate() if "ThreadPool" in each.name])
+
+    asked = {"offset": "now", "live": "sse"}
+    with http.stream("GET", FEED, params=asked), http.stream("GET", FEED, params=asked):
+        deadline = time.monotonic() + 5
+        while count() > 1 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert count() <= 1  # the hub's
