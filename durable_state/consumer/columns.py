@@ -65,6 +65,7 @@ def status_columns(
         "last_error_detail": "",
         "last_error_type": "",
         "last_error_at": None,
+        "hangs_in": "",
     }
     if status != progress.status:
         columns["since"] = now

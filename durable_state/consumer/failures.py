@@ -16,6 +16,7 @@ from durable_state.telemetry import ResetReason, count_reset
 from .committing import lock
 from .error_text import describe_error, full_stop
 from .replay import begin_replay, hold_replay
+from .standstill import CallStandsStill
 
 __all__ = ["record_failure", "record_stop", "replay_recreated"]
 
@@ -37,6 +38,7 @@ def record_failure(
         "retry_at": now + timedelta(seconds=wait),
         **_error(error),
         "last_error_at": now,
+        "hangs_in": error.function if isinstance(error, CallStandsStill) else "",
         "action": getattr(error, "action", "") or "Nothing to do: it retries automatically.",
     }
 
@@ -89,6 +91,7 @@ def _stopped(using: str, error: DurableStateError, status: Status) -> dict[str, 
         "retry_at": None,
         **_error(error),
         "last_error_at": now,
+        "hangs_in": "",
         "action": error.action,
     }
 

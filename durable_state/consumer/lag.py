@@ -17,6 +17,7 @@ from django.db.models import DateTimeField, ExpressionWrapper, Q, Value
 
 from durable_state.conf import get_settings
 from durable_state.databases.clock import ServerNow
+from durable_state.databases.faults import is_contention
 from durable_state.errors import Stalled
 from durable_state.models import Lease, Stream
 from durable_state.transport import Reader
@@ -84,6 +85,9 @@ class Lag:
         """Reading, or committing, has failed: nobody knows what comes meanwhile."""
         seconds = error.seconds if isinstance(error, Stalled) else 0.0
         self.begin(time.monotonic() - seconds, Lease.Lag.SILENCE)
+        standing = self._standing
+        if standing and isinstance(error, django.db.Error) and is_contention(error):
+            self._standing = standing._replace(because=Lease.Lag.LOCKED)
 
     def settle(self, *, at_tail: bool, waiting_since: float | None) -> None:
         """A batch was dealt with, and the next one has been waiting for so long.
@@ -110,7 +114,9 @@ class Lag:
             return False
         if standing is None or time.monotonic() - standing.since < _worth():
             return written is not None
-        return written is None or standing.since - written.since >= _worth()
+        if written is None or standing.because != written.because:
+            return True
+        return standing.since - written.since >= _worth()
 
     @property
     def has_changed(self) -> bool:

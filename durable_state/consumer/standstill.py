@@ -45,14 +45,19 @@ class StandsStill(DurableStateError):
 class CallStandsStill(StandsStill):
     """The call is of the project's own code."""
 
+    function = ""
+    """Its dotted name."""
+
     @classmethod
     def of(cls, name: str, seconds: float) -> Self:
         """What is said of the function with that dotted name after so many seconds."""
-        return cls(
+        error = cls(
             f"{name} has not returned for {seconds:g} s.",
             f"Find out what {name} waits for, and restart the worker: while it waits, this process"
             " leaves the stream to others.",
         )
+        error.function = name
+        return error
 
 
 class DatabaseStandsStill(StandsStill, django.db.OperationalError):

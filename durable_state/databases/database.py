@@ -17,6 +17,7 @@ from .bounds import Bounds
 from .limits import SessionLimits
 from .lookups import Found
 from .parameters import AS_THEY_ARE, Columns, documents_as_dumped, quoted
+from .row_locks import RowLock
 from .together import Answer, Statement, run_each
 
 __all__ = ["Database"]
@@ -86,6 +87,13 @@ class Database:
         A database inside this process is, whenever a statement is under way.
         """
         return True
+
+    def find_row_locks(self, table: str, pks: Sequence[int]) -> dict[int, RowLock]:
+        """Who has locked those rows of the table, by primary key, as far as the server tells.
+
+        MySQL does so only of rows that are waited for, and only whoever may see all sessions.
+        """
+        return {}
 
     def read_clock(self) -> float:
         """What its clock shows, in seconds since 1970; this machine's, if it has no other."""

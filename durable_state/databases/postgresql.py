@@ -28,6 +28,7 @@ from .postgresql_sessions import (
     limiting_transaction,
     obstacle_to_ending,
 )
+from .row_locks import RowLock, postgresql_row_locks
 from .together import Answer, Statement, run_in_one_text
 
 __all__ = ["PostgreSQL"]
@@ -85,6 +86,10 @@ class PostgreSQL(Database):
         """Where the process that answers is not the one that the driver was told of."""
         self.connection.ensure_connection()
         return is_lent(self.connection)
+
+    def find_row_locks(self, table: str, pks: Sequence[int]) -> dict[int, RowLock]:
+        """By the transaction that each row says has locked it."""
+        return postgresql_row_locks(self.connection, table, pks)
 
     def read_clock(self) -> float:
         """As it is now, not as it was when a transaction began."""

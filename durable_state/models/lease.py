@@ -24,6 +24,7 @@ class Lease(models.Model):
 
         TAKEN = "taken", "its worker has not reached the tail yet"
         COMMIT = "commit", "what was read is not committed yet"
+        LOCKED = "locked", "another transaction has locked what a commit needs"
         SILENCE = "silence", "nothing was heard of the server"
 
     stream = models.OneToOneField(

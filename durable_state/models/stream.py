@@ -133,6 +133,9 @@ class Progress(Located, models.Model):
         default="", editable=False, help_text="the entity type of those rows; empty: all types"
     )
     last_error_at = models.DateTimeField(null=True, editable=False)
+    hangs_in = WideTextField(
+        default="", editable=False, help_text="the project's function that did not return in time"
+    )
     action = WideTextField(default="", editable=False, help_text="what to do about it")
     failures = models.IntegerField(default=0, editable=False, help_text="failed attempts in a row")
     retry_at = models.DateTimeField(null=True, editable=False)

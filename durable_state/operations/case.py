@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from durable_state.conf import Settings
 from durable_state.consumer import Attendance
+from durable_state.databases.row_locks import RowLock
 from durable_state.models import FAILING, Doorbell, Progress, Replay, Status, Stream, TypeState
 
 from .account import Account
@@ -55,6 +56,8 @@ class Case:
     followed."""
     unheard: timedelta | None = None
     """Since when nobody listens to its wake stream; negative where somebody does."""
+    lock: RowLock | None = None
+    """What keeps its row from being committed, where that is known."""
 
     @property
     def replay(self) -> Replay | None:

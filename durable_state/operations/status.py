@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, DurationField, ExpressionWrapper, F
 
 from durable_state.conf import get_settings
-from durable_state.consumer import UNATTENDED, attendances
+from durable_state.consumer import UNATTENDED, Attendance, attendances
+from durable_state.databases import find_database
 from durable_state.databases.clock import ServerNow, database_now
-from durable_state.models import DeadLetter, ParkedChange, Stream, TypeState
+from durable_state.databases.row_locks import RowLock
+from durable_state.models import DeadLetter, Lease, ParkedChange, Stream, TypeState
 from durable_state.protocol.url import mask_query
 from durable_state.registry import registry
 
@@ -27,6 +29,8 @@ __all__ = ["needs_reset", "report", "reports"]
 
 _CHUNK = 500
 """Primary keys in one query: below every database's limit of parameters."""
+_LOOKED_UP = 20
+"""Streams of these for which it is asked who has locked their rows."""
 
 
 def report(stream: Stream, *, count_to: int | None = None) -> StreamReport:
@@ -79,6 +83,7 @@ def _reports(using: str, pks: list[int], count_to: int | None) -> list[tuple[Str
     # Read last: whoever has committed what was read before held a lease then, and has one now.
     attended = attendances(using, pks)
 
+    locks = _locks(using, attended)
     settings, now = get_settings(), database_now(using)
     found = []
     for stream in streams:
@@ -94,10 +99,23 @@ def _reports(using: str, pks: list[int], count_to: int | None) -> list[tuple[Str
             now=now,
             overdue=stream.overdue if stream.has_doorbell else None,
             unheard=stream.unheard if stream.has_doorbell else None,
+            lock=locks.get(stream.pk),
         )
         shown = _report(case, parked.get(stream.pk, 0), letters.get(stream.pk, 0))
         found.append((stream, shown))
     return found
+
+
+def _locks(using: str, attended: Mapping[int, Attendance]) -> dict[int, RowLock]:
+    """Who has locked the rows of those streams for which a commit takes its time."""
+    waiting = [
+        pk
+        for pk, each in attended.items()
+        if each.holder and each.lags_because in (Lease.Lag.COMMIT, Lease.Lag.LOCKED)
+    ]
+    if not waiting:
+        return {}
+    return find_database(using).find_row_locks(Stream._meta.db_table, waiting[:_LOOKED_UP])
 
 
 def _report(case: Case, parked: int, letters: int) -> StreamReport:

@@ -143,6 +143,7 @@ def forgiven(progress: Progress) -> dict[str, Any]:
         "last_error_detail": "",
         "last_error_type": "",
         "last_error_at": None,
+        "hangs_in": "",
         "action": "",
     }
     if progress.status in (Status.HALTED, *FAILING):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
+from durable_state.databases.row_locks import RowLock
 from durable_state.models import FAILING, Lease, Status
 from durable_state.registry import registry
 
@@ -125,6 +126,9 @@ def _keeps_failing(case: Case) -> Verdict | None:
     if decisive.status not in FAILING:
         return None
 
+    if decisive.hangs_in:  # which no attempt mends
+        return Verdict(decisive.status, stuck=True, why=decisive.last_error, action=decisive.action)
+
     failing = case.now - decisive.since
     if failing <= timedelta(seconds=case.settings.stuck_seconds):
         return Verdict(decisive.status, stuck=False, why="", action=decisive.action)
@@ -236,6 +240,8 @@ def _is_lagging(case: Case) -> Verdict | None:
     lag, because = case.lag, case.attendance.lags_because
     if not case.attendance.holder:
         why, action = f"no worker for {_long(case.attendance.idle or lag)}", case.start
+    elif case.lock is not None:
+        why, action = _says_who_locks(case.lock, lag)
     else:
         told, action = _LAGS.get(because, _LAGS[""])
         why = told.format(_long(lag))
@@ -246,6 +252,18 @@ def _is_lagging(case: Case) -> Verdict | None:
         stuck=is_long and not is_begun_anew,
         why="; ".join([why, *case.misfits]),
         action=action,
+    )
+
+
+def _says_who_locks(lock: RowLock, lag: timedelta) -> tuple[str, str]:
+    """Why it lags, and what to do, where one transaction has its row."""
+    program = f" ({lock.program})" if lock.program else ""
+    age = "" if lock.seconds is None else f" for {span(int(lock.seconds))}"
+    who = f"session {lock.session} of {lock.user}{program}"
+    why = f"{who} has kept the stream's row locked{age}"
+    return (
+        f"what was read {_long(lag)} ago cannot be committed: {why}",
+        f"End that transaction (a forgotten SELECT ... FOR UPDATE?), or its session: {lock.ending}",
     )
 
 
@@ -261,6 +279,10 @@ _LAGS = {
     Lease.Lag.COMMIT: (
         "what was read {} ago is not committed yet",
         "Check what the database, or the mapping's prepare(), waits for.",
+    ),
+    Lease.Lag.LOCKED: (
+        "what was read {} ago cannot be committed: another transaction keeps rows locked",
+        "Find and end the transaction that is open for long (a forgotten SELECT ... FOR UPDATE?).",
     ),
     Lease.Lag.SILENCE: (
         "nothing was heard from the server for {}",

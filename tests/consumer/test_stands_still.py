@@ -118,7 +118,9 @@ def test_code_of_the_project_that_never_returns(
     def look(held: ExitStack) -> None:
         wait_until(lambda: is_live(first))
         wait_until(lambda: is_given_back(second))
-        assert f"{name} has not returned for 1 s" in operations.report(second).last_error
+        report = operations.report(second)
+        assert f"{name} has not returned for 1 s" in report.why
+        assert report.stuck  # at once: no attempt mends it
         good.append([insert("message", "b", {"text": "two"})])
         wait_until(Message.objects.using(file_or_server).filter(key="b").exists, 3)
         assert hanging.calls == 1
@@ -148,5 +150,40 @@ def test_rows_that_an_operator_has_locked_and_forgotten(
         time.sleep(1.5)  # until all eight stand still
         remotes[8].append([insert("message", "more", {"text": "new"})])
         wait_until(Message.objects.using(server_database).filter(key="more").exists, 5)
+
+    run_while(server_database, look)
+
+
+def test_status_says_who_has_locked_a_streams_row(
+    server_database: str, reference_server: StreamServer, add_stream: Add, settings: Any
+) -> None:
+    """Whose transaction it is, and how to end it, where the server tells."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 3, "STUCK_SECONDS": 1}
+    remote = RemoteStream(reference_server.stream())
+    stream = add_stream(remote.url, using=server_database)
+    rows = Stream.objects.using(server_database)
+
+    def look(held: ExitStack) -> None:
+        wait_until(lambda: is_live(stream), 30)
+        held.enter_context(transaction.atomic(using=server_database))
+        rows.select_for_update().get(pk=stream.pk)
+        remote.append([insert("message", "a", {"text": "hi"})])
+        problems: list[str] = []
+
+        def tells() -> bool:
+            report = operations.report(stream)
+            problems.append(report.why)
+            assert "locked" not in report.why or (report.status, report.stuck) == ("lagging", True)
+            return "locked" in report.why
+
+        wait_until(tells, 15)
+        assert "cannot be committed" in problems[-1]
+        if server_database == "postgres":
+            with connections["postgres"].cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                (session,) = cursor.fetchone()
+            report = operations.report(stream)
+            assert f"session {session} of " in report.why
+            assert f"pg_terminate_backend({session})" in report.action
 
     run_while(server_database, look)

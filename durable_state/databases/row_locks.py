@@ -1,0 +1,59 @@
+"""Which transactions have locked rows of a table, where the server tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from django.db import DatabaseError, transaction
+
+__all__ = ["RowLock", "postgresql_row_locks"]
+
+OURS = "durable_state %"
+"""What a worker's sessions are called: those that commit are in nobody's way."""
+
+_FIND = """
+SELECT held.id, activity.pid, activity.usename, activity.application_name,
+    EXTRACT(EPOCH FROM clock_timestamp() - activity.xact_start)
+FROM {table} AS held
+JOIN pg_locks AS locks ON locks.locktype = 'transactionid' AND locks.granted
+    AND locks.transactionid = held.xmax
+JOIN pg_stat_activity AS activity ON activity.pid = locks.pid
+WHERE held.id = ANY(%s) AND activity.application_name NOT LIKE %s
+"""
+"""A row names the transaction that has locked it last."""
+
+
+class RowLock(NamedTuple):
+    """One row that a transaction has locked."""
+
+    session: int
+    """The number of its session on the server."""
+    user: str
+    program: str
+    """What the session is called; may be empty."""
+    seconds: float | None
+    """Since the transaction began; None where the role may not know."""
+    ending: str
+    """The statement that ends the session."""
+
+
+def postgresql_row_locks(connection: Any, table: str, pks: Sequence[int]) -> dict[int, RowLock]:
+    """Who has locked those rows of the table, by primary key. Waits for nobody."""
+    sql = _FIND.format(table=connection.ops.quote_name(table))
+    try:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute(sql, [list(pks), OURS])
+            found = cursor.fetchall()
+    except DatabaseError:
+        return {}  # a server that speaks as PostgreSQL does, and has none of this
+    return {
+        pk: RowLock(
+            session,
+            user or "?",
+            program or "",
+            None if seconds is None else float(seconds),
+            f"SELECT pg_terminate_backend({session})",
+        )
+        for pk, session, user, program, seconds in found
+    }
