@@ -14,7 +14,7 @@ from typing import Any
 import django
 import msgspec
 
-KINDS = ("live", "latency", "bulk", "snapshot", "fleet")
+KINDS = ("live", "latency", "bulk", "snapshot", "fleet", "fanout")
 
 
 def main() -> None:
@@ -31,6 +31,7 @@ def _compare(options: argparse.Namespace, folder: Path) -> None:
     from .aims import judged
     from .bulk.trial import Bulk
     from .databases import at_hand
+    from .fanout.trial import FanOutTrial
     from .fleet.trial import FleetTrial
     from .latency.trial import LatencyTrial
     from .live.trial import Live
@@ -44,6 +45,7 @@ def _compare(options: argparse.Namespace, folder: Path) -> None:
         "bulk": Bulk,
         "snapshot": Snapshot,
         "fleet": FleetTrial,
+        "fanout": FanOutTrial,
     }
     with ExitStack() as stack:
         trials = {name: kinds[name](options, folder, stack) for name in options.only}
@@ -154,6 +156,12 @@ def _options() -> argparse.Namespace:
         help="that share the live events (default 1, 100, 300 and 1000)",
     )
     add("--lease-seconds", type=float, default=10.0, help="where a worker is lost (default 10)")
+        "--subscribers",
+        type=int,
+        nargs="+",
+        default=[10, 200, 1000],
+        help="of one stream (default 10, 200 and 1000)",
+    )
     add(
         "--chart",
         type=int,

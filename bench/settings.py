@@ -45,5 +45,14 @@ if "BENCH_REDIS" in os.environ:
                 "hosts": [os.environ["BENCH_REDIS"]],
                 "prefix": DATABASES["default"]["NAME"],
             },
-        }
+        },
+        # The layer that Channels' tutorial names.
+        "tutorial": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {
+                # Each consumer takes a connection of its own.
+                "hosts": [{"address": os.environ["BENCH_REDIS"], "max_connections": 100_000}],
+                "prefix": f"{DATABASES['default']['NAME']}-tutorial",
+            },
+        },
     }

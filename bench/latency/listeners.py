@@ -22,7 +22,7 @@ from bench.processes import cpu
 from tests.servers.rakaia import free_port
 from tests.servers.reference import INTEROP
 
-__all__ = ["Arrivals", "direct", "websocket"]
+__all__ = ["Arrivals", "direct", "wait_until_open", "websocket"]
 
 SECONDS = 20.0
 """Within which a server listens, and everything has arrived."""
@@ -69,7 +69,7 @@ def websocket(alias: str, stream: str, redis: str) -> Iterator[Arrivals]:
     command = [sys.executable, "-m", "uvicorn", "bench.latency.asgi:application"]
     command += ["--port", str(port), "--lifespan", "off", "--log-level", "warning"]
     with _process(command, env=environment) as process:
-        _wait_for(port, process)
+        wait_until_open(port, process)
         with connect(f"ws://127.0.0.1:{port}/ws/state/{stream}/", max_size=None) as client:
             arrivals = Arrivals(process.pid)
             threading.Thread(target=_listen, args=(client, arrivals), daemon=True).start()
@@ -110,7 +110,8 @@ def _process(command: list[str], **options: Any) -> Iterator[subprocess.Popen[An
         process.communicate(timeout=SECONDS)
 
 
-def _wait_for(port: int, process: subprocess.Popen[Any]) -> None:
+def wait_until_open(port: int, process: subprocess.Popen[Any]) -> None:
+    """Returns once something listens there. Raises: RuntimeError."""
     until = time.monotonic() + SECONDS
     while process.poll() is None and time.monotonic() < until:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

@@ -2,9 +2,9 @@
 
 Run by the bench itself: ``python -m bench.live.consumer``. Each line on its standard input is a
 question, and the answer is one JSON object in a line. BENCH_COUNTED makes it count calls, and on
-SQLite statements; BENCH_TIMED makes it note when each entity was committed; BENCH_SAMPLED makes it
-tell in which modules its time goes; BENCH_PROFILE names a file for a profile of the threads that
-commit.
+SQLite statements; BENCH_TIMED makes it note when each entity was committed; BENCH_TELLS has it tell
+of commits in another way (``bench.fanout.telling``); BENCH_SAMPLED makes it tell in which modules
+its time goes; BENCH_PROFILE names a file for a profile of the threads that commit.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ def main() -> None:
         _count(figures)
     if "BENCH_TIMED" in os.environ:
         _time(figures)
+    if way := os.environ.get("BENCH_TELLS"):
+        from bench.fanout.telling import tell_of_commits
+
+        tell_of_commits(way)
     if "BENCH_SAMPLED" in os.environ:
         figures["modules"] = Sampler(SAMPLING_SECONDS).seconds
     profile = None

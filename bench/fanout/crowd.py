@@ -1,0 +1,177 @@
+"""One web process, many clients, and changes at a steady pace."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import msgspec
+
+from bench.databases import connection_settings
+from bench.latency.course import Spread
+from bench.latency.listeners import wait_until_open
+from bench.live.consumption import NAME, consumer
+from bench.recording import messages
+from bench.streams import Producer, stream_server
+from tests.servers.rakaia import free_port
+
+__all__ = ["WAYS", "Served", "measure"]
+
+WAYS = {"durable_state": "/ws/state", "tutorial": "/tutorial", "floor": "/floor"}
+"""Where each way's websocket is."""
+WARM_UP = 20
+"""Events before the measured ones."""
+SECONDS = 20.0
+"""Within which a server listens."""
+QUIET_SECONDS = 3.0
+"""Without an arrival, after which what is missing is lost."""
+
+
+class Served(msgspec.Struct):
+    """What one web process did for its subscribers."""
+
+    way: str
+    subscribers: int
+    events: int
+    number: int
+    delivered: int
+    """Changes in callbacks of clients; all would be events times subscribers."""
+    cpu: float
+    """Seconds of the web process's CPU."""
+    clients_cpu: float
+    """Of the clients', for comparison."""
+    latency: Spread
+    """Milliseconds from the append of an event to the callback of each client."""
+    seconds: float
+    """From the first append to the last arrival."""
+
+    @property
+    def per_cpu_second(self) -> float:
+        """Deliveries for a second of the web process's CPU."""
+        return self.delivered / self.cpu
+
+    @property
+    def lost(self) -> int:
+        """Changes that did not arrive."""
+        return self.events * self.subscribers - self.delivered
+
+
+def measure(
+    alias: str, redis: str, way: str, subscribers: int, events: int, rate: float, number: int
+) -> Served:
+    """Appends inserts steadily, and counts what arrives where."""
+    recorded = list(messages("inserts", WARM_UP + events))
+    keys = [msgspec.json.decode(message)["key"] for message in recorded]
+    environment = {
+        "BENCH_REDIS": redis,
+        "BENCH_FLOOR": f"{connection_settings(alias)['NAME']}-floor",
+        "BENCH_TELLS": "" if way == "durable_state" else way,
+    }
+    with ExitStack() as stack:
+        url = stack.enter_context(stream_server()).stream(NAME)
+        producer = stack.enter_context(Producer(url))
+        following = stack.enter_context(consumer(alias, [url], environment))
+        following.wait_until_live()
+        port = free_port()
+        web = stack.enter_context(_web(alias, port, environment))
+        clients = stack.enter_context(_clients(port, f"{WAYS[way]}/{NAME}/", subscribers))
+
+        producer.append_steadily(recorded[:WARM_UP], rate)
+        _wait(clients, WARM_UP * subscribers)
+        before, clients_before = _cpu(web), _cpu(clients)
+        began = time.monotonic_ns()
+        sent = producer.append_steadily(recorded[WARM_UP:], rate)
+        _wait(clients, (WARM_UP + events) * subscribers)
+        cpu, clients_cpu = _cpu(web) - before, _cpu(clients) - clients_before
+        arrivals: dict[str, list[int]] = _ask(clients, "all")
+
+    sent_at = dict(zip(keys[WARM_UP:], sent, strict=True))
+    delays = [(now - sent_at[key]) / 1e6 for key in sent_at for now in arrivals.get(key, ())]
+    cuts = quantiles(delays, n=100, method="inclusive")
+    last = max(now for key in sent_at for now in arrivals.get(key, ()))
+    return Served(
+        way,
+        subscribers,
+        events,
+        number,
+        len(delays),
+        cpu,
+        clients_cpu,
+        Spread(cuts[49], cuts[98]),
+        (last - began) / 1e9,
+    )
+
+
+def _wait(clients: subprocess.Popen[str], wanted: int) -> None:
+    """Returns once so much has arrived, or nothing more comes."""
+    known, since = -1, time.monotonic()
+    while (count := _ask(clients, "count")) < wanted:
+        if count != known:
+            known, since = count, time.monotonic()
+        elif time.monotonic() - since > QUIET_SECONDS:
+            return
+        time.sleep(0.1)
+
+
+def _ask(clients: subprocess.Popen[str], question: str) -> Any:
+    assert clients.stdin is not None
+    assert clients.stdout is not None
+    clients.stdin.write(f"{question}\n")
+    clients.stdin.flush()
+    return json.loads(clients.stdout.readline())
+
+
+def _cpu(process: subprocess.Popen[Any]) -> float:
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def _web(alias: str, port: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[Any]]:
+    settings = {
+        "POLICY": "bench.latency.policy.Everybody",
+        # All clients are one user here.
+        "FEED_SUBSCRIBERS": 100_000,
+        "FEED_USER_SUBSCRIPTIONS": 100_000,
+    }
+    command = [sys.executable, "-m", "uvicorn", "bench.fanout.asgi:application"]
+    command += ["--port", str(port), "--lifespan", "off", "--log-level", "warning"]
+    process = subprocess.Popen(
+        command,
+        env=os.environ
+        | {
+            "DJANGO_SETTINGS_MODULE": "bench.settings",
+            "BENCH_DATABASE": json.dumps(connection_settings(alias) | {"CONN_MAX_AGE": 60}),
+            "BENCH_DURABLE_STATE": json.dumps(settings),
+            **environment,
+        },
+    )
+    try:
+        wait_until_open(port, process)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(SECONDS)
+
+
+@contextmanager
+def _clients(port: int, path: str, count: int) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "bench.fanout.swarm", "127.0.0.1", str(port), path, str(count)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            raise RuntimeError("The clients could not connect.")
+        time.sleep(1)  # for snapshots, and to join groups
+        yield process
+    finally:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,116 @@
+"""The three ways beside each other, for few subscribers and for many."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.aims import Aim
+from tests import services
+
+from .crowd import WAYS, Served, measure
+
+__all__ = ["FanOutTrial"]
+
+ALIAS = "postgres"
+JUDGED = 200
+"""Subscribers for whom an aim was set."""
+TIMES_TUTORIAL = 5.0
+SHARE_OF_FLOOR = 0.8
+HOW = (
+    "Inserts are appended one by one, {rate:g} a second, and committed to PostgreSQL by "
+    "`durable_state run`. One uvicorn process serves each way in its turn: this product's "
+    "websocket, with its bell over Redis; a consumer as Channels' tutorial has them, with "
+    "`channels_redis.core`; and a floor, one Redis subscription and a bare ASGI `send` for each "
+    "socket. All send the same text, uncompressed. Deliveries to callbacks, for a second of the "
+    "web process's CPU and for a second; the clients are a process of their own, whose seconds of "
+    "CPU are counted apart. Milliseconds from append to callback, p50 and p99; medians of the "
+    "rounds."
+)
+
+
+class FanOutTrial:
+    """Deliveries and latency; on PostgreSQL, with a Redis between the processes."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
+        self._options = options
+        self._measured: list[Served] = []
+        self._redis = services.find("redis")
+        if self._redis is None:
+            print(f"Fan-out is left out: {services.missing['redis']}")
+        if ALIAS not in options.databases or ALIAS in services.missing:
+            print("Fan-out is left out: it is measured on PostgreSQL")
+
+    def run(self, alias: str) -> None:
+        """All rounds, on PostgreSQL."""
+        if alias != ALIAS or self._redis is None:
+            return
+        options = self._options
+        for number in range(options.rounds):
+            for subscribers in options.subscribers:
+                for way in WAYS:
+                    done = measure(
+                        alias,
+                        self._redis,
+                        way,
+                        subscribers,
+                        options.live_events,
+                        options.live_rate,
+                        number,
+                    )
+                    print(
+                        f"fan-out, {way}, {subscribers} subscribers: "
+                        f"{done.per_cpu_second:,.0f} deliveries for a second of CPU, "
+                        f"{done.latency.p50:.1f} / {done.latency.p99:.1f} ms, {done.lost:,} lost",
+                        flush=True,
+                    )
+                    self._measured.append(done)
+
+    def tables(self) -> list[str]:
+        """One table, a line for each way and number of subscribers."""
+        if not self._measured:
+            return []
+        lines = [
+            "| subscribers | way | for a second of CPU | a second | p50 | p99 | lost | their CPU |",
+            f"|---:|---|{'---:|' * 6}",
+        ]
+        for subscribers in self._options.subscribers:
+            for way in WAYS:
+                these = self._of(way, subscribers)
+                lines.append(
+                    f"| {subscribers} | {way} "
+                    f"| {median(each.per_cpu_second for each in these):,.0f} "
+                    f"| {median(each.delivered / each.seconds for each in these):,.0f} "
+                    f"| {median(each.latency.p50 for each in these):.1f} "
+                    f"| {median(each.latency.p99 for each in these):.1f} "
+                    f"| {max(each.lost for each in these):,} "
+                    f"| {median(each.clients_cpu for each in these):.1f} |"
+                )
+        how = HOW.format(rate=self._options.live_rate)
+        return ["## From one commit to many callbacks", how, "\n".join(lines)]
+
+    def aims(self) -> Iterator[Aim]:
+        """For the number of subscribers that was judged before there was anything to measure."""
+        ours = self._of("durable_state", JUDGED)
+        if not ours:
+            return
+        found = median(each.per_cpu_second for each in ours)
+        for other, wanted in (("tutorial", TIMES_TUTORIAL), ("floor", SHARE_OF_FLOOR)):
+            theirs = median(each.per_cpu_second for each in self._of(other, JUDGED))
+            text = f"fan-out to {JUDGED}: deliveries for a second of CPU, against the {other}'s"
+            yield Aim(ALIAS, text, found / theirs, wanted, most=False)
+        lost = max(each.lost for each in self._measured if each.way == "durable_state")
+        yield Aim(ALIAS, "fan-out: changes that were lost", lost, 0, "")
+
+    def measured(self) -> Any:
+        """All rounds."""
+        return self._measured
+
+    def _of(self, way: str, subscribers: int) -> list[Served]:
+        return [
+            each for each in self._measured if (each.way, each.subscribers) == (way, subscribers)
+        ]
