@@ -56,7 +56,7 @@ class Served(msgspec.Struct):
     @property
     def per_cpu_second(self) -> float:
         """Deliveries for a second of the web process's CPU."""
-        return self.delivered / self.cpu
+        return self.delivered / max(self.cpu, 0.01)  # which is a tick of the clock
 
     @property
     def lost(self) -> int:

@@ -125,6 +125,21 @@ def test_fleet(tmp_path: Path) -> None:
     assert "| taken over after SIGSTOP | SQLite |" in printed
 
 
+def test_fan_out(tmp_path: Path) -> None:
+    """Each way delivers each event to each client; without the servers, it says so."""
+    printed = bench(
+        tmp_path,
+        *("--only", "fanout", "--rounds", "1", "--databases", "postgres"),
+        *("--subscribers", "3", "--live-events", "5", "--live-rate", "20"),
+    )
+    found = written(tmp_path, "bench")["fanout"]
+    assert found or "Fan-out is left out: " in printed
+    assert [each["way"] for each in found] in ([], ["durable_state", "tutorial", "floor"])
+    for each in found:
+        assert each["delivered"] == 15
+        assert 0 < each["latency"]["p50"] <= each["latency"]["p99"]
+
+
 @pytest.mark.parametrize("cut", [1, 7, 1_000])
 def test_statements_are_counted_on_the_wire(cut: int) -> None:
     """Wherever the bytes are cut, each statement is counted, and each wait for the server."""
