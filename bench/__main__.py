@@ -156,6 +156,7 @@ def _options() -> argparse.Namespace:
         help="that share the live events (default 1, 100, 300 and 1000)",
     )
     add("--lease-seconds", type=float, default=10.0, help="where a worker is lost (default 10)")
+    add(
         "--subscribers",
         type=int,
         nargs="+",
