@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+from typing import Any, cast
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
@@ -72,12 +72,9 @@ class Floor:
                     await send(event)
 
 
-floor = Floor()
-sockets = URLRouter(
-    [
-        *websocket_urlpatterns,
-        path("tutorial/<stream>/", TutorialConsumer.as_asgi()),
-        path("floor/<stream>/", floor),  # type: ignore[arg-type]
-    ]  # type: ignore[arg-type]  # the stubs know no pattern
-)
-application = ProtocolTypeRouter({"http": django_application, "websocket": sockets})
+patterns: list[Any] = [
+    *websocket_urlpatterns,
+    path("tutorial/<stream>/", cast(Any, TutorialConsumer.as_asgi())),
+    path("floor/<stream>/", cast(Any, Floor())),
+]
+application = ProtocolTypeRouter({"http": django_application, "websocket": URLRouter(patterns)})

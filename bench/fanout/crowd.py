@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 
 from bench.databases import connection_settings
-from bench.latency.course import Spread
 from bench.latency.listeners import wait_until_open
 from bench.live.consumption import NAME, consumer
 from bench.recording import messages
+from bench.spread import Spread
 from bench.streams import Producer, stream_server
 from tests.servers.rakaia import free_port
 

@@ -44,7 +44,7 @@ def _by_layer() -> Callable[[str, str], None]:
     from asgiref.sync import async_to_sync
     from channels.layers import get_channel_layer
 
-    layer = get_channel_layer("tutorial")
+    layer: Any = get_channel_layer("tutorial")
 
     def tell(stream: str, text: str) -> None:
         async_to_sync(layer.group_send)(f"stream_{stream}", {"type": "stream.change", "text": text})
