@@ -1,7 +1,7 @@
 # Needs Python 3.11+ and make; everything else is set up in .venv by the target that uses it.
 # Variables: PYTHON (the interpreter for .venv), VENV (another folder than .venv), TEST_ARGS (for pytest), DEMO_ARGS (for the demo), MINUTES (of the soak), BENCH_ARGS (for the benchmark).
 
-.PHONY: help demo test check acceptance soak bench format picture docs dist clean
+.PHONY: help demo test check acceptance soak bench format picture screenshots docs dist clean
 
 PYTHON =
 VENV = .venv
@@ -27,6 +27,7 @@ help:
 	@echo "make bench        how fast, beside other ways, on each database at hand (BENCH_ARGS='--only live')"
 	@echo "make format       formats the code"
 	@echo "make picture      draws the rooms in docs/architecture.md anew, from their imports"
+	@echo "make screenshots  takes the screenshots in README and docs/ anew, of the running demo"
 	@echo "make docs         builds the documentation as a site in build/docs/; a broken link is an error"
 	@echo "make dist         builds the wheel and the source archive in dist/, and checks them"
 	@echo "make clean        removes .venv and everything that was made here"
@@ -87,6 +88,9 @@ format: $(VENV)/dev
 
 picture: $(VENV)/dev
 	$(PY) -m scripts.architecture
+
+screenshots: $(VENV)/dev
+	@DURABLE_STATE_PICTURES=docs $(PY) -m pytest -q -n0 -m acceptance tests/example/test_pictures.py
 
 docs: $(VENV)/dev
 	@$(PY) -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --conf-dir docs . build/docs
