@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import smart_split, unescape_string_literal
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from durable_state.models import Stream
@@ -118,6 +119,15 @@ class DiagnosticAdmin(OperatorAdmin):
     def detail_text(self, obj: Any) -> SafeString:
         cell = '<div class="ds-detail">{}</div>'
         return self.value_cell(obj, lambda: format_html(cell, obj.detail))
+
+    @admin.display(description=_("where"), ordering="ordinal")
+    def where(self, obj: Any) -> SafeString:
+        return format_html(
+            '{}<span class="ds-quiet ds-line">{}</span><span class="ds-quiet ds-line">{}</span>',
+            self.stream_link(obj),
+            gettext("message %(number)s") % {"number": self.message_number(obj)},
+            moment(obj.created_at),
+        )
 
     @admin.display(description=_("message"), ordering="ordinal")
     def message_number(self, obj: Any) -> str:

@@ -17,15 +17,18 @@ from django.utils.translation import gettext_lazy
 
 from durable_state.feed.log import LoggedChange, decode_txids
 from durable_state.models import FeedEntry
+from durable_state.operations.wording import visible
 from durable_state.policy import Insight, readable_streams
 
-from .diagnostics import pretty, short
+from .diagnostics import short
 from .visibility import OperatorAdmin, StreamFilter, moment, stream_link
 
 __all__ = ["FeedEntryAdmin"]
 
 LISTED = 200
 """Changes of one entry that are shown."""
+VALUE_BYTES = 1000
+"""Bytes of each value that are shown."""
 
 
 @admin.register(FeedEntry)
@@ -125,4 +128,4 @@ def _told(change: LoggedChange, is_readable: bool) -> tuple[str, str]:
         return short(change.key), ""
     if change.value is msgspec.UNSET:
         return short(change.key), _("read from its row")
-    return short(change.key), pretty(bytes(change.value))
+    return short(change.key), visible(bytes(change.value)[:VALUE_BYTES].decode("utf-8", "replace"))

@@ -56,14 +56,7 @@ class DeadLetterAdmin(DiagnosticAdmin):
 
     change_list_template = "durable_state/admin/letter_list.html"
     change_form_template = "durable_state/admin/letter.html"
-    list_display = [
-        "entity_key",
-        "reason_words",
-        "detail_text",
-        "stream_link",
-        "message_number",
-        "when",
-    ]
+    list_display = ["entity_key", "why", "where"]
     list_display_links = ["entity_key"]
     list_filter = [ReasonFilter, StreamFilter]
     fields = [
@@ -105,6 +98,10 @@ class DeadLetterAdmin(DiagnosticAdmin):
     def reason_words(self, letter: DeadLetter) -> SafeString:
         cell = '<span class="ds-pill ds-bad" title="{}">{}</span>'
         return format_html(cell, letter.reason, reason_of(letter).words)
+
+    @admin.display(description=gettext_lazy("why"), ordering="reason")
+    def why(self, letter: DeadLetter) -> SafeString:
+        return format_html("{}{}", self.reason_words(letter), self.detail_text(letter))
 
     @admin.display(description=gettext_lazy("what to do"))
     def advice(self, letter: DeadLetter) -> str:
@@ -191,4 +188,5 @@ def _named(letter: DeadLetter, is_readable: bool) -> str:
         "type": short(letter.type),
     }
     name = _("%(stream)s, message %(number)s: %(type)s") % known
+    name = name.rstrip(" :")
     return f"{name} {short(letter.key)}" if is_readable else name

@@ -15,7 +15,7 @@ from durable_state.policy import audience_of, readable_streams
 from durable_state.registry import EntityMapping
 from durable_state.registry.scope import one_to_one_to_stream
 
-__all__ = ["Feed", "feeds_of_form", "feeds_of_list"]
+__all__ = ["Feed", "feeds_of_form", "feeds_of_list", "streams_of_row"]
 
 _STREAMS = 5  # feeds that one page follows at most
 
@@ -70,6 +70,14 @@ def feeds_of_form(
             feeds += found
             keys.add(mapping.key_of(row))
     return feeds[:_STREAMS], sorted(keys)
+
+
+def streams_of_row(request: HttpRequest, mapping: EntityMapping, row: models.Model) -> list[Stream]:
+    """The readable streams by which a mapping shows the row: one, where all is well."""
+    column = mapping.stream_column
+    values = None if column is None else {getattr(row, column.attname)} - {None}
+    found = _streams(mapping, values, readable_streams(request.user))
+    return [stream for stream in found if mapping.serves(stream.name)]
 
 
 def _feeds(

@@ -45,3 +45,5 @@ class BoundedChangeList(ChangeList):
         super().get_results(request)
         if isinstance(self.paginator, BoundedPaginator):
             self.result_count = self.paginator.count
+            if not (self.query or self.has_active_filters):
+                self.full_result_count = self.result_count  # all are shown, and nothing else said

@@ -29,15 +29,7 @@ class ParkedChangeAdmin(DiagnosticAdmin):
     """Entities that the stream holds and the tables cannot show yet. Nothing to do but to look."""
 
     change_list_template = "durable_state/admin/parked_list.html"
-    list_display = [
-        "entity_key",
-        "waits_for_cell",
-        "reason_words",
-        "meanwhile",
-        "stream_link",
-        "message_number",
-        "when",
-    ]
+    list_display = ["entity_key", "why", "meanwhile", "where"]
     list_display_links = ["entity_key"]
     list_filter = ["reason", StreamFilter]
     fields = [
@@ -108,6 +100,10 @@ class ParkedChangeAdmin(DiagnosticAdmin):
     def reason_words(self, parked: ParkedChange) -> SafeString:
         cell = '<span class="ds-pill ds-warn">{}</span>'
         return format_html(cell, parked.get_reason_display())
+
+    @admin.display(description=gettext_lazy("waits for"), ordering="reason")
+    def why(self, parked: ParkedChange) -> SafeString:
+        return format_html("{}{}", self.reason_words(parked), self.waits_for_cell(parked))
 
     @admin.display(description=gettext_lazy("shown meanwhile"))
     def meanwhile(self, parked: ParkedChange) -> str:

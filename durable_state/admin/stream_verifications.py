@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from durable_state.databases.clock import database_now
 from durable_state.models import Stream, VerificationRun
 from durable_state.policy import Insight
 
-__all__ = ["open_verifications", "shown_verifications"]
+__all__ = ["shown_verifications", "told_progress", "told_story"]
 
 State = VerificationRun.State
 LISTED = 5
@@ -33,33 +33,31 @@ def shown_verifications(request: HttpRequest, stream: Stream) -> list[dict[str, 
             "tone": _TONES.get(State(run.state), "bad"),
             "is_open": run.state in _OPEN,
             "is_waiting": _waits(run),
-            "progress": _progress(run),
+            "progress": told_progress(run),
             "percent": _percent(run),
             "result": run.result or {},
             "lines": _examples(request, stream, run) if place == 0 else [],
+            "story": told_story(request, run) if place == 0 else "",
         }
         for place, run in enumerate(found)
     ]
 
 
-def open_verifications(streams: QuerySet[Stream]) -> dict[str, dict[str, Any]]:
-    """The cells that say how far the streams' verifications are; empty texts where none is open."""
-    cells = {str(pk): _cells(None) for pk in streams.values_list("pk", flat=True)}
-    runs = VerificationRun.objects.using(streams.db).filter(stream__in=list(cells), state__in=_OPEN)
-    return cells | {str(run.stream_id): _cells(run) for run in runs}
+def told_story(request: HttpRequest, run: VerificationRun) -> str:
+    """The story of the entity that a verification was asked for, for those who see its row."""
+    story = (run.result or {}).get("story", [])
+    if not story:
+        return ""
+    readable = Insight(request.user, run.stream).entities(run.entity_type, [run.entity_key])
+    return "\n".join(story) if readable else _("(you do not see the row)")
 
 
-def _cells(run: VerificationRun | None) -> dict[str, Any]:
-    if run is None:
-        return {"verification": "", "verified_percent": 0}
-    return {"verification": _progress(run), "verified_percent": _percent(run)}
-
-
-def _progress(run: VerificationRun) -> str:
+def told_progress(run: VerificationRun) -> str:
     """How far it is: ``folding: 2,000 of 5,000``."""
     if not run.phase:
         return str(State(run.state).label)
-    return f"{run.phase}: {run.done:,} of {run.total:,}"
+    known = {"phase": run.phase, "done": f"{run.done:,}", "total": f"{run.total:,}"}
+    return _("%(phase)s: %(done)s of %(total)s") % known
 
 
 def _percent(run: VerificationRun) -> float:
@@ -74,12 +72,12 @@ def _examples(request: HttpRequest, stream: Stream, run: VerificationRun) -> lis
     """The differences, with the keys of those entities whose rows the person may see."""
     examples = (run.result or {}).get("examples", [])
     by_type: dict[str, list[str]] = {}
-    for _, entity_type, key in examples:
+    for _kind, entity_type, key in examples:
         by_type.setdefault(entity_type, []).append(key)
 
     insight = Insight(request.user, stream)
     readable = {name: insight.entities(name, keys) for name, keys in by_type.items()}
-    hidden = "(you do not see the row)"
+    hidden = _("(you do not see the row)")
     return [
         f"{kind}: {entity_type} {key if key in readable[entity_type] else hidden}"
         for kind, entity_type, key in examples

@@ -16,22 +16,28 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path, reverse
 from django.urls.resolvers import URLPattern
+from django.utils.translation import gettext as _
 
 from durable_state.feed.showing import read_shown
-from durable_state.policy import readable_streams
-from durable_state.registry import EntityMapping, registry
+from durable_state.models import Stream
+from durable_state.policy import hidden_columns, readable_streams
 
-from .hiding import HidingAdmin
 from .live import Feed, feeds_of_form, feeds_of_list
 from .liveness import liveness
+from .origin_page import OriginAdmin
+from .page_texts import page_texts
+from .paging import BoundedChangeList, BoundedPaginator
 from .parents import blank_hidden_parents
 
 __all__ = ["SyncedModelAdmin"]
 
 logger = logging.getLogger("durable_state.admin")
 
+LISTED_FIELDS = 7
+"""Columns of a list that declares none."""
 
-class SyncedModelAdmin(HidingAdmin):
+
+class SyncedModelAdmin(OriginAdmin):
     """A ``ModelAdmin`` that can never change, add or delete what belongs to a stream,
     and that shows its changes as they come.
 
@@ -45,15 +51,12 @@ class SyncedModelAdmin(HidingAdmin):
     change_list_template = "durable_state/admin/synced_list.html"
     change_form_template = "durable_state/admin/synced_form.html"
 
+    paginator = BoundedPaginator
+    show_full_result_count = False
+
     class Media:
         css = {"all": ["durable_state/admin.css"]}
-        js = ["durable_state/live.js"]
-
-    @property
-    def mappings(self) -> list[EntityMapping]:
-        """The mappings that write the model."""
-        concrete = self.model._meta.concrete_model
-        return registry.for_model(self.model) or registry.for_model(concrete)
+        js = ["durable_state/live.js", "durable_state/streams.js"]
 
     def synced_fields(self) -> list[str]:
         """The names of the fields that streams write, in the model's order.
@@ -66,17 +69,23 @@ class SyncedModelAdmin(HidingAdmin):
             names |= {field.name for field in mapping.mapped_fields}
         return [field.name for field in self.model._meta.concrete_fields if field.name in names]
 
-    def is_synced(self, obj: models.Model | None) -> bool:
-        """Whether the row is a stream's, not the application's."""
-        if obj is None:
-            return False
-        columns = [mapping.stream_column for mapping in self.mappings]
-        return any(each is None or getattr(obj, each.attname) is not None for each in columns)
-
     def holds_own_rows(self) -> bool:
         """Whether the table can hold rows of the application: those whose stream field is NULL."""
         columns = [mapping.stream_column for mapping in self.mappings]
         return all(each is not None and each.null for each in columns)
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """As declared; else the key, and the first of the fields that streams write."""
+        declared = super().get_list_display(request)
+        if self.list_display != ("__str__",) or list(declared) != ["__str__"]:
+            return declared
+        hidden = hidden_columns(request.user, self.model)
+        keys = [mapping.key_field for mapping in self.mappings]
+        names = dict.fromkeys([*keys, *self.synced_fields()])
+        return [name for name in names if name not in hidden][:LISTED_FIELDS] or declared
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return BoundedChangeList
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -102,6 +111,7 @@ class SyncedModelAdmin(HidingAdmin):
         url = reverse(f"admin:{self._liveness_name}", current_app=self.admin_site.name)
         return {
             "feeds": feeds,
+            "texts": page_texts(),
             "liveness": liveness(readable_streams(request.user).filter(name__in=names)),
             "liveness_url": f"{url}?{urlencode([('stream', name) for name in names])}",
         }
@@ -121,7 +131,7 @@ class SyncedModelAdmin(HidingAdmin):
 
         synced = self.synced_fields()
         own = [name for name in self.get_fields(request, obj) if name not in synced]
-        parts = [("From the stream", synced), ("The application's own", own)]
+        parts = [(_("From the stream"), synced), (_("The application's own"), own)]
         fieldsets = [(title, {"fields": names}) for title, names in parts if names]
         return self.without_hidden_fields(request, fieldsets)
 
@@ -167,8 +177,12 @@ class SyncedModelAdmin(HidingAdmin):
             logger.exception("%s %r cannot be shown.", self.opts.label, object_id)
             self.message_user(
                 request,
-                f"{self.opts.verbose_name} {object_id} cannot be shown:"
-                f" {type(error).__name__}: {error}",
+                _("%(name)s %(key)s cannot be shown: %(error)s")
+                % {
+                    "name": self.opts.verbose_name,
+                    "key": object_id,
+                    "error": f"{type(error).__name__}: {error}",
+                },
                 messages.ERROR,
             )
             return None
@@ -181,8 +195,19 @@ class SyncedModelAdmin(HidingAdmin):
         )
         page = self._live(request, feeds) | {"rows": rows}
         changelist.durable_state = page  # type: ignore[attr-defined]
+        changelist.durable_state_streams = self._stream_links(request, feeds)  # type: ignore[attr-defined]
         blank_hidden_parents(request, changelist.result_list)
         return changelist
+
+    def _stream_links(self, request: HttpRequest, feeds: list[Feed]) -> list[tuple[str, str]]:
+        """The streams of a list, with their pages, where the person may see those."""
+        names = sorted({feed["stream"] for feed in feeds})
+        model_admin: Any = self.admin_site._registry.get(Stream)
+        if model_admin is None or not model_admin.has_view_permission(request):
+            return [(name, "") for name in names]
+        url, site = "admin:durable_state_stream_change", self.admin_site.name
+        pks = readable_streams(request.user).filter(name__in=names).values_list("name", "pk")
+        return [(name, reverse(url, args=[pk], current_app=site)) for name, pk in sorted(pks)]
 
     def _leave_out_unreadable(self, request: HttpRequest, changelist: ChangeList) -> None:
         rows = read_shown(changelist.result_list)
@@ -193,8 +218,8 @@ class SyncedModelAdmin(HidingAdmin):
             changelist.result_list = listed
             self.message_user(
                 request,
-                f"{len(rows) - len(readable)} of these rows cannot be shown and are left out;"
-                " the log says why.",
+                _("%(count)d of these rows cannot be shown and are left out; the log says why.")
+                % {"count": len(rows) - len(readable)},
                 messages.ERROR,
             )
 
@@ -212,4 +237,5 @@ class SyncedModelAdmin(HidingAdmin):
                 request, self.mappings, obj, websocket_path=self.websocket_path
             )
             context["durable_state"] = self._live(request, feeds) | {"keys": keys}
+            context |= self.origin_context(request, obj)
         return super().render_change_form(request, context, add, change, form_url, obj)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from .exact import WideTextField
+from .exact import ExactTextField, WideTextField
 from .intent import Intent
 from .located import Located
 from .stream import Stream
@@ -35,6 +35,10 @@ class VerificationRun(Located, models.Model):
     worker = models.CharField(max_length=255, default="", help_text="who carries it out")
     heard_at = models.DateTimeField(null=True, help_text="when the worker last gave a sign of life")
     ended_at = models.DateTimeField(null=True)
+
+    entity_type = ExactTextField(default="")
+    """The type of the one entity whose story is told; "" stands for none."""
+    entity_key = ExactTextField(default="")
 
     phase = models.CharField(max_length=10, default="", help_text="folding, or comparing")
     done = models.BigIntegerField(default=0, help_text="messages folded, or rows compared")

@@ -54,22 +54,26 @@ class _Ended(Exception):
     """It is another's by now, or the process is to stop."""
 
 
-def ask_to_verify(stream: Stream, *, actor: str) -> VerificationRun:
+def ask_to_verify(
+    stream: Stream, *, actor: str, entity_type: str = "", key: str = ""
+) -> VerificationRun:
     """Has a worker verify the stream; one that is under way already is what is asked for.
 
-    The next ``run``, or Celery worker, carries it out; so does the command ``verify``, at once.
+    With ``entity_type`` and ``key`` it tells the story of that entity besides. The next ``run``, or
+    Celery worker, carries it out; so does the command ``verify``, at once.
     Raises: OperationRefused, when the stream is no longer there.
     """
     with intended(stream, "verify", actor, "asked for") as verb:
         runs = VerificationRun.objects.using(verb.using).filter(stream=verb.stream)
-        under_way = runs.filter(state__in=(State.ASKED, State.RUNNING)).first()
+        entity = {"entity_type": entity_type, "entity_key": key}
+        under_way = runs.filter(state__in=(State.ASKED, State.RUNNING), **entity).first()
         if under_way is not None:
             verb.detail("is under way already")
             return under_way
 
         outdated = list(runs.values_list("pk", flat=True)[KEPT - 1 :])
         runs.filter(pk__in=outdated).delete()
-        return runs.create(stream=verb.stream, intent=verb.intent)
+        return runs.create(stream=verb.stream, intent=verb.intent, **entity)
 
 
 def is_verification_asked(using: str) -> bool:
@@ -132,6 +136,8 @@ def carry_out(
         with telling:
             found = verify(
                 run.stream,
+                entity_type=run.entity_type or None,
+                key=run.entity_key if run.entity_type else None,
                 on_folded=telling.on_step("folding", on_folded),
                 on_compared=telling.on_step("comparing", on_compared),
             )

@@ -71,7 +71,10 @@ class Verification:
         }
 
     def kept(self) -> dict[str, Any]:
-        """The result as it is stored; its ``examples`` name keys of rows."""
+        """The result as it is stored.
+
+        Its ``examples`` name keys of rows, and its ``story`` quotes one.
+        """
         types = {
             entity_type: {"rows": self.rows.get(entity_type, 0), **counts}
             for entity_type, counts in self.to_json().items()
@@ -82,6 +85,7 @@ class Verification:
             "compared": self.compared,
             "account": str(self.account),
             "misfits": self.misfits,
+            "story": self.story,
             "examples": [[each.kind, each.type, each.key] for each in self.examples],
         }
 

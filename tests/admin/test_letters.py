@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from durable_state.admin import reasons
 from durable_state.admin.diagnostics import pretty
 from durable_state.models import DeadLetter, Generation, ParkedChange, Stream
 from durable_state.testing import apply
 from tests.app.models import Message
-from tests.wire import START, message
+from tests.wire import START, change, message
 
 from .support.visitors import SignIn
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.admin.support.urls")]
 
+CODE = re.compile(r"`([a-z-]+)`")
 LIST = "/admin/durable_state/deadletter/"
 
 
@@ -70,7 +74,8 @@ def test_letters_of_staged_states_are_not_shown(admin_client: Client) -> None:
     """They may be superseded before anybody sees their rows."""
     apply("chat", [START, message("1", "x" * 50)])
     assert Generation.objects.count() == DeadLetter.objects.count() == 1
-    assert "0 dead letters" in admin_client.get(LIST).content.decode()
+    page = admin_client.get(LIST).content.decode()
+    assert "Nothing here: every message became a row." in page
 
 
 def test_retry_and_discard_ask_first(admin_client: Client) -> None:
@@ -91,6 +96,36 @@ def test_retry_and_discard_ask_first(admin_client: Client) -> None:
     assert not DeadLetter.objects.exists()
 
 
+def test_letters_are_retried_by_reason(admin_client: Client) -> None:
+    """One explanation for all of a reason; what is not a message is left, and has no button."""
+    apply("chat", [*(message(str(place), "x" * 50) for place in range(7)), b"5", b"6"])
+    letters = list(DeadLetter.objects.all())
+    page = act(admin_client, "retry", *letters).content.decode()
+    assert page.count("Tries again. If it fails again, it stays here.") == 1
+    assert page.count("trying it again changes nothing") == 1
+    assert "too long (7)" in page
+    assert "not an object (2)" in page
+    told = act(admin_client, "retry", *letters, confirmed="yes").content.decode()
+    assert "7 refused again" in told
+    assert "2 left as they are" in told
+
+    for letter in DeadLetter.objects.all():
+        page = admin_client.get(f"{LIST}{letter.pk}/change/").content.decode()
+        assert ('value="retry"' in page) != letter.is_malformed
+        assert 'value="discard"' in page
+        assert ("Discard it." in page) == letter.is_malformed
+
+
+def test_every_documented_reason_has_words() -> None:
+    """Of malformed items and of refused changes."""
+    text = (Path(__file__).parents[2] / "docs/reference/dead-letters.md").read_text()
+    sections = text.split("| reason | means |")[1:]
+    cells = (" ".join(re.findall(r"^\| (`.*?) \|", part, re.MULTILINE)) for part in sections)
+    malformed, *refused = (set(CODE.findall(each)) for each in cells)
+    assert malformed == set(reasons._MALFORMED)
+    assert set().union(*refused) == set(reasons._REFUSED)
+
+
 def test_looking_is_not_operating(sign_in: SignIn) -> None:
     """The view permission shows letters and offers nothing."""
     apply("chat", [message("1", "x" * 50)])
@@ -100,6 +135,19 @@ def test_looking_is_not_operating(sign_in: SignIn) -> None:
     assert "Discard" not in client.get(f"{LIST}{letter.pk}/change/").content.decode()
     act(client, "discard", letter, confirmed="yes")
     assert DeadLetter.objects.count() == 1
+
+
+def test_a_parked_change_leads_to_what_it_waits_for(admin_client: Client) -> None:
+    """A parent that was refused, one that waits itself, or the row that is in the way."""
+    list_url = "/admin/durable_state/parkedchange/"
+    commit = {"author": "ada", "subject": "s", "authored_at": "2026-01-01T00:00:00Z"}
+    apply("git", [change("author", "ada", commits="many"), change("commit", "c1", **commit)])
+    parked, letter = ParkedChange.objects.get(), DeadLetter.objects.get()
+    assert (parked.waits_type, parked.waits_key) == ("author", "ada")
+    for url in (list_url, f"{list_url}{parked.pk}/change/"):
+        page = admin_client.get(url).content.decode()
+        assert f'<a href="/admin/durable_state/deadletter/{letter.pk}/change/">' in page
+        assert "its message was refused" in page
 
 
 def test_parked_changes_are_looked_at_only(admin_client: Client) -> None:

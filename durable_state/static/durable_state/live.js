@@ -14,7 +14,8 @@
     if (!source) return;
     const config = JSON.parse(source.textContent);
     const bar = document.getElementById("durable-state-bar");
-    const page = config.keys ? formPage(config, bar) : listPage(bar);
+    const say = (name, values = {}) => config.texts[name].replace(/%\((\w+)\)s/g, (_, key) => values[key]);
+    const page = config.keys ? formPage(config, bar, say) : listPage(bar, say);
     let timer = null;
     let fetched = 0;
 
@@ -43,8 +44,8 @@
     const connected = () => {
       everOpen ||= open.size > 0;
       if (!everOpen) return;
-      const told = away ? { tone: "warn", text: `Not updated since ${lookedAt.toLocaleTimeString("en-GB")}: ${away}` }
-        : open.size < config.feeds.length ? { tone: "warn", text: "Reconnecting…" }
+      const told = away ? { tone: "warn", text: say("stale", { time: lookedAt.toLocaleTimeString("en-GB"), why: away }) }
+        : open.size < config.feeds.length ? { tone: "warn", text: say("reconnecting") }
         : liveness;
       bar.dataset.tone = told.tone;
       page.say(told.text);
@@ -53,15 +54,15 @@
       if (!document.hidden && everOpen) {
         try {
           const answer = await fetch(config.liveness_url, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) });
-          if (answer.redirected || answer.status === 403) away = "you are signed out";
-          else if (!answer.ok) away = `the web server answers ${answer.status}`;
+          if (answer.redirected || answer.status === 403) away = say("signed_out");
+          else if (!answer.ok) away = say("answers", { status: answer.status });
           else {
             liveness = await answer.json();
             lookedAt = new Date();
             away = "";
           }
         } catch {
-          away = "the web server cannot be reached";
+          away = say("away");
         }
         connected();
       }
@@ -113,7 +114,7 @@
   const pks = (root) => JSON.parse(root.getElementById("durable-state-live")?.textContent ?? "{}").rows ?? [];
   const rows = (root) => [...root.querySelectorAll("#result_list > tbody > tr")].filter((row) => !row.querySelector(":scope > td > .errorlist"));
 
-  const listPage = (bar) => {
+  const listPage = (bar, say) => {
     const known = new Map(pks(document).map((pk, place) => [pk, rows(document)[place]]));
     let later = 0;
     const touched = (row) => row.contains(document.activeElement) && document.activeElement !== document.body
@@ -127,7 +128,7 @@
         if (!later) return;
         const button = document.createElement("button");
         button.type = "button";
-        button.textContent = `${later} new ${later === 1 ? "row" : "rows"}: show`;
+        button.textContent = later === 1 ? say("one_new_row") : say("new_rows", { count: later });
         button.onclick = () => { location.reload(); };
         bar.append(button);
       },
@@ -148,14 +149,14 @@
       },
       gone() {
         bar.dataset.tone = "warn";
-        self.say("This page cannot be read any more");
+        self.say(say("unreadable"));
         self.say = () => {};
       },
     };
     return self;
   };
 
-  const formPage = (config, bar) => {
+  const formPage = (config, bar, say) => {
     const shown = () => [...document.querySelectorAll(".form-row .readonly")];
     const self = {
       say(text) { bar.hidden = false; bar.textContent = text; },
@@ -166,7 +167,7 @@
       },
       gone() {
         bar.dataset.tone = "warn";
-        self.say("The stream has deleted this row");
+        self.say(say("deleted"));
         self.say = () => {}; // nothing that is said of the stream matters any more
       },
     };

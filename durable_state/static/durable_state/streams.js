@@ -2,7 +2,7 @@
 // Without scripts the page is as it was served.
 "use strict";
 {
-  const POLL = 2000; // milliseconds between two looks
+  const POLL = 2000; // milliseconds between two looks, unless the page says otherwise
   const PATIENCE = 8000; // milliseconds until a server that does not answer is taken to be away
 
   const start = () => {
@@ -68,7 +68,7 @@
           stale(say("away"));
         }
       }
-      setTimeout(look, POLL);
+      setTimeout(look, Number(root.dataset.every ?? POLL));
     };
     look();
   };

@@ -1,0 +1,96 @@
+"""The page of a synced row tells where the row comes from, and has its story read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.urls.resolvers import URLPattern
+from django.utils.translation import gettext as _
+
+from durable_state import operations
+from durable_state.registry import EntityMapping, registry
+
+from .hiding import HidingAdmin
+from .page_texts import page_texts
+from .row_origin import Origin, origins, told_origin
+from .visibility import actor
+
+__all__ = ["OriginAdmin"]
+
+
+class OriginAdmin(HidingAdmin):
+    """Of a synced model: the origin of each row beside its fields."""
+
+    @property
+    def mappings(self) -> list[EntityMapping]:
+        """The mappings that write the model."""
+        concrete = self.model._meta.concrete_model
+        return registry.for_model(self.model) or registry.for_model(concrete)
+
+    def is_synced(self, obj: models.Model | None) -> bool:
+        """Whether the row is a stream's, not the application's."""
+        if obj is None:
+            return False
+        columns = [mapping.stream_column for mapping in self.mappings]
+        return any(each is None or getattr(obj, each.attname) is not None for each in columns)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.origin_view)
+        return [
+            path("<path:object_id>/origin/", view, name=self._origin_name),
+            *super().get_urls(),
+        ]
+
+    @property
+    def _origin_name(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_durable_state_origin"
+
+    def origin_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Where a row comes from, as its page shows it; a POST asks for its story."""
+        row = self.get_object(request, unquote(object_id))
+        if row is None or not self.is_synced(row):
+            raise Http404
+        if not self.has_view_or_change_permission(request, row):
+            raise PermissionDenied
+
+        if request.method == "POST":
+            self._ask_for_story(request, origins(request, self.mappings, row))
+            page = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
+            url = reverse(page, args=[quote(row.pk)], current_app=self.admin_site.name)
+            return HttpResponseRedirect(url)
+        context = self.origin_context(request, row)
+        return TemplateResponse(request, "durable_state/admin/row_origin.html", context)
+
+    def _ask_for_story(self, request: HttpRequest, found: list[Origin]) -> None:
+        place = request.POST.get("origin", "")
+        if not may_operate(request) or not place.isdecimal() or int(place) >= len(found):
+            raise PermissionDenied
+        asked = found[int(place)]
+        operations.ask_to_verify(
+            asked.stream, actor=actor(request), entity_type=asked.type, key=asked.key
+        )
+        told = _("A worker reads its story; it is shown here when it is found.")
+        self.message_user(request, told, messages.SUCCESS)
+
+    def origin_context(self, request: HttpRequest, row: models.Model) -> dict[str, Any]:
+        """What the page of a row needs."""
+        site, found = self.admin_site, origins(request, self.mappings, row)
+        name = f"admin:{self._origin_name}"
+        return {
+            "origins": [told_origin(site, request, each) for each in found],
+            "origin_url": reverse(name, args=[quote(row.pk)], current_app=site.name),
+            "may_ask": may_operate(request),
+            "texts": page_texts(),
+        }
+
+
+def may_operate(request: HttpRequest) -> bool:
+    """Whether the person may ask workers for work on streams."""
+    return bool(request.user.has_perm("durable_state.change_stream"))
