@@ -6,7 +6,7 @@ from django.contrib import admin
 
 from durable_state.admin import SyncedModelAdmin
 
-from .models import Message, Reaction, Room, Typing, User
+from .models import Message, Presence, Reaction, Room, Typing, User
 
 
 @admin.register(Room)
@@ -39,5 +39,11 @@ class ReactionAdmin(SyncedModelAdmin):
 
 @admin.register(Typing)
 class TypingAdmin(SyncedModelAdmin):
+    list_display = ["user", "room", "seen_at"]
+    list_select_related = ["user", "room"]
+
+
+@admin.register(Presence)
+class PresenceAdmin(SyncedModelAdmin):
     list_display = ["user", "room", "seen_at"]
     list_select_related = ["user", "room"]

@@ -5,6 +5,7 @@ Nothing is written to the tables here: the changes go to the stream, and come ba
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,8 @@ __all__ = ["EMOJI", "Refused", "Visitor", "changes_for"]
 
 EMOJI = ["👍", "❤️", "😄", "🎉", "👀", "🚀"]
 TEXT_LIMIT = 2000
+_PLACE = re.compile(r"[0-9a-f]{1,8}")
+"""What a window calls itself."""
 
 
 class Refused(Exception):
@@ -50,6 +53,13 @@ async def changes_for(
             changes = [_change("typing", key, "upsert", {"userId": visitor.key, "seenAt": _now()})]
         case {"do": "typing", "on": False}:
             return visitor.key, [_change("typing", visitor.key, "delete")]
+        case {"do": "here", "place": str(place), "on": bool(on)} if _PLACE.fullmatch(place):
+            # A person may look through several windows, each of which comes and goes by itself.
+            key = f"{visitor.key}:{place}"
+            if not on:
+                return key, [_change("presence", key, "delete")]
+            present = {"userId": visitor.key, "seenAt": _now()}
+            changes = [_change("presence", key, "upsert", present)]
         case {"do": "react", "message": str(message), "emoji": str(emoji), "on": bool(on)} if (
             emoji in EMOJI
         ):

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from durable_state.models import Stream
 
-__all__ = ["Message", "Reaction", "Room", "Typing", "User"]
+__all__ = ["Message", "Presence", "Reaction", "Room", "Typing", "User"]
 
 
 class Room(models.Model):
@@ -94,3 +94,23 @@ class Typing(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} is typing"
+
+
+class Presence(models.Model):
+    """A window in which someone looks at the room.
+
+    It is refreshed while it is open and deleted when it is closed; pages take one that was not
+    refreshed for a while to be gone.
+    """
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="presence")
+    key = models.CharField(max_length=60)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="presence")
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "presence"
+        constraints = [models.UniqueConstraint(fields=["room", "key"], name="chat_presence_key")]
+
+    def __str__(self) -> str:
+        return f"{self.user} is here"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from durable_state import EntityMapping, camel_case, register
 
-from .models import Message, Reaction, Typing, User
+from .models import Message, Presence, Reaction, Typing, User
 
 ROOMS = ["chat-*"]
 
@@ -39,6 +39,15 @@ class ReactionMapping(EntityMapping):
 @register("typing")
 class TypingMapping(EntityMapping):
     model = Typing
+    key_field = "key"
+    stream_field = "room"
+    fields = {"user": "userId", "seen_at": "seenAt"}
+    streams = ROOMS
+
+
+@register("presence")
+class PresenceMapping(EntityMapping):
+    model = Presence
     key_field = "key"
     stream_field = "room"
     fields = {"user": "userId", "seen_at": "seenAt"}

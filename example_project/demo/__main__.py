@@ -64,7 +64,7 @@ def main() -> int:
                 return 0
             _show_pages(processes, web_port, place)
             ready = True
-            _follow(processes, feeding)
+            _follow(processes, feeding, place)
     except Stopped:
         print("\nStopping.")
         return 0 if ready else 130
@@ -150,13 +150,13 @@ def _show_pages(processes: Processes, port: int, place: Place) -> None:
     processes.wait_for_port(web, port)
     url = f"http://127.0.0.1:{port}"
     print(
-        f"\n  History  {url}/history/\n  Chat     {url}/chat/\n"
+        f"\n  History  {url}/history/\n  Chat     {url}/chat/\n  Behind   {url}/behind/\n"
         f"  Admin    {url}/admin/   (login: admin, password: admin)"
     )
     print(f"  Logs     {place.folder / 'logs'}\n\nCtrl-C ends all of it, and nothing is kept.")
 
 
-def _follow(processes: Processes, feeding: Feeding) -> None:
+def _follow(processes: Processes, feeding: Feeding, place: Place) -> None:
     """Feeds new commits, and starts again what dies, until it is stopped.
 
     Raises: ChildDied when a process cannot be kept running.
@@ -167,6 +167,7 @@ def _follow(processes: Processes, feeding: Feeding) -> None:
     complete = True
     while True:
         for _ in range(8):
+            _kill_if_asked(processes, place)
             started = [process.name for process in processes.tend()]
             complete = complete and STREAM_SERVER not in started
             time.sleep(0.25)
@@ -188,6 +189,15 @@ def _follow(processes: Processes, feeding: Feeding) -> None:
             if complete:
                 print(f"The history could not be fed: {error}")
             complete = False
+
+
+def _kill_if_asked(processes: Processes, place: Place) -> None:
+    """Kills the worker where the page "Behind the scenes" has asked for it."""
+    wish = place.folder / "kill-worker"
+    if wish.exists():
+        wish.unlink()
+        print("Killing the worker, as the page asks.")
+        processes.kill("worker")
 
 
 def _environment(place: Place, server_port: int) -> dict[str, str]:

@@ -135,6 +135,16 @@ class Processes:
                 started.append(process)
         return started
 
+    def kill(self, name: str) -> None:
+        """Kills a process and whatever it started, as a power cut would.
+
+        ``tend`` starts it again.
+        """
+        for process in self.running:
+            if process.name == name:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.popen.pid, signal.SIGKILL)
+
     def _bury(self, process: Process, how: str) -> None:
         """Ends what the dead process has left behind, and sets when it is started again."""
         with suppress(ProcessLookupError, PermissionError):

@@ -13,10 +13,11 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from durable_state.models import Status, Stream
-from durable_state.transport import create, open_client
+from durable_state.transport import append, create, open_client
 from example_project.chat.rooms import make_rooms
 from example_project.history.models import File
 from example_project.history.repository import Tree
+from example_project.station.events import timetable
 
 __all__ = ["Failed", "differences", "prepare", "prepare_streams", "wait_until_up_to_date"]
 
@@ -26,10 +27,12 @@ class Failed(Exception):
 
 
 async def prepare_streams() -> None:
-    """Makes every stream on the server."""
+    """Makes every stream on the server, and fills the station's."""
     async with open_client(trust_env=False) as client:
         async for stream in Stream.objects.all():
             await create(client, stream.url)
+            if stream.name == "station":
+                await append(client, stream.url, timetable())
 
 
 def prepare() -> Stream:
@@ -37,6 +40,7 @@ def prepare() -> Stream:
     call_command("migrate", verbosity=0, interactive=False)
     User.objects.create_superuser("admin", "admin@example.org", "admin")
     history = Stream.objects.create(name="history", url=f"{settings.STREAM_SERVER}/history")
+    Stream.objects.create(name="station", url=f"{settings.STREAM_SERVER}/station")
     make_rooms(settings.STREAM_SERVER)
     return history
 

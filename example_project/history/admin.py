@@ -11,7 +11,7 @@ from .models import Author, Commit, File
 
 @admin.register(Author)
 class AuthorAdmin(SyncedModelAdmin):
-    list_display = ["key", "commits"]
+    list_display = ["name", "commits", "key"]
 
 
 @admin.register(Commit)

@@ -8,13 +8,14 @@ __all__ = ["Author", "Commit", "File"]
 
 
 class Author(models.Model):
-    """Someone who wrote commits, by a hash of the e-mail address."""
+    """Someone who wrote commits, by a hash of the e-mail address, and the name of the newest."""
 
     key = models.CharField(max_length=64, unique=True)
+    name = models.TextField(blank=True, default="")
     commits = models.PositiveIntegerField(default=0)
 
     def __str__(self) -> str:
-        return self.key
+        return self.name or self.key
 
 
 class Commit(models.Model):

@@ -40,6 +40,7 @@ class Commit:
 
     id: str
     email: str
+    author: str
     authored_at: datetime | None
     subject: str
     touched: list[Touched] = field(default_factory=list)
@@ -96,7 +97,8 @@ class Repository:
             "--no-ext-diff",
         ]
         with subprocess.Popen(
-            [*git, *log, "--format=%H%x00%ae%x00%at%x00%s", span, "--"], stdout=subprocess.PIPE
+            [*git, *log, "--format=%H%x00%ae%x00%an%x00%at%x00%s", span, "--"],
+            stdout=subprocess.PIPE,
         ) as process:
             assert process.stdout is not None
             yield from _commits(_fields(process.stdout))
@@ -144,7 +146,7 @@ def _fields(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def _commits(fields: Iterator[bytes]) -> Iterator[Commit]:
-    """Four fields of a commit, then a colon and a path for each path it touched;
+    """Five fields of a commit, then a colon and a path for each path it touched;
     a commit id never begins with a colon.
     """
     commit: Commit | None = None
@@ -160,8 +162,8 @@ def _commits(fields: Iterator[bytes]) -> Iterator[Commit]:
         else:
             if commit is not None:
                 yield commit
-            email, at, subject = next(fields), next(fields), next(fields)
-            commit = Commit(begin.decode(), _text(email), _date(at), _text(subject))
+            email, author, at, subject = (next(fields) for _ in range(4))
+            commit = Commit(begin.decode(), _text(email), _text(author), _date(at), _text(subject))
     if commit is not None:
         yield commit
 

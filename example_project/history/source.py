@@ -73,7 +73,7 @@ class GitHistory:
                 "author",
                 author,
                 "insert" if count == 1 else "update",
-                {"commits": count},
+                {"name": commit.author, "commits": count},
                 **headers,
             ),
             encode_change(

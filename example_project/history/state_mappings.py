@@ -11,7 +11,7 @@ from .models import Author, Commit, File
 class AuthorMapping(EntityMapping):
     model = Author
     key_field = "key"
-    fields = ["commits"]
+    fields = ["name", "commits"]
     streams = ["history"]
 
 

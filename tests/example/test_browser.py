@@ -189,8 +189,9 @@ def test_history_shows_rows_and_follows(
     page.wait_for_selector(f"[data-type=file]:text-is('{len(tree)}')")
     shown = {name.get_attribute("title") for name in page.locator(".file .name").all()}
     assert shown == {line.split("\t")[1].strip('"') for line in tree}
-    blobs = {line.split()[2][:10] for line in tree}
-    assert set(page.locator(".file code").all_inner_texts()) == blobs
+    blobs = {line.split()[2] for line in tree}
+    assert {file.get_attribute("data-blob") for file in page.locator(".file").all()} == blobs
+    expect(page.locator(".commit .face").first).to_have_text("N")  # of its author, "name"
 
     repository.write("live.txt", "now")
     commit = repository.commit("Appear by yourself")

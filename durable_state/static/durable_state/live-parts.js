@@ -7,8 +7,8 @@ const { client, morph: morphing } = document.querySelector("script[data-client][
 const [{ subscribe }, { morph, outdate, remember }] = await Promise.all([import(client), import(morphing)]);
 
 const HEADER = "Durable-State-Part";
-const PACE = 400; // milliseconds between two fetches of a page's parts at least
-const SPREAD = 150; // milliseconds over which the pages of many people fetch what one commit has changed
+const PACE = 350; // milliseconds between two fetches of a page's parts at least
+const SPREAD = 100; // milliseconds over which the pages of many people fetch what one commit has changed
 const PATIENCE = { first: 1_000, most: 60_000 }; // milliseconds until a fetch that failed is tried again
 const CHANGED = 1_600; // milliseconds for which what has changed is marked by `data-live-changed`
 const OFF = {

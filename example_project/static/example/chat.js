@@ -1,38 +1,39 @@
-import { LiveRows, hue, make, showStatus } from "./live.js";
+import { drawRows, face, make, post, showStanding } from "./site.js";
 
 const setup = JSON.parse(document.getElementById("setup").textContent);
 const [log, typingLine, composer, text, trouble, people, me, introduce] = ["log", "typing", "composer", "text", "trouble", "people", "me", "introduce"].map((id) =>
   document.getElementById(id),
 );
-const token = composer.querySelector("[name=csrfmiddlewaretoken]").value;
 const visitor = setup.visitor;
 const GROUP = 5 * 60 * 1000; // messages of one author within this time share one head
 const TYPING = 6000; // someone whose browser went away stops typing after this
 const REFRESH = 3000; // how often we say that we still type
+const HERE = 20_000; // how often we say that we are here
+const GONE = 2.5 * HERE; // someone whose browser went away without a word is gone after this
+const place = crypto.getRandomValues(new Uint32Array(1))[0].toString(16); // one person may look through several windows
 
-let rows = { user: new Map(), message: new Map(), reaction: new Map(), typing: new Map() };
+let rows = { user: new Map(), message: new Map(), reaction: new Map(), typing: new Map(), presence: new Map() };
 const pending = new Map(); // what we sent and have not seen come back: key -> message
-const typingSeen = new Map(); // user -> [seenAt, when we saw it by our own clock]
+const seen = new Map(); // "type/key" -> [seenAt, when we saw it by our own clock]
 
 // ---- what we say -------------------------------------------------------------------------------
 
-async function send(path, body, options = {}) {
-  const response = await fetch(path, { method: "POST", headers: { "X-CSRFToken": token }, body, ...options });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
+// One after the other: "is typing" must not be told after what was typed.
+let told = Promise.resolve();
+function wish(wanted, options) {
+  const answer = told.then(async () => {
+    try {
+      const { key } = await post("wish/", JSON.stringify(wanted), options);
+      trouble.hidden = true;
+      return key;
+    } catch (error) {
+      trouble.textContent = error.message;
+      trouble.hidden = false;
+      return null;
+    }
+  });
+  told = answer;
   return answer;
-}
-
-async function wish(wanted, options) {
-  try {
-    const answer = await send("wish/", JSON.stringify(wanted), options);
-    trouble.hidden = true;
-    return answer.key;
-  } catch (error) {
-    trouble.textContent = error instanceof TypeError ? "The server cannot be reached." : error.message;
-    trouble.hidden = false;
-    return null;
-  }
 }
 
 let saidTyping = 0;
@@ -78,7 +79,23 @@ text.addEventListener("input", () => {
   typing(text.value.trim() !== "");
 });
 text.addEventListener("blur", () => typing(false));
-addEventListener("pagehide", () => typing(false));
+
+// ---- that we are here --------------------------------------------------------------------------
+
+let saidHere = 0;
+function here(on) {
+  if (!visitor.name || (on ? Date.now() - saidHere < HERE : !saidHere)) return;
+  saidHere = on ? Date.now() : 0;
+  const wanted = JSON.stringify({ do: "here", place, on });
+  // Nobody is left to be told that it failed; the others find out after a while.
+  post("wish/", wanted, { keepalive: true }).catch(() => { saidHere = 0; });
+}
+setInterval(() => here(true), 1000);
+addEventListener("pagehide", () => {
+  typing(false);
+  here(false);
+});
+addEventListener("pageshow", () => here(true));
 
 // ---- who we are --------------------------------------------------------------------------------
 
@@ -86,10 +103,12 @@ introduce.querySelector("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.target;
   try {
-    Object.assign(visitor, await send(form.action, new FormData(form)));
+    Object.assign(visitor, await post(form.action, new FormData(form)));
     me.textContent = visitor.name;
     me.hidden = false;
     introduce.close();
+    saidHere = 0;
+    here(true);
     text.focus();
     draw();
   } catch (error) {
@@ -106,11 +125,6 @@ if (!visitor.name) introduce.showModal();
 const nameOf = (key) => rows.user.get(key)?.name ?? (key === visitor.key ? visitor.name : "someone");
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const calendar = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
-
-function face(key) {
-  const initials = nameOf(key).split(" ").map((word) => [...word][0]).slice(0, 2).join("").toUpperCase();
-  return make("span", "face", { style: `--hue: ${hue(key)}`, "aria-hidden": "true" }, initials);
-}
 
 function reactionsOf(message) {
   const given = new Map();
@@ -160,7 +174,7 @@ function bubble(message, first) {
   }
   words.append(make("p", "text", {}, message.text));
   const item = make("article", `message${own ? " own" : ""}${first ? " first" : ""}${message.waiting ? " pending" : ""}`, { "data-key": message.key, tabindex: "-1" });
-  item.append(first ? face(message.userId) : make("span", "face none", { "aria-hidden": "true" }), words);
+  item.append(first ? face(message.userId, nameOf(message.userId)) : make("span", "face none", { "aria-hidden": "true" }), words);
   if (message.waiting) words.append(make("p", "waiting", {}, "on its way …"));
   else {
     const given = reactionsOf(message.key);
@@ -192,38 +206,44 @@ function drawLog() {
   if (focused) [...log.querySelectorAll(`[data-key="${CSS.escape(focused)}"] button`)].find((button) => button.getAttribute("aria-label") === label)?.focus();
 }
 
-function drawTyping() {
+// Clocks differ: what counts is when we saw it, and what was old already when we came does not count at all.
+function isFresh(type, key, seenAt, lasts) {
   const now = Date.now();
+  const name = `${type}/${key}`;
+  if (seen.get(name)?.[0] !== seenAt) seen.set(name, [seenAt, now]);
+  return now - seen.get(name)[1] < lasts && now - Date.parse(seenAt) < lasts + 30_000;
+}
+
+function drawTyping() {
   const names = [];
-  for (const [key, { seenAt }] of rows.typing) {
-    if (typingSeen.get(key)?.[0] !== seenAt) typingSeen.set(key, [seenAt, now]);
-    // Clocks differ: what counts is when we saw it, and what was old already when we came is not shown at all.
-    const fresh = now - typingSeen.get(key)[1] < TYPING && now - Date.parse(seenAt) < 10 * TYPING;
-    if (key !== visitor.key && fresh) names.push(nameOf(key));
-  }
+  for (const [key, { seenAt }] of rows.typing) if (isFresh("typing", key, seenAt, TYPING) && key !== visitor.key) names.push(nameOf(key));
   const line = names.length === 0 ? "" : names.length === 1 ? `${names[0]} is typing` : names.length < 4 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)} are typing` : "Several people are typing";
   if (typingLine.textContent !== line) typingLine.textContent = line;
 }
 
+// Who is here now, not everybody who ever was.
 function drawPeople() {
-  const all = [...rows.user].map(([key, { name }]) => ({ key, name })).sort((a, b) => a.name.localeCompare(b.name));
-  people.replaceChildren(...all.map(({ key, name }) => make("li", "", {}, face(key), make("span", "", {}, name + (key === visitor.key ? " (you)" : "")))));
+  const present = new Set();
+  for (const [key, { userId, seenAt }] of rows.presence) if (isFresh("presence", key, seenAt, GONE)) present.add(userId);
+  const all = [...present].map((key) => ({ key, name: nameOf(key) })).sort((a, b) => a.name.localeCompare(b.name));
+  const shown = JSON.stringify(all);
+  if (people.dataset.shown === shown) return;
+  people.dataset.shown = shown;
+  people.replaceChildren(...all.map(({ key, name }) => make("li", "", { "data-key": key }, face(key, name), make("span", "", {}, name + (key === visitor.key ? " (you)" : "")))));
+  document.getElementById("present").textContent = all.length === 1 ? "1 person here" : `${all.length} people here`;
 }
 
 function draw(changed = null) {
   for (const key of pending.keys()) if (rows.message.has(key)) pending.delete(key);
   const concerns = (...types) => changed === null || [...changed].some((name) => types.includes(name.split("/", 1)[0]));
   if (concerns("message", "reaction", "user")) drawLog();
-  if (concerns("user")) drawPeople();
+  drawPeople();
   drawTyping();
 }
-setInterval(drawTyping, 1000);
+setInterval(() => { drawTyping(); drawPeople(); }, 1000);
 
-new LiveRows(setup.stream, ["user", "message", "reaction", "typing"], {
-  onStatus: showStatus,
-  onRows(all, changed) {
-    rows = all;
-    document.body.classList.add("ready");
-    draw(changed);
-  },
+const followed = drawRows(setup.stream, Object.keys(rows), (all, changed) => {
+  rows = all;
+  draw(changed);
 });
+showStanding(setup.stream, followed);

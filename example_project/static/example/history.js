@@ -1,12 +1,14 @@
-import { LiveRows, ago, hue, make, showStatus } from "./live.js";
+import { chartReports } from "./chart.js";
+import { ago, drawRows, face, make, showStanding } from "./site.js";
 
-const NEWEST = 30;
+const NEWEST = 30; // commits that are shown at first, and more of them each time
 const SMALL = 80; // a tree of so many files is shown open
 
 const counts = document.getElementById("counts");
 const commitList = document.getElementById("commits");
 const tree = document.getElementById("tree");
 const filter = document.getElementById("filter");
+const older = document.getElementById("older");
 const number = new Intl.NumberFormat("en");
 const open = new Map(); // folder path -> whether the reader opened or closed it
 let rows = null;
@@ -19,6 +21,8 @@ function drawCounts() {
   }
 }
 
+let shown = NEWEST;
+
 function drawCommits(changed) {
   const touched = new Map();
   for (const { commit } of rows.file.values()) touched.set(commit, (touched.get(commit) ?? 0) + 1);
@@ -27,19 +31,26 @@ function drawCommits(changed) {
     // Authors' clocks tie and disagree; what the stream told last comes first then.
     .sort((a, b) => b.at - a.at || b.order - a.order);
   commitList.replaceChildren(
-    ...newest.slice(0, NEWEST).map((commit) => {
-      const files = touched.get(commit.id) ?? 0;
-      const author = make("span", "face", { style: `--hue: ${hue(commit.author)}`, title: `author ${commit.author}`, "aria-hidden": "true" }, commit.author.slice(0, 2));
-      const meta = make("p", "meta", {}, make("code", "", {}, commit.id.slice(0, 10)));
+    ...newest.slice(0, shown).map((commit) => {
+      const name = rows.author.get(commit.author)?.name ?? "";
+      const meta = make("p", "meta", {}, make("span", "", {}, name || "somebody"));
       if (commit.authoredAt) meta.append(ago(commit.authoredAt));
-      if (files) meta.append(make("span", "", {}, `last to touch ${number.format(files)} ${files === 1 ? "file" : "files"}`));
-      const item = make("li", "commit", {}, author, make("div", "", {}, make("p", "subject", {}, commit.subject || "(no subject)"), meta));
+      const files = touched.get(commit.id) ?? 0;
+      if (files) meta.append(make("span", "", { title: "that nobody has touched since" }, `${number.format(files)} ${files === 1 ? "file" : "files"}`));
+      meta.append(make("code", "", {}, commit.id.slice(0, 10)));
+      const item = make("li", "commit", {}, face(commit.author, name), make("div", "", {}, make("p", "subject", {}, commit.subject || "(no subject)"), meta));
       if (changed?.has(`commit/${commit.id}`)) item.classList.add("fresh");
       return item;
     }),
   );
-  document.getElementById("older").textContent = newest.length > NEWEST ? `and ${number.format(newest.length - NEWEST)} older` : "";
+  const rest = newest.length - shown;
+  older.hidden = rest <= 0;
+  older.textContent = `Show ${number.format(Math.min(rest, NEWEST))} more of ${number.format(Math.max(rest, 0))} older commits`;
 }
+older.addEventListener("click", () => {
+  shown += NEWEST;
+  drawCommits(null);
+});
 
 function grow(wanted) {
   const root = { folders: new Map(), files: [], size: 0 };
@@ -60,14 +71,14 @@ function grow(wanted) {
 }
 
 function drawFile(file, changed) {
-  const subject = rows.commit.get(file.commit)?.subject ?? "";
+  const { subject = "", authoredAt } = rows.commit.get(file.commit) ?? {};
   const item = make(
     "li",
     "file",
-    {},
+    { "data-blob": file.blob },
     make("span", "name", { title: file.path }, file.name),
     make("span", "last", { title: subject }, subject),
-    make("code", "", { title: `${file.mode} ${file.blob}` }, file.blob.slice(0, 10)),
+    authoredAt ? ago(authoredAt) : null,
   );
   if (changed?.has(`file/${file.path}`)) item.classList.add("fresh");
   return item;
@@ -106,13 +117,10 @@ function drawTree(changed) {
 
 filter.addEventListener("input", () => rows && drawTree(null));
 
-new LiveRows("history", ["author", "commit", "file"], {
-  onStatus: showStatus,
-  onRows(all, changed) {
-    rows = all;
-    document.body.classList.add("ready");
-    drawCounts();
-    drawCommits(changed);
-    drawTree(changed);
-  },
+const followed = drawRows("history", ["author", "commit", "file"], (all, changed) => {
+  rows = all;
+  drawCounts();
+  drawCommits(changed);
+  drawTree(changed);
 });
+showStanding("history", followed, chartReports());

@@ -1,0 +1,1 @@
+"""A station's departures, to look behind the scenes with: one event's way from append to page."""

@@ -1,0 +1,11 @@
+from django.urls import path
+
+from . import views
+
+app_name = "station"
+urlpatterns = [
+    path("", views.board, name="board"),
+    path("send/", views.send, name="send"),
+    path("control/", views.control, name="control"),
+    path("commit/<txid>/", views.commit, name="commit"),
+]
