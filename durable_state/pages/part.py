@@ -14,8 +14,8 @@ from urllib.parse import quote, unquote
 
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
-from django.utils import timezone
 
+from durable_state.databases.clock import database_now
 from durable_state.models import Stream
 from durable_state.policy import audience_of, readable_streams
 
@@ -132,7 +132,7 @@ def _whose(user: Any, url: str) -> str:
 def _surely_shown(stream: Stream) -> int:
     """The newest revision that rows which were read a moment ago show for certain."""
     newest = stream.feed.order_by("-revision").values_list("revision", "created_at")
-    moment = timezone.now() - EARLIER
+    moment = database_now(stream.using) - EARLIER
     for revision, created_at in newest[:_LOOKED_AT]:
         if created_at < moment:
             return int(revision)

@@ -177,7 +177,7 @@ def test_signing_out_stops_a_part(site: Site, page: Page) -> None:
     page.on("console", lambda each: said.append(each.text))
     site.commit(message("m8", "for others", "update"))
     expect(page.locator("#board")).to_have_attribute("data-live-state", "off")
-    expect(page.locator("[data-key=m8] span")).to_have_text("text 8")
+    expect(page.locator("#board li").first).to_be_visible()
     assert any("stands still" in each for each in said)
     page.context.add_cookies(cookies)  # type: ignore[arg-type]
 
@@ -252,6 +252,24 @@ def test_a_client_without_network_goes_on_where_it_was(site: Site, page: Page) -
     page.wait_for_function("told.length === 2")
     assert page.evaluate("told[1]") == [False, ["insert", "meanwhile", "one", None]]
     page.wait_for_function("states.at(-1) === 'open'")
+
+
+def test_a_page_has_one_socket(site: Site, page: Page) -> None:
+    """For its parts, its own streams, and a second copy of the client under another address."""
+    sockets: list[str] = []
+    page.on("websocket", lambda each: sockets.append(each.url))
+    page.goto(url(site, "/board/"))
+    page.evaluate(FOLLOW)
+    page.evaluate(
+        """async () => {
+          const { follow } = await import("/static/durable_state/client.js?again");
+          window.other = follow("chat", { keys: ["m4"] });
+          await other.ready;
+        }"""
+    )
+    expect(page.locator("#board")).to_have_attribute("data-live-state", "open")
+    assert page.evaluate("[...other.rows('message').keys()]") == ["m4"]
+    assert [each.split("/", 3)[3] for each in sockets] == ["ws/state/"]
 
 
 def test_a_stream_that_may_not_be_read_is_asked_for_once(site: Site, page: Page) -> None:

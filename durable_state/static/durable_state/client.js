@@ -1,13 +1,17 @@
-// Follows streams by websocket: `follow` keeps their rows in Maps, `subscribe` hands over the frames as they come.
+// Follows streams by websocket: `follow` keeps their rows in Maps, `subscribe` hands over the
+// frames as they come.
 //
-// All subscriptions of a page share one socket, also where this module was loaded twice under two addresses. A socket that is lost is opened
-// again, more and more slowly; each subscription then goes on from the last frame that it saw. Its types are in client.d.ts.
+// All subscriptions of a page share one socket, also where this module was loaded twice under two
+// addresses. A socket that is lost is opened again, more and more slowly; each subscription then
+// goes on from the last frame that it saw. Its types are in client.d.ts.
 
 const PATIENCE = { first: 500, most: 30_000 }; // milliseconds between two attempts to connect
 const ANSWER = 4_000; // milliseconds that a socket has for a sign of life when it is asked for one
-const STEADY = 10_000; // milliseconds after which a socket counts as good, so that the next loss starts at the first patience again
-const TICK = 5_000; // milliseconds between two looks at the clock: a long gap means that the machine has slept
-const SHARED = false; // whether the server takes many subscriptions over one socket
+// Milliseconds after which a socket counts as good, so that the next loss starts at the first
+// patience again.
+const STEADY = 10_000;
+// Milliseconds between two looks at the clock: a long gap means that the machine has slept.
+const TICK = 5_000;
 const TXIDS = 1_000; // transactions that are remembered, for those who ask after they came
 
 /** Close codes after which another attempt would get the same answer. */
@@ -19,11 +23,10 @@ export const FINAL_CODES = Object.freeze({
   4429: "Too many subscriptions are open.",
 });
 
-// ---- the socket of the page ----------------------------------------------------------------------------------------------------------
+// ---- the socket of the page -------------------------------------------------------------------
 
 /** @type {Map<string, Connection>} */
 const connections = (globalThis[Symbol.for("durable-state.connections")] ??= new Map());
-let numbered = 0;
 
 /** One websocket with any number of subscriptions; it is open while there is one. */
 class Connection {
@@ -31,11 +34,13 @@ class Connection {
     this.url = url;
     this.protocols = protocols;
     this.subscriptions = new Map(); // by id
+    this.numbered = 0;
     this.socket = null;
     this.open = false;
     this.attempts = 0;
     this.timer = null; // until the next attempt
     this.asked = null; // until a socket that was asked for a sign of life is given up
+    this.begun = 0; // when it was made
     this.heard = 0; // when it last said anything
     this.heartbeat = Infinity; // milliseconds within which it says something
     let ticked = Date.now();
@@ -43,6 +48,7 @@ class Connection {
       const now = Date.now();
       if (now - ticked > 3 * TICK) this.wake();
       else if (this.open && now - this.heard > 1.5 * this.heartbeat) this.probe();
+      else if (this.socket && !this.open && now - this.begun > 4 * TICK) this.drop();
       ticked = now;
     }, TICK);
     addEventListener("online", () => this.wake());
@@ -70,9 +76,9 @@ class Connection {
     clearTimeout(this.timer);
     this.timer = null;
     for (const each of this.subscriptions.values()) each.tell("connecting");
-    const socket = new WebSocket(SHARED ? this.url : this.single(), this.protocols);
+    const socket = new WebSocket(this.url, this.protocols);
     this.socket = socket;
-    const opened = Date.now();
+    this.begun = Date.now();
     socket.onopen = () => {
       this.open = true;
       this.heard = Date.now();
@@ -82,31 +88,19 @@ class Connection {
       this.heard = Date.now();
       clearTimeout(this.asked);
       this.asked = null;
-      if (this.heard - opened > STEADY) this.attempts = 0;
+      if (this.heard - this.begun > STEADY) this.attempts = 0;
       this.take(JSON.parse(data));
     };
     socket.onclose = ({ code, reason }) => this.lost(code, reason);
   }
 
-  single() {
-    const [{ stream, types = [], keys = [], offset }] = this.subscriptions.values();
-    const url = new URL(`${encodeURIComponent(stream)}/`, this.url);
-    for (const each of types) url.searchParams.append("type", each);
-    for (const each of keys) url.searchParams.append("key", each);
-    if (offset) url.searchParams.set("offset", offset);
-    return url.href;
-  }
-
   take(frame) {
-    if (!SHARED) [frame.id] = this.subscriptions.keys();
     if (frame.heartbeat) this.heartbeat = frame.heartbeat * 1000;
     else if (frame.error) console.warn(`durable_state: ${frame.error}`);
     const subscription = this.subscriptions.get(frame.id);
     if (subscription === undefined) return;
-    if (frame.items) {
-      this.attempts = 0;
-      subscription.take(frame);
-    } else if (frame.closed) this.dismissed(subscription, frame.closed, frame.reason);
+    if (frame.items) subscription.take(frame);
+    else if (frame.closed) this.dismissed(subscription, frame.closed, frame.reason);
   }
 
   ask({ id, stream, types, keys, offset }) {
@@ -114,7 +108,7 @@ class Connection {
   }
 
   send(frame) {
-    if (SHARED) this.socket.send(JSON.stringify(frame));
+    this.socket.send(JSON.stringify(frame));
   }
 
   // The server has ended one subscription; the socket stays.
@@ -126,18 +120,24 @@ class Connection {
       return;
     }
     subscription.tell("waiting", code, reason);
-    subscription.timer = setTimeout(() => this.open && this.subscriptions.has(subscription.id) && this.ask(subscription), delay(subscription.attempts++));
+    subscription.timer = setTimeout(
+      () => this.open && this.subscriptions.has(subscription.id) && this.ask(subscription),
+      delay(subscription.attempts++),
+    );
   }
 
   lost(code, reason) {
     this.forget();
     const final = code in FINAL_CODES;
-    for (const each of this.subscriptions.values()) each.tell(final ? "refused" : "waiting", code, reason);
+    for (const each of this.subscriptions.values())
+      each.tell(final ? "refused" : "waiting", code, reason);
     if (final) this.subscriptions.clear();
-    else if (this.subscriptions.size) this.timer = setTimeout(() => this.connect(), delay(this.attempts++));
+    else if (this.subscriptions.size)
+      this.timer = setTimeout(() => this.connect(), delay(this.attempts++));
   }
 
-  // Back from sleep, or in another network: a socket that looks open may be dead for minutes before anybody says so.
+  // Back from sleep, or in another network: a socket that looks open may be dead for minutes before
+  // anybody says so.
   wake() {
     if (this.timer !== null) this.connect();
     else if (this.open) this.probe();
@@ -146,12 +146,13 @@ class Connection {
   probe() {
     if (this.asked !== null) return;
     this.send({ ping: 1 });
-    const patience = SHARED ? ANSWER : 0; // a socket of one stream cannot be asked: to go on from its last frame is cheap
-    this.asked = setTimeout(() => {
-      const socket = this.socket;
-      this.lost(1006, "The server does not answer.");
-      socket.close();
-    }, patience);
+    this.asked = setTimeout(() => this.drop(), ANSWER);
+  }
+
+  drop() {
+    const socket = this.socket;
+    this.lost(1006, "The server does not answer.");
+    socket.close();
   }
 
   end() {
@@ -171,26 +172,32 @@ class Connection {
   }
 }
 
-// Somewhere in the upper half of the time, so that a thousand pages do not come back at the same moment.
-const delay = (attempts) => Math.min(PATIENCE.most, PATIENCE.first * 2 ** Math.min(attempts, 10)) * (0.5 + Math.random() / 2);
+// Somewhere in the upper half of the time, so that a thousand pages do not come back at the same
+// moment.
+const delay = (attempts) =>
+  Math.min(PATIENCE.most, PATIENCE.first * 2 ** Math.min(attempts, 10)) * (0.5 + Math.random() / 2);
 
 function address(url) {
-  const named = url ?? document.querySelector("meta[name=durable-state-socket]")?.content ?? "/ws/state/";
+  const named =
+    url ?? document.querySelector("meta[name=durable-state-socket]")?.content ?? "/ws/state/";
   const absolute = new URL(named, location.href);
   absolute.protocol = absolute.protocol.replace("http", "ws");
   return absolute.href;
 }
 
-// ---- frames --------------------------------------------------------------------------------------------------------------------------
+// ---- frames -----------------------------------------------------------------------------------
 
-/** Follows a stream; `onFrame` gets its frames, `onStatus` whether they come. Documented in client.d.ts. */
+/**
+ * Follows a stream; `onFrame` gets its frames, `onStatus` whether they come. Documented in
+ * client.d.ts.
+ */
 export function subscribe(stream, { types, keys, offset, url, protocols, onFrame, onStatus } = {}) {
   const where = address(url);
-  const name = JSON.stringify([where, protocols ?? null, SHARED ? 0 : numbered]);
+  const name = JSON.stringify([where, protocols ?? null]);
   if (!connections.has(name)) connections.set(name, new Connection(where, protocols));
   const connection = connections.get(name);
   const subscription = {
-    id: String(++numbered) + (globalThis.performance?.now().toString(36) ?? ""),
+    id: `${stream.slice(0, 40)} ${++connection.numbered}`,
     stream,
     types: types?.length ? [...types] : undefined,
     keys: keys?.length ? [...keys] : undefined,
@@ -200,12 +207,13 @@ export function subscribe(stream, { types, keys, offset, url, protocols, onFrame
     status: { state: "connecting", code: 0, text: "" },
     tell(state, code = 0, text = "") {
       text ||= FINAL_CODES[code] ?? "";
-      if (this.status.state === state && this.status.code === code && this.status.text === text) return;
+      if (this.status.state === state && this.status.code === code && this.status.text === text)
+        return;
       this.status = { state, code, text };
       onStatus?.(this.status);
     },
     take(frame) {
-      this.attempts = 0;
+      if (frame.upToDate) this.attempts = 0;
       onFrame?.(frame);
       // Within a snapshot there is nothing to go on from yet.
       if (frame.offset && frame.offset !== "-1") this.offset = frame.offset;
@@ -214,8 +222,12 @@ export function subscribe(stream, { types, keys, offset, url, protocols, onFrame
   };
   connection.add(subscription);
   return {
-    get status() { return subscription.status; },
-    get offset() { return subscription.offset; },
+    get status() {
+      return subscription.status;
+    },
+    get offset() {
+      return subscription.offset;
+    },
     close() {
       connection.remove(subscription);
       subscription.tell("closed");
@@ -226,7 +238,7 @@ export function subscribe(stream, { types, keys, offset, url, protocols, onFrame
   };
 }
 
-// ---- rows ----------------------------------------------------------------------------------------------------------------------------
+// ---- rows -------------------------------------------------------------------------------------
 
 /** The rows of one stream, equal to what the server's tables show this user. Made by `follow`. */
 export class FollowedStream extends EventTarget {
@@ -241,13 +253,16 @@ export class FollowedStream extends EventTarget {
     super();
     this.stream = stream;
     this.complete = false;
-    this.#ready = new Promise((resolve) => { this.#resolve = resolve; });
+    this.#ready = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
     this.#subscription = subscribe(stream, {
       ...options,
       offset: undefined,
       onFrame: (frame) => this.#read(frame),
       onStatus: (status) => {
-        if (!["open", "catching-up"].includes(status.state)) this.#staged = null; // the rest of it will not come
+        // The rest of it will not come.
+        if (!["open", "catching-up"].includes(status.state)) this.#staged = null;
         this.#emit("status", status);
       },
     });
@@ -259,19 +274,31 @@ export class FollowedStream extends EventTarget {
     return this.#rows.get(type);
   }
 
-  get types() { return [...this.#rows.keys()]; }
-  get status() { return this.#subscription.status; }
-  get offset() { return this.#subscription.offset; }
+  get types() {
+    return [...this.#rows.keys()];
+  }
+  get status() {
+    return this.#subscription.status;
+  }
+  get offset() {
+    return this.#subscription.offset;
+  }
   /** Resolves once the first rows are complete. */
-  get ready() { return this.#ready; }
+  get ready() {
+    return this.#ready;
+  }
 
   on(name, listener, options) {
     this.addEventListener(name, (event) => listener(event.detail, this), options);
     return this;
   }
 
-  close() { this.#subscription.close(); }
-  retry() { this.#subscription.retry(); }
+  close() {
+    this.#subscription.close();
+  }
+  retry() {
+    this.#subscription.retry();
+  }
 
   /** Resolves once a transaction has arrived, however its changes ended. */
   awaitTxId(txid, milliseconds = 30_000) {
@@ -308,20 +335,24 @@ export class FollowedStream extends EventTarget {
       else if (this.#staged) put(this.#staged, type, key, value);
       else this.#apply(type, key, headers.operation === "delete" ? undefined : value, changes);
     }
-    if (changes.length || (first && this.complete)) this.#emit("change", { changes, initial: first, txids });
+    if (changes.length || (first && this.complete))
+      this.#emit("change", { changes, initial: first, txids });
     if (txids.length) this.#remember(txids);
     if (this.complete) this.#resolve(this);
   }
 
-  // A new snapshot is shown as what is different in it, so that a page that was away shows what happened meanwhile and nothing else.
+  // A new snapshot is shown as what is different in it, so that a page that was away shows what
+  // happened meanwhile and nothing else.
   #switch(changes) {
     const staged = this.#staged ?? new Map();
     this.#staged = null;
     this.complete = true;
     for (const [type, rows] of this.#rows) {
-      for (const key of [...rows.keys()]) if (!staged.get(type)?.has(key)) this.#apply(type, key, undefined, changes);
+      for (const key of [...rows.keys()])
+        if (!staged.get(type)?.has(key)) this.#apply(type, key, undefined, changes);
     }
-    for (const [type, rows] of staged) for (const [key, value] of rows) this.#apply(type, key, value, changes);
+    for (const [type, rows] of staged)
+      for (const [key, value] of rows) this.#apply(type, key, value, changes);
   }
 
   #apply(type, key, value, changes) {

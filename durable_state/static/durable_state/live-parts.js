@@ -1,15 +1,24 @@
-// Keeps the parts of a page between {% live %} and {% endlive %} current: follows their streams, and fetches a part again when one has changed.
+// Keeps the parts of a page between {% live %} and {% endlive %} current: follows their streams,
+// and fetches a part again when one has changed.
 //
-// Parts that are added later (by htmx, say) are found too. A part's element tells how it fares by `data-live-state`, and by the events
-// `durable-state:update` (before; may be prevented), `durable-state:updated` and `durable-state:state`.
+// Parts that are added later (by htmx, say) are found too. A part's element tells how it fares by
+// `data-live-state`, and by the events `durable-state:update` (before; may be prevented),
+// `durable-state:updated` and `durable-state:state`.
 
-const { client, morph: morphing } = document.querySelector("script[data-client][data-morph]").dataset;
-const [{ subscribe }, { morph, outdate, remember }] = await Promise.all([import(client), import(morphing)]);
+const { client, morph: morphing } = document.querySelector(
+  "script[data-client][data-morph]",
+).dataset;
+const [{ subscribe }, { morph, outdate, remember }] = await Promise.all([
+  import(client),
+  import(morphing),
+]);
 
 const HEADER = "Durable-State-Part";
 const PACE = 350; // milliseconds between two fetches of a page's parts at least
-const SPREAD = 100; // milliseconds over which the pages of many people fetch what one commit has changed
-const PATIENCE = { first: 1_000, most: 60_000 }; // milliseconds until a fetch that failed is tried again
+// Milliseconds over which the pages of many people fetch what one commit has changed.
+const SPREAD = 100;
+// Milliseconds until a fetch that failed is tried again.
+const PATIENCE = { first: 1_000, most: 60_000 };
 const CHANGED = 1_600; // milliseconds for which what has changed is marked by `data-live-changed`
 const OFF = {
   "no-request": 'its template has no "request": add django.template.context_processors.request.',
@@ -17,7 +26,11 @@ const OFF = {
   "not-readable": "you may not read its streams, or they do not exist.",
 };
 const GONE = {
-  401: "you are signed out.", 403: "you may not see it any more.", 404: "its page is gone.", 405: "its page cannot be asked for by GET.", 410: "its page is gone.",
+  401: "you are signed out.",
+  403: "you may not see it any more.",
+  404: "its page is gone.",
+  405: "its page cannot be asked for by GET.",
+  410: "its page is gone.",
 };
 
 /** @type {Map<Element, Part>} */
@@ -36,16 +49,27 @@ class Part {
     if (!pages.has(this.url)) pages.set(this.url, new Page(this.url));
     this.page = pages.get(this.url);
     this.follow();
-    if (this.unreadable) console.info(`durable_state: of the streams of the live part ${this.name}, ${this.unreadable} cannot be read.`);
+    if (this.unreadable)
+      console.info(
+        `durable_state: ${this.unreadable} of the streams of the part ${this.name} cannot be read.`,
+      );
   }
 
   read() {
     const { part, url, follow, version, unreadable } = JSON.parse(this.element.dataset.live);
-    Object.assign(this, { name: part, url: new URL(url, location.origin).href, follows: follow, version, unreadable });
+    Object.assign(this, {
+      name: part,
+      url: new URL(url, location.origin).href,
+      follows: follow,
+      version,
+      unreadable,
+    });
   }
 
   follow() {
-    this.joined = this.follows.map(({ stream, types, keys, offset }) => join(JSON.stringify([stream, types, keys]), { stream, types, keys, offset }, this));
+    this.joined = this.follows.map(({ stream, types, keys, offset }) =>
+      join(JSON.stringify([stream, types, keys]), { stream, types, keys, offset }, this),
+    );
   }
 
   ring() {
@@ -57,7 +81,9 @@ class Part {
   tell(state, text = "") {
     if (this.element.dataset.liveState === state) return;
     this.element.dataset.liveState = state;
-    this.element.dispatchEvent(new CustomEvent("durable-state:state", { bubbles: true, detail: { state, text } }));
+    this.element.dispatchEvent(
+      new CustomEvent("durable-state:state", { bubbles: true, detail: { state, text } }),
+    );
   }
 
   // As many of its streams are open, all of them, or it waits.
@@ -66,18 +92,27 @@ class Part {
     const states = this.joined.map((shared) => shared.state);
     const refused = this.joined.find((shared) => shared.state === "refused");
     if (refused) this.stop(refused.text);
-    else this.tell(["waiting", "connecting", "catching-up"].find((state) => states.includes(state)) ?? "open");
+    else
+      this.tell(
+        ["waiting", "connecting", "catching-up"].find((state) => states.includes(state)) ?? "open",
+      );
   }
 
   show(fresh) {
-    const event = new CustomEvent("durable-state:update", { bubbles: true, cancelable: true, detail: { fresh } });
+    const event = new CustomEvent("durable-state:update", {
+      bubbles: true,
+      cancelable: true,
+      detail: { fresh },
+    });
     if (!this.element.dispatchEvent(event)) return;
     const changed = morph(this.element, fresh);
     outdate(this.element);
     this.read();
     for (const each of changed) mark(each);
     globalThis.htmx?.process(this.element);
-    this.element.dispatchEvent(new CustomEvent("durable-state:updated", { bubbles: true, detail: { changed } }));
+    this.element.dispatchEvent(
+      new CustomEvent("durable-state:updated", { bubbles: true, detail: { changed } }),
+    );
   }
 
   stop(text) {
@@ -92,7 +127,7 @@ class Part {
   }
 }
 
-// ---- following -----------------------------------------------------------------------------------------------------------------------
+// ---- following --------------------------------------------------------------------------------
 
 function join(name, options, part) {
   if (!followed.has(name)) followed.set(name, new Shared(name, options));
@@ -134,7 +169,7 @@ class Shared {
   }
 }
 
-// ---- fetching ------------------------------------------------------------------------------------------------------------------------
+// ---- fetching ---------------------------------------------------------------------------------
 
 class Page {
   constructor(url) {
@@ -148,7 +183,8 @@ class Page {
   schedule() {
     if (this.timer !== null || document.hidden) return; // who comes back looks at what is due
     const pause = this.failures
-      ? Math.min(PATIENCE.most, PATIENCE.first * 2 ** Math.min(this.failures - 1, 8)) * (0.5 + Math.random() / 2)
+      ? Math.min(PATIENCE.most, PATIENCE.first * 2 ** Math.min(this.failures - 1, 8)) *
+        (0.5 + Math.random() / 2)
       : Math.max(Math.random() * SPREAD, PACE + this.took - (performance.now() - this.fetched));
     this.timer = setTimeout(async () => {
       if (!document.hidden) await this.fetch();
@@ -159,32 +195,45 @@ class Page {
 
   // A part inside another one that is due comes with it.
   due() {
-    const due = [...parts.values()].filter((part) => part.page === this && part.due && !part.stopped);
-    return due.filter((part) => !due.some((other) => other !== part && other.element.contains(part.element)));
+    const due = [...parts.values()].filter(
+      (part) => part.page === this && part.due && !part.stopped,
+    );
+    return due.filter(
+      (part) => !due.some((other) => other !== part && other.element.contains(part.element)),
+    );
   }
 
   async fetch() {
     const due = this.due();
     if (!due.length) return;
-    const inside = [...parts.values()].filter((part) => due.some((other) => other.element.contains(part.element)));
+    const inside = [...parts.values()].filter((part) =>
+      due.some((other) => other.element.contains(part.element)),
+    );
     for (const part of inside) part.due = false; // what rings from here on is due again
     this.fetched = performance.now();
     const names = due.map(({ name }) => encodeURIComponent(name));
+    const held = due.map(({ version }, place) => `${names[place]}:${version}`);
     try {
       const answer = await fetch(this.url, {
-        headers: { [HEADER]: names.join(","), "If-None-Match": `"${due.map(({ version }, place) => `${names[place]}:${version}`).join(",")}"` },
+        headers: {
+          [HEADER]: names.join(","),
+          "If-None-Match": `"${held.join(",")}"`,
+        },
         cache: "no-store",
         credentials: "same-origin",
         redirect: "manual",
       });
       this.took = performance.now() - this.fetched;
-      if (answer.type === "opaqueredirect") this.stop(due, "its page leads elsewhere now, as it does to those who are signed out.");
+      if (answer.type === "opaqueredirect")
+        this.stop(due, "its page leads elsewhere now, as it does to those who are signed out.");
       else if (answer.status in GONE) this.stop(due, GONE[answer.status]);
       else if (answer.status === 200) this.show(due, await answer.text());
       else if (answer.status !== 304) throw new Error(`The server answers ${answer.status}.`);
       this.failures = 0;
     } catch (error) {
-      console.warn(`durable_state: ${this.url} could not be fetched, trying again. ${error.message}`);
+      console.warn(
+        `durable_state: ${this.url} could not be fetched, trying again. ${error.message}`,
+      );
       this.failures++;
       for (const part of due) part.due = true;
     }
@@ -193,12 +242,20 @@ class Page {
   show(due, html) {
     const template = document.createElement("template");
     template.innerHTML = html;
-    const fresh = new Map([...template.content.querySelectorAll("[data-live]")].map((element) => [JSON.parse(element.dataset.live).part, element]));
+    const fresh = new Map(
+      [...template.content.querySelectorAll("[data-live]")].map((element) => [
+        JSON.parse(element.dataset.live).part,
+        element,
+      ]),
+    );
     for (const part of due) {
       if (!part.element.isConnected) continue;
       if (fresh.has(part.name)) part.show(fresh.get(part.name));
       else if (template.content.querySelector("[data-live-off]")) part.stop(OFF["not-readable"]);
-      else console.info(`durable_state: the page has no live part ${part.name} just now; it stays as it is.`);
+      else
+        console.info(
+          `durable_state: the page has no live part ${part.name} just now; it stays as it is.`,
+        );
     }
     find();
   }
@@ -215,7 +272,7 @@ function mark(element) {
   setTimeout(() => element.removeAttribute("data-live-changed"), CHANGED);
 }
 
-// ---- finding -------------------------------------------------------------------------------------------------------------------------
+// ---- finding ----------------------------------------------------------------------------------
 
 const told = new WeakSet();
 
@@ -225,7 +282,8 @@ function find() {
     parts.delete(element);
     part.leave();
   }
-  for (const element of document.querySelectorAll("[data-live]")) if (!parts.has(element)) parts.set(element, new Part(element));
+  for (const element of document.querySelectorAll("[data-live]"))
+    if (!parts.has(element)) parts.set(element, new Part(element));
   for (const element of document.querySelectorAll("[data-live-off]")) {
     if (told.has(element)) continue;
     told.add(element);
@@ -238,6 +296,12 @@ let looking = false;
 new MutationObserver(() => {
   if (looking) return;
   looking = true;
-  setTimeout(() => { looking = false; find(); }, 0);
+  setTimeout(() => {
+    looking = false;
+    find();
+  }, 0);
 }).observe(document.documentElement, { childList: true, subtree: true });
-document.addEventListener("visibilitychange", () => document.hidden || pages.forEach((page) => page.due().length && page.schedule()));
+document.addEventListener(
+  "visibilitychange",
+  () => document.hidden || pages.forEach((page) => page.due().length && page.schedule()),
+);

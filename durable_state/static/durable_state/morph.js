@@ -1,10 +1,13 @@
 // Changes the page as little as makes it what the server renders now.
 //
-// Three versions are compared: what the server rendered before, what it renders now, and what is on the page. Only what differs between the first
-// two is changed in the third. So what a person has typed, opened, scrolled to or focused stays, and so does what other scripts have done.
-// Elements are recognized by `data-key` or `id`, the others by their content and order.
+// Three versions are compared: what the server rendered before, what it renders now, and what is on
+// the page. Only what differs between the first two is changed in the third. So what a person has
+// typed, opened, scrolled to or focused stays, and so does what other scripts have done. Elements
+// are recognized by `data-key` or `id`, the others by their content and order.
 
-/** What the server rendered for each node on the page: an inert copy. @type {WeakMap<Node, Node>} */
+/**
+ * What the server rendered for each node on the page: an inert copy. @type {WeakMap<Node, Node>}
+ */
 const rendered = new WeakMap();
 
 /** Remembers that a part of the page is as the server rendered it. */
@@ -14,16 +17,23 @@ export function remember(live, copy = live.cloneNode(true)) {
   live.childNodes.forEach((child, place) => remember(child, copies[place]));
 }
 
-/** Makes an element on the page what `fresh` says, which is inert. Returns the elements with a key or an id that were added or changed. */
+/**
+ * Makes an element on the page what `fresh` says, which is inert. Returns the elements with a key
+ * or an id that were added or changed.
+ */
 export function morph(live, fresh) {
   const touched = [];
   morphNode(live, fresh, touched);
   return touched.filter((element) => element !== live);
 }
 
-/** Tells that what is inside an element was changed apart from it: nothing around it is taken to be as it was rendered. */
+/**
+ * Tells that what is inside an element was changed apart from it: nothing around it is taken to be
+ * as it was rendered.
+ */
 export function outdate(live) {
-  for (let around = live.parentNode; rendered.has(around); around = around.parentNode) rendered.set(around, rendered.get(around).cloneNode(false));
+  for (let around = live.parentNode; rendered.has(around); around = around.parentNode)
+    rendered.set(around, rendered.get(around).cloneNode(false));
 }
 
 // Returns whether anything was changed on the page.
@@ -61,8 +71,10 @@ function morphAttributes(live, before, fresh) {
 }
 
 function mergeClasses(live, before, fresh) {
-  for (const each of before.classList) if (!fresh.classList.contains(each)) live.classList.remove(each);
-  for (const each of fresh.classList) if (!before.classList.contains(each)) live.classList.add(each);
+  for (const each of before.classList)
+    if (!fresh.classList.contains(each)) live.classList.remove(each);
+  for (const each of fresh.classList)
+    if (!before.classList.contains(each)) live.classList.add(each);
 }
 
 function morphText(live, before, fresh) {
@@ -75,13 +87,16 @@ function morphText(live, before, fresh) {
 function isTouched(field) {
   if (field === document.activeElement) return true;
   switch (field.localName) {
-    case "textarea": return field.value !== field.defaultValue;
-    case "select": return !isDefault(field);
+    case "textarea":
+      return field.value !== field.defaultValue;
+    case "select":
+      return !isDefault(field);
     case "input":
       if (["checkbox", "radio"].includes(field.type)) return field.checked !== field.defaultChecked;
       if (field.type === "file") return field.value !== "";
       return field.type !== "hidden" && field.value !== field.defaultValue;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -89,21 +104,28 @@ function isDefault(select) {
   const options = [...select.options];
   if (options.every((option) => option.selected === option.defaultSelected)) return true;
   // With none selected by the server, the first one is.
-  return !select.multiple && !options.some((option) => option.defaultSelected) && select.selectedIndex === options.findIndex((option) => !option.disabled);
+  return (
+    !select.multiple &&
+    !options.some((option) => option.defaultSelected) &&
+    select.selectedIndex === options.findIndex((option) => !option.disabled)
+  );
 }
 
 // A field that was once typed into shows what is typed for ever, unless it is told.
 function follow(field) {
   if (field.localName === "input" && ["checkbox", "radio"].includes(field.type)) {
     if (field.checked !== field.defaultChecked) field.checked = field.defaultChecked;
-  } else if ((field.localName === "input" && field.type !== "file") || field.localName === "textarea") {
+  } else if (
+    (field.localName === "input" && field.type !== "file") ||
+    field.localName === "textarea"
+  ) {
     if (field.value !== field.defaultValue) field.value = field.defaultValue;
   } else if (field.localName === "select" && !isDefault(field)) {
     for (const option of field.options) option.selected = option.defaultSelected;
   }
 }
 
-// ---- children ------------------------------------------------------------------------------------------------------------------------
+// ---- children ---------------------------------------------------------------------------------
 
 function morphChildren(parent, source, touched) {
   // What other scripts have added is theirs.
@@ -116,7 +138,11 @@ function morphChildren(parent, source, touched) {
   for (const child of old) {
     if (found.has(child)) continue;
     changed = true;
-    if (child.nodeType === Node.ELEMENT_NODE && [child, ...child.querySelectorAll("input, textarea")].some(holdsText)) child.setAttribute("data-live-gone", "");
+    if (
+      child.nodeType === Node.ELEMENT_NODE &&
+      [child, ...child.querySelectorAll("input, textarea")].some(holdsText)
+    )
+      child.setAttribute("data-live-gone", "");
     else child.remove();
   }
 
@@ -145,7 +171,10 @@ function morphChildren(parent, source, touched) {
 
 // A row that the server has no more stays for as long as it holds what somebody has typed.
 const holdsText = (field) =>
-  (field.localName === "textarea" || (field.localName === "input" && !["checkbox", "radio", "submit", "button", "reset", "image"].includes(field.type))) && isTouched(field);
+  (field.localName === "textarea" ||
+    (field.localName === "input" &&
+      !["checkbox", "radio", "submit", "button", "reset", "image"].includes(field.type))) &&
+  isTouched(field);
 
 function note(node, touched) {
   if (node.nodeType !== Node.ELEMENT_NODE) return;
@@ -154,15 +183,19 @@ function note(node, touched) {
 }
 
 function move(parent, node, next) {
-  if (parent.moveBefore && node.isConnected) parent.moveBefore(node, next); // keeps frames, animations and what is scrolled
+  if (parent.moveBefore && node.isConnected)
+    parent.moveBefore(node, next); // keeps frames, animations and what is scrolled
   else parent.insertBefore(node, next);
 }
 
-const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.getAttribute("data-key") ?? (node.id || null) : null);
+const keyOf = (node) =>
+  node.nodeType === Node.ELEMENT_NODE ? (node.getAttribute("data-key") ?? (node.id || null)) : null;
 const kindOf = (node) => `${node.nodeName}/${node.type ?? ""}/${node.name ?? ""}`;
-const contentOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.outerHTML : `${node.nodeName}/${node.nodeValue}`);
+const contentOf = (node) =>
+  node.nodeType === Node.ELEMENT_NODE ? node.outerHTML : `${node.nodeName}/${node.nodeValue}`;
 
-// Which node on the page becomes which of the wanted ones: by key, then by equal content, then in order among those of a kind.
+// Which node on the page becomes which of the wanted ones: by key, then by equal content, then in
+// order among those of a kind.
 function match(old, wanted) {
   const pairs = new Map();
   const taken = new Set();
@@ -189,14 +222,17 @@ function match(old, wanted) {
   return pairs;
 }
 
-// The nodes that need not be moved: as many as possible that are in order already, and the focused one before all.
+// The nodes that need not be moved: as many as possible that are in order already, and the focused
+// one before all.
 function stay(pairs, wanted, old) {
   const places = new Map(old.map((node, place) => [node, place]));
   let nodes = wanted.map((child) => pairs.get(child)).filter((node) => node !== undefined);
   const focused = nodes.findIndex((node) => node.contains(document.activeElement));
   if (focused >= 0) {
     const place = places.get(nodes[focused]);
-    nodes = nodes.filter((node, index) => index === focused || index < focused === places.get(node) < place);
+    nodes = nodes.filter(
+      (node, index) => index === focused || index < focused === places.get(node) < place,
+    );
   }
 
   // The longest rising row of places: for each length, the end that is lowest.

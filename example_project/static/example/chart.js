@@ -1,11 +1,15 @@
-// A small chart of the last minutes: one value each second, drawn as an area that grows from the right.
+// A small chart of the last minutes: one value each second, drawn as an area that grows from the
+// right.
 
 const SECONDS = 120;
 const [WIDTH, HEIGHT] = [240, 44];
 const SVG = "http://www.w3.org/2000/svg";
 
 export class Chart {
-  /** `format(value)` is what is written beside it; `least` the value that the height stands for at least. */
+  /**
+   * `format(value)` is what is written beside it; `least` the value that the height stands for at
+   * least.
+   */
   constructor(figure, { format, least }) {
     this.values = [];
     this.format = format;
@@ -28,22 +32,33 @@ export class Chart {
   add(value) {
     this.values.push(value);
     if (this.values.length > SECONDS) this.values.shift();
-    const most = Math.max(this.least, ...this.values.filter((each) => each !== null));
+    const known = this.values.filter((each) => each !== null);
+    const most = Math.max(this.least, ...known);
     const step = WIDTH / (SECONDS - 1);
     const left = WIDTH - (this.values.length - 1) * step;
-    const points = this.values.map((each, place) => `${(left + place * step).toFixed(1)},${(HEIGHT - 1 - (each ?? 0) / most * (HEIGHT - 3)).toFixed(1)}`);
+    const points = this.values.map((each, place) => {
+      const height = ((each ?? 0) / most) * (HEIGHT - 3);
+      return `${(left + place * step).toFixed(1)},${(HEIGHT - 1 - height).toFixed(1)}`;
+    });
+    const [first, last] = [`${left.toFixed(1)},${HEIGHT}`, `${WIDTH},${HEIGHT}`];
     this.line.setAttribute("d", `M${points.join("L")}`);
-    this.area.setAttribute("d", `M${left.toFixed(1)},${HEIGHT}L${points.join("L")}L${WIDTH},${HEIGHT}Z`);
+    this.area.setAttribute("d", `M${first}L${points.join("L")}L${last}Z`);
     this.number.textContent = value === null ? "–" : this.format(value);
-    this.most.textContent = `peak ${this.format(Math.max(0, ...this.values.filter((each) => each !== null)))}`;
+    this.most.textContent = `peak ${this.format(Math.max(0, ...known))}`;
   }
 }
 
 /** Feeds two charts, of events per second and of lag, with what REST says of a stream. */
 export function chartReports() {
   const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-  const rate = new Chart(document.getElementById("rate"), { format: (value) => `${number.format(value)}/s`, least: 5 });
-  const lag = new Chart(document.getElementById("lag"), { format: (value) => (value < 10 ? `${value.toFixed(1)} s` : `${number.format(value)} s`), least: 1 });
+  const rate = new Chart(document.getElementById("rate"), {
+    format: (value) => `${number.format(value)}/s`,
+    least: 5,
+  });
+  const lag = new Chart(document.getElementById("lag"), {
+    format: (value) => (value < 10 ? `${value.toFixed(1)} s` : `${number.format(value)} s`),
+    least: 1,
+  });
   let before = null;
   return (report) => {
     const now = performance.now();

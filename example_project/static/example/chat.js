@@ -1,18 +1,32 @@
 import { drawRows, face, make, post, showStanding } from "./site.js";
 
 const setup = JSON.parse(document.getElementById("setup").textContent);
-const [log, typingLine, composer, text, trouble, people, me, introduce] = ["log", "typing", "composer", "text", "trouble", "people", "me", "introduce"].map((id) =>
-  document.getElementById(id),
-);
+const [log, typingLine, composer, text, trouble, people, me, introduce] = [
+  "log",
+  "typing",
+  "composer",
+  "text",
+  "trouble",
+  "people",
+  "me",
+  "introduce",
+].map((id) => document.getElementById(id));
 const visitor = setup.visitor;
 const GROUP = 5 * 60 * 1000; // messages of one author within this time share one head
 const TYPING = 6000; // someone whose browser went away stops typing after this
 const REFRESH = 3000; // how often we say that we still type
 const HERE = 20_000; // how often we say that we are here
 const GONE = 2.5 * HERE; // someone whose browser went away without a word is gone after this
-const place = crypto.getRandomValues(new Uint32Array(1))[0].toString(16); // one person may look through several windows
+// One person may look through several windows.
+const place = crypto.getRandomValues(new Uint32Array(1))[0].toString(16);
 
-let rows = { user: new Map(), message: new Map(), reaction: new Map(), typing: new Map(), presence: new Map() };
+let rows = {
+  user: new Map(),
+  message: new Map(),
+  reaction: new Map(),
+  typing: new Map(),
+  presence: new Map(),
+};
 const pending = new Map(); // what we sent and have not seen come back: key -> message
 const seen = new Map(); // "type/key" -> [seenAt, when we saw it by our own clock]
 
@@ -88,7 +102,9 @@ function here(on) {
   saidHere = on ? Date.now() : 0;
   const wanted = JSON.stringify({ do: "here", place, on });
   // Nobody is left to be told that it failed; the others find out after a while.
-  post("wish/", wanted, { keepalive: true }).catch(() => { saidHere = 0; });
+  post("wish/", wanted, { keepalive: true }).catch(() => {
+    saidHere = 0;
+  });
 }
 setInterval(() => here(true), 1000);
 addEventListener("pagehide", () => {
@@ -122,9 +138,14 @@ if (!visitor.name) introduce.showModal();
 
 // ---- what we see -------------------------------------------------------------------------------
 
-const nameOf = (key) => rows.user.get(key)?.name ?? (key === visitor.key ? visitor.name : "someone");
+const nameOf = (key) =>
+  rows.user.get(key)?.name ?? (key === visitor.key ? visitor.name : "someone");
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const calendar = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const calendar = new Intl.DateTimeFormat(undefined, {
+  weekday: "long",
+  day: "numeric",
+  month: "long",
+});
 
 function reactionsOf(message) {
   const given = new Map();
@@ -138,7 +159,12 @@ function emojiButton(key, emoji, by, className) {
   const mine = by.includes(visitor.key);
   const names = by.map(nameOf).join(", ");
   const label = names ? `${emoji} by ${names}` : `React with ${emoji}`;
-  const button = make("button", className, { type: "button", "aria-pressed": mine, "aria-label": label, title: names || null }, emoji);
+  const button = make(
+    "button",
+    className,
+    { type: "button", "aria-pressed": mine, "aria-label": label, title: names || null },
+    emoji,
+  );
   button.addEventListener("click", () => wish({ do: "react", message: key, emoji, on: !mine }));
   return button;
 }
@@ -156,9 +182,15 @@ function reactionBar(key, given) {
 // What one can do with a message; it floats above, so that nothing moves when the pointer comes.
 function tools(key, given, own) {
   const bar = make("div", "tools", { role: "group", "aria-label": "React or delete" });
-  for (const emoji of setup.emoji) bar.append(emojiButton(key, emoji, given.get(emoji) ?? [], "offer"));
+  for (const emoji of setup.emoji)
+    bar.append(emojiButton(key, emoji, given.get(emoji) ?? [], "offer"));
   if (own) {
-    const remove = make("button", "remove", { type: "button", "aria-label": "Delete this message", title: "Delete" }, "×");
+    const remove = make(
+      "button",
+      "remove",
+      { type: "button", "aria-label": "Delete this message", title: "Delete" },
+      "×",
+    );
     remove.addEventListener("click", () => wish({ do: "delete", message: key }));
     bar.append(remove);
   }
@@ -170,11 +202,33 @@ function bubble(message, first) {
   const at = new Date(message.sentAt);
   const words = make("div", "words");
   if (first) {
-    words.append(make("p", "head", {}, make("strong", "", {}, nameOf(message.userId)), make("time", "", { datetime: message.sentAt, title: at.toLocaleString() }, clock.format(at))));
+    words.append(
+      make(
+        "p",
+        "head",
+        {},
+        make("strong", "", {}, nameOf(message.userId)),
+        make(
+          "time",
+          "",
+          { datetime: message.sentAt, title: at.toLocaleString() },
+          clock.format(at),
+        ),
+      ),
+    );
   }
   words.append(make("p", "text", {}, message.text));
-  const item = make("article", `message${own ? " own" : ""}${first ? " first" : ""}${message.waiting ? " pending" : ""}`, { "data-key": message.key, tabindex: "-1" });
-  item.append(first ? face(message.userId, nameOf(message.userId)) : make("span", "face none", { "aria-hidden": "true" }), words);
+  const item = make(
+    "article",
+    `message${own ? " own" : ""}${first ? " first" : ""}${message.waiting ? " pending" : ""}`,
+    { "data-key": message.key, tabindex: "-1" },
+  );
+  item.append(
+    first
+      ? face(message.userId, nameOf(message.userId))
+      : make("span", "face none", { "aria-hidden": "true" }),
+    words,
+  );
   if (message.waiting) words.append(make("p", "waiting", {}, "on its way …"));
   else {
     const given = reactionsOf(message.key);
@@ -197,16 +251,27 @@ function drawLog() {
     const at = new Date(message.sentAt);
     const newDay = !before || new Date(before.sentAt).toDateString() !== at.toDateString();
     if (newDay) drawn.push(make("p", "day", {}, calendar.format(at)));
-    drawn.push(bubble(message, newDay || before.userId !== message.userId || at - new Date(before.sentAt) > GROUP));
+    drawn.push(
+      bubble(
+        message,
+        newDay || before.userId !== message.userId || at - new Date(before.sentAt) > GROUP,
+      ),
+    );
     before = message;
   }
-  log.replaceChildren(...(drawn.length ? drawn : [make("p", "nothing", {}, "Nobody has said anything yet. Begin!")]));
+  log.replaceChildren(
+    ...(drawn.length ? drawn : [make("p", "nothing", {}, "Nobody has said anything yet. Begin!")]),
+  );
   if (atEnd) log.scrollTop = log.scrollHeight;
   // Drawing anew must not take the keyboard's place away.
-  if (focused) [...log.querySelectorAll(`[data-key="${CSS.escape(focused)}"] button`)].find((button) => button.getAttribute("aria-label") === label)?.focus();
+  if (focused)
+    [...log.querySelectorAll(`[data-key="${CSS.escape(focused)}"] button`)]
+      .find((button) => button.getAttribute("aria-label") === label)
+      ?.focus();
 }
 
-// Clocks differ: what counts is when we saw it, and what was old already when we came does not count at all.
+// Clocks differ: what counts is when we saw it, and what was old already when we came does not
+// count at all.
 function isFresh(type, key, seenAt, lasts) {
   const now = Date.now();
   const name = `${type}/${key}`;
@@ -216,31 +281,57 @@ function isFresh(type, key, seenAt, lasts) {
 
 function drawTyping() {
   const names = [];
-  for (const [key, { seenAt }] of rows.typing) if (isFresh("typing", key, seenAt, TYPING) && key !== visitor.key) names.push(nameOf(key));
-  const line = names.length === 0 ? "" : names.length === 1 ? `${names[0]} is typing` : names.length < 4 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)} are typing` : "Several people are typing";
+  for (const [key, { seenAt }] of rows.typing)
+    if (isFresh("typing", key, seenAt, TYPING) && key !== visitor.key) names.push(nameOf(key));
+  const line =
+    names.length === 0
+      ? ""
+      : names.length === 1
+        ? `${names[0]} is typing`
+        : names.length < 4
+          ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)} are typing`
+          : "Several people are typing";
   if (typingLine.textContent !== line) typingLine.textContent = line;
 }
 
 // Who is here now, not everybody who ever was.
 function drawPeople() {
   const present = new Set();
-  for (const [key, { userId, seenAt }] of rows.presence) if (isFresh("presence", key, seenAt, GONE)) present.add(userId);
-  const all = [...present].map((key) => ({ key, name: nameOf(key) })).sort((a, b) => a.name.localeCompare(b.name));
+  for (const [key, { userId, seenAt }] of rows.presence)
+    if (isFresh("presence", key, seenAt, GONE)) present.add(userId);
+  const all = [...present]
+    .map((key) => ({ key, name: nameOf(key) }))
+    .sort((a, b) => a.name.localeCompare(b.name));
   const shown = JSON.stringify(all);
   if (people.dataset.shown === shown) return;
   people.dataset.shown = shown;
-  people.replaceChildren(...all.map(({ key, name }) => make("li", "", { "data-key": key }, face(key, name), make("span", "", {}, name + (key === visitor.key ? " (you)" : "")))));
-  document.getElementById("present").textContent = all.length === 1 ? "1 person here" : `${all.length} people here`;
+  people.replaceChildren(
+    ...all.map(({ key, name }) =>
+      make(
+        "li",
+        "",
+        { "data-key": key },
+        face(key, name),
+        make("span", "", {}, name + (key === visitor.key ? " (you)" : "")),
+      ),
+    ),
+  );
+  document.getElementById("present").textContent =
+    all.length === 1 ? "1 person here" : `${all.length} people here`;
 }
 
 function draw(changed = null) {
   for (const key of pending.keys()) if (rows.message.has(key)) pending.delete(key);
-  const concerns = (...types) => changed === null || [...changed].some((name) => types.includes(name.split("/", 1)[0]));
+  const concerns = (...types) =>
+    changed === null || [...changed].some((name) => types.includes(name.split("/", 1)[0]));
   if (concerns("message", "reaction", "user")) drawLog();
   drawPeople();
   drawTyping();
 }
-setInterval(() => { drawTyping(); drawPeople(); }, 1000);
+setInterval(() => {
+  drawTyping();
+  drawPeople();
+}, 1000);
 
 const followed = drawRows(setup.stream, Object.keys(rows), (all, changed) => {
   rows = all;

@@ -27,7 +27,12 @@ function drawCommits(changed) {
   const touched = new Map();
   for (const { commit } of rows.file.values()) touched.set(commit, (touched.get(commit) ?? 0) + 1);
   const newest = [...rows.commit]
-    .map(([id, commit], order) => ({ id, order, ...commit, at: commit.authoredAt ? Date.parse(commit.authoredAt) : 0 }))
+    .map(([id, commit], order) => ({
+      id,
+      order,
+      ...commit,
+      at: commit.authoredAt ? Date.parse(commit.authoredAt) : 0,
+    }))
     // Authors' clocks tie and disagree; what the stream told last comes first then.
     .sort((a, b) => b.at - a.at || b.order - a.order);
   commitList.replaceChildren(
@@ -36,16 +41,31 @@ function drawCommits(changed) {
       const meta = make("p", "meta", {}, make("span", "", {}, name || "somebody"));
       if (commit.authoredAt) meta.append(ago(commit.authoredAt));
       const files = touched.get(commit.id) ?? 0;
-      if (files) meta.append(make("span", "", { title: "that nobody has touched since" }, `${number.format(files)} ${files === 1 ? "file" : "files"}`));
+      if (files)
+        meta.append(
+          make(
+            "span",
+            "",
+            { title: "that nobody has touched since" },
+            `${number.format(files)} ${files === 1 ? "file" : "files"}`,
+          ),
+        );
       meta.append(make("code", "", {}, commit.id.slice(0, 10)));
-      const item = make("li", "commit", {}, face(commit.author, name), make("div", "", {}, make("p", "subject", {}, commit.subject || "(no subject)"), meta));
+      const item = make(
+        "li",
+        "commit",
+        {},
+        face(commit.author, name),
+        make("div", "", {}, make("p", "subject", {}, commit.subject || "(no subject)"), meta),
+      );
       if (changed?.has(`commit/${commit.id}`)) item.classList.add("fresh");
       return item;
     }),
   );
   const rest = newest.length - shown;
   older.hidden = rest <= 0;
-  older.textContent = `Show ${number.format(Math.min(rest, NEWEST))} more of ${number.format(Math.max(rest, 0))} older commits`;
+  const more = number.format(Math.min(rest, NEWEST));
+  older.textContent = `Show ${more} more of ${number.format(rest)} older commits`;
 }
 older.addEventListener("click", () => {
   shown += NEWEST;
@@ -61,7 +81,8 @@ function grow(wanted) {
     let folder = root;
     folder.size++;
     for (const each of names) {
-      if (!folder.folders.has(each)) folder.folders.set(each, { folders: new Map(), files: [], size: 0 });
+      if (!folder.folders.has(each))
+        folder.folders.set(each, { folders: new Map(), files: [], size: 0 });
       folder = folder.folders.get(each);
       folder.size++;
     }
@@ -93,8 +114,20 @@ function drawFolder(folder, prefix, shownOpen, changed) {
       const [[only, below]] = child.folders;
       [name, child, path] = [`${name}/${only}`, below, `${path}${only}/`];
     }
-    const details = make("details", "", {}, make("summary", "", {}, make("span", "name", {}, `${name}/`), make("span", "size", {}, number.format(child.size))));
-    const fill = () => details.childElementCount > 1 || details.append(drawFolder(child, path, shownOpen, changed));
+    const details = make(
+      "details",
+      "",
+      {},
+      make(
+        "summary",
+        "",
+        {},
+        make("span", "name", {}, `${name}/`),
+        make("span", "size", {}, number.format(child.size)),
+      ),
+    );
+    const fill = () =>
+      details.childElementCount > 1 || details.append(drawFolder(child, path, shownOpen, changed));
     details.open = open.get(path) ?? shownOpen;
     if (details.open) fill();
     details.addEventListener("toggle", () => {
@@ -111,7 +144,11 @@ function drawTree(changed) {
   const wanted = filter.value.trim().toLowerCase();
   const root = grow(wanted);
   const top = scrollY;
-  tree.replaceChildren(root.size ? drawFolder(root, "", root.size <= SMALL || Boolean(wanted), changed) : make("p", "nothing", {}, wanted ? "No path has that in it." : "No files yet."));
+  tree.replaceChildren(
+    root.size
+      ? drawFolder(root, "", root.size <= SMALL || Boolean(wanted), changed)
+      : make("p", "nothing", {}, wanted ? "No path has that in it." : "No files yet."),
+  );
   scrollTo({ top, behavior: "instant" });
 }
 

@@ -1,4 +1,5 @@
-// What the example's pages share: rows that are drawn when they change, how their stream fares, and small things to draw with.
+// What the example's pages share: rows that are drawn when they change, how their stream fares, and
+// small things to draw with.
 
 import { follow } from "../durable_state/client.js";
 
@@ -22,7 +23,8 @@ const STATES = {
 };
 
 /**
- * Follows a stream and draws its rows: `draw(rows, changed)` gets a Map for each type, and what has changed since, as a set of "type/key"; null at
+ * Follows a stream and draws its rows: `draw(rows, changed)` gets a Map for each type, and what has
+ * changed since, as a set of "type/key"; null at
  * first. Many commits within one blink are one drawing.
  */
 export function drawRows(stream, types, draw) {
@@ -45,7 +47,8 @@ export function drawRows(stream, types, draw) {
 }
 
 /**
- * Shows in the page's header whether its rows are live. An open socket says nothing of the worker behind it: "Live" takes both.
+ * Shows in the page's header whether its rows are live. An open socket says nothing of the worker
+ * behind it: "Live" takes both.
  * `onReport` gets what REST says of the stream, each second; null while the server is away.
  */
 export function showStanding(stream, followed, onReport) {
@@ -59,9 +62,13 @@ export function showStanding(stream, followed, onReport) {
     if (!document.hidden) {
       let report = null;
       try {
-        const answer = await fetch(`/state/streams/${encodeURIComponent(stream)}/`, { headers: { Accept: "application/json" } });
+        const answer = await fetch(`/state/streams/${encodeURIComponent(stream)}/`, {
+          headers: { Accept: "application/json" },
+        });
         if (answer.ok) report = await answer.json();
-      } catch { /* the socket tells that the server is away */ }
+      } catch {
+        /* the socket tells that the server is away */
+      }
       if (report) standing = STANDINGS[report.status] ?? null;
       show();
       onReport?.(report);
@@ -85,7 +92,12 @@ export async function post(path, body, options = {}) {
   let response;
   try {
     const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
-    response = await fetch(path, { method: "POST", headers: { "X-CSRFToken": token }, body, ...options });
+    response = await fetch(path, {
+      method: "POST",
+      headers: { "X-CSRFToken": token },
+      body,
+      ...options,
+    });
   } catch {
     throw new Error("The server cannot be reached.");
   }
@@ -98,16 +110,27 @@ export async function post(path, body, options = {}) {
 export function make(tag, className, attributes = {}, ...children) {
   const element = document.createElement(tag);
   if (className) element.className = className;
-  for (const [name, value] of Object.entries(attributes)) if (value !== undefined && value !== null) element.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes))
+    if (value !== undefined && value !== null) element.setAttribute(name, value);
   element.append(...children.filter((child) => child !== null));
   return element;
 }
 
 /** A circle with the initials of a name, in a colour that belongs to the key. */
 export function face(key, name) {
-  const words = name.trim().split(/\s+/u).filter((word) => /[\p{L}\p{N}]/u.test(word));
-  const initials = [words[0], words.length > 1 ? words.at(-1) : undefined].map((word) => word?.match(/[\p{L}\p{N}]/u)[0] ?? "").join("");
-  return make("span", "face", { style: `--hue: ${hue(key)}`, "aria-hidden": "true", title: name || null }, initials.toUpperCase() || "?");
+  const words = name
+    .trim()
+    .split(/\s+/u)
+    .filter((word) => /[\p{L}\p{N}]/u.test(word));
+  const initials = [words[0], words.length > 1 ? words.at(-1) : undefined]
+    .map((word) => word?.match(/[\p{L}\p{N}]/u)[0] ?? "")
+    .join("");
+  return make(
+    "span",
+    "face",
+    { style: `--hue: ${hue(key)}`, "aria-hidden": "true", title: name || null },
+    initials.toUpperCase() || "?",
+  );
 }
 
 function hue(key) {
@@ -116,7 +139,14 @@ function hue(key) {
   return sum;
 }
 
-const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
+const UNITS = [
+  ["year", 31536000],
+  ["month", 2592000],
+  ["week", 604800],
+  ["day", 86400],
+  ["hour", 3600],
+  ["minute", 60],
+];
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
 // A <time> that says how long ago it was, with the exact moment on hover.

@@ -1,4 +1,5 @@
-// Sends events, and shows for each of them when it was where: in the stream, in the tables, on this page's socket, on the screen.
+// Sends events, and shows for each of them when it was where: in the stream, in the tables, on this
+// page's socket, on the screen.
 
 import { subscribe } from "../durable_state/client.js";
 import { chartReports } from "./chart.js";
@@ -6,7 +7,9 @@ import { make, post, showStanding } from "./site.js";
 
 const KEPT = 6; // events, frames and ways that are shown
 const PHASES = ["append", "commit", "push", "draw"];
-const [events, frames, ways, trouble, pause] = ["events", "frames", "ways", "trouble", "pause"].map((id) => document.getElementById(id));
+const [events, frames, ways, trouble, pause] = ["events", "frames", "ways", "trouble", "pause"].map(
+  (id) => document.getElementById(id),
+);
 const milliseconds = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const travelling = new Map(); // txid -> the moments that are known
 const arrivals = new Map(); // txid -> when its frame came, also before the answer to its POST
@@ -20,7 +23,12 @@ function push(list, item) {
 }
 
 function raw(value, note) {
-  const item = make("li", "fresh", {}, make("pre", "", {}, JSON.stringify(value, null, 1).replace(/\n\s*/g, " ")));
+  const item = make(
+    "li",
+    "fresh",
+    {},
+    make("pre", "", {}, JSON.stringify(value, null, 1).replace(/\n\s*/g, " ")),
+  );
   if (note) item.prepend(make("span", "note", {}, note));
   return item;
 }
@@ -46,11 +54,13 @@ for (const button of document.querySelectorAll("[data-send]")) {
     const clicked = now();
     const answer = await act("send/", "what", button.dataset.send);
     if (answer === null) return;
-    for (const event of answer.events.slice(0, KEPT)) push(events, raw(event, answer.count > KEPT ? `one of ${answer.count}` : ""));
+    for (const event of answer.events.slice(0, KEPT))
+      push(events, raw(event, answer.count > KEPT ? `one of ${answer.count}` : ""));
     if (button.dataset.send === "one") follow(answer.txid, clicked, answer);
   });
 }
-for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => act("control/", "do", button.dataset.do));
+for (const button of document.querySelectorAll("[data-do]"))
+  button.addEventListener("click", () => act("control/", "do", button.dataset.do));
 
 // ---- its way -----------------------------------------------------------------------------------
 
@@ -74,18 +84,29 @@ function show(way) {
   const { clicked, appended, committed, arrived, drawn } = way;
   if (!committed || !drawn) return;
   const moments = [clicked, appended, committed, arrived, drawn];
-  way.phases = PHASES.map((name, place) => [name, Math.max(0, moments[place + 1] - moments[place])]);
+  way.phases = PHASES.map((name, place) => [
+    name,
+    Math.max(0, moments[place + 1] - moments[place]),
+  ]);
   const all = [...travelling.values()].filter((each) => each.phases);
   const longest = Math.max(100, ...all.slice(-KEPT).map((each) => each.drawn - each.clicked));
   for (const each of all) {
     each.bar.replaceChildren(
       ...each.phases.map(([name, lasted]) => {
-        const part = make("span", name, { title: `${name}: ${milliseconds.format(lasted)} ms` }, lasted > longest / 14 ? milliseconds.format(lasted) : "");
+        const part = make(
+          "span",
+          name,
+          { title: `${name}: ${milliseconds.format(lasted)} ms` },
+          lasted > longest / 14 ? milliseconds.format(lasted) : "",
+        );
         part.style.width = `${(100 * lasted) / longest}%`;
         return part;
       }),
     );
-    each.bar.setAttribute("aria-label", each.phases.map(([name, lasted]) => `${name} ${milliseconds.format(lasted)} ms`).join(", "));
+    each.bar.setAttribute(
+      "aria-label",
+      each.phases.map(([name, lasted]) => `${name} ${milliseconds.format(lasted)} ms`).join(", "),
+    );
     each.total.textContent = `${milliseconds.format(each.drawn - each.clicked)} ms`;
   }
 }
@@ -97,9 +118,17 @@ subscribe("station", {
     if (!items.length) return;
     const rest = items.length - 1;
     const { txids, ...headers } = items[0].headers;
-    if (txids) headers.txids = txids.length > 3 ? [...txids.slice(0, 2), `and ${txids.length - 2} more`] : txids;
+    if (txids)
+      headers.txids =
+        txids.length > 3 ? [...txids.slice(0, 2), `and ${txids.length - 2} more`] : txids;
     const { offset, upToDate } = frame;
-    push(frames, raw({ items: [{ ...items[0], headers }], offset, upToDate }, rest ? `and ${rest} more ${rest === 1 ? "item" : "items"}` : ""));
+    push(
+      frames,
+      raw(
+        { items: [{ ...items[0], headers }], offset, upToDate },
+        rest ? `and ${rest} more ${rest === 1 ? "item" : "items"}` : "",
+      ),
+    );
     for (const { headers } of items) {
       for (const txid of [headers.txid ?? [], headers.txids ?? []].flat()) {
         arrivals.set(txid, now());
@@ -123,22 +152,33 @@ document.addEventListener("durable-state:updated", ({ target }) => {
 
 const draw = chartReports();
 let status = { state: "connecting", text: "" };
-showStanding("station", {
-  // The board is a live part: how it fares is how this page fares.
-  get status() { return status; },
-  on(name, listener) {
-    document.getElementById("board").addEventListener("durable-state:state", ({ detail }) => {
-      status = detail;
-      listener(detail);
-    });
-    status = { state: document.getElementById("board").dataset.liveState ?? "connecting", text: "" };
+showStanding(
+  "station",
+  {
+    // The board is a live part: how it fares is how this page fares.
+    get status() {
+      return status;
+    },
+    on(name, listener) {
+      document.getElementById("board").addEventListener("durable-state:state", ({ detail }) => {
+        status = detail;
+        listener(detail);
+      });
+      status = {
+        state: document.getElementById("board").dataset.liveState ?? "connecting",
+        text: "",
+      };
+    },
   },
-}, (report) => {
-  draw(report);
-  if (report === null) return;
-  const paused = report.status === "paused";
-  pause.dataset.do = paused ? "resume" : "pause";
-  pause.textContent = paused ? "Resume" : "Pause";
-  const [, pid] = report.holder.split(":");
-  document.getElementById("worker").textContent = report.holder ? `consumed by process ${pid}` : "no worker holds it";
-});
+  (report) => {
+    draw(report);
+    if (report === null) return;
+    const paused = report.status === "paused";
+    pause.dataset.do = paused ? "resume" : "pause";
+    pause.textContent = paused ? "Resume" : "Pause";
+    const [, pid] = report.holder.split(":");
+    document.getElementById("worker").textContent = report.holder
+      ? `consumed by process ${pid}`
+      : "no worker holds it";
+  },
+);
