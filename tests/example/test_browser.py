@@ -126,13 +126,24 @@ def test_chat_reaches_the_other_window(demo: Demo, window: WindowMaker) -> None:
     grace.hover(".message:has-text('window one')")
     grace.click(".message:has-text('window one') .remove")
     ada.wait_for_selector(".message:has-text('window one')", state="detached")
-    assert ada.locator("#people li").count() == 2
+    expect(ada.locator("#people li")).to_have_count(2)
+    expect(ada.locator("#present")).to_have_text("2 people here")
 
     # Another room is another stream: nothing of this one is there.
     grace.click(".rooms a:has-text('Workshop')")
     grace.wait_for_selector("#status[data-state=live]")
     grace.wait_for_selector("#log .nothing")
     assert grace.locator(".message").count() == 0
+    expect(ada.locator("#people")).not_to_contain_text("Grace")
+
+    # However fast somebody types and sends, "is typing" does not come after the message.
+    grace.click(".rooms a:has-text('Lobby')")
+    grace.wait_for_selector("#status[data-state=live]")
+    for number in range(5):
+        grace.type("#text", f"quick {number}")
+        grace.press("#text", "Enter")
+    ada.wait_for_selector(".message .text:text-is('quick 4')")
+    expect(ada.locator("#typing")).to_be_empty(timeout=2_000)
 
 
 def test_a_lost_connection_resumes(demo: Demo, window: WindowMaker) -> None:
@@ -164,6 +175,36 @@ def test_a_lost_connection_resumes(demo: Demo, window: WindowMaker) -> None:
     ada.wait_for_selector(".text:text-is('meanwhile')")
     assert ada.locator(".text").all_inner_texts() == ["before", "meanwhile"]
     assert "offset" in json.loads(ada.evaluate("window.asked.at(-1)"))
+
+
+def test_behind_the_scenes(demo: Demo, window: WindowMaker) -> None:
+    """An event shows its way, garbage is refused and counted, a killed worker has a successor, and
+    a reset changes nothing that is shown.
+    """
+    page = window()
+    page.goto(f"{demo.url()}/behind/")
+    page.wait_for_selector("#status[data-state=live]")
+    page.wait_for_selector("#board [data-key='ICE 73']")
+    page.click("[data-send=one]")
+    page.wait_for_selector("#ways .bar span >> nth=3", state="attached")
+    label = page.get_attribute("#ways .bar", "aria-label") or ""
+    assert [each.split()[0] for each in label.split(", ")] == ["append", "commit", "push", "draw"]
+    read = page.locator("#account .sum dd")
+    expect(read).to_have_text("7")
+
+    page.click("[data-send=garbage]")
+    expect(page.locator(".letters li")).to_have_count(4)
+    expect(page.locator("#account")).to_contain_text("4")
+    board = page.locator("#board tbody").inner_text()
+    page.click("[data-do=reset]")
+    before = page.inner_text("#worker")
+    page.click("[data-do=kill]")
+    demo.wait_for("Killing the worker")
+    page.click("[data-send=many]")
+    expect(read).to_have_text("511", timeout=40_000)
+    assert page.locator("#board tbody tr").count() == len(board.splitlines())
+    page.wait_for_selector("#status[data-state=live]")
+    assert page.inner_text("#worker") != before
 
 
 def test_pages_are_live_only_while_the_stream_is_read(demo: Demo, window: WindowMaker) -> None:
