@@ -119,9 +119,7 @@ class LiveTarget:
             span("commit", self.stream.name, prepared.count),
             watch_steps(None if switching is None else partial(switching, self.stream)),
         ):
-            done = commit(self.stream, prepared, batch, token=self._holding.token)
-        self._log_keeper.keep()
-        return done
+            return commit(self.stream, prepared, batch, token=self._holding.token)
 
     async def after(self, batch: Batch, done: Commit | None, seconds: float) -> Next:
         """Publishes the commit."""
@@ -131,6 +129,8 @@ class LiveTarget:
             count_commit(stream.name, len(batch.messages), seconds, len(done.payload))
             self._holding.seat.samples.count(stream.pk, len(batch.messages), seconds)
             await self._holding.publish(stream, done, seconds)
+            if self._log_keeper.is_due:
+                await self._threads.run(self._log_keeper.keep)
         else:
             self._watcher.progressed(stream)
         self.at_tail = batch.up_to_date

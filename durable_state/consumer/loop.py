@@ -200,7 +200,7 @@ class Loop(Generic[F]):
                 following = await self._take(batch)
                 self.target.lag.settle(at_tail=batch.up_to_date, waiting_since=inbox.waiting_since)
                 if self.target.unswept:
-                    await self._sweep(inbox)
+                    await self._sweep()
                 if following is not Next.READ_ON:
                     return following
             return Next.REOPEN
@@ -274,17 +274,18 @@ class Loop(Generic[F]):
         after = batch.position.ordinal - len(batch.messages)
         return prepare_batch(self.target.stream, batch.messages, after, refusal)
 
-    async def _sweep(self, inbox: Inbox) -> None:
-        """Deletes what a switch has left: one step, and more for as long as no batch waits and
-        nobody asks for anything else; ``tidy`` does what is left at the end.
+    async def _sweep(self) -> None:
+        """Has deleted what a switch has left: beside what comes, or at once where nothing more is
+        to come.
         """
-        using = self.target.progress.using
+        if not self._holding.until_up_to_date:
+            self._holding.seat.upkeep.ask()
+            self.target.unswept = False
+            return
         with contextlib.suppress(django.db.Error):  # another one may be sweeping too
-            while not self._holding.ends and not self._interrupted.is_set():
+            while self.target.unswept and not self._holding.ends:
+                using = self.target.progress.using
                 self.target.unswept = await self._threads.run_long(sweep_dropped, using)
-                is_awaited = inbox.waiting and not self._holding.until_up_to_date
-                if is_awaited or not self.target.unswept:
-                    return
 
     async def _unless_interrupted(self, coming: Coroutine[Any, Any, T]) -> T | None:
         return await self._holding.unless_ended(coming, self._interrupted)

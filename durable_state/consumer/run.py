@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-import django.db
-
 from durable_state.conf import get_settings
 from durable_state.databases.callers import CallerState
 from durable_state.databases.clock import database_now
@@ -24,7 +22,6 @@ from .left_alone import is_left_alone
 from .seat import Seat, open_seat, stop_signals
 from .seating import CELERY, Place, join, leave, occupied, take_vacant
 from .surroundings import begin_in
-from .upkeep import tidy
 from .wake_listener import WakeListener
 from .watcher import NOBODY, Watcher
 
@@ -34,8 +31,6 @@ logger = logging.getLogger("durable_state.consumer")
 
 WAIT_SECONDS = 1.0
 """Seconds between two looks for a lease that becomes free."""
-TIDY_SECONDS = 60.0
-"""Seconds between two prunings."""
 LEAVE_SECONDS = 0.3
 """Seconds after which it is seen that a worker is asked to end."""
 _STOPPED: dict[str, str] = {Status.HALTED: "has halted", Status.NEEDS_RESET: "needs a reset"}
@@ -148,13 +143,13 @@ def _take(stream: Stream, nonce: str) -> tuple[Place, list[Claim]] | None:
 async def _run_all(caller: CallerState, watcher: Watcher) -> None:
     async with (
         stop_signals() as stop,
-        open_seat(stop, caller, threads=8, watcher=watcher) as seat,
+        open_seat(stop, caller, threads=8, watcher=watcher, tidies=True) as seat,
     ):
         using = caller.using
         capacity = get_settings().seat_streams
         place = await seat.threads.run_for_lease(join, using, "run", capacity, seat.threads.nonce)
         listening = WakeListener(using, seat).run()
-        async with _beside(_keep_tidy(using, seat)), _beside(listening), _beside(_end_soon(seat)):
+        async with _beside(listening), _beside(_end_soon(seat)):
             await Attendant(seat, place, capacity=capacity).run()
 
 
@@ -183,15 +178,6 @@ def _find_place(using: str, capacity: int, nonce: str) -> Place | None:
     if (kept := take_vacant(using, CELERY, capacity, nonce)) is not None:
         return kept
     return join(using, CELERY, capacity, nonce) if count_missing(using) else None
-
-
-async def _keep_tidy(using: str, seat: Seat) -> None:
-    while True:
-        try:
-            await seat.threads.run_long(tidy, using)
-        except django.db.Error as error:
-            logger.warning("Nothing could be pruned: %s", error)
-        await asyncio.sleep(TIDY_SECONDS)
 
 
 async def _stop_when(asks_to_end: Callable[[], bool], seat: Seat) -> None:

@@ -16,6 +16,7 @@ from .database_outage import DatabaseOutage
 from .lag import Lag, keep_lags
 from .samples import Samples
 from .threads import DatabaseThreads
+from .upkeep import Upkeep
 from .watcher import NOBODY, Watcher
 
 __all__ = ["Seat", "open_seat", "stop_signals"]
@@ -36,6 +37,9 @@ class Seat:
     stop: asyncio.Event
     """Asks it to end; the batches in hand are finished then."""
 
+    upkeep: Upkeep
+    """Deletes what its database needs no more."""
+
     watcher: Watcher = NOBODY
 
     lags: list[Lag] = field(default_factory=list)
@@ -47,17 +51,30 @@ class Seat:
 
 @contextlib.asynccontextmanager
 async def open_seat(
-    stop: asyncio.Event, caller: CallerState, *, threads: int = 4, watcher: Watcher = NOBODY
+    stop: asyncio.Event,
+    caller: CallerState,
+    *,
+    threads: int = 4,
+    watcher: Watcher = NOBODY,
+    tidies: bool = False,
 ) -> AsyncIterator[Seat]:
-    """A seat with so many threads for the database; its connections are closed with it."""
+    """A seat with so many threads for the database; its connections are closed with it.
+
+    One that ``tidies`` prunes its database each minute, not only after what it has done itself.
+    """
     async with DatabaseThreads(threads, caller) as pool, open_client() as client:
-        seat = Seat(client, pool, DatabaseOutage(pool), stop, watcher)
-        keeping = asyncio.create_task(keep_lags(seat.lags, pool))
+        upkeep = Upkeep(caller.using, pool)
+        seat = Seat(client, pool, DatabaseOutage(pool), stop, upkeep, watcher)
+        beside = [
+            asyncio.create_task(keep_lags(seat.lags, pool)),
+            asyncio.create_task(upkeep.run(each_minute=tidies)),
+        ]
         try:
             yield seat
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

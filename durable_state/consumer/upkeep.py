@@ -1,8 +1,19 @@
-"""What is deleted now and then, so that nothing grows for ever."""
+"""What is deleted now and then, so that nothing grows for ever: in short steps, for a share of the
+time.
+
+Why: decision 912.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
 from datetime import timedelta
+
+import django.db
 
 from durable_state import feed
 from durable_state.databases.clock import database_now
@@ -10,35 +21,108 @@ from durable_state.databases.transaction import commit_transaction
 from durable_state.materializer import sweep_generations
 from durable_state.models import Generation
 
-from .samples import thin_samples
+from .threads import DatabaseThreads
 
-__all__ = ["sweep_dropped", "tidy"]
+__all__ = ["Upkeep", "sweep_dropped", "tidy"]
 
-SWEEPS = 20
-"""Steps in which one call of ``tidy`` deletes what is left of generations."""
+logger = logging.getLogger("durable_state.consumer")
+
+TIDY_SECONDS = 60.0
+"""Seconds between two looks for what is to be deleted."""
+SHARE = 0.25
+"""The part of the time that is spent deleting at most."""
+STEP_SECONDS = 0.1
+"""Seconds that one step should take: on SQLite, a commit waits for so long."""
+FEWEST, MOST = 250, 20_000
+"""Rows that one step deletes."""
 
 
-def tidy(using: str) -> None:
-    """Deletes feed entries and samples that are too old, and what dropped generations, and
-    verifications that were killed, have left: a bounded part in one call.
+class Step:
+    """One way of deleting; how much it deletes at once follows from how long that takes."""
+
+    def __init__(self, delete: Callable[[str, int], bool]) -> None:
+        """``delete`` is given a database and how many rows; it says whether there may be more."""
+        self._delete = delete
+        self.rows = FEWEST
+
+    def take(self, using: str) -> tuple[bool, float]:
+        """Whether there may be more, and the seconds that it took. Called in a thread."""
+        began = time.monotonic()
+        is_more = self._delete(using, self.rows)
+        seconds = time.monotonic() - began
+        if seconds > 2 * STEP_SECONDS:
+            self.rows = max(FEWEST, self.rows // 2)
+        elif seconds < STEP_SECONDS / 2:
+            self.rows = min(MOST, self.rows * 2)
+        return is_more, seconds
+
+
+class Upkeep:
+    """Deletes beside the commits of a seat what its database needs no more. For one event loop.
+
+    Invariant: between two steps it rests for three times as long as the last one took, so that no
+    commit, of whatever stream, waits for more than one of them.
     """
-    feed.prune(using)
-    thin_samples(using)
 
-    day_ago = database_now(using) - timedelta(days=1)
-    generations = Generation.objects.using(using)
-    killed = generations.filter(purpose=Generation.Purpose.VERIFY, created_at__lt=day_ago)
-    killed.update(purpose=Generation.Purpose.DROPPED, changes=0)
+    def __init__(self, using: str, threads: DatabaseThreads) -> None:
+        self._using = using
+        self._threads = threads
+        self._asked = asyncio.Event()
+        self._steps = [Step(_prune), Step(sweep_dropped)]
 
-    for _ in range(SWEEPS):
-        if not sweep_dropped(using):
-            return
+    def ask(self) -> None:
+        """A commit has left something to be deleted."""
+        self._asked.set()
+
+    async def run(self, *, each_minute: bool) -> None:
+        """Deletes whenever it is asked to, and ``each_minute`` besides, from now on."""
+        if each_minute:
+            self.ask()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), TIDY_SECONDS if each_minute else None)
+            self._asked.clear()
+            try:
+                await self._threads.run(_drop_killed, self._using)
+                for step in self._steps:
+                    while await self._take(step):
+                        pass
+            except django.db.Error as error:
+                logger.warning("Nothing could be pruned: %s", error)
+
+    async def _take(self, step: Step) -> bool:
+        is_more, seconds = await self._threads.run_long(step.take, self._using)
+        await asyncio.sleep(seconds * (1 / SHARE - 1))
+        return is_more
 
 
-def sweep_dropped(using: str) -> bool:
-    """Deletes some of what dropped generations still hold, in a transaction of its own.
+def tidy(using: str, seconds: float = 1.0) -> None:
+    """Deletes what it can within so many seconds: feed entries that are too old, and what dropped
+    generations, and verifications that were killed, have left.
+    """
+    until = time.monotonic() + seconds
+    _drop_killed(using)
+    for step in (Step(_prune), Step(sweep_dropped)):
+        while step.take(using)[0] and time.monotonic() < until:
+            pass
+
+
+def sweep_dropped(using: str, rows: int = MOST) -> bool:
+    """Deletes about so many rows that dropped generations still hold, in a transaction of its own.
 
     Whether there may be more.
     """
     with commit_transaction(using):
-        return sweep_generations(using)
+        return sweep_generations(using, rows)
+
+
+def _prune(using: str, rows: int) -> bool:
+    return feed.prune(using, rows) == rows
+
+
+def _drop_killed(using: str) -> None:
+    """Of a verification nobody takes longer than a day."""
+    day_ago = database_now(using) - timedelta(days=1)
+    generations = Generation.objects.using(using)
+    killed = generations.filter(purpose=Generation.Purpose.VERIFY, created_at__lt=day_ago)
+    killed.update(purpose=Generation.Purpose.DROPPED, changes=0)

@@ -16,7 +16,7 @@ import django.db
 
 from durable_state.conf import get_settings
 from durable_state.databases.clock import database_now
-from durable_state.models import FeedEntry, HeldRows, Stream
+from durable_state.models import FeedEntry, Stream
 
 __all__ = ["LogKeeper", "prune"]
 
@@ -45,25 +45,36 @@ class LogKeeper:
         self._kept_at: tuple[int, int, float] | None = None
         """The revision, the bytes and the moment at which the log was looked at last."""
 
+    @property
+    def is_due(self) -> bool:
+        """Whether enough has come since ``keep`` was called last, or enough time has passed."""
+        if self._kept_at is None:
+            return True
+        came, grown, passed = (
+            new - old for new, old in zip(self._now(), self._kept_at, strict=True)
+        )
+        part = get_settings().feed_keep_bytes // STEP_SHARE
+        return came >= _step() or grown >= part or passed >= STEP_SECONDS
+
     def keep(self) -> None:
-        """Deletes entries beyond the bounds, where enough has come since that was done last.
+        """Deletes entries beyond the bounds, where that is due.
 
-        Called after a commit; a later one makes good for one that fails.
+        Called when a commit was published; a later one makes good for one that fails.
         """
-        stream, settings = self._stream, get_settings()
-        step = max(1, min(STEP_ENTRIES, settings.feed_keep_rows // 10))
-        now = stream.revision, stream.log_bytes, time.monotonic()
-        if self._kept_at is not None:
-            came, grown, passed = (new - old for new, old in zip(now, self._kept_at, strict=True))
-            part = settings.feed_keep_bytes // STEP_SHARE
-            if came < step and grown < part and passed < STEP_SECONDS:
-                return
-
-        self._kept_at = now
+        if not self.is_due:
+            return
+        stream, self._kept_at = self._stream, self._now()
         try:
-            _prune_stream(stream, PACE * step)
+            _prune_stream(stream, PACE * _step())
         except django.db.Error as error:
             logger.info("%s: the feed log could not be pruned: %s", stream, error)
+
+    def _now(self) -> tuple[int, int, float]:
+        return self._stream.revision, self._stream.log_bytes, time.monotonic()
+
+
+def _step() -> int:
+    return max(1, min(STEP_ENTRIES, get_settings().feed_keep_rows // 10))
 
 
 def _prune_stream(stream: Stream, most: int) -> None:
@@ -84,22 +95,18 @@ def _prune_stream(stream: Stream, most: int) -> None:
         log.filter(revision__lte=last).delete()
 
 
-def prune(using: str, seconds: float = 1.0) -> int:
-    """Deletes the entries of all streams that are older than FEED_KEEP_SECONDS, oldest first;
-    returns how many. Forgets what readers held that have not come back.
+def prune(using: str, most: int = CHUNK) -> int:
+    """Deletes entries of all streams that are older than FEED_KEEP_SECONDS, oldest first, and
+    ``most`` at once; returns how many.
 
-    It begins nothing more after so many ``seconds``: what is left waits for the next call. Of a
-    stream that brings much, ``LogKeeper`` has deleted them before.
+    Of a stream that brings much, ``LogKeeper`` has deleted them before.
     """
-    HeldRows.objects.using(using).filter(expires_at__lt=database_now(using)).delete()
-    until, log = time.monotonic() + seconds, FeedEntry.objects.using(using)
+    log = FeedEntry.objects.using(using)
     expired = log.filter(created_at__lt=_cutoff(using)).order_by("created_at", "pk")
-    count = 0
-    while chunk := list(expired.values_list("pk", flat=True)[:CHUNK]):
-        count += log.filter(pk__in=chunk).delete()[0]
-        if time.monotonic() > until:
-            break
-    return count
+    pks = list(expired.values_list("pk", flat=True)[:most])
+    for start in range(0, len(pks), CHUNK):
+        log.filter(pk__in=pks[start : start + CHUNK]).delete()
+    return len(pks)
 
 
 def _cutoff(using: str) -> datetime.datetime:

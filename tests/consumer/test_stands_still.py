@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +12,6 @@ import pytest
 from django.db import connections, transaction
 
 from durable_state import operations
-from durable_state.consumer.run import run_all
 from durable_state.models import Lease, Stream
 from durable_state.signals import changes_committed
 from tests.app.models import Message
@@ -23,6 +20,7 @@ from tests.servers.process import StreamServer
 from tests.wire import insert
 
 from .support.consuming import is_live, wait_until
+from .support.operating import run_while
 from .support.remote import RemoteStream
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,37 +47,6 @@ def hanging() -> Iterator[Hanging]:
     code = Hanging()
     yield code
     code.go_on.set()
-
-
-def run_while(using: str, look: Callable[[ExitStack], None]) -> None:
-    """Consumes all streams while ``look`` does; then ends by SIGTERM, within seconds.
-
-    What ``look`` enters into the stack it is given is left when that has ended.
-    """
-    problems: list[BaseException] = []
-    asked: list[float] = []
-    has_ended = threading.Event()
-
-    def operate() -> None:
-        with ExitStack() as held:
-            try:
-                look(held)
-            except BaseException as error:
-                problems.append(error)
-            asked.append(time.monotonic())
-            os.kill(os.getpid(), signal.SIGTERM)
-            has_ended.wait(60)
-        connections.close_all()
-
-    operator = threading.Thread(target=operate)
-    operator.start()
-    run_all(using)
-    took = time.monotonic() - asked[0]
-    has_ended.set()
-    operator.join()
-    if problems:
-        raise problems[0]
-    assert took < 5
 
 
 def is_given_back(stream: Stream) -> bool:

@@ -17,23 +17,24 @@ STEP = 20_000
 """Staged entities that one transaction deletes, at least; at most twice as many."""
 
 
-def drop_generation(generation: Generation) -> bool:
+def drop_generation(generation: Generation, rows: int | None = None) -> bool:
     """Deletes the generation; call it in a transaction in which nothing points to it any more.
 
     A large one is only marked: ``sweep_generations`` deletes it afterwards. False then.
     """
     using = generation.using
-    rows = Generation.objects.using(using).filter(pk=generation.pk)
-    if _step(generation):
-        rows.update(purpose=Generation.Purpose.DROPPED, changes=0)
+    own = Generation.objects.using(using).filter(pk=generation.pk)
+    if _step(generation, rows or STEP):
+        own.update(purpose=Generation.Purpose.DROPPED, changes=0)
         return False
     # Django would look for what is staged of it, and by that index MySQL looks at more.
-    rows._raw_delete(using)
+    own._raw_delete(using)
     return True
 
 
-def sweep_generations(using: str) -> bool:
-    """Deletes some of what dropped generations still hold; call it in a transaction of its own.
+def sweep_generations(using: str, rows: int | None = None) -> bool:
+    """Deletes ``rows``, or up to twice as many, that dropped generations still hold; call it in a
+    transaction of its own.
 
     False, where there is no more.
     """
@@ -44,22 +45,22 @@ def sweep_generations(using: str) -> bool:
         .first()
     )
     if generation is not None:
-        drop_generation(generation)
+        drop_generation(generation, rows)
     return generation is not None
 
 
-def _step(generation: Generation) -> bool:
-    """Deletes one step; whether more is left."""
+def _step(generation: Generation, size: int) -> bool:
+    """Deletes so many, or up to twice as many; whether more is left."""
     using = generation.using
     staged = generation.staged.using(using)
-    room = STEP
+    room = size
     while (
         first := staged.order_by("type", "ordinal").values_list("type", flat=True).first()
     ) is not None:
         if room <= 0:
             return True
         of_type = staged.filter(type=first)
-        end = of_type.order_by("ordinal").values_list("ordinal", flat=True)[STEP : STEP + 1].first()
+        end = of_type.order_by("ordinal").values_list("ordinal", flat=True)[size : size + 1].first()
         room -= delete_rows(of_type if end is None else of_type.filter(ordinal__lt=end))
     return False
 

@@ -1,0 +1,133 @@
+"""Whatever is to be deleted, live commits go on beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from durable_state.consumer import upkeep
+from durable_state.consumer.threads import DatabaseThreads
+from durable_state.models import FeedEntry, Generation, StagedChange, Stream
+from tests.app.models import Message
+from tests.servers.process import StreamServer
+from tests.wire import insert
+
+from .support.consuming import is_live, wait_until
+from .support.operating import run_while
+from .support.remote import RemoteStream
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Add = Callable[..., Stream]
+
+ROWS = 2_000
+
+
+def leave_to_be_deleted(stream: Stream) -> None:
+    """A dropped generation of many entities, and as many entries that are too old."""
+    using = stream.using
+    dropped = Generation.objects.using(using).create(
+        stream=stream, purpose=Generation.Purpose.DROPPED
+    )
+    StagedChange.objects.using(using).bulk_create(
+        StagedChange(generation=dropped, entity=f"{n:064}", type="message", key=str(n), ordinal=n)
+        for n in range(ROWS)
+    )
+    FeedEntry.objects.using(using).bulk_create(
+        FeedEntry(stream=stream, revision=n - ROWS, created_at=timezone.now() - timedelta(hours=2))
+        for n in range(ROWS)
+    )
+
+
+def left(using: str) -> int:
+    """How many rows are still to be deleted."""
+    entries = FeedEntry.objects.using(using).filter(revision__lt=0)
+    return StagedChange.objects.using(using).count() + entries.count()
+
+
+def test_live_commits_go_on_between_the_steps(
+    file_or_server: str,
+    reference_server: StreamServer,
+    add_stream: Add,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each event is shown at once, while what is to be deleted becomes less from one to the next;
+    in the end nothing of it is left.
+    """
+    for bound in ("FEWEST", "MOST"):
+        monkeypatch.setattr(upkeep, bound, 100)
+    remote = RemoteStream(reference_server.stream())
+    stream = add_stream(remote.url, using=file_or_server)
+    shown = Message.objects.using(file_or_server)
+
+    def look(held: ExitStack) -> None:
+        wait_until(lambda: is_live(stream), 30)
+        seen = [left(file_or_server)]
+        for number in range(30):
+            began = time.monotonic()
+            remote.append([insert("message", "a" if number % 2 else "A", {"text": "hi"})])
+            ordinal = number + 1
+            wait_until(lambda: reads(stream) == ordinal, 20)  # noqa: B023
+            assert time.monotonic() - began < 2
+            seen.append(left(file_or_server))
+            if len(set(seen)) > 3:
+                break
+        assert seen[-1], seen
+        assert len(set(seen)) > 3, seen
+        assert shown.exists()
+        wait_until(lambda: left(file_or_server) == 0, 20)
+
+    leave_to_be_deleted(stream)
+    run_while(file_or_server, look)
+
+
+def reads(stream: Stream) -> int:
+    """Up to which message the stream is read."""
+    return Stream.objects.using(stream.using).get(pk=stream.pk).ordinal
+
+
+def test_most_of_the_time_is_left_to_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each step, three times as long; and a step that takes long is followed by smaller
+    ones.
+    """
+    spans: list[tuple[float, float]] = []
+    sizes: list[int] = []
+
+    def delete(using: str, rows: int) -> bool:
+        sizes.append(rows)
+        began = time.monotonic()
+        time.sleep(0.05 if len(sizes) < 3 else 0.25)
+        spans.append((began, time.monotonic()))
+        return len(spans) < 4
+
+    monkeypatch.setattr(upkeep, "STEP_SECONDS", 0.11)
+
+    async def work() -> None:
+        async with DatabaseThreads(2) as threads:
+            keeping = upkeep.Upkeep("default", threads)
+            keeping._steps = [upkeep.Step(delete)]
+            keeping.ask()
+            running = asyncio.create_task(keeping.run(each_minute=False))
+            while len(spans) < 4:  # noqa: ASYNC110 - a thread says so
+                await asyncio.sleep(0.02)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    outcome: list[Any] = []
+    thread = threading.Thread(target=lambda: outcome.append(asyncio.run(work())))
+    thread.start()
+    thread.join(30)
+    assert outcome == [None]
+    for (began, ended), (following, _) in itertools.pairwise(spans):
+        assert following - ended >= 2.9 * (ended - began)
+    fewest = upkeep.FEWEST
+    assert sizes == [fewest, fewest * 2, fewest * 4, fewest * 2]
