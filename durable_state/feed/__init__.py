@@ -20,6 +20,7 @@ from .log import (
 from .pruning import LogKeeper, prune
 from .renewal import AccessWithdrawn
 from .rows import shown_rows
+from .sending import ClientGone
 from .subscriber import Subscriber
 from .threads import CallTimedOut, run_for
 
@@ -27,6 +28,7 @@ __all__ = [
     "AccessWithdrawn",
     "Audience",
     "CallTimedOut",
+    "ClientGone",
     "ComposedEntry",
     "FeedTxid",
     "Hub",

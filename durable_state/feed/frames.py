@@ -111,9 +111,9 @@ class Token(NamedTuple):
 class Frame(str):
     """The text of one frame, which many sockets share, and the ASGI message that sends it."""
 
-    _events: dict[str, dict[str, str]] | None = None
+    _events: dict[str, dict[str, Any]] | None = None
 
-    def event(self, front: str = "") -> dict[str, str]:
+    def event(self, front: str = "") -> dict[str, Any]:
         """The message for an ASGI ``send``; made once for all who ask, so nobody may change it.
 
         ``front`` is put before the first key, as one more: ``"id":"1",``.

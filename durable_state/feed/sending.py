@@ -12,7 +12,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Generator
 from typing import Any
 
-__all__ = ["Rest", "begin"]
+from durable_state.errors import DurableStateError
+
+__all__ = ["ClientGone", "Rest", "begin"]
+
+
+class ClientGone(DurableStateError):
+    """Nothing can be sent, because the client has left."""
 
 
 class Rest:

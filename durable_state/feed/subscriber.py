@@ -17,7 +17,7 @@ from .group import Group, Step
 from .hub import Hub
 from .narrowed_group import NarrowedGroup
 from .renewal import renew_all
-from .sending import Rest, begin
+from .sending import ClientGone, Rest, begin
 
 __all__ = ["Subscriber"]
 
@@ -40,6 +40,7 @@ class Subscriber:
         "_task",
         "audience",
         "follower",
+        "is_sending",
         "place",
         "renew",
         "renewal",
@@ -60,6 +61,8 @@ class Subscriber:
         self.renewal = self if renewal is None else renewal
         self.follower = follower
         self.place = audience.resume(offset)
+        self.is_sending = False
+        """Whether a frame is on its way that the client has not taken yet."""
         self._hub = hub
         self._group: Group | None = None
         self._task: asyncio.Task[None] | None = None
@@ -73,7 +76,8 @@ class Subscriber:
 
         ``send`` is called with one frame after the other, each when the one before was taken. It
         does not ask in which task it runs (no ``asyncio.timeout``). ``ended`` is called once where
-        something else than ``stop`` ends it: StreamRemoved, AccessWithdrawn, or what went wrong.
+        something else than ``stop`` ends it: ClientGone where ``send`` raises, StreamRemoved,
+        AccessWithdrawn, or what went wrong.
         """
         self._send, self._ended = send, ended
         self._task = asyncio.create_task(self._arrive())
@@ -110,17 +114,19 @@ class Subscriber:
 
     def offer(self, step: Step) -> None:
         """Begins to send what is new; goes on alone where the socket does not take it at once."""
-        for number, frame in enumerate(step.frames, 1):
+        frames, place = step
+        for frame in frames:
             try:
                 rest = begin(self._send(frame))
-            except Exception as error:
-                self.end(error)
+            except Exception as error:  # servers tell it in their own ways
+                self.end(_gone(error))
                 return
             if rest is not None:
-                self._go_alone((rest, step._replace(frames=step.frames[number:])))
+                left = frames[frames.index(frame) + 1 :]
+                self._go_alone((rest, Step(left, place)))
                 return
-        self.place = step.place
-        if step.place is None:
+        self.place = place
+        if place is None:
             self._go_alone()
 
     def end(self, error: Exception) -> None:
@@ -157,7 +163,7 @@ class Subscriber:
             self._join()
             if self.place is not None and self.place == self._hub.revision:
                 token = self.audience.token(self.place)
-                await self._send(encode_frame([], token, self._hub.up_to_date))
+                await self._wait(self._send(encode_frame([], token, self._hub.up_to_date)))
         except Exception as error:
             self.end(error)
         else:
@@ -176,7 +182,7 @@ class Subscriber:
         try:
             if group is not None and begun is not None:
                 rest, step = begun
-                await rest
+                await self._wait(rest)
                 await self._take(step, group)
             while (group := self._group) is not None and not group.admit(self):
                 steps = group.snapshot() if self.place is None else group.steps(self.place)
@@ -194,11 +200,20 @@ class Subscriber:
         for frame in step.frames:
             if self._group is not group:
                 return False
-            await self._send(frame)
+            await self._wait(self._send(frame))
         if self._group is not group:
             return False
         self.place = step.place
         return True
+
+    async def _wait(self, sending: Awaitable[Any]) -> None:
+        self.is_sending = True
+        try:
+            await sending
+        except Exception as error:
+            raise _gone(error) from error
+        finally:
+            self.is_sending = False
 
     # Groups
 
@@ -234,3 +249,9 @@ class Subscriber:
             group.leave(self)
             if not group.members:
                 self._hub.groups.pop(group.name, None)
+
+
+def _gone(error: Exception) -> ClientGone:
+    gone = ClientGone("The client has left.")
+    gone.__cause__ = error
+    return gone

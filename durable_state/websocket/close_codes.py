@@ -6,8 +6,7 @@ import logging
 import math
 import time
 
-from durable_state.errors import DurableStateError
-from durable_state.feed import AccessWithdrawn, StreamRemoved, TooManySubscribers
+from durable_state.feed import AccessWithdrawn, ClientGone, StreamRemoved, TooManySubscribers
 
 from .places import TooManyPlaces
 
@@ -21,7 +20,6 @@ __all__ = [
     "REASONS",
     "TOO_LARGE",
     "TOO_MANY",
-    "ClientGone",
     "code_of",
 ]
 
@@ -52,10 +50,6 @@ REASONS = {
     FAILED: "The server met an error; its log says which.",
 }
 """In words, without anything that the client may not know."""
-
-
-class ClientGone(DurableStateError):
-    """Nothing can be sent, because the client has left."""
 
 
 _warned_at = -math.inf

@@ -12,9 +12,12 @@ from typing import Any
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.core.exceptions import PermissionDenied
 
+from durable_state.feed import ClientGone
+from durable_state.feed.frames import Frame
+
 from . import heart
 from .caller import Caller, identify
-from .close_codes import FAILED, NOT_ALLOWED, NOT_SIGNED_IN, ClientGone, code_of
+from .close_codes import FAILED, NOT_ALLOWED, NOT_SIGNED_IN, code_of
 from .origin import is_own_origin
 from .places import TooManyPlaces, leave_place, take_place
 from .subscription import Subscription
@@ -53,7 +56,7 @@ class Connection(AsyncWebsocketConsumer):
     @property
     def is_sending(self) -> bool:
         """Whether something is on its way that the client has not taken yet."""
-        return self._sends > 0
+        return self._sends > 0 or any(each.is_sending for each in self.subscriptions.values())
 
     async def send_heartbeat(self) -> None:
         """Sends something that means nothing, if the client is still there."""
@@ -121,15 +124,17 @@ class Connection(AsyncWebsocketConsumer):
         leave_place(self.caller.follower)
         self._places -= 1
 
-    def send_text(self, text: str) -> Awaitable[None]:
-        """Sends a frame. Raises: ClientGone."""
-        return self.send_event({"type": "websocket.send", "text": text})
+    def send_frame(self, frame: Frame, front: str = "") -> Awaitable[None]:
+        """Sends a frame of the feed, with as little as there can be around the server's own."""
+        self.sent_at = time.monotonic()
+        event: Any = frame.event(front)
+        return self.base_send(event)
 
-    async def send_event(self, event: Any) -> None:
-        """Sends a frame as ASGI has it. Raises: ClientGone."""
+    async def send_text(self, text: str) -> None:
+        """Sends any other frame. Raises: ClientGone."""
         self._sends += 1
         try:
-            await self.base_send(event)
+            await self.base_send({"type": "websocket.send", "bytes": None, "text": text})
         except Exception as error:  # Servers tell it in their own ways.
             raise ClientGone("The client has left.") from error
         finally:

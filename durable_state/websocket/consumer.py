@@ -67,7 +67,7 @@ class StateConsumer(Connection):
 
     def _send_frame(self, frame: Frame) -> Awaitable[None]:
         self._last = frame
-        return self.send_event(frame.event())
+        return self.send_frame(frame)
 
     async def _ended(self, code: int) -> None:
         self.subscriptions.clear()

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from durable_state.conf import get_settings
+from durable_state.feed import ClientGone
 from durable_state.feed.frames import Frame
 
 from .client_message import (
@@ -19,7 +20,7 @@ from .client_message import (
     Unsubscribe,
     decode,
 )
-from .close_codes import BAD_REQUEST, DONE, REASONS, TOO_LARGE, TOO_MANY, ClientGone, code_of
+from .close_codes import BAD_REQUEST, DONE, REASONS, TOO_LARGE, TOO_MANY, code_of
 from .connection import Connection
 from .heart import HEARTBEAT_SECONDS
 from .places import TooManyPlaces
@@ -97,7 +98,7 @@ class StreamsConsumer(Connection):
         front = f'"id":{json.dumps(name)},'
 
         def send(frame: Frame) -> Awaitable[None]:
-            return self.send_event(frame.event(front))
+            return self.send_frame(frame, front)
 
         ended = partial(self._ended, name)
         self.subscriptions[name] = Subscription(self.caller, wanted, send, ended)

@@ -45,7 +45,13 @@ class Subscription:
         self._ended = ended
         self._held = contextlib.AsyncExitStack()
         """What is given back in the end."""
+        self._subscriber: Subscriber | None = None
         self._task = asyncio.create_task(self._begin())
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a frame is on its way that the client has not taken yet."""
+        return self._subscriber is not None and self._subscriber.is_sending
 
     async def stop(self) -> None:
         """Sends nothing more; ``ended`` is not called."""
@@ -81,6 +87,7 @@ class Subscription:
             follower=follower,
             renewal=_renewal(user, wanted),
         )
+        self._subscriber = subscriber
         self._held.push_async_callback(subscriber.stop)
         subscriber.start(self._send, self._fail)
         return None
