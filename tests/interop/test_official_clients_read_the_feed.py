@@ -137,15 +137,15 @@ def random_change(dice: random.Random, txid: str) -> dict[str, Any]:
     entity_type = dice.choice(["message", "profile", "score", "author"])
     key = dice.choice(["1", "2", "3"] if entity_type == "score" else ["a", "B", "é\u2028", "7"])
     number = dice.randrange(1, 5)
-    fields: dict[str, Any] = {
+    by_type: dict[str, dict[str, Any]] = {
         "message": {"text": dice.choice(["x", "é\u2028", ""]), "likes": number, "isEdited": True},
         "profile": {"name": dice.choice(["Ada", "Bob"]), "score": number},
         "score": {"points": number},
         "author": {"commits": number},
-    }[entity_type]
+    }
     operation = dice.choice(["insert", "update", "upsert", "delete"])
     more = {"unmapped": number} if operation != "delete" else {}
-    fields = fields if operation != "delete" else {}
+    fields = by_type[entity_type] if operation != "delete" else {}
     return change(entity_type, key, operation, headers={"txid": txid}, **fields, **more)
 
 

@@ -73,8 +73,8 @@ def events(answer: Answer, cursor: str) -> str:
     if answer.up_to_date:
         control["upToDate"] = True
     items = encode_items(answer.items).decode()
-    data = f"event: data\ndata: {items}\n\n" if answer.items else ""
-    return f"{data}event: control\ndata: {msgspec.json.encode(control).decode()}\n\n"
+    data = f"event: data\ndata:{items}\n\n" if answer.items else ""
+    return f"{data}event: control\ndata:{msgspec.json.encode(control).decode()}\n\n"
 
 
 def secure(response: Any) -> None:

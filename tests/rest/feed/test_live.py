@@ -69,8 +69,8 @@ def events_of(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
     for line in lines:
         if line.startswith("event: "):
             name = line[7:]
-        elif line.startswith("data: "):
-            data.append(line[6:])
+        elif line.startswith("data:"):
+            data.append(line[5:])
         elif not line:
             yield name, json.loads("\n".join(data))
             name, data = "", []
