@@ -17,7 +17,7 @@ from tests.rest.feed.support.server import serving
 from tests.servers.reference import INTEROP, missing
 from tests.servers.require import skip_or_fail
 
-from .bridge import Bridge
+from .support.bridge import Bridge
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

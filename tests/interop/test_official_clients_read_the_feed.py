@@ -20,7 +20,7 @@ from tests.rest.feed.support.server import serving
 from tests.servers.process import StreamServer
 from tests.wire import END, START, change
 
-from .official_clients import OfficialClients, official_clients
+from .support.official_clients import OfficialClients, official_clients
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
