@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from .rest import DeadLetterList, EntityList, FeedView, HealthView, StreamDetail, StreamList
+from .rest import (
+    DeadLetterList,
+    EntityList,
+    FeedView,
+    HealthView,
+    ParkedChangeList,
+    StreamDetail,
+    StreamList,
+)
 from .webhook import doorbell
 
 __all__ = ["app_name", "urlpatterns"]
@@ -21,6 +29,9 @@ urlpatterns = [
     ),
     re_path(rf"^streams/{NAME}/dead-letters/$", DeadLetterList.as_view(), name="dead-letters"),
     re_path(rf"^streams/{NAME}/feed/$", FeedView.as_view(), name="feed"),
+    re_path(
+        rf"^streams/{NAME}/parked-changes/$", ParkedChangeList.as_view(), name="parked-changes"
+    ),
     re_path(rf"^doorbells/(?P<database>[^/]+)/{NAME}/$", doorbell, name="doorbell"),
     path("health/", HealthView.as_view(), name="health"),
 ]

@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 __all__ = ["describe"]
+
+_REFUSALS = {
+    400: "The query cannot be understood; says which part of it.",
+    401: "Not signed in.",
+    403: "Not signed in, or without a permission that is needed besides.",
+    404: "Not there, or not to be seen.",
+}
+
+_PATTERNS = {"name": "^[A-Za-z0-9._-]{1,100}$", "entity_type": "^.+$"}
+"""What the routes take."""
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 def describe(
-    *, path: dict[str, str] | None = None, query: dict[str, str] | None = None, **described: Any
+    *,
+    path: dict[str, str] | None = None,
+    query: dict[str, str] | None = None,
+    examples: Iterable[dict[str, Any]] = (),
+    responses: Any = None,
+    refusals: Iterable[int] = (400, 401, 403, 404),
+    **described: Any,
 ) -> Callable[[View], View]:
-    """Describes a view's method in the OpenAPI schema:
-    its text parameters, and what ``extend_schema`` takes besides.
+    """Describes a view's method in the OpenAPI schema: its text parameters, its answers with
+    examples, the codes by which it refuses, and what ``extend_schema`` takes besides.
     """
     try:
-        from drf_spectacular.utils import OpenApiParameter, extend_schema
+        from drf_spectacular.types import OpenApiTypes
+        from drf_spectacular.utils import (
+            OpenApiExample,
+            OpenApiParameter,
+            OpenApiResponse,
+            extend_schema,
+        )
     except ImportError:
         return lambda view: view
     parameters = [
-        OpenApiParameter(name, str, OpenApiParameter.PATH, description=text)
+        OpenApiParameter(
+            name, str, OpenApiParameter.PATH, description=text, pattern=_PATTERNS.get(name)
+        )
         for name, text in (path or {}).items()
     ]
     parameters += [
         OpenApiParameter(name, str, OpenApiParameter.QUERY, description=text)
         for name, text in (query or {}).items()
     ]
-    return extend_schema(parameters=parameters, **described)
+    shown = [OpenApiExample(**each, response_only=True, status_codes=["200"]) for each in examples]
+    answers = dict(responses) if isinstance(responses, dict) else {200: responses}
+    for code in refusals:
+        answers[code] = OpenApiResponse(OpenApiTypes.OBJECT, description=_REFUSALS[code])
+    return extend_schema(parameters=parameters, examples=shown, responses=answers, **described)

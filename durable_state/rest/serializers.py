@@ -6,9 +6,15 @@ from typing import Any
 
 from rest_framework import serializers
 
-from durable_state.models import DeadLetter
+from durable_state.models import DeadLetter, ParkedChange
 
-__all__ = ["DeadLetterSerializer", "EntitySerializer", "HealthSerializer", "StreamSerializer"]
+__all__ = [
+    "DeadLetterSerializer",
+    "EntitySerializer",
+    "HealthSerializer",
+    "ParkedChangeSerializer",
+    "StreamSerializer",
+]
 
 
 class ProgressSerializer(serializers.Serializer[dict[str, Any]]):
@@ -54,38 +60,61 @@ class EntitySerializer(serializers.Serializer[dict[str, Any]]):
     value = serializers.JSONField()
 
 
-class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
-    """A refused message; ``message`` is its text, with bytes that are no UTF-8 escaped.
+class _WithoutRowSerializer(serializers.ModelSerializer[Any]):
+    """A message that has no row; ``message`` is its text, with bytes that are no UTF-8 escaped.
 
-    The context's ``readable`` has the letters whose values the user may read, by primary key. Of
-    the others ``key``, ``detail`` and ``message`` are null.
+    The context's ``readable`` has those whose values the user may read, by primary key. Of the
+    others ``key``, ``detail`` and ``message`` are null.
     """
 
     key = serializers.SerializerMethodField()
     detail = serializers.SerializerMethodField()
     message = serializers.SerializerMethodField()
 
+    def get_key(self, found: Any) -> str | None:
+        """The entity key."""
+        return found.key if self._is_readable(found) else None
+
+    def get_detail(self, found: Any) -> str | None:
+        """What the reason is about."""
+        return found.detail if self._is_readable(found) else None
+
+    def get_message(self, found: Any) -> str | None:
+        """The message's bytes as text."""
+        if not self._is_readable(found):
+            return None
+        return bytes(found.body).decode("utf-8", "backslashreplace")
+
+    def _is_readable(self, found: Any) -> bool:
+        return found.pk in self.context.get("readable", ())
+
+
+class DeadLetterSerializer(_WithoutRowSerializer):
+    """A refused message."""
+
     class Meta:
         model = DeadLetter
         fields = ["id", "type", "key", "ordinal", "reason", "detail", "message", "created_at"]
         read_only_fields = fields
 
-    def get_key(self, letter: DeadLetter) -> str | None:
-        """The entity key."""
-        return letter.key if self._is_readable(letter) else None
 
-    def get_detail(self, letter: DeadLetter) -> str | None:
-        """What the reason is about."""
-        return letter.detail if self._is_readable(letter) else None
+class ParkedChangeSerializer(_WithoutRowSerializer):
+    """A change that cannot be shown yet; ``stale``: the entity's older row is still shown."""
 
-    def get_message(self, letter: DeadLetter) -> str | None:
-        """The message's bytes as text."""
-        if not self._is_readable(letter):
-            return None
-        return bytes(letter.body).decode("utf-8", "backslashreplace")
-
-    def _is_readable(self, letter: DeadLetter) -> bool:
-        return letter.pk in self.context.get("readable", ())
+    class Meta:
+        model = ParkedChange
+        fields = [
+            "id",
+            "type",
+            "key",
+            "ordinal",
+            "reason",
+            "stale",
+            "detail",
+            "message",
+            "created_at",
+        ]
+        read_only_fields = fields
 
 
 class HealthSerializer(serializers.Serializer[dict[str, Any]]):

@@ -26,6 +26,7 @@ def test_the_schema_is_complete_and_without_warnings() -> None:
         "/api/state/streams/{name}/entities/{entity_type}/",
         "/api/state/streams/{name}/dead-letters/",
         "/api/state/streams/{name}/feed/",
+        "/api/state/streams/{name}/parked-changes/",
         "/api/state/health/",
     }
     entities = schema["paths"]["/api/state/streams/{name}/entities/{entity_type}/"]["get"]
@@ -35,7 +36,11 @@ def test_the_schema_is_complete_and_without_warnings() -> None:
         "key",
         "cursor",
         "limit",
+        "ordering",
+        "fields",
     }
+    example = entities["responses"]["200"]["content"]["application/json"]["examples"]
+    assert "Hello" in str(example)
 
 
 def test_views_work_without_drf_spectacular(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_streams_are_shown_as_status_shows_them(api: Any) -> None:
     stream = Stream.objects.create(name="chat", url="https://host.test/x?token=secret")
     make_stream("another")
     client = api(superuser=True)
-    listed = client.get(f"{ROOT}streams/").json()
+    listed = client.get(f"{ROOT}streams/").json()["results"]
     assert [each["name"] for each in listed] == ["another", "chat"]
     single = client.get(f"{ROOT}streams/chat/").json()
     expected = report(stream).to_json()
@@ -113,7 +113,7 @@ def test_what_may_not_be_read_is_not_there(api: Any) -> None:
     stream = make_stream()
     commit(stream, {("message", "a"): message("x"), ("setting", "s"): 1})
     client = api()
-    assert client.get(f"{ROOT}streams/").json() == []
+    assert client.get(f"{ROOT}streams/").json()["results"] == []
     for path in ("", "entities/message/", "dead-letters/"):
         assert client.get(f"{ROOT}streams/chat/{path}").status_code == 404
     client = api("app.view_message")

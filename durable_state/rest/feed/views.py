@@ -53,6 +53,7 @@ class FeedView(PolicyView):
     """One stream's feed as a durable stream, for the official clients."""
 
     renderer_classes = [JSONRenderer]
+    has_pages = False
     pagination_class = None
 
     @describe(

@@ -1,0 +1,167 @@
+"""What a list may be narrowed and ordered by, from the query.
+
+Filters need django-filter; where that is not installed there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from django.db import models
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+from durable_state.feed import Sight
+from durable_state.registry import EntityMapping
+
+from .pages import Order
+
+__all__ = ["chosen_fields", "entity_order", "filter_entities", "filter_list", "simple_order"]
+
+RESERVED = frozenset(["key", "fields", "ordering", "limit", "cursor", "format"])
+"""What the query means by itself; a field of such a name is not filtered by."""
+
+_EQUAL = ["exact", "in", "isnull"]
+_TEXT = [*_EQUAL, "iexact", "contains", "icontains", "startswith"]
+_COMPARED = [*_EQUAL, "gt", "gte", "lt", "lte"]
+_LOOKUPS: list[tuple[Any, list[str]]] = [
+    ((models.CharField, models.TextField), _TEXT),
+    (models.BooleanField, ["exact", "isnull"]),
+    (
+        (
+            models.IntegerField,
+            models.FloatField,
+            models.DecimalField,
+            models.DateField,  # moments too
+            models.TimeField,
+            models.DurationField,
+        ),
+        _COMPARED,
+    ),
+    (models.UUIDField, _EQUAL),
+]
+"""By which lookups fields are filtered; those of other kinds are not, nor ordered by."""
+
+
+def filter_entities(request: Request, sight: Sight, rows: Any) -> Any:
+    """Those rows of a type that the query asks for, by the fields that are seen.
+
+    Raises: ValidationError.
+    """
+    return _filtered(request, _entity_filters(sight.mapping, sight.fields), rows)
+
+
+def filter_list(request: Request, rows: Any, fields: Mapping[str, Sequence[str]]) -> Any:
+    """Those rows that the query asks for, by these fields and lookups. Raises: ValidationError."""
+    named = {
+        _parameter(name, lookup): (rows.model._meta.get_field(name), name, lookup)
+        for name, lookups in fields.items()
+        for lookup in lookups
+    }
+    return _filtered(request, _filters(rows.model, named), rows)
+
+
+def entity_order(request: Request, sight: Sight) -> Order:
+    """The order that the query asks for: by a field's wire name, or by the key.
+
+    Raises: ValidationError.
+    """
+    mapping = sight.mapping
+    columns = {
+        wire: mapping.field(name).attname
+        for name, wire in _seen_fields(mapping, sight.fields).items()
+        if not isinstance(mapping.field(name), models.ForeignKey)
+        and _lookups(mapping.field(name))
+        and wire != "key"
+    }
+    name, descending = _asked_order(request, ["key", *columns], "key")
+    if name == "key":
+        return Order(mapping.key.attname, descending=descending)
+    return Order(mapping.key.attname, columns[name], descending)
+
+
+def simple_order(request: Request, column: str, name: str) -> Order:
+    """The order of a list that has one: up, or down. Raises: ValidationError."""
+    _, descending = _asked_order(request, [name], name)
+    return Order(column, descending=descending)
+
+
+def chosen_fields(request: Request, known: Sequence[str] | None) -> frozenset[str] | None:
+    """The names in ``?fields=a,b``; None where it is not asked for.
+
+    Raises: ValidationError, at one that is not among those that are ``known``.
+    """
+    asked = [
+        name for text in request.query_params.getlist("fields") for name in text.split(",") if name
+    ]
+    if not asked:
+        return None
+    unknown = [] if known is None else [name for name in asked if name not in known]
+    if unknown:
+        raise ValidationError({"fields": [f"{unknown[0]!r} is none of {', '.join(known or ())}."]})
+    return frozenset(asked)
+
+
+def _asked_order(request: Request, known: list[str], default: str) -> tuple[str, bool]:
+    asked = request.query_params.get("ordering") or default
+    name = asked.removeprefix("-")
+    if name not in known:
+        raise ValidationError({"ordering": [f"{name!r} is none of {', '.join(known)}."]})
+    return name, asked.startswith("-")
+
+
+def _seen_fields(mapping: EntityMapping, seen: frozenset[str] | None) -> dict[str, str]:
+    """The wire names of the model fields that are seen."""
+    return {name: wire for name, wire in mapping.wire_names.items() if seen is None or wire in seen}
+
+
+def _lookups(field: Any) -> list[str]:
+    return next((lookups for kinds, lookups in _LOOKUPS if isinstance(field, kinds)), [])
+
+
+@lru_cache(maxsize=256)
+def _entity_filters(mapping: EntityMapping, seen: frozenset[str] | None) -> Any:
+    named: dict[str, tuple[Any, str, str]] = {}
+    for name, wire in _seen_fields(mapping, seen).items():
+        if wire in RESERVED:
+            continue
+        field, path = mapping.field(name), name
+        if isinstance(field, models.ForeignKey):
+            # By what stands in the value: the parent's key.
+            parent = mapping.parent_mapping(field)
+            target = parent.key if parent is not None else field.target_field
+            path, field = f"{name}__{target.name}", target
+        for lookup in _lookups(field):
+            named[_parameter(wire, lookup)] = (field, path, lookup)
+    return _filters(mapping.model, named)
+
+
+def _parameter(name: str, lookup: str) -> str:
+    return name if lookup == "exact" else f"{name}__{lookup}"
+
+
+def _filters(model: Any, named: Mapping[str, tuple[Any, str, str]]) -> Any:
+    """The filter set; None where django-filter is not installed."""
+    try:
+        from django_filters import BooleanFilter, FilterSet
+    except ImportError:
+        return None
+    filters = {
+        parameter: BooleanFilter(field_name=path, lookup_expr=lookup)
+        if lookup == "isnull"
+        else FilterSet.filter_for_field(field, path, lookup)
+        for parameter, (field, path, lookup) in named.items()
+    }
+    meta = type("Meta", (), {"model": model, "fields": []})
+    return type("Filters", (FilterSet,), {**filters, "Meta": meta})
+
+
+def _filtered(request: Request, filters: Any, rows: Any) -> Any:
+    if filters is None:
+        return rows
+    found = filters(request.query_params, queryset=rows)
+    if not found.is_valid():
+        raise ValidationError(found.errors)
+    return found.qs
