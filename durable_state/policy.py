@@ -35,6 +35,7 @@ __all__ = [
     "readable_streams",
     "readable_values",
     "sees_whole_model",
+    "sight_of",
 ]
 
 logger = logging.getLogger("durable_state.policy")
@@ -140,6 +141,18 @@ def audience_of(
         else:
             sights.append(sight._replace(keys=asked))
     return Audience.of(stream, sights, _audience_name(user), beside)
+
+
+def sight_of(user: Any, stream: Stream, entity_type: str) -> Sight | None:
+    """What ``user`` sees of one type of a readable stream; None where that is no row at all."""
+    mapping = registry.find(entity_type, stream.name)
+    if mapping is None:
+        return None
+    try:
+        every = shown_rows(mapping, stream)
+    except MappingFault:
+        return None
+    return _sight(user, mapping, every)
 
 
 def followed_stream(user: Any, name: str) -> Stream | None:

@@ -16,7 +16,7 @@ from durable_state.conversion.keys import key_text
 from durable_state.feed import Sight
 from durable_state.feed.rows import rows_by_key
 from durable_state.feed.showing import shown_value
-from durable_state.policy import audience_of
+from durable_state.policy import sight_of
 
 from .etags import answer_if_unchanged, entity_tag
 from .examples import ENTITY
@@ -56,12 +56,11 @@ class EntityList(PolicyView):
         """
         # Before the rows: what is newer than its tag is read once more, and nothing is missed.
         stream = self.stream(name)
-        audience = audience_of(self.user, stream, [entity_type])
-        sight = audience.sights.get(entity_type)
+        sight = sight_of(self.user, stream, entity_type)
         if sight is None:
             # Not registered, or all its rows are hidden: nobody learns which.
             raise Http404
-        tag = entity_tag(request, audience, stream.revision)
+        tag = entity_tag(request, stream, sight)
         answer: Any = answer_if_unchanged(request, tag)
         if answer is None:
             answer = self._answer(request, _chosen(request, sight))

@@ -8,25 +8,24 @@ from typing import Any
 from django.utils.cache import get_conditional_response
 from rest_framework.request import Request
 
-from durable_state.feed import Audience
+from durable_state.feed import Audience, Sight
+from durable_state.models import Stream
 
 __all__ = ["answer_if_unchanged", "entity_tag"]
 
 
-def entity_tag(request: Request, audience: Audience, revision: int) -> str | None:
-    """Names what an audience sees at a revision, as this request asks for it.
+def entity_tag(request: Request, stream: Stream, sight: Sight) -> str | None:
+    """Names what is seen of a type at the stream's revision, as this request asks for it.
 
     None where that may change without a commit: rows that a policy narrows, values that the
     mapping's own code makes, pages for people.
     """
-    sights = audience.sights.values()
-    is_told_by_revision = not any(
-        sight.narrowed or sight.mapping.has_own_represent for sight in sights
-    )
+    is_told_by_revision = not sight.narrowed and not sight.mapping.has_own_represent
     if not is_told_by_revision or request.accepted_renderer.format != "json":
         return None
+    token = Audience.of(stream, [sight]).token(stream.revision)
     asked = hashlib.blake2b(request.get_full_path().encode(), digest_size=8).hexdigest()
-    return f'W/"{audience.token(revision)}.{asked}"'
+    return f'W/"{token}.{asked}"'
 
 
 def answer_if_unchanged(request: Request, tag: str | None) -> Any:
