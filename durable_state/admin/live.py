@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
-from urllib.parse import quote, urlencode
 
 from django.contrib.admin.views.main import ChangeList
 from django.db import models
@@ -21,10 +20,12 @@ _STREAMS = 5  # feeds that one page follows at most
 
 
 class Feed(TypedDict):
-    """One subscription of a page: to the rows of one type of a stream."""
+    """One subscription of a page: to rows of one type of a stream."""
 
     stream: str
-    url: str
+    type: str
+    keys: list[str]
+    """None: all of them."""
     offset: str
     """The place that the feed has now, from which the page goes on."""
 
@@ -33,8 +34,6 @@ def feeds_of_list(
     request: HttpRequest,
     mappings: Iterable[EntityMapping],
     changelist: ChangeList,
-    *,
-    websocket_path: str,
 ) -> tuple[list[Feed], list[str]]:
     """A list's feeds, and the primary keys of its rows in their order."""
     feeds: list[Feed] = []
@@ -43,7 +42,7 @@ def feeds_of_list(
         if (column := mapping.stream_column) is not None:
             listed = changelist.result_list.values_list(column.attname, flat=True)
             values = set(listed) - {None}
-        feeds += _feeds(request, mapping, values, websocket_path)
+        feeds += _feeds(request, mapping, values)
 
     # Read after the feeds' places, so that a commit in between comes again as a change instead of
     # being missed.
@@ -55,8 +54,6 @@ def feeds_of_form(
     request: HttpRequest,
     mappings: Iterable[EntityMapping],
     row: models.Model,
-    *,
-    websocket_path: str,
 ) -> tuple[list[Feed], list[str]]:
     """The feeds of one row's page, and the entity keys that the row has in them."""
     feeds: list[Feed] = []
@@ -65,10 +62,11 @@ def feeds_of_form(
         values = None
         if (column := mapping.stream_column) is not None:
             values = {getattr(row, column.attname)} - {None}
-        found = _feeds(request, mapping, values, websocket_path)
+        key = mapping.key_of(row)
+        found = _feeds(request, mapping, values, [key])
         if found:
             feeds += found
-            keys.add(mapping.key_of(row))
+            keys.add(key)
     return feeds[:_STREAMS], sorted(keys)
 
 
@@ -81,18 +79,18 @@ def streams_of_row(request: HttpRequest, mapping: EntityMapping, row: models.Mod
 
 
 def _feeds(
-    request: HttpRequest, mapping: EntityMapping, values: set[Any] | None, websocket_path: str
+    request: HttpRequest, mapping: EntityMapping, values: set[Any] | None, keys: Sequence[str] = ()
 ) -> list[Feed]:
     """The feeds of the streams that rows with these stream field values are shown by."""
-    query = urlencode({"type": mapping.entity_type})
     feeds: list[Feed] = []
     for stream in _streams(mapping, values, readable_streams(request.user)):
         if mapping.serves(stream.name):
-            audience = audience_of(request.user, stream, [mapping.entity_type])
+            audience = audience_of(request.user, stream, [mapping.entity_type], keys)
             feeds.append(
                 {
                     "stream": stream.name,
-                    "url": f"{websocket_path}{quote(stream.name)}/?{query}",
+                    "type": mapping.entity_type,
+                    "keys": list(keys),
                     "offset": audience.token(stream.revision),
                 }
             )

@@ -14,6 +14,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.templatetags.static import static
 from django.urls import path, reverse
 from django.urls.resolvers import URLPattern
 from django.utils.translation import gettext as _
@@ -111,6 +112,8 @@ class SyncedModelAdmin(OriginAdmin):
         url = reverse(f"admin:{self._liveness_name}", current_app=self.admin_site.name)
         return {
             "feeds": feeds,
+            "socket": self.websocket_path,
+            "client": static("durable_state/client.js"),
             "texts": page_texts(),
             "liveness": liveness(readable_streams(request.user).filter(name__in=names)),
             "liveness_url": f"{url}?{urlencode([('stream', name) for name in names])}",
@@ -190,9 +193,7 @@ class SyncedModelAdmin(OriginAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist = super().get_changelist_instance(request)
         self._leave_out_unreadable(request, changelist)
-        feeds, rows = feeds_of_list(
-            request, self.mappings, changelist, websocket_path=self.websocket_path
-        )
+        feeds, rows = feeds_of_list(request, self.mappings, changelist)
         page = self._live(request, feeds) | {"rows": rows}
         changelist.durable_state = page  # type: ignore[attr-defined]
         changelist.durable_state_streams = self._stream_links(request, feeds)  # type: ignore[attr-defined]
@@ -233,9 +234,7 @@ class SyncedModelAdmin(OriginAdmin):
         obj: Any = None,
     ) -> HttpResponse:
         if self.is_synced(obj):
-            feeds, keys = feeds_of_form(
-                request, self.mappings, obj, websocket_path=self.websocket_path
-            )
+            feeds, keys = feeds_of_form(request, self.mappings, obj)
             context["durable_state"] = self._live(request, feeds) | {"keys": keys}
             context |= self.origin_context(request, obj)
         return super().render_change_form(request, context, add, change, form_url, obj)

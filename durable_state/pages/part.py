@@ -68,7 +68,7 @@ class Part:
         readable = readable_streams(user).filter(name__in=streams).order_by("pk")
         for stream in readable:
             revision = _surely_shown(stream)
-            offset = audience_of(user, stream, types).token(revision)
+            offset = audience_of(user, stream, types, keys).token(revision)
             part.follow.append(
                 {
                     "stream": stream.name,

@@ -158,9 +158,9 @@ def test_the_list_follows_the_feeds_of_the_streams_it_shows(admin_client: Client
     apply("other", [change("message", "1", text="b")])
     apply("silent", [change("profile", "1", name="c")])
     config = live(admin_client.get("/admin/app/message/").content.decode())
-    assert sorted(feed["url"] for feed in config["feeds"]) == [
-        "/ws/state/chat/?type=message",
-        "/ws/state/other/?type=message",
+    assert sorted(feed["stream"] for feed in config["feeds"]) == [
+        "chat",
+        "other",
     ]
     assert all(feed["offset"].endswith(".1") for feed in config["feeds"])
     assert sorted(config["rows"]) == sorted(
@@ -176,12 +176,13 @@ def test_the_stream_is_found_however_the_rows_name_it(admin_client: Client) -> N
     apply("hall", [change("person", "ada", email="a@example.org")])
     assert Person.objects.count() == Profile.objects.count() == 1
     for model, feed in (
-        ("file", "git/?type=file"),
-        ("profile", "git/?type=profile"),
-        ("person", "hall/?type=person"),
+        ("file", "git"),
+        ("profile", "git"),
+        ("person", "hall"),
     ):
         config = live(admin_client.get(f"/admin/app/{model}/").content.decode())
-        assert [each["url"] for each in config["feeds"]] == [f"/ws/state/{feed}"], model
+        told = [(each["stream"], each["type"]) for each in config["feeds"]]
+        assert told == [(feed, model)]
 
 
 def test_the_page_of_a_row_follows_its_entity(admin_client: Client) -> None:

@@ -1,39 +1,52 @@
-// Follows the rows of a page by websocket. A change rings; what is shown then is the page as the server renders it, fetched anew, so that
-// cells look as the admin makes them. Where nothing answers at the socket's address, the page stays as it was served.
-// An open socket says nothing about the stream: how that fares is asked of the server now and then, and only both make "Live".
+// Follows the rows of a page by websocket. A change rings; what is shown then is the page as the
+// server renders it, fetched anew, so that cells look as the admin makes them. Where nothing
+// answers at the socket's address, the page stays as it was served. An open socket says nothing
+// about the stream: how that fares is asked of the server now and then, and only both make "Live".
 "use strict";
 {
   const GENTLE = 1500; // milliseconds between two fetches of the page at least
   const LOOK = 5000; // milliseconds between two looks at how the streams fare
   const PATIENCE = 8000; // milliseconds until a server that does not answer is taken to be away
-  const CALM = 30000; // milliseconds between two tries to connect at most
-  const FINAL = new Set([4401, 4403, 4404]); // close codes after which another try would get the same answer
 
   const start = () => {
     const source = document.getElementById("durable-state-live");
     if (!source) return;
     const config = JSON.parse(source.textContent);
     const bar = document.getElementById("durable-state-bar");
-    const say = (name, values = {}) => config.texts[name].replace(/%\((\w+)\)s/g, (_, key) => values[key]);
+    const say = (name, values = {}) =>
+      config.texts[name].replace(/%\((\w+)\)s/g, (_, key) => values[key]);
     const page = config.keys ? formPage(config, bar, say) : listPage(bar, say);
     let timer = null;
     let fetched = 0;
 
     const changed = () => {
       if (timer !== null) return;
-      timer = setTimeout(async () => {
-        if (document.hidden) {
-          document.addEventListener("visibilitychange", () => { timer = null; changed(); }, { once: true });
-          return;
-        }
-        fetched = performance.now();
-        try {
-          const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-          if (answer.status === 404 || answer.redirected) page.gone();
-          else if (answer.ok) page.show(new DOMParser().parseFromString(await answer.text(), "text/html"));
-        } catch { /* offline; the socket tells when to try again */ }
-        timer = null;
-      }, Math.max(100, GENTLE - (performance.now() - fetched)));
+      timer = setTimeout(
+        async () => {
+          if (document.hidden) {
+            document.addEventListener(
+              "visibilitychange",
+              () => {
+                timer = null;
+                changed();
+              },
+              { once: true },
+            );
+            return;
+          }
+          fetched = performance.now();
+          try {
+            const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+            if (answer.status === 404 || answer.redirected) page.gone();
+            else if (answer.ok)
+              page.show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+          } catch {
+            /* offline; the socket tells when to try again */
+          }
+          timer = null;
+        },
+        Math.max(100, GENTLE - (performance.now() - fetched)),
+      );
     };
 
     const open = new Set();
@@ -44,16 +57,24 @@
     const connected = () => {
       everOpen ||= open.size > 0;
       if (!everOpen) return;
-      const told = away ? { tone: "warn", text: say("stale", { time: lookedAt.toLocaleTimeString("en-GB"), why: away }) }
-        : open.size < config.feeds.length ? { tone: "warn", text: say("reconnecting") }
-        : liveness;
+      const told = away
+        ? {
+            tone: "warn",
+            text: say("stale", { time: lookedAt.toLocaleTimeString("en-GB"), why: away }),
+          }
+        : open.size < config.feeds.length
+          ? { tone: "warn", text: say("reconnecting") }
+          : liveness;
       bar.dataset.tone = told.tone;
       page.say(told.text);
     };
     const look = async () => {
       if (!document.hidden && everOpen) {
         try {
-          const answer = await fetch(config.liveness_url, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) });
+          const answer = await fetch(config.liveness_url, {
+            headers: { Accept: "application/json" },
+            signal: AbortSignal.timeout(PATIENCE),
+          });
           if (answer.redirected || answer.status === 403) away = say("signed_out");
           else if (!answer.ok) away = say("answers", { status: answer.status });
           else {
@@ -69,38 +90,52 @@
       setTimeout(look, LOOK);
     };
     setTimeout(look, LOOK);
-    for (const feed of config.feeds) follow(feed, { config, changed, opened: () => { open.add(feed); connected(); }, closed: () => { if (open.delete(feed)) connected(); } });
+    import(config.client).then(({ subscribe }) => {
+      for (const feed of config.feeds) {
+        follow(subscribe, feed, {
+          config,
+          changed,
+          opened: () => {
+            open.add(feed);
+            connected();
+          },
+          closed: () => {
+            if (open.delete(feed)) connected();
+          },
+        });
+      }
+    });
   };
 
-  // One feed, for as long as the page lives: resumed by the last frame's token, tried again more and more slowly.
-  const follow = (feed, { config, changed, opened, closed }) => {
-    let offset = feed.offset;
-    let wait = 1000;
-    const connect = () => {
-      const url = new URL(feed.url, location.href);
-      url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-      if (offset) url.searchParams.set("offset", offset);
-      const socket = new WebSocket(url);
-      let snapshot = false;
-      socket.onopen = () => { wait = 1000; opened(); };
-      socket.onmessage = (event) => {
-        const frame = JSON.parse(event.data);
-        for (const item of frame.items) {
-          const control = item.headers?.control;
-          if (control === "snapshot-start") snapshot = true;
-          else if (control === "snapshot-end") { snapshot = false; changed(); }
-          else if (!snapshot && (!config.keys || config.keys.includes(item.key))) changed();
+  // One feed, for as long as the page lives.
+  const follow = (
+    subscribe,
+    { stream, type, keys, offset },
+    { config, changed, opened, closed },
+  ) => {
+    let snapshot = false;
+    subscribe(stream, {
+      types: [type],
+      keys,
+      offset,
+      url: config.socket,
+      onFrame: ({ items }) => {
+        for (const { headers } of items) {
+          if (headers.control === "snapshot-start") snapshot = true;
+          else if (headers.control === "snapshot-end") {
+            snapshot = false;
+            changed();
+          } else if (!snapshot) changed();
         }
-        offset = frame.offset;
-      };
-      socket.onclose = (event) => {
-        closed();
-        if (FINAL.has(event.code)) return;
-        setTimeout(connect, wait * (0.5 + Math.random() / 2));
-        wait = Math.min(wait * 2, CALM);
-      };
-    };
-    connect();
+      },
+      onStatus: ({ state }) => {
+        if (state === "open" || state === "catching-up") opened();
+        else {
+          snapshot = false;
+          closed();
+        }
+      },
+    });
   };
 
   const replace = (target, fresh) => {
@@ -111,17 +146,31 @@
     target.classList.add("ds-changed");
   };
 
-  const pks = (root) => JSON.parse(root.getElementById("durable-state-live")?.textContent ?? "{}").rows ?? [];
-  const rows = (root) => [...root.querySelectorAll("#result_list > tbody > tr")].filter((row) => !row.querySelector(":scope > td > .errorlist"));
+  const pks = (root) =>
+    JSON.parse(root.getElementById("durable-state-live")?.textContent ?? "{}").rows ?? [];
+  const rows = (root) =>
+    [...root.querySelectorAll("#result_list > tbody > tr")].filter(
+      (row) => !row.querySelector(":scope > td > .errorlist"),
+    );
 
   const listPage = (bar, say) => {
     const known = new Map(pks(document).map((pk, place) => [pk, rows(document)[place]]));
     let later = 0;
-    const touched = (row) => row.contains(document.activeElement) && document.activeElement !== document.body
-      || [...row.querySelectorAll("input,select,textarea")].some((input) => input.type === "checkbox" || input.type === "radio" ? input.checked !== input.defaultChecked : input.type !== "hidden" && "defaultValue" in input && input.value !== input.defaultValue);
+    const touched = (row) =>
+      (row.contains(document.activeElement) && document.activeElement !== document.body) ||
+      [...row.querySelectorAll("input,select,textarea")].some((input) =>
+        input.type === "checkbox" || input.type === "radio"
+          ? input.checked !== input.defaultChecked
+          : input.type !== "hidden" &&
+            "defaultValue" in input &&
+            input.value !== input.defaultValue,
+      );
     const self = {
       text: "",
-      say(text) { self.text = text; self.draw(); },
+      say(text) {
+        self.text = text;
+        self.draw();
+      },
       draw() {
         bar.hidden = false;
         bar.replaceChildren(self.text);
@@ -129,7 +178,9 @@
         const button = document.createElement("button");
         button.type = "button";
         button.textContent = later === 1 ? say("one_new_row") : say("new_rows", { count: later });
-        button.onclick = () => { location.reload(); };
+        button.onclick = () => {
+          location.reload();
+        };
         bar.append(button);
       },
       show(fresh) {
@@ -159,7 +210,10 @@
   const formPage = (config, bar, say) => {
     const shown = () => [...document.querySelectorAll(".form-row .readonly")];
     const self = {
-      say(text) { bar.hidden = false; bar.textContent = text; },
+      say(text) {
+        bar.hidden = false;
+        bar.textContent = text;
+      },
       show(fresh) {
         const now = [...fresh.querySelectorAll(".form-row .readonly")];
         const here = shown();
@@ -174,5 +228,7 @@
     return self;
   };
 
-  document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", start) : start();
+  document.readyState === "loading"
+    ? document.addEventListener("DOMContentLoaded", start)
+    : start();
 }
