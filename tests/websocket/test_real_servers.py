@@ -19,7 +19,7 @@ from django.db import connection
 from django.test import Client as Browser
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.typing import Origin
+from websockets.typing import Origin, Subprotocol
 
 from tests.feed.support.client import Client
 from tests.feed.support.commits import commit_and_ring, make_stream, message, shown
@@ -145,12 +145,25 @@ async def test_a_commit_here_reaches_every_socket_there(
 
 
 async def test_browsers_see_the_close_code(servers: list[Server]) -> None:
-    """Who is not signed in is accepted and told 4401; a foreign page is refused before that."""
-    async with connect(f"ws://{servers[0].address}/ws/state/chat/") as nobody:
+    """Who is not signed in is accepted and told 4401, whatever the name; a frame that is too large
+    is told so, after a handshake with a token; a foreign page is refused before that.
+    """
+    root = f"ws://{servers[0].address}/ws/state/"
+    for name in ("chat/", "no%20name/", "a/b"):
+        async with connect(root + name) as nobody:
+            with pytest.raises(ConnectionClosed) as closed:
+                await nobody.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401
+    offered = [Subprotocol("jwt"), Subprotocol("token")]
+    async with connect(root, subprotocols=offered) as nobody:
+        assert nobody.subprotocol == "jwt"
+        assert "heartbeat" in str(await nobody.recv())
+        await nobody.send("x" * 70_000)
         with pytest.raises(ConnectionClosed) as closed:
             await nobody.recv()
-    assert closed.value.rcvd is not None
-    assert closed.value.rcvd.code == 4401
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
     with pytest.raises(InvalidStatus) as refused:
         await connect(
             f"ws://{servers[0].address}/ws/state/chat/", origin=Origin("https://evil.test")
