@@ -1,0 +1,285 @@
+"""Those who see the same share what is made for them, and wait for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Hashable
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from durable_state.feed import AccessWithdrawn, Audience, Subscriber, group, renewal, subscribe
+from durable_state.feed.frame_cache import FrameCache
+from durable_state.feed.frames import Frame
+from durable_state.feed.hub import Hub
+from durable_state.feed.rendering import Rendering
+from durable_state.models import Stream
+from tests.app.models import Message
+
+from .support.client import Client
+from .support.commits import commit_and_ring, make_stream, message, shown
+from .support.following import everything
+from .support.narrowed import popular, seen
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def begun() -> Stream:
+    """A stream at revision 1, without rows."""
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {})
+    return stream
+
+
+class Socket:
+    """Takes frames, unless it is told to be slow."""
+
+    def __init__(self) -> None:
+        self.client = Client()
+        self.takes = asyncio.Event()
+        self.takes.set()
+        self.waiting = 0
+        self.ended: Exception | None = None
+        self.changed = asyncio.Event()
+
+    async def send(self, frame: Frame) -> None:
+        self.waiting += 1
+        await self.takes.wait()
+        self.waiting -= 1
+        self.client.fold(frame)
+        self.changed.set()
+
+    def end(self, error: Exception) -> None:
+        self.ended = error
+        self.changed.set()
+
+    async def until(self, done: Callable[[], bool], seconds: float = 10) -> None:
+        async with asyncio.timeout(seconds):
+            while not done():
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def until_revision(self, revision: int) -> None:
+        await self.until(
+            lambda: self.client.up_to_date and self.client.offset.endswith(f".{revision}")
+        )
+
+    async def until_state(self, state: object) -> None:
+        await self.until(lambda: self.client.state == state)
+
+    async def until_ended(self) -> None:
+        await self.until(lambda: self.ended is not None)
+
+
+@contextlib.asynccontextmanager
+async def sockets(
+    stream: Stream,
+    count: int,
+    see: Callable[[], Audience | None],
+    *,
+    name: Hashable = None,
+    renewals: list[Hashable] | None = None,
+) -> AsyncIterator[tuple[Hub, list[Socket]]]:
+    """So many, each with its own audience; ``name`` names them all."""
+
+    def audience() -> Audience | None:
+        found = see()
+        if found is not None and name is not None:
+            found.name = name
+        return found
+
+    renew = sync_to_async(audience)
+    found = [Socket() for _ in range(count)]
+    async with contextlib.AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(subscribe(stream))
+        for number, each in enumerate(found):
+            first = await renew()
+            assert first is not None
+            key = renewals[number] if renewals else None
+            subscriber = Subscriber(hub, first, renew, renewal=key, follower=f"user {number}")
+            stack.push_async_callback(subscriber.stop)
+            subscriber.start(each.send, each.end)
+        yield hub, found
+
+
+async def test_a_slow_socket_holds_one_frame_and_delays_nobody(
+    configure: Callable[..., None],
+) -> None:
+    """It has a task only until it has caught up."""
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await begun()
+    async with sockets(stream, 5, lambda: everything(stream)) as (_, (slow, *others)):
+        await asyncio.gather(*(each.until_revision(1) for each in (slow, *others)))
+        quiet = asyncio.all_tasks()
+        slow.takes.clear()
+        for revision in range(2, 31):
+            await commit_and_ring(stream, {("message", "a"): message(str(revision))})
+            await asyncio.gather(*(each.until_revision(revision) for each in others))
+        assert slow.waiting == 1
+        assert len(asyncio.all_tasks() - quiet) == 1
+        slow.takes.set()
+        await slow.until_revision(30)
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == quiet
+        assert slow.client.state == await sync_to_async(shown)(stream)
+        assert slow.client.snapshots == 1
+        await commit_and_ring(stream, {("message", "b"): message("x")})
+        await asyncio.gather(*(each.until_revision(31) for each in (slow, *others)))
+
+
+async def test_idle_sockets_have_no_task(configure: Callable[..., None]) -> None:
+    """However many they are, three tasks look after their stream."""
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await begun()
+    before = asyncio.all_tasks()
+    async with sockets(stream, 40, lambda: everything(stream)) as (_, found):
+        await asyncio.gather(*(each.until_revision(1) for each in found))
+        await asyncio.sleep(0)
+        assert len(asyncio.all_tasks() - before) == 3
+
+
+@pytest.mark.parametrize("is_narrowed", [False, True])
+async def test_one_that_is_far_behind_gets_a_snapshot(
+    is_narrowed: bool, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Narrowed, where its steps are kept no more; else beyond a number of commits."""
+    configure(FEED_POLL_SECONDS=1000)
+    monkeypatch.setattr(group, "BEHIND_COMMITS", 5)
+    stream = await begun()
+    see = popular if is_narrowed else everything
+    async with sockets(stream, 2, lambda: see(stream), name="team") as (hub, (slow, other)):
+        await asyncio.gather(slow.until_revision(1), other.until_revision(1))
+        slow.takes.clear()
+        hub.shared = FrameCache(5_000)
+        for revision in range(2, 11):
+            row = message("x" * 1000, 100 if revision % 3 else 0)
+            await commit_and_ring(stream, {("message", str(revision % 4)): row})
+            await other.until_revision(revision)
+        slow.takes.set()
+        await slow.until_revision(10)
+        assert (slow.client.snapshots, other.client.snapshots) == (2, 1)
+        expected = await sync_to_async(seen if is_narrowed else shown)(stream)
+        assert slow.client.state == other.client.state == expected
+
+
+@pytest.mark.parametrize("name", ["team", None])
+async def test_a_named_audience_shares_what_is_narrowed(
+    name: str | None, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each commit is rendered once for all of it, where without a name it is for each; either way
+    what leaves is deleted, and what was hidden never named.
+    """
+    made: list[int] = []
+    render = Rendering.frames
+
+    def noting(self: Rendering, entry: Any, *args: Any) -> Any:
+        made.append(entry.revision)
+        return render(self, entry, *args)
+
+    monkeypatch.setattr(Rendering, "frames", noting)
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {("message", "in"): message("x", 20)})
+    async with sockets(stream, 6, lambda: popular(stream), name=name) as (_, found):
+        await asyncio.gather(*(each.until_revision(1) for each in found))
+        await commit_and_ring(
+            stream, {("message", "in"): message("x", 5), ("message", "hidden"): message("x", 1)}
+        )
+        await asyncio.gather(*(each.until_revision(2) for each in found))
+        await commit_and_ring(stream, {("message", "hidden"): None, ("setting", "s"): 1})
+        await asyncio.gather(*(each.until_revision(3) for each in found))
+        state = await sync_to_async(seen)(stream)
+        assert all(each.client.state == state for each in found)
+        assert not any(("message", "hidden") in each.client.mentioned for each in found)
+    assert made == ([2, 3] if name else [2] * 6 + [3] * 6)
+
+
+async def test_the_policy_is_asked_once_for_all_with_one_renewal(
+    configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it says holds for all of them: here a wider view, then none."""
+    monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.05)
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {("message", "a"): message("x"), ("setting", "s"): 1})
+    types, asked = ["message"], 0
+
+    def see() -> Audience | None:
+        nonlocal asked
+        asked += 1
+        return everything(stream, types) if types else None
+
+    keys: list[Hashable] = ["one"] * 10
+    async with sockets(stream, 10, see, renewals=keys) as (_, found):
+        await asyncio.gather(*(each.until_revision(1) for each in found))
+        assert all(len(each.client.state) == 1 for each in found)
+        types.append("setting")
+        state = await sync_to_async(shown)(stream)
+        await asyncio.gather(*(each.until_state(state) for each in found))
+        before = asked
+        types.clear()
+        await asyncio.gather(*(each.until_ended() for each in found))
+        assert asked - before <= 2
+        assert all(isinstance(each.ended, AccessWithdrawn) for each in found)
+
+
+async def test_a_policy_that_asks_otherwise_is_compared_at_once(
+    configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that another filter shows come, and others go, long before the next comparison."""
+    monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.05)
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(
+        stream, {("message", "a"): message("x", 20), ("message", "b"): message("x", 5)}
+    )
+    least = 10
+
+    def see() -> Audience:
+        audience = popular(stream)
+        sight = audience.sights["message"]
+        rows = (Message.objects.filter(room="chat", likes__gt=least)).exclude(likes=20 + least)
+        audience.sights["message"] = sight._replace(rows=rows, question=least)
+        return audience
+
+    async with sockets(stream, 2, see, name="team") as (_, found):
+        await asyncio.gather(*(each.until_revision(1) for each in found))
+        assert all(set(each.client.state) == {("message", "a")} for each in found)
+        least = 0
+        left = {("message", "b"): message("x", 5)}
+        await asyncio.gather(*(each.until_state(left) for each in found))
+        assert all(each.client.snapshots == 1 for each in found)
+
+
+async def test_a_slow_answer_of_the_policy_delays_nobody_elses(
+    configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one user's policy hangs, what was taken from another is taken within the round."""
+    monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(renewal, "PATIENCE_SECONDS", 0.05)
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await begun()
+    gate = asyncio.Event()
+    audience = await sync_to_async(everything)(stream)
+
+    async def hang() -> Audience | None:
+        await gate.wait()
+        return audience
+
+    async def refuse() -> Audience | None:
+        return None
+
+    slow, refused = Socket(), Socket()
+    async with subscribe(stream) as hub:
+        for socket, renew in ((slow, hang), (refused, refuse)):
+            Subscriber(hub, audience, renew, follower=str(id(socket))).start(
+                socket.send, socket.end
+            )
+        await refused.until_ended()
+        await commit_and_ring(stream, {("message", "a"): message("x")})
+        await slow.until_revision(2)
+        gate.set()
+        for each in [member for found in hub.groups.values() for member in found.members]:
+            await each.stop()
