@@ -42,7 +42,10 @@ NAVIGATION = {
         docs/how-to/prepare docs/how-to/many-streams docs/how-to/adopt docs/how-to/write
         docs/how-to/testing
     """,
-    "Your users": "docs/how-to/live-pages docs/how-to/policy docs/how-to/admin docs/reference/live",
+    "Your users": """
+        docs/how-to/live-pages docs/how-to/stream-db docs/how-to/policy docs/how-to/admin
+        docs/reference/live
+    """,
     "In production": """
         docs/how-to/production docs/how-to/deploy docs/how-to/headers docs/how-to/monitoring
         docs/how-to/metrics docs/how-to/runbook docs/how-to/reset docs/how-to/doorbells

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-from importlib import import_module
 from typing import Any
 
-from django.conf import settings
-from django.contrib.auth import SESSION_KEY, get_user
+from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
+
+from durable_state.sign_in import ended, sign_in_of
 
 __all__ = ["current_user", "name_of"]
 
@@ -31,10 +30,9 @@ def current_user(request: Request) -> Any:
     """
     user = request.user
     if _is_by_session(request):
-        engine = import_module(settings.SESSION_ENGINE)
-        again = copy.copy(request._request)
-        again.session = engine.SessionStore(request._request.session.session_key)
-        return get_user(again)
+        sign_in = sign_in_of(request._request.session)
+        if sign_in is None or ended([sign_in]):
+            return AnonymousUser()
     if isinstance(user, models.Model):
         # Not `type(user)`: it may be wrapped in a lazy object.
         return user.__class__._default_manager.filter(pk=user.pk).first() or AnonymousUser()
@@ -45,5 +43,4 @@ def _is_by_session(request: Request) -> bool:
     authenticator = request.successful_authenticator
     if authenticator is not None and not isinstance(authenticator, SessionAuthentication):
         return False
-    session = getattr(request._request, "session", None)
-    return session is not None and SESSION_KEY in session
+    return SESSION_KEY in getattr(request._request, "session", ())
