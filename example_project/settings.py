@@ -70,7 +70,12 @@ TEMPLATES = [
     }
 ]
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [HERE / "static"]
+STATICFILES_DIRS: list[Path | tuple[str, Path]] = [HERE / "static"]
+# The official JavaScript clients, where the tests' packages are installed: browsers load their
+# modules as they are.
+NPM = HERE.parent / "tests" / "interop" / "node_modules"
+if NPM.is_dir():
+    STATICFILES_DIRS.append(("npm", NPM))
 USE_TZ = True
 TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

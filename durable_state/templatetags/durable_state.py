@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.template.base import FilterExpression, Node, NodeList, Parser, Token, token_kwargs
 from django.template.context import Context
 from django.templatetags.static import static
+from django.urls import get_script_prefix
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -141,11 +142,13 @@ def _script(context: Context) -> SafeString:
     """A file, not inline: a content security policy with 'self', or with a nonce, allows it."""
     nonce = context.get("csp_nonce") or getattr(context.get("request"), "csp_nonce", "")
     return format_html(
-        '<script type="module" src="{}" data-client="{}" data-morph="{}"{}></script>',
+        '<script type="module" src="{}" data-client="{}" data-morph="{}" data-socket="{}"{}>'
+        "</script>",
         static("durable_state/live-parts.js"),
         # Told, because storages that name files by their content leave imports as they are.
         static("durable_state/client.js"),
         static("durable_state/morph.js"),
+        f"{get_script_prefix()}ws/state/",
         format_html(' nonce="{}"', nonce) if nonce else "",
     )
 

@@ -20,7 +20,7 @@ from durable_state.transport import append, open_client
 from .events import garbage, news
 from .models import Departure
 
-__all__ = ["board", "commit", "control", "send"]
+__all__ = ["board", "commit", "control", "send", "streamdb"]
 
 NAME = "station"
 MANY = 500
@@ -39,6 +39,19 @@ def board(request: HttpRequest) -> HttpResponse:
         "letters": DeadLetter.objects.filter(stream__name=NAME).order_by("-pk")[:8],
     }
     return render(request, "station/board.html", context)
+
+
+@ensure_csrf_cookie
+def streamdb(request: HttpRequest) -> HttpResponse:
+    """The same rows by the official client and by ours, where the official one is installed."""
+    context = {
+        "installed": (settings.NPM / "@tanstack" / "db").is_dir(),
+        "clients": [
+            ("ours", "durable_state/client.js", "websocket"),
+            ("theirs", "StreamDB", "@durable-streams/state, by SSE"),
+        ],
+    }
+    return render(request, "station/streamdb.html", context)
 
 
 @require_POST

@@ -10,8 +10,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.repositories import ScratchRepository
+from tests.servers.require import skip_or_fail
 
-from .support.demo import Demo, running
+from .support.demo import CHECKOUT, Demo, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -205,6 +206,21 @@ def test_behind_the_scenes(demo: Demo, window: WindowMaker) -> None:
     assert page.locator("#board tbody tr").count() == len(board.splitlines())
     page.wait_for_selector("#status[data-state=live]")
     assert page.inner_text("#worker") != before
+
+
+def test_the_official_client_shows_the_same_rows(demo: Demo, window: WindowMaker) -> None:
+    """StreamDB, unchanged, by Django's own feed; an event is awaited by both clients."""
+    if not (CHECKOUT / "tests/interop/node_modules/@tanstack/db").is_dir():
+        skip_or_fail("the official clients are not installed in tests/interop")
+    page = window()
+    page.goto(f"{demo.url()}/behind/streamdb/")
+    expect(page.locator("#theirs tr")).to_have_count(6)
+    page.click("[data-send=many]")
+    page.click("[data-send=one]")
+    for each in ("ours", "theirs"):
+        expect(page.locator(f"#{each}-took")).to_contain_text("ms", timeout=20_000)
+    texts = [page.locator(f"#{each} tr").all_inner_texts() for each in ("ours", "theirs")]
+    assert texts[0] == texts[1]
 
 
 def test_pages_are_live_only_while_the_stream_is_read(demo: Demo, window: WindowMaker) -> None:

@@ -179,7 +179,10 @@ const delay = (attempts) =>
 
 function address(url) {
   const named =
-    url ?? document.querySelector("meta[name=durable-state-socket]")?.content ?? "/ws/state/";
+    url ??
+    document.querySelector("meta[name=durable-state-socket]")?.content ??
+    document.querySelector("script[data-socket]")?.dataset.socket ??
+    "/ws/state/";
   const absolute = new URL(named, location.href);
   absolute.protocol = absolute.protocol.replace("http", "ws");
   return absolute.href;

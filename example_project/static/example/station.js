@@ -5,7 +5,7 @@ import { subscribe } from "../durable_state/client.js";
 import { chartReports } from "./chart.js";
 import { make, post, showStanding } from "./site.js";
 
-const KEPT = 6; // events, frames and ways that are shown
+const KEPT = 5; // events, frames and ways that are shown
 const PHASES = ["append", "commit", "push", "draw"];
 const [events, frames, ways, trouble, pause] = ["events", "frames", "ways", "trouble", "pause"].map(
   (id) => document.getElementById(id),
