@@ -14,6 +14,7 @@ from celery import shared_task
 from celery.signals import worker_init, worker_ready, worker_shutting_down
 from celery.worker import state
 from django.db import DEFAULT_DB_ALIAS
+from kombu.exceptions import OperationalError
 
 from durable_state.databases.clock import ServerNow
 
@@ -40,6 +41,11 @@ TIDY_SECONDS = 60.0
 """Seconds between two prunings of this process."""
 LIMIT_SECONDS = 300
 """Seconds that a task may take longer than its slice, for a batch in hand, before it is killed."""
+
+ALONE_SECONDS = LIMIT_SECONDS - 60
+"""Seconds that it goes on after its slice, where the broker takes no task for a successor."""
+AGAIN_SECONDS = 10.0
+"""Seconds after which it tries to send one again."""
 
 _supervised: dict[str, float] = {}
 _tidied: dict[str, float] = {}
@@ -109,18 +115,29 @@ def consume(database: str = DEFAULT_DB_ALIAS) -> None:
 
     Delivered twice, or late, it ends at once where no seat is free.
     """
-    try:
-        is_kept = consume_slice(database, _asks_to_end)
-    except OperationRefused as refusal:
-        _refuse(database, refusal)
-        return
-    # CELERY_TASK_ALWAYS_EAGER would hand over inside itself, for ever.
-    if consume.request.is_eager:
-        return
-    if is_kept:
-        _send(database)
-    else:
-        _fill(database)
+    until = time.monotonic() + get_settings().slice_seconds + ALONE_SECONDS
+    seconds = None
+    while True:
+        try:
+            is_kept = consume_slice(database, _asks_to_end, seconds)
+        except OperationRefused as refusal:
+            _refuse(database, refusal)
+            return
+        # CELERY_TASK_ALWAYS_EAGER would hand over inside itself, for ever.
+        if consume.request.is_eager:
+            return
+        try:
+            if is_kept:
+                _send(database)
+            else:
+                _fill(database)
+            return
+        except OperationalError as error:
+            if not is_kept or time.monotonic() > until:
+                raise
+            if seconds is None:  # once for each outage
+                logger.warning("The broker is away, so this task goes on by itself: %s", error)
+            seconds = AGAIN_SECONDS
 
 
 @shared_task(name="durable_state.tasks.verify", ignore_result=True, acks_late=False)

@@ -90,13 +90,17 @@ def run_all(using: str, watcher: Watcher = NOBODY) -> None:
     asyncio.run(_run_all(begin_in(using), watcher))
 
 
-def consume_slice(using: str, asks_to_end: Callable[[], bool] = lambda: False) -> bool:
-    """Fills a seat for ``SLICE_SECONDS``, or until the worker ``asks_to_end``.
+def consume_slice(
+    using: str, asks_to_end: Callable[[], bool] = lambda: False, seconds: float | None = None
+) -> bool:
+    """Fills a seat for so many ``seconds`` (``SLICE_SECONDS``), or until the worker
+    ``asks_to_end``.
 
     Whether the seat is kept, with its streams, for a successor that is to be sent now. Ends at once
     where all seats that the streams need are filled.
     """
-    return asyncio.run(_consume_slice(begin_in(using), asks_to_end))
+    seconds = get_settings().slice_seconds if seconds is None else seconds
+    return asyncio.run(_consume_slice(begin_in(using), asks_to_end, seconds))
 
 
 async def _sync(
@@ -153,7 +157,9 @@ async def _run_all(caller: CallerState, watcher: Watcher) -> None:
             await Attendant(seat, place, capacity=capacity).run()
 
 
-async def _consume_slice(caller: CallerState, asks_to_end: Callable[[], bool]) -> bool:
+async def _consume_slice(
+    caller: CallerState, asks_to_end: Callable[[], bool], seconds: float
+) -> bool:
     stop, using = asyncio.Event(), caller.using
     async with open_seat(stop, caller) as seat:
         capacity = get_settings().seat_streams
@@ -163,9 +169,7 @@ async def _consume_slice(caller: CallerState, asks_to_end: Callable[[], bool]) -
 
         claims = await seat.threads.run_for_lease(claims_of, place)
         attendant = Attendant(seat, place, capacity=capacity)
-        timer = asyncio.get_running_loop().call_later(
-            get_settings().slice_seconds, attendant.hand_over
-        )
+        timer = asyncio.get_running_loop().call_later(seconds, attendant.hand_over)
         listening = WakeListener(using, seat).run()
         async with _beside(_stop_when(asks_to_end, seat)), _beside(listening):
             await attendant.run(claims)

@@ -26,6 +26,8 @@ SILENCE_SECONDS = 5.0
 """Seconds without ringing after it failed."""
 
 _silent_until = 0.0
+_fails_since: float | None = None
+"""When the first bell was not heard; the log says so once for all that follow."""
 
 
 def group_name(stream_name: str, stream_pk: int, using: str) -> str:
@@ -43,9 +45,10 @@ def written_database(stream: Stream) -> str:
 async def ring(stream_name: str, stream_pk: int, revision: int, using: str, payload: bytes) -> None:
     """Rings the bell of one commit, after it.
 
-    Never raises: a broken channel layer is logged, and subscribers read the log instead.
+    Never raises: a broken channel layer is logged, once until it answers again, and subscribers
+    read the log instead.
     """
-    global _silent_until
+    global _silent_until, _fails_since
     try:
         layer = get_channel_layer()
         if layer is None or time.monotonic() < _silent_until:
@@ -57,9 +60,15 @@ async def ring(stream_name: str, stream_pk: int, revision: int, using: str, payl
             )
     except Exception as error:
         _silent_until = time.monotonic() + SILENCE_SECONDS
-        logger.warning(
-            "%s: the channel layer could not be told of revision %s: %r",
-            stream_name,
-            revision,
-            error,
-        )
+        if _fails_since is None:
+            _fails_since = time.monotonic()
+            logger.warning(
+                "%s: the channel layer could not be told of revision %s: %r",
+                stream_name,
+                revision,
+                error,
+            )
+    else:
+        if _fails_since is not None:
+            away, _fails_since = time.monotonic() - _fails_since, None
+            logger.warning("The channel layer answers again after %.0f s.", away)

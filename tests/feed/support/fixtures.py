@@ -18,7 +18,7 @@ def fresh_layers() -> Iterator[None]:
 
     yield
     channel_layers.backends.clear()
-    bell._silent_until = 0.0
+    bell._silent_until, bell._fails_since = 0.0, None
 
 
 @pytest.fixture
