@@ -4,6 +4,7 @@ It alone composes transport, materializer and feed, and opens the transaction. W
 is all that the rooms above may use.
 """
 
+from .appending import append_once
 from .claiming import announce_missing, runnable
 from .commits import commit, reapply, release
 from .committing import Commit
@@ -31,6 +32,7 @@ __all__ = [
     "abandon_replay",
     "advance",
     "announce_missing",
+    "append_once",
     "ask_for_keys",
     "ask_once",
     "at_one_moment",

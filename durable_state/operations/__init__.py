@@ -12,6 +12,7 @@ from .intents import record, record_again
 from .letters import discard, discard_all, retry, retry_all
 from .lookup import databases_with_streams, find_stream
 from .probing import Finding, probe
+from .publishing import publish
 from .removal import owned_rows, remove
 from .report import StreamReport
 from .status import needs_reset, report, reports
@@ -49,6 +50,7 @@ __all__ = [
     "owned_rows",
     "pause",
     "probe",
+    "publish",
     "record",
     "record_again",
     "remove",

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
 from durable_state.errors import DurableStateError
-from durable_state.management.verbs import inspecting, letters, running, streams
+from durable_state.management.verbs import inspecting, letters, publishing, running, streams
 
 __all__ = ["Command"]
 
@@ -50,6 +50,7 @@ class Command(BaseCommand):
         running.define(verb)
         inspecting.define(verb)
         letters.define(verb)
+        publishing.define(verb)
 
     def handle(self, *args: Any, **options: Any) -> None:
         failure, database = options["failure"], options["database"]

@@ -1,0 +1,58 @@
+"""``publish``: writes a change to a stream, by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from durable_state import operations
+from durable_state.management.table import one_line
+from durable_state.protocol import ABSENT, Operation
+
+__all__ = ["define"]
+
+
+def define(verb: Any) -> None:
+    """Adds the verb to the command's parser."""
+    parser = verb("publish", publish, "Appends one change to a stream.")
+    parser.add_argument("name")
+    parser.add_argument("type", help="the entity type")
+    parser.add_argument("key", help="the entity key")
+    parser.add_argument("value", nargs="?", help="JSON; a delete has none")
+    parser.add_argument(
+        "--operation",
+        choices=[each.value for each in Operation],
+        default="upsert",
+        help="what the change does (default: upsert)",
+    )
+    parser.add_argument(
+        "--create", action="store_true", help="create the stream on its server if it is missing"
+    )
+
+
+def publish(command: BaseCommand, options: dict[str, Any]) -> None:
+    stream = operations.find_stream(options["name"], options["database"])
+    operation = options["operation"]
+    value: Any = ABSENT
+    if options["value"] is not None:
+        try:
+            value = json.loads(options["value"])
+        except ValueError as error:
+            raise CommandError(
+                f'The value is not JSON: {error}. Quote it for the shell: \'{{"title": "..."}}\'',
+                returncode=2,
+            ) from error
+    elif operation != Operation.DELETE:
+        raise CommandError("Give a value, or --operation delete.", returncode=2)
+    operations.publish(
+        stream,
+        options["type"],
+        options["key"],
+        value,
+        operation=operation,
+        create=options["create"],
+    )
+    told = one_line(f"{options['type']} {options['key']}")
+    command.stdout.write(f"Appended to {stream.name}: {operation} {told}.")
