@@ -99,6 +99,7 @@ CONSUMER = {
     "moment": "for verify",
     "reading_ahead": "the next batch",
     "readers": "settings and headers",
+    "appending": "writes to a stream",
     "threads": "for the database",
     "request_headers": "the project's own",
     "project_calls": "code that may hang",
