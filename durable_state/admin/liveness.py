@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.utils.translation import gettext_lazy as _
+
 from durable_state import operations
 from durable_state.models import Stream
 from durable_state.operations import StreamReport
@@ -13,22 +15,22 @@ from .states import STATES
 __all__ = ["liveness"]
 
 _TEXTS = {
-    "live": "Live",
-    "closed": "Complete: {name} is closed",
-    "up-to-date": "Not live: {why}",
-    "waiting": "Waiting until the server of {name} rings",
-    "catching-up": "Catching up with {name}",
-    "rebuilding": "Rebuilding {name}; these rows stay until it is done",
-    "snapshot-open": "{name} sends a snapshot; these rows stay until it is complete",
-    "new": "Nothing of {name} was read yet",
-    "paused": "Not live: {name} is paused",
-    "lagging": "Behind: {why}",
-    "no-worker": "Not live: no worker reads {name}",
-    "unmapped": "Not live: nothing of {name} is mapped",
-    "retrying": "Not live: {name} cannot be read; trying again",
-    "missing": "Not live: the server has no stream {name}",
-    "needs-reset": "Not live: {name} needs a reset",
-    "halted": "Not live: {name} has halted",
+    "live": _("Live"),
+    "closed": _("Complete: %(name)s is closed"),
+    "up-to-date": _("Not live: %(name)s is %(why)s"),
+    "waiting": _("Waiting until the server of %(name)s rings"),
+    "catching-up": _("Catching up with %(name)s"),
+    "rebuilding": _("Rebuilding %(name)s; these rows stay until it is done"),
+    "snapshot-open": _("%(name)s sends a snapshot; these rows stay until it is complete"),
+    "new": _("Nothing of %(name)s was read yet"),
+    "paused": _("Not live: %(name)s is paused"),
+    "lagging": _("Behind %(name)s: %(why)s"),
+    "no-worker": _("Not live: no worker reads %(name)s"),
+    "unmapped": _("Not live: nothing of %(name)s is mapped"),
+    "retrying": _("Not live: %(name)s cannot be read; retrying automatically"),
+    "missing": _("Not live: the server has no stream %(name)s"),
+    "needs-reset": _("Not live: %(name)s needs a reset"),
+    "halted": _("Not live: %(name)s has halted"),
 }
 _WORST_FIRST = ["bad", "warn", "quiet", "busy", "good"]
 
@@ -42,11 +44,11 @@ def liveness(streams: Iterable[Stream]) -> dict[str, str]:
     using = known[0].using if known else "default"
     found = operations.reports(using, pks=[each.pk for each in known], count_to=0)
     if not found:
-        return {"tone": "quiet", "text": "No stream writes these rows"}
+        return {"tone": "quiet", "text": str(_("No stream writes these rows"))}
     worst = min(found.values(), key=lambda report: _WORST_FIRST.index(STATES[report.status].tone))
     return {"tone": STATES[worst.status].tone, "text": _text(worst)}
 
 
 def _text(report: StreamReport) -> str:
-    why = f"{report.name} is {report.why.split(';')[0]}"
-    return _TEXTS[report.status].format(name=report.name, why=why)
+    told = {"name": report.name, "why": report.why.split(";")[0]}
+    return str(_TEXTS[report.status]) % told

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
 
 from durable_state.conf import get_settings
 from durable_state.errors import ConfigurationError
@@ -29,9 +30,9 @@ class AddStreamForm(ModelForm):
 
     adopt = forms.BooleanField(
         required=False,
-        label="Take over existing rows",
-        help_text=(
-            "The rows that are in its tables already become the stream's;"
+        label=_("Take over existing rows"),
+        help_text=_(
+            "Rows that are in its tables already become the stream's;"
             " those that it does not hold are removed."
         ),
     )
@@ -39,7 +40,8 @@ class AddStreamForm(ModelForm):
     class Meta:
         model = Stream
         fields = ["name", "url", "live"]
-        labels = {"url": "URL", "live": "Live by"}
+        labels = {"url": _("URL"), "live": _("Live by")}
+        help_texts = {"url": _("The stream's http(s) address, without a user name or password.")}
         widgets = {"url": _URL_INPUT}
 
     def clean_url(self) -> str:
@@ -50,19 +52,21 @@ class EditStreamForm(forms.Form):
     """Where a stream is read from now on. The present URL is not in it: its query may be secret."""
 
     url = forms.CharField(
-        label="New URL",
+        label=_("New URL"),
         required=False,
         max_length=2000,
         widget=_URL_INPUT,
-        help_text="Leave it empty to keep the present one.",
+        help_text=_("Leave it empty to keep the present one."),
     )
-    live = forms.ChoiceField(label="Live by", choices=Stream._meta.get_field("live").choices or ())
+    live = forms.ChoiceField(
+        label=_("Live by"), choices=Stream._meta.get_field("live").choices or ()
+    )
     heartbeat_seconds = forms.IntegerField(
-        label="Heartbeat",
+        label=_("Heartbeat"),
         required=False,
         min_value=1,
         max_value=3600,
-        help_text=(
+        help_text=_(
             "Seconds that the server may be silent while it has nothing new."
             " Leave it empty for what servers usually keep to: 75, and 45 for long-poll."
         ),

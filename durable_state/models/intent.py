@@ -16,12 +16,16 @@ class Intent(models.Model):
     it outlives its stream.
     """
 
-    stream_name = models.CharField(max_length=100)
-    verb = models.CharField(max_length=20)
-    actor = models.CharField(max_length=200, help_text="user name, or where the command ran")
-    detail = WideTextField(default="")
+    stream_name = models.CharField(_("stream"), max_length=100)
+    verb = models.CharField(_("verb"), max_length=20)
+    actor = models.CharField(
+        _("by"), max_length=200, help_text="user name, or where the command ran"
+    )
+    detail = WideTextField(_("detail"), default="")
     times = models.PositiveIntegerField(
-        default=1, help_text="how often, where it was asked for again and again, as by cron"
+        _("times"),
+        default=1,
+        help_text="how often, where it was asked for again and again, as by cron",
     )
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
 

@@ -22,10 +22,10 @@ class Lease(models.Model):
     class Lag(models.TextChoices):
         """Why the rows may not hold all that the stream's server has."""
 
-        TAKEN = "taken", "its worker has not reached the tail yet"
-        COMMIT = "commit", "what was read is not committed yet"
+        TAKEN = "taken", _("its worker has not reached the tail yet")
+        COMMIT = "commit", _("what was read is not committed yet")
         LOCKED = "locked", "another transaction has locked what a commit needs"
-        SILENCE = "silence", "nothing was heard of the server"
+        SILENCE = "silence", _("nothing was heard of the server")
 
     stream = models.OneToOneField(
         Stream, on_delete=models.CASCADE, primary_key=True, related_name="lease"

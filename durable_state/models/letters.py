@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from .exact import ExactTextField, WideTextField
 from .stream import Stream
@@ -56,6 +57,8 @@ class DeadLetter(models.Model):
 
     class Meta:
         ordering = ["-ordinal"]
+        verbose_name = _("dead letter")
+        verbose_name_plural = _("dead letters")
         constraints = [
             models.UniqueConstraint(
                 fields=["stream", "generation", "entity"], name="durable_state_letter_entity"

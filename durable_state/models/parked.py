@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from .exact import ExactCharField, ExactTextField, WideTextField
 from .stream import Stream
@@ -15,9 +16,9 @@ class ParkedChange(models.Model):
     """The newest change of an entity that the stream holds and the tables cannot show yet."""
 
     class Reason(models.TextChoices):
-        PARENT = "parent", "parent is not shown"
-        UNIQUE = "unique", "unique value is taken"
-        LINK = "link", "shown without its parent"
+        PARENT = "parent", _("parent is not shown")
+        UNIQUE = "unique", _("unique value is taken")
+        LINK = "link", _("shown without its parent")
         """It has NULL or the default for a parent (``on_delete`` SET_NULL and SET_DEFAULT), and
         waits to be linked.
         """
@@ -55,6 +56,8 @@ class ParkedChange(models.Model):
 
     class Meta:
         ordering = ["ordinal"]
+        verbose_name = _("parked change")
+        verbose_name_plural = _("parked changes")
         constraints = [
             models.UniqueConstraint(fields=["stream", "entity"], name="durable_state_parked_entity")
         ]

@@ -15,7 +15,7 @@ class Seat(models.Model):
     leases that it holds. So the holder of a thousand streams renews one row.
     """
 
-    name = models.CharField(max_length=255, help_text="host:pid:purpose:nonce")
+    name = models.CharField(_("name"), max_length=255, help_text="host:pid:purpose:nonce")
     capacity = models.PositiveIntegerField(
         default=0,
         help_text="streams that it takes of its own accord; 0: only what it was started for",

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from durable_state.databases import database_of
 
@@ -26,11 +27,11 @@ class Generation(Located, models.Model):
     """
 
     class Purpose(models.TextChoices):
-        SNAPSHOT = "snapshot", "snapshot"
-        RESET = "reset", "reset by the stream"
-        REBUILD = "rebuild", "rebuild from the stream's start"
-        VERIFY = "verify", "verification"
-        DROPPED = "dropped", "not needed any more"
+        SNAPSHOT = "snapshot", _("snapshot")
+        RESET = "reset", _("reset by the stream")
+        REBUILD = "rebuild", _("rebuild from the stream's start")
+        VERIFY = "verify", _("verification")
+        DROPPED = "dropped", _("not needed any more")
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="generations")
     purpose = models.CharField(max_length=8, choices=Purpose.choices)

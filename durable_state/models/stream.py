@@ -9,6 +9,7 @@ from typing import Any
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from durable_state.protocol.position import Position
 
@@ -177,6 +178,7 @@ class Stream(Progress):
     """
 
     name = models.CharField(
+        _("name"),
         max_length=100,
         unique=True,
         validators=[
@@ -221,6 +223,8 @@ class Stream(Progress):
 
     class Meta:
         ordering = ["name"]
+        verbose_name = _("stream")
+        verbose_name_plural = _("streams")
         # Streams that are followed, and new ones, are found without looking at all that only wait
         # for their doorbells.
         indexes = [models.Index(fields=["live", "status"], name="durable_state_stream_live")]

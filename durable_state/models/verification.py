@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from .exact import ExactTextField, WideTextField
 from .intent import Intent
@@ -21,11 +22,11 @@ class VerificationRun(Located, models.Model):
     """
 
     class State(models.TextChoices):
-        ASKED = "asked", "waits for a worker"
-        RUNNING = "running", "running"
-        EQUAL = "equal", "equal"
-        DIFFERS = "differs", "differs"
-        FAILED = "failed", "could not be verified"
+        ASKED = "asked", _("waits for a worker")
+        RUNNING = "running", _("running")
+        EQUAL = "equal", _("equal")
+        DIFFERS = "differs", _("differs")
+        FAILED = "failed", _("could not be verified")
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="verifications")
     intent = models.OneToOneField(Intent, on_delete=models.CASCADE, related_name="verification")

@@ -18,10 +18,11 @@ class SignIn(Protocol):
 
 
 class OnlyPublic(StatePolicy):
-    """Streams and rows with "public" in their names."""
+    """Streams with "public" in their names, and rows in their texts, where they have any."""
 
     def streams(self, user: Any) -> Any:
         return super().streams(user).filter(name__startswith="public")
 
     def rows(self, user: Any, queryset: Any) -> Any:
-        return super().rows(user, queryset).filter(text__startswith="public")
+        rows = super().rows(user, queryset)
+        return rows.filter(text__startswith="public") if hasattr(rows.model, "text") else rows
