@@ -170,7 +170,7 @@ class Group:
     @staticmethod
     def parts(entry: LoggedEntry) -> range:
         """Where the parts of an entry begin that are rendered one by one."""
-        return range(0, max(1, len(entry.changes)), PAGE_ROWS)
+        return range(0, 1 if entry.snapshot else max(1, len(entry.changes)), PAGE_ROWS)
 
     async def _part(self, entry: LoggedEntry, start: int) -> SharedFrames:
         newest = entry.revision == self.hub.revision and not entry.snapshot

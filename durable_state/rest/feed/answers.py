@@ -48,7 +48,8 @@ def plain(
         parts += [f"{answer.up_to_date}{answer.closed}".encode()]
         digest = hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest()
         response["ETag"] = f'"{digest}{":c" if answer.closed else ""}"'
-        if cursor is None and response["ETag"] in parse_etags(given_etags):
+        given = {each.removeprefix("W/") for each in parse_etags(given_etags)}
+        if cursor is None and response["ETag"] in given:
             response.status_code, response.content = 304, b""
             del response["Content-Type"]
     return response

@@ -32,8 +32,7 @@ _decode = msgspec.json.Decoder(dict[str, set[str]]).decode
 def keep(stream: Stream, reader: str, added: Mapping[str, set[str]], parent: str = "") -> str:
     """Keeps the keys beside those of ``parent``; returns their name."""
     plain = msgspec.json.encode({name: sorted(keys) for name, keys in sorted(added.items())})
-    named = b"\0".join([reader.encode(), parent.encode(), plain])
-    digest = hashlib.blake2b(named, digest_size=16).hexdigest()
+    digest = _digest(reader, parent, plain)
     held = HeldRows(
         stream=stream,
         digest=digest,
@@ -45,21 +44,30 @@ def keep(stream: Stream, reader: str, added: Mapping[str, set[str]], parent: str
     return digest
 
 
-def load(stream: Stream, digest: str) -> tuple[HeldKeys, int] | None:
-    """The keys of that name and in how many steps they are kept; None where that is forgotten."""
+def load(stream: Stream, reader: str, digest: str) -> tuple[HeldKeys, int] | None:
+    """The keys of that name and in how many steps they are kept.
+
+    None where that is forgotten, or another reader's.
+    """
     found: HeldKeys = {}
     steps: list[HeldRows] = []
     rows = HeldRows.objects.using(stream.using).filter(stream=stream)
     while digest:
         step = rows.filter(digest=digest).first()
-        if step is None:
+        plain = b"" if step is None else zlib.decompress(bytes(step.keys))
+        if step is None or _digest(reader, step.parent, plain) != digest:
             return None
-        for name, keys in _decode(zlib.decompress(bytes(step.keys))).items():
+        for name, keys in _decode(plain).items():
             found.setdefault(name, set()).update(keys)
         steps.append(step)
         digest = step.parent
     _renew(stream, steps)
     return found, len(steps)
+
+
+def _digest(reader: str, parent: str, plain: bytes) -> str:
+    named = b"\0".join([reader.encode(), parent.encode(), plain])
+    return hashlib.blake2b(named, digest_size=16).hexdigest()
 
 
 def _renew(stream: Stream, steps: list[HeldRows]) -> None:

@@ -173,7 +173,8 @@ class Reading:
         if following is not None:
             answer.next = offset._replace(place=following, number=offset.number + 1, held=kept)
         else:
-            answer.next = self._behind(offset.revision, offset.stamp)
+            # Not compared yet: after a switch, rows may be held that are seen no more.
+            answer.next = Offset(offset.revision, offset.stamp, self.signature)
             if kept:
                 self._load()  # the other pages' too
         return self._finish(answer, self.stream.revision)
@@ -259,7 +260,7 @@ class Reading:
             self._load()
 
     def _load(self) -> None:
-        found = held.load(self.stream, self._held)
+        found = held.load(self.stream, self._reader, self._held)
         if found is None:
             raise OffsetGone
         keys, self._steps = found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,8 @@ from .offset import NOW, START, Offset
 from .reading import Reading
 
 __all__ = ["FeedView"]
+
+logger = logging.getLogger("durable_state.feed")
 
 LIVE = ("long-poll", "sse")
 _QUERY = {
@@ -86,7 +89,8 @@ class FeedView(PolicyView):
                 return _event_response(texts)
             answer = await long_poll(reading, begin, follower, renew)
         except TooManySubscribers as error:
-            raise Throttled(wait=10, detail=str(error)) from error
+            logger.warning("%s", error)
+            raise Throttled(wait=10, detail="Too many read this stream live.") from error
         if not answer.items and answer.up_to_date:
             return nothing_new(answer, next_cursor(cursor))
         return plain(answer, identity=reading.identity, cursor=next_cursor(cursor))

@@ -15,6 +15,7 @@ from durable_state import StatePolicy
 from durable_state.feed import rows
 from durable_state.models import FeedEntry, HeldRows, Status, Stream
 from durable_state.rest.feed import reading
+from durable_state.rest.feed.offset import Offset
 from durable_state.testing import apply
 from tests.app.models import Message
 from tests.feed.support.commits import commit, make_stream, message, shown
@@ -306,6 +307,42 @@ async def test_a_narrowed_reader_is_told_what_leaves_and_nothing_hidden(
 
     await HeldRows.objects.all().adelete()
     assert (await ada.get()).status_code == 410
+
+
+async def test_a_narrowed_reader_is_told_the_difference_of_a_large_switch(
+    make_user: Any, configure: Callable[..., None], small_pages: None
+) -> None:
+    """Also of rows that are still there and are seen no more."""
+    configure(POLICY=f"{__name__}.Popular", FEED_ENTRY_ROWS=2)
+    rows = [change("message", f"m{n}", text="x", likes=20) for n in range(7)]
+    await sync_to_async(apply)("chat", [*rows, change("message", "low", text="x", likes=1)])
+    ada = await reader(make_user)
+    await ada.catch_up()
+    dump = [change("message", f"m{n}", text="y", likes=20 if n > 3 else 1) for n in range(1, 9)]
+    await sync_to_async(apply)("chat", [START, *dump, END])
+    await ada.catch_up()
+    await ada.catch_up()
+    assert {key for _, key in ada.state} == {f"m{n}" for n in range(4, 9)}
+    assert ("message", "low") not in ada.mentioned
+
+
+async def test_what_another_reader_holds_is_of_no_use(
+    make_user: Any, configure: Callable[..., None]
+) -> None:
+    """An offset that names it answers 410."""
+    configure(POLICY=f"{__name__}.Popular")
+    stream = await make()
+    await write(stream, {("message", "a"): message("x", 20)})
+    ada = await reader(make_user)
+    await ada.catch_up()
+    bob = Reader(await client_of(await sync_to_async(make_user)(name="bob")))
+    await bob.catch_up()
+    assert (await bob.get()).status_code == 200
+    theirs, own = Offset.parse(ada.offset), Offset.parse(bob.offset)
+    assert theirs is not None
+    assert own is not None
+    assert theirs.held != own.held
+    assert (await bob.get(offset=str(own._replace(held=theirs.held)))).status_code == 410
 
 
 def test_wsgi_reads_and_says_what_live_needs(make_user: Any, client: Any) -> None:

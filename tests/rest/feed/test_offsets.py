@@ -1,0 +1,50 @@
+"""Offsets as text: opaque, short, ordered as they are read, and read back as they were."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from durable_state.rest.feed.offset import NOW, START, Offset, Place
+
+SIGNATURE = "0123456789abcdef"
+places = st.none() | st.builds(Place, st.text(max_size=20), st.none() | st.text(max_size=50))
+offsets = st.builds(
+    Offset,
+    st.integers(0, 2**63 - 1),
+    st.integers(0, 2**52),
+    st.just(SIGNATURE),
+    places,
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["", "ab" * 16]),
+)
+
+
+@given(offsets)
+def test_an_offset_is_read_back(offset: Offset) -> None:
+    """And needs no escaping in a URL."""
+    text = str(offset)
+    assert Offset.parse(text) == offset
+    assert text.replace("_", "").replace("-", "").isalnum()
+    assert text.isascii()
+    assert text not in (START, NOW)
+
+
+@given(offsets, offsets)
+def test_offsets_are_ordered_as_they_are_read(one: Offset, other: Offset) -> None:
+    """By revision; the pages of a snapshot before what follows it."""
+    read = [(each.revision, each.place is None, each.number) for each in (one, other)]
+    if read[0] < read[1]:
+        assert str(one) < str(other)
+
+
+@given(st.text(max_size=80) | offsets.map(lambda offset: str(offset)[:-1] + "!"))
+def test_what_is_no_offset_is_none(text: str) -> None:
+    """Whatever it is."""
+    assert Offset.parse(text) is None
+
+
+def test_a_key_of_usual_length_makes_an_offset_of_usual_length() -> None:
+    """The protocol asks for less than 256 characters."""
+    place = Place("message", "0193b7e2-5c1d-7000-8000-000000000000")
+    assert len(str(Offset(10**9, 1_700_000_000_000_000, SIGNATURE, place, 5, "ab" * 16))) < 256
