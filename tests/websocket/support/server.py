@@ -1,21 +1,22 @@
 """An ASGI server of its own for tests:
-`python -m tests.websocket.support.server PORT SQLITE_FILE REDIS_URL PREFIX`.
+`python -m tests.websocket.support.server KIND PORT SQLITE_FILE REDIS_URL PREFIX`.
 
 It shares the database and the Redis with the test process, and nothing else.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+from typing import Any
 
 
 def main() -> None:
     """Serves the websocket until it is terminated."""
-    port, database, redis, prefix = sys.argv[1:]
+    kind, port, database, redis, prefix = sys.argv[1:]
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     import django
-    import uvicorn
     from django.conf import settings
 
     settings.DATABASES["default"]["NAME"] = database
@@ -35,7 +36,35 @@ def main() -> None:
 
     routes = URLRouter(websocket_urlpatterns)  # type: ignore[arg-type]
     application = ProtocolTypeRouter({"websocket": AuthMiddlewareStack(routes)})
-    uvicorn.run(application, host="127.0.0.1", port=int(port), log_level="warning", lifespan="off")
+    RUN[kind](application, int(port))
+
+
+def run_uvicorn(application: Any, port: int) -> None:
+    """On asyncio, with the websockets library."""
+    import uvicorn
+
+    uvicorn.run(application, host="127.0.0.1", port=port, log_level="warning", lifespan="off")
+
+
+def run_daphne(application: Any, port: int) -> None:
+    """On Twisted."""
+    from daphne.server import Server  # type: ignore[import-untyped]
+
+    Server(application, endpoints=[f"tcp:port={port}:interface=127.0.0.1"]).run()
+
+
+def run_hypercorn(application: Any, port: int) -> None:
+    """On asyncio, with wsproto."""
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    config = Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    config.loglevel = "WARNING"
+    asyncio.run(serve(application, config))
+
+
+RUN = {"uvicorn": run_uvicorn, "daphne": run_daphne, "hypercorn": run_hypercorn}
 
 
 if __name__ == "__main__":
