@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.admin.support.site import Site, browsing, serving_admin
+from tests.admin.support.site import CHECKOUT, Site, browsing, serving_admin
 from tests.wire import delete, message
 
 pytestmark = pytest.mark.timeout(120)
@@ -55,6 +58,14 @@ def page(signed_in: Page) -> Iterator[Page]:
 
 def url(site: Site, path: str) -> str:
     return site.url.replace("/admin/", path)
+
+
+def allow(site: Site, allowed: bool) -> None:
+    """Makes the visitor a superuser, or nobody who may see anything."""
+    made = f"User.objects.update(is_superuser={allowed})"
+    code = f"from django.contrib.auth.models import User; {made}"
+    command = [sys.executable, "-m", "django", "shell", "-c", code]
+    subprocess.run(command, cwd=CHECKOUT, env=site.environment, check=True, capture_output=True)
 
 
 def test_a_part_follows_and_keeps_what_a_person_does(site: Site, page: Page) -> None:
@@ -232,18 +243,18 @@ def test_transactions_can_be_waited_for(site: Site, page: Page) -> None:
 
 def test_a_client_without_network_goes_on_where_it_was(site: Site, page: Page) -> None:
     """It says that it waits, and shows what happened meanwhile as changes, without a new start."""
-    page.goto(url(site, "/board/"))
-    page.evaluate(
-        """() => {
-          const Real = WebSocket; window.cut = false; window.sockets = [];
-          window.WebSocket = class extends Real {
-            constructor(url, protocols) {
-              super(window.cut ? "ws://127.0.0.1:9/" : url, protocols);
-              sockets.push(this);
-            }
-          };
-        }"""
+    page.add_init_script(
+        """
+        const Real = WebSocket; window.cut = false; window.sockets = [];
+        window.WebSocket = class extends Real {
+          constructor(url, protocols) {
+            super(window.cut ? "ws://127.0.0.1:9/" : url, protocols);
+            sockets.push(this);
+          }
+        };
+        """
     )
+    page.goto(url(site, "/board/"))
     page.evaluate(FOLLOW)
     page.evaluate("window.cut = true; sockets.at(-1).close()")
     page.wait_for_function("states.at(-1) === 'waiting'")
@@ -252,6 +263,40 @@ def test_a_client_without_network_goes_on_where_it_was(site: Site, page: Page) -
     page.wait_for_function("told.length === 2")
     assert page.evaluate("told[1]") == [False, ["insert", "meanwhile", "one", None]]
     page.wait_for_function("states.at(-1) === 'open'")
+
+
+def test_a_link_that_died_in_silence_is_found_on_waking(site: Site, page: Page) -> None:
+    """After sleep a socket looks open that nobody answers; it is given up, and what was missed
+    comes over a new one.
+    """
+    page.goto(url(site, "/board/"))
+    page.evaluate(FOLLOW)
+    page.wait_for_function("chat.status.state === 'open'")
+    site.process.send_signal(signal.SIGSTOP)
+    try:
+        page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+        page.wait_for_function("chat.status.state === 'waiting'")
+    finally:
+        site.process.send_signal(signal.SIGCONT)
+    site.commit(message("awake", "again"))
+    page.wait_for_function("chat.rows('message').get('awake')?.text === 'again'")
+
+
+def test_a_permission_that_is_taken_away_ends_it(site: Site, page: Page) -> None:
+    """Within seconds, for parts and clients; nothing that was shown is taken off the page."""
+    page.goto(url(site, "/public/board/"))
+    page.evaluate(FOLLOW)
+    expect(page.locator("#board")).to_have_attribute("data-live-state", "open")
+    allow(site, False)
+    try:
+        page.wait_for_function("chat.status.state === 'refused'", timeout=20_000)
+        assert page.evaluate("chat.status.code") == 4403
+        expect(page.locator("#board")).to_have_attribute("data-live-state", "off")
+        expect(page.locator("#board li").first).to_be_visible()
+    finally:
+        allow(site, True)
+    page.evaluate("chat.retry()")
+    page.wait_for_function("chat.status.state === 'open'")
 
 
 def test_a_page_has_one_socket(site: Site, page: Page) -> None:

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.servers.rakaia import free_port
 
-__all__ = ["Site", "browsing", "serving_admin"]
+__all__ = ["CHECKOUT", "Site", "browsing", "serving_admin"]
 
 CHECKOUT = Path(__file__).parents[3]
 
