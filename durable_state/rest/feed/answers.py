@@ -12,8 +12,6 @@ from django.http import HttpResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.http import parse_etags
 
-from durable_state.feed.frames import encode_items
-
 from .reading import Answer
 
 __all__ = ["events", "next_cursor", "nothing_new", "plain", "secure"]
@@ -38,7 +36,7 @@ def plain(
 
     Without an ``identity`` it has no ETag. ``cursor`` is that of a live request.
     """
-    body = encode_items(answer.items)
+    body = _array(answer).encode()
     response = HttpResponse(body, content_type="application/json")
     _tell(response, answer, cursor)
     # Who may see what can change at any moment, so it is always asked.
@@ -73,8 +71,7 @@ def events(answer: Answer, cursor: str) -> str:
         control["streamCursor"] = cursor
     if answer.up_to_date:
         control["upToDate"] = True
-    items = encode_items(answer.items).decode()
-    data = f"event: data\ndata:{items}\n\n" if answer.items else ""
+    data = f"event: data\ndata:{_array(answer)}\n\n" if answer.count else ""
     return f"{data}event: control\ndata:{msgspec.json.encode(control).decode()}\n\n"
 
 
@@ -84,6 +81,10 @@ def secure(response: Any) -> None:
     response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     response.setdefault("Cache-Control", "no-store")
     patch_vary_headers(response, ["Authorization", "Cookie"])
+
+
+def _array(answer: Answer) -> str:
+    return f"[{','.join(answer.parts)}]"
 
 
 def _tell(response: HttpResponse, answer: Answer, cursor: str | None) -> None:

@@ -14,6 +14,8 @@ from django.db import connections
 from django.http import Http404
 
 from durable_state.feed import Hub, StreamRemoved, run_for, subscribe
+from durable_state.feed.frame_cache import SharedFrames
+from durable_state.feed.log import LoggedEntry
 from durable_state.models import Status
 
 from .answers import events, next_cursor
@@ -63,11 +65,28 @@ class Following:
                 raise OffsetGone
             if not entries and not self._reading.is_due(offset):
                 return Answer(offset, up_to_date=True, closed=self._closed)
-            answer = await run_for(
-                self._follower, self._reading.follow, offset, entries, self._hub.revision
-            )
+            answer = await self._follow(offset, entries, self._hub.revision)
         self._offset, self._closed = answer.next, answer.closed
         return answer
+
+    async def _follow(self, offset: Offset, entries: list[LoggedEntry], newest: int) -> Answer:
+        """What the entries tell. Readers who see the same have each rendered once."""
+        reading = self._reading
+        if reading.audience.narrowed:
+            return await run_for(self._follower, reading.follow, offset, entries, newest)
+        known = {each.revision: await self._rendered(each) for each in entries}
+        if reading.stream.status == Status.CLOSED:
+            return await run_for(self._follower, reading.follow, offset, entries, newest, known)
+        return reading.follow(offset, entries, newest, known)
+
+    async def _rendered(self, entry: LoggedEntry) -> SharedFrames:
+        async def read() -> SharedFrames:
+            return await run_for(self._follower, self._reading.render, entry)
+
+        name = ("feed", entry.revision, self._reading.audience.signature)
+        if self._reading.asks_for_rows(entry):
+            return await self._hub.shared.wait_for(name, read)
+        return self._hub.shared.get(name, lambda: self._reading.render(entry))
 
     async def wait(self, until: float) -> Answer:
         """What follows as soon as there is something; nothing at ``until`` on the monotonic clock.
@@ -77,7 +96,7 @@ class Following:
         while True:
             answer = await self.read()
             now = time.monotonic()
-            if answer.items or answer.closed or not answer.up_to_date or now >= until:
+            if answer.count or answer.closed or not answer.up_to_date or now >= until:
                 return answer
             renewal = self._renewed + RENEW_SECONDS
             await self._hub.wait(answer.next.revision, max(0.0, min(until, renewal) - now))

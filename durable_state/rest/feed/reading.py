@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
 
-from durable_state.conversion.keys import key_value
+from durable_state.conversion.keys import key_text, key_value
 from durable_state.feed import Audience, Sight, log
-from durable_state.feed.frames import Item, stream_identity
+from durable_state.feed.frame_cache import SharedFrames
+from durable_state.feed.frames import Frame, Item, encode_items, stream_identity
 from durable_state.feed.rendering import Rendering, delete_item, row_item
 from durable_state.feed.rows import PAGE_ROWS, all_keys, page
 from durable_state.models import FeedEntry, ParkedChange, Status, Stream
@@ -51,11 +53,31 @@ class Answer:
     """Some of what follows an offset."""
 
     next: Offset
-    items: list[Item] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    """Encoded items, one or more in each, with commas between them."""
+    count: int = 0
+    """How many items they are."""
     up_to_date: bool = False
     """Whether there is nothing more by now."""
     closed: bool = False
     """Whether there never will be."""
+
+    @property
+    def size(self) -> int:
+        """Characters."""
+        return sum(map(len, self.parts))
+
+    def add(self, frames: SharedFrames) -> None:
+        """Adds what ``encoded`` made."""
+        if not frames.blank:
+            self.parts += frames.texts
+            self.count += frames.last
+
+
+def encoded(items: list[Item]) -> SharedFrames:
+    """The items as one part of an answer; ``last`` is their number."""
+    text = encode_items(items)[1:-1].decode()
+    return SharedFrames((Frame(text),), not items, len(items))
 
 
 class Reading:
@@ -110,31 +132,47 @@ class Reading:
                 raise OffsetGone
         return self.follow(offset, entries, self.stream.revision)
 
-    def follow(self, offset: Offset, entries: Sequence[log.LoggedEntry], newest: int) -> Answer:
-        """What these entries tell, as far as one answer holds them. Raises: OffsetGone."""
+    def follow(
+        self,
+        offset: Offset,
+        entries: Sequence[log.LoggedEntry],
+        newest: int,
+        known: Mapping[int, SharedFrames] = MappingProxyType({}),
+    ) -> Answer:
+        """What these entries tell, as far as one answer holds them.
+
+        ``known`` are those that are rendered already, by revision. Raises: OffsetGone.
+        """
         answer = Answer(offset)
         if self.is_due(offset):
-            answer.items += self._compared()
+            answer.add(encoded(self._compared()))
             answer.next = offset._replace(number=_minute())
         for entry in entries:
+            if not entry.is_listed:
+                raise OffsetGone
+            answer.add(known.get(entry.revision) or self.render(entry))
             if entry.snapshot:
-                if not entry.is_listed:
-                    raise OffsetGone
-                # Those that are gone, then all rows that are there.
-                answer.items += self._rendering.messages(entry)
-                first = next(iter(self.audience.sights), "")
-                answer.next = Offset(
-                    entry.revision, entry.stamp, self.signature, Place(first, None)
-                )
+                # That was what is gone; all rows that are there follow.
+                first = Place(next(iter(self.audience.sights), ""), None)
+                answer.next = Offset(entry.revision, entry.stamp, self.signature, first)
                 if self.audience.narrowed:
                     answer.next = answer.next._replace(held=self._keep())
                 break
-            answer.items += self._rendering.messages(entry)
             answer.next = answer.next._replace(revision=entry.revision, stamp=entry.stamp)
-            full = sum(item.size for item in answer.items) > ANSWER_BYTES
-            if full or len(answer.items) >= PAGE_ROWS:
+            if answer.size > ANSWER_BYTES or answer.count >= PAGE_ROWS:
                 break
         return self._finish(answer, newest)
+
+    def render(self, entry: log.LoggedEntry) -> SharedFrames:
+        """What the entry becomes for this reader."""
+        return encoded(self._rendering.messages(entry))
+
+    def asks_for_rows(self, entry: log.LoggedEntry) -> bool:
+        """Whether ``render`` needs the database."""
+        starts = range(0, max(1, len(entry.changes)), PAGE_ROWS)
+        return self.audience.narrowed or any(
+            self._rendering.asks_for_rows(entry, start) for start in starts
+        )
 
     def is_due(self, offset: Offset) -> bool:
         """Whether narrowed rows are to be compared."""
@@ -159,10 +197,10 @@ class Reading:
             raise OffsetGone
         room = ANSWER_BYTES
         following: Place | None = place if place.type else None
-        while following is not None and len(answer.items) < PAGE_ROWS and room > 0:
+        while following is not None and answer.count < PAGE_ROWS and room > 0:
             sight = self.audience.sights[following.type]
             items, after = self._rows(sight, following, room)
-            answer.items += items
+            answer.add(encoded(items))
             room -= sum(item.size for item in items)
             if after is not None:
                 following = Place(following.type, after)
@@ -197,9 +235,7 @@ class Reading:
                 room -= items[-1].size
                 if sight.narrowed:
                     self._rendering.shown[mapping.entity_type].add(key)
-        if last is None:
-            return items, None
-        return items, mapping.key_of(rows[-1]) if rows else str(last)
+        return items, None if last is None else key_text(mapping.key, last)
 
     def _compared(self) -> list[Item]:
         """What narrowed rows gained and lost without a commit."""

@@ -91,7 +91,7 @@ class FeedView(PolicyView):
         except TooManySubscribers as error:
             logger.warning("%s", error)
             raise Throttled(wait=10, detail="Too many read this stream live.") from error
-        if not answer.items and answer.up_to_date:
+        if not answer.count and answer.up_to_date:
             return nothing_new(answer, next_cursor(cursor))
         return plain(answer, identity=reading.identity, cursor=next_cursor(cursor))
 

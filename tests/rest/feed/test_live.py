@@ -102,6 +102,18 @@ def test_a_long_poll_waits_for_what_comes(http: httpx.Client) -> None:
     assert http.get(FEED, params=asked | {"offset": "-1"}).json()[0]["key"] == "a"
 
 
+def test_a_commit_without_values_is_read_from_the_rows(http: httpx.Client) -> None:
+    """Also where its first changes, which are deletions, need none."""
+    stream = make_stream()
+    gone = {("message", f"a{n:04}"): None for n in range(600)}
+    tail = tail_of(http)
+    timer = later(lambda: commit(stream, gone | {("message", "b"): message("x")}))
+    answer = http.get(FEED, params={"offset": tail, "live": "long-poll"})
+    timer.join()
+    assert len(answer.json()) == 601
+    assert answer.json()[-1]["value"] == message("x")
+
+
 def test_a_long_poll_that_waits_for_nothing(
     http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
