@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import django.db
 import pytest
 from django.db import connections
 from django.db.backends.signals import connection_created
@@ -65,3 +73,68 @@ def test_a_full_disk_is_waited_for(
         wait_until(lambda: Stream.objects.filter(status=Status.CLOSED).exists())
     assert Setting.objects.count() == 500
     assert not DeadLetter.objects.exists()
+
+
+@contextmanager
+def small_disk(kilobytes: int) -> Iterator[tuple[Path, Callable[[int], None]]]:
+    """A disk of that size, and what makes it larger. Only root can have one."""
+    folder = Path(tempfile.mkdtemp(prefix="durable-state-disk-"))
+
+    def mount(size: int, *options: str) -> None:
+        option = ",".join([f"size={size}k", "mode=0777", *options])
+        command = ["mount", "-t", "tmpfs", "-o", option, "tmpfs", str(folder)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    folder.chmod(0o755)
+    try:
+        mount(kilobytes)
+    except (OSError, subprocess.CalledProcessError) as error:
+        folder.rmdir()
+        pytest.skip(f"no disk can be made here: {error}")
+    try:
+        yield folder, lambda size: mount(size, "remount")
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
+
+
+@pytest.fixture
+def small_tablespace() -> Iterator[Callable[[int], None]]:
+    """Settings lie on a small disk of the PostgreSQL server's; what makes it larger."""
+    connection, name = connections["postgres"], f"durable_state_small_{os.getpid()}"
+    with small_disk(600) as (disk, enlarge), connection.cursor() as cursor:
+        try:
+            shutil.chown(disk, "postgres")
+            cursor.execute(f"CREATE TABLESPACE {name} LOCATION '{disk}'")
+        except (django.db.Error, LookupError) as error:
+            pytest.skip(f"the server does not see our disks: {error}")
+        try:
+            cursor.execute(f"ALTER TABLE app_setting SET TABLESPACE {name}")
+            yield enlarge
+        finally:
+            cursor.execute("ALTER TABLE app_setting SET TABLESPACE pg_default")
+            cursor.execute(f"DROP TABLESPACE {name}")
+
+
+@pytest.mark.django_db(transaction=True, databases=["postgres"])
+def test_a_real_disk_that_is_full_is_waited_for(
+    small_tablespace: Callable[[int], None],
+    misbehaving_server: MisbehavingServer,
+    add_stream: Add,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the server itself tells of it: it goes on once there is room, and nothing is lost."""
+    monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.1)
+    items = [insert("setting", f"s{n}", {"a": random.randbytes(1000).hex()}) for n in range(500)]
+    misbehaving_server.reply = StreamReplies([[encode(item) for item in items]], closed=True)
+    stream = add_stream(misbehaving_server.url + "/s", using="postgres")
+    streams = Stream.objects.using("postgres")
+    with consuming(stream):
+        wait_until(lambda: streams.get().failures >= 3)
+        found = streams.get()
+        assert found.status == Status.RETRYING
+        assert "No space left" in found.last_error
+        small_tablespace(8_000)
+        wait_until(lambda: streams.filter(status=Status.CLOSED).exists())
+    assert Setting.objects.using("postgres").count() == 500
+    assert not DeadLetter.objects.using("postgres").exists()
