@@ -13,11 +13,11 @@ import msgspec
 from durable_state.consumer import advance, commit, hand_over
 from durable_state.materializer import prepare_batch
 from durable_state.models import Replay, Stream
-from durable_state.protocol import Message, Position, decode
+from durable_state.protocol import ABSENT, Message, Position, decode
 from durable_state.registry import Registry, registry
 from durable_state.transport import Batch
 
-__all__ = ["Applied", "apply", "isolated_registry"]
+__all__ = ["Applied", "apply", "change", "isolated_registry"]
 
 
 class Applied(NamedTuple):
@@ -69,6 +69,16 @@ def apply(
         sum(each.parked for each in outcomes),
         sum(each.dead_letters for each in outcomes),
     )
+
+
+def change(
+    type: str, key: str, value: Any = ABSENT, *, operation: str = "upsert", **headers: Any
+) -> dict[str, Any]:
+    """A change as it stands in a stream, for ``apply``; a delete needs no value."""
+    message: dict[str, Any] = {"type": type, "key": key}
+    if value is not ABSENT:
+        message["value"] = value
+    return message | {"headers": {"operation": operation} | headers}
 
 
 def isolated_registry() -> AbstractContextManager[Registry]:

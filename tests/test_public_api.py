@@ -10,6 +10,7 @@ import pytest
 import durable_state
 from durable_state import testing
 from durable_state.models import Stream
+from durable_state.testing import change
 
 PUBLIC = ["EntityChange", "EntityMapping", "StatePolicy", "camel_case", "register"]
 
@@ -51,3 +52,15 @@ def test_apply_works_inside_a_test_case() -> None:
     refused = b'{"type":"message","key":"1","value":{"text":5},"headers":{"operation":"update"}}'
     assert testing.apply("chat", [insert, refused, 5]) == (1, 0, 2)
     assert testing.apply("chat", [insert]).applied == 1
+
+
+def test_changes_for_tests_are_built_as_on_the_wire() -> None:
+    """With the operation and headers that are given; a delete without a value."""
+    made = change("task", "t1", {"done": True}, txid="x")
+    headers = {"operation": "upsert", "txid": "x"}
+    assert made == {"type": "task", "key": "t1", "value": {"done": True}, "headers": headers}
+    assert change("task", "t1", operation="delete") == {
+        "type": "task",
+        "key": "t1",
+        "headers": {"operation": "delete"},
+    }
