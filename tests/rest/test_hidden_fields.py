@@ -92,13 +92,15 @@ def test_frames_are_shared_among_those_who_see_the_same_fields(make_user: Any) -
 
 
 def test_rest_lacks_them(make_user: Any) -> None:
-    """In the list and of one entity."""
+    """In the list, of one entity, and in the feed."""
     apply("chat", [change("message", "a", text="one", likes=7)])
     path = "/api/state/streams/chat/entities/message/"
     client = APIClient()
     client.force_login(make_user())
     (listed,) = client.get(path).json()["results"]
     assert listed["value"] == client.get(f"{path}?key=a").json()["value"] == {"text": "one"}
+    fed = client.get("/api/state/streams/chat/feed/?offset=-1&type=message").json()
+    assert [each["value"] for each in fed if "value" in each] == [{"text": "one"}]
     client.force_login(make_user(superuser=True, name="root"))
     assert client.get(f"{path}?key=a").json()["value"]["likes"] == 7
 
