@@ -5,7 +5,6 @@ Why: decision 952.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,6 +13,7 @@ from urllib.parse import quote, unquote
 
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from durable_state.databases.clock import database_now
 from durable_state.models import Stream
@@ -47,7 +47,7 @@ class Part:
     follow: list[dict[str, Any]] = field(default_factory=list)
     """What the client subscribes to: ``stream``, ``types``, ``keys``, ``offset``."""
     version: str = ""
-    """Whose it is, and the revisions that it shows at least."""
+    """The revisions that it shows at least, sealed for its user and its page."""
     unreadable: int = 0
     """How many of its streams the user may not read."""
 
@@ -79,7 +79,7 @@ class Part:
             )
             shown.append(f"{stream.pk}-{revision}")
         part.unreadable = len(set(streams)) - len(shown)
-        part.version = ".".join([_whose(user, url), *shown])
+        part.version = ".".join([_seal(user, url, shown), *shown])
         return part
 
     @property
@@ -105,16 +105,15 @@ def unchanged_parts(request: HttpRequest, names: Collection[str]) -> bool:
     if not names or {unquote(name) for name in versions} != set(names):
         return False
 
-    whose = _whose(_user(request), request.get_full_path())
+    user, url = _user(request), request.get_full_path()
     revisions: dict[int, int] = {}
     for version in versions.values():
-        owner, *shown = version.split(".")
-        if owner != whose or not shown:
+        seal, *shown = version.split(".")
+        # Of another user, of another page, or made up to learn of streams that one may not read.
+        if not shown or not constant_time_compare(seal, _seal(user, url, shown)):
             return False
         for each in shown:
             stream, _, revision = each.partition("-")
-            if not (stream.isdecimal() and revision.isdecimal()):
-                return False
             revisions[int(stream)] = int(revision)
     now = Stream.objects.filter(pk__in=revisions).values_list("pk", "revision")
     return dict(now) == revisions
@@ -124,9 +123,9 @@ def _user(request: HttpRequest) -> Any:
     return getattr(request, "user", None) or AnonymousUser()
 
 
-def _whose(user: Any, url: str) -> str:
-    """A digest of user and page: the parts of others, or of another page, prove nothing."""
-    return hashlib.blake2b(f"{user.pk}\0{url}".encode(), digest_size=6).hexdigest()
+def _seal(user: Any, url: str, shown: Sequence[str]) -> str:
+    said = "\0".join([str(user.pk), url, *shown])
+    return salted_hmac("durable_state.pages", said, algorithm="sha256").hexdigest()[:20]
 
 
 def _surely_shown(stream: Stream) -> int:

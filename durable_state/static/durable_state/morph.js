@@ -46,12 +46,13 @@ function morphNode(live, fresh, touched) {
     return true;
   }
   if (live.hasAttribute("data-live-keep")) return false;
-  const clean = !isTouched(live);
+  const chosen = isTouched(live) ? choiceOf(live) : null;
   let changed = morphAttributes(live, before, fresh);
   if (live.localName === "template") live.innerHTML = fresh.innerHTML;
   else if (live.localName === "textarea") changed = morphText(live, before, fresh) || changed;
   else changed = morphChildren(live, fresh, touched) || changed;
-  if (clean) follow(live);
+  if (chosen === null) follow(live);
+  else choose(live, chosen);
   if (changed && keyOf(fresh)) touched.push(live);
   return changed;
 }
@@ -71,6 +72,10 @@ function morphAttributes(live, before, fresh) {
 }
 
 function mergeClasses(live, before, fresh) {
+  if (live.className === before.className) {
+    live.className = fresh.className;
+    return;
+  }
   for (const each of before.classList)
     if (!fresh.classList.contains(each)) live.classList.remove(each);
   for (const each of fresh.classList)
@@ -85,19 +90,42 @@ function morphText(live, before, fresh) {
 
 // Whether a person, or a script, has put something into a field that the server does not know.
 function isTouched(field) {
-  if (field === document.activeElement) return true;
   switch (field.localName) {
     case "textarea":
       return field.value !== field.defaultValue;
     case "select":
       return !isDefault(field);
     case "input":
-      if (["checkbox", "radio"].includes(field.type)) return field.checked !== field.defaultChecked;
+      if (field.type === "radio") return groupOf(field).some(isSwitched);
+      if (field.type === "checkbox") return isSwitched(field);
       if (field.type === "file") return field.value !== "";
       return field.type !== "hidden" && field.value !== field.defaultValue;
     default:
       return false;
   }
+}
+
+const isSwitched = (field) => field.checked !== field.defaultChecked;
+
+// Choosing one of them is choosing against the others.
+function groupOf(radio) {
+  const around = radio.form ?? radio.getRootNode();
+  const all = [...around.querySelectorAll("input[type=radio]")];
+  return all.filter((each) => each.name === radio.name && each.form === radio.form);
+}
+
+// What was chosen in a field whose markup would choose otherwise.
+function choiceOf(field) {
+  if (field.localName === "select") return [...field.selectedOptions].map(({ value }) => value);
+  if (field.type === "radio") return groupOf(field).find((each) => each.checked);
+  return field.checked;
+}
+
+function choose(field, chosen) {
+  if (field.localName === "select") {
+    for (const option of field.options) option.selected = chosen.includes(option.value);
+  } else if (field.type === "checkbox") field.checked = chosen;
+  else if (field.type === "radio" && chosen) chosen.checked = true;
 }
 
 function isDefault(select) {
@@ -170,11 +198,11 @@ function morphChildren(parent, source, touched) {
 }
 
 // A row that the server has no more stays for as long as it holds what somebody has typed.
+const BUTTONS = ["checkbox", "radio", "submit", "button", "reset", "image"];
 const holdsText = (field) =>
   (field.localName === "textarea" ||
-    (field.localName === "input" &&
-      !["checkbox", "radio", "submit", "button", "reset", "image"].includes(field.type))) &&
-  isTouched(field);
+    (field.localName === "input" && !BUTTONS.includes(field.type))) &&
+  (field === document.activeElement || isTouched(field));
 
 function note(node, touched) {
   if (node.nodeType !== Node.ELEMENT_NODE) return;

@@ -1,0 +1,192 @@
+"""The morph alone, on pages made for it, in real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from tests.admin.support.site import CHECKOUT
+
+STATIC = CHECKOUT / "durable_state" / "static" / "durable_state"
+TOOLS = """
+  const { morph, remember } = await import("http://site.test/morph.js");
+  document.body.innerHTML = "<main></main>";
+  const main = document.querySelector("main");
+  const inert = (html) => {
+    const template = document.createElement("template");
+    template.innerHTML = `<main>${html}</main>`;
+    return template.content.firstChild;
+  };
+  const show = (html) => { main.innerHTML = html; remember(main); };
+  const go = (html) => morph(main, inert(html));
+  const find = (selector) => main.querySelector(selector);
+"""
+
+
+@pytest.fixture(scope="module")
+def page(chromium_path: str) -> Iterator[Page]:
+    """A page of a site that has the script and nothing else."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.route(
+            "http://site.test/**",
+            lambda route: (
+                route.fulfill(path=STATIC / "morph.js", content_type="text/javascript")
+                if Path(route.request.url).suffix == ".js"
+                else route.fulfill(body="<!doctype html>", content_type="text/html")
+            ),
+        )
+        page.goto("http://site.test/")
+        yield page
+        browser.close()
+
+
+def run(page: Page, script: str) -> Any:
+    return page.evaluate(f"async () => {{ {TOOLS} {script} }}")
+
+
+def test_random_pages_end_as_the_server_renders_them(page: Page) -> None:
+    """Whatever was moved, added, removed or changed, keyed or not, three versions in a row; and
+    keyed elements that stay are the same ones.
+    """
+    wrong = run(
+        page,
+        """
+        let seed = 7;
+        const random = (below) => (seed = (seed * 16807) % 2147483647) % below;
+        const tree = (depth) => {
+          const keys = [..."abcdefgh"].sort(() => random(3) - 1).slice(0, random(8));
+          return Array.from({ length: random(6) }, () => {
+            const inside = depth ? tree(depth - 1) : `text ${random(4)}`;
+            switch (random(5)) {
+              case 0: return `<q class="c${random(3)} d${random(2)}">${inside}</q>`;
+              case 1: return `<b title="${random(3)}">${random(3)}</b>`;
+              case 2: return ` text ${random(3)} `;
+              case 3: return `<!--${random(2)}--><hr>`;
+              default: return keys.length
+                ? `<div data-key="${keys.pop()}">${inside}</div>` : "<i></i>";
+            }
+          }).join("");
+        };
+        for (let round = 0; round < 400; round++) {
+          show(tree(2));
+          for (let version = 0; version < 3; version++) {
+            const html = tree(2);
+            const top = (root) => [...root.children].filter((each) => each.dataset.key);
+            const before = new Map(top(main).map((each) => [each.dataset.key, each]));
+            go(html);
+            if (main.innerHTML !== inert(html).innerHTML) return [html, main.innerHTML];
+            for (const each of top(main)) {
+              const old = before.get(each.dataset.key);
+              if (old && old !== each) return ["another element", each.outerHTML];
+            }
+          }
+        }
+        return null;
+        """,
+    )
+    assert wrong is None
+
+
+def test_what_is_typed_stays_in_its_own_row(page: Page) -> None:
+    """Also where rows have no key and one is inserted above them; the rest follows the server."""
+    values = run(
+        page,
+        """
+        const row = (text, value) => `<li>${text} <input value="${value}"></li>`;
+        show(row("one", 1) + row("two", 2) + row("three", 3));
+        find("li:nth-child(2) input").value = "typed";
+        go(row("zero", 0) + row("one", 1) + row("two", 2) + row("three", 33));
+        return [...main.querySelectorAll("input")].map((each) => each.value);
+        """,
+    )
+    assert values == ["0", "1", "typed", "33"]
+
+
+def test_fields_of_each_kind(page: Page) -> None:
+    """Touched ones keep what they hold; untouched ones show what the server says, also after they
+    were touched once.
+    """
+    held = run(
+        page,
+        """
+        const form = (n) => `
+          <textarea id=t>text ${n}</textarea><textarea id=u>text ${n}</textarea>
+          <input type=checkbox id=c ${n > 1 ? "checked" : ""}><input type=checkbox id=d>
+          <select id=s><option>a<option ${n > 1 ? "selected" : ""}>b</select>
+          <select id=r><option>a<option>b<option ${n > 1 ? "selected" : ""}>c</select>
+          <input type=radio name=q value=1 ${n > 1 ? "" : "checked"}>
+          <input type=radio name=q value=2 ${n > 1 ? "checked" : ""}>
+          <input type=radio name=q value=3>
+          <input id=i value="${n}"><input type=hidden id=h value="${n}">`;
+        show(form(1));
+        find("#t").value = "typed";
+        find("#d").checked = true;
+        find("#r").value = "b";
+        find("[name=q][value='3']").checked = true;
+        find("#i").value = "typed";
+        go(form(2));
+        const first = [...main.querySelectorAll("textarea, select, #i, #h")]
+          .map((each) => each.value);
+        first.push(find("#c").checked, find("#d").checked, find("[name=q]:checked").value);
+        find("#i").value = "2";  // what the server has: not touched any more
+        go(form(3));
+        return [first, find("#i").value];
+        """,
+    )
+    assert held == [["typed", "text 2", "b", "b", "typed", "2", True, True, "3"], "3"]
+
+
+def test_what_scripts_have_done_stays(page: Page) -> None:
+    """Attributes, classes, texts and elements that the server never rendered; what is kept by
+    ``data-live-keep`` is not touched at all.
+    """
+    html = run(
+        page,
+        """
+        show('<p class="a" title="x"><b>1</b></p><div data-live-keep><i>chart</i></div>');
+        const p = find("p");
+        p.classList.add("mine");
+        p.style.color = "red";
+        p.append(Object.assign(document.createElement("em"), { textContent: "mine" }));
+        find("i").textContent = "drawn";
+        go('<p class="b"><b>2</b></p><div data-live-keep><i>other</i></div>');
+        return main.innerHTML;
+        """,
+    )
+    assert html == (
+        '<p class="mine b" style="color: red;"><b>2</b><em>mine</em></p>'
+        '<div data-live-keep=""><i>drawn</i></div>'
+    )
+
+
+def test_the_focused_element_is_never_moved(page: Page) -> None:
+    """Others are moved around it; a button that has the focus goes with its row."""
+    assert run(
+        page,
+        """
+        const rows = (keys) => [...keys]
+          .map((key) => `<div data-key=${key}><input><button></button></div>`).join("");
+        show(rows("abcdef"));
+        const input = find("[data-key=e] input");
+        input.focus();
+        let moved = 0;
+        new MutationObserver((records) => {
+          for (const { removedNodes } of records) {
+            for (const each of removedNodes) moved += each.contains(input) ? 1 : 0;
+          }
+        }).observe(main, { childList: true });
+        go(rows("feadbc"));
+        await 0;
+        const order = [...main.children].map((each) => each.dataset.key).join("");
+        const kept = document.activeElement === input;
+        find("[data-key=a] button").focus();
+        go(rows("fedbc"));
+        return [order, kept, moved, find("[data-key=a]")];
+        """,
+    ) == ["feadbc", True, 0, None]
