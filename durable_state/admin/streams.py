@@ -38,6 +38,9 @@ from .visibility import actor
 
 __all__ = ["StreamAdmin"]
 
+MANY = 200
+"""Streams from which on they are counted by status now and then only, while a list is open."""
+
 
 @admin.register(Stream)
 class StreamAdmin(StreamActions):
@@ -205,7 +208,8 @@ class StreamAdmin(StreamActions):
     def live_view(self, request: HttpRequest) -> HttpResponse:
         """The list's parts as they are now, of the streams ``?pk=1&pk=2`` that the person may see.
 
-        They are the same elements that the list has, by ``data-part``.
+        They are the same elements that the list has, by ``data-part``. Where there are many
+        streams, how many are in which status is told with ``whole=1`` only.
         """
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -216,8 +220,9 @@ class StreamAdmin(StreamActions):
         pks = list(every.filter(pk__in=asked).values_list("pk", flat=True))
         reports, sparks = self._shown(every.db, pks)
         cells = [cell(pk, name, reports.get(pk), sparks[pk]) for pk in pks for name in CELLS]
-        top = format_html('<nav data-part="chips">{}</nav>', chips(request, every))
-        return HttpResponse(format_html_join("", "{}", ((each,) for each in [top, *cells])))
+        if request.GET.get("whole") or every[:MANY].count() < MANY:
+            cells.insert(0, format_html('<nav data-part="chips">{}</nav>', chips(request, every)))
+        return HttpResponse(format_html_join("", "{}", ((each,) for each in cells)))
 
     def live_page_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
         """One stream's page as it is now, without what is around it."""

@@ -15,7 +15,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.templatetags.static import static
-from django.urls import path, reverse
+from django.urls import get_script_prefix, path, reverse
 from django.urls.resolvers import URLPattern
 from django.utils.translation import gettext as _
 
@@ -45,7 +45,7 @@ class SyncedModelAdmin(OriginAdmin):
     Subclass it for a mapped model as you would ``ModelAdmin``. Rows whose stream field is NULL are
     the application's: those can be added, edited and deleted. ``websocket_path`` is where
     ``durable_state.routing.websocket_urlpatterns`` is mounted; where nothing answers there, the
-    pages are as plain as others.
+    pages are as plain as others. Below ``FORCE_SCRIPT_NAME`` it is taken to be too.
     """
 
     websocket_path = "/ws/state/"
@@ -112,7 +112,7 @@ class SyncedModelAdmin(OriginAdmin):
         url = reverse(f"admin:{self._liveness_name}", current_app=self.admin_site.name)
         return {
             "feeds": feeds,
-            "socket": self.websocket_path,
+            "socket": get_script_prefix() + self.websocket_path.removeprefix("/"),
             "client": static("durable_state/client.js"),
             "texts": page_texts(),
             "liveness": liveness(readable_streams(request.user).filter(name__in=names)),

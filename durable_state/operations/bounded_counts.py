@@ -6,20 +6,34 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections
+from django.db.models import Exists, OuterRef, QuerySet
 
-from durable_state.models import DeadLetter, ParkedChange
+from durable_state.models import DeadLetter, ParkedChange, Stream
 
 __all__ = ["letters_up_to", "parked_up_to"]
 
 
 def letters_up_to(using: str, pks: Sequence[int], most: int) -> dict[int, int]:
     """How many dead letters each stream has; ``most + 1`` stands for more."""
+    if most == 0:
+        return _presence(DeadLetter.objects.using(using).filter(generation=DeadLetter.SHOWN), pks)
     return _counts(using, DeadLetter, "generation = %s", DeadLetter.SHOWN, pks, most)
 
 
 def parked_up_to(using: str, pks: Sequence[int], most: int) -> dict[int, int]:
     """How many changes of each stream are parked and not shown; ``most + 1`` stands for more."""
+    if most == 0:
+        waiting = ParkedChange.objects.using(using).exclude(reason=ParkedChange.Reason.LINK)
+        return _presence(waiting, pks)
     return _counts(using, ParkedChange, "reason <> %s", ParkedChange.Reason.LINK, pks, most)
+
+
+def _presence(rows: QuerySet[Any], pks: Sequence[int]) -> dict[int, int]:
+    """1 for each stream that has any of the rows; one look into an index for each."""
+    any_row = Exists(rows.filter(stream=OuterRef("pk")).order_by())
+    streams = Stream.objects.using(rows.db).filter(pk__in=pks).order_by()
+    found = streams.annotate(has_any=any_row).values_list("pk", "has_any")
+    return {pk: 1 for pk, has_any in found if has_any}
 
 
 def _counts(

@@ -39,13 +39,16 @@ def misfits(stream_name: str, types: Iterable[TypeState]) -> list[str]:
 
 def _suggestions(stream_name: str, states: list[TypeState]) -> Iterator[str]:
     """What may have been meant by the names of types that meet no mapping."""
-    met = {state.type for state in states if state.fingerprint or state.sample}
-    idle = [each for each in registry.for_stream(stream_name) if each.entity_type not in met]
     unmapped = [
         state.type
         for state in states
         if state.unregistered and registry.find(state.type, stream_name) is None
     ]
+    if not unmapped:  # as nearly always, for many streams
+        return
+
+    met = {state.type for state in states if state.fingerprint or state.sample}
+    idle = [each for each in registry.for_stream(stream_name) if each.entity_type not in met]
     for entity_type in unmapped:
         elsewhere = [each for each in registry if each.entity_type == entity_type]
         if elsewhere:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.test.utils import override_script_prefix
 from django.utils import timezone
 
 from durable_state.models import Stream
@@ -253,3 +254,12 @@ def test_nothing_is_told_of_streams_that_may_not_be_seen(sign_in: SignIn, settin
     url = "/admin/app/message/durable-state/?stream=git"
     assert client.get(url).json()["text"] == "No stream writes these rows"
     assert client.get("/admin/app/file/durable-state/?stream=git").status_code == 403
+
+
+def test_the_socket_is_below_the_script_name(admin_client: Client) -> None:
+    """As all addresses of a project that is not mounted at the root."""
+    apply("chat", [change("message", "1", text="a")])
+    with override_script_prefix("/below/"):
+        page = admin_client.get("/admin/app/message/").content.decode()
+    assert '"socket": "/below/ws/state/"' in page
+    assert '"socket": "/ws/state/"' in admin_client.get("/admin/app/message/").content.decode()

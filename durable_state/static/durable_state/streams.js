@@ -3,6 +3,7 @@
 "use strict";
 {
   const POLL = 2000; // milliseconds between two looks, unless the page says otherwise
+  const WHOLE = 5; // looks of which one asks for what is costly where there are many streams
   const PATIENCE = 8000; // milliseconds until a server that does not answer is taken to be away
 
   const start = () => {
@@ -52,10 +53,17 @@
       note.textContent = say("stale", { time: lookedAt.toLocaleTimeString("en-GB"), why });
     };
 
+    let looks = 0;
+    const address = () => {
+      const url = new URL(root.dataset.liveUrl, location.href);
+      if (looks++ % WHOLE === 0) url.searchParams.set("whole", "1");
+      return url;
+    };
+
     const look = async () => {
       if (!document.hidden) {
         try {
-          const answer = await fetch(root.dataset.liveUrl, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(PATIENCE) });
+          const answer = await fetch(address(), { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(PATIENCE) });
           if (answer.redirected || answer.status === 403) stale(say("signed_out"));
           else if (answer.status === 404) stale(say("removed"));
           else if (!answer.ok) stale(say("answers", { status: answer.status }));
