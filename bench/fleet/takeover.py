@@ -22,6 +22,8 @@ __all__ = ["TakeOver", "measure"]
 STREAMS = 20
 EVEN = 0.2
 """The part of a share by which two seats may differ."""
+APPEND_RATE = 500.0
+"""Events a second: all at once, nearly."""
 SPREAD_SECONDS = 60.0
 """Within which streams are spread, or something is broken."""
 
@@ -89,7 +91,6 @@ def _lose(
     """Seconds until the first has committed an event on each stream, also on the second's."""
     applied, began = first.applied, time.monotonic()
     second.process.send_signal(how)
-    for event in events:
-        producer.append(event)
+    producer.append_steadily(events, APPEND_RATE)
     first.wait_for(applied + len(events))
     return time.monotonic() - began

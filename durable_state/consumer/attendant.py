@@ -199,8 +199,9 @@ class Attendant:
             self._looking.due = 0.0
             return
 
-        ending = sum(holder.holding.ends for holder in self._streams.holders.values())
-        self._streams.let_go(spread.surplus(seats, place.pk, len(free)) - ending)
+        if surplus := spread.surplus(seats, place.pk, len(free)):
+            ending = sum(holder.holding.ends for holder in self._streams.holders.values())
+            self._streams.let_go(surplus - ending)
 
         # A task that is one too many frees its worker.
         is_surplus = spread.is_surplus(seats, place.pk, len(free), get_settings())

@@ -76,9 +76,11 @@ class HeldStreams:
     def let_go(self, count: int) -> None:
         """Gives up so many, those first of which nothing was begun, or to which nothing happens."""
         count -= self._return(count)
+        if count <= 0:
+            return
         held = [holder for holder in self.holders.values() if not holder.holding.ends]
         held.sort(key=lambda holder: not holder.is_idle)
-        for holder in held[: max(0, count)]:
+        for holder in held[:count]:
             holder.holding.let_go()
 
     def lose_all(self) -> None:
