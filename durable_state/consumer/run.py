@@ -19,6 +19,7 @@ from .attendant import Attendant
 from .claiming import count_missing
 from .lease import Claim, claim, claims_of, holder_of
 from .left_alone import is_left_alone
+from .open_files import allow_open_files
 from .seat import Seat, open_seat, stop_signals
 from .seating import CELERY, Place, join, leave, occupied, take_vacant
 from .surroundings import begin_in
@@ -151,6 +152,7 @@ async def _run_all(caller: CallerState, watcher: Watcher) -> None:
     ):
         using = caller.using
         capacity = get_settings().seat_streams
+        allow_open_files(capacity)
         place = await seat.threads.run_for_lease(join, using, "run", capacity, seat.threads.nonce)
         listening = WakeListener(using, seat).run()
         async with _beside(listening), _beside(_end_soon(seat)):
@@ -167,6 +169,7 @@ async def _consume_slice(
         if place is None:
             return False
 
+        allow_open_files(capacity)
         claims = await seat.threads.run_for_lease(claims_of, place)
         attendant = Attendant(seat, place, capacity=capacity)
         timer = asyncio.get_running_loop().call_later(seconds, attendant.hand_over)

@@ -1,0 +1,46 @@
+"""A seat may open a connection for each of its streams."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from durable_state.consumer.open_files import BESIDES, allow_open_files
+
+
+@pytest.fixture
+def hard() -> Iterator[int]:
+    """The most that may be asked for; the limit is what most systems begin with, or less."""
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+
+
+def limit() -> int:
+    """What holds now."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def test_the_limit_is_raised(hard: int, caplog: pytest.LogCaptureFixture) -> None:
+    """To what so many streams need, and nothing is said."""
+    allow_open_files(1000)
+    assert limit() == 1000 + BESIDES
+    assert not caplog.records
+
+
+def test_a_limit_that_is_high_enough_stays(hard: int) -> None:
+    """Whoever set it had a reason."""
+    allow_open_files(100)
+    assert limit() == 1024
+
+
+def test_too_few_are_told(hard: int, caplog: pytest.LogCaptureFixture) -> None:
+    """All that may be had are taken, and the log says what to do."""
+    if hard == resource.RLIM_INFINITY:
+        pytest.skip("there is no limit")
+    allow_open_files(hard)
+    assert limit() == hard
+    assert "LimitNOFILE" in caplog.text
