@@ -105,6 +105,7 @@ CONSUMER = {
     "project_calls": "code that may hang",
     "surroundings": "of its caller",
     "ending_flag": "asked to end",
+    "open_files": "one for each stream",
     "error_text": "what an error says",
     "database_thread": "a thread with sessions",
     "standstill": "the call that hangs",
