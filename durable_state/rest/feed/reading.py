@@ -114,7 +114,9 @@ class Reading:
 
         offset_or_none = Offset.parse(text)
         if offset_or_none is None:
-            raise ParseError("This is no offset of this feed: send Stream-Next-Offset back as is.")
+            raise ParseError(
+                "This is not an offset of this feed: send Stream-Next-Offset back unchanged."
+            )
         offset = offset_or_none
         if offset.signature != self.signature or not self._is_known(offset):
             raise OffsetGone

@@ -141,7 +141,7 @@ class FeedView(PolicyView):
             raise ParseError("Live reading needs an offset: -1, now, or the last one.")
         offset = offsets[0] if offsets else START
         if offset not in (START, NOW) and Offset.parse(offset) is None:
-            raise ParseError("This is no offset: send Stream-Next-Offset back as it is.")
+            raise ParseError("This is not an offset: send Stream-Next-Offset back unchanged.")
         return offset, live, query.get("cursor", "")
 
     def _reading(self, request: Request, name: str) -> Reading:
