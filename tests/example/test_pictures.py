@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
 SIDE_BY_SIDE = """
 <style>
   body { display: flex; gap: 14px; margin: 0; padding: 14px; background: #dfe3e8 }
-  img { display: block; height: 672px; border-radius: 8px; box-shadow: 0 1px 6px #0004 }
+  img { display: block; height: 470px; border-radius: 8px; box-shadow: 0 1px 6px #0004 }
 </style>
 """
 
@@ -73,7 +73,7 @@ def test_chat_in_two_windows(demo: Demo, browser: Browser, folder: Path) -> None
     """Two people talk, and one of them is typing."""
     pages = {}
     for name in ("Ada", "Grace"):
-        page = pages[name] = window(browser, 760, 672)
+        page = pages[name] = window(browser, 760, 470)
         page.goto(f"{demo.url()}/chat/lobby/")
         page.fill("#name", name)
         page.click("dialog button")
@@ -92,7 +92,7 @@ def test_chat_in_two_windows(demo: Demo, browser: Browser, folder: Path) -> None
     ada.wait_for_selector("#typing:has-text('Grace is typing')")
 
     taken = [base64.b64encode(page.screenshot()).decode() for page in (ada, grace)]
-    both = window(browser, 1562, 700)
+    both = window(browser, 1562, 498)
     both.set_content(
         SIDE_BY_SIDE + "".join(f'<img src="data:image/png;base64,{each}">' for each in taken)
     )
