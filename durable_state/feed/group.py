@@ -49,6 +49,9 @@ class Member(Protocol):
     def offer(self, step: Step) -> None:
         """Begins to send; ``place`` moves when it is done."""
 
+    def go_alone(self) -> None:
+        """Has it catch up from its place, at its own pace."""
+
     def end(self, error: Exception) -> None:
         """Ends it."""
 
@@ -68,6 +71,8 @@ class Group:
         self.members: set[Member] = set()
         self._ready: dict[Member, None] = {}
         self._serving: asyncio.Task[None] | None = None
+        self._is_amid = False
+        """Whether the ready ones have a part of what follows the place."""
 
     @property
     def audience(self) -> Audience:
@@ -91,7 +96,7 @@ class Group:
             return False
         if not self._ready and self._serving is None:
             self._begin_at(member.place)
-        if member.place < self.place:
+        if member.place < self.place or (self._is_amid and member.place == self.place):
             return False
         self._ready[member] = None
         self.wake()
@@ -122,8 +127,12 @@ class Group:
 
     async def _send(self, before: int, step: Step) -> None:
         for number, member in enumerate(list(self._ready), 1):
-            if member.place == before and member in self._ready:
+            if member not in self._ready:
+                continue
+            if member.place == before:
                 member.offer(step)
+            elif step.place is None:  # It is ahead of the group, which goes on elsewhere.
+                member.go_alone()
             if number % SWEEP == 0:
                 await asyncio.sleep(0)
 
@@ -144,7 +153,9 @@ class Group:
                 # Before it is sent: who has just this place meanwhile is not admitted, so that
                 # nobody is passed over.
                 self.place = self.hub.revision if step.place is None else step.place
+                self._is_amid = step.place == before
                 yield before, step
+        self._is_amid = False
 
     async def steps(self, place: int) -> AsyncGenerator[Step, None]:
         """Some of what follows a place. Raises: StreamRemoved."""

@@ -123,11 +123,18 @@ class Subscriber:
                 return
             if rest is not None:
                 left = frames[frames.index(frame) + 1 :]
-                self._go_alone((rest, Step(left, place)))
+                self.go_alone((rest, Step(left, place)))
                 return
         self.place = place
         if place is None:
-            self._go_alone()
+            self.go_alone()
+
+    def go_alone(self, begun: tuple[Rest, Step] | None = None) -> None:
+        """Has it catch up from its place, at its own pace; first with what was begun."""
+        group = self._group
+        if group is not None:
+            group.pause(self)
+            self._task = asyncio.create_task(self._catch_up(group, begun))
 
     def end(self, error: Exception) -> None:
         """Ends it, and says why."""
@@ -152,7 +159,7 @@ class Subscriber:
         self._join()
         self.place = None
         if self._task is None:
-            self._go_alone()
+            self.go_alone()
 
     # Alone
 
@@ -168,12 +175,6 @@ class Subscriber:
             self.end(error)
         else:
             await self._catch_up()
-
-    def _go_alone(self, begun: tuple[Rest, Step] | None = None) -> None:
-        group = self._group
-        if group is not None:
-            group.pause(self)
-            self._task = asyncio.create_task(self._catch_up(group, begun))
 
     async def _catch_up(
         self, group: Group | None = None, begun: tuple[Rest, Step] | None = None

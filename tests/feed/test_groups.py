@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
-from durable_state.feed import AccessWithdrawn, Audience, Subscriber, group, renewal, subscribe
+from durable_state.feed import (
+    AccessWithdrawn,
+    Audience,
+    Subscriber,
+    group,
+    rendering,
+    renewal,
+    subscribe,
+)
 from durable_state.feed.frame_cache import FrameCache
 from durable_state.feed.frames import Frame
 from durable_state.feed.hub import Hub
@@ -283,3 +291,75 @@ async def test_a_slow_answer_of_the_policy_delays_nobody_elses(
         gate.set()
         for each in [member for found in hub.groups.values() for member in found.members]:
             await each.stop()
+
+
+async def test_one_ahead_of_its_group_is_not_left_behind(
+    configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A subscriber comes back with a later place than the group has, which cannot go on from its
+    own: both reach the end.
+    """
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await begun()
+    async with sockets(stream, 1, lambda: everything(stream)) as (hub, (first,)):
+        await first.until_revision(1)
+        audience = await sync_to_async(everything)(stream)
+        refresh, groups = hub.refresh, list(hub.groups.values())
+        # The group sleeps while commits pass by.
+        monkeypatch.setattr(groups[0], "_is_behind", lambda: False)
+        for number in range(2, 8):
+            await commit_and_ring(stream, {("message", str(number)): message("x")})
+        await refresh()
+        back = Socket()
+        subscriber = Subscriber(hub, audience, asyncio.sleep, audience.token(4))  # type: ignore[arg-type]
+        subscriber.start(back.send, back.end)
+        await until_ready(groups[0], 2)
+        monkeypatch.undo()
+        monkeypatch.setattr(group, "BEHIND_COMMITS", 5)
+        configure(FEED_POLL_SECONDS=1000)
+        groups[0].wake()
+        await asyncio.gather(first.until_revision(7), back.until_revision(7))
+        assert (first.client.snapshots, back.client.snapshots) == (2, 0)
+        assert set(back.client.state) == {("message", str(number)) for number in (5, 6, 7)}
+        await subscriber.stop()
+
+
+async def until_ready(found: group.Group, count: int) -> None:
+    """Until so many members are ready."""
+    async with asyncio.timeout(5):
+        while len(found._ready) < count:  # noqa: ASYNC110  (it has no event)
+            await asyncio.sleep(0.01)
+
+
+async def test_nobody_is_admitted_in_the_middle_of_a_commit(
+    configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes back between two parts of a commit gets the first part, too."""
+    configure(FEED_POLL_SECONDS=1000, FEED_VALUE_ROWS=0)
+    for module in (group, rendering):
+        monkeypatch.setattr(module, "PAGE_ROWS", 2)
+    stream = await begun()
+    gate, original = asyncio.Event(), group.Group._part
+    waiting = asyncio.Event()
+
+    async def part(self: group.Group, entry: Any, start: int) -> Any:
+        if start == 2 and not gate.is_set():
+            waiting.set()
+            await gate.wait()
+        return await original(self, entry, start)
+
+    monkeypatch.setattr(group.Group, "_part", part)
+    async with sockets(stream, 1, lambda: everything(stream)) as (hub, (first,)):
+        await first.until_revision(1)
+        await commit_and_ring(stream, {("message", str(n)): message("x") for n in range(6)})
+        async with asyncio.timeout(5):
+            await waiting.wait()
+        audience = await sync_to_async(everything)(stream)
+        back = Socket()
+        subscriber = Subscriber(hub, audience, asyncio.sleep, audience.token(1))  # type: ignore[arg-type]
+        subscriber.start(back.send, back.end)
+        await back.until(lambda: len(back.client.state) == 2)
+        gate.set()
+        await asyncio.gather(first.until_revision(2), back.until_revision(2))
+        assert back.client.state == first.client.state == await sync_to_async(shown)(stream)
+        await subscriber.stop()
