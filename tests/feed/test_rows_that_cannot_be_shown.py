@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.db.models import signals
 from django.test import Client as Browser
 
-from durable_state.feed import LoggedChange, rendering, rows, showing, subscriber
+from durable_state.feed import LoggedChange, group, narrowed_group, rendering, rows, showing
 from durable_state.testing import apply
 from tests.app.models import Message
 from tests.app.state_mappings import MessageMapping
@@ -67,7 +67,7 @@ async def test_subscribers_get_all_other_rows(
     fragile: Callable[[], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In pages of which one ends with such a row and one has no other, and live; of every type."""
-    for module in (rendering, rows, subscriber):
+    for module in (rendering, rows, group, narrowed_group):
         monkeypatch.setattr(module, "PAGE_ROWS", 3)
     stream = await sync_to_async(make_stream)()
     bad = {2, 3, 4, 5, 9}
