@@ -127,20 +127,20 @@ def audience_of(
     A type that is not registered, or of which the user may see no row at all, is not in it. Of the
     other types it only has what tells whether the user may know of a transaction.
     """
-    sights, beside = [], []
+    sights, others = [], []
     asked = frozenset(keys) or None
     for mapping in parents_first(registry.for_stream(stream.name)):
+        is_asked = not types or mapping.entity_type in types
         try:
             every = shown_rows(mapping, stream)
         except MappingFault:  # Nothing stands for the stream yet, so it has no rows of this type.
             continue
-        if (sight := _sight(user, mapping, every)) is None:
-            continue
-        if types and mapping.entity_type not in types:
-            beside.append(sight)
-        else:
+        sight = _sight(user, mapping, every) if is_asked else _sight_beside(user, mapping, every)
+        if sight is not None and is_asked:
             sights.append(sight._replace(keys=asked))
-    return Audience.of(stream, sights, _audience_name(user), beside)
+        elif sight is not None:
+            others.append(sight)
+    return Audience.of(stream, sights, _audience_name(user), others)
 
 
 def sight_of(user: Any, stream: Stream, entity_type: str) -> Sight | None:
@@ -306,6 +306,25 @@ def readable_values(user: Any, found: Iterable[DeadLetter | ParkedChange]) -> se
         keys = insight.entities(entity_type, [each.key for each in named])
         readable.update(each.pk for each in named if each.key in keys)
     return readable
+
+
+def _sight_beside(user: Any, mapping: EntityMapping, every: models.QuerySet[Any]) -> Sight | None:
+    """The same of a type that was not asked for: a policy that fails for it hides it."""
+    try:
+        return _sight(user, mapping, every)
+    except Exception:
+        if mapping.label not in _failing:
+            _failing.add(mapping.label)
+            logger.exception(
+                "The policy fails for rows of %s, so nobody who reads other types of its streams"
+                " is told of its transactions.",
+                mapping.label,
+            )
+        return None
+
+
+_failing: set[str] = set()
+"""The models of which that was said."""
 
 
 def _sight(user: Any, mapping: EntityMapping, every: models.QuerySet[Any]) -> Sight | None:

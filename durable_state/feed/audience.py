@@ -98,7 +98,7 @@ class Audience:
     Types that it may not see are not in it.
 
     Audiences with the same ``signature`` see the same and share their frames. Those that are
-    narrowed share them only where their ``name`` is the same, too (None: with nobody): what they
+    personal share them only where their ``name`` is the same, too (None: with nobody): what they
     may see can differ although the query looks alike.
     """
 
@@ -133,7 +133,12 @@ class Audience:
 
     @property
     def narrowed(self) -> bool:
-        """Whether it sees only some rows of a type."""
+        """Whether it sees only some rows of a type that it asked for."""
+        return any(sight.narrowed for sight in self.sights.values())
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether what it is told can differ from what others with its signature are told."""
         return any(sight.narrowed for sight in self.known.values())
 
     @property

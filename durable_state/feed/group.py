@@ -185,7 +185,7 @@ class Group:
 
     async def _part(self, entry: LoggedEntry, start: int) -> SharedFrames:
         newest = entry.revision == self.hub.revision and not entry.snapshot
-        name = (entry.revision, self.audience.signature, start, newest)
+        name = (entry.revision, self.name, start, newest)
         if not self.rendering.asks_for_rows(entry, start):
             return self.hub.shared.get(name, lambda: self.rendering.frames(entry, start, newest))
 
@@ -202,6 +202,8 @@ class Group:
         # Read before the first row, so whatever the rows below miss, or show too early, comes again
         # as a live change.
         place, revision = await self._snapshot_place()
+        if self.audience.is_personal:
+            await run_for(self.follower, self.rendering.list_unasked)
         audience = self.audience
         yield Step((encode_frame([control("snapshot-start")], FROM_START, False),), None)
         moment = (place, int(time.monotonic() / SHARED_SECONDS))

@@ -76,8 +76,11 @@ class Rendering:
     def asks_for_rows(self, entry: LoggedEntry, start: int) -> bool:
         """Whether the part of the entry cannot be rendered without the database.
 
-        For an audience that sees all rows of its types.
+        For an audience that sees all rows of the types that it asked for.
         """
+        beside = [name for name, sight in self.audience.beside.items() if sight.narrowed]
+        if beside and any(each.type in beside for each in (*entry.txids, *entry.changes)):
+            return True
         changes = [] if entry.snapshot else entry.changes[start : start + PAGE_ROWS]
         seen = [each for each in changes if self._wants(each)]
         if seen or start:
@@ -152,7 +155,7 @@ class Rendering:
         Looked up before the entry's first part is rendered, which forgets what is shown no more.
         """
         known = self.audience.known
-        if not self.audience.narrowed:
+        if not self.audience.is_personal:
             return [each for each in entry.txids if each.type in known]
         if start == 0:
             seen: set[tuple[str, str]] = set()

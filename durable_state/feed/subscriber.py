@@ -220,7 +220,7 @@ class Subscriber:
 
     def _group_name(self) -> Hashable:
         audience = self.audience
-        if not audience.narrowed:
+        if not audience.is_personal:
             return audience.signature
         return audience.signature, self if audience.name is None else audience.name
 

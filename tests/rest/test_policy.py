@@ -89,6 +89,7 @@ def test_an_audience_knows_all_none_and_some(
     only = audience_of(AnonymousUser(), Stream.objects.get(), ["setting", "profile"])
     assert list(only.sights) == ["setting"]
     assert not only.narrowed
+    assert only.is_personal  # its user is told of the transactions of messages
 
 
 def test_audiences_that_see_the_same_share_a_signature(make_user: Any) -> None:
@@ -101,7 +102,10 @@ def test_audiences_that_see_the_same_share_a_signature(make_user: Any) -> None:
     more = make_user("app.view_message", "app.view_setting", name="more")
     assert audience_of(one, stream).signature == audience_of(other, stream).signature
     assert audience_of(more, stream).signature != audience_of(one, stream).signature
-    assert audience_of(more, stream, ["message"]).signature == audience_of(one, stream).signature
+    asked = audience_of(more, stream, ["message"])
+    assert asked.signature == audience_of(more, stream, ["message"]).signature
+    assert asked.signature != audience_of(one, stream).signature  # told of settings' transactions
+    assert not asked.is_personal
 
 
 @pytest.mark.parametrize(

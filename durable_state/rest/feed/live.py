@@ -72,7 +72,7 @@ class Following:
     async def _follow(self, offset: Offset, entries: list[LoggedEntry], newest: int) -> Answer:
         """What the entries tell. Readers who see the same have each rendered once."""
         reading = self._reading
-        if reading.audience.narrowed:
+        if reading.audience.is_personal:
             return await run_for(self._follower, reading.follow, offset, entries, newest)
         known = {each.revision: await self._rendered(each) for each in entries}
         if reading.stream.status == Status.CLOSED:

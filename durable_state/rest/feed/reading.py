@@ -157,7 +157,7 @@ class Reading:
                 # That was what is gone; all rows that are there follow.
                 first = Place(next(iter(self.audience.sights), ""), None)
                 answer.next = Offset(entry.revision, entry.stamp, self.signature, first)
-                if self.audience.narrowed:
+                if self.audience.is_personal:
                     answer.next = answer.next._replace(held=self._keep())
                 break
             answer.next = answer.next._replace(revision=entry.revision, stamp=entry.stamp)
@@ -172,9 +172,7 @@ class Reading:
     def asks_for_rows(self, entry: log.LoggedEntry) -> bool:
         """Whether ``render`` needs the database."""
         starts = range(0, max(1, len(entry.changes)), PAGE_ROWS)
-        return self.audience.narrowed or any(
-            self._rendering.asks_for_rows(entry, start) for start in starts
-        )
+        return any(self._rendering.asks_for_rows(entry, start) for start in starts)
 
     def is_due(self, offset: Offset) -> bool:
         """Whether narrowed rows are to be compared."""
@@ -256,7 +254,7 @@ class Reading:
 
     def _finish(self, answer: Answer, newest: int) -> Answer:
         at = answer.next
-        if self.audience.narrowed and at.place is None:
+        if self.audience.is_personal and at.place is None:
             answer.next = at = at._replace(held=self._keep())
         answer.up_to_date = at.place is None and at.revision >= newest
         answer.closed = answer.up_to_date and self.is_closed()
@@ -264,7 +262,7 @@ class Reading:
 
     def _behind(self, revision: int, stamp: int) -> Offset:
         """Behind that commit."""
-        number = _minute() if self.audience.narrowed else 0
+        number = _minute() if self.audience.is_personal else 0
         return Offset(revision, stamp, self.signature, None, number)
 
     def _is_known(self, offset: Offset) -> bool:
@@ -291,7 +289,7 @@ class Reading:
 
     def _take_up(self, offset: Offset) -> None:
         self._held = offset.held
-        if not self.audience.narrowed:
+        if not self.audience.is_personal:
             return
         self._rendering.take_up({})
         if offset.place is None:
@@ -307,7 +305,7 @@ class Reading:
 
     def _keep_page(self) -> str:
         """Keeps what a page has shown, beside what those before it have."""
-        if not self.audience.narrowed:
+        if not self.audience.is_personal:
             return ""
         added = {name: keys for name, keys in self._rendering.holding().items() if keys}
         if added or not self._held:
@@ -337,5 +335,5 @@ def _minute() -> int:
 
 def _signature(stream: Stream, audience: Audience, reader: str) -> str:
     """Names the stream, and what the reader sees of it; who it is, where its rows are narrowed."""
-    parts = [stream_identity(stream), audience.signature, reader if audience.narrowed else ""]
+    parts = [stream_identity(stream), audience.signature, reader if audience.is_personal else ""]
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()

@@ -326,6 +326,23 @@ async def test_a_narrowed_reader_is_told_the_difference_of_a_large_switch(
     assert ("message", "low") not in ada.mentioned
 
 
+async def test_of_narrowed_rows_that_were_not_asked_for_the_seen_ones_transactions(
+    make_user: Any, configure: Callable[..., None]
+) -> None:
+    """Across requests, also of a row that has gone."""
+    configure(POLICY=f"{__name__}.Popular")
+    stream = await make()
+    await write(stream, {("message", "in"): message("x", 20), ("message", "out"): message("x", 1)})
+    ada = await reader(make_user, type="setting")
+    await ada.catch_up()
+    await write(stream, {("message", "in"): message("y", 20)}, txids=["t1"])
+    assert await ada.catch_up() == ["t1"]
+    await write(stream, {("message", "in"): None}, txids=["t2"])
+    await write(stream, {("message", "out"): message("y", 1)}, txids=["hidden"])
+    assert await ada.catch_up() == ["t2"]
+    assert ada.state == {}
+
+
 async def test_what_another_reader_holds_is_of_no_use(
     make_user: Any, configure: Callable[..., None]
 ) -> None:
