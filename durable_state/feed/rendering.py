@@ -78,9 +78,11 @@ class Rendering:
 
         For an audience that sees all rows of the types that it asked for.
         """
-        beside = [name for name, sight in self.audience.beside.items() if sight.narrowed]
-        if beside and any(each.type in beside for each in (*entry.txids, *entry.changes)):
-            return True
+        beside = {name for name, sight in self.audience.beside.items() if sight.narrowed}
+        if beside:
+            told = {each.type for each in entry.txids} | {each.type for each in entry.changes}
+            if beside & told:
+                return True
         changes = [] if entry.snapshot else entry.changes[start : start + PAGE_ROWS]
         seen = [each for each in changes if self._wants(each)]
         if seen or start:
