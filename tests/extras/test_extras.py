@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,7 +35,9 @@ MakeProject = Callable[..., BareProject]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as it would be published, so that a file that it lacks is missed."""
+    """The package as it would be published, so that a file that it lacks is missed: the wheel,
+    built from the source archive as ``make dist`` does.
+    """
     folder = tmp_path_factory.mktemp("wheel")
     if reason := registry_is_missing(folder):
         skip_or_fail(reason)
@@ -138,20 +139,10 @@ def test_no_extra(make_project: MakeProject, stream_url: str) -> None:
         " print('durable_state.tasks.consume' in app.tasks)"
     )
     assert project.run("manage.py", "shell", "-v", "0", "-c", code).strip() == "True"
+    assert "site-packages" in project.run("manage.py", "findstatic", "durable_state/live.js")
     installed = project.run("-m", "pip", "list", "--format=freeze").lower()
     assert "psycopg" not in installed
     assert "redis" not in installed
-
-
-def test_the_source_archive_installs(tmp_path: Path, stream_url: str) -> None:
-    """From an empty environment to rows, with what ``make dist`` builds; static files included."""
-    if reason := registry_is_missing(tmp_path):
-        skip_or_fail(reason)
-    run([sys.executable, "-m", "build", "--sdist", "--outdir", str(tmp_path), "."], CHECKOUT)
-    (archive,) = tmp_path.glob("*.tar.gz")
-    project = BareProject(tmp_path / "project", make_environment(tmp_path / "venv", str(archive)))
-    use(project, stream_url)
-    assert "site-packages" in project.run("manage.py", "findstatic", "durable_state/live.js")
 
 
 @pytest.mark.parametrize(("extra", "alias"), [("postgres", "postgres"), ("mysql", "mysql")])

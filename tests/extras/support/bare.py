@@ -80,8 +80,8 @@ def registry_is_missing(folder: Path) -> str:
 
 
 def build_wheel(folder: Path) -> Path:
-    """Builds what would be published, and returns the file."""
-    run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", str(CHECKOUT)], folder)
+    """Builds what would be published, and returns the file: the wheel of the source archive."""
+    run([sys.executable, "-m", "build", "--outdir", str(folder), str(CHECKOUT)], folder)
     (wheel,) = folder.glob("django_durable_state-*.whl")
     return wheel
 
