@@ -5,7 +5,7 @@
 // addresses. A socket that is lost is opened again, more and more slowly; each subscription then
 // goes on from the last frame that it saw. Its types are in client.d.ts.
 
-const PATIENCE = { first: 500, most: 30_000 }; // milliseconds between two attempts to connect
+const PATIENCE = { first: 500, most: 15_000 }; // milliseconds between two attempts to connect
 const ANSWER = 4_000; // milliseconds that a socket has for a sign of life when it is asked for one
 // Milliseconds after which a socket counts as good, so that the next loss starts at the first
 // patience again.

@@ -14,7 +14,7 @@ const [{ subscribe }, { morph, outdate, remember }] = await Promise.all([
 ]);
 
 const HEADER = "Durable-State-Part";
-const PACE = 350; // milliseconds between two fetches of a page's parts at least
+const PACE = 450; // milliseconds between two fetches of a page's parts at least
 // Milliseconds over which the pages of many people fetch what one commit has changed.
 const SPREAD = 100;
 // Milliseconds until a fetch that failed is tried again.
