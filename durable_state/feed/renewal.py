@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Container, Hashable, Sequence
 from functools import partial
 from typing import Any, Protocol
+
+from django.db import InterfaceError, OperationalError
 
 from durable_state.errors import DurableStateError
 
 from .audience import Audience
 from .hub import Hub
+from .threads import CallTimedOut
 
 __all__ = ["RENEW_SECONDS", "AccessWithdrawn", "renew_all"]
 
@@ -29,6 +32,11 @@ Where a round takes longer than that, for very many users or a slow policy, as l
 """
 PATIENCE_SECONDS = 0.5
 """Seconds for which a round waits for one answer."""
+GRACE_SECONDS = 60.0
+"""Seconds for which the last answer holds while the database gives none, as while it is restarted.
+
+All sockets would be closed, and come back at once, otherwise.
+"""
 
 
 class AccessWithdrawn(DurableStateError):
@@ -51,14 +59,17 @@ class Renewable(Protocol):
 async def renew_all(hub: Hub) -> None:
     """Goes on for as long as the hub does."""
     asked: dict[Hashable, asyncio.Task[None]] = {}
+    answered = _Answered()
     try:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            for renewal, members in _by_renewal(hub).items():
+            by_renewal = _by_renewal(hub)
+            answered.forget_all_but(by_renewal)
+            for renewal, members in by_renewal.items():
                 if renewal in asked:
                     continue
                 began = time.monotonic()
-                asked[renewal] = task = asyncio.create_task(_renew(hub, members))
+                asked[renewal] = task = asyncio.create_task(_renew(hub, renewal, members, answered))
                 task.add_done_callback(partial(_forget, asked, renewal))
                 await asyncio.wait([task], timeout=PATIENCE_SECONDS)
                 await asyncio.sleep(time.monotonic() - began)
@@ -79,14 +90,42 @@ def _forget(asked: dict[Hashable, Any], renewal: Hashable, _: object) -> None:
     del asked[renewal]
 
 
-async def _renew(hub: Hub, members: Iterable[Renewable]) -> None:
-    members = list(members)
+class _Answered:
+    """Since when there is no answer for whom."""
+
+    def __init__(self) -> None:
+        self._silent_since: dict[Hashable, float] = {}
+
+    def note(self, renewal: Hashable) -> None:
+        """There is one."""
+        self._silent_since.pop(renewal, None)
+
+    def still_holds(self, renewal: Hashable) -> bool:
+        """There is none: whether the last one holds."""
+        now = time.monotonic()
+        return now - self._silent_since.setdefault(renewal, now) < GRACE_SECONDS
+
+    def forget_all_but(self, renewals: Container[Hashable]) -> None:
+        """The others have left."""
+        for renewal in [each for each in self._silent_since if each not in renewals]:
+            del self._silent_since[renewal]
+
+
+async def _renew(
+    hub: Hub, renewal: Hashable, members: Sequence[Renewable], answered: _Answered
+) -> None:
     try:
         audience = await members[0].renew()
     except Exception as error:
+        is_outage = isinstance(error, (OperationalError, InterfaceError, CallTimedOut))
+        if is_outage and answered.still_holds(renewal):
+            logger.warning("%s: the policy could not be asked again: %s", hub.stream_name, error)
+            return
         for member in members:
             member.end(error)
         return
+
+    answered.note(renewal)
     for member in members:
         if audience is None:
             member.end(

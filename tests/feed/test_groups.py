@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import OperationalError
 
 from durable_state.feed import (
     AccessWithdrawn,
@@ -291,6 +292,41 @@ async def test_a_slow_answer_of_the_policy_delays_nobody_elses(
         gate.set()
         for each in [member for found in hub.groups.values() for member in found.members]:
             await each.stop()
+
+
+@pytest.mark.parametrize("grace", [60.0, 0.0])
+async def test_an_outage_of_the_database_takes_nothing_away(
+    grace: float, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the policy cannot be asked, its last answer holds, but not for ever."""
+    monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.02)
+    monkeypatch.setattr(renewal, "GRACE_SECONDS", grace)
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await begun()
+    audience = await sync_to_async(everything)(stream)
+    asked = 0
+
+    async def renew() -> Audience | None:
+        nonlocal asked
+        asked += 1
+        socket.changed.set()
+        if asked < 4:
+            raise OperationalError("the server is starting up")
+        return audience
+
+    socket = Socket()
+    async with subscribe(stream) as hub:
+        subscriber = Subscriber(hub, audience, renew)
+        subscriber.start(socket.send, socket.end)
+        if grace:
+            await socket.until(lambda: asked > 5)
+            assert socket.ended is None
+            await commit_and_ring(stream, {("message", "a"): message("x")})
+            await socket.until_revision(2)
+        else:
+            await socket.until_ended()
+            assert isinstance(socket.ended, OperationalError)
+        await subscriber.stop()
 
 
 async def test_one_ahead_of_its_group_is_not_left_behind(
