@@ -6,6 +6,7 @@ Why: decision 47.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from contextlib import suppress
 from typing import Any
@@ -55,8 +56,9 @@ _ending = EndingFlag()
 
 
 @worker_init.connect
-def _share(**kwargs: Any) -> None:
-    _ending.share()
+def _share(sender: Any = None, **kwargs: Any) -> None:
+    is_told_to_fork = getattr(sender, "pool_start_method", "fork") == "fork"
+    _ending.share(forks=is_told_to_fork and sys.platform != "darwin")
 
 
 @worker_shutting_down.connect

@@ -29,8 +29,11 @@ class EndingFlag:
         self._is_raised = False
         self._byte: mmap.mmap | None = None
 
-    def share(self) -> None:
-        """Has the children see it that are started from now on."""
+    def share(self, *, forks: bool) -> None:
+        """Has the children see it that are started from now on; only spawned ones need a file."""
+        if forks:
+            self._byte = mmap.mmap(-1, 1)
+            return
         try:
             number, path = tempfile.mkstemp(prefix="durable-state-ending-")
             try:
