@@ -6,34 +6,52 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.models import Exists, OuterRef, QuerySet
 
-from durable_state.models import DeadLetter, ParkedChange, Stream
+from durable_state.models import DeadLetter, ParkedChange
 
 __all__ = ["letters_up_to", "parked_up_to"]
 
 
 def letters_up_to(using: str, pks: Sequence[int], most: int) -> dict[int, int]:
     """How many dead letters each stream has; ``most + 1`` stands for more."""
-    if most == 0:
-        return _presence(DeadLetter.objects.using(using).filter(generation=DeadLetter.SHOWN), pks)
-    return _counts(using, DeadLetter, "generation = %s", DeadLetter.SHOWN, pks, most)
+    count = _counts if most else _presence
+    return count(using, DeadLetter, "generation = %s", DeadLetter.SHOWN, pks, most)
 
 
 def parked_up_to(using: str, pks: Sequence[int], most: int) -> dict[int, int]:
     """How many changes of each stream are parked and not shown; ``most + 1`` stands for more."""
-    if most == 0:
-        waiting = ParkedChange.objects.using(using).exclude(reason=ParkedChange.Reason.LINK)
-        return _presence(waiting, pks)
-    return _counts(using, ParkedChange, "reason <> %s", ParkedChange.Reason.LINK, pks, most)
+    count = _counts if most else _presence
+    return count(using, ParkedChange, "reason <> %s", ParkedChange.Reason.LINK, pks, most)
 
 
-def _presence(rows: QuerySet[Any], pks: Sequence[int]) -> dict[int, int]:
-    """1 for each stream that has any of the rows; one look into an index for each."""
-    any_row = Exists(rows.filter(stream=OuterRef("pk")).order_by())
-    streams = Stream.objects.using(rows.db).filter(pk__in=pks).order_by()
-    found = streams.annotate(has_any=any_row).values_list("pk", "has_any")
-    return {pk: 1 for pk, has_any in found if has_any}
+def _presence(
+    using: str,
+    model: type[DeadLetter | ParkedChange],
+    condition: str,
+    value: object,
+    pks: Sequence[int],
+    _most: int,
+) -> dict[int, int]:
+    """1 for each of the streams that has any of the rows.
+
+    One statement, which steps through an index from one stream that has some to the next; to ask
+    for each stream, a database may read the table as often as there are streams.
+    """
+    table = connections[using].ops.quote_name(model._meta.db_table)
+    # Nothing of it is given from outside but its parameters.
+    following = f"SELECT MIN(stream_id) FROM {table} WHERE {condition}"  # noqa: S608
+    sql = f"""
+        WITH RECURSIVE found (pk) AS (
+            {following}
+            UNION ALL
+            SELECT ({following} AND stream_id > found.pk) FROM found WHERE found.pk IS NOT NULL
+        )
+        SELECT pk FROM found WHERE pk IS NOT NULL
+    """  # noqa: S608
+    with connections[using].cursor() as cursor:
+        parameters: list[Any] = [value, value]
+        cursor.execute(sql, parameters)
+        return dict.fromkeys({pk for (pk,) in cursor.fetchall()} & set(pks), 1)
 
 
 def _counts(

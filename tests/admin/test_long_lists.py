@@ -80,6 +80,12 @@ def test_counts_stop_where_nobody_reads_on(database: str) -> None:
     assert [each.dead_letters for each in whole.values()] == [0, 4, 8]
     assert [each.dead_letters for each in bounded.values()] == [0, 4, 6]
     assert [each.parked for each in bounded.values()] == [0, 0, 0]
+    any_at_all = operations.reports(database, count_to=0)
+    assert [each.dead_letters for each in any_at_all.values()] == [0, 1, 1]
+    first = [streams[1].pk]
+    assert [
+        each.dead_letters for each in operations.reports(database, pks=first, count_to=0).values()
+    ] == [1]
 
 
 def test_the_newest_are_found_by_an_index() -> None:
