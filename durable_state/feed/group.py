@@ -45,6 +45,7 @@ class Member(Protocol):
     """Who is sent to."""
 
     place: int | None
+    """Where it is; None where a snapshot is due, or it has left."""
 
     def offer(self, step: Step) -> None:
         """Begins to send; ``place`` moves when it is done."""
@@ -126,14 +127,14 @@ class Group:
             self._serving = None
 
     async def _send(self, before: int, step: Step) -> None:
-        for number, member in enumerate(list(self._ready), 1):
-            if member not in self._ready:
-                continue
-            if member.place == before:
-                member.offer(step)
-            elif step.place is None:  # It is ahead of the group, which goes on elsewhere.
-                member.go_alone()
-            if number % SWEEP == 0:
+        ready = list(self._ready)
+        for start in range(0, len(ready), SWEEP):
+            for member in ready[start : start + SWEEP]:
+                if member.place == before:
+                    member.offer(step)
+                elif step.place is None and member in self._ready:
+                    member.go_alone()  # It is ahead of the group, which goes on elsewhere.
+            if start + SWEEP < len(ready):
                 await asyncio.sleep(0)
 
     # What there is to send

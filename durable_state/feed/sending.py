@@ -10,6 +10,7 @@ Why: decision 932.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator
+from types import CoroutineType
 from typing import Any
 
 from durable_state.errors import DurableStateError
@@ -48,9 +49,9 @@ def begin(call: Awaitable[Any]) -> Rest | None:
 
     It must not ask in which task it runs. Raises: whatever the call raises.
     """
-    steps: Any = call.__await__()
+    steps: Any = call if type(call) is CoroutineType else call.__await__()
     try:
-        waits_for = next(steps)
+        waits_for = steps.send(None)
     except StopIteration:
         return None
     return Rest(steps, waits_for)

@@ -241,6 +241,7 @@ class Subscriber:
     def _leave(self) -> asyncio.Task[None] | None:
         """Leaves everything; what of it still runs."""
         self._leave_group()
+        self.place = None
         task, self._task = self._task, None
         return task
 
