@@ -4,8 +4,10 @@ a live list, a page for each, and the verbs as actions with confirmation.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+import django.db
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
@@ -187,7 +189,11 @@ class StreamAdmin(StreamActions):
         is_index = match is not None and match.url_name == "index"
         if is_index and self.has_view_permission(request) and not hasattr(request, _TOLD):
             setattr(request, _TOLD, True)
-            if told := told_attention(request, self.get_queryset(request)):
+            told = ""
+            # The index is everybody's: it stays up where our tables are not there yet.
+            with suppress(django.db.Error):
+                told = told_attention(request, self.get_queryset(request))
+            if told:
                 link = reverse(
                     "admin:durable_state_stream_changelist", current_app=self.admin_site.name
                 )
