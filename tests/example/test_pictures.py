@@ -31,11 +31,19 @@ SIDE_BY_SIDE = """
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory, chromium_path: str) -> Iterator[Demo]:
-    """One running demo for all pictures, of a repository that is the same each time."""
+def repository(tmp_path_factory: pytest.TempPathFactory) -> ScratchRepository:
+    """The repository whose history is shown, which is the same each time."""
     made = ScratchRepository(tmp_path_factory.mktemp("shown") / "repository")
     made.fill(40)
-    with running(tmp_path_factory.mktemp("demo"), f"--repository={made.folder}") as started:
+    return made
+
+
+@pytest.fixture(scope="module")
+def demo(
+    tmp_path_factory: pytest.TempPathFactory, chromium_path: str, repository: ScratchRepository
+) -> Iterator[Demo]:
+    """One running demo for all pictures."""
+    with running(tmp_path_factory.mktemp("demo"), f"--repository={repository.folder}") as started:
         started.url()
         yield started
 
@@ -73,7 +81,7 @@ def test_chat_in_two_windows(demo: Demo, browser: Browser, folder: Path) -> None
     """Two people talk, and one of them is typing."""
     pages = {}
     for name in ("Ada", "Grace"):
-        page = pages[name] = window(browser, 760, 470)
+        page = pages[name] = window(browser, 880, 470)
         page.goto(f"{demo.url()}/chat/lobby/")
         page.fill("#name", name)
         page.click("dialog button")
@@ -92,7 +100,7 @@ def test_chat_in_two_windows(demo: Demo, browser: Browser, folder: Path) -> None
     ada.wait_for_selector("#typing:has-text('Grace is typing')")
 
     taken = [base64.b64encode(page.screenshot()).decode() for page in (ada, grace)]
-    both = window(browser, 1562, 498)
+    both = window(browser, 1802, 498)
     both.set_content(
         SIDE_BY_SIDE + "".join(f'<img src="data:image/png;base64,{each}">' for each in taken)
     )
@@ -100,11 +108,15 @@ def test_chat_in_two_windows(demo: Demo, browser: Browser, folder: Path) -> None
     assert is_picture(folder / "chat.png")
 
 
-def test_history(demo: Demo, browser: Browser, folder: Path) -> None:
-    """The repository's commits and files."""
+def test_history(demo: Demo, browser: Browser, folder: Path, repository: ScratchRepository) -> None:
+    """The repository's commits and files, while commits are made."""
     page = window(browser, 1200, 760)
     page.goto(f"{demo.url()}/history/")
     page.wait_for_selector("#status[data-state=live]")
+    for number in range(3):
+        repository.write(f"folder {number}/file-{number}.txt", "new\n")
+        repository.commit(f"Appear at once, number {number}")
+        page.wait_for_selector(f"text=Appear at once, number {number}")
     page.screenshot(path=folder / "history.png")
     assert is_picture(folder / "history.png")
 
