@@ -44,6 +44,8 @@ class Served(msgspec.Struct):
     number: int
     delivered: int
     """Changes in callbacks of clients; all would be events times subscribers."""
+    frames: int
+    """In which they came: where the consumer is late, one commit has several changes."""
     cpu: float
     """Seconds of the web process's CPU."""
     clients_cpu: float
@@ -55,8 +57,8 @@ class Served(msgspec.Struct):
 
     @property
     def per_cpu_second(self) -> float:
-        """Deliveries for a second of the web process's CPU."""
-        return self.delivered / max(self.cpu, 0.01)  # which is a tick of the clock
+        """Frames delivered for a second of the web process's CPU."""
+        return self.frames / max(self.cpu, 0.01)  # which is a tick of the clock
 
     @property
     def lost(self) -> int:
@@ -87,10 +89,12 @@ def measure(
         producer.append_steadily(recorded[:WARM_UP], rate)
         _wait(clients, WARM_UP * subscribers)
         before, clients_before = _cpu(web), _cpu(clients)
+        frames_before: int = _ask(clients, "frames")
         began = time.monotonic_ns()
         sent = producer.append_steadily(recorded[WARM_UP:], rate)
         _wait(clients, (WARM_UP + events) * subscribers)
         cpu, clients_cpu = _cpu(web) - before, _cpu(clients) - clients_before
+        frames: int = _ask(clients, "frames") - frames_before
         arrivals: dict[str, list[int]] = _ask(clients, "all")
 
     sent_at = dict(zip(keys[WARM_UP:], sent, strict=True))
@@ -103,6 +107,7 @@ def measure(
         events,
         number,
         len(delays),
+        frames,
         cpu,
         clients_cpu,
         Spread(cuts[49], cuts[98]),

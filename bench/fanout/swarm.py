@@ -1,8 +1,9 @@
 """Many websocket clients in a process of their own, which notes what arrives when.
 
 ``python -m bench.fanout.swarm HOST PORT PATH COUNT``. Says ``ready``, then answers questions on
-its standard input, one a line, as JSON: ``count``, how much has arrived; ``all``, when (nanoseconds
-of the monotonic clock) each entity did, once for each client.
+its standard input, one a line, as JSON: ``count``, how many changes have arrived; ``frames``, in
+how many frames; ``all``, when (nanoseconds of the monotonic clock) each entity did, once for each
+client.
 
 As little of a client as there can be, so that it keeps up: no compression, and of a frame's text
 only the keys are looked at.
@@ -21,6 +22,8 @@ from collections import defaultdict
 __all__: list[str] = []
 
 KEY = b'"key":"'
+FRAMES = [0]
+"""How many brought something."""
 
 
 class Socket(asyncio.Protocol):
@@ -84,6 +87,8 @@ class Socket(asyncio.Protocol):
 
     def _text(self, data: bytes, begins: int, ends: int) -> None:
         now, found = time.monotonic_ns(), data.find(KEY, begins, ends)
+        if found >= 0:
+            FRAMES[0] += 1
         while found >= 0:
             begins = found + len(KEY)
             self._arrivals[data[begins : data.index(b'"', begins)].decode()].append(now)
@@ -100,8 +105,14 @@ async def swarm(host: str, port: int, path: str, count: int) -> None:
 
     print("ready", flush=True)
     while question := await loop.run_in_executor(None, sys.stdin.readline):
-        count = sum(map(len, arrivals.values()))
-        print(json.dumps(count if question == "count\n" else arrivals), flush=True)
+        match question.strip():
+            case "count":
+                answer: object = sum(map(len, arrivals.values()))
+            case "frames":
+                answer = FRAMES[0]
+            case _:
+                answer = arrivals
+        print(json.dumps(answer), flush=True)
     os._exit(0)
 
 

@@ -26,7 +26,7 @@ HOW = (
     "`durable_state run`. One uvicorn process serves each way in its turn: this product's "
     "websocket, with its bell over Redis; a consumer as Channels' tutorial has them, with "
     "`channels_redis.core`; and a floor, one Redis subscription and a bare ASGI `send` for each "
-    "socket. All send the same text, uncompressed. Deliveries to callbacks, for a second of the "
+    "socket. All send the same text, uncompressed. Frames to callbacks, for a second of the "
     "web process's CPU and for a second; the clients are a process of their own, whose seconds of "
     "CPU are counted apart. Milliseconds from append to callback, p50 and p99; medians of the "
     "rounds."
@@ -64,7 +64,7 @@ class FanOutTrial:
                     )
                     print(
                         f"fan-out, {way}, {subscribers} subscribers: "
-                        f"{done.per_cpu_second:,.0f} deliveries for a second of CPU, "
+                        f"{done.per_cpu_second:,.0f} frames for a second of CPU, "
                         f"{done.latency.p50:.1f} / {done.latency.p99:.1f} ms, {done.lost:,} lost",
                         flush=True,
                     )
@@ -84,7 +84,7 @@ class FanOutTrial:
                 lines.append(
                     f"| {subscribers} | {way} "
                     f"| {median(each.per_cpu_second for each in these):,.0f} "
-                    f"| {median(each.delivered / each.seconds for each in these):,.0f} "
+                    f"| {median(each.frames / each.seconds for each in these):,.0f} "
                     f"| {median(each.latency.p50 for each in these):.1f} "
                     f"| {median(each.latency.p99 for each in these):.1f} "
                     f"| {max(each.lost for each in these):,} "
@@ -101,7 +101,7 @@ class FanOutTrial:
         found = median(each.per_cpu_second for each in ours)
         for other, wanted in (("tutorial", TIMES_TUTORIAL), ("floor", SHARE_OF_FLOOR)):
             theirs = median(each.per_cpu_second for each in self._of(other, JUDGED))
-            text = f"fan-out to {JUDGED}: deliveries for a second of CPU, against the {other}'s"
+            text = f"fan-out to {JUDGED}: frames for a second of CPU, against the {other}'s"
             yield Aim(ALIAS, text, found / theirs, wanted, most=False)
         lost = max(each.lost for each in self._measured if each.way == "durable_state")
         yield Aim(ALIAS, "fan-out: changes that were lost", lost, 0, "")
