@@ -163,12 +163,12 @@ class Hub:
                 if not entries and was_closed == self.closed:
                     return
             elif revision != self.revision:
-                if revision < self.revision:
-                    # The database went back in time, and other commits get the same numbers.
-                    self.shared = FrameCache(KEPT_BYTES)
+                went_back = revision < self.revision
                 self._entries.clear()
                 self._bytes = 0
                 self.revision, self.up_to_date = revision, found.up_to_date
+                if went_back:
+                    self._start_anew()
             self._announce()
 
     # Who follows it.
@@ -260,6 +260,16 @@ class Hub:
         while len(self._entries) > KEPT_ENTRIES or (self._bytes > KEPT_BYTES and self._entries):
             _, dropped = self._entries.popitem(last=False)
             self._bytes -= dropped.size
+
+    def _start_anew(self) -> None:
+        """The database went back in time, and other commits get the same numbers: no place, and
+        nothing that was made, means what it did.
+        """
+        self.shared = FrameCache(KEPT_BYTES)
+        groups, self.groups = self.groups, {}
+        for group in groups.values():
+            for member in list(group.members):
+                member.start_anew()
 
     def _announce(self) -> None:
         self._moved.set()

@@ -32,8 +32,8 @@ class Rendering:
         """Of narrowed types that the reader did not ask for, or not for all of: the keys that it
         could see, because it is told of their transactions. None: not listed yet.
         """
-        self._told: list[FeedTxid] = []
-        """Of a narrowed audience: the entry's transactions that it may know of."""
+        self._told: tuple[int, list[FeedTxid]] = (-1, [])
+        """Of a narrowed audience: an entry, and those of its transactions that it may know of."""
 
     def forget(self) -> None:
         """The reader holds nothing from now on, and is given its rows next."""
@@ -78,6 +78,8 @@ class Rendering:
 
         For an audience that sees all rows of the types that it asked for.
         """
+        if self.audience.is_personal and self.unasked is None:
+            return True  # a reader that resumes has had no snapshot, with which they are listed
         beside = {name for name, sight in self.audience.beside.items() if sight.narrowed}
         if beside:
             told = {each.type for each in entry.txids} | {each.type for each in entry.changes}
@@ -159,15 +161,17 @@ class Rendering:
         known = self.audience.known
         if not self.audience.is_personal:
             return [each for each in entry.txids if each.type in known]
-        if start == 0:
+        revision, told = self._told
+        if start == 0 or revision != entry.revision:  # another one's was rendered in between
             seen: set[tuple[str, str]] = set()
             for name, sight in known.items():
                 keys = {each.key for each in entry.txids if each.type == name}
                 if sight.narrowed:
                     keys = self._seen(name, sight, keys, entry.changes)
                 seen.update((name, key) for key in keys)
-            self._told = [each for each in entry.txids if (each.type, each.key) in seen]
-        return self._told
+            told = [each for each in entry.txids if (each.type, each.key) in seen]
+            self._told = entry.revision, told
+        return told
 
     def _seen(
         self, name: str, sight: Sight, keys: set[str], changes: Sequence[LoggedChange]

@@ -155,6 +155,10 @@ class Subscriber:
         if self._group_name() == self._group.name:
             self._group.renew(audience)
             return
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Joins a group from a snapshot on, whatever it was sent until now."""
         self._leave_group()
         self._join()
         self.place = None
@@ -167,6 +171,8 @@ class Subscriber:
         try:
             await self._hub.refresh()
             self._hub.keep_running("renewals", renew_all)
+            if self.place is not None and self.place > self._hub.revision:
+                self.place = None  # The database went back in time since.
             self._join()
             if self.place is not None and self.place == self._hub.revision:
                 token = self.audience.token(self.place)
@@ -235,6 +241,8 @@ class Subscriber:
                 if self.audience.narrowed
                 else Group(name, self._hub, self.audience)
             )
+            if self.audience.is_personal:
+                group.follower = follower  # others wait for nothing that is read for this one
         self._group = group
         group.members.add(self)
 
@@ -249,8 +257,8 @@ class Subscriber:
         group, self._group = self._group, None
         if group is not None:
             group.leave(self)
-            if not group.members:
-                self._hub.groups.pop(group.name, None)
+            if not group.members and self._hub.groups.get(group.name) is group:
+                del self._hub.groups[group.name]
 
 
 def _gone(error: Exception) -> ClientGone:

@@ -25,7 +25,7 @@ from durable_state.feed.frames import Frame
 from durable_state.feed.hub import Hub
 from durable_state.feed.rendering import Rendering
 from durable_state.models import Stream
-from tests.app.models import Message
+from tests.app.models import Message, Setting
 
 from .support.client import Client
 from .support.commits import commit_and_ring, make_stream, message, shown
@@ -399,3 +399,52 @@ async def test_nobody_is_admitted_in_the_middle_of_a_commit(
         await asyncio.gather(first.until_revision(2), back.until_revision(2))
         assert back.client.state == first.client.state == await sync_to_async(shown)(stream)
         await subscriber.stop()
+
+
+async def test_who_comes_from_the_future_joins_nobody(configure: Callable[..., None]) -> None:
+    """A token of a commit that a restored database does not have: a snapshot, beside others who
+    are sent to already.
+    """
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await begun()
+    async with sockets(stream, 1, lambda: everything(stream)) as (hub, (other,)):
+        await other.until_revision(1)
+        audience, late = everything(stream), Socket()
+
+        async def renew() -> Audience:
+            return audience
+
+        subscriber = Subscriber(hub, audience, renew, audience.token(3))
+        subscriber.start(late.send, late.end)
+        try:
+            await late.until_revision(1)
+            await commit_and_ring(stream, {("setting", "s"): 2})
+            await late.until_revision(2)
+        finally:
+            await subscriber.stop()
+    assert late.client.state == other.client.state == {("setting", "s"): 2}
+
+
+async def test_a_database_that_went_back_in_time_and_on(configure: Callable[..., None]) -> None:
+    """Who was slow meanwhile does not go on from a commit that only has the same number."""
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await begun()
+    async with sockets(stream, 2, lambda: everything(stream)) as (hub, (quick, slow)):
+        await asyncio.gather(quick.until_revision(1), slow.until_revision(1))
+        await commit_and_ring(stream, {("setting", "s"): "lost"})
+        await asyncio.gather(quick.until_revision(2), slow.until_revision(2))
+        slow.takes.clear()
+        await commit_and_ring(stream, {("setting", "t"): "lost"})
+        await quick.until_revision(3)
+        await stream.feed.filter(revision__gt=1).adelete()
+        await Setting.objects.all().adelete()
+        await Stream.objects.aupdate(revision=1)
+        await hub.refresh()
+        await stream.arefresh_from_db()
+        for number in range(4):
+            await commit_and_ring(stream, {("setting", f"new{number}"): number})
+        await quick.until_revision(5)
+        slow.takes.set()
+        await slow.until_revision(5)
+        assert slow.client.state == quick.client.state == await sync_to_async(shown)(stream)
+        assert len(slow.client.state) == 4

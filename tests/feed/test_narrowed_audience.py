@@ -118,3 +118,20 @@ async def test_permissions_that_change_while_connected(monkeypatch: pytest.Monke
         view[0] = None
         with pytest.raises(AccessWithdrawn):
             await follower.until(lambda client: False)
+
+async def test_a_reader_of_whole_types_goes_on_beside_narrowed_ones() -> None:
+    """What it could see of the others is listed in a thread, also where it begins by resuming."""
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {("setting", "s"): 1})
+
+    def settings_alone() -> Audience:
+        messages, settings = popular(stream).sights.values()
+        return Audience.of(stream, [settings], beside=[messages])
+
+    async with follow(stream, audience=settings_alone) as follower:
+        client = await follower.until_revision(1)
+    async with follow(stream, client.offset, client=client, audience=settings_alone) as follower:
+        await commit_and_ring(stream, {("setting", "s"): 2})
+        await follower.until_revision(2)
+    assert client.state == {("setting", "s"): 2}
+    assert client.snapshots == 1
