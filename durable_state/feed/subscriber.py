@@ -257,8 +257,9 @@ class Subscriber:
         group, self._group = self._group, None
         if group is not None:
             group.leave(self)
-            if not group.members and self._hub.groups.get(group.name) is group:
-                del self._hub.groups[group.name]
+            groups: dict[Hashable, Group] = self._hub.groups
+            if not group.members and groups.get(group.name, group) is group:
+                groups.pop(group.name, None)
 
 
 def _gone(error: Exception) -> ClientGone:

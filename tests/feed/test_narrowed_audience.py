@@ -119,6 +119,7 @@ async def test_permissions_that_change_while_connected(monkeypatch: pytest.Monke
         with pytest.raises(AccessWithdrawn):
             await follower.until(lambda client: False)
 
+
 async def test_a_reader_of_whole_types_goes_on_beside_narrowed_ones() -> None:
     """What it could see of the others is listed in a thread, also where it begins by resuming."""
     stream = await sync_to_async(make_stream)()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connections
+from django.test import Client as Browser
 from rest_framework.generics import GenericAPIView
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.renderers import BaseRenderer
@@ -131,3 +133,19 @@ def test_health_answers_whatever_is_accepted(reader: APIClient) -> None:
     """A probe may accept text alone."""
     for client in (reader, APIClient()):
         assert client.get(f"{ROOT}health/", HTTP_ACCEPT="text/plain").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_feed_is_read_where_requests_are_atomic(
+    make_user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of any database: Django refuses that for coroutines, and a reader would hold a transaction
+    for as long as it waits.
+    """
+    for alias in connections:
+        monkeypatch.setitem(connections.settings[alias], "ATOMIC_REQUESTS", True)
+    commit(make_stream(), {("message", "k"): message("x")})
+    browser = Browser()
+    browser.force_login(make_user("app.view_message"))
+    answer = browser.get(f"{ROOT}streams/chat/feed/")
+    assert [item["key"] for item in answer.json()] == ["k"]

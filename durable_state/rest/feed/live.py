@@ -59,6 +59,8 @@ class Following:
         offset = self._offset
         if offset.place is not None:
             answer = await run_for(self._follower, self._reading.read, offset)
+            if answer.next.revision < self._hub.revision:  # what was committed meanwhile follows
+                answer.up_to_date = answer.closed = False
         else:
             entries = await self._hub.pull(offset.revision)
             if entries is None:
@@ -94,14 +96,15 @@ class Following:
         Raises: OffsetGone, StreamRemoved, AccessEnded.
         """
         while True:
+            # Also where there is always something to send.
+            if time.monotonic() >= self._renewed + RENEW_SECONDS:
+                await self.look()
             answer = await self.read()
             now = time.monotonic()
             if answer.count or answer.closed or not answer.up_to_date or now >= until:
                 return answer
             renewal = self._renewed + RENEW_SECONDS
             await self._hub.wait(answer.next.revision, max(0.0, min(until, renewal) - now))
-            if time.monotonic() >= renewal:
-                await self.look()
 
     async def look(self) -> None:
         """Sees that the caller still sees the same. Raises: AccessEnded."""

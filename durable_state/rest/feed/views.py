@@ -9,6 +9,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.core.handlers.asgi import ASGIRequest
+from django.db import connections, transaction
 from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError, Throttled
@@ -58,6 +59,14 @@ class FeedView(PolicyView):
     renderer_classes = [JSONRenderer]
     has_pages = False
     pagination_class = None
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        """As DRF's, where ATOMIC_REQUESTS is set too: Django refuses that for coroutines."""
+        view = super().as_view(**initkwargs)
+        for alias in connections:
+            view = transaction.non_atomic_requests(using=alias)(view)
+        return view
 
     @describe(
         path=NAME,

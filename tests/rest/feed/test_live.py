@@ -6,17 +6,22 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client as Browser
 
+from durable_state.feed import rows, subscribe
 from durable_state.models import Status, Stream
-from durable_state.rest.feed import live
+from durable_state.rest.feed import live, reading
+from durable_state.rest.feed.reading import Reading
 from tests.feed.support.commits import commit, make_stream, message
+from tests.feed.support.following import everything
 
 from .support.reader import FEED
 from .support.server import serving
@@ -226,3 +231,44 @@ def test_who_waits_holds_no_thread(http: httpx.Client) -> None:
         while count() > 1 and time.monotonic() < deadline:
             time.sleep(0.02)
         assert count() <= 1  # the hub's
+
+
+async def pages(renew: Callable[[Any], bool]) -> tuple[Stream, Any]:
+    """The events of a snapshot of three rows."""
+    stream = await sync_to_async(make_stream)()
+    await sync_to_async(commit)(stream, {("message", f"m{n}"): message("x") for n in range(3)})
+    await stream.arefresh_from_db()
+    read = Reading(stream, everything(stream), "user 1")
+    begin = sync_to_async(partial(read.begin, "-1"))
+    return stream, await live.event_stream(read, begin, "user 1", renew, "")
+
+
+async def test_who_loses_access_within_a_snapshot_gets_no_more_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where there is something to send all the time."""
+    monkeypatch.setattr(live, "RENEW_SECONDS", 0)
+    monkeypatch.setattr(reading, "PAGE_ROWS", 1)
+    monkeypatch.setattr(rows, "PAGE_ROWS", 1)
+    _, texts = await pages(lambda _: False)
+    assert [text.count("insert") async for text in texts] == [1]
+
+
+async def test_the_end_of_a_snapshot_is_not_up_to_date_where_more_was_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says so with what was."""
+    monkeypatch.setattr(reading, "PAGE_ROWS", 2)
+    monkeypatch.setattr(rows, "PAGE_ROWS", 2)
+    stream, texts = await pages(lambda _: True)
+    found = []
+    async with subscribe(stream) as hub:
+        async for text in texts:
+            found.append(text)
+            if len(found) == 1:
+                await sync_to_async(commit)(stream, {("message", "m0"): None})
+                await hub.refresh()
+            if "upToDate" in text:
+                break
+    assert "delete" in found[-1]
+    await texts.aclose()
