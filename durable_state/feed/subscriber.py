@@ -186,12 +186,16 @@ class Subscriber:
         self, group: Group | None = None, begun: tuple[Rest, Step] | None = None
     ) -> None:
         """Sends what it lacks, first the step that was begun, until its group can send to it."""
+        is_amid = False
         try:
             if group is not None and begun is not None:
                 rest, step = begun
+                # The group would begin the commit anew for it, and it may be slow at the same part.
+                is_amid = step.place == self.place
                 await self._wait(rest)
                 await self._take(step, group)
-            while (group := self._group) is not None and not group.admit(self):
+            while (group := self._group) is not None and (is_amid or not group.admit(self)):
+                is_amid = False
                 steps = group.snapshot() if self.place is None else group.steps(self.place)
                 async with contextlib.aclosing(steps):
                     async for step in steps:
