@@ -1,7 +1,7 @@
 """How ``make docs`` builds the pages as a site: README, docs/ and the other pages of the checkout.
 
 The source folder is the checkout, so that links between pages are the same here and on GitHub.
-Why: decision 971.
+Why: decision 75.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How streams fared lately, drawn from their samples as inline SVG, a bar for each span of time.
 
-Why: decision 961.
+Why: decision 74.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Samples of what happens to streams: collected in memory, written a few times a minute for all
 streams of a seat together, and thinned by age.
 
-Why: decision 961.
+Why: decision 74.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is deleted now and then, so that nothing grows for ever: in short steps, for a share of the
 time.
 
-Why: decision 912.
+Why: decision 64.
 """
 
 from __future__ import annotations

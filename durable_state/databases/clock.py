@@ -2,7 +2,7 @@
 
 Invariant: what is decided, and each age that is shown, goes by it, whatever a machine's own says.
 
-Why: decision 911.
+Why: decision 63.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What one kind of subscriber sees of a stream.
 
-Why: decision 942.
+Why: decision 70.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A member is *ready* while it has everything that the group has, and no task then
 the ready ones, one after the other. One whose socket does not take a frame at once goes on at its
 own pace, in a task (``subscriber.py``), and is ready again when it has caught up.
 
-Why: decision 932.
+Why: decision 68.
 """
 
 from __future__ import annotations

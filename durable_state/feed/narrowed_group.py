@@ -4,7 +4,7 @@ What a commit becomes for them depends on what they hold, so each step is made o
 and numbered; a place is such a number. A member that falls behind takes the steps that the hub
 still keeps, else a snapshot.
 
-Why: decision 932.
+Why: decision 68.
 """
 
 from __future__ import annotations

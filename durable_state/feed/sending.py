@@ -4,7 +4,7 @@ Most sockets take a frame into their buffer and are done. So a send is begun by 
 the frame, for one socket after the other, and only where it waits (the socket is slow) a task sees
 it through. Python 3.12 has the same as eager tasks.
 
-Why: decision 932.
+Why: decision 68.
 """
 
 from __future__ import annotations

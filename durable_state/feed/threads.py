@@ -5,7 +5,7 @@ that takes long gives its place to the next one. Bounded: at most PLACES + SPARE
 process's event loop. They are daemons, so that code of the project that hangs does not keep the
 process from ending.
 
-Why: decision 931.
+Why: decision 67.
 """
 
 from __future__ import annotations

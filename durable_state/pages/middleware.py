@@ -1,6 +1,6 @@
 """Answers a page that asks for some of its live parts with these alone.
 
-Why: decision 952.
+Why: decision 73.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One live part of a page: the streams it shows, from where they are followed, and how old it is.
 
-Why: decision 952.
+Why: decision 73.
 """
 
 from __future__ import annotations

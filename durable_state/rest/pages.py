@@ -1,6 +1,6 @@
 """Pages by cursor: as fast at the millionth row as at the first, in any order.
 
-Why: decision 943.
+Why: decision 71.
 """
 
 from __future__ import annotations

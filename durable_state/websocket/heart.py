@@ -1,7 +1,7 @@
 """One task for all sockets of an event loop: it lets quiet ones be heard, and ends those of people
 who are not signed in any more.
 
-Why: decision 941.
+Why: decision 69.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A row that leaves what a reader may see is told as a delete, and one that was never shown is not
 mentioned: that takes to know what was shown, whichever process the next request comes to. Each step
-adds keys to those of the step before. Why: decision 922.
+adds keys to those of the step before. Why: decision 66.
 """
 
 from __future__ import annotations
