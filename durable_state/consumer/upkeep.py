@@ -68,7 +68,7 @@ class Upkeep:
         self._using = using
         self._threads = threads
         self._asked = asyncio.Event()
-        self._steps = [Step(_prune), Step(sweep_dropped)]
+        self._steps = _all_steps()
 
     def ask(self) -> None:
         """A commit has left something to be deleted."""
@@ -97,12 +97,12 @@ class Upkeep:
 
 
 def tidy(using: str, seconds: float = 1.0) -> None:
-    """Deletes what it can within so many seconds: feed entries that are too old, and what dropped
-    generations, and verifications that were killed, have left.
+    """Deletes what it can within so many seconds: feed entries, and what readers held, that are too
+    old, and what dropped generations, and verifications that were killed, have left.
     """
     until = time.monotonic() + seconds
     _drop_killed(using)
-    for step in (Step(_prune), Step(sweep_dropped)):
+    for step in _all_steps():
         while step.take(using)[0] and time.monotonic() < until:
             pass
 
@@ -114,6 +114,14 @@ def sweep_dropped(using: str, rows: int = MOST) -> bool:
     """
     with commit_transaction(using):
         return sweep_generations(using, rows)
+
+
+def _all_steps() -> list[Step]:
+    return [Step(_prune), Step(_prune_held), Step(sweep_dropped)]
+
+
+def _prune_held(using: str, rows: int) -> bool:
+    return feed.prune_held(using, rows) == rows
 
 
 def _prune(using: str, rows: int) -> bool:

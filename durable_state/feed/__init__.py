@@ -17,7 +17,7 @@ from .log import (
     encode_txids,
     write,
 )
-from .pruning import LogKeeper, prune
+from .pruning import LogKeeper, prune, prune_held
 from .renewal import AccessWithdrawn
 from .rows import shown_rows
 from .sending import ClientGone
@@ -42,6 +42,7 @@ __all__ = [
     "decode_txids",
     "encode_txids",
     "prune",
+    "prune_held",
     "ring",
     "run_for",
     "shown_rows",

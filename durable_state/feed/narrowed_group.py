@@ -70,7 +70,10 @@ class NarrowedGroup(Group):
         """Places are the group's own."""
 
     def _is_behind(self) -> bool:
-        return self.hub.removed or self._comparison_due or self._revision != self.hub.revision
+        # Steps that nobody takes at once would have to be kept until a snapshot is through, and
+        # those of many groups leave no room for that.
+        is_behind = self._comparison_due or self._revision != self.hub.revision
+        return self.hub.removed or (bool(self._ready) and is_behind)
 
     async def steps(self, place: int) -> AsyncGenerator[Step, None]:
         """What follows a place, as far as it is kept."""

@@ -16,9 +16,9 @@ import django.db
 
 from durable_state.conf import get_settings
 from durable_state.databases.clock import database_now
-from durable_state.models import FeedEntry, Stream
+from durable_state.models import FeedEntry, HeldRows, Stream
 
-__all__ = ["LogKeeper", "prune"]
+__all__ = ["LogKeeper", "prune", "prune_held"]
 
 logger = logging.getLogger("durable_state.feed")
 
@@ -106,6 +106,18 @@ def prune(using: str, most: int = CHUNK) -> int:
     pks = list(expired.values_list("pk", flat=True)[:most])
     for start in range(0, len(pks), CHUNK):
         log.filter(pk__in=pks[start : start + CHUNK]).delete()
+    return len(pks)
+
+
+def prune_held(using: str, most: int = CHUNK) -> int:
+    """Deletes what readers of the feed endpoint held, ``most`` at once, where nobody has asked for
+    it for FEED_KEEP_SECONDS; returns how many.
+    """
+    held = HeldRows.objects.using(using)
+    expired = held.filter(expires_at__lt=database_now(using)).order_by("expires_at")
+    pks = list(expired.values_list("pk", flat=True)[:most])
+    for start in range(0, len(pks), CHUNK):
+        held.filter(pk__in=pks[start : start + CHUNK]).delete()
     return len(pks)
 
 

@@ -41,6 +41,9 @@ def keep(stream: Stream, reader: str, added: Mapping[str, set[str]], parent: str
         expires_at=_expiry(stream),
     )
     HeldRows.objects.using(stream.using).bulk_create([held], ignore_conflicts=True)
+    # One that was kept before is kept for as long as a new one.
+    same = HeldRows.objects.using(stream.using).filter(stream=stream, digest=digest)
+    same.filter(expires_at__lt=held.expires_at).update(expires_at=held.expires_at)
     return digest
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
+from datetime import timedelta
 
+import pytest
+from django.utils import timezone
+
+from durable_state.consumer.upkeep import tidy
 from durable_state.feed import log
 from durable_state.feed.frames import stream_identity
 from durable_state.models import FeedEntry, HeldRows, Stream
@@ -25,6 +30,20 @@ def test_keys_are_kept_in_steps(database: str) -> None:
     assert held.load(stream, "ada", second) == (everything, 2)
     assert held.load(stream, "bob", second) is None
     assert held.load(stream, "ada", "0" * 32) is None
+
+
+def test_what_nobody_asks_for_goes(database: str, configure: Callable[..., None]) -> None:
+    """With the rest that a seat tidies away; what was asked for, or kept again, stays."""
+    configure(FEED_KEEP_SECONDS=1000)
+    stream = make_stream(using=database)
+    keys = [{"+message": {key}} for key in "abc"]
+    digests = [held.keep(stream, "ada", each) for each in keys]
+    past = timezone.now() - timedelta(seconds=1)
+    HeldRows.objects.using(database).update(expires_at=past)
+    assert held.load(stream, "ada", digests[0]) is not None
+    assert held.keep(stream, "ada", keys[1]) == digests[1]
+    tidy(database)
+    assert [held.load(stream, "ada", each) is None for each in digests] == [False, False, True]
 
 
 def test_an_entry_and_its_stream_have_the_same_stamp(database: str) -> None:
