@@ -346,7 +346,10 @@ def _audience_name(user: Any) -> Hashable | None:
     name = get_policy().audience(user)
     if name is not None:
         return "audience", name
-    return ("user", user.pk) if user.is_authenticated and user.pk is not None else None
+    if not user.is_authenticated or user.pk is None:
+        return None
+    # Not `type(user)`: it may be wrapped in a lazy object. Two kinds may have the same numbers.
+    return user.__class__, user.pk
 
 
 def _may_view(user: Any, model: type[models.Model]) -> bool:

@@ -130,9 +130,11 @@ class Group:
         ready = list(self._ready)
         for start in range(0, len(ready), SWEEP):
             for member in ready[start : start + SWEEP]:
+                if member not in self._ready:  # It has left, maybe to another group's places.
+                    continue
                 if member.place == before:
                     member.offer(step)
-                elif step.place is None and member in self._ready:
+                elif step.place is None:
                     member.go_alone()  # It is ahead of the group, which goes on elsewhere.
             if start + SWEEP < len(ready):
                 await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
 
-from durable_state.feed import Audience, Subscriber, run_for, subscribe
+from durable_state.feed import Audience, ClientGone, Subscriber, run_for, subscribe
 from durable_state.feed.frames import Frame
 from durable_state.models import Stream
 from durable_state.policy import audience_of, followed_stream
@@ -98,7 +98,8 @@ class Subscription:
 
     async def _end(self, code: int) -> None:
         await self._held.aclose()
-        await self._ended(code)
+        with contextlib.suppress(ClientGone):  # who would be told
+            await self._ended(code)
 
 
 def _renewal(user: Any, wanted: Subscribe) -> Hashable:

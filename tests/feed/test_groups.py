@@ -22,6 +22,7 @@ from durable_state.feed import (
 )
 from durable_state.feed.frame_cache import FrameCache
 from durable_state.feed.frames import Frame
+from durable_state.feed.group import Step
 from durable_state.feed.hub import Hub
 from durable_state.feed.rendering import Rendering
 from durable_state.models import Stream
@@ -470,3 +471,43 @@ async def test_a_narrowed_snapshot_is_enough_whatever_was_committed_meanwhile(
         await alone.until_revision(4)
         assert alone.client.snapshots == 1
         assert alone.client.state == await sync_to_async(seen)(stream)
+
+
+async def test_who_leaves_while_others_are_sent_to_gets_nothing(
+    configure: Callable[..., None],
+) -> None:
+    """Also where it is at a place of the same number, in another group."""
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await begun()
+    got: list[str] = []
+
+    class Leaving:
+        def __init__(self, name: str) -> None:
+            self.name = name
+            self.place: int | None = 1
+
+        def offer(self, step: Step) -> None:
+            got.append(self.name)
+            self.place = step.place
+            shared.leave(members[1])
+
+        def go_alone(self) -> None:
+            """Is not slow."""
+
+        def end(self, error: Exception) -> None:
+            raise error
+
+    async with subscribe(stream) as hub:
+        await hub.refresh()
+        shared = group.Group("all", hub, everything(stream))
+        members = [Leaving("stays"), Leaving("leaves")]
+        for each in members:
+            shared.members.add(each)
+            assert shared.admit(each)
+        await commit_and_ring(stream, {("setting", "s"): 1})
+        await hub.refresh()
+        shared.wake()
+        async with asyncio.timeout(10):
+            while members[0].place != 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert got == ["stays"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet
+from django.utils.functional import SimpleLazyObject
 
 from durable_state import EntityMapping, StatePolicy, register
 from durable_state.errors import ConfigurationError
@@ -116,3 +117,24 @@ def test_a_wrong_policy_says_so(path: str, configure: Callable[..., None]) -> No
     configure(POLICY=path)
     with pytest.raises(ConfigurationError, match=path):
         get_policy()
+
+
+def test_users_of_two_kinds_are_not_taken_for_one(
+    make_user: Any, configure: Callable[..., None]
+) -> None:
+    """A device that a project's authentication names may have the number of a person: they share
+    nothing that is narrowed. Two objects of one person do.
+    """
+    configure(POLICY=f"{__name__}.LongMessages")
+    stream = make_stream()
+    person = make_user()
+
+    class Device(AnonymousUser):
+        pk = person.pk
+        is_authenticated = True  # type: ignore[assignment]
+
+    def name(user: Any) -> Any:
+        return audience_of(user, stream).name
+
+    assert name(person) == name(SimpleLazyObject(lambda: person)) is not None
+    assert name(Device()) not in (None, name(person))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +11,13 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
+from durable_state.feed import ClientGone
+from durable_state.feed.frames import Frame
 from durable_state.models import Stream
 from durable_state.websocket import heart, places
+from durable_state.websocket.caller import Caller
+from durable_state.websocket.client_message import Subscribe
+from durable_state.websocket.subscription import Subscription
 from tests.feed.support.commits import commit, commit_and_ring, make_stream, message
 
 from .support.many import ManyStreams
@@ -236,3 +242,29 @@ async def test_leaving_ends_every_task(root: Any, as_user: Any, streams: list[St
     await asyncio.sleep(0.05)
     assert asyncio.all_tasks() == before
     assert not places._taken
+
+
+async def test_a_client_that_is_gone_when_it_would_be_told_is_no_error(
+    root: Any, streams: list[Stream]
+) -> None:
+    """Whatever ends its subscriptions: nothing is left for asyncio to complain of."""
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    done = asyncio.Event()
+
+    async def send(frame: Frame) -> None:
+        raise OSError
+
+    async def ended(code: int) -> None:
+        done.set()
+        raise ClientGone("The client has left.")
+
+    caller = Caller({}, root, None, has_token=False)
+    for name in ("one", "missing"):
+        done.clear()
+        subscription = Subscription(caller, Subscribe(subscribe=name), send, ended)
+        async with asyncio.timeout(5):
+            await done.wait()
+        del subscription
+    gc.collect()
+    assert not told
