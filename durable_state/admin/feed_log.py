@@ -74,7 +74,7 @@ class FeedEntryAdmin(OperatorAdmin):
     @admin.display(description=gettext_lazy("kind"))
     def kind(self, entry: FeedEntry) -> str:
         if entry.snapshot:
-            return _("too much changed: subscribers take the rows anew")
+            return _("too many changes: subscribers get a snapshot instead")
         return _("changes, at the stream's end") if entry.up_to_date else _("changes")
 
     @admin.display(description=gettext_lazy("size"))

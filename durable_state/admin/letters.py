@@ -128,8 +128,8 @@ class DeadLetterAdmin(DiagnosticAdmin):
             )
             self.message_user(request, told % refused, messages.WARNING)
         if left:
-            told = _("%(count)s left as they are: they are no messages.") % {"count": at_most(left)}
-            self.message_user(request, told, messages.WARNING)
+            told = _("%(count)s left as they are: they are not messages.")
+            self.message_user(request, told % {"count": at_most(left)}, messages.WARNING)
         return back(self, request)
 
     @admin.action(description=gettext_lazy("Discard"), permissions=["operate"])
@@ -173,12 +173,12 @@ class DeadLetterAdmin(DiagnosticAdmin):
 
 def _retrying(letter: DeadLetter) -> str:
     if letter.is_malformed:
-        return _("Left as it is: it is not a message, and trying it again changes nothing.")
-    return _("Tries again. If it fails again, it stays here.")
+        return _("Left as it is: it is not a message, so trying it again changes nothing.")
+    return _("The message is tried again. If it is refused again, it stays here.")
 
 
 def _discarding(letter: DeadLetter) -> str:
-    return _("The letter is deleted. Its message stays in the stream.")
+    return _("The dead letter is deleted. Its message stays in the stream.")
 
 
 def _named(letter: DeadLetter, is_readable: bool) -> str:

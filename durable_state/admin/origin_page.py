@@ -76,7 +76,7 @@ class OriginAdmin(HidingAdmin):
         operations.ask_to_verify(
             asked.stream, actor=actor(request), entity_type=asked.type, key=asked.key
         )
-        told = _("A worker reads its story; it is shown here when it is found.")
+        told = _("A worker is reading its history, which will appear here.")
         self.message_user(request, told, messages.SUCCESS)
 
     def origin_context(self, request: HttpRequest, row: models.Model) -> dict[str, Any]:

@@ -20,6 +20,6 @@ def page_texts() -> dict[str, str]:
         "reconnecting": _("Reconnecting…"),
         "one_new_row": _("1 new row: show"),
         "new_rows": _("%(count)s new rows: show"),
-        "unreadable": _("This page cannot be read any more"),
+        "unreadable": _("You can no longer see this page"),
         "deleted": _("The stream has deleted this row"),
     }

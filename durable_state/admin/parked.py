@@ -82,7 +82,7 @@ class ParkedChangeAdmin(DiagnosticAdmin):
         if letter is not None:
             return _("its message was refused"), self._url("deadletter", letter)
         if parked is not None:
-            return _("it waits itself"), self._url("parkedchange", parked)
+            return _("which is parked, too"), self._url("parkedchange", parked)
         return (_("the row in the way"), row) if row else ("", "")
 
     def _url(self, model: str, pk: int) -> str:

@@ -19,9 +19,9 @@ class Reason(NamedTuple):
     advice: str | Promise
 
 
-_WRITER = _("Nothing to do here: its writer sent something that is not a message. Discard it.")
-_MAPPING = _("Fix the mapping or the column, then retry; or have its writer send it again.")
-_DATABASE = _("Change what the database objects to, then retry.")
+_WRITER = _("The stream's writer sent something that is not a message. Discard it.")
+_MAPPING = _("Fix the mapping or the column, then retry; or have the writer send it again.")
+_DATABASE = _("Fix what the database objects to, then retry.")
 
 _MALFORMED = {
     "not-an-object": Reason(_("not an object"), _WRITER),

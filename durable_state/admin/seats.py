@@ -46,7 +46,7 @@ class SeatAdmin(OperatorAdmin):
     @admin.display(description=gettext_lazy("state"))
     def in_force(self, seat: Any) -> SafeString:
         if seat.is_vacant:
-            tone, told = "busy", _("kept for a successor")
+            tone, told = "busy", _("vacant: reserved for a task")
         elif seat.is_over:
             tone, told = "warn", _("expired")
         else:
@@ -67,7 +67,7 @@ class SeatAdmin(OperatorAdmin):
     def seen(self, seat: Seat) -> str:
         return moment(seat.seen_at)
 
-    @admin.display(description=gettext_lazy("ends, unless renewed"))
+    @admin.display(description=gettext_lazy("expires, unless renewed"))
     def expires(self, seat: Seat) -> str:
         return moment(seat.expires_at)
 

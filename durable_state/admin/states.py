@@ -40,29 +40,27 @@ STATES = {
     "closed": _State(
         "good", _("closed"), _("The stream is complete; nothing will be added to it.")
     ),
-    "up-to-date": _State(
-        "quiet", _("up to date"), _("Read up to its end, and nobody follows it now.")
-    ),
+    "up-to-date": _State("quiet", _("up to date"), _("Read to its end; nobody follows it now.")),
     "waiting": _State("quiet", _("waiting"), _("Up to date; read again when its server rings.")),
     "catching-up": _State("busy", _("catching up"), _("Old messages are being read.")),
     "rebuilding": _State(
         "busy",
         _("rebuilding"),
-        _("Read again from its start; the old rows stay until that is done."),
+        _("Being read again from its start; the old rows stay until that is done."),
     ),
     "snapshot-open": _State(
         "busy",
         _("snapshot open"),
-        _("The stream sends a complete dump; the old rows stay until its end."),
+        _("The stream is sending a snapshot; the old rows stay until it is complete."),
     ),
-    "new": _State("quiet", _("new"), _("Nothing was read yet.")),
+    "new": _State("quiet", _("new"), _("Nothing has been read yet.")),
     "paused": _State("quiet", _("paused"), _("Somebody has paused it."), _RESUME),
     "lagging": _State("warn", _("lagging"), _("The rows are behind the stream.")),
     "no-worker": _State("warn", _("no worker"), _("No worker reads it.")),
     "unmapped": _State(
         "warn",
         _("unmapped"),
-        _("Messages come, and none of their types has a mapping."),
+        _("Messages arrive, but none of their types has a mapping."),
         Offer("reset", _("Reset, once it is mapped")),
     ),
     "retrying": _State(
@@ -74,12 +72,10 @@ STATES = {
     "needs-reset": _State(
         "bad",
         _("needs reset"),
-        _("Only reading it again from its start makes the rows right."),
+        _("The rows will only be right once it is read again from its start."),
         Offer("reset", _("Reset")),
     ),
-    "halted": _State(
-        "bad", _("halted"), _("An error has stopped it; it waits for a person."), _RESUME
-    ),
+    "halted": _State("bad", _("halted"), _("An error has stopped it; it waits for you."), _RESUME),
 }
 """By status."""
 

@@ -102,8 +102,8 @@ class StreamActions(OperatorAdmin):
             question = Question(_("Verify %(name)s?"), _("Yes, verify"))
             return self._ask(request, queryset, "verify", question, _verifying)
         told = _(
-            "Asked to verify %(names)s: a worker carries it out, and the stream's page shows how"
-            " far it is and what it finds."
+            "Requested a verification of %(names)s. A worker carries it out; the stream's page"
+            " shows its progress and result."
         )
         return self._each(
             request,
@@ -159,7 +159,7 @@ def _resuming(stream: Stream) -> list[str]:
     was = [_("It stopped because: %(error)s") % {"error": stream.last_error}]
     return [
         *(was if stream.last_error else []),
-        _("Reading goes on at once, after message %(count)s.") % {"count": f"{stream.ordinal:,}"},
+        _("Reading continues at once, after message %(count)s.") % {"count": f"{stream.ordinal:,}"},
     ]
 
 
@@ -169,16 +169,16 @@ def _resetting(stream: Stream) -> list[str]:
         % {"count": f"{stream.ordinal:,}"},
         _(
             "The rows that are shown now are kept up to date meanwhile. Then one transaction"
-            " switches to the new ones; rows that return keep their primary keys."
+            " replaces them; rows that stay keep their primary keys."
         ),
-        _("A reset that is under way begins anew. The counters are set anew by the switch."),
+        _("A reset that is under way starts over. At its end, the counters start over, too."),
     ]
 
 
 def _cancelling(stream: Stream) -> list[str]:
     return [
-        _("What was read again so far is dropped."),
-        _("The rows stay as they are, and follow the stream as before."),
+        _("What has been read again so far is dropped."),
+        _("The rows stay, and follow the stream as before."),
     ]
 
 
@@ -195,18 +195,18 @@ def _removing(stream: Stream) -> list[str]:
         _("Its rows are deleted: %(rows)s.") % {"rows": ", ".join(rows)}
         if rows
         else _("It has no rows."),
-        _("Its position, dead letters (%(letters)s) and parked changes (%(parked)s) go with it.")
+        _("So are its position, dead letters (%(letters)s) and parked changes (%(parked)s).")
         % counts,
-        _("The remote stream is not touched."),
+        _("The stream on the server is not touched."),
     ]
 
 
 def _verifying(stream: Stream) -> list[str]:
     return [
-        _("Its %(count)s messages are read again beside the rows; nothing is changed.")
+        _("Its %(count)s messages are read again and compared with the rows; nothing is changed.")
         % {"count": f"{stream.ordinal:,}"},
         _(
-            "A worker carries it out, which takes as long as a sync. The stream's page shows how"
-            " far it is, and keeps the result."
+            "A worker carries it out, which takes as long as a sync. The stream's page shows its"
+            " progress, and keeps the result."
         ),
     ]

@@ -32,8 +32,8 @@ class AddStreamForm(ModelForm):
         required=False,
         label=_("Take over existing rows"),
         help_text=_(
-            "Rows that are in its tables already become the stream's;"
-            " those that it does not hold are removed."
+            "Rows that are already in its tables become the stream's;"
+            " those that it does not hold are deleted."
         ),
     )
 
@@ -56,7 +56,7 @@ class EditStreamForm(forms.Form):
         required=False,
         max_length=2000,
         widget=_URL_INPUT,
-        help_text=_("Leave it empty to keep the present one."),
+        help_text=_("Leave it empty to keep the current one."),
     )
     live = forms.ChoiceField(
         label=_("Live by"), choices=Stream._meta.get_field("live").choices or ()
@@ -67,8 +67,8 @@ class EditStreamForm(forms.Form):
         min_value=1,
         max_value=3600,
         help_text=_(
-            "Seconds that the server may be silent while it has nothing new."
-            " Leave it empty for what servers usually keep to: 75, and 45 for long-poll."
+            "How many seconds the server may be silent while it has nothing new."
+            " Empty: 75, and 45 for long-poll."
         ),
     )
 

@@ -30,9 +30,9 @@ __all__ = ["stream_page"]
 
 _DISPOSITIONS: tuple[tuple[str, str | Promise, str | Promise], ...] = (
     ("applied", _("applied"), _("in the rows, or replaced by a later change")),
-    ("no_row", _("no row"), _("the mapping's prepare() returned none")),
-    ("parked", _("parked"), _("had to wait when they came")),
-    ("dead_letters", _("dead letters"), _("refused when they came")),
+    ("no_row", _("no row"), _("the mapping's prepare() returned None")),
+    ("parked", _("parked"), _("had to wait when they arrived")),
+    ("dead_letters", _("dead letters"), _("refused when they arrived")),
     ("unregistered", _("skipped"), _("of types without a mapping")),
     ("control", _("control"), _("snapshot boundaries and resets")),
     ("superseded", _("superseded"), _("replaced by a snapshot or reset before they were shown")),

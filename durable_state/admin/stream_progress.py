@@ -35,7 +35,7 @@ def courses(report: StreamReport) -> list[Course]:
     if report.status == "snapshot-open":
         found.append(Course(_("Snapshot"), _staged(report), None))
     if report.status == "catching-up" or (report.status == "new" and report.ordinal):
-        told = _("%(done)s messages read; the server does not tell how many there are")
+        told = _("%(done)s messages read; the server does not say how many there are")
         found.append(Course(_("Catching up"), told % {"done": f"{report.ordinal:,}"}, None))
     return found
 
@@ -49,12 +49,12 @@ def _reset(report: StreamReport) -> Course:
     if told.seconds_left:
         text = _("%(text)s, about %(span)s left") % {"text": text, "span": span(told.seconds_left)}
     elif total and told.done >= total:
-        text = _("%(text)s; the rows are being switched") % {"text": text}
+        text = _("%(text)s; replacing the rows") % {"text": text}
     return Course(_("Reset"), text, percent, "cancel_reset")
 
 
 def _staged(report: StreamReport) -> str:
-    told = _("%(count)s changes staged; shown all at once when the last one is here")
+    told = _("%(count)s changes staged; they are shown all at once when it is complete")
     return told % {"count": f"{report.account.staged:,}"}
 
 

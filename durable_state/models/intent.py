@@ -25,7 +25,7 @@ class Intent(models.Model):
     times = models.PositiveIntegerField(
         _("times"),
         default=1,
-        help_text="how often, where it was asked for again and again, as by cron",
+        help_text="how often in a row, for what cron repeats",
     )
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
 

@@ -25,7 +25,7 @@ class Lease(models.Model):
         TAKEN = "taken", _("its worker has not reached the tail yet")
         COMMIT = "commit", _("what was read is not committed yet")
         LOCKED = "locked", "another transaction has locked what a commit needs"
-        SILENCE = "silence", _("nothing was heard of the server")
+        SILENCE = "silence", _("nothing was heard from the server")
 
     stream = models.OneToOneField(
         Stream, on_delete=models.CASCADE, primary_key=True, related_name="lease"
@@ -42,11 +42,11 @@ class Lease(models.Model):
         null=True, help_text="when it was taken, or when its last holder last showed a sign of life"
     )
     lags_since = models.DateTimeField(
-        null=True, help_text="up to when the rows hold all; empty: until the last sign of life"
+        null=True, help_text="since when the rows lag; empty: since the last sign of life"
     )
     lags_because = models.CharField(max_length=8, choices=Lag.choices, default="")
     left_at_tail = models.BooleanField(
-        default=False, help_text="its last holder was to read up to the tail only, and did"
+        default=False, help_text="its last holder stopped at the tail, as it was told to"
     )
 
     class Meta:

@@ -52,7 +52,7 @@ class DeadLetter(models.Model):
     ordinal = models.BigIntegerField(help_text="which message of the stream, counted from 1")
     reason = models.CharField(max_length=40, db_index=True, help_text="reason code")
     detail = WideTextField(default="")
-    body = models.BinaryField(help_text="the message's bytes")
+    body = models.BinaryField(help_text="the message, in bytes")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

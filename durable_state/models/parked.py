@@ -40,12 +40,12 @@ class ParkedChange(models.Model):
     )
     """The entity that is in the way: the missing parent, or the holder of the unique value."""
     waits_on = models.CharField(
-        max_length=200, default="", db_index=True, help_text="its model, where not of this stream"
+        max_length=200, default="", db_index=True, help_text="its model, if of another stream"
     )
     waits_type = ExactCharField(max_length=255, default="", help_text="the entity's type")
     waits_key = ExactTextField(default="", help_text="the entity's key")
     polled = models.BooleanField(
-        default=False, help_text="tried now and then: nobody tells when it can be shown"
+        default=False, help_text="tried regularly, because nothing announces when it can be shown"
     )
     detail = WideTextField(default="")
     body = models.BinaryField()

@@ -23,11 +23,11 @@ class StreamSample(models.Model):
         db_constraint=False,
         db_index=False,
     )
-    at = models.DateTimeField(db_index=True, help_text="when the seconds had passed")
-    seconds = models.FloatField(help_text="how long it covers")
-    messages = models.BigIntegerField(default=0, help_text="messages read, also by a reset")
+    at = models.DateTimeField(db_index=True, help_text="end of the period")
+    seconds = models.FloatField(help_text="length of the period")
+    messages = models.BigIntegerField(default=0, help_text="messages read, including by a reset")
     commits = models.IntegerField(default=0)
-    commit_ms = models.FloatField(default=0.0, help_text="milliseconds of all commits together")
+    commit_ms = models.FloatField(default=0.0, help_text="total milliseconds of all commits")
     lag_ms = models.FloatField(default=0.0, help_text="the longest lag, in milliseconds")
 
     class Meta:

@@ -18,11 +18,11 @@ class Seat(models.Model):
     name = models.CharField(_("name"), max_length=255, help_text="host:pid:purpose:nonce")
     capacity = models.PositiveIntegerField(
         default=0,
-        help_text="streams that it takes of its own accord; 0: only what it was started for",
+        help_text="how many streams it takes; 0: only the one it was started for",
     )
     is_vacant = models.BooleanField(
         default=False,
-        help_text="kept for a task that was sent, with the streams that it is to have",
+        help_text="reserved, with its streams, for a task that was sent",
     )
     joined_at = models.DateTimeField()
     seen_at = models.DateTimeField(help_text="when it last showed a sign of life")

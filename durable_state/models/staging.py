@@ -31,7 +31,7 @@ class Generation(Located, models.Model):
         RESET = "reset", _("reset by the stream")
         REBUILD = "rebuild", _("rebuild from the stream's start")
         VERIFY = "verify", _("verification")
-        DROPPED = "dropped", _("not needed any more")
+        DROPPED = "dropped", _("no longer needed")
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="generations")
     purpose = models.CharField(max_length=8, choices=Purpose.choices)

@@ -90,7 +90,7 @@ class Progress(Located, models.Model):
     )
     offset = WideTextField(default="-1", editable=False, help_text="the server's token; opaque")
     skip = models.BigIntegerField(
-        default=0, editable=False, help_text="messages already applied of the response at offset"
+        default=0, editable=False, help_text="messages already applied from the response at offset"
     )
     ordinal = models.BigIntegerField(
         default=0, editable=False, help_text="messages read since the stream's start"
@@ -99,7 +99,7 @@ class Progress(Located, models.Model):
         null=True, editable=False, help_text="what the stream is recognized by"
     )
     reread_at = models.DateTimeField(
-        null=True, editable=False, help_text="when it was last read again, and recognized"
+        null=True, editable=False, help_text="when it was last read again and recognized"
     )
     snapshot = models.OneToOneField(
         "durable_state.Generation",
@@ -128,7 +128,7 @@ class Progress(Located, models.Model):
         default="", editable=False, help_text="what failed; quotes no value of a row"
     )
     last_error_detail = WideTextField(
-        default="", editable=False, help_text="what only those may read who see the rows"
+        default="", editable=False, help_text="for those who may see the rows: quotes values"
     )
     last_error_type = WideTextField(
         default="", editable=False, help_text="the entity type of those rows; empty: all types"
@@ -199,13 +199,13 @@ class Stream(Progress):
     detour = WideTextField(
         default="",
         editable=False,
-        help_text="how its tail is followed, and why, where that is not as live says",
+        help_text="how its tail is followed, and why, if not as live says",
     )
     paused = models.BooleanField(default=False)
     ttl_seconds = models.BigIntegerField(
         null=True,
         editable=False,
-        help_text="the server drops the stream when nobody reads or writes it for so long",
+        help_text="the server drops the stream if nobody reads or writes it for this long",
     )
     expires_at = models.DateTimeField(
         null=True, editable=False, help_text="when the server drops the stream in any case"

@@ -22,7 +22,7 @@ class VerificationRun(Located, models.Model):
     """
 
     class State(models.TextChoices):
-        ASKED = "asked", _("waits for a worker")
+        ASKED = "asked", _("waiting for a worker")
         RUNNING = "running", _("running")
         EQUAL = "equal", _("equal")
         DIFFERS = "differs", _("differs")
@@ -41,7 +41,7 @@ class VerificationRun(Located, models.Model):
     """The type of the one entity whose story is told; "" stands for none."""
     entity_key = ExactTextField(default="")
 
-    phase = models.CharField(max_length=10, default="", help_text="folding, or comparing")
+    phase = models.CharField(max_length=10, default="", help_text="folding or comparing")
     done = models.BigIntegerField(default=0, help_text="messages folded, or rows compared")
     total = models.BigIntegerField(default=0)
 

@@ -31,7 +31,7 @@ NOT_ALLOWED = 4403
 NO_SUCH_STREAM = 4404
 TOO_MANY = 4429
 BAD_REQUEST = 1008
-"""RFC 6455, 7.4.1: what was asked cannot be understood."""
+"""RFC 6455, 7.4.1: the request cannot be understood."""
 TOO_LARGE = 1009
 FAILED = 1011
 """RFC 6455, 7.4.1: the server met an error, which is in its log."""
@@ -41,13 +41,13 @@ WARNING_SECONDS = 10.0
 
 REASONS = {
     DONE: "Unsubscribed.",
-    NOT_SIGNED_IN: "Sign in first; a session or a token that ended is to be renewed.",
+    NOT_SIGNED_IN: "Sign in, or renew your session or token.",
     NOT_ALLOWED: "You may not read this stream.",
     NO_SUCH_STREAM: "There is no such stream.",
     TOO_MANY: "Too many subscriptions; close some first.",
-    BAD_REQUEST: "The request cannot be understood.",
+    BAD_REQUEST: "The request is not valid.",
     TOO_LARGE: "The frame is too large.",
-    FAILED: "The server met an error; its log says which.",
+    FAILED: "An error occurred on the server; see its log.",
 }
 """In words, without anything that the client may not know."""
 

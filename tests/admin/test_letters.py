@@ -101,7 +101,7 @@ def test_letters_are_retried_by_reason(admin_client: Client) -> None:
     apply("chat", [*(message(str(place), "x" * 50) for place in range(7)), b"5", b"6"])
     letters = list(DeadLetter.objects.all())
     page = act(admin_client, "retry", *letters).content.decode()
-    assert page.count("Tries again. If it fails again, it stays here.") == 1
+    assert page.count("The message is tried again. If it is refused again, it stays here.") == 1
     assert page.count("trying it again changes nothing") == 1
     assert "too long (7)" in page
     assert "not an object (2)" in page

@@ -58,7 +58,7 @@ def test_a_row_tells_of_a_newer_change_that_waits(admin_client: Client) -> None:
     apply("git", [change("commit", "c1", **commit | {"author": "nobody"})])
     row = Commit.objects.get()
     told = admin_client.get(f"/admin/app/commit/{row.pk}/origin/").content.decode()
-    assert "A newer change waits" in told
+    assert "A newer change is parked" in told
     assert "nobody" in told
 
 
@@ -75,14 +75,14 @@ def test_a_worker_reads_the_story_of_a_row(
     ask = f"{ROWS}{row.pk}/origin/"
 
     reader = sign_in("durable_state.view_stream", "app.view_message")
-    assert "Read what became" not in shown(reader, row)
+    assert "Show what became" not in shown(reader, row)
     assert reader.post(ask, {"origin": "0"}).status_code == 403
     assert admin_client.post(ask, {"origin": "7"}).status_code == 403
-    assert "Read what became" in shown(admin_client, row)
+    assert "Show what became" in shown(admin_client, row)
     told = admin_client.post(ask, {"origin": "0"}, follow=True)
-    assert "A worker reads its story" in told.content.decode()
+    assert "A worker is reading its history" in told.content.decode()
     assert told.redirect_chain[-1][0] == f"{ROWS}{row.pk}/change/"
-    assert "waits for a worker" in shown(reader, row)
+    assert "waiting for a worker" in shown(reader, row)
 
     verify_as_a_worker()
     stream_page = f"/admin/durable_state/stream/{stream.pk}/change/"

@@ -295,10 +295,10 @@ def test_verify_shows_what_it_found(admin_client: Client, rakaia_server: StreamS
         return str(answer.content.decode())
 
     asked = ask()
-    assert "Asked to verify chat" in asked
-    assert ">waits for a worker<" in asked
+    assert "Requested a verification of chat" in asked
+    assert ">waiting for a worker<" in asked
     parts = admin_client.get(f"{LIST}{stream.pk}/live/").content.decode()
-    assert "<p>waits for a worker</p>" in parts
+    assert "<p>waiting for a worker</p>" in parts
     VerificationRun.objects.get().intent.__class__.objects.update(
         created_at=timezone.now() - timedelta(minutes=1)
     )
@@ -309,7 +309,7 @@ def test_verify_shows_what_it_found(admin_client: Client, rakaia_server: StreamS
     shown = admin_client.get(page).content.decode()
     assert ">equal<" in shown
     assert "Compared 1 row (message 1), after message 1" in shown
-    assert "asked for by admin" in shown
+    assert "requested by admin" in shown
 
     Message.objects.update(text="forged")
     ask()
@@ -421,7 +421,7 @@ def test_a_reset_has_its_end_in_sight_and_can_be_cancelled(admin_client: Client)
         assert 'aria-label="Reset" value="70.0"' in shown
     assert "Cancel reset" in admin_client.get(page).content.decode()
     asked = act(admin_client, "cancel_reset", stream, from_page="yes").content.decode()
-    assert "What was read again so far is dropped." in asked
+    assert "What has been read again so far is dropped." in asked
     told = act(admin_client, "cancel_reset", stream, from_page="yes", confirmed="yes")
     assert "Cancelled the reset of chat." in told.content.decode()
     assert told.redirect_chain[-1][0] == page

@@ -188,7 +188,7 @@ def test_signing_out_stops_a_part(site: Site, page: Page) -> None:
     site.commit(message("m8", "for others", "update"))
     expect(page.locator("#board")).to_have_attribute("data-live-state", "off")
     expect(page.locator("#board li").first).to_be_visible()
-    assert any("stands still" in each for each in said)
+    assert any("no longer updates" in each for each in said)
     page.context.add_cookies(cookies)  # type: ignore[arg-type]
 
 

@@ -42,7 +42,7 @@ def define(verb: Any) -> None:
     parser.add_argument("name")
     parser.add_argument("--json", action="store_true", help="{type: {missing, extra, changed}}")
     parser.add_argument(
-        "--type", dest="entity_type", help="with --key: tells the story of one entity"
+        "--type", dest="entity_type", help="with --key: shows the history of one entity"
     )
     parser.add_argument("--key", help="the entity key")
 
@@ -125,7 +125,7 @@ def verify(command: BaseCommand, options: dict[str, Any]) -> None:
         if options["key"] is None:
             result = operations.verify_here(stream, actor=actor(), **steps)
         else:
-            told = f"the story of one {options['entity_type']}"[:200]
+            told = f"the history of one {options['entity_type']}"[:200]
             operations.record(stream.using, stream.name, "verify", actor(), told)
             result = operations.verify(
                 stream, entity_type=options["entity_type"], key=options["key"], **steps

@@ -7,7 +7,7 @@ export interface Status {
      * - `catching-up`: frames come, and more are on their way.
      * - `open`: what is here is what the server's tables hold, and they had reached the stream's
      *   tail.
-     * - `waiting`: the connection is lost; the next attempt comes by itself.
+     * - `waiting`: the connection is lost and will be retried automatically.
      * - `refused`: no further attempt is made; `code` says why (4401, 4403, 4404, 4429 or 1008).
      * - `closed`: you have closed it.
      */
@@ -84,7 +84,7 @@ export class FollowedStream<Types extends object = Record<string, any>> extends 
     readonly ready: Promise<this>;
     readonly status: Status;
     readonly offset: string | undefined;
-    /** The types of which rows are here, or were asked for by `rows`. */
+    /** The types that have rows here, or that you have passed to `rows`. */
     readonly types: string[];
     /** The rows of a type by key: the same Map each time, changed as changes come. */
     rows<T extends keyof Types & string>(type: T): Rows<Types[T]>;

@@ -16,7 +16,7 @@ const TXIDS = 1_000; // transactions that are remembered, for those who ask afte
 
 /** Close codes after which another attempt would get the same answer. */
 export const FINAL_CODES = Object.freeze({
-  1008: "The server does not understand this subscription.",
+  1008: "The server rejected this subscription as invalid.",
   4401: "Sign in to follow this stream.",
   4403: "You may not read this stream.",
   4404: "There is no such stream.",

@@ -22,14 +22,14 @@ const PATIENCE = { first: 1_000, most: 60_000 };
 const CHANGED = 1_600; // milliseconds for which what has changed is marked by `data-live-changed`
 const OFF = {
   "no-request": 'its template has no "request": add django.template.context_processors.request.',
-  "not-by-get": "the page answers a POST, which cannot be asked for again. Redirect after it.",
+  "not-by-get": "the page answers a POST, which cannot be repeated. Redirect after it.",
   "not-readable": "you may not read its streams, or they do not exist.",
 };
 const GONE = {
   401: "you are signed out.",
-  403: "you may not see it any more.",
+  403: "you are no longer allowed to see it.",
   404: "its page is gone.",
-  405: "its page cannot be asked for by GET.",
+  405: "its page does not answer GET.",
   410: "its page is gone.",
 };
 
@@ -117,7 +117,7 @@ class Part {
 
   stop(text) {
     this.stopped = true;
-    console.warn(`durable_state: the live part ${this.name} stands still: ${text}`);
+    console.warn(`durable_state: the live part ${this.name} no longer updates: ${text}`);
     this.tell("off", text);
     this.leave();
   }
@@ -225,7 +225,7 @@ class Page {
       });
       this.took = performance.now() - this.fetched;
       if (answer.type === "opaqueredirect")
-        this.stop(due, "its page leads elsewhere now, as it does to those who are signed out.");
+        this.stop(due, "its page now redirects elsewhere; perhaps you are signed out.");
       else if (answer.status in GONE) this.stop(due, GONE[answer.status]);
       else if (answer.status === 200) this.show(due, await answer.text());
       else if (answer.status !== 304) throw new Error(`The server answers ${answer.status}.`);
