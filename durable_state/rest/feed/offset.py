@@ -18,6 +18,7 @@ _TEXT = re.compile(
     r"(?P<revision>[0-9a-f]{16})_(?P<phase>[01])(?P<number>[0-9a-f]{8})"
     r"_(?P<stamp>[0-9a-f]{1,14})_(?P<signature>[0-9a-f]{16})(?:_(?P<rest>[A-Za-z0-9_-]{1,4000}))?"
 )
+_HELD = re.compile("(?:[0-9a-f]{32})?")
 
 
 class Place(NamedTuple):
@@ -74,7 +75,7 @@ class Offset(NamedTuple):
             more = _decode_rest(rest) if coded else _Rest()
         except (binascii.Error, msgspec.MsgspecError):
             return None
-        if (more.place is None) != (found["phase"] == "1"):
+        if (more.place is None) != (found["phase"] == "1") or not _HELD.fullmatch(more.held):
             return None
         revision, stamp, number = (int(found[name], 16) for name in ("revision", "stamp", "number"))
         if revision >= 2**63:

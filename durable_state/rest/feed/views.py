@@ -194,4 +194,6 @@ def _event_response(texts: Any) -> StreamingHttpResponse:
     response = StreamingHttpResponse(texts, content_type="text/event-stream")
     response["Cache-Control"] = "no-cache, no-transform"
     response["X-Accel-Buffering"] = "no"
+    # Or GZipMiddleware makes each event a compressed file; browsers read only the first.
+    response["Content-Encoding"] = "identity"
     return response

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,13 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.middleware.gzip import GZipMiddleware
 from django.test import Client as Browser
+from django.test import RequestFactory
 
 from durable_state.feed import rows, subscribe
 from durable_state.models import Status, Stream
-from durable_state.rest.feed import live, reading
+from durable_state.rest.feed import live, reading, views
 from durable_state.rest.feed.reading import Reading
 from tests.feed.support.commits import commit, make_stream, message
 from tests.feed.support.following import everything
@@ -272,3 +274,17 @@ async def test_the_end_of_a_snapshot_is_not_up_to_date_where_more_was_committed(
                 break
     assert "delete" in found[-1]
     await texts.aclose()
+
+
+def test_events_are_not_compressed() -> None:
+    """Django's middleware would make each a compressed file of its own, of which browsers read only
+    the first.
+    """
+
+    async def texts() -> AsyncIterator[str]:
+        yield "data:x\n\n"
+
+    response = views._event_response(texts())
+    request = RequestFactory().get(FEED, headers={"accept-encoding": "gzip"})
+    GZipMiddleware(lambda _: response)(request)
+    assert response["Content-Encoding"] == "identity"

@@ -48,3 +48,9 @@ def test_a_key_of_usual_length_makes_an_offset_of_usual_length() -> None:
     """The protocol asks for less than 256 characters."""
     place = Place("message", "0193b7e2-5c1d-7000-8000-000000000000")
     assert len(str(Offset(10**9, 1_700_000_000_000_000, SIGNATURE, place, 5, "ab" * 16))) < 256
+
+
+@given(st.text(min_size=1).filter(lambda text: len(text) != 32))
+def test_what_is_held_has_a_name_of_ours(held: str) -> None:
+    """Databases refuse to look for others, as for one with a NUL."""
+    assert Offset.parse(str(Offset(1, 2, SIGNATURE, None, 0, held))) is None
