@@ -21,6 +21,8 @@ from durable_state.errors import ConfigurationError
 from durable_state.feed import run_for
 from durable_state.sign_in import SignIn, ended, sign_in_of
 
+from .close_codes import FAILED, NOT_SIGNED_IN
+
 __all__ = ["Caller", "find_gone", "identify"]
 
 logger = logging.getLogger("durable_state.websocket")
@@ -73,34 +75,36 @@ async def identify(scope: Any) -> Caller:
     return Caller(scope, user, sign_in, has_token=False)
 
 
-async def find_gone(callers: Collection[Caller]) -> set[Caller]:
-    """Those who have signed out, or whose session, password or token is not valid any more."""
+async def find_gone(callers: Collection[Caller]) -> dict[Caller, int]:
+    """Those who have signed out, or whose session, password or token is not valid any more, each
+    with the close code.
+    """
     sign_ins = {each.sign_in for each in callers if each.sign_in is not None}
-    gone: set[Caller] = set()
+    gone: dict[Caller, int] = {}
     if sign_ins:
         over = await run_for("the sessions of websockets", ended, sign_ins)
-        gone.update(each for each in callers if each.sign_in in over)
+        gone.update((each, NOT_SIGNED_IN) for each in callers if each.sign_in in over)
 
     with_token = [each for each in callers if each.has_token]
     for start in range(0, len(with_token), HOOKS_AT_ONCE):
         some = with_token[start : start + HOOKS_AT_ONCE]
-        valid = await asyncio.gather(*map(_has_valid_token, some))
-        gone.update(each for each, is_valid in zip(some, valid, strict=True) if not is_valid)
+        codes = await asyncio.gather(*map(_code_for_token, some))
+        gone.update((each, code) for each, code in zip(some, codes, strict=True) if code)
     return gone
 
 
-async def _has_valid_token(caller: Caller) -> bool:
+async def _code_for_token(caller: Caller) -> int | None:
+    """None where it is valid. Where nobody can say, the client may come again."""
     try:
         user = await _named_by_project(caller.scope)
     except PermissionDenied:
-        return False
+        return NOT_SIGNED_IN
     except Exception:
         logger.exception("WEBSOCKET_AUTHENTICATION fails, so the socket is closed.")
-        return False
-    return user is not None and (user.is_authenticated, user.pk) == (
-        caller.user.is_authenticated,
-        caller.user.pk,
-    )
+        return FAILED
+    known = caller.user.is_authenticated, caller.user.pk
+    is_same = user is not None and (user.is_authenticated, user.pk) == known
+    return None if is_same else NOT_SIGNED_IN
 
 
 async def _named_by_project(scope: Any) -> Any:

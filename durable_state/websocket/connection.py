@@ -63,10 +63,6 @@ class Connection(AsyncWebsocketConsumer):
         with contextlib.suppress(ClientGone):
             await self.send_text(self.heartbeat())
 
-    async def sign_out(self) -> None:
-        """Closes the socket, because whoever opened it is not signed in any more."""
-        await self.end(NOT_SIGNED_IN)
-
     # What kinds of sockets differ in.
 
     def heartbeat(self) -> str:

@@ -41,8 +41,8 @@ class Beating(Protocol):
         """Sends something that means nothing. Raises nothing."""
         ...
 
-    def sign_out(self) -> Awaitable[None]:
-        """Closes it, because whoever opened it is not signed in any more. Raises nothing."""
+    def end(self, code: int) -> Awaitable[None]:
+        """Closes it. Raises nothing."""
         ...
 
 
@@ -87,8 +87,8 @@ class _Heart:
         except Exception:
             logger.exception("Sessions of open websockets could not be looked at; trying again.")
             return
-        for caller in gone:
-            self._tell(by_caller[caller].sign_out())
+        for caller, code in gone.items():
+            self._tell(by_caller[caller].end(code))
 
     def _tell(self, telling: Awaitable[None]) -> None:
         """Each by itself: a client that reads nothing holds up its own socket."""

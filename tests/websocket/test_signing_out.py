@@ -148,6 +148,23 @@ async def test_a_token_in_the_subprotocols(
     assert await socket.close_code() == 4401
 
 
+async def test_an_authentication_that_fails_meanwhile_says_nothing_of_the_token(
+    make_user: Any, as_user: Any, configure: Callable[..., None], looks_often: None
+) -> None:
+    """1011, upon which clients come back: 4401 would have them give up, say, while the database is
+    restarted.
+    """
+    configure(WEBSOCKET_AUTHENTICATION=f"{__name__}.by_token")
+    await sync_to_async(make_user)(superuser=True)
+    valid.add("secret")
+    socket = ManyStreams(as_user(None), subprotocols=["jwt", "secret"])
+    assert await socket.connect() is None
+    assert await socket.read() == {"heartbeat": heart.HEARTBEAT_SECONDS}
+    await User.objects.all().adelete()  # which the hook does not expect
+    assert await socket.close_code() == 1011
+    valid.clear()
+
+
 @pytest.mark.parametrize(
     ("token", "code"), [("denied", 4401), ("raises", 1011), ("wrong", 4401), ("", 4401)]
 )
