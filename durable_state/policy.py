@@ -316,8 +316,8 @@ def _sight_beside(user: Any, mapping: EntityMapping, every: models.QuerySet[Any]
         if mapping.label not in _failing:
             _failing.add(mapping.label)
             logger.exception(
-                "The policy fails for rows of %s, so nobody who reads other types of its streams"
-                " is told of its transactions.",
+                "The policy fails for rows of %s, so their transactions are not sent to those who"
+                " read other types of its streams.",
                 mapping.label,
             )
         return None

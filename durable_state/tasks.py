@@ -138,7 +138,7 @@ def consume(database: str = DEFAULT_DB_ALIAS) -> None:
             if not is_kept or time.monotonic() > until:
                 raise
             if seconds is None:  # once for each outage
-                logger.warning("The broker is away, so this task goes on by itself: %s", error)
+                logger.warning("The broker is unavailable, so this task continues: %s", error)
             seconds = AGAIN_SECONDS
 
 

@@ -56,9 +56,7 @@ def _missing(mapping: EntityMapping, name: Any) -> str:
     meta = mapping.model._meta
     for field in meta.get_fields():
         if isinstance(field, models.ManyToManyField) and field.name == name:
-            return (
-                "A stream writes columns only: map the table between as an entity type of its own."
-            )
+            return "A stream writes only columns: map the table in between as a type of its own."
         if isinstance(field, models.ForeignKey) and field.attname == name:
             return f"Name the foreign key by its field: {field.name!r}."
     return suggestion(name, [field.name for field in meta.concrete_fields])
@@ -135,8 +133,8 @@ def _listed_flaw(mapping: EntityMapping, name: Any) -> Flaw | None:
 
     if field in mapping.model._meta.pk_fields:
         return Flaw(
-            f"{name!r} is of the primary key of {label},"
-            " which stays the same for as long as the row lives.",
+            f"{name!r} is part of the primary key of {label},"
+            " which never changes during a row's life.",
             "Leave it out, or make it the `key_field`.",
         )
     if not writable(field):

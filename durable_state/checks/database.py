@@ -78,7 +78,7 @@ def _check_collations(mapping: EntityMapping, alias: str) -> Iterator[checks.Che
             yield fault(
                 mapping,
                 9,
-                f"{where}, which takes different texts for the same ('a' and 'A', 'e' and 'é').",
+                f"{where}, which treats different texts as equal ('a' and 'A', 'e' and 'é').",
                 f'Set db_collation="utf8mb4_bin" on {column} and migrate.',
             )
         elif role == "key_field" and _pads(collation):
@@ -86,7 +86,7 @@ def _check_collations(mapping: EntityMapping, alias: str) -> Iterator[checks.Che
             yield warning(
                 mapping,
                 15,
-                f"{where}, which takes keys that differ in trailing spaces only for the same:"
+                f"{where}, which treats keys that differ only in trailing spaces as equal:"
                 " the second one stays parked.",
                 f'Where such keys occur, set db_collation="{better}" on {column} and migrate.',
             )

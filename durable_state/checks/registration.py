@@ -33,8 +33,7 @@ def check_registration(registry: Registry) -> Iterator[checks.CheckMessage]:
 
     looked_in = ", ".join(module.__name__ for module in modules)
     yield checks.Warning(
-        "durable_state is installed, but no mapping is registered:"
-        " nothing of a stream becomes rows.",
+        "durable_state is installed, but no mapping is registered, so no message becomes a row.",
         f"{looked_in} registers nothing. {REGISTER}"
         if looked_in
         else "Write a module state_mappings.py, with a mapping in it, in an app of INSTALLED_APPS.",

@@ -44,4 +44,4 @@ def suggestion(name: object, names: Iterable[str]) -> str:
 
 
 def _located(mapping: EntityMapping, hint: str) -> str:
-    return f"{hint} The mapping is written at {mapping.source}."
+    return f"{hint} The mapping is defined at {mapping.source}."

@@ -22,11 +22,11 @@ POOL_CONNECTIONS = 4
 """Connections that a consumer wants at least: for commits, its leases, and request headers."""
 
 _LOST_BEHIND_POOLERS = {
-    "assume_role": "it would be set in sessions that are others' next: have the pooler log in with"
+    "assume_role": "it would stay set in sessions that others use next: have the pooler log in with"
     " that role, and leave it out",
-    "prepare_threshold": "PgBouncer knows prepared statements since 1.21, with"
-    " max_prepared_statements: leave it out where it does not",
-    "server_side_binding": "with prepare_threshold it needs what PgBouncer has since 1.21",
+    "prepare_threshold": "PgBouncer supports prepared statements since 1.21, with"
+    " max_prepared_statements: leave it out with an older one",
+    "server_side_binding": "with prepare_threshold, it needs PgBouncer 1.21 or newer",
 }
 """Options of a connection that a session keeps, and what is to be done about each."""
 
@@ -66,7 +66,7 @@ def _check_pooler(alias: str) -> Iterator[checks.CheckMessage]:
     if not settings["DISABLE_SERVER_SIDE_CURSORS"]:
         yield checks.Warning(
             f"The database {alias!r} is behind a pooler, and cursors on the server are not"
-            " disabled: in transaction mode they are gone before all of their rows are read.",
+            " disabled: in transaction mode they close before all of their rows are read.",
             f"Set DATABASES[{alias!r}]['DISABLE_SERVER_SIDE_CURSORS'] = True.",
             id="durable_state.W041",
         )

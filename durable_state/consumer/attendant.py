@@ -180,7 +180,7 @@ class Attendant:
             return
 
         # It had expired: whoever was quicker has the streams.
-        logger.warning("The seat %s has expired; its streams are others' by now.", place.name)
+        logger.warning("The seat %s has expired; others have taken over its streams.", place.name)
         self._streams.lose_all()
         if self._capacity:
             nonce = self._seat.threads.nonce

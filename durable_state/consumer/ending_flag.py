@@ -42,7 +42,9 @@ class EndingFlag:
             finally:
                 os.close(number)
         except OSError as error:
-            logger.warning("Children of this process will not see that it is to end: %s", error)
+            logger.warning(
+                "Child processes will not notice when this one is asked to end: %s", error
+            )
             return
         os.environ[VARIABLE] = f"{os.getpid()}:{path}"
         atexit.register(_remove, os.getpid(), path)

@@ -40,7 +40,7 @@ async def note_expiry(stream: Stream, seat: Seat) -> None:
         if (ttl, expires_at) != (stream.ttl_seconds, stream.expires_at):
             await seat.threads.run(_save, stream, ttl, expires_at)
     except (DurableStateError, django.db.Error) as error:
-        logger.info("%s: it could not be asked when it expires: %s", stream, error)
+        logger.info("%s: could not find out when it expires: %s", stream, error)
 
 
 def _save(stream: Stream, ttl: int | None, expires_at: datetime | None) -> None:

@@ -150,7 +150,7 @@ async def keep_lags(lags: Sequence[Lag], threads: DatabaseThreads) -> None:
             await threads.run_for_lease(write_lags, changed[0].using, notes)
         except django.db.Error as error:
             # The rows lag then, and their leases, which are not renewed either, say so.
-            logger.debug("The lag of %s streams could not be noted: %s", len(changed), error)
+            logger.debug("The lag of %s streams could not be recorded: %s", len(changed), error)
 
 
 def write_lags(using: str, notes: Sequence[Note]) -> None:

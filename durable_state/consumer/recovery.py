@@ -242,7 +242,7 @@ class Recovery:
         except django.db.Error as trouble:
             # The database itself is away: nothing can be written down now.
             logger.warning(
-                "%s: %s; and it could not be noted: %s",
+                "%s: %s; and that could not be recorded: %s",
                 self._progress,
                 describe_error(error).sentence,
                 describe_error(trouble).sentence,

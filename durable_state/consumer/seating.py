@@ -200,9 +200,9 @@ def _end_sessions(using: str, name: str) -> None:
         return  # a place that was kept, and that nobody took
     try:
         if ended := end_sessions(using, name_sessions(nonce)):
-            logger.warning("%s sessions of %s are ended: its seat had expired.", ended, name)
+            logger.warning("Ended %s sessions of %s, whose seat had expired.", ended, name)
     except django.db.Error as error:
-        logger.warning("The sessions of %s, whose seat has expired, go on: %s", name, error)
+        logger.warning("Could not end the sessions of %s, whose seat has expired: %s", name, error)
 
 
 def _alive() -> dict[str, Any]:

@@ -65,8 +65,8 @@ def webhook_url(stream: Stream) -> str:
     if address is None:
         raise ConfigurationError(
             f"WEBHOOK_URL is not set, so the server of {stream.name} has no address to call.",
-            "Set DURABLE_STATE['WEBHOOK_URL'] to the address that durable_state.urls has outside, "
-            "and doorbells/ behind it.",
+            "Set DURABLE_STATE['WEBHOOK_URL'] to the public URL of durable_state.urls, "
+            "followed by doorbells/.",
         )
     return f"{address.rstrip('/')}/{stream.using}/{stream.name}/"
 

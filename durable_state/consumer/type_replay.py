@@ -59,7 +59,7 @@ def hand_over_type(
         rest = Fold(stream, *made.generations(), made.row)
         rest.apply(prepare_batch(stream, messages, made.row.ordinal), up_to_date=False)
         if rest.rebuild is None or rest.snapshot is not None:
-            raise RevisionConflict(f"{replay} is inside of a snapshot.")
+            raise RevisionConflict(f"{replay} is inside a snapshot.")
         made.row.delete(using=frame.using)
         swept = rest.forget_dropped()
 

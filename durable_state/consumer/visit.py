@@ -102,7 +102,7 @@ class Visit:
             # By its other generation, the doorbell stays due, and is subscribed once more.
             await self._threads.run(doorbells.forget_wakes, self._seen)
         elif answer is Acknowledged.REFUSED:
-            said = f"The server of {stream.name} does not take that it is read up to {offset}."
+            said = f"The server of {stream.name} refuses to note that it is read up to {offset}."
             action = "It will ring again; check that it is the stream that was read."
             await self._threads.run(doorbells.note_trouble, self._seen, said, action)
         elif self._seen.last_error:

@@ -61,7 +61,7 @@ class WakeListener:
                 try:
                     await self._look()
                 except django.db.Error as error:
-                    logger.info("Wake streams cannot be looked for: %s", error)
+                    logger.info("Could not look for wake streams: %s", error)
                 await asyncio.sleep(min(LOOK_SECONDS, get_settings().lease_seconds / 3))
         finally:
             await self._end(list(self._listening))
@@ -148,7 +148,7 @@ class _Hearing:
 
     async def _note(self, error: Exception) -> None:
         """Writes down what failed, once; what is another stream by now is read from its start."""
-        logger.info("The wake stream %s is not heard: %s", self._wake_stream, error)
+        logger.info("Could not read the wake stream %s: %s", self._wake_stream, error)
         if isinstance(error, StreamGone | StreamRecreated):
             self._position = START
         told = error.message if isinstance(error, DurableStateError) else type(error).__name__

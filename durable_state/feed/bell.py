@@ -63,7 +63,7 @@ async def ring(stream_name: str, stream_pk: int, revision: int, using: str, payl
         if _fails_since is None:
             _fails_since = time.monotonic()
             logger.warning(
-                "%s: the channel layer could not be told of revision %s: %r",
+                "%s: the channel layer did not accept the bell for revision %s: %r",
                 stream_name,
                 revision,
                 error,

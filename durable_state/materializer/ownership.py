@@ -42,7 +42,7 @@ class Ownership:
             )
         if mapping.model._base_manager.using(self._stream.using).exists():
             raise TableNotOwned(
-                f"{label} holds rows already, and the stream {name!r} would take them for its own.",
+                f"{label} holds rows already, and the stream {name!r} would treat them as its own.",
                 "Give the mapping a stream_field, empty the table, or take the rows over:"
                 f" durable_state add {name} URL --adopt.",
             )

@@ -38,7 +38,7 @@ class StreamCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The metrics as of now. A database that does not answer is told as such, by itself."""
-        up = GaugeMetricFamily("durable_state_database_up", "1 where it answers.", labels=_DATABASE)
+        up = GaugeMetricFamily("durable_state_database_up", "1 if it answers.", labels=_DATABASE)
         found: Found = []
         for using in databases_with_streams():
             try:
@@ -81,7 +81,7 @@ def _messages(found: Found) -> Metric:
 
 
 _GAUGES: list[tuple[str, str, Any]] = [
-    ("stuck", "1 where it waits for a person.", lambda report: float(report.stuck)),
+    ("stuck", "1 if it waits for a person.", lambda report: float(report.stuck)),
     (
         "lag_seconds",
         "Seconds since its rows were last known to be up to date.",
@@ -91,6 +91,6 @@ _GAUGES: list[tuple[str, str, Any]] = [
     ("revision", "Its commits.", lambda report: report.revision),
     ("parked", "Changes that are parked now.", lambda report: report.parked),
     ("dead_letters", "Dead letters that exist now.", lambda report: report.dead_letters),
-    ("held", "1 where a worker consumes it.", lambda report: float(bool(report.holder))),
+    ("held", "1 if a worker consumes it.", lambda report: float(bool(report.holder))),
 ]
 """Name, help text, and what it is of a report."""

@@ -151,5 +151,5 @@ class Case:
             return "Start: manage.py durable_state run, or a Celery worker and beat"
         return (
             f"Start: manage.py durable_state run --database {using}, or a Celery worker and beat"
-            f" with a supervise of its own for it (kwargs: database={using})"
+            f" with a supervise entry for it (kwargs: database={using})"
         )

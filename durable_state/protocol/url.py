@@ -36,7 +36,7 @@ def check_url(url: str, allowed: Sequence[str] = ()) -> None:
     if "//" in parts.path:  # some servers merge them, others do not
         raise ConfigurationError(
             f"The path of {mask_query(url)} has an empty segment ('//').",
-            "Write the path that is meant.",
+            "Write the path that you mean.",
         )
 
 
@@ -83,7 +83,7 @@ def _split(url: str) -> SplitResult:
     except ValueError as error:
         # Not the error's text: it quotes what may be a password.
         raise ConfigurationError(
-            "The stream's URL cannot be read: its host or its port is none.", action
+            "The stream's URL cannot be read: its host or port is invalid.", action
         ) from error
     if any(character <= " " or character in "\\\x7f" for character in url):
         raise ConfigurationError(
@@ -93,7 +93,7 @@ def _split(url: str) -> SplitResult:
     if parts.scheme not in _DEFAULT_PORTS:
         raise ConfigurationError(f"{shown} is not an HTTP or HTTPS URL.", action)
     if not parts.hostname or not port_is_good:
-        raise ConfigurationError(f"{shown} names no host, or no possible port.", action)
+        raise ConfigurationError(f"{shown} has no host, or an impossible port.", action)
     if "@" in parts.netloc:
         raise ConfigurationError(
             f"{shown} carries a user name or password.",
@@ -111,7 +111,7 @@ def _split(url: str) -> SplitResult:
 
 def _check_path(path: str, shown: str) -> None:
     """Raises: ConfigurationError, where a server on the way may read another path than we do."""
-    action = "Write the path that is meant."
+    action = "Write the path that you mean."
     try:
         decoded = _decode(path)
     except UnicodeError as error:

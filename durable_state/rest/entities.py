@@ -30,7 +30,7 @@ __all__ = ["EntityList"]
 
 _QUERY = {
     "key": "only the entity of this key; the answer is then the entity itself, or 404",
-    "ordering": "`key`, or a field by its wire name; from the greatest on with `-` in front",
+    "ordering": "`key`, or a field by its wire name; `-` in front reverses it",
     "fields": "only these members of `value`, separated by commas",
 }
 

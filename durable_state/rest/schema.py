@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 __all__ = ["describe"]
 
 _REFUSALS = {
-    400: "The query cannot be understood; says which part of it.",
+    400: "The query is not valid; the answer says which part.",
     401: "Not signed in.",
-    403: "Not signed in, or without a permission that is needed besides.",
-    404: "Not there, or not to be seen.",
+    403: "Not signed in, or a permission is missing.",
+    404: "It does not exist, or you may not see it.",
 }
 
 _PATTERNS = {"name": "^[A-Za-z0-9._-]{1,100}$", "entity_type": "^.+$"}

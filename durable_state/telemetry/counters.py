@@ -32,7 +32,7 @@ else:
     # Of all streams together: of each, they would be a dozen series for each of thousands.
     _COMMIT_SECONDS = Histogram(
         "durable_state_commit_seconds",
-        "Seconds that a commit takes, with the preparing of its batch.",
+        "Seconds that a commit takes, including the preparation of its batch.",
         buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     )
     _BATCH_MESSAGES = Histogram(

@@ -48,7 +48,7 @@ class Connections(httpx.AsyncBaseTransport):
         Raises: httpx.HTTPError; ConfigurationError, where SSL_CERT_FILE cannot be used.
         """
         if request.url.scheme not in ("http", "https"):
-            raise httpx.UnsupportedProtocol(f"{request.url.scheme or 'no scheme'} is not spoken")
+            raise httpx.UnsupportedProtocol(f"{request.url.scheme or 'no scheme'} is not supported")
         url = httpcore.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,

@@ -40,8 +40,8 @@ _BODY = 1024 * 1024
 _SILENCE = 10.0
 """Seconds that a server has for each answer; whoever waits is a web request, or a seat."""
 _WHAT_TO_SEE = (
-    "See whether the server offers subscriptions, whether DURABLE_STATE['STREAM_ROOTS'] names the"
-    " address below which it has its streams, and what it is asked with (HEADERS)."
+    "Check that the server offers subscriptions, that DURABLE_STATE['STREAM_ROOTS'] names the"
+    " address below which it has its streams, and that HEADERS gives what it requires."
 )
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding JSON may raise."""

@@ -112,7 +112,7 @@ def _verify(rung: _Rung, header: str, body: bytes) -> None:
     """Raises: _Refused, where the stream's server did not sign the body, or not lately."""
     signature = parse_signature(header)
     if signature is None:
-        raise _unsigned("no signature that can be read")
+        raise _unsigned("no readable signature")
     if abs(rung.seconds - int(signature.timestamp)) > get_settings().webhook_seconds:
         raise _unsigned("signed too long ago, or ahead of time")
 
@@ -120,7 +120,7 @@ def _verify(rung: _Rung, header: str, body: bytes) -> None:
     if key is None:
         raise _unsigned("signed with a key that the server does not have")
     if not is_signed(body, signature, key):
-        raise _unsigned("signed otherwise")
+        raise _unsigned("the signature does not match")
 
 
 def _find_key(rung: _Rung, signature: Signature) -> bytes | None:
@@ -134,7 +134,7 @@ def _ring(rung: _Rung, body: bytes) -> None:
     try:
         wake = msgspec.json.decode(body, type=Wake)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _Refused(400, "no wake that can be read") from error
+        raise _Refused(400, "no readable wake") from error
 
     found, stream = rung.doorbell, rung.doorbell.stream
     path = path_below(root_of(stream), stream.url)

@@ -96,7 +96,7 @@ class Connection(AsyncWebsocketConsumer):
             await self.end(NOT_SIGNED_IN)
             return
         except Exception:
-            logger.exception("A websocket is closed because its user could not be found out.")
+            logger.exception("A websocket is closed because its user could not be determined.")
             await self.end(FAILED)
             return
 

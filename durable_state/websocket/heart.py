@@ -85,7 +85,7 @@ class _Heart:
         try:
             gone = await find_gone(by_caller.keys())
         except Exception:
-            logger.exception("Sessions of open websockets could not be looked at; trying again.")
+            logger.exception("Could not check the sessions of open websockets; trying again.")
             return
         for caller, code in gone.items():
             self._tell(by_caller[caller].end(code))

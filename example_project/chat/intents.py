@@ -86,7 +86,7 @@ async def changes_for(
         case {"do": "say"}:
             raise Refused(f"A message has 1 to {TEXT_LIMIT} characters.")
         case _:
-            raise Refused("That is not understood.")
+            raise Refused("This request is not valid.")
     return key, await _introduction(room, visitor) + changes
 
 

@@ -30,7 +30,9 @@ def first_room(request: HttpRequest) -> HttpResponseBase:
     room = Room.objects.first()
     if room is None:
         return HttpResponse(
-            "There is no room yet: `make demo` makes some.", status=503, content_type="text/plain"
+            "There are no rooms yet: `make demo` creates some.",
+            status=503,
+            content_type="text/plain",
         )
     return redirect(room)
 
@@ -79,7 +81,7 @@ async def wish(request: HttpRequest, slug: str) -> HttpResponse:
         wished = json.loads(request.body)
         key, changes = await changes_for(here, visitor, wished)
     except (ValueError, RecursionError):  # endless brackets are no wish either
-        return JsonResponse({"error": "That is no JSON."}, status=400)
+        return JsonResponse({"error": "That is not JSON."}, status=400)
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=400)
     try:
@@ -87,7 +89,7 @@ async def wish(request: HttpRequest, slug: str) -> HttpResponse:
             await append(client, here.stream.url, changes)
     except TransportError as error:
         logger.error("%s: %s", here, error)  # for the site's people; a visitor has no use for it
-        return JsonResponse({"error": "The stream server did not take it."}, status=502)
+        return JsonResponse({"error": "The stream server did not accept it."}, status=502)
     return JsonResponse({"key": key})
 
 

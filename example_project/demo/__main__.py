@@ -153,7 +153,9 @@ def _show_pages(processes: Processes, port: int, place: Place) -> None:
         f"\n  History  {url}/history/\n  Chat     {url}/chat/\n  Behind   {url}/behind/\n"
         f"  Admin    {url}/admin/   (login: admin, password: admin)"
     )
-    print(f"  Logs     {place.folder / 'logs'}\n\nCtrl-C ends all of it, and nothing is kept.")
+    print(
+        f"  Logs     {place.folder / 'logs'}\n\nPress Ctrl-C to stop everything; nothing is kept."
+    )
 
 
 def _follow(processes: Processes, feeding: Feeding, place: Place) -> None:
@@ -179,7 +181,7 @@ def _follow(processes: Processes, feeding: Feeding, place: Place) -> None:
                 fed = feeding.feed_anew()
                 complete = True
                 print(
-                    "The stream server keeps its streams in memory: they were made anew. "
+                    "The stream server keeps its streams in memory, so they were created again. "
                     f"Fed the history again, {fed} messages; the chat's rooms are empty."
                 )
         except NoHistory as error:

@@ -69,7 +69,7 @@ def wait_until_up_to_date(
         elif time.monotonic() - moved > patience:
             said = stream.last_error or "no error was reported; see the logs"
             raise Failed(
-                f"The stream {name} stands at message {ordinal} of {messages} "
+                f"The stream {name} has been at message {ordinal} of {messages} "
                 f"for {patience:.0f} s: {said}"
             )
         time.sleep(0.1)

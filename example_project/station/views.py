@@ -70,7 +70,7 @@ async def send(request: HttpRequest) -> HttpResponse:
         async with open_client() as client:
             await append(client, stream.url, messages)
     except TransportError as error:
-        return JsonResponse({"error": f"The stream server did not take it: {error}"}, status=502)
+        return JsonResponse({"error": f"The stream server did not accept it: {error}"}, status=502)
     return JsonResponse(
         {
             "txid": txid,
@@ -109,7 +109,7 @@ def control(request: HttpRequest) -> HttpResponse:
                 # Who started the worker ends it, and starts it again: see demo/__main__.py.
                 (settings.STATE_DIR / "kill-worker").touch()
             case _:
-                return JsonResponse({"error": "That is not understood."}, status=400)
+                return JsonResponse({"error": "This request is not valid."}, status=400)
     except DurableStateError as error:
         return JsonResponse({"error": str(error)}, status=409)
     return JsonResponse({})

@@ -74,7 +74,7 @@ def test_a_worker_that_is_frozen_while_it_writes(
         assert time.monotonic() - began < 2 + 2 + SLACK
         stream.refresh_from_db()
         assert (stream.ordinal, stream.applied_count) == (ROWS, ROWS)
-        assert "are ended: its seat had expired" in caplog.text
+        assert "whose seat had expired" in caplog.text
     finally:
         frozen.send_signal(signal.SIGCONT)
         end(frozen)

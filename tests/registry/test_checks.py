@@ -224,7 +224,7 @@ def test_mistake_has_its_number(number: str, attributes: dict[str, Any], words: 
     assert matching, found
     text = f"{matching[0].msg} {matching[0].hint}"
     assert any(word in text for word in words.split("|")), text
-    assert "The mapping is written at" in str(matching[0].hint)
+    assert "The mapping is defined at" in str(matching[0].hint)
     assert isinstance(matching[0].obj, EntityMapping)
     assert set(ids(found)) <= {number, "E011", "E005"}
 

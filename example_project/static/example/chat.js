@@ -260,7 +260,7 @@ function drawLog() {
     before = message;
   }
   log.replaceChildren(
-    ...(drawn.length ? drawn : [make("p", "nothing", {}, "Nobody has said anything yet. Begin!")]),
+    ...(drawn.length ? drawn : [make("p", "nothing", {}, "Nobody has said anything yet. Say hello!")]),
   );
   if (atEnd) log.scrollTop = log.scrollHeight;
   // Drawing anew must not take the keyboard's place away.

@@ -147,7 +147,7 @@ function drawTree(changed) {
   tree.replaceChildren(
     root.size
       ? drawFolder(root, "", root.size <= SMALL || Boolean(wanted), changed)
-      : make("p", "nothing", {}, wanted ? "No path has that in it." : "No files yet."),
+      : make("p", "nothing", {}, wanted ? "No path matches." : "No files yet."),
   );
   scrollTo({ top, behavior: "instant" });
 }

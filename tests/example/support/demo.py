@@ -41,7 +41,7 @@ class Demo:
 
     def url(self) -> str:
         """The pages' base URL, once they are there."""
-        self.wait_for("Ctrl-C ends")
+        self.wait_for("Press Ctrl-C")
         found = re.search(r"http://127\.0\.0\.1:\d+(?=/chat/)", self.printed())
         assert found, self.printed()
         return found[0]
