@@ -15,6 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from durable_state.databases.clock import database_now
 from durable_state.models import StreamSample
 from durable_state.operations.wording import span
 
@@ -90,7 +91,7 @@ class Chart(NamedTuple):
 
 def sparklines(using: str, pks: Sequence[int]) -> dict[int, SafeString]:
     """The rate of each stream in the last ten minutes: one query for all of them."""
-    now = timezone.now()
+    now = database_now(using)
     series = {pk: _Series(40, 15, now.timestamp()) for pk in pks}
     for sample in _samples(using, pks, now - timedelta(minutes=10)):
         series[sample.stream_id].add(sample)
@@ -99,7 +100,7 @@ def sparklines(using: str, pks: Sequence[int]) -> dict[int, SafeString]:
 
 def hour_charts(using: str, pk: int) -> list[Chart]:
     """Rate, lag and commit time of one stream in the last hour."""
-    now = timezone.now()
+    now = database_now(using)
     series = _Series(120, 30, now.timestamp())
     for sample in _samples(using, [pk], now - timedelta(hours=1)):
         series.add(sample)

@@ -128,8 +128,8 @@ class Attendant:
     def _give_up(self) -> None:
         """Gives the seat up, for good or to a successor. Called in a thread."""
         self._tell_lags(self._streams.kept)
-        write_samples(self._place.using, self._seat.samples.take([]))
         (vacate if self.hands_over else leave)(self._place)
+        write_samples(self._place.using, self._seat.samples.take([]))
 
     def _is_over(self) -> bool:
         if self._seat.stop.is_set():

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connections
-from django.utils import timezone
+from django.db.models import QuerySet
 
+from durable_state.databases.clock import database_now
 from durable_state.databases.transaction import commit_transaction
 from durable_state.models import StreamSample
 
 from .lag import WORTH, Lag
 
-__all__ = ["SAMPLE_SECONDS", "Samples", "thin_samples", "write_samples"]
+__all__ = ["SAMPLE_SECONDS", "Samples", "delete_samples", "merge_samples", "write_samples"]
 
 SAMPLE_SECONDS = 10.0
 """Seconds that one sample covers."""
@@ -30,10 +31,8 @@ KEPT = timedelta(hours=1)
 """After which they are deleted."""
 MERGED = timedelta(minutes=5)
 """How far back a look for samples to be merged goes; what is older was merged, or soon goes."""
-STEP = 5000
-"""Samples that one transaction merges or deletes."""
-STEPS = 20
-"""Transactions of one call."""
+BATCH = 500
+"""Samples in one statement."""
 
 
 @dataclass(slots=True)
@@ -76,7 +75,6 @@ class Samples:
 def _sample(stream_pk: int, tally: _Tally, seconds: float, lag: float) -> StreamSample:
     return StreamSample(
         stream_id=stream_pk,
-        at=timezone.now(),
         seconds=round(seconds, 3),
         messages=tally.messages,
         commits=tally.commits,
@@ -86,49 +84,61 @@ def _sample(stream_pk: int, tally: _Tally, seconds: float, lag: float) -> Stream
 
 
 def write_samples(using: str, samples: list[StreamSample]) -> None:
-    """Writes them down: one statement for some hundred streams."""
-    StreamSample.objects.using(using).bulk_create(samples, batch_size=500)
+    """Writes them down, as of now: one statement for some hundred streams."""
+    at = database_now(using)
+    for each in samples:
+        each.at = at
+    StreamSample.objects.using(using).bulk_create(samples, batch_size=BATCH)
 
 
-def thin_samples(using: str) -> None:
-    """Merges samples to one a minute, and deletes them after an hour; a bounded part in a call."""
-    old = StreamSample.objects.using(using).filter(at__lt=timezone.now() - KEPT).order_by("at")
-    for _ in range(STEPS):
-        pks = list(old.values_list("pk", flat=True)[:STEP])
-        StreamSample.objects.using(using).filter(pk__in=pks).delete()
-        if len(pks) < STEP:
-            break
-    for _ in range(STEPS):
-        if _merge(using) < STEP:
-            break
+def delete_samples(using: str, most: int) -> int:
+    """Deletes samples that are too old, oldest first and ``most`` at once; returns how many."""
+    rows = StreamSample.objects.using(using)
+    old = rows.filter(at__lt=database_now(using) - KEPT).order_by("at")
+    pks = list(old.values_list("pk", flat=True)[:most])
+    _delete(rows, pks)
+    return len(pks)
 
 
-def _merge(using: str) -> int:
-    """Merges the oldest ones that are not merged yet; how many."""
-    rows, now = StreamSample.objects.using(using), timezone.now()
-    fine = rows.filter(at__lt=now - FINE, at__gte=now - FINE - MERGED, seconds__lt=60)
+def merge_samples(using: str, most: int) -> int:
+    """Makes one sample of each stream's in a minute that is over for long enough; looks at ``most``
+    at once, and returns at how many.
+    """
+    rows = StreamSample.objects.using(using)
+    until = (database_now(using) - FINE).replace(second=0, microsecond=0)
+    fine = rows.filter(at__lt=until, at__gte=until - MERGED, seconds__lt=60)
     # Each by one process, where several come at once.
     can_skip = connections[using].features.has_select_for_update_skip_locked
     with commit_transaction(using):
-        found = list(fine.order_by("at").select_for_update(skip_locked=can_skip)[:STEP])
+        # A minute of a stream beside its others, so that it is not cut in two.
+        unmerged = fine.order_by("stream", "at").select_for_update(skip_locked=can_skip)
+        found = list(unmerged[:most])
         minutes: defaultdict[tuple[int, datetime], list[StreamSample]] = defaultdict(list)
         for each in found:
             end = each.at.replace(second=0, microsecond=0) + timedelta(minutes=1)
             minutes[each.stream_id, end].append(each)
-        rows.filter(pk__in=[each.pk for each in found]).delete()
+        if len(found) == most and len(minutes) > 1:
+            minutes.popitem()  # there may be more of it
+        _delete(rows, [each.pk for same in minutes.values() for each in same])
         rows.bulk_create(
-            [
-                StreamSample(
-                    stream_id=stream_pk,
-                    at=end,
-                    seconds=60.0,
-                    messages=sum(each.messages for each in same),
-                    commits=sum(each.commits for each in same),
-                    commit_ms=sum(each.commit_ms for each in same),
-                    lag_ms=max(each.lag_ms for each in same),
-                )
-                for (stream_pk, end), same in minutes.items()
-            ],
-            batch_size=500,
+            [_merged(stream_pk, end, same) for (stream_pk, end), same in minutes.items()],
+            batch_size=BATCH,
         )
     return len(found)
+
+
+def _merged(stream_pk: int, end: datetime, same: list[StreamSample]) -> StreamSample:
+    return StreamSample(
+        stream_id=stream_pk,
+        at=end,
+        seconds=60.0,
+        messages=sum(each.messages for each in same),
+        commits=sum(each.commits for each in same),
+        commit_ms=sum(each.commit_ms for each in same),
+        lag_ms=max(each.lag_ms for each in same),
+    )
+
+
+def _delete(rows: QuerySet[StreamSample], pks: list[int]) -> None:
+    for start in range(0, len(pks), BATCH):
+        rows.filter(pk__in=pks[start : start + BATCH]).delete()

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import django.db
 
@@ -21,6 +22,7 @@ from durable_state.databases.transaction import commit_transaction
 from durable_state.materializer import sweep_generations
 from durable_state.models import Generation
 
+from .samples import delete_samples, merge_samples
 from .threads import DatabaseThreads
 
 __all__ = ["Upkeep", "sweep_dropped", "tidy"]
@@ -97,8 +99,8 @@ class Upkeep:
 
 
 def tidy(using: str, seconds: float = 1.0) -> None:
-    """Deletes what it can within so many seconds: feed entries, and what readers held, that are too
-    old, and what dropped generations, and verifications that were killed, have left.
+    """Deletes what it can within so many seconds: feed entries, what readers held, and samples that
+    are too old, and what dropped generations, and verifications that were killed, have left.
     """
     until = time.monotonic() + seconds
     _drop_killed(using)
@@ -117,15 +119,13 @@ def sweep_dropped(using: str, rows: int = MOST) -> bool:
 
 
 def _all_steps() -> list[Step]:
-    return [Step(_prune), Step(_prune_held), Step(sweep_dropped)]
+    bounded = (feed.prune, feed.prune_held, delete_samples, merge_samples)
+    return [*(Step(partial(_is_more, each)) for each in bounded), Step(sweep_dropped)]
 
 
-def _prune_held(using: str, rows: int) -> bool:
-    return feed.prune_held(using, rows) == rows
-
-
-def _prune(using: str, rows: int) -> bool:
-    return feed.prune(using, rows) == rows
+def _is_more(delete: Callable[[str, int], int], using: str, rows: int) -> bool:
+    """Whether there may be more of what it has deleted so many rows of."""
+    return delete(using, rows) == rows
 
 
 def _drop_killed(using: str) -> None:

@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from durable_state.consumer.lag import Lag
 from durable_state.consumer.run import sync
-from durable_state.consumer.samples import Samples, thin_samples, write_samples
+from durable_state.consumer.samples import Samples, merge_samples, write_samples
+from durable_state.consumer.upkeep import tidy
 from durable_state.models import Lease, Stream, StreamSample
 from tests.servers.misbehaving import MisbehavingServer
 from tests.wire import message
@@ -80,8 +81,24 @@ def test_samples_are_thinned_by_age(database: str, add_stream: Add) -> None:
     add(now - timedelta(minutes=61), messages=100)
     add(now - timedelta(seconds=30), messages=3)
     for _ in range(2):  # the second time there is nothing to do
-        thin_samples(database)
+        tidy(database)
         merged, fresh = rows.order_by("at")
         assert (merged.seconds, merged.messages, merged.commits) == (60, 10, 5)
         assert (merged.lag_ms, merged.at) == (400.0, minute + timedelta(minutes=1))
         assert fresh.messages == 3
+
+
+def test_small_steps_cut_no_minute_in_two(database: str, add_stream: Add) -> None:
+    """However many streams were busy in the same minutes, each has one sample a minute."""
+    rows = StreamSample.objects.using(database)
+    minute = (timezone.now() - timedelta(minutes=13)).replace(second=0, microsecond=0)
+    streams = [add_stream(using=database) for _ in range(3)]
+    for place in range(12):
+        for stream in streams:
+            at = minute + timedelta(seconds=10 * place)
+            rows.create(stream=stream, at=at, seconds=10, messages=1)
+    while merge_samples(database, 10) == 10:
+        pass
+    told = rows.order_by("stream", "at").values_list("stream", "at", "messages")
+    ends = [minute + timedelta(minutes=number) for number in (1, 2)]
+    assert list(told) == [(stream.pk, end, 6) for stream in streams for end in ends]
