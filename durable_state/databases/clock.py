@@ -91,7 +91,8 @@ def _may_ask() -> bool:
 
 def _ticks() -> float:
     """Seconds that go on while the machine sleeps, where it has such a clock."""
-    return time.clock_gettime(_TICKING)
+    return time.monotonic() if _TICKING is None else time.clock_gettime(_TICKING)
 
 
-_TICKING = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+# On Linux, on macOS, and on Windows.
+_TICKING = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))

@@ -52,7 +52,7 @@ def reports(
     """
     if pks is None:
         pks = Stream.objects.using(using).values_list("pk", flat=True)
-    known = list(pks)
+    known = sorted(pks)  # so that each query is about streams beside each other
     found: list[tuple[Stream, StreamReport]] = []
     for start in range(0, len(known), _CHUNK):
         found.extend(_reports(using, known[start : start + _CHUNK], count_to))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -137,5 +138,17 @@ def test_nothing_else_is_asked_for_the_time() -> None:
     assert found == {
         "databases/clock.py",
         "databases/database.py",
+        "rest/feed/answers.py",  # cursors, which only have to grow
+        "rest/feed/reading.py",  # how often what a reader holds is compared
+        "sign_in.py",  # Django's sessions, which end by it
         "transport/refusals.py",  # a Retry-After that is a date
     }
+
+
+def test_a_system_without_such_clocks_counts_on_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows has neither; the module is imported there all the same."""
+    for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC", "clock_gettime"):
+        monkeypatch.delattr(time, name, raising=False)
+    there = runpy.run_path(str(clock.__file__), run_name="durable_state.databases.clock")
+    began = there["_ticks"]()
+    assert began <= there["_ticks"]() < began + 5

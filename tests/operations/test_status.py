@@ -217,3 +217,20 @@ def test_a_type_that_is_mapped_otherwise_needs_a_reset() -> None:
     assert stream.types.get().fingerprint == mapping.fingerprint
     stream.types.update(fingerprint="of another version")
     assert operations.report(stream).status == "needs-reset"
+
+
+@pytest.mark.parametrize("count_to", [0, 1])
+def test_letters_of_more_streams_than_a_server_recurses(database: str, count_to: int) -> None:
+    """MySQL gives up after a thousand rounds, and MariaDB leaves out what would come then."""
+    streams = Stream.objects.using(database).bulk_create(
+        Stream(name=f"many-{number}", url="http://localhost/many") for number in range(1_100)
+    )
+    pks = sorted(stream.pk for stream in streams)
+    DeadLetter.objects.using(database).bulk_create(
+        DeadLetter(
+            stream_id=pk, entity=entity_digest("message", "1"), ordinal=1, reason="r", body=b"{}"
+        )
+        for pk in pks
+    )
+    found = operations.reports(database, pks=pks, count_to=count_to)
+    assert [found[pk].dead_letters for pk in pks] == [1] * len(pks)
