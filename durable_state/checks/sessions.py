@@ -71,7 +71,9 @@ def _check_pooler(alias: str) -> Iterator[checks.CheckMessage]:
             id="durable_state.W041",
         )
     for name, advice in _LOST_BEHIND_POOLERS.items():
-        if settings["OPTIONS"].get(name):
+        value = settings["OPTIONS"].get(name)
+        prepares_at_once = name == "prepare_threshold" and value == 0
+        if value or prepares_at_once:
             yield checks.Warning(
                 f"The database {alias!r} is behind a pooler, and OPTIONS has {name!r}, which a"
                 " session does not keep in transaction mode.",

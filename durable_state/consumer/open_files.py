@@ -31,7 +31,10 @@ def allow_open_files(streams: int) -> None:
         return
 
     allowed = wanted if hard == unlimited else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    except (OSError, ValueError):  # macOS has a limit of its own, and sandboxes allow none at all
+        allowed = soft
     if allowed < wanted:
         logger.warning(
             "This process may open %s files, and %s streams need a connection each. Allow more "

@@ -44,3 +44,18 @@ def test_too_few_are_told(hard: int, caplog: pytest.LogCaptureFixture) -> None:
     allow_open_files(hard)
     assert limit() == hard
     assert "LimitNOFILE" in caplog.text
+
+
+def test_a_system_that_refuses_is_told_of(
+    hard: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The seat runs with the files that it has."""
+
+    def refuse(*_: object) -> None:
+        raise ValueError("current limit exceeds maximum limit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resource, "setrlimit", refuse)
+        allow_open_files(1000)
+    assert limit() == 1024
+    assert "may open 1024 files" in caplog.text

@@ -188,9 +188,10 @@ def test_a_check_tells_what_sessions_do_not_keep(
     assert borrowed.submit(told).result(20) == []
     (cursors,) = borrowed.submit(told, DISABLE_SERVER_SIDE_CURSORS=False).result(20)
     assert "cursors on the server" in cursors
-    kept = {"DISABLE_SERVER_SIDE_CURSORS": True, "OPTIONS": {"prepare_threshold": 5}}
-    (prepared,) = borrowed.submit(told, **kept).result(20)
-    assert "prepare_threshold" in prepared
+    for threshold in (5, 0):  # 0: each statement at once
+        kept = {"DISABLE_SERVER_SIDE_CURSORS": True, "OPTIONS": {"prepare_threshold": threshold}}
+        (prepared,) = borrowed.submit(told, **kept).result(20)
+        assert "prepare_threshold" in prepared
     # Without a pooler, none of this matters.
     assert check_sessions(["postgres"]) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from typing import Any
 
@@ -48,6 +49,7 @@ def test_what_cannot_be_published(rakaia_server: StreamServer) -> None:
     run("add", "chat", rakaia_server.stream("missing"), "--no-probe")
     for words, told in [
         (("1", "{text: one}"), "The value is not JSON"),
+        (("1", '{"price": NaN}'), "JSON has no NaN"),
         (("1",), "Give a value, or --operation delete"),
         (("1", "{}"), "answered 404"),
     ]:
@@ -59,3 +61,12 @@ def test_what_cannot_be_published(rakaia_server: StreamServer) -> None:
     allowed = override_settings(DURABLE_STATE={"ALLOWED_URLS": ["https://streams.example.org/"]})
     with allowed, pytest.raises(ConfigurationError):
         operations.publish(stream, "message", "1", {})
+
+
+def test_a_program_that_syncs_keeps_its_collector(rakaia_server: StreamServer) -> None:
+    """What the command spares while it runs is looked at again afterwards."""
+    run("add", "chat", rakaia_server.stream("chat"), "--no-probe")
+    run("publish", "chat", "message", "1", '{"text": "one"}', "--create")
+    thresholds = gc.get_threshold()
+    assert keys() == ["1"]
+    assert (gc.get_freeze_count(), gc.get_threshold()) == (0, thresholds)

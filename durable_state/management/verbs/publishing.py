@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from django.core.management.base import BaseCommand, CommandError
 
 from durable_state import operations
@@ -38,7 +39,8 @@ def publish(command: BaseCommand, options: dict[str, Any]) -> None:
     value: Any = ABSENT
     if options["value"] is not None:
         try:
-            value = json.loads(options["value"])
+            json.loads(options["value"], parse_constant=_refuse)
+            value = msgspec.Raw(options["value"].encode())  # with all digits of its numbers
         except ValueError as error:
             raise CommandError(
                 f'The value is not JSON: {error}. Quote it for the shell: \'{{"title": "..."}}\'',
@@ -56,3 +58,7 @@ def publish(command: BaseCommand, options: dict[str, Any]) -> None:
     )
     told = one_line(f"{options['type']} {options['key']}")
     command.stdout.write(f"Appended to {stream.name}: {operation} {told}.")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"JSON has no {constant}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -45,14 +47,14 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     progress = ProgressLine(sys.stderr)
     up_to = "up to the tail" if options["until_up_to_date"] else "following it"
     operations.record_again(stream.using, stream.name, "sync", actor(), up_to)
-    _spare_the_collector()
     if stream.status in FAILING:  # a failure that goes on is not logged again
         progress.note(f"{stream.name}: {stream.last_error} Trying again.")
     watcher = consumer.Watcher(
         progressed=progress, switching=progress.switching, waits=progress.note
     )
     try:
-        with show_notices(lambda text, level: progress.note(text)):
+        notices = show_notices(lambda text, level: progress.note(text))
+        with notices, _sparing_the_collector():
             consumer.sync(stream, until_up_to_date=options["until_up_to_date"], watcher=watcher)
     finally:
         progress.close()
@@ -92,8 +94,8 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
         committed=reporter.committed,
         progressed=reporter.progressed,
     )
-    _spare_the_collector()
-    with show_notices(reporter.notice), operations.verifying_on_request(options["database"]):
+    verifying = operations.verifying_on_request(options["database"])
+    with show_notices(reporter.notice), verifying, _sparing_the_collector():
         consumer.run_all(options["database"], watcher)
     command.stdout.write("Stopped.")
 
@@ -132,14 +134,23 @@ _SAID = {"needs-reset": "needs a reset", "snapshot-open": "has an open snapshot"
 _AT_REST = (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
 
 
-def _spare_the_collector() -> None:
+@contextmanager
+def _sparing_the_collector() -> Iterator[None]:
     """What a process of ours has imported stays;
     looking for garbage in it again and again took a fifth of a catch-up's time.
 
     A thousand streams stay too: to look through all that they have took 0.2 s, in which nothing is
-    committed, every few seconds. It is done a tenth as often.
+    committed, every few seconds. It is done a tenth as often. A program that calls the command has
+    its collector back afterwards.
     """
-    if not gc.get_freeze_count():
-        gc.freeze()
-        young, middle, old = gc.get_threshold()
-        gc.set_threshold(young, middle, 10 * old)
+    if gc.get_freeze_count():
+        yield
+        return
+    young, middle, old = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(young, middle, 10 * old)
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, middle, old)
+        gc.unfreeze()
