@@ -24,13 +24,13 @@ help:
 	@echo "make check        formatting, lint, types, import contracts and their picture, migrations, system checks"
 	@echo "make acceptance   the long runs with real processes"
 	@echo "make soak         keeps the demo busy for an hour (MINUTES=10: less)"
-	@echo "make bench        how fast, beside other ways, on each database at hand (BENCH_ARGS='--only live')"
+	@echo "make bench        measures speed, compared with other ways, on each database it finds (BENCH_ARGS='--only live')"
 	@echo "make format       formats the code"
-	@echo "make picture      draws the rooms in docs/architecture.md anew, from their imports"
-	@echo "make screenshots  takes the screenshots in README and docs/ anew, of the running demo"
+	@echo "make picture      redraws the rooms in docs/architecture.md from their imports"
+	@echo "make screenshots  takes the screenshots in README and docs/ again, from the running demo"
 	@echo "make docs         builds the documentation as a site in build/docs/; a broken link is an error"
 	@echo "make dist         builds the wheel and the source archive in dist/, and checks them"
-	@echo "make clean        removes .venv and everything that was made here"
+	@echo "make clean        removes .venv and everything else that make created"
 	@echo "PYTHON=python3.12 chooses the interpreter of .venv (3.11 or newer); VENV=.venv-3.12 keeps it beside others"
 
 $(VENV)/made:

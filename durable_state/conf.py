@@ -40,28 +40,27 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     allowed_urls: list[str] = []
     """URL prefixes that streams may have. Empty: any http(s) URL."""
     metrics_token: str | None = None
-    """Bearer token of whoever scrapes the metrics.
-
-    None: only who is signed in and may view streams.
-    """
+    """Bearer token for scraping the metrics. None: only signed-in users who may view streams."""
     stream_roots: list[str] = []
-    """URLs below which servers have their streams, and beside them ``__ds``. A stream's is the
-    longest that its URL is below; where there is none, its URL without the last segment.
+    """URLs below which servers have their streams and their subscriptions (``__ds``).
+
+    The longest one that contains a stream's URL applies; without one, the URL without its last
+    segment.
     """
     webhook_url: Annotated[str, msgspec.Meta(pattern="^https?://")] | None = None
-    """Where servers call us for streams with ``live="webhook"``: the address that
-    ``durable_state.urls`` has outside, and ``doorbells/`` behind it.
+    """Where servers call you for streams with ``live="webhook"``: the public URL of
+    ``durable_state.urls``, followed by ``doorbells/``.
     """
     webhook_bytes: Positive = 1024 * 1024
-    """Bytes of the largest webhook that is read."""
+    """Bytes of the largest webhook that is accepted."""
     webhook_seconds: Positive = 300
-    """Seconds that the signature of a webhook may be old, or ahead, by the database's clock."""
+    """How many seconds old a webhook's signature may be, or ahead, by the database's clock."""
     wake_stream: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._/-]+$")] = "durable-state-wakes"
-    """Path below the root of the stream in which a server tells of streams with
+    """Name, below the root, of the stream in which a server announces streams with
     ``live="pull-wake"``.
     """
     doorbell_poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 3600.0
-    """Seconds, by a quarter more or less, after which a stream is read that has not rung."""
+    """Seconds, give or take a quarter, after which a stream is read even if it has not rung."""
     queue: str | None = None
     """Celery queue of ``consume`` tasks. None: the project's default queue."""
     batch_rows: Positive = 50_000
@@ -71,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     (a single larger message makes a batch of its own).
     """
     message_bytes: Positive = 32 * 1024 * 1024
-    """Bytes of the largest message that is taken; at a larger one the stream halts."""
+    """Bytes of the largest message that is accepted; at a larger one the stream halts."""
     lease_seconds: Annotated[float, msgspec.Meta(ge=1)] = 30.0
     """Seconds after which the lease of a worker that shows no sign of life can be taken."""
     slice_seconds: Annotated[float, msgspec.Meta(gt=0)] = 600.0
@@ -85,7 +84,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     A seat is a Celery ``consume`` task, or a ``run``. Streams are shared evenly among them.
     """
     seat_streams: Positive = 1000
-    """Streams that one seat tails at most."""
+    """Streams that one seat follows at most."""
     feed_keep_seconds: Positive = 3600
     """Seconds that the feed log is kept; a subscriber that was away longer gets a snapshot."""
     feed_keep_rows: Positive = 100_000
@@ -99,25 +98,26 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     feed_entry_rows: Positive = 10_000
     """Changed entities in one commit beyond which subscribers take a snapshot instead."""
     feed_poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
-    """Seconds between two looks into the feed log where no channel layer crosses processes;
-    the bell's safety net where one does.
+    """Seconds between two reads of the feed log if no channel layer crosses processes.
+
+    With one, it is read ten times less often, in case a bell got lost.
     """
     feed_subscribers: Positive = 1000
     """Subscriptions of one stream in one process at most; a further one is closed with 4429.
 
-    One user (or one address, where nobody is signed in) gets half of what all others leave at most.
+    One user (or one address, for anonymous visitors) gets at most half of what the others leave.
     """
     feed_user_subscriptions: Positive = 1000
-    """Websockets, and subscriptions of those that have many, that one user (or one address, where
-    nobody is signed in) has in one process at most.
+    """How many websockets, and subscriptions of those that have several, one user (or one address,
+    for anonymous visitors) may have in one process.
     """
     feed_socket_subscriptions: Positive = 100
     """Subscriptions of one websocket at most."""
     websocket_authentication: str | None = None
-    """Dotted path of ``authenticate(scope) -> user``: whom a token in the handshake names.
+    """Dotted path of ``authenticate(scope) -> user or None``, for tokens in the handshake.
 
-    Sync, in a thread, or async. None from it: whoever Channels found. It is asked again every few
-    seconds.
+    Sync, in a thread, or async. If it returns None, the user is the one that Channels found. It is
+    called again every few seconds.
     """
     dead_letter_limit: Positive = 1000
     """Dead letters of one stream beyond which it halts instead of writing more."""

@@ -46,9 +46,9 @@ class StatePolicy:
 
     Subclass it and name it in the setting POLICY.
 
-    The default: a signed-in, active user reads the streams that a model is mapped for which the
-    user has the view permission of (with ``durable_state.view_stream``, every stream), and of those
-    streams the rows of just these models. Methods run in a thread and may use the ORM.
+    By default, a signed-in, active user may read the streams that are mapped to a model for which
+    the user has the view permission (with ``durable_state.view_stream``, every stream), and sees
+    the rows of just these models. Methods run in a thread and may use the ORM.
     """
 
     def streams(self, user: Any) -> models.QuerySet[Stream]:
@@ -82,8 +82,8 @@ class StatePolicy:
     def fields(self, user: Any, type: str) -> Collection[str] | None:
         """The fields of an entity type that ``user`` may see, by their wire names; None for all.
 
-        Keys are always seen, wherever the row is. Whoever does not see all fields reads no message
-        of the type as it came: no dead letter, no parked change, no error that quotes values.
+        Keys are always shown. A user who does not see all fields sees no message of the type: no
+        dead letter, no parked change, no error that quotes values.
         """
         return None
 

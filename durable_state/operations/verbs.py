@@ -56,7 +56,7 @@ def resume(stream: Stream, *, actor: str) -> None:
         decisive = replay or current
         if decisive.status == Status.NEEDS_RESET:
             raise OperationRefused(
-                f"The stream {current.name!r} cannot go on from where it was:"
+                f"The stream {current.name!r} cannot continue from where it was:"
                 f" {decisive.last_error}",
                 f"Replay it: durable_state reset {current.name}",
             )
@@ -109,7 +109,7 @@ def _require_alone(verb: Intended, entity_type: str) -> None:
     name, replay = verb.stream.name, verb.replay
     if verb.stream.status == Status.NEEDS_RESET:
         raise OperationRefused(
-            f"The stream {name!r} cannot go on from where it was: {verb.stream.last_error}",
+            f"The stream {name!r} cannot continue from where it was: {verb.stream.last_error}",
             f"Replay all of it: durable_state reset {name}",
         )
     if replay is not None and replay.entity_type != entity_type:

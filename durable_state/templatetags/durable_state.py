@@ -31,11 +31,11 @@ _NOT_READABLE = "not-readable"
 def live(parser: Parser, token: Token) -> LiveNode:
     """Makes what it encloses follow one or more streams.
 
-    ``{% live "tasks" "people" %}…{% endlive %}`` is rendered as ever, inside a ``div``. When one
+    ``{% live "tasks" "people" %}…{% endlive %}`` is rendered as usual, inside a ``div``. When one
     of the streams changes, the page fetches that part again, and changes what is different in it;
     focus, scrolling and what is being typed stay. Optional: ``types="task person"``, ``keys=key``
     (or a list): only their changes count; ``id="board"``: the part's name, which a part in a loop
-    needs; ``tag="tbody"``: the element around it. Others become its attributes
+    needs; ``tag="tbody"``: the element around it. Other options become its attributes
     (``class="board"``, ``aria_live="polite"``).
     """
     name, *words = token.split_contents()

@@ -218,7 +218,7 @@ def test_a_verb_that_is_refused_is_told_as_an_error(admin_client: Client) -> Non
     )
     good = Stream.objects.create(name="good", url="http://localhost/good", paused=True)
     page = act(admin_client, "resume", bad, good, confirmed="yes").content.decode()
-    assert "cannot go on from where it was" in page
+    assert "cannot continue from where it was" in page
     assert "Resumed good." in page
 
 

@@ -68,7 +68,7 @@ def test_rows_can_be_taken_over_by_a_stream_that_is_there() -> None:
     """``add --adopt`` again, as the message of the halted stream advises; not at another URL."""
     Author.objects.create(key="a")
     run("add", "git", NOWHERE, "--no-probe")
-    assert "goes on after message 0" in run("add", "git", NOWHERE, "--adopt")
+    assert "continues after message 0" in run("add", "git", NOWHERE, "--adopt")
     with pytest.raises(CommandError, match="durable_state edit git --url URL"):
         run("add", "git", URL, "--adopt")
     with pytest.raises(CommandError, match="already"):

@@ -98,14 +98,14 @@ def _retry(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[st
     )
     if refused:
         raise CommandError(
-            f"Still refused: {refused}. durable_state dead-letters list tells why.", returncode=1
+            f"Still refused: {refused}. durable_state dead-letters list says why.", returncode=1
         )
 
 
 def _discard(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[str, Any]) -> None:
     if count := letters.count():
         confirm(
-            f"Discard {counted(count, 'dead letter')}{_of(options)}? What the stream holds stays.",
+            f"Discard {counted(count, 'dead letter')}{_of(options)}? The stream itself is not changed.",
             options,
         )
     discarded = operations.discard_all(letters, actor=actor())

@@ -68,7 +68,7 @@ export interface Frame {
 
 export interface Subscription {
     readonly status: Status;
-    /** Where a later subscription could go on; undefined until the first rows are complete. */
+    /** Where a later subscription could continue; undefined until the first rows are complete. */
     readonly offset: string | undefined;
     close(): void;
     /** Tries again after it was refused or closed. */
@@ -89,7 +89,7 @@ export class FollowedStream<Types extends object = Record<string, any>> extends 
     /** The rows of a type by key: the same Map each time, changed as changes come. */
     rows<T extends keyof Types & string>(type: T): Rows<Types[T]>;
     /**
-     * After each commit that changed anything here, and once for the first rows, also where there
+     * After each commit that changed anything here, and once for the first rows, even if there
      * are none.
      */
     on(
@@ -108,7 +108,7 @@ export class FollowedStream<Types extends object = Record<string, any>> extends 
         options?: AddEventListenerOptions,
     ): this;
     /**
-     * Resolves once a transaction has arrived, however its changes ended; rejects after some
+     * Resolves once a transaction has arrived, whatever became of its changes; rejects after some
      * milliseconds (default 30,000).
      */
     awaitTxId(txid: string, milliseconds?: number): Promise<void>;
