@@ -75,7 +75,7 @@ def test_letters_of_staged_states_are_not_shown(admin_client: Client) -> None:
     apply("chat", [START, message("1", "x" * 50)])
     assert Generation.objects.count() == DeadLetter.objects.count() == 1
     page = admin_client.get(LIST).content.decode()
-    assert "Nothing here: every message became a row." in page
+    assert "There are no dead letters." in page
 
 
 def test_retry_and_discard_ask_first(admin_client: Client) -> None:

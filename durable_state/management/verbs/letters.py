@@ -105,7 +105,7 @@ def _retry(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[st
 def _discard(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[str, Any]) -> None:
     if count := letters.count():
         confirm(
-            f"Discard {counted(count, 'dead letter')}{_of(options)}? The stream itself is not changed.",
+            f"Discard {counted(count, 'dead letter')}{_of(options)}? The stream is not changed.",
             options,
         )
     discarded = operations.discard_all(letters, actor=actor())

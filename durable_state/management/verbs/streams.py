@@ -77,8 +77,8 @@ def add(command: BaseCommand, options: dict[str, Any]) -> None:
     if options["adopt"] and (stream := _existing(options)) is not None:
         operations.adopt(stream, actor=actor())
         command.stdout.write(
-            f"Took over the rows that are in the tables of {stream.name}; it continues after message "
-            f"{stream.ordinal:,}."
+            f"Took over the rows that are in the tables of {stream.name}; it continues after "
+            f"message {stream.ordinal:,}."
         )
         return
     stream = operations.add(
