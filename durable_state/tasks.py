@@ -17,7 +17,7 @@ from celery.worker import state
 from django.db import DEFAULT_DB_ALIAS
 from kombu.exceptions import OperationalError
 
-from durable_state.databases.clock import ServerNow
+from durable_state.databases.clock import database_now
 
 from . import operations
 from .conf import get_settings
@@ -86,7 +86,7 @@ def _refuse(database: str, refusal: OperationRefused) -> None:
     """Says why nothing is consumed: in the log, and of each stream that nobody else consumes."""
     logger.error("%s", refusal)
     runnable(database).order_by().update(
-        last_error=refusal.message, action=refusal.action, last_error_at=ServerNow()
+        last_error=refusal.message, action=refusal.action, last_error_at=database_now(database)
     )
 
 

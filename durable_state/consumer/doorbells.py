@@ -60,9 +60,7 @@ def due_doorbells(using: str) -> QuerySet[Doorbell]:
 def open_doorbell(stream: Stream) -> Doorbell:
     """The stream's doorbell; a new one is due."""
     doorbells = Doorbell.objects.using(stream.using)
-    doorbell, _ = doorbells.get_or_create(
-        stream_id=stream.pk, defaults={"due_at": database_now(stream.using)}
-    )
+    doorbell, _ = doorbells.get_or_create(stream_id=stream.pk, defaults={"due_at": ServerNow()})
     return doorbell
 
 
@@ -75,7 +73,7 @@ def ring(doorbells: QuerySet[Doorbell], generation: int, wake: ClaimedWake | Non
     return bool(
         newer.update(
             due_at=ServerNow(),
-            rung_at=ServerNow(),
+            rung_at=database_now(newer.db),  # which is shown
             is_rung=True,
             generation=generation,
             wake_id="" if wake is None else wake.wake_id,

@@ -8,6 +8,7 @@ from functools import partial
 from django.db import transaction
 
 from durable_state.consumer import subscribe, unsubscribe
+from durable_state.databases.clock import ServerNow
 from durable_state.errors import DurableStateError
 from durable_state.models import DOORBELLS, Doorbell, Stream
 
@@ -43,7 +44,7 @@ def exchange_doorbell(was: Stream, live: str = "") -> None:
         transaction.on_commit(told, using=was.using, robust=True)
 
     if live in DOORBELLS:
-        doorbells.create(stream_id=was.pk)
+        doorbells.create(stream_id=was.pk, due_at=ServerNow())
 
 
 def _take_down(stream: Stream, subscription: str) -> None:

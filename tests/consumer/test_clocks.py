@@ -15,13 +15,15 @@ from django.utils import timezone
 
 import durable_state
 from durable_state import operations
+from durable_state.consumer import doorbells
 from durable_state.consumer.claiming import runnable
 from durable_state.consumer.run import sync
 from durable_state.databases import clock
 from durable_state.databases.clock import database_now
 from durable_state.databases.postgresql import PostgreSQL
 from durable_state.feed import prune
-from durable_state.models import FeedEntry, Intent, Lease, Replay, Status, Stream
+from durable_state.models import Doorbell, FeedEntry, Intent, Lease, Live, Replay, Status, Stream
+from durable_state.operations.doorbells import exchange_doorbell
 from tests.servers.misbehaving import MisbehavingServer, Reply, StreamReplies
 from tests.wire import encode, insert
 
@@ -152,3 +154,20 @@ def test_a_system_without_such_clocks_counts_on_too(monkeypatch: pytest.MonkeyPa
     there = runpy.run_path(str(clock.__file__), run_name="durable_state.databases.clock")
     began = there["_ticks"]()
     assert began <= there["_ticks"]() < began + 5
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_a_doorbell_is_due_in_every_time_zone(
+    database: str, add_stream: Add, settings: Any, zone: str
+) -> None:
+    """Also where the project keeps local times; and when it rang is shown in them."""
+    settings.USE_TZ, settings.TIME_ZONE = False, zone
+    first, second = add_stream(using=database), add_stream(using=database)
+    doorbells.open_doorbell(first)
+    exchange_doorbell(second, Live.WEBHOOK)
+    assert doorbells.due_doorbells(database).count() == 2
+
+    assert doorbells.ring(Doorbell.objects.using(database), 1)
+    for rung_at in Doorbell.objects.using(database).values_list("rung_at", flat=True):
+        assert rung_at is not None
+        assert abs(rung_at - timezone.now()) < timedelta(seconds=30)
