@@ -44,8 +44,8 @@ class SyncedModelAdmin(OriginAdmin):
 
     Subclass it for a mapped model as you would ``ModelAdmin``. Rows whose stream field is NULL are
     the application's: those can be added, edited and deleted. ``websocket_path`` is where
-    ``durable_state.routing.websocket_urlpatterns`` is mounted; where nothing answers there, the
-    pages are as plain as others. Below ``FORCE_SCRIPT_NAME`` it is taken to be too.
+    ``durable_state.routing.websocket_urlpatterns`` is mounted, below ``FORCE_SCRIPT_NAME`` if that
+    is set; without websockets, the pages work like any others.
     """
 
     websocket_path = "/ws/state/"

@@ -57,18 +57,18 @@ class _Ended(Exception):
 def ask_to_verify(
     stream: Stream, *, actor: str, entity_type: str = "", key: str = ""
 ) -> VerificationRun:
-    """Has a worker verify the stream; one that is under way already is what is asked for.
+    """Requests a verification of the stream from a worker; one that is under way already counts.
 
-    With ``entity_type`` and ``key`` it tells the story of that entity besides. The next ``run``, or
-    Celery worker, carries it out; so does the command ``verify``, at once.
+    With ``entity_type`` and ``key`` it also finds that entity's history. The next ``run``, or
+    Celery worker, carries it out; the command ``verify`` does so at once.
     Raises: OperationRefused, when the stream is no longer there.
     """
-    with intended(stream, "verify", actor, "asked for") as verb:
+    with intended(stream, "verify", actor, "requested") as verb:
         runs = VerificationRun.objects.using(verb.using).filter(stream=verb.stream)
         entity = {"entity_type": entity_type, "entity_key": key}
         under_way = runs.filter(state__in=(State.ASKED, State.RUNNING), **entity).first()
         if under_way is not None:
-            verb.detail("is under way already")
+            verb.detail("already under way")
             return under_way
 
         outdated = list(runs.values_list("pk", flat=True)[KEPT - 1 :])
