@@ -11,6 +11,7 @@ import django.db
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -189,10 +190,10 @@ class StreamAdmin(StreamActions):
         is_index = match is not None and match.url_name == "index"
         if is_index and self.has_view_permission(request) and not hasattr(request, _TOLD):
             setattr(request, _TOLD, True)
-            told = ""
+            told, streams = "", self.get_queryset(request)
             # The index is everybody's: it stays up where our tables are not there yet.
-            with suppress(django.db.Error):
-                told = told_attention(request, self.get_queryset(request))
+            with suppress(django.db.Error), transaction.atomic(using=streams.db):
+                told = told_attention(request, streams)
             if told:
                 link = reverse(
                     "admin:durable_state_stream_changelist", current_app=self.admin_site.name
