@@ -99,12 +99,13 @@ class Upkeep:
 
 
 def tidy(using: str, seconds: float = 1.0) -> None:
-    """Deletes what it can within so many seconds: feed entries, what readers held, and samples that
-    are too old, and what dropped generations, and verifications that were killed, have left.
+    """Deletes what it can, of each kind for so many seconds at most: feed entries, what readers
+    held, and samples that are too old, and what dropped generations, and verifications that were
+    killed, have left.
     """
-    until = time.monotonic() + seconds
     _drop_killed(using)
     for step in _all_steps():
+        until = time.monotonic() + seconds
         while step.take(using)[0] and time.monotonic() < until:
             pass
 

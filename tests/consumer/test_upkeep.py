@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -131,3 +132,19 @@ def test_most_of_the_time_is_left_to_commits(monkeypatch: pytest.MonkeyPatch) ->
         assert following - ended >= 2.9 * (ended - began)
     fewest = upkeep.FEWEST
     assert sizes == [fewest, fewest * 2, fewest * 4, fewest * 2]
+
+
+def test_no_kind_starves_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much of one there is, the others become less in each call too."""
+    taken = [0, 0]
+
+    def delete(which: int, *_: object) -> bool:
+        taken[which] += 1
+        time.sleep(0.002)
+        return True
+
+    monkeypatch.setattr(
+        upkeep, "_all_steps", lambda: [upkeep.Step(partial(delete, which)) for which in (0, 1)]
+    )
+    upkeep.tidy("default", 0.1)
+    assert min(taken) > 5
