@@ -9,6 +9,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.db import models
 from django.http import HttpRequest
 
+from durable_state.feed.log import stamp_of
 from durable_state.models import Stream, TableOwner
 from durable_state.policy import audience_of, readable_streams
 from durable_state.registry import EntityMapping
@@ -91,7 +92,7 @@ def _feeds(
                     "stream": stream.name,
                     "type": mapping.entity_type,
                     "keys": list(keys),
-                    "offset": audience.token(stream.revision),
+                    "offset": audience.token(stream.revision, stamp_of(stream.logged_at)),
                 }
             )
     return feeds

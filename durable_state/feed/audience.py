@@ -146,8 +146,8 @@ class Audience:
         """What the database is asked for the rows of narrowed types."""
         return tuple(sight.question for sight in self.sights.values())
 
-    def token(self, revision: int) -> str:
-        """The resume token of this audience at ``revision``.
+    def token(self, revision: int, stamp: int = 0) -> str:
+        """The resume token of this audience at ``revision``, of which ``stamp`` is the commit's.
 
         A narrowed audience cannot resume: what it was shown is forgotten.
         """
@@ -156,11 +156,12 @@ class Audience:
                 stream_identity(self.stream),
                 "narrowed" if self.narrowed else self.signature,
                 revision,
+                stamp,
             )
         )
 
-    def resume(self, offset: str) -> int | None:
-        """The revision to go on from, or None where only a snapshot will do."""
+    def resume(self, offset: str) -> Token | None:
+        """What to go on from, or None where only a snapshot will do."""
         token = Token.parse(offset)
         if (
             token is None
@@ -168,4 +169,4 @@ class Audience:
             or token[:2] != (stream_identity(self.stream), self.signature)
         ):
             return None
-        return token.revision
+        return token

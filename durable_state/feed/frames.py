@@ -86,7 +86,8 @@ class Token(NamedTuple):
     """A place in a stream's feed, as one audience sees it.
 
     ``identity`` names the stream, ``signature`` what the audience sees of it, ``revision`` the last
-    commit that was received. A token of a stream that was removed and added again, of another type
+    commit that was received, and ``stamp`` tells it from another commit of the same number (0:
+    that is not known). A token of a stream that was removed and added again, of another type
     filter, or from before a permission or a mapping changed does not match, and whoever brings it
     gets a snapshot.
     """
@@ -94,18 +95,19 @@ class Token(NamedTuple):
     identity: str
     signature: str
     revision: int
+    stamp: int = 0
 
     def __str__(self) -> str:
-        return f"{self.identity}.{self.signature}.{self.revision}"
+        return f"{self.identity}.{self.signature}.{self.stamp}.{self.revision}"
 
     @classmethod
     def parse(cls, text: str) -> Token | None:
         """The token that ``text`` spells, or None."""
-        identity, _, rest = text.partition(".")
-        signature, _, revision = rest.partition(".")
-        if len(text) > 200 or not (revision.isascii() and revision.isdigit()):
+        parts = text.split(".") if len(text) <= 200 else []
+        if len(parts) != 4 or not all(each.isascii() and each.isdigit() for each in parts[2:]):
             return None
-        return cls(identity, signature, int(revision))
+        identity, signature, stamp, revision = parts
+        return cls(identity, signature, int(revision), int(stamp))
 
 
 class Frame(str):

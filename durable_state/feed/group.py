@@ -205,6 +205,7 @@ class Group:
         # Read before the first row, so whatever the rows below miss, or show too early, comes again
         # as a live change.
         place, revision = await self._snapshot_place()
+        stamp = self.hub.stamp if revision == self.hub.revision else 0
         if self.audience.is_personal:
             await run_for(self.follower, self.rendering.list_unasked)
         audience = self.audience
@@ -221,7 +222,9 @@ class Group:
                 after = frames.last
         newest = revision == self.hub.revision
         end = encode_frame(
-            [control("snapshot-end")], audience.token(revision), newest and self.hub.up_to_date
+            [control("snapshot-end")],
+            audience.token(revision, stamp),
+            newest and self.hub.up_to_date,
         )
         yield Step((end,), place)
 

@@ -63,6 +63,9 @@ class _End(NamedTuple):
     revision: int | None
     up_to_date: bool = False
     closed: bool = False
+    stamp: int = 0
+    went_back: bool = False
+    """Whether the newest commit that was known is not there, or another one has its number."""
     entries: Sequence[log.LoggedEntry] = ()
 
 
@@ -80,6 +83,8 @@ class Hub:
         self.name = f"the log of {stream.name!r}"
         self.identity = stream_identity(stream)
         self.revision = -1
+        self.stamp = 0
+        """Tells the revision's commit from another one of its number; 0: not known."""
         self.up_to_date = False
         self.removed = False
         self.closed = False
@@ -152,24 +157,43 @@ class Hub:
     async def _refresh(self) -> None:
         async with self._reading:
             self._refreshing = None
-            found = await run_for(self.name, self._read, self.revision)
+            found = await run_for(self.name, self._read, self.revision, self.stamp)
             revision, entries = found.revision, found.entries
             was_closed, self.closed = self.closed, found.closed
             if revision is None:
                 self.removed = True
-            elif revision == self.revision + len(entries) and self.revision >= 0:
+            elif (
+                revision == self.revision + len(entries)
+                and self.revision >= 0
+                and not found.went_back
+            ):
                 for entry in entries:
                     self._keep(entry)
                 if not entries and was_closed == self.closed:
                     return
-            elif revision != self.revision:
-                went_back = revision < self.revision
+            else:
                 self._entries.clear()
                 self._bytes = 0
                 self.revision, self.up_to_date = revision, found.up_to_date
-                if went_back:
+                self.stamp = found.stamp
+                if found.went_back:
                     self._start_anew()
             self._announce()
+
+    async def knows(self, revision: int, stamp: int) -> bool:
+        """Whether the log goes on from the commit of that number, as far as its stamp tells."""
+        if revision > self.revision or not stamp:
+            return revision <= self.revision
+        entry = self._entries.get(revision)
+        if revision == self.revision:
+            known = self.stamp
+        elif entry is not None:
+            known = entry.stamp
+        else:
+            # Each by itself, where many come back at once.
+            follower = f"{self.name}, {revision}"
+            known = await run_for(follower, log.stamp_at, self.stream_pk, revision, self.using)
+        return known in (0, stamp)
 
     # Who follows it.
 
@@ -224,22 +248,27 @@ class Hub:
             _, pending = await asyncio.wait(pending, timeout=1)
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _read(self, after: int) -> _End:
-        """The end of the log, with the entries from ``after`` to it.
+    def _read(self, after: int, stamp: int) -> _End:
+        """The end of the log, with the entries from ``after``, a commit of that stamp, to it.
 
         Without entries, where they are not few, or not all known.
         """
         found = Stream.objects.using(self.using).filter(pk=self.stream_pk)
-        stream = found.only("revision", "status", "created_at").first()
+        stream = found.only("revision", "status", "created_at", "logged_at").first()
         if stream is None or stream_identity(stream) != self.identity:
             return _End(None)
 
         revision, closed = stream.revision, stream.status == Status.CLOSED
-        if 0 <= after <= revision <= after + 64:
+        newest_stamp = log.stamp_of(stream.logged_at)
+        known = newest_stamp
+        if revision > after >= 0:
+            known = log.stamp_at(self.stream_pk, after, self.using)
+        went_back = revision < after or (stamp and known and known != stamp)
+        if not went_back and 0 <= after <= revision <= after + 64:
             entries = log.entries(self.stream_pk, after, self.using) if revision > after else []
             entries = [entry for entry in entries if entry.revision <= revision]
             if len(entries) == revision - after:
-                return _End(revision, entries=entries, closed=closed)
+                return _End(revision, closed=closed, entries=entries)
 
         newest = FeedEntry.objects.using(self.using).filter(
             stream_id=self.stream_pk, revision=revision
@@ -247,7 +276,7 @@ class Hub:
         up_to_date = newest.values_list("up_to_date", flat=True).first()
         if up_to_date is None:  # it was pruned
             up_to_date = stream.status in (Status.LIVE, Status.CLOSED)
-        return _End(revision, up_to_date, closed=closed)
+        return _End(revision, up_to_date, closed, newest_stamp, bool(went_back))
 
     def _require_stream(self) -> None:
         if self.removed:
@@ -257,6 +286,7 @@ class Hub:
         self._entries[entry.revision] = entry
         self._bytes += entry.size
         self.revision, self.up_to_date = entry.revision, entry.up_to_date
+        self.stamp = entry.stamp
         while len(self._entries) > KEPT_ENTRIES or (self._bytes > KEPT_BYTES and self._entries):
             _, dropped = self._entries.popitem(last=False)
             self._bytes -= dropped.size
@@ -363,6 +393,8 @@ class Hub:
         async with self._reading:
             if entry is not None and self.revision >= 0:
                 if entry.revision <= self.revision:
+                    if entry.stamp > self.stamp:
+                        self._look.set()  # The database went back in time.
                     return
                 if entry.revision == self.revision + 1:
                     entry.size = len(payload)

@@ -32,6 +32,7 @@ __all__ = [
     "decode_txids",
     "encode_txids",
     "entries",
+    "stamp_at",
     "stamp_of",
     "unpack_bell",
     "write",
@@ -173,6 +174,12 @@ def stamp_of(written_at: datetime.datetime | None) -> int:
     A database that was restored gives revisions to other commits than before.
     """
     return 0 if written_at is None else round(written_at.timestamp() * 1_000_000)
+
+
+def stamp_at(stream_pk: int, revision: int, using: str) -> int:
+    """The stamp of the entry of that revision; 0 where it was pruned, or never was."""
+    entries = FeedEntry.objects.using(using).filter(stream_id=stream_pk, revision=revision)
+    return stamp_of(entries.values_list("created_at", flat=True).first())
 
 
 def write(stream: Stream, entry: ComposedEntry) -> None:

@@ -108,7 +108,7 @@ class Rendering:
 
         last = start + PAGE_ROWS >= len(entry.changes) and not entry.snapshot
         before = self.audience.token(entry.revision - 1)
-        after = self.audience.token(entry.revision) if last else before
+        after = self.audience.token(entry.revision, entry.stamp) if last else before
         texts = encode_frames(items, before, after, last and newest and entry.up_to_date)
         return SharedFrames(texts, not items)
 

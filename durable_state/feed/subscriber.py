@@ -33,6 +33,7 @@ class Subscriber:
 
     __slots__ = (
         "__weakref__",
+        "_came_with",
         "_ended",
         "_group",
         "_hub",
@@ -60,7 +61,8 @@ class Subscriber:
         self.renew = renew
         self.renewal = self if renewal is None else renewal
         self.follower = follower
-        self.place = audience.resume(offset)
+        self.place: int | None = None
+        self._came_with = audience.resume(offset)
         self.is_sending = False
         """Whether a frame is on its way that the client has not taken yet."""
         self._hub = hub
@@ -171,12 +173,13 @@ class Subscriber:
         try:
             await self._hub.refresh()
             self._hub.keep_running("renewals", renew_all)
-            if self.place is not None and self.place > self._hub.revision:
-                self.place = None  # The database went back in time since.
+            token, self._came_with = self._came_with, None
+            if token is not None and await self._hub.knows(token.revision, token.stamp):
+                self.place = token.revision
             self._join()
             if self.place is not None and self.place == self._hub.revision:
-                token = self.audience.token(self.place)
-                await self._wait(self._send(encode_frame([], token, self._hub.up_to_date)))
+                here = self.audience.token(self.place, self._hub.stamp)
+                await self._wait(self._send(encode_frame([], here, self._hub.up_to_date)))
         except Exception as error:
             self.end(error)
         else:

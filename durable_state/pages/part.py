@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from durable_state.databases.clock import database_now
+from durable_state.feed.log import stamp_of
 from durable_state.models import Stream
 from durable_state.policy import audience_of, readable_streams
 
@@ -67,8 +68,8 @@ class Part:
         shown = []
         readable = readable_streams(user).filter(name__in=streams).order_by("pk")
         for stream in readable:
-            revision = _surely_shown(stream)
-            offset = audience_of(user, stream, types, keys).token(revision)
+            revision, stamp = _surely_shown(stream)
+            offset = audience_of(user, stream, types, keys).token(revision, stamp)
             part.follow.append(
                 {
                     "stream": stream.name,
@@ -128,12 +129,14 @@ def _seal(user: Any, url: str, shown: Sequence[str]) -> str:
     return salted_hmac("durable_state.pages", said, algorithm="sha256").hexdigest()[:20]
 
 
-def _surely_shown(stream: Stream) -> int:
-    """The newest revision that rows which were read a moment ago show for certain."""
+def _surely_shown(stream: Stream) -> tuple[int, int]:
+    """The newest revision that rows which were read a moment ago show for certain; its stamp."""
     newest = stream.feed.order_by("-revision").values_list("revision", "created_at")
     moment = database_now(stream.using) - EARLIER
     for revision, created_at in newest[:_LOOKED_AT]:
         if created_at < moment:
-            return int(revision)
+            return int(revision), stamp_of(created_at)
     oldest = stream.feed.order_by("revision").values_list("revision", flat=True).first()
-    return stream.revision if oldest is None else max(oldest - 1, stream.revision - _LOOKED_AT)
+    if oldest is None:
+        return stream.revision, stamp_of(stream.logged_at)
+    return max(oldest - 1, stream.revision - _LOOKED_AT), 0

@@ -9,6 +9,7 @@ from django.utils.cache import get_conditional_response
 from rest_framework.request import Request
 
 from durable_state.feed import Audience, Sight
+from durable_state.feed.log import stamp_of
 from durable_state.models import Stream
 
 __all__ = ["answer_if_unchanged", "entity_tag"]
@@ -23,7 +24,7 @@ def entity_tag(request: Request, stream: Stream, sight: Sight) -> str | None:
     is_told_by_revision = not sight.narrowed and not sight.mapping.has_own_represent
     if not is_told_by_revision or request.accepted_renderer.format != "json":
         return None
-    token = Audience.of(stream, [sight]).token(stream.revision)
+    token = Audience.of(stream, [sight]).token(stream.revision, stamp_of(stream.logged_at))
     asked = hashlib.blake2b(request.get_full_path().encode(), digest_size=8).hexdigest()
     return f'W/"{token}.{asked}"'
 

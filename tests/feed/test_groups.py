@@ -29,8 +29,8 @@ from durable_state.models import Stream
 from tests.app.models import Message, Setting
 
 from .support.client import Client
-from .support.commits import commit_and_ring, make_stream, message, shown
-from .support.following import everything
+from .support.commits import commit, commit_and_ring, make_stream, message, shown
+from .support.following import everything, follow
 from .support.narrowed import popular, seen
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -427,8 +427,21 @@ async def test_who_comes_from_the_future_joins_nobody(configure: Callable[..., N
     assert late.client.state == other.client.state == {("setting", "s"): 2}
 
 
-async def test_a_database_that_went_back_in_time_and_on(configure: Callable[..., None]) -> None:
-    """Who was slow meanwhile does not go on from a commit that only has the same number."""
+async def go_back(stream: Stream) -> None:
+    """The database is restored as it was at revision 1, without rows."""
+    await stream.feed.filter(revision__gt=1).adelete()
+    await Setting.objects.all().adelete()
+    first = await stream.feed.aget()
+    await Stream.objects.aupdate(revision=1, logged_at=first.created_at)
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+async def test_a_database_that_went_back_in_time_and_on(
+    is_seen: bool, configure: Callable[..., None]
+) -> None:
+    """Nobody goes on from a commit that only has the same number: not who was slow meanwhile, and
+    also where it was past what was known when it was looked at next.
+    """
     configure(FEED_POLL_SECONDS=1000)
     stream = await begun()
     async with sockets(stream, 2, lambda: everything(stream)) as (hub, (quick, slow)):
@@ -438,13 +451,13 @@ async def test_a_database_that_went_back_in_time_and_on(configure: Callable[...,
         slow.takes.clear()
         await commit_and_ring(stream, {("setting", "t"): "lost"})
         await quick.until_revision(3)
-        await stream.feed.filter(revision__gt=1).adelete()
-        await Setting.objects.all().adelete()
-        await Stream.objects.aupdate(revision=1)
-        await hub.refresh()
+        await go_back(stream)
+        if is_seen:
+            await hub.refresh()
         await stream.arefresh_from_db()
         for number in range(4):
-            await commit_and_ring(stream, {("setting", f"new{number}"): number})
+            await sync_to_async(commit)(stream, {("setting", f"new{number}"): number})
+        await hub.refresh()
         await quick.until_revision(5)
         slow.takes.set()
         await slow.until_revision(5)
@@ -511,3 +524,25 @@ async def test_who_leaves_while_others_are_sent_to_gets_nothing(
             while members[0].place != 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     assert got == ["stays"]
+
+
+async def test_a_token_of_a_commit_that_a_restored_database_has_otherwise() -> None:
+    """Who brings it gets a snapshot, be it of the newest commit or of one before."""
+    stream = await begun()
+    await commit_and_ring(stream, {("setting", "s"): "lost"})
+    async with follow(stream) as follower:
+        client = await follower.until_revision(2)
+    await commit_and_ring(stream, {("setting", "t"): "lost"})
+    async with follow(stream, client.offset, client=client) as follower:
+        await follower.until_revision(3)
+    assert client.snapshots == 1
+    lost = client.offset
+    await go_back(stream)
+    for newest in (3, 4):
+        while (await Stream.objects.aget()).revision < newest:
+            await commit_and_ring(stream, {("setting", f"new{newest}"): newest})
+        client.up_to_date = False
+        async with follow(stream, lost, client=client) as follower:
+            await follower.until_revision(newest)
+        assert client.snapshots == newest - 1
+        assert client.state == await sync_to_async(shown)(stream)
