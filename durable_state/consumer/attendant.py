@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import django.db
 
 from durable_state.conf import get_settings
-from durable_state.models import Stream
+from durable_state.models import Stream, StreamSample
 
 from . import spread
 from .claiming import find_demand
@@ -22,7 +22,7 @@ from .lag import write_lags
 from .lease import Claim, claim, give_back
 from .left_alone import is_left_alone
 from .looking import look_at_held
-from .samples import SAMPLE_SECONDS, write_samples
+from .samples import SAMPLE_SECONDS, delete_samples, write_samples
 from .seat import Seat
 from .seating import CELERY, Place, join, leave, renew, vacate
 
@@ -42,6 +42,8 @@ BEGIN_AT_ONCE = 40
 """Streams in such a group."""
 SURPLUS_ROUNDS = 5
 """Claims in a row that find the seat one too many, before it is given up."""
+FEW_SAMPLES = 100
+"""Samples that a seat of one stream deletes for each one that it writes, where they are too old."""
 GRACE_SECONDS = 2.0
 """Seconds that batches in hand have to end, where all streams are to go to one successor."""
 
@@ -129,7 +131,7 @@ class Attendant:
         """Gives the seat up, for good or to a successor. Called in a thread."""
         self._tell_lags(self._streams.kept)
         (vacate if self.hands_over else leave)(self._place)
-        write_samples(self._place.using, self._seat.samples.take([]))
+        self._write_samples(self._seat.samples.take([]))
 
     def _is_over(self) -> bool:
         if self._seat.stop.is_set():
@@ -259,7 +261,13 @@ class Attendant:
     async def _sample(self) -> None:
         """Writes down what happened to the streams lately, where anything did."""
         if samples := self._seat.samples.take(self._seat.lags):
-            await self._seat.threads.run_for_lease(write_samples, self._place.using, samples)
+            await self._seat.threads.run_for_lease(self._write_samples, samples)
+
+    def _write_samples(self, samples: list[StreamSample]) -> None:
+        """Called in a thread."""
+        write_samples(self._place.using, samples)
+        if samples and not self._capacity:  # beside a `sync` nobody may ever tidy
+            delete_samples(self._place.using, FEW_SAMPLES)
 
     async def _pass_time(self) -> None:
         for holder in list(self._streams.holders.values()):
