@@ -173,7 +173,10 @@ def stamp_of(written_at: datetime.datetime | None) -> int:
 
     A database that was restored gives revisions to other commits than before.
     """
-    return 0 if written_at is None else round(written_at.timestamp() * 1_000_000)
+    if written_at is None:
+        return 0
+    # Where a project keeps local times, they do not say which of an hour that comes twice.
+    return round(written_at.replace(fold=0).timestamp() * 1_000_000)
 
 
 def stamp_at(stream_pk: int, revision: int, using: str) -> int:

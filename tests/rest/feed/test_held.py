@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -55,3 +56,10 @@ def test_an_entry_and_its_stream_have_the_same_stamp(database: str) -> None:
     told = log.unpack_bell(payload.decode(), stream_identity(stream))
     assert told is not None
     assert told.stamp == log.stamp_of(entry.created_at) == log.stamp_of(stream.logged_at) > 0
+
+
+def test_a_stamp_is_that_of_what_is_stored_in_an_hour_that_comes_twice(settings: Any) -> None:
+    """Where a project keeps local times."""
+    settings.TIME_ZONE = "Europe/Berlin"
+    again = datetime(2026, 10, 25, 2, 30, fold=1)
+    assert log.stamp_of(again) == log.stamp_of(again.replace(fold=0))
