@@ -161,7 +161,7 @@ ANSWERS = [
     (Reply(500), False, "answered 500"),
     (Reply(200, {"content-type": "text/html"}, (b"<html>",)), False, "web page"),
     (Reply(302, {"location": "/v1/there?x=1"}), False, "/v1/there"),
-    (Reply(reset=True), False, "is asked again"),
+    (Reply(reset=True), False, "A worker will try again."),
 ]
 
 

@@ -161,7 +161,7 @@ def _stored(stream: Stream) -> dict[str, Any]:
     }
 
 
-MOMENTS = {"created_at", "up_to_date_at", "since", "moved_at", "rate"}
+MOMENTS = {"created_at", "logged_at", "up_to_date_at", "since", "moved_at", "rate"}
 DIFFERING = {"id", "stream", "name", "url", "columns"} | MOMENTS
 """What no two streams have in common: numbers, names and moments."""
 
