@@ -134,7 +134,7 @@ class SyncedModelAdmin(OriginAdmin):
 
         synced = self.synced_fields()
         own = [name for name in self.get_fields(request, obj) if name not in synced]
-        parts = [(_("From the stream"), synced), (_("The application's own"), own)]
+        parts = [(_("From the stream"), synced), (_("Not from the stream"), own)]
         fieldsets = [(title, {"fields": names}) for title, names in parts if names]
         return self.without_hidden_fields(request, fieldsets)
 

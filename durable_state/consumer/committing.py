@@ -215,7 +215,7 @@ def lock(progress: P, token: int | None = None) -> P:
 
 def conflict_of(progress: Progress) -> RevisionConflict:
     """Somebody else wrote the row since it was read."""
-    return RevisionConflict(f"{progress}: revision {progress.revision} is not the newest any more.")
+    return RevisionConflict(f"{progress}: revision {progress.revision} is no longer the newest.")
 
 
 def lease_lost(progress: Progress, token: int) -> LeaseLost:

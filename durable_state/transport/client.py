@@ -203,13 +203,13 @@ def _named(url: str, silence: float) -> Iterator[None]:
     try:
         yield
     except httpx.ConnectTimeout as error:
-        raise Unavailable(f"{shown} took no connection in time.", again) from error
+        raise Unavailable(f"{shown} accepted no connection in time.", again) from error
     except httpx.ReadTimeout as error:
         raise Silent(f"{shown} was silent for {silence:g} s.", again) from error
     except httpx.TimeoutException as error:
         raise Unavailable(f"{shown} was silent for {silence:g} s.", again) from error
     except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
-        raise ProtocolViolation(f"{shown} broke its answer off: {_cause(error)}.", again) from error
+        raise ProtocolViolation(f"{shown} broke off its answer: {_cause(error)}.", again) from error
     except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise ConfigurationError(
             f"The URL {shown} cannot be requested: {_cause(error)}.", "Correct the stream's URL."

@@ -33,7 +33,7 @@ Add = Callable[..., Stream]
         (Reply(503), "answered 503"),
         (Reply(429, {"Retry-After": "0"}), "answered 429"),
         (Reply(404), "answered 404"),
-        (Reply(reset=True), "broke its answer off"),
+        (Reply(reset=True), "broke off its answer"),
         (Reply(200, {"Content-Type": "application/json"}, (b"[]",)), "without Stream-Next-Offset"),
         (Reply(204), "without Stream-Next-Offset"),
     ],

@@ -277,7 +277,7 @@ def _in_order(plan: TypePlan, named: dict[str, Any]) -> Values:
         raise MappingFault(
             f"{plan.mapping!r}: prepare() returned {', '.join(sorted(map(repr, unlisted)))},"
             " which the mapping does not list.",
-            "Add it to `fields`; columns that are not listed are the application's.",
+            "Add it to `fields`; columns that are not listed are yours.",
         )
     return tuple(named.get(planned.name, UNSET) for planned in plan.fields)
 

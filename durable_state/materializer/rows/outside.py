@@ -61,7 +61,7 @@ def check_updates(collector: Collector, rows: models.QuerySet[models.Model]) -> 
             there = there.exclude(pk__in=rows)
         if not there.exists():
             raise RestrictedError(
-                f"{field.model._meta.label} rows would point to {value!r}, which is not there.",
+                f"{field.model._meta.label} rows would point to {value!r}, which does not exist.",
                 set(),
             )
 
