@@ -14,14 +14,20 @@ OURS = "durable_state %"
 
 _FIND = """
 SELECT held.id, activity.pid, activity.usename, activity.application_name,
-    EXTRACT(EPOCH FROM clock_timestamp() - activity.xact_start)
+    EXTRACT(EPOCH FROM clock_timestamp() - activity.xact_start),
+    EXISTS (
+        SELECT FROM pg_locks AS waiting WHERE waiting.locktype = 'transactionid'
+        AND NOT waiting.granted AND waiting.transactionid = locks.transactionid
+    )
 FROM {table} AS held
 JOIN pg_locks AS locks ON locks.locktype = 'transactionid' AND locks.granted
     AND locks.transactionid = held.xmax
 JOIN pg_stat_activity AS activity ON activity.pid = locks.pid
 WHERE held.id = ANY(%s) AND activity.application_name NOT LIKE %s
 """
-"""A row names the transaction that has locked it last."""
+"""A row names the transaction that has locked it last, if only against the loss of its key: as who
+inserts a row with a foreign key to it, which is in nobody's way.
+"""
 
 
 class RowLock(NamedTuple):
@@ -36,6 +42,8 @@ class RowLock(NamedTuple):
     """Since the transaction began; None where the role may not know."""
     ending: str
     """The statement that ends the session."""
+    is_awaited: bool
+    """Whether somebody waits for the transaction now."""
 
 
 def postgresql_row_locks(connection: Any, table: str, pks: Sequence[int]) -> dict[int, RowLock]:
@@ -54,6 +62,7 @@ def postgresql_row_locks(connection: Any, table: str, pks: Sequence[int]) -> dic
             program or "",
             None if seconds is None else float(seconds),
             f"SELECT pg_terminate_backend({session})",
+            is_awaited,
         )
-        for pk, session, user, program, seconds in found
+        for pk, session, user, program, seconds, is_awaited in found
     }

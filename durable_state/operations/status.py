@@ -107,7 +107,7 @@ def _reports(using: str, pks: list[int], count_to: int | None) -> list[tuple[Str
 
 
 def _locks(using: str, attended: Mapping[int, Attendance]) -> dict[int, RowLock]:
-    """Who has locked the rows of those streams for which a commit takes its time."""
+    """Who keeps the rows of those streams from being committed for which that takes its time."""
     waiting = [
         pk
         for pk, each in attended.items()
@@ -115,7 +115,12 @@ def _locks(using: str, attended: Mapping[int, Attendance]) -> dict[int, RowLock]
     ]
     if not waiting:
         return {}
-    return find_database(using).find_row_locks(Stream._meta.db_table, waiting[:_LOOKED_UP])
+    found = find_database(using).find_row_locks(Stream._meta.db_table, waiting[:_LOOKED_UP])
+    return {
+        pk: lock
+        for pk, lock in found.items()
+        if lock.is_awaited or attended[pk].lags_because == Lease.Lag.LOCKED
+    }
 
 
 def _report(case: Case, parked: int, letters: int) -> StreamReport:

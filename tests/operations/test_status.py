@@ -14,6 +14,7 @@ from durable_state import operations
 from durable_state.models import (
     DeadLetter,
     Generation,
+    Lease,
     ParkedChange,
     Replay,
     Status,
@@ -234,3 +235,18 @@ def test_letters_of_more_streams_than_a_server_recurses(database: str, count_to:
     )
     found = operations.reports(database, pks=pks, count_to=count_to)
     assert [found[pk].dead_letters for pk in pks] == [1] * len(pks)
+
+
+@pytest.mark.django_db(databases=["default", "postgres"])
+def test_a_lock_that_is_in_nobodys_way_is_not_blamed() -> None:
+    """As that of an open transaction which has inserted a row with a foreign key to the stream."""
+    stream = make("slow", "postgres", status=Status.LIVE, up_to_date_at=ago(900))
+    follow(stream)
+    slow = Lease.objects.using("postgres").filter(stream=stream)
+    slow.update(lags_since=ago(600), lags_because=Lease.Lag.COMMIT)
+    with connections["postgres"].cursor() as cursor:
+        cursor.execute("SELECT 1 FROM durable_state_stream FOR KEY SHARE")
+    assert "is not committed yet" in operations.report(stream).why
+
+    slow.update(lags_because=Lease.Lag.LOCKED)
+    assert "has kept the stream's row locked" in operations.report(stream).why
