@@ -84,13 +84,26 @@ class Upkeep:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), TIDY_SECONDS if each_minute else None)
             self._asked.clear()
-            try:
-                await self._threads.run(_drop_killed, self._using)
-                for step in self._steps:
-                    while await self._take(step):
-                        pass
-            except django.db.Error as error:
-                logger.warning("Nothing could be pruned: %s", error)
+            for work in (
+                self._drop_killed,
+                *(partial(self._exhaust, step) for step in self._steps),
+            ):
+                try:
+                    await work()
+                except django.db.Error as error:
+                    logger.warning(
+                        "Some of what is no longer needed could not be deleted: %s", error
+                    )
+                except Exception:
+                    # Of the project's, a receiver of deletions for instance; the rest goes on.
+                    logger.exception("Some of what is no longer needed could not be deleted.")
+
+    async def _drop_killed(self) -> None:
+        await self._threads.run(_drop_killed, self._using)
+
+    async def _exhaust(self, step: Step) -> None:
+        while await self._take(step):
+            pass
 
     async def _take(self, step: Step) -> bool:
         is_more, seconds = await self._threads.run_long(step.take, self._using)

@@ -96,6 +96,28 @@ def reads(stream: Stream) -> int:
     return Stream.objects.using(stream.using).get(pk=stream.pk).ordinal
 
 
+def keep_until(condition: Callable[[], bool], steps: list[upkeep.Step]) -> None:
+    """Deletes by these steps, as a seat does, until it has come to the condition."""
+
+    async def work() -> None:
+        async with DatabaseThreads(2) as threads:
+            keeping = upkeep.Upkeep("default", threads)
+            keeping._steps = steps
+            keeping.ask()
+            running = asyncio.create_task(keeping.run(each_minute=False))
+            while not condition():  # noqa: ASYNC110 - a thread says so
+                assert not running.done()
+                await asyncio.sleep(0.02)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    outcome: list[Any] = []
+    thread = threading.Thread(target=lambda: outcome.append(asyncio.run(work())))
+    thread.start()
+    thread.join(30)
+    assert outcome == [None]
+
+
 def test_most_of_the_time_is_left_to_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     """After each step, three times as long; and a step that takes long is followed by smaller
     ones.
@@ -112,22 +134,7 @@ def test_most_of_the_time_is_left_to_commits(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(upkeep, "STEP_SECONDS", 0.11)
 
-    async def work() -> None:
-        async with DatabaseThreads(2) as threads:
-            keeping = upkeep.Upkeep("default", threads)
-            keeping._steps = [upkeep.Step(delete)]
-            keeping.ask()
-            running = asyncio.create_task(keeping.run(each_minute=False))
-            while len(spans) < 4:  # noqa: ASYNC110 - a thread says so
-                await asyncio.sleep(0.02)
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-
-    outcome: list[Any] = []
-    thread = threading.Thread(target=lambda: outcome.append(asyncio.run(work())))
-    thread.start()
-    thread.join(30)
-    assert outcome == [None]
+    keep_until(lambda: len(spans) == 4, [upkeep.Step(delete)])
     for (began, ended), (following, _) in itertools.pairwise(spans):
         assert following - ended >= 2.9 * (ended - began)
     fewest = upkeep.FEWEST
@@ -148,3 +155,21 @@ def test_no_kind_starves_another(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     upkeep.tidy("default", 0.1)
     assert min(taken) > 5
+
+
+def test_what_fails_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a receiver of the project's raises, the other kinds become less, and the log says
+    why.
+    """
+    taken: list[int] = []
+
+    def refuse(using: str, rows: int) -> bool:
+        raise RuntimeError("not this one")
+
+    def delete(using: str, rows: int) -> bool:
+        taken.append(rows)
+        return False
+
+    keep_until(lambda: bool(taken), [upkeep.Step(refuse), upkeep.Step(delete)])
+    assert "could not be deleted" in caplog.text
+    assert "not this one" in caplog.text
