@@ -105,7 +105,7 @@ def keep_until(condition: Callable[[], bool], steps: list[upkeep.Step]) -> None:
             keeping._steps = steps
             keeping.ask()
             running = asyncio.create_task(keeping.run(each_minute=False))
-            while not condition():  # noqa: ASYNC110 - a thread says so
+            while not condition():
                 assert not running.done()
                 await asyncio.sleep(0.02)
             running.cancel()
