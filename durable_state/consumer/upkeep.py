@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 
@@ -84,10 +84,9 @@ class Upkeep:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), TIDY_SECONDS if each_minute else None)
             self._asked.clear()
-            for work in (
-                self._drop_killed,
-                *(partial(self._exhaust, step) for step in self._steps),
-            ):
+            exhausting = [partial(self._exhaust, step) for step in self._steps]
+            works: list[Callable[[], Awaitable[None]]] = [self._drop_killed, *exhausting]
+            for work in works:
                 try:
                     await work()
                 except django.db.Error as error:
