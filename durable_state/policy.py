@@ -22,6 +22,7 @@ from .models import DeadLetter, ParkedChange, Stream, entity_digest
 from .registry import EntityMapping, registry
 from .registry.relations import parents_first
 from .registry.scope import rows_of_streams
+from .users import identity_of
 
 __all__ = [
     "Insight",
@@ -90,9 +91,10 @@ class StatePolicy:
     def audience(self, user: Any) -> Hashable | None:
         """Names those who see the same rows, of every stream: say, a user's team.
 
-        Where ``rows`` narrows, subscribers with one name share what is read and encoded; None: each
-        user is served alone. Where it does not narrow, all share it in any case. Two users may have
-        the same name only if ``rows`` gives both the same, at any time.
+        Where ``rows`` narrows, subscribers with one name share what is read and encoded. None: each
+        user is served alone; so is each of a user's tokens, if the project attaches something of
+        the token to the user. Where it does not narrow, all share it in any case. Two users may
+        have the same name only if ``rows`` gives both the same, at any time.
         """
         return None
 
@@ -346,10 +348,7 @@ def _audience_name(user: Any) -> Hashable | None:
     name = get_policy().audience(user)
     if name is not None:
         return "audience", name
-    if not user.is_authenticated or user.pk is None:
-        return None
-    # Not `type(user)`: it may be wrapped in a lazy object. Two kinds may have the same numbers.
-    return user.__class__, user.pk
+    return identity_of(user)
 
 
 def _may_view(user: Any, model: type[models.Model]) -> bool:

@@ -8,13 +8,11 @@ import re
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
 
-from django.contrib.auth.models import AnonymousUser
-from django.db import models
-
 from durable_state.feed import Audience, ClientGone, Subscriber, run_for, subscribe
 from durable_state.feed.frames import Frame
 from durable_state.models import Stream
 from durable_state.policy import audience_of, followed_stream
+from durable_state.users import identity_of, user_now
 
 from .caller import Caller
 from .client_message import Subscribe
@@ -104,11 +102,10 @@ class Subscription:
 
 def _renewal(user: Any, wanted: Subscribe) -> Hashable:
     """Names those for whom the policy is asked once: all sockets of a user that want the same."""
-    what = (frozenset(wanted.types), frozenset(wanted.keys))
-    if isinstance(user, models.Model):
-        return (user._meta.label, user.pk, *what)
-    # A project's own kind of user may hold anything.
-    return ("", *what) if isinstance(user, AnonymousUser) else None
+    identity = identity_of(user)
+    if identity is None:
+        return None
+    return identity, frozenset(wanted.types), frozenset(wanted.keys)
 
 
 def _followed_stream(user: Any, name: str) -> Stream | None:
@@ -128,14 +125,8 @@ def _why_not(user: Any, name: str) -> int:
 
 
 def _renewed(user: Any, stream: Stream, wanted: Subscribe) -> Audience | None:
-    """The audience as of now.
-
-    A user from the database is read again, because it keeps its permissions once they were asked
-    for.
-    """
-    if isinstance(user, models.Model):
-        # Not `type(user)`: Channels wraps the user in a lazy object.
-        user = user.__class__._default_manager.filter(pk=user.pk).first() or AnonymousUser()
+    """The audience as of now."""
+    user = user_now(user)
     if followed_stream(user, stream.name) is None:
         return None
     return audience_of(user, stream, wanted.types, wanted.keys)

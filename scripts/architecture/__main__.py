@@ -23,6 +23,7 @@ HOUSE = {
     "operations": "verbs, audited",
     "policy": "who may see what",
     "sign_in": "who is still signed in",
+    "users": "users as of now",
     "testing": "for your tests",
     "checks": "system checks",
     "consumer": "loops and commits",

@@ -6,11 +6,11 @@ from typing import Any
 
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import AnonymousUser
-from django.db import models
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 
 from durable_state.sign_in import ended, sign_in_of
+from durable_state.users import user_now
 
 __all__ = ["current_user", "name_of"]
 
@@ -33,10 +33,7 @@ def current_user(request: Request) -> Any:
         sign_in = sign_in_of(request._request.session)
         if sign_in is None or ended([sign_in]):
             return AnonymousUser()
-    if isinstance(user, models.Model):
-        # Not `type(user)`: it may be wrapped in a lazy object.
-        return user.__class__._default_manager.filter(pk=user.pk).first() or AnonymousUser()
-    return user
+    return user_now(user)
 
 
 def _is_by_session(request: Request) -> bool:
