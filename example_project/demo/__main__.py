@@ -55,14 +55,14 @@ def main() -> int:
     ready = False
     try:
         server_port = choose_port(arguments.stream_port, "stream server")
-        web_port = None if arguments.until_up_to_date else choose_port(arguments.port, "web server")
         with Processes(
             CHECKOUT, place.folder / "logs", _environment(place, server_port)
         ) as processes:
             feeding = _sync(processes, arguments.repository, server_port)
-            if web_port is None:
+            if arguments.until_up_to_date:
                 return 0
-            _show_pages(processes, web_port, place)
+            # Only now: a port that was free half a minute ago may be another demo's.
+            _show_pages(processes, choose_port(arguments.port, "web server"), place)
             ready = True
             _follow(processes, feeding, place)
     except Stopped:
