@@ -29,7 +29,7 @@ def publish(
     Nothing is written to the tables: the change becomes a row when it is read. ``value`` is
     anything that JSON can hold; a delete needs none. ``create`` creates the stream on its server
     where it is missing. Raises: TransportError where the server did not accept it,
-    ConfigurationError, ValueError for an operation that there is not.
+    ConfigurationError, ValueError for an unknown operation, or for NaN and infinities in the value.
     """
     change = encode_change(type, key, Operation(operation), value, txid=txid)
     append_once(stream, [change], SECONDS, create_missing=create)

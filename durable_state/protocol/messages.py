@@ -5,6 +5,7 @@ Spec: STATE-PROTOCOL.md 4 and 5.
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Any, Final
 
@@ -125,7 +126,11 @@ def encode_change(
 ) -> bytes:
     """One change message as JSON. ``value`` may be a ``msgspec.Raw``;
     a header that is None is left out. Spec: STATE-PROTOCOL.md 5.1.
+
+    Raises: ValueError for NaN and infinities, which would become null without a word.
     """
+    for each in (value, old_value):
+        _require_json_numbers(each)
     message: dict[str, Any] = {"type": type, "key": key}
     if value is not ABSENT:
         message["value"] = value
@@ -135,6 +140,17 @@ def encode_change(
         k: v for k, v in headers.items() if v is not None
     }
     return _encode(message)
+
+
+def _require_json_numbers(value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"JSON has no {value}: leave the value out, or send null or a text.")
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return
+    for each in value:
+        _require_json_numbers(each)
 
 
 def encode_control(kind: ControlKind | str, **headers: Any) -> bytes:

@@ -297,3 +297,12 @@ def test_a_flaw_is_said_by_what_was_sent(item: bytes, said: str) -> None:
     found = decode(item)
     assert isinstance(found, Malformed)
     assert explain(found) == said
+
+
+@pytest.mark.parametrize("value", [float("nan"), {"a": [float("-inf")]}, (1.5, float("inf"))])
+def test_numbers_that_json_does_not_have_are_refused(value: Any) -> None:
+    """They would be written as null, which is another value."""
+    with pytest.raises(ValueError, match="JSON has no"):
+        encode_change("t", "k", "insert", value)
+    with pytest.raises(ValueError, match="JSON has no"):
+        encode_change("t", "k", "update", {"a": 1.5}, old_value=value)
