@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+import django
 import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
@@ -57,14 +58,17 @@ def test_quiet_streams_write_nothing(add_stream: Add) -> None:
 
 
 def test_a_fleet_is_written_in_few_statements(database: str) -> None:
-    """A thousand busy streams, in one round of their seat; SQLite takes fewer rows in each."""
+    """A thousand busy streams, in one round of their seat; before Django 6.0, SQLite takes fewer rows
+    in each.
+    """
     collected = Samples()
     for pk in range(1, 1001):
         collected.count(pk, 1, 0.01)
     with CaptureQueriesContext(connections[database]) as asked:
         write_samples(database, collected.take([]))
     writes = [each for each in asked if each["sql"].startswith("INSERT")]
-    assert len(writes) == (8 if connections[database].vendor == "sqlite" else 2)
+    few = connections[database].vendor == "sqlite" and django.VERSION < (6, 0)
+    assert len(writes) == (8 if few else 2)
     assert StreamSample.objects.using(database).count() == 1000
 
 
