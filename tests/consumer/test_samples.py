@@ -58,8 +58,8 @@ def test_quiet_streams_write_nothing(add_stream: Add) -> None:
 
 
 def test_a_fleet_is_written_in_few_statements(database: str) -> None:
-    """A thousand busy streams, in one round of their seat; before Django 6.0, SQLite takes fewer rows
-    in each.
+    """A thousand busy streams, in one round of their seat. Before Django 6.0, SQLite takes fewer
+    rows in each.
     """
     collected = Samples()
     for pk in range(1, 1001):
