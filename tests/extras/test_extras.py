@@ -240,6 +240,15 @@ def test_demo_extra(tmp_path: Path, wheel: Path) -> None:
     assert "equal to `git ls-tree -r`" in printed
 
 
+def test_docs_extra(tmp_path: Path, wheel: Path) -> None:
+    """The extra is all that building the site takes."""
+    python = make_environment(tmp_path / "environment", f"{wheel}[docs]")
+    strictly = ["--fail-on-warning", "--keep-going", "--quiet", "--fresh-env"]
+    command = [str(python), "-m", "sphinx", *strictly, "--conf-dir", "docs", "."]
+    run([*command, str(tmp_path / "site")], CHECKOUT)
+    assert "Durable State" in (tmp_path / "site" / "index.html").read_text()
+
+
 def test_every_extra_is_tested() -> None:
     """An extra that is added later is used here too; `dev` is what runs this."""
     import tomllib
@@ -255,5 +264,6 @@ def test_every_extra_is_tested() -> None:
         "tracing",
         "webhooks",
         "demo",
+        "docs",
         "dev",
     }
