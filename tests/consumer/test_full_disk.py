@@ -20,6 +20,7 @@ from django.db.backends.signals import connection_created
 from durable_state.models import DeadLetter, Status, Stream
 from tests.app.models import Setting
 from tests.servers.misbehaving import MisbehavingServer, StreamReplies
+from tests.servers.require import skip_or_fail
 from tests.wire import encode, insert
 
 from .support.consuming import consuming, wait_until
@@ -93,7 +94,7 @@ def small_disk(kilobytes: int) -> Iterator[tuple[Path, Callable[[int], None]]]:
         mount(kilobytes)
     except (OSError, subprocess.CalledProcessError) as error:
         folder.rmdir()
-        pytest.skip(f"no disk can be made here: {error}")
+        skip_or_fail(f"no disk can be made here: {error}")
     try:
         yield folder, lambda size: mount(size, "remount")
     finally:
@@ -110,7 +111,7 @@ def small_tablespace() -> Iterator[Callable[[int], None]]:
             shutil.chown(disk, "postgres")
             cursor.execute(f"CREATE TABLESPACE {name} LOCATION '{disk}'")
         except (django.db.Error, LookupError) as error:
-            pytest.skip(f"the server does not see our disks: {error}")
+            skip_or_fail(f"the server does not see our disks: {error}")
         try:
             cursor.execute(f"ALTER TABLE app_setting SET TABLESPACE {name}")
             yield enlarge

@@ -12,6 +12,7 @@ from websockets.asyncio.client import connect
 
 from tests.feed.support.client import Client
 from tests.feed.support.commits import commit_and_ring, make_stream, message, shown
+from tests.servers.require import skip_or_fail
 
 from .support.serving import Server, cookie, read_until_revision, serving
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def kind(request: pytest.FixtureRequest) -> str:
     """Each server that is installed."""
     if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
+        skip_or_fail(f"{request.param} is not installed")
     return str(request.param)
 
 
