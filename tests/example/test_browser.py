@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.repositories import ScratchRepository
+from tests.servers.chromium import launched
 from tests.servers.require import skip_or_fail
 
 from .support.demo import CHECKOUT, Demo, running
@@ -40,20 +41,9 @@ def demo(
 
 @pytest.fixture(scope="module")
 def browser(chromium_path: str) -> Iterator[Browser]:
-    """A headless Chromium that keeps to itself."""
-    from playwright.sync_api import sync_playwright
-
-    quiet = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ]
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium_path, args=quiet)
-        yield launched
-        launched.close()
+    """A headless Chromium."""
+    with launched(chromium_path) as started:
+        yield started
 
 
 @pytest.fixture

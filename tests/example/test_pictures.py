@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.repositories import ScratchRepository
+from tests.servers.chromium import launched
 
 from .support.demo import Demo, running
 
@@ -51,14 +52,8 @@ def demo(
 @pytest.fixture(scope="module")
 def browser(chromium_path: str) -> Iterator[Browser]:
     """A headless Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=chromium_path, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield launched
-        launched.close()
+    with launched(chromium_path) as started:
+        yield started
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from tests.admin.support.site import CHECKOUT
+from tests.servers.chromium import launched
 
 STATIC = CHECKOUT / "durable_state" / "static" / "durable_state"
 TOOLS = """
@@ -30,8 +31,7 @@ TOOLS = """
 @pytest.fixture(scope="module")
 def page(chromium_path: str) -> Iterator[Page]:
     """A page of a site that has the script and nothing else."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
+    with launched(chromium_path) as browser:
         page = browser.new_page()
         page.route(
             "http://site.test/**",
@@ -43,7 +43,6 @@ def page(chromium_path: str) -> Iterator[Page]:
         )
         page.goto("http://site.test/")
         yield page
-        browser.close()
 
 
 def run(page: Page, script: str) -> Any:

@@ -1,11 +1,26 @@
-"""Where the tests find a browser."""
+"""Where the tests find a browser, and how they start it."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-__all__ = ["find_chromium"]
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+__all__ = ["find_chromium", "launched"]
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    # It keeps to itself.
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def find_chromium() -> str:
@@ -20,3 +35,14 @@ def find_chromium() -> str:
     if found is None:
         raise LookupError(f"there is no {names[0]}; set DURABLE_STATE_CHROMIUM to its path")
     return found
+
+
+@contextmanager
+def launched(executable: str) -> Iterator[Browser]:
+    """A headless browser, until the block ends. Use it in the thread that has started it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield browser
+        browser.close()

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
+from tests.servers.chromium import launched
 from tests.servers.rakaia import free_port
 
 __all__ = ["CHECKOUT", "Site", "browsing", "serving_admin"]
@@ -95,10 +96,7 @@ def serving_admin(
 @contextmanager
 def browsing(site: Site, chromium_path: str) -> Iterator[Page]:
     """A browser that is signed in; an error of a script fails the test."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium_path, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with launched(chromium_path) as browser:
         page = browser.new_context().new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -107,5 +105,4 @@ def browsing(site: Site, chromium_path: str) -> Iterator[Page]:
         page.fill("#id_password", "admin")
         page.click("[type=submit]")
         yield page
-        browser.close()
-        assert errors == []
+    assert errors == []
