@@ -6,7 +6,7 @@ Why: decision 60.
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
 
 import django.db
 from django.conf import settings
@@ -55,6 +55,7 @@ def _moment(text: str | None) -> datetime | None:
         moment = parse_datetime(text or "")
         if moment is None or timezone.is_naive(moment):
             return None
+        moment = moment.astimezone(UTC)  # at the ends of the years 1 and 9999 there is none
         return moment if settings.USE_TZ else timezone.make_naive(moment)
     except (ValueError, OverflowError):
         return None

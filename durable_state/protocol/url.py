@@ -12,6 +12,7 @@ from durable_state.errors import ConfigurationError
 __all__ = ["check_url", "mask_query", "origin"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_LONGEST_LABEL = 63
 _PARAMETER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 _OTHERWISE_ENCODED = re.compile(r"%u([0-9A-Fa-f]{4})")
 """As some servers read it too."""
@@ -92,7 +93,7 @@ def _split(url: str) -> SplitResult:
     shown = mask_query(url)
     if parts.scheme not in _DEFAULT_PORTS:
         raise ConfigurationError(f"{shown} is not an HTTP or HTTPS URL.", action)
-    if not parts.hostname or not port_is_good:
+    if not parts.hostname or not port_is_good or not _has_labels(parts.hostname):
         raise ConfigurationError(f"{shown} has no host, or an impossible port.", action)
     if "@" in parts.netloc:
         raise ConfigurationError(
@@ -107,6 +108,11 @@ def _split(url: str) -> SplitResult:
         )
     _check_path(parts.path, shown)
     return parts
+
+
+def _has_labels(host: str) -> bool:
+    """Whether each label of the name has a length that resolvers take; an IPv6 address has one."""
+    return all(1 <= len(label) <= _LONGEST_LABEL for label in host.removesuffix(".").split("."))
 
 
 def _check_path(path: str, shown: str) -> None:

@@ -9,7 +9,7 @@ from durable_state.errors import NotJson, ProtocolViolation
 from durable_state.protocol import mask_query
 
 from .body import check_codings
-from .refusals import is_true, refusal
+from .refusals import is_true, refusal, said_once
 from .request import Mode
 
 __all__ = ["Answer", "check_offset", "usable_cursor"]
@@ -46,7 +46,7 @@ class Answer:
         if status == 200:
             _check_content_type(headers, url, mode)
             check_codings(headers, url, status)
-        next_offset = headers.get("stream-next-offset", "")
+        next_offset = said_once(headers, "stream-next-offset")
         if not next_offset and (mode is not Mode.SSE or status == 204):
             raise ProtocolViolation(
                 f"{mask_query(url)} answered {status} without Stream-Next-Offset.",
@@ -54,10 +54,11 @@ class Answer:
                 "or something in between drops the header.",
                 status,
             )
-        check_offset(next_offset, url)
+        if next_offset:
+            check_offset(next_offset, url)
         closed = is_true(headers, "stream-closed")
         up_to_date = closed or status == 204 or is_true(headers, "stream-up-to-date")
-        cursor = usable_cursor(headers.get("stream-cursor"))
+        cursor = usable_cursor(said_once(headers, "stream-cursor"))
         return cls(next_offset, up_to_date, closed, cursor, status == 204)
 
 
@@ -67,7 +68,8 @@ def usable_cursor(cursor: str | None) -> str | None:
 
 
 def _check_content_type(headers: Mapping[str, str], url: str, mode: Mode) -> None:
-    found = headers.get("content-type", "").partition(";")[0].strip().lower()[:100]
+    said = said_once(headers, "content-type")
+    found = said.partition(";")[0].strip().lower()[:100]
     encoded = headers.get("stream-sse-data-encoding", "")
     if mode is Mode.SSE:
         if found != "text/event-stream":
@@ -97,17 +99,29 @@ def _check_content_type(headers: Mapping[str, str], url: str, mode: Mode) -> Non
 
 
 def check_offset(offset: str, url: str) -> None:
-    """Refuse to go on from an offset that means another place at another time, or fits no URL.
+    """Refuses to go on from what is no offset, or means another place at another time.
 
+    Nothing else of its form is looked at: offsets are opaque.
     Spec: PROTOCOL.md 8.
     """
     if len(offset) > _LONGEST_OFFSET:
-        raise ProtocolViolation(
-            f"{mask_query(url)} gave an offset of {len(offset)} characters.",
-            "Retrying; if this persists, tell the server's operator.",
-        )
-    if offset in ("-1", "now"):
-        raise ProtocolViolation(
-            f"{mask_query(url)} gave the reserved offset {offset}.",
-            "Retrying automatically.",
-        )
+        fault = f"an offset of {len(offset)} characters"
+    elif offset in ("-1", "now"):
+        fault = f"the reserved offset {offset}"
+    elif not offset:
+        fault = "an empty offset"
+    elif not offset.isprintable():  # such as NUL, which not every database stores
+        fault = f"the offset {_shown(offset)}, which holds control characters"
+    elif "," in offset:  # HTTP joins the values of a header that is there twice
+        fault = f"several offsets at once ({_shown(offset)})"
+    else:
+        return
+    raise ProtocolViolation(
+        f"{mask_query(url)} gave {fault}.",
+        "Retrying; if this persists, tell the server's operator.",
+    )
+
+
+def _shown(offset: str) -> str:
+    """The beginning of an offset, for a message."""
+    return ascii(offset[:60])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 
-__all__ = ["BASE", "CAP", "LONGEST_RETRY_AFTER", "delay"]
+__all__ = ["BASE", "CAP", "LONGEST_RETRY_AFTER", "delay", "pause_after_empty"]
 
 BASE = 0.5
 """Seconds that the first wait lasts at most."""
@@ -17,6 +17,12 @@ CAP = 60.0
 
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds of ``Retry-After`` that are obeyed at most."""
+
+EMPTY_IN_A_ROW = 10
+"""Answers without a message, one after the other, that are followed without a pause."""
+
+LONGEST_EMPTY_PAUSE = 2.0
+"""Seconds between two requests while the answers stay empty."""
 
 
 def delay(failures: int, retry_after: float | None = None) -> float:
@@ -29,3 +35,13 @@ def delay(failures: int, retry_after: float | None = None) -> float:
     bound = min(CAP, BASE * 2 ** min(max(failures - 1, 0), 16))
     wait = random.uniform(0, bound)  # noqa: S311  jitter needs no secrecy
     return max(wait, min(max(retry_after or 0.0, 0.0), LONGEST_RETRY_AFTER))
+
+
+def pause_after_empty(answers: int) -> float:
+    """Seconds to wait after so many answers in a row that lead on without a message.
+
+    A server that skips what the reader may not see gives a few of them. One that leads in a circle
+    would be asked as fast as the network goes.
+    """
+    doublings = answers - EMPTY_IN_A_ROW
+    return min(LONGEST_EMPTY_PAUSE, 0.02 * 2 ** min(doublings, 16)) if doublings >= 0 else 0.0

@@ -210,22 +210,50 @@ def _named(url: str, silence: float) -> Iterator[None]:
         raise Unavailable(f"{shown} was silent for {silence:g} s.", again) from error
     except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
         raise ProtocolViolation(f"{shown} broke off its answer: {_cause(error)}.", again) from error
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-        raise ConfigurationError(
-            f"The URL {shown} cannot be requested: {_cause(error)}.", "Correct the stream's URL."
-        ) from error
     except (httpx.LocalProtocolError, UnicodeEncodeError) as error:
         action = "Check the headers that DURABLE_STATE['HEADERS'] gives for this stream."
         # Not `from error`: its text quotes the header.
         raise RequestRefused(
             f"The request to {shown} cannot be sent: {type(error).__name__}.", action
         ) from None
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL, UnicodeError) as error:
+        # UnicodeError: a host that is no name in IDNA.
+        raise ConfigurationError(
+            f"The URL {shown} cannot be requested: {_cause(error)}.", "Correct the stream's URL."
+        ) from error
     except httpx.HTTPError as error:
-        raise Unavailable(f"{shown} cannot be reached: {_cause(error)}.", again) from error
+        raise Unavailable(
+            f"{shown} cannot be reached: {_cause(error)}.", f"{_advice(error)}{again}"
+        ) from error
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
+    """What is at the root of the error, in the words that say most."""
+    root = _root(error)
+    if isinstance(root, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid: {root.verify_message.rstrip('.')}"
+    if isinstance(root, ConnectionRefusedError):
+        return "the connection was refused"
     return str(error).rstrip(".") or type(error).__name__
+
+
+def _advice(error: BaseException) -> str:
+    """What a person can do besides waiting; with a space behind it."""
+    root = _root(error)
+    if isinstance(root, ssl.SSLCertVerificationError):
+        return (
+            "Renew or correct the server's certificate; where an authority of your own has signed "
+            "it, name that in SSL_CERT_FILE and restart the workers. "
+        )
+    if isinstance(root, ssl.SSLError):
+        return "Check that the server speaks TLS at this port. "
+    return ""
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _version() -> str:

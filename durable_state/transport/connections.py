@@ -28,6 +28,9 @@ IDLE_SECONDS = 30.0
 """Seconds that they are."""
 
 
+_ENDED = (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError)
+
+
 class Connections(httpx.AsyncBaseTransport):
     """Sends each request over a connection that nobody else uses meanwhile. For one event loop.
 
@@ -62,17 +65,30 @@ class Connections(httpx.AsyncBaseTransport):
             content=request.stream,
             extensions=request.extensions,
         )
-        connection = self._take(url.origin)
+        with _as_httpx_says():
+            idle = self._take_idle(url.origin)
+            if idle is not None:
+                try:
+                    return await self._send(sent, idle)
+                except _ENDED:
+                    # The server may have ended it at the moment at which we sent: that is no
+                    # failure, and what only reads may be sent again. Spec: RFC 9110, 9.2.2.
+                    if request.method not in ("GET", "HEAD"):
+                        raise
+            return await self._send(sent, self._begin(url.origin))
+
+    async def _send(
+        self, request: httpcore.Request, connection: httpcore.AsyncHTTPConnection
+    ) -> httpx.Response:
         try:
-            with _as_httpx_says():
-                answer = await connection.handle_async_request(sent)
+            answer = await connection.handle_async_request(request)
         except BaseException:
             await self._close(connection)
             raise
         return httpx.Response(
             answer.status,
             headers=answer.headers,
-            stream=_Body(answer, self, str(url.origin), connection),
+            stream=_Body(answer, self, str(request.url.origin), connection),
             extensions=answer.extensions,
         )
 
@@ -97,10 +113,11 @@ class Connections(httpx.AsyncBaseTransport):
         self._open.discard(connection)
         await connection.aclose()
 
-    def _take(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+    def _take_idle(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection | None:
         idle = self._idle.get(str(origin))
-        if idle and not idle[-1].has_expired():
-            return idle.pop()
+        return idle.pop() if idle and not idle[-1].has_expired() else None
+
+    def _begin(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
         connection = httpcore.AsyncHTTPConnection(
             origin,
             ssl_context=self._trusted() if origin.scheme == b"https" else None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from .backoff import pause_after_empty
 from .following import Following
 from .request import Mode, Request
 
@@ -38,6 +39,8 @@ class Course:
         self._silence = silence
         self._phase = _Phase.CATCH_UP
         self._cursor: str | None = None
+        self._brought = False  # whether the present answer brought a message
+        self._empty_answers = 0  # in a row, each leading on to the next
         self._is_checking = False  # whether a live request was silent, and a GET has to look why
         self._asked: tuple[object, ...] = ()
         self._request: Request | None = None  # the present one, made of what was asked
@@ -50,7 +53,8 @@ class Course:
         self.is_live = self._phase is _Phase.LIVE
         self.mode = live if self.is_live and live else Mode.CATCH_UP
         cursor = None if self.mode is Mode.CATCH_UP else self._cursor
-        pause = self.following.pause if self.is_live else 0.0
+        pause = self.following.pause if self.is_live else pause_after_empty(self._empty_answers)
+        self._brought = False
 
         # A quiet stream asks for the same again and again.
         asked = (offset, self.mode, cursor, pause)
@@ -67,6 +71,7 @@ class Course:
 
     def proceed(self, *, up_to_date: bool, closed: bool, over: bool) -> None:
         """A GET or a long-poll was answered in full; ``over`` says that nothing will follow."""
+        self._empty_answers = 0 if self._brought or up_to_date else self._empty_answers + 1
         if over:
             self._phase = _Phase.DONE
         elif closed or not up_to_date:
@@ -86,6 +91,7 @@ class Course:
 
     def brought(self) -> None:
         """The present answer has brought a first message."""
+        self._brought = True
         if self.mode is not Mode.CATCH_UP:
             self.following.brought()
         elif self._is_checking:  # which the silent live request should have

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -15,9 +16,9 @@ __all__ = ["EventBody", "Marker", "MessageTooLarge"]
 
 class _Control(msgspec.Struct, rename="camel"):
     stream_next_offset: str
-    stream_cursor: str | None = None
-    up_to_date: bool = False
-    stream_closed: bool = False
+    stream_cursor: Any = None  # what serves caches alone must not hold up the stream
+    up_to_date: bool | None = None
+    stream_closed: bool | None = None
 
 
 _decode_control = msgspec.json.Decoder(_Control).decode
@@ -87,19 +88,27 @@ class EventBody:
             ) from error
         confirmed, self._data, self._size = self._data, [], 0
         self.controls += 1
-        up_to_date = control.up_to_date or control.stream_closed
+        closed = bool(control.stream_closed)
+        up_to_date = closed or bool(control.up_to_date)
+        cursor = control.stream_cursor
         return Marker(
             confirmed,
             control.stream_next_offset,
             up_to_date,
-            control.stream_closed,
-            control.stream_cursor,
+            closed,
+            str(cursor) if isinstance(cursor, (str, int)) else None,
         )
 
 
 def _split(data: bytes, largest: int) -> Iterator[list[Message]]:
-    """The protocol shows arrays, and allows a single message to come as itself."""
-    if not data.lstrip(b" \t\r\n").startswith(b"["):
+    """The protocol shows arrays, and allows a single message to come as itself.
+
+    An event without data brings none.
+    """
+    written = data.lstrip(b" \t\r\n")
+    if not written:
+        return
+    if not written.startswith(b"["):
         if len(data) > largest:
             raise MessageTooLarge
         yield [decode(data)]

@@ -84,7 +84,7 @@ class NameLookups(AsyncNetworkBackend):
             raise httpcore.ConnectTimeout(f"the name {host} was not looked up in time")
         try:
             return running.result()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
             raise httpcore.ConnectError(f"{host}: {error}") from error
 
     def _begin(self, host: str, port: int) -> asyncio.Future[list[str]]:

@@ -107,7 +107,9 @@ class Rereader:
         )
 
     async def _perform(self, check: Recognition, pace: float | None) -> None:
+        brought_at = time.monotonic()
         while request := check.next_request():
+            await asyncio.sleep(request.pause)
             began, taken = time.monotonic(), 0
             async with self.ask(request) as response:
                 check.begin(response.status_code, response.headers, await said(response))
@@ -123,9 +125,12 @@ class Rereader:
                         self._limit_time(max(began, due))
                     else:
                         check.end()
+            if not check.is_empty:
+                brought_at = time.monotonic()
+            self._limit_time(brought_at)
 
-    def _limit_time(self, began: float) -> None:
-        seconds = time.monotonic() - began
+    def _limit_time(self, since: float) -> None:
+        seconds = time.monotonic() - since
         if seconds >= self._stuck_seconds:
             raise Stalled(
                 f"{mask_query(self._url)} has been answering for {seconds:.0f} s, and whether it "

@@ -16,6 +16,7 @@ from durable_state.errors import (
 from durable_state.protocol import ArraySplitter, Message, mask_query
 
 from .answer import Answer
+from .backoff import pause_after_empty
 from .checkpoint import RECENT, Checkpoint, Mark, advance, digest
 from .request import Mode, Request
 
@@ -57,6 +58,8 @@ class Recognition:
             self._recent = deque(maxlen=RECENT)
         self._fingerprint = mark.fingerprint
         self._answer: Answer | None = None
+        self._brought = False  # whether the present answer brought a message
+        self._empty_answers = 0  # in a row, each leading on to the next
         self._message_bytes = message_bytes
         self._splitter = ArraySplitter(message_bytes)
         self.settled = False
@@ -84,13 +87,24 @@ class Recognition:
         # Servers leave a cursor alone that they do not know, and caches tell answers apart by it.
         cursor = str(time.time_ns()) if self._fresh else None
         request = Request.read(
-            self._url, self._offset, Mode.CATCH_UP, cursor=cursor, silence=self._silence
+            self._url,
+            self._offset,
+            Mode.CATCH_UP,
+            cursor=cursor,
+            silence=self._silence,
+            pause=pause_after_empty(self._empty_answers),
         )
         request.headers["cache-control"] = "no-cache"
         return request
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the last answer brought no message."""
+        return self._empty_answers > 0
+
     def begin(self, status: int, headers: Mapping[str, str], detail: str = "") -> None:
         """Takes the head of the answer. Raises: TransportError."""
+        self._brought = False
         self._splitter = ArraySplitter(self._message_bytes)
         try:
             self._answer = Answer.of(status, headers, self._url, Mode.CATCH_UP, detail)
@@ -136,6 +150,7 @@ class Recognition:
             # There is less than what was read before.
             raise recreated(self._url)
         self._offset = answer.next_offset
+        self._empty_answers = 0 if self._brought else self._empty_answers + 1
 
     def _compare_tail(self, answer: Answer) -> None:
         """All that was read before is there. Is there more, which the server did not give?"""
@@ -147,6 +162,7 @@ class Recognition:
 
     def _take(self, messages: list[Message]) -> None:
         assert self._answer is not None
+        self._brought = self._brought or bool(messages)
         covered = messages[: self._left]
         if self._recent is not None and self._is_cropped(covered):
             self.settled = self.cropped = True

@@ -25,7 +25,7 @@ from durable_state.protocol import check_url, mask_query, origin
 
 from .request import OWN_PARAMETERS
 
-__all__ = ["is_true", "refusal", "retry_after", "stalled", "too_large"]
+__all__ = ["is_true", "refusal", "retry_after", "said_once", "stalled", "too_large"]
 
 _CREDENTIALS = (
     "Check the credentials that DURABLE_STATE['HEADERS'] gives for this stream, then resume it."
@@ -53,7 +53,7 @@ def refusal(status: int, headers: Mapping[str, str], url: str, detail: str = "")
     what = f"{mask_query(url)} answered {status}" + (f" ({said})." if said else ".")
     if status in _BUSY or (status >= 500 and status != 501):
         return Unavailable(what, "Retrying automatically.", status, retry_after(headers))
-    if 300 <= status < 400:
+    if 300 <= status < 400 and status != 304:  # which nothing that we send asks for
         return _redirect(status, headers, url, what)
     if status == 404:
         return StreamNotFound(
@@ -103,7 +103,18 @@ def is_true(headers: Mapping[str, str], name: str) -> bool:
 
     Any value but ``true`` counts as absent. Spec: PROTOCOL.md 4.1.
     """
-    return headers.get(name, "").strip().lower() == "true"
+    return said_once(headers, name).lower() == "true"
+
+
+def said_once(headers: Mapping[str, str], name: str) -> str:
+    """The value of a header that has one, also where something in between said the same twice.
+
+    Different values stay as HTTP joins them: ``a, b``.
+    """
+    value = headers.get(name, "").strip()
+    first, comma, _ = value.partition(",")
+    is_repeated = comma and {each.strip() for each in value.split(",")} == {first.strip()}
+    return first.strip() if is_repeated else value
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -115,7 +126,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return float(value)
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter by its digits
         return None
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
     return max((when - datetime.now(UTC)).total_seconds(), 0.0)

@@ -5,6 +5,7 @@ Nothing here is sent twice by itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -111,7 +112,7 @@ async def head(
         _offset(answer, url),
         is_true(answer, "stream-closed"),
         answer.get("content-type", ""),
-        int(ttl) if ttl.isdecimal() else None,
+        int(ttl) if re.fullmatch(r"[0-9]{1,20}", ttl) else None,
         answer.get("stream-expires-at"),
     )
 

@@ -82,13 +82,16 @@ def test_a_fixed_time_is_told(
     "head",
     [
         {"Stream-TTL": "9" * 40},
+        {"Stream-TTL": "9" * 5_000},
         {"Stream-TTL": "-5"},
         {"Stream-Expires-At": "soon"},
+        {"Stream-Expires-At": "9999-12-31T23:59:59-01:00"},
+        {"Stream-Expires-At": "0001-01-01T00:00:00+01:00"},
         {"Stream-Expires-At": "2030-13-02T03:04:05Z"},
         {"Stream-Expires-At": "2030-01-02T03:04:05"},
         {},
     ],
-    ids=str,
+    ids=lambda head: str(head)[:60],
 )
 def test_what_is_no_time_is_none(
     misbehaving_server: MisbehavingServer, add_stream: Add, head: dict[str, str]

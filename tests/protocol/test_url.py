@@ -9,7 +9,14 @@ from durable_state.protocol import check_url, mask_query, origin
 
 
 @pytest.mark.parametrize(
-    "url", ["https://h/a", "http://127.0.0.1:4437/s/chat?token=x", "https://[::1]:8/a", "https://h"]
+    "url",
+    [
+        "https://h/a",
+        "http://127.0.0.1:4437/s/chat?token=x",
+        "https://[::1]:8/a",
+        "https://h",
+        "https://h.example./a",
+    ],
 )
 def test_good_urls(url: str) -> None:
     """No prefixes: any http(s) URL."""
@@ -33,6 +40,8 @@ def test_good_urls(url: str) -> None:
         "https://h:0/a",
         "https://h:99999/a",
         "https://h:x/a",
+        "https://h..example/a",
+        f"https://{'h' * 64}.example/a",
         "https://h/a b",
         "https://h\\@evil/a",
         "https://h/a\n",

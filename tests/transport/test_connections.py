@@ -65,6 +65,36 @@ async def test_a_connection_that_has_ended_is_not_used_again(
     assert (await client.get(misbehaving_server.url)).content == b"y"
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_connection_that_ends_as_it_is_used_again_is_no_failure(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, method: str
+) -> None:
+    """The server's time for idle connections may be over at that moment: another one is opened."""
+    answers = iter([Reply(200, pieces=(b"x",)), Reply(reset=True), Reply(200, pieces=(b"y",))])
+    misbehaving_server.reply = lambda asked: next(answers)
+    assert (await client.get(misbehaving_server.url)).content == b"x"
+    if method == "HEAD":
+        misbehaving_server.head = Reply(reset=True)
+        with pytest.raises(httpx.RemoteProtocolError):  # the new one ends too
+            await client.head(misbehaving_server.url)
+        assert len(misbehaving_server.heads) == 2
+    else:
+        assert (await client.get(misbehaving_server.url)).content == b"y"
+        assert len(misbehaving_server.asked) == 3
+    assert misbehaving_server.connections == 2
+
+
+async def test_what_writes_is_not_sent_again(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
+) -> None:
+    """The server may have taken it before it ended the connection."""
+    misbehaving_server.replies(Reply(200, pieces=(b"x",)), Reply(reset=True))
+    await client.get(misbehaving_server.url)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await client.post(misbehaving_server.url, content=b"[1]")
+    assert [asked.method for asked in misbehaving_server.asked] == ["GET", "POST"]
+
+
 async def test_an_answer_that_is_not_wanted_leaves_nothing_open(
     client: httpx.AsyncClient, pool: Connections, misbehaving_server: MisbehavingServer
 ) -> None:
