@@ -216,3 +216,42 @@ def test_a_session_that_others_use_too_is_left_as_it_is(add_stream: Add) -> None
                 noted.result(20)
         thread.submit(look).result(20)
         thread.submit(connections.close_all).result(20)
+
+
+@pytest.fixture
+def table_of_which_the_server_knows_little() -> Iterator[str]:
+    """Statistics were made while all its rows had one name; then each got another one."""
+    table = "durable_state_tests_names"
+    with connections["mysql"].cursor() as cursor:
+        cursor.execute(f"DROP TABLE IF EXISTS {table}")
+        cursor.execute(
+            f"CREATE TABLE {table}"
+            " (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(40), KEY (name))"
+            " ENGINE=InnoDB STATS_PERSISTENT=1 STATS_AUTO_RECALC=0"
+        )
+        cursor.executemany(f"INSERT INTO {table} (name) VALUES (%s)", [["one"]] * 5000)
+        cursor.execute(f"ANALYZE TABLE {table}")
+        cursor.fetchall()
+        cursor.execute(f"UPDATE {table} SET name = CONCAT('name ', id)")
+        yield table
+        cursor.execute(f"DROP TABLE {table}")
+
+
+@pytest.mark.django_db(transaction=True, databases=["mysql"])
+def test_many_keys_are_looked_up_by_their_index(
+    table_of_which_the_server_knows_little: str,
+) -> None:
+    """The server would read the whole index for them, list after list."""
+    names = [f"name {number}" for number in range(500)]
+    places = ", ".join(["%s"] * len(names))
+
+    def plan() -> str:
+        table = table_of_which_the_server_knows_little
+        with connections["mysql"].cursor() as cursor:
+            cursor.execute(f"EXPLAIN SELECT id FROM {table} WHERE name IN ({places})", names)
+            columns = [column[0] for column in cursor.description]
+            return str(dict(zip(columns, cursor.fetchone(), strict=True))["type"])
+
+    assert plan() == "index"
+    with worker() as thread:
+        assert thread.submit(plan).result(20) == "range"
