@@ -19,6 +19,8 @@ from durable_state.databases.clock import database_now
 from durable_state.models import StreamSample
 from durable_state.operations.wording import span
 
+from .paging import number
+
 __all__ = ["Chart", "hour_charts", "sparklines"]
 
 HEIGHT = 100
@@ -153,7 +155,7 @@ def _chart(
         name,
         len(values) * 4,
         HEIGHT,
-        _("%(title)s in the last hour, at most %(highest)s")
+        _("%(title)s in the last hour; peak %(highest)s")
         % {"title": title, "highest": read(highest)},
         _bars(values, highest, told),
     )
@@ -178,8 +180,12 @@ def _tooltip(text: str) -> SafeString | str:
 
 
 def _per_second(rate: float) -> str:
-    return f"{rate:.1f}/s" if 0 < rate < 9.95 else f"{rate:,.0f}/s"
+    return f"{number(rate, _places(rate))}/s"
 
 
 def _milliseconds(value: float) -> str:
-    return f"{value:.1f} ms" if 0 < value < 9.95 else f"{value:,.0f} ms"
+    return f"{number(value, _places(value))} ms"
+
+
+def _places(value: float) -> int:
+    return 1 if 0 < value < 9.95 else 0

@@ -20,6 +20,7 @@ from durable_state.models import Stream
 from durable_state.operations.wording import visible
 from durable_state.policy import Insight, readable_streams, readable_values
 
+from .paging import number
 from .visibility import OperatorAdmin, moment, stream_link
 
 __all__ = ["DiagnosticAdmin", "pretty", "short"]
@@ -50,7 +51,10 @@ def pretty(body: bytes) -> str:
     # Lone surrogates cannot be sent, and control characters cannot be seen.
     text = text[:_SHOWN_BYTES].encode("utf-8", "backslashreplace").decode()
     text = visible(text, keep="\n\t")
-    return f"{text}\n… cut; {len(body):,} bytes in all" if is_cut else text
+    if not is_cut:
+        return text
+    size = gettext("… cut; %(count)s bytes in all") % {"count": number(len(body))}
+    return f"{text}\n{size}"
 
 
 class DiagnosticAdmin(OperatorAdmin):
@@ -120,7 +124,7 @@ class DiagnosticAdmin(OperatorAdmin):
         cell = '<div class="ds-detail">{}</div>'
         return self.value_cell(obj, lambda: format_html(cell, obj.detail))
 
-    @admin.display(description=_("where"), ordering="ordinal")
+    @admin.display(description=_("where"))
     def where(self, obj: Any) -> SafeString:
         return format_html(
             '{}<span class="ds-quiet ds-line">{}</span><span class="ds-quiet ds-line">{}</span>',
@@ -129,15 +133,15 @@ class DiagnosticAdmin(OperatorAdmin):
             moment(obj.created_at),
         )
 
-    @admin.display(description=_("message"), ordering="ordinal")
+    @admin.display(description=_("message"))
     def message_number(self, obj: Any) -> str:
-        return f"{obj.ordinal:,}"
+        return number(obj.ordinal)
 
-    @admin.display(description=_("stream"), ordering="stream")
+    @admin.display(description=_("stream"))
     def stream_link(self, obj: Any) -> SafeString:
         return stream_link(self, obj.stream)
 
-    @admin.display(description=_("when"), ordering="created_at")
+    @admin.display(description=_("when"))
     def when(self, obj: Any) -> str:
         return moment(obj.created_at)
 

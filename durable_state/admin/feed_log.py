@@ -21,6 +21,7 @@ from durable_state.operations.wording import visible
 from durable_state.policy import Insight, readable_streams
 
 from .diagnostics import short
+from .paging import number
 from .visibility import OperatorAdmin, StreamFilter, moment, stream_link
 
 __all__ = ["FeedEntryAdmin"]
@@ -61,7 +62,7 @@ class FeedEntryAdmin(OperatorAdmin):
 
     @admin.display(description=gettext_lazy("commit"))
     def revision_number(self, entry: FeedEntry) -> str:
-        return f"{entry.revision:,}"
+        return number(entry.revision)
 
     @admin.display(description=gettext_lazy("stream"))
     def stream_link(self, entry: FeedEntry) -> SafeString:
@@ -98,7 +99,7 @@ class FeedEntryAdmin(OperatorAdmin):
         return format_html(
             '<table class="ds-table ds-changes">{}</table>{}',
             format_html_join("", row, lines),
-            _("… and %(count)s more") % {"count": f"{more:,}"} if more else "",
+            _("… and %(count)s more") % {"count": number(more)} if more else "",
         )
 
     @admin.display(description=gettext_lazy("transactions"))

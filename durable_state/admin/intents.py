@@ -8,27 +8,39 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from durable_state.models import Intent, Stream
 from durable_state.policy import readable_streams
 
+from .paging import number
 from .visibility import OperatorAdmin, moment
 
-__all__ = ["IntentAdmin"]
+__all__ = ["IntentAdmin", "told_verb"]
 
-VERBS = (
-    "add",
-    "adopt",
-    "edit",
-    "pause",
-    "resume",
-    "reset",
-    "cancel reset",
-    "verify",
-    "remove",
-    "retry",
-    "discard",
-)
+VERBS = {
+    "add": _("add"),
+    "adopt": _("adopt"),
+    "edit": _("edit"),
+    "pause": _("pause"),
+    "resume": _("resume"),
+    "reset": _("reset"),
+    "cancel reset": _("cancel reset"),
+    "verify": _("verify"),
+    "remove": _("remove"),
+    "retry": _("retry"),
+    "discard": _("discard"),
+}
+"""By the verbs that are stored, what they are called."""
+
+
+def told_verb(intent: Intent) -> str:
+    """What was done, in the reader's language: ``resume``, or ``resume, 3 times``."""
+    verb = str(VERBS.get(intent.verb, intent.verb))
+    if intent.times == 1:
+        return verb
+    told = ngettext("%(verb)s, %(count)s time", "%(verb)s, %(count)s times", intent.times)
+    return told % {"verb": verb, "count": number(intent.times)}
 
 
 class VerbFilter(admin.SimpleListFilter):
@@ -38,7 +50,7 @@ class VerbFilter(admin.SimpleListFilter):
     parameter_name = "verb"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(verb, verb) for verb in VERBS]
+        return [(verb, str(label)) for verb, label in VERBS.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Intent]) -> QuerySet[Intent]:
         return queryset if self.value() is None else queryset.filter(verb=self.value())
@@ -48,12 +60,14 @@ class VerbFilter(admin.SimpleListFilter):
 class IntentAdmin(OperatorAdmin):
     """Who did what to streams; also to streams that are gone."""
 
-    list_display = ["when", "verb", "stream_name", "actor", "detail", "times"]
+    list_display = ["when", "done", "stream_name", "actor", "detail"]
+    sortable_by = ["when"]
     list_filter = [VerbFilter]
     search_fields = ["stream_name", "actor", "detail"]
     lookups = frozenset({"verb"})
-    fields = ["when", "verb", "stream_name", "actor", "detail", "times"]
+    fields = ["when", "done", "stream_name", "actor", "detail"]
     ordering = ["-created_at", "-pk"]
+    empty_value_display = ""
 
     class Media:
         css = {"all": ["durable_state/admin.css"]}
@@ -61,6 +75,10 @@ class IntentAdmin(OperatorAdmin):
     @admin.display(description=_("when"), ordering="created_at")
     def when(self, intent: Intent) -> str:
         return moment(intent.created_at)
+
+    @admin.display(description=_("verb"))
+    def done(self, intent: Intent) -> str:
+        return told_verb(intent)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Intent]:
         readable = readable_streams(request.user).order_by()

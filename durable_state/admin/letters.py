@@ -18,7 +18,7 @@ from durable_state.policy import readable_values
 
 from .confirmation import LISTED, Consequence, Question, ask, back, confirmed
 from .diagnostics import DiagnosticAdmin, pretty, short
-from .paging import COUNTED, at_most
+from .paging import COUNTED, at_most, number
 from .reasons import reason_of
 from .visibility import StreamFilter, actor
 
@@ -94,12 +94,12 @@ class DeadLetterAdmin(DiagnosticAdmin):
         cell = '<pre class="ds-body">{}</pre>'
         return self.value_cell(letter, lambda: format_html(cell, pretty(bytes(letter.body))))
 
-    @admin.display(description=gettext_lazy("reason"), ordering="reason")
+    @admin.display(description=gettext_lazy("reason"))
     def reason_words(self, letter: DeadLetter) -> SafeString:
         cell = '<span class="ds-pill ds-bad" title="{}">{}</span>'
         return format_html(cell, letter.reason, reason_of(letter).words)
 
-    @admin.display(description=gettext_lazy("why"), ordering="reason")
+    @admin.display(description=gettext_lazy("why"))
     def why(self, letter: DeadLetter) -> SafeString:
         return format_html("{}{}", self.reason_words(letter), self.detail_text(letter))
 
@@ -184,7 +184,7 @@ def _discarding(letter: DeadLetter) -> str:
 def _named(letter: DeadLetter, is_readable: bool) -> str:
     known = {
         "stream": letter.stream.name,
-        "number": f"{letter.ordinal:,}",
+        "number": number(letter.ordinal),
         "type": short(letter.type),
     }
     name = _("%(stream)s, message %(number)s: %(type)s") % known

@@ -6,9 +6,10 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.formats import number_format
 from django.utils.functional import cached_property
 
-__all__ = ["COUNTED", "AtLeast", "BoundedChangeList", "BoundedPaginator", "at_most"]
+__all__ = ["COUNTED", "AtLeast", "BoundedChangeList", "BoundedPaginator", "at_most", "number"]
 
 COUNTED = 10_000
 """Rows that a list counts, and can be turned through; a filter or a search finds the others."""
@@ -21,9 +22,14 @@ class AtLeast(int):
         return at_most(int(self))
 
 
+def number(value: float, places: int = 0) -> str:
+    """``1,200``, or ``1.5`` with one of the ``places``, as the reader's language writes it."""
+    return str(number_format(round(value, places), places, force_grouping=True))
+
+
 def at_most(count: int) -> str:
-    """``9``, or ``10,000+`` where more were not counted."""
-    return f"{COUNTED:,}+" if count > COUNTED else f"{count:,}"
+    """``9``, or ``10,000+`` if there are more than were counted."""
+    return f"{number(COUNTED)}+" if count > COUNTED else number(count)
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]

@@ -96,12 +96,12 @@ class ParkedChangeAdmin(DiagnosticAdmin):
     def waits_for_cell(self, parked: ParkedChange) -> SafeString:
         return self.value_cell(parked, lambda: _waits_for(parked))
 
-    @admin.display(description=gettext_lazy("reason"), ordering="reason")
+    @admin.display(description=gettext_lazy("reason"))
     def reason_words(self, parked: ParkedChange) -> SafeString:
         cell = '<span class="ds-pill ds-warn">{}</span>'
         return format_html(cell, parked.get_reason_display())
 
-    @admin.display(description=gettext_lazy("waits for"), ordering="reason")
+    @admin.display(description=gettext_lazy("waits for"))
     def why(self, parked: ParkedChange) -> SafeString:
         return format_html("{}{}", self.reason_words(parked), self.waits_for_cell(parked))
 

@@ -17,7 +17,8 @@ from durable_state.databases.clock import ServerNow
 from durable_state.models import Lease, Seat
 from durable_state.policy import readable_streams
 
-from .visibility import OperatorAdmin, moment, stream_link
+from .paging import number
+from .visibility import OperatorAdmin, labelled, moment, stream_link
 
 __all__ = ["LeaseAdmin", "SeatAdmin"]
 
@@ -26,8 +27,8 @@ __all__ = ["LeaseAdmin", "SeatAdmin"]
 class SeatAdmin(OperatorAdmin):
     """Running consumers; a seat is in force until it expires, and with it its leases."""
 
-    list_display = ["name", "in_force", "streams", "capacity", "joined", "seen", "expires"]
-    fields = ["name", "in_force", "streams", "capacity", "joined", "seen", "expires"]
+    list_display = ["name", "in_force", "streams", "room", "joined", "seen", "expires"]
+    fields = ["name", "in_force", "streams", "room", "joined", "seen", "expires"]
     ordering = ["-pk"]
 
     class Media:
@@ -57,31 +58,38 @@ class SeatAdmin(OperatorAdmin):
     def streams(self, seat: Any) -> SafeString:
         site = self.admin_site.name
         url = reverse("admin:durable_state_lease_changelist", current_app=site)
-        return format_html('<a href="{}?seat__id__exact={}">{}</a>', url, seat.pk, seat.held)
+        link = format_html(
+            '<a href="{}?seat__id__exact={}">{}</a>', url, seat.pk, number(seat.held)
+        )
+        return labelled(_("streams"), link)
+
+    @admin.display(description=gettext_lazy("takes at most"))
+    def room(self, seat: Seat) -> SafeString:
+        return labelled(_("takes at most"), number(seat.capacity or 1))
 
     @admin.display(description=gettext_lazy("since"))
-    def joined(self, seat: Seat) -> str:
-        return moment(seat.joined_at)
+    def joined(self, seat: Seat) -> SafeString:
+        return labelled(_("since"), moment(seat.joined_at))
 
     @admin.display(description=gettext_lazy("last seen"))
-    def seen(self, seat: Seat) -> str:
-        return moment(seat.seen_at)
+    def seen(self, seat: Seat) -> SafeString:
+        return labelled(_("last seen"), moment(seat.seen_at))
 
     @admin.display(description=gettext_lazy("expires, unless renewed"))
-    def expires(self, seat: Seat) -> str:
-        return moment(seat.expires_at)
+    def expires(self, seat: Seat) -> SafeString:
+        return labelled(_("expires, unless renewed"), moment(seat.expires_at))
 
 
 @admin.register(Lease)
 class LeaseAdmin(OperatorAdmin):
     """Which seat has which stream."""
 
-    list_display = ["stream_link", "holder", "lags", "seen", "token"]
+    list_display = ["stream_link", "holder", "lags", "seen", "fencing_token"]
     list_display_links = None
     list_select_related = ["stream", "seat"]
     search_fields = ["stream__name"]
     lookups = frozenset({"seat__id__exact"})
-    fields = ["stream_link", "holder", "lags", "seen", "token"]
+    fields = ["stream_link", "holder", "lags", "seen", "fencing_token"]
     ordering = ["stream__name"]
 
     class Media:
@@ -104,12 +112,22 @@ class LeaseAdmin(OperatorAdmin):
         return format_html('<a href="{}"><code>{}</code></a>', url, lease.seat.name)
 
     @admin.display(description=gettext_lazy("lag"))
-    def lags(self, lease: Lease) -> str:
-        if lease.lags_since is None:
-            return _("none")
-        known = {"since": moment(lease.lags_since), "why": lease.get_lags_because_display()}
-        return _("since %(since)s: %(why)s") % known
+    def lags(self, lease: Lease) -> SafeString:
+        return labelled(_("lag"), _told_lag(lease))
 
     @admin.display(description=gettext_lazy("last seen"))
-    def seen(self, lease: Lease) -> str:
-        return moment(lease.seen_at)
+    def seen(self, lease: Lease) -> SafeString:
+        return labelled(_("last seen"), moment(lease.seen_at))
+
+    @admin.display(description=gettext_lazy("fencing token"))
+    def fencing_token(self, lease: Lease) -> SafeString:
+        return labelled(_("fencing token"), lease.token)
+
+
+def _told_lag(lease: Lease) -> str:
+    if lease.lags_since is None:
+        return _("none")
+    known = {"since": moment(lease.lags_since), "why": lease.get_lags_because_display()}
+    if not known["why"]:
+        return _("since %(since)s") % known
+    return _("since %(since)s: %(why)s") % known

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -15,10 +17,27 @@ from durable_state.errors import DurableStateError
 from durable_state.models import Stream
 
 from .confirmation import LISTED, Consequence, Question, ask, back, confirmed
-from .paging import COUNTED, at_most
+from .paging import COUNTED, at_most, number
 from .visibility import OperatorAdmin, actor
 
 __all__ = ["StreamActions"]
+
+
+class _Verb(NamedTuple):
+    """What a verb asks, does and reports."""
+
+    question: str | Promise
+    button: str | Promise
+    effects: Callable[[Stream], list[str]]
+    """What it will do to one stream, a sentence each."""
+    run: Callable[[Stream, str, bool], object]
+    """Does it to one stream: with the actor's name, and whether the checkbox was ticked."""
+    done: str | Promise
+    done_with_choice: str | Promise = ""
+    """The report if the checkbox was ticked."""
+    danger: bool = False
+    choice: tuple[str, str | Promise] | None = None
+    """The (name, label) of a checkbox."""
 
 
 class StreamActions(OperatorAdmin):
@@ -28,129 +47,83 @@ class StreamActions(OperatorAdmin):
 
     @admin.action(description=gettext_lazy("Pause"), permissions=["operate"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
-        if not confirmed(request):
-            question = Question(_("Pause %(name)s?"), _("Yes, pause"))
-            return self._ask(request, queryset, "pause", question, _pausing)
-        return self._each(
-            request,
-            queryset,
-            lambda each: operations.pause(each, actor=actor(request)),
-            _("Paused %(names)s. A worker that has it stops after its current batch."),
-        )
+        return self._ask_or_act(request, queryset, "pause")
 
     @admin.action(description=gettext_lazy("Resume"), permissions=["operate"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
-        if not confirmed(request):
-            question = Question(_("Resume %(name)s?"), _("Yes, resume"))
-            return self._ask(request, queryset, "resume", question, _resuming)
-        return self._each(
-            request,
-            queryset,
-            lambda each: operations.resume(each, actor=actor(request)),
-            _("Resumed %(names)s."),
-        )
+        return self._ask_or_act(request, queryset, "resume")
 
     @admin.action(description=gettext_lazy("Reset"), permissions=["operate"])
     def reset(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
-        if not confirmed(request):
-            question = Question(_("Reset %(name)s?"), _("Yes, reset"), danger=True)
-            return self._ask(request, queryset, "reset", question, _resetting)
-        told = _(
-            "Reset %(names)s: it is read again from its start,"
-            " and the old rows stay until that has caught up."
-        )
-        return self._each(
-            request, queryset, lambda each: operations.reset(each, actor=actor(request)), told
-        )
+        return self._ask_or_act(request, queryset, "reset")
 
     @admin.action(description=gettext_lazy("Cancel reset"), permissions=["operate"])
     def cancel_reset(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
-        if not confirmed(request):
-            question = Question(_("Cancel the reset of %(name)s?"), _("Yes, cancel the reset"))
-            return self._ask(request, queryset, "cancel_reset", question, _cancelling)
-        return self._each(
-            request,
-            queryset,
-            lambda each: operations.cancel_reset(each, actor=actor(request)),
-            _("Cancelled the reset of %(names)s."),
-        )
-
-    @admin.action(description=gettext_lazy("Remove"), permissions=["retire"])
-    def remove(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
-        if not confirmed(request):
-            question = Question(
-                _("Remove %(name)s?"),
-                _("Yes, remove"),
-                danger=True,
-                choice=("keep_rows", _("Keep the rows in their tables")),
-            )
-            return self._ask(request, queryset, "remove", question, _removing)
-        keep = request.POST.get("keep_rows") == "on"
-        told = (
-            _("Removed %(names)s; its rows stay.") if keep else _("Removed %(names)s and its rows.")
-        )
-        return self._each(
-            request,
-            queryset,
-            lambda each: operations.remove(each, actor=actor(request), keep_rows=keep),
-            told,
-        )
+        return self._ask_or_act(request, queryset, "cancel_reset")
 
     @admin.action(description=gettext_lazy("Verify"), permissions=["operate"])
     def verify(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
-        if not confirmed(request):
-            question = Question(_("Verify %(name)s?"), _("Yes, verify"))
-            return self._ask(request, queryset, "verify", question, _verifying)
-        told = _(
-            "Requested a verification of %(names)s. A worker carries it out; the stream's page"
-            " shows its progress and result."
-        )
-        return self._each(
-            request,
-            queryset,
-            lambda each: operations.ask_to_verify(each, actor=actor(request)),
-            told,
-        )
+        return self._ask_or_act(request, queryset, "verify")
 
-    def _ask(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[Stream],
-        verb: str,
-        question: Question,
-        effects: Callable[[Stream], list[str]],
-    ) -> HttpResponse:
-        count = queryset.count()
-        named = queryset[0].name if count == 1 else ngettext("%d stream", "%d streams", count)
-        name = named % count if count != 1 else named
-        consequences = [Consequence(each.name, effects(each)) for each in queryset[:LISTED]]
-        return ask(self, request, verb, question.about(name), consequences, count=count)
+    @admin.action(description=gettext_lazy("Remove"), permissions=["retire"])
+    def remove(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
+        return self._ask_or_act(request, queryset, "remove")
 
-    def _each(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[Stream],
-        run: Callable[[Stream], object],
-        told: str,
+    def _ask_or_act(
+        self, request: HttpRequest, queryset: QuerySet[Stream], name: str
     ) -> HttpResponse | None:
-        done = []
+        """Explains the verb first; runs it once the person has confirmed it."""
+        verb = _VERBS[name]
+        if confirmed(request):
+            return self._act(request, queryset, verb)
+
+        count = queryset.count()
+        consequences = [Consequence(each.name, verb.effects(each)) for each in queryset[:LISTED]]
+        question = Question(
+            str(verb.question),
+            str(verb.button),
+            danger=verb.danger,
+            choice=None if verb.choice is None else (verb.choice[0], str(verb.choice[1])),
+        ).about(
+            consequences[0].name
+            if len(consequences) == 1
+            else ngettext("%(count)s stream", "%(count)s streams", count) % {"count": number(count)}
+        )
+        return ask(self, request, name, question, consequences, count=count)
+
+    def _act(
+        self, request: HttpRequest, queryset: QuerySet[Stream], verb: _Verb
+    ) -> HttpResponse | None:
+        is_chosen = verb.choice is not None and request.POST.get(verb.choice[0]) == "on"
+        names = []
         for stream in queryset:
             name = stream.name
             try:
-                run(stream)
+                verb.run(stream, actor(request), is_chosen)
             except DurableStateError as error:
                 self.message_user(request, str(error), messages.ERROR)
             else:
-                done.append(name)
-        if done:
-            self.message_user(request, told % {"names": ", ".join(done)}, messages.SUCCESS)
+                names.append(name)
+        if names:
+            done = verb.done_with_choice if is_chosen else verb.done
+            self.message_user(request, str(done) % {"names": _listed(names)}, messages.SUCCESS)
         return back(self, request)
+
+
+def _listed(names: list[str]) -> str:
+    """The names, as far as anybody reads on."""
+    more = len(names) - LISTED
+    listed = ", ".join(names[:LISTED])
+    if more <= 0:
+        return listed
+    told = ngettext("%(names)s and %(count)s more", "%(names)s and %(count)s more", more)
+    return told % {"names": listed, "count": number(more)}
 
 
 def _pausing(stream: Stream) -> list[str]:
     return [
         _("Reading stops after the current batch; %(count)s messages were read.")
-        % {"count": f"{stream.ordinal:,}"},
+        % {"count": number(stream.ordinal)},
         _("Its rows stay as they are."),
     ]
 
@@ -159,14 +132,15 @@ def _resuming(stream: Stream) -> list[str]:
     was = [_("It stopped because: %(error)s") % {"error": stream.last_error}]
     return [
         *(was if stream.last_error else []),
-        _("Reading continues at once, after message %(count)s.") % {"count": f"{stream.ordinal:,}"},
+        _("Reading continues at once, after message %(count)s.")
+        % {"count": number(stream.ordinal)},
     ]
 
 
 def _resetting(stream: Stream) -> list[str]:
     return [
         _("All %(count)s messages are read again, from the stream's start.")
-        % {"count": f"{stream.ordinal:,}"},
+        % {"count": number(stream.ordinal)},
         _(
             "The rows that are shown now are kept up to date meanwhile. Then one transaction"
             " replaces them; rows that stay keep their primary keys."
@@ -184,8 +158,7 @@ def _cancelling(stream: Stream) -> list[str]:
 
 def _removing(stream: Stream) -> list[str]:
     rows = [
-        _("%(count)s rows of %(model)s")
-        % {"count": at_most(found[: COUNTED + 1].count()), "model": mapping.model._meta.label}
+        _told_rows(found[: COUNTED + 1].count(), mapping.model._meta.label)
         for mapping, found in operations.owned_rows(stream)
         if found.exists()
     ]
@@ -201,12 +174,74 @@ def _removing(stream: Stream) -> list[str]:
     ]
 
 
+def _told_rows(count: int, model: str) -> str:
+    told = ngettext("%(count)s row of %(model)s", "%(count)s rows of %(model)s", count)
+    return told % {"count": at_most(count), "model": model}
+
+
 def _verifying(stream: Stream) -> list[str]:
     return [
         _("Its %(count)s messages are read again and compared with the rows; nothing is changed.")
-        % {"count": f"{stream.ordinal:,}"},
+        % {"count": number(stream.ordinal)},
         _(
             "A worker carries it out, which takes as long as a sync. The stream's page shows its"
             " progress, and keeps the result."
         ),
     ]
+
+
+_VERBS = {
+    "pause": _Verb(
+        gettext_lazy("Pause %(name)s?"),
+        gettext_lazy("Yes, pause"),
+        _pausing,
+        lambda stream, actor, _chosen: operations.pause(stream, actor=actor),
+        gettext_lazy("Paused %(names)s. A worker that has it stops after its current batch."),
+    ),
+    "resume": _Verb(
+        gettext_lazy("Resume %(name)s?"),
+        gettext_lazy("Yes, resume"),
+        _resuming,
+        lambda stream, actor, _chosen: operations.resume(stream, actor=actor),
+        gettext_lazy("Resumed %(names)s."),
+    ),
+    "reset": _Verb(
+        gettext_lazy("Reset %(name)s?"),
+        gettext_lazy("Yes, reset"),
+        _resetting,
+        lambda stream, actor, _chosen: operations.reset(stream, actor=actor),
+        gettext_lazy(
+            "Reset %(names)s: it is read again from its start,"
+            " and the old rows stay until that has caught up."
+        ),
+        danger=True,
+    ),
+    "cancel_reset": _Verb(
+        gettext_lazy("Cancel the reset of %(name)s?"),
+        gettext_lazy("Yes, cancel the reset"),
+        _cancelling,
+        lambda stream, actor, _chosen: operations.cancel_reset(stream, actor=actor),
+        gettext_lazy("Cancelled the reset of %(names)s."),
+    ),
+    "verify": _Verb(
+        gettext_lazy("Verify %(name)s?"),
+        gettext_lazy("Yes, verify"),
+        _verifying,
+        lambda stream, actor, _chosen: operations.ask_to_verify(stream, actor=actor),
+        gettext_lazy(
+            "Requested a verification of %(names)s. A worker carries it out; the stream's page"
+            " shows its progress and result."
+        ),
+    ),
+    "remove": _Verb(
+        gettext_lazy("Remove %(name)s?"),
+        gettext_lazy("Yes, remove"),
+        _removing,
+        lambda stream, actor, keep: operations.remove(stream, actor=actor, keep_rows=keep),
+        gettext_lazy("Removed %(names)s and its rows."),
+        done_with_choice=gettext_lazy("Removed %(names)s; its rows stay."),
+        danger=True,
+        choice=("keep_rows", gettext_lazy("Keep the rows in their tables")),
+    ),
+}
+"""By the names of the actions."""

@@ -9,12 +9,13 @@ from typing import Any
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from durable_state.operations import StreamReport
 from durable_state.operations.wording import span
 
-from .paging import at_most
+from .paging import at_most, number
 from .states import STATES, pill
 from .stream_progress import bar, courses
 
@@ -41,7 +42,7 @@ def alert_tone(report: StreamReport) -> str:
 
 def rate(per_second: float) -> str:
     """``0``, ``1.5``, ``1,200``."""
-    return f"{per_second:.1f}" if 0 < per_second < 9.95 else f"{per_second:,.0f}"
+    return number(per_second, 1 if 0 < per_second < 9.95 else 0)
 
 
 def _state(report: StreamReport) -> SafeString:
@@ -54,7 +55,7 @@ def _state(report: StreamReport) -> SafeString:
         '{}{}<span class="ds-error">{}</span><span class="ds-action">{}</span>',
         status_pill(report),
         under_way,
-        report.why or report.last_error,
+        capfirst(report.why or report.last_error),
         report.action,
     )
 
@@ -74,12 +75,12 @@ CELLS: dict[str, Callable[[StreamReport, Any], Any]] = {
     "speed": _speed,
     "lag": lambda report, spark: span(report.lag_seconds),
     "read": lambda report, spark: format_html(
-        '<span title="{}">{}</span>', report.account, f"{report.ordinal:,}"
+        '<span title="{}">{}</span>', report.account, number(report.ordinal)
     ),
     "letters": lambda report, spark: _waiting(report.dead_letters, "bad"),
     "parked": lambda report, spark: _waiting(report.parked, "warn"),
     "other": lambda report, spark: format_html(
-        '<span title="{}">{}</span>', report.account, f"{report.account.others:,}"
+        '<span title="{}">{}</span>', report.account, number(report.account.others)
     ),
 }
 """By name, what a cell shows of a report and its sparkline."""

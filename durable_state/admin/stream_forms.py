@@ -40,8 +40,12 @@ class AddStreamForm(ModelForm):
     class Meta:
         model = Stream
         fields = ["name", "url", "live"]
-        labels = {"url": _("URL"), "live": _("Live by")}
-        help_texts = {"url": _("The stream's http(s) address, without a user name or password.")}
+        labels = {"url": _("URL"), "live": _("Follow by")}
+        help_texts = {
+            "name": _("Up to 100 letters, digits, dots, hyphens and underscores."),
+            "url": _("The stream's http(s) address, without a user name or password."),
+            "live": _("How new messages arrive once the end of the stream is reached."),
+        }
         widgets = {"url": _URL_INPUT}
 
     def clean_url(self) -> str:
@@ -59,7 +63,7 @@ class EditStreamForm(forms.Form):
         help_text=_("Leave it empty to keep the current one."),
     )
     live = forms.ChoiceField(
-        label=_("Live by"), choices=Stream._meta.get_field("live").choices or ()
+        label=_("Follow by"), choices=Stream._meta.get_field("live").choices or ()
     )
     heartbeat_seconds = forms.IntegerField(
         label=_("Heartbeat"),

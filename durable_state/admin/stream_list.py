@@ -96,14 +96,16 @@ _CHOICES = ("attention", "shown")
 
 
 def told_attention(request: HttpRequest, streams: QuerySet[Stream]) -> str:
-    """``1 stream needs you: chat``; empty where none does."""
+    """``1 stream needs attention: chat``; empty where none does."""
     reports = known_reports(request, streams.db)
     stuck = [pk for pk, report in reports.items() if report.stuck]
     names = sorted(streams.filter(pk__in=stuck).values_list("name", flat=True)) if stuck else []
     if not names:
         return ""
     told = ngettext(
-        "%(count)d stream needs you: %(names)s", "%(count)d streams need you: %(names)s", len(names)
+        "%(count)d stream needs attention: %(names)s",
+        "%(count)d streams need attention: %(names)s",
+        len(names),
     )
     listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
     return told % {"count": len(names), "names": listed}

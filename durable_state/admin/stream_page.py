@@ -17,7 +17,8 @@ from durable_state.policy import Insight
 from durable_state.registry import EntityMapping, registry
 
 from .charts import hour_charts
-from .paging import COUNTED, at_most
+from .intents import told_verb
+from .paging import COUNTED, at_most, number
 from .states import STATES
 from .stream_cells import alert_tone, rate, status_pill
 from .stream_progress import bar, courses
@@ -38,7 +39,6 @@ _DISPOSITIONS: tuple[tuple[str, str | Promise, str | Promise], ...] = (
     ("superseded", _("superseded"), _("replaced by a snapshot or reset before they were shown")),
     ("staged", _("staged"), _("in an open snapshot or rebuild")),
 )
-_RESUMABLE = ("paused", "halted", "retrying", "missing")
 
 
 class _Type(NamedTuple):
@@ -67,6 +67,7 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
     report = operations.report(stream, count_to=COUNTED)
     counters = _counters(report)
     total = sum(getattr(report.account, name) for name, _label, _about in _DISPOSITIONS)
+    intents = Intent.objects.using(stream.using).filter(stream_name=stream.name)
     leases = Lease.objects.using(stream.using).select_related("seat")
     return {
         "title": stream.name,
@@ -78,28 +79,32 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
         "error": report.why or report.last_error,
         "error_detail": _error_detail(request, stream, report),
         "offer": STATES[report.status].offer,
-        "can_resume": stream.paused or report.status in _RESUMABLE,
         "courses": [(each, bar(each)) for each in courses(report)],
         "charts": hour_charts(stream.using, stream.pk),
         "figures": {
-            "ordinal": f"{report.ordinal:,}",
+            "ordinal": number(report.ordinal),
             "rate": rate(report.headway.rate),
             "lag": span(report.lag_seconds),
-            "revision": f"{report.revision:,}",
+            "revision": number(report.revision),
             "parked": at_most(report.parked),
             "letters": at_most(report.dead_letters),
         },
         "counters": counters,
-        "counted": f"{total:,}",
+        "counted": number(total),
         "adds_up": total == report.account.messages,
         "lease": leases.filter(stream=stream).first(),
-        "generations": [each for each in (stream.rebuild, stream.snapshot) if each is not None],
+        "replayed": None if report.replayed is None else number(report.replayed),
+        "generations": [
+            (each, number(each.changes))
+            for each in (stream.rebuild, stream.snapshot)
+            if each is not None
+        ],
         # What the line below the status says already is not said again.
         "misfits": [each for each in report.misfits if each not in report.why],
         "tables": [owner.model for owner in stream.tables.all()],
         "types": _types(model_admin, request, stream),
         "verifications": shown_verifications(request, stream),
-        "intents": Intent.objects.using(stream.using).filter(stream_name=stream.name)[:10],
+        "intents": [(each, told_verb(each)) for each in intents[:10]],
         "may_operate": model_admin.has_operate_permission(request),
         "may_retire": model_admin.has_retire_permission(request),
     }
@@ -109,7 +114,7 @@ def _counters(report: StreamReport) -> list[_Counter]:
     counts = [getattr(report.account, name) for name, _label, _about in _DISPOSITIONS]
     total = sum(counts)
     return [
-        _Counter(label, about, f"{count:,}", 100 * count / total if total else 0.0)
+        _Counter(label, about, number(count), 100 * count / total if total else 0.0)
         for (_name, label, about), count in zip(_DISPOSITIONS, counts, strict=True)
     ]
 

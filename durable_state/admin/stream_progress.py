@@ -11,6 +11,8 @@ from django.utils.translation import gettext as _
 from durable_state.operations import StreamReport
 from durable_state.operations.wording import span
 
+from .paging import number
+
 __all__ = ["Course", "bar", "courses"]
 
 
@@ -36,7 +38,7 @@ def courses(report: StreamReport) -> list[Course]:
         found.append(Course(_("Snapshot"), _staged(report), None))
     if report.status == "catching-up" or (report.status == "new" and report.ordinal):
         told = _("%(done)s messages read; the server does not say how many there are")
-        found.append(Course(_("Catching up"), told % {"done": f"{report.ordinal:,}"}, None))
+        found.append(Course(_("Catching up"), told % {"done": number(report.ordinal)}, None))
     return found
 
 
@@ -44,10 +46,17 @@ def _reset(report: StreamReport) -> Course:
     told = report.headway
     total = told.total or 0
     percent = 100 * told.done / total if total else 0.0
-    known = {"done": f"{told.done:,}", "total": f"{total:,}", "percent": min(round(percent), 99)}
-    text = _("%(done)s of %(total)s messages (%(percent)s %%)") % known
+    known = {
+        "done": number(told.done),
+        "total": number(total),
+        "percent": min(round(percent), 99),
+    }
+    text = _("%(done)s of %(total)s messages (%(percent)s%%)") % known
     if told.seconds_left:
-        text = _("%(text)s, about %(span)s left") % {"text": text, "span": span(told.seconds_left)}
+        text = _("%(text)s, about %(span)s left") % {
+            "text": text,
+            "span": span(told.seconds_left).replace(" ", "\u00a0"),
+        }
     elif total and told.done >= total:
         text = _("%(text)s; replacing the rows") % {"text": text}
     return Course(_("Reset"), text, percent, "cancel_reset")
@@ -55,7 +64,7 @@ def _reset(report: StreamReport) -> Course:
 
 def _staged(report: StreamReport) -> str:
     told = _("%(count)s changes staged; they are shown all at once when it is complete")
-    return told % {"count": f"{report.account.staged:,}"}
+    return told % {"count": number(report.account.staged)}
 
 
 def bar(course: Course) -> SafeString:

@@ -12,6 +12,8 @@ from durable_state.databases.clock import database_now
 from durable_state.models import Stream, VerificationRun
 from durable_state.policy import Insight
 
+from .paging import number
+
 __all__ = ["shown_verifications", "told_progress", "told_story"]
 
 State = VerificationRun.State
@@ -53,11 +55,13 @@ def told_story(request: HttpRequest, run: VerificationRun) -> str:
 
 
 def told_progress(run: VerificationRun) -> str:
-    """How far it is: ``folding: 2,000 of 5,000``."""
+    """How far it is: ``Reading the stream: 2,000 of 5,000 messages``."""
     if not run.phase:
         return str(State(run.state).label)
-    known = {"phase": run.phase, "done": f"{run.done:,}", "total": f"{run.total:,}"}
-    return _("%(phase)s: %(done)s of %(total)s") % known
+    known = {"done": number(run.done), "total": number(run.total)}
+    if run.phase == "folding":
+        return _("Reading the stream: %(done)s of %(total)s messages") % known
+    return _("Comparing the rows: %(done)s of %(total)s") % known
 
 
 def _percent(run: VerificationRun) -> float:

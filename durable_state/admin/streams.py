@@ -9,6 +9,7 @@ from typing import Any
 
 import django.db
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import Fieldset
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -142,6 +143,7 @@ class StreamAdmin(StreamActions):
             "original": stream,
             "url": mask_query(stream.url),
             "form": form,
+            "fieldset": Fieldset(form, fields=list(form.fields)),  # type: ignore[arg-type]
             "media": self.media,
         }
         return TemplateResponse(request, "durable_state/admin/edit.html", context)

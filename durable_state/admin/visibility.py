@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     ModelAdmin = admin.ModelAdmin
 
-__all__ = ["OperatorAdmin", "StreamFilter", "actor", "moment", "stream_link"]
+__all__ = ["OperatorAdmin", "StreamFilter", "actor", "labelled", "moment", "stream_link"]
 
 
 def actor(request: HttpRequest) -> str:
@@ -38,6 +38,11 @@ def moment(at: datetime | None) -> str:
     if at is None:
         return "-"
     return f"{localtime(at) if is_aware(at) else at:%Y-%m-%d %H:%M:%S}"
+
+
+def labelled(label: Any, content: Any) -> SafeString:
+    """A cell that says what it is if the list is too narrow for a head."""
+    return format_html('<span class="ds-label">{}</span>{}', label, content)
 
 
 def stream_link(model_admin: ModelAdmin, stream: Stream) -> SafeString:
@@ -77,6 +82,8 @@ class OperatorAdmin(ModelAdmin):
     An action with ``permissions=["operate"]`` needs the change permission.
     """
 
+    # Without the link to a history of edits: nobody edits these rows.
+    change_form_template = "durable_state/admin/row.html"
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     paginator = BoundedPaginator

@@ -161,8 +161,8 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
             ],
             options={
-                'verbose_name': 'action',
-                'verbose_name_plural': 'activity',
+                'verbose_name': 'activity entry',
+                'verbose_name_plural': 'activity entries',
                 'ordering': ['-created_at'],
                 'indexes': [models.Index(fields=['stream_name', 'created_at'], name='durable_state_intent_newest')],
             },
@@ -394,7 +394,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'feed entry',
-                'verbose_name_plural': 'feed log',
+                'verbose_name_plural': 'feed entries',
                 'ordering': ['revision'],
                 'constraints': [models.UniqueConstraint(fields=('stream', 'revision'), name='durable_state_feed_revision')],
             },

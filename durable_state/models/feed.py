@@ -39,7 +39,7 @@ class FeedEntry(models.Model):
     class Meta:
         ordering = ["revision"]
         verbose_name = _("feed entry")
-        verbose_name_plural = _("feed log")
+        verbose_name_plural = _("feed entries")
         constraints = [
             models.UniqueConstraint(
                 fields=["stream", "revision"], name="durable_state_feed_revision"
@@ -47,7 +47,7 @@ class FeedEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.stream_id} r{self.revision}"
+        return f"commit {self.revision}"
 
 
 class HeldRows(models.Model):

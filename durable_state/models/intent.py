@@ -31,8 +31,8 @@ class Intent(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
-        verbose_name = _("action")
-        verbose_name_plural = _("activity")
+        verbose_name = _("activity entry")
+        verbose_name_plural = _("activity entries")
         indexes = [
             models.Index(fields=["stream_name", "created_at"], name="durable_state_intent_newest")
         ]

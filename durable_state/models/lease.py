@@ -24,7 +24,7 @@ class Lease(models.Model):
 
         TAKEN = "taken", _("its worker has not reached the tail yet")
         COMMIT = "commit", _("what was read is not committed yet")
-        LOCKED = "locked", "another transaction has locked what a commit needs"
+        LOCKED = "locked", _("another transaction has locked what a commit needs")
         SILENCE = "silence", _("nothing was heard from the server")
 
     stream = models.OneToOneField(
@@ -54,4 +54,4 @@ class Lease(models.Model):
         verbose_name_plural = _("leases")
 
     def __str__(self) -> str:
-        return f"{self.stream_id} held by {self.seat_id}"
+        return f"lease of stream {self.stream_id}"

@@ -71,7 +71,7 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         # Without the key: pages show it to whoever may know of the letter.
-        return f"{self.type or 'no type'}, message {self.ordinal}: {self.reason}"
+        return f"message {self.ordinal} ({self.type or 'no type'}): {self.reason}"
 
     @property
     def is_malformed(self) -> bool:

@@ -68,7 +68,7 @@ class ParkedChange(models.Model):
 
     def __str__(self) -> str:
         # Without the key: pages show it to whoever may know of the change.
-        return f"{self.type}, message {self.ordinal}: {self.get_reason_display()}"
+        return f"message {self.ordinal} ({self.type}): {self.reason}"
 
     @property
     def is_link(self) -> bool:

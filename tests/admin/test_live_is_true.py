@@ -54,7 +54,7 @@ def test_pages_follow_the_worker(site: Site, page: Page, rakaia_server: StreamSe
 
     page.goto(streams)
     expect(cell(page, "ds-pill")).to_have_text("no worker", timeout=LATER)
-    expect(cell(page, "ds-error")).to_contain_text("no worker for")
+    expect(cell(page, "ds-error")).to_contain_text("No worker for")
     expect(cell(page, "ds-pill")).to_have_class(re.compile("ds-warn"))
 
     other = page.context.new_page()

@@ -96,10 +96,10 @@ def test_the_whole_page_of_a_stream_follows_it(site: Site, page: Page) -> None:
     expect(part("position").locator(f"dd:text-is('{before + 2}')").first).to_be_visible()
 
     assert site.command("pause", "chat").returncode == 0
-    expect(part("head").locator("button:text('Resume')")).to_be_visible(timeout=10_000)
+    expect(part("alert").locator("button:text('Resume')")).to_be_visible(timeout=10_000)
     expect(part("head").locator("button:text('Pause')")).to_have_count(0)
     expect(part("activity")).to_contain_text("pause")
     assert page.evaluate("document.activeElement.closest('[data-part]')?.dataset.part") == "head"
-    page.click("[data-part=head] button:text('Resume')")
+    page.click("[data-part=alert] button:text('Resume')")
     page.click("text=Yes, resume")
     expect(page.locator(".messagelist")).to_contain_text("Resumed chat.")
