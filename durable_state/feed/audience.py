@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
@@ -126,17 +127,17 @@ class Audience:
         digest = hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()
         return cls(stream, by_type, digest, name, told)
 
-    @property
+    @cached_property
     def known(self) -> dict[str, Sight]:
         """All types that it may see."""
         return self.sights | self.beside
 
-    @property
+    @cached_property
     def narrowed(self) -> bool:
         """Whether it sees only some rows of a type that it asked for."""
         return any(sight.narrowed for sight in self.sights.values())
 
-    @property
+    @cached_property
     def is_personal(self) -> bool:
         """Whether what it is told can differ from what others with its signature are told."""
         return any(sight.narrowed for sight in self.known.values())
@@ -151,14 +152,13 @@ class Audience:
 
         A narrowed audience cannot resume: what it was shown is forgotten.
         """
-        return str(
-            Token(
-                stream_identity(self.stream),
-                "narrowed" if self.narrowed else self.signature,
-                revision,
-                stamp,
-            )
-        )
+        return str(Token(*self._place_names, revision, stamp))
+
+    @cached_property
+    def _place_names(self) -> tuple[str, str]:
+        """What its tokens begin with."""
+        seen = "narrowed" if self.narrowed else self.signature
+        return stream_identity(self.stream), seen
 
     def resume(self, offset: str) -> Token | None:
         """What to go on from, or None where only a snapshot will do."""

@@ -113,23 +113,29 @@ class Token(NamedTuple):
 class Frame(str):
     """The text of one frame, which many sockets share, and the ASGI message that sends it."""
 
-    _events: dict[str, dict[str, Any]] | None = None
+    message: dict[str, Any]
+    """For an ASGI ``send``. It is shared, so nobody may change it."""
+    _messages: dict[str, dict[str, Any]] | None = None
 
-    def event(self, front: str = "") -> dict[str, Any]:
-        """The message for an ASGI ``send``; made once for all who ask, so nobody may change it.
+    def __new__(cls, text: str) -> Frame:
+        """The frame of that text."""
+        frame = super().__new__(cls, text)
+        frame.message = {"type": "websocket.send", "text": text}
+        return frame
 
-        ``front`` is put before the first key, as one more: ``"id":"1",``.
+    def message_with(self, front: str) -> dict[str, Any]:
+        """The message with ``front`` before the first key, as one more: ``"id":"1",``.
+
+        It is kept, and shared in the same way.
         """
-        events = self._events
-        if events is None:
-            events = self._events = {}
-        event = events.get(front)
-        if event is None:
-            if len(events) == FRONTS:
-                events.clear()
-            text = "{" + front + self[1:] if front else str(self)
-            event = events[front] = {"type": "websocket.send", "text": text}
-        return event
+        if self._messages is None:
+            self._messages = {}
+        message = self._messages.get(front)
+        if message is None:
+            if len(self._messages) == FRONTS:
+                self._messages.clear()
+            message = self._messages[front] = self.message | {"text": "{" + front + self[1:]}
+        return message
 
 
 def stream_identity(stream: Stream) -> str:

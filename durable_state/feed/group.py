@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from .audience import Audience, Sight
@@ -22,6 +22,7 @@ from .hub import Hub
 from .log import LoggedEntry
 from .rendering import Rendering, row_item
 from .rows import PAGE_ROWS, page
+from .sending import ClientGone, Rest, begin
 from .threads import run_for
 
 __all__ = ["Group", "Member", "Step"]
@@ -47,11 +48,21 @@ class Member(Protocol):
     place: int | None
     """Where it is; None where a snapshot is due, or it has left."""
 
-    def offer(self, step: Step) -> None:
-        """Begins to send; ``place`` moves when it is done."""
+    @property
+    def group(self) -> Group | None:
+        """The group that sends to it."""
+        ...
 
-    def go_alone(self) -> None:
-        """Has it catch up from its place, at its own pace."""
+    @property
+    def send(self) -> Callable[[Frame], Awaitable[Any]]:
+        """Sends one frame. It must not ask in which task it runs."""
+        ...
+
+    def catch_up(self, begun: Rest | None = None, *, is_amid: bool = False) -> None:
+        """Has it catch up in a task of its own, at its own pace, after the send that was begun.
+
+        ``is_amid`` says that what was begun is a part of a commit that has more of them.
+        """
 
     def end(self, error: Exception) -> None:
         """Ends it."""
@@ -71,6 +82,8 @@ class Group:
         self.place = hub.revision
         self.members: set[Member] = set()
         self._ready: dict[Member, None] = {}
+        self._served: Member
+        """To whom the sweep has come."""
         self._serving: asyncio.Task[None] | None = None
         self._is_amid = False
         """Whether the ready ones have a part of what follows the place."""
@@ -127,17 +140,46 @@ class Group:
             self._serving = None
 
     async def _send(self, before: int, step: Step) -> None:
+        """Sends a step to all who are ready."""
         ready = list(self._ready)
         for start in range(0, len(ready), SWEEP):
-            for member in ready[start : start + SWEEP]:
-                if member not in self._ready:  # It has left, maybe to another group's places.
-                    continue
-                if member.place == before:
-                    member.offer(step)
-                elif step.place is None:
-                    member.go_alone()  # It is ahead of the group, which goes on elsewhere.
-            if start + SWEEP < len(ready):
+            if start:
                 await asyncio.sleep(0)
+            self._sweep(ready[start : start + SWEEP], before, step)
+
+    def _sweep(self, members: list[Member], before: int, step: Step) -> None:
+        """Sends a step to these members, and waits for none of them.
+
+        One coroutine sends to all, as long as each send ends at once. Where one waits, the member
+        takes the coroutine over, and another one goes on with those behind it.
+        """
+        following = iter(members)
+        while (rest := begin(self._send_each(following, before, step))) is not None:
+            following = iter(list(following))
+            self._served.catch_up(rest, is_amid=step.place == before)
+
+    async def _send_each(self, members: Iterator[Member], before: int, step: Step) -> None:
+        frames, place = step
+        for member in members:
+            if member not in self._ready:  # It has left, maybe to another group's places.
+                continue
+            if member.place != before:
+                if place is None:
+                    member.catch_up()  # It is ahead of the group, which goes on elsewhere.
+                continue
+
+            self._served = member
+            try:
+                for frame in frames:
+                    if member.group is self:
+                        await member.send(frame)
+            except Exception as error:  # servers tell it in their own ways
+                member.end(ClientGone.because(error))
+                continue
+            if member.group is self:  # Where it was waited for, it may have left meanwhile.
+                member.place = place
+                if place is None:
+                    member.catch_up()
 
     # What there is to send
 

@@ -21,6 +21,13 @@ __all__ = ["ClientGone", "Rest", "begin"]
 class ClientGone(DurableStateError):
     """Nothing can be sent, because the client has left."""
 
+    @classmethod
+    def because(cls, error: Exception) -> ClientGone:
+        """The same, of what a server raised when it was to send."""
+        gone = cls("The client has left.")
+        gone.__cause__ = error
+        return gone
+
 
 class Rest:
     """What is left of a call that was begun, to be awaited in a task."""

@@ -17,7 +17,7 @@ from .group import Group, Step
 from .hub import Hub
 from .narrowed_group import NarrowedGroup
 from .renewal import renew_all
-from .sending import ClientGone, Rest, begin
+from .sending import ClientGone, Rest
 
 __all__ = ["Subscriber"]
 
@@ -35,16 +35,16 @@ class Subscriber:
         "__weakref__",
         "_came_with",
         "_ended",
-        "_group",
         "_hub",
-        "_send",
         "_task",
         "audience",
         "follower",
+        "group",
         "is_sending",
         "place",
         "renew",
         "renewal",
+        "send",
     )
 
     def __init__(
@@ -66,9 +66,9 @@ class Subscriber:
         self.is_sending = False
         """Whether a frame is on its way that the client has not taken yet."""
         self._hub = hub
-        self._group: Group | None = None
+        self.group: Group | None = None
+        self.send: Callable[[Frame], Awaitable[Any]]
         self._task: asyncio.Task[None] | None = None
-        self._send: Callable[[Frame], Awaitable[Any]]
         self._ended: Callable[[Exception], Any] | None = None
 
     def start(
@@ -81,7 +81,7 @@ class Subscriber:
         something else than ``stop`` ends it: ClientGone where ``send`` raises, StreamRemoved,
         AccessWithdrawn, or what went wrong.
         """
-        self._send, self._ended = send, ended
+        self.send, self._ended = send, ended
         self._task = asyncio.create_task(self._arrive())
 
     async def stop(self) -> None:
@@ -114,29 +114,11 @@ class Subscriber:
 
     # What its group, and the renewals, ask of it
 
-    def offer(self, step: Step) -> None:
-        """Begins to send what is new; goes on alone where the socket does not take it at once."""
-        frames, place = step
-        for frame in frames:
-            try:
-                rest = begin(self._send(frame))
-            except Exception as error:  # servers tell it in their own ways
-                self.end(_gone(error))
-                return
-            if rest is not None:
-                left = frames[frames.index(frame) + 1 :]
-                self.go_alone((rest, Step(left, place)))
-                return
-        self.place = place
-        if place is None:
-            self.go_alone()
-
-    def go_alone(self, begun: tuple[Rest, Step] | None = None) -> None:
+    def catch_up(self, begun: Rest | None = None, *, is_amid: bool = False) -> None:
         """Has it catch up from its place, at its own pace; first with what was begun."""
-        group = self._group
-        if group is not None:
-            group.pause(self)
-            self._task = asyncio.create_task(self._catch_up(group, begun))
+        if self.group is not None and self._task is None:
+            self.group.pause(self)
+            self._task = asyncio.create_task(self._catch_up(begun, is_amid=is_amid))
 
     def end(self, error: Exception) -> None:
         """Ends it, and says why."""
@@ -151,11 +133,11 @@ class Subscriber:
         """Takes what the policy says now: with another group, from a snapshot on, where it sees
         something else.
         """
-        if self._group is None:
+        if self.group is None:
             return
         self.audience = audience
-        if self._group_name() == self._group.name:
-            self._group.renew(audience)
+        if self._group_name() == self.group.name:
+            self.group.renew(audience)
             return
         self.start_anew()
 
@@ -164,8 +146,7 @@ class Subscriber:
         self._leave_group()
         self._join()
         self.place = None
-        if self._task is None:
-            self.go_alone()
+        self.catch_up()
 
     # Alone
 
@@ -179,25 +160,19 @@ class Subscriber:
             self._join()
             if self.place is not None and self.place == self._hub.revision:
                 here = self.audience.token(self.place, self._hub.stamp)
-                await self._wait(self._send(encode_frame([], here, self._hub.up_to_date)))
+                await self._wait(self.send(encode_frame([], here, self._hub.up_to_date)))
         except Exception as error:
             self.end(error)
         else:
             await self._catch_up()
 
-    async def _catch_up(
-        self, group: Group | None = None, begun: tuple[Rest, Step] | None = None
-    ) -> None:
-        """Sends what it lacks, first the step that was begun, until its group can send to it."""
-        is_amid = False
+    async def _catch_up(self, begun: Rest | None = None, *, is_amid: bool = False) -> None:
+        """Sends what it lacks, first what was begun, until its group can send to it."""
         try:
-            if group is not None and begun is not None:
-                rest, step = begun
-                # The group would begin the commit anew for it, and it may be slow at the same part.
-                is_amid = step.place == self.place
-                await self._wait(rest)
-                await self._take(step, group)
-            while (group := self._group) is not None and (is_amid or not group.admit(self)):
+            if begun is not None:
+                await self._wait(begun)
+            # Amid a commit, the group would begin it anew, and it may be slow at the same part.
+            while (group := self.group) is not None and (is_amid or not group.admit(self)):
                 is_amid = False
                 steps = group.snapshot() if self.place is None else group.steps(self.place)
                 async with contextlib.aclosing(steps):
@@ -212,10 +187,10 @@ class Subscriber:
     async def _take(self, step: Step, group: Group) -> bool:
         """Sends a step; whether it still belongs to the group then."""
         for frame in step.frames:
-            if self._group is not group:
+            if self.group is not group:
                 return False
-            await self._wait(self._send(frame))
-        if self._group is not group:
+            await self._wait(self.send(frame))
+        if self.group is not group:
             return False
         self.place = step.place
         return True
@@ -225,7 +200,7 @@ class Subscriber:
         try:
             await sending
         except Exception as error:
-            raise _gone(error) from error
+            raise ClientGone.because(error) from error
         finally:
             self.is_sending = False
 
@@ -250,7 +225,7 @@ class Subscriber:
             )
             if self.audience.is_personal:
                 group.follower = follower  # others wait for nothing that is read for this one
-        self._group = group
+        self.group = group
         group.members.add(self)
 
     def _leave(self) -> asyncio.Task[None] | None:
@@ -261,15 +236,9 @@ class Subscriber:
         return task
 
     def _leave_group(self) -> None:
-        group, self._group = self._group, None
+        group, self.group = self.group, None
         if group is not None:
             group.leave(self)
             groups: dict[Hashable, Group] = self._hub.groups
             if not group.members and groups.get(group.name, group) is group:
                 groups.pop(group.name, None)
-
-
-def _gone(error: Exception) -> ClientGone:
-    gone = ClientGone("The client has left.")
-    gone.__cause__ = error
-    return gone

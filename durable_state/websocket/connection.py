@@ -6,14 +6,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable
-from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.core.exceptions import PermissionDenied
 
 from durable_state.feed import ClientGone
-from durable_state.feed.frames import Frame
 
 from . import heart
 from .caller import Caller, identify
@@ -119,12 +116,6 @@ class Connection(AsyncWebsocketConsumer):
         """Counts one less."""
         leave_place(self.caller.follower)
         self._places -= 1
-
-    def send_frame(self, frame: Frame, front: str = "") -> Awaitable[None]:
-        """Sends a frame of the feed, with as little as there can be around the server's own."""
-        self.sent_at = time.monotonic()
-        event: Any = frame.event(front)
-        return self.base_send(event)
 
     async def send_text(self, text: str) -> None:
         """Sends any other frame. Raises: ClientGone."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -67,7 +69,9 @@ class StateConsumer(Connection):
 
     def _send_frame(self, frame: Frame) -> Awaitable[None]:
         self._last = frame
-        return self.send_frame(frame)
+        self.sent_at = time.monotonic()
+        message: Any = frame.message
+        return self.base_send(message)
 
     async def _ended(self, code: int) -> None:
         self.subscriptions.clear()

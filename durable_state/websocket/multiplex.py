@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Awaitable
 from functools import partial
 from typing import Any
@@ -98,7 +99,9 @@ class StreamsConsumer(Connection):
         front = f'"id":{json.dumps(name)},'
 
         def send(frame: Frame) -> Awaitable[None]:
-            return self.send_frame(frame, front)
+            self.sent_at = time.monotonic()
+            message: Any = frame.message_with(front)
+            return self.base_send(message)
 
         ended = partial(self._ended, name)
         self.subscriptions[name] = Subscription(self.caller, wanted, send, ended)

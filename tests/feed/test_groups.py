@@ -22,9 +22,10 @@ from durable_state.feed import (
 )
 from durable_state.feed.frame_cache import FrameCache
 from durable_state.feed.frames import Frame
-from durable_state.feed.group import Step
+from durable_state.feed.group import Group
 from durable_state.feed.hub import Hub
 from durable_state.feed.rendering import Rendering
+from durable_state.feed.sending import Rest
 from durable_state.models import Stream
 from tests.app.models import Message, Setting
 
@@ -362,7 +363,7 @@ async def test_one_ahead_of_its_group_is_not_left_behind(
         await subscriber.stop()
 
 
-async def until_ready(found: group.Group, count: int) -> None:
+async def until_ready(found: Group, count: int) -> None:
     """Until so many members are ready."""
     async with asyncio.timeout(5):
         while len(found._ready) < count:  # noqa: ASYNC110  (it has no event)
@@ -377,16 +378,16 @@ async def test_nobody_is_admitted_in_the_middle_of_a_commit(
     for module in (group, rendering):
         monkeypatch.setattr(module, "PAGE_ROWS", 2)
     stream = await begun()
-    gate, original = asyncio.Event(), group.Group._part
+    gate, original = asyncio.Event(), Group._part
     waiting = asyncio.Event()
 
-    async def part(self: group.Group, entry: Any, start: int) -> Any:
+    async def part(self: Group, entry: Any, start: int) -> Any:
         if start == 2 and not gate.is_set():
             waiting.set()
             await gate.wait()
         return await original(self, entry, start)
 
-    monkeypatch.setattr(group.Group, "_part", part)
+    monkeypatch.setattr(Group, "_part", part)
     async with sockets(stream, 1, lambda: everything(stream)) as (hub, (first,)):
         await first.until_revision(1)
         await commit_and_ring(stream, {("message", str(n)): message("x") for n in range(6)})
@@ -498,13 +499,13 @@ async def test_who_leaves_while_others_are_sent_to_gets_nothing(
         def __init__(self, name: str) -> None:
             self.name = name
             self.place: int | None = 1
+            self.group: Group | None = shared
 
-        def offer(self, step: Step) -> None:
+        async def send(self, frame: Frame) -> None:
             got.append(self.name)
-            self.place = step.place
             shared.leave(members[1])
 
-        def go_alone(self) -> None:
+        def catch_up(self, begun: Rest | None = None, *, is_amid: bool = False) -> None:
             """Is not slow."""
 
         def end(self, error: Exception) -> None:
@@ -512,7 +513,7 @@ async def test_who_leaves_while_others_are_sent_to_gets_nothing(
 
     async with subscribe(stream) as hub:
         await hub.refresh()
-        shared = group.Group("all", hub, everything(stream))
+        shared = Group("all", hub, everything(stream))
         members = [Leaving("stays"), Leaving("leaves")]
         for each in members:
             shared.members.add(each)
