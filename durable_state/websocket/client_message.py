@@ -14,12 +14,19 @@ MESSAGE_BYTES = 64 * 1024
 NAMES = 1000
 """Types, and keys, that one subscription may name."""
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+ID_LENGTH = 100
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
 Names = Annotated[list[str], msgspec.Meta(max_length=NAMES)]
 
 
 class BadMessage(ValueError):
-    """A frame that is none of a client's messages; says why, for its author."""
+    """A frame that is not a valid message; says why, for the client's author."""
+
+    def __init__(self, text: str, subscription: str | None = None) -> None:
+        super().__init__(text)
+        self.subscription = subscription
+        """The id of the subscription that it would have begun, if it has one."""
 
 
 class Subscribe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,5 +82,7 @@ def decode(text: str) -> ClientMessage:
     try:
         message: ClientMessage = msgspec.convert(found, _BY_MEMBER[verbs[0]])
     except msgspec.ValidationError as error:
-        raise BadMessage(f"{verbs[0]}: {error}.") from error
+        named = found.get("id") if verbs == ["subscribe"] else None
+        name = named if isinstance(named, str) and len(named) <= ID_LENGTH else None
+        raise BadMessage(f"{verbs[0]}: {error}.", name) from error
     return message

@@ -66,7 +66,10 @@ class StreamsConsumer(Connection):
             await self._obey(decode(text_data))
         except BadMessage as error:
             self._mistakes += 1
-            await self.send_text(_encode({"error": str(error)[:500]}))
+            told = {"error": str(error)[:500]}
+            if error.subscription is not None and error.subscription not in self.subscriptions:
+                told["id"] = error.subscription
+            await self.send_text(_encode(told))
             if self._mistakes >= MISTAKES:
                 await self.end(BAD_REQUEST)
 
@@ -75,8 +78,9 @@ class StreamsConsumer(Connection):
             case Subscribe():
                 await self._subscribe(message)
             case Unsubscribe(unsubscribe=name):
-                if name not in self.subscriptions:
-                    raise BadMessage(f"unsubscribe: there is no subscription {name!r}.")
+                if name not in self.subscriptions:  # It may have ended just before.
+                    await self._tell_closed(name, DONE)
+                    return
                 await self.subscriptions[name].stop()
                 await self._ended(name, DONE)
             case Ping(ping=value):

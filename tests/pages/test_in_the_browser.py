@@ -3,69 +3,17 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.admin.support.site import CHECKOUT, Site, browsing, serving_admin
+from tests.admin.support.site import Site
 from tests.wire import delete, message
 
+from .support.browser import FOLLOW, allow, url
+
 pytestmark = pytest.mark.timeout(120)
-
-FOLLOW = """async () => {
-  const { follow } = await import("/static/durable_state/client.js");
-  window.chat = follow("chat", { types: ["message"] });
-  window.told = [];
-  window.states = [];
-  chat.on("change", ({ changes, initial }) => told.push([initial, ...changes.map(
-    ({ operation, key, value, previous }) => [operation, key, value?.text, previous?.text])]));
-  chat.on("status", ({ state }) => states.push(state));
-  await chat.ready;
-}"""
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server as a process of its own."""
-    with serving_admin(
-        tmp_path_factory.mktemp("pages"), "tests.pages.support.live_settings"
-    ) as site:
-        site.commit(*(message(f"m{place}", f"text {place}") for place in range(40)))
-        yield site
-
-
-@pytest.fixture(scope="module")
-def signed_in(site: Site, chromium_path: str) -> Iterator[Page]:
-    """A browser that is signed in."""
-    with browsing(site, chromium_path) as page:
-        yield page
-
-
-@pytest.fixture
-def page(signed_in: Page) -> Iterator[Page]:
-    """A window of its own, in which no script may fail."""
-    page = signed_in.context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    page.close()
-    assert errors == []
-
-
-def url(site: Site, path: str) -> str:
-    return site.url.replace("/admin/", path)
-
-
-def allow(site: Site, allowed: bool) -> None:
-    """Makes the visitor a superuser, or nobody who may see anything."""
-    made = f"User.objects.update(is_superuser={allowed})"
-    code = f"from django.contrib.auth.models import User; {made}"
-    command = [sys.executable, "-m", "django", "shell", "-c", code]
-    subprocess.run(command, cwd=CHECKOUT, env=site.environment, check=True, capture_output=True)
 
 
 def test_a_part_follows_and_keeps_what_a_person_does(site: Site, page: Page) -> None:

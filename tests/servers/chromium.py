@@ -38,11 +38,18 @@ def find_chromium() -> str:
 
 
 @contextmanager
-def launched(executable: str) -> Iterator[Browser]:
-    """A headless browser, until the block ends. Use it in the thread that has started it."""
+def launched(executable: str, *, keeps_pages: bool = False) -> Iterator[Browser]:
+    """A headless browser, until the block ends. Use it in the thread that has started it.
+
+    ``keeps_pages``: for the way back, as browsers do and playwright forbids them.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=executable,
+            args=ARGUMENTS,
+            ignore_default_args=["--disable-back-forward-cache"] if keeps_pages else None,
+        )
         yield browser
         browser.close()

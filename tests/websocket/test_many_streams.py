@@ -161,7 +161,7 @@ async def test_ten_thousand_subscriptions(
         ({"text": '{"subscribe":"one","keys":[1]}'}, "Expected `str`"),
         ({"text": '{"subscribe":""}'}, "length >= 1"),
         ({"text": '{"subscribe":"one","id":"' + "i" * 101 + '"}'}, "length <= 100"),
-        ({"text": '{"unsubscribe":"one"}'}, "no subscription 'one'"),
+        ({"text": '{"unsubscribe":1}'}, "Expected `str`"),
         ({"text": '{"ping":{}}'}, "ping"),
         ({"bytes": b"\0"}, "text frames"),
     ],
@@ -178,6 +178,31 @@ async def test_a_frame_that_is_not_understood(
     assert len(error) <= 500
     await socket.ask(ping=1)
     assert await socket.read() == {"pong": 1}
+    await socket.disconnect()
+
+
+async def test_a_mistake_names_the_subscription_that_it_would_have_begun(
+    root: Any, as_user: Any, streams: list[Stream]
+) -> None:
+    """So that its client learns which of them will not come; never one that goes on."""
+    socket = await opened(as_user(root))
+    await socket.ask(subscribe="one")
+    await socket.until_live("one")
+    for name, told in (("two", {"id": "two"}), ("one", {}), (1, {}), ("x" * 101, {})):
+        await socket.ask(subscribe="two", id=name, keys=["k"] * 1001)
+        frame = await socket.read()
+        assert "error" in frame
+        assert {key: value for key, value in frame.items() if key != "error"} == told
+    await socket.disconnect()
+
+
+async def test_ending_what_has_ended_is_no_mistake(root: Any, as_user: Any) -> None:
+    """A client cannot know that a subscription has just ended, so it is answered as usual."""
+    socket = await opened(as_user(root))
+    await socket.read()
+    for _ in range(25):
+        await socket.ask(unsubscribe="gone")
+        assert (await socket.read())["closed"] == 1000
     await socket.disconnect()
 
 

@@ -8,7 +8,8 @@ export interface Status {
      * - `open`: what is here is what the server's tables hold, and they had reached the stream's
      *   tail.
      * - `waiting`: the connection is lost and will be retried automatically.
-     * - `refused`: no further attempt is made; `code` says why (4401, 4403, 4404, 4429 or 1008).
+     * - `refused`: no further attempt is made; `code` says why (4401, 4403, 4404, 4429, 1008
+     *   or 1009).
      * - `closed`: you have closed it.
      */
     readonly state: "connecting" | "catching-up" | "open" | "waiting" | "refused" | "closed";
@@ -48,6 +49,8 @@ export interface Options {
     url?: string | URL;
     /** Subprotocols of the socket, such as `["durable-state", token]`. */
     protocols?: string[];
+    /** Closes the subscription when it is aborted. */
+    signal?: AbortSignal;
 }
 
 export interface Frame {
@@ -80,7 +83,7 @@ export class FollowedStream<Types extends object = Record<string, any>> extends 
     readonly stream: string;
     /** Whether the first rows are complete. */
     readonly complete: boolean;
-    /** Resolves once the first rows are complete. */
+    /** Resolves once the first rows are complete; rejects when it is refused or closed. */
     readonly ready: Promise<this>;
     readonly status: Status;
     readonly offset: string | undefined;
@@ -109,7 +112,7 @@ export class FollowedStream<Types extends object = Record<string, any>> extends 
     ): this;
     /**
      * Resolves once a transaction has arrived, whatever became of its changes; rejects after some
-     * milliseconds (default 30,000).
+     * milliseconds (default 30,000), and when the stream is refused or closed.
      */
     awaitTxId(txid: string, milliseconds?: number): Promise<void>;
     close(): void;

@@ -1,34 +1,38 @@
 // Follows streams by websocket: `follow` keeps their rows in Maps, `subscribe` hands over the
 // frames as they come.
 //
-// All subscriptions of a page share one socket, also where this module was loaded twice under two
-// addresses. A socket that is lost is opened again, more and more slowly; each subscription then
-// goes on from the last frame that it saw. Its types are in client.d.ts.
+// All subscriptions of a page share one socket, even if this module was loaded twice under two
+// addresses. A lost socket is opened again, more and more slowly; each subscription then continues
+// after the last frame that it got. The types are in client.d.ts.
 
 const PATIENCE = { first: 500, most: 15_000 }; // milliseconds between two attempts to connect
-const ANSWER = 4_000; // milliseconds that a socket has for a sign of life when it is asked for one
+const ANSWER = 4_000; // milliseconds that a socket has to answer a ping
 // Milliseconds after which a socket counts as good, so that the next loss starts at the first
 // patience again.
 const STEADY = 10_000;
 // Milliseconds between two looks at the clock: a long gap means that the machine has slept.
 const TICK = 5_000;
-const TXIDS = 1_000; // transactions that are remembered, for those who ask after they came
+const LARGEST = 64 * 1024; // characters of a frame that the server takes
+const TXIDS = 1_000; // transactions that are remembered for a later `awaitTxId`
 
 /** Close codes after which another attempt would get the same answer. */
 export const FINAL_CODES = Object.freeze({
   1008: "The server rejected this subscription as invalid.",
+  1009: "This subscription names more types and keys than fit into a frame.",
   4401: "Sign in to follow this stream.",
   4403: "You may not read this stream.",
   4404: "There is no such stream.",
   4429: "Too many subscriptions are open.",
 });
 
+const OVER = ["refused", "closed"]; // states in which nothing more comes
+
 // ---- the socket of the page -------------------------------------------------------------------
 
 /** @type {Map<string, Connection>} */
 const connections = (globalThis[Symbol.for("durable-state.connections")] ??= new Map());
 
-/** One websocket with any number of subscriptions; it is open while there is one. */
+/** One websocket with any number of subscriptions. It is open while there is one. */
 class Connection {
   constructor(url, protocols) {
     this.url = url;
@@ -39,36 +43,27 @@ class Connection {
     this.open = false;
     this.attempts = 0;
     this.timer = null; // until the next attempt
-    this.asked = null; // until a socket that was asked for a sign of life is given up
-    this.begun = 0; // when it was made
-    this.heard = 0; // when it last said anything
-    this.heartbeat = Infinity; // milliseconds within which it says something
-    let ticked = Date.now();
-    setInterval(() => {
-      const now = Date.now();
-      if (now - ticked > 3 * TICK) this.wake();
-      else if (this.open && now - this.heard > 1.5 * this.heartbeat) this.probe();
-      else if (this.socket && !this.open && now - this.begun > 4 * TICK) this.drop();
-      ticked = now;
-    }, TICK);
-    addEventListener("online", () => this.wake());
-    addEventListener("pageshow", (event) => event.persisted && this.wake());
-    document.addEventListener("visibilitychange", () => document.hidden || this.wake());
-    navigator.connection?.addEventListener?.("change", () => this.wake());
+    this.asked = null; // until a socket that was sent a ping is given up
+    this.begun = 0; // when the socket was made
+    this.heard = 0; // when it last brought anything
+    this.heartbeat = Infinity; // milliseconds within which it brings something
+    this.watching = null; // what ends the watch
   }
 
+  // An id is used once: what still arrives for a closed subscription is nobody's.
   add(subscription) {
+    subscription.id = `${subscription.stream.slice(0, 40)} ${++this.numbered}`;
+    subscription.tell("connecting");
+    if (this.socket === null && this.timer === null) this.connect();
     this.subscriptions.set(subscription.id, subscription);
     if (this.open) this.ask(subscription);
-    else if (this.socket === null && this.timer === null) this.connect();
-    else subscription.tell("connecting");
   }
 
   remove(subscription) {
     clearTimeout(subscription.timer);
     if (!this.subscriptions.delete(subscription.id)) return;
     if (this.open) this.send({ unsubscribe: subscription.id });
-    // Those who follow something else instead do so within the same turn.
+    // A page often follows something else instead, within the same turn.
     setTimeout(() => this.subscriptions.size || this.end(), 0);
   }
 
@@ -78,20 +73,47 @@ class Connection {
     for (const each of this.subscriptions.values()) each.tell("connecting");
     const socket = new WebSocket(this.url, this.protocols);
     this.socket = socket;
-    this.begun = Date.now();
+    this.begun = performance.now();
     socket.onopen = () => {
       this.open = true;
-      this.heard = Date.now();
-      for (const each of this.subscriptions.values()) this.ask(each);
+      this.heard = performance.now();
+      for (const each of [...this.subscriptions.values()]) this.ask(each);
     };
     socket.onmessage = ({ data }) => {
-      this.heard = Date.now();
+      this.heard = performance.now();
       clearTimeout(this.asked);
       this.asked = null;
       if (this.heard - this.begun > STEADY) this.attempts = 0;
       this.take(JSON.parse(data));
     };
     socket.onclose = ({ code, reason }) => this.lost(code, reason);
+    this.watching ??= this.watch();
+  }
+
+  // Looks after the socket, until the function that it returns is called.
+  watch() {
+    const ending = new AbortController();
+    const on = (target, event, react) =>
+      target?.addEventListener?.(event, react, { signal: ending.signal });
+    on(window, "online", () => this.wake());
+    on(window, "pageshow", ({ persisted }) => persisted && this.wake());
+    // Browsers keep no page with an open socket for the way back.
+    on(window, "pagehide", () => this.socket && this.drop(1001, "The page was left."));
+    on(document, "visibilitychange", () => document.hidden || this.wake());
+    on(navigator.connection, "change", () => this.wake());
+
+    let ticked = Date.now(); // performance.now() stands still while some machines sleep
+    const ticking = setInterval(() => {
+      const [slept, now] = [Date.now() - ticked > 3 * TICK, performance.now()];
+      ticked = Date.now();
+      if (slept) this.wake();
+      else if (this.open && now - this.heard > 1.5 * this.heartbeat) this.probe();
+      else if (this.socket && !this.open && now - this.begun > 4 * TICK) this.drop();
+    }, TICK);
+    return () => {
+      clearInterval(ticking);
+      ending.abort();
+    };
   }
 
   take(frame) {
@@ -101,10 +123,16 @@ class Connection {
     if (subscription === undefined) return;
     if (frame.items) subscription.take(frame);
     else if (frame.closed) this.dismissed(subscription, frame.closed, frame.reason);
+    else if (frame.error) this.dismissed(subscription, 1008, frame.error);
   }
 
-  ask({ id, stream, types, keys, offset }) {
-    this.send({ subscribe: stream, id, types, keys, offset });
+  ask(subscription) {
+    clearTimeout(subscription.timer);
+    const { id, stream, types, keys, offset } = subscription;
+    const frame = { subscribe: stream, id, types, keys, offset };
+    // The server would close the socket, and with it all other subscriptions.
+    if (JSON.stringify(frame).length > LARGEST) this.dismissed(subscription, 1009);
+    else this.send(frame);
   }
 
   send(frame) {
@@ -121,23 +149,26 @@ class Connection {
     }
     subscription.tell("waiting", code, reason);
     subscription.timer = setTimeout(
-      () => this.open && this.subscriptions.has(subscription.id) && this.ask(subscription),
+      () => this.open && this.ask(subscription),
       delay(subscription.attempts++),
     );
   }
 
   lost(code, reason) {
     this.forget();
+    const all = [...this.subscriptions.values()];
     const final = code in FINAL_CODES;
-    for (const each of this.subscriptions.values())
+    if (final) {
+      this.subscriptions.clear();
+      this.end();
+    } else if (all.length) this.timer = setTimeout(() => this.connect(), delay(this.attempts++));
+    for (const each of all) {
+      clearTimeout(each.timer);
       each.tell(final ? "refused" : "waiting", code, reason);
-    if (final) this.subscriptions.clear();
-    else if (this.subscriptions.size)
-      this.timer = setTimeout(() => this.connect(), delay(this.attempts++));
+    }
   }
 
-  // Back from sleep, or in another network: a socket that looks open may be dead for minutes before
-  // anybody says so.
+  // After sleep, or in another network, a socket may look open for minutes although it is dead.
   wake() {
     if (this.timer !== null) this.connect();
     else if (this.open) this.probe();
@@ -149,15 +180,17 @@ class Connection {
     this.asked = setTimeout(() => this.drop(), ANSWER);
   }
 
-  drop() {
+  drop(code = 1006, reason = "The server does not answer.") {
     const socket = this.socket;
-    this.lost(1006, "The server does not answer.");
+    this.lost(code, reason);
     socket.close();
   }
 
   end() {
     clearTimeout(this.timer);
     this.timer = null;
+    this.watching?.();
+    this.watching = null;
     const socket = this.socket;
     this.forget();
     socket?.close(1000);
@@ -172,10 +205,19 @@ class Connection {
   }
 }
 
-// Somewhere in the upper half of the time, so that a thousand pages do not come back at the same
+// In the upper half of the time, at random, so that a thousand pages do not return at the same
 // moment.
 const delay = (attempts) =>
   Math.min(PATIENCE.most, PATIENCE.first * 2 ** Math.min(attempts, 10)) * (0.5 + Math.random() / 2);
+
+// Calls what the page has passed. Its errors are reported as any script's are, and end nothing here.
+function call(callback, argument) {
+  try {
+    callback?.(argument);
+  } catch (error) {
+    reportError(error);
+  }
+}
 
 function address(url) {
   const named =
@@ -194,13 +236,14 @@ function address(url) {
  * Follows a stream; `onFrame` gets its frames, `onStatus` whether they come. Documented in
  * client.d.ts.
  */
-export function subscribe(stream, { types, keys, offset, url, protocols, onFrame, onStatus } = {}) {
+export function subscribe(stream, options = {}) {
+  const { types, keys, offset, url, protocols, signal, onFrame, onStatus } = options;
   const where = address(url);
   const name = JSON.stringify([where, protocols ?? null]);
   if (!connections.has(name)) connections.set(name, new Connection(where, protocols));
   const connection = connections.get(name);
   const subscription = {
-    id: `${stream.slice(0, 40)} ${++connection.numbered}`,
+    id: "",
     stream,
     types: types?.length ? [...types] : undefined,
     keys: keys?.length ? [...keys] : undefined,
@@ -213,17 +256,23 @@ export function subscribe(stream, { types, keys, offset, url, protocols, onFrame
       if (this.status.state === state && this.status.code === code && this.status.text === text)
         return;
       this.status = { state, code, text };
-      onStatus?.(this.status);
+      call(onStatus, this.status);
     },
     take(frame) {
       if (frame.upToDate) this.attempts = 0;
-      onFrame?.(frame);
-      // Within a snapshot there is nothing to go on from yet.
+      call(onFrame, frame);
+      // Within a snapshot there is nothing to continue from yet.
       if (frame.offset && frame.offset !== "-1") this.offset = frame.offset;
       this.tell(frame.upToDate ? "open" : "catching-up");
     },
   };
-  connection.add(subscription);
+  const close = () => {
+    connection.remove(subscription);
+    subscription.tell("closed");
+  };
+  if (signal?.aborted) subscription.tell("closed");
+  else connection.add(subscription);
+  signal?.addEventListener("abort", close);
   return {
     get status() {
       return subscription.status;
@@ -231,13 +280,8 @@ export function subscribe(stream, { types, keys, offset, url, protocols, onFrame
     get offset() {
       return subscription.offset;
     },
-    close() {
-      connection.remove(subscription);
-      subscription.tell("closed");
-    },
-    retry() {
-      if (["refused", "closed"].includes(subscription.status.state)) connection.add(subscription);
-    },
+    close,
+    retry: () => OVER.includes(subscription.status.state) && connection.add(subscription),
   };
 }
 
@@ -246,32 +290,27 @@ export function subscribe(stream, { types, keys, offset, url, protocols, onFrame
 /** The rows of one stream, equal to what the server's tables show this user. Made by `follow`. */
 export class FollowedStream extends EventTarget {
   #rows = new Map(); // type -> key -> value
-  #staged = null; // a snapshot that still arrives; the rows of before stay until it is complete
+  #staged = null; // a snapshot that is arriving; the former rows stay until it is complete
   #txids = new Set();
   #subscription;
-  #ready;
-  #resolve;
 
   constructor(stream, options = {}) {
     super();
     this.stream = stream;
     this.complete = false;
-    this.#ready = new Promise((resolve) => {
-      this.#resolve = resolve;
-    });
     this.#subscription = subscribe(stream, {
       ...options,
       offset: undefined,
       onFrame: (frame) => this.#read(frame),
       onStatus: (status) => {
-        // The rest of it will not come.
+        // The rest of the snapshot will not come.
         if (!["open", "catching-up"].includes(status.state)) this.#staged = null;
         this.#emit("status", status);
       },
     });
   }
 
-  /** The rows of a type by key: the same Map each time, changed as changes come. */
+  /** The rows of a type by key: the same Map each time, kept current. */
   rows(type) {
     if (!this.#rows.has(type)) this.#rows.set(type, new Map());
     return this.#rows.get(type);
@@ -288,7 +327,7 @@ export class FollowedStream extends EventTarget {
   }
   /** Resolves once the first rows are complete. */
   get ready() {
-    return this.#ready;
+    return this.#until(() => this.complete);
   }
 
   on(name, listener, options) {
@@ -303,21 +342,31 @@ export class FollowedStream extends EventTarget {
     this.#subscription.retry();
   }
 
-  /** Resolves once a transaction has arrived, however its changes ended. */
-  awaitTxId(txid, milliseconds = 30_000) {
-    if (this.#txids.has(txid)) return Promise.resolve();
+  /** Resolves once a transaction has arrived, whatever became of its changes. */
+  async awaitTxId(txid, milliseconds = 30_000) {
+    const late = `The transaction ${txid} did not arrive within ${milliseconds} ms.`;
+    await this.#until(() => this.#txids.has(txid), milliseconds, late);
+  }
+
+  // Rejects after that time, and where nothing more will come.
+  #until(isDone, milliseconds, late) {
     return new Promise((resolve, reject) => {
-      const look = () => {
-        if (!this.#txids.has(txid)) return;
+      const listening = new AbortController();
+      const end = (settle, value) => {
+        listening.abort();
         clearTimeout(timer);
-        this.removeEventListener("txids", look);
-        resolve();
+        settle(value);
       };
-      const timer = setTimeout(() => {
-        this.removeEventListener("txids", look);
-        reject(new Error(`The transaction ${txid} did not arrive within ${milliseconds} ms.`));
-      }, milliseconds);
-      this.addEventListener("txids", look);
+      const timer = late && setTimeout(() => end(reject, new Error(late)), milliseconds);
+      const look = () => {
+        const { state, text } = this.status;
+        if (isDone()) end(resolve, this);
+        else if (OVER.includes(state))
+          end(reject, new Error(`The stream ${this.stream} is ${state}. ${text}`.trim()));
+      };
+      for (const name of ["change", "txids", "status"])
+        this.addEventListener(name, look, { signal: listening.signal });
+      look();
     });
   }
 
@@ -341,11 +390,10 @@ export class FollowedStream extends EventTarget {
     if (changes.length || (first && this.complete))
       this.#emit("change", { changes, initial: first, txids });
     if (txids.length) this.#remember(txids);
-    if (this.complete) this.#resolve(this);
   }
 
-  // A new snapshot is shown as what is different in it, so that a page that was away shows what
-  // happened meanwhile and nothing else.
+  // A new snapshot is told as its differences, so that a page that was away shows what happened
+  // meanwhile and nothing else.
   #switch(changes) {
     const staged = this.#staged ?? new Map();
     this.#staged = null;

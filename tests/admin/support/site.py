@@ -94,9 +94,9 @@ def serving_admin(
 
 
 @contextmanager
-def browsing(site: Site, chromium_path: str) -> Iterator[Page]:
+def browsing(site: Site, chromium_path: str, *, keeps_pages: bool = False) -> Iterator[Page]:
     """A browser that is signed in; an error of a script fails the test."""
-    with launched(chromium_path) as browser:
+    with launched(chromium_path, keeps_pages=keeps_pages) as browser:
         page = browser.new_context().new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))

@@ -11,6 +11,7 @@ __all__ = ["templates"]
 _PAGE = "{% load durable_state %}<!doctype html><meta charset=utf-8><title>Live</title>"
 
 _TEXTS = {
+    "plain.html": _PAGE + "<p>Nothing live</p>",
     "board.html": _PAGE
     + """
 <h1>Board</h1>

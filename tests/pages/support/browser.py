@@ -1,0 +1,34 @@
+"""What tests do with a live page in a browser."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.admin.support.site import CHECKOUT, Site
+
+__all__ = ["FOLLOW", "allow", "url"]
+
+FOLLOW = """async () => {
+  const { follow } = await import("/static/durable_state/client.js");
+  window.chat = follow("chat", { types: ["message"] });
+  window.told = [];
+  window.states = [];
+  chat.on("change", ({ changes, initial }) => told.push([initial, ...changes.map(
+    ({ operation, key, value, previous }) => [operation, key, value?.text, previous?.text])]));
+  chat.on("status", ({ state }) => states.push(state));
+  await chat.ready;
+}"""
+"""A page's script: follows the messages of "chat", and notes what it is told."""
+
+
+def url(site: Site, path: str) -> str:
+    return site.url.replace("/admin/", path)
+
+
+def allow(site: Site, allowed: bool) -> None:
+    """Makes the visitor a superuser, or nobody who may see anything."""
+    made = f"User.objects.update(is_superuser={allowed})"
+    code = f"from django.contrib.auth.models import User; {made}"
+    command = [sys.executable, "-m", "django", "shell", "-c", code]
+    subprocess.run(command, cwd=CHECKOUT, env=site.environment, check=True, capture_output=True)
