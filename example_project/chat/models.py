@@ -1,6 +1,4 @@
-"""A room stands for a stream;
-everything in it is materialized from there, many rooms in the same tables.
-"""
+"""The chat's tables: rooms, which are the application's own, and what their streams hold."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ __all__ = ["Message", "Presence", "Reaction", "Room", "Typing", "User"]
 
 
 class Room(models.Model):
-    """The application's own: a stream's name and purpose for people."""
+    """A stream's title and topic. No stream writes here."""
 
     slug = models.SlugField(unique=True)
     title = models.CharField(max_length=50)
@@ -30,87 +28,81 @@ class Room(models.Model):
         return reverse("chat:room", args=[self.slug])
 
 
-class User(models.Model):
-    """A visitor, as one room knows them."""
+class InRoom(models.Model):
+    """An entity of a room's stream. Its key is unique in the room."""
 
-    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="users")
-    key = models.CharField(max_length=40)
-    name = models.CharField(max_length=40)
+    room = models.ForeignKey(Room, on_delete=models.CASCADE)
+    key = models.CharField(max_length=120)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["room", "key"], name="chat_user_key")]
+        abstract = True
+        constraints = [
+            models.UniqueConstraint(fields=["room", "key"], name="%(app_label)s_%(class)s_key")
+        ]
+
+
+class User(InRoom):
+    """A visitor, as one room knows them."""
+
+    name = models.CharField(max_length=40)
 
     def __str__(self) -> str:
         return self.name
 
 
-class Message(models.Model):
-    """What someone said."""
+class Message(InRoom):
+    """Something that a user said."""
 
-    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
-    key = models.CharField(max_length=40)
-    author = models.ForeignKey(User, on_delete=models.CASCADE, related_name="messages")
+    author = models.ForeignKey(User, on_delete=models.CASCADE)
     text = models.TextField()
     sent_at = models.DateTimeField()
 
-    class Meta:
+    class Meta(InRoom.Meta):
         ordering = ["sent_at"]
-        constraints = [models.UniqueConstraint(fields=["room", "key"], name="chat_message_key")]
 
     def __str__(self) -> str:
         return self.text
 
 
-class Reaction(models.Model):
-    """One emoji that one visitor gave to one message; the key is made of the three."""
+class Reaction(InRoom):
+    """One emoji that a user gave to a message. The key is made of the three."""
 
-    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="reactions")
-    key = models.CharField(max_length=120)
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="reactions")
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="reactions")
+    message = models.ForeignKey(Message, on_delete=models.CASCADE)
+    user = models.ForeignKey(User, on_delete=models.CASCADE)
     emoji = models.CharField(max_length=16)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["room", "key"], name="chat_reaction_key")]
 
     def __str__(self) -> str:
         return f"{self.emoji} by {self.user}"
 
 
-class Typing(models.Model):
-    """Someone is writing; the key is the user's.
+class Typing(InRoom):
+    """A user who is writing. The key is the user's.
 
-    It is refreshed while it lasts and deleted when it ends.
+    Their page refreshes it meanwhile, and deletes it afterwards.
     """
 
-    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="typing")
-    key = models.CharField(max_length=40)
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="typing")
+    user = models.ForeignKey(User, on_delete=models.CASCADE)
     seen_at = models.DateTimeField()
 
-    class Meta:
+    class Meta(InRoom.Meta):
         verbose_name_plural = "typing"
-        constraints = [models.UniqueConstraint(fields=["room", "key"], name="chat_typing_key")]
 
     def __str__(self) -> str:
         return f"{self.user} is typing"
 
 
-class Presence(models.Model):
-    """A window in which someone looks at the room.
+class Presence(InRoom):
+    """A window in which a user looks at the room.
 
-    It is refreshed while it is open and deleted when it is closed; pages take one that was not
-    refreshed for a while to be gone.
+    Its page refreshes it while it is open, and deletes it when it closes. Pages ignore one that
+    was not refreshed for a while: its browser went away without a word.
     """
 
-    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="presence")
-    key = models.CharField(max_length=60)
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="presence")
+    user = models.ForeignKey(User, on_delete=models.CASCADE)
     seen_at = models.DateTimeField()
 
-    class Meta:
+    class Meta(InRoom.Meta):
         verbose_name_plural = "presence"
-        constraints = [models.UniqueConstraint(fields=["room", "key"], name="chat_presence_key")]
 
     def __str__(self) -> str:
         return f"{self.user} is here"

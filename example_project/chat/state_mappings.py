@@ -1,4 +1,4 @@
-"""How a room's stream becomes rows: the stream is told by the room."""
+"""How a room's stream becomes rows. All rooms share the tables; ``room`` tells them apart."""
 
 from __future__ import annotations
 
@@ -6,49 +6,40 @@ from durable_state import EntityMapping, camel_case, register
 
 from .models import Message, Presence, Reaction, Typing, User
 
-ROOMS = ["chat-*"]
+
+class RoomMapping(EntityMapping):
+    """What the mappings below have in common."""
+
+    key_field = "key"
+    stream_field = "room"
+    streams = ["chat-*"]
 
 
 @register("user")
-class UserMapping(EntityMapping):
+class UserMapping(RoomMapping):
     model = User
-    key_field = "key"
-    stream_field = "room"
     fields = ["name"]
-    streams = ROOMS
 
 
 @register("message")
-class MessageMapping(EntityMapping):
+class MessageMapping(RoomMapping):
     model = Message
-    key_field = "key"
-    stream_field = "room"
     fields = camel_case("text", "sent_at") | {"author": "userId"}
-    streams = ROOMS
 
 
 @register("reaction")
-class ReactionMapping(EntityMapping):
+class ReactionMapping(RoomMapping):
     model = Reaction
-    key_field = "key"
-    stream_field = "room"
     fields = {"message": "messageId", "user": "userId", "emoji": "emoji"}
-    streams = ROOMS
 
 
 @register("typing")
-class TypingMapping(EntityMapping):
+class TypingMapping(RoomMapping):
     model = Typing
-    key_field = "key"
-    stream_field = "room"
-    fields = {"user": "userId", "seen_at": "seenAt"}
-    streams = ROOMS
+    fields = camel_case("seen_at") | {"user": "userId"}
 
 
 @register("presence")
-class PresenceMapping(EntityMapping):
+class PresenceMapping(RoomMapping):
     model = Presence
-    key_field = "key"
-    stream_field = "room"
-    fields = {"user": "userId", "seen_at": "seenAt"}
-    streams = ROOMS
+    fields = camel_case("seen_at") | {"user": "userId"}

@@ -7,5 +7,5 @@ urlpatterns = [
     path("", views.first_room, name="first"),
     path("name/", views.name, name="name"),
     path("<slug:slug>/", views.room, name="room"),
-    path("<slug:slug>/wish/", views.wish, name="wish"),
+    path("<slug:slug>/act/", views.act, name="act"),
 ]

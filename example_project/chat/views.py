@@ -1,6 +1,4 @@
-"""The chat over HTTP: pages, a visitor's name,
-and wishes that become changes on the room's stream.
-"""
+"""The chat over HTTP: pages, a visitor's name, and actions, which become changes on a stream."""
 
 from __future__ import annotations
 
@@ -17,16 +15,16 @@ from django.views.decorators.http import require_POST
 from durable_state.errors import TransportError
 from durable_state.transport import append, open_client
 
-from .intents import EMOJI, TEXT_LIMIT, Refused, Visitor, changes_for
+from .actions import EMOJI, TEXT_LIMIT, Refused, Visitor, changes_for
 from .models import Room
 
-__all__ = ["first_room", "name", "room", "wish"]
+__all__ = ["act", "first_room", "name", "room"]
 
 logger = logging.getLogger(__name__)
 
 
 def first_room(request: HttpRequest) -> HttpResponseBase:
-    """Leads to the oldest room."""
+    """Redirects to the first room."""
     room = Room.objects.first()
     if room is None:
         return HttpResponse(
@@ -39,7 +37,7 @@ def first_room(request: HttpRequest) -> HttpResponseBase:
 
 @ensure_csrf_cookie
 def room(request: HttpRequest, slug: str) -> HttpResponse:
-    """One room's page; its content comes by websocket."""
+    """Shows a room. Its content comes by websocket."""
     here = get_object_or_404(Room.objects.select_related("stream"), slug=slug)
     visitor = {"key": request.session.get("key", ""), "name": request.session.get("name", "")}
     context = {
@@ -58,7 +56,7 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_POST
 def name(request: HttpRequest) -> HttpResponse:
-    """Takes the visitor's name into the session. The key stays: one browser is one user."""
+    """Keeps the visitor's name in the session. The key stays: one browser is one user."""
     wanted = " ".join(request.POST.get("name", "").replace("\0", "").split())
     if not 1 <= len(wanted) <= 40:
         return JsonResponse({"error": "A name has 1 to 40 characters."}, status=400)
@@ -68,19 +66,19 @@ def name(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-async def wish(request: HttpRequest, slug: str) -> HttpResponse:
-    """Appends to the room's stream what a visitor wants to say or do there.
+async def act(request: HttpRequest, slug: str) -> HttpResponse:
+    """Appends what a visitor says or does to the room's stream.
 
-    It shows when it comes back as rows.
+    It is shown when it comes back as rows.
     """
     here = await aget_object_or_404(Room.objects.select_related("stream"), slug=slug)
     visitor = await sync_to_async(_visitor)(request)
     if visitor is None:
         return JsonResponse({"error": "Choose a name first."}, status=403)
     try:
-        wished = json.loads(request.body)
-        key, changes = await changes_for(here, visitor, wished)
-    except (ValueError, RecursionError):  # endless brackets are no wish either
+        action = json.loads(request.body)
+        key, changes = await changes_for(here, visitor, action)
+    except (ValueError, RecursionError):  # the latter: too many brackets
         return JsonResponse({"error": "That is not JSON."}, status=400)
     except Refused as refusal:
         return JsonResponse({"error": str(refusal)}, status=400)
@@ -88,13 +86,13 @@ async def wish(request: HttpRequest, slug: str) -> HttpResponse:
         async with open_client() as client:
             await append(client, here.stream.url, changes)
     except TransportError as error:
-        logger.error("%s: %s", here, error)  # for the site's people; a visitor has no use for it
+        logger.error("%s: %s", here, error)  # a visitor has no use for the details
         return JsonResponse({"error": "The stream server did not accept it."}, status=502)
     return JsonResponse({"key": key})
 
 
 def _visitor(request: HttpRequest) -> Visitor | None:
     session = request.session
-    return (
-        Visitor(session["key"], session["name"]) if "key" in session and "name" in session else None
-    )
+    if "key" not in session or "name" not in session:
+        return None
+    return Visitor(session["key"], session["name"])

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 
 import django
 
+from durable_state.errors import DurableStateError
+from example_project.history.repository import NoHistory
+
 from .place import CHECKOUT, Place, choose_port, claim_place
-from .processes import ChildDied, Processes
+from .processes import Failed, Processes
 
 if TYPE_CHECKING:
     from .feeding import Feeding
@@ -31,16 +34,14 @@ UVICORN = (
 
 
 class Stopped(KeyboardInterrupt):
-    """Somebody asked us to end: Ctrl-C, or a signal.
+    """Somebody asked the demo to end, by Ctrl-C or another signal.
 
-    A KeyboardInterrupt, because asyncio lets those through wherever they strike.
+    It is a KeyboardInterrupt because asyncio lets those through wherever they strike.
     """
 
 
 def main() -> int:
-    """Returns the exit code:
-    0 when all went well, 1 when not, 130 when stopped before it could tell.
-    """
+    """Returns the exit code: 0 if all went well, 1 if not, 130 if it was stopped before that."""
     arguments = _arguments()
     # Lines appear as they are printed, also through a pipe.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -68,17 +69,16 @@ def main() -> int:
     except Stopped:
         print("\nStopping.")
         return 0 if ready else 130
-    except Exception as error:
-        if not _expected(error):
-            raise
+    except (Failed, NoHistory, DurableStateError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     return 0
 
 
 def _sync(processes: Processes, repository: Path, port: int) -> Feeding:
-    """Starts what it takes, feeds the history,
-    waits for the rows, and compares them with the tree.
+    """Starts stream server and workers, feeds the history, waits for the rows and compares them.
+
+    Raises: Failed, NoHistory, DurableStateError.
     """
     begun = time.monotonic()
     server = processes.start(STREAM_SERVER, *UVICORN, "rakaia:app", f"--port={port}")
@@ -92,10 +92,9 @@ def _sync(processes: Processes, repository: Path, port: int) -> Feeding:
     processes.wait_for_port(server, port)
     asyncio.run(setting_up.prepare_streams())
     celery = ("celery", "--app=example_project")
-    # Two processes: a `consume` slice tails every stream in one of them for a minute, and
-    # `supervise` must not wait behind it. Processes rather than threads, so that the demo shows
-    # what production runs. It is ended by a kill: a slice lasts up to a minute, and cutting it off
-    # loses nothing.
+    # Two processes: a `consume` slice occupies one of them for a minute, and `supervise` must not
+    # wait behind it. They are processes rather than threads because production runs those, too.
+    # SIGKILL ends them at once and loses nothing.
     processes.start(
         "worker",
         *celery,
@@ -118,7 +117,7 @@ def _sync(processes: Processes, repository: Path, port: int) -> Feeding:
     )
 
     def watch() -> None:
-        # What is fed here lives in its memory: what follows would wait for messages that are gone.
+        # The stream server keeps streams in memory. Without it, the rows would never be complete.
         server.check()
         processes.tend()
 
@@ -129,9 +128,7 @@ def _sync(processes: Processes, repository: Path, port: int) -> Feeding:
     tree = feeding.source.tree()
     if wrong := setting_up.differences(tree):
         listed = "\n".join(wrong[:10])
-        raise setting_up.Failed(
-            f"{len(wrong)} file rows are not as `git ls-tree -r` has them:\n{listed}"
-        )
+        raise Failed(f"{len(wrong)} file rows are not as `git ls-tree -r` has them:\n{listed}")
     print(
         f"{fed} messages are {len(tree)} file rows: equal to `git ls-tree -r`, "
         f"{len(tree)} checked ({time.monotonic() - begun:.1f} s)"
@@ -159,13 +156,10 @@ def _show_pages(processes: Processes, port: int, place: Place) -> None:
 
 
 def _follow(processes: Processes, feeding: Feeding, place: Place) -> None:
-    """Feeds new commits, and starts again what dies, until it is stopped.
+    """Feeds new commits and restarts what dies, until it is stopped.
 
-    Raises: ChildDied when a process cannot be kept running.
+    Raises: ChildDied if a process dies again and again.
     """
-    from durable_state.errors import DurableStateError
-    from example_project.history.repository import NoHistory
-
     complete = True
     while True:
         for _ in range(8):
@@ -187,23 +181,23 @@ def _follow(processes: Processes, feeding: Feeding, place: Place) -> None:
         except NoHistory as error:
             print(f"The repository cannot be read just now: {error}")
         except DurableStateError as error:
-            # Some of it may have arrived: all of it once more, behind a reset, is always right.
+            # Part of it may have arrived. Feeding everything again, after a reset, is always right.
             if complete:
                 print(f"The history could not be fed: {error}")
             complete = False
 
 
 def _kill_if_asked(processes: Processes, place: Place) -> None:
-    """Kills the worker where the page "Behind the scenes" has asked for it."""
-    wish = place.folder / "kill-worker"
-    if wish.exists():
-        wish.unlink()
+    """Kills the worker if the page "Behind the scenes" has asked for it."""
+    request = place.folder / "kill-worker"
+    if request.exists():
+        request.unlink()
         print("Killing the worker, as the page asks.")
         processes.kill("worker")
 
 
 def _environment(place: Place, server_port: int) -> dict[str, str]:
-    """Returns what the child processes get: the embedded parts, and this run's own files."""
+    """Returns the environment of the child processes: embedded parts and this run's own files."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("EXAMPLE_")
     }
@@ -220,16 +214,6 @@ def _environment(place: Place, server_port: int) -> dict[str, str]:
         "NO_PROXY": ",".join(direct),
         "no_proxy": ",".join(direct),
     }
-
-
-def _expected(error: Exception) -> bool:
-    """Whether an error speaks for itself, without a traceback."""
-    from durable_state.errors import DurableStateError
-
-    return isinstance(error, (ChildDied, DurableStateError)) or type(error).__name__ in (
-        "Failed",
-        "NoHistory",
-    )
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Where one run of the demo lives: a folder of its own, and ports that nothing listens on."""
+"""Where one run of the demo lives: in a folder of its own, on ports that nobody uses."""
 
 from __future__ import annotations
 
@@ -45,14 +45,13 @@ def claim_place() -> Place:
             continue
         folder = parent / str(number)
         shutil.rmtree(folder, ignore_errors=True)
-        for each in ("logs",):
-            (folder / each).mkdir(parents=True)
+        (folder / "logs").mkdir(parents=True)
         return Place(folder, number, lock)
     raise AssertionError("unreachable")
 
 
 def choose_port(wanted: int, purpose: str) -> int:
-    """The wanted loopback port, or another one, saying so, where it is taken."""
+    """Returns the wanted loopback port or, if it is taken, another one, and says so."""
     try:
         return _bindable(wanted)
     except OSError:
@@ -63,7 +62,7 @@ def choose_port(wanted: int, purpose: str) -> int:
 
 def _bindable(port: int) -> int:
     with socket.socket() as server:
-        # As servers do it: a port whose last connections are just fading away is free.
+        # As servers do: a port whose last connections are only closing is free.
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(("127.0.0.1", port))
         server.listen()

@@ -1,4 +1,4 @@
-"""Child processes that end together; one that dies before is started again."""
+"""Child processes that end together. One that dies meanwhile is started again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ChildDied", "Process", "Processes"]
+__all__ = ["ChildDied", "Failed", "Process", "Processes"]
 
 FIRST_WAIT = 1.0
 """Seconds before a process that died is started again; each further death in a row doubles them."""
@@ -27,8 +27,12 @@ MOST_DEATHS = 5
 """So many deaths in a row are no accident: starting it once more would not help."""
 
 
-class ChildDied(Exception):
-    """A process that should run has ended; the text says which, how, and its last words."""
+class Failed(Exception):
+    """The demo cannot go on, or its rows are wrong. The text says why, to whoever ran it."""
+
+
+class ChildDied(Failed):
+    """A process that should run has ended. The text says which, how, and its last words."""
 
 
 @dataclass

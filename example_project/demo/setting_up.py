@@ -1,4 +1,4 @@
-"""What the demo does in Django: tables, streams, rooms, an admin; and whether the tables are right.
+"""What the demo does in Django: makes tables, streams, rooms and an admin, and compares the rows.
 
 Import it after `django.setup()`.
 """
@@ -19,15 +19,13 @@ from example_project.history.models import File
 from example_project.history.repository import Tree
 from example_project.station.events import timetable
 
-__all__ = ["Failed", "differences", "prepare", "prepare_streams", "wait_until_up_to_date"]
+from .processes import Failed
 
-
-class Failed(Exception):
-    """The demo cannot go on, or did not come to the right tables; the text says why."""
+__all__ = ["differences", "prepare", "prepare_streams", "wait_until_up_to_date"]
 
 
 async def prepare_streams() -> None:
-    """Makes every stream on the server, and fills the station's."""
+    """Creates every stream on the server, and appends the timetable to the station's."""
     async with open_client(trust_env=False) as client:
         async for stream in Stream.objects.all():
             await create(client, stream.url)
@@ -48,9 +46,9 @@ def prepare() -> Stream:
 def wait_until_up_to_date(
     name: str, messages: int, watch: Callable[[], None], patience: float = 90
 ) -> Stream:
-    """The stream, once so many messages of it are read and its tail is reached.
+    """Returns the stream as soon as so many messages of it are read and its tail is reached.
 
-    ``watch`` is called all the time and may raise.
+    ``watch`` is called again and again meanwhile, and may raise.
     Raises: Failed when the stream halts, or nothing moves for ``patience`` seconds.
     """
     moved, ordinal = time.monotonic(), -1
@@ -76,7 +74,7 @@ def wait_until_up_to_date(
 
 
 def differences(tree: Tree) -> list[str]:
-    """How the file rows differ from the tree, a line for each path; nothing when they are equal."""
+    """Returns a line for each path whose row differs from the tree."""
     rows: Tree = {
         path: (mode, blob) for path, mode, blob in File.objects.values_list("path", "mode", "blob")
     }

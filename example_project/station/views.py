@@ -1,4 +1,4 @@
-"""Behind the scenes: a board, buttons that send events, and when each was where."""
+"""Behind the scenes: a departures board, buttons that send events, and the times they take."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import uuid
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import aget_object_or_404, get_object_or_404, render
+from django.urls import reverse
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_POST
 
@@ -26,12 +27,12 @@ NAME = "station"
 MANY = 500
 """Events that are sent at once at most."""
 _NEWEST = 20
-"""Commits among which a transaction is looked for; the page asks at once."""
+"""How many commits are searched for a transaction; the page asks right after its frame came."""
 
 
 @ensure_csrf_cookie
 def board(request: HttpRequest) -> HttpResponse:
-    """The page; the board and the letters in it are live parts."""
+    """Shows the page. Board, dead letters and counts are live parts of its template."""
     stream = get_object_or_404(Stream, name=NAME)
     context = {
         "account": report(stream).account,
@@ -43,20 +44,19 @@ def board(request: HttpRequest) -> HttpResponse:
 
 @ensure_csrf_cookie
 def streamdb(request: HttpRequest) -> HttpResponse:
-    """The same rows by the official client and by ours, where the official one is installed."""
-    context = {
-        "installed": (settings.NPM / "@tanstack" / "db").is_dir(),
-        "clients": [
-            ("ours", "durable_state/client.js", "websocket"),
-            ("theirs", "StreamDB", "@durable-streams/state, by SSE"),
-        ],
-    }
+    """Shows the same rows by our JavaScript client and, if it is installed, by the official one."""
+    installed = (settings.NPM / "@tanstack" / "db").is_dir()
+    clients = [("ours", "durable_state/client.js", "websocket")]
+    if installed:
+        clients.append(("theirs", "StreamDB", "@durable-streams/state, by SSE"))
+    feed = request.build_absolute_uri(reverse("durable_state:feed", args=[NAME]))
+    context = {"installed": installed, "clients": clients, "feed": feed}
     return render(request, "station/streamdb.html", context)
 
 
 @require_POST
 async def send(request: HttpRequest) -> HttpResponse:
-    """Appends one event, many, or garbage, and tells what it was and when it lay in the stream."""
+    """Appends one event, many, or garbage; answers what that was and when the stream had it."""
     stream = await aget_object_or_404(Stream, name=NAME)
     begun = _milliseconds()
     what = request.POST.get("what", "one")
@@ -83,18 +83,22 @@ async def send(request: HttpRequest) -> HttpResponse:
 
 
 async def commit(request: HttpRequest, txid: str) -> HttpResponse:
-    """When a transaction was committed, by the worker's clock, which is ours here."""
+    """Tells when a transaction was committed, by the worker's clock, which is also ours here.
+
+    After a reset, the commit that shows the new rows names all transactions once more; the first
+    commit that names one is its own.
+    """
     stream = await aget_object_or_404(Stream, name=NAME)
-    async for entry in stream.feed.order_by("-revision")[:_NEWEST]:
-        if txid in bytes(entry.txids).decode():
-            committed = entry.created_at.timestamp() * 1000
-            return JsonResponse({"committed": committed, "revision": entry.revision})
-    raise Http404(txid)
+    newest = stream.feed.order_by("-revision")[:_NEWEST]
+    naming = [entry async for entry in newest if txid in bytes(entry.txids).decode()]
+    if not naming:
+        raise Http404(txid)
+    return JsonResponse({"committed": naming[-1].created_at.timestamp() * 1000})
 
 
 @require_POST
 def control(request: HttpRequest) -> HttpResponse:
-    """Resets, pauses or resumes the stream, or has the demo kill its worker."""
+    """Resets, pauses or resumes the stream, or asks the demo to kill its worker."""
     stream = get_object_or_404(Stream, name=NAME)
     actor = "the example's page"
     try:
@@ -106,7 +110,7 @@ def control(request: HttpRequest) -> HttpResponse:
             case "resume":
                 resume(stream, actor=actor)
             case "kill":
-                # Who started the worker ends it, and starts it again: see demo/__main__.py.
+                # The demo started the worker, so it kills it, and starts another: demo/__main__.py.
                 (settings.STATE_DIR / "kill-worker").touch()
             case _:
                 return JsonResponse({"error": "This request is not valid."}, status=400)

@@ -10,40 +10,14 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.repositories import ScratchRepository
-from tests.servers.chromium import launched
 from tests.servers.require import skip_or_fail
 
-from .support.demo import CHECKOUT, Demo, running
+from .support.demo import CHECKOUT, Demo
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> ScratchRepository:
-    """The repository whose history is shown."""
-    made = ScratchRepository(tmp_path_factory.mktemp("shown") / "repository")
-    made.fill(12)
-    return made
-
-
-@pytest.fixture(scope="module")
-def demo(
-    tmp_path_factory: pytest.TempPathFactory, chromium_path: str, repository: ScratchRepository
-) -> Iterator[Demo]:
-    """One running demo for all tests here."""
-    with running(tmp_path_factory.mktemp("demo"), f"--repository={repository.folder}") as started:
-        started.url()
-        yield started
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_path: str) -> Iterator[Browser]:
-    """A headless Chromium."""
-    with launched(chromium_path) as started:
-        yield started
 
 
 @pytest.fixture
@@ -188,6 +162,7 @@ def test_behind_the_scenes(demo: Demo, window: WindowMaker) -> None:
     expect(page.locator("#account")).to_contain_text("4")
     board = page.locator("#board tbody").inner_text()
     page.click("[data-do=reset]")
+    expect(page.locator("#story")).to_contain_text("from its first message")
     before = page.inner_text("#worker")
     page.click("[data-do=kill]")
     demo.wait_for("Killing the worker")
@@ -196,6 +171,8 @@ def test_behind_the_scenes(demo: Demo, window: WindowMaker) -> None:
     assert page.locator("#board tbody tr").count() == len(board.splitlines())
     page.wait_for_selector("#status[data-state=live]")
     assert page.inner_text("#worker") != before
+    # The frame after a reset names every transaction once more, which is no new arrival.
+    assert page.get_attribute("#ways .bar", "aria-label") == label
 
 
 def test_the_official_client_shows_the_same_rows(demo: Demo, window: WindowMaker) -> None:
@@ -225,7 +202,7 @@ def test_pages_are_live_only_while_the_stream_is_read(demo: Demo, window: Window
 
 
 def test_history_shows_rows_and_follows(
-    demo: Demo, window: WindowMaker, repository: ScratchRepository
+    demo: Demo, window: WindowMaker, shown_repository: ScratchRepository
 ) -> None:
     """The page has the repository's files with their blob ids,
     and a new commit appears without a reload.
@@ -233,7 +210,7 @@ def test_history_shows_rows_and_follows(
     page = window()
     page.goto(f"{demo.url()}/history/")
     page.wait_for_selector("#status[data-state=live]")
-    tree = repository.git("ls-tree", "-r", "HEAD").splitlines()
+    tree = shown_repository.git("ls-tree", "-r", "HEAD").splitlines()
     page.wait_for_selector(f"[data-type=file]:text-is('{len(tree)}')")
     shown = {name.get_attribute("title") for name in page.locator(".file .name").all()}
     assert shown == {line.split("\t")[1].strip('"') for line in tree}
@@ -241,8 +218,8 @@ def test_history_shows_rows_and_follows(
     assert {file.get_attribute("data-blob") for file in page.locator(".file").all()} == blobs
     expect(page.locator(".commit .face").first).to_have_text("N")  # of its author, "name"
 
-    repository.write("live.txt", "now")
-    commit = repository.commit("Appear by yourself")
+    shown_repository.write("live.txt", "now")
+    commit = shown_repository.commit("Appear by yourself")
     page.wait_for_selector(f".commit:has-text('Appear by yourself'):has-text('{commit[:10]}')")
     page.wait_for_selector(".file:has-text('live.txt')")
 
@@ -278,12 +255,12 @@ def test_what_a_visitor_may_not(demo: Demo, window: WindowMaker) -> None:
 
     mallory.goto(room)
     mallory.wait_for_selector(".message:has-text('mine')")
-    wish = """async (body) => {
+    act = """async (body) => {
       const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
-      const answer = await fetch("wish/", {method: "POST", headers: {"X-CSRFToken": token}, body});
+      const answer = await fetch("act/", {method: "POST", headers: {"X-CSRFToken": token}, body});
       return answer.status;
     }"""
-    assert mallory.evaluate(wish, '{"do": "say", "text": "no name yet"}') == 403
+    assert mallory.evaluate(act, '{"do": "say", "text": "no name yet"}') == 403
     mallory.fill("#name", "Mallory")
     mallory.click("dialog button")
     mallory.wait_for_selector("dialog:not([open])", state="attached")
@@ -295,7 +272,7 @@ def test_what_a_visitor_may_not(demo: Demo, window: WindowMaker) -> None:
         "{",
         '{"do": "say", "text": "\\ud800"}',
     ]:
-        assert mallory.evaluate(wish, refused) == 400, refused
-    assert mallory.evaluate(wish, '{"do": "say", "text": "done"}') == 200
+        assert mallory.evaluate(act, refused) == 400, refused
+    assert mallory.evaluate(act, '{"do": "say", "text": "done"}') == 200
     ada.wait_for_selector(".message:has-text('done')")
     assert ada.locator(".text").all_inner_texts() == ["mine", "done"]

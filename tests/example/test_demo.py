@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from example_project.demo import processes as demo_processes
 from example_project.demo.processes import ChildDied, Processes
 from tests.repositories import ScratchRepository
 
@@ -28,9 +29,7 @@ def repository(tmp_path: Path) -> ScratchRepository:
 
 
 def test_until_up_to_date(tmp_path: Path, repository: ScratchRepository) -> None:
-    """It exits 0 with the rows of `git ls-tree`, and leaves no process;
-    an earlier run is no matter.
-    """
+    """It exits 0 with the rows of `git ls-tree`, leaves no process, and replaces an earlier run."""
     folder = tmp_path / "demo"
     (folder / "1").mkdir(parents=True)
     (folder / "1" / "db.sqlite3").write_text("the ruins of an earlier run")
@@ -141,15 +140,16 @@ def test_death_of_the_stream_server(tmp_path: Path, repository: ScratchRepositor
         wait_for_rows(tmp_path / "demo" / "1", repository, seconds=90)
 
 
-def test_what_cannot_live_ends_the_demo(tmp_path: Path) -> None:
+def test_what_cannot_live_ends_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that dies again and again is given up, after waits that double."""
+    monkeypatch.setattr(demo_processes, "FIRST_WAIT", 0.1)
     script = "import time; print('I cannot'); time.sleep(0.05); raise SystemExit(3)"
     with Processes(tmp_path, tmp_path, os.environ) as processes:
         processes.start_program("worker", [sys.executable, "-c", script])
         begun = time.monotonic()
         with pytest.raises(ChildDied, match=r"(?s)exit code 3, 5 times in a row.*I cannot"):
             tend_for(processes, 60)
-    assert time.monotonic() - begun > 1 + 2 + 4 + 8
+    assert time.monotonic() - begun > 0.1 + 0.2 + 0.4 + 0.8
     assert (tmp_path / "worker.log").read_text().count("I cannot") == 5
 
 

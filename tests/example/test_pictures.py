@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.repositories import ScratchRepository
-from tests.servers.chromium import launched
 
-from .support.demo import Demo, running
+from .support.demo import Demo
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -29,31 +27,6 @@ SIDE_BY_SIDE = """
   img { display: block; height: 470px; border-radius: 8px; box-shadow: 0 1px 6px #0004 }
 </style>
 """
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> ScratchRepository:
-    """The repository whose history is shown, which is the same each time."""
-    made = ScratchRepository(tmp_path_factory.mktemp("shown") / "repository")
-    made.fill(40)
-    return made
-
-
-@pytest.fixture(scope="module")
-def demo(
-    tmp_path_factory: pytest.TempPathFactory, chromium_path: str, repository: ScratchRepository
-) -> Iterator[Demo]:
-    """One running demo for all pictures."""
-    with running(tmp_path_factory.mktemp("demo"), f"--repository={repository.folder}") as started:
-        started.url()
-        yield started
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_path: str) -> Iterator[Browser]:
-    """A headless Chromium."""
-    with launched(chromium_path) as started:
-        yield started
 
 
 @pytest.fixture
@@ -103,14 +76,16 @@ def test_chat_in_two_windows(demo: Demo, browser: Browser, folder: Path) -> None
     assert is_picture(folder / "chat.png")
 
 
-def test_history(demo: Demo, browser: Browser, folder: Path, repository: ScratchRepository) -> None:
+def test_history(
+    demo: Demo, browser: Browser, folder: Path, shown_repository: ScratchRepository
+) -> None:
     """The repository's commits and files, while commits are made."""
     page = window(browser, 1200, 760)
     page.goto(f"{demo.url()}/history/")
     page.wait_for_selector("#status[data-state=live]")
     for number in range(3):
-        repository.write(f"folder {number}/file-{number}.txt", "new\n")
-        repository.commit(f"Appear at once, number {number}")
+        shown_repository.write(f"folder {number}/file-{number}.txt", "new\n")
+        shown_repository.commit(f"Appear at once, number {number}")
         page.wait_for_selector(f"text=Appear at once, number {number}")
     page.screenshot(path=folder / "history.png")
     assert is_picture(folder / "history.png")

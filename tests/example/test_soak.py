@@ -58,18 +58,18 @@ class Visitor:
         mine = self.said[room]
         dice = self.choices.random()
         if dice < 0.6:
-            mine.add(self._wish(room, {"do": "say", "text": "x" * self.choices.randint(1, 500)}))
+            mine.add(self._act(room, {"do": "say", "text": "x" * self.choices.randint(1, 500)}))
         elif dice < 0.8:
-            self._wish(room, {"do": "typing", "on": dice < 0.7})
+            self._act(room, {"do": "typing", "on": dice < 0.7})
         elif len(mine) > 50:
             key = self.choices.choice(sorted(mine))
-            self._wish(room, {"do": "delete", "message": key}, also=400)  # 400: not a row yet
+            self._act(room, {"do": "delete", "message": key}, also=400)  # 400: not a row yet
         time.sleep(self.choices.uniform(0.05, 0.4))
 
-    def _wish(self, room: str, wish: dict[str, object], also: int = 200) -> str:
-        answer = self._post(f"/chat/{room}/wish/", also, json=wish)
-        if wish["do"] == "delete" and answer.status_code == 200:
-            self.said[room].discard(str(wish["message"]))
+    def _act(self, room: str, action: dict[str, object], also: int = 200) -> str:
+        answer = self._post(f"/chat/{room}/act/", also, json=action)
+        if action["do"] == "delete" and answer.status_code == 200:
+            self.said[room].discard(str(action["message"]))
         return str(answer.json().get("key"))
 
     def _post(self, path: str, also: int = 200, **body: object) -> httpx.Response:

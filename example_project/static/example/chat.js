@@ -32,12 +32,12 @@ const seen = new Map(); // "type/key" -> [seenAt, when we saw it by our own cloc
 
 // ---- what we say -------------------------------------------------------------------------------
 
-// One after the other: "is typing" must not be told after what was typed.
-let told = Promise.resolve();
-function wish(wanted, options) {
-  const answer = told.then(async () => {
+// One after the other: "is typing" must not arrive after what was typed.
+let before = Promise.resolve();
+function act(action, options) {
+  const answer = before.then(async () => {
     try {
-      const { key } = await post("wish/", JSON.stringify(wanted), options);
+      const { key } = await post("act/", JSON.stringify(action), options);
       trouble.hidden = true;
       return key;
     } catch (error) {
@@ -46,7 +46,7 @@ function wish(wanted, options) {
       return null;
     }
   });
-  told = answer;
+  before = answer;
   return answer;
 }
 
@@ -54,7 +54,7 @@ let saidTyping = 0;
 function typing(on) {
   if (on ? Date.now() - saidTyping < REFRESH : !saidTyping) return;
   saidTyping = on ? Date.now() : 0;
-  wish({ do: "typing", on }, { keepalive: true });
+  act({ do: "typing", on }, { keepalive: true });
 }
 
 async function say() {
@@ -63,7 +63,7 @@ async function say() {
   text.value = "";
   saidTyping = 0; // the message itself ends the typing
   fit();
-  const key = await wish({ do: "say", text: said });
+  const key = await act({ do: "say", text: said });
   if (key === null) {
     text.value ||= said;
     fit();
@@ -100,9 +100,9 @@ let saidHere = 0;
 function here(on) {
   if (!visitor.name || (on ? Date.now() - saidHere < HERE : !saidHere)) return;
   saidHere = on ? Date.now() : 0;
-  const wanted = JSON.stringify({ do: "here", place, on });
+  const action = JSON.stringify({ do: "here", place, on });
   // Nobody is left to be told that it failed; the others find out after a while.
-  post("wish/", wanted, { keepalive: true }).catch(() => {
+  post("act/", action, { keepalive: true }).catch(() => {
     saidHere = 0;
   });
 }
@@ -165,7 +165,7 @@ function emojiButton(key, emoji, by, className) {
     { type: "button", "aria-pressed": mine, "aria-label": label, title: names || null },
     emoji,
   );
-  button.addEventListener("click", () => wish({ do: "react", message: key, emoji, on: !mine }));
+  button.addEventListener("click", () => act({ do: "react", message: key, emoji, on: !mine }));
   return button;
 }
 
@@ -191,7 +191,7 @@ function tools(key, given, own) {
       { type: "button", "aria-label": "Delete this message", title: "Delete" },
       "×",
     );
-    remove.addEventListener("click", () => wish({ do: "delete", message: key }));
+    remove.addEventListener("click", () => act({ do: "delete", message: key }));
     bar.append(remove);
   }
   return bar;

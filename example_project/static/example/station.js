@@ -1,37 +1,56 @@
-// Sends events, and shows for each of them when it was where: in the stream, in the tables, on this
-// page's socket, on the screen.
+// Sends events, and shows when each of them reached the stream, the tables, this page's socket and
+// the screen.
 
 import { subscribe } from "../durable_state/client.js";
 import { chartReports } from "./chart.js";
 import { make, post, showStanding } from "./site.js";
 
-const KEPT = 5; // events, frames and ways that are shown
+const SHOWN = 3; // events and frames at once
+const COMPARED = 5; // events whose times are shown
 const PHASES = ["append", "commit", "push", "draw"];
-const [events, frames, ways, trouble, pause] = ["events", "frames", "ways", "trouble", "pause"].map(
-  (id) => document.getElementById(id),
-);
+const STORIES = {
+  many: "500 events, but only six trains. A worker keeps the newest event of each train in a batch, so it writes few rows, however many events there are.",
+  garbage:
+    "Four messages that are not departures. Each becomes a dead letter with its reason, and the stream goes on.",
+  reset:
+    "The worker reads the stream again from its first message. The rows stay as they are until the new ones are complete, and one transaction swaps them.",
+  pause: "No worker reads this stream now. Send some events: they wait in the stream.",
+  resume:
+    "The worker continues where it stopped: its position was committed together with the rows.",
+  kill: "The worker was killed (kill -9), whatever it was doing. Send some events: they wait in the stream until its successor, in some ten seconds, continues from the position that was committed together with the rows.",
+};
+const [events, frames, ways, trouble, story, pause] = [
+  "events",
+  "frames",
+  "ways",
+  "trouble",
+  "story",
+  "pause",
+].map((id) => document.getElementById(id));
 const milliseconds = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const travelling = new Map(); // txid -> the moments that are known
 const arrivals = new Map(); // txid -> when its frame came, also before the answer to its POST
 
 const now = () => performance.timeOrigin + performance.now();
 
-function push(list, item) {
+function push(list, item, kept) {
   list.querySelector(".nothing")?.remove();
   list.prepend(item);
-  while (list.children.length > KEPT) list.lastChild.remove();
+  while (list.children.length > kept) list.lastChild.remove();
 }
 
+// A message as it is on the wire; names are paler than values.
 function raw(value, note) {
-  const item = make(
-    "li",
-    "fresh",
-    {},
-    make("pre", "", {}, JSON.stringify(value, null, 1).replace(/\n\s*/g, " ")),
-  );
+  const text = JSON.stringify(value, null, 1).replace(/\n\s*/g, " ");
+  const parts = text.split(/("(?:[^"\\]|\\.)*":)/);
+  const painted = parts.map((part, place) => (place % 2 ? make("i", "", {}, part) : part));
+  const item = make("li", "fresh", {}, make("pre", "", {}, ...painted));
   if (note) item.prepend(make("span", "note", {}, note));
   return item;
 }
+
+const shortened = (text) =>
+  text.length > 24 ? `${text.slice(0, 8)}…${text.slice(-8)}` : text;
 
 // ---- what is sent ------------------------------------------------------------------------------
 
@@ -41,6 +60,7 @@ async function act(path, field, value) {
   try {
     const answer = await post(path, body);
     trouble.hidden = true;
+    story.textContent = STORIES[value] ?? story.dataset.first;
     return answer;
   } catch (error) {
     trouble.textContent = error.message;
@@ -54,8 +74,8 @@ for (const button of document.querySelectorAll("[data-send]")) {
     const clicked = now();
     const answer = await act("send/", "what", button.dataset.send);
     if (answer === null) return;
-    for (const event of answer.events.slice(0, KEPT))
-      push(events, raw(event, answer.count > KEPT ? `one of ${answer.count}` : ""));
+    for (const event of answer.events)
+      push(events, raw(event, answer.count > 1 ? `one of ${answer.count}` : ""), SHOWN);
     if (button.dataset.send === "one") follow(answer.txid, clicked, answer);
   });
 }
@@ -67,7 +87,7 @@ for (const button of document.querySelectorAll("[data-do]"))
 function follow(txid, clicked, { appended, events: [event] }) {
   const bar = make("div", "bar", { role: "img" });
   const total = make("output", "", {}, "…");
-  push(ways, make("li", "", {}, make("span", "name", {}, event.key), bar, total));
+  push(ways, make("li", "", {}, make("span", "name", {}, event.key), bar, total), COMPARED);
   travelling.set(txid, { clicked, appended, bar, total });
   if (arrivals.has(txid)) arrive(txid);
 }
@@ -89,7 +109,7 @@ function show(way) {
     Math.max(0, moments[place + 1] - moments[place]),
   ]);
   const all = [...travelling.values()].filter((each) => each.phases);
-  const longest = Math.max(100, ...all.slice(-KEPT).map((each) => each.drawn - each.clicked));
+  const longest = Math.max(100, ...all.slice(-COMPARED).map((each) => each.drawn - each.clicked));
   for (const each of all) {
     each.bar.replaceChildren(
       ...each.phases.map(([name, lasted]) => {
@@ -121,16 +141,19 @@ subscribe("station", {
     if (txids)
       headers.txids =
         txids.length > 3 ? [...txids.slice(0, 2), `and ${txids.length - 2} more`] : txids;
-    const { offset, upToDate } = frame;
+    const { upToDate } = frame;
+    const offset = shortened(frame.offset);
     push(
       frames,
       raw(
         { items: [{ ...items[0], headers }], offset, upToDate },
         rest ? `and ${rest} more ${rest === 1 ? "item" : "items"}` : "",
       ),
+      SHOWN,
     );
     for (const { headers } of items) {
       for (const txid of [headers.txid ?? [], headers.txids ?? []].flat()) {
+        if (arrivals.has(txid)) continue; // the frame after a reset names it once more
         arrivals.set(txid, now());
         if (travelling.has(txid)) arrive(txid);
       }

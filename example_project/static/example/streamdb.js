@@ -63,10 +63,9 @@ async function openStreamDB() {
   return db;
 }
 
-const theirs = openStreamDB().catch((error) => {
-  document.getElementById("theirs-took").textContent = "not here";
-  console.warn(`StreamDB cannot be loaded: ${error.message}`);
-  return null;
+const theirs = document.getElementById("theirs") ? openStreamDB() : Promise.resolve(null);
+theirs.catch((error) => {
+  document.getElementById("theirs-took").textContent = `not loaded: ${error.message}`;
 });
 
 // ---- sending -----------------------------------------------------------------------------------

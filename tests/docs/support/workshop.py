@@ -18,10 +18,10 @@ from typing import Any
 from django.core.management import call_command
 
 from tests.private import free_port
-from tests.servers.chromium import find_chromium
+from tests.servers.chromium import find_chromium, launched
 
-from .browser import Browser
 from .pages import CHECKOUT
+from .window import Window
 
 __all__ = ["Workshop", "make_projects"]
 
@@ -67,7 +67,7 @@ class Workshop:
         self.unseen = ""
         """Why the page's parts that take a browser were passed over, if they were."""
         self._interpreter: subprocess.Popen[str] | None = None
-        self._browser: Browser | None = None
+        self._window: Window | None = None
         self._ports = {port: str(free_port()) for port in PORTS}
         self._ends = ExitStack()
         programs = _make_programs(folder.parent / f"{folder.name}-programs", bare=bare)
@@ -154,20 +154,19 @@ class Workshop:
                 time.sleep(0.05)
 
     def open(self, url: str, user: str, password: str) -> None:
-        """Opens a page in a browser, where there is one, and signs in."""
+        """Opens a page in a browser, if there is one, and signs in."""
         try:
             chromium = find_chromium()
         except LookupError as error:
             self.unseen = str(error)
             return
-        self._browser = Browser(chromium)
-        self._ends.callback(self._browser.close)
-        self._browser.open(self.here(url), user, password)
+        self._window = Window(self._ends.enter_context(launched(chromium)))
+        self._window.open(self.here(url), user, password)
 
     def see(self, text: str) -> None:
         """Returns when the page that was opened shows the text."""
-        if self._browser is not None:
-            self._browser.see(text)
+        if self._window is not None:
+            self._window.see(text)
         else:
             assert self.unseen, f"{self.page}: nothing was opened"
 

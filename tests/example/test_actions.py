@@ -25,10 +25,8 @@ ODD = [
 ]
 
 
-def test_what_is_no_wish_answers_400(tmp_path: Path) -> None:
-    """Endless brackets, broken text, other shapes:
-    each is refused with a sentence, and none is a server error.
-    """
+def test_an_invalid_action_answers_400(tmp_path: Path) -> None:
+    """Endless brackets, broken text and wrong shapes are refused with a sentence."""
     repository = ScratchRepository(tmp_path / "repository")
     repository.fill(2)
     with (
@@ -40,8 +38,8 @@ def test_what_is_no_wish_answers_400(tmp_path: Path) -> None:
         headers = {"X-CSRFToken": token}
         assert visitor.post("/chat/name/", data={"name": "Ada"}, headers=headers).is_success
         for body in ODD:
-            answer = visitor.post(f"{room}wish/", content=body, headers=headers)
+            answer = visitor.post(f"{room}act/", content=body, headers=headers)
             assert answer.status_code == 400, (body[:40], answer.text[:200])
             assert answer.json()["error"]
         said = json.dumps({"do": "say", "text": "Hello"}).encode()
-        assert visitor.post(f"{room}wish/", content=said, headers=headers).status_code == 200
+        assert visitor.post(f"{room}act/", content=said, headers=headers).status_code == 200

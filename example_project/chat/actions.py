@@ -1,6 +1,6 @@
-"""What a visitor wants, checked, and the changes that say so on the stream.
+"""What a visitor does, checked, and the changes that say so on the room's stream.
 
-Nothing is written to the tables here: the changes go to the stream, and come back as rows.
+Nothing here writes to the tables: the changes go to the stream and come back as rows.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ __all__ = ["EMOJI", "Refused", "Visitor", "changes_for"]
 EMOJI = ["👍", "❤️", "😄", "🎉", "👀", "🚀"]
 TEXT_LIMIT = 2000
 _PLACE = re.compile(r"[0-9a-f]{1,8}")
-"""What a window calls itself."""
+"""The name that a window gives itself."""
 
 
 class Refused(Exception):
-    """The visitor may not, or what was sent makes no sense. The text is for people."""
+    """The visitor may not do this, or the request makes no sense. The text is for people."""
 
 
 class Visitor:
-    """Who is asking: a key that only this browser's session knows how to use, and a name."""
+    """Somebody with a name. The key is in their browser's session only, so nobody else has it."""
 
     def __init__(self, key: str, name: str) -> None:
         self.key = key
@@ -35,10 +35,13 @@ class Visitor:
 
 
 async def changes_for(
-    room: Room, visitor: Visitor, wish: dict[str, Any]
+    room: Room, visitor: Visitor, action: dict[str, Any]
 ) -> tuple[str, list[bytes]]:
-    """The key of what the wish makes, and the changes to append, in order. Raises: Refused."""
-    match wish:
+    """Returns the key of the entity that the action is about, and the changes to append.
+
+    Raises: Refused.
+    """
+    match action:
         case {"do": "say", "text": str(text)} if (
             0 < len(text.strip()) <= TEXT_LIMIT and "\0" not in text
         ):
@@ -54,7 +57,7 @@ async def changes_for(
         case {"do": "typing", "on": False}:
             return visitor.key, [_change("typing", visitor.key, "delete")]
         case {"do": "here", "place": str(place), "on": bool(on)} if _PLACE.fullmatch(place):
-            # A person may look through several windows, each of which comes and goes by itself.
+            # A person may have several windows open, and close each of them on its own.
             key = f"{visitor.key}:{place}"
             if not on:
                 return key, [_change("presence", key, "delete")]
@@ -75,8 +78,7 @@ async def changes_for(
                 room=room, key=key, author__key=visitor.key
             ).aexists():
                 raise Refused("Only your own messages can be deleted.")
-            # Children first: reactions to a message that is gone would wait for it as parked
-            # changes.
+            # Children first: reactions to a deleted message would be parked, waiting for it.
             given = Reaction.objects.filter(room=room, message__key=key).values_list(
                 "key", flat=True
             )
@@ -91,9 +93,7 @@ async def changes_for(
 
 
 async def _introduction(room: Room, visitor: Visitor) -> list[bytes]:
-    """The visitor's own change, where the room does not know them,
-    or knows them by another name.
-    """
+    """Returns the visitor's own change if the room does not know them by this name yet."""
     if await User.objects.filter(room=room, key=visitor.key, name=visitor.name).aexists():
         return []
     return [_change("user", visitor.key, "upsert", {"name": visitor.name})]

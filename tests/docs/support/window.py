@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect, sync_playwright
+from typing import TYPE_CHECKING
 
-__all__ = ["Browser"]
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+__all__ = ["Window"]
 
 
-class Browser:
-    """One window. Whoever opened it closes it, in the same thread."""
+class Window:
+    """One window of a browser. It belongs to the thread that started the browser."""
 
-    def __init__(self, chromium: str) -> None:
-        self._playwright = sync_playwright().start()
-        self._browser = self._playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
-        self.page = self._browser.new_page()
+    def __init__(self, browser: Browser) -> None:
+        self.page = browser.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def open(self, url: str, user: str, password: str) -> None:
-        """Opens the page, and signs in where it leads to the admin's login."""
+        """Opens a page of the admin, and signs in."""
         self.page.goto(url)
         self.page.fill("#id_username", user)
         self.page.fill("#id_password", password)
@@ -34,7 +35,3 @@ class Browser:
         """Waits until the page shows the text, without a reload. Raises: AssertionError."""
         expect(self.page.locator("body")).to_contain_text(text, timeout=20_000)
         assert self.errors == []
-
-    def close(self) -> None:
-        self._browser.close()
-        self._playwright.stop()
