@@ -27,7 +27,7 @@ from tests import leases
 from tests.app.models import Message
 from tests.wire import encode, insert
 
-from .support.consuming import in_threads
+from .support.consuming import in_threads, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -61,18 +61,33 @@ def test_of_many_at_once_one_gets_it(database: str, add_stream: Add) -> None:
         leases.give_back(stream, token)
 
 
-def test_it_ends_by_itself_unless_it_is_renewed(database: str, add_stream: Add) -> None:
+def test_it_expires_unless_it_is_renewed(database: str, add_stream: Add) -> None:
     """After LEASE_SECONDS on the database's clock, which nobody's own clock can shift."""
     stream = add_stream(using=database)
     token = leases.acquire(stream, "elsewhere:1:a:x")
     assert token is not None
-    time.sleep(0.6)
+    leases.let_pass(0.6, database)
+    renewed_at = time.monotonic()
     assert leases.renew(stream, token)
-    time.sleep(0.6)
-    assert leases.acquire(stream, "elsewhere:2:b:y") is None
-    assert not runnable(database).filter(pk=stream.pk).exists()
-    time.sleep(0.5)
-    assert runnable(database).filter(pk=stream.pk).exists()
+    wait_until(runnable(database).filter(pk=stream.pk).exists)
+    assert time.monotonic() - renewed_at > 0.9
+    assert leases.acquire(stream, "elsewhere:2:b:y") == token + 1
+
+
+def test_a_lease_that_was_renewed_is_nobody_elses(
+    database: str, add_stream: Add, settings: Any
+) -> None:
+    """However often its first time has passed."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 60}
+    stream = add_stream(using=database)
+    token = leases.acquire(stream, "elsewhere:1:a:x")
+    assert token is not None
+    for _ in range(3):
+        leases.let_pass(40, database)
+        assert leases.renew(stream, token)
+        assert leases.acquire(stream, "elsewhere:2:b:y") is None
+        assert not runnable(database).filter(pk=stream.pk).exists()
+    leases.let_pass(61, database)
     assert leases.acquire(stream, "elsewhere:2:b:y") == token + 1
 
 
@@ -130,7 +145,7 @@ def test_who_slept_through_his_lease_commits_nothing(database: str, add_stream: 
     stream = add_stream(using=database)
     sleeper = Stream.objects.using(database).get(pk=stream.pk)
     old = leases.acquire(stream, "elsewhere:1:a:x")
-    time.sleep(1.1)
+    leases.let_pass(1.1, database)
     new = leases.acquire(stream, "elsewhere:2:b:y")
     messages = [decode(encode(insert("message", "a", {"text": "hi"})))]
     with pytest.raises(LeaseLost):

@@ -107,7 +107,7 @@ def test_a_seat_that_slept_has_nothing_any_more(database: str, add_stream: Add) 
     pks = [add_stream(using=database).pk for _ in range(3)]
     sleeper = seating.join(database, "test", 1000)
     assert len(lease.claim(sleeper, pks)) == 3
-    time.sleep(1.2)
+    leases.let_pass(1.2, database)
     successor = seating.join(database, "test", 1000)
     assert [each.held for each in seating.occupied(database)] == [0]
     assert {each.token for each in lease.claim(successor, pks)} == {2}
@@ -122,13 +122,14 @@ def test_a_seat_that_slept_has_nothing_any_more(database: str, add_stream: Add) 
         lease.claim(sleeper, pks)
 
 
-def test_who_renews_in_time_is_not_freed(database: str, add_stream: Add) -> None:
+def test_who_renews_in_time_is_not_freed(database: str, add_stream: Add, settings: Any) -> None:
     """However close it was: the one who looks sees the renewal, or the other its own end."""
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 60}
     place = seating.join(database, "test", 1000)
     pks = [add_stream(using=database).pk]
     lease.claim(place, pks)
     for _ in range(3):
-        time.sleep(0.6)
+        leases.let_pass(40, database)
         assert seating.renew(place)
     assert [each.held for each in seating.occupied(database)] == [1]
 
