@@ -11,7 +11,7 @@ from durable_state.models import Generation, StagedChange, Stream
 from durable_state.testing import apply
 from tests.app.models import Author
 from tests.tables import adds_up
-from tests.wire import END, START, change
+from tests.wire import END, RESET, START, change
 
 
 def authors(using: str) -> dict[str, int]:
@@ -40,6 +40,16 @@ def test_the_newest_change_of_an_entity_is_staged(using: str, writer: str) -> No
     apply("h", [END], using=using)
     assert authors(using) == {"a": 3, "b": 4, "c": 0, "e": 1}
     assert not Generation.objects.using(using).exists()
+    adds_up("h", using)
+
+
+def test_a_reset_drops_the_open_snapshot(using: str, writer: str) -> None:
+    """What it holds counts as superseded, and the rows become what follows the reset."""
+    apply("h", [START, change("author", "a"), change("author", "b")], using=using)
+    apply("h", [RESET, change("author", "c", commits=1)], using=using)
+    assert authors(using) == {"c": 1}
+    assert not Generation.objects.using(using).exists()
+    assert Stream.objects.using(using).get().superseded_count == 2
     adds_up("h", using)
 
 
