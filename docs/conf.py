@@ -37,7 +37,7 @@ copybutton_prompt_text = "$ "
 copybutton_exclude = ".linenos, .gp, .go"  # of a session in a terminal, only what is typed
 
 NAVIGATION = {
-    "Start here": "docs/tutorial",
+    "Start here": "docs/tutorial docs/faq docs/comparison",
     "Your models": """
         docs/how-to/prepare docs/how-to/many-streams docs/how-to/adopt docs/how-to/write
         docs/how-to/testing

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TextIO
 
 from durable_state import models
-from durable_state.operations.wording import span
+from durable_state.operations.wording import counted, span
 
 from .table import one_line
 
@@ -43,17 +43,17 @@ class ProgressLine:
         """Shows how far a stream is, or its replay, which ends where the stream is."""
         if isinstance(progress, models.Stream):
             rest = f"{progress.applied_count:,} applied · {progress.status}"
-            self.show(str(progress), "messages", progress.ordinal, None, rest)
+            self.show(str(progress), "message", progress.ordinal, None, rest)
         elif isinstance(progress, models.Replay):
             total = max(progress.stream.ordinal, progress.ordinal)
-            self.show(str(progress), "messages", progress.ordinal, total, "shown at its end")
+            self.show(str(progress), "message", progress.ordinal, total, "shown at its end")
 
     def switching(self, progress: models.Progress, done: int, total: int) -> None:
         """Shows how many rows of a switch have been gone through; readers see none of them yet."""
-        self.show(f"showing {progress}", "rows", done, total)
+        self.show(f"showing {progress}", "row", done, total)
 
-    def show(self, name: str, things: str, done: int, total: int | None, rest: str = "") -> None:
-        """Shows that ``done`` of ``total`` things are done, unless that was shown a moment ago."""
+    def show(self, name: str, thing: str, done: int, total: int | None, rest: str = "") -> None:
+        """Shows that ``done`` of ``total`` things are done, unless it did a moment ago."""
         now, last = self._clock(), self._last.get(name)
         is_end = total is not None and done >= total
         if last is not None and now - last.at < self._pause and not (is_end and self._terminal):
@@ -68,13 +68,13 @@ class ProgressLine:
         self._last[name] = _Shown(now, done, rate)
 
         if total:
-            parts = [f"{done:,} of {total:,} {things} ({100 * done // total} %)"]
+            parts = [f"{done:,} of {counted(total, thing)} ({100 * done // total} %)"]
         else:
-            parts = [f"{done:,} {things}"]
+            parts = [counted(done, thing)]
         if rest:
             parts.append(rest)
         if rate:
-            parts.append(f"{rate:,.0f} {things}/s")
+            parts.append(f"{rate:,.0f} {thing}s/s")
             if total and not is_end:
                 parts.append(f"{span(round((total - done) / rate))} left")
         self._write(f"{name}: {' · '.join(parts)}")

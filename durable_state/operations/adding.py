@@ -55,8 +55,9 @@ def add(
                 _stage_first_fold(stream)
     except IntegrityError as error:
         raise OperationRefused(
-            f"There is a stream {name!r} already.",
-            f"Choose another name, or remove it first: durable_state remove {name}",
+            f"There already is a stream {name!r}.",
+            "Choose another name. To read that stream from another URL:"
+            f" durable_state edit {name} --url URL",
         ) from error
     return stream
 

@@ -191,8 +191,8 @@ def _maps_nothing(case: Case) -> Verdict | None:
         stuck=True,
         why="; ".join([f"nothing of it is mapped: {account}", *case.misfits]),
         action=(
-            "Register a mapping for a type that comes"
-            f" (for this stream there is {mapped or 'none'}), then: durable_state reset {name}"
+            f"Register a mapping for one of these types (mapped so far: {mapped or 'none'}),"
+            f" then: durable_state reset {name}"
         ),
     )
 

@@ -175,5 +175,5 @@ def _require_something(found: Verification) -> None:
         raise OperationRefused(
             f"Nothing of the stream {found.stream!r} is mapped, so there are no rows to compare:"
             f" {'; '.join([str(found.account), *found.misfits])}.",
-            "Register a mapping for a type that comes.",
+            "Register a mapping for one of these types.",
         )

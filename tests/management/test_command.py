@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,6 +116,7 @@ def test_what_cannot_be_done_is_one_clear_line(words: tuple[str, ...]) -> None:
         ("dead-letters", "retry", "--id", "7"),
         ("dead-letters", "nowhere"),
         ("dead-letters", "burn", "chat"),
+        ("edit", "chat"),
     ],
 )
 def test_what_could_not_be_found_out_is_no_finding(words: tuple[str, ...]) -> None:
@@ -149,7 +153,7 @@ def test_every_verb_works_on_the_named_database(database: str) -> None:
     )
     assert "Discarded 1 dead letter." in run("dead-letters", "discard", "--no-input", *option)
     assert "replayed from its start" in run("reset", "chat", "--type", "message", *option)
-    assert "and 1 row." in run("remove", "chat", "--no-input", *option)
+    assert "and deleted 1 row." in run("remove", "chat", "--no-input", *option)
     assert not Stream.objects.using(database).exists()
 
 
@@ -233,14 +237,14 @@ def test_remove_asks_before_it_destroys(monkeypatch: pytest.MonkeyPatch) -> None
             run("remove", "chat")
     assert Message.objects.count() == Stream.objects.count() == 1
     answer(monkeypatch, "yes\n")
-    assert "and 1 row." in run("remove", "chat")
+    assert "and deleted 1 row." in run("remove", "chat")
     assert not Message.objects.exists()
 
 
 def test_remove_can_keep_the_rows() -> None:
     """It says so."""
     apply("chat", [message("1", "one")])
-    assert "keeping its 1 row." in run("remove", "chat", "--keep-rows", "--no-input")
+    assert "kept its 1 row." in run("remove", "chat", "--keep-rows", "--no-input")
     assert Message.objects.count() == 1
 
 
@@ -261,6 +265,41 @@ def test_dead_letters_are_listed_retried_and_discarded(monkeypatch: pytest.Monke
     assert "Discarded 1" in run("dead-letters", "discard", "--id", str(letter.pk), "--no-input")
     assert "Discarded 2" in run("dead-letters", "discard", "--no-input")
     assert "There are no dead letters of chat." in run("dead-letters", "list", "chat")
+
+
+def test_a_misspelt_act_is_not_taken_for_a_stream() -> None:
+    """Unless there is a stream of that name."""
+    with pytest.raises(CommandError, match="Did you mean retry"):
+        run("dead-letters", "rety")
+    Stream.objects.create(name="rety", url=URL)
+    assert run("dead-letters", "rety") == "There are no dead letters of rety.\n"
+
+
+STATUS = """
+import django
+from django.core.management import call_command
+django.setup()
+call_command("migrate", run_syncdb=True, verbosity=0)
+call_command("durable_state", "status")
+"""
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path: Path) -> None:
+    """``durable_state status | head -1``: as SIGPIPE would, without a traceback."""
+    reads_from, writes_to = os.pipe()
+    os.close(reads_from)
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.management.support.scratch"}
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", STATUS],
+        env=os.environ | settings | {"SCRATCH": str(tmp_path)},
+        cwd=Path(__file__).parents[2],
+        stdout=writes_to,
+        stderr=subprocess.PIPE,
+        timeout=100,
+        check=False,
+    )
+    os.close(writes_to)
+    assert (ended.returncode, ended.stderr) == (141, b"")
 
 
 def test_a_retry_that_succeeds_says_so() -> None:

@@ -68,7 +68,7 @@ def test_what_has_an_end_says_how_far_it_is_and_how_long_it_takes() -> None:
     progress.switching(stream, 10, 20)
     progress.switching(stream, 20, 20)
     assert out.getvalue().rstrip().endswith("showing chat: 20 of 20 rows (100 %) · 100 rows/s")
-    progress.show("comparing chat", "rows", 0, 0)
+    progress.show("comparing chat", "row", 0, 0)
     assert "comparing chat: 0 rows" in out.getvalue()
 
 

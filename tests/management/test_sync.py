@@ -158,7 +158,7 @@ def test_sync_follows_the_stream_until_it_is_told_to_stop(
     ) as following:
         try:
             assert following.stderr is not None
-            assert following.stderr.readline().startswith("chat: 1 messages · 1 applied")
+            assert following.stderr.readline().startswith("chat: 1 message · 1 applied")
             publish(url, message("2", "two"))
             with closing(sqlite3.connect(tmp_path / "scratch.sqlite3", timeout=20)) as database:
                 for _ in range(200):

@@ -72,7 +72,7 @@ def test_a_misspelt_type_is_not_green() -> None:
     assert found.why.startswith(f"nothing of it is mapped: {ACCOUNT}")
     assert 'did you mean @register("task")? There is no "tasks" in the stream' in found.why
     assert f"{__name__}.TaskMapping" in found.why
-    assert 'there is "tasks"' in found.action
+    assert 'mapped so far: "tasks"' in found.action
     assert str(found.account) == ACCOUNT
     assert found.to_json()["unregistered"] == 15
 
@@ -84,7 +84,7 @@ def test_a_stream_without_any_mapping_is_not_green() -> None:
     found = report()
     assert (found.status, found.stuck) == ("unmapped", True)
     assert found.why == f"nothing of it is mapped: {ACCOUNT}"
-    assert "there is none" in found.action
+    assert "mapped so far: none" in found.action
 
 
 def test_a_type_that_is_mapped_for_other_streams_is_told() -> None:

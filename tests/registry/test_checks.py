@@ -229,6 +229,15 @@ def test_mistake_has_its_number(number: str, attributes: dict[str, Any], words: 
     assert set(ids(found)) <= {number, "E011", "E005"}
 
 
+def test_a_misspelt_column_is_one_mistake() -> None:
+    """It is not told again that nothing is written to the column that was meant."""
+    wrong: list[dict[str, Any]] = [
+        {"model": app.Commit, "fields": ["subject", "auther"]},
+        {"model": app.Commit, "fields": ["subject", "author_id"]},
+    ]
+    assert [ids(check(mapping(**each))) for each in wrong] == [["E004"], ["E004"]]
+
+
 async def _coroutine(self: Any, change: Any) -> None:
     """A prepare that cannot be one."""
 

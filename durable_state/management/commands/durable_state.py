@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
@@ -16,6 +18,9 @@ __all__ = ["Command"]
 
 Verb = Callable[[BaseCommand, dict[str, Any]], None]
 
+BROKEN_PIPE = 141
+"""What a shell reports for a program that SIGPIPE has ended."""
+
 
 class Command(BaseCommand):
     """Says what it did; exits non-zero with one clear line when it could not;
@@ -24,24 +29,28 @@ class Command(BaseCommand):
 
     help = (
         "Keeps Django models equal to remote Durable State streams:"
-        " adds, syncs, inspects and repairs streams."
+        " adds, reads, inspects and repairs streams."
+        " `durable_state VERB --help` describes one verb."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+        verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
 
         def verb(name: str, run: Verb, about: str, *, failure: int = 1) -> argparse.ArgumentParser:
             each: argparse.ArgumentParser = verbs.add_parser(name, help=about, description=about)
             each.set_defaults(run=run, failure=failure)
             each.add_argument(
-                "--database", default=DEFAULT_DB_ALIAS, help="the database of the mapped models"
+                "--database",
+                metavar="ALIAS",
+                default=DEFAULT_DB_ALIAS,
+                help="the database of the mapped models (default: %(default)s)",
             )
             each.add_argument(
                 "--no-input",
                 "--noinput",
                 action="store_false",
                 dest="interactive",
-                help="never ask",
+                help="do not ask for confirmation",
             )
             _also_after_the_verb(each)
             return each
@@ -61,6 +70,7 @@ class Command(BaseCommand):
 
         try:
             options["run"](self, options)
+            sys.stdout.flush()  # a pipe that was closed is noticed here, and not by Python's end
         except DurableStateError as error:
             raise CommandError(" ".join(str(error).split("\n")), returncode=failure) from error
         except DatabaseError as error:
@@ -70,10 +80,19 @@ class Command(BaseCommand):
                 f" Is it reachable, and migrated (manage.py migrate --database {database})?",
                 returncode=failure,
             ) from error
+        except BrokenPipeError:
+            _leave_the_closed_pipe()
         except KeyboardInterrupt as error:
             raise CommandError(
                 "Interrupted. Nothing is lost: the next run continues from there.", returncode=130
             ) from error
+
+
+def _leave_the_closed_pipe() -> NoReturn:
+    """Ends quietly: whoever read the output (``head``, a pager) has seen enough."""
+    # Python flushes stdout once more when it ends, and would complain about the pipe then.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(BROKEN_PIPE)
 
 
 def _also_after_the_verb(parser: argparse.ArgumentParser) -> None:

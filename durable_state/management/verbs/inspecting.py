@@ -26,25 +26,30 @@ def define(verb: Any) -> None:
     parser = verb(
         "status",
         status,
-        "Shows the streams' state; exit status 1 when one is stuck, 2 when it could not tell.",
+        "Shows how the streams are doing; exit status 1 if one is stuck, 2 if it could not tell.",
         failure=2,
     )
-    parser.add_argument("name", nargs="?")
-    parser.add_argument("--json", action="store_true", help="a list of objects, for programs")
+    parser.add_argument("name", nargs="?", help="only this stream")
+    parser.add_argument("--json", action="store_true", help="print a list of objects, for programs")
 
     parser = verb(
         "verify",
         verify,
-        "Replays a stream and compares it with its rows; exit status 1 on a difference, 2 when "
-        "it could not compare.",
+        "Reads a stream again and compares it with its rows; exit status 1 if they differ, 2 if it"
+        " could not compare.",
         failure=2,
     )
-    parser.add_argument("name")
-    parser.add_argument("--json", action="store_true", help="{type: {missing, extra, changed}}")
+    parser.add_argument("name", help="the stream")
     parser.add_argument(
-        "--type", dest="entity_type", help="with --key: shows the history of one entity"
+        "--json", action="store_true", help="print {type: {missing, extra, changed}}"
     )
-    parser.add_argument("--key", help="the entity key")
+    parser.add_argument(
+        "--type",
+        dest="entity_type",
+        metavar="TYPE",
+        help="with --key: show the history of one entity",
+    )
+    parser.add_argument("--key", help="the entity's key")
 
 
 def status(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -118,8 +123,8 @@ def verify(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     progress = ProgressLine(sys.stderr)
     steps = {
-        "on_folded": partial(progress.show, f"replaying {stream.name}", "messages"),
-        "on_compared": partial(progress.show, f"comparing {stream.name}", "rows"),
+        "on_folded": partial(progress.show, f"replaying {stream.name}", "message"),
+        "on_compared": partial(progress.show, f"comparing {stream.name}", "row"),
     }
     try:
         if options["key"] is None:

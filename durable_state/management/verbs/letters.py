@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -10,7 +11,7 @@ from django.db.models import QuerySet
 from durable_state import operations
 from durable_state.management.asking import actor, confirm
 from durable_state.management.table import one_line, table
-from durable_state.models import DeadLetter
+from durable_state.models import DeadLetter, Stream
 from durable_state.operations.wording import counted
 
 __all__ = ["define"]
@@ -25,10 +26,10 @@ def define(verb: Any) -> None:
         failure=2,
     )
     parser.add_argument(
-        "what", nargs="?", default="list", help="list (the default), retry, discard"
+        "what", nargs="?", default="list", help="list (the default), retry or discard"
     )
-    parser.add_argument("name", nargs="?", help="of this stream only")
-    parser.add_argument("--id", type=int, help="this letter only")
+    parser.add_argument("name", nargs="?", help="only those of this stream")
+    parser.add_argument("--id", type=int, help="only this dead letter")
 
 
 def dead_letters(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -36,8 +37,20 @@ def dead_letters(command: BaseCommand, options: dict[str, Any]) -> None:
     if options["what"] not in acts:
         if options["name"] is not None:
             raise CommandError(f"{options['what']!r} is not list, retry or discard.", returncode=2)
+        if close := get_close_matches(options["what"], acts, n=1, cutoff=0.75):
+            _prefer_a_stream(options, meant=close[0])
         options |= {"what": "list", "name": options["what"]}
     acts[options["what"]](command, _chosen(options), options)
+
+
+def _prefer_a_stream(options: dict[str, Any], *, meant: str) -> None:
+    """Raises: CommandError, where the word is nearly a verb and no stream has that name."""
+    if not Stream.objects.using(options["database"]).filter(name=options["what"]).exists():
+        raise CommandError(
+            f"{options['what']!r} is neither a stream nor list, retry or discard."
+            f" Did you mean {meant}?",
+            returncode=2,
+        )
 
 
 def _chosen(options: dict[str, Any]) -> QuerySet[DeadLetter]:

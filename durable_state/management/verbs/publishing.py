@@ -9,6 +9,7 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandError
 
 from durable_state import operations
+from durable_state.errors import StreamNotFound
 from durable_state.management.table import one_line
 from durable_state.protocol import ABSENT, Operation
 
@@ -18,10 +19,10 @@ __all__ = ["define"]
 def define(verb: Any) -> None:
     """Adds the verb to the command's parser."""
     parser = verb("publish", publish, "Appends one change to a stream.")
-    parser.add_argument("name")
+    parser.add_argument("name", help="the stream")
     parser.add_argument("type", help="the entity type")
     parser.add_argument("key", help="the entity key")
-    parser.add_argument("value", nargs="?", help="JSON; a delete has none")
+    parser.add_argument("value", nargs="?", help="the value as JSON; a delete needs none")
     parser.add_argument(
         "--operation",
         choices=[each.value for each in Operation],
@@ -48,14 +49,17 @@ def publish(command: BaseCommand, options: dict[str, Any]) -> None:
             ) from error
     elif operation != Operation.DELETE:
         raise CommandError("Give a value, or --operation delete.", returncode=2)
-    operations.publish(
-        stream,
-        options["type"],
-        options["key"],
-        value,
-        operation=operation,
-        create=options["create"],
-    )
+    try:
+        operations.publish(
+            stream,
+            options["type"],
+            options["key"],
+            value,
+            operation=operation,
+            create=options["create"],
+        )
+    except StreamNotFound as error:
+        raise CommandError(f"{error.message} To create the stream, pass --create.") from error
     told = one_line(f"{options['type']} {options['key']}")
     command.stdout.write(f"Appended to {stream.name}: {operation} {told}.")
 

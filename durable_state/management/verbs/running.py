@@ -27,14 +27,14 @@ __all__ = ["define"]
 
 def define(verb: Any) -> None:
     """Adds the verbs to the command's parser."""
-    parser = verb("sync", sync, "Consumes one stream in the foreground, with a progress bar.")
-    parser.add_argument("name")
+    parser = verb("sync", sync, "Reads one stream in the foreground, and shows its progress.")
+    parser.add_argument("name", help="the stream")
     parser.add_argument(
         "--until-up-to-date",
         action="store_true",
-        help="end at the stream's tail instead of following it",
+        help="stop at the stream's end instead of following it",
     )
-    parser = verb("run", run, "Consumes all streams, live, without Celery, until you stop it.")
+    parser = verb("run", run, "Follows all streams, without Celery, until you stop it.")
     parser.add_argument(
         "--metrics",
         metavar="[HOST:]PORT",

@@ -16,40 +16,47 @@ from durable_state.protocol.url import mask_query
 
 __all__ = ["define"]
 
+_WHICH = "the stream"
+
 
 def define(verb: Any) -> None:
     """Adds the verbs to the command's parser."""
     parser = verb("add", add, "Adds a stream; workers begin to read it.")
     parser.add_argument("name", help="1 to 100 of A-Z a-z 0-9 . _ -")
-    parser.add_argument("url", help="http(s) address of the durable stream, without user info")
+    parser.add_argument("url", help="the stream's address: http:// or https://")
     parser.add_argument(
         "--adopt", action="store_true", help="take over the rows that its tables already have"
     )
     parser.add_argument(
-        "--live", choices=Live.values, default="sse", help="how the tail is followed"
+        "--live",
+        choices=Live.values,
+        default="sse",
+        help="how new messages are noticed (default: %(default)s)",
     )
     parser.add_argument(
         "--no-probe", action="store_false", dest="probe", help="do not ask the server"
     )
 
-    parser = verb("edit", edit, "Changes a stream's URL, or how its tail is followed.")
-    parser.add_argument("name")
+    parser = verb("edit", edit, "Changes a stream's URL, or how new messages are noticed.")
+    parser.add_argument("name", help=_WHICH)
     parser.add_argument("--url", help="its new URL")
-    parser.add_argument("--live", choices=Live.values, help="how the tail is followed")
+    parser.add_argument("--live", choices=Live.values, help="how new messages are noticed")
     parser.add_argument(
         "--heartbeat",
         type=int,
         metavar="SECONDS",
-        help="how long its server may be silent while it has nothing new; 0: as usual",
+        help="how long its server may be silent while it has nothing new; 0 means as usual",
     )
     parser.add_argument(
         "--no-probe", action="store_false", dest="probe", help="do not ask the server"
     )
 
-    about = "Asks the server again to ring for a stream with a doorbell."
-    verb("subscribe", subscribe, about).add_argument("name")
-    verb("pause", pause, "Stops consuming a stream; its rows stay.").add_argument("name")
-    verb("resume", resume, "Continues a paused or halted stream at once.").add_argument("name")
+    for name, act, about in (
+        ("subscribe", subscribe, "Asks a stream's server again to ring when there are messages."),
+        ("pause", pause, "Stops reading a stream; its rows stay."),
+        ("resume", resume, "Continues a paused or halted stream at once."),
+    ):
+        verb(name, act, about).add_argument("name", help=_WHICH)
 
     parser = verb(
         "reset",
@@ -57,20 +64,23 @@ def define(verb: Any) -> None:
         "Replays a stream from its start beside the old rows,"
         " then replaces them in one transaction.",
     )
-    parser.add_argument("name")
+    parser.add_argument("name", help=_WHICH)
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--type",
         dest="entity_type",
-        help="replays and replaces this type alone",
+        metavar="TYPE",
+        help="replay and replace only this type",
     )
     what.add_argument(
         "--cancel", action="store_true", help="cancel the reset that is under way; the rows stay"
     )
 
     parser = verb("remove", remove, "Removes a stream and its rows.")
-    parser.add_argument("name")
-    parser.add_argument("--keep-rows", action="store_true", help="leave the rows in their tables")
+    parser.add_argument("name", help=_WHICH)
+    parser.add_argument(
+        "--keep-rows", action="store_true", help="leave the rows in their tables, as your own"
+    )
 
 
 def add(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -100,7 +110,10 @@ def edit(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     if all(options[each] is None for each in ("url", "live", "heartbeat")):
         ways = ", ".join(Live.values)
-        raise CommandError(f"Give what to change: --url URL, --heartbeat SECONDS or --live {ways}.")
+        raise CommandError(
+            f"Say what to change: --url URL, --heartbeat SECONDS, or --live with one of {ways}.",
+            returncode=2,
+        )
     operations.edit(
         stream,
         actor=actor(),
@@ -123,7 +136,7 @@ def _existing(options: dict[str, Any]) -> Stream | None:
     stream = streams.filter(name=options["name"]).first()
     if stream is not None and stream.url != options["url"]:
         raise CommandError(
-            f"There is a stream {stream.name!r} already, at {mask_query(stream.url)}. To read it "
+            f"There already is a stream {stream.name!r}, at {mask_query(stream.url)}. To read it "
             f"from elsewhere: durable_state edit {stream.name} --url URL"
         )
     return stream
@@ -174,7 +187,7 @@ def pause(command: BaseCommand, options: dict[str, Any]) -> None:
 def resume(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     operations.resume(stream, actor=actor())
-    command.stdout.write(f"Resumed {stream.name} after message {stream.ordinal}.")
+    command.stdout.write(f"Resumed {stream.name} after message {stream.ordinal:,}.")
 
 
 def reset(command: BaseCommand, options: dict[str, Any]) -> None:
@@ -199,5 +212,5 @@ def remove(command: BaseCommand, options: dict[str, Any]) -> None:
     verb = "keep" if keep else "delete"
     confirm(f"Remove the stream {stream.name} and {verb} its {rows}?", options)
     deleted = operations.remove(stream, actor=actor(), keep_rows=keep)
-    and_rows = f"keeping its {rows}" if keep else f"and {counted(deleted, 'row')}"
-    command.stdout.write(f"Removed {stream.name}, {and_rows}.")
+    told = f"and kept its {rows}" if keep else f"and deleted {counted(deleted, 'row')}"
+    command.stdout.write(f"Removed {stream.name} {told}.")
