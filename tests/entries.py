@@ -25,10 +25,10 @@ def entries_equal_the_rows(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Of each commit, whichever way its rows were written. Gives the types told without reading."""
     told: list[str] = []
 
-    def checking(stream: Stream, outcome: Outcome) -> None:
+    def checking(stream: Stream, revision: int, outcome: Outcome) -> None:
         held_against_the_rows(stream, outcome.written)
         told.extend(entity_type for entity_type, _ in outcome.written)
-        send_when_committed(stream, outcome)
+        send_when_committed(stream, revision, outcome)
 
     for way in (committing, optimistic):
         monkeypatch.setattr(way, "send_when_committed", checking)

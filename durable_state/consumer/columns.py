@@ -1,11 +1,14 @@
-"""The columns of a stream, or of a replay, that a commit writes."""
+"""The columns of a stream, or of a replay, that a commit writes.
+
+``now`` is by the database's clock.
+"""
 
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import Any
 
-from durable_state.databases.clock import database_now
 from durable_state.materializer import Fold, Outcome
 from durable_state.models import DISPOSITIONS, FAILING, Progress, Status
 from durable_state.protocol import Position
@@ -18,15 +21,23 @@ SMOOTHED = 5.0
 
 
 def position_columns(
-    progress: Progress, fold: Fold, position: Position, checkpoint: Checkpoint | None = None
+    progress: Progress,
+    fold: Fold,
+    position: Position,
+    now: datetime,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, Any]:
     """The columns that say how far the fold is now, and what is open of it."""
-    columns = count_columns(progress, fold.outcome, position, checkpoint)
+    columns = count_columns(progress, fold.outcome, position, now, checkpoint)
     return columns | {"rebuild": fold.rebuild, "snapshot": fold.snapshot}
 
 
 def count_columns(
-    progress: Progress, outcome: Outcome, position: Position, checkpoint: Checkpoint | None = None
+    progress: Progress,
+    outcome: Outcome,
+    position: Position,
+    now: datetime,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, Any]:
     """Those of them that say where the next message is read, and what became of the others."""
     columns: dict[str, Any] = {
@@ -37,14 +48,14 @@ def count_columns(
     for disposition, counter in DISPOSITIONS.items():
         columns[counter] = getattr(progress, counter) + getattr(outcome, disposition)
     if messages := position.ordinal - progress.ordinal:
-        columns |= _pace_columns(progress, messages)
+        columns |= _pace_columns(progress, messages, now)
     if checkpoint is not None:
         columns["checkpoint"] = checkpoint.dump()
     return columns
 
 
 def status_columns(
-    progress: Progress, *, messages: int, up_to_date: bool, closed: bool
+    progress: Progress, now: datetime, *, messages: int, up_to_date: bool, closed: bool
 ) -> dict[str, Any]:
     """Status, and since when; a commit is also the proof that what failed before works again.
 
@@ -54,7 +65,6 @@ def status_columns(
     if progress.status in FAILING and not (messages or up_to_date or closed):
         return {}
 
-    now = database_now(progress.using)
     status = Status.CLOSED if closed else Status.LIVE if up_to_date else Status.CATCHING_UP
     columns: dict[str, Any] = {
         "status": status,
@@ -74,9 +84,8 @@ def status_columns(
     return columns
 
 
-def _pace_columns(progress: Progress, messages: int) -> dict[str, Any]:
+def _pace_columns(progress: Progress, messages: int, now: datetime) -> dict[str, Any]:
     """How fast messages are read: each of the last seconds counts less than the one after it."""
-    now = database_now(progress.using)
     if progress.moved_at is None:
         return {"rate": messages / SMOOTHED, "moved_at": now}
     seconds = max((now - progress.moved_at).total_seconds(), 0.001)

@@ -4,6 +4,7 @@ entry, or nothing of them.
 
 from __future__ import annotations
 
+from durable_state.databases.clock import database_now
 from durable_state.errors import OperationRefused
 from durable_state.materializer import Fold, PreparedBatch, prepare_batch
 from durable_state.models import DeadLetter, Status, Stream
@@ -11,7 +12,7 @@ from durable_state.protocol import Change, decode
 from durable_state.transport import Batch
 
 from .columns import position_columns, status_columns
-from .committing import Commit, committing
+from .committing import Commit, check_follows, committing
 from .optimistic import commit_ordinary
 
 __all__ = ["commit", "reapply", "release"]
@@ -35,15 +36,17 @@ def _commit_carefully(
     """Folds the batch: whatever it brings, and whatever it meets."""
     with committing(stream.using, token) as frame:
         work = frame.open(stream)
-        work.check_follows(prepared, batch.position)
+        check_follows(work.row, prepared, batch.position)
 
         fold = Fold(work.row, *work.generations())
         fold.apply(prepared, up_to_date=batch.up_to_date)
         work.check_letters(fold)
 
-        columns = position_columns(work.row, fold, batch.position, batch.checkpoint)
+        now = database_now(frame.using)
+        columns = position_columns(work.row, fold, batch.position, now, batch.checkpoint)
         columns |= status_columns(
             work.row,
+            now,
             messages=prepared.count,
             up_to_date=batch.up_to_date,
             closed=batch.closed,

@@ -20,11 +20,13 @@ Keys = tuple[list[str], list[str]]
 """Of the rows that were written, and of those that were deleted."""
 
 
-def send_when_committed(stream: Stream, outcome: Outcome) -> None:
+def send_when_committed(stream: Stream, revision: int, outcome: Outcome) -> None:
     """Sends the signal, once per model, after the transaction that is open.
 
     Inside a larger one, a verb's or a TestCase's, after that one.
     """
+    if not changes_committed.receivers:
+        return
     mappings = {each: registry.find(each, stream.name) for each in outcome.changed_types}
     senders = {mapping.model for mapping in mappings.values() if mapping is not None}
     if not senders:
@@ -35,8 +37,7 @@ def send_when_committed(stream: Stream, outcome: Outcome) -> None:
         if (mapping := mappings[entity_type]) is not None:
             by_model[mapping.model][deleted].append(key)
 
-    name, revision = stream.name, stream.revision
-    is_listed = not outcome.too_many
+    name, is_listed = stream.name, not outcome.too_many
 
     def send() -> None:
         for sender in senders:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from durable_state import feed
 from durable_state.conf import get_settings
+from durable_state.databases.clock import database_now
 from durable_state.databases.transaction import commit_transaction
 from durable_state.errors import LeaseLost, RevisionConflict, TooManyDeadLetters
 from durable_state.materializer import Fold, Outcome, PreparedBatch
@@ -24,6 +26,7 @@ __all__ = [
     "Commit",
     "CommitFrame",
     "Work",
+    "check_follows",
     "committing",
     "compose_entry",
     "conflict_of",
@@ -60,12 +63,6 @@ class Work(Generic[P]):
     def __init__(self, row: P) -> None:
         self.row = row
         self.is_saved = False
-
-    def check_follows(self, prepared: PreparedBatch, position: Position) -> None:
-        """Raises: RevisionConflict, where the batch does not lead from the row to ``position``."""
-        row = self.row
-        if (prepared.after, prepared.after + prepared.count) != (row.ordinal, position.ordinal):
-            raise RevisionConflict(f"{row}: the batch does not follow ordinal {row.ordinal}.")
 
     def generations(self) -> tuple[Generation | None, Generation | None]:
         """The open rebuild and the open snapshot."""
@@ -105,10 +102,6 @@ class Work(Generic[P]):
         if not rows.filter(pk=row.pk, revision=revision).update(**columns):
             raise conflict_of(row)
 
-        self.note_saved(columns)
-
-    def note_saved(self, columns: dict[str, Any]) -> None:
-        """Says that the columns were written."""
         for name, value in columns.items():
             setattr(self.row, name, value)
         self.is_saved = True
@@ -127,11 +120,7 @@ class CommitFrame:
 
         Raises: RevisionConflict, LeaseLost.
         """
-        return self.take_up(progress, lock(progress, self._token))
-
-    def take_up(self, progress: P, row: P) -> Work[P]:
-        """Works on the row, which was locked and compared already."""
-        work = Work(row)
+        work = Work(lock(progress, self._token))
         self._opened.append((progress, work))
         return work
 
@@ -144,13 +133,14 @@ class CommitFrame:
         the signals once all that is committed.
         """
         stream, outcome = work.row, fold.outcome
-        entry = compose_entry(stream, stream.revision + 1, outcome, up_to_date=up_to_date)
+        revision, now = stream.revision + 1, database_now(self.using)
+        entry = compose_entry(stream, revision, outcome, up_to_date=up_to_date, now=now)
         work.save(columns | entry.stream_columns)
         swept = fold.forget_dropped()
         feed.write(stream, entry)
 
-        send_when_committed(stream, outcome)
-        return Commit(stream.revision, outcome, entry.payload, stream.paused, swept)
+        send_when_committed(stream, revision, outcome)
+        return Commit(revision, outcome, entry.payload, stream.paused, swept)
 
     def bring_up_to_date(self) -> None:
         """Gives the callers' objects what was written, without asking the database again."""
@@ -173,10 +163,17 @@ def committing(using: str | None, token: int | None) -> Iterator[CommitFrame]:
     frame.bring_up_to_date()
 
 
+def check_follows(progress: Progress, prepared: PreparedBatch, position: Position) -> None:
+    """Raises: RevisionConflict, where the batch does not lead from the row to ``position``."""
+    after = progress.ordinal
+    if (prepared.after, prepared.after + prepared.count) != (after, position.ordinal):
+        raise RevisionConflict(f"{progress}: the batch does not follow ordinal {after}.")
+
+
 def compose_entry(
-    stream: Stream, revision: int, outcome: Outcome, *, up_to_date: bool
+    stream: Stream, revision: int, outcome: Outcome, *, up_to_date: bool, now: datetime
 ) -> feed.ComposedEntry:
-    """The feed entry of a commit, which is to be inserted."""
+    """The feed entry of a commit, which is to be inserted; ``now`` by the database's clock."""
     listed = [
         feed.LoggedChange(*entity, "delete" if deleted else "update")
         for entity, deleted in outcome.changes.items()
@@ -190,6 +187,7 @@ def compose_entry(
         txids=list(outcome.txids),
         up_to_date=up_to_date,
         written=outcome.written,
+        now=now,
     )
 
 

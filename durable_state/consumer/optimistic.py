@@ -11,8 +11,10 @@ Why: decision 45.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from durable_state.databases import Answer, Statement
+from durable_state.databases.clock import database_now
 from durable_state.databases.faults import blames_a_row
 from durable_state.databases.plain_sql import inserting_row, updating_row
 from durable_state.databases.transaction import begun_transaction
@@ -22,7 +24,7 @@ from durable_state.transport import Batch
 
 from .columns import count_columns, status_columns
 from .committed_signal import send_when_committed
-from .committing import Commit, CommitFrame, Work, compose_entry, conflict_of, lease_lost
+from .committing import Commit, check_follows, compose_entry, conflict_of, lease_lost
 from .stream_facts import StreamFacts, asking_facts, locking_row, read_facts
 
 __all__ = ["commit_ordinary"]
@@ -38,31 +40,29 @@ def commit_ordinary(
     direct = DirectChanges.find(stream, prepared)
     if direct is None:
         return None
-    frame = CommitFrame(stream.using, token)
     try:
         with begun_transaction(stream.using) as bounds:
-            facts, rows = _look(stream, direct, bounds.opening)
-            if token is not None and token != facts.token:
-                raise lease_lost(stream, token)
-            work = frame.take_up(stream, facts.row)
-            work.check_follows(prepared, batch.position)
-            done = _write(work, facts, direct, rows, prepared.count, batch, bounds.closing)
+            facts, rows = _look(stream, direct, token, bounds.opening)
+            check_follows(stream, prepared, batch.position)
+            writing = direct.writing(facts.types, rows)
+            done, columns = _write(stream, direct, writing, prepared.count, batch, bounds.closing)
     except Unusual:
         return None
     except Exception as error:  # whatever a field's own code raises, too
         if not blames_a_row(error):
             raise
         return None
-    frame.bring_up_to_date()
+    for name, value in columns.items():
+        setattr(stream, name, value)
     return done
 
 
 def _look(
-    stream: Stream, direct: DirectChanges, opening: Sequence[Statement]
+    stream: Stream, direct: DirectChanges, token: int | None, opening: Sequence[Statement]
 ) -> tuple[StreamFacts, Sequence[Answer]]:
     """Locks the stream's row, and reads what is to be known of it and of its entities' rows.
 
-    Raises: RevisionConflict; Unusual, where the careful path has to look.
+    Raises: RevisionConflict, LeaseLost; Unusual, where the careful path has to look.
     """
     # The lock first: a statement that waits for it does not see all that its holder wrote.
     before = [*opening, *locking_row(direct.database, stream)]
@@ -73,44 +73,49 @@ def _look(
     facts = read_facts(direct.database, stream, answer)
     if facts is None:
         raise conflict_of(stream)
-    is_open = facts.row.rebuild_id is not None or facts.row.snapshot_id is not None
-    if is_open or not facts.is_clear or facts.owned < len(direct.tables):
+    if token is not None and token != facts.token:
+        raise lease_lost(stream, token)
+    is_open = stream.rebuild_id is not None or stream.snapshot_id is not None
+    is_ordinary = facts.is_as_read and facts.is_clear and not is_open
+    if not is_ordinary or facts.owned < len(direct.tables):
         raise Unusual
     return facts, rows
 
 
 def _write(
-    work: Work[Stream],
-    facts: StreamFacts,
+    stream: Stream,
     direct: DirectChanges,
-    rows: Sequence[Answer],
+    statements: list[Statement],
     messages: int,
     batch: Batch,
     closing: Sequence[Statement],
-) -> Commit:
-    """Writes rows, position and feed entry. Raises: Unusual."""
-    stream, outcome, database = work.row, direct.outcome, direct.database
-    statements = direct.writing(facts.types, rows)
+) -> tuple[Commit, dict[str, Any]]:
+    """Runs the statements, and writes position and feed entry.
+
+    Also gives the columns of the stream, as they are once that is committed.
+    """
+    outcome, database = direct.outcome, direct.database
     if not direct.tells_all:
         database.run_together(statements)  # the feed reads the rows
         statements = []
 
-    revision, up_to_date = stream.revision, batch.up_to_date
-    entry = compose_entry(stream, revision + 1, outcome, up_to_date=up_to_date)
+    now, revision, up_to_date = database_now(stream.using), stream.revision + 1, batch.up_to_date
+    entry = compose_entry(stream, revision, outcome, up_to_date=up_to_date, now=now)
     columns = {
-        "revision": revision + 1,
+        "revision": revision,
         **entry.stream_columns,
-        **count_columns(stream, outcome, batch.position, batch.checkpoint),
-        **status_columns(stream, messages=messages, up_to_date=up_to_date, closed=batch.closed),
+        **count_columns(stream, outcome, batch.position, now, batch.checkpoint),
+        **status_columns(
+            stream, now, messages=messages, up_to_date=up_to_date, closed=batch.closed
+        ),
     }
     changed = {name: value for name, value in columns.items() if getattr(stream, name) != value}
-    where = {"id": stream.pk, "revision": revision}
+    where = {"id": stream.pk, "revision": stream.revision}
     moving = updating_row(database, Stream, changed, where)
     telling = inserting_row(database, FeedEntry, {"stream": stream.pk, **entry.columns})
     answers = database.run_together([*statements, moving, telling, *closing])
     if not answers[-len(closing) - 2].affected:  # never, where the row's lock is held
         raise conflict_of(stream)
 
-    work.note_saved(columns)
-    send_when_committed(stream, outcome)
-    return Commit(stream.revision, outcome, entry.payload, stream.paused)
+    send_when_committed(stream, revision, outcome)
+    return Commit(revision, outcome, entry.payload, stream.paused), changed

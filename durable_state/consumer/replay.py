@@ -16,7 +16,7 @@ from durable_state.models import DISPOSITIONS, DeadLetter, Generation, Replay, S
 from durable_state.transport import Batch
 
 from .columns import position_columns, status_columns
-from .committing import Commit, Work, committing, lock
+from .committing import Commit, Work, check_follows, committing, lock
 
 __all__ = [
     "abandon_replay",
@@ -109,14 +109,17 @@ def advance(
     """
     with committing(replay.using, token) as frame:
         work = frame.open(replay)
-        work.check_follows(prepared, batch.position)
+        check_follows(work.row, prepared, batch.position)
 
         fold = Fold(stream, *work.generations(), work.row)
         outcome = fold.apply(prepared, up_to_date=False)
         work.check_letters(fold)
 
-        columns = position_columns(work.row, fold, batch.position, batch.checkpoint)
-        columns |= status_columns(work.row, messages=prepared.count, up_to_date=False, closed=False)
+        now = database_now(frame.using)
+        columns = position_columns(work.row, fold, batch.position, now, batch.checkpoint)
+        columns |= status_columns(
+            work.row, now, messages=prepared.count, up_to_date=False, closed=False
+        )
         columns |= {
             "unregistered": work.row.unregistered,
             "samples": work.row.samples,
@@ -164,8 +167,9 @@ def hand_over(
         outcome.txids |= dict.fromkeys(_txids(made.row))
         work.check_letters(fold)
 
-        columns = position_columns(work.row, fold, made.row.position)
-        columns |= status_columns(work.row, messages=0, up_to_date=True, closed=closed)
+        now = database_now(frame.using)
+        columns = position_columns(work.row, fold, made.row.position, now)
+        columns |= status_columns(work.row, now, messages=0, up_to_date=True, closed=closed)
         columns |= {"checkpoint": made.row.checkpoint, "reread_at": made.row.reread_at}
         return frame.conclude(work, fold, columns, up_to_date=True)
 

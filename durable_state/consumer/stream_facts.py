@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from django.db import models
@@ -12,6 +13,7 @@ from durable_state.databases import Answer, Database, Statement, find_database
 from durable_state.databases.plain_sql import RowReader
 from durable_state.materializer import PROTECTED, DirectChanges, TypeFacts
 from durable_state.models import (
+    DISPOSITIONS,
     DeadLetter,
     Lease,
     ParkedChange,
@@ -22,9 +24,13 @@ from durable_state.models import (
 
 __all__ = ["StreamFacts", "asking_facts", "locking_row", "read_facts"]
 
-OF_STREAM = [field for field in Stream._meta.concrete_fields if field.name != "checkpoint"]
-"""All columns but the one that is large, and that commits alone write."""
-NAMES = [field.attname for field in OF_STREAM]
+COMMITTED = {
+    *("offset", "skip", "ordinal", "checkpoint", "rate", "moved_at", "up_to_date_at"),
+    *("log_bytes", "logged_at", *DISPOSITIONS.values()),
+}
+"""Columns that commits alone write: at the same revision they hold the same."""
+OF_STREAM = [field for field in Stream._meta.concrete_fields if field.name not in COMMITTED]
+"""All others."""
 OF_TYPE = [
     field
     for field in TypeState._meta.concrete_fields
@@ -33,12 +39,14 @@ OF_TYPE = [
 """In their order."""
 READER = RowReader([*OF_STREAM, *OF_TYPE])
 
+_columns_read = attrgetter(*(field.attname for field in OF_STREAM))
+
 
 class StreamFacts(NamedTuple):
     """How things are with a stream."""
 
-    row: Stream
-    """As it is now, without its checkpoint."""
+    is_as_read: bool
+    """Whether its row holds in every column what it held when it was read."""
 
     types: TypeFacts
     """Of the types that were met before."""
@@ -75,14 +83,13 @@ def read_facts(database: Database, stream: Stream, answer: Answer) -> StreamFact
     if not rows:
         return None
     first, end = len(OF_STREAM), len(OF_STREAM) + len(OF_TYPE)
-    row = Stream.from_db(stream.using, NAMES, rows[0][:first])
-    row.checkpoint = stream.checkpoint  # at the same revision it is the same
+    is_as_read = rows[0][:first] == _columns_read(stream)
     types = {}
     for each in rows:
         digest, fingerprint, sample = each[first:end]
         types[digest] = fingerprint, sample
     token, owned, *obstacles = rows[0][end:]
-    return StreamFacts(row, types, token, owned, not any(obstacles))
+    return StreamFacts(is_as_read, types, token, owned, not any(obstacles))
 
 
 @lru_cache(maxsize=256)

@@ -65,6 +65,10 @@ class Database:
         self.limits: SessionLimits | None = None
         """The limits of the session that is open, where it has any of its own."""
 
+        self.texts: dict[tuple[Any, ...], str] = {}
+        """Statements that are made again and again, by what they say: few, since only their
+        parameters differ from one commit to the next."""
+
         self._quoted: dict[str | None, str] = {}
 
     # Sessions

@@ -16,6 +16,9 @@ __all__ = ["RowReader", "inserting_row", "read_value", "updating_row"]
 
 Row = tuple[Any, ...]
 
+_PLAIN = {str, int, float, bool, type(None)}
+"""Values of our own columns that every driver takes as they are."""
+
 
 class RowReader:
     """Makes of rows that were read without the ORM what a query set would give.
@@ -65,10 +68,10 @@ def inserting_row(
     database: Database, model: type[models.Model], columns: Mapping[str, Any]
 ) -> Statement:
     """Inserts a row of these columns, given by field name; the database gives its primary key."""
-    names, values = _columns(database, model, columns)
-    places = ", ".join(["%s"] * len(names))
-    table = database.quoted(model._meta.db_table)
-    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})", values
+    says = model, *columns
+    if says not in database.texts:
+        database.texts[says] = _insert_sql(database, model, columns)
+    return database.texts[says], _parameters(database, model, columns)
 
 
 def updating_row(
@@ -78,27 +81,45 @@ def updating_row(
     where: Mapping[str, Any],
 ) -> Statement:
     """Sets columns, given by field name, of the row that has the values of ``where``."""
-    names, values = _columns(database, model, columns)
-    compared, sought = _columns(database, model, where)
-    assignments = ", ".join(f"{name} = %s" for name in names)
-    conditions = " AND ".join(f"{name} = %s" for name in compared)
-    table = database.quoted(model._meta.db_table)
-    return f"UPDATE {table} SET {assignments} WHERE {conditions}", [*values, *sought]
+    says = model, *columns, "WHERE", *where
+    if says not in database.texts:
+        database.texts[says] = _update_sql(database, model, columns, where)
+    values = _parameters(database, model, columns)
+    return database.texts[says], [*values, *_parameters(database, model, where)]
 
 
-def _columns(
+def _parameters(
     database: Database, model: type[models.Model], columns: Mapping[str, Any]
-) -> tuple[list[str], list[Any]]:
-    """The columns' names, quoted, and their parameters. None may be an expression."""
-    fields = _fields_by_name(model)
-    names, values = [], []
+) -> list[Any]:
+    """The parameters of values, given by field name. None may be an expression."""
+    fields, values = _fields_by_name(model), []
     for name, value in columns.items():
-        field = fields[name]
-        names.append(database.quoted(field.column))
-        parameters = database.save_parameters(field, [value])
-        assert parameters is not None
-        values.append(parameters[0])
-    return names, values
+        if type(value) not in _PLAIN:
+            parameters = database.save_parameters(fields[name], [value])
+            assert parameters is not None
+            (value,) = parameters
+        values.append(value)
+    return values
+
+
+def _insert_sql(database: Database, model: type[models.Model], names: Iterable[str]) -> str:
+    columns = _quoted(database, model, names)
+    table, places = database.quoted(model._meta.db_table), ", ".join(["%s"] * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"
+
+
+def _update_sql(
+    database: Database, model: type[models.Model], names: Iterable[str], where: Iterable[str]
+) -> str:
+    assigned = ", ".join(f"{column} = %s" for column in _quoted(database, model, names))
+    compared = " AND ".join(f"{column} = %s" for column in _quoted(database, model, where))
+    return f"UPDATE {database.quoted(model._meta.db_table)} SET {assigned} WHERE {compared}"
+
+
+def _quoted(database: Database, model: type[models.Model], names: Iterable[str]) -> list[str]:
+    """The columns of these fields, as they stand in a statement."""
+    fields = _fields_by_name(model)
+    return [database.quoted(fields[name].column) for name in names]
 
 
 @cache

@@ -129,6 +129,7 @@ def compose(
     *,
     txids: Sequence[tuple[str, str, str]],
     up_to_date: bool,
+    now: datetime.datetime | None = None,
     gone: Sequence[LoggedChange] | None = None,
     written: Mapping[EntityName, Sequence[Any]] | None = None,
 ) -> ComposedEntry:
@@ -136,9 +137,10 @@ def compose(
 
     ``changes`` holds each entity at most once, in any order; None tells subscribers to take a
     snapshot, and ``gone`` has those that were deleted, or None where even they are too many.
-    ``up_to_date`` says that the commit reached the stream's tail. Of the entities in
-    ``written`` (the values of the mapped columns, in their order) no row is read: where these are
-    all that were changed, the database is not asked, and the rows need not be written yet.
+    ``up_to_date`` says that the commit reached the stream's tail; it is made ``now``, by the
+    database's clock. Of the entities in ``written`` (the values of the mapped columns, in their
+    order) no row is read: where these are all that were changed, the database is not asked, and the
+    rows need not be written yet.
     """
     settings = get_settings()
     snapshot = changes is None or len(changes) > settings.feed_entry_rows
@@ -159,7 +161,7 @@ def compose(
         "snapshot": snapshot,
         "up_to_date": up_to_date,
     }
-    now = database_now(stream.using)
+    now = now or database_now(stream.using)
     payload = _pack_bell(stream, columns | {"stamp": stamp_of(now)})
     return ComposedEntry(
         columns | {"log_bytes": log_bytes, "created_at": now},
