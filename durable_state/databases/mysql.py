@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import Error, IntegrityError, OperationalError
 
-from .bounds import Bounds, atomic_begun_by_text
+from .bounds import AtomicBegunByText, Bounds
 from .capabilities import mysql_capabilities, unused_name
 from .database import Database
 from .limits import SessionLimits
@@ -97,7 +97,7 @@ class MySQL(Database):
         """
         with (
             self._limited(seconds) as opening,
-            atomic_begun_by_text(self.connection),
+            AtomicBegunByText(self.connection),
             bounded_statements(self.connection, self.largest_statement()),
         ):
             yield Bounds([*opening, ("START TRANSACTION", ())])
@@ -139,7 +139,8 @@ class MySQL(Database):
         if not getattr(driver, "client_flag", 0) & MULTI_STATEMENTS:
             return super().run_together(statements)
         try:
-            return run_in_one_text(self.connection, statements)
+            with self.connection.cursor() as cursor:
+                return run_in_one_text(self.connection, cursor, statements)
         except OperationalError as error:
             # As Django does of the first statement of a text.
             if error.args and error.args[0] in CONSTRAINTS:

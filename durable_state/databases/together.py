@@ -28,13 +28,13 @@ def run_each(connection: Any, statements: Sequence[Statement]) -> list[Answer]:
     return answers
 
 
-def run_in_one_text(connection: Any, statements: Sequence[Statement]) -> list[Answer]:
+def run_in_one_text(connection: Any, cursor: Any, statements: Sequence[Statement]) -> list[Answer]:
     """Runs them as one text, for a driver that writes the values into it: one round trip.
 
     Rows are given of what says SELECT or RETURNING.
     """
-    text = "; ".join(sql for sql, _ in statements)
-    with connection.cursor() as cursor, connection.wrap_database_errors:
+    text = "; ".join([sql for sql, _ in statements])
+    with connection.wrap_database_errors:
         cursor.execute(text, [value for _, values in statements for value in values])
         return list(_answers(cursor.cursor, statements))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from django.db import connections, transaction
 
@@ -28,15 +28,17 @@ def commit_transaction(using: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def begun_transaction(using: str) -> Iterator[Bounds]:
+def begun_transaction(using: str) -> AbstractContextManager[Bounds]:
     """The same, but for the statements that it begins with, which are the caller's to run.
 
     It sends them together with its first own ones.
     """
     if connections[using].in_atomic_block:
-        with transaction.atomic(using=using):
-            yield Bounds()
-        return
-    with find_database(using).transaction(limit_seconds()) as bounds:
-        yield bounds
+        return _savepoint(using)
+    return find_database(using).transaction(limit_seconds())
+
+
+@contextmanager
+def _savepoint(using: str) -> Iterator[Bounds]:
+    with transaction.atomic(using=using):
+        yield Bounds()
