@@ -7,7 +7,7 @@ written, or of who may see what: that comes in as an ``Audience``.
 
 from .audience import Audience, Sight
 from .bell import ring
-from .hub import Hub, StreamRemoved, TooManySubscribers, subscribe
+from .hub import Hub, StreamRemoved, subscribe
 from .log import (
     ComposedEntry,
     FeedTxid,
@@ -17,6 +17,7 @@ from .log import (
     encode_txids,
     write,
 )
+from .places import TooManySubscribers
 from .pruning import LogKeeper, prune, prune_held
 from .renewal import AccessWithdrawn
 from .rows import shown_rows

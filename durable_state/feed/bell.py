@@ -54,9 +54,10 @@ async def ring(stream_name: str, stream_pk: int, revision: int, using: str, payl
         if layer is None or time.monotonic() < _silent_until:
             return
         async with asyncio.timeout(RING_SECONDS):
+            group = group_name(stream_name, stream_pk, using)
             await layer.group_send(
-                group_name(stream_name, stream_pk, using),
-                {"type": BELL, "revision": revision, "entry": payload.decode()},
+                group,
+                {"type": BELL, "group": group, "revision": revision, "entry": payload.decode()},
             )
     except Exception as error:
         _silent_until = time.monotonic() + SILENCE_SECONDS

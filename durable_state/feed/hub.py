@@ -1,11 +1,11 @@
 """One subscription per process, event loop and stream, however many sockets follow it.
 
-It listens to the bell where there is a channel layer, reads the log every FEED_POLL_SECONDS where
-none crosses processes (and now and then where one does, since bells get lost), notices a gap by
-its number, and tells its subscribers only that the revision advanced. They pull at their own
-pace, so that a slow one costs no memory.
+It hears the bell where there is a channel layer, looks into the log from time to time, notices a
+gap by its number, and tells its subscribers only that the revision advanced. They pull at their own
+pace, so that a slow one costs no memory. What all hubs of an event loop need is done once for all:
+listening, polling, and asking the policy again.
 
-Why: decisions 8 and 44.
+Why: decisions 8, 44 and 76.
 """
 
 from __future__ import annotations
@@ -13,60 +13,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 import weakref
-from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Sequence
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import AsyncIterator, Hashable
+from typing import Any
 
-from channels.layers import InMemoryChannelLayer, get_channel_layer
-
-from durable_state.conf import get_settings
 from durable_state.errors import DurableStateError
-from durable_state.models import FeedEntry, Status, Stream
+from durable_state.models import Stream
 
 from . import log
-from .bell import RING_SECONDS, group_name, written_database
+from .bell import group_name, written_database
+from .ending import end_tasks
 from .frame_cache import FrameCache
 from .frames import stream_identity
+from .listening import Listening
+from .log_end import KEPT_BYTES, Head, KeptEntries, LogEnd, read_log_end
+from .places import Places
+from .polling import Polling
+from .renewal import renew_all
 from .threads import run_for
 
-__all__ = ["Hub", "StreamRemoved", "TooManySubscribers", "subscribe"]
+__all__ = ["Hub", "StreamRemoved", "subscribe"]
 
 logger = logging.getLogger("durable_state.feed")
 
-KEPT_ENTRIES = 256
-KEPT_BYTES = 4 * 1024 * 1024
-"""How much of the log's end a stream keeps in memory, and how much of frames that are shared."""
-SAFETY_FACTOR = 10
-"""With a channel layer that crosses processes the log is polled this many times less often."""
-REJOIN_SECONDS = 600.0
-"""Seconds after which the group is joined again.
-
-Memberships expire, and a flushed Redis forgets them.
-"""
-BACKOFF_SECONDS = 15.0
-"""Seconds at most between two attempts to reach a channel layer that is down."""
-
-
-class TooManySubscribers(DurableStateError):
-    """The process serves FEED_SUBSCRIBERS sockets of this stream, or its share to this follower."""
+UNHEARD_BELLS = 64
+"""Bells that are kept while the database is asked."""
 
 
 class StreamRemoved(DurableStateError):
     """The stream was removed while it was followed."""
-
-
-class _End(NamedTuple):
-    """What the database says of a log's end; without a revision: the stream is gone."""
-
-    revision: int | None
-    up_to_date: bool = False
-    closed: bool = False
-    stamp: int = 0
-    went_back: bool = False
-    """Whether the newest commit that was known is not there, or another one has its number."""
-    entries: Sequence[log.LoggedEntry] = ()
 
 
 class Hub:
@@ -76,12 +54,13 @@ class Hub:
     it is at least as new.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, common: _Common) -> None:
         self.stream_name = stream.name
         self.stream_pk = int(stream.pk)
         self.using = written_database(stream)
         self.name = f"the log of {stream.name!r}"
         self.identity = stream_identity(stream)
+        self.group = group_name(self.stream_name, self.stream_pk, self.using)
         self.revision = -1
         self.stamp = 0
         """Tells the revision's commit from another one of its number; 0: not known."""
@@ -89,36 +68,37 @@ class Hub:
         self.removed = False
         self.closed = False
         """Whether the stream's end was reached; known by the next look."""
+        self.is_joined = False
+        """Whether the bell can be heard."""
+        self.rings = False
+        """Whether the bell is known to ring: no commit was found that it had not told of."""
+        self.polled_at = time.monotonic()
+        self.places = Places(stream.name)
         self.shared = FrameCache(KEPT_BYTES)
         self.groups: dict[Hashable, Any] = {}
         """Those who are woken when something is new: subscribers that see the same."""
-        self._followers = Counter[str]()
 
-        self._entries: OrderedDict[int, log.LoggedEntry] = OrderedDict()
-        self._bytes = 0
-
-        self._reading = asyncio.Lock()
+        self._common = common
+        self._entries = KeptEntries()
+        self._unheard = deque[dict[str, Any]](maxlen=UNHEARD_BELLS)
         self._moved = asyncio.Event()
-        self._look = asyncio.Event()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._reading = asyncio.Lock()
         self._refreshing: asyncio.Task[None] | None = None
         """A look that has not begun yet, which all may share who ask for one meanwhile."""
-
-        self._channel: str | None = None
-        self._rings = False
-        """Whether the bell is known to ring: no commit was found that it had not told of."""
-        self._group = group_name(self.stream_name, self.stream_pk, self.using)
+        self._looking: asyncio.Task[None] | None = None
+        self._look_due = False
 
     # What subscribers use.
 
     async def wait(self, after: int, timeout: float) -> None:
-        """Returns once the revision differs from ``after``, or the stream was removed.
+        """Returns once the revision differs from ``after``, or the stream was removed or closed.
 
         At the latest after ``timeout`` seconds.
         """
+        closed = self.closed
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while self.revision == after and not self.removed:
+                while self.revision == after and not self.removed and self.closed == closed:
                     await self._moved.wait()
 
     async def pull(self, after: int) -> list[log.LoggedEntry] | None:
@@ -131,9 +111,7 @@ class Hub:
             return []
         if after > self.revision:  # The database went back in time.
             return None
-        found: list[log.LoggedEntry] = []
-        while (entry := self._entries.get(after + 1 + len(found))) is not None and len(found) < 64:
-            found.append(entry)
+        found = self._entries.following(after)
         if not found:
             revision = self.revision
             found = await run_for(
@@ -149,42 +127,16 @@ class Hub:
         """
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self._refresh())
-            self._refreshing.add_done_callback(_see)
+            self._refreshing.add_done_callback(_note_error)
         # Whoever leaves must not take the look away from the others.
         await asyncio.shield(self._refreshing)
         self._require_stream()
-
-    async def _refresh(self) -> None:
-        async with self._reading:
-            self._refreshing = None
-            found = await run_for(self.name, self._read, self.revision, self.stamp)
-            revision, entries = found.revision, found.entries
-            was_closed, self.closed = self.closed, found.closed
-            if revision is None:
-                self.removed = True
-            elif (
-                revision == self.revision + len(entries)
-                and self.revision >= 0
-                and not found.went_back
-            ):
-                for entry in entries:
-                    self._keep(entry)
-                if not entries and was_closed == self.closed:
-                    return
-            else:
-                self._entries.clear()
-                self._bytes = 0
-                self.revision, self.up_to_date = revision, found.up_to_date
-                self.stamp = found.stamp
-                if found.went_back:
-                    self._start_anew()
-            self._announce()
 
     async def knows(self, revision: int, stamp: int) -> bool:
         """Whether the log goes on from the commit of that number, as far as its stamp tells."""
         if revision > self.revision or not stamp:
             return revision <= self.revision
-        entry = self._entries.get(revision)
+        entry = self._entries.find(revision)
         if revision == self.revision:
             known = self.stamp
         elif entry is not None:
@@ -195,101 +147,115 @@ class Hub:
             known = await run_for(follower, log.stamp_at, self.stream_pk, revision, self.using)
         return known in (0, stamp)
 
-    # Who follows it.
+    # What it hears.
 
-    @property
-    def subscribers(self) -> int:
-        """How many sockets follow it now."""
-        return self._followers.total()
+    def begin_to_hear(self) -> None:
+        """The bell can be heard from now on; what rang before is looked for."""
+        if not self.is_joined:
+            self.is_joined = self.rings = True
+            self._common.polling_of(self.using).ask(self)
 
-    def take_place(self, follower: str) -> None:
-        """Counts one more socket of ``follower``. Raises: TooManySubscribers."""
-        limit, own = get_settings().feed_subscribers, self._followers[follower]
-        left_by_others = limit - (self.subscribers - own)
-        if self.subscribers >= limit:
-            raise TooManySubscribers(
-                f"{self.stream_name!r} has {limit} subscribers in this process.",
-                "Raise FEED_SUBSCRIBERS.",
+    def hear_nothing(self) -> None:
+        """The bell cannot be heard: the log is polled at its full pace from now on."""
+        self.is_joined = self.rings = False
+        self._common.polling_of(self.using).ask(self)
+
+    def hear(self, bell: dict[str, Any]) -> None:
+        """Takes the entry that came with the bell where it is the next one, or has the log read."""
+        self.rings = True
+        if self._reading.locked():
+            self._unheard.append(bell)
+            return
+        payload = str(bell.get("entry") or "")
+        entry = log.unpack_bell(payload, self.identity) if payload else None
+        if entry is None or self.revision < 0 or entry.revision > self.revision + 1:
+            self._look()
+        elif entry.revision == self.revision + 1:
+            entry.size = len(payload)
+            self._take(entry)
+            self._announce()
+        elif entry.stamp > self.stamp:
+            self._look()  # The database went back in time.
+
+    # What the database says.
+
+    def compare(self, head: Head | None, *, is_asked: bool) -> None:
+        """Looks into the log where its head is another one than is known here."""
+        if self._looking is not None and not is_asked:
+            return
+        if head is not None and head.identity == self.identity:
+            is_same_commit = head.revision == self.revision and (
+                head.stamp == self.stamp or not head.stamp or not self.stamp
             )
-        # A first socket is always let in; nobody can take the last places by opening many.
-        if follower and own and (own + 1) * 2 > left_by_others:
-            raise TooManySubscribers(
-                f"{follower} has {own} sockets of {self.stream_name!r} in this process, its share.",
-                "Close some, or raise FEED_SUBSCRIBERS.",
+            if is_same_commit and head.is_closed == self.closed:
+                return
+            if self.is_joined and not is_asked and head.revision != self.revision:
+                # No bell told: a layer that is down does not always say so, and a flushed Redis
+                # forgets who is in the group.
+                self.rings = False
+                self._common.listening.join(self.group)
+        self._look()
+
+    def _look(self) -> None:
+        """Has the log read, in a task."""
+        self._look_due = True
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look_while_due())
+
+    async def _look_while_due(self) -> None:
+        try:
+            while self._look_due:
+                self._look_due = False
+                await self.refresh()
+        except StreamRemoved:
+            pass
+        except Exception:
+            logger.exception("%s: the feed log could not be read; trying again.", self.stream_name)
+            self.polled_at = -math.inf
+        finally:
+            self._looking = None
+
+    async def _refresh(self) -> None:
+        async with self._reading:
+            self._refreshing = None
+            end = await run_for(
+                self.name,
+                read_log_end,
+                self.using,
+                self.stream_pk,
+                self.identity,
+                self.revision,
+                self.stamp,
             )
-        self._followers[follower] += 1
+            self._go_to(end)
+        while self._unheard:
+            self.hear(self._unheard.popleft())
 
-    def leave_place(self, follower: str) -> None:
-        """Counts one socket less."""
-        self._followers[follower] -= 1
-        if not self._followers[follower]:
-            del self._followers[follower]
+    def _go_to(self, end: LogEnd) -> None:
+        was_closed, self.closed = self.closed, end.closed
+        if end.revision is None:
+            self.removed = True
+        elif (
+            end.revision == self.revision + len(end.entries)
+            and self.revision >= 0
+            and not end.went_back
+        ):
+            for entry in end.entries:
+                self._take(entry)
+            if not end.entries and was_closed == self.closed:
+                return
+        else:
+            self._entries.clear()
+            self.revision, self.up_to_date = end.revision, end.up_to_date
+            self.stamp = end.stamp
+            if end.went_back:
+                self._start_anew()
+        self._announce()
 
-    # What it does meanwhile.
-
-    async def start(self) -> None:
-        """Begins to listen, once."""
-        self.keep_running("listening", Hub._listen)
-        self.keep_running("polling", Hub._poll)
-
-    def keep_running(self, name: str, run: Callable[[Hub], Coroutine[Any, Any, None]]) -> None:
-        """Runs something once for all who ask for it, until the hub is stopped."""
-        if name not in self._tasks:
-            self._tasks[name] = asyncio.create_task(run(self))
-
-    async def stop(self) -> None:
-        """Ends its tasks."""
-        tasks, self._tasks = list(self._tasks.values()), {}
-        pending = set(tasks)
-        while pending:
-            # More than once: a layer whose connection breaks just then may swallow a cancellation.
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=1)
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _read(self, after: int, stamp: int) -> _End:
-        """The end of the log, with the entries from ``after``, a commit of that stamp, to it.
-
-        Without entries, where they are not few, or not all known.
-        """
-        found = Stream.objects.using(self.using).filter(pk=self.stream_pk)
-        stream = found.only("revision", "status", "created_at", "logged_at").first()
-        if stream is None or stream_identity(stream) != self.identity:
-            return _End(None)
-
-        revision, closed = stream.revision, stream.status == Status.CLOSED
-        newest_stamp = log.stamp_of(stream.logged_at)
-        known = newest_stamp
-        if revision > after >= 0:
-            known = log.stamp_at(self.stream_pk, after, self.using)
-        went_back = revision < after or (stamp and known and known != stamp)
-        if not went_back and 0 <= after <= revision <= after + 64:
-            entries = log.entries(self.stream_pk, after, self.using) if revision > after else []
-            entries = [entry for entry in entries if entry.revision <= revision]
-            if len(entries) == revision - after:
-                return _End(revision, closed=closed, entries=entries)
-
-        newest = FeedEntry.objects.using(self.using).filter(
-            stream_id=self.stream_pk, revision=revision
-        )
-        up_to_date = newest.values_list("up_to_date", flat=True).first()
-        if up_to_date is None:  # it was pruned
-            up_to_date = stream.status in (Status.LIVE, Status.CLOSED)
-        return _End(revision, up_to_date, closed, newest_stamp, bool(went_back))
-
-    def _require_stream(self) -> None:
-        if self.removed:
-            raise StreamRemoved(f"The stream {self.stream_name!r} was removed.")
-
-    def _keep(self, entry: log.LoggedEntry) -> None:
-        self._entries[entry.revision] = entry
-        self._bytes += entry.size
+    def _take(self, entry: log.LoggedEntry) -> None:
+        self._entries.add(entry)
         self.revision, self.up_to_date = entry.revision, entry.up_to_date
         self.stamp = entry.stamp
-        while len(self._entries) > KEPT_ENTRIES or (self._bytes > KEPT_BYTES and self._entries):
-            _, dropped = self._entries.popitem(last=False)
-            self._bytes -= dropped.size
 
     def _start_anew(self) -> None:
         """The database went back in time, and other commits get the same numbers: no place, and
@@ -307,111 +273,62 @@ class Hub:
         for group in list(self.groups.values()):
             group.wake()
 
-    async def _poll(self) -> None:
-        while not self.removed:
-            asked = await self._wait_for_a_look()
-            known = self.revision
+    def _require_stream(self) -> None:
+        if self.removed:
+            raise StreamRemoved(f"The stream {self.stream_name!r} was removed.")
 
-            try:
-                await self.refresh()
-            except StreamRemoved:
-                return
-            except Exception:
-                logger.exception(
-                    "%s: the feed log could not be read; trying again.", self.stream_name
-                )
-                await asyncio.sleep(get_settings().feed_poll_seconds)
-
-            if self.revision != known and self._channel is not None and not asked:
-                # No bell told: a layer that is down does not always say so, and a flushed Redis
-                # forgets who is in the group.
-                self._rings = False
-                with contextlib.suppress(Exception):
-                    await self._join(self._channel)
-
-    async def _wait_for_a_look(self) -> bool:
-        """Waits until the log is to be read; whether there is a reason besides the time."""
-        seconds = get_settings().feed_poll_seconds
-        if self._rings and not isinstance(get_channel_layer(), InMemoryChannelLayer):
-            seconds *= SAFETY_FACTOR
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._look.wait()
-        asked = self._look.is_set()
-        self._look.clear()
-        return asked
-
-    async def _join(self, channel: str) -> None:
-        layer = get_channel_layer()
-        if layer is not None:
-            async with asyncio.timeout(RING_SECONDS):
-                await layer.group_add(self._group, channel)
-
-    async def _listen(self) -> None:
-        layer = get_channel_layer()
-        failures = 0
-        while layer is not None and not self.removed:
-            try:
-                channel = await layer.new_channel()
-                await self._join(channel)
-                self._channel, self._rings = channel, True
-                self._look.set()  # Bells that rang before we were in the group.
-                joined = time.monotonic()
-                while True:
-                    message = await layer.receive(channel)
-                    failures = 0
-                    await self._hear(message)
-                    if time.monotonic() - joined > REJOIN_SECONDS:
-                        await self._join(channel)
-                        joined = time.monotonic()
-            except Exception as error:
-                failures += 1
-                if failures == 1:
-                    logger.warning(
-                        "%s: no channel layer, so the feed log is polled instead: %r",
-                        self.stream_name,
-                        error,
-                    )
-            finally:
-                await self._leave()
-            await asyncio.sleep(min(BACKOFF_SECONDS, 0.5 * 2 ** min(failures, 6)))
-
-    async def _leave(self) -> None:
-        channel, self._channel, self._rings = self._channel, None, False
-        layer = get_channel_layer()
-        self._look.set()  # From now on the log is polled at its full pace.
-        if channel is not None and layer is not None:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(RING_SECONDS):
-                    await layer.group_discard(self._group, channel)
-
-    async def _hear(self, message: dict[str, Any]) -> None:
-        """Takes the entry that came with the bell where it is the next one, or has the log read."""
-        self._rings = True
-        payload = str(message.get("entry") or "")
-        entry = log.unpack_bell(payload, self.identity) if payload else None
-        async with self._reading:
-            if entry is not None and self.revision >= 0:
-                if entry.revision <= self.revision:
-                    if entry.stamp > self.stamp:
-                        self._look.set()  # The database went back in time.
-                    return
-                if entry.revision == self.revision + 1:
-                    entry.size = len(payload)
-                    self._keep(entry)
-                    self._announce()
-                    return
-        self._look.set()
+    async def stop(self) -> None:
+        """Ends its look, if there is one."""
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            await end_tasks([looking])
 
 
-def _see(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        task.exception()  # Seen, even when everyone who waited has left.
+class _Common:
+    """What all hubs of one event loop share."""
+
+    def __init__(self) -> None:
+        self.hubs: dict[tuple[str, str], Hub] = {}
+        """By database and identity of the stream."""
+        self.listening = Listening()
+        self._polling: dict[str, Polling] = {}
+        """By database."""
+        self._renewing: asyncio.Task[None] | None = None
+
+    def polling_of(self, using: str) -> Polling:
+        """What polls the logs of that database."""
+        return self._polling.setdefault(using, Polling(using))
+
+    def hub_of(self, stream: Stream) -> Hub:
+        """The stream's hub, which listens and is polled from now on."""
+        name = (written_database(stream), stream_identity(stream))
+        hub = self.hubs.get(name)
+        if hub is None:
+            hub = self.hubs[name] = Hub(stream, self)
+            self.listening.add(hub)
+            self.polling_of(hub.using).add(hub)
+            if self._renewing is None:
+                self._renewing = asyncio.create_task(renew_all(self.hubs))
+        return hub
+
+    async def end(self, hub: Hub) -> None:
+        """Ends a hub that nobody follows."""
+        del self.hubs[hub.using, hub.identity]
+        self.listening.remove(hub)
+        polling = self.polling_of(hub.using)
+        if not polling.remove(hub):
+            del self._polling[hub.using]
+            await polling.stop()
+        await hub.stop()
+
+    async def stop(self) -> None:
+        """Ends what they share."""
+        await self.listening.stop()
+        if self._renewing is not None:
+            await end_tasks([self._renewing])
 
 
-_hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Hub]] = (
-    weakref.WeakKeyDictionary()
-)
+_common: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Common] = weakref.WeakKeyDictionary()
 
 
 @contextlib.asynccontextmanager
@@ -422,18 +339,23 @@ async def subscribe(stream: Stream, follower: str = "") -> AsyncIterator[Hub]:
     half at most. Without a name only the places are counted.
     Raises: TooManySubscribers, beyond FEED_SUBSCRIBERS, or beyond that half.
     """
-    hubs = _hubs.setdefault(asyncio.get_running_loop(), {})
-    name = (written_database(stream), stream_identity(stream))
-    hub = hubs.get(name)
-    if hub is None:
-        hub = hubs[name] = Hub(stream)
-    hub.take_place(follower)
+    loop = asyncio.get_running_loop()
+    common = _common.setdefault(loop, _Common())
+    hub = common.hub_of(stream)
+    hub.places.take(follower)
     try:
-        await hub.start()
         yield hub
     finally:
-        hub.leave_place(follower)
-        if not hub.subscribers:
-            if hubs.get(name) is hub:
-                del hubs[name]
-            await hub.stop()
+        hub.places.leave(follower)
+        if not hub.places.taken:
+            if len(common.hubs) == 1:
+                del _common[loop]  # Whoever comes meanwhile finds nothing that is about to end.
+            await common.end(hub)
+            if not common.hubs:
+                await common.stop()
+
+
+def _note_error(task: asyncio.Task[None]) -> None:
+    """Takes note of what it raised, even when everyone who waited has left."""
+    if not task.cancelled():
+        task.exception()

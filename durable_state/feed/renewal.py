@@ -1,4 +1,4 @@
-"""Asks the policy again, in one round for all subscribers of a stream.
+"""Asks the policy again, in one round for all subscribers of an event loop.
 
 Those with the same renewal are asked for once. The round goes through them one after the other, in
 half of the time of one thread at most; one that is slow is left behind and answered when it comes.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Container, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Container, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -18,7 +18,6 @@ from django.db import InterfaceError, OperationalError
 from durable_state.errors import DurableStateError
 
 from .audience import Audience
-from .hub import Hub
 from .threads import CallTimedOut
 
 __all__ = ["RENEW_SECONDS", "AccessWithdrawn", "renew_all"]
@@ -56,20 +55,31 @@ class Renewable(Protocol):
         """Ends it."""
 
 
-async def renew_all(hub: Hub) -> None:
-    """Goes on for as long as the hub does."""
-    asked: dict[Hashable, asyncio.Task[None]] = {}
+class Followed(Protocol):
+    """A stream, as far as it has subscribers."""
+
+    stream_name: str
+    groups: dict[Hashable, Any]
+
+
+Renewal = tuple[Followed, Hashable]
+"""Those of a stream who are asked for once."""
+
+
+async def renew_all(hubs: Mapping[Any, Followed]) -> None:
+    """Asks for the subscribers of these hubs, whichever they are then, for ever."""
+    asked: dict[Renewal, asyncio.Task[None]] = {}
     answered = _Answered()
     try:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            by_renewal = _by_renewal(hub)
+            by_renewal = _by_renewal(hubs)
             answered.forget_all_but(by_renewal)
             for renewal, members in by_renewal.items():
                 if renewal in asked:
                     continue
                 began = time.monotonic()
-                asked[renewal] = task = asyncio.create_task(_renew(hub, renewal, members, answered))
+                asked[renewal] = task = asyncio.create_task(_renew(renewal, members, answered))
                 task.add_done_callback(partial(_forget, asked, renewal))
                 await asyncio.wait([task], timeout=PATIENCE_SECONDS)
                 await asyncio.sleep(time.monotonic() - began)
@@ -78,15 +88,16 @@ async def renew_all(hub: Hub) -> None:
             task.cancel()
 
 
-def _by_renewal(hub: Hub) -> dict[Hashable, list[Any]]:
-    found: dict[Hashable, list[Any]] = {}
-    for group in hub.groups.values():
-        for member in group.members:
-            found.setdefault(member.renewal, []).append(member)
+def _by_renewal(hubs: Mapping[Any, Followed]) -> dict[Renewal, list[Any]]:
+    found: dict[Renewal, list[Any]] = {}
+    for hub in hubs.values():
+        for group in hub.groups.values():
+            for member in group.members:
+                found.setdefault((hub, member.renewal), []).append(member)
     return found
 
 
-def _forget(asked: dict[Hashable, Any], renewal: Hashable, _: object) -> None:
+def _forget(asked: dict[Renewal, Any], renewal: Renewal, _: object) -> None:
     del asked[renewal]
 
 
@@ -111,9 +122,8 @@ class _Answered:
             del self._silent_since[renewal]
 
 
-async def _renew(
-    hub: Hub, renewal: Hashable, members: Sequence[Renewable], answered: _Answered
-) -> None:
+async def _renew(renewal: Renewal, members: Sequence[Renewable], answered: _Answered) -> None:
+    hub, _ = renewal
     try:
         audience = await members[0].renew()
     except Exception as error:

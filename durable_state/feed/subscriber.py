@@ -16,7 +16,6 @@ from .frames import Frame, encode_frame
 from .group import Group, Step
 from .hub import Hub
 from .narrowed_group import NarrowedGroup
-from .renewal import renew_all
 from .sending import ClientGone, Rest
 
 __all__ = ["Subscriber"]
@@ -153,7 +152,6 @@ class Subscriber:
     async def _arrive(self) -> None:
         try:
             await self._hub.refresh()
-            self._hub.keep_running("renewals", renew_all)
             token, self._came_with = self._came_with, None
             if token is not None and await self._hub.knows(token.revision, token.stamp):
                 self.place = token.revision

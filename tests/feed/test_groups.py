@@ -142,7 +142,7 @@ async def test_a_slow_socket_holds_one_frame_and_delays_nobody(
 
 
 async def test_idle_sockets_have_no_task(configure: Callable[..., None]) -> None:
-    """However many they are, three tasks look after their stream."""
+    """However many they are, three tasks look after all of them."""
     configure(FEED_POLL_SECONDS=1000)
     stream = await begun()
     before = asyncio.all_tasks()

@@ -20,15 +20,19 @@ from durable_state.feed import (
     StreamRemoved,
     TooManySubscribers,
     bell,
-    hub,
+    listening,
+    log_end,
+    polling,
     subscribe,
 )
 from durable_state.feed.group import Group
+from durable_state.feed.listening import Listening
 from durable_state.feed.rendering import Rendering
 from durable_state.models import Stream
 
 from .support.commits import commit, commit_and_ring, make_stream, message, shown
 from .support.following import Follower, follow
+from .support.layers import CORE, either_layer, redis_layer
 from .support.proxy import Proxy
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,13 +42,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The revisions of the bells that arrived."""
     bells: list[int] = []
-    hear = Hub._hear
+    pass_on = Listening._pass_on
 
-    async def noting(self: Hub, bell: dict[str, Any]) -> None:
+    def noting(self: Listening, bell: dict[str, Any]) -> None:
         bells.append(bell["revision"])
-        await hear(self, bell)
+        pass_on(self, bell)
 
-    monkeypatch.setattr(Hub, "_hear", noting)
+    monkeypatch.setattr(Listening, "_pass_on", noting)
     return bells
 
 
@@ -57,20 +61,6 @@ async def crowd(stream: Stream, count: int) -> AsyncIterator[list[Follower]]:
 async def all_reach(followers: list[Follower], revision: int, state: object) -> None:
     await asyncio.gather(*(each.until_revision(revision) for each in followers))
     assert all(each.client.state == state for each in followers)
-
-
-CORE = "channels_redis.core.RedisChannelLayer"
-PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
-either_layer = pytest.mark.parametrize("backend", [CORE, PUBSUB], ids=["core", "pubsub"])
-
-
-def redis_layer(settings: Any, url: str, *, backend: str = CORE, **config: Any) -> None:
-    settings.CHANNEL_LAYERS = {
-        "default": {
-            "BACKEND": backend,
-            "CONFIG": {"hosts": [url], "prefix": f"feed-{time.time_ns()}", **config},
-        }
-    }
 
 
 async def test_without_a_layer_the_log_is_polled(
@@ -161,8 +151,8 @@ async def test_redis_goes_away_and_comes_back(
 ) -> None:
     """While Redis is down commits go on and the log is polled; afterwards bells are heard again."""
     # A layer of Redis' own publishing does not say that Redis is down: one look has to find it.
-    monkeypatch.setattr(hub, "SAFETY_FACTOR", 100_000 if backend == CORE else 10)
-    monkeypatch.setattr(hub, "BACKOFF_SECONDS", 0.1)
+    monkeypatch.setattr(polling, "SAFETY_FACTOR", 100_000 if backend == CORE else 10)
+    monkeypatch.setattr(listening, "BACKOFF_SECONDS", 0.1)
     monkeypatch.setattr(bell, "SILENCE_SECONDS", 0.05)
     configure(FEED_POLL_SECONDS=0.05)
     url = urlsplit(redis_url)
@@ -211,7 +201,7 @@ async def test_a_bell_crosses_redis(
 
 async def joined(hub: Hub) -> None:
     async with asyncio.timeout(5):
-        while hub._channel is None:  # noqa: ASYNC110  (a text has no event)
+        while not hub.is_joined:  # noqa: ASYNC110  (a text has no event)
             await asyncio.sleep(0.01)
 
 
@@ -226,10 +216,11 @@ async def test_a_layer_that_is_silent_is_not_waited_for(
         async def group_send(self, group: str, message: dict[str, Any]) -> None:
             """Loses it."""
 
-    monkeypatch.setattr(hub, "InMemoryChannelLayer", type(None))  # it crosses processes, it says
+    # It crosses processes, it says.
+    monkeypatch.setattr(polling, "InMemoryChannelLayer", type(None))
     monkeypatch.setattr("tests.feed.test_hub.Silent", Silent, raising=False)
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.feed.test_hub.Silent"}}
-    monkeypatch.setattr(hub, "SAFETY_FACTOR", 10)
+    monkeypatch.setattr(polling, "SAFETY_FACTOR", 10)
     configure(FEED_POLL_SECONDS=0.1)
     stream = await sync_to_async(make_stream)()
     async with crowd(stream, 1) as followers:
@@ -237,7 +228,7 @@ async def test_a_layer_that_is_silent_is_not_waited_for(
         await joined(followers[0].hub)
         await commit_and_ring(stream, {("message", "a"): message("x")})
         await all_reach(followers, 1, await sync_to_async(shown)(stream))
-        assert not followers[0].hub._rings
+        assert not followers[0].hub.rings
         began = time.monotonic()
         for number in range(2, 5):
             await commit_and_ring(stream, {("message", "a"): message(str(number))})
@@ -389,7 +380,7 @@ async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many commits pass a subscriber that does not read, the hub keeps no more than its
     share.
     """
-    monkeypatch.setattr(hub, "KEPT_ENTRIES", 10)
+    monkeypatch.setattr(log_end, "KEPT_ENTRIES", 10)
     stream = await sync_to_async(make_stream)()
     async with crowd(stream, 1) as (follower,):
         await all_reach_start([follower])

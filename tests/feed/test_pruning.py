@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from durable_state.consumer.run import sync
-from durable_state.feed import FeedTxid, Hub, LogKeeper, prune
+from durable_state.feed import FeedTxid, LogKeeper, prune, subscribe
 from durable_state.models import FeedEntry, Status, Stream
 from tests.consumer.support.remote import RemoteStream
 from tests.servers.process import StreamServer
@@ -135,9 +135,9 @@ async def test_a_subscriber_needs_no_entry(status: str, up_to_date: bool) -> Non
     await sync_to_async(commit)(stream, {})
     await FeedEntry.objects.all().adelete()
     await Stream.objects.aupdate(status=status)
-    hub = Hub(stream)
-    await hub.refresh()
-    assert (hub.revision, hub.up_to_date) == (1, up_to_date)
+    async with subscribe(stream) as hub:
+        await hub.refresh()
+        assert (hub.revision, hub.up_to_date) == (1, up_to_date)
 
 
 def test_no_query_scans_the_log(configure: Callable[..., None]) -> None:
