@@ -1,25 +1,26 @@
 // Keeps the parts of a page between {% live %} and {% endlive %} current: follows their streams,
-// and fetches a part again when one has changed.
+// and fetches a part again when one of them changes.
 //
-// Parts that are added later (by htmx, say) are found too. A part's element tells how it fares by
+// Parts that are added later (by htmx, say) are found too. A part's element tells its state by
 // `data-live-state`, and by the events `durable-state:update` (before; may be prevented),
 // `durable-state:updated` and `durable-state:state`.
 
 const { client, morph: morphing } = document.querySelector(
   "script[data-client][data-morph]",
 ).dataset;
-const [{ subscribe }, { morph, outdate, remember }] = await Promise.all([
+const [{ subscribe }, { adopt, morph, outdate, remember }] = await Promise.all([
   import(client),
   import(morphing),
 ]);
 
 const HEADER = "Durable-State-Part";
-const PACE = 450; // milliseconds between two fetches of a page's parts at least
-// Milliseconds over which the pages of many people fetch what one commit has changed.
+const PACE = 450; // milliseconds at least between two fetches of a page's parts
+// Milliseconds over which the browsers of many people fetch what one commit has changed.
 const SPREAD = 100;
-// Milliseconds until a fetch that failed is tried again.
+const ANSWER = 30_000; // milliseconds that the server has to answer
+// Milliseconds until a failed fetch is tried again.
 const PATIENCE = { first: 1_000, most: 60_000 };
-const CHANGED = 1_600; // milliseconds for which what has changed is marked by `data-live-changed`
+const CHANGED = 1_600; // milliseconds for which changes are marked by `data-live-changed`
 const OFF = {
   "no-request": 'its template has no "request": add django.template.context_processors.request.',
   "not-by-get": "the page answers a POST, which cannot be repeated. Redirect after it.",
@@ -35,15 +36,21 @@ const GONE = {
 
 /** @type {Map<Element, Part>} */
 const parts = new Map();
-/** Subscriptions that parts share. */
+/** The subscriptions that parts share, by what they follow. */
 const followed = new Map();
 /** The pages that parts are fetched from, by URL. */
 const pages = new Map();
+/** For pages that let only named policies of Trusted Types write HTML. */
+const trusted = globalThis.trustedTypes?.createPolicy("durable-state", {
+  createHTML: (html) => html,
+});
 
 class Part {
   constructor(element) {
     this.element = element;
     this.stopped = false;
+    this.refused = false;
+    this.joined = [];
     this.read();
     remember(element);
     if (!pages.has(this.url)) pages.set(this.url, new Page(this.url));
@@ -66,10 +73,12 @@ class Part {
     });
   }
 
+  // Follows what the server has named last, which may be something else than before.
   follow() {
-    this.joined = this.follows.map(({ stream, types, keys, offset }) =>
-      join(JSON.stringify([stream, types, keys]), { stream, types, keys, offset }, this),
-    );
+    const joined = this.follows.map((each) => join(each, this));
+    for (const shared of this.joined) if (!joined.includes(shared)) shared.leave(this);
+    this.joined = joined;
+    this.look();
   }
 
   ring() {
@@ -86,16 +95,22 @@ class Part {
     );
   }
 
-  // As many of its streams are open, all of them, or it waits.
+  // Tells the state of its streams: open only if all of them are.
   look() {
     if (this.stopped) return;
     const states = this.joined.map((shared) => shared.state);
     const refused = this.joined.find((shared) => shared.state === "refused");
-    if (refused) this.stop(refused.text);
-    else
+    if (!refused)
       this.tell(
         ["waiting", "connecting", "catching-up"].find((state) => states.includes(state)) ?? "open",
       );
+    else if (this.refused) this.stop(refused.text);
+    else {
+      // The page knows which of its streams are left; it is asked once, for a version of its own.
+      this.refused = true;
+      this.version = "";
+      this.ring();
+    }
   }
 
   show(fresh) {
@@ -108,6 +123,7 @@ class Part {
     const changed = morph(this.element, fresh);
     outdate(this.element);
     this.read();
+    this.follow();
     for (const each of changed) mark(each);
     globalThis.htmx?.process(this.element);
     this.element.dispatchEvent(
@@ -123,26 +139,30 @@ class Part {
   }
 
   leave() {
-    for (const shared of this.joined ?? []) shared.leave(this);
+    for (const shared of this.joined) shared.leave(this);
   }
 }
 
 // ---- following --------------------------------------------------------------------------------
 
-function join(name, options, part) {
-  if (!followed.has(name)) followed.set(name, new Shared(name, options));
+function join({ stream, types, keys, offset }, part) {
+  const name = JSON.stringify([stream, types, keys]);
+  if (!followed.has(name))
+    followed.set(name, new Shared(name, { stream, types, keys, offset }));
   const shared = followed.get(name);
+  // What was committed between the part's rendering and now may have come for the others already.
+  if (!shared.parts.has(part) && shared.subscription.offset !== offset) part.ring();
   shared.parts.add(part);
   return shared;
 }
 
 class Shared {
-  constructor(name, options) {
+  constructor(name, { stream, ...options }) {
     this.name = name;
     this.parts = new Set();
     this.state = "connecting";
     this.staged = false;
-    this.subscription = subscribe(options.stream, {
+    this.subscription = subscribe(stream, {
       ...options,
       onFrame: ({ items }) => {
         let changed = false;
@@ -181,7 +201,7 @@ class Page {
   }
 
   schedule() {
-    if (this.timer !== null || document.hidden) return; // who comes back looks at what is due
+    if (this.timer !== null || document.hidden) return; // what is due is fetched on the return
     const pause = this.failures
       ? Math.min(PATIENCE.most, PATIENCE.first * 2 ** Math.min(this.failures - 1, 8)) *
         (0.5 + Math.random() / 2)
@@ -193,7 +213,7 @@ class Page {
     }, pause);
   }
 
-  // A part inside another one that is due comes with it.
+  // A part inside another one that is due arrives with it.
   due() {
     const due = [...parts.values()].filter(
       (part) => part.page === this && part.due && !part.stopped,
@@ -209,7 +229,7 @@ class Page {
     const inside = [...parts.values()].filter((part) =>
       due.some((other) => other.element.contains(part.element)),
     );
-    for (const part of inside) part.due = false; // what rings from here on is due again
+    for (const part of inside) part.due = false; // what rings from now on is due again
     this.fetched = performance.now();
     const names = due.map(({ name }) => encodeURIComponent(name));
     const held = due.map(({ version }, place) => `${names[place]}:${version}`);
@@ -222,6 +242,7 @@ class Page {
         cache: "no-store",
         credentials: "same-origin",
         redirect: "manual",
+        signal: AbortSignal.timeout(ANSWER),
       });
       this.took = performance.now() - this.fetched;
       if (answer.type === "opaqueredirect")
@@ -241,7 +262,7 @@ class Page {
 
   show(due, html) {
     const template = document.createElement("template");
-    template.innerHTML = html;
+    template.innerHTML = trusted?.createHTML(html) ?? html;
     const fresh = new Map(
       [...template.content.querySelectorAll("[data-live]")].map((element) => [
         JSON.parse(element.dataset.live).part,
@@ -282,6 +303,8 @@ function find() {
     parts.delete(element);
     part.leave();
   }
+  const inUse = new Set([...parts.values()].map((part) => part.page));
+  for (const [url, page] of pages) if (!inUse.has(page)) pages.delete(url);
   for (const element of document.querySelectorAll("[data-live]"))
     if (!parts.has(element)) parts.set(element, new Part(element));
   for (const element of document.querySelectorAll("[data-live-off]")) {
@@ -301,6 +324,9 @@ new MutationObserver(() => {
     find();
   }, 0);
 }).observe(document.documentElement, { childList: true, subtree: true });
+// What htmx has swapped in is the server's too.
+document.addEventListener("htmx:load", ({ target }) => adopt(target));
+document.addEventListener("htmx:afterSwap", ({ detail }) => adopt(...(detail.target?.childNodes ?? [])));
 document.addEventListener(
   "visibilitychange",
   () => document.hidden || pages.forEach((page) => page.due().length && page.schedule()),

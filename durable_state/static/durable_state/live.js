@@ -1,12 +1,14 @@
-// Follows the rows of a page by websocket. A change rings; what is shown then is the page as the
-// server renders it, fetched anew, so that cells look as the admin makes them. Where nothing
-// answers at the socket's address, the page stays as it was served. An open socket says nothing
-// about the stream: how that fares is asked of the server now and then, and only both make "Live".
+// Follows the rows of a page by websocket. After a change it fetches the page again and shows what
+// the server has rendered, so that cells look as the admin makes them. Where nothing answers at the
+// socket's address, the page stays as it was served. An open socket says nothing about the stream,
+// so the server is asked about that now and then; the page is "Live" if both are well.
 "use strict";
 {
-  const GENTLE = 1500; // milliseconds between two fetches of the page at least
-  const LOOK = 5000; // milliseconds between two looks at how the streams fare
-  const PATIENCE = 8000; // milliseconds until a server that does not answer is taken to be away
+  const GENTLE = 1500; // milliseconds at least between two fetches of the page
+  const AGAIN = 5000; // milliseconds until a failed fetch is tried again
+  const ANSWER = 30_000; // milliseconds that the server has to render the page
+  const LOOK = 5000; // milliseconds between two questions about the state of the streams
+  const PATIENCE = 8000; // milliseconds until a server that does not answer them counts as away
 
   const start = () => {
     const source = document.getElementById("durable-state-live");
@@ -17,9 +19,9 @@
       config.texts[name].replace(/%\((\w+)\)s/g, (_, key) => values[key]);
     const page = config.keys ? formPage(config, bar, say) : listPage(bar, say);
     let timer = null;
-    let fetched = 0;
+    let fetched = -Infinity;
 
-    const changed = () => {
+    const changed = (pause = GENTLE) => {
       if (timer !== null) return;
       timer = setTimeout(
         async () => {
@@ -35,17 +37,23 @@
             return;
           }
           fetched = performance.now();
+          let failed = false;
           try {
-            const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+            const answer = await fetch(location.href, {
+              headers: { Accept: "text/html" },
+              signal: AbortSignal.timeout(ANSWER),
+            });
             if (answer.status === 404 || answer.redirected) page.gone();
             else if (answer.ok)
               page.show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+            else failed = answer.status >= 500 || answer.status === 429;
           } catch {
-            /* offline; the socket tells when to try again */
+            failed = true;
           }
           timer = null;
+          if (failed) changed(AGAIN);
         },
-        Math.max(100, GENTLE - (performance.now() - fetched)),
+        Math.max(100, pause - (performance.now() - fetched)),
       );
     };
 

@@ -1,4 +1,4 @@
-// Changes the page as little as makes it what the server renders now.
+// Makes an element on the page what the server renders now, with as few changes as possible.
 //
 // Three versions are compared: what the server rendered before, what it renders now, and what is on
 // the page. Only what differs between the first two is changed in the third. So what a person has
@@ -28,15 +28,27 @@ export function morph(live, fresh) {
 }
 
 /**
- * Tells that what is inside an element was changed apart from it: nothing around it is taken to be
- * as it was rendered.
+ * Remembers that nodes inside a remembered element were rendered by the server too, although
+ * another script has put them there.
+ */
+export function adopt(...nodes) {
+  for (const node of nodes) {
+    if (rendered.has(node) || !rendered.has(node.parentNode)) continue;
+    remember(node);
+    outdate(node);
+  }
+}
+
+/**
+ * Notes that what is inside an element was changed without what is around it, which is then no
+ * longer taken to be as it was rendered.
  */
 export function outdate(live) {
   for (let around = live.parentNode; rendered.has(around); around = around.parentNode)
     rendered.set(around, rendered.get(around).cloneNode(false));
 }
 
-// Returns whether anything was changed on the page.
+// Returns whether it has changed anything on the page.
 function morphNode(live, fresh, touched) {
   const before = rendered.get(live);
   if (before.isEqualNode(fresh)) return false;
@@ -48,7 +60,8 @@ function morphNode(live, fresh, touched) {
   if (live.hasAttribute("data-live-keep")) return false;
   const chosen = isTouched(live) ? choiceOf(live) : null;
   let changed = morphAttributes(live, before, fresh);
-  if (live.localName === "template") live.innerHTML = fresh.innerHTML;
+  if (live.localName === "template")
+    live.content.replaceChildren(document.importNode(fresh.content, true));
   else if (live.localName === "textarea") changed = morphText(live, before, fresh) || changed;
   else changed = morphChildren(live, fresh, touched) || changed;
   if (chosen === null) follow(live);
@@ -157,8 +170,9 @@ function follow(field) {
 
 function morphChildren(parent, source, touched) {
   // What other scripts have added is theirs.
-  const old = [...parent.childNodes].filter((child) => rendered.has(child));
   const wanted = [...source.childNodes];
+  recognize(parent, wanted);
+  const old = [...parent.childNodes].filter((child) => rendered.has(child));
   const pairs = match(old, wanted);
   const found = new Set(pairs.values());
   let changed = false;
@@ -197,7 +211,18 @@ function morphChildren(parent, source, touched) {
   return changed;
 }
 
-// A row that the server has no more stays for as long as it holds what somebody has typed.
+// An element that a script has put in place of the server's has its key. It is taken for the
+// server's, or there would be two.
+function recognize(parent, wanted) {
+  const byKey = (nodes) => new Map(nodes.filter(keyOf).map((node) => [keyedNameOf(node), node]));
+  const nodes = [...parent.childNodes];
+  const known = byKey(nodes.filter((child) => rendered.has(child)));
+  const others = byKey(nodes.filter((child) => !rendered.has(child)));
+  for (const name of byKey(wanted).keys())
+    if (others.has(name) && !known.has(name)) remember(others.get(name));
+}
+
+// A row that the server no longer has stays for as long as it holds what somebody has typed.
 const BUTTONS = ["checkbox", "radio", "submit", "button", "reset", "image"];
 const holdsText = (field) =>
   (field.localName === "textarea" ||
@@ -218,6 +243,7 @@ function move(parent, node, next) {
 
 const keyOf = (node) =>
   node.nodeType === Node.ELEMENT_NODE ? (node.getAttribute("data-key") ?? (node.id || null)) : null;
+const keyedNameOf = (node) => `${node.nodeName}/${keyOf(node)}`;
 const kindOf = (node) => `${node.nodeName}/${node.type ?? ""}/${node.name ?? ""}`;
 const contentOf = (node) =>
   node.nodeType === Node.ELEMENT_NODE ? node.outerHTML : `${node.nodeName}/${node.nodeValue}`;
@@ -244,7 +270,7 @@ function match(old, wanted) {
     }
   };
   const unkeyed = (nameOf) => (node) => (keyOf(node) === null ? nameOf(node) : null);
-  pass((node) => (keyOf(node) === null ? null : `${node.nodeName}/${keyOf(node)}`));
+  pass((node) => (keyOf(node) === null ? null : keyedNameOf(node)));
   pass(unkeyed(contentOf));
   pass(unkeyed(kindOf));
   return pairs;

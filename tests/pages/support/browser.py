@@ -7,7 +7,7 @@ import sys
 
 from tests.admin.support.site import CHECKOUT, Site
 
-__all__ = ["FOLLOW", "allow", "url"]
+__all__ = ["FOLLOW", "allow", "shell", "url"]
 
 FOLLOW = """async () => {
   const { follow } = await import("/static/durable_state/client.js");
@@ -26,9 +26,13 @@ def url(site: Site, path: str) -> str:
     return site.url.replace("/admin/", path)
 
 
+def shell(site: Site, code: str) -> None:
+    """Runs Python in the site's project."""
+    command = [sys.executable, "-m", "django", "shell", "-c", code]
+    subprocess.run(command, cwd=CHECKOUT, env=site.environment, check=True, capture_output=True)
+
+
 def allow(site: Site, allowed: bool) -> None:
     """Makes the visitor a superuser, or nobody who may see anything."""
     made = f"User.objects.update(is_superuser={allowed})"
-    code = f"from django.contrib.auth.models import User; {made}"
-    command = [sys.executable, "-m", "django", "shell", "-c", code]
-    subprocess.run(command, cwd=CHECKOUT, env=site.environment, check=True, capture_output=True)
+    shell(site, f"from django.contrib.auth.models import User; {made}")

@@ -12,6 +12,14 @@ _PAGE = "{% load durable_state %}<!doctype html><meta charset=utf-8><title>Live<
 
 _TEXTS = {
     "plain.html": _PAGE + "<p>Nothing live</p>",
+    "pointed.html": _PAGE + '{% live "chat" keys=watched id="pointed" %}{% for each in messages %}'
+    "{% if each.key in watched %}<p data-key={{ each.key }}>{{ each.text }}</p>{% endif %}"
+    "{% endfor %}{% endlive %}",
+    "two.html": _PAGE
+    + '{% live "chat" "second" id="two" %}{{ messages|length }} and {{ visits }}{% endlive %}',
+    "whole.html": _PAGE
+    + '{% live "chat" id="whole" %}{% for each in messages %}<p>{{ each.key }}: {{ each.text }}</p>'
+    "{% endfor %}{% endlive %}",
     "board.html": _PAGE
     + """
 <h1>Board</h1>

@@ -15,14 +15,23 @@ from tests.app.models import Message
 __all__ = ["urlpatterns"]
 
 visits = count(1)
+STRICT = (
+    "default-src 'self'; require-trusted-types-for 'script'; trusted-types durable-state; "
+    "base-uri 'none'; object-src 'none'"
+)
 
 
 def page(request: HttpRequest, template: str) -> HttpResponse:
     """The messages of the room, newest key first, and how often a view ran."""
     room = request.GET.get("room", "chat")
     messages = Message.objects.filter(room=room).order_by("-key")
-    context = {"messages": messages, "room": room, "visits": next(visits)}
-    return render(request, f"{template}.html", context)
+    pointer = messages.filter(key="pointer").first()
+    watched = ["pointer", pointer.text if pointer else ""]
+    context = {"messages": messages, "room": room, "visits": next(visits), "watched": watched}
+    response = render(request, f"{template}.html", context)
+    if "strict" in request.GET:
+        response["Content-Security-Policy"] = STRICT
+    return response
 
 
 urlpatterns = [
