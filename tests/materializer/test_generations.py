@@ -53,6 +53,20 @@ def test_a_reset_drops_the_open_snapshot(using: str, writer: str) -> None:
     adds_up("h", using)
 
 
+def test_after_a_reset_the_old_rows_stay_until_an_open_snapshot_ends(
+    using: str, writer: str
+) -> None:
+    """Also if something came between the two, at whatever tail the stream is meanwhile."""
+    apply("h", [change("author", "a"), change("author", "b")], using=using)
+    apply("h", [RESET, change("author", "c"), START, change("author", "d")], using=using)
+    assert authors(using) == {"a": 0, "b": 0}
+    apply("h", [change("author", "e")], using=using)
+    assert authors(using) == {"a": 0, "b": 0}
+    apply("h", [END], using=using)
+    assert authors(using) == {"d": 0, "e": 0}
+    adds_up("h", using)
+
+
 def test_a_large_generation_goes_in_steps(
     using: str, writer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
