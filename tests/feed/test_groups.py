@@ -52,11 +52,13 @@ class Socket:
         self.takes = asyncio.Event()
         self.takes.set()
         self.waiting = 0
+        self.most_waiting = 0
         self.ended: Exception | None = None
         self.changed = asyncio.Event()
 
     async def send(self, frame: Frame) -> None:
         self.waiting += 1
+        self.most_waiting = max(self.most_waiting, self.waiting)
         self.changed.set()
         await self.takes.wait()
         self.waiting -= 1
@@ -94,7 +96,10 @@ async def sockets(
     name: Hashable = None,
     renewals: list[Hashable] | None = None,
 ) -> AsyncIterator[tuple[Hub, list[Socket]]]:
-    """So many, each with its own audience; ``name`` names them all."""
+    """So many, each with its own audience; ``name`` names them all.
+
+    None of them may be given a frame before it has taken the last one.
+    """
 
     def audience() -> Audience | None:
         found = see()
@@ -114,6 +119,7 @@ async def sockets(
             stack.push_async_callback(subscriber.stop)
             subscriber.start(each.send, each.end)
         yield hub, found
+    assert max((each.most_waiting for each in found), default=0) <= 1
 
 
 async def test_a_slow_socket_holds_one_frame_and_delays_nobody(

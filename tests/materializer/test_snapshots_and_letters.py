@@ -45,6 +45,16 @@ def test_a_letter_is_met_again_in_each_snapshot(using: str) -> None:
     adds_up("h", using)
 
 
+def test_a_letter_that_names_no_entity_survives_a_snapshot(using: str) -> None:
+    """Its message is not made good by anything that comes later."""
+    odd = {"type": "author", "headers": {"operation": "insert"}, "value": {}}
+    apply("h", [odd, change("author", "bad", commits="x")], using=using)
+    apply("h", [START, change("author", "bad", commits=1), odd, END], using=using)
+    assert authors(using) == {"bad": 1}
+    assert [each.ordinal for each in DeadLetter.objects.using(using).order_by("ordinal")] == [1, 5]
+    adds_up("h", using)
+
+
 def test_a_letter_of_a_switch_speaks_as_the_message_did(using: str) -> None:
     """What only the database refuses shows up long after the message went by;
     the letter still has the names of the wire.
