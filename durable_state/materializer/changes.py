@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from durable_state.conversion import is_given_back
 from durable_state.registry import EntityMapping, registry
+from durable_state.registry.columns import parent_model
 
 from .plan import StreamPlan, TypePlan, Values
 
@@ -212,4 +213,4 @@ def is_awaited_elsewhere(plan: TypePlan) -> bool:
 
 def _parents(mapping: EntityMapping) -> set[Any]:
     """The models that the mapped fields point to."""
-    return {field.related_model for field in mapping.mapped_fields}
+    return {parent_model(field) for field in mapping.mapped_fields}

@@ -24,6 +24,7 @@ from durable_state.conversion import (
 from durable_state.databases.plain_sql import RowReader
 from durable_state.models import Stream, entity_digest
 from durable_state.registry import EntityMapping, registry
+from durable_state.registry.columns import parent_model
 from durable_state.registry.relations import followed_columns, parents_first
 from durable_state.registry.uniqueness import secondary_unique_sets
 from durable_state.registry.written import is_shown_as_written
@@ -57,6 +58,11 @@ class PlannedField:
         """Whether a parent row must exist."""
         return isinstance(self.field, models.ForeignKey)
 
+    @property
+    def parent_model(self) -> type[models.Model] | None:
+        """The model that has the parent rows; None where the column names no parent."""
+        return parent_model(self.field)
+
 
 class CompiledType:
     """One mapping, for one database and, as far as it names parents, one set of streams."""
@@ -84,9 +90,7 @@ class CompiledType:
         self.relations = [planned for planned in self.fields if planned.is_relation]
         self.named_parents = [each for each in self.relations if each.parent is not None]
         """Those of them whose parents are shown by their entity keys."""
-        self.refers_to_itself = any(
-            each.field.related_model is mapping.model for each in self.relations
-        )
+        self.refers_to_itself = any(each.parent_model is mapping.model for each in self.relations)
         self.unique_sets = secondary_unique_sets(mapping)
         self.followed = followed_columns(mapping)
         self.has_checks = any(
@@ -147,7 +151,7 @@ class CompiledStream:
                 (mapping.entity_type, planned)
                 for mapping in self.parents_first
                 for planned in compile_type(mapping, self._name, self._using).relations
-                if planned.field.related_model is model
+                if planned.parent_model is model
             ]
         return self._children[model]
 

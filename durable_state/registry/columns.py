@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import models
 
-__all__ = ["unique_sets", "writable"]
+__all__ = ["parent_model", "unique_sets", "writable"]
 
 
 def writable(field: models.Field[Any, Any]) -> bool:
@@ -19,6 +19,17 @@ def writable(field: models.Field[Any, Any]) -> bool:
         or getattr(field, "auto_now", False)
         or getattr(field, "auto_now_add", False)
     )
+
+
+def parent_model(field: models.Field[Any, Any]) -> type[models.Model] | None:
+    """The model whose table a foreign key points to, also where it names a proxy of that model.
+
+    None for any other field.
+    """
+    if not isinstance(field, models.ForeignKey):
+        return None
+    meta = getattr(field.related_model, "_meta", None)  # a name, where there is no such model
+    return None if meta is None else meta.concrete_model
 
 
 def unique_sets(model: type[models.Model]) -> list[set[str]]:

@@ -19,7 +19,7 @@ from durable_state.conversion.keys import key_text
 from durable_state.models import Stream
 
 from .change import EntityChange
-from .columns import writable
+from .columns import parent_model, writable
 from .patterns import ANY, overlap
 from .represent import represent_parent, represent_value
 from .scope import stream_of, stream_scope
@@ -255,9 +255,10 @@ class EntityMapping:
 
     def _parent_mappings(self, field: models.Field[Any, Any]) -> list[EntityMapping]:
         """All mappings of the field's parents; those that a stream of ours may have, if any."""
-        if not isinstance(field, models.ForeignKey) or self.registry is None:
+        model = parent_model(field)
+        if model is None or self.registry is None:
             return []
-        candidates = self.registry.for_model(field.related_model)
+        candidates = self.registry.for_model(model)
         return [each for each in candidates if each.may_meet(self)] or candidates
 
     def represent_field(self, row: models.Model, name: str) -> Any:

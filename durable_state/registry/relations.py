@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 
+from .columns import parent_model
 from .mapping import EntityMapping
 
 __all__ = ["followed_columns", "parents_first"]
@@ -21,8 +22,9 @@ def parents_first(mappings: list[EntityMapping]) -> list[EntityMapping]:
             return
         seen.add(mapping.model)
         for field in mapping.mapped_fields:
+            parent = parent_model(field)
             for other in mappings:
-                if isinstance(field, models.ForeignKey) and field.related_model is other.model:
+                if parent is other.model:
                     visit(other)
         ordered.extend(each for each in mappings if each.model is mapping.model)
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from django.db import models as django_models
+from django.test.utils import isolate_apps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from durable_state import EntityMapping
 from durable_state.materializer.shown.release import Release
 from durable_state.models import DeadLetter, ParkedChange, Stream
 from durable_state.testing import apply
@@ -18,8 +20,8 @@ from tests.app.models import Author, Commit, Person, Remark, Room
 from tests.app.state_mappings import PersonMapping
 from tests.examples import examples
 from tests.mappings import remap
-from tests.tables import apply_batch
-from tests.wire import change, commit_by
+from tests.tables import apply_batch, tables_of
+from tests.wire import change, commit_by, delete
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
@@ -277,3 +279,41 @@ def test_shown_and_parked_are_the_fold(database: str, cut: list[list[dict[str, A
     finally:
         Person.objects.using(database).all().delete()
         stream.delete()
+
+
+def test_a_parent_named_by_a_proxy_of_its_model(database: str) -> None:
+    """It is the row of the model that is mapped: waited for, pointed to, and parted from."""
+    with isolate_apps("tests.app"):
+
+        class Ship(django_models.Model):
+            key = django_models.CharField(max_length=20, unique=True)
+
+            class Meta:
+                app_label = "app"
+
+        class Flagship(Ship):
+            class Meta:
+                app_label = "app"
+                proxy = True
+
+        class Sailor(django_models.Model):
+            key = django_models.CharField(max_length=20, unique=True)
+            ship = django_models.ForeignKey(Flagship, django_models.CASCADE)
+
+            class Meta:
+                app_label = "app"
+
+    remap("ship", EntityMapping, model=Ship, key_field="key", fields=[])
+    remap("sailor", EntityMapping, model=Sailor, key_field="key", fields=["ship"])
+    with tables_of(database, Ship, Sailor):
+        sailors = Sailor._base_manager.using(database)
+        sailor, ship = change("sailor", "ann", ship="aurora"), change("ship", "aurora")
+        assert apply("s", [sailor], using=database) == (0, 1, 0)
+        assert apply("s", [ship], using=database) == (1, 0, 0)
+        assert list(sailors.values_list("key", "ship__key")) == [("ann", "aurora")]
+        pk = sailors.get().pk
+
+        assert apply("s", [delete("ship", "aurora")], using=database) == (1, 0, 0)
+        assert not sailors.exists()
+        assert apply("s", [ship], using=database) == (1, 0, 0)
+        assert list(sailors.values_list("pk", "ship__key")) == [(pk, "aurora")]

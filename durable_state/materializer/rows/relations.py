@@ -79,7 +79,7 @@ def circles(plans: Iterable[TypePlan]) -> list[list[TypePlan]]:
     Tarjan's algorithm: a group is complete when everything that it points to is.
     """
     every = list(plans)
-    by_model = {plan.mapping.model: plan for plan in every}
+    by_model: dict[Any, TypePlan] = {plan.mapping.model: plan for plan in every}
     groups: list[list[TypePlan]] = []
     number: dict[TypePlan, int] = {}
     lowest: dict[TypePlan, int] = {}
@@ -89,7 +89,7 @@ def circles(plans: Iterable[TypePlan]) -> list[list[TypePlan]]:
         number[plan] = lowest[plan] = len(number)
         path.append(plan)
         for planned in plan.relations:
-            parent = by_model.get(planned.field.related_model)
+            parent = by_model.get(planned.parent_model)
             if parent is None:
                 continue
             if parent not in number:
@@ -212,7 +212,8 @@ def shown_parents(
 
 def _shown_values(plan: TypePlan, planned: PlannedField, wanted: set[Any]) -> Iterable[Any]:
     target = planned.field.target_field.attname  # type: ignore[attr-defined]
-    queryset = planned.field.related_model._base_manager.using(plan.using).order_by()  # type: ignore[union-attr]
+    assert planned.parent_model is not None
+    queryset = planned.parent_model._base_manager.using(plan.using).order_by()
     for chunk in chunks(wanted, _at_once(plan.using)):
         yield from queryset.filter(**{f"{target}__in": chunk}).values_list(target, flat=True)
 
