@@ -8,6 +8,7 @@ prometheus_client keeps the counters in files there, and merges those of all pro
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 
 try:
     from prometheus_client import Counter, Histogram
@@ -59,14 +60,21 @@ def count_commit(stream_name: str, messages: int, seconds: float, feed_bytes: in
     """Counts a commit; ``feed_bytes`` is the size of its feed entry, 0 where it has none."""
     if not _IS_COUNTED:
         return
-    _COMMITS.labels(stream_name).inc()
+    commits, committed_messages, feed_entries, bytes_of_entries = _counters_of(stream_name)
+    commits.inc()
     _COMMIT_SECONDS.observe(seconds)
     if messages:
-        _MESSAGES.labels(stream_name).inc(messages)
+        committed_messages.inc(messages)
         _BATCH_MESSAGES.observe(messages)
     if feed_bytes:
-        _FEED_ENTRIES.labels(stream_name).inc()
-        _FEED_BYTES.labels(stream_name).inc(feed_bytes)
+        feed_entries.inc()
+        bytes_of_entries.inc(feed_bytes)
+
+
+@lru_cache(maxsize=4096)
+def _counters_of(stream_name: str) -> list[Counter]:
+    """Those of one stream: to find one by its label costs as much as all that is counted."""
+    return [each.labels(stream_name) for each in (_COMMITS, _MESSAGES, _FEED_ENTRIES, _FEED_BYTES)]
 
 
 def count_retry(stream_name: str, error: Exception) -> None:

@@ -16,7 +16,9 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 import httpcore
-from httpcore import SOCKET_OPTION, AnyIOBackend, AsyncNetworkBackend, AsyncNetworkStream
+from httpcore import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
+
+from .socket_stream import connect
 
 __all__ = ["NameLookups"]
 
@@ -29,7 +31,6 @@ class NameLookups(AsyncNetworkBackend):
     """
 
     def __init__(self) -> None:
-        self._network = AnyIOBackend()
         self._running: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     async def connect_tcp(
@@ -52,25 +53,14 @@ class NameLookups(AsyncNetworkBackend):
         for number, address in enumerate(addresses):
             left = None if until is None else max(until - clock(), 0) / (len(addresses) - number)
             try:
-                return await self._network.connect_tcp(
-                    address, port, left, local_address, socket_options
-                )
+                return await connect(address, port, left, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure
 
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,
-        socket_options: Iterable[SOCKET_OPTION] | None = None,
-    ) -> AsyncNetworkStream:
-        """Names no host."""
-        return await self._network.connect_unix_socket(path, timeout, socket_options)
-
     async def sleep(self, seconds: float) -> None:
         """Waits between two attempts to connect."""
-        await self._network.sleep(seconds)
+        await asyncio.sleep(seconds)
 
     async def _look_up(self, host: str, port: int, seconds: float | None) -> list[str]:
         """The host's addresses. Raises: httpcore.ConnectTimeout, httpcore.ConnectError."""
