@@ -1,7 +1,7 @@
 # Needs Python 3.11+ and make; everything else is set up in .venv by the target that uses it.
 # Variables: PYTHON (the interpreter for .venv), VENV (another folder than .venv), TEST_ARGS (for pytest), DEMO_ARGS (for the demo), MINUTES (of the soak), BENCH_ARGS (for the benchmark).
 
-.PHONY: help demo test check acceptance soak bench format picture screenshots docs dist clean
+.PHONY: help demo test check acceptance soak bench format picture screenshots messages docs dist clean
 
 PYTHON =
 VENV = .venv
@@ -28,6 +28,7 @@ help:
 	@echo "make format       formats the code"
 	@echo "make picture      redraws the rooms in docs/architecture.md from their imports"
 	@echo "make screenshots  takes the screenshots in README and docs/ again, from the running demo"
+	@echo "make messages     collects the texts to translate into durable_state/locale/, and compiles the translations"
 	@echo "make docs         builds the documentation as a site in build/docs/; a broken link is an error"
 	@echo "make dist         builds the wheel and the source archive in dist/, and checks them"
 	@echo "make clean        removes .venv and everything else that make created"
@@ -91,6 +92,10 @@ picture: $(VENV)/dev
 
 screenshots: $(VENV)/dev
 	@DURABLE_STATE_PICTURES=docs $(PY) -m pytest -q -n0 -m acceptance tests/example/test_pictures.py
+
+messages: $(VENV)/dev
+	@cd durable_state && $(abspath $(PY)) -m django makemessages --all --no-obsolete --no-location --no-wrap
+	@cd durable_state && $(abspath $(PY)) -m django compilemessages
 
 docs: $(VENV)/dev
 	@$(PY) -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --conf-dir docs . build/docs

@@ -52,7 +52,13 @@ def test_the_wheel_holds_the_package(dist: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert found == wanted
-    for suffix in ("py.typed", "/migrations/0001_initial.py", "/live.js", "/admin/stream.html"):
+    for suffix in (
+        "py.typed",
+        "/migrations/0001_initial.py",
+        "/live.js",
+        "/admin/stream.html",
+        "/de/LC_MESSAGES/django.mo",
+    ):
         assert any(name.endswith(suffix) for name in found), suffix
 
 

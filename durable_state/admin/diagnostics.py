@@ -12,15 +12,17 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import smart_split, unescape_string_literal
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from durable_state.models import Stream
+from durable_state.models import DeadLetter, Stream, entity_digest
+from durable_state.operations.bounded_counts import letters_up_to, parked_up_to
 from durable_state.operations.wording import visible
 from durable_state.policy import Insight, readable_streams, readable_values
+from durable_state.registry import registry
 
 from .paging import number
+from .searching import newest, search_words
 from .visibility import OperatorAdmin, moment, stream_link
 
 __all__ = ["DiagnosticAdmin", "pretty", "short"]
@@ -31,6 +33,10 @@ _SEARCHED = 500
 
 Where there are more, types and reasons are searched only.
 """
+_WITH_A_KEY = 500
+"""Rows about entities of one key that a search finds."""
+_STREAMS = 500
+"""Streams in which one query looks for a key."""
 _NOTHING = Q(pk__in=[])
 _HIDDEN = _("hidden: you do not see the row")
 
@@ -66,6 +72,7 @@ class DiagnosticAdmin(OperatorAdmin):
 
     search_fields = ["type", "reason"]
     """And the values themselves, where all of a type may be read."""
+    search_help_text = _("Finds an entity by its whole key, and words in the newest 10,000 rows.")
     lookups = frozenset({"reason", "reason__exact", "stream", "stream__id__exact"})
     ordering = ["-pk"]
     list_select_related = ["stream"]
@@ -97,17 +104,24 @@ class DiagnosticAdmin(OperatorAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Every word is in the type, in the reason, or in the values.
-
-        The values are looked into where all of a type may be read.
+        """Finds a key wherever it is, and words in the newest rows: in the type, in the reason,
+        or in the values of types that may be read wholly.
         """
-        wholly_readable = _wholly_readable(request, queryset) if search_term else _NOTHING
-        for word in smart_split(search_term):
-            word = unescape_string_literal(word) if word[0] in "\"'" else word
+        words = search_words(search_term)
+        if not words:
+            return queryset, False
+
+        recent = newest(queryset)
+        wholly_readable = _wholly_readable(request, recent)
+        for word in words:
             in_values = Q(key__icontains=word) | Q(detail__icontains=word)
             in_open = Q(type__icontains=word) | Q(reason__icontains=word)
-            queryset = queryset.filter(in_open | (wholly_readable & in_values))
-        return queryset, False
+            recent = recent.filter(in_open | (wholly_readable & in_values))
+        of_key = _of_key(request, queryset, search_term.strip())
+        if not of_key:
+            return recent, False
+        others = recent.order_by("-pk").values_list("pk", flat=True)[:_WITH_A_KEY]
+        return queryset.filter(pk__in=[*of_key, *others]), False
 
     @admin.display(description=_("entity"))
     def entity_key(self, obj: Any) -> SafeString:
@@ -165,6 +179,26 @@ def _wholly_readable(request: HttpRequest, queryset: QuerySet[Any]) -> Q:
         if pk in insights and insights[pk].sees_all(entity_type):
             wholly |= Q(stream=pk, type=entity_type)
     return wholly
+
+
+def _of_key(request: HttpRequest, queryset: QuerySet[Any], key: str) -> list[int]:
+    """Those of the rows that are about an entity with this key, by the index of entities, and
+    whose values the person may read.
+    """
+    types = {mapping.entity_type for mapping in registry}
+    digests = [entity_digest(each, key) for each in sorted(types)]
+    using = queryset.db
+    every = list(Stream.objects.using(using).order_by().values_list("pk", flat=True))
+    count = letters_up_to if queryset.model is DeadLetter else parked_up_to
+    pks = sorted(count(using, every, 0))  # the streams that have any rows
+    found: list[Any] = []
+    for start in range(0, len(pks), _STREAMS):  # the index begins with the stream
+        some = queryset.filter(stream__in=pks[start : start + _STREAMS], entity__in=digests)
+        found += some.order_by()[: _WITH_A_KEY - len(found)]
+        if len(found) == _WITH_A_KEY:
+            break
+    readable = readable_values(request.user, found)
+    return [each.pk for each in found if each.pk in readable]
 
 
 def short(text: str) -> str:

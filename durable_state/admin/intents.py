@@ -14,6 +14,7 @@ from durable_state.models import Intent, Stream
 from durable_state.policy import readable_streams
 
 from .paging import number
+from .searching import newest
 from .visibility import OperatorAdmin, moment
 
 __all__ = ["IntentAdmin", "told_verb"]
@@ -64,7 +65,8 @@ class IntentAdmin(OperatorAdmin):
     sortable_by = ["when"]
     list_filter = [VerbFilter]
     search_fields = ["stream_name", "actor", "detail"]
-    lookups = frozenset({"verb"})
+    search_help_text = _("Finds words in the newest 10,000 rows.")
+    lookups = frozenset({"verb", "stream_name"})
     fields = ["when", "done", "stream_name", "actor", "detail"]
     ordering = ["-created_at", "-pk"]
     empty_value_display = ""
@@ -79,6 +81,12 @@ class IntentAdmin(OperatorAdmin):
     @admin.display(description=_("verb"))
     def done(self, intent: Intent) -> str:
         return told_verb(intent)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Intent], search_term: str
+    ) -> tuple[QuerySet[Intent], bool]:
+        recent = newest(queryset) if search_term else queryset
+        return super().get_search_results(request, recent, search_term)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Intent]:
         readable = readable_streams(request.user).order_by()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,11 @@ WAITING: dict[str, tuple[str | Promise, Callable[[StreamReport], bool]]] = {
 """What may wait for a person, and which streams have it."""
 
 
+MANY = 1000
+"""Streams from which on the list's order, filters and chips may be a little older than its rows."""
+RECENT_SECONDS = 5.0
+
+
 def known_reports(request: HttpRequest, using: str) -> dict[int, StreamReport]:
     """The reports of all streams, once for each request; whether there are letters, not how many.
 
@@ -34,8 +40,21 @@ def known_reports(request: HttpRequest, using: str) -> dict[int, StreamReport]:
     """
     found = request.__dict__.setdefault("durable_state_reports", {})
     if using not in found:
-        found[using] = operations.reports(using, count_to=0)
+        found[using] = _recent_reports(using)
     return found[using]  # type: ignore[no-any-return]
+
+
+def _recent_reports(using: str) -> dict[int, StreamReport]:
+    """The reports as of now; of ``MANY`` streams as of ``RECENT_SECONDS`` ago at most."""
+    made_at, found = _latest.get(using, (0.0, {}))
+    if len(found) < MANY or time.monotonic() - made_at > RECENT_SECONDS:
+        found = operations.reports(using, count_to=0)
+        _latest[using] = time.monotonic(), found
+    return found
+
+
+_latest: dict[str, tuple[float, dict[int, StreamReport]]] = {}
+"""By database, the reports of all streams, and when this process has read them."""
 
 
 class _ReportFilter(admin.SimpleListFilter):

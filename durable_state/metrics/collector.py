@@ -89,8 +89,12 @@ _GAUGES: list[tuple[str, str, Any]] = [
     ),
     ("ordinal", "Messages read since its start.", lambda report: report.ordinal),
     ("revision", "Its commits.", lambda report: report.revision),
-    ("parked", "Changes that are parked now.", lambda report: report.parked),
-    ("dead_letters", "Dead letters that exist now.", lambda report: report.dead_letters),
+    ("parked", "Changes that are parked now, up to 100001.", lambda report: report.parked),
+    (
+        "dead_letters",
+        "Dead letters that exist now, up to 100001.",
+        lambda report: report.dead_letters,
+    ),
     ("held", "1 if a worker consumes it.", lambda report: float(bool(report.holder))),
 ]
 """Name, help text, and what it is of a report."""

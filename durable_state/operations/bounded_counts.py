@@ -9,7 +9,13 @@ from django.db import connections
 
 from durable_state.models import DeadLetter, ParkedChange
 
-__all__ = ["letters_up_to", "parked_up_to"]
+__all__ = ["COUNTED", "letters_up_to", "parked_up_to"]
+
+COUNTED = 100_000
+"""Letters, or parked changes, of one stream that are counted; one more stands for more.
+
+Far beyond ``DEAD_LETTER_LIMIT``: where somebody has raised that, looking stays cheap.
+"""
 
 STEPS = 500
 """Streams in one recursive query. MySQL gives up after a thousand, and MariaDB says nothing of what
@@ -19,14 +25,26 @@ it leaves out then.
 
 def letters_up_to(using: str, pks: Sequence[int], most: int) -> dict[int, int]:
     """How many dead letters each stream has; ``most + 1`` stands for more."""
-    count = _counts if most else _presence
-    return count(using, DeadLetter, "generation = %s", DeadLetter.SHOWN, pks, most)
+    return _counts_up_to(using, DeadLetter, "generation = %s", DeadLetter.SHOWN, pks, most)
 
 
 def parked_up_to(using: str, pks: Sequence[int], most: int) -> dict[int, int]:
     """How many changes of each stream are parked and not shown; ``most + 1`` stands for more."""
-    count = _counts if most else _presence
-    return count(using, ParkedChange, "reason <> %s", ParkedChange.Reason.LINK, pks, most)
+    link = ParkedChange.Reason.LINK
+    return _counts_up_to(using, ParkedChange, "reason <> %s", link, pks, most)
+
+
+def _counts_up_to(
+    using: str,
+    model: type[DeadLetter | ParkedChange],
+    condition: str,
+    value: int | str,
+    pks: Sequence[int],
+    most: int,
+) -> dict[int, int]:
+    """Counts the rows of those streams that have any: most have none."""
+    present = _presence(using, model, condition, value, pks)
+    return _counts(using, model, condition, value, sorted(present), most) if most else present
 
 
 def _presence(
@@ -35,7 +53,6 @@ def _presence(
     condition: str,
     value: int | str,
     pks: Sequence[int],
-    _most: int,
 ) -> dict[int, int]:
     """1 for each of the streams that has any of the rows.
 

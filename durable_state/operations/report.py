@@ -38,9 +38,9 @@ class StreamReport:
     misfits: list[str]
     """What of its mappings does not fit what it holds, a sentence each."""
     parked: int
-    """Changes that are parked now."""
+    """Changes that are parked now; 100,001 stands for more."""
     dead_letters: int
-    """Dead letters that exist now."""
+    """Dead letters that exist now; 100,001 stands for more."""
     lag_seconds: float
     """How long ago the rows were last known to hold all that the stream had."""
     since: datetime

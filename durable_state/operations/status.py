@@ -6,19 +6,19 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, DurationField, ExpressionWrapper, F
+from django.db.models import DurationField, ExpressionWrapper, F
 
 from durable_state.conf import get_settings
 from durable_state.consumer import UNATTENDED, Attendance, attendances
 from durable_state.databases import find_database
 from durable_state.databases.clock import ServerNow, database_now
 from durable_state.databases.row_locks import RowLock
-from durable_state.models import DeadLetter, Lease, ParkedChange, Stream, TypeState
+from durable_state.models import Lease, Stream, TypeState
 from durable_state.protocol.url import mask_query
 from durable_state.registry import registry
 
 from .account import stream_account
-from .bounded_counts import letters_up_to, parked_up_to
+from .bounded_counts import COUNTED, letters_up_to, parked_up_to
 from .case import Case, Shown
 from .coverage import misfits
 from .progress import headway
@@ -29,11 +29,13 @@ __all__ = ["needs_reset", "report", "reports"]
 
 _CHUNK = 500
 """Primary keys in one query: below every database's limit of parameters."""
+_NOT_SHOWN = ("checkpoint", "replay__checkpoint", "replay__samples", "replay__txids")
+"""Large columns that no report needs."""
 _LOOKED_UP = 20
 """Streams of these for which it is asked who has locked their rows."""
 
 
-def report(stream: Stream, *, count_to: int | None = None) -> StreamReport:
+def report(stream: Stream, *, count_to: int = COUNTED) -> StreamReport:
     """The report of one stream, read anew from its database; ``count_to`` as of ``reports``."""
     found = reports(stream.using, pks=[stream.pk], count_to=count_to)
     if not found:
@@ -42,13 +44,13 @@ def report(stream: Stream, *, count_to: int | None = None) -> StreamReport:
 
 
 def reports(
-    using: str = "default", *, pks: Iterable[int] | None = None, count_to: int | None = None
+    using: str = "default", *, pks: Iterable[int] | None = None, count_to: int = COUNTED
 ) -> dict[int, StreamReport]:
     """The reports of all streams, or of those with the given primary keys.
 
     They come by primary key, ordered by name: five queries for each 500 streams, however many
-    letters and parked changes they have. With ``count_to``, letters and parked changes are counted
-    so far only: one more stands for more.
+    letters and parked changes they have. Those are counted up to ``count_to``: one more stands for
+    more.
     """
     if pks is None:
         pks = Stream.objects.using(using).values_list("pk", flat=True)
@@ -59,15 +61,9 @@ def reports(
     return {stream.pk: each for stream, each in sorted(found, key=lambda pair: pair[0].name)}
 
 
-def _reports(using: str, pks: list[int], count_to: int | None) -> list[tuple[Stream, StreamReport]]:
-    if count_to is None:
-        waiting = ParkedChange.objects.using(using).exclude(reason=ParkedChange.Reason.LINK)
-        parked = _counts(waiting.filter(stream__in=pks))
-        refused = DeadLetter.objects.using(using).filter(generation=DeadLetter.SHOWN)
-        letters = _counts(refused.filter(stream__in=pks))
-    else:
-        parked = parked_up_to(using, pks, count_to)
-        letters = letters_up_to(using, pks, count_to)
+def _reports(using: str, pks: list[int], count_to: int) -> list[tuple[Stream, StreamReport]]:
+    parked = parked_up_to(using, pks, count_to)
+    letters = letters_up_to(using, pks, count_to)
     types: dict[int, list[TypeState]] = {}
     for state in TypeState.objects.using(using).filter(stream__in=pks):
         types.setdefault(state.stream_id, []).append(state)
@@ -79,7 +75,8 @@ def _reports(using: str, pks: list[int], count_to: int | None) -> list[tuple[Str
     related = rows.select_related(
         "snapshot", "rebuild", "replay", "doorbell", "doorbell__wake_stream"
     )
-    streams: list[Any] = list(related.annotate(overdue=overdue, unheard=unheard))
+    shown = related.defer(*_NOT_SHOWN).annotate(overdue=overdue, unheard=unheard)
+    streams: list[Any] = list(shown)
     # Read last: whoever has committed what was read before held a lease then, and has one now.
     attended = attendances(using, pks)
 
@@ -101,8 +98,8 @@ def _reports(using: str, pks: list[int], count_to: int | None) -> list[tuple[Str
             unheard=stream.unheard if stream.has_doorbell else None,
             lock=locks.get(stream.pk),
         )
-        shown = _report(case, parked.get(stream.pk, 0), letters.get(stream.pk, 0))
-        found.append((stream, shown))
+        told = _report(case, parked.get(stream.pk, 0), letters.get(stream.pk, 0))
+        found.append((stream, told))
     return found
 
 
@@ -169,7 +166,3 @@ def needs_reset(state: TypeState, stream_name: str) -> bool:
         return False
     is_other = state.fingerprint != mapping.fingerprint
     return state.needs_reset or (is_other and bool(state.fingerprint or state.unregistered))
-
-
-def _counts(rows: Any) -> dict[int, int]:
-    return dict(rows.order_by().values_list("stream").annotate(Count("pk")))

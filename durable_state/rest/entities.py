@@ -8,6 +8,7 @@ from typing import Any
 import django.db
 import msgspec
 from django.http import Http404
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -83,7 +84,7 @@ class EntityList(PolicyView):
             page = self.paginate_queryset(rows) or []
         except (django.db.DataError, OverflowError) as error:
             raise ValidationError(
-                {"detail": ["A value in the query is beyond what its column holds."]}
+                {"detail": [_("A value in the query is beyond what its column holds.")]}
             ) from error
         column = sight.mapping.key.attname
         keys = [key_text(sight.mapping.key, each[column]) for each in page]

@@ -1,4 +1,4 @@
-"""What has not changed since a client read it is not read again."""
+"""What has not changed since a client read it is not sent again."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import hashlib
 from typing import Any
 
 from django.utils.cache import get_conditional_response
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from durable_state.feed import Audience, Sight
 from durable_state.feed.log import stamp_of
 from durable_state.models import Stream
 
-__all__ = ["answer_if_unchanged", "entity_tag"]
+__all__ = ["answer_if_unchanged", "entity_tag", "tagged"]
 
 
 def entity_tag(request: Request, stream: Stream, sight: Sight) -> str | None:
@@ -32,3 +34,19 @@ def entity_tag(request: Request, stream: Stream, sight: Sight) -> str | None:
 def answer_if_unchanged(request: Request, tag: str | None) -> Any:
     """304 where the client has it already, else None."""
     return None if tag is None else get_conditional_response(request._request, etag=tag)
+
+
+def tagged(request: Request, answer: Response) -> Any:
+    """The answer with a tag of its content, or 304 if the client has it already.
+
+    For what changes without a commit: it is read anyway, but not sent. Pages for people have none.
+    """
+    if request.accepted_renderer.format != "json":
+        return answer
+    content = JSONRenderer().render(answer.data)
+    tag = f'W/"{hashlib.blake2b(content, digest_size=16).hexdigest()}"'
+    unchanged = answer_if_unchanged(request, tag)
+    chosen: Any = answer if unchanged is None else unchanged
+    chosen.headers["ETag"] = tag
+    chosen.headers["Cache-Control"] = "private, no-cache"
+    return chosen

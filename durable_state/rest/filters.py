@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import models
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
@@ -18,7 +19,15 @@ from durable_state.registry import EntityMapping
 
 from .pages import Order
 
-__all__ = ["chosen_fields", "entity_order", "filter_entities", "filter_list", "simple_order"]
+__all__ = [
+    "chosen_fields",
+    "chosen_flag",
+    "chosen_names",
+    "entity_order",
+    "filter_entities",
+    "filter_list",
+    "simple_order",
+]
 
 RESERVED = frozenset(["key", "fields", "ordering", "limit", "cursor", "format"])
 """What the query means by itself; a field of such a name is not filtered by."""
@@ -84,7 +93,7 @@ def entity_order(request: Request, sight: Sight) -> Order:
 
 def simple_order(request: Request, column: str, name: str) -> Order:
     """The order of a list that has one: up, or down. Raises: ValidationError."""
-    _, descending = _asked_order(request, [name], name)
+    _name, descending = _asked_order(request, [name], name)
     return Order(column, descending=descending)
 
 
@@ -93,23 +102,49 @@ def chosen_fields(request: Request, known: Sequence[str] | None) -> frozenset[st
 
     Raises: ValidationError, at one that is not among those that are ``known``.
     """
-    asked = [
-        name for text in request.query_params.getlist("fields") for name in text.split(",") if name
-    ]
+    return chosen_names(request, "fields", known)
+
+
+def chosen_names(
+    request: Request, parameter: str, known: Sequence[str] | None
+) -> frozenset[str] | None:
+    """The names in ``?parameter=a,b``; None where it is not asked for.
+
+    Raises: ValidationError, at one that is not among those that are ``known``.
+    """
+    texts = request.query_params.getlist(parameter)
+    asked = [name for text in texts for name in text.split(",") if name]
     if not asked:
         return None
     unknown = [] if known is None else [name for name in asked if name not in known]
     if unknown:
-        raise ValidationError({"fields": [f"{unknown[0]!r} is none of {', '.join(known or ())}."]})
+        raise ValidationError({parameter: [_none_of(unknown[0], known or ())]})
     return frozenset(asked)
+
+
+def chosen_flag(request: Request, parameter: str) -> bool | None:
+    """Whether ``?parameter=`` says true or false; None where it is not asked for.
+
+    Raises: ValidationError.
+    """
+    asked = request.query_params.get(parameter)
+    if not asked:
+        return None
+    if asked not in ("true", "false"):
+        raise ValidationError({parameter: [_none_of(asked, ("true", "false"))]})
+    return asked == "true"
 
 
 def _asked_order(request: Request, known: list[str], default: str) -> tuple[str, bool]:
     asked = request.query_params.get("ordering") or default
     name = asked.removeprefix("-")
     if name not in known:
-        raise ValidationError({"ordering": [f"{name!r} is none of {', '.join(known)}."]})
+        raise ValidationError({"ordering": [_none_of(name, known)]})
     return name, asked.startswith("-")
+
+
+def _none_of(asked: str, known: Sequence[str]) -> str:
+    return _("%(asked)r is not one of %(known)s.") % {"asked": asked, "known": ", ".join(known)}
 
 
 def _seen_fields(mapping: EntityMapping, seen: frozenset[str] | None) -> dict[str, str]:

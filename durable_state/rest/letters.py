@@ -7,11 +7,11 @@ from typing import Any
 from django.db import models
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from durable_state.models import DeadLetter, ParkedChange, Stream
 from durable_state.policy import readable_values
 
+from .etags import tagged
 from .examples import LETTER, PARKED
 from .filters import chosen_fields, filter_list, simple_order
 from .pages import KeyPages
@@ -46,7 +46,7 @@ class _WithoutRow(PolicyView):
         """Those of a stream."""
         raise NotImplementedError
 
-    def listed(self, request: Request, name: str) -> Response:
+    def listed(self, request: Request, name: str) -> Any:
         """A page of them, with values where the user may read them."""
         stream = self.stream(name)
         if not self.user.has_perm(self.permission):
@@ -64,7 +64,7 @@ class _WithoutRow(PolicyView):
         shown = self.serializer_class(found, many=True, context=context).data
         if fields is not None:
             shown = [{name: each[name] for name in each if name in fields} for each in shown]
-        return self.get_paginated_response(shown)
+        return tagged(request, self.get_paginated_response(shown))
 
 
 class DeadLetterList(_WithoutRow):
@@ -81,11 +81,11 @@ class DeadLetterList(_WithoutRow):
     @describe(
         path=NAME,
         query=_QUERY,
-        responses=DeadLetterSerializer(many=True),
+        responses={200: DeadLetterSerializer(many=True), 304: None},
         examples=[LETTER],
         operation_id="durable_state_dead_letters_list",
     )
-    def get(self, request: Request, name: str) -> Response:
+    def get(self, request: Request, name: str) -> Any:
         """A page of dead letters. Needs the permission `durable_state.view_deadletter` besides.
 
         Values are shown of those entities only whose rows the user may see.
@@ -105,11 +105,11 @@ class ParkedChangeList(_WithoutRow):
     @describe(
         path=NAME,
         query=_QUERY,
-        responses=ParkedChangeSerializer(many=True),
+        responses={200: ParkedChangeSerializer(many=True), 304: None},
         examples=[PARKED],
         operation_id="durable_state_parked_changes_list",
     )
-    def get(self, request: Request, name: str) -> Response:
+    def get(self, request: Request, name: str) -> Any:
         """A page of parked changes. Needs `durable_state.view_parkedchange` besides.
 
         Values are shown of those entities only whose rows the user may see.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from django.core.exceptions import ValidationError as FieldError
 from django.db.models import F, Q
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
@@ -159,4 +160,4 @@ def _spelled(field: Any, value: Any) -> str:
 
 
 def _not_ours() -> ValidationError:
-    return ValidationError({"cursor": ["Take the cursor from `next` or `previous`, as it is."]})
+    return ValidationError({"cursor": [_("Take the cursor from `next` or `previous`, as it is.")]})

@@ -5,11 +5,14 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from durable_state.models import Status, Stream
 from durable_state.operations import (
+    Shown,
     StreamReport,
     assess_health,
     report,
@@ -17,8 +20,9 @@ from durable_state.operations import (
     was_healthy_lately,
 )
 
+from .etags import tagged
 from .examples import HEALTH, STREAM
-from .filters import chosen_fields, filter_list, simple_order
+from .filters import chosen_fields, chosen_flag, chosen_names, filter_list, simple_order
 from .pages import KeyPages
 from .schema import describe
 from .serializers import HealthSerializer, StreamSerializer
@@ -30,6 +34,7 @@ _NOT_STORED = {"Cache-Control": "no-store"}
 """Health that something on the way has kept is not of now."""
 _FIELDS = {"fields": "only these members of each stream, separated by commas"}
 _MEMBERS = list(StreamSerializer().fields)
+_STATUSES = sorted({*Status.values, *Shown})
 
 
 class StreamList(PolicyView):
@@ -42,26 +47,30 @@ class StreamList(PolicyView):
         query={
             "name": "only the stream of this name; with django-filter `name__in`,"
             " `name__contains` and `name__startswith`, too",
+            "status": "only streams with this status; several, separated by commas",
+            "stuck": "`true`: only streams that wait for a person; `false`: only the others",
             "ordering": "`name` or `-name`",
             **_FIELDS,
         },
-        responses=StreamSerializer(many=True),
+        responses={200: StreamSerializer(many=True), 304: None},
         examples=[STREAM],
         operation_id="durable_state_streams_list",
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> Any:
         """A page of streams, by name, each as `status --json` shows it."""
         self.page_order = simple_order(request, "name", "name")
         fields = chosen_fields(request, _MEMBERS)
         streams = self.readable_streams()
         found = filter_list(request, streams, {"name": ["exact", "in", "contains", "startswith"]})
+        found = _with_status(request, found)
         names = [each["name"] for each in self.paginate_queryset(found) or []]
         if not names and not streams.exists():
             self.ask_to_sign_in()
         pks = streams.filter(name__in=names).values_list("pk", flat=True)
         by_name = {each.name: each for each in reports(streams.db, pks=pks).values()}
         shown = [self.described(by_name[name]) for name in names if name in by_name]
-        return self.get_paginated_response([_only(each, fields) for each in shown])
+        page = self.get_paginated_response([_only(each, fields) for each in shown])
+        return tagged(request, page)
 
 
 class StreamDetail(PolicyView):
@@ -72,14 +81,15 @@ class StreamDetail(PolicyView):
     @describe(
         path=NAME,
         query=_FIELDS,
-        responses=StreamSerializer,
+        responses={200: StreamSerializer, 304: None},
         examples=[STREAM],
         operation_id="durable_state_streams_retrieve",
     )
-    def get(self, request: Request, name: str) -> Response:
+    def get(self, request: Request, name: str) -> Any:
         """One stream as `status --json` shows it."""
         fields = chosen_fields(request, _MEMBERS)
-        return Response(_only(self.described(report(self.stream(name))), fields))
+        shown = self.described(report(self.stream(name)))
+        return tagged(request, Response(_only(shown, fields)))
 
 
 class HealthView(PolicyView):
@@ -122,6 +132,27 @@ class HealthView(PolicyView):
         streams = self.readable_streams().using(using).filter(name__in=names)
         by_name = {stream.name: stream for stream in streams}
         return [self.described(each, by_name[each.name]) for each in stuck if each.name in by_name]
+
+
+def _with_status(request: Request, streams: QuerySet[Stream]) -> Any:
+    """Those of the streams whose reports have what ``?status=`` and ``?stuck=`` ask for.
+
+    Raises: ValidationError.
+    """
+    statuses = chosen_names(request, "status", _STATUSES)
+    stuck = chosen_flag(request, "stuck")
+    if statuses is None and stuck is None:
+        return streams
+    pks = streams.values_list("pk", flat=True)
+    found = reports(streams.db, pks=pks, count_to=0)
+    return streams.filter(
+        pk__in=[
+            pk
+            for pk, each in found.items()
+            if (statuses is None or each.status in statuses)
+            and (stuck is None or each.stuck == stuck)
+        ]
+    )
 
 
 def _only(shown: dict[str, Any], fields: frozenset[str] | None) -> dict[str, Any]:

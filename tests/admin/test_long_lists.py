@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from durable_state import operations
-from durable_state.admin import paging
-from durable_state.models import DeadLetter, ParkedChange, Stream
+from durable_state.admin import paging, searching
+from durable_state.models import DeadLetter, Intent, ParkedChange, Stream
 from durable_state.testing import apply
 from tests.wire import message
 
@@ -64,6 +64,36 @@ def test_a_list_says_that_there_is_more_than_it_counts(
     assert "results" in few
 
 
+def test_a_search_reads_the_newest_rows_only(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And finds an entity by its whole key however old its letter is."""
+    monkeypatch.setattr(searching, "SEARCHED", 20)
+    apply("chat", [message("old key", "x" * 60), message("other", "x" * 60)])
+    apply("chat", [message(f"new {place}", "x" * 60) for place in range(20)])
+
+    def found(path: str, term: str) -> str:
+        page = admin_client.get(f"{ADMIN}{path}/", {"q": term}).content.decode()
+        count = re.search(r"paginator[^>]*>\s*(\S+) ", page)
+        assert count is not None
+        return count[1]
+
+    assert found("deadletter", "new") == "20"
+    assert found("deadletter", "other") == "1"
+    assert found("deadletter", "oth") == "0"
+    assert found("deadletter", "old key") == "1"
+    assert (
+        "Finds an entity by its whole key"
+        in admin_client.get(f"{ADMIN}deadletter/").content.decode()
+    )
+
+    for place in range(21):
+        Intent.objects.create(stream_name="chat", verb="pause", actor=f"<{place}>")
+    assert found("intent", "<20>") == "1"
+    assert found("intent", "<0>") == "0"
+    assert admin_client.get(f"{ADMIN}intent/?stream_name=chat").status_code == 200
+
+
 def test_counts_stop_where_nobody_reads_on(database: str) -> None:
     """The same numbers as without a bound, up to it."""
     streams = [
@@ -76,6 +106,12 @@ def test_counts_stop_where_nobody_reads_on(database: str) -> None:
             for each in range(4 * place)
         )
     whole = operations.reports(database)
+    with CaptureQueriesContext(connections[database]) as asked:
+        operations.reports(database)
+    for each in asked:
+        if "deadletter" in each["sql"] or "parkedchange" in each["sql"]:
+            assert "LIMIT" in each["sql"] or "WITH RECURSIVE" in each["sql"]
+            assert "GROUP BY" not in each["sql"]
     bounded = operations.reports(database, count_to=5)
     assert [each.dead_letters for each in whole.values()] == [0, 4, 8]
     assert [each.dead_letters for each in bounded.values()] == [0, 4, 6]

@@ -7,10 +7,11 @@ import sys
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.test import APIClient, APIRequestFactory
 
-from durable_state.models import ParkedChange, Stream
+from durable_state.models import ParkedChange, Status, Stream
 from durable_state.rest import filters
 from durable_state.rest.pages import KeyPages, Order
 from durable_state.testing import apply
@@ -132,8 +133,8 @@ def test_a_parent_is_filtered_by_its_key(root: APIClient) -> None:
     [
         ("likes=x", "likes"),
         ("likes__in=99999999999999999999999", ""),
-        ("ordering=secret", "none of key, text, likes, isEdited"),
-        ("fields=secret", "none of text, likes, isEdited"),
+        ("ordering=secret", "not one of key, text, likes, isEdited"),
+        ("fields=secret", "not one of text, likes, isEdited"),
         ("cursor=x", "next"),
         ("cursor=W1tudWxsXSxmYWxzZV0", "next"),
         ("cursor=W1siYSIsICJiIl0sZmFsc2Vd", "next"),
@@ -247,3 +248,45 @@ def test_tags_are_for_those_who_may_read(
     configure(POLICY="tests.rest.test_eyes.PopularMessages")
     assert "ETag" not in client.get(CHAT).headers
     assert client.get(CHAT, HTTP_IF_NONE_MATCH=tag).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["", "chat/", "chat/dead-letters/", "chat/parked-changes/"])
+def test_what_changes_without_a_commit_has_a_tag_of_its_content(root: APIClient, path: str) -> None:
+    """304 as long as the answer is the same; a commit or a letter more, and it is sent."""
+    apply("chat", [change("message", "1", text="x")])
+    url = (
+        f"{ROOT}{path}?fields=id,reason" if path.endswith("s/") else f"{ROOT}{path}?fields=ordinal"
+    )
+    first = root.get(url)
+    tag = first.headers["ETag"]
+    assert first.status_code == 200
+    again = root.get(url, HTTP_IF_NONE_MATCH=tag)
+    assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag)
+
+    commit = {"subject": "s", "authored_at": "2026-01-01T00:00Z", "author": "missing"}
+    apply("chat", [change("message", "2", text="x" * 60), change("commit", "c", **commit)])
+    changed = root.get(url, HTTP_IF_NONE_MATCH=tag)
+    assert (changed.status_code, changed.headers["ETag"] == tag) == (200, False)
+    assert "ETag" not in root.get(url, HTTP_ACCEPT="text/html").headers
+
+
+def test_streams_are_found_by_what_is_shown_of_them(root: APIClient) -> None:
+    """By statuses that no column holds, and by whether they wait for a person."""
+    at = {"url": "http://localhost/s", "up_to_date_at": timezone.now()}
+    Stream.objects.create(name="a", status=Status.LIVE, paused=True, **at)
+    Stream.objects.create(name="b", status=Status.HALTED, **at)
+    Stream.objects.create(name="c", status=Status.CLOSED, **at)
+
+    def names(query: str) -> list[str]:
+        return [each["name"] for each in pages(root, f"{ROOT}?limit=1&fields=name&{query}")]
+
+    assert names("status=paused") == ["a"]
+    assert names("status=halted,closed") == names("status=closed&status=halted") == ["b", "c"]
+    assert names("stuck=true") == ["b"]
+    assert names("stuck=false&ordering=-name") == ["c", "a"]
+    assert names("status=closed&stuck=true") == []
+    assert names("status=&stuck=") == ["a", "b", "c"]
+    wrong = root.get(f"{ROOT}?status=well")
+    assert wrong.status_code == 400
+    assert "'well' is not one of catching-up, closed, halted," in wrong.json()["status"][0]
+    assert root.get(f"{ROOT}?stuck=1").status_code == 400
