@@ -5,7 +5,8 @@ May look at the policy and the models; knows nothing of websockets: a part says 
 the page's script follows it.
 """
 
+from .messages import noticing_messages
 from .middleware import LivePartMiddleware
 from .part import PART_HEADER, Part, parts_of
 
-__all__ = ["PART_HEADER", "LivePartMiddleware", "Part", "parts_of"]
+__all__ = ["PART_HEADER", "LivePartMiddleware", "Part", "noticing_messages", "parts_of"]

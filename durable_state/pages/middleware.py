@@ -13,16 +13,18 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
+from .messages import keep_messages
 from .part import PART_HEADER, parts_of, unchanged_parts
 
 __all__ = ["LivePartMiddleware"]
 
 
 class LivePartMiddleware:
-    """Sends the parts that were asked for instead of the page, or 304 where they are as they were.
+    """Answers a request for live parts with these alone, or with 304 if they have not changed.
 
-    The view runs as ever, with its permissions and its context. Pages are live without it too: the
-    script then takes its parts out of the whole page. Put it below ``AuthenticationMiddleware``.
+    The view runs as usual, with its permissions and its context. Pages are live without the
+    middleware too: the script then takes the parts out of the whole page. Put it below
+    ``AuthenticationMiddleware`` and ``MessageMiddleware``.
     """
 
     sync_capable = True
@@ -82,6 +84,8 @@ def _only_parts(
         return response
 
     parts = [rendered[name] for name in dict.fromkeys(names)]
+    if not any(part.shows_messages for part, _ in parts):
+        keep_messages(request)
     response.content = "".join(html for _, html in parts).encode(response.charset)
     response.headers.pop("Content-Length", None)
     response.headers[PART_HEADER] = ",".join(quote(part.name, safe="") for part, _ in parts)

@@ -51,6 +51,8 @@ class Part:
     """The revisions that it shows at least, sealed for its user and its page."""
     unreadable: int = 0
     """How many of its streams the user may not read."""
+    shows_messages: bool = False
+    """Whether Django's messages are shown in it."""
 
     @classmethod
     def of(

@@ -15,7 +15,7 @@ from django.urls import get_script_prefix
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from durable_state.pages import Part, parts_of
+from durable_state.pages import Part, noticing_messages, parts_of
 
 __all__ = ["live", "register"]
 
@@ -93,9 +93,12 @@ class LiveNode(Node):
             if not told.follow:
                 told = _NOT_READABLE
 
-        html = _element(options, told, self.nodelist.render(context))
         if request is not None and isinstance(told, Part):
+            with noticing_messages(request, told):
+                html = _element(options, told, self.nodelist.render(context))
             parts_of(request)[told.name] = (told, html)
+        else:
+            html = _element(options, told, self.nodelist.render(context))
         return format_html("{}{}", html, _script(context))
 
     def _name(self, context: Context, options: dict[str, Any]) -> str:

@@ -114,6 +114,18 @@ def test_only_the_part_is_sent(client: Client) -> None:
     assert "Board" not in both
 
 
+def test_messages_of_the_page_are_kept_for_the_page(client: Client) -> None:
+    """Django shows each message once; a request for a part that shows none uses none up."""
+    apply("chat", [message("m1", "one")])
+    client.get("/plain/?say=hello")
+    assert ask(client, "/told/", "told").headers[PART_HEADER] == "told"
+    assert "<main>hello</main>" in client.get("/told/").content.decode()
+    assert "<main></main>" in client.get("/told/").content.decode()
+    client.get("/plain/?say=hello")
+    assert "hello" in ask(client, "/told/?show", "telling").content.decode()
+    assert "<main></main>" in client.get("/told/").content.decode()
+
+
 def test_a_part_that_is_not_there_is_answered_by_the_page(client: Client) -> None:
     """Then the script looks for it itself."""
     apply("chat", [message("m1", "one")])

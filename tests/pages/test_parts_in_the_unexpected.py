@@ -80,6 +80,24 @@ def test_a_strict_content_security_policy(site: Site, page: Page) -> None:
     assert said == []
 
 
+def test_a_path_that_looks_like_another_site(site: Site, page: Page) -> None:
+    """Behind two slashes; a part is fetched from its own site, whoever made the link."""
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(
+            body='<div id="whole" data-live=\'{"part":"whole"}\'>of another site</div>',
+            headers={"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*"},
+        )
+
+    page.route("http://evil.test/**", answer)
+    opened(page, site, "//evil.test/whole/", "whole")
+    site.commit(message("slashes", "of this site"))
+    expect(page.locator("#whole")).to_contain_text("of this site")
+    assert asked == []
+
+
 @pytest.mark.parametrize("swap", ["outerHTML", "innerHTML"])
 def test_what_another_script_has_swapped_in_is_not_doubled(
     site: Site, page: Page, swap: str

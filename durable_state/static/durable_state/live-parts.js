@@ -66,7 +66,7 @@ class Part {
     const { part, url, follow, version, unreadable } = JSON.parse(this.element.dataset.live);
     Object.assign(this, {
       name: part,
-      url: new URL(url, location.origin).href,
+      url: location.origin + url, // also where it begins with "//", as the path of a URL may
       follows: follow,
       version,
       unreadable,
@@ -236,11 +236,12 @@ class Page {
     try {
       const answer = await fetch(this.url, {
         headers: {
+          Accept: "text/html",
           [HEADER]: names.join(","),
           "If-None-Match": `"${held.join(",")}"`,
         },
         cache: "no-store",
-        credentials: "same-origin",
+        mode: "same-origin",
         redirect: "manual",
         signal: AbortSignal.timeout(ANSWER),
       });

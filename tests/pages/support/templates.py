@@ -15,6 +15,10 @@ _TEXTS = {
     "pointed.html": _PAGE + '{% live "chat" keys=watched id="pointed" %}{% for each in messages %}'
     "{% if each.key in watched %}<p data-key={{ each.key }}>{{ each.text }}</p>{% endif %}"
     "{% endfor %}{% endlive %}",
+    "told.html": _PAGE + "<main>{% for told in notices %}{{ told }}{% endfor %}</main>"
+    '{% live "chat" id="told" %}{{ messages|length }}{% endlive %}'
+    '{% live "chat" id="telling" %}{% if show %}{% for told in notices %}{{ told }}'
+    "{% endfor %}{% endif %}{% endlive %}",
     "two.html": _PAGE
     + '{% live "chat" "second" id="two" %}{{ messages|length }} and {{ visits }}{% endlive %}',
     "whole.html": _PAGE

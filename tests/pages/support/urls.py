@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import count
 
+from django.contrib import messages as messages_of
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import path
+from django.urls import path, re_path
 
 from tests.admin.support.urls import urlpatterns as admin_urls
 from tests.app.models import Message
@@ -28,6 +29,9 @@ def page(request: HttpRequest, template: str) -> HttpResponse:
     pointer = messages.filter(key="pointer").first()
     watched = ["pointer", pointer.text if pointer else ""]
     context = {"messages": messages, "room": room, "visits": next(visits), "watched": watched}
+    context |= {"notices": messages_of.get_messages(request), "show": "show" in request.GET}
+    if "say" in request.GET:
+        messages_of.info(request, request.GET["say"])
     response = render(request, f"{template}.html", context)
     if "strict" in request.GET:
         response["Content-Security-Policy"] = STRICT
@@ -37,5 +41,6 @@ def page(request: HttpRequest, template: str) -> HttpResponse:
 urlpatterns = [
     *admin_urls,
     path("public/<template>/", page),
+    re_path(r"^/.*/(?P<template>\w+)/$", page),  # behind two slashes
     path("<template>/", login_required(page, login_url="/admin/login/")),
 ]
