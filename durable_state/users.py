@@ -6,6 +6,8 @@ and a policy may go by it.
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
 from collections.abc import Hashable
 from typing import Any
@@ -14,7 +16,19 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import models
 from django.utils.functional import LazyObject
 
-__all__ = ["identity_of", "user_now"]
+__all__ = ["follower_name", "identity_of", "user_now"]
+
+
+def follower_name(user: Any, address: str) -> str:
+    """Who shares places for live connections: a user, or an address where nobody is signed in."""
+    if user is not None and user.is_authenticated:
+        return f"user {user.pk}"
+    if ":" in address:
+        # Whoever has an IPv6 address has many: they differ in the last 64 bits.
+        with contextlib.suppress(ValueError):
+            network = ipaddress.ip_network((address.partition("%")[0], 64), strict=False)
+            address = str(network)
+    return f"address {address}" if address else "somebody"
 
 
 def user_now(user: Any) -> Any:

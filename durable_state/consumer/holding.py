@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 from durable_state import feed
-from durable_state.models import Stream
+from durable_state.models import Status, Stream
 from durable_state.telemetry import count_lost_lease
 
 from .committing import Commit
@@ -129,6 +129,7 @@ class Holding:
     async def publish(self, stream: Stream, done: Commit, seconds: float) -> None:
         """Tells subscribers, and who looks on, of a commit that took so many seconds."""
         using = stream.using
-        await feed.ring(stream.name, stream.pk, done.revision, using, done.payload)
+        closed = stream.status == Status.CLOSED
+        await feed.ring(stream.name, stream.pk, done.revision, using, done.payload, closed=closed)
         self.seat.watcher.committed(stream, done, seconds)
         self.seat.watcher.progressed(stream)

@@ -23,7 +23,7 @@ from .renewal import AccessWithdrawn
 from .rows import shown_rows
 from .sending import ClientGone
 from .subscriber import Subscriber
-from .threads import CallTimedOut, run_for
+from .threads import CallTimedOut, run_for, run_once_for
 
 __all__ = [
     "AccessWithdrawn",
@@ -46,6 +46,7 @@ __all__ = [
     "prune_held",
     "ring",
     "run_for",
+    "run_once_for",
     "shown_rows",
     "subscribe",
     "write",

@@ -42,8 +42,16 @@ def written_database(stream: Stream) -> str:
     return router.db_for_write(Stream, instance=stream)
 
 
-async def ring(stream_name: str, stream_pk: int, revision: int, using: str, payload: bytes) -> None:
-    """Rings the bell of one commit, after it.
+async def ring(
+    stream_name: str,
+    stream_pk: int,
+    revision: int,
+    using: str,
+    payload: bytes,
+    *,
+    closed: bool = False,
+) -> None:
+    """Rings the bell of one commit, after it. ``closed``: the stream has ended with it.
 
     Never raises: a broken channel layer is logged, once until it answers again, and subscribers
     read the log instead.
@@ -55,10 +63,14 @@ async def ring(stream_name: str, stream_pk: int, revision: int, using: str, payl
             return
         async with asyncio.timeout(RING_SECONDS):
             group = group_name(stream_name, stream_pk, using)
-            await layer.group_send(
-                group,
-                {"type": BELL, "group": group, "revision": revision, "entry": payload.decode()},
-            )
+            bell = {
+                "type": BELL,
+                "group": group,
+                "revision": revision,
+                "entry": payload.decode(),
+                "closed": closed,
+            }
+            await layer.group_send(group, bell)
     except Exception as error:
         _silent_until = time.monotonic() + SILENCE_SECONDS
         if _fails_since is None:

@@ -33,7 +33,7 @@ from .log_end import KEPT_BYTES, Head, KeptEntries, LogEnd, read_log_end
 from .places import Places
 from .polling import Polling
 from .renewal import renew_all
-from .threads import run_for
+from .threads import note_error, run_for
 
 __all__ = ["Hub", "StreamRemoved", "subscribe"]
 
@@ -90,15 +90,15 @@ class Hub:
 
     # What subscribers use.
 
-    async def wait(self, after: int, timeout: float) -> None:
-        """Returns once the revision differs from ``after``, or the stream was removed or closed.
+    async def wait(self, after: int, timeout: float, *, closed: bool | None = None) -> None:
+        """Returns once the revision differs from ``after``, or the stream was removed.
 
-        At the latest after ``timeout`` seconds.
+        Also where ``closed`` differs from it, if that is given. At the latest after ``timeout``
+        seconds.
         """
-        closed = self.closed
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while self.revision == after and not self.removed and self.closed == closed:
+                while self.revision == after and not self.removed and closed in (None, self.closed):
                     await self._moved.wait()
 
     async def pull(self, after: int) -> list[log.LoggedEntry] | None:
@@ -127,7 +127,7 @@ class Hub:
         """
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self._refresh())
-            self._refreshing.add_done_callback(_note_error)
+            self._refreshing.add_done_callback(note_error)
         # Whoever leaves must not take the look away from the others.
         await asyncio.shield(self._refreshing)
         self._require_stream()
@@ -176,6 +176,8 @@ class Hub:
             self._announce()
         elif entry.stamp > self.stamp:
             self._look()  # The database went back in time.
+        if bell.get("closed") and not self.closed:
+            self._look()  # What else the end means, the entry does not tell.
 
     # What the database says.
 
@@ -353,9 +355,3 @@ async def subscribe(stream: Stream, follower: str = "") -> AsyncIterator[Hub]:
             await common.end(hub)
             if not common.hubs:
                 await common.stop()
-
-
-def _note_error(task: asyncio.Task[None]) -> None:
-    """Takes note of what it raised, even when everyone who waited has left."""
-    if not task.cancelled():
-        task.exception()

@@ -21,7 +21,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -29,7 +29,7 @@ from django.db import close_old_connections, connections
 
 from durable_state.errors import DurableStateError
 
-__all__ = ["CallTimedOut", "run_for"]
+__all__ = ["CallTimedOut", "note_error", "run_for", "run_once_for"]
 
 logger = logging.getLogger("durable_state.feed")
 
@@ -61,12 +61,41 @@ async def run_for(
 
     Raises: CallTimedOut; whatever the function raises.
     """
+    result: T = await _turns_here().run(_Call(follower, partial(function, *args, **kwargs)))
+    return result
+
+
+async def run_once_for(
+    key: Hashable, follower: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """The same, called once for all who ask with this key before the call begins.
+
+    So thousands of sockets that come back together wait for one answer, and everyone's is as new
+    as if it was made for them. Raises: the same.
+    """
+    turns = _turns_here()
+    task = turns.waiting.get(key)
+    if task is None:
+        call = partial(function, *args, **kwargs)
+        task = turns.waiting[key] = asyncio.create_task(turns.run_once(key, follower, call))
+        task.add_done_callback(note_error)
+    # Whoever leaves must not take the answer away from the others.
+    result: T = await asyncio.shield(task)
+    return result
+
+
+def note_error(task: asyncio.Future[Any]) -> None:
+    """Takes note of what it raised, even when everyone who waited has left."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _turns_here() -> _Turns:
     loop = asyncio.get_running_loop()
     turns = _turns.get(loop)
     if turns is None:
         turns = _turns[loop] = _Turns()
-    result: T = await turns.run(follower, partial(function, *args, **kwargs))
-    return result
+    return turns
 
 
 class _Places:
@@ -113,20 +142,33 @@ class _Turns:
         self._places = _Places(PLACES)
         self._spare = _Places(SPARE)
         self._followers: weakref.WeakValueDictionary[str, _Places] = weakref.WeakValueDictionary()
+        self.waiting: dict[Hashable, asyncio.Task[Any]] = {}
+        """Calls of ``run_once_for`` that have not begun."""
         self._slow: dict[str, None] = {}
         """Followers whose last call was slow: they wait for each other, and for nobody else."""
 
-    async def run(self, follower: str, function: Callable[[], Any]) -> Any:
-        called = _Call(follower, function)
+    async def run(self, call: _Call) -> Any:
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                return await self._call(called)
+                return await self._call(call)
         except TimeoutError as error:
-            if not called.is_late:
+            if not call.is_late:
                 raise  # the function's own
             raise CallTimedOut(
-                f"{follower}: no answer within {CALL_SECONDS:g} seconds, {called.place()}."
+                f"{call.follower}: no answer within {CALL_SECONDS:g} seconds, {call.place()}."
             ) from error
+
+    async def run_once(self, key: Hashable, follower: str, function: Callable[[], Any]) -> Any:
+        own = asyncio.current_task()
+
+        def begin() -> None:
+            if self.waiting.get(key) is own:
+                del self.waiting[key]
+
+        try:
+            return await self.run(_Call(follower, function, begin))
+        finally:
+            begin()
 
     async def _call(self, call: _Call) -> Any:
         """Waits for the follower's turn, then for a place, then for the thread."""
@@ -153,6 +195,7 @@ class _Turns:
             self._note(call)
 
         # Whoever waits may leave; the turn and the place are free when the call has really ended.
+        call.begins()
         loop = asyncio.get_running_loop()
         relief = loop.call_later(SLOW_SECONDS, relieve)
         result = call.start(loop)
@@ -174,8 +217,14 @@ class _Turns:
 class _Call:
     """One call of a function, and where it stands."""
 
-    def __init__(self, follower: str, function: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        follower: str,
+        function: Callable[[], Any],
+        begins: Callable[[], None] = lambda: None,
+    ) -> None:
         self.follower = follower
+        self.begins = begins
         self._function = function
         self._context = contextvars.copy_context()
         self._created = time.monotonic()

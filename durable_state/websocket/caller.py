@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
-import ipaddress
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from durable_state.conf import get_settings
 from durable_state.errors import ConfigurationError
 from durable_state.feed import run_for
 from durable_state.sign_in import SignIn, ended, sign_in_of
+from durable_state.users import follower_name
 
 from .close_codes import FAILED, NOT_SIGNED_IN
 
@@ -46,16 +45,8 @@ class Caller:
     @property
     def follower(self) -> str:
         """Who shares places: a user, or an address where nobody is signed in."""
-        if self.user.is_authenticated:
-            return f"user {self.user.pk}"
         client = self.scope.get("client")
-        address = client[0] if client else ""
-        if ":" in address:
-            # Whoever has an IPv6 address has many: they differ in the last 64 bits.
-            with contextlib.suppress(ValueError):
-                network = ipaddress.ip_network((address.partition("%")[0], 64), strict=False)
-                address = str(network)
-        return f"address {address}" if address else "somebody"
+        return follower_name(self.user, client[0] if client else "")
 
 
 async def identify(scope: Any) -> Caller:

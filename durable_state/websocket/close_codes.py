@@ -6,7 +6,13 @@ import logging
 import math
 import time
 
-from durable_state.feed import AccessWithdrawn, ClientGone, StreamRemoved, TooManySubscribers
+from durable_state.feed import (
+    AccessWithdrawn,
+    CallTimedOut,
+    ClientGone,
+    StreamRemoved,
+    TooManySubscribers,
+)
 
 from .places import TooManyPlaces
 
@@ -56,7 +62,7 @@ _warned_at = -math.inf
 
 
 def _warn(error: BaseException) -> None:
-    """Logs a limit that was met, now and then: a client may ask for the impossible at any pace."""
+    """Logs a limit that was met, now and then: very many sockets may meet it at once."""
     global _warned_at
     if time.monotonic() - _warned_at >= WARNING_SECONDS:
         _warned_at = time.monotonic()
@@ -75,6 +81,9 @@ def code_of(error: BaseException, name: str) -> int:
         case TooManySubscribers() | TooManyPlaces():
             _warn(error)
             return TOO_MANY
+        case CallTimedOut():
+            _warn(error)
+            return FAILED
         case _:
             logger.error(
                 "%s: a subscription ends because its frames could not be made.",

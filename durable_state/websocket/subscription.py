@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
 
-from durable_state.feed import Audience, ClientGone, Subscriber, run_for, subscribe
+from durable_state.feed import Audience, ClientGone, Subscriber, run_for, run_once_for, subscribe
 from durable_state.feed.frames import Frame
 from durable_state.models import Stream
 from durable_state.policy import audience_of, followed_stream
@@ -68,22 +68,19 @@ class Subscription:
     async def _follow(self) -> int | None:
         """Begins to follow the stream; the close code where it may not."""
         user, follower, wanted = self._caller.user, self._caller.follower, self._wanted
-        stream = await run_for(follower, _followed_stream, user, wanted.subscribe)
-        if stream is None:
-            return await run_for(follower, _why_not, user, wanted.subscribe)
+        renewal = _renewal(user, wanted)
+        key = object() if renewal is None else (wanted.subscribe, renewal, follower)
+        found = await run_once_for(key, follower, _find, user, wanted)
+        if isinstance(found, int):
+            return found
+        stream = found.stream
 
         async def renew() -> Audience | None:
             return await run_for(follower, _renewed, user, stream, wanted)
 
         hub = await self._held.enter_async_context(subscribe(stream, follower))
-        audience = await run_for(follower, audience_of, user, stream, wanted.types, wanted.keys)
         subscriber = Subscriber(
-            hub,
-            audience,
-            renew,
-            wanted.offset,
-            follower=follower,
-            renewal=_renewal(user, wanted),
+            hub, found, renew, wanted.offset, follower=follower, renewal=renewal
         )
         self._subscriber = subscriber
         self._held.push_async_callback(subscriber.stop)
@@ -106,6 +103,14 @@ def _renewal(user: Any, wanted: Subscribe) -> Hashable:
     if identity is None:
         return None
     return identity, frozenset(wanted.types), frozenset(wanted.keys)
+
+
+def _find(user: Any, wanted: Subscribe) -> Audience | int:
+    """What the user sees of the stream; the close code where that is nothing."""
+    stream = _followed_stream(user, wanted.subscribe)
+    if stream is None:
+        return _why_not(user, wanted.subscribe)
+    return audience_of(user, stream, wanted.types, wanted.keys)
 
 
 def _followed_stream(user: Any, name: str) -> Stream | None:

@@ -28,7 +28,7 @@ from durable_state.feed import (
 from durable_state.feed.group import Group
 from durable_state.feed.listening import Listening
 from durable_state.feed.rendering import Rendering
-from durable_state.models import Stream
+from durable_state.models import Status, Stream
 
 from .support.commits import commit, commit_and_ring, make_stream, message, shown
 from .support.following import Follower, follow
@@ -374,6 +374,20 @@ async def test_a_removed_stream_ends_its_subscribers(configure: Callable[..., No
         for each in followers:
             with pytest.raises(StreamRemoved):
                 await each.until(lambda client: False)
+
+
+async def test_the_bell_of_the_last_commit_tells_of_the_end(configure: Callable[..., None]) -> None:
+    """So that those who wait for more are not left to the next look."""
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await sync_to_async(make_stream)()
+    async with crowd(stream, 1) as (follower,):
+        await all_reach_start([follower])
+        await joined(follower.hub)
+        waiting = asyncio.create_task(follower.hub.wait(1, 1000, closed=False))
+        await commit_and_ring(stream, {("setting", "s"): 1}, status=Status.CLOSED)
+        await all_reach([follower], 1, await sync_to_async(shown)(stream))
+        await asyncio.wait_for(waiting, 10)
+        assert follower.hub.closed
 
 
 async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

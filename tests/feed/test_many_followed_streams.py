@@ -130,7 +130,7 @@ async def test_an_end_without_a_commit_is_noticed(configure: Callable[..., None]
     configure(FEED_POLL_SECONDS=0.05)
     async with followed(2) as (streams, hubs):
         await until(lambda: all(each.revision == 0 for each in hubs))
-        waiting = asyncio.create_task(hubs[0].wait(0, 1000))
+        waiting = asyncio.create_task(hubs[0].wait(0, 1000, closed=False))
         await asyncio.sleep(0)
         await Stream.objects.filter(pk=streams[0].pk).aupdate(status=Status.CLOSED)
         await asyncio.wait_for(waiting, 10)

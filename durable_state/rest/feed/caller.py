@@ -6,34 +6,54 @@ from typing import Any
 
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import AnonymousUser
-from rest_framework.authentication import SessionAuthentication
+from rest_framework.authentication import (
+    BaseAuthentication,
+    BasicAuthentication,
+    SessionAuthentication,
+)
+from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
 from durable_state.sign_in import ended, sign_in_of
-from durable_state.users import user_now
+from durable_state.users import follower_name, user_now
 
 __all__ = ["current_user", "name_of"]
 
 
 def name_of(request: Request) -> str:
     """Who shares places: a user, or an address where nobody is signed in."""
-    user = request.user
-    if user is not None and user.is_authenticated:
-        return f"user {user.pk}"
-    return f"address {request.META.get('REMOTE_ADDR', '')}"
+    return follower_name(request.user, request.META.get("REMOTE_ADDR", ""))
 
 
 def current_user(request: Request) -> Any:
     """The request's user as of now, with the permissions of now.
 
-    Anonymous where the session has ended, or the user is gone.
+    Anonymous where the session has ended, the token is not valid any more, or the user is gone.
     """
     user = request.user
     if _is_by_session(request):
         sign_in = sign_in_of(request._request.session)
         if sign_in is None or ended([sign_in]):
             return AnonymousUser()
+        return user_now(user)
+    authenticator: Any = request.successful_authenticator
+    if isinstance(authenticator, BasicAuthentication):
+        # To check the password itself takes long, on purpose.
+        now = user_now(user)
+        is_same = getattr(now, "password", "") == getattr(user, "password", "")
+        return now if is_same else AnonymousUser()
+    if authenticator is not None and not _still_names(authenticator, request):
+        return AnonymousUser()
     return user_now(user)
+
+
+def _still_names(authenticator: BaseAuthentication, request: Request) -> bool:
+    """Whether the request's credentials still name its user."""
+    try:
+        found = authenticator.authenticate(request)
+    except APIException:
+        return False
+    return found is not None and found[0].pk == request.user.pk
 
 
 def _is_by_session(request: Request) -> bool:

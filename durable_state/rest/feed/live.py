@@ -77,7 +77,7 @@ class Following:
         if reading.audience.is_personal:
             return await run_for(self._follower, reading.follow, offset, entries, newest)
         known = {each.revision: await self._rendered(each) for each in entries}
-        if reading.stream.status == Status.CLOSED:
+        if self._is_at_end:
             return await run_for(self._follower, reading.follow, offset, entries, newest, known)
         return reading.follow(offset, entries, newest, known)
 
@@ -97,14 +97,19 @@ class Following:
         """
         while True:
             # Also where there is always something to send.
-            if time.monotonic() >= self._renewed + RENEW_SECONDS:
+            is_due = time.monotonic() >= self._renewed + RENEW_SECONDS
+            if is_due or (self._hub.closed and not self._is_at_end):
                 await self.look()
             answer = await self.read()
             now = time.monotonic()
             if answer.count or answer.closed or not answer.up_to_date or now >= until:
                 return answer
             renewal = self._renewed + RENEW_SECONDS
-            await self._hub.wait(answer.next.revision, max(0.0, min(until, renewal) - now))
+            await self._hub.wait(
+                answer.next.revision,
+                max(0.0, min(until, renewal) - now),
+                closed=None if self._is_at_end else False,
+            )
 
     async def look(self) -> None:
         """Sees that the caller still sees the same. Raises: AccessEnded."""
@@ -113,10 +118,14 @@ class Following:
         self._renewed = time.monotonic()
         await self.note_closed()
 
+    @property
+    def _is_at_end(self) -> bool:
+        """Whether the stream's end was reached when it was looked at; parked changes may follow."""
+        return self._reading.stream.status == Status.CLOSED
+
     async def note_closed(self) -> None:
         """Notes whether nothing comes any more."""
-        is_closed = self._reading.stream.status == Status.CLOSED
-        self._closed = is_closed and await run_for(self._follower, self._reading.is_closed)
+        self._closed = self._is_at_end and await run_for(self._follower, self._reading.is_closed)
 
 
 async def long_poll(

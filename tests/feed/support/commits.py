@@ -33,6 +33,7 @@ def commit(
     up_to_date: bool = True,
     snapshot: bool = False,
     tell: Sequence[LoggedChange] = (),
+    status: str | None = None,
 ) -> tuple[int, bytes]:
     """Commits `changes`, (type, key) to value or None for a delete;
     returns the revision and what the bell takes along.
@@ -60,7 +61,7 @@ def commit(
             else:
                 rows.update_or_create(**scope, key=key, defaults={"data": value})
         held.revision += 1
-        held.status = Status.LIVE if up_to_date else Status.CATCHING_UP
+        held.status = status or (Status.LIVE if up_to_date else Status.CATCHING_UP)
         held.up_to_date_at = timezone.now()
         held.save()
         entries = [
@@ -84,7 +85,8 @@ def commit(
 async def commit_and_ring(stream: Stream, changes: Changes, **details: Any) -> int:
     """The same from a coroutine, and the bell after it."""
     revision, payload = await sync_to_async(commit)(stream, changes, **details)
-    await ring(stream.name, stream.pk, revision, stream.using, payload)
+    closed = details.get("status") == Status.CLOSED
+    await ring(stream.name, stream.pk, revision, stream.using, payload, closed=closed)
     return revision
 
 

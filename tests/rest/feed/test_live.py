@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -17,10 +17,14 @@ from django.contrib.sessions.models import Session
 from django.middleware.gzip import GZipMiddleware
 from django.test import Client as Browser
 from django.test import RequestFactory
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
 
 from durable_state.feed import rows, subscribe
 from durable_state.models import Status, Stream
-from durable_state.rest.feed import live, reading, views
+from durable_state.rest.feed import FeedView, live, reading, views
+from durable_state.rest.feed.caller import name_of
 from durable_state.rest.feed.reading import Reading
 from tests.feed.support.commits import commit, make_stream, message
 from tests.feed.support.following import everything
@@ -164,8 +168,11 @@ def test_events(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("mode", ["sse", "long-poll"])
-def test_a_closed_stream_ends_it(http: httpx.Client, mode: str) -> None:
-    """One that is closed while its reader waits, and one that was before."""
+def test_a_closed_stream_ends_it(
+    http: httpx.Client, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is closed while its reader waits, at once, and one that was before."""
+    monkeypatch.setattr(live, "RENEW_SECONDS", 1000)
     make_stream()
     timer = later(lambda: Stream.objects.update(status=Status.CLOSED))
     for _ in range(2):
@@ -204,6 +211,55 @@ def test_who_loses_access_is_not_served_on(
     assert time.monotonic() - began < 3
     assert answer.status_code in (200, 204, 404)
     assert http.get(FEED, params=asked).status_code in (401, 403, 404)
+
+
+class Tokens(BaseAuthentication):
+    """By tokens that can be revoked."""
+
+    users: ClassVar[dict[str, int]] = {}
+
+    def authenticate(self, request: Any) -> tuple[User, str] | None:
+        """The user of the token; none without one."""
+        token = request.headers.get("Authorization", "")
+        if not token:
+            return None
+        if token not in self.users:
+            raise AuthenticationFailed
+        return User.objects.get(pk=self.users[token]), token
+
+
+@pytest.mark.parametrize("mode", ["sse", "long-poll"])
+def test_a_token_that_is_revoked_ends_it(
+    http: httpx.Client, ada: User, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of whatever kind: its class of authentication is asked again."""
+    monkeypatch.setattr(FeedView, "authentication_classes", [Tokens])
+    monkeypatch.setattr(Tokens, "users", {"one": ada.pk})
+    make_stream()
+    http.headers["Authorization"] = "one"
+    asked = {"offset": "now", "live": mode}
+    timer = later(Tokens.users.clear)
+    began = time.monotonic()
+    answer = http.get(FEED, params=asked)
+    timer.join()
+    assert time.monotonic() - began < 3
+    assert answer.status_code in (200, 204)
+    assert http.get(FEED, params=asked).status_code in (401, 403)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("10.0.0.7", "address 10.0.0.7"),
+        ("2001:db8::1:2:3:4", "address 2001:db8::/64"),
+        ("2001:db8::5%eth0", "address 2001:db8::/64"),
+        ("", "somebody"),
+    ],
+)
+def test_who_shares_places(address: str, name: str) -> None:
+    """An IPv6 network counts as one, because whoever has an address there has all of them."""
+    request = Request(RequestFactory().get("/", REMOTE_ADDR=address))
+    assert name_of(request) == name
 
 
 def test_too_many_are_told_so(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
