@@ -159,10 +159,11 @@ def _options() -> argparse.Namespace:
     add(
         "--subscribers",
         type=int,
-        nargs="+",
+        nargs="*",
         default=[10, 200, 1000],
         help="of one stream (default 10, 200 and 1000)",
     )
+    add("--sockets", type=int, default=0, help="fanout also to so many sockets (default: not)")
     add(
         "--chart",
         type=int,

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
-__all__ = ["cpu", "memory_mb", "open_sockets"]
+__all__ = ["allow_many_files", "cpu", "memory_mb", "open_sockets"]
+
+
+def allow_many_files() -> None:
+    """Lets this process open as many files, and so sockets, as it ever may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def cpu(pid: int) -> float:

@@ -15,6 +15,9 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
 from django.urls import path
 
+from bench.processes import allow_many_files
+
+allow_many_files()
 django_application = get_asgi_application()
 
 from durable_state.routing import websocket_urlpatterns  # noqa: E402  # after the set-up

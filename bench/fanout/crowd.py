@@ -23,7 +23,7 @@ from bench.spread import Spread
 from bench.streams import Producer, stream_server
 from tests.servers.rakaia import free_port
 
-__all__ = ["WAYS", "Served", "measure"]
+__all__ = ["WAYS", "Served", "clients_of", "measure", "question", "web_process"]
 
 WAYS = {"durable_state": "/ws/state", "tutorial": "/tutorial", "floor": "/floor"}
 """Where each way's websocket is."""
@@ -83,19 +83,19 @@ def measure(
         following = stack.enter_context(consumer(alias, [url], environment))
         following.wait_until_live()
         port = free_port()
-        web = stack.enter_context(_web(alias, port, environment))
-        clients = stack.enter_context(_clients(port, f"{WAYS[way]}/{NAME}/", subscribers))
+        web = stack.enter_context(web_process(alias, port, environment))
+        clients = stack.enter_context(clients_of(port, f"{WAYS[way]}/{NAME}/", subscribers))
 
         producer.append_steadily(recorded[:WARM_UP], rate)
         _wait(clients, WARM_UP * subscribers)
         before, clients_before = _cpu(web), _cpu(clients)
-        frames_before: int = _ask(clients, "frames")
+        frames_before: int = question(clients, "frames")
         began = time.monotonic_ns()
         sent = producer.append_steadily(recorded[WARM_UP:], rate)
         _wait(clients, (WARM_UP + events) * subscribers)
         cpu, clients_cpu = _cpu(web) - before, _cpu(clients) - clients_before
-        frames: int = _ask(clients, "frames") - frames_before
-        arrivals: dict[str, list[int]] = _ask(clients, "all")
+        frames: int = question(clients, "frames") - frames_before
+        arrivals: dict[str, list[int]] = question(clients, "all")
 
     sent_at = dict(zip(keys[WARM_UP:], sent, strict=True))
     delays = [(now - sent_at[key]) / 1e6 for key in sent_at for now in arrivals.get(key, ())]
@@ -118,7 +118,7 @@ def measure(
 def _wait(clients: subprocess.Popen[str], wanted: int) -> None:
     """Returns once so much has arrived, or nothing more comes."""
     known, since = -1, time.monotonic()
-    while (count := _ask(clients, "count")) < wanted:
+    while (count := question(clients, "count")) < wanted:
         if count != known:
             known, since = count, time.monotonic()
         elif time.monotonic() - since > QUIET_SECONDS:
@@ -126,10 +126,11 @@ def _wait(clients: subprocess.Popen[str], wanted: int) -> None:
         time.sleep(0.1)
 
 
-def _ask(clients: subprocess.Popen[str], question: str) -> Any:
+def question(clients: subprocess.Popen[str], text: str) -> Any:
+    """What the clients answer."""
     assert clients.stdin is not None
     assert clients.stdout is not None
-    clients.stdin.write(f"{question}\n")
+    clients.stdin.write(f"{text}\n")
     clients.stdin.flush()
     return json.loads(clients.stdout.readline())
 
@@ -140,7 +141,10 @@ def _cpu(process: subprocess.Popen[Any]) -> float:
 
 
 @contextmanager
-def _web(alias: str, port: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[Any]]:
+def web_process(
+    alias: str, port: int, environment: dict[str, str]
+) -> Iterator[subprocess.Popen[Any]]:
+    """uvicorn, with all ways."""
     settings = {
         "POLICY": "bench.latency.policy.Everybody",
         # All clients are one user here.
@@ -163,13 +167,17 @@ def _web(alias: str, port: int, environment: dict[str, str]) -> Iterator[subproc
         wait_until_open(port, process)
         yield process
     finally:
-        process.terminate()
+        process.kill()  # It would take leave of each socket.
         process.wait(SECONDS)
 
 
 @contextmanager
-def _clients(port: int, path: str, count: int) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "bench.fanout.swarm", "127.0.0.1", str(port), path, str(count)]
+def clients_of(
+    port: int, path: str, count: int, address: str = "127.0.0.1"
+) -> Iterator[subprocess.Popen[str]]:
+    """So many clients in one process, which come from that address."""
+    command = [sys.executable, "-m", "bench.fanout.swarm", "127.0.0.1", str(port), path]
+    command += [str(count), address]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -1,9 +1,9 @@
 """Many websocket clients in a process of their own, which notes what arrives when.
 
-``python -m bench.fanout.swarm HOST PORT PATH COUNT``. Says ``ready``, then answers questions on
-its standard input, one a line, as JSON: ``count``, how many changes have arrived; ``frames``, in
-how many frames; ``all``, when (nanoseconds of the monotonic clock) each entity did, once for each
-client.
+``python -m bench.fanout.swarm HOST PORT PATH COUNT ADDRESS``, from that address. Says ``ready``,
+then answers questions on its standard input, one a line, as JSON: ``count``, how many changes have
+arrived; ``frames``, in how many frames; ``all``, when (nanoseconds of the monotonic clock) each
+entity did, once for each client.
 
 As little of a client as there can be, so that it keeps up: no compression, and of a frame's text
 only the keys are looked at.
@@ -19,9 +19,15 @@ import sys
 import time
 from collections import defaultdict
 
+from bench.processes import allow_many_files
+
 __all__: list[str] = []
 
 KEY = b'"key":"'
+AT_ONCE = 20
+"""Sockets that are being opened."""
+OPEN_SECONDS = 30.0
+"""Within which one is open."""
 FRAMES = [0]
 """How many brought something."""
 
@@ -95,13 +101,20 @@ class Socket(asyncio.Protocol):
             found = data.find(KEY, begins, ends)
 
 
-async def swarm(host: str, port: int, path: str, count: int) -> None:
+async def swarm(host: str, port: int, path: str, count: int, address: str) -> None:
     """Opens the sockets, and answers until nobody asks any more."""
     loop = asyncio.get_running_loop()
     arrivals: dict[str, list[int]] = defaultdict(list)
-    for _ in range(count):
-        _, socket = await loop.create_connection(lambda: Socket(host, path, arrivals), host, port)
-        await asyncio.wait_for(socket.opened, 20)
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def open_one() -> None:
+        async with free:
+            _, socket = await loop.create_connection(
+                lambda: Socket(host, path, arrivals), host, port, local_addr=(address, 0)
+            )
+            await asyncio.wait_for(socket.opened, OPEN_SECONDS)
+
+    await asyncio.gather(*(open_one() for _ in range(count)))
 
     print("ready", flush=True)
     while question := await loop.run_in_executor(None, sys.stdin.readline):
@@ -117,4 +130,5 @@ async def swarm(host: str, port: int, path: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(swarm(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
+    allow_many_files()
+    asyncio.run(swarm(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5]))

@@ -13,6 +13,7 @@ from bench.aims import Aim
 from tests import services
 
 from .crowd import WAYS, Served, measure
+from .multitude import Multitude, measure_multitude
 
 __all__ = ["FanOutTrial"]
 
@@ -31,6 +32,13 @@ HOW = (
     "CPU are counted apart. Milliseconds from append to callback, p50 and p99; medians of the "
     "rounds."
 )
+HOW_MANY = (
+    "All sockets are of one uvicorn process and follow one stream; their clients are processes of "
+    "2,500. Memory and CPU are the web process's. Milliseconds from an append until the first "
+    "socket, and until all had it, medians of {events} appends."
+)
+EVENTS = 5
+"""Appended to very many sockets, one by one."""
 
 
 class FanOutTrial:
@@ -39,6 +47,7 @@ class FanOutTrial:
     def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         self._options = options
         self._measured: list[Served] = []
+        self._multitudes: list[Multitude] = []
         self._redis = services.find("redis")
         if self._redis is None:
             print(f"Fan-out is left out: {services.missing['redis']}")
@@ -69,11 +78,24 @@ class FanOutTrial:
                         flush=True,
                     )
                     self._measured.append(done)
+            if options.sockets:
+                self._measure_multitude(alias, number)
+
+    def _measure_multitude(self, alias: str, number: int) -> None:
+        assert self._redis is not None
+        done = measure_multitude(alias, self._redis, self._options.sockets, EVENTS, number)
+        print(
+            f"fan-out, {done.sockets:,} sockets: {done.memory_kb:.0f} KB and "
+            f"{done.opening_cpu:.1f} ms of CPU each, {done.idle_cpu:.1f} % idle, "
+            f"{done.first:.0f} to {done.last:.0f} ms, {done.lost:,} lost",
+            flush=True,
+        )
+        self._multitudes.append(done)
 
     def tables(self) -> list[str]:
         """One table, a line for each way and number of subscribers."""
         if not self._measured:
-            return []
+            return self._told_of_multitudes()
         lines = [
             "| subscribers | way | for a second of CPU | a second | p50 | p99 | lost | their CPU |",
             f"|---:|---|{'---:|' * 6}",
@@ -91,7 +113,22 @@ class FanOutTrial:
                     f"| {median(each.clients_cpu for each in these):.1f} |"
                 )
         how = HOW.format(rate=self._options.live_rate)
-        return ["## From one commit to many callbacks", how, "\n".join(lines)]
+        served = ["## From one commit to many callbacks", how, "\n".join(lines)]
+        return [*served, *self._told_of_multitudes()]
+
+    def _told_of_multitudes(self) -> list[str]:
+        if not self._multitudes:
+            return []
+        lines = [
+            "| sockets | KB each | ms of CPU to open | CPU idle | first | last | lost |",
+            f"|{'---:|' * 7}",
+        ]
+        lines += [
+            f"| {each.sockets:,} | {each.memory_kb:.0f} | {each.opening_cpu:.1f} "
+            f"| {each.idle_cpu:.1f} % | {each.first:.0f} | {each.last:.0f} | {each.lost:,} |"
+            for each in self._multitudes
+        ]
+        return ["## Many sockets in one process", HOW_MANY.format(events=EVENTS), "\n".join(lines)]
 
     def aims(self) -> Iterator[Aim]:
         """For the number of subscribers that was judged before there was anything to measure."""
@@ -108,7 +145,7 @@ class FanOutTrial:
 
     def measured(self) -> Any:
         """All rounds."""
-        return self._measured
+        return [*self._measured, *self._multitudes]
 
     def _of(self, way: str, subscribers: int) -> list[Served]:
         return [
