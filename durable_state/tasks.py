@@ -40,13 +40,13 @@ SUPERVISE_SECONDS = 1.0
 """Seconds for which one look of this process does."""
 TIDY_SECONDS = 60.0
 """Seconds between two prunings of this process."""
+ALONE_SECONDS = 3600
+"""Seconds that a task continues after its slice while the broker takes no task for a successor."""
 LIMIT_SECONDS = 300
-"""Seconds that a task may take longer than its slice, for a batch in hand, before it is killed."""
-
-ALONE_SECONDS = LIMIT_SECONDS - 60
-"""Seconds that it goes on after its slice, where the broker takes no task for a successor."""
-AGAIN_SECONDS = 10.0
-"""Seconds after which it tries to send one again."""
+"""Seconds that it may take longer than all that, for a batch in hand, before it is killed."""
+AGAIN_SECONDS = (10.0, 60.0)
+"""Seconds after which it tries again to send one, at first and at most; each try is twice as far
+from the one before, because all streams are opened anew."""
 
 _supervised: dict[str, float] = {}
 _tidied: dict[str, float] = {}
@@ -137,9 +137,10 @@ def consume(database: str = DEFAULT_DB_ALIAS) -> None:
         except OperationalError as error:
             if not is_kept or time.monotonic() > until:
                 raise
+            first, most = AGAIN_SECONDS
             if seconds is None:  # once for each outage
                 logger.warning("The broker is unavailable, so this task continues: %s", error)
-            seconds = AGAIN_SECONDS
+            seconds = first if seconds is None else min(2 * seconds, most)
 
 
 @shared_task(name="durable_state.tasks.verify", ignore_result=True, acks_late=False)
@@ -163,7 +164,7 @@ def _fill(database: str) -> int:
 
 def _send(database: str) -> None:
     # Limits of its own, because the project's may be below the slice.
-    limit = int(get_settings().slice_seconds) + LIMIT_SECONDS
+    limit = int(get_settings().slice_seconds) + ALONE_SECONDS + LIMIT_SECONDS
     consume.apply_async(
         args=(database,),
         soft_time_limit=limit,

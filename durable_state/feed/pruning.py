@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import time
 
 import django.db
 
@@ -26,8 +25,6 @@ STEP_ENTRIES = 100
 """Entries by which a log grows at most until its oldest are looked at."""
 STEP_SHARE = 16
 """The part of FEED_KEEP_BYTES by which it grows at most until then."""
-STEP_SECONDS = 60.0
-"""Seconds that pass at most, while there are commits."""
 PACE = 4
 """How many times as many entries are looked at as have come: a backlog becomes smaller."""
 CHUNK = 1000
@@ -37,24 +34,23 @@ CHUNK = 1000
 class LogKeeper:
     """Keeps one stream's log within its bounds, at the pace at which it grows.
 
-    However many commits a second there are, as many entries go as come.
+    However many commits a second there are, as many entries go as come. What becomes too old while
+    few come is left to ``prune``, which looks at all streams at once.
     """
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._kept_at: tuple[int, int, float] | None = None
-        """The revision, the bytes and the moment at which the log was looked at last."""
+        self._kept_at: tuple[int, int] | None = None
+        """The revision, and the bytes, at which the log was looked at last."""
 
     @property
     def is_due(self) -> bool:
-        """Whether enough has come since ``keep`` was called last, or enough time has passed."""
+        """Whether enough has come since ``keep`` was called last."""
         if self._kept_at is None:
             return True
-        came, grown, passed = (
-            new - old for new, old in zip(self._now(), self._kept_at, strict=True)
-        )
-        part = get_settings().feed_keep_bytes // STEP_SHARE
-        return came >= _step() or grown >= part or passed >= STEP_SECONDS
+        revision, log_bytes = self._kept_at
+        came, grown = self._stream.revision - revision, self._stream.log_bytes - log_bytes
+        return came >= _step() or grown >= get_settings().feed_keep_bytes // STEP_SHARE
 
     def keep(self) -> None:
         """Deletes entries beyond the bounds, where that is due.
@@ -63,14 +59,12 @@ class LogKeeper:
         """
         if not self.is_due:
             return
-        stream, self._kept_at = self._stream, self._now()
+        stream = self._stream
+        self._kept_at = stream.revision, stream.log_bytes
         try:
             _prune_stream(stream, PACE * _step())
         except django.db.Error as error:
             logger.info("%s: the feed log could not be pruned: %s", stream, error)
-
-    def _now(self) -> tuple[int, int, float]:
-        return self._stream.revision, self._stream.log_bytes, time.monotonic()
 
 
 def _step() -> int:
