@@ -6,6 +6,7 @@ is all that the rooms above may use.
 
 from .appending import append_once
 from .claiming import announce_missing, runnable
+from .cleanup import sweep_dropped, tidy
 from .commits import commit, reapply, release
 from .committing import Commit
 from .doorbells import make_due, ring
@@ -19,7 +20,6 @@ from .run import consume_slice, run_all, sync
 from .seating import CELERY
 from .subscribing import ask_for_keys, root_of, subscribe, unsubscribe
 from .surroundings import check_threads
-from .upkeep import sweep_dropped, tidy
 from .watcher import Watcher
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Waiting for a database that is away: one asks, for all streams of a seat.
+"""Waits for an unavailable database, with one probe for all streams of a seat.
 
 Why: decision 59.
 """
@@ -20,25 +20,25 @@ __all__ = ["DatabaseOutage"]
 logger = logging.getLogger("durable_state.consumer")
 
 PROBE_SECONDS = 0.5
-"""Seconds between two attempts to reach a database that is away."""
+"""Seconds between two attempts to reach an unavailable database."""
 
 
 class DatabaseOutage:
-    """Knows when a database that was away answers again. For one event loop."""
+    """Knows when an unavailable database answers again. For one event loop."""
 
     def __init__(self, threads: DatabaseThreads) -> None:
         self._threads = threads
         self._asking: dict[str, asyncio.Task[None]] = {}
 
     async def end(self, using: str) -> None:
-        """Returns once the database answers; nearly at once where it does already."""
+        """Returns once the database answers, almost at once if it already does."""
         asking = self._asking.get(using)
         if asking is None or asking.done():
             asking = self._asking[using] = asyncio.create_task(self._ask(using))
         await asyncio.shield(asking)
 
     async def _ask(self, using: str) -> None:
-        """Says in the log, once for all, when the outage was seen and when it was over."""
+        """Logs, once for all streams, when the outage was noticed and when it was over."""
         began, told = time.monotonic(), False
         while True:
             try:

@@ -1,4 +1,4 @@
-"""One thread with connections to the database."""
+"""A thread with its own connections to the database."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from durable_state.databases.pooled import give_back_pooled
 from durable_state.databases.sessions import limit_sessions
 from durable_state.errors import DurableStateError
 
-from .standstill import OpenCall, find_open_call
+from .hung_calls import OpenCall, find_open_call
 
-__all__ = ["DatabaseThread", "Disconnections", "Standing"]
+__all__ = ["DatabaseThread", "Disconnections", "Hang"]
 
 
-class Standing(NamedTuple):
-    """Where a thread stands still."""
+class Hang(NamedTuple):
+    """The call that a thread hangs in."""
 
     call: OpenCall
     seconds: float
 
 
 class Disconnections:
-    """How often a server was found gone, which all threads of a consumer share."""
+    """Counts how often a server was found gone, for all threads of a consumer together."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -42,8 +42,8 @@ class Disconnections:
 class DatabaseThread:
     """Makes one call after the other, and never keeps the process from ending.
 
-    Its sessions are limited, as the caller's, and closed with it; a pool's are given back after
-    each call.
+    Its sessions are limited, take over the caller's state, and are closed with it. Connections of a
+    pool are given back after each call.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class DatabaseThread:
         self._caller = caller
         self.session = limits.name
         self.aliases: set[str] = set()
-        """The databases that it has opened a session in."""
+        """The databases in which it has opened a session."""
 
         self._limits = limits
         self._disconnections = disconnections
@@ -64,11 +64,11 @@ class DatabaseThread:
         self._thread.start()
 
     def is_alive(self) -> bool:
-        """Whether it has not come to its end."""
+        """Whether it is still running."""
         return self._thread.is_alive()
 
     def call(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Has it call the function, behind what it is doing; what that gives, or raises."""
+        """Queues a call of the function; the future gets what it returns or raises."""
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Any] = loop.create_future()
 
@@ -94,25 +94,25 @@ class DatabaseThread:
         self._calls.put(make)
         return result
 
-    def look(self) -> Standing | None:
-        """Where it has stood since a former look; None where it has moved meanwhile."""
+    def look(self) -> Hang | None:
+        """The call it has been in since an earlier look; None if it has moved on since."""
         now, found = time.monotonic(), find_open_call(self._thread.ident)
         if found is not None and self._seen is not None and found.frame is self._seen.frame:
-            return Standing(found, now - self._seen_at)
+            return Hang(found, now - self._seen_at)
         self._seen, self._seen_at = found, now
         return None
 
     def note_movement(self) -> None:
-        """Where it was seen is forgotten: it moves, though nobody sees that from here."""
+        """Takes it to be working: the server is, though that cannot be seen from here."""
         self._seen_at = time.monotonic()
 
     def end(self) -> None:
-        """Has it end, behind what it is doing."""
+        """Has it end once its queued calls are done."""
         self._seen = None
         self._calls.put(None)
 
     def join(self, seconds: float) -> None:
-        """Waits for its end, so long at most."""
+        """Waits for its end, at most for so many seconds."""
         self._thread.join(seconds)
 
     def _work(self) -> None:
@@ -126,9 +126,9 @@ class DatabaseThread:
             connections.close_all()
 
     def _renew_connections(self) -> None:
-        """Closes those that are broken, or as old as one that was found broken.
+        """Closes connections that are broken, or older than the last one that was found broken.
 
-        What has ended one connection has mostly ended all: it is one outage, not one for each.
+        What ends one connection usually ends them all, so an outage is met once, not once by each.
         """
         count = self._disconnections.count
         if self._followed != count:

@@ -15,8 +15,8 @@ from durable_state.telemetry import ResetReason, count_reset
 
 from .committing import lock
 from .error_text import describe_error, full_stop
+from .hung_calls import ProjectCallHangs
 from .replay import begin_replay, hold_replay
-from .standstill import CallStandsStill
 
 __all__ = ["record_failure", "record_stop", "replay_recreated"]
 
@@ -38,7 +38,7 @@ def record_failure(
         "retry_at": now + timedelta(seconds=wait),
         **_error(error),
         "last_error_at": now,
-        "hangs_in": error.function if isinstance(error, CallStandsStill) else "",
+        "hangs_in": error.function if isinstance(error, ProjectCallHangs) else "",
         "action": getattr(error, "action", "") or "Nothing to do: it retries automatically.",
     }
 

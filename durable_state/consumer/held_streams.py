@@ -1,4 +1,4 @@
-"""The streams of a seat, from when they are claimed until their leases are given back."""
+"""The streams of a seat, from their claim until their leases are given back."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Ended(NamedTuple):
 
     holders: list[Holder]
     unbegun: list[int]
-    """The primary keys of those that were claimed, and of which nothing was begun."""
+    """The primary keys of claimed streams that were never started."""
 
 
 class HeldStreams:
-    """A claimed stream is coming; then it has a holder; then it has ended, and its lease is to be
-    given back, or is kept to be handed over with the seat. For one event loop.
+    """Follows each stream of a seat: once claimed it is coming, then it has a holder, then it has
+    ended, and its lease is given back or kept to be handed over with the seat. For one event loop.
     """
 
     def __init__(self, seat: Seat, *, until_up_to_date: bool = False) -> None:
@@ -41,25 +41,25 @@ class HeldStreams:
         self.ended = Ended([], [])
         self.kept: list[Holder] = []
         self.is_keeping = False
-        """Whether streams that end are kept, for a successor."""
+        """Whether the leases of ended streams are kept for a successor."""
 
         self.failure: BaseException | None = None
-        """What nobody expected, and ended one of them."""
+        """The unexpected error that ended one of them."""
 
         self.has_changed = asyncio.Event()
         """Set when one of them has ended."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether none is held, and no lease is to be given back."""
+        """Whether no stream is held, and no lease has to be given back."""
         return not (self.holders or self.ended.holders or self.ended.unbegun)
 
     def take_coming(self, count: int) -> list[Claim]:
-        """So many, or fewer, that are to be begun."""
+        """Takes out up to so many that are to be started."""
         return [self.coming.popleft() for _ in range(min(count, len(self.coming)))]
 
     def hold(self, claimed: Claim, stream: Stream) -> None:
-        """Begins to consume the stream."""
+        """Starts consuming the stream."""
         holder = Holder(
             stream,
             self._seat,
@@ -74,7 +74,7 @@ class HeldStreams:
         task.add_done_callback(partial(self._end, holder))
 
     def let_go(self, count: int) -> None:
-        """Gives up so many, those first of which nothing was begun, or to which nothing happens."""
+        """Gives up so many streams: first those not started yet, then those that are idle."""
         count -= self._return(count)
         if count <= 0:
             return
@@ -84,13 +84,13 @@ class HeldStreams:
             holder.holding.let_go()
 
     def lose_all(self) -> None:
-        """Others have them by now."""
+        """Drops all streams, because other seats have them by now."""
         self.coming.clear()
         for holder in self.holders.values():
             holder.holding.lose()
 
     def stop_keeping(self) -> None:
-        """Has all that were kept given back, where others of them take their time."""
+        """Gives back all kept leases if some streams are still busy."""
         if not self.holders:
             return
         self.is_keeping = False
@@ -100,19 +100,19 @@ class HeldStreams:
         self.has_changed.set()
 
     def ended_by_now(self) -> Ended:
-        """A copy: others may end while these are given back."""
+        """A copy, because more streams may end while these leases are given back."""
         return Ended(list(self.ended.holders), list(self.ended.unbegun))
 
     def forget(self, ended: Ended) -> None:
-        """These were given back."""
+        """Forgets streams whose leases were given back."""
         del self.ended.holders[: len(ended.holders)], self.ended.unbegun[: len(ended.unbegun)]
 
     async def all_ended(self) -> None:
-        """Returns once none is held, which somebody else has asked for."""
+        """Waits until no stream is held; someone else must have asked them to end."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _return(self, count: int) -> int:
-        """Gives up so many, or fewer, of which nothing was begun; how many."""
+        """Gives up at most so many that were not started; returns how many."""
         returned = [self.coming.pop() for _ in range(min(max(0, count), len(self.coming)))]
         self.ended.unbegun.extend(each.stream_pk for each in returned)
         return len(returned)

@@ -38,7 +38,7 @@ class Holder:
     that was asked for: until there is nothing left to do (closed, paused, halted), or until it is
     told to stop, or the lease is lost.
 
-    It has no timers: its seat's attendant tells it what was seen, and when time has passed.
+    It has no timers: its seat's keeper tells it what was seen, and when time has passed.
     """
 
     def __init__(

@@ -12,9 +12,9 @@ from durable_state.models import Status, Stream
 from durable_state.telemetry import count_lost_lease
 
 from .committing import Commit
-from .left_alone import leave_alone
+from .hung_calls import CallHangs
+from .left_to_others import leave_to_others
 from .seat import Seat
-from .standstill import StandsStill
 
 __all__ = ["CommitGate", "Holding"]
 
@@ -80,10 +80,10 @@ class Holding:
         """Whether there is nothing to be begun any more."""
         return self._ended.is_set() or self.seat.stop.is_set()
 
-    def give_up(self, stream: Stream, error: StandsStill) -> None:
+    def give_up(self, stream: Stream, error: CallHangs) -> None:
         """What is done for the stream stands still: somebody else is to have the lease."""
         if error.thread is not None:
-            leave_alone(stream, error.thread)
+            leave_to_others(stream, error.thread)
         self.let_go()
 
     def lose(self) -> None:

@@ -1,4 +1,4 @@
-"""Taking and giving back the right to consume streams, and who has it.
+"""Leases: taking and giving back the right to consume a stream, and telling who has it.
 
 Why: decisions 7 and 47.
 """
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 FRESH = timedelta(seconds=10)
-"""For so long after its last holder gave it back, a stream goes on as if it had one."""
+"""How long a stream counts as still consumed after its last holder gave it back."""
 
 
 class Claim(NamedTuple):
@@ -54,15 +54,16 @@ class Claim(NamedTuple):
     stream_pk: int
     token: int
     goes_on: bool
-    """Whether somebody consumed the stream until now."""
+    """Whether the stream was consumed until now."""
 
 
 def claim(place: Place, stream_pks: Collection[int]) -> list[Claim]:
-    """Takes those of the streams' leases that nobody holds.
+    """Takes the leases that nobody holds, of these streams.
 
-    Invariant: a lease goes from nobody to one seat, by one UPDATE that compares, whoever else
-    claims meanwhile. What another claims now is not waited for, where the database can pass it by.
-    Raises: IntegrityError, where the seat itself is gone.
+    Invariant: a free lease goes to exactly one seat, by one UPDATE that compares, whoever else
+    claims it at the same time. Leases that another seat is claiming are skipped, where the database
+    can do that, instead of waited for.
+    Raises: IntegrityError, if the seat itself is gone.
     """
     return retry_on_deadlocks(lambda: _claim(place, stream_pks))
 
@@ -88,7 +89,7 @@ def _claim(place: Place, stream_pks: Collection[int]) -> list[Claim]:
         leases.filter(pk__in=list(fresh), seat=None).update(
             token=F("token") + 1,
             seat=place.pk,
-            # Nobody knows what has come since the last sign of life.
+            # What has come since the last sign of life is unknown.
             lags_since=Coalesce("lags_since", "seen_at", ServerNow()),
             lags_because=Lease.Lag.TAKEN,
             seen_at=ServerNow(),
@@ -99,16 +100,16 @@ def _claim(place: Place, stream_pks: Collection[int]) -> list[Claim]:
 
 
 def claims_of(place: Place) -> list[Claim]:
-    """What a seat has that was taken over with its streams."""
+    """The leases of a seat that was taken over with its streams."""
     ours = Lease.objects.using(place.using).filter(seat=place.pk).order_by("pk")
     return [Claim(pk, token, True) for pk, token in ours.values_list("pk", "token")]
 
 
 def give_back(place: Place, stream_pks: Collection[int], *, at_tail: bool = False) -> None:
-    """Gives the leases back, those that are still the seat's.
+    """Gives back those of the leases that still belong to the seat.
 
-    ``at_tail`` says that the holder was to read up to the tail only, and did: nobody is missed
-    afterwards.
+    ``at_tail`` says that the holder had to read up to the tail only, and did, so the stream needs
+    no other holder afterwards.
     """
     ours = Lease.objects.using(place.using).filter(seat=place.pk, pk__in=stream_pks)
     columns: dict[str, Any] = {"lags_since": None, "lags_because": ""} if at_tail else {}
@@ -116,42 +117,42 @@ def give_back(place: Place, stream_pks: Collection[int], *, at_tail: bool = Fals
 
 
 def valid_leases(using: str | None) -> QuerySet[Lease]:
-    """The leases that are in force now."""
+    """The leases that have not expired."""
     return Lease.objects.using(using).filter(seat__expires_at__gte=ServerNow())
 
 
 def holder_of(using: str, stream_pk: int) -> str:
-    """Who holds the stream's lease; "" is nobody."""
+    """The name of the stream's holder; empty if there is none."""
     held = valid_leases(using).filter(pk=stream_pk).values_list("seat__name", flat=True)
     return held.first() or ""
 
 
 class Attendance(NamedTuple):
-    """Who looks after a stream."""
+    """Who consumes a stream, and how well its rows follow it."""
 
     holder: str
-    """Has a lease that is in force, and is not known to be dead; "" is nobody."""
+    """The seat with a valid lease whose process is not known to be dead; empty if none."""
 
     idle: timedelta | None
-    """How long ago a holder last showed a sign of life; None where there never was one."""
+    """How long ago a holder last showed a sign of life; None if there never was one."""
 
     left_at_tail: bool
-    """Whether the last holder was to read up to the tail only, and did."""
+    """Whether the last holder had to read up to the tail only, and did."""
 
     lag: timedelta | None
-    """How long ago the rows were last known to hold all; None where nobody ever looked."""
+    """How long ago the rows were last known to be complete; None if that was never known."""
 
     lags_because: str
-    """A ``Lease.Lag``; "" where the last holder knew of nothing that they do not hold."""
+    """A ``Lease.Lag``; empty if the last holder knew of nothing missing from them."""
 
 
 UNATTENDED = Attendance("", None, False, None, "")
-"""Nobody has ever looked."""
+"""Of a stream that nobody has ever consumed."""
 
 
 def attendances(using: str, stream_pks: Collection[int]) -> dict[int, Attendance]:
-    """Who looks after these streams, by primary key, on the database's clock: one query."""
-    # Reckoned by the database: in Python, moments may be local times, which jump twice a year.
+    """The attendance of these streams by primary key, on the database's clock, in one query."""
+    # Computed by the database: in Python, moments may be local times, which jump twice a year.
     leases = (
         Lease.objects.using(using)
         .filter(stream__in=stream_pks)
@@ -176,7 +177,7 @@ def _attendance(
     holder = holder if is_held and not is_known_dead(holder) else ""
     idle = None if idle is None else max(idle, timedelta(0))
     if lag is None:
-        # Three renewals of the seat come in its time: until one is overdue, its holder listens.
+        # A seat is renewed three times per lease: until that is overdue, its holder is alive.
         overdue = timedelta(seconds=get_settings().lease_seconds / 2)
         is_heard = holder and idle is not None and idle < overdue
         lag = timedelta(0) if is_heard else idle

@@ -23,11 +23,11 @@ from .committing import Commit
 from .error_text import describe_error
 from .failures import replay_recreated
 from .holding import Holding
+from .hung_calls import CallHangs
 from .lag import Lag
 from .looking import Seen
 from .loop import Next
 from .readers import stream_reader
-from .standstill import StandsStill
 
 __all__ = ["LiveTarget"]
 
@@ -178,7 +178,7 @@ class LiveTarget:
                 done = await self._threads.run(release, stream, self._holding.token)
             if done is not None:
                 await self._holding.publish(stream, done, time.monotonic() - began)
-        except StandsStill as error:
+        except CallHangs as error:
             self._holding.give_up(stream, error)
         except (DurableStateError, django.db.Error) as error:
             logger.info("%s: nothing was released: %s", stream, describe_error(error).sentence)

@@ -23,6 +23,7 @@ from durable_state.materializer import PreparedBatch, Refused, prepare_batch
 from durable_state.models import Lease, Progress, Replay, Stream
 from durable_state.transport import Batch, BatchLimits, Reader
 
+from .cleanup import sweep_dropped
 from .committing import Commit
 from .error_text import describe_error
 from .holding import Holding
@@ -30,7 +31,6 @@ from .lag import Lag
 from .looking import Seen, look_at_stream
 from .reading_ahead import Inbox, Pace
 from .recovery import Recovery
-from .upkeep import sweep_dropped
 
 __all__ = ["Loop", "Next", "Target"]
 
@@ -279,7 +279,7 @@ class Loop(Generic[F]):
         to come.
         """
         if not self._holding.until_up_to_date:
-            self._holding.seat.upkeep.ask()
+            self._holding.seat.cleanup.ask()
             self.target.unswept = False
             return
         with contextlib.suppress(django.db.Error):  # another one may be sweeping too

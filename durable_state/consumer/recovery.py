@@ -28,8 +28,8 @@ from durable_state.transport import delay
 from .error_text import describe_error, full_stop
 from .failures import record_failure, record_stop
 from .holding import Holding
+from .hung_calls import CallHangs, OutOfTime
 from .migration_advice import pending_migrations, what_to_migrate
-from .standstill import OutOfTime, StandsStill
 
 __all__ = ["Recovery"]
 
@@ -101,7 +101,7 @@ class Recovery:
         match error:
             case OutOfTime():
                 return None
-            case StandsStill():
+            case CallHangs():
                 await self._give_up(error)
                 return None
             case StreamGone():
@@ -209,7 +209,7 @@ class Recovery:
         """
         return time.monotonic() - self._began > HEALTHY_SECONDS
 
-    async def _give_up(self, error: StandsStill) -> None:
+    async def _give_up(self, error: CallHangs) -> None:
         """Has somebody else take the stream, who may fare better.
 
         What is written down is waited for a moment only: the way to the database may be what hangs.
@@ -218,7 +218,7 @@ class Recovery:
         await asyncio.wait([noting], timeout=NOTE_SECONDS)
         self._holding.give_up(self._stream, error)
 
-    async def _retry_as_it_is(self, error: StandsStill) -> None:
+    async def _retry_as_it_is(self, error: CallHangs) -> None:
         """Of a commit that stands still nobody knows whether it went through: the row does."""
         progress = self._progress
         with contextlib.suppress(django.db.Error, ObjectDoesNotExist):

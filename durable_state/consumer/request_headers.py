@@ -13,8 +13,8 @@ from durable_state.models import Stream
 from durable_state.protocol.masking import mask_likely
 from durable_state.transport.sent import mask_sent
 
+from .hung_calls import ProjectCallHangs
 from .project_calls import ProjectCalls, StillRunning
-from .standstill import CallStandsStill
 
 __all__ = ["headers_function"]
 
@@ -34,7 +34,7 @@ async def _ask(path: str, stream: Stream, calls: ProjectCalls) -> Mapping[str, s
     """What the function at ``path`` gives.
 
     Raises: ConfigurationError, where it cannot be imported or gives no headers; Unavailable, where
-    it fails (a token service may be away); CallStandsStill, where it hangs.
+    it fails (a token service may be away); ProjectCallHangs, where it hangs.
     """
     try:
         function = import_string(path)
@@ -48,7 +48,7 @@ async def _ask(path: str, stream: Stream, calls: ProjectCalls) -> Mapping[str, s
     try:
         headers = await calls.call((stream.using, stream.pk), function, stream, seconds=seconds)
     except StillRunning as hanging:
-        still = CallStandsStill.of(path, seconds)
+        still = ProjectCallHangs.of(path, seconds)
         still.thread = hanging.thread
         raise still from None
     except Unavailable:

@@ -15,12 +15,12 @@ from durable_state.databases.clock import database_now
 from durable_state.errors import OperationRefused
 from durable_state.models import Replay, Status, Stream
 
-from .attendant import Attendant
 from .claiming import count_missing
 from .lease import Claim, claim, claims_of, holder_of
-from .left_alone import is_left_alone
+from .left_to_others import is_left_to_others
 from .open_files import allow_open_files
 from .seat import Seat, open_seat, stop_signals
+from .seat_keeper import SeatKeeper
 from .seating import CELERY, Place, join, leave, occupied, take_vacant
 from .surroundings import begin_in
 from .wake_listener import WakeListener
@@ -69,7 +69,7 @@ def _check_outcome(stream: Stream) -> None:
             f"Continue with: durable_state resume {stream.name}",
         )
 
-    if is_left_alone(stream.using, stream.pk):
+    if is_left_to_others(stream.using, stream.pk):
         raise OperationRefused(stream.last_error, stream.action)
 
     replay = Replay.objects.using(stream.using).filter(stream=stream).first()
@@ -112,7 +112,7 @@ async def _sync(
         if taken is not None:
             place, claims = taken
             async with _beside(_end_soon(seat)):
-                await Attendant(seat, place, until_up_to_date=until_up_to_date).run(claims)
+                await SeatKeeper(seat, place, until_up_to_date=until_up_to_date).run(claims)
 
 
 async def _wait_for_lease(stream: Stream, seat: Seat) -> tuple[Place, list[Claim]] | None:
@@ -156,7 +156,7 @@ async def _run_all(caller: CallerState, watcher: Watcher) -> None:
         place = await seat.threads.run_for_lease(join, using, "run", capacity, seat.threads.nonce)
         listening = WakeListener(using, seat).run()
         async with _beside(listening), _beside(_end_soon(seat)):
-            await Attendant(seat, place, capacity=capacity).run()
+            await SeatKeeper(seat, place, capacity=capacity).run()
 
 
 async def _consume_slice(
@@ -171,13 +171,13 @@ async def _consume_slice(
 
         allow_open_files(capacity)
         claims = await seat.threads.run_for_lease(claims_of, place)
-        attendant = Attendant(seat, place, capacity=capacity)
-        timer = asyncio.get_running_loop().call_later(seconds, attendant.hand_over)
+        keeper = SeatKeeper(seat, place, capacity=capacity)
+        timer = asyncio.get_running_loop().call_later(seconds, keeper.hand_over)
         listening = WakeListener(using, seat).run()
         async with _beside(_stop_when(asks_to_end, seat)), _beside(listening):
-            await attendant.run(claims)
+            await keeper.run(claims)
         timer.cancel()
-        return attendant.hands_over
+        return keeper.hands_over
 
 
 def _find_place(using: str, capacity: int, nonce: str) -> Place | None:

@@ -1,4 +1,4 @@
-"""What one running consumer has for all the streams that it consumes."""
+"""What one running consumer shares among all the streams that it consumes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 from durable_state.databases.callers import CallerState
 from durable_state.transport import open_client
 
+from .cleanup import Cleanup
 from .database_outage import DatabaseOutage
 from .lag import Lag, keep_lags
 from .samples import Samples
 from .threads import DatabaseThreads
-from .upkeep import Upkeep
 from .watcher import NOBODY, Watcher
 
 __all__ = ["Seat", "open_seat", "stop_signals"]
@@ -27,26 +27,26 @@ class Seat:
     """One running consumer: a Celery task, ``run`` or ``sync``. For one event loop."""
 
     client: Any
-    """Speaks HTTP for all of them."""
+    """The HTTP client for all streams."""
 
     threads: DatabaseThreads
 
     outage: DatabaseOutage
-    """Waits for a database that is away."""
+    """Waits for a database that is unavailable."""
 
     stop: asyncio.Event
-    """Asks it to end; the batches in hand are finished then."""
+    """Asks it to end; batches in hand are still finished."""
 
-    upkeep: Upkeep
-    """Deletes what its database needs no more."""
+    cleanup: Cleanup
+    """Deletes what the database no longer needs."""
 
     watcher: Watcher = NOBODY
 
     lags: list[Lag] = field(default_factory=list)
-    """Of the streams that it consumes."""
+    """How far the rows of each of its streams lag."""
 
     samples: Samples = field(default_factory=Samples)
-    """What happened to them lately."""
+    """What has happened to its streams lately."""
 
 
 @contextlib.asynccontextmanager
@@ -58,16 +58,16 @@ async def open_seat(
     watcher: Watcher = NOBODY,
     tidies: bool = False,
 ) -> AsyncIterator[Seat]:
-    """A seat with so many threads for the database; its connections are closed with it.
+    """Opens a seat with so many database threads, and closes its connections at the end.
 
-    One that ``tidies`` prunes its database each minute, not only after what it has done itself.
+    With ``tidies``, it prunes the database each minute, not only after its own commits.
     """
     async with DatabaseThreads(threads, caller) as pool, open_client() as client:
-        upkeep = Upkeep(caller.using, pool)
-        seat = Seat(client, pool, DatabaseOutage(pool), stop, upkeep, watcher)
+        cleanup = Cleanup(caller.using, pool)
+        seat = Seat(client, pool, DatabaseOutage(pool), stop, cleanup, watcher)
         beside = [
             asyncio.create_task(keep_lags(seat.lags, pool)),
-            asyncio.create_task(upkeep.run(each_minute=tidies)),
+            asyncio.create_task(cleanup.run(each_minute=tidies)),
         ]
         try:
             yield seat
@@ -79,8 +79,8 @@ async def open_seat(
 
 @contextlib.asynccontextmanager
 async def stop_signals() -> AsyncIterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set, so that the batch in hand is finished and the lease
-    given back.
+    """An event that SIGINT and SIGTERM set, so that batches in hand are finished and leases given
+    back.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

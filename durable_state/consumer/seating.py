@@ -1,4 +1,4 @@
-"""The table of seats: joining, staying, leaving, and keeping a place for a successor.
+"""The table of seats: joining, renewing, leaving, and reserving a seat for a successor.
 
 Why: decision 47.
 """
@@ -47,15 +47,15 @@ __all__ = [
 ]
 
 CELERY = "celery"
-"""What the seats of Celery tasks are for."""
+"""The purpose of the seats of Celery tasks."""
 logger = logging.getLogger("durable_state.consumer")
 
 HAND_OVER_SECONDS = 5.0
-"""Seconds for which streams wait for the successor of their seat, and for nobody else."""
+"""Seconds for which streams are reserved for the successor of their seat."""
 
 
 class Place(NamedTuple):
-    """A seat's row, as the process knows it that sits there."""
+    """A seat, as the process that fills it knows it."""
 
     using: str
     pk: int
@@ -63,32 +63,32 @@ class Place(NamedTuple):
 
     @property
     def purpose(self) -> str:
-        """Who sits there: celery, run or sync."""
+        """Who fills it: celery, run or sync."""
         return self.name.split(":")[2]
 
 
 class Occupied(NamedTuple):
-    """A seat as others see it."""
+    """A seat, as others see it."""
 
     pk: int
     name: str
     capacity: int
     is_vacant: bool
     held: int
-    """How many leases it holds."""
+    """The number of leases it holds."""
 
 
 def valid_seats(using: str | None) -> QuerySet[Seat]:
-    """Those that are in force now."""
+    """The seats that have not expired."""
     return Seat.objects.using(using).filter(expires_at__gte=ServerNow())
 
 
 def occupied(using: str) -> list[Occupied]:
-    """The seats in force that take streams of their own accord, those first that joined first.
+    """The valid seats that claim streams by themselves, in the order in which they joined.
 
-    The leases of all others that had any are free afterwards: of seats that have expired, and of
-    those whose process of this machine is known to be dead. Their sessions on the database server
-    are ended, which may have been frozen in the middle of a commit.
+    Frees the leases of all other seats: those that have expired, and those whose process, on this
+    machine, is known to be dead. Their sessions on the database server, which may be frozen in the
+    middle of a commit, are ended.
     """
     leases = Lease.objects.using(using).filter(seat=OuterRef("pk")).order_by().values("seat")
     counted = Subquery(leases.annotate(count=Count("pk")).values("count"))
@@ -114,22 +114,22 @@ def occupied(using: str) -> list[Occupied]:
 
 
 def join(using: str, purpose: str, capacity: int = 0, nonce: str = "") -> Place:
-    """A new seat. Without a ``capacity`` it takes no streams of its own accord.
+    """Adds a seat. Without a ``capacity``, it claims no streams by itself.
 
-    ``nonce`` is that of the sessions which are to be ended once it has expired.
+    ``nonce`` identifies the sessions that are to be ended once it has expired.
     """
     return _place(using, name_process(purpose, nonce), capacity=capacity)
 
 
 def announce(using: str, purpose: str, capacity: int) -> Place:
-    """Keeps a place for a task that is sent now, for ``LEASE_SECONDS``."""
+    """Reserves a seat for a task that is sent now, for ``LEASE_SECONDS``."""
     return _place(using, f"::{purpose}:", capacity=capacity, is_vacant=True)
 
 
 def take_vacant(using: str, purpose: str, capacity: int, nonce: str = "") -> Place | None:
-    """Sits down where a place is kept, and takes over the streams that are handed over with it.
+    """Fills a reserved seat, and takes over the streams that come with it.
 
-    None, where there is no such place. Each lease changes hands, so its token grows.
+    None if no seat is reserved. Each lease changes hands, so its fencing token grows.
     """
     name = name_process(purpose, nonce)
     for pk in valid_seats(using).filter(is_vacant=True).order_by("pk").values_list("pk", flat=True):
@@ -137,9 +137,9 @@ def take_vacant(using: str, purpose: str, capacity: int, nonce: str = "") -> Pla
             kept = valid_seats(using).filter(pk=pk, is_vacant=True)
             seen_at = kept.select_for_update().values_list("seen_at", flat=True).first()
             if seen_at is None:
-                continue  # another one was quicker
+                continue  # another process was quicker
 
-            # Nobody knows what has come since the last sign of life.
+            # What has come since the last sign of life is unknown.
             Lease.objects.using(using).filter(seat=pk).update(
                 token=F("token") + 1,
                 lags_since=Coalesce("lags_since", Value(seen_at, output_field=DateTimeField())),
@@ -152,20 +152,20 @@ def take_vacant(using: str, purpose: str, capacity: int, nonce: str = "") -> Pla
 
 
 def renew(place: Place) -> bool:
-    """Keeps the seat, and with it all its leases, for another ``LEASE_SECONDS``.
+    """Renews the seat, and with it all its leases, for another ``LEASE_SECONDS``.
 
-    False where it is gone, because it had expired.
+    False if it is gone, because it had expired.
     """
     return bool(_ours(place).update(**_alive()))
 
 
 def vacate(place: Place) -> None:
-    """Keeps the place, with the streams that it has, for a successor that is sent for now."""
+    """Reserves the seat and its streams for a successor that is sent now."""
     _ours(place).update(is_vacant=True, seen_at=ServerNow(), expires_at=_after(HAND_OVER_SECONDS))
 
 
 def leave(place: Place) -> None:
-    """Gives the seat up, and all leases that it still has."""
+    """Removes the seat, and frees the leases it still has."""
     _free(place.using, _ours(place))
 
 
@@ -175,14 +175,14 @@ def _place(using: str, name: str, **columns: Any) -> Place:
 
 
 def _ours(place: Place) -> QuerySet[Seat]:
-    """Our row; none where it is another's by now."""
+    """Our row; none if another process has it by now."""
     return Seat.objects.using(place.using).filter(pk=place.pk, name=place.name, is_vacant=False)
 
 
 def _free(using: str, seat: QuerySet[Seat]) -> bool:
-    """Frees the seat's leases and deletes it. False where it was renewed meanwhile."""
+    """Frees the seat's leases and deletes it. False if it was renewed in the meantime."""
     with commit_transaction(using):
-        # Under its lock, nobody renews it or takes it any more.
+        # While it is locked, nobody can renew it or take it.
         gone = seat.select_for_update().values_list("pk", "seen_at").first()
         if gone is not None:
             pk, seen_at = gone
@@ -192,12 +192,12 @@ def _free(using: str, seat: QuerySet[Seat]) -> bool:
 
 
 def _end_sessions(using: str, name: str) -> None:
-    """Ends what the process of that name has left on the server: locks, and what it may send yet.
+    """Ends the sessions, and so the locks, that the process of that name has left on the server.
 
-    Its fencing tokens are void already; where the role may not, its locks are waited for.
+    Its fencing tokens are void already. If the role may not end sessions, the locks are waited for.
     """
     if not (nonce := nonce_of(name)):
-        return  # a place that was kept, and that nobody took
+        return  # it was reserved, and nobody came
     try:
         if ended := end_sessions(using, name_sessions(nonce)):
             logger.warning("Ended %s sessions of %s, whose seat had expired.", ended, name)

@@ -1,4 +1,4 @@
-"""How the streams are spread over the seats. Pure: it asks no database.
+"""Decides how streams are spread over the seats, without asking the database.
 
 Why: decision 47.
 """
@@ -14,20 +14,20 @@ from .seating import Occupied
 __all__ = ["choose", "is_surplus", "seats_needed", "surplus"]
 
 SLACK = 10
-"""A share may be exceeded, or missed, by this part of it before streams move."""
+"""A seat may be off its fair share by one such part of it before streams move."""
 
 
 def seats_needed(settings: Settings, wanted: int) -> int:
-    """How many seats so many streams need."""
+    """How many seats that many streams need."""
     if settings.seats is not None:
         return min(wanted, settings.seats)
     return -(-wanted // settings.seat_streams)
 
 
 def choose(seats: Sequence[Occupied], pk: int, free: Sequence[int]) -> Sequence[int]:
-    """Which of the ``free`` streams the seat takes, up to its fair share.
+    """Which of the ``free`` streams the seat claims, up to its fair share.
 
-    Each seat begins at another one, so that few of them reach for the same.
+    Each seat starts at a different one, so that few seats reach for the same stream.
     """
     mine = _find(seats, pk)
     room = max(0, _share(seats, mine, len(free)) - mine.held)
@@ -36,18 +36,17 @@ def choose(seats: Sequence[Occupied], pk: int, free: Sequence[int]) -> Sequence[
 
 
 def surplus(seats: Sequence[Occupied], pk: int, free: int) -> int:
-    """How many of its streams the seat gives up, because others have too few.
+    """How many of its streams the seat gives up because others have too few.
 
-    Invariant: where nobody comes or goes, streams move to even shares and then rest; no two seats
-    give up for the same want.
+    Invariant: while no seat comes or goes, streams move until the shares are even, and then stay;
+    and no two seats give up a stream to cover the same deficit.
     """
     mine = _find(seats, pk)
     share = _share(seats, mine, free)
     if mine.held > share + share // SLACK:
         return mine.held - share
 
-    # Those who have one more than the least that each is due give that up, in their order, to those
-    # who have less.
+    # Seats above the minimum that each is due give one up, in their order, to those below it.
     floor = (sum(seat.held for seat in seats) + free) // len(seats)
     lacking = sum(_lack(seat, floor) for seat in seats) - free
     above = [seat.pk for seat in seats if seat.held > floor]
@@ -55,7 +54,7 @@ def surplus(seats: Sequence[Occupied], pk: int, free: int) -> int:
 
 
 def is_surplus(seats: Sequence[Occupied], pk: int, free: int, settings: Settings) -> bool:
-    """Whether the seat is one too many, and the one that is to go."""
+    """Whether there is a seat too many, and this is the one to go."""
     wanted = sum(seat.held for seat in seats) + free
     needed = max(1, seats_needed(settings, wanted + wanted // SLACK))
     return pk in [seat.pk for seat in seats][needed:]

@@ -1,4 +1,4 @@
-"""Threads for the database: the event loop never waits for it.
+"""Threads for database work, so that the event loop never waits for it.
 
 Why: decision 53.
 """
@@ -23,10 +23,10 @@ from durable_state.databases.limits import SESSIONS, SessionLimits, limit_second
 from durable_state.databases.pooled import pool_size
 from durable_state.databases.sessions import end_session, has_server, is_session_working
 
-from .database_thread import DatabaseThread, Disconnections, Standing
+from .database_thread import DatabaseThread, Disconnections, Hang
+from .hung_calls import Callee, CallHangs, OutOfTime
 from .process_names import make_nonce, name_sessions
 from .project_calls import ProjectCalls
-from .standstill import Callee, OutOfTime, StandsStill
 
 __all__ = ["DatabaseThreads"]
 
@@ -36,21 +36,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LOOK_SECONDS = 0.25
-"""Seconds between two looks at what the threads do."""
+"""Seconds between two looks at what the threads are doing."""
 RELIEF_SECONDS = {Callee.PROJECT: 0.25, Callee.DATABASE: 1.0}
-"""Seconds in one call after which another thread may begin in the place of the one that is in it.
-"""
+"""Seconds in one call after which another thread may start in place of the one that is in it."""
 SPARE_THREADS = 64
-"""Threads that may be begun so for calls of the project's code. For those of the database, which is
-not to be asked the more the slower it is, as many as there are anyway."""
+"""Threads that may be started like this for calls of the project's code. For database calls, the
+usual number at most: a slow database should not be asked even more."""
 END_SECONDS = 3.0
-"""Seconds that the calls under way have, where a process is asked to end."""
+"""Seconds that running calls get once the process is asked to end."""
 CLOSE_SECONDS = 5.0
-"""Seconds that a thread which has nothing to do may take to close its connections."""
+"""Seconds that an idle thread may take to close its connections."""
 
 
 class _Running:
-    """A call under way, and the places that it takes from others."""
+    """A running call, and the places that it occupies."""
 
     def __init__(self, held: list[asyncio.Semaphore]) -> None:
         self.held = held
@@ -59,7 +58,7 @@ class _Running:
         self.judging: asyncio.Task[None] | None = None
 
     def leave(self, *places: asyncio.Semaphore) -> None:
-        """Others may have these places."""
+        """Frees these places for other calls."""
         for place in places:
             if place in self.held:
                 self.held.remove(place)
@@ -67,39 +66,39 @@ class _Running:
 
 
 APART = 2
-"""Connections of a pool that are left for the leases, and for the project's own code."""
+"""Connections of a pool that are left for the leases and for the project's own code."""
 
 
 def _affordable(size: int) -> int:
-    """So many threads at most, as the smallest pool of any database has connections for."""
+    """At most as many threads as the smallest pool of any database has connections for."""
     sizes = [found for alias in connections if (found := pool_size(alias)) is not None]
     return max(1, min([size, *(found - APART for found in sizes)]))
 
 
 class DatabaseThreads:
-    """A few threads with a database connection each, which are closed with them.
+    """A few threads with a database connection each, which are closed together.
 
-    Calls are not cancelled: a commit that has begun is waited for even when its caller is asked to
-    stop, as long as it moves. One that stands still for a lease time is given up: its session is
-    ended, its thread is left alone, and who waits for it is told where it stands. Long before that
-    another thread may take its place, so that streams whose calls hang hold up no others.
+    Calls are not cancelled: a commit that has begun is waited for even if its caller is asked to
+    stop, as long as it makes progress. One that hangs for the time of a lease is given up: its
+    session is ended, its thread is abandoned, and the caller is told where it hangs. Long before
+    that, another thread may take its place, so that streams whose calls hang hold up no others.
 
-    What keeps a lease, and the project's own code (``project_calls``), have threads apart.
+    Keeping the leases, and the project's own code (``project_calls``), have threads of their own.
     """
 
     def __init__(self, size: int = 4, caller: CallerState | None = None) -> None:
         """The threads take over the caller's state.
 
-        Where connections are lent by a pool, there are no more of these threads than leave one for
-        the leases and one for the project's code.
+        Where a pool lends the connections, there are only as many threads as leave one connection
+        for the leases and one for the project's code.
         """
         self._caller = caller or CallerState(django.db.DEFAULT_DB_ALIAS)
         size = _affordable(size)
         self.nonce = make_nonce()
-        """Whoever has it in its name has these threads."""
+        """Part of the name of the seat that has these threads."""
 
         self.sessions = name_sessions(self.nonce)
-        """The name that those of its sessions on the server begin with, and no others."""
+        """How the names of its sessions on the server begin, and those of no others."""
 
         self.project_calls = ProjectCalls(self._caller.take_over)
         self._disconnections = Disconnections()
@@ -140,30 +139,30 @@ class DatabaseThreads:
 
     @property
     def given_up(self) -> int:
-        """How many threads were given up, and have not come back since."""
+        """How many threads were given up and are still running."""
         return sum(thread.is_alive() for thread in self._given_up)
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs the function in a thread and returns what it returns.
+        """Runs the function in a thread, and returns what it returns.
 
-        A broken connection is replaced before.
-        Raises: StandsStill, where it does; whatever the function raises.
+        A broken connection is replaced first.
+        Raises: CallHangs, if it does; whatever the function raises.
         """
         return await self._run([self._places], partial(function, *args, **kwargs))
 
     async def run_long(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same, for what may take long: half the threads are left to what does not."""
+        """The same for what may take long, which leaves half the threads to what does not."""
         places = [self._long_places, self._places]
         return await self._run(places, partial(function, *args, **kwargs))
 
     async def run_for_lease(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """The same, for what keeps a lease: it never waits for commits."""
+        """The same for what keeps a lease, which never waits for commits."""
         return await self._run([self._lease_place], partial(function, *args, **kwargs))
 
     def finish_within(self, seconds: float = END_SECONDS) -> None:
-        """Gives up what has not ended by then, whether it moves or not: it is done again."""
+        """Gives up what has not ended by then, even if it makes progress: it will be done again."""
         self._deadline = time.monotonic() + seconds
 
     async def _run(self, places: list[asyncio.Semaphore], function: Callable[[], T]) -> T:
@@ -215,10 +214,10 @@ class DatabaseThreads:
         else:
             thread.end()
 
-    # Threads that stand still
+    # Threads that hang
 
     async def _watch(self) -> None:
-        """Looks at each thread that is in a call, again and again."""
+        """Looks at each thread that is in a call, at an interval."""
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, get_settings().lease_seconds / 8))
             for running in list(self._running):
@@ -231,60 +230,60 @@ class DatabaseThreads:
             running.judging = asyncio.create_task(self._give_up(running, OutOfTime()))
             return
 
-        standing = running.thread.look()
-        if standing is None:
+        hang = running.thread.look()
+        if hang is None:
             return
-        self._relieve(running, standing)
-        if standing.seconds > self._patience(running):
-            running.judging = asyncio.create_task(self._judge(running, standing))
+        self._relieve(running, hang)
+        if hang.seconds > self._patience(running):
+            running.judging = asyncio.create_task(self._judge(running, hang))
 
     def _patience(self, running: _Running) -> float:
-        """Seconds in one call after which it is asked whether it will ever end."""
+        """Seconds in one call after which it is examined whether the call will ever return."""
         lease_seconds = get_settings().lease_seconds
         return lease_seconds / 3 if running.thread is self._lease_thread else lease_seconds
 
-    def _relieve(self, running: _Running, standing: Standing) -> None:
-        """Lets another thread begin in the place of one that waits for something."""
-        callee = standing.call.callee
+    def _relieve(self, running: _Running, hang: Hang) -> None:
+        """Lets another thread start in place of one that is waiting."""
+        callee = hang.call.callee
         is_project = callee is Callee.PROJECT
         spare = SPARE_THREADS if is_project else self._size
         alive = sum(thread.is_alive() for thread in self._numbered.values())
-        if standing.seconds < RELIEF_SECONDS[callee] or alive > min(self._size + spare, SESSIONS):
+        if hang.seconds < RELIEF_SECONDS[callee] or alive > min(self._size + spare, SESSIONS):
             return
         running.leave(self._places)
         if is_project:
             running.leave(self._long_places)
 
-    async def _judge(self, running: _Running, standing: Standing) -> None:
-        """Gives the call up, unless the server is busy with it."""
-        is_busy = standing.call.callee is Callee.DATABASE and await self._is_busy(running.thread)
+    async def _judge(self, running: _Running, hang: Hang) -> None:
+        """Gives the call up, unless the server is working on it."""
+        is_busy = hang.call.callee is Callee.DATABASE and await self._is_busy(running.thread)
         if running.result.done():
             return
         if is_busy:
             running.thread.note_movement()
             running.judging = None
         else:
-            await self._give_up(running, standing.call.error(standing.seconds))
+            await self._give_up(running, hang.call.error(hang.seconds))
 
     async def _is_busy(self, thread: DatabaseThread) -> bool:
         if thread.aliases and not any(map(has_server, thread.aliases)):
             return True
         if thread is self._lease_thread:
             return False  # nobody could ask
-        with contextlib.suppress(StandsStill, django.db.Error):
+        with contextlib.suppress(CallHangs, django.db.Error):
             for alias in thread.aliases:
                 if await self.run_for_lease(is_session_working, alias, thread.session):
                     return True
         return False
 
-    async def _give_up(self, running: _Running, error: StandsStill) -> None:
-        """Ends the session first, so that its locks are free for whoever goes on."""
+    async def _give_up(self, running: _Running, error: CallHangs) -> None:
+        """Gives the call up; its session is ended first, so that its locks are free."""
         thread = running.thread
         if thread is self._lease_thread:
             self._lease_thread = None
         else:
             for alias in thread.aliases:
-                with contextlib.suppress(StandsStill, django.db.Error):
+                with contextlib.suppress(CallHangs, django.db.Error):
                     await self.run_for_lease(end_session, alias, thread.session)
         if running.result.done():
             return

@@ -60,7 +60,7 @@ MATERIALIZER = {
 
 CONSUMER = {
     "run": "one, all, or a slice",
-    "attendant": "once for all streams",
+    "seat_keeper": "once for all streams",
     "held_streams": "claimed, held, ended",
     "holder": "for one lease",
     "visit": "from ring to rest",
@@ -90,7 +90,7 @@ CONSUMER = {
     "stream_facts": "asked at once",
     "committing": "every commit's frame",
     "columns": "what a commit writes",
-    "upkeep": "what is deleted",
+    "cleanup": "what is deleted",
     "committed_signal": "after a commit",
     "lag": "since when behind",
     "samples": "what happened lately",
@@ -109,8 +109,8 @@ CONSUMER = {
     "open_files": "one for each stream",
     "error_text": "what an error says",
     "database_thread": "a thread with sessions",
-    "standstill": "the call that hangs",
-    "left_alone": "streams for others",
+    "hung_calls": "the call that hangs",
+    "left_to_others": "streams for others",
 }
 PICTURES = {
     "rooms.svg": ("durable_state", "The rooms of durable_state", HOUSE),

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from django.utils import timezone
 
-from durable_state.consumer import attendant, recognizer
+from durable_state.consumer import recognizer, seat_keeper
 from durable_state.consumer.run import consume_slice, sync
 from durable_state.consumer.watcher import Watcher
 from durable_state.errors import OperationRefused
@@ -92,7 +92,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks that follow one another quickly."""
     for name in ("NEAR_SECONDS", "QUIET_SECONDS", "DEEP_SECONDS", "REST_SECONDS"):
         monkeypatch.setattr(recognizer, name, 0.2)
-    monkeypatch.setattr(attendant, "PASS_SECONDS", 0.2)
+    monkeypatch.setattr(seat_keeper, "PASS_SECONDS", 0.2)
 
 
 OLD = texts(1_000)

@@ -13,10 +13,10 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from durable_state.consumer.cleanup import tidy
 from durable_state.consumer.lag import Lag
 from durable_state.consumer.run import sync
 from durable_state.consumer.samples import Samples, merge_samples, write_samples
-from durable_state.consumer.upkeep import tidy
 from durable_state.models import Lease, Stream, StreamSample
 from tests.servers.misbehaving import MisbehavingServer
 from tests.wire import message

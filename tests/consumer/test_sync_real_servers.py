@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from durable_state import operations
-from durable_state.consumer import upkeep
+from durable_state.consumer import cleanup
 from durable_state.consumer.run import sync
 from durable_state.consumer.watcher import Watcher
 from durable_state.errors import OperationRefused
@@ -264,8 +264,8 @@ def test_what_a_switch_has_left_holds_up_no_event(
 ) -> None:
     """It is deleted in steps, between commits, and all of it in the end."""
     monkeypatch.setattr(generations, "STEP", 20)
-    monkeypatch.setattr(upkeep, "FEWEST", 20)
-    monkeypatch.setattr(upkeep, "MOST", 20)
+    monkeypatch.setattr(cleanup, "FEWEST", 20)
+    monkeypatch.setattr(cleanup, "MOST", 20)
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", f"{number}", {"text": "one"}) for number in range(1500)])
     stream = add_stream(remote.url)

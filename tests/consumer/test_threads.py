@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connections, transaction
 
-from durable_state.consumer.standstill import CallStandsStill, DatabaseStandsStill, OutOfTime
+from durable_state.consumer.hung_calls import DatabaseCallHangs, OutOfTime, ProjectCallHangs
 from durable_state.consumer.threads import DatabaseThreads
 from durable_state.databases.faults import is_outage
 from durable_state.models import Stream
@@ -84,7 +84,7 @@ def test_calls_that_hang_hold_up_no_others() -> None:
             async with asyncio.timeout(10):
                 assert await threads.run(sum, [1, 2]) == 3
                 errors = await asyncio.gather(*stuck, return_exceptions=True)
-            assert {type(error) for error in errors} == {CallStandsStill}
+            assert {type(error) for error in errors} == {ProjectCallHangs}
             assert f"{__name__}.Hanging.hang has not returned for 1 s" in str(errors[0])
             assert threads.given_up == 64
             assert await threads.run(sum, [1, 2]) == 3
@@ -185,7 +185,7 @@ def test_a_session_that_stands_still_is_ended(server_database: str, add_stream: 
 
     async def go() -> None:
         async with DatabaseThreads(1) as threads:
-            with pytest.raises(CallStandsStill):
+            with pytest.raises(ProjectCallHangs):
                 await threads.run(lock_and_hang)
             assert await threads.run(lambda: rows.filter(pk=stream.pk).update(paused=True)) == 1
             hanging.end()
@@ -204,8 +204,8 @@ def test_a_statement_that_the_server_works_at_is_waited_for(
             await threads.run(OURS["query"], connections, server_database, f"SELECT {sleep}(2.5)")
 
     asyncio.run(go())
-    assert is_outage(DatabaseStandsStill("away"))
-    assert isinstance(DatabaseStandsStill("away"), OperationalError)
+    assert is_outage(DatabaseCallHangs("away"))
+    assert isinstance(DatabaseCallHangs("away"), OperationalError)
 
 
 class SwallowingProxy:
@@ -260,7 +260,7 @@ def test_a_connection_that_a_firewall_swallows(server_database: str) -> None:
             settings["PORT"] = before
             proxy.swallow()
             began = time.monotonic()
-            with pytest.raises(DatabaseStandsStill):
+            with pytest.raises(DatabaseCallHangs):
                 await threads.run(ask)
             assert time.monotonic() - began < 4
             await threads.run(ask)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from durable_state.consumer.upkeep import tidy
+from durable_state.consumer.cleanup import tidy
 from durable_state.feed import log
 from durable_state.feed.frames import stream_identity
 from durable_state.models import FeedEntry, HeldRows, Stream

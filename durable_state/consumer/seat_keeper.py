@@ -1,4 +1,4 @@
-"""Looking after a seat, once for all its streams."""
+"""Keeps a seat: the work that is done once for all its streams."""
 
 from __future__ import annotations
 
@@ -20,55 +20,56 @@ from .held_streams import Ended, HeldStreams
 from .holder import Holder
 from .lag import write_lags
 from .lease import Claim, claim, give_back
-from .left_alone import is_left_alone
+from .left_to_others import is_left_to_others
 from .looking import look_at_held
 from .samples import SAMPLE_SECONDS, delete_samples, write_samples
 from .seat import Seat
 from .seating import CELERY, Place, join, leave, renew, vacate
 
-__all__ = ["Attendant"]
+__all__ = ["SeatKeeper"]
 
 logger = logging.getLogger("durable_state.consumer")
 
 CLAIM_SECONDS = 1.0
-"""Seconds between two looks for streams that nobody consumes."""
+"""Seconds between two searches for streams without a consumer."""
 LOOK_SECONDS = 2.0
-"""Seconds between two looks at what others did to the streams of a seat."""
+"""Seconds between two checks for what others have changed about the streams of the seat."""
 PASS_SECONDS = 1.0
-"""Seconds after which holders are told that time has passed."""
+"""Seconds between two calls of ``Holder.pass_time``."""
 BEGIN_SECONDS = 0.2
-"""Seconds between two groups of streams that begin, so that many do not begin in one moment."""
+"""Seconds between two groups of streams that are started, so that not all start at once."""
 BEGIN_AT_ONCE = 40
-"""Streams in such a group."""
+"""Streams in one such group."""
 SURPLUS_ROUNDS = 5
-"""Claims in a row that find the seat one too many, before it is given up."""
+"""How many searches in a row must find the seat superfluous before it is given up."""
 FEW_SAMPLES = 100
-"""Samples that a seat of one stream deletes for each one that it writes, where they are too old."""
+"""Outdated samples that a seat of one stream deletes each time it writes some."""
 GRACE_SECONDS = 2.0
-"""Seconds that batches in hand have to end, where all streams are to go to one successor."""
+"""Seconds that the current batches have to finish before all streams go to one successor."""
 
 
 @dataclass(slots=True)
 class _Round:
-    """A step that is taken again and again."""
+    """A step that is repeated at an interval."""
 
     step: Callable[[], Awaitable[None]]
     seconds: float
     due: float = 0.0
 
 
-class Attendant:
-    """Looks after one seat and all its streams: renews it, claims what is its share and gives up
-    what is more, sees what others did, and gives back what has ended.
+class SeatKeeper:
+    """Keeps one seat: renews it, claims its fair share of the streams and gives up any surplus,
+    notices what others have changed, and gives back the leases of streams that have ended.
 
-    Invariant: its statements have a connection of their own, which no commit holds up; and there is
-    one of each, however many streams it has. A stream hears of it only where something has changed.
+    Invariant: its statements run on a connection of their own, which no commit holds up, and their
+    number does not depend on how many streams there are. A stream's holder is told only when
+    something has changed.
     """
 
     def __init__(
         self, seat: Seat, place: Place, *, capacity: int = 0, until_up_to_date: bool = False
     ) -> None:
-        """Without a ``capacity``, it takes no streams of its own accord."""
+        """Without a ``capacity``, it claims no streams by itself."""
         self._seat = seat
         self._place = place
         self._capacity = capacity
@@ -90,14 +91,15 @@ class Attendant:
 
     @property
     def hands_over(self) -> bool:
-        """Whether the seat, with its streams, is kept for a successor."""
+        """Whether the seat and its streams are reserved for a successor."""
         return self._streams.is_keeping
 
     async def run(self, claims: Iterable[Claim] = ()) -> None:
-        """Consumes what it claims, and these, until the seat is asked to stop; then gives it up.
+        """Consumes these streams, and those it claims, until the seat is asked to stop; then gives
+        the seat up.
 
-        A seat that takes no streams of its own accord ends with those that it was given.
-        Raises: what was not expected, and ended one of those.
+        A seat that claims no streams by itself ends when the given ones have ended.
+        Raises: the unexpected error that ended one of them.
         """
         self._streams.coming.extend(claims)
         stopping = asyncio.create_task(self._seat.stop.wait())
@@ -119,16 +121,16 @@ class Attendant:
             raise self._streams.failure
 
     def hand_over(self) -> None:
-        """Asks the seat to stop, and keeps it, with its streams, for a successor that is sent for.
+        """Asks the seat to stop, and reserves it with its streams for the successor to be sent.
 
-        Not for long, where a batch takes its time: others then take what is free by now.
+        If a batch takes long, the reservation soon ends, and other seats take what is free.
         """
         self._streams.is_keeping = bool(self._streams.holders or self._streams.coming)
         self._seat.stop.set()
         asyncio.get_running_loop().call_later(GRACE_SECONDS, self._streams.stop_keeping)
 
     def _give_up(self) -> None:
-        """Gives the seat up, for good or to a successor. Called in a thread."""
+        """Gives the seat up, either for good or to a successor. Called in a thread."""
         self._tell_lags(self._streams.kept)
         (vacate if self.hands_over else leave)(self._place)
         self._write_samples(self._seat.samples.take([]))
@@ -139,7 +141,7 @@ class Attendant:
         return self._streams.is_empty and not (self._streams.coming or self._capacity)
 
     async def _take_turns(self) -> None:
-        """Takes each step that is due."""
+        """Runs each step that is due."""
         for each in self._current_rounds():
             if time.monotonic() >= each.due:
                 await self._attempt(each.step)
@@ -181,7 +183,7 @@ class Attendant:
         if await ask(renew, place):
             return
 
-        # It had expired: whoever was quicker has the streams.
+        # It had expired, so other seats may have taken its streams.
         logger.warning("The seat %s has expired; others have taken over its streams.", place.name)
         self._streams.lose_all()
         if self._capacity:
@@ -192,9 +194,9 @@ class Attendant:
         ask, place = self._seat.threads.run_for_lease, self._place
         seats, free = await ask(find_demand, place.using)
         held = self._streams.holders
-        free = [pk for pk in free if pk not in held and not is_left_alone(place.using, pk)]
+        free = [pk for pk in free if pk not in held and not is_left_to_others(place.using, pk)]
         if place.pk not in [each.pk for each in seats]:
-            return  # it has expired; renewing tells
+            return  # it has expired, which the next renewal notices
 
         if wanted := spread.choose(seats, place.pk, free):
             self._streams.coming.extend(await ask(claim, place, wanted))
@@ -205,14 +207,14 @@ class Attendant:
             ending = sum(holder.holding.ends for holder in self._streams.holders.values())
             self._streams.let_go(surplus - ending)
 
-        # A task that is one too many frees its worker.
+        # A superfluous task ends, which frees its worker.
         is_surplus = spread.is_surplus(seats, place.pk, len(free), get_settings())
         self._surplus_rounds = self._surplus_rounds + 1 if is_surplus else 0
         if self._surplus_rounds >= SURPLUS_ROUNDS and place.purpose == CELERY:
             self._seat.stop.set()
 
     async def _begin(self) -> None:
-        """Begins with some of the streams that were claimed."""
+        """Starts consuming some of the claimed streams."""
         group = self._streams.take_coming(BEGIN_AT_ONCE)
         rows = Stream.objects.using(self._place.using)
         try:
@@ -232,7 +234,7 @@ class Attendant:
         self._streams.forget(ended)
 
     def _free(self, ended: Ended) -> None:
-        """Gives leases back. Called in a thread."""
+        """Gives back the leases of these streams. Called in a thread."""
         self._tell_lags(ended.holders)
         at_tail = [each.stream.pk for each in ended.holders if each.has_reached_tail]
         others = [each.stream.pk for each in ended.holders if not each.has_reached_tail]
@@ -241,7 +243,7 @@ class Attendant:
             give_back(self._place, at_tail, at_tail=True)
 
     def _tell_lags(self, ended: list[Holder]) -> None:
-        """Writes down how far the rows lag, which the next holders go by."""
+        """Stores how far the rows lag, for the next holders."""
         notes = [each.lag.note() for each in ended if each.lag.has_changed]
         if notes:
             write_lags(self._place.using, notes)
@@ -251,7 +253,7 @@ class Attendant:
         seen = await self._seat.threads.run_for_lease(look_at_held, self._place)
         for pk, holder in held:
             if self._streams.holders.get(pk) is not holder:
-                continue  # it has ended meanwhile
+                continue  # it has ended in the meantime
             token, now = seen.get(pk, (None, None))
             if now is None or token != holder.holding.token:
                 holder.holding.lose()
@@ -259,7 +261,7 @@ class Attendant:
                 holder.notice(now)
 
     async def _sample(self) -> None:
-        """Writes down what happened to the streams lately, where anything did."""
+        """Stores what has happened to the streams since the last sample."""
         if samples := self._seat.samples.take(self._seat.lags):
             await self._seat.threads.run_for_lease(self._write_samples, samples)
 

@@ -25,22 +25,22 @@ from durable_state.models import Generation
 from .samples import delete_samples, merge_samples
 from .threads import DatabaseThreads
 
-__all__ = ["Upkeep", "sweep_dropped", "tidy"]
+__all__ = ["Cleanup", "sweep_dropped", "tidy"]
 
 logger = logging.getLogger("durable_state.consumer")
 
 TIDY_SECONDS = 60.0
-"""Seconds between two looks for what is to be deleted."""
+"""Seconds between two searches for something to delete."""
 SHARE = 0.25
-"""The part of the time that is spent deleting at most."""
+"""The largest share of the time that may be spent deleting."""
 STEP_SECONDS = 0.1
-"""Seconds that one step should take: on SQLite, a commit waits for so long."""
+"""Seconds that one step should take. On SQLite, a commit waits that long."""
 FEWEST, MOST = 250, 20_000
-"""Rows that one step deletes."""
+"""The fewest and the most rows that one step deletes."""
 
 
 class Step:
-    """One way of deleting; how much it deletes at once follows from how long that takes."""
+    """One kind of deletion. How long it takes decides how much is deleted at once."""
 
     def __init__(self, delete: Callable[[str, int], bool]) -> None:
         """``delete`` is given a database and how many rows; it says whether there may be more."""
@@ -59,11 +59,11 @@ class Step:
         return is_more, seconds
 
 
-class Upkeep:
-    """Deletes beside the commits of a seat what its database needs no more. For one event loop.
+class Cleanup:
+    """Deletes what the database no longer needs, beside the commits of a seat. For one event loop.
 
-    Invariant: between two steps it rests for three times as long as the last one took, so that no
-    commit, of whatever stream, waits for more than one of them.
+    Invariant: after each step it pauses for three times as long as the step took, so no commit of
+    any stream waits for more than one step.
     """
 
     def __init__(self, using: str, threads: DatabaseThreads) -> None:
@@ -73,11 +73,11 @@ class Upkeep:
         self._steps = _all_steps()
 
     def ask(self) -> None:
-        """A commit has left something to be deleted."""
+        """Asks for a round of deletion, because a commit has left something behind."""
         self._asked.set()
 
     async def run(self, *, each_minute: bool) -> None:
-        """Deletes whenever it is asked to, and ``each_minute`` besides, from now on."""
+        """Deletes whenever it is asked to, and also ``each_minute``, until it is cancelled."""
         if each_minute:
             self.ask()
         while True:
@@ -111,9 +111,8 @@ class Upkeep:
 
 
 def tidy(using: str, seconds: float = 1.0) -> None:
-    """Deletes what it can, of each kind for so many seconds at most: feed entries, what readers
-    held, and samples that are too old, and what dropped generations, and verifications that were
-    killed, have left.
+    """Deletes outdated feed entries, rows held for readers, samples, and what dropped generations
+    and killed verifications have left, for at most so many seconds each.
     """
     _drop_killed(using)
     for step in _all_steps():

@@ -1,8 +1,8 @@
-"""What a thread stands still in: found by looking at it, since code that hangs cannot say so.
+"""Finds the call that a thread hangs in, from outside, since code that hangs cannot report it.
 
-A thread moves as long as the calls that it makes come to their ends. Two looks that find it in the
-same call of the project's code, or of the database's driver, tell how long that has taken by now;
-nothing is counted where the work is done.
+A thread makes progress as long as the calls it makes return. If two looks find it in the same call
+of the project's code, or of the database driver, the time between them is how long that call has
+taken. Nothing is counted where the work itself is done.
 
 Why: decision 53.
 """
@@ -18,15 +18,15 @@ import django.db
 
 from durable_state.errors import DurableStateError
 
-from .left_alone import Thread
+from .left_to_others import Thread
 
 __all__ = [
-    "CallStandsStill",
+    "CallHangs",
     "Callee",
-    "DatabaseStandsStill",
+    "DatabaseCallHangs",
     "OpenCall",
     "OutOfTime",
-    "StandsStill",
+    "ProjectCallHangs",
     "find_open_call",
 ]
 
@@ -35,22 +35,22 @@ _PASSED_OVER = frozenset({"durable_state", "django", *sys.stdlib_module_names})
 """Packages whose functions take as long as what they call, which is looked at instead."""
 
 
-class StandsStill(DurableStateError):
-    """A thread has been in one call for too long: nobody waits for it any more."""
+class CallHangs(DurableStateError):
+    """A thread has been in one call for too long, and nobody waits for it any longer."""
 
     thread: Thread | None = None
-    """The one that is left in the call."""
+    """The thread that is still in the call."""
 
 
-class CallStandsStill(StandsStill):
-    """The call is of the project's own code."""
+class ProjectCallHangs(CallHangs):
+    """The call is in the project's own code."""
 
     function = ""
     """Its dotted name."""
 
     @classmethod
     def of(cls, name: str, seconds: float) -> Self:
-        """What is said of the function with that dotted name after so many seconds."""
+        """The error for the function with that dotted name, after so many seconds."""
         error = cls(
             f"{name} has not returned for {seconds:g} s.",
             f"Find out what {name} waits for, and restart the worker: while it waits, this process"
@@ -60,49 +60,49 @@ class CallStandsStill(StandsStill):
         return error
 
 
-class DatabaseStandsStill(StandsStill, django.db.OperationalError):
-    """It is of the database; to whoever does not look closer, an outage as any other."""
+class DatabaseCallHangs(CallHangs, django.db.OperationalError):
+    """The call is to the database. Code that does not look closer sees an ordinary outage."""
 
 
-class OutOfTime(StandsStill):
-    """The process is to end; what it could not finish is rolled back, and done by another."""
+class OutOfTime(CallHangs):
+    """The process has to end. Unfinished work is rolled back, and another worker does it."""
 
 
 class Callee(enum.Enum):
-    """Whose code is called."""
+    """Whose code the thread is in."""
 
-    PROJECT = "the project's, or of a package that we do not know"
+    PROJECT = "the project's, or that of an unknown package"
     DATABASE = "the database's driver"
 
 
 class OpenCall(NamedTuple):
-    """A call that a thread has made, and that has not come to its end."""
+    """A call that a thread has made and that has not returned yet."""
 
     frame: FrameType
-    """Of this very call: the next one of the same function has another."""
+    """Identifies this call: the next call of the same function has another frame."""
 
     callee: Callee
 
     name: str
     """The function's dotted name."""
 
-    def error(self, seconds: float) -> StandsStill:
-        """What is said of it after so many seconds."""
+    def error(self, seconds: float) -> CallHangs:
+        """The error to raise once it has taken so many seconds."""
         seconds = round(seconds)
         if self.callee is Callee.DATABASE:
-            return DatabaseStandsStill(
+            return DatabaseCallHangs(
                 f"The database has not answered for {seconds:g} s.",
                 "Check whether something drops its connections; a new one is opened.",
             )
-        return CallStandsStill.of(self.name, seconds)
+        return ProjectCallHangs.of(self.name, seconds)
 
 
 def find_open_call(thread: int | None) -> OpenCall | None:
-    """The call of the project's code, or of the driver, that the thread is in.
+    """The call of the project's code, or of the driver, that the thread is in; None if neither,
+    since our own code always returns.
 
-    Of which of them, its innermost function tells: a driver calls back into the project, and a
-    package that watches statements calls the driver. None where it is in neither: our own code
-    moves on by itself.
+    The innermost function decides which of the two it is: a driver may call back into the project,
+    and a package that watches statements calls the driver.
     """
     found: OpenCall | None = None
     frame = sys._current_frames().get(thread or 0)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from durable_state.consumer import upkeep
+from durable_state.consumer import cleanup
 from durable_state.consumer.threads import DatabaseThreads
 from durable_state.models import FeedEntry, Generation, StagedChange, Stream
 from tests.app.models import Message
@@ -65,7 +65,7 @@ def test_live_commits_go_on_between_the_steps(
     in the end nothing of it is left.
     """
     for bound in ("FEWEST", "MOST"):
-        monkeypatch.setattr(upkeep, bound, 100)
+        monkeypatch.setattr(cleanup, bound, 100)
     remote = RemoteStream(reference_server.stream())
     stream = add_stream(remote.url, using=file_or_server)
     shown = Message.objects.using(file_or_server)
@@ -96,12 +96,12 @@ def reads(stream: Stream) -> int:
     return Stream.objects.using(stream.using).get(pk=stream.pk).ordinal
 
 
-def keep_until(condition: Callable[[], bool], steps: list[upkeep.Step]) -> None:
+def keep_until(condition: Callable[[], bool], steps: list[cleanup.Step]) -> None:
     """Deletes by these steps, as a seat does, until it has come to the condition."""
 
     async def work() -> None:
         async with DatabaseThreads(2) as threads:
-            keeping = upkeep.Upkeep("default", threads)
+            keeping = cleanup.Cleanup("default", threads)
             keeping._steps = steps
             keeping.ask()
             running = asyncio.create_task(keeping.run(each_minute=False))
@@ -132,12 +132,12 @@ def test_most_of_the_time_is_left_to_commits(monkeypatch: pytest.MonkeyPatch) ->
         spans.append((began, time.monotonic()))
         return len(spans) < 4
 
-    monkeypatch.setattr(upkeep, "STEP_SECONDS", 0.11)
+    monkeypatch.setattr(cleanup, "STEP_SECONDS", 0.11)
 
-    keep_until(lambda: len(spans) == 4, [upkeep.Step(delete)])
+    keep_until(lambda: len(spans) == 4, [cleanup.Step(delete)])
     for (began, ended), (following, _) in itertools.pairwise(spans):
         assert following - ended >= 2.9 * (ended - began)
-    fewest = upkeep.FEWEST
+    fewest = cleanup.FEWEST
     assert sizes == [fewest, fewest * 2, fewest * 4, fewest * 2]
 
 
@@ -151,9 +151,9 @@ def test_no_kind_starves_another(monkeypatch: pytest.MonkeyPatch) -> None:
         return True
 
     monkeypatch.setattr(
-        upkeep, "_all_steps", lambda: [upkeep.Step(partial(delete, which)) for which in (0, 1)]
+        cleanup, "_all_steps", lambda: [cleanup.Step(partial(delete, which)) for which in (0, 1)]
     )
-    upkeep.tidy("default", 0.1)
+    cleanup.tidy("default", 0.1)
     assert min(taken) > 5
 
 
@@ -170,6 +170,6 @@ def test_what_fails_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
         taken.append(rows)
         return False
 
-    keep_until(lambda: bool(taken), [upkeep.Step(refuse), upkeep.Step(delete)])
+    keep_until(lambda: bool(taken), [cleanup.Step(refuse), cleanup.Step(delete)])
     assert "could not be deleted" in caplog.text
     assert "not this one" in caplog.text
