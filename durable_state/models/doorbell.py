@@ -39,6 +39,9 @@ class WakeStream(models.Model):
     expires_at = models.DateTimeField(null=True)
     last_error = WideTextField(default="")
 
+    class Meta:
+        default_permissions = ()
+
     def __str__(self) -> str:
         return self.digest[:8]
 
@@ -80,6 +83,9 @@ class Doorbell(Located, models.Model):
     last_error = WideTextField(default="")
     """Why it does not ring, or does not take an acknowledgement."""
     action = WideTextField(default="")
+
+    class Meta:
+        default_permissions = ()
 
     def __str__(self) -> str:
         return f"the doorbell of {self.stream_id}"

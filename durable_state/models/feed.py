@@ -14,7 +14,9 @@ __all__ = ["FeedEntry", "HeldRows"]
 class FeedEntry(models.Model):
     """What one commit changed, numbered by the stream's revision without holes."""
 
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="feed")
+    stream = models.ForeignKey(
+        Stream, on_delete=models.CASCADE, related_name="feed", db_index=False
+    )
     revision = models.BigIntegerField()
     changes = models.BinaryField(default=b"[]")
     """A JSON array of ``[type, key, operation, value?]``.
@@ -56,7 +58,7 @@ class HeldRows(models.Model):
     An offset names it. It never changes, so that whoever lost an answer can ask again.
     """
 
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="+")
+    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="+", db_index=False)
     digest = models.CharField(max_length=32)
     """Of the reader, the parent and the keys."""
     parent = models.CharField(max_length=32, blank=True)
@@ -66,6 +68,7 @@ class HeldRows(models.Model):
     expires_at = models.DateTimeField(db_index=True)
 
     class Meta:
+        default_permissions = ()
         constraints = [
             models.UniqueConstraint(fields=["stream", "digest"], name="durable_state_held_rows")
         ]

@@ -20,6 +20,9 @@ class TableOwner(models.Model):
     model = models.CharField(max_length=200, unique=True, help_text="app_label.modelname")
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="tables")
 
+    class Meta:
+        default_permissions = ()
+
     def __str__(self) -> str:
         return f"{self.model} belongs to {self.stream_id}"
 
@@ -27,7 +30,9 @@ class TableOwner(models.Model):
 class TypeState(models.Model):
     """One entity type of one stream."""
 
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="types")
+    stream = models.ForeignKey(
+        Stream, on_delete=models.CASCADE, related_name="types", db_index=False
+    )
     digest = models.CharField(max_length=64, editable=False)
     type = ExactTextField()
     fingerprint = models.CharField(max_length=64, default="")
@@ -43,6 +48,7 @@ class TypeState(models.Model):
     """What a few of its changes came to: see ``materializer/batch/sampling.py``."""
 
     class Meta:
+        default_permissions = ()
         ordering = ["type"]
         constraints = [
             models.UniqueConstraint(fields=["stream", "digest"], name="durable_state_type")

@@ -84,13 +84,16 @@ class KeptRow(models.Model):
     stream.
     """
 
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="kept_rows")
+    stream = models.ForeignKey(
+        Stream, on_delete=models.CASCADE, related_name="kept_rows", db_index=False
+    )
     entity = models.CharField(max_length=64, editable=False)
     type = ExactCharField(max_length=255)
     key = ExactTextField()
     columns = models.BinaryField()
 
     class Meta:
+        default_permissions = ()
         constraints = [
             models.UniqueConstraint(fields=["stream", "entity"], name="durable_state_kept_entity")
         ]
@@ -112,6 +115,9 @@ class Arrival(models.Model):
     )
     digest = models.CharField(max_length=64, help_text="what ``ParkedChange.waits_for`` says")
 
+    class Meta:
+        default_permissions = ()
+
     def __str__(self) -> str:
         return f"{self.digest} for {self.stream_id}"
 
@@ -124,6 +130,9 @@ class AwaitedModel(models.Model):
     """
 
     model = models.CharField(max_length=200, unique=True, help_text="app_label.modelname")
+
+    class Meta:
+        default_permissions = ()
 
     def __str__(self) -> str:
         return self.model

@@ -31,6 +31,7 @@ class StreamSample(models.Model):
     lag_ms = models.FloatField(default=0.0, help_text="the longest lag, in milliseconds")
 
     class Meta:
+        default_permissions = ()
         indexes = [models.Index(fields=["stream", "at"], name="durable_state_sample_at")]
 
     def __str__(self) -> str:

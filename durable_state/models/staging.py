@@ -49,6 +49,9 @@ class Generation(Located, models.Model):
     """
     created_at = models.DateTimeField(default=timezone.now)
 
+    class Meta:
+        default_permissions = ()
+
     def __str__(self) -> str:
         return f"{self.purpose} {self.pk}"
 
@@ -116,6 +119,7 @@ class StagedChange(models.Model):
     """
 
     class Meta:
+        default_permissions = ()
         # Not `unique=True`: Django would make PostgreSQL a second index of it, for LIKE.
         constraints = [UniqueWithoutGaps(fields=["entity"], name="durable_state_staged_entity")]
         indexes = [

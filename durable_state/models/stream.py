@@ -270,6 +270,9 @@ class Replay(Progress):
     """
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    class Meta:
+        default_permissions = ()
+
     def __str__(self) -> str:
         return f"the replay of {self.stream}"
 

@@ -50,6 +50,7 @@ class VerificationRun(Located, models.Model):
     error = WideTextField(default="", help_text="why it could not be verified")
 
     class Meta:
+        default_permissions = ()
         ordering = ["-pk"]
 
     def __str__(self) -> str:
