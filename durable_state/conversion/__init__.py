@@ -18,6 +18,7 @@ from .fields import (
     wire_type,
 )
 from .keys import convert_key, key_converter, key_text, parent_key_converter
+from .numbers import read_number
 from .printable import printable
 from .refusal import Refused
 
@@ -37,6 +38,7 @@ __all__ = [
     "longest_plain_key",
     "parent_key_converter",
     "printable",
+    "read_number",
     "same",
     "target_column",
     "wire_type",

@@ -15,7 +15,14 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 from .limits import Limits
 from .refusal import Refused, is_finite, shown
 
-__all__ = ["boolean", "decimal_number", "floating", "integer", "integer_range"]
+__all__ = [
+    "boolean",
+    "decimal_number",
+    "floating",
+    "integer",
+    "integer_range",
+    "read_number",
+]
 
 Convert = Callable[[Any], Any]
 
@@ -29,6 +36,21 @@ double.
 """
 
 _exact = decimal.Context(prec=2000, traps=[decimal.InvalidOperation, decimal.Inexact])
+
+
+def read_number(text: str) -> float | Decimal:
+    """A JSON number with a point or an exponent, for decoders: the nearest double.
+
+    It is a Decimal where the double is a whole number and what is written is not, as in ``1e-400``:
+    no integer may be made of it.
+    Raises: ValueError, beyond a double's range.
+    """
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("The number is out of a double's range.")
+    if number.is_integer() and abs(number) < EXACT and Decimal(text) != number:
+        return Decimal(text)
+    return number
 
 
 def boolean(field: models.Field[Any, Any], limits: Limits) -> Convert:

@@ -20,6 +20,7 @@ from durable_state.conversion import (
     gives_back_what_it_takes,
     key_converter,
     parent_key_converter,
+    read_number,
 )
 from durable_state.databases.plain_sql import RowReader
 from durable_state.models import Stream, entity_digest
@@ -121,7 +122,7 @@ class CompiledType:
         self.key_value = key_converter(mapping.key, using)
         exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(
-            float_hook=decimal.Decimal if exact else None
+            float_hook=decimal.Decimal if exact else read_number
         ).decode
 
 

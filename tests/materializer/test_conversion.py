@@ -25,6 +25,7 @@ from durable_state.conversion import (
     converter,
     key_text,
     parent_key_converter,
+    read_number,
     same,
 )
 from tests.app.models import AllFields, Author, Commit, Setting
@@ -205,6 +206,35 @@ REFUSED: list[tuple[str, Any, str]] = [
 def test_refused(name: str, raw: Any, code: str) -> None:
     """These values are refused, with this reason code."""
     assert refusal(name, raw) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("0.5", 0.5),
+        ("1e2", 100.0),
+        ("1e-400", Decimal("1e-400")),
+        ("1.00000000000000000001", Decimal("1.00000000000000000001")),
+        ("4503599627370497.5", Decimal("4503599627370497.5")),
+        ("0.1000000000000000055511151231257827", 0.1),
+        ("1e23", 1e23),
+        ("-0.0", -0.0),
+    ],
+)
+def test_a_fraction_that_a_double_loses_is_not_lost(text: str, found: Any) -> None:
+    """It would make an integer of what is none; a FloatField has its double all the same."""
+    number = read_number(text)
+    assert (number, type(number)) == (found, type(found))
+    assert convert(field("floating"), number) == float(text)
+    if isinstance(number, Decimal):
+        with pytest.raises(Refused, match="is not an integer"):
+            convert(field("big"), number)
+
+
+def test_a_number_beyond_a_double_is_not_infinite() -> None:
+    """JSON has no infinity."""
+    with pytest.raises(ValueError, match="range"):
+        read_number("-1e400")
 
 
 def test_depth_and_digits_follow_the_database() -> None:
