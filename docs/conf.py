@@ -33,6 +33,9 @@ myst_heading_anchors = 4  # those that GitHub makes
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_copy_source = False
+html_static_path = ["site"]
+html_css_files = ["site.css"]
+html_search_scorer = str(CHECKOUT / "docs" / "site" / "search.js")
 copybutton_prompt_text = "$ "
 copybutton_exclude = ".linenos, .gp, .go"  # of a session in a terminal, only what is typed
 

@@ -88,7 +88,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     feed_keep_seconds: Positive = 3600
     """Seconds that the feed log is kept; a subscriber that was away longer gets a snapshot."""
     feed_keep_rows: Positive = 100_000
-    """Entries of one stream that the feed log keeps, of as many commits; older ones go at once."""
+    """Commits of one stream that the feed log keeps at most, however recent they are."""
     feed_keep_bytes: Positive = 64 * 1024 * 1024
     """Bytes of one stream's entries that the feed log keeps, their transaction ids included."""
     feed_value_rows: Annotated[int, msgspec.Meta(ge=0)] = 100
@@ -148,7 +148,7 @@ def load(raw: Any) -> Settings:
 
 
 def _in_python_types(text: str) -> str:
-    """What msgspec says in JSON's words, in those of the settings file."""
+    """Returns msgspec's message with Python's names of types instead of JSON's."""
     for name, python_type in _PYTHON_TYPES.items():
         text = text.replace(f"`{name}", f"`{python_type}").replace(f" {name}`", f" {python_type}`")
     what, _, where = text.replace("Object contains unknown field", "Unknown key").partition(
@@ -173,7 +173,7 @@ def _action(raw: Any) -> str:
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The settings in force. Raises: ConfigurationError."""
+    """Returns the settings. Raises: ConfigurationError."""
     return load(getattr(django_settings, "DURABLE_STATE", {}))
 
 

@@ -10,21 +10,21 @@
     │   ├── TableNotOwned         the rows of the table belong to someone else
     │   └── TooManyDeadLetters    DEAD_LETTER_LIMIT would be passed
     └── TransportError            the stream server's answer, or the lack of one
-        ├── Unavailable           network, timeout, 429, 5xx: tried again for ever
-        │   ├── Silent            no byte comes for as long as a server may be silent: tried again
-        │   ├── Stalled           the connection is busy and brings nothing: tried again
-        │   └── ProtocolViolation the answer breaks the protocol (a cut body): tried again
+        ├── Unavailable           network, timeout, 429, 5xx: retried for ever
+        │   ├── Silent            the server was silent for longer than it may be: retried
+        │   ├── Stalled           the server keeps answering without progress: retried
+        │   └── ProtocolViolation the answer breaks the protocol (a cut body): retried
         ├── RequestRefused        400, 401, 403, 413, redirects: halts
         │   └── NotJson           the stream's content type is not application/json
-        ├── AnswerRefused         too large, or in a coding that is not read: halts
+        ├── AnswerRefused         too large, or in an unsupported content coding: halts
         ├── StreamNotFound        404
-        ├── StreamGone            410: the offset or the stream is no longer held
-        ├── StreamRecreated       another stream lives under the same URL
+        ├── StreamGone            410: the server no longer has the stream, or the offset
+        ├── StreamRecreated       there is another stream under the same URL
         └── StreamConflict        409 on create or append
             └── StreamClosed      409 on append: the stream is closed
 
-Every class takes positional arguments only and survives pickling, so that Celery can carry it.
-``message`` says what happened, where, and ``action`` what to do about it.
+All classes take only positional arguments and survive pickling, so that Celery can carry them.
+``message`` says what happened and where, ``action`` what to do about it.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ __all__ = [
 
 
 class DurableStateError(Exception):
-    """The root: ``message`` says what happened,
-    ``action`` what the reader can do (empty when nothing is needed).
+    """The base class: ``message`` says what happened,
+    ``action`` what to do about it (empty if nothing needs to be done).
     """
 
     def __init__(self, message: str = "", action: str = "") -> None:
@@ -84,14 +84,15 @@ class LeaseLost(DurableStateError):
 
 
 class RevisionConflict(DurableStateError):
-    """The stream moved under us: its revision or position is not the one that was read."""
+    """Somebody else has moved the stream: its revision or position is not the one that was read."""
 
 
 class StreamHalted(DurableStateError):
     """Consuming stops, visibly, until a person acts. Nothing of the batch was committed.
 
-    ``message`` quotes no value of a row, because whoever may read the stream sees it. ``detail``
-    may: it is for those who see all rows of ``entity_type``, or of every type where that is empty.
+    ``message`` quotes no value of a row, because everyone who may read the stream sees it.
+    ``detail`` may: it is shown only to users who see all rows of ``entity_type``, or of every type
+    if that is empty.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class TableNotOwned(StreamHalted):
 
 
 class TooManyDeadLetters(StreamHalted):
-    """Committing the batch would pass ``DEAD_LETTER_LIMIT``."""
+    """With this batch, the stream would have more than ``DEAD_LETTER_LIMIT`` dead letters."""
 
     @classmethod
     def after(
@@ -125,25 +126,25 @@ class TooManyDeadLetters(StreamHalted):
         detail: str = "",
         entity_type: str = "",
     ) -> Self:
-        """What a stream is told whose batch after ``ordinal`` brings ``count`` letters,
+        """Returns the error for a batch after ``ordinal`` that brings ``count`` dead letters,
         or that many before it was given up.
 
-        ``reason`` is the last letter's reason code, ``detail`` what that letter says.
+        ``reason`` is the reason code of the last one, ``detail`` its sentence.
         """
         return cls(
-            f"{name}: the batch after ordinal {ordinal} would bring {count} dead letters, "
+            f"{name}: the batch after message {ordinal} would bring {count} dead letters, "
             f"more than DEAD_LETTER_LIMIT = {limit}; the last was refused as {reason}.",
-            "Fix the mapping (or raise the limit), then resume; "
-            "nothing of the batch was committed.",
+            "Fix the mapping (or raise the limit), then resume. "
+            "Nothing of the batch was committed.",
             detail,
             entity_type,
         )
 
 
 class TransportError(DurableStateError):
-    """The stream server refused, or did not answer.
+    """The stream server gave an error, or no answer.
 
-    ``status`` is the HTTP status, or None when there was no answer.
+    ``status`` is the HTTP status, or None if there was no answer.
     """
 
     def __init__(self, message: str = "", action: str = "", status: int | None = None) -> None:
@@ -153,7 +154,7 @@ class TransportError(DurableStateError):
 
 
 class Unavailable(TransportError):
-    """No answer, 429 or 5xx. ``retry_after`` is the server's wish in seconds, or None."""
+    """No answer, 429 or 5xx. ``retry_after`` is how long the server asks to wait, in seconds."""
 
     def __init__(
         self,
@@ -168,11 +169,11 @@ class Unavailable(TransportError):
 
 
 class Silent(Unavailable):
-    """No byte came for as long as the server may be silent."""
+    """The server was silent for longer than it may be."""
 
 
 class Stalled(Unavailable):
-    """The server answers, and nothing comes of it. ``seconds`` is for how long by now."""
+    """The server keeps answering without making progress, for ``seconds`` by now."""
 
     def __init__(
         self,
@@ -200,7 +201,7 @@ class NotJson(RequestRefused):
 
 
 class AnswerRefused(TransportError):
-    """The answer is coded in a way, or holds a message of a size, that is not taken."""
+    """The answer has an unsupported content coding, or a message that is too large."""
 
 
 class StreamNotFound(TransportError):
@@ -208,11 +209,11 @@ class StreamNotFound(TransportError):
 
 
 class StreamGone(TransportError):
-    """410: the server no longer holds the stream, or not from our offset on."""
+    """410: the server no longer has the stream, or not from our offset on."""
 
 
 class StreamRecreated(TransportError):
-    """The URL serves another stream than the one that was read before."""
+    """The URL serves another stream than before."""
 
 
 class StreamConflict(TransportError):
@@ -220,4 +221,4 @@ class StreamConflict(TransportError):
 
 
 class StreamClosed(StreamConflict):
-    """409 with ``Stream-Closed``: the stream takes no more appends."""
+    """409 with ``Stream-Closed``: the stream accepts no more messages."""

@@ -1,6 +1,4 @@
-"""What a project's own tests need:
-the real materializer without HTTP, and mappings for one test.
-"""
+"""For a project's own tests: the real materializer without HTTP, and mappings for one test."""
 
 from __future__ import annotations
 
@@ -35,14 +33,14 @@ def apply(
     using: str = "default",
     up_to_date: bool = True,
 ) -> Applied:
-    """Materializes wire messages as if a stream had brought them in one batch,
-    and says what became of them.
+    """Turns messages into rows, as if a stream had sent them in one batch,
+    and returns what became of them.
 
-    ``messages`` are dicts as they stand in a JSON stream (or raw JSON as bytes); the stream of that
-    name is created where it is missing. Works inside a TestCase. ``up_to_date=False`` leaves a
-    rebuild that a ``reset`` began unshown, as between two batches. After the command ``reset`` they
-    are what is read again, from the stream's start on.
-    Raises: what the consumer would halt with (StreamHalted).
+    ``messages`` are dicts as in a JSON stream, or raw JSON as bytes. The stream of that name is
+    created if it is missing. Works inside a ``TestCase``. With ``up_to_date=False`` the batch has
+    not reached the stream's tail, so a rebuild that a ``reset`` has begun is not shown yet. After
+    the verb ``reset``, the messages are those that are read again, from the stream's start.
+    Raises: StreamHalted, whatever would halt the stream.
     """
     stream, _ = Stream.objects.using(using).get_or_create(
         name=stream_name, defaults={"url": f"http://tests.invalid/{stream_name}"}
@@ -74,7 +72,7 @@ def apply(
 def change(
     type: str, key: str, value: Any = ABSENT, *, operation: str = "upsert", **headers: Any
 ) -> dict[str, Any]:
-    """A change as it stands in a stream, for ``apply``; a delete needs no value."""
+    """Returns a change as it is in a stream, for ``apply``; a delete needs no value."""
     message: dict[str, Any] = {"type": type, "key": key}
     if value is not ABSENT:
         message["value"] = value
@@ -82,9 +80,9 @@ def change(
 
 
 def isolated_registry() -> AbstractContextManager[Registry]:
-    """Takes back at the block's end what was registered and removed in it.
+    """Undoes at the end of its block whatever was registered or removed in it.
 
-    In the block ``register`` works as usual, ``remove(MappingClass)`` of the registry that it gives
-    takes a mapping out, and ``clear()`` all of them.
+    In the block, ``register`` works as usual. The registry that it yields has
+    ``remove(MappingClass)``, and ``clear()``, which removes all mappings.
     """
     return registry.isolated()

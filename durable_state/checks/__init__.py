@@ -42,7 +42,7 @@ def settings(**kwargs: Any) -> list[CheckMessage]:
 
 @register("durable_state", Tags.database)
 def databases(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """E009, W015, W017, W018, W022: what the database makes of keys and values. W040 to W042:
-    whether it has the sessions that consumers need. Only with ``check --database`` and ``migrate``.
+    """E009, W015, W017, W018, W022: how the database stores keys and values. W040 to W042: whether
+    it offers the sessions that consumers need. Only with ``check --database`` and ``migrate``.
     """
     return [*check_database(registry, databases or ()), *check_sessions(databases or ())]

@@ -1,4 +1,4 @@
-"""E030: what a mapping class defines and nobody reads."""
+"""E030: what a mapping class defines and nothing reads."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ ATTRIBUTES = tuple(name for name in get_annotations(EntityMapping) if name != "r
 """What a mapping may set."""
 METHODS = ("prepare", "represent")
 """What a mapping may override."""
-_ITS_OWN = {name for name in vars(EntityMapping) if not name.startswith("_")}
+_RESERVED = {name for name in vars(EntityMapping) if not name.startswith("_")}
 
 
 def check_attributes(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
-    """E030: each attribute is one that is read, and each method that looks like ours is ours.
+    """E030: an attribute that is never read, or a method whose name is nearly one of ours.
 
-    A project's own methods and properties are its own, as are CONSTANTS and ``_private`` names.
+    Other methods and properties belong to the project, as do CONSTANTS and ``_private`` names.
     """
     for name, value in _defined(type(mapping)).items():
         if name in ATTRIBUTES or name in METHODS or name.startswith("_") or name == "Meta":
             continue  # the last is E001
-        if name in _ITS_OWN:
+        if name in _RESERVED:
             yield fault(
                 mapping,
                 30,
-                f"`{name}` is a name of EntityMapping's own, which a mapping must not override.",
-                _meant(name) or "Rename it.",
+                f"`{name}` is one of EntityMapping's own names, so a mapping must not use it.",
+                _suggest(name) or "Rename it.",
             )
         elif isfunction(value):
             if close := difflib.get_close_matches(name, METHODS, n=1, cutoff=0.85):
@@ -51,13 +51,13 @@ def check_attributes(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
                 mapping,
                 30,
                 f"`{name}` is not an attribute of a mapping, so it is ignored.",
-                f"{_meant(name) or f'A mapping has {listed}.'}"
+                f"{_suggest(name) or f'A mapping has {listed}.'}"
                 " Start the name of an attribute of your own with an underscore.",
             )
 
 
 def _defined(mapping_class: type) -> dict[str, Any]:
-    """What the class, its bases below EntityMapping and its mixins define."""
+    """Returns what the class, its bases below EntityMapping and its mixins define."""
     defined: dict[str, Any] = {}
     for each in reversed(mapping_class.__mro__):
         if not issubclass(EntityMapping, each):
@@ -66,11 +66,11 @@ def _defined(mapping_class: type) -> dict[str, Any]:
 
 
 def _is_own(name: str, value: Any) -> bool:
-    """Whether it is evidently meant for the project's own code."""
+    """Returns whether it is evidently meant for the project's own code."""
     return name.isupper() or callable(value) or hasattr(type(value), "__get__")
 
 
-def _meant(name: str) -> str:
+def _suggest(name: str) -> str:
     close = difflib.get_close_matches(name, ATTRIBUTES, n=2)
     close = close or [each for each in ATTRIBUTES if each.startswith(name)]
     return f"Did you mean {' or '.join(f'`{each}`' for each in close)}?" if close else ""

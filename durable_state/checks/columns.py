@@ -36,14 +36,14 @@ KEYLESS = (
     models.BinaryField,
     models.FileField,
 )
-"""Columns that do not give a text back verbatim, or cannot be unique."""
+"""Columns that do not return a text verbatim, or cannot be unique."""
 
 LONGEST_NAME = 100
 """Characters that a stream's name may have."""
 
 
 def _column(mapping: EntityMapping, name: Any) -> models.Field[Any, Any] | None:
-    """The column of exactly that field name, or None (``author_id`` is no field name)."""
+    """Returns the column of exactly that field name, or None (``author_id`` is not one)."""
     try:
         field = mapping.field(name)
     except (FieldDoesNotExist, TypeError):
@@ -52,7 +52,7 @@ def _column(mapping: EntityMapping, name: Any) -> models.Field[Any, Any] | None:
 
 
 def _missing(mapping: EntityMapping, name: Any) -> str:
-    """What to do about a name that is no column's."""
+    """Returns a hint for a name that is not a column's."""
     meta = mapping.model._meta
     for field in meta.get_fields():
         if isinstance(field, models.ManyToManyField) and field.name == name:
@@ -106,7 +106,7 @@ def check_listed(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
     if isinstance(mapping.value_field, str):
         names = [mapping.value_field]
     elif isinstance(mapping.fields, str):
-        return  # "__all__" lists what can be written
+        return  # "__all__" lists only what can be written
     else:
         names = list(mapping.fields or ())
 
@@ -254,7 +254,7 @@ def check_insertable(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
 
 
 def _needs_a_value(field: models.Field[Any, Any]) -> bool:
-    """Whether no row can be inserted without a value for the column."""
+    """Returns whether no row can be inserted without a value for the column."""
     if field.null or field.generated or isinstance(field, models.AutoField):
         return False
     if field.has_default() or field.db_default is not models.NOT_PROVIDED:
@@ -262,6 +262,6 @@ def _needs_a_value(field: models.Field[Any, Any]) -> bool:
     if not writable(field) and not field.primary_key:
         return False
     if not type(field).pre_save.__module__.startswith("django."):
-        return False  # it makes its own value, as slugs made from other fields
-    # Django inserts "", which one row only may have where it is unique.
+        return False  # it makes its own value, such as a slug from another field
+    # Django inserts "", which only one row may have if the column is unique.
     return field.unique or not field.empty_strings_allowed

@@ -1,6 +1,6 @@
-"""E009, W015, W017, W018, W022: what a database makes of keys and values.
+"""E009, W015, W017, W018, W022: how a database stores keys and values.
 
-Looks at its catalog only.
+Looks only at its catalog.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from .report import fault, warning
 __all__ = ["check_database"]
 
 PACKET_BYTES = 16 * 1024 * 1024
-"""Bytes of the longest statement that MySQL and MariaDB take by default, or fewer than it."""
+"""Bytes of the longest statement that MySQL and MariaDB accept by default, at least."""
 
 EXACT_DIGITS = 15
-"""Decimal digits that SQLite, which keeps doubles, gives back."""
+"""Decimal digits that SQLite, which stores doubles, returns unchanged."""
 
 
 def check_database(registry: Registry, aliases: Sequence[str]) -> list[checks.CheckMessage]:
-    """What the databases of these aliases make of the mapped tables.
+    """Checks how the databases of these aliases store the mapped tables.
 
-    A table that is not there yet is passed over.
+    A table that does not exist yet is skipped.
     """
     found: list[checks.CheckMessage] = []
     forget_charsets()
@@ -70,7 +70,7 @@ def _check_collations(mapping: EntityMapping, alias: str) -> Iterator[checks.Che
         field = mapping.field(name)
         collation = _collation(alias, mapping.model._meta.db_table, str(field.column))
         if collation is None:
-            continue  # no text, or no table yet
+            continue  # not a text column, or no table yet
 
         where = f"`{role}` {name!r} has the collation {collation} in the database {alias!r}"
         column = f"{mapping.model._meta.label}.{name}"
@@ -93,7 +93,7 @@ def _check_collations(mapping: EntityMapping, alias: str) -> Iterator[checks.Che
 
 
 def _pads(collation: str) -> bool:
-    """Whether spaces at the end make no difference."""
+    """Returns whether the collation ignores trailing spaces."""
     return not ("_nopad_" in collation or "_0900_" in collation or collation == "binary")
 
 
@@ -116,7 +116,7 @@ def _check_character_sets(mapping: EntityMapping, alias: str) -> Iterator[checks
 
 
 def _check_connection(alias: str) -> Iterator[checks.CheckMessage]:
-    """W022: how the connection itself spells texts, and how long a statement it takes."""
+    """W022: the connection's character set, and how long a statement may be."""
     charset = connections[alias].settings_dict.get("OPTIONS", {}).get("charset", "utf8mb4")
     if charset != "utf8mb4":
         yield checks.Warning(

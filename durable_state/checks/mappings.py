@@ -44,7 +44,7 @@ COLUMNS: tuple[Check, ...] = (
 
 
 def check_mappings(registry: Registry) -> list[checks.CheckMessage]:
-    """Everything that is wrong with the mappings of a registry. Raises nothing."""
+    """Returns everything that is wrong with the mappings of a registry. Never raises."""
     found: list[checks.CheckMessage] = [
         checks.Error(message, hint, obj=None, id="durable_state.E014")
         for message, hint in registry.mistakes
@@ -91,7 +91,7 @@ def _model_flaw(mapping: EntityMapping) -> Flaw | None:
     model = getattr(mapping, "model", None)
     if hasattr(mapping, "Meta"):
         return Flaw(
-            "The mapping has a `class Meta`, which is not read.",
+            "The mapping has a `class Meta`, which is ignored.",
             "Write `model` and the other attributes into the mapping class itself.",
         )
     if model is None:
@@ -100,7 +100,7 @@ def _model_flaw(mapping: EntityMapping) -> Flaw | None:
             "Set `model` to the model class that the entities become.",
         )
     if isinstance(model, str):
-        return Flaw(f"`model` is {model!r}, but there is no such model.", _meant_model(model))
+        return Flaw(f"`model` is {model!r}, but there is no such model.", _suggest_model(model))
     if not (
         isinstance(model, type) and issubclass(model, models.Model) and hasattr(model, "_meta")
     ):
@@ -139,8 +139,8 @@ def _table_flaw(model: type[models.Model]) -> Flaw | None:
     return None
 
 
-def _meant_model(label: str) -> str:
-    """Which model may be meant, and why it is not found."""
+def _suggest_model(label: str) -> str:
+    """Returns a hint at the model that may be meant, or at why none is found."""
     labels = {model._meta.label_lower: model._meta.label for model in apps.get_models()}
     called_so = [known for known in labels.values() if known.endswith(f".{label}")]
     close = difflib.get_close_matches(label.lower(), labels, n=2)
@@ -156,7 +156,7 @@ def _check_alone(registry: Registry, mapping: EntityMapping) -> Iterator[checks.
         return
     for other in registry:
         if other is mapping:
-            return  # those behind it report themselves
+            return  # the mappings after it report the pair
         if getattr(other, "model", None) is model and other.may_meet(mapping):
             yield fault(
                 mapping,

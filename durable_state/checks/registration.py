@@ -1,4 +1,4 @@
-"""W031, W032: mappings that are not there, or not registered."""
+"""W031, W032: mappings that are missing, or not registered."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from durable_state.registry import EntityMapping, Registry
 
 __all__ = ["check_registration"]
 
-REGISTER = 'Write @register("its type on the wire") above the class.'
+REGISTER = 'Write @register("type") above the class, with the entity type in the stream.'
 
 
 def check_registration(registry: Registry) -> Iterator[checks.CheckMessage]:
-    """Whether anything is registered at all,
-    and every class that an app's ``state_mappings`` has.
-    """
+    """W032: a class in an app's ``state_mappings`` is not registered. W031: nothing is."""
     modules = list(_modules())
     forgotten = list(chain.from_iterable(_forgotten(registry, module) for module in modules))
     for mapping_class in forgotten:
@@ -29,7 +27,7 @@ def check_registration(registry: Registry) -> Iterator[checks.CheckMessage]:
             f"The mapping {name} is not registered for any type.", REGISTER, id="durable_state.W032"
         )
     if forgotten or registry.mistakes or any(True for _ in registry):
-        return  # what is wrong is told already
+        return  # those messages say what is wrong
 
     looked_in = ", ".join(module.__name__ for module in modules)
     yield checks.Warning(
@@ -42,7 +40,7 @@ def check_registration(registry: Registry) -> Iterator[checks.CheckMessage]:
 
 
 def _modules() -> Iterator[ModuleType]:
-    """The modules that autodiscovery has imported."""
+    """Yields the modules that autodiscovery has imported."""
     for app in apps.get_app_configs():
         module = sys.modules.get(f"{app.name}.state_mappings")
         if module is not None:
@@ -50,8 +48,8 @@ def _modules() -> Iterator[ModuleType]:
 
 
 def _forgotten(registry: Registry, module: ModuleType) -> Iterator[type[EntityMapping]]:
-    """The complete mapping classes of a module that no registration names,
-    directly or as a base.
+    """Yields the complete mapping classes of a module that are neither registered
+    nor a base of one that is.
     """
     for name, each in vars(module).items():
         if (

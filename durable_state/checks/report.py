@@ -1,4 +1,4 @@
-"""How a check says what is wrong with a mapping."""
+"""The messages of the checks about mappings."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Flaw(NamedTuple):
 
 
 def fault(mapping: EntityMapping, number: int, message: str, hint: str) -> checks.Error:
-    """``durable_state.E<number>`` about a mapping, with where it is written."""
+    """Returns the error ``durable_state.E<number>``, which says where the mapping is defined."""
     return checks.Error(
         message, _located(mapping, hint), obj=mapping, id=f"durable_state.E{number:03}"
     )
 
 
 def warning(mapping: EntityMapping, number: int, message: str, hint: str) -> checks.Warning:
-    """``durable_state.W<number>`` about a mapping, with where it is written."""
+    """Returns the warning ``durable_state.W<number>``, which says where the mapping is defined."""
     return checks.Warning(
         message, _located(mapping, hint), obj=mapping, id=f"durable_state.W{number:03}"
     )
 
 
 def suggestion(name: object, names: Iterable[str]) -> str:
-    """What may have been meant, and else what there is to choose from."""
+    """Returns a hint at the name that may be meant, or else all names there are."""
     names = sorted(names)
     close = difflib.get_close_matches(str(name), names, n=2)
     if close:

@@ -1,6 +1,6 @@
-"""W040, W041, W042: whether a database has the sessions that consumers need.
+"""W040, W041, W042: whether a database offers the sessions that consumers need.
 
-Asks its server; a database that does not answer is passed over.
+Asks the server; a database that does not answer is skipped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from durable_state.models import Stream
 __all__ = ["check_sessions"]
 
 POOL_CONNECTIONS = 4
-"""Connections that a consumer wants at least: for commits, its leases, and request headers."""
+"""Connections that a consumer needs at least: for commits, its leases, and request headers."""
 
 _LOST_BEHIND_POOLERS = {
     "assume_role": "it would stay set in sessions that others use next: have the pooler log in with"
@@ -28,11 +28,11 @@ _LOST_BEHIND_POOLERS = {
     " max_prepared_statements: leave it out with an older one",
     "server_side_binding": "with prepare_threshold, it needs PgBouncer 1.21 or newer",
 }
-"""Options of a connection that a session keeps, and what is to be done about each."""
+"""Connection options that only a session keeps, and what to do about each."""
 
 
 def check_sessions(aliases: Sequence[str]) -> list[checks.CheckMessage]:
-    """Whether consumers find the sessions that they need in the databases of these aliases."""
+    """Checks the databases of these aliases."""
     found: list[checks.CheckMessage] = []
     for alias in aliases:
         if not router.allow_migrate_model(alias, Stream):
@@ -45,7 +45,7 @@ def check_sessions(aliases: Sequence[str]) -> list[checks.CheckMessage]:
 
 
 def _check_pool(alias: str) -> Iterator[checks.CheckMessage]:
-    """W040: whether a consumer finds the connections that it takes at the same time."""
+    """W040: the pool has fewer connections than a consumer uses at the same time."""
     size = pool_size(alias)
     if size is not None and size < POOL_CONNECTIONS:
         yield checks.Warning(
@@ -58,7 +58,7 @@ def _check_pool(alias: str) -> Iterator[checks.CheckMessage]:
 
 
 def _check_pooler(alias: str) -> Iterator[checks.CheckMessage]:
-    """W041: whether anything is asked of a session that is another one the next time."""
+    """W041: options rely on a session that a pooler exchanges between transactions."""
     if pool_size(alias) is not None or not find_database(alias).lends_sessions():
         return
 
@@ -83,13 +83,13 @@ def _check_pooler(alias: str) -> Iterator[checks.CheckMessage]:
 
 
 def _check_role(alias: str) -> Iterator[checks.CheckMessage]:
-    """W042: whether a worker may end the sessions of another one that froze."""
+    """W042: a worker may not end the sessions of another one that froze."""
     obstacle = find_database(alias).obstacle_to_ending_sessions()
     if obstacle is not None:
         what, advice = obstacle
         yield checks.Warning(
-            f"Workers cannot end each other's sessions in the database {alias!r}: {what}. Of one"
-            " that freezes inside a commit, the locks are waited for until the server drops it.",
+            f"Workers cannot end each other's sessions in the database {alias!r}: {what}. If one"
+            " freezes inside a commit, its locks stay until the server drops its connection.",
             advice,
             id="durable_state.W042",
         )

@@ -19,7 +19,7 @@ __all__ = ["check_settings"]
 
 
 def check_settings(raw: Any = None) -> list[checks.CheckMessage]:
-    """What is wrong with the settings (by default the project's). Raises nothing."""
+    """Returns what is wrong with the settings (by default the project's). Never raises."""
     if raw is None:
         raw = getattr(django_settings, "DURABLE_STATE", {})
     try:
@@ -63,7 +63,7 @@ def _check_websocket_authentication(path: str | None) -> Iterator[checks.CheckMe
 
 
 def _calling_problem(found: Any, argument: str) -> str | None:
-    """Why it cannot be called with one argument, named for the message; None where it can."""
+    """Returns why it cannot be called with one argument, or None if it can."""
     if not callable(found):
         return f"is {type(found).__name__}, which cannot be called"
     try:
@@ -71,7 +71,7 @@ def _calling_problem(found: Any, argument: str) -> str | None:
     except TypeError:
         return f"cannot be called with {argument} alone"
     except ValueError:
-        pass  # written in C: there is no signature to look at
+        pass  # written in C: it has no signature
     return None
 
 
@@ -86,7 +86,7 @@ def _check_policy(path: str) -> Iterator[checks.CheckMessage]:
 
 
 def _check_slice(seconds: float) -> Iterator[checks.CheckMessage]:
-    """A broker that takes a task for lost, because it is not acknowledged, delivers it again."""
+    """W029: the broker would take a running task for lost, and deliver it again."""
     options = getattr(django_settings, "CELERY_BROKER_TRANSPORT_OPTIONS", {})
     patience = options.get("visibility_timeout")
     if patience is None or seconds < patience:

@@ -121,7 +121,7 @@ class Recovery:
                 self._log("an unexpected error", error)
                 return await self._retry_or_halt(
                     error,
-                    f"An unexpected error after ordinal {self._progress.ordinal}",
+                    f"An unexpected error after message {self._progress.ordinal}",
                     "The worker's log has its traceback: fix the code that it names, then resume;"
                     " nothing of the batch was committed.",
                     UNEXPECTED_ATTEMPTS,
@@ -129,7 +129,7 @@ class Recovery:
 
     def _log(self, what: str, error: Exception) -> None:
         logger.error(
-            "%s: %s after ordinal %s.",
+            "%s: %s after message %s.",
             self._progress,
             what,
             self._progress.ordinal,
@@ -147,7 +147,7 @@ class Recovery:
             return await self._wait_for_tables(error)
         return await self._retry_or_halt(
             error,
-            f"The database refuses the batch after ordinal {self._progress.ordinal}",
+            f"The database refuses the batch after message {self._progress.ordinal}",
             what_to_migrate(error, self._stream.name)
             or "Bring tables and mappings in line (a migration that has not run?), then resume;"
             " nothing of the batch was committed.",

@@ -1,4 +1,4 @@
-"""Who runs the command, and what they are asked."""
+"""Who runs the command, and the questions that it asks them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ __all__ = ["actor", "confirm"]
 
 
 def actor() -> str:
-    """The name that audit entries of the command carry: ``manage.py by user@host``."""
+    """Returns the name for audit entries of the command: ``manage.py by user@host``."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):
-        user = "unknown"  # a container's user without an entry
+        user = "unknown"  # a container's user has no passwd entry
     return f"manage.py by {user}@{socket.gethostname()}"
 
 
 def confirm(question: str, options: dict[str, Any]) -> None:
-    """Returns when the answer is yes, or nobody is to be asked.
+    """Asks for confirmation, and returns if the answer is yes. With ``--no-input`` it does not ask.
 
-    Raises: CommandError otherwise, before anything was done.
+    Raises: CommandError otherwise; nothing was done yet.
     """
     if not options["interactive"]:
         return

@@ -1,6 +1,4 @@
-"""What the app logs, shown by a verb in the foreground
-where the project has not said where logs go.
-"""
+"""Shows the app's log messages in the terminal, if the project has not configured where they go."""
 
 from __future__ import annotations
 
@@ -15,9 +13,9 @@ _ROOT = logging.getLogger("durable_state")
 
 @contextmanager
 def show_notices(show: Callable[[str, int], None]) -> Iterator[None]:
-    """Gives warnings and errors to ``show``, with their level, for as long as the block runs.
+    """Passes warnings and errors to ``show``, with their level, while the block runs.
 
-    Where the project's LOGGING takes them they go there, and there only.
+    If the project's LOGGING handles them, they go only there.
     """
     if _ROOT.hasHandlers():
         yield
@@ -37,7 +35,7 @@ class _Notices(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, "is_outcome", False):
-            return  # the verb itself says how it ended
+            return  # the verb itself prints how it ended
         try:
             text = record.getMessage()
             if record.exc_info and record.exc_info[1] is not None:

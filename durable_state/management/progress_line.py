@@ -1,4 +1,4 @@
-"""What a long verb shows on stderr: one line that is written over on a terminal,
+"""The progress of a long verb, on stderr: one line that is overwritten on a terminal,
 plain lines elsewhere.
 
 Why: decisions 10 and 40.
@@ -25,10 +25,10 @@ class _Shown(NamedTuple):
 
 
 class ProgressLine:
-    """Shows how far something is: how much is done, of how much where that is known, how fast.
+    """Shows how much is done, of how much if that is known, and how fast.
 
-    Writes at most 5 times a second to a terminal, each 5 seconds elsewhere. ``clock`` gives seconds
-    and only goes forward.
+    Writes at most 5 times a second to a terminal, and every 5 seconds elsewhere. ``clock`` returns
+    seconds and never goes back.
     """
 
     def __init__(self, out: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +40,7 @@ class ProgressLine:
         self._width = 0
 
     def __call__(self, progress: models.Progress) -> None:
-        """Shows how far a stream is, or its replay, which ends where the stream is."""
+        """Shows how far a stream has come, or its replay, which ends where the stream is."""
         if isinstance(progress, models.Stream):
             rest = f"{progress.applied_count:,} applied · {progress.status}"
             self.show(str(progress), "message", progress.ordinal, None, rest)
@@ -49,11 +49,11 @@ class ProgressLine:
             self.show(str(progress), "message", progress.ordinal, total, "shown at its end")
 
     def switching(self, progress: models.Progress, done: int, total: int) -> None:
-        """Shows how many rows of a switch have been gone through; readers see none of them yet."""
+        """Shows how many rows a switch has gone through; readers see none of them yet."""
         self.show(f"showing {progress}", "row", done, total)
 
     def show(self, name: str, thing: str, done: int, total: int | None, rest: str = "") -> None:
-        """Shows that ``done`` of ``total`` things are done, unless it did a moment ago."""
+        """Shows that ``done`` of ``total`` things are done, unless it just wrote a line."""
         now, last = self._clock(), self._last.get(name)
         is_end = total is not None and done >= total
         if last is not None and now - last.at < self._pause and not (is_end and self._terminal):
@@ -80,13 +80,13 @@ class ProgressLine:
         self._write(f"{name}: {' · '.join(parts)}")
 
     def note(self, text: str) -> None:
-        """Shows a line that stays, such as whom the sync waits for."""
+        """Prints a line that stays, such as who holds the lease that the sync waits for."""
         self._clear()
         self._out.write(f"{one_line(text)}\n")
         self._out.flush()
 
     def close(self) -> None:
-        """Leaves the terminal's line clean for what follows."""
+        """Clears the line, for whatever is printed next."""
         self._clear()
         self._out.flush()
 

@@ -1,5 +1,5 @@
-"""What ``run`` says while it consumes:
-streams, states, dead letters, and with ``-v 2`` each commit.
+"""What ``run`` prints while it consumes: streams, their states, refused messages,
+and with ``-v 2`` every commit.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from durable_state.operations.wording import counted
 
 from .table import one_line
 
-__all__ = ["NAMED", "Reporter"]
+__all__ = ["NAMED_STREAMS", "Reporter"]
 
-TYPES = 5
-"""Types without a mapping that one line names."""
-NAMED = 20
-"""Streams that are named when they are taken or let go, or become live; of more, it is counted."""
+NAMED_TYPES = 5
+"""How many types without a mapping one line names."""
+NAMED_STREAMS = 20
+"""How many streams are named when they come and go; if there are more, they are counted."""
 COUNT_SECONDS = 2.0
-"""Seconds after which that is said."""
+"""Seconds for which they are counted before the number is printed."""
 
 
 class Reporter:
-    """Writes a line for each thing that a person would want to know, at once, also into a pipe."""
+    """Prints a line for everything that a person would want to know, at once, even into a pipe."""
 
     def __init__(self, command: BaseCommand, verbosity: int) -> None:
         self._command = command
@@ -38,10 +38,12 @@ class Reporter:
         self._ordinals: dict[str, int] = {}
         self._passed_over: dict[str, Counter[str]] = {}
         self._held = 0
-        self._uncounted: Counter[str] = Counter()  # what happened to streams, and is not said yet
+        self._unsaid: Counter[str] = (
+            Counter()
+        )  # what happened to how many streams since the last line
 
     def began(self, stream: Stream) -> None:
-        """A stream was taken."""
+        """Prints that this process consumes the stream from now on."""
         self._ordinals[stream.name] = stream.ordinal
         self._states.pop(stream.name, None)
         self._held += 1
@@ -51,7 +53,7 @@ class Reporter:
             self._write(f"{stream.name}: taken, after {counted(stream.ordinal, 'message')}")
 
     def ended(self, stream: Stream) -> None:
-        """Why nothing more is done for the stream, unless somebody has ended it all."""
+        """Prints why the stream is not consumed any more, unless the whole run has ended."""
         self._held -= 1
         if stream.paused:
             self._write(f"{stream.name}: paused, after {counted(stream.ordinal, 'message')}")
@@ -62,7 +64,7 @@ class Reporter:
                 self._write(f"    → {one_line(stream.action)}")
 
     def let_go(self, stream: Stream) -> None:
-        """A stream goes to another worker, which has fewer."""
+        """Prints that the stream goes to another worker, which has fewer."""
         if self._are_many:
             self._count("handed to another worker")
         else:
@@ -70,20 +72,20 @@ class Reporter:
         self._held -= 1
 
     def committed(self, stream: Stream, done: Commit, seconds: float) -> None:
-        """A commit, where each is wanted, and the letters that it wrote."""
+        """Prints a commit, with ``-v 2``, and always what it refused or could not map."""
         name, outcome = stream.name, done.outcome
         read = stream.ordinal - self._ordinals.get(name, stream.ordinal)
         self._ordinals[name] = stream.ordinal
         if self._verbosity >= 2:
             took = f"{seconds * 1000:,.0f} ms"
-            rows = _rows_told(outcome)
+            rows = _describe_rows(outcome)
             self._write(f"{name}: {read:+,} at message {stream.ordinal:,} · {rows} · {took}")
 
-        # Types without a mapping, when they are met first.
+        # Types without a mapping, the first time they occur.
         passed_over = self._passed_over.setdefault(name, Counter())
         if news := outcome.passed_over.keys() - passed_over.keys():
-            listed = ", ".join(f'"{each}"' for each in sorted(news)[:TYPES])
-            more = ", ..." if len(news) > TYPES else ""
+            listed = ", ".join(f'"{each}"' for each in sorted(news)[:NAMED_TYPES])
+            more = ", ..." if len(news) > NAMED_TYPES else ""
             self.warn(
                 f"{name}: no mapping for the type {listed}{more}; such messages are skipped:"
                 f" durable_state status {name}"
@@ -97,7 +99,7 @@ class Reporter:
             )
 
     def progressed(self, progress: Progress) -> None:
-        """The state, where it is another than before."""
+        """Prints the state of a stream or a replay when it has changed."""
         name, status = str(progress), str(progress.status)
         before = self._states.get(name)
         if before == status:
@@ -116,27 +118,27 @@ class Reporter:
                 self._write(one_line(f"{name}: {account}"))
 
     def notice(self, text: str, level: int) -> None:
-        """A line of the log, where the project has not said where logs go."""
+        """Prints a log message, if the project has not configured where logs go."""
         style = self._command.style.ERROR if level >= logging.ERROR else self._command.style.WARNING
         self._write(style(one_line(text)))
 
     def warn(self, text: str) -> None:
-        """A line that asks for attention."""
+        """Prints a line in the color of warnings."""
         self._write(self._command.style.WARNING(one_line(text)))
 
     @property
     def _are_many(self) -> bool:
-        return self._held > NAMED and self._verbosity < 2
+        return self._held > NAMED_STREAMS and self._verbosity < 2
 
     def _count(self, what: str) -> None:
-        """Says before long to how many streams this has happened."""
-        if not self._uncounted:
+        """Has a later line say how many streams this happened to."""
+        if not self._unsaid:
             asyncio.get_running_loop().call_later(COUNT_SECONDS, self._say_counts)
-        self._uncounted[what] += 1
+        self._unsaid[what] += 1
 
     def _say_counts(self) -> None:
-        told = [f"{counted(many, 'more stream')} {what}" for what, many in self._uncounted.items()]
-        self._uncounted.clear()
+        told = [f"{counted(many, 'more stream')} {what}" for what, many in self._unsaid.items()]
+        self._unsaid.clear()
         self._write(", ".join(told))
 
     def _write(self, text: str) -> None:
@@ -147,8 +149,8 @@ class Reporter:
 _ON_THE_WAY = (Status.CATCHING_UP, Status.LIVE)
 
 
-def _rows_told(outcome: Outcome) -> str:
-    """How many rows of which types were changed."""
+def _describe_rows(outcome: Outcome) -> str:
+    """Describes how many rows of which types a commit has changed."""
     if outcome.too_many:
         return "very many rows"
     by_type = Counter(entity_type for entity_type, _ in outcome.changes)

@@ -10,7 +10,7 @@ __all__ = ["one_line", "table"]
 
 
 def one_line(text: str, width: int = 0) -> str:
-    """``text`` on one line that a terminal does not obey, cut to ``width`` where one is given."""
+    """Returns ``text`` on one line, with control characters escaped, cut to ``width`` if given."""
     shown = visible(text)
     return shown if not width or len(shown) <= width else f"{shown[: width - 1]}…"
 
@@ -18,7 +18,7 @@ def one_line(text: str, width: int = 0) -> str:
 def table(
     heads: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int] = ()
 ) -> list[str]:
-    """Aligned lines under ``heads``; the columns in ``right`` are aligned to the right."""
+    """Returns aligned lines under ``heads``; the columns in ``right`` are aligned to the right."""
     lines = [list(heads), *([str(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
 

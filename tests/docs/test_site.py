@@ -54,3 +54,8 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
 def test_code_is_copied_by_a_click(site: Path) -> None:
     """The button's script is on each page with code."""
     assert "copybutton.js" in (site / "docs/tutorial.html").read_text()
+
+
+def test_a_search_finds_pages_for_users_first(site: Path) -> None:
+    """Records of decisions hold the same words, and come after them."""
+    assert "var Scorer" in (site / "_static" / "language_data.js").read_text()

@@ -9,8 +9,8 @@ import pytest
 from django.core.management.base import BaseCommand
 
 from durable_state.management import reporter
-from durable_state.management.reporter import NAMED, Reporter
-from durable_state.management.verbs.running import _say_what_there_is
+from durable_state.management.reporter import NAMED_STREAMS, Reporter
+from durable_state.management.verbs.running import _list_streams
 from durable_state.models import Status, Stream
 
 
@@ -28,7 +28,7 @@ def streams(count: int) -> list[Stream]:
 
 async def test_many_streams_are_counted(said: StringIO) -> None:
     """The first are named; of the others, it is said how many are taken, live and let go."""
-    told, all_of_them = Reporter(BaseCommand(stdout=said), 1), streams(NAMED + 5)
+    told, all_of_them = Reporter(BaseCommand(stdout=said), 1), streams(NAMED_STREAMS + 5)
     for each in all_of_them:
         told.began(each)
     for each in all_of_them[-2:]:
@@ -37,7 +37,7 @@ async def test_many_streams_are_counted(said: StringIO) -> None:
     told.let_go(all_of_them[0])
     await asyncio.sleep(0.01)
     *named, counts = said.getvalue().splitlines()
-    assert named == [f"s{number}: taken, after 0 messages" for number in range(NAMED)]
+    assert named == [f"s{number}: taken, after 0 messages" for number in range(NAMED_STREAMS)]
     assert (
         counts
         == "5 more streams taken, 2 more streams live, 1 more stream handed to another worker"
@@ -46,7 +46,7 @@ async def test_many_streams_are_counted(said: StringIO) -> None:
 
 async def test_what_is_not_usual_is_always_told(said: StringIO) -> None:
     """However many streams there are: the state, and that it is over."""
-    told, all_of_them = Reporter(BaseCommand(stdout=said), 1), streams(NAMED + 5)
+    told, all_of_them = Reporter(BaseCommand(stdout=said), 1), streams(NAMED_STREAMS + 5)
     for each in all_of_them:
         told.began(each)
     for status in (Status.RETRYING, Status.LIVE):
@@ -61,9 +61,9 @@ async def test_what_is_not_usual_is_always_told(said: StringIO) -> None:
 async def test_all_are_told_where_that_is_asked_for(said: StringIO) -> None:
     """``-v 2`` names each."""
     told = Reporter(BaseCommand(stdout=said), 2)
-    for each in streams(NAMED + 5):
+    for each in streams(NAMED_STREAMS + 5):
         told.began(each)
-    assert len(said.getvalue().splitlines()) == NAMED + 5
+    assert len(said.getvalue().splitlines()) == NAMED_STREAMS + 5
 
 
 @pytest.mark.django_db
@@ -71,12 +71,12 @@ def test_run_looks_at_few_streams_first(said: StringIO) -> None:
     """Of many that are paused, the first are named, and only they are looked at closely."""
     Stream.objects.bulk_create(
         Stream(name=f"s{number:03}", url="http://127.0.0.1:9/s", paused=number % 2 == 0)
-        for number in range(2 * (NAMED + 5))
+        for number in range(2 * (NAMED_STREAMS + 5))
     )
-    _say_what_there_is(BaseCommand(stdout=said), "default")
+    _list_streams(BaseCommand(stdout=said), "default")
     lines = said.getvalue().splitlines()
     assert lines[0].startswith("Consuming 50 streams.")
-    assert [line.split(":")[0] for line in lines[1 : NAMED + 1]] == [
-        f"s{number:03}" for number in range(0, 2 * NAMED, 2)
+    assert [line.split(":")[0] for line in lines[1 : NAMED_STREAMS + 1]] == [
+        f"s{number:03}" for number in range(0, 2 * NAMED_STREAMS, 2)
     ]
-    assert lines[NAMED + 1 :] == ["and 5 more: durable_state status"]
+    assert lines[NAMED_STREAMS + 1 :] == ["and 5 more: durable_state status"]

@@ -43,7 +43,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("E001", {"model": "tests.app.models.Author"}, "there is no such model"),
     ("E001", {"model": "shop.Unheard"}, "INSTALLED_APPS"),
     ("E001", {"model": None, "Meta": type("Meta", (), {"model": app.Author})}, "into the mapping"),
-    ("E001", {"Meta": type("Meta", (), {"fields": ["commits"]})}, "`class Meta`, which is not"),
+    ("E001", {"Meta": type("Meta", (), {"fields": ["commits"]})}, "`class Meta`, which is ignored"),
     ("E001", {"model": NotAModel}, "not a model class"),
     ("E001", {"model": models.Model}, "not a model class|cannot|abstract"),
     ("E002", {"key_field": None}, "no `key_field`"),

@@ -23,8 +23,8 @@ BROKEN_PIPE = 141
 
 
 class Command(BaseCommand):
-    """Says what it did; exits non-zero with one clear line when it could not;
-    asks before it destroys, unless ``--no-input``.
+    """Says what it did, or exits non-zero with one clear line;
+    asks before it destroys anything, unless ``--no-input`` is given.
     """
 
     help = (
@@ -96,7 +96,7 @@ def _leave_the_closed_pipe() -> NoReturn:
 
 
 def _also_after_the_verb(parser: argparse.ArgumentParser) -> None:
-    """Has Django's own options work before and after the verb."""
+    """Accepts Django's own options after the verb, too."""
 
     def also(*flags: str, **options: Any) -> None:
         parser.add_argument(*flags, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **options)

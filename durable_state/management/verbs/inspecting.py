@@ -104,8 +104,8 @@ def _write_table(command: BaseCommand, found: list[StreamReport]) -> None:
 
 
 def _details(report: StreamReport) -> Iterator[str]:
-    """What is said of a stream below its line in the table."""
-    if report.account.others and report.status != Shown.UNMAPPED:  # there ``why`` has it
+    """Yields what is printed of a stream below its line in the table."""
+    if report.account.others and report.status != Shown.UNMAPPED:  # there, `why` says it
         yield str(report.account)
     if report.replayed is not None:
         yield f"replayed: {report.replayed:,} of {report.ordinal:,} messages"

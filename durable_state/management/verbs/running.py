@@ -15,7 +15,7 @@ from durable_state import consumer, operations
 from durable_state.management.asking import actor
 from durable_state.management.notices import show_notices
 from durable_state.management.progress_line import ProgressLine
-from durable_state.management.reporter import NAMED, Reporter
+from durable_state.management.reporter import NAMED_STREAMS, Reporter
 from durable_state.management.table import one_line
 from durable_state.models import FAILING, Status, Stream
 from durable_state.operations import StreamReport
@@ -54,7 +54,7 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     )
     try:
         notices = show_notices(lambda text, level: progress.note(text))
-        with notices, _sparing_the_collector():
+        with notices, _with_rare_collections():
             consumer.sync(stream, until_up_to_date=options["until_up_to_date"], watcher=watcher)
     finally:
         progress.close()
@@ -75,17 +75,17 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
 
 
 def _ending(done: StreamReport) -> str:
-    """How a sync has left its stream."""
+    """Describes how a sync has left its stream."""
     if done.status == Status.LIVE:
-        return f"Stopped following {done.name}"  # however lately it was live
+        return f"Stopped following {done.name}"  # however recently it became live
     words = done.status.replace("-", " ")
-    return f"{done.name} {_SAID.get(done.status, f'is {words}')}"
+    return f"{done.name} {_STATUS_PHRASES.get(done.status, f'is {words}')}"
 
 
 def run(command: BaseCommand, options: dict[str, Any]) -> None:
     if options["metrics"]:
         command.stdout.write(f"Metrics: {serve_counters(options['metrics'])}")
-    _say_what_there_is(command, options["database"])
+    _list_streams(command, options["database"])
     reporter = Reporter(command, options["verbosity"])
     watcher = consumer.Watcher(
         began=reporter.began,
@@ -95,13 +95,13 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
         progressed=reporter.progressed,
     )
     verifying = operations.verifying_on_request(options["database"])
-    with show_notices(reporter.notice), verifying, _sparing_the_collector():
+    with show_notices(reporter.notice), verifying, _with_rare_collections():
         consumer.run_all(options["database"], watcher)
     command.stdout.write("Stopped.")
 
 
-def _say_what_there_is(command: BaseCommand, using: str) -> None:
-    """Which streams are going to be consumed, and which are not, and why; of many, the first."""
+def _list_streams(command: BaseCommand, using: str) -> None:
+    """Prints how many streams there are, and which of them are not consumed here, and why."""
     streams = Stream.objects.using(using)
     count = streams.count()
     command.stdout.write(
@@ -113,14 +113,14 @@ def _say_what_there_is(command: BaseCommand, using: str) -> None:
     is_told = Q(paused=True) | Q(status__in=[*_AT_REST, *FAILING])
     for which in (streams.filter(is_told), streams.filter(~is_told, lease__seat__isnull=False)):
         pks = which.order_by("name").values_list("pk", flat=True)
-        for each in operations.reports(using, pks=pks[:NAMED]).values():
-            _say_why(command, each)
-        if (more := which.count() - NAMED) > 0:
+        for each in operations.reports(using, pks=pks[:NAMED_STREAMS]).values():
+            _describe(command, each)
+        if (more := which.count() - NAMED_STREAMS) > 0:
             command.stdout.write(f"and {more:,} more: durable_state status")
     command.stdout.flush()
 
 
-def _say_why(command: BaseCommand, found: StreamReport) -> None:
+def _describe(command: BaseCommand, found: StreamReport) -> None:
     if found.holder:
         command.stdout.write(f"{found.name}: consumed by {one_line(found.holder)}")
     elif found.status in ("paused", *_AT_REST, *FAILING):
@@ -128,20 +128,19 @@ def _say_why(command: BaseCommand, found: StreamReport) -> None:
         command.stdout.write(f"{found.name}: {one_line(told)}")
 
 
-_SAID = {"needs-reset": "needs a reset", "snapshot-open": "has an open snapshot"}
-"""What ``is`` and the status would not say in English."""
+_STATUS_PHRASES = {"needs-reset": "needs a reset", "snapshot-open": "has an open snapshot"}
+"""For statuses that do not read well after ``is``."""
 
 _AT_REST = (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
 
 
 @contextmanager
-def _sparing_the_collector() -> Iterator[None]:
-    """What a process of ours has imported stays;
-    looking for garbage in it again and again took a fifth of a catch-up's time.
+def _with_rare_collections() -> Iterator[None]:
+    """Has Python collect garbage a tenth as often, and never in what was imported, in the block.
 
-    A thousand streams stay too: to look through all that they have took 0.2 s, in which nothing is
-    committed, every few seconds. It is done a tenth as often. A program that calls the command has
-    its collector back afterwards.
+    Searching imported modules again and again took a fifth of a catch-up's time. Searching what a
+    thousand streams keep took 0.2 s every few seconds, in which nothing was committed. A program
+    that calls the command has its collector back afterwards.
     """
     if gc.get_freeze_count():
         yield

@@ -131,7 +131,7 @@ def edit(command: BaseCommand, options: dict[str, Any]) -> None:
 
 
 def _existing(options: dict[str, Any]) -> Stream | None:
-    """The stream of that name, where there is one at that URL. Raises: CommandError, at another."""
+    """Returns the stream of that name and URL, if any. Raises: CommandError, if its URL differs."""
     streams = Stream.objects.using(options["database"])
     stream = streams.filter(name=options["name"]).first()
     if stream is not None and stream.url != options["url"]:
@@ -143,7 +143,7 @@ def _existing(options: dict[str, Any]) -> Stream | None:
 
 
 def _probe(command: BaseCommand, stream: Stream, options: dict[str, Any]) -> None:
-    """Says what the stream's server answers; the stream is there all the same."""
+    """Prints what the stream's server answers. The stream was added in any case."""
     if options["probe"]:
         _tell(command, operations.probe(stream))
         if stream.has_doorbell:
@@ -171,7 +171,7 @@ def subscribe(command: BaseCommand, options: dict[str, Any]) -> None:
 def pause(command: BaseCommand, options: dict[str, Any]) -> None:
     stream = operations.find_stream(options["name"], options["database"])
     operations.pause(stream, actor=actor())
-    # A worker looks after its streams each third of a lease, and ends the batch that it has begun.
+    # A worker looks after its streams every third of a lease, and finishes the batch in hand.
     holder = operations.wait_until_stopped(stream, get_settings().lease_seconds / 3 + 5)
     if holder:
         command.stdout.write(
