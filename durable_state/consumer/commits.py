@@ -1,5 +1,5 @@
-"""The transactions that change a stream's shown rows: rows, letters, position, counters and feed
-entry, or nothing of them.
+"""The transactions that change a stream's shown rows. Each writes rows, letters, position, counters
+and feed entry, or none of them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = ["commit", "reapply", "release"]
 def commit(stream: Stream, prepared: PreparedBatch, batch: Batch, *, token: int | None) -> Commit:
     """Materializes the batch that leads from the stream's position to its own, exactly once.
 
-    Invariant: the transaction goes through only where the stream still has the revision and the
-    position that ``stream`` was read with, and ``token`` is still the lease's. ``stream`` is
-    brought up to date afterwards.
+    Invariant: the transaction goes through only if the stream still has the revision and the
+    position that ``stream`` was read with, and ``token`` is still the lease's. Afterwards,
+    ``stream`` is up to date.
     Raises: RevisionConflict, LeaseLost, StreamHalted; database errors. Nothing is committed then.
     """
     done = commit_ordinary(stream, prepared, batch, token=token)
@@ -33,7 +33,7 @@ def commit(stream: Stream, prepared: PreparedBatch, batch: Batch, *, token: int 
 def _commit_carefully(
     stream: Stream, prepared: PreparedBatch, batch: Batch, *, token: int | None
 ) -> Commit:
-    """Folds the batch: whatever it brings, and whatever it meets."""
+    """Folds the batch, whatever it brings and whatever it meets."""
     with committing(stream.using, token) as frame:
         work = frame.open(stream)
         check_follows(work.row, prepared, batch.position)
@@ -55,9 +55,9 @@ def _commit_carefully(
 
 
 def release(stream: Stream, token: int | None) -> Commit | None:
-    """Shows parked changes that can be shown, without any message.
+    """Shows the parked changes that can be shown by now.
 
-    None where none could; nothing is committed then but that it was tried.
+    None if there was none; only the attempt is committed then.
     Raises: RevisionConflict, LeaseLost, StreamHalted; database errors.
     """
     with committing(stream.using, token) as frame:
@@ -76,8 +76,8 @@ def release(stream: Stream, token: int | None) -> Commit | None:
 def reapply(stream: Stream, letter: DeadLetter) -> bool:
     """Tries a dead letter's change again, against the shown rows.
 
-    True where it was accepted, and the letter is gone then.
-    Raises: OperationRefused, where the letter was superseded meanwhile, or holds no change.
+    True if it was accepted, and the letter is gone.
+    Raises: OperationRefused, if the letter was superseded in the meantime, or holds no change.
     """
     message = decode(bytes(letter.body))
     if not isinstance(message, Change):

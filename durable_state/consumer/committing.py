@@ -1,4 +1,4 @@
-"""The frame of each commit: what it locks and compares before it folds, and what it writes then.
+"""The frame of each commit: what it locks and compares first, and what it writes last.
 
 Why: decisions 7 and 41.
 """
@@ -44,20 +44,20 @@ class Commit:
     revision: int
     outcome: Outcome
     payload: bytes
-    """For the bell; empty, where nothing that is shown has changed."""
+    """For the bell; empty if nothing that is shown has changed."""
 
     paused: bool
-    """Whether somebody has asked the consumer to stop."""
+    """Whether the stream was paused."""
 
     swept: bool = True
-    """Whether nothing is left of the generations that were dropped."""
+    """Whether nothing is left of dropped generations."""
 
 
 class Work(Generic[P]):
-    """What one transaction does to the fold of a stream, or of a replay: look, fold, conclude.
+    """One transaction's work on a stream, or on a replay.
 
-    ``row`` is the locked row. The caller's object is brought up to date with it once the
-    transaction is committed, if it was saved.
+    ``row`` is the locked row. If it was saved, the caller's object is brought up to date with it
+    once the transaction is committed.
     """
 
     def __init__(self, row: P) -> None:
@@ -69,8 +69,8 @@ class Work(Generic[P]):
         return self._generation(self.row.rebuild_id), self._generation(self.row.snapshot_id)
 
     def _generation(self, pk: int | None) -> Generation | None:
-        # From the stream's own database: a relation would be followed wherever the project's
-        # routers send reads.
+        # From the stream's own database: the project's routers may send a relation's reads
+        # elsewhere.
         if pk is None:
             return None
         return Generation.objects.using(self.row.using).get(pk=pk)
@@ -90,10 +90,10 @@ class Work(Generic[P]):
             )
 
     def save(self, columns: dict[str, Any]) -> None:
-        """Writes the columns and the next revision, where the row has the revision that was read.
+        """Writes the columns and the next revision, if the row has the revision that was read.
 
-        Databases without row locks are held to the invariant by this comparison, the others by the
-        lock already. Raises: RevisionConflict.
+        This comparison keeps the invariant on databases without row locks; on others, the lock
+        does. Raises: RevisionConflict.
         """
         row, revision = self.row, self.row.revision
         columns = {"revision": revision + 1, **columns}
@@ -108,7 +108,7 @@ class Work(Generic[P]):
 
 
 class CommitFrame:
-    """One transaction, and the rows that it has opened to work on."""
+    """One transaction, and the rows that it works on."""
 
     def __init__(self, using: str, token: int | None) -> None:
         self.using = using
@@ -116,7 +116,7 @@ class CommitFrame:
         self._opened: list[tuple[Progress, Work[Any]]] = []
 
     def open(self, progress: P) -> Work[P]:
-        """Locks the row for the rest of the transaction, if it is as ``progress`` was read.
+        """Locks the row for the rest of the transaction, if it still is as ``progress`` was read.
 
         Raises: RevisionConflict, LeaseLost.
         """
@@ -127,10 +127,10 @@ class CommitFrame:
     def conclude(
         self, work: Work[Stream], fold: Fold, columns: dict[str, Any], *, up_to_date: bool
     ) -> Commit:
-        """The end of each transaction that changes a stream's rows.
+        """Ends a transaction that changes a stream's rows.
 
-        Writes the stream's columns with its next revision, and the feed entry of that number; sends
-        the signals once all that is committed.
+        Writes the stream's columns with its next revision, and the feed entry of that number. The
+        signals are sent once all of it is committed.
         """
         stream, outcome = work.row, fold.outcome
         revision, now = stream.revision + 1, database_now(self.using)
@@ -143,7 +143,7 @@ class CommitFrame:
         return Commit(revision, outcome, entry.payload, stream.paused, swept)
 
     def bring_up_to_date(self) -> None:
-        """Gives the callers' objects what was written, without asking the database again."""
+        """Sets what was written on the callers' objects, without asking the database again."""
         for progress, work in self._opened:
             if work.is_saved:
                 for field in type(progress)._meta.concrete_fields:
@@ -152,10 +152,10 @@ class CommitFrame:
 
 @contextmanager
 def committing(using: str | None, token: int | None) -> Iterator[CommitFrame]:
-    """One transaction in which a holder of the lease, whose fencing ``token`` it is, commits.
+    """A transaction in which the holder of the lease with this fencing ``token`` commits.
 
-    An operator, who holds none, gives None. Where the block raises, nothing is committed, and the
-    objects that were opened stay as they were read.
+    Operators, who hold no lease, pass None. If the block raises, nothing is committed, and the
+    opened objects stay as they were read.
     """
     frame = CommitFrame(using or "default", token)
     with commit_transaction(frame.using):
@@ -173,7 +173,7 @@ def check_follows(progress: Progress, prepared: PreparedBatch, position: Positio
 def compose_entry(
     stream: Stream, revision: int, outcome: Outcome, *, up_to_date: bool, now: datetime
 ) -> feed.ComposedEntry:
-    """The feed entry of a commit, which is to be inserted; ``now`` by the database's clock."""
+    """The feed entry of a commit, before it is inserted; ``now`` is by the database's clock."""
     listed = [
         feed.LoggedChange(*entity, "delete" if deleted else "update")
         for entity, deleted in outcome.changes.items()
@@ -194,8 +194,8 @@ def compose_entry(
 def lock(progress: P, token: int | None = None) -> P:
     """The row of a stream or a replay, locked for the rest of the transaction.
 
-    Raises: RevisionConflict, where somebody else wrote it since ``progress`` was read; LeaseLost,
-    where ``token`` is not the lease's any more.
+    Raises: RevisionConflict, if another commit wrote it since ``progress`` was read; LeaseLost, if
+    ``token`` is no longer the lease's.
     """
     using = progress.using
     rows = type(progress)._base_manager.using(using)
@@ -212,12 +212,12 @@ def lock(progress: P, token: int | None = None) -> P:
 
 
 def conflict_of(progress: Progress) -> RevisionConflict:
-    """Somebody else wrote the row since it was read."""
+    """The error for a row that another commit has written since it was read."""
     return RevisionConflict(f"{progress}: revision {progress.revision} is no longer the newest.")
 
 
 def lease_lost(progress: Progress, token: int) -> LeaseLost:
-    """Somebody else has the lease by now."""
+    """The error for a lease that another worker has taken."""
     return LeaseLost(
         f"{progress}: the lease with fencing token {token} was taken by another worker."
     )

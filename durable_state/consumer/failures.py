@@ -1,4 +1,4 @@
-"""Writing down, visibly, why a stream does not move."""
+"""Records, for everybody to see, why a stream makes no progress."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ logger = logging.getLogger("durable_state.consumer")
 def record_failure(
     progress: Progress, token: int, error: Exception, failures: int, wait: float
 ) -> None:
-    """The stream, or its replay, has failed so many times in a row, and will be tried again after
-    ``wait`` seconds; rows stay.
+    """Records that the stream, or its replay, has failed so many times in a row and will be tried
+    again after ``wait`` seconds; rows stay.
     """
     # For whichever machine looks whether the wait is over.
     now = database_now(progress.using)
@@ -51,7 +51,7 @@ def record_failure(
 
 
 def record_stop(progress: Progress, token: int, error: DurableStateError, status: Status) -> None:
-    """The stream, or its replay, stops until somebody acts; nothing is lost, and rows stay."""
+    """Records that the stream, or its replay, stops until somebody acts; rows stay."""
     logger.error(
         "%s: %s: %s %s",
         progress,
@@ -66,9 +66,9 @@ def record_stop(progress: Progress, token: int, error: DurableStateError, status
 
 
 def replay_recreated(stream: Stream, token: int, error: DurableStateError) -> None:
-    """Another stream lives under the URL: it is replayed beside the old rows.
+    """Has the stream replayed beside the old rows, because there is another stream under its URL.
 
-    There is nothing to be read at the old position any more.
+    Nothing can be read at the old position any more.
     Raises: RevisionConflict, LeaseLost.
     """
     logger.warning(

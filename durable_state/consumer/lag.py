@@ -1,4 +1,4 @@
-"""Whether a stream's rows are all that its server has, as far as the holder of its lease knows.
+"""How far a stream's rows lag behind its server, as far as the holder of its lease knows.
 
 Why: decision 49.
 """
@@ -29,14 +29,14 @@ __all__ = ["WORTH", "Lag", "Note", "keep_lags", "write_lags"]
 logger = logging.getLogger("durable_state.consumer")
 
 WORTH = 1.0
-"""Seconds of lag that are written down; less is over before anybody looks."""
+"""Seconds of lag that are worth recording; less is over before anybody looks."""
 SHARE = 10
-"""How many times shorter than the lease that is at most."""
+"""WORTH is at most the lease divided by this."""
 TOGETHER = 200
 """Streams in one statement: below every database's limit of parameters."""
 
 
-class _Standing(NamedTuple):
+class _Lagging(NamedTuple):
     """Since when rows lag, in seconds of the monotonic clock, and why."""
 
     since: float
@@ -44,32 +44,32 @@ class _Standing(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A lag as it is written down."""
+    """A lag, as it is recorded."""
 
     stream_pk: int
     token: int
     seconds: float | None
-    """For how long the rows have lagged; None where they do not."""
+    """For how long the rows have lagged; None if they do not."""
     because: str
 
 
 class Lag:
     """How far the rows of one stream lag behind what the holder of its lease knows of.
 
-    Not at all, while the holder is at the stream's tail with nothing in hand. Whoever takes a lease
-    knows nothing yet: the rows lag since the last sign of life of the holder before, which is
-    written with the lease.
+    They do not lag while the holder is at the stream's tail with nothing in hand. A new holder
+    knows nothing yet, so the rows lag since the previous holder's last sign of life, which is
+    recorded when the lease is taken.
     """
 
     def __init__(self, stream: Stream, token: int) -> None:
         self.stream_pk, self.using, self.token = stream.pk, stream.using, token
-        taken = _Standing(time.monotonic(), Lease.Lag.TAKEN)
-        self._standing: _Standing | None = taken
-        self._written: _Standing | None = taken
+        taken = _Lagging(time.monotonic(), Lease.Lag.TAKEN)
+        self._lagging: _Lagging | None = taken
+        self._written: _Lagging | None = taken
         self._reader: Reader | None = None
 
     def listen(self, reader: Reader) -> None:
-        """From now on the rows lag too while the reader hears nothing."""
+        """From now on, the rows also lag while this reader hears nothing."""
         self._reader = reader
 
     def _hear(self) -> None:
@@ -77,68 +77,80 @@ class Lag:
             self.begin(self._reader.silent_since, Lease.Lag.SILENCE)
 
     def begin(self, since: float, because: Lease.Lag) -> None:
-        """The rows lag since then, if they did not already."""
-        if self._standing is None:
-            self._standing = _Standing(since, because)
+        """The rows lag from then on, unless they lag already."""
+        if self._lagging is None:
+            self._lagging = _Lagging(since, because)
 
     def lose_touch(self, error: Exception) -> None:
-        """Reading, or committing, has failed: nobody knows what comes meanwhile."""
+        """Reading or committing has failed, so what the server has by now is unknown."""
         seconds = error.seconds if isinstance(error, Stalled) else 0.0
         self.begin(time.monotonic() - seconds, Lease.Lag.SILENCE)
-        standing = self._standing
-        if standing and isinstance(error, django.db.Error) and is_contention(error):
-            self._standing = standing._replace(because=Lease.Lag.LOCKED)
+        is_locked = isinstance(error, django.db.Error) and is_contention(error)
+        if is_locked:
+            self._blame(Lease.Lag.LOCKED)
+        else:
+            self._absolve_lock(Lease.Lag.SILENCE)
+
+    def _absolve_lock(self, because: Lease.Lag) -> None:
+        """Another reason takes the place of a lock, if that was the reason until now."""
+        if self._lagging is not None and self._lagging.because is Lease.Lag.LOCKED:
+            self._blame(because)
+
+    def _blame(self, because: Lease.Lag) -> None:
+        if self._lagging is not None:
+            self._lagging = self._lagging._replace(because=because)
 
     def settle(self, *, at_tail: bool, waiting_since: float | None) -> None:
-        """A batch was dealt with, and the next one has been waiting for so long.
+        """A batch was committed, and the next one has been waiting since then.
 
-        Only at the stream's tail that says that the rows hold all.
+        Only at the stream's tail does that mean that the rows are complete.
         """
         if at_tail:
-            self._standing = None
+            self._lagging = None
+        self._absolve_lock(Lease.Lag.COMMIT)  # it is gone, since the batch went through
         if waiting_since is not None:
             self.begin(waiting_since, Lease.Lag.COMMIT)
 
     @property
     def seconds(self) -> float:
-        """For how long the rows have lagged by now; 0 where they hold all."""
+        """For how long the rows have lagged so far; 0 if they are complete."""
         self._hear()
-        return 0.0 if self._standing is None else time.monotonic() - self._standing.since
+        return 0.0 if self._lagging is None else time.monotonic() - self._lagging.since
 
     @property
     def is_news(self) -> bool:
-        """Whether what is written down is so far from the truth that it is worth a statement."""
+        """Whether what is recorded is so wrong that it is worth a statement."""
         self._hear()
-        standing, written = self._standing, self._written
-        if standing == written:
+        lagging, written = self._lagging, self._written
+        if lagging == written:
             return False
-        if standing is None or time.monotonic() - standing.since < _worth():
+        if lagging is None or time.monotonic() - lagging.since < _worth():
             return written is not None
-        if written is None or standing.because != written.because:
+        if written is None or lagging.because != written.because:
             return True
-        return standing.since - written.since >= _worth()
+        return lagging.since - written.since >= _worth()
 
     @property
     def has_changed(self) -> bool:
-        """Whether anything else is written down than what is known."""
-        return self._standing != self._written
+        """Whether what is recorded differs from what is known."""
+        return self._lagging != self._written
 
     def note(self) -> Note:
-        """What is to be written down now; it is taken to be."""
-        self._written = standing = self._standing
-        if standing is None:
+        """What to record now; from then on it counts as recorded."""
+        self._written = lagging = self._lagging
+        if lagging is None:
             return Note(self.stream_pk, self.token, None, "")
-        seconds = time.monotonic() - standing.since
-        return Note(self.stream_pk, self.token, seconds, standing.because)
+        seconds = time.monotonic() - lagging.since
+        return Note(self.stream_pk, self.token, seconds, lagging.because)
 
 
 async def keep_lags(lags: Sequence[Lag], threads: DatabaseThreads) -> None:
-    """Writes down for as long as it runs which streams of one database lag, and since when.
+    """Records, for as long as it runs, which streams of one database lag, and since when.
 
-    ``lags`` may change meanwhile.
+    ``lags`` may change in the meantime.
 
-    One statement says so of all that lag no more, and one of each that does; none is needed where
-    nothing has changed, which is nearly always.
+    One statement serves all streams that lag no longer, and one each stream that does. Nearly
+    always nothing has changed, and none is needed.
     """
     while True:
         await asyncio.sleep(_worth())
@@ -149,12 +161,12 @@ async def keep_lags(lags: Sequence[Lag], threads: DatabaseThreads) -> None:
             notes = [each.note() for each in changed]
             await threads.run_for_lease(write_lags, changed[0].using, notes)
         except django.db.Error as error:
-            # The rows lag then, and their leases, which are not renewed either, say so.
+            # The leases are not renewed either, so they show that the rows lag.
             logger.debug("The lag of %s streams could not be recorded: %s", len(changed), error)
 
 
 def write_lags(using: str, notes: Sequence[Note]) -> None:
-    """Writes the lags down, of those streams whose lease is still held with the same token."""
+    """Records the lags of those streams whose lease is still held with the same token."""
     leases = Lease.objects.using(using)
     current = [each for each in notes if each.seconds is None]
     for start in range(0, len(current), TOGETHER):

@@ -1,9 +1,9 @@
-"""The commit of ordinary changes, which is nearly all that a live stream brings, in few statements.
+"""Commits ordinary changes, which is nearly all that a live stream brings, in few statements.
 
-One of them asks for all that must be known of the stream, and what writes is sent together. There
-is no savepoint: whatever is not as usual, a refused row among it, rolls the whole transaction back,
-and the careful path takes the batch from its start. Invariant: until COMMIT nothing in memory has
-changed, neither the stream nor the batch, so nothing survives the rollback.
+One statement asks for everything that must be known about the stream, and all writes are sent
+together. There is no savepoint: anything unusual, such as a refused row, rolls the whole
+transaction back, and the careful path takes the batch from its start. Invariant: until COMMIT,
+nothing in memory has changed, neither the stream nor the batch, so nothing survives the rollback.
 
 Why: decision 45.
 """
@@ -33,9 +33,9 @@ __all__ = ["commit_ordinary"]
 def commit_ordinary(
     stream: Stream, prepared: PreparedBatch, batch: Batch, *, token: int | None
 ) -> Commit | None:
-    """Does what ``commits.commit`` does; None where that has to, and nothing has changed then.
+    """Does what ``commits.commit`` does; None if the careful path has to, and nothing has changed.
 
-    Raises: RevisionConflict, LeaseLost; database errors that no row is to blame for.
+    Raises: RevisionConflict, LeaseLost; database errors that are not about a row.
     """
     direct = DirectChanges.find(stream, prepared)
     if direct is None:
@@ -48,7 +48,7 @@ def commit_ordinary(
             done, columns = _write(stream, direct, writing, prepared.count, batch, bounds.closing)
     except Unusual:
         return None
-    except Exception as error:  # whatever a field's own code raises, too
+    except Exception as error:  # also whatever a custom field raises
         if not blames_a_row(error):
             raise
         return None
@@ -60,11 +60,11 @@ def commit_ordinary(
 def _look(
     stream: Stream, direct: DirectChanges, token: int | None, opening: Sequence[Statement]
 ) -> tuple[StreamFacts, Sequence[Answer]]:
-    """Locks the stream's row, and reads what is to be known of it and of its entities' rows.
+    """Locks the stream's row, and reads what the commit must know of it and of its entities' rows.
 
-    Raises: RevisionConflict, LeaseLost; Unusual, where the careful path has to look.
+    Raises: RevisionConflict, LeaseLost; Unusual, if the careful path has to take over.
     """
-    # The lock first: a statement that waits for it does not see all that its holder wrote.
+    # The lock comes first: a statement that waits for it would not see all that its holder wrote.
     before = [*opening, *locking_row(direct.database, stream)]
     statements = [*before, asking_facts(stream, direct), *direct.reading()]
     answers = direct.database.run_together(statements)
@@ -90,9 +90,9 @@ def _write(
     batch: Batch,
     closing: Sequence[Statement],
 ) -> tuple[Commit, dict[str, Any]]:
-    """Runs the statements, and writes position and feed entry.
+    """Runs the statements, and writes the position and the feed entry.
 
-    Also gives the columns of the stream, as they are once that is committed.
+    Also returns the columns that the stream has once that is committed.
     """
     outcome, database = direct.outcome, direct.database
     if not direct.tells_all:

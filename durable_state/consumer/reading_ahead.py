@@ -1,4 +1,4 @@
-"""Reading ahead: the next batch is read and decoded while one is committed.
+"""Reads ahead: the next batch is read and decoded while one is being committed.
 
 Why: decision 19.
 """
@@ -15,26 +15,26 @@ from durable_state.transport import Batch, BatchLimits
 __all__ = ["Inbox", "Pace"]
 
 FIRST = 5000
-"""Messages in the first batch, when nothing is known of the database yet."""
+"""Messages in the first batch, before anything is known about the database's speed."""
 SECONDS = 1.0
-"""What a commit shall take: long beside what any commit costs."""
+"""Seconds that a commit should take: long, compared with its fixed costs."""
 SHARE = 10
-"""How many times shorter than the lease it shall be moreover, for the timeouts inside of it."""
+"""It should also be this many times shorter than the lease, for the timeouts within it."""
 ENOUGH = 1000
-"""Messages to which a batch is made smaller for being slow; where so few are slow and succeed, it
-may be each commit that is, whatever it holds."""
+"""Slow batches do not shrink below so many messages: if even those are slow but succeed, commits
+may be slow whatever they hold."""
 SLOWER = 10
-"""How many times smaller batches become when one failed: a slow database, or a lock, may have kept
-it from ending in time."""
+"""How many times smaller batches become after one has failed, because a slow database or a lock may
+have kept it from ending in time."""
 
 
 class Inbox:
-    """One batch that was read and is not being committed yet; what is read while it waits is added,
+    """Holds one batch that is waiting to be committed; what is read meanwhile is added to it,
     within the limits.
 
-    So a commit takes whatever came during the one before it. In memory are this one, the one in
-    work, and at most one that does not fit to a less than half full one; reading on waits then, and
-    while this one is half full. For one event loop.
+    So each commit takes whatever arrived during the one before it. Memory holds this batch, the one
+    being committed, and at most one that does not fit into a less than half full batch. Reading
+    pauses then, and while this batch is half full. For one event loop.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
@@ -45,12 +45,12 @@ class Inbox:
         self._closed = False
         self._changed = asyncio.Condition()
         self.waiting_since: float | None = None
-        """When the oldest message of the batch that waits was there, on the monotonic clock."""
+        """When the oldest message of the waiting batch arrived, on the monotonic clock."""
         self.taken_since = 0.0
-        """The same, of the batch that was taken out last."""
+        """The same for the batch that was taken out last."""
 
     async def fill(self, batches: AsyncGenerator[Batch, None]) -> None:
-        """Takes all batches in; their end, or their error, follows when they were taken out."""
+        """Takes in all batches. Once they are taken out, their end or their error follows."""
         try:
             async for batch in batches:
                 await self._put(batch)
@@ -61,7 +61,7 @@ class Inbox:
             await self._end()
 
     async def take(self) -> Batch | None:
-        """The batch, when there is one; None at the end. Raises: what reading raised."""
+        """Waits for a batch and takes it out; None at the end. Raises: what reading raised."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._batch is not None or self._ended)
             if self._closed:
@@ -76,7 +76,7 @@ class Inbox:
         return batch
 
     async def close(self) -> None:
-        """Nothing more is given: a batch that waits, or an error, is dropped."""
+        """Gives nothing more, and drops a waiting batch or error."""
         self._closed = True
         await self._end()
 
@@ -102,7 +102,7 @@ class Inbox:
             self._changed.notify_all()
 
     def _fits(self, first: Batch, second: Batch) -> bool:
-        """Whether both may be one. Where the tail was reached is not forgotten."""
+        """Whether both fit into one batch, without losing where the tail was reached."""
         rows = len(first.messages) + len(second.messages)
         size = first.bytes + second.bytes
         return (
@@ -116,16 +116,16 @@ class Inbox:
 
 
 class Pace:
-    """The limits of a reader's batches, which follow how long commits take.
+    """Adjusts the limits of a reader's batches to how long commits take.
 
-    Large where much is to be caught up with and the database is quick, small where it is slow;
-    never more than BATCH_ROWS and BATCH_BYTES. While a stream is live there is nothing to decide:
-    whatever came while one batch was committed makes the next.
+    Batches are large when there is much to catch up with and the database is fast, and small when
+    it is slow, but never larger than BATCH_ROWS and BATCH_BYTES. A live stream needs no decision:
+    whatever arrives during one commit makes up the next batch.
     """
 
     def __init__(self, failures: int = 0) -> None:
-        """``failures`` of the stream in a row: a worker whose time is up begins no larger than
-        where its predecessor failed.
+        """``failures`` of the stream in a row make the first batches smaller, so that a successor
+        does not start with a batch as large as the one that failed.
         """
         settings = get_settings()
         self._most = settings.batch_rows
@@ -146,5 +146,5 @@ class Pace:
         self.limits.rows = max(1, min(rows, self._most))
 
     def failed(self) -> None:
-        """A batch was not."""
+        """A batch could not be committed."""
         self.limits.rows = max(1, self.limits.rows // SLOWER)

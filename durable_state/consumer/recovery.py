@@ -1,4 +1,4 @@
-"""What is done about what goes wrong: it is tried again, later each time, or the fold halts."""
+"""Decides what follows a failure: another attempt, later each time, or a halt."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ logger = logging.getLogger("durable_state.consumer")
 HEALTHY_SECONDS = 20.0
 """Seconds that a session has to last for its failure to count as the first one again."""
 ATTEMPTS = 5
-"""Attempts in a row after which an error of the database that is no outage halts the fold."""
+"""Attempts in a row after which a database error that is not an outage halts the fold."""
 SLOW_SECONDS = 30.0
-"""Seconds at most between two attempts while the tables do not fit: a migration takes its time."""
+"""Most seconds between two attempts while the tables do not fit: a migration takes its time."""
 NOTE_SECONDS = 5.0
-"""Seconds that it may take to write down why a stream stands still."""
+"""Seconds that recording a hung call may take."""
 UNEXPECTED_ATTEMPTS = 9
-"""The same of any other error: more, since batches have to become as small as one message."""
+"""The same for any other error. More, since batches have to shrink to a single message."""
 
 
 class Recovery:
@@ -55,16 +55,16 @@ class Recovery:
         self._stream = stream
         self._holding = holding
         self.outages = 0
-        """How often the stream server was away."""
+        """How often the stream server, or the database, was unavailable."""
 
         self._failures = progress.failures
         self._refusals = 0  # how often the database, or a mapping, has refused the same batch
-        self._began = 0.0  # when the present session did
+        self._began = 0.0  # when the current session did
         self._tails = 0  # how often its answers reached the tail
         self._is_unsteady = False  # whether live requests fail again and again
 
     def begin_session(self) -> None:
-        """Another reader is opened."""
+        """A new reader is opened."""
         self._began = time.monotonic()
         self._tails = 0
 
@@ -73,18 +73,19 @@ class Recovery:
         self._tails += 1
 
     def committed(self) -> None:
-        """Messages were committed: the next failure is the first one again."""
+        """Messages were committed, so the next failure counts as the first one."""
         self._failures = 0
 
     def went_through(self) -> None:
-        """A batch was dealt with."""
+        """A batch went through."""
         self._refusals = 0
 
     @property
     def is_unproven(self) -> bool:
-        """Whether that the tail was reached says nothing yet.
+        """Whether having reached the tail proves nothing yet.
 
-        A GET that finds nothing new is no proof of the live request behind it, which kept failing.
+        A GET that finds nothing new says nothing about the live request after it, which kept
+        failing.
         """
         return self._is_unsteady and self._tails == 1
 
@@ -94,9 +95,9 @@ class Recovery:
         return self._refusals >= ATTEMPTS - 1
 
     async def seconds_to_wait(self, error: Exception) -> float | None:
-        """Writes down what has ended a session.
+        """Records what has ended a session.
 
-        Returns the seconds to wait before the next one, or None where somebody has to act first.
+        Returns the seconds to wait before the next one, or None if somebody has to act first.
         """
         match error:
             case OutOfTime():
@@ -114,10 +115,10 @@ class Recovery:
                 return None
             case django.db.Error():
                 return await self._after_database_error(error)
-            case OSError() | MemoryError():  # the machine's trouble, which passes
+            case OSError() | MemoryError():  # a problem of the machine, which passes
                 self._log("the machine fails", error)
                 return await self._retry(error)
-            case _:  # a bug of ours, or of code of the project that we call
+            case _:  # a bug of ours, or of the project's code that we call
                 self._log("an unexpected error", error)
                 return await self._retry_or_halt(
                     error,
@@ -154,9 +155,9 @@ class Recovery:
         )
 
     async def _after_disconnection(self, error: django.db.Error) -> float:
-        """Waits, with all others, until the database answers; then every connection is a new one.
+        """Waits, with all other streams, until the database answers; all connections are new then.
 
-        Nothing is written down of the first time: there was nowhere to write, and it is over.
+        The first disconnection is not recorded: there was nowhere to record it, and it is over.
         """
         await self._holding.unless_ended(self._holding.seat.outage.end(self._progress.using))
         if self._was_healthy:
@@ -165,7 +166,7 @@ class Recovery:
         return await self._retry(error)
 
     async def _wait_for_tables(self, error: django.db.Error) -> float:
-        """A migration may be under way, or still to come: goes on by itself once the tables fit."""
+        """Waits for a migration, and continues automatically once the tables fit."""
         text = describe_error(error)
         pending = await self._holding.seat.threads.run(pending_migrations, self._progress.using)
         waiting = StreamHalted(
@@ -183,7 +184,7 @@ class Recovery:
     async def _retry_or_halt(
         self, error: Exception, message: str, action: str, attempts: int = ATTEMPTS
     ) -> float | None:
-        """Halts where the same thing happens again and again: it is no use to try for ever."""
+        """Halts once the same thing has happened too often: trying for ever is no use."""
         self._refusals += 1
         if self._refusals < attempts:
             return await self._retry(error)
@@ -203,23 +204,23 @@ class Recovery:
 
     @property
     def _was_healthy(self) -> bool:
-        """Whether the session that has failed lasted for long enough.
+        """Whether the session that has failed lasted long enough.
 
-        That the tail was reached is no success yet: the live request behind it may fail each time.
+        Reaching the tail is no success yet: the live request after it may fail each time.
         """
         return time.monotonic() - self._began > HEALTHY_SECONDS
 
     async def _give_up(self, error: CallHangs) -> None:
-        """Has somebody else take the stream, who may fare better.
+        """Lets another worker take the stream, which may fare better.
 
-        What is written down is waited for a moment only: the way to the database may be what hangs.
+        Waits only a moment for the failure to be recorded: the database may be what hangs.
         """
         noting = asyncio.create_task(self._retry_as_it_is(error))
         await asyncio.wait([noting], timeout=NOTE_SECONDS)
         self._holding.give_up(self._stream, error)
 
     async def _retry_as_it_is(self, error: CallHangs) -> None:
-        """Of a commit that stands still nobody knows whether it went through: the row does."""
+        """Retries from what the row says, since a hung commit may have gone through."""
         progress = self._progress
         with contextlib.suppress(django.db.Error, ObjectDoesNotExist):
             await self._holding.seat.threads.run(progress.refresh_from_db, using=progress.using)
@@ -228,10 +229,7 @@ class Recovery:
     async def _retry(self, error: Exception, retry_after: float | None = None) -> float:
         self.outages += 1
         count_retry(self._stream.name, error)
-        # That the tail was reached again is no success yet: the live request behind it may fail
-        # each time.
-        was_healthy = time.monotonic() - self._began > HEALTHY_SECONDS
-        self._failures = 1 if was_healthy else self._failures + 1
+        self._failures = 1 if self._was_healthy else self._failures + 1
         self._is_unsteady = self._failures > 1 and self._tails > 0
 
         seconds = delay(self._failures, retry_after)
@@ -240,7 +238,7 @@ class Recovery:
                 record_failure, self._progress, self._holding.token, error, self._failures, seconds
             )
         except django.db.Error as trouble:
-            # The database itself is away: nothing can be written down now.
+            # The database itself is unavailable, so nothing can be recorded now.
             logger.warning(
                 "%s: %s; and that could not be recorded: %s",
                 self._progress,

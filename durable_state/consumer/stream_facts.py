@@ -1,4 +1,4 @@
-"""All that a commit of ordinary changes must know of its stream, asked by one statement."""
+"""Everything that a commit of ordinary changes must know of its stream, asked by one statement."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ COMMITTED = {
     *("offset", "skip", "ordinal", "checkpoint", "rate", "moved_at", "up_to_date_at"),
     *("log_bytes", "logged_at", *DISPOSITIONS.values()),
 }
-"""Columns that commits alone write: at the same revision they hold the same."""
+"""Columns that only commits write, so that they are unchanged at the same revision."""
 OF_STREAM = [field for field in Stream._meta.concrete_fields if field.name not in COMMITTED]
-"""All others."""
+"""All other columns."""
 OF_TYPE = [
     field
     for field in TypeState._meta.concrete_fields
@@ -43,26 +43,26 @@ _columns_read = attrgetter(*(field.attname for field in OF_STREAM))
 
 
 class StreamFacts(NamedTuple):
-    """How things are with a stream."""
+    """The state of a stream."""
 
     is_as_read: bool
-    """Whether its row holds in every column what it held when it was read."""
+    """Whether nobody has changed its row since it was read."""
 
     types: TypeFacts
-    """Of the types that were met before."""
+    """Those of the types that were met before."""
 
     token: int | None
     """The lease's fencing token."""
 
     owned: int
-    """How many of the tables without a stream field are the stream's."""
+    """How many of the tables without a stream field belong to the stream."""
 
     is_clear: bool
-    """Whether nothing is parked, and no letter is of these entities or to be tried again."""
+    """Whether nothing is parked, no letter is about these entities, and none is to be retried."""
 
 
 def locking_row(database: Database, stream: Stream) -> list[Statement]:
-    """Locks the stream's row for the rest of the transaction, where the database locks rows."""
+    """Locks the stream's row for the rest of the transaction, if the database locks rows."""
     if not database.connection.features.has_select_for_update:
         return []
     table = database.quoted(Stream._meta.db_table)
@@ -70,7 +70,7 @@ def locking_row(database: Database, stream: Stream) -> list[Statement]:
 
 
 def asking_facts(stream: Stream, direct: DirectChanges) -> Statement:
-    """Asks for what ``read_facts`` takes, if the stream still has the revision it was read with."""
+    """Asks for what ``read_facts`` takes, if the stream's revision is still as it was read."""
     types, entities, tables = direct.type_digests, direct.entity_digests, direct.tables
     sql = _facts_sql(stream.using, len(types), len(entities), len(tables))
     parameters = [*tables, *entities, PROTECTED, *types, stream.pk, stream.revision]
@@ -78,7 +78,7 @@ def asking_facts(stream: Stream, direct: DirectChanges) -> Statement:
 
 
 def read_facts(database: Database, stream: Stream, answer: Answer) -> StreamFacts | None:
-    """What was answered; None where the stream has another revision by now."""
+    """Reads the answer; None if the stream has another revision by now."""
     rows = READER.read(database, answer.rows)
     if not rows:
         return None
@@ -94,7 +94,7 @@ def read_facts(database: Database, stream: Stream, answer: Answer) -> StreamFact
 
 @lru_cache(maxsize=256)
 def _facts_sql(using: str, types: int, entities: int, tables: int) -> str:
-    """The statement for so many of each."""
+    """The statement for these numbers of types, entities and tables."""
     quote = find_database(using).quoted
 
     def columns(name: str, fields: Sequence[models.Field[Any, Any]]) -> str:
@@ -119,5 +119,5 @@ def _facts_sql(using: str, types: int, entities: int, tables: int) -> str:
 
 
 def _places(count: int) -> str:
-    """Room for so many parameters; of none, a value that nothing equals."""
+    """Placeholders for so many parameters; for none, a value that nothing equals."""
     return ", ".join(["%s"] * count) or "NULL"

@@ -11,11 +11,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from durable_state import operations
 from durable_state.consumer.lag import Lag
 from durable_state.consumer.run import consume_slice
+from durable_state.errors import Unavailable
 from durable_state.models import Lease, Status, Stream
 from durable_state.operations import StreamReport
 from tests.app.state_mappings import ScoreMapping
@@ -252,3 +254,19 @@ def test_a_stopped_worker_leaves_word_of_what_it_had_in_hand(
     assert lease.lags_since is not None
     assert lease.seen_at is not None
     assert lease.lags_since < lease.seen_at
+
+
+def test_a_lock_is_blamed_for_as_long_as_it_is_in_the_way(add_stream: Add) -> None:
+    """Not once a batch went through, nor where the server is what fails by then."""
+    lag = Lag(add_stream(), 1)
+    locked = OperationalError("database is locked")
+    lag.settle(at_tail=True, waiting_since=None)
+
+    lag.lose_touch(locked)
+    assert lag.note().because == Lease.Lag.LOCKED
+    lag.settle(at_tail=False, waiting_since=None)
+    assert lag.note().because == Lease.Lag.COMMIT
+
+    lag.lose_touch(locked)
+    lag.lose_touch(Unavailable("The server does not answer.", "Retrying automatically."))
+    assert lag.note().because == Lease.Lag.SILENCE
