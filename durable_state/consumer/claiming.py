@@ -1,4 +1,4 @@
-"""Which streams want a consumer."""
+"""Finds the streams that need a consumer, and the seats that are missing."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ENDED = (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET)
 
 
 def runnable(using: str) -> QuerySet[Stream]:
-    """The streams that want a consumer and have none."""
+    """The streams that need a consumer and have none."""
     held = valid_leases(using).values("stream_id")
 
-    # A closed stream has nothing more to read, but what it has parked may wait for another stream.
+    # A closed stream has nothing more to read, but its parked changes may wait for another stream.
     ended = Q(status__in=ENDED) & ~Q(
         status=Status.CLOSED, pk__in=Arrival.objects.using(using).values("stream_id")
     )
@@ -41,9 +41,9 @@ def runnable(using: str) -> QuerySet[Stream]:
 
 
 def _candidates(using: str) -> Q:
-    """What is worth a look: a stream that waits for its doorbell is not, however many there are.
+    """Leaves out streams that only wait for their doorbells, of which there may be very many.
 
-    By keys, because a database would go through all streams for what is in other tables.
+    Uses keys, because the database would scan all streams for conditions on other tables.
     """
     arrivals = Arrival.objects.using(using).values_list("stream_id")
     replays = replayable(using).values_list("stream_id")
@@ -54,20 +54,20 @@ def _candidates(using: str) -> Q:
 
 
 class Demand(NamedTuple):
-    """Who consumes, and what nobody consumes."""
+    """The seats, and the streams without a consumer."""
 
     seats: Sequence[Occupied]
     free: Sequence[int]
-    """The primary keys of the streams that want a consumer and have none."""
+    """The primary keys of the streams that need a consumer and have none."""
 
 
 def find_demand(using: str) -> Demand:
-    """How things are now; what belonged to seats that are no more is free."""
+    """The current demand, after freeing what belonged to seats that have expired."""
     return Demand(occupied(using), list(runnable(using).values_list("pk", flat=True)))
 
 
 def count_missing(using: str) -> int:
-    """How many more seats the streams need, or who listens to their wakes."""
+    """How many more seats are needed, to consume streams or to listen to wake streams."""
     seats, free = find_demand(using)
     wanted = sum(seat.held for seat in seats) + len(free)
     if not wanted and has_wake_streams(using):
@@ -76,9 +76,9 @@ def count_missing(using: str) -> int:
 
 
 def announce_missing(using: str, purpose: str) -> int:
-    """Keeps a place for each seat that the streams need and that is not there.
+    """Reserves each seat that the streams need and that is missing.
 
-    Returns for how many of them a task is to be sent now.
+    Returns how many there are: a task has to be sent for each, now.
     """
     missing = count_missing(using)
     for _ in range(missing):

@@ -1,4 +1,4 @@
-"""When streams are due that nobody follows: rung for, read, at rest.
+"""When streams with doorbells are due: they ring, are read, and rest.
 
 Why: decision 62.
 """
@@ -34,25 +34,25 @@ __all__ = [
 ]
 
 SPREAD = 0.25
-"""The part of the time between two safety looks by which they may come sooner or later, so that
-streams that began together do not stay together."""
+"""By what share of the interval regular reads may come sooner or later, so that streams that started
+together do not stay together."""
 
 
 class Failure(enum.Enum):
-    """Why a server was not told, or not asked, what it was to be."""
+    """Why an exchange with the server about a doorbell failed."""
 
     AWAY = "it does not answer"
     REFUSED = "it refuses"
 
 
 _RETRIES = {Failure.AWAY: 30.0, Failure.REFUSED: 600.0}
-"""Seconds until the next look, at most."""
+"""Most seconds until the next attempt."""
 
 
 def due_doorbells(using: str) -> QuerySet[Doorbell]:
-    """Those whose streams want a reader now, the ones first that wait longest.
+    """The doorbells whose streams need a reader now, longest waiting first.
 
-    A range of the index: what is at rest costs nothing.
+    It is a range of an index, so streams at rest cost nothing.
     """
     return Doorbell.objects.using(using).filter(due_at__lte=ServerNow()).order_by("due_at")
 
@@ -65,15 +65,15 @@ def open_doorbell(stream: Stream) -> Doorbell:
 
 
 def ring(doorbells: QuerySet[Doorbell], generation: int, wake: ClaimedWake | None = None) -> bool:
-    """Has the streams of these doorbells read. False where that ring came before, or a newer one.
+    """Has the streams of these doorbells read. False if this ring, or a newer one, came before.
 
-    The ``wake`` of a webhook is kept, to be acknowledged once that is done.
+    The ``wake`` of a webhook is kept, to be acknowledged once they are read.
     """
     newer = doorbells.filter(generation__lt=generation)
     return bool(
         newer.update(
             due_at=ServerNow(),
-            rung_at=database_now(newer.db),  # which is shown
+            rung_at=database_now(newer.db),  # for display
             is_rung=True,
             generation=generation,
             wake_id="" if wake is None else wake.wake_id,
@@ -83,9 +83,9 @@ def ring(doorbells: QuerySet[Doorbell], generation: int, wake: ClaimedWake | Non
 
 
 def keep_claim(seen: Doorbell, claim: ClaimedWake) -> None:
-    """Keeps what was claimed, so that whoever reads next may acknowledge it.
+    """Keeps a claimed wake, so that the next reader can acknowledge it.
 
-    The stream is due, as if it had rung: for a wake that was claimed it does not ring any more.
+    The stream becomes due as if it had rung, because it no longer rings for a claimed wake.
     """
     _now(seen).filter(generation__lte=claim.generation).update(
         due_at=ServerNow(),
@@ -97,15 +97,15 @@ def keep_claim(seen: Doorbell, claim: ClaimedWake) -> None:
 
 
 def drop_claim(seen: Doorbell) -> None:
-    """Forgets the wake that was given back."""
+    """Forgets a wake that was given back."""
     _now(seen).filter(generation=seen.generation).update(wake_id="", token="")
 
 
 def let_rest(seen: Doorbell, failure: Failure | None = None) -> bool:
-    """Lets the stream rest until it rings, or until it is time to look for safety: where something
-    has failed, that is soon.
+    """Lets the stream rest until it rings or its next regular read is due, which is soon after a
+    failure.
 
-    False where it rang once more since it was ``seen``: it stays due.
+    False if it has rung again since it was ``seen``, and so stays due.
     """
     rests = get_settings().doorbell_poll_seconds * random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311
     columns: dict[str, Any] = {}
@@ -118,17 +118,17 @@ def let_rest(seen: Doorbell, failure: Failure | None = None) -> bool:
 
 
 def make_due(stream_pks: Iterable[int], using: str) -> None:
-    """Has the streams read now, those that have doorbells."""
+    """Has those of the streams that have doorbells read now."""
     Doorbell.objects.using(using).filter(pk__in=stream_pks).update(due_at=ServerNow())
 
 
 def forget_wakes(seen: Doorbell) -> None:
-    """Counts the rings anew, because the server does not have the subscription."""
+    """Starts counting rings anew, because the server does not have the subscription."""
     _now(seen).update(generation=0, wake_id="", token="", confirmed_at=None)
 
 
 def note_confirmed(seen: Doorbell, wake_stream: WakeStream | None) -> None:
-    """Writes down that the server rings for the stream, and in which wake stream, if in one."""
+    """Records that the server rings for the stream, and in which wake stream, if any."""
     if wake_stream is not None:
         streams = WakeStream.objects.using(seen.using)
         streams.bulk_create([wake_stream], ignore_conflicts=True)
@@ -136,12 +136,12 @@ def note_confirmed(seen: Doorbell, wake_stream: WakeStream | None) -> None:
 
 
 def note_trouble(seen: Doorbell, message: str, action: str) -> None:
-    """Writes down why the server does not ring, or does not take what it is told."""
+    """Records why the server does not ring, or refuses what it is told."""
     _now(seen).update(last_error=message, action=action)
 
 
 def _now(seen: Doorbell) -> QuerySet[Doorbell]:
-    """The doorbell as it is now; none where another was put up in its place."""
+    """The current row of the doorbell; none if another has replaced it."""
     doorbells = Doorbell.objects.using(seen.using)
     return doorbells.filter(pk=seen.pk, subscription=seen.subscription)
 

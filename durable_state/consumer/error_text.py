@@ -1,6 +1,6 @@
-"""What an error says to whoever may read the stream, and what only to those who may read its rows.
+"""Splits an error's text into what any reader of the stream may see and what needs access to rows.
 
-Exceptions of the project's code and of databases quote the values that they stumbled over.
+Exceptions of databases and of the project's code may quote the values that caused them.
 
 Why: decision 34.
 """
@@ -32,14 +32,14 @@ _PLAIN_MYSQL = frozenset(
         *(1180, 1203, 1205, 1213, 1226, 1227, 1290, 1317, 1364, 1412, 1615, 1792, 3024),
     }
 )
-"""The same of MySQL's numbers; those from 2000 on are its client's, of connections."""
+"""The same for MySQL's numbers. Those from 2000 on are its client's, about connections."""
 
 _RAISED_IN_SQLITE = "SQLITE_CONSTRAINT_TRIGGER"
 """RAISE in a trigger, whose text is the project's. SQLite's own texts name columns."""
 
 
 class ErrorText(NamedTuple):
-    """What is told of an error."""
+    """The text of an error, in parts."""
 
     sentence: str
     """Holds no value of a row."""
@@ -52,7 +52,7 @@ class ErrorText(NamedTuple):
 
 
 def describe_error(error: Exception) -> ErrorText:
-    """Its parts, each as one line that every database takes, without what authenticates us."""
+    """Describes the error, each part in one line that every database takes, without credentials."""
     if isinstance(error, DurableStateError):
         return ErrorText(
             _line(error.message),
@@ -68,7 +68,7 @@ def describe_error(error: Exception) -> ErrorText:
 
 
 def full_stop(text: str) -> str:
-    """The sentence with an end, so that another one can follow it; databases leave it open."""
+    """The sentence with a full stop, so that another can follow; databases leave it out."""
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 

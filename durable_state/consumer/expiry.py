@@ -1,4 +1,4 @@
-"""When a stream's server drops the stream, as it says itself.
+"""When a stream's server will drop the stream, by its own account.
 
 Why: decision 60.
 """
@@ -24,14 +24,14 @@ __all__ = ["note_expiry"]
 logger = logging.getLogger("durable_state.consumer")
 
 LONGEST = 2**62
-"""Seconds; more is no time at all, and fits no column."""
+"""Seconds; more is taken for never, and fits no column."""
 
 
 async def note_expiry(stream: Stream, seat: Seat) -> None:
-    """Asks the server, and writes down what it says, so that a stream that nobody reads is warned
-    of beforehand.
+    """Asks the server and records the answer, so that operators are warned before it drops a stream
+    that nobody reads.
 
-    It may know nothing of it, or be away: whoever reads the stream meets that too.
+    Failures are only logged: whoever reads the stream meets them too.
     """
     try:
         head = await ask_head(seat.client, stream, calls=seat.threads.project_calls)
@@ -50,7 +50,7 @@ def _save(stream: Stream, ttl: int | None, expires_at: datetime | None) -> None:
 
 
 def _moment(text: str | None) -> datetime | None:
-    """As the database takes it; None for what is no moment. Spec: RFC 3339."""
+    """The moment, as the database takes it; None for an invalid one. Spec: RFC 3339."""
     try:
         moment = parse_datetime(text or "")
         if moment is None or timezone.is_naive(moment):

@@ -1,4 +1,4 @@
-"""Consuming one stream for as long as its lease is ours."""
+"""Consumes one stream for as long as its seat has the lease."""
 
 from __future__ import annotations
 
@@ -30,15 +30,14 @@ __all__ = ["Holder"]
 logger = logging.getLogger("durable_state.consumer")
 
 FIND_SECONDS = 0.5
-"""Seconds until a replay is looked for again, where the database did not answer."""
+"""Seconds until a replay is searched for again, if the database did not answer."""
 
 
 class Holder:
-    """Keeps the rows of one stream up to date while its seat has the lease, and replays it where
-    that was asked for: until there is nothing left to do (closed, paused, halted), or until it is
-    told to stop, or the lease is lost.
+    """Keeps the rows of one stream up to date, and runs its replay if there is one, until there is
+    nothing left to do (closed, paused, halted), it is told to stop, or the lease is lost.
 
-    It has no timers: its seat's keeper tells it what was seen, and when time has passed.
+    It has no timers: its seat's keeper tells it what was noticed, and when time has passed.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class Holder:
         until_up_to_date: bool = False,
         goes_on: bool = False,
     ) -> None:
-        """``goes_on`` says that somebody consumed the stream until now, and just handed over."""
+        """``goes_on`` says that the stream was consumed until now and has just changed hands."""
         self.stream = stream
         rests = stream.has_doorbell
         self.holding = Holding(seat, token, until_up_to_date=until_up_to_date or rests)
@@ -70,12 +69,12 @@ class Holder:
 
     @property
     def has_reached_tail(self) -> bool:
-        """Whether it was to read up to the tail only, and did."""
+        """Whether it had to read up to the tail only, and did."""
         return self.holding.until_up_to_date and self._live.at_tail
 
     @property
     def is_idle(self) -> bool:
-        """Whether the stream waits for news, and nothing is lost where another one takes it."""
+        """Whether the stream only waits for news, so another seat can take it at no cost."""
         return not self._replaying.locked() and self.stream.status == Status.LIVE
 
     async def run(self) -> None:
@@ -129,7 +128,7 @@ class Holder:
         await self._unless_ended(visit.begin())
         await self._consume()
         if not self.stream.has_doorbell:
-            return  # it is to be followed from now on
+            return  # it is followed from now on
 
         seen = await self._threads.run(look_at_stream, self.stream)
         if seen is not None and seen.may_release:
@@ -137,7 +136,7 @@ class Holder:
         await self._unless_ended(visit.finish() if self._live.at_tail else visit.abandon())
 
     async def _unless_ended(self, coming: Coroutine[Any, Any, None]) -> None:
-        """Whatever is left out because it is time to stop, or fails, the stream stays due."""
+        """Awaits it, unless it is time to stop. If it is skipped or fails, the stream stays due."""
         try:
             await self.holding.unless_ended(coming)
         except django.db.Error as error:
@@ -158,28 +157,28 @@ class Holder:
                 # notice.
                 await self._run_loop(self._live_loop)
 
-            # From where a replay is handed over there may be a way on, also where there was none
-            # before.
+            # After a replay was handed over, there may be something to read on from, even if there
+            # was nothing before.
             if holding.hand_overs == hand_overs or holding.until_up_to_date:
                 return
 
     async def _release(self) -> None:
-        """Shows parked changes that something outside this stream made room for, which no batch of
-        its own may tell.
+        """Shows parked changes that something outside this stream made room for, since no batch of
+        its own may do so.
         """
         began, self._releasing = time.monotonic(), True
         try:
             await self._live.release()
         finally:
             self._releasing = False
-            # However much is polled, it is a tenth of the time at most.
+            # This takes at most a tenth of the time, however much has to be polled.
             took = time.monotonic() - began
             self._releases_from = time.monotonic() + max(_third_of_lease(), took * 9)
 
     async def _replay(self) -> None:
         """Runs the stream's replay, if there is one, until it is handed over or cannot go on.
 
-        Who has the lease tries it at once, as the stream itself, however lately it failed.
+        A new holder tries it at once, like the stream itself, however recently it failed.
         """
         async with self._replaying:
             while not self.holding.ends and (replay := await self._find_replay()) is not None:
@@ -198,7 +197,7 @@ class Holder:
             .filter(stream=stream.pk, stream__paused=False)
             .select_related("stream")
         )
-        # Not taken for none: whoever consumes a closed stream ends where there is none.
+        # A database error must not look like "no replay", which ends a closed stream.
         while not self.holding.ends:
             with contextlib.suppress(django.db.Error):
                 return await self._threads.run(found.first)

@@ -1,4 +1,4 @@
-"""What those share who work on one stream under one lease."""
+"""What is shared by everything that works on one stream under one lease."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class CommitGate:
-    """Lets one commit at a time through to a stream's rows; the live reader's can be held back."""
+    """Lets one commit at a time through to a stream's rows. The live reader can be held back."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
@@ -31,7 +31,7 @@ class CommitGate:
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """The live reader's turn to commit."""
+        """Waits for the live reader's turn to commit."""
         await self._is_open.wait()
         async with self.lock:
             yield
@@ -55,20 +55,20 @@ class CommitGate:
 
 
 class Holding:
-    """One stream in the hands of the holder of its lease. Whoever works on it is given this."""
+    """One stream in the hands of its lease's holder; passed to everything that works on it."""
 
     def __init__(self, seat: Seat, token: int, *, until_up_to_date: bool = False) -> None:
         self.seat = seat
         self.token = token
         self.until_up_to_date = until_up_to_date
-        """Whether the stream is read up to its tail only."""
+        """Whether the stream is only read up to its tail."""
 
         self.gate = CommitGate()
         self.hand_overs = 0
-        """How often a replay of the stream took the place of what was read."""
+        """How often a replay of the stream has replaced what was read."""
 
         self.is_lost = False
-        """Whether the lease is another's by now."""
+        """Whether another seat has the lease by now."""
 
         self.is_let_go = False
         """Whether another seat is to have the stream."""
@@ -77,24 +77,24 @@ class Holding:
 
     @property
     def ends(self) -> bool:
-        """Whether there is nothing to be begun any more."""
+        """Whether nothing new is to be started."""
         return self._ended.is_set() or self.seat.stop.is_set()
 
     def give_up(self, stream: Stream, error: CallHangs) -> None:
-        """What is done for the stream stands still: somebody else is to have the lease."""
+        """Gives the lease to others, because work on the stream hangs here."""
         if error.thread is not None:
             leave_to_others(stream, error.thread)
         self.let_go()
 
     def lose(self) -> None:
-        """The lease is another's by now: whoever works on the stream ends."""
+        """Ends all work on the stream, because another seat has the lease by now."""
         if not self.is_lost:
             count_lost_lease()
         self.is_lost = True
         self._ended.set()
 
     def let_go(self) -> None:
-        """Another seat is to have the stream: whoever works on it ends, after the batch in hand."""
+        """Ends all work on the stream after the batch in hand, so that another seat can have it."""
         self.is_let_go = True
         self._ended.set()
 
@@ -111,7 +111,7 @@ class Holding:
     async def unless_ended(
         self, coming: Coroutine[Any, Any, T], *interrupts: asyncio.Event
     ) -> T | None:
-        """What ``coming`` gives; None, and that is dropped, where it is time to stop before.
+        """Awaits ``coming``; gives None, and cancels it, if it is time to stop before.
 
         The ``interrupts`` stop it too.
         """
@@ -123,11 +123,11 @@ class Holding:
         finally:
             for task in (waiting, ending):
                 task.cancel()
-            # An error that comes with the stop is dropped too.
+            # An error that is raised at the stop is dropped too.
             await asyncio.gather(waiting, ending, return_exceptions=True)
 
     async def publish(self, stream: Stream, done: Commit, seconds: float) -> None:
-        """Tells subscribers, and who looks on, of a commit that took so many seconds."""
+        """Tells subscribers and the watcher of a commit that took so many seconds."""
         using = stream.using
         closed = stream.status == Status.CLOSED
         await feed.ring(stream.name, stream.pk, done.revision, using, done.payload, closed=closed)

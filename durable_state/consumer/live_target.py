@@ -1,4 +1,4 @@
-"""Keeping the shown rows of a stream up to date: catch-up, then live."""
+"""Keeps the shown rows of a stream up to date: first catching up, then live."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ logger = logging.getLogger("durable_state.consumer")
 
 
 class LiveTarget:
-    """The shown rows of a stream. What a loop asks of it is described in ``Target``."""
+    """The shown rows of a stream, as a ``Target`` of a loop."""
 
     def __init__(self, stream: Stream, holding: Holding) -> None:
         self.progress = self.stream = stream
@@ -43,12 +43,12 @@ class LiveTarget:
         self.unswept = False
         self._log_keeper = LogKeeper(stream)
         self.at_tail = False
-        """Whether the newest batch ended at the stream's tail, also one that brought nothing."""
+        """Whether the newest batch ended at the stream's tail, even if it brought nothing."""
 
         self._holding = holding
         self._threads = holding.seat.threads
         self._watcher = holding.seat.watcher
-        # What is read; a commit brings the stream's own up to date.
+        # What is being read; a commit may bring the stream's own columns up to date.
         self._source = self._read_source()
         self._following = Following(stream.followed_by)
 
@@ -57,17 +57,17 @@ class LiveTarget:
 
     @property
     def lineage(self) -> int:
-        """How often a replay took the place of what was read."""
+        """How often a replay has replaced what is read."""
         return self._holding.hand_overs
 
     @contextlib.asynccontextmanager
     async def session(self) -> AsyncIterator[bool]:
-        """Reads the stream's row again; False where it is not to be read."""
+        """Reads the stream's row again; gives False if the stream is not to be read."""
         yield await self._begin()
 
     async def _begin(self) -> bool:
         stream = self.stream
-        # A release would write its own, older, columns into the same object.
+        # A release that runs meanwhile would set older columns on the same object.
         async with self._holding.gate.lock:
             await self._threads.run(stream.refresh_from_db, using=stream.using)
 
@@ -79,7 +79,7 @@ class LiveTarget:
         return True
 
     def open_reader(self, limits: BatchLimits) -> Reader:
-        """Reads on from the stream's position, and live from its tail on."""
+        """Reads on from the stream's position, and follows it live from the tail."""
         stream, source = self.stream, self._read_source()
         if source != self._source:
             self._source = source
@@ -95,7 +95,7 @@ class LiveTarget:
         )
 
     def wants(self, batch: Batch, *, is_unproven: bool) -> bool:
-        """Whether the batch says anything new: an idle long-poll does not."""
+        """Whether the batch says anything new, which an idle long-poll does not."""
         stream = self.stream
         if batch.messages or batch.closed or batch.position != stream.position:
             return True
@@ -104,7 +104,7 @@ class LiveTarget:
         if stream.rebuild_id is not None:
             return True
 
-        # Nothing is new but that the stream is live.
+        # The only news may be that the stream is live.
         is_news = stream.status != Status.LIVE
         return is_news and (self._holding.until_up_to_date or not is_unproven)
 
@@ -138,7 +138,7 @@ class LiveTarget:
             await self._threads.run(self._note_detour)
 
         is_paused = done is not None and done.paused
-        # It may have got its doorbell while it was followed.
+        # It may have been given a doorbell while it was followed.
         ends_there = self._holding.until_up_to_date or stream.has_doorbell
         has_arrived = batch.up_to_date and ends_there
         if batch.closed or is_paused or has_arrived:
@@ -146,14 +146,14 @@ class LiveTarget:
         return Next.READ_ON if self._read_source() == self._source else Next.REOPEN
 
     def _note_detour(self) -> None:
-        """Writes down how the tail is followed, for whoever looks on."""
+        """Records how the tail is followed, for whoever watches."""
         stream = self.stream
         stream.detour = self._following.detour
         rows = Stream.objects.using(stream.using).filter(pk=stream.pk, live=stream.live)
         rows.update(detour=stream.detour)
 
     def start_over(self, error: StreamRecreated) -> None:
-        """Opens a replay; the old rows are shown until it is handed over."""
+        """Opens a replay; the old rows stay visible until it is handed over."""
         replay_recreated(self.stream, self._holding.token, error)
 
     def is_touched(self, seen: Seen) -> bool:
@@ -169,7 +169,7 @@ class LiveTarget:
     async def release(self) -> None:
         """Shows what is parked and can be shown by now.
 
-        What fails is met by the next batch too, which deals with it.
+        The next batch meets the same failure, and deals with it.
         """
         stream = self.stream
         try:
@@ -183,6 +183,6 @@ class LiveTarget:
         except (DurableStateError, django.db.Error) as error:
             logger.info("%s: nothing was released: %s", stream, describe_error(error).sentence)
         except Exception:
-            # A bug of ours, or of code of the project: it must end neither this nor the giving back
-            # of the lease.
+            # A bug of ours, or of the project's code, must not keep the lease from being given
+            # back.
             logger.exception("%s: parked changes could not be released.", stream)

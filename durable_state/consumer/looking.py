@@ -1,4 +1,4 @@
-"""One look at all streams of a seat: what others have done that their loops go by."""
+"""Reads, in one query, what others may have changed about the streams of a seat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Seen", "look_at_held", "look_at_stream"]
 
 
 class Seen(NamedTuple):
-    """What a stream's rows said at one moment."""
+    """The state of a stream at one moment."""
 
     paused: bool
     revision: int
@@ -26,8 +26,8 @@ class Seen(NamedTuple):
     retry_at: datetime | None
 
     may_release: bool
-    """Whether a parent was marked as shown by another stream, or there is anything parked, or
-    refused, that nobody tells about."""
+    """Whether parked or refused changes may be shown by now: another stream has shown a parent, or
+    there are some that can only be polled."""
 
     replay_pk: int | None
     replay_retry_at: datetime | None
@@ -35,20 +35,20 @@ class Seen(NamedTuple):
 
     @property
     def is_replayable(self) -> bool:
-        """Whether there is a replay that can go on."""
+        """Whether there is a replay that can run."""
         stopped = (None, Status.HALTED, Status.NEEDS_RESET)
         return not self.paused and self.replay_status not in stopped
 
 
 def look_at_held(place: Place) -> dict[int, tuple[int, Seen]]:
-    """The fencing token of each lease that the seat has, and what is seen of its stream."""
+    """The fencing token of each of the seat's leases, and the state of its stream."""
     held = _streams(place.using).filter(lease__seat=place.pk)
     rows = held.values_list("pk", "lease__token", *_COLUMNS)
     return {pk: (token, Seen(*told)) for pk, token, *told in rows}
 
 
 def look_at_stream(stream: Stream) -> Seen | None:
-    """The same of one stream, whoever has it; None where it was removed."""
+    """The state of one stream, whoever consumes it; None if it was removed."""
     row = _streams(stream.using).filter(pk=stream.pk).values_list(*_COLUMNS).first()
     return None if row is None else Seen(*row)
 

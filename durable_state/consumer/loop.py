@@ -1,4 +1,4 @@
-"""Reading and committing, session after session.
+"""Reads and commits, session after session.
 
 Why: decision 42.
 """
@@ -37,7 +37,7 @@ __all__ = ["Loop", "Next", "Target"]
 logger = logging.getLogger("durable_state.consumer")
 
 SHORT = 1000
-"""Messages in a batch up to which its commit is taken to be short."""
+"""Messages up to which a commit is expected to be short."""
 
 F = TypeVar("F", bound=Progress)
 T = TypeVar("T")
@@ -52,9 +52,9 @@ class Next(enum.Enum):
 
 
 class Target(Protocol[F]):
-    """What a loop reads for: the shown rows of a stream, or a replay of it.
+    """What a loop keeps up to date: the shown rows of a stream, or a replay of it.
 
-    It is asked, and knows nothing of who asks.
+    The loop calls it; it knows nothing of the loop.
     """
 
     progress: F
@@ -63,14 +63,14 @@ class Target(Protocol[F]):
     stream: Stream
 
     lag: Lag
-    """How far what is shown lags behind the stream, as far as is known here."""
+    """How far what is shown lags behind the stream, as far as is known."""
 
     unswept: bool
-    """Whether a commit has left something of a dropped generation. The loop sweeps it, and says."""
+    """Whether a commit has left something of a dropped generation; the loop sweeps it."""
 
     @property
     def lineage(self) -> int:
-        """Another number, once what is read follows another beginning of the stream."""
+        """A number that changes once what is read starts from another beginning of the stream."""
 
     def session(self) -> AbstractAsyncContextManager[bool]:
         """The frame of one session: reads the rows again that say what is to be done.
@@ -85,29 +85,30 @@ class Target(Protocol[F]):
         """Whether the batch says anything that is to be committed."""
 
     def turn(self) -> AbstractAsyncContextManager[None]:
-        """The loop's turn to write."""
+        """Waits for the loop's turn to write."""
 
     def commit(self, prepared: PreparedBatch, batch: Batch) -> Commit:
         """Commits the batch. Called in a thread."""
 
     async def after(self, batch: Batch, done: Commit | None, seconds: float) -> Next:
-        """Says what follows a batch; ``done`` is its commit, if it wanted one, and took so long."""
+        """Decides what follows a batch. ``done`` is its commit, if any, which took ``seconds``."""
 
     def start_over(self, error: StreamRecreated) -> None:
-        """Another stream lives under the URL: writes down that it is folded from its start.
+        """Records that the stream is folded from its start, because there is another one under its
+        URL.
 
         Called in a thread. Raises: LeaseLost, RevisionConflict.
         """
 
     def is_touched(self, seen: Seen) -> bool:
-        """Whether the rows are not as the loop read, or wrote, them."""
+        """Whether somebody has changed the rows since the loop read or wrote them."""
 
 
 class Loop(Generic[F]):
-    """Folds one stream, from where its target stands, until there is a reason to end.
+    """Folds one stream, from its target's position on, until there is a reason to end.
 
     Invariant: only the holder of the lease reads on, and each commit compares the fencing token and
-    the revision, so that a second holder's work, or an operator's, is never overwritten.
+    the revision, so the work of a second holder, or of an operator, is never overwritten.
     """
 
     def __init__(self, target: Target[F], holding: Holding) -> None:
@@ -121,32 +122,32 @@ class Loop(Generic[F]):
 
     @property
     def outages(self) -> int:
-        """How often the server, or the database, was away."""
+        """How often the server, or the database, was unavailable."""
         return self._recovery.outages
 
     async def run(self) -> None:
-        """Session after session, until there is a reason to end."""
+        """Runs session after session, until there is a reason to end."""
         while not self._holding.ends and await self._session() is not Next.END:
             pass
 
     async def look(self, seen: Seen) -> None:
-        """Ends the session where somebody else wrote what it goes by, which a reader that waits for
-        the next message would not notice.
+        """Ends the session if somebody else has changed the rows, which a reader that waits for the
+        next message would not notice.
         """
         if self._is_committing or not self.target.is_touched(seen):
             return
-        # What was seen may be older than the loop's own last commit.
+        # What was noticed may be older than the loop's own last commit.
         now = await self._threads.run_for_lease(look_at_stream, self.target.stream)
-        # A commit in the making sees for itself whether it still may.
+        # A commit that is running checks for itself whether it still may go through.
         if not self._is_committing and (now is None or self.target.is_touched(now)):
             self.interrupt()
 
     def interrupt(self) -> None:
-        """Ends the session once its commit is done, so that the rows are looked at again."""
+        """Ends the session once its commit is done, so that the rows are read again."""
         self._interrupted.set()
 
     async def start_over(self, error: StreamRecreated) -> None:
-        """Has the stream folded from its start: another one was found under its URL."""
+        """Has the stream folded from its start, because another one was found under its URL."""
         try:
             async with self.target.turn():
                 await self._threads.run(self.target.start_over, error)
@@ -210,7 +211,7 @@ class Loop(Generic[F]):
             await asyncio.gather(reading, ending, return_exceptions=True)
 
     async def _close_when_interrupted(self, inbox: Inbox) -> None:
-        """One task for the whole session, rather than some for each batch that is waited for."""
+        """Closes the inbox at the end: one task a session, instead of some for each batch."""
         await self._holding.until_ended(self._interrupted)
         await inbox.close()
 
@@ -228,7 +229,7 @@ class Loop(Generic[F]):
         return following
 
     async def _commit(self, batch: Batch) -> tuple[Commit, float]:
-        """Prepares and commits the batch in a thread; how many seconds that took."""
+        """Prepares and commits the batch in a thread; also returns the seconds that took."""
         try:
             async with self.target.turn():
                 began, self._is_committing = time.monotonic(), True
@@ -247,7 +248,7 @@ class Loop(Generic[F]):
         return done, seconds
 
     def _is_short(self, batch: Batch) -> bool:
-        """Whether it is a live commit as nearly all are, which shall wait for no long one."""
+        """Whether it is an ordinary live commit, which should not have to wait for long ones."""
         progress = self.target.progress
         is_staging = progress.rebuild_id is not None or progress.snapshot_id is not None
         return batch.up_to_date and not is_staging and len(batch.messages) <= SHORT
@@ -255,10 +256,11 @@ class Loop(Generic[F]):
     def _write(self, batch: Batch) -> Commit:
         """Prepares and commits the batch.
 
-        Where one message by itself has failed again and again, it is refused: it costs nobody else.
+        A message that has failed too often, in a batch of its own, is refused, so that it holds up
+        no others.
         """
         try:
-            # Prepared by each attempt: a fold leaves its marks on what it is given.
+            # Prepared anew for each attempt, because a fold changes what it is given.
             return retry_on_deadlocks(lambda: self.target.commit(self._prepare(batch), batch))
         except (DurableStateError, django.db.Error, ObjectDoesNotExist, OSError, MemoryError):
             raise
@@ -275,14 +277,14 @@ class Loop(Generic[F]):
         return prepare_batch(self.target.stream, batch.messages, after, refusal)
 
     async def _sweep(self) -> None:
-        """Has deleted what a switch has left: beside what comes, or at once where nothing more is
-        to come.
+        """Has the remains of a switch deleted: beside the next batches, or at once if there will be
+        none.
         """
         if not self._holding.until_up_to_date:
             self._holding.seat.cleanup.ask()
             self.target.unswept = False
             return
-        with contextlib.suppress(django.db.Error):  # another one may be sweeping too
+        with contextlib.suppress(django.db.Error):  # another process may be sweeping too
             while self.target.unswept and not self._holding.ends:
                 using = self.target.progress.using
                 self.target.unswept = await self._threads.run_long(sweep_dropped, using)

@@ -1,4 +1,4 @@
-"""Which app has to be migrated, where the database has no such table or column."""
+"""Advises which app to migrate when the database lacks a table or column."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLUMN = re.compile(
 
 
 def what_to_migrate(error: django.db.Error, stream_name: str) -> str:
-    """What to do about a table or a column that is missing; "" where none is.
+    """What to do about a missing table or column; empty if none is missing.
 
     A missing table names its app; a missing column may be of any app that the stream is mapped to.
     """
@@ -48,7 +48,7 @@ def what_to_migrate(error: django.db.Error, stream_name: str) -> str:
 
 
 def pending_migrations(using: str) -> list[str]:
-    """The migrations that this code has and the database has not, as ``app.name``."""
+    """The migrations that this code has and the database lacks, as ``app.name``."""
     executor = MigrationExecutor(connections[using])
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]

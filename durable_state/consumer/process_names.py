@@ -1,4 +1,4 @@
-"""What processes are called, and whether one of this machine is known to be dead."""
+"""Names processes, and tells whether one on this machine is known to be dead."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["is_known_dead", "make_nonce", "name_process", "name_sessions", "nonc
 
 
 def make_nonce() -> str:
-    """What no other process has, nor this one a second time.
+    """A text that is never made twice, by any process.
 
-    It begins with what tells machines apart that have the same name.
+    It begins with what distinguishes machines that have the same name.
     """
     return f"{_machine()}-{uuid.uuid4().hex[:8]}"
 
@@ -26,19 +26,19 @@ def name_process(purpose: str, nonce: str = "") -> str:
 
 
 def name_sessions(nonce: str) -> str:
-    """What the names of its sessions on the database server begin with."""
+    """How the names of its sessions on the database server begin."""
     return f"durable_state {nonce}"
 
 
 def nonce_of(name: str) -> str:
-    """Of the process of that name; empty, where it is a place that nobody has taken."""
+    """The nonce in a process's name; empty for a reserved seat that nobody has filled."""
     return name.rpartition(":")[2]
 
 
 def is_known_dead(name: str) -> bool:
-    """Whether the process was of this machine, since it was started last, and is no more.
+    """Whether the process ran on this machine since its last boot, and is gone.
 
-    Numbers of processes are used again, so this can only err towards waiting.
+    Process numbers are reused, so the only possible error is to wait for nothing.
     """
     host, _, rest = name.partition(":")
     pid, _, rest = rest.partition(":")
@@ -55,7 +55,7 @@ def is_known_dead(name: str) -> bool:
 
 
 def _is_zombie(pid: str) -> bool:
-    """Whether the process has ended, and nobody has asked how: in containers nobody may."""
+    """Whether the process has ended but was not reaped, as may happen in containers."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -65,7 +65,7 @@ def _is_zombie(pid: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _machine() -> str:
-    """Of one boot and one space of process numbers: containers may share all but that."""
+    """Identifies one boot and one PID namespace, since containers may share everything else."""
     told = [uuid.getnode().to_bytes(6, "big")]
     try:
         told.append(Path("/proc/sys/kernel/random/boot_id").read_bytes())

@@ -1,4 +1,4 @@
-"""Calls of the project's own code that may hang: nobody waits for them for long, nor at the end."""
+"""Calls project code that may hang; nothing waits for it long, not even the process's end."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from durable_state.errors import Unavailable
 __all__ = ["ProjectCalls", "StillRunning"]
 
 MOST_HANGING = 256
-"""Calls that may hang at a time in one process. A further one is not made."""
+"""Calls that may hang at a time in one process. Beyond that, no further call is made."""
 
 
 class StillRunning(Exception):
-    """The call takes longer than was to be waited; it goes on in ``thread``."""
+    """The call has not returned in time; it continues in ``thread``."""
 
     def __init__(self, thread: threading.Thread) -> None:
         super().__init__(thread)
@@ -27,21 +27,21 @@ class StillRunning(Exception):
 
 
 class _Running(NamedTuple):
-    """A call under way."""
+    """A running call."""
 
     thread: threading.Thread
     result: asyncio.Future[Any]
 
 
 _hanging: set[threading.Thread] = set()
-"""Of this process: those that somebody has waited for in vain."""
+"""The threads of this process whose calls have not returned in time."""
 
 
 class ProjectCalls:
     """Makes each call in a thread of its own, which does not keep the process from ending.
 
-    While a call goes on, another one with the same key waits for it instead: code that hangs takes
-    one thread, however often it is asked. For one event loop.
+    While a call is running, another with the same key waits for it instead of being made, so code
+    that hangs takes one thread, however often it is called. For one event loop.
     """
 
     def __init__(self, begin: Callable[[], None] = lambda: None) -> None:
@@ -52,9 +52,9 @@ class ProjectCalls:
     async def call(
         self, key: Hashable, function: Callable[..., Any], *args: Any, seconds: float
     ) -> Any:
-        """What ``function(*args)`` returns, or raises.
+        """Returns what ``function(*args)`` returns, and raises what it raises.
 
-        Raises: StillRunning, where that takes longer than ``seconds``; Unavailable, where very many
+        Raises: StillRunning, if that takes longer than ``seconds``; Unavailable, if too many calls
         hang already.
         """
         running = self._running.get(key)
@@ -78,7 +78,7 @@ class ProjectCalls:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-                future.exception()  # nobody may wait for it any more
+                future.exception()  # marks it as retrieved: nobody may be waiting any more
 
         def call() -> None:
             result, error = None, None

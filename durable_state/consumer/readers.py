@@ -1,4 +1,4 @@
-"""A reader for a stream, with the project's settings and headers."""
+"""Readers of a stream, with the project's settings and headers."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def stream_reader(
     position: Position = START,
     following: Following | None = None,
 ) -> Reader:
-    """Reads the stream on from where ``progress`` is, or else from ``position``.
+    """Reads on from the position of ``progress``, or else from ``position``.
 
-    What was read before ``progress`` is compared then. Without ``limits``, those of the settings
-    hold. ``following`` remembers how the tail was followed before.
-    Raises: ConfigurationError, where the stream's URL is not within ALLOWED_URLS.
+    With ``progress``, what was read before is compared first. Without ``limits``, those of the
+    settings apply. ``following`` remembers how the tail was followed before.
+    Raises: ConfigurationError, if the stream's URL is not within ALLOWED_URLS.
     """
     settings = get_settings()
     check_url(stream.url, settings.allowed_urls)

@@ -1,4 +1,4 @@
-"""Looking now and then, beside whoever reads a stream, whether it is still the same.
+"""Checks from time to time, beside the reader of a stream, whether it is still the same stream.
 
 Why: decision 29.
 """
@@ -29,33 +29,33 @@ __all__ = ["Recognizer"]
 logger = logging.getLogger("durable_state.consumer")
 
 NEAR_SECONDS = 60.0
-"""Seconds between two quick looks at what lies just before the position."""
+"""Seconds between two quick checks of what lies just before the position."""
 QUIET_SECONDS = 300.0
-"""The same where nothing has come since the last one: thousands of streams may be quiet."""
+"""The same if nothing has come since the last check: thousands of streams may be quiet."""
 DEEP_SECONDS = 900.0
-"""Seconds between two long looks, which read again as much as may be."""
+"""Seconds between two long checks, which read again as much as is allowed."""
 REST_SECONDS = 10.0
-"""Seconds between two long looks at least, however often the server is away."""
+"""Fewest seconds between two long checks, however often the server is unavailable."""
 DEEP_AT_ONCE = 4
-"""Long looks at a time in one process; each reads at a bounded pace."""
+"""Long checks at a time in one process; each reads at a bounded pace."""
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 class Due(enum.Enum):
-    """What look it is time for."""
+    """Which check is due."""
 
     NEAR = "a quick one"
     DEEP = "a long one"
 
 
 class Recognizer:
-    """Looks whether what a loop has read is still there. Where it is not, the loop starts over.
+    """Checks whether what a loop has read is still there. If it is not, the loop starts over.
 
-    A reader takes a quick look itself before it begins. Beside it there are a quick look each
-    ``NEAR_SECONDS``, or ``QUIET_SECONDS``, with the first of which the server is asked when it
-    drops the stream, and a long one at the start (where ``at_start``; or else where the last one is
-    too long ago), after each outage, when a replay was handed over, and each ``DEEP_SECONDS``.
+    A reader makes a quick check itself before it starts. Beside it, there is a quick check each
+    ``NEAR_SECONDS`` or ``QUIET_SECONDS``; with the first one, the server is also asked when it will
+    drop the stream. A long check is made at the start (with ``at_start``, or if the last one is too
+    long ago), after each outage, when a replay was handed over, and each ``DEEP_SECONDS``.
     """
 
     def __init__(self, loop: Loop[Any], holding: Holding, *, at_start: bool) -> None:
@@ -81,21 +81,21 @@ class Recognizer:
         self._outages, self._lineage = loop.outages, self._target.lineage
 
     def is_due(self) -> bool:
-        """Whether it is time for a look, and none is being taken."""
+        """Whether a check is due, and none is running."""
         return not self._looking.locked() and self._due_look() is not None
 
     async def look_if_due(self) -> None:
-        """Looks, if it is time."""
+        """Makes the check that is due, if any."""
         try:
             async with self._looking:
                 if (due := self._due_look()) is not None:
                     await self._look(deep=due is Due.DEEP)
-        except Exception:  # a bug of ours, or of code of the project: reading goes on
+        except Exception:  # a bug of ours, or of the project's code: reading continues
             logger.exception("%s: could not be compared again.", self._target.progress)
             self._looked = self._reread = time.monotonic()
 
     async def finish(self) -> None:
-        """Takes the long look that is due, unless it would take too long too often."""
+        """Makes the long check that is due, unless it would take too long too often."""
         async with self._looking:
             progress = self._target.progress
             checkpoint = Checkpoint.load(progress.checkpoint)
@@ -127,7 +127,7 @@ class Recognizer:
 
     @property
     def _is_quiet(self) -> bool:
-        """Whether nothing has come since the last look."""
+        """Whether nothing has come since the last check."""
         previous, progress = self._previous, self._target.progress
         return previous is not None and previous.ordinal == progress.ordinal
 
@@ -138,11 +138,11 @@ class Recognizer:
             if checkpoint is not None:
                 await self._compare(checkpoint, deep)
         except StreamRecreated as error:
-            # Where starting over is not possible now, it is looked at again soon.
+            # If starting over is not possible now, it is checked again soon.
             self._looked, self._reread, self._due = now, now, True
             if target.lineage == lineage and not self._holding.ends:
                 await self._loop.start_over(error)
-        except DurableStateError as error:  # who reads on meets it too, and deals with it
+        except DurableStateError as error:  # the reader meets it too, and deals with it
             logger.info("%s: could not be compared again: %s", target.progress, error)
             self._looked = now
             self._reread = max(self._reread, now - DEEP_SECONDS + NEAR_SECONDS)
@@ -167,12 +167,12 @@ class Recognizer:
                 await rereader.look(checkpoint, deep=True)
             return
         if self._previous is not None:
-            # Where it was replaced in between, and grew, the newest is the new stream's own.
+            # If it was replaced and has grown since, the newest messages are the new stream's.
             await rereader.look(self._previous)
         await rereader.look(checkpoint)
 
     async def _note(self) -> None:
-        """Writes down when, for whoever consumes the stream next."""
+        """Records when it was checked, for the next consumer of the stream."""
         try:
             async with self._target.turn():
                 await self._holding.seat.threads.run(self._save)

@@ -1,4 +1,4 @@
-"""What the project's HEADERS function gives for each request of a stream."""
+"""Calls the project's HEADERS function for each request of a stream."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from .project_calls import ProjectCalls, StillRunning
 __all__ = ["headers_function"]
 
 HEADERS_SECONDS = 30.0
-"""Seconds that HEADERS may take for one request, where a lease is no shorter."""
+"""Seconds that HEADERS may take for one request, unless the lease is shorter."""
 
 
 def headers_function(
     stream: Stream, calls: ProjectCalls
 ) -> Callable[[], Awaitable[Mapping[str, str]]] | None:
-    """What a reader of the stream asks anew for each request; None, where there is no HEADERS."""
+    """What a reader of the stream calls for each request; None without HEADERS."""
     path = get_settings().headers
     return partial(_ask, path, stream, calls) if path else None
 
 
 async def _ask(path: str, stream: Stream, calls: ProjectCalls) -> Mapping[str, str]:
-    """What the function at ``path`` gives.
+    """Calls the function at ``path``.
 
-    Raises: ConfigurationError, where it cannot be imported or gives no headers; Unavailable, where
-    it fails (a token service may be away); ProjectCallHangs, where it hangs.
+    Raises: ConfigurationError, if it cannot be imported or returns no headers; Unavailable, if it
+    fails (a token service may be down); ProjectCallHangs, if it hangs.
     """
     try:
         function = import_string(path)
@@ -68,8 +68,8 @@ async def _ask(path: str, stream: Stream, calls: ProjectCalls) -> Mapping[str, s
 
 
 def _without_secrets(error: Exception) -> str:
-    """What happened, without what was sent before and what looks like a secret.
+    """Describes the error, without anything that was sent before or that looks like a secret.
 
-    The error is not raised on as a cause either, because tracebacks would show its own text.
+    For the same reason, the error is never chained as a cause: tracebacks would show its text.
     """
     return mask_likely(mask_sent(f"{type(error).__name__}: {error}"))

@@ -1,4 +1,4 @@
-"""What somebody is told who looks on while streams are consumed.
+"""What a watcher of consumption is told, such as the command's progress display.
 
 Why: decision 40.
 """
@@ -17,7 +17,7 @@ __all__ = ["NOBODY", "Watcher"]
 
 
 def _ignore(*anything: Any) -> None:
-    """Nobody looks on."""
+    """Does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +25,19 @@ class Watcher:
     """Functions that are called as things happen; they must be quick."""
 
     began: Callable[[Stream], None] = _ignore
-    """A stream was taken."""
+    """A stream's lease was taken."""
     ended: Callable[[Stream], None] = _ignore
-    """Nothing more is done for the stream; its columns say why."""
+    """The stream is no longer consumed here; its columns say why."""
     let_go: Callable[[Stream], None] = _ignore
-    """The stream was given up, because another seat has fewer."""
+    """The stream was given up to another seat."""
     committed: Callable[[Stream, Commit, float], None] = _ignore
     """A stream's rows were committed, in so many seconds."""
     progressed: Callable[[Progress], None] = _ignore
-    """A stream, or its replay, is as far as it is now."""
+    """A stream, or its replay, may have made progress."""
     switching: Callable[[Progress, int, int], None] | None = None
-    """So many staged entities of so many have become rows of a switch. Called in a thread."""
+    """A switch has turned so many of so many staged entities into rows. Called in a thread."""
     waits: Callable[[str], None] = _ignore
-    """Why nothing happens."""
+    """Consumption waits, for the reason given."""
 
 
 NOBODY = Watcher()
