@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 SPREAD = 0.25
-"""By what share of the interval regular reads may come sooner or later, so that streams that started
+"""By what share of the interval regular reads may come sooner or later, so that streams that start
 together do not stay together."""
 
 

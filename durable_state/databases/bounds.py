@@ -1,4 +1,4 @@
-"""The bounds of a transaction, sent along with what is done in it.
+"""The statements that begin and end a transaction, sent along with those inside it.
 
 Why: decision 45.
 """
@@ -18,8 +18,8 @@ __all__ = ["AtomicBegunByText", "Bounds"]
 class Bounds(NamedTuple):
     """The statements that a transaction begins and ends with.
 
-    Whoever is given them runs the ``opening`` before anything else. The ``closing`` may be sent
-    behind the last statement; where it is not, the transaction is committed all the same.
+    The caller runs the ``opening`` before anything else. It may send the ``closing`` after its last
+    statement; otherwise, the transaction is committed all the same.
     """
 
     opening: Sequence[Statement] = ()
@@ -27,10 +27,10 @@ class Bounds(NamedTuple):
 
 
 class AtomicBegunByText(transaction.Atomic):
-    """``atomic``, but for BEGIN, which stands in the text of the caller's first statements.
+    """``atomic``, but BEGIN is sent with the caller's first statements.
 
-    Django would have the driver begin by itself: a round trip for one word. Nothing may be run
-    before that text; where the block ends before, there is nothing to be rolled back.
+    Django would have the driver send it alone: a round trip for one word. Nothing may be run before
+    those statements; if the block ends earlier, there is nothing to roll back.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -38,8 +38,8 @@ class AtomicBegunByText(transaction.Atomic):
         self._connection = connection
 
     def __enter__(self) -> None:
-        # Where this is defined Django calls it and leaves the driver as it is: in autocommit, in
-        # which a transaction lasts from the BEGIN that is sent to it.
+        # If this method exists, Django calls it and leaves the driver in autocommit mode, in which
+        # a transaction starts with the BEGIN that is sent.
         self._connection._start_transaction_under_autocommit = _begin_later
         try:
             super().__enter__()

@@ -32,14 +32,14 @@ _thread = threading.local()
 
 @dataclass(frozen=True)
 class CallerState:
-    """The state of one thread's connection to a database."""
+    """The state of one thread's connection to a database, for other threads to take over."""
 
     using: str
     tenant: Any = None
     """What a connection with ``set_tenant`` is set to."""
 
     settings: Mapping[str, str] = field(default_factory=dict)
-    """The settings of the session that are not as they were when it began, by name."""
+    """The session's settings that have changed since it began, by name."""
 
     @classmethod
     def of(cls, using: str) -> CallerState:
@@ -66,13 +66,13 @@ class CallerState:
         return cls(using, settings=settings)
 
     def take_over(self) -> None:
-        """Has the calling thread's connections be as the caller's, from now on."""
+        """Gives this state to all connections of the calling thread, from now on."""
         _thread.state = self
         if self.tenant is not None:
             self.set_on(connections[self.using])
 
     def set_on(self, connection: Any) -> None:
-        """Has one connection be as the caller's."""
+        """Gives this state to one connection."""
         if self.tenant is not None:
             connection.set_tenant(self.tenant)
         if self.settings:

@@ -25,7 +25,7 @@ class Capabilities(NamedTuple):
 
 
 def unused_name(name: str, table: str) -> str:
-    """The name, or one like it where the table has just that: statements tell the two apart."""
+    """The name, or a similar one if the table has that name: statements must tell them apart."""
     return f"{name}_" if table.strip('"`').lower() == name else name
 
 
@@ -74,7 +74,7 @@ def mysql_capabilities(using: str, table: str) -> Capabilities:
 
 
 def forget() -> None:
-    """Has all tables asked again: one of them does not do what it said."""
+    """Has all tables asked again, because one of them did not do what it had said."""
     postgresql_capabilities.cache_clear()
     mysql_capabilities.cache_clear()
 

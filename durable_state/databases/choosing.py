@@ -1,4 +1,4 @@
-"""Which database it is."""
+"""Chooses the class for a database, by its vendor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VENDORS: dict[str, type[Database]] = {"postgresql": PostgreSQL, "mysql": MySQL, 
 
 
 _KEPT = "_durable_state_database"
-"""The attribute of a connection that keeps its database, since every statement asks for it."""
+"""The attribute of a connection that keeps its database, which every statement needs."""
 
 
 def find_database(using: str) -> Database:
@@ -27,7 +27,7 @@ def find_database(using: str) -> Database:
 
 
 def database_of(connection: Any) -> Database:
-    """The database at the other end of a connection. The one place that asks which it is."""
+    """The database at the other end of a connection. Only here is the vendor asked for."""
     kind = VENDORS.get(connection.vendor, Database)
     known: Database | None = vars(connection).get(_KEPT)
     if known is None or type(known) is not kind:

@@ -22,11 +22,11 @@ from .choosing import find_database
 __all__ = ["ServerNow", "ServerSeconds", "database_now"]
 
 READ_SECONDS = 60.0
-"""Seconds for which one look at the database's clock does."""
+"""Seconds between two readings of the database's clock."""
 
 
 class ServerNow(Now):
-    """The moment as the database has it, in UTC.
+    """The current moment on the database's clock, in UTC.
 
     MySQL's plain one is local time, which jumps twice a year and is not what Django stores.
     """
@@ -36,7 +36,7 @@ class ServerNow(Now):
 
 
 class ServerSeconds(Func):
-    """The same as whole seconds since 1970, to be compared with what others say in such."""
+    """The current moment as whole seconds since 1970, the unit that others use."""
 
     arity = 0
     output_field = BigIntegerField()
@@ -51,16 +51,16 @@ class ServerSeconds(Func):
 
 
 class _Reading(NamedTuple):
-    """What the database's clock showed."""
+    """A reading of the database's clock."""
 
     seconds: float
     """Since 1970."""
     at: float
-    """By the clock that we count with."""
+    """When it was read, by ``_ticks``."""
 
 
 _readings: dict[str, _Reading] = {}
-"""The last one of each database, by its alias."""
+"""The last reading of each database's clock, by alias."""
 
 
 def database_now(using: str) -> datetime:
@@ -90,7 +90,7 @@ def _may_ask() -> bool:
 
 
 def _ticks() -> float:
-    """Seconds that go on while the machine sleeps, where it has such a clock."""
+    """Seconds on a clock that, if there is one, runs on while the machine sleeps."""
     return time.monotonic() if _TICKING is None else time.clock_gettime(_TICKING)
 
 

@@ -1,4 +1,4 @@
-"""Going past the locks of others, which nobody is to blame for."""
+"""Retries transactions that failed only because of others' locks."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = ["retry_on_contention", "retry_on_deadlocks"]
 T = TypeVar("T")
 
 ATTEMPTS = 8
-"""Attempts at a transaction that others are in the way of."""
+"""Attempts at a transaction that others' locks end."""
 FIRST_WAIT = 0.05
-"""Seconds to wait after the first of them, at most; each further wait is twice as long."""
+"""Most seconds to wait after the first attempt; each further wait is twice as long."""
 DEADLOCKS = 4
-"""Attempts at one that ends in deadlocks, before that is written down as a failure."""
+"""Attempts at a transaction that ends in deadlocks, before that counts as a failure."""
 
 
 def retry_on_contention(transact: Callable[[], T]) -> T:
-    """Calls what is a transaction of its own again, some times, where others' locks ended it.
+    """Calls a whole transaction, and repeats it a few times if others' locks ended it.
 
-    Raises: what it raised at last.
+    Raises: what its last attempt raised.
     """
     return _again(transact, ATTEMPTS, is_contention)
 
 
 def retry_on_deadlocks(transact: Callable[[], T]) -> T:
-    """The same, but only where the server ended the transaction at once, for the sake of another.
+    """The same, but only repeats it if the server ended it at once, in favour of another.
 
-    A lock that was waited for in vain is not waited for again: a worker may be asked to stop.
-    Raises: what it raised at last.
+    After a lock was waited for in vain, there is no second wait: a worker may be asked to stop.
+    Raises: what its last attempt raised.
     """
     return _again(transact, DEADLOCKS, is_deadlock)
 
@@ -49,6 +49,6 @@ def _again(
         except django.db.Error as error:
             if not passes(error):
                 raise
-        # Never the same for two that met: they would meet again.
+        # Random, so that two transactions that met do not meet again.
         time.sleep(FIRST_WAIT * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
     return transact()

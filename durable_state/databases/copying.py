@@ -19,12 +19,12 @@ from .parameters import Columns
 __all__ = ["copy_rows"]
 
 ROWS = 1000
-"""Rows that are written together; while the server takes them in, the next are made text."""
+"""Rows that are sent together. While the server takes them in, the next are encoded."""
 
 NULL = r"\N"
 
 Writer = Callable[[Sequence[Any]], Sequence[str]]
-"""Makes texts of some of a column's values, by few calls."""
+"""Encodes some of a column's values, by few calls."""
 
 
 def copy_rows(connection: BaseDatabaseWrapper, table: str, columns: Columns) -> None:
@@ -42,7 +42,7 @@ def copy_rows(connection: BaseDatabaseWrapper, table: str, columns: Columns) -> 
                     copy.write(lines)
 
     execute: Callable[..., None] = run
-    # Whoever watches the statements sees this one too.
+    # So that whatever watches statements sees this one too.
     for wrapper in reversed(connection.execute_wrappers):
         execute = partial(wrapper, execute)
     quote = connection.ops.quote_name
@@ -57,7 +57,7 @@ def copy_rows(connection: BaseDatabaseWrapper, table: str, columns: Columns) -> 
 
 
 def _lines(columns: Columns, writers: Sequence[Writer]) -> Iterator[str]:
-    """The rows as COPY's text format has them, many at once."""
+    """Many rows at once, in COPY's text format."""
     count = len(next(iter(columns.values())))
     for start in range(0, count, ROWS):
         texts = [
@@ -68,9 +68,9 @@ def _lines(columns: Columns, writers: Sequence[Writer]) -> Iterator[str]:
 
 
 def _find_writer(values: Sequence[Any]) -> Writer | None:
-    """What gives a column's values as the driver would write them into COPY's text format.
+    """Finds what encodes a column's values for COPY just as the driver would.
 
-    None where they are of several types, or of one that only the driver writes.
+    None if they have several types, or one that only the driver can encode.
     """
     types = set(map(type, values))
     has_nulls = NoneType in types

@@ -1,4 +1,4 @@
-"""The way of any database that Django knows; what one of them does better, its own class says."""
+"""What works on any database that Django knows. Subclasses do it better on theirs."""
 
 from __future__ import annotations
 
@@ -29,45 +29,43 @@ KEYS = 2000
 class Database:
     """One database, through one thread's connection.
 
-    Its writers take a table and columns of parameters, write all rows or, with a database error,
-    any part of them (the caller has set a savepoint), and raise Django's classes of errors.
+    Its writers take a table and columns of parameters. They write all rows or raise one of Django's
+    database errors; the caller has set a savepoint, since some rows may be written by then.
     """
 
     has_server = True
-    """Whether it is another process, which may not answer, and keeps locks for sessions."""
+    """Whether it is a process of its own, which may not answer and holds locks for sessions."""
 
     writes_columns = False
-    """Whether rows of the project's tables are written as columns;
-    otherwise the ORM writes them.
-    """
+    """Whether rows of the project's tables are written by column; otherwise, the ORM does it."""
 
     compares_by_collation = False
-    """Whether a column's collation and character set say which texts it holds, and tells apart."""
+    """Whether collations and character sets limit which texts a column holds and distinguishes."""
 
     exact_collation: str | None = None
-    """The collation that tells texts apart by each character, where columns do not so anyway."""
+    """The collation that compares texts by each character, if columns do not do so anyway."""
 
     wide_collation: str | None = None
-    """One that holds every character, where columns may have a character set that does not."""
+    """The collation that holds every character, if columns may not."""
 
     keeps_decimals_as_floats = False
-    """Whether a decimal column gives back 15 digits only."""
+    """Whether decimal columns keep only 15 digits."""
 
     types_parameters = True
     """Whether a parameter in a SELECT has the type that its column would give it."""
 
     holds_unique_without_gaps = True
-    """Whether a unique index lets streams insert beside each other's values at the same time."""
+    """Whether streams can insert neighbouring values of a unique index at the same time."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
         self.using: str = connection.alias
         self.limits: SessionLimits | None = None
-        """The limits of the session that is open, where it has any of its own."""
+        """The limits of the open session, if it has any of its own."""
 
         self.texts: dict[tuple[Any, ...], str] = {}
-        """Statements that are made again and again, by what they say: few, since only their
-        parameters differ from one commit to the next."""
+        """Statements that commits use again and again, by what they do; only their parameters
+        differ."""
 
         self._quoted: dict[str | None, str] = {}
 
@@ -76,40 +74,40 @@ class Database:
     def limit_session(self, limits: SessionLimits) -> None:
         """Limits and names the session that was just opened.
 
-        Where the server has nothing of the kind, there is nobody to be waited for either.
+        Without a server, there is nothing to limit.
         """
 
     def end_sessions(self, name: str, *, also_below: bool) -> int:
-        """Ends the session of that name, and those ``also_below`` it, whose names go on with a dot;
-        how many were ended.
+        """Ends the session of that name, and ``also_below`` those whose names continue with a dot;
+        returns how many were ended.
         """
         return 0
 
     def is_session_working(self, name: str) -> bool:
-        """Whether the server is busy with a statement of the session of that name.
+        """Whether the server is working on a statement of the session of that name.
 
-        A database inside this process is, whenever a statement is under way.
+        A database inside this process always is, during a statement.
         """
         return True
 
     def find_row_locks(self, table: str, pks: Sequence[int]) -> dict[int, RowLock]:
-        """Who has locked those rows of the table, by primary key, as far as the server tells.
+        """Who has locked these rows of the table, by primary key, as far as the server tells.
 
-        MySQL does so only of rows that are waited for, and only whoever may see all sessions.
+        MySQL tells it only of rows that are waited for, and only to roles that see all sessions.
         """
         return {}
 
     def read_clock(self) -> float:
-        """What its clock shows, in seconds since 1970; this machine's, if it has no other."""
+        """The time on its clock, in seconds since 1970; on this machine's, if it has none."""
         return time.time()
 
     def lends_sessions(self) -> bool:
-        """Whether the connection's session may be others' too, from one transaction to the next."""
+        """Whether others may use the connection's session between two transactions."""
         return False
 
     def obstacle_to_ending_sessions(self) -> tuple[str, str] | None:
         """Why the sessions of other workers with these settings cannot be ended, and what to do;
-        None where they can.
+        None if they can.
         """
         return None
 
@@ -117,28 +115,27 @@ class Database:
 
     @contextmanager
     def transaction(self, seconds: int) -> Iterator[Bounds]:
-        """A transaction that sees what others commit; gives what it begins and ends with.
+        """A transaction that sees what others commit; gives its first and last statements.
 
-        Waiting for a lock, and being idle inside it, are both bounded where there is a server.
+        On a server, both waiting for a lock and being idle inside it are limited.
         """
         with transaction.atomic(using=self.using):
             yield Bounds()
 
     def run_together(self, statements: Sequence[Statement]) -> list[Answer]:
-        """Runs the statements in their order, by one round trip where the driver can.
+        """Runs the statements in order, in one round trip if the driver can.
 
         The first that fails raises, and no later one is run.
         """
         return run_each(self.connection, statements)
 
     def snapshot_options(self) -> dict[str, Any] | None:
-        """The options of a connection whose transactions see one snapshot each,
-        if there are such.
-        """
+        """The options of a connection whose transactions see one snapshot each; None if there are
+        none."""
         return None
 
     def largest_statement(self) -> int | None:
-        """The bytes of the longest statement that the database takes, values included."""
+        """The length of the longest statement that it takes, with values, in bytes."""
         return None
 
     def checking_deferred(self, table: str, but: Collection[str]) -> list[Statement]:

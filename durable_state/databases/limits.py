@@ -1,4 +1,4 @@
-"""How long a worker may wait for the database, and hold what others wait for."""
+"""How long a worker may wait for the database, and hold locks that others wait for."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from durable_state.conf import get_settings
 __all__ = ["SESSIONS", "SessionLimits", "limit_seconds"]
 
 SESSIONS = 128
-"""Sessions that one consumer names at most: ``<its name>.0``, ``<its name>.1`` and so on."""
+"""Most sessions of one consumer; they are named ``<its name>.0``, ``<its name>.1`` and so on."""
 
 
 class SessionLimits(NamedTuple):
-    """What the session of a worker's thread is to be like on the server."""
+    """The name and the time limits of a worker's session on the server."""
 
     name: str
-    """Nobody else's, in any process of any machine: who takes over ends the session by it."""
+    """Unique among all processes and machines: a successor ends the session by it."""
 
     seconds: int
-    """Whole seconds that it may wait for a lock, and stand still inside a transaction."""
+    """Whole seconds that it may wait for a lock, or be idle in a transaction."""
 
 
 def limit_seconds() -> int:
-    """Half the lease: whoever takes over finds no lock of one who waits, or froze, in vain."""
+    """Half the lease, so a successor finds no locks of a worker that waited in vain or froze."""
     return max(1, int(get_settings().lease_seconds / 2))

@@ -1,4 +1,4 @@
-"""Rows found by many keys in one query."""
+"""Finds rows by many keys in one query."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Found(Lookup):
 
 
 def as_json(parameters: Sequence[Any]) -> str:
-    """Many parameters as one: a JSON text."""
+    """Many parameters as a single one, a JSON text."""
     return msgspec.json.encode(parameters).decode()
 
 
 def are_alike(parameters: Sequence[Any], types: set[type]) -> bool:
-    """Whether all are of one type, which is one of these."""
+    """Whether all have the same type, which is one of these."""
     found = set(map(type, parameters))
     return len(found) == 1 and found <= types

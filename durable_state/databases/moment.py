@@ -1,4 +1,4 @@
-"""Reading tables as one moment shows them, while others go on writing.
+"""Reads tables as of one moment, while others continue to write.
 
 Why: decision 24.
 """

@@ -1,6 +1,6 @@
 """The driver's parameters for values, column by column.
 
-What can be decided for a whole column need not be asked again for each of its values.
+What holds for a whole column need not be decided anew for each of its values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from durable_state.conversion import JsonNull
 __all__ = ["AS_THEY_ARE", "Columns", "documents_as_dumped", "encoded", "moments_in_utc", "quoted"]
 
 Columns = dict[str | None, Sequence[Any]]
-"""The parameters of each column, by the column's name; one for each row, in their order."""
+"""The parameters of each column, by name: one for each row, in order."""
 
 AS_THEY_ARE: dict[type[models.Field[Any, Any]], type] = {
     models.AutoField: int,
@@ -43,15 +43,15 @@ AS_THEY_ARE: dict[type[models.Field[Any, Any]], type] = {
 
 
 def quoted(connection: BaseDatabaseWrapper, name: str | None) -> str:
-    """A table's or column's name as it stands in a statement with parameters."""
+    """A table's or column's name, quoted for a statement with parameters."""
     assert name is not None  # only what has no column, a relation to many, has no name
     return connection.ops.quote_name(name).replace("%", "%%")
 
 
 def moments_in_utc(values: Sequence[datetime | None]) -> list[str | None] | None:
-    """Moments as ``str()`` writes naive ones in UTC, made by one call for all of them.
+    """Moments as ``str()`` writes naive ones in UTC, encoded by one call.
 
-    None where one of them is naive, or in another zone.
+    None if one of them is naive, or in another time zone.
     """
     written = _encode(values)
     if written.count(b"Z") + written.count(b"null") != len(values):
@@ -60,9 +60,9 @@ def moments_in_utc(values: Sequence[datetime | None]) -> list[str | None] | None
 
 
 def documents_as_dumped(values: Sequence[Any]) -> list[str | None] | None:
-    """JSON documents as ``json.dumps`` writes each, by one call for all of them.
+    """JSON documents as ``json.dumps`` writes each, encoded by one call.
 
-    None where only their field can write them.
+    None if only their field can encode them.
     """
     try:
         texts = _split(json.dumps(values, default=_json_null))
@@ -75,12 +75,12 @@ def documents_as_dumped(values: Sequence[Any]) -> list[str | None] | None:
 
 
 def encoded(value: Any) -> str:
-    """A JSON document in any spelling. Raises: what msgspec has against it."""
+    """A JSON document, in any spelling. Raises: msgspec's errors."""
     return _encode(value).decode()
 
 
 def _json_null(value: object) -> None:
-    """The one value of documents that is not JSON itself."""
+    """Encodes the only value of documents that is not JSON itself."""
     if not isinstance(value, JsonNull):
         raise TypeError
 

@@ -1,4 +1,4 @@
-"""Statements about single rows of this app's own models, or single values, without the ORM."""
+"""Statements on single rows of this app's own models, and single values, without the ORM."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _PLAIN = {str, int, float, bool, type(None)}
 
 
 class RowReader:
-    """Makes of rows that were read without the ORM what a query set would give.
+    """Converts rows that were read without the ORM to what a query set would give.
 
-    ``fields`` are the first columns of the rows. One for each way of reading, kept for good: what
-    is to be done is found out once for each connection.
+    ``fields`` are the first columns of the rows. Keep one for each kind of row: it finds the
+    converters once for each connection.
     """
 
     def __init__(self, fields: Sequence[models.Field[Any, Any]]) -> None:
         self.fields = fields
 
     def read(self, database: Database, rows: Iterable[Row]) -> list[Row]:
-        """The rows with the values of the fields."""
+        """Converts the rows."""
         connection = database.connection
         converters = self._converters(connection)
         if not converters:
@@ -46,10 +46,10 @@ class RowReader:
         return converted
 
     def _converters(self, connection: Any) -> Sequence[tuple[int, Any, Any]]:
-        # With the connection, to which they are bound: kept here, they would keep it.
+        # Kept on the connection to which they are bound, so that they do not outlive it.
         known: dict[RowReader, Any] = vars(connection).setdefault("_durable_state_readers", {})
         if self not in known:
-            # As a query asks for it: a foreign key's values are its target's.
+            # As a query does: a foreign key is converted like its target.
             columns = [field.get_col(field.model._meta.db_table) for field in self.fields]
             known[self] = [
                 (place, convert, column)
@@ -67,7 +67,7 @@ def _converters_of(column: Any, connection: Any) -> list[Any]:
 def inserting_row(
     database: Database, model: type[models.Model], columns: Mapping[str, Any]
 ) -> Statement:
-    """Inserts a row of these columns, given by field name; the database gives its primary key."""
+    """Inserts a row with these columns, by field name. The database chooses the primary key."""
     says = model, *columns
     if says not in database.texts:
         database.texts[says] = _insert_sql(database, model, columns)
@@ -80,7 +80,7 @@ def updating_row(
     columns: Mapping[str, Any],
     where: Mapping[str, Any],
 ) -> Statement:
-    """Sets columns, given by field name, of the row that has the values of ``where``."""
+    """Sets columns, by field name, of the row that matches ``where``."""
     says = model, *columns, "WHERE", *where
     if says not in database.texts:
         database.texts[says] = _update_sql(database, model, columns, where)
@@ -91,7 +91,7 @@ def updating_row(
 def _parameters(
     database: Database, model: type[models.Model], columns: Mapping[str, Any]
 ) -> list[Any]:
-    """The parameters of values, given by field name. None may be an expression."""
+    """The parameters for values, by field name. None may be an expression."""
     fields, values = _fields_by_name(model), []
     for name, value in columns.items():
         if type(value) not in _PLAIN:
@@ -117,7 +117,7 @@ def _update_sql(
 
 
 def _quoted(database: Database, model: type[models.Model], names: Iterable[str]) -> list[str]:
-    """The columns of these fields, as they stand in a statement."""
+    """The quoted columns of these fields."""
     fields = _fields_by_name(model)
     return [database.quoted(fields[name].column) for name in names]
 
@@ -128,7 +128,7 @@ def _fields_by_name(model: type[models.Model]) -> dict[str, models.Field[Any, An
 
 
 def read_value(connection: Any, sql: str) -> Any:
-    """The one value that a statement of ours gives, past whatever watches statements."""
+    """The only value that a statement gives, without anything that watches statements."""
     connection.ensure_connection()
     with connection.wrap_database_errors, closing(connection.create_cursor()) as cursor:
         cursor.execute(sql)

@@ -1,4 +1,4 @@
-"""Connections of a pool in this process (psycopg's, by ``OPTIONS["pool"]``), which are lent.
+"""Connections that a pool in this process lends (psycopg's, by ``OPTIONS["pool"]``).
 
 Why: decision 55.
 """
@@ -12,11 +12,11 @@ from django.db import connections
 __all__ = ["give_back_pooled", "pool_size"]
 
 USUAL_SIZE = 4
-"""Connections of a pool that nobody gave a size."""
+"""Connections of a pool whose size was not given."""
 
 
 def pool_size(alias: str) -> int | None:
-    """How many connections the database's pool has at most; None where it has no pool."""
+    """The largest number of connections in the database's pool; None without a pool."""
     pool: Any = connections.settings[alias].get("OPTIONS", {}).get("pool")
     if not pool:
         return None
@@ -25,9 +25,9 @@ def pool_size(alias: str) -> int | None:
 
 
 def give_back_pooled() -> None:
-    """Gives the calling thread's connections back to the pools that they are from.
+    """Gives the calling thread's connections back to their pools.
 
-    The next statement takes one again. One in a transaction is kept.
+    The next statement borrows one again. A connection in a transaction is kept.
     """
     for connection in connections.all(initialized_only=True):
         if getattr(connection, "pool", None) and not connection.in_atomic_block:

@@ -34,13 +34,13 @@ from .together import Answer, Statement, run_in_one_text
 __all__ = ["PostgreSQL"]
 
 FEW = 50
-"""Rows that are updated sooner one by one, sent together, than through a temporary table."""
+"""Rows up to which single updates, sent together, beat a temporary table."""
 KEYS = 10_000
 """Keys in one statement, where all of them are one parameter."""
 CHANGES = "durable_state_changes"
 
 _ELEMENTS = "json_array_elements_text(%s::json)"
-"""What makes rows of a list: of an array, the driver would look at each element in Python."""
+"""Turns a list into rows. With an array, the driver would handle each element in Python."""
 
 _MOVE = """
 SELECT setval(counter.name, %(largest)s)
@@ -52,9 +52,8 @@ WHERE CASE
     ELSE coalesce(pg_sequence_last_value(counter.name), 0) < %(largest)s
 END
 """
-"""Not where the role may not:
-the rows are right all the same, and the application's inserts tell.
-"""
+"""Does nothing if the role may not: the rows are right all the same, and the application's own
+inserts will show it."""
 
 
 class PostgreSQL(Database):
@@ -72,45 +71,45 @@ class PostgreSQL(Database):
         return hasattr(getattr(self.connection, "Database", None), "Cursor")
 
     def limit_session(self, limits: SessionLimits) -> None:
-        """Limits the session itself, or each of its transactions where others share it."""
+        """Limits the session itself, or each of its transactions if others share it."""
         if limit_own_session(self.connection, limits):
             self.limits = limits
         else:
             limit_each_transaction(self.connection, limits)
 
     def end_sessions(self, name: str, *, also_below: bool) -> int:
-        """By what they are called; a process number may be another's by now."""
+        """Finds them by name, because a process number may be reused."""
         return end_named_sessions(self.connection, name, also_below=also_below)
 
     def is_session_working(self, name: str) -> bool:
-        """What the server shows of it, as far as it shows it to the role."""
+        """As far as the server shows the role."""
         return is_named_session_working(self.connection, name)
 
     def lends_sessions(self) -> bool:
-        """Where the process that answers is not the one that the driver was told of."""
+        """True if another process answers than the driver was told."""
         self.connection.ensure_connection()
         return is_lent(self.connection)
 
     def find_row_locks(self, table: str, pks: Sequence[int]) -> dict[int, RowLock]:
-        """By the transaction that each row says has locked it."""
+        """By the transaction that each row names."""
         return postgresql_row_locks(self.connection, table, pks)
 
     def read_clock(self) -> float:
-        """As it is now, not as it was when a transaction began."""
+        """The current time, not that of the transaction's start."""
         return float(read_value(self.connection, "SELECT EXTRACT(EPOCH FROM clock_timestamp())"))
 
     def obstacle_to_ending_sessions(self) -> tuple[str, str] | None:
-        """A role that was assumed may not, though the one that logged in may."""
+        """An assumed role may lack a right that the login has."""
         return obstacle_to_ending(self.connection)
 
     @contextmanager
     def transaction(self, seconds: int) -> Iterator[Bounds]:
-        """READ COMMITTED, whatever the project asks for: who takes a lock sees what its last
-        holder wrote.
+        """READ COMMITTED, whatever the project's settings say, so that whoever takes a lock sees
+        what its last holder wrote.
         """
         self.connection.ensure_connection()  # which says whether it is limited
         limits = [] if self.limits else limiting_transaction(self.connection, seconds)
-        # psycopg 2 ends no transaction that it has not begun.
+        # psycopg 2 cannot end a transaction that it has not begun itself.
         if not self.writes_columns or not self.connection.get_autocommit():
             with transaction.atomic(using=self.using):
                 yield Bounds([("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", ()), *limits])
@@ -120,16 +119,16 @@ class PostgreSQL(Database):
             yield Bounds([begin, *limits], [("COMMIT", ())])
 
     def run_together(self, statements: Sequence[Statement]) -> list[Answer]:
-        """One text may hold several statements where the driver writes the values into it."""
+        """One text may hold several statements if the driver interpolates the values."""
         if self.writes_columns and not self.connection.features.uses_server_side_binding:
             return run_in_one_text(self.connection, self._cursor(), statements)
         return super().run_together(statements)
 
     def _cursor(self) -> Any:
-        """A cursor; in a session of ours alone always the same, which spares more than a statement
-        costs here.
+        """A cursor; always the same one in a session of our own, since making one costs as much as
+        a statement.
 
-        Others may set something on each one that is made, as django-tenants does.
+        Elsewhere, each new cursor may set something up, as that of django-tenants does.
         """
         connection = self.connection
         if self.limits is None:
@@ -140,7 +139,7 @@ class PostgreSQL(Database):
         return wrap(self._kept_cursor)
 
     def snapshot_options(self) -> dict[str, Any]:
-        """A snapshot is what REPEATABLE READ is."""
+        """REPEATABLE READ gives a snapshot."""
         from django.db.backends.postgresql.psycopg_any import IsolationLevel  # needs the driver
 
         return {"isolation_level": IsolationLevel.REPEATABLE_READ}
@@ -153,7 +152,7 @@ class PostgreSQL(Database):
         ]
 
     def most_keys(self, field: models.Field[Any, Any], beside: int) -> int:
-        """Many keys are one parameter, a JSON text, where that can hold them."""
+        """Many keys are one parameter, a JSON text, if that can hold them."""
         if type(field) is models.UUIDField or AS_THEY_ARE.get(type(field)) in (str, int):
             return KEYS
         return super().most_keys(field, beside)
@@ -174,10 +173,10 @@ class PostgreSQL(Database):
         values: Sequence[Any],
         scope: Mapping[str, Any],
     ) -> models.QuerySet[models.Model]:
-        """One look into the unique index for each key.
+        """Looks each key up in the unique index.
 
-        Asked for many keys at once, PostgreSQL reads all rows of a stream that it has no statistics
-        of, again for each batch.
+        If PostgreSQL has no statistics of a stream, it would read all its rows for many keys at
+        once, again for each batch.
         """
         model = rows.model
         pk, parameters = model._meta.pk, self.key_parameters(key, values)
@@ -201,14 +200,14 @@ class PostgreSQL(Database):
         return all_rows.filter(Found(models.F(pk.attname), condition)).order_by()
 
     def _documents(self, values: Sequence[Any]) -> Sequence[Any] | None:
-        # Documents are kept taken apart: their text does not matter.
+        # Documents are stored parsed, so their spelling does not matter.
         try:
             return [None if value is None else encoded(value) for value in values]
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
             return None
 
     def insert(self, table: str, columns: Columns) -> None:
-        """Inserts rows by COPY; where the table does not let us, one by one."""
+        """Inserts rows by COPY, or one by one if the table does not allow that."""
         if not self.writes_columns or not postgresql_capabilities(self.using, table).copies:
             return super().insert(table, columns)
         try:
@@ -218,7 +217,7 @@ class PostgreSQL(Database):
             raise
 
     def update(self, table: str, columns: Columns) -> None:
-        """Sets columns through a temporary table; where there are few rows, one by one."""
+        """Sets columns through a temporary table, or one by one if there are few rows."""
         *_, pks = columns.values()
         if (
             len(pks) < FEW
@@ -238,8 +237,8 @@ class PostgreSQL(Database):
         *changed, key = names
         assignments = ", ".join(f"{name} = {changes}.{name}" for name in changed)
         with self.connection.cursor() as cursor:
-            # Made of the table, so that its columns have the very types, and gone with the
-            # savepoint or the transaction if not here.
+            # Made from the table, so that its columns have the same types. It ends with the
+            # savepoint or the transaction, if not here.
             cursor.execute(
                 f"CREATE TEMPORARY TABLE {changes} ON COMMIT DROP AS"
                 f" SELECT {', '.join(names)} FROM {table} WITH NO DATA"
@@ -251,7 +250,7 @@ class PostgreSQL(Database):
             )
 
     def move_sequence(self, table: str, column: str, largest: int) -> None:
-        """Sequences do not look at the rows."""
+        """Sequences do not follow the rows."""
         parameters = {
             "largest": largest,
             "table": self.connection.ops.quote_name(table),
@@ -263,7 +262,7 @@ class PostgreSQL(Database):
 
 @lru_cache(maxsize=1024)
 def _deferred(using: str, table: str, but: tuple[str, ...]) -> str:
-    """The names of the constraints, as they stand in a statement; empty where there is none."""
+    """The quoted names of the constraints, joined; empty if there are none."""
     connection = connections[using]
     with connection.cursor() as cursor:
         cursor.execute(

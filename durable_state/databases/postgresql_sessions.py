@@ -1,8 +1,8 @@
 """Sessions on PostgreSQL: limited, named, looked at and ended.
 
-A session of ours alone is limited once. One that others use too, because a pooler or a pool in this
-process lends it, would carry the limits to them: there each transaction is limited, and a statement
-outside of any gets one of its own.
+A session of our own is limited once. One that a pooler, or a pool in this process, lends would
+carry the limits to other users. There, each transaction is limited, and each statement outside of
+one gets a transaction of its own.
 
 Why: decision 52.
 """
@@ -53,7 +53,7 @@ FROM pg_stat_activity WHERE application_name = %s
 
 
 def is_lent(connection: Any) -> bool:
-    """Whether others use its session too: a pool or pooler lends it, by the transaction perhaps."""
+    """Whether others use its session too, because a pool or pooler lends it."""
     if connection.settings_dict["OPTIONS"].get("pool"):
         return True
     with connection.cursor() as cursor:
@@ -93,7 +93,7 @@ def _session_settings(limits: SessionLimits) -> Mapping[str, str]:
 
 
 def _limit_socket(number: int, seconds: int) -> None:
-    """The same at our end: a server, or a pooler, that is gone without a word."""
+    """The same at our end, for a server or pooler that is gone without a word."""
     options = {
         "TCP_USER_TIMEOUT": seconds * 1000,
         "TCP_KEEPIDLE": seconds,
@@ -109,14 +109,14 @@ def _limit_socket(number: int, seconds: int) -> None:
 
 
 def limit_each_transaction(connection: Any, limits: SessionLimits) -> None:
-    """Has each statement that is in no transaction run in one of its own, which is limited."""
+    """Runs each statement outside of a transaction in one of its own, which is limited."""
     if not hasattr(connection, _BORROWED):
         connection.execute_wrappers.append(_in_transaction)
     setattr(connection, _BORROWED, limits)
 
 
 def limiting_transaction(connection: Any, seconds: int) -> list[Statement]:
-    """Statements that limit the transaction that has begun, and name it where a worker's has."""
+    """Statements that limit the current transaction, and name it if it is a worker's."""
     statements: list[Statement] = [
         (f"SET LOCAL lock_timeout = '{seconds}s'", ()),
         (f"SET LOCAL idle_in_transaction_session_timeout = '{seconds}s'", ()),
@@ -141,9 +141,9 @@ def _in_transaction(
 
 
 def end_named_sessions(connection: Any, name: str, *, also_below: bool) -> int:
-    """Ends the session of that name, or with them all whose names go on with a dot.
+    """Ends the session of that name, and ``also_below`` those whose names continue with a dot.
 
-    Raises: ProgrammingError, where the role may not.
+    Raises: ProgrammingError, if the role may not.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -156,7 +156,7 @@ def end_named_sessions(connection: Any, name: str, *, also_below: bool) -> int:
 
 
 def obstacle_to_ending(connection: Any) -> tuple[str, str] | None:
-    """Why the role may not end sessions that log in as this one does, and what to do."""
+    """Why the role may not end sessions with its own login, and what to do; None if it may."""
     with connection.cursor() as cursor:
         cursor.execute(_MAY_END)
         role, login, may = cursor.fetchone()
@@ -168,7 +168,7 @@ def obstacle_to_ending(connection: Any) -> tuple[str, str] | None:
 
 
 def is_named_session_working(connection: Any, name: str) -> bool:
-    """Whether the server is busy with a statement of that session."""
+    """Whether the server is working on a statement of that session."""
     with connection.cursor() as cursor:
         cursor.execute(_SHOW, [name])
         return any(is_working for (is_working,) in cursor.fetchall())

@@ -1,4 +1,4 @@
-"""Which transactions have locked rows of a table, where the server tells."""
+"""Tells which transactions have locked rows of a table, if the server does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import DatabaseError, transaction
 __all__ = ["RowLock", "postgresql_row_locks"]
 
 OURS = "durable_state %"
-"""What a worker's sessions are called: those that commit are in nobody's way."""
+"""How the names of workers' sessions begin. Those are in nobody's way while they commit."""
 
 _FIND = """
 SELECT held.id, activity.pid, activity.usename, activity.application_name,
@@ -31,23 +31,23 @@ inserts a row with a foreign key to it, which is in nobody's way.
 
 
 class RowLock(NamedTuple):
-    """One row that a transaction has locked."""
+    """A row that a transaction has locked."""
 
     session: int
     """The number of its session on the server."""
     user: str
     program: str
-    """What the session is called; may be empty."""
+    """The session's name; may be empty."""
     seconds: float | None
-    """Since the transaction began; None where the role may not know."""
+    """Since the transaction began; None if the role may not see it."""
     ending: str
     """The statement that ends the session."""
     is_awaited: bool
-    """Whether somebody waits for the transaction now."""
+    """Whether anything waits for the transaction."""
 
 
 def postgresql_row_locks(connection: Any, table: str, pks: Sequence[int]) -> dict[int, RowLock]:
-    """Who has locked those rows of the table, by primary key. Waits for nobody."""
+    """Who has locked these rows of the table, by primary key. Never waits for a lock."""
     sql = _FIND.format(table=connection.ops.quote_name(table))
     try:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:

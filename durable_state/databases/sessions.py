@@ -1,8 +1,8 @@
 """A worker's sessions: limited from the moment they are opened, so that none waits for long, and
 named, so that another worker can end those of one that froze.
 
-Invariant: whatever a worker's thread opens is limited before its first statement, also where a
-broken connection is replaced within one call; the connections of all others stay as they are.
+Invariant: each session that a worker's thread opens is limited before its first statement, even if
+it replaces a broken one within a call. The connections of all other threads stay as they are.
 
 Why: decision 52.
 """
@@ -25,35 +25,35 @@ _thread = threading.local()
 def limit_sessions(limits: SessionLimits, opened: set[str] | None = None) -> None:
     """Limits and names every session that the calling thread opens from now on.
 
-    ``opened`` is given the aliases of the databases that it opens one in.
+    The aliases of their databases are added to ``opened``.
     """
     _thread.limits = limits
     _thread.opened = set() if opened is None else opened
 
 
 def end_session(using: str, name: str) -> int:
-    """Ends the session of that name, if there is one; how many were ended.
+    """Ends the session of that name, if there is one; returns how many were ended.
 
     Its transaction is rolled back, whatever its client is doing.
-    Raises: database errors, where the role may not.
+    Raises: database errors, if the role may not.
     """
     return find_database(using).end_sessions(name, also_below=False)
 
 
 def end_sessions(using: str, name: str) -> int:
-    """The same with all sessions whose names begin with that one and a dot."""
+    """The same for all sessions whose names begin with that name and a dot."""
     return find_database(using).end_sessions(name, also_below=True)
 
 
 def has_server(using: str) -> bool:
-    """Whether the database is another process, which may not answer."""
+    """Whether the database is a process of its own, which may not answer."""
     return find_database(using).has_server
 
 
 def is_session_working(using: str, name: str) -> bool:
-    """Whether the server is busy with a statement of that session.
+    """Whether the server is working on a statement of that session.
 
-    It is not while it waits for its client, for a lock, or where the session is gone.
+    It is not if the session waits for its client or for a lock, or is gone.
     """
     return find_database(using).is_session_working(name)
 

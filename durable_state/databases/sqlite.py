@@ -21,7 +21,7 @@ KEYS = 10_000
 
 
 class SQLite(Database):
-    """One writer at a time, in this very process; statements with parameters for row after row."""
+    """One writer at a time, inside this process; rows are written one by one."""
 
     has_server = False
     writes_columns = True
@@ -29,9 +29,9 @@ class SQLite(Database):
 
     @contextmanager
     def transaction(self, seconds: int) -> Iterator[Bounds]:
-        """Takes the write lock at BEGIN; the operating system frees it with the process."""
+        """Takes the write lock at BEGIN. The operating system frees it if the process dies."""
         connection = self.connection
-        connection.ensure_connection()  # reads the mode that the project's settings ask for
+        connection.ensure_connection()  # reads the transaction mode from the project's settings
         mode, connection.transaction_mode = connection.transaction_mode, "IMMEDIATE"
         try:
             with transaction.atomic(using=self.using):
@@ -41,14 +41,14 @@ class SQLite(Database):
             connection.transaction_mode = mode
 
     def snapshot_options(self) -> dict[str, Any] | None:
-        """Readers beside the writer there are with WAL only."""
+        """Only with WAL can others read beside the writer."""
         with self.connection.cursor() as cursor:
             cursor.execute("PRAGMA journal_mode")
             has_wal = cursor.fetchone()[0] == "wal"
         return {"transaction_mode": "DEFERRED"} if has_wal else None
 
     def most_keys(self, field: models.Field[Any, Any], beside: int) -> int:
-        """Many keys are one parameter, a JSON text, where that can hold them."""
+        """Many keys are one parameter, a JSON text, if that can hold them."""
         if AS_THEY_ARE.get(type(field)) in (str, int):
             return KEYS
         return super().most_keys(field, beside)

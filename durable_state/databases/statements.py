@@ -1,4 +1,4 @@
-"""No statement that the server would hang up at.
+"""Refuses statements that are so long that the server would end the connection.
 
 Why: decision 32.
 """
@@ -20,8 +20,8 @@ Execute = Callable[..., Any]
 def bounded_statements(connection: Any, largest: int) -> Iterator[None]:
     """Raises DataError for a statement of more than ``largest`` bytes, before it is sent.
 
-    The server would end the connection, which is what an outage looks like: the batch would be
-    tried again for ever.
+    The server would end the connection. That looks like an outage, so the batch would be retried
+    for ever.
     """
 
     def execute(
@@ -48,9 +48,7 @@ def _is_longer(largest: int, sql: str, values: Iterable[Any]) -> bool:
 
 
 def statement_bytes(values: Iterable[Any]) -> int:
-    """The bytes of values as they stand in a statement of MySQL's;
-    all but texts and bytes are short.
-    """
+    """The bytes of values in a statement of MySQL's. All but texts and bytes are taken as short."""
     total = 0
     for value in values:
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Statements that are sent together, and what each of them gives."""
+"""Runs several statements together, and gives the result of each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Statement = tuple[str, Sequence[Any]]
 
 
 class Answer(NamedTuple):
-    """What a statement gave: its rows, and how many it found or changed."""
+    """The result of a statement: its rows, and how many it found or changed."""
 
     rows: list[tuple[Any, ...]]
     affected: int
@@ -29,9 +29,9 @@ def run_each(connection: Any, statements: Sequence[Statement]) -> list[Answer]:
 
 
 def run_in_one_text(connection: Any, cursor: Any, statements: Sequence[Statement]) -> list[Answer]:
-    """Runs them as one text, for a driver that writes the values into it: one round trip.
+    """Runs the statements as one text, in one round trip, for a driver that interpolates values.
 
-    Rows are given of what says SELECT or RETURNING.
+    Only SELECT and RETURNING give rows.
     """
     text = "; ".join([sql for sql, _ in statements])
     with connection.wrap_database_errors:
@@ -40,11 +40,11 @@ def run_in_one_text(connection: Any, cursor: Any, statements: Sequence[Statement
 
 
 def _answers(driver: Any, statements: Sequence[Statement]) -> Iterator[Answer]:
-    """Of the driver's own cursor: Django's looks at each call whether it may raise."""
+    """Uses the driver's cursor, because Django's wraps each call in its handling of errors."""
     for number, (sql, _) in enumerate(statements):
         if number:
             driver.nextset()
-        # Not by the cursor's description, which psycopg makes of each column when it is asked.
+        # The cursor's description would tell too, but psycopg makes it anew for each column.
         gives_rows = sql.startswith("SELECT") or "RETURNING" in sql
         yield Answer(list(driver.fetchall()) if gives_rows else [], driver.rowcount)
 

@@ -1,4 +1,4 @@
-"""The transaction of one commit, which cannot outlive its worker's lease."""
+"""The transaction of a commit, which cannot outlive its worker's lease."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["begun_transaction", "commit_transaction"]
 def commit_transaction(using: str) -> Iterator[None]:
     """Opens a transaction that sees what others commit.
 
-    The server itself ends its locks, should this process freeze inside it: waiting for a lock, and
-    being idle, are both bounded by half the lease, so that a frozen worker never blocks the one
-    that takes over. Inside another atomic block (a user's TestCase) it is a savepoint.
+    Should this process freeze inside it, the server releases its locks: waiting for a lock and
+    being idle are both limited to half the lease, so a frozen worker never blocks its successor.
+    Inside another atomic block (a user's TestCase), it is a savepoint.
     """
     with begun_transaction(using) as bounds:
         if bounds.opening:
@@ -29,10 +29,7 @@ def commit_transaction(using: str) -> Iterator[None]:
 
 
 def begun_transaction(using: str) -> AbstractContextManager[Bounds]:
-    """The same, but for the statements that it begins with, which are the caller's to run.
-
-    It sends them together with its first own ones.
-    """
+    """The same, but leaves its first statements to the caller, to be sent with its own."""
     if connections[using].in_atomic_block:
         return _savepoint(using)
     return find_database(using).transaction(limit_seconds())

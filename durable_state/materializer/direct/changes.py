@@ -22,13 +22,13 @@ from .unusual import Unusual
 __all__ = ["DirectChanges", "TypeFacts"]
 
 TypeFacts = Mapping[str, tuple[str, dict[str, Any]]]
-"""Of types, by digest: the fingerprint of the mapping that made their rows, and the sample."""
+"""By the digest of a type: the fingerprint of the mapping that made its rows, and the sample."""
 
 
 class DirectChanges:
-    """Takes the changes of a batch, all of them ordinary, to their rows.
+    """Writes the changes of a batch, if all of them are ordinary.
 
-    ``outcome`` says what became of them once the statements that write them are made.
+    Once the statements that write them are made, ``outcome`` says what became of them.
     """
 
     def __init__(
@@ -55,32 +55,32 @@ class DirectChanges:
 
     @property
     def type_digests(self) -> list[str]:
-        """The types' names in our tables."""
+        """The names of the types in our tables."""
         return [each.plan.digest_of_type for each in self._ordinary]
 
     @property
     def entity_digests(self) -> list[str]:
-        """The entities' names there."""
+        """The names of the entities in our tables."""
         return [each.plan.digest(one.key) for each in self._ordinary for one in each.entities]
 
     @property
     def tables(self) -> list[str]:
-        """The models, by label, whose tables must be the stream's own."""
+        """The labels of models whose tables must belong to the stream alone."""
         mappings = [each.plan.mapping for each in self._ordinary]
         return sorted({each.label for each in mappings if each.stream_field is None})
 
     @property
     def tells_all(self) -> bool:
-        """Whether what is written tells what is shown of each row afterwards."""
+        """Whether the written values alone tell what each row shows afterwards."""
         outcome = self.outcome
         return all(deleted or name in outcome.written for name, deleted in outcome.changes.items())
 
     def reading(self) -> list[Statement]:
-        """What reads all rows that the changes concern. Raises: Unusual."""
+        """Statements that read all rows that the changes concern. Raises: Unusual."""
         return [statement for each in self._ordinary for statement in each.reading()]
 
     def writing(self, types: TypeFacts, answers: Sequence[Answer]) -> list[Statement]:
-        """What writes the changes, given what was read. Raises: Unusual."""
+        """Statements that write the changes, given what was read. Raises: Unusual."""
         left = iter(answers)
         statements: list[Statement] = []
         for each in self._ordinary:
@@ -89,7 +89,7 @@ class DirectChanges:
         return statements
 
     def _learning(self, plan: TypePlan, types: TypeFacts) -> Iterator[Statement]:
-        """What writes down the type's sample, where the changes have told anything new."""
+        """A statement that stores the type's sample, if the changes have added anything."""
         digest = plan.digest_of_type
         fingerprint, stored = types.get(digest, ("", {}))
         if fingerprint != plan.mapping.fingerprint:

@@ -1,4 +1,4 @@
-"""The ordinary entities of one type: what to read, what that tells, what to write."""
+"""The ordinary entities of one type: what to read, and what to write then."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = ["DirectEntities"]
 
 
 class DirectEntities:
-    """Takes entities of one type to their rows, for the time of one transaction."""
+    """Writes entities of one type, for the time of one transaction."""
 
     def __init__(self, plan: TypePlan, entities: Sequence[EntityChanges]) -> None:
-        """Raises: MappingFault, where nothing of the application stands for the stream."""
+        """Raises: MappingFault, if nothing in the application stands for the stream."""
         self.plan = plan
         self.entities = entities
         self._parents = [
@@ -40,10 +40,10 @@ class DirectEntities:
             for planned in plan.relations
             if (names := self._named(planned))
         ]
-        _ = plan.scope  # which may be a query, and is known before the transaction begins
+        _ = plan.scope  # may be a query, which should not run within the transaction
 
     def reading(self) -> Iterator[Statement]:
-        """What reads the entities' rows, and the parents that they name.
+        """Statements that read the entities' rows, and the parents that they name.
 
         Raises: Unusual.
         """
@@ -56,9 +56,9 @@ class DirectEntities:
             yield reading_parents(self.plan, planned, names, scope)
 
     def writing(self, answers: Iterator[Answer], outcome: Outcome) -> Iterator[Statement]:
-        """What writes the rows that are not as the changes leave them, given what was read.
+        """Statements that write the rows that are not as the changes say, given what was read.
 
-        What becomes of the changes is told to ``outcome``. Raises: Unusual.
+        What becomes of the changes is added to ``outcome``. Raises: Unusual.
         """
         plan, existing = self.plan, self._existing(next(answers))
         parents = {planned: self._found(planned, next(answers)) for planned, _, _ in self._parents}
@@ -71,9 +71,9 @@ class DirectEntities:
         updates = [write for write in writes if write.existing is not None]
         leaving = [each.key for each in self.entities if each.deleted and each.key in existing]
         if new and is_awaited_elsewhere(plan):
-            raise Unusual  # an update that makes its row
+            raise Unusual  # an update that has to insert its row
 
-        # What goes makes room for what comes.
+        # Deletions first, because they may free unique values.
         if leaving:
             yield deleting(plan, [existing[key] for key in leaving])
         if updates:
@@ -91,7 +91,7 @@ class DirectEntities:
         outcome.changed(plan.type, leaving, deleted=True)
 
     def _told(self, writes: Sequence[RowWrite]) -> Iterator[tuple[str, Values]]:
-        """What the writes tell, with parents as they are shown: by their entity keys."""
+        """The written values, with parents as they are shown, by their entity keys."""
         puts = {each.key: each.put for each in self.entities}
         for write in writes:
             values, put = list(write.values), puts[write.key]
@@ -101,7 +101,7 @@ class DirectEntities:
             yield write.key, tuple(values)
 
     def _named(self, planned: PlannedField) -> list[Any]:
-        """The parents that the entities name in a column."""
+        """The parents that the entities name in this column."""
         puts = [each.put for each in self.entities if each.put is not None]
         return list({put.values[planned.place] for put in puts} - {None, UNSET})
 
@@ -112,7 +112,7 @@ class DirectEntities:
         return {key_text(key, row[1]): existing_row(plan, row) for row in rows}
 
     def _found(self, planned: PlannedField, answer: Answer) -> dict[Any, Any]:
-        """What the column holds for each of the parents that were read, by what names it."""
+        """The column's value for each parent that was read, by the name on the wire."""
         rows = self.plan.parent_readers[planned].read(self.plan.database, answer.rows)
         if planned.parent is None:
             return dict(rows)
@@ -127,7 +127,7 @@ class DirectEntities:
         put, row = entity.put, existing.get(entity.key)
         assert put is not None
         if row is None and not put.complete:
-            raise Unusual  # a partial update that has to make the row
+            raise Unusual  # a partial update that has to insert its row
         return row_write(put, _with_parents(put.values, parents), row)
 
 
@@ -138,7 +138,7 @@ def _scope_of_parents(plan: TypePlan, planned: PlannedField) -> dict[str, Any]:
 
 
 def _with_parents(values: Values, parents: dict[PlannedField, dict[Any, Any]]) -> Values:
-    """The values with parents as what the columns hold. Raises: Unusual, where one is missing."""
+    """The values with parents as their columns hold them. Raises: Unusual, if one is missing."""
     if not parents:
         return values
     resolved = list(values)

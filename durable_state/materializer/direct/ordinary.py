@@ -1,4 +1,4 @@
-"""Which changes are ordinary: accepted, few, and of types that can go without the fold."""
+"""Finds whether changes are ordinary: accepted, few, and of types that can go without the fold."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..plan import TypePlan
 __all__ = ["find_ordinary"]
 
 FEW = 50
-"""Entities of one batch, at most: many are written better in bulk."""
+"""Most entities of one batch; more are better written in bulk."""
 
 
 def find_ordinary(batch: PreparedBatch) -> list[tuple[TypePlan, list[EntityChanges]]] | None:
-    """All that the batch changes, by type; None where any of it is not ordinary."""
+    """All that the batch changes, by type; None if any of it is not ordinary."""
     segment = batch.segments[0]
     if len(batch.segments) > 1 or segment.control or segment.faults or batch.malformed:
         return None
@@ -42,10 +42,10 @@ def find_ordinary(batch: PreparedBatch) -> list[tuple[TypePlan, list[EntityChang
 
 
 def _is_inserted(entity: EntityChanges) -> bool:
-    """Whether its row is most likely a new one."""
+    """Whether its row is most likely new."""
     return entity.put is not None and entity.newest.operation is Operation.INSERT
 
 
 def _is_accepted(entity: EntityChanges) -> bool:
-    """Whether every change of it was accepted, so that there is no letter to be written."""
+    """Whether all its changes were accepted, so that no letter has to be written."""
     return entity.refused is None and (entity.put is not None or entity.deleted)

@@ -1,4 +1,4 @@
-"""The statements by which a few rows of a project's table are read and written."""
+"""Statements that read and write a few rows of a project's table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Fields = Sequence["models.Field[Any, Any]"]
 
 
 def reading_rows(plan: TypePlan, key_values: Sequence[Any]) -> Statement:
-    """Reads what ``plan.row_reader`` takes, and behind it of each document whether it is NULL."""
+    """Reads what ``plan.row_reader`` takes, followed by whether each document is NULL."""
     quoted = plan.database.quoted
     are_null = [f"{quoted(planned.field.column)} IS NULL" for planned in plan.documents]
     fields = plan.row_reader.fields
@@ -61,7 +61,7 @@ def deleting(plan: TypePlan, rows: Sequence[ExistingRow]) -> Statement:
 
 
 def updating(plan: TypePlan, writes: Sequence[RowWrite]) -> Iterator[Statement]:
-    """Sets the mapped columns of rows that are there. Raises: Unusual, where only the ORM can."""
+    """Sets the mapped columns of existing rows. Raises: Unusual, if only the ORM can."""
     database = plan.database
     columns = _known(update_columns(plan, writes, database))
     *assigned, pk = (f"{database.quoted(name)} = %s" for name in columns)
@@ -71,7 +71,7 @@ def updating(plan: TypePlan, writes: Sequence[RowWrite]) -> Iterator[Statement]:
 
 
 def inserting(plan: TypePlan, writes: Sequence[RowWrite]) -> Statement:
-    """Inserts rows that are not there. Raises: Unusual, where only the ORM can."""
+    """Inserts new rows. Raises: Unusual, if only the ORM can."""
     database = plan.database
     columns = _known(insert_columns(plan, writes, database))
     names = ", ".join(map(database.quoted, columns))
@@ -89,7 +89,7 @@ def _reading(
     keys: Sequence[Any],
     scope: Mapping[str, Any],
 ) -> Statement:
-    """Reads fields, and what stands ``beside`` them, of the rows in ``scope`` with these keys."""
+    """Reads fields, and expressions ``beside`` them, of the rows in ``scope`` with these keys."""
     database, model = plan.database, key.model
     fields_by_attname = {field.attname: field for field in model._meta.concrete_fields}
     conditions, values = [], []
