@@ -1,4 +1,4 @@
-"""What the commit in hand is going to do with rows that are shown now.
+"""What the current commit is still going to do with rows that are shown now.
 
 Why: decision 27.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 __all__ = ["Prospects", "nobody"]
 
 Among = Callable[[str, Collection[str]], set[str]]
-"""Which of the keys of a type."""
+"""Returns those among the keys of a type of which something holds."""
 
 
 def nobody(entity_type: str, keys: Collection[str]) -> set[str]:
@@ -21,11 +21,11 @@ def nobody(entity_type: str, keys: Collection[str]) -> set[str]:
 
 @dataclass(slots=True)
 class Prospects:
-    """Rows that hold a place only until the commit gets to them.
+    """Rows that keep their place only until the commit gets to them.
 
-    ``leaving`` tells which rows it is going to delete: nobody is linked to those any more, and
-    their unique values may be had. ``moving`` tells which ones it is still going to write: their
-    unique values may be had, too.
+    ``leaving`` tells which rows the commit is going to delete: nothing is linked to them any more,
+    and their unique values may be taken. ``moving`` tells which rows it is still going to write:
+    their unique values may be taken, too.
     """
 
     leaving: Among = nobody

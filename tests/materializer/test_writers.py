@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from durable_state.conversion import JSON_NULL
 from durable_state.databases import find_database, postgresql
 from durable_state.materializer.rows import writing
-from durable_state.materializer.rows.claims import make_way
+from durable_state.materializer.rows.claims import free_wanted_values
 from durable_state.materializer.rows.row import RowWrite
 from durable_state.materializer.rows.rows import write_rows
 from tests.app.models import AllFields, Parcel, Stamp
@@ -178,7 +178,9 @@ def test_a_missing_column_is_raised(database: str) -> None:
             pytest.raises((OperationalError, ProgrammingError), match="gone"),
             transaction.atomic(using=database),
         ):
-            write_rows(plan, [write], clear_the_way=lambda plan, writes: make_way(plan, writes, {}))
+            write_rows(
+                plan, [write], free_values=lambda plan, writes: free_wanted_values(plan, writes, {})
+            )
     finally:
         field.column = column
 

@@ -1,4 +1,4 @@
 """Changes that cannot be shown yet, and what they wait for.
 
-Knows rows; whoever shows them is above.
+Knows rows; the modules that show these changes are above.
 """

@@ -1,5 +1,5 @@
-"""Where streams meet: the commit that shows a parent marks its arrival for the streams whose
-changes wait for it.
+"""Tells streams about parents that other streams have shown: the commit that shows a parent marks
+its arrival for the streams whose changes wait for it.
 
 Why: decision 22.
 """
@@ -23,12 +23,12 @@ __all__ = ["exchange_arrivals"]
 
 
 def exchange_arrivals(lot: ParkingLot, openings: Openings) -> None:
-    """Tells other streams of the parents that this commit shows, and looks once more for those that
-    it has parked changes for.
+    """Tells other streams about the parents that this commit shows, and looks once more for those
+    that changes parked by this commit wait for.
 
-    The last thing that a commit does with rows. Two commits that have a model in common do this one
-    after the other: the locks are held until their ends. So the later one sees what the earlier
-    did. A commit that touches no such model takes no lock.
+    This is the last thing that a commit does with rows. Commits with a model in common do it one
+    after the other, since they hold its lock until they end; so the later one sees what the
+    earlier one did. A commit that touches no such model takes no lock.
     """
     labels = {plan.mapping.label for plan in openings.parents} | {
         parent.label for parent in lot.awaited
@@ -51,15 +51,13 @@ def _lock(labels: list[str], stream: Stream) -> None:
             with transaction.atomic(using=stream.using):
                 models.create(model=label)
         except IntegrityError:
-            pass  # the other one was faster by a moment, and has ended
+            pass  # another commit created it in the meantime, and has ended
     if missing:
         list(locked.all())
 
 
 def _announce(plan: TypePlan, keys: set[str] | None) -> None:
-    """Marks the arrival of parents for those who wait;
-    one query where nobody waits for the model.
-    """
+    """Marks the arrival of parents for the streams that wait; one query if none waits."""
     mapping, stream = plan.mapping, plan.stream
     waiting = (
         ParkedChange.objects.using(plan.using).filter(waits_on=mapping.label).exclude(stream=stream)
@@ -78,8 +76,8 @@ def _announce(plan: TypePlan, keys: set[str] | None) -> None:
 
 
 def _look_again(stream: Stream, parent: EntityMapping, keys: set[str] | None) -> None:
-    """Marks the arrival, for the next commit of this stream, of parents that came while this commit
-    was on its way.
+    """Marks, for this stream's next commit, the arrival of parents that were committed while this
+    commit was under way.
     """
     using = stream.using
     if keys is None:

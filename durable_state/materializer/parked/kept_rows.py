@@ -1,5 +1,5 @@
-"""What the application has in rows
-that had to go although the stream still holds their entities.
+"""Stores what the application has in rows that were deleted although the stream still holds their
+entities.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["KeptRows"]
 class KeptRows:
     """What is kept of the rows of one stream's parked entities: primary keys and unlisted columns.
 
-    ``is_any_parked`` spares a stream that has nothing parked the question.
+    ``is_any_parked`` spares a stream that has nothing parked a query.
     """
 
     def __init__(self, stream: Stream, is_any_parked: Callable[[], bool]) -> None:
@@ -31,13 +31,13 @@ class KeptRows:
 
     @property
     def any(self) -> bool:
-        """Whether anything is kept; nothing is where nothing is parked."""
+        """Whether anything is kept; if nothing is parked, nothing is."""
         if self._any is None:
             self._any = self._is_any_parked() and self._all.exists()
         return self._any
 
     def keep(self, plan: TypePlan, rows: Iterable[models.Model]) -> None:
-        """Keeps what rows that are about to go have beside the mapped columns."""
+        """Keeps what rows that are about to be deleted hold beside the mapped columns."""
         for chunk in chunks(rows):
             kept = [self._pack(plan, row) for row in chunk]
             self._all.filter(entity__in=[each.entity for each in kept]).delete()
@@ -66,7 +66,7 @@ class KeptRows:
         return found
 
     def keys(self, entity_type: str) -> Iterator[list[str]]:
-        """The keys of a type's entities of whose rows something is kept, chunk by chunk."""
+        """The keys of a type's entities with kept rows, in chunks."""
         last = 0
         while self.any:
             rows = self._all.filter(type=entity_type, pk__gt=last).order_by("pk")
@@ -77,7 +77,7 @@ class KeptRows:
             yield [key for _, key in found]
 
     def forget(self, digests: Iterable[str]) -> None:
-        """Forgets what was kept: the entities are shown again, or gone for good."""
+        """Forgets what was kept of entities that are shown again, or deleted for good."""
         if self.any:
             for chunk in chunks(digests):
                 self._all.filter(entity__in=chunk).delete()

@@ -1,4 +1,4 @@
-"""Entities that the stream holds and the tables cannot show yet."""
+"""Parked changes: entities that the stream holds and the tables cannot show yet."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ from .kept_rows import KeptRows
 __all__ = ["Parking", "ParkingLot"]
 
 POLLED = 500
-"""Changes that nobody tells about which each commit tries; all of them are tried at the worker's
-leisure.
-"""
+"""Polled changes that each commit tries; an idle worker tries all of them."""
 
 
 @dataclass(slots=True)
@@ -35,17 +33,17 @@ class Parking:
     plan: TypePlan
     prepared: Prepared
     absent: MissingParent | None
-    """The missing parent; without one the entity's unique value is taken."""
+    """The missing parent; if None, the entity's unique value is taken."""
     detail: str = ""
     """Which value is taken, and by whom."""
     holder: str | None = None
-    """The key of the entity that has the value; None where that is nobody of this stream."""
+    """The key of the entity that has the value; None where it is none of this stream's."""
     stale: bool = False
     """Whether the entity's older row stays."""
     is_shown: bool = False
-    """Whether the change itself is shown, without the parent."""
+    """Whether the change itself is shown, only without the parent."""
     polled: bool = False
-    """Whether nobody may tell when the value is free."""
+    """Whether nothing may announce that the value is free, so that it has to be tried regularly."""
 
     @property
     def reason(self) -> ParkedChange.Reason:
@@ -55,7 +53,7 @@ class Parking:
         return ParkedChange.Reason.UNIQUE if self.absent is None else ParkedChange.Reason.PARENT
 
     def row(self, stream: Stream) -> ParkedChange:
-        """What is stored of it."""
+        """The model instance that stores it."""
         plan, absent = self.plan, self.absent
         if absent is not None:
             waits_for = absent.digest
@@ -86,7 +84,7 @@ class Parking:
         )
 
     def _waits_for_entity(self) -> tuple[str, str]:
-        """Type and key of what is in the way, for people; empty where no mapping brings it."""
+        """Type and key of what is in the way, for people; empty where it is not mapped."""
         if self.absent is not None:
             entity_type, key = self.absent.entity
             return (entity_type, str(key)) if entity_type else ("", "")
@@ -94,11 +92,11 @@ class Parking:
 
 
 class ParkingLot:
-    """The parked changes of one stream, and with them what was kept of rows that had to go.
+    """The parked changes of one stream, and what was kept of their rows.
 
-    Remembers whether there are any at all, so that a stream without pays one query a commit.
-    ``awaited`` holds the parents, by mapping, for which changes were parked in this commit and
-    which other streams bring.
+    Remembers whether there are any at all, so that a stream without them pays one query per commit.
+    ``awaited`` lists, by mapping, the parents of other streams that changes parked by this commit
+    wait for.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -107,8 +105,8 @@ class ParkingLot:
         self.awaited: Listed[EntityMapping] = Listed()
         self._all = ParkedChange.objects.using(stream.using).filter(stream=stream)
         self._arrivals = Arrival.objects.using(stream.using).filter(stream=stream)
-        self._newly: Listed[str] = Listed()
-        self._losers: Listed[str] = Listed()
+        self._new_orphans: Listed[str] = Listed()
+        self._new_losers: Listed[str] = Listed()
         self._occupied: bool | None = None
 
     @property
@@ -119,9 +117,9 @@ class ParkingLot:
         return self._occupied
 
     def park(self, parkings: Iterable[Parking], *, seen: bool = False) -> None:
-        """Parks the entities, each replacing what was parked of it before.
+        """Parks the entities; each replaces what was parked of it before.
 
-        ``seen``: they are nothing new to ``take_newly``.
+        With ``seen``, ``take_new_orphans`` does not return them.
         """
         for chunk in chunks(parkings):
             rows = [parking.row(self.stream) for parking in chunk]
@@ -135,23 +133,23 @@ class ParkingLot:
     def _note(self, parking: Parking, row: ParkedChange, *, seen: bool) -> None:
         absent = parking.absent
         if absent is None:
-            self._losers.add(row.type, [row.entity])
+            self._new_losers.add(row.type, [row.entity])
             return
         if not seen and not parking.is_shown:
-            self._newly.add(row.type, [row.entity])
+            self._new_orphans.add(row.type, [row.entity])
         if row.waits_on and absent.planned.parent is not None:
             self.awaited.add(absent.planned.parent, [absent.key])
 
-    def take_newly(self) -> dict[str, set[str]]:
-        """The entities parked for a parent's sake since the last call, by type, as digests."""
+    def take_new_orphans(self) -> dict[str, set[str]]:
+        """The digests of entities parked for a missing parent since the last call, by type."""
         return {
             entity_type: self._orphans(entity_type) if digests is None else digests
-            for entity_type, digests in self._newly.take().items()
+            for entity_type, digests in self._new_orphans.take().items()
         }
 
-    def take_losers(self) -> Iterator[list[ParkedChange]]:
-        """Those parked for a unique value since the last call, page by page."""
-        for entity_type, digests in self._losers.take().items():
+    def take_new_losers(self) -> Iterator[list[ParkedChange]]:
+        """The changes parked for a unique value since the last call, page by page."""
+        for entity_type, digests in self._new_losers.take().items():
             if digests is None:
                 of_type = self._all.filter(type=entity_type, reason=ParkedChange.Reason.UNIQUE)
                 yield from self._pages(of_type)
@@ -160,13 +158,13 @@ class ParkingLot:
                 yield from self._pages(self._all.filter(entity__in=chunk))
 
     def set_stale(self, digests: Iterable[str], *, stale: bool) -> None:
-        """Says of parked entities whether their older rows are shown."""
+        """Notes whether the older rows of parked entities are shown."""
         if self.occupied:
             for chunk in chunks(digests):
                 self._all.filter(entity__in=chunk).update(stale=stale)
 
     def stale_keys(self, plan: TypePlan, keys: Iterable[str]) -> set[str]:
-        """Which of the entities show an older row than the newest change says."""
+        """The keys of those among the entities whose older row is still shown."""
         if not self.occupied:
             return set()
         found: set[str] = set()
@@ -176,7 +174,7 @@ class ParkingLot:
         return found
 
     def remove(self, digests: Iterable[str]) -> None:
-        """Forgets the entities: they are shown, or the stream has deleted them."""
+        """Forgets entities that are shown, or that the stream has deleted."""
         if not self.occupied and not self.kept.any:
             return
         named = list(digests)
@@ -189,14 +187,14 @@ class ParkingLot:
                 self._all.filter(entity__in=chunk).delete()
 
     def clear(self, types: Iterable[str]) -> None:
-        """Forgets all that is parked of the types; what is kept of their rows stays."""
-        _ = self.kept.any  # which asks while something is parked
+        """Forgets everything parked of these types, but not what is kept of their rows."""
+        _ = self.kept.any  # asked now, while something is still parked
         for chunk in chunks(types):
             self._all.filter(type__in=chunk).delete()
         self._occupied = None
 
     def keys(self, entity_type: str) -> Iterator[list[str]]:
-        """The keys of what is parked of a type, chunk by chunk."""
+        """The keys of a type's parked entities, in chunks."""
         last = 0
         while self.occupied:
             found = list(
@@ -210,7 +208,7 @@ class ParkingLot:
             yield [key for _, key in found]
 
     def find(self, digests: Iterable[str]) -> dict[str, ParkedChange]:
-        """What is parked of the entities, by digest."""
+        """The parked changes of these entities, by digest."""
         if not self.occupied:
             return {}
         return {
@@ -220,13 +218,13 @@ class ParkingLot:
         }
 
     def polled(self, *, every: bool) -> Iterator[list[ParkedChange]]:
-        """Those that nobody tells about, page by page: the oldest few, or ``every`` one."""
+        """The polled changes, page by page: the oldest few, or with ``every`` all of them."""
         rows = self._all.filter(polled=True)
         return self._pages(rows) if every else islice(self._pages(rows, POLLED), 1)
 
     def waiting_for(self, others: Iterable[str] | None) -> Iterator[list[ParkedChange]]:
-        """Those that wait for one of the others, a parent or the holder of a unique value, page by
-        page; None: for any.
+        """The changes that wait for one of ``others`` (a parent, or the holder of a unique value),
+        page by page; None stands for any.
         """
         if not self.occupied:
             return
@@ -237,8 +235,8 @@ class ParkingLot:
             yield from self._pages(self._all.filter(waits_for__in=chunk))
 
     def take_arrivals(self) -> Iterator[set[str]]:
-        """The parents whose arrival other streams have marked, chunk by chunk, by digest; the marks
-        are gone then.
+        """The digests of parents whose arrival other streams have marked, in chunks; the marks are
+        deleted.
         """
         while found := list(self._arrivals.order_by("pk").values_list("pk", "digest")[:READ]):
             for chunk in chunks(pk for pk, _ in found):
@@ -246,14 +244,14 @@ class ParkingLot:
             yield {digest for _, digest in found}
 
     def _orphans(self, entity_type: str) -> set[str]:
-        """All of a type that wait for a parent, by digest."""
+        """The digests of all entities of a type that wait for a parent."""
         rows = self._all.filter(type=entity_type, reason=ParkedChange.Reason.PARENT)
         return set(rows.values_list("entity", flat=True))
 
     def _pages(
         self, rows: QuerySet[ParkedChange], size: int = READ
     ) -> Iterator[list[ParkedChange]]:
-        """The rows there are now, in pages of bounded size; those parked meanwhile are not met."""
+        """The changes that are parked now, in pages of bounded size, without any added later."""
         newest = self._all.order_by("-pk").values_list("pk", flat=True).first()
         last = 0
         while newest is not None:

@@ -1,4 +1,4 @@
-"""Shown entities with all that is known of them, should they have to be parked."""
+"""Reads everything that is known of shown entities, in case they have to be parked."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ __all__ = ["whole_entities"]
 
 
 def whole_entities(lot: ParkingLot, plan: TypePlan, pks: list[Any]) -> dict[str, bytes]:
-    """All that is known of shown entities, by key: their rows, and the parents that they are shown
-    without.
+    """Everything known of shown entities, by key: their rows, and parents they are shown without.
 
-    One whose row a field cannot read is left out.
+    Leaves out an entity whose row a field cannot read.
     """
     found: dict[str, bytes] = {}
     for chunk in chunks(pks):
@@ -35,7 +34,7 @@ def whole_entities(lot: ParkingLot, plan: TypePlan, pks: list[Any]) -> dict[str,
 
 
 def _read_what_can_be(rows: models.QuerySet[models.Model], pks: list[Any]) -> list[models.Model]:
-    """The rows with these primary keys, without those that a field cannot read."""
+    """The rows with these primary keys, except for those that a field cannot read."""
     try:
         return read_instances(rows.filter(pk__in=pks))
     except ProtectedError:

@@ -1,8 +1,8 @@
-"""Who may have a unique value.
+"""Decides who may have a unique value.
 
-A row that shows its entity's newest change keeps its value; else the older change wins. Who comes
-too late is parked. A row that is only there until the commit gets to it (about to be deleted or
-written, or stale) is no obstacle: it makes way.
+A row that shows its entity's newest change keeps its value; otherwise the older change wins, and
+the others are parked. A row that keeps its value only until the commit gets to it (because it is
+about to be deleted or written, or is stale) makes way.
 
 Why: decision 14.
 """
@@ -20,27 +20,35 @@ from durable_state.conversion import JsonNull, key_text
 from durable_state.databases.faults import NoWay
 
 from ..plan import PlannedField, TypePlan, Values
-from .followers import lead_children
+from .followers import redirect_children
 from .instances import read_instances
 from .kept import insert_raw
 from .placeholders import placeholders
 from .row import RowWrite
 from .rows import CHUNK, chunks
 
-__all__ = ["NOT_OURS", "Claim", "Claims", "Lost", "frees_a_unique_value", "make_way", "vacate"]
+__all__ = [
+    "NOT_OURS",
+    "Claim",
+    "Claims",
+    "Lost",
+    "free_wanted_values",
+    "frees_a_unique_value",
+    "vacate",
+]
 
 Claim = tuple[tuple[str, ...], tuple[Any, ...]]
 """Columns that must be unique together, and the values."""
 
 Lost = tuple[str, str | None]
-"""A sentence about who has the value, and the holder's key; None: no row of this stream."""
+"""A sentence about who has the value, and the holder's key; None if it is not this stream's row."""
 
 NOT_OURS = "\0"
 """Begins the name of a holder that is no row of this stream; no key has it."""
 
 
 class Claims:
-    """The unique values that some writes of one type want, in the order of their changes."""
+    """The unique values that writes of one type want, in the order of their changes."""
 
     def __init__(self, plan: TypePlan, writes: Sequence[RowWrite]) -> None:
         self._wanted = [(write, _claims_of(plan, write, write.values)) for write in writes]
@@ -50,21 +58,21 @@ class Claims:
             if write.existing is not None
         }
         self.elsewhere: dict[Claim, str] = {}
-        """Who holds them now, where that is none of the writes' rows."""
+        """The keys of other rows that hold them now."""
         if writes:
             moving = {write.key for write in writes}
             holders = _holders(plan, self._wanted)
             self.elsewhere = {claim: key for claim, key in holders.items() if key not in moving}
 
     def rivals(self) -> set[str]:
-        """The keys of this stream's other rows that hold what is wanted."""
+        """The keys of this stream's other rows that hold wanted values."""
         return {key for key in self.elsewhere.values() if not key.startswith(NOT_OURS)}
 
     def losers(self, weak: Collection[str], firm: Collection[str]) -> dict[str, Lost]:
-        """The keys whose unique values are another's.
+        """The writes that cannot have their unique values, by key.
 
-        Rows of ``weak`` keys make way. Those of ``firm`` keys stay as they are where their change
-        loses. Who loses any of its values takes none from those after it.
+        Rows of ``weak`` keys make way. Rows of ``firm`` keys stay as they are if their change
+        loses. A write that loses one of its values claims none of the others.
         """
         standing = {claim: key for claim, key in self.elsewhere.items() if key not in weak}
         while True:
@@ -92,7 +100,7 @@ class Claims:
         return losers
 
     def in_the_way(self, losers: Collection[str], stale: Collection[str]) -> set[str]:
-        """The keys whose rows hold what a winner wants: losers, and ``stale`` ones elsewhere."""
+        """The keys of losers, and of ``stale`` rows elsewhere, that hold what a winner wants."""
         wanted: set[Claim] = set()
         for write, some in self._wanted:
             if write.key not in losers:
@@ -104,7 +112,7 @@ class Claims:
         }
 
     def robbed_by(self, written: Collection[str]) -> set[str]:
-        """The keys of the other rows whose values these writes have taken."""
+        """The keys of other rows that have lost values to these writes."""
         robbed: set[str] = set()
         for write, some in self._wanted:
             if write.key in written:
@@ -119,7 +127,7 @@ def _sentence(claim: Claim, holder: str) -> Lost:
 
 
 def frees_a_unique_value(plan: TypePlan, write: RowWrite) -> bool:
-    """Whether a shown row no longer has a unique value that it had."""
+    """Whether a shown row gives up a unique value."""
     row = write.existing
     if row is None:
         return False
@@ -128,11 +136,13 @@ def frees_a_unique_value(plan: TypePlan, write: RowWrite) -> bool:
     return any(row.values[place] != write.values[place] for place in places)
 
 
-def make_way(plan: TypePlan, writes: Sequence[RowWrite], elsewhere: Mapping[Claim, str]) -> None:
-    """Takes the unique values that the writes want from the rows that are about to pass them on.
+def free_wanted_values(
+    plan: TypePlan, writes: Sequence[RowWrite], elsewhere: Mapping[Claim, str]
+) -> None:
+    """Takes the unique values that the writes want from the rows that are to give them up.
 
-    So no statement meets a value twice. ``elsewhere``: who holds them beside the writes' own rows.
-    Raises: NoWay.
+    So no statement meets a value twice. ``elsewhere`` maps values to the keys of rows that hold
+    them and are not written here. Raises: NoWay.
     """
     if not plan.unique_sets:
         return
@@ -170,11 +180,12 @@ def _primary_keys(plan: TypePlan, keys: Iterable[str]) -> set[Any]:
 def vacate(
     plan: TypePlan, columns: Iterable[str], pks: Collection[Any], *, leading: bool = False
 ) -> bool:
-    """Frees what the rows hold in the columns, until they are written again or deleted.
+    """Frees the values that the rows hold in the columns, until they are written again or deleted.
 
-    A column that may be NULL is set to that; else one gets values that nobody has. False, with
-    nothing changed, where the table takes neither. ``leading``: rows that point to these by such a
-    column are led along, because these are written later than who has the value then.
+    A nullable column is set to NULL; otherwise one column gets values that no row has. Returns
+    False, with nothing changed, where the table accepts neither. With ``leading``, rows that point
+    to these by such a column are redirected, because the value gets its new holder before these
+    rows are written.
     """
     connection, rows = connections[plan.using], plan.rows()
     mapped = [planned for planned in plan.fields if planned.attname in columns]
@@ -186,7 +197,7 @@ def vacate(
     if nullable is None and stand_in is None:
         return False
 
-    # MySQL would not let a row give up a value by which others point to it; they follow later.
+    # MySQL does not let a row give up a value by which others point to it; they follow later.
     unchecked = connection.constraint_checks_disabled if plan.followed else nullcontext
     try:
         with unchecked(), transaction.atomic(using=plan.using):
@@ -200,7 +211,7 @@ def vacate(
                     old = list(held) if planned.attname in followed else []
                     rows.filter(pk=pk).update(**{planned.attname: value})
                     for each in old:
-                        lead_children(plan, planned.attname, each, value)
+                        redirect_children(plan, planned.attname, each, value)
     except IntegrityError:
         return False  # a CHECK
     return True
@@ -217,9 +228,9 @@ def _find_stand_ins(
 
 
 def _set_aside(plan: TypePlan, movers: dict[Any, RowWrite]) -> None:
-    """Deletes rows and inserts them again with what they shall hold.
+    """Deletes rows, and inserts them again with their new values.
 
-    No statement can exchange values that must not be NULL and have no stand-in.
+    No statement can exchange values that must not be NULL and have no placeholder.
     """
     instances: list[models.Model] = []
     # MySQL checks foreign keys at once; the rows come back under their primary keys.
@@ -246,8 +257,8 @@ def _claims_of(plan: TypePlan, write: RowWrite, held_values: Values) -> list[Cla
 
 
 def _or_none(value: Any) -> Any:
-    """The value; None of one that cannot be compared by hash: of documents, say, the database alone
-    can tell.
+    """The value; None for one that cannot be hashed, such as a document, which only the database
+    can compare.
     """
     try:
         hash(value)
@@ -257,8 +268,8 @@ def _or_none(value: Any) -> Any:
 
 
 def _holders(plan: TypePlan, claims: Sequence[tuple[RowWrite, list[Claim]]]) -> dict[Claim, str]:
-    """Who holds the wanted values now;
-    a row that is not this stream's under a name that is no key.
+    """The keys of rows that hold the wanted values now; a row that is not this stream's has a name
+    that is no key.
     """
     key = plan.mapping.key
     holders: dict[Claim, str] = {}

@@ -1,4 +1,4 @@
-"""What a statement says of rows, column by column."""
+"""Makes the parameters of statements that write rows, column by column."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["insert_columns", "update_columns"]
 def insert_columns(
     plan: TypePlan, writes: Sequence[RowWrite], database: Database
 ) -> Columns | None:
-    """Everything that an insert says of the rows: key, stream, mapped columns, and the defaults of
-    the application's own.
+    """All columns of rows to be inserted: key, stream, mapped columns, and the defaults of the
+    application's own.
 
     Columns that the database fills are left out. None where only the ORM can tell what to insert.
     """
@@ -61,7 +61,7 @@ def insert_columns(
 def update_columns(
     plan: TypePlan, writes: Sequence[RowWrite], database: Database
 ) -> Columns | None:
-    """The mapped columns of the rows, and behind them the primary key.
+    """The mapped columns of rows to be updated, followed by the primary key.
 
     None where only the ORM can tell what to set.
     """
@@ -90,7 +90,7 @@ def update_columns(
 
 @lru_cache(maxsize=1024)
 def _saves_plainly(kind: type[models.Field[Any, Any]]) -> bool:
-    """Whether fields of that class save the value that they are given."""
+    """Whether fields of that class save a value as it was given."""
     return not is_computed(kind) and _is_django(kind.pre_save)
 
 

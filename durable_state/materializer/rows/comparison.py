@@ -1,8 +1,8 @@
-"""Whether a row is as a change would leave it.
+"""Tells whether a row already is what a change would make it.
 
-For most columns Python tells: conversion makes just what is read. What fields with code of their
-own, and what SQL makes of a value, only the database tells: it is asked about values that look
-different.
+For most columns Python can tell, because conversion makes exactly what is read. What a field's own
+code or the database makes of a value, only the database can tell; it is asked about values that
+look different.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .row import RowWrite
 
 __all__ = ["changing", "differ"]
 
-AT_ONCE = 50
+VALUES_PER_QUERY = 50
 """Values that one query asks about."""
 
 Pair = tuple[Values, Values]
-"""What a row holds, and what it shall hold."""
+"""What a row holds, and what it is to hold."""
 
 
 class _Likeness(enum.Enum):
@@ -39,7 +39,7 @@ class _Likeness(enum.Enum):
 
 
 def changing(plan: TypePlan, writes: Iterable[RowWrite]) -> list[RowWrite]:
-    """Those of the writes that do not find their row as they would leave it."""
+    """The writes that would change their row, or insert it."""
     writes = list(writes)
     if plan.told_by_python:
         return [
@@ -55,7 +55,7 @@ def changing(plan: TypePlan, writes: Iterable[RowWrite]) -> list[RowWrite]:
 
 
 def differ(plan: TypePlan, stored: Values, wanted: Values) -> bool:
-    """Whether these are not the values of the same row."""
+    """Whether a row with the stored values would be changed by the wanted ones."""
     wanted = overlay(stored, wanted)
     if plan.told_by_python:
         return stored != wanted
@@ -63,7 +63,7 @@ def differ(plan: TypePlan, stored: Values, wanted: Values) -> bool:
 
 
 def _differing(plan: TypePlan, pairs: Sequence[Pair]) -> list[bool]:
-    """Of each pair, whether it differs."""
+    """Whether each pair differs."""
     likenesses = [_compare(plan, *pair) for pair in pairs]
     told = [likeness is not _Likeness.EQUAL for likeness in likenesses]
     doubtful = [
@@ -97,12 +97,12 @@ def _are_same(planned: PlannedField, pair: Pair) -> bool:
 
 
 def _as_read(plan: TypePlan, planned: PlannedField, values: Sequence[Any]) -> list[Any]:
-    """What the column gives back for each of the values;
-    themselves where the database cannot say.
+    """What the column gives back for each of the values; the value itself where the database
+    cannot tell.
     """
     found: list[Any] = []
-    for start in range(0, len(values), AT_ONCE):
-        chunk = values[start : start + AT_ONCE]
+    for start in range(0, len(values), VALUES_PER_QUERY):
+        chunk = values[start : start + VALUES_PER_QUERY]
         try:
             with transaction.atomic(using=plan.using):
                 found += _ask(plan.using, target_column(planned.field), chunk)

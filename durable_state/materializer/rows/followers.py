@@ -1,5 +1,5 @@
-"""Rows that point to others by a column that the stream writes (``to_field``): they follow its
-changes.
+"""Keeps foreign keys right that point to a column which the stream writes (``to_field``): they
+follow its changes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.db import connections, models
 from ..plan import TypePlan
 from .row import RowWrite
 
-__all__ = ["followed_by_children", "is_named_anew", "lead_children", "unnamed_by"]
+__all__ = ["followed_by_children", "gains_a_name", "names_given_up", "redirect_children"]
 
 CHUNK = 500
 """Values in one query."""
@@ -22,10 +22,9 @@ CHUNK = 500
 
 @contextmanager
 def followed_by_children(plan: TypePlan, writes: Sequence[RowWrite]) -> Iterator[None]:
-    """Has all rows that point to the written ones, whosever they are, name them by their new
-    values.
+    """Redirects all rows that point to the written ones, whoever owns them, to the new values.
 
-    Before the writes it notes who points to whom, so that values may also be exchanged.
+    Notes which row points to which before the writes, so that values may also be exchanged.
     """
     if not plan.followed:
         yield
@@ -38,7 +37,7 @@ def followed_by_children(plan: TypePlan, writes: Sequence[RowWrite]) -> Iterator
         yield
         return
 
-    # MySQL checks each row by itself; the others at the end of the transaction.
+    # MySQL checks row by row, the other databases at the end of the transaction.
     with connections[plan.using].constraint_checks_disabled():
         yield
         for field, moves, children in pointing:
@@ -49,18 +48,16 @@ def followed_by_children(plan: TypePlan, writes: Sequence[RowWrite]) -> Iterator
                     some.update(**{field.attname: moves[old]})
 
 
-def lead_children(plan: TypePlan, attname: str, old: Any, new: Any) -> None:
-    """Has all rows that name one by ``old`` name it by ``new``: another is going to have the old
-    value.
-    """
+def redirect_children(plan: TypePlan, attname: str, old: Any, new: Any) -> None:
+    """Redirects all rows that point to ``old`` to ``new``: another row will get the old value."""
     for field in plan.followed.get(attname, ()):
         rows = field.model._base_manager.using(plan.using)
         rows.filter(**{field.attname: old}).update(**{field.attname: new})
 
 
-def unnamed_by(plan: TypePlan, attname: str, writes: Sequence[RowWrite]) -> dict[Any, str]:
-    """The values that rows give up for NULL, by which nobody can name them any more, with their
-    keys.
+def names_given_up(plan: TypePlan, attname: str, writes: Sequence[RowWrite]) -> dict[Any, str]:
+    """The values that rows replace by NULL, so that nothing can point to them any more, each with
+    its row's key.
     """
     place = plan.places[attname]
     return {
@@ -72,8 +69,8 @@ def unnamed_by(plan: TypePlan, attname: str, writes: Sequence[RowWrite]) -> dict
     }
 
 
-def is_named_anew(plan: TypePlan, write: RowWrite) -> bool:
-    """Whether others can name the row by a value that it has now, and could not before."""
+def gains_a_name(plan: TypePlan, write: RowWrite) -> bool:
+    """Whether others can point to the row by a value that was NULL before."""
     row = write.existing
     return row is not None and any(
         row.values[plan.places[attname]] is None and write.values[plan.places[attname]] is not None
@@ -82,7 +79,7 @@ def is_named_anew(plan: TypePlan, write: RowWrite) -> bool:
 
 
 def _moves(plan: TypePlan, attname: str, writes: Sequence[RowWrite]) -> dict[Any, Any]:
-    """The values that rows give up, and what they hold instead."""
+    """The values that rows give up, each with its replacement."""
     place = plan.places[attname]
     moves = {}
     for write in writes:

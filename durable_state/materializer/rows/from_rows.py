@@ -1,4 +1,4 @@
-"""What a shown row says, as a change would have said it: for when its entity has to be parked."""
+"""Turns a shown row back into a change, in case its entity has to be parked."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def with_parents(
 
 
 def prepared_from_row(plan: TypePlan, row: models.Model, parked: ParkedChange | None) -> Prepared:
-    """What a row says, as a change would have said it."""
+    """The change that would have made the row."""
     key_value = getattr(row, plan.mapping.key.attname)
-    if parked is not None:  # it is shown without another parent, which must not be forgotten
+    if parked is not None:  # it is shown without a parent that it must not forget
         raw = plan.decode(bytes(parked.prepared))
         ordinal = parked.ordinal
     else:

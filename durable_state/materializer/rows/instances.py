@@ -1,4 +1,4 @@
-"""Objects of a model that are made and read without the model's own code, which may look for files
+"""Makes and reads instances without running code of the model's own, which may look for files
 that are elsewhere.
 """
 
@@ -16,9 +16,10 @@ __all__ = ["new_instance", "read_instances"]
 
 
 def new_instance(model: type[models.Model], values: Mapping[str, Any]) -> models.Model:
-    """An object with its defaults and these values, by attname or ``pk``.
+    """An instance with its defaults and these values, by attname or ``pk``.
 
-    Given to the class they would be looked at: an image is opened for its width and height.
+    The values are not passed to the class, which may process them: it would open an image for its
+    width and height.
     """
     made = model()
     for name, value in values.items():
@@ -30,10 +31,10 @@ def new_instance(model: type[models.Model], values: Mapping[str, Any]) -> models
 
 
 def read_instances(rows: models.QuerySet[Any]) -> list[Any]:
-    """The rows of a queryset; where the model's own code raises, objects that were made without it.
+    """The rows of a queryset; where the model's own code raises, instances made without it.
 
-    Raises: ProtectedError, where a field cannot read its column, so that nobody can say what the
-    row holds.
+    Raises: ProtectedError, where a field cannot read its column, so that the row's contents are
+    unknown.
     """
     try:
         return list(rows)

@@ -1,7 +1,8 @@
-"""What a row has beside the columns that the stream writes, as bytes: for when it comes back.
+"""Packs what a row holds beside the columns that the stream writes, and inserts the row with it
+again.
 
-A row must sometimes go although the stream still holds its entity. The application's own columns
-and the primary key are then kept with the parked change, and put back when it is shown again.
+A row must sometimes be deleted although the stream still holds its entity. Its primary key and the
+application's own columns are then kept, and put back when the entity is shown again.
 
 Why: decision 27.
 """
@@ -22,9 +23,9 @@ __all__ = ["insert_kept", "insert_raw", "pack_row"]
 
 
 def pack_row(plan: TypePlan, row: models.Model) -> bytes:
-    """The primary key and the columns of the application's own, as a JSON object by attname.
+    """The primary key and the application's own columns, as a JSON object by attname.
 
-    Fields say by ``value_to_string`` how they are written down, as for Django's fixtures.
+    Values are written by their field's ``value_to_string``, as in Django's fixtures.
     """
     packed: dict[str, Any] = {}
     for field in _own_fields(plan):
@@ -41,9 +42,9 @@ def pack_row(plan: TypePlan, row: models.Model) -> bytes:
 def insert_kept(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
     """Inserts rows with what was kept of them (``RowWrite.kept``).
 
-    As fixtures are loaded: what a field sets on each save (``auto_now``) stays as it was. A row of
-    the application that is gone meanwhile is pointed to no more; where it must be, the row begins
-    anew with its defaults.
+    They are inserted as fixtures are: a value that a field sets on each save (``auto_now``) stays
+    as it was. References to rows of the application that no longer exist become NULL; where that
+    is not allowed, the row starts afresh with its defaults.
     """
     unpacked = [_unpack_row(plan, write.kept or b"{}") for write in writes]
     _forget_missing(plan, unpacked)
@@ -55,10 +56,7 @@ def insert_kept(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
 
 
 def insert_raw(plan: TypePlan, rows: Sequence[models.Model]) -> None:
-    """Inserts rows just as they are, primary keys included.
-
-    Unlike ``bulk_create`` it does not call ``pre_save``.
-    """
+    """Inserts rows exactly as they are, primary keys included, without calling ``pre_save``."""
     manager: Any = plan.mapping.model._base_manager.using(plan.using)
     fields = [
         field for field in plan.mapping.model._meta.local_concrete_fields if not field.generated
@@ -71,9 +69,7 @@ def insert_raw(plan: TypePlan, rows: Sequence[models.Model]) -> None:
 
 
 def _own_fields(plan: TypePlan) -> list[models.Field[Any, Any]]:
-    """The columns that neither the stream nor its key nor its scope fills; the primary key among
-    them.
-    """
+    """The columns that the stream does not fill, the primary key among them."""
     written = {*plan.places, plan.mapping.key.attname, *plan.scope}
     return [
         field
@@ -83,7 +79,7 @@ def _own_fields(plan: TypePlan) -> list[models.Field[Any, Any]]:
 
 
 def _unpack_row(plan: TypePlan, columns: bytes) -> dict[str, Any]:
-    """The kept values by attname; a column that the model has no more is left out."""
+    """The kept values by attname, without columns that the model no longer has."""
     packed = json.loads(columns)
     values: dict[str, Any] = {}
     for field in _own_fields(plan):
@@ -100,7 +96,7 @@ def _unpack_row(plan: TypePlan, columns: bytes) -> dict[str, Any]:
 
 
 def _forget_missing(plan: TypePlan, unpacked: list[dict[str, Any]]) -> None:
-    """Takes out references to rows that are gone, and all that is kept where one is needed."""
+    """Removes references to rows that no longer exist, or all values where one is required."""
     for field in _own_fields(plan):
         if not isinstance(field, models.ForeignKey) or not getattr(field, "db_constraint", True):
             continue

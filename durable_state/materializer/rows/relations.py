@@ -1,4 +1,4 @@
-"""Finding the parents that rows point to."""
+"""Finds the parents that rows point to."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .rows import READ, chunks
 
 __all__ = [
     "MissingParent",
+    "blocking_parents",
     "circles",
-    "may_circle",
+    "may_form_circle",
     "parent_digest",
     "resolve_parents",
     "shown_parents",
     "stand_in_for",
-    "untolerated",
 ]
 
 NOTHING: Sequence[Any] = ()
 
 
 def parent_digest(mapping: EntityMapping, key: Any) -> str:
-    """The name of a parent in ``ParkedChange.waits_for``: the same in all streams, where they share
-    its rows.
+    """The name of a parent in ``ParkedChange.waits_for``; the same in all streams that share its
+    table.
     """
     if mapping.stream_field is not None:
         return entity_digest(mapping.entity_type, key)
@@ -44,8 +44,8 @@ def parent_digest(mapping: EntityMapping, key: Any) -> str:
 class MissingParent:
     """A parent that is not shown.
 
-    ``elsewhere``: its table is not this stream's, so that another stream's commits bring it.
-    ``tolerated``: the row is shown without it, with what ``on_delete`` says in its place.
+    ``elsewhere``: its table belongs to another stream, whose commits will show it.
+    ``tolerated``: the row is shown without it, with NULL or the default as ``on_delete`` says.
     """
 
     planned: PlannedField
@@ -58,25 +58,23 @@ class MissingParent:
 
     @property
     def entity(self) -> tuple[str, Any]:
-        """(type, key) by which this stream would bring it;
-        no type where its model is not mapped.
-        """
+        """Its type and key in this stream; the type is empty where its model is not mapped."""
         parent = self.planned.parent
         return ("" if parent is None else parent.entity_type), self.key
 
     @property
     def digest(self) -> str:
-        """Its name for those who wait; empty where the application brings it, so that only looking
-        again tells.
+        """Its name in ``ParkedChange.waits_for``; empty where its model is not mapped, so that only
+        looking again can tell that it is there.
         """
         parent = self.planned.parent
         return "" if parent is None else parent_digest(parent, self.key)
 
 
 def circles(plans: Iterable[TypePlan]) -> list[list[TypePlan]]:
-    """The types in groups, parents first; types whose foreign keys form a circle are in one group.
+    """The types in groups, parents first; types whose foreign keys form a circle share a group.
 
-    Tarjan's algorithm: a group is complete when everything that it points to is.
+    Uses Tarjan's algorithm: a group is complete when everything that it points to is.
     """
     every = list(plans)
     by_model: dict[Any, TypePlan] = {plan.mapping.model: plan for plan in every}
@@ -107,7 +105,7 @@ def circles(plans: Iterable[TypePlan]) -> list[list[TypePlan]]:
     return groups
 
 
-def may_circle(group: Sequence[TypePlan]) -> bool:
+def may_form_circle(group: Sequence[TypePlan]) -> bool:
     """Whether rows of a group may be each other's parents."""
     return len(group) > 1 or group[0].refers_to_itself
 
@@ -115,11 +113,10 @@ def may_circle(group: Sequence[TypePlan]) -> bool:
 def resolve_parents(
     plan: TypePlan, puts: Sequence[Prepared]
 ) -> tuple[list[Values], Sequence[Sequence[MissingParent]]]:
-    """For each put its values with parents as what the column holds, and the parents that are
-    missing.
+    """For each put, its values with parents as their columns hold them, and its missing parents.
 
     A missing parent that the row can be shown without (SET_NULL, SET_DEFAULT) is ``tolerated``; the
-    values have NULL or the default for it.
+    values have NULL or the default in its place.
     """
     if not plan.relations:
         return [put.values for put in puts], [NOTHING] * len(puts)
@@ -149,17 +146,17 @@ def resolve_parents(
     return columns, missing
 
 
-def untolerated(absent: Sequence[MissingParent]) -> Sequence[MissingParent]:
+def blocking_parents(absent: Sequence[MissingParent]) -> Sequence[MissingParent]:
     """The parents without which the row cannot be shown."""
     return [each for each in absent if not each.tolerated] if absent else NOTHING
 
 
 StandIn = tuple[bool, Any]
-"""Whether a row is shown without a parent, and what the column holds then."""
+"""Whether a row can be shown without a parent, and what its column holds then."""
 
 
 def stand_in_for(plan: TypePlan, planned: PlannedField) -> StandIn:
-    """What a row of the type holds for a parent that is not shown, by ``on_delete``."""
+    """What ``on_delete`` has a row of the type hold in place of a parent that is not shown."""
     on_delete = planned.field.remote_field.on_delete  # type: ignore[union-attr]
     if on_delete is models.SET_NULL and planned.field.null:
         return True, None
@@ -180,7 +177,7 @@ def _is_ours(plan: TypePlan, planned: PlannedField) -> bool:
 
 
 def _find(plan: TypePlan, planned: PlannedField, puts: Sequence[Prepared]) -> dict[Any, Any]:
-    """What the column holds for each parent named by the puts that is shown, and is to stay."""
+    """What the column holds for each parent that the puts name, if it is shown and will stay."""
     wanted: set[Any] = {put.values[planned.place] for put in puts} - {None, UNSET}
     if planned.parent is None:
         return {value: value for value in _shown_values(plan, planned, wanted)}
@@ -196,13 +193,13 @@ def _find(plan: TypePlan, planned: PlannedField, puts: Sequence[Prepared]) -> di
 def shown_parents(
     stream: Stream, parent: EntityMapping, keys: Iterable[str], column: str | None = None
 ) -> dict[str, Any]:
-    """Which of the parents are shown, with what that column of theirs (the key's, if none is given)
-    holds.
+    """The shown ones among the parents, by key, each with its value of ``column`` (default: the
+    key's).
     """
     key, using = parent.key, stream.using
     rows = parent.rows(stream, using)
     found: dict[str, Any] = {}
-    for chunk in chunks(_convertible(key, keys, using), _at_once(using)):
+    for chunk in chunks(_convertible(key, keys, using), _keys_per_query(using)):
         pairs = rows.filter(**{f"{key.attname}__in": chunk}).values_list(
             key.attname, column or key.attname
         )
@@ -214,11 +211,11 @@ def _shown_values(plan: TypePlan, planned: PlannedField, wanted: set[Any]) -> It
     target = planned.field.target_field.attname  # type: ignore[attr-defined]
     assert planned.parent_model is not None
     queryset = planned.parent_model._base_manager.using(plan.using).order_by()
-    for chunk in chunks(wanted, _at_once(plan.using)):
+    for chunk in chunks(wanted, _keys_per_query(plan.using)):
         yield from queryset.filter(**{f"{target}__in": chunk}).values_list(target, flat=True)
 
 
-def _at_once(using: str) -> int:
+def _keys_per_query(using: str) -> int:
     most = connections[using].features.max_query_params
     return READ if most is None else min(READ, most - 1)  # one for the stream
 

@@ -1,7 +1,7 @@
-"""One row, as it is and as it shall be.
+"""One row, as it is and as it is to be.
 
-The structs of a batch are many and never part of a cycle; looking for one in them (``gc``) took a
-third of the time.
+A batch makes many of these structs, and they are never part of a reference cycle; letting the
+garbage collector look for one took a third of the time.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class ExistingRow(msgspec.Struct, gc=False):
 
 
 class RowWrite(msgspec.Struct, gc=False):
-    """A row as it shall be: key, the values of all mapped columns, and the row that is there now.
+    """A row as it is to be: key, values of all mapped columns, and the row that is there now.
 
-    ``kept`` is what was kept of the entity's row, where it had one that had to go.
+    ``kept`` is what was kept of the entity's former row, if that was deleted meanwhile.
     """
 
     key: str

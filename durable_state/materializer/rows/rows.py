@@ -1,4 +1,4 @@
-"""Reading and writing the rows of one type, in bulk and by difference."""
+"""Reads and writes the rows of one type, in bulk and by difference."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class RowFailure:
 
 
 def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRow]:
-    """The shown rows among the keys, by key text; one query for as many keys as it takes."""
+    """The shown rows with these keys, by key text; each query asks for as many as it can."""
     if len(key_values) > READ and not plan.rows().exists():
         return {}
     key = plan.mapping.key
@@ -121,8 +121,8 @@ def read_rows(plan: TypePlan, key_values: Sequence[Any]) -> dict[str, ExistingRo
 
 
 def existing_row(plan: TypePlan, row: tuple[Any, ...]) -> ExistingRow:
-    """A row as it was read:
-    primary key, key, mapped columns, and of each document whether it is NULL.
+    """Makes a row of what was read: primary key, key, mapped columns, and whether each document is
+    NULL.
     """
     end = 2 + len(plan.fields)
     values = row[2:end]
@@ -134,9 +134,7 @@ def existing_row(plan: TypePlan, row: tuple[Any, ...]) -> ExistingRow:
 
 
 class _Unreadable:
-    """What a row is read to hold where its field's own code cannot read the column;
-    equal to nothing.
-    """
+    """Stands for a value that the field's own code cannot read; equal to nothing else."""
 
     def __repr__(self) -> str:
         return "UNREADABLE"
@@ -148,9 +146,9 @@ UNREADABLE = _Unreadable()
 def _read_values(
     plan: TypePlan, key_values: Sequence[Any], names: Sequence[Any]
 ) -> list[tuple[Any, ...]]:
-    """These columns of the rows.
+    """These columns of the rows; a value that its field cannot read is ``UNREADABLE``.
 
-    A row whose field raises must still be replaceable and deletable.
+    A row with such a value can still be replaced and deleted.
     """
     rows = rows_with(plan, key_values)
     try:
@@ -177,7 +175,9 @@ def _read_one_value(rows: models.QuerySet[models.Model], name: Any) -> list[Any]
 
 
 def _in_utc(values: Values, moments: Iterable[PlannedField]) -> Values:
-    """Python takes no moment in an hour that clocks pass twice for equal to one in another zone."""
+    """The values with moments in UTC: Python considers no moment in an hour that occurs twice equal
+    to one in another zone.
+    """
     told_apart = list(values)
     for planned in moments:
         moment = told_apart[planned.place]
@@ -187,7 +187,7 @@ def _in_utc(values: Values, moments: Iterable[PlannedField]) -> Values:
 
 
 def _with_json_nulls(values: Values, are_null: Iterable[tuple[PlannedField, bool]]) -> Values:
-    """Django reads NULL and JSON's null alike."""
+    """The values with JSON's null told from NULL, which Django reads alike."""
     told_apart = list(values)
     for planned, is_null in are_null:
         if values[planned.place] is None:
@@ -196,12 +196,12 @@ def _with_json_nulls(values: Values, are_null: Iterable[tuple[PlannedField, bool
 
 
 def most_keys(plan: TypePlan, field: models.Field[Any, Any]) -> int:
-    """How many values of the field one query may name beside what makes the rows the stream's."""
+    """How many values of the field one query for the stream's rows may name."""
     return find_database(plan.using).most_keys(field, len(plan.scope))
 
 
 def rows_with(plan: TypePlan, key_values: Sequence[Any]) -> models.QuerySet[models.Model]:
-    """The shown rows with these keys, at most ``most_keys`` of them."""
+    """The shown rows with these keys, which must be at most ``most_keys``."""
     database = find_database(plan.using)
     return database.rows_with(plan.rows(), plan.mapping.key, key_values, plan.scope)
 
@@ -212,9 +212,9 @@ def row_write(
     existing: ExistingRow | None,
     kept: bytes | None = None,
 ) -> RowWrite:
-    """What the put makes of the row that is there, or of what was kept of it.
+    """The write that applies the put to the row that is there, or to what was kept of it.
 
-    ``values`` are the put's with its parents' columns.
+    ``values`` are the put's, with parents as their columns hold them.
     """
     if existing is None:
         values = settle(values)
@@ -227,25 +227,25 @@ def write_rows(
     plan: TypePlan,
     writes: Sequence[RowWrite],
     *,
-    clear_the_way: Callable[[TypePlan, Sequence[RowWrite]], None],
+    free_values: Callable[[TypePlan, Sequence[RowWrite]], None],
 ) -> list[RowFailure]:
-    """Inserts and updates the rows;
-    those that the database refuses come back, each by itself, and the others are written.
+    """Inserts and updates the rows, and returns those that the database refuses.
 
-    ``clear_the_way`` is called before each attempt, and undone with it. Any other database error is
-    raised. ``writes`` must not name one key twice.
-    Raises: TooManyDeadLetters, as soon as so many are refused that the commit is going to halt the
-    stream for them.
+    ``free_values`` frees unique values that the rows want; it is called before each attempt, and
+    undone with it. No two writes may have the same key. Errors that no row is to blame for are
+    raised.
+    Raises: TooManyDeadLetters, as soon as so many rows are refused that the commit would halt the
+    stream.
     """
     failures: list[RowFailure] = []
-    _bisect(plan, writes, clear_the_way, failures)
+    _bisect(plan, writes, free_values, failures)
     return failures
 
 
 def _bisect(
     plan: TypePlan,
     writes: Sequence[RowWrite],
-    clear_the_way: Callable[[TypePlan, Sequence[RowWrite]], None],
+    free_values: Callable[[TypePlan, Sequence[RowWrite]], None],
     failures: list[RowFailure],
 ) -> None:
     """Writes the rows, or each half by itself; adds those that are refused."""
@@ -253,7 +253,7 @@ def _bisect(
         return
     try:
         with transaction.atomic(using=plan.using):
-            clear_the_way(plan, writes)
+            free_values(plan, writes)
             _write(plan, writes)
             if checks := deferred_checks(plan):
                 find_database(plan.using).run_together(checks)
@@ -267,12 +267,12 @@ def _bisect(
             return
         middle = len(writes) // 2
         for half in (writes[:middle], writes[middle:]):
-            _bisect(plan, half, clear_the_way, failures)
+            _bisect(plan, half, free_values, failures)
 
 
 def _check_flood(plan: TypePlan, failures: Sequence[RowFailure]) -> None:
-    """Raises: TooManyDeadLetters, where the refused rows are too many,
-    and no other change can make up for one of them.
+    """Raises: TooManyDeadLetters, if too many rows are refused and no other change can make up for
+    any of them.
     """
     limit = get_settings().dead_letter_limit
     if (
@@ -306,10 +306,10 @@ def _write(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
 
 
 def deferred_checks(plan: TypePlan) -> list[Statement]:
-    """What has the constraints of the type's table that wait for COMMIT checked at once.
+    """Statements that check the deferred constraints of the type's table now, not at COMMIT.
 
-    Not those by which rows point to parents: the parents were looked up, and one that is set aside
-    for a moment is not missing.
+    Foreign keys to parents are left out: the parents were looked up, and one that is set aside for
+    a moment is not missing.
     """
     parents = [planned.field.column for planned in plan.relations if planned.field.column]
     table = plan.mapping.model._meta.db_table

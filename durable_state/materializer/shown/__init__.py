@@ -1,5 +1,5 @@
-"""The shown rows: which change goes first, who makes way, what goes with a deleted row, and what
-can be shown now that has waited.
+"""The shown rows: which change goes first, which rows make way for others, what is deleted along
+with a row, and which parked changes can be shown now.
 
-Knows what is parked, and nothing that is staged.
+Knows what is parked, but nothing that is staged.
 """

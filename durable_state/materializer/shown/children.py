@@ -1,4 +1,6 @@
-"""What becomes of mapped children whose parents leave: they are parked, and go or stay without."""
+"""What happens to mapped children when their parents are deleted: they are parked, and their rows
+are deleted too, or stay without a parent.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,13 @@ Rows = dict[Any, str]
 """Keys by primary key."""
 
 PAGE = 500
-"""Children that are in memory at once."""
+"""Children that are held in memory at once."""
 
 
 class Children:
-    """Parts the mapped children of one stream from parents that leave.
+    """Detaches the mapped children of one stream from parents that are being deleted.
 
-    ``for_good``: they go with their parents, and nothing is parked.
+    With ``for_good`` they are deleted with their parents, and nothing is parked.
     """
 
     def __init__(self, space: Workspace, *, for_good: bool) -> None:
@@ -36,18 +38,20 @@ class Children:
         self._openings = space.openings
         self._for_good = for_good
 
-    def part(
+    def detach(
         self,
         child: TypePlan,
         planned: PlannedField,
         targets: Rows,
         made: Outcome,
-        going: Callable[[], Container[Any]],
+        leaving: Callable[[], Container[Any]],
     ) -> Iterator[Rows]:
-        """Parks the children of leaving parents, page by page, and yields those that have to go.
+        """Parks the children of leaving parents page by page, and yields those whose rows have to
+        be deleted too.
 
-        ``targets``: what the children hold for the parents, with the parents' keys. ``going`` tells
-        the primary keys of children that are known to go; there may be more on each page.
+        ``targets`` maps the values by which children point to the parents to the parents' keys.
+        ``leaving`` returns the primary keys of children already known to be deleted; it is called
+        for each page, since it may have grown.
         """
         on_delete = planned.field.remote_field.on_delete  # type: ignore[union-attr]
         for chunk in chunks(targets):
@@ -61,7 +65,7 @@ class Children:
                     break
 
                 last = found[-1].pk
-                known = going()
+                known = leaving()
                 rows = {child.mapping.key_of(row): row for row in found if row.pk not in known}
                 keys = {row.pk: key for key, row in rows.items()}
                 if self._for_good:
@@ -87,9 +91,7 @@ class Children:
         *,
         stays: bool,
     ) -> None:
-        """Parks children of leaving parents; where a newer change is parked already, that one
-        stays.
-        """
+        """Parks children of leaving parents, except where a newer change of theirs is parked."""
         parked = self._lot.find(child.digest(key) for key in rows)
         held = {key: parked.get(child.digest(key)) for key in rows}
         newer = [key for key, each in held.items() if each is not None and not each.is_link]
@@ -111,19 +113,19 @@ class Children:
 def _without_parent(
     child: TypePlan, planned: PlannedField, on_delete: Any, targets: Rows
 ) -> tuple[bool, Any]:
-    """Whether a row stays when its parent goes, and what it holds for it then."""
+    """Whether a row stays when its parent is deleted, and what its column holds from then on."""
     if on_delete is models.SET_NULL and planned.field.null:
         return True, None
     if on_delete is not models.SET_DEFAULT:
         return False, None
     stays, stand_in = stand_in_for(child, planned)
-    if stand_in in targets:  # the default's own row is going
+    if stand_in in targets:  # the row that the default names is leaving, too
         return planned.field.null, None
     return stays, stand_in
 
 
 def column_values(plan: TypePlan, planned: PlannedField, keys: Rows) -> Rows:
-    """The column values by which children name these parents, with the parents' keys."""
+    """The values by which children point to these parents, each with the parent's key."""
     target = planned.field.target_field  # type: ignore[attr-defined]
     if target.primary_key:
         return keys

@@ -1,7 +1,8 @@
-"""Rows that make way for others: which may, and what becomes of them.
+"""Decides which rows make way for others that want their unique values.
 
-A row that is about to be deleted or written has its unique value only until then, and a stale one
-only until somebody needs it. Anything else stands, and who wants what it has is parked.
+A row that is about to be deleted or written holds its unique value only until then, and a stale one
+only until another change needs it. All other rows keep theirs, and changes that want them are
+parked.
 
 Why: decision 27.
 """
@@ -18,7 +19,7 @@ from ..batch.preparation import Prepared, from_bytes
 from ..parked.lot import ParkingLot
 from ..plan import TypePlan, Values
 from ..rows.claims import Claims, Lost, vacate
-from ..rows.relations import resolve_parents, untolerated
+from ..rows.relations import blocking_parents, resolve_parents
 from ..rows.rivals import find_rivals
 from ..rows.row import ExistingRow, RowWrite
 from ..rows.rows import RowFailure, read_rows, row_write
@@ -29,44 +30,45 @@ __all__ = ["Contest", "Puts", "age", "lost_to"]
 
 @dataclass(slots=True)
 class Puts:
-    """The puts of one type that have no row yet, oldest first."""
+    """The puts of one type that are still to be written or parked, oldest first."""
 
     plan: TypePlan
     waiting: list[Prepared]
     existing: dict[str, ExistingRow]
     kept: dict[str, bytes]
     unnamed: set[str] = field(default_factory=set)
-    """Keys whose rows no child names any more by a value that they give up."""
+    """Keys whose rows no child points to any more by a value that they give up."""
 
     def drop(self, keys: Iterable[str]) -> None:
-        """Those with these keys wait no longer."""
+        """Takes out the puts with these keys: they are written or parked."""
         gone = set(keys)
         self.waiting = [put for put in self.waiting if put.key not in gone]
 
     def write(self, put: Prepared, values: Values) -> RowWrite:
-        """What the put makes of its row."""
+        """The write that makes the put's row."""
         kept = self.kept.get(self.plan.digest(put.key)) if self.kept else None
         return row_write(put, values, self.existing.get(put.key), kept)
 
 
 class Contest:
-    """Decides who may have unique values, for the time of one commit."""
+    """Decides during one commit which entity may have a unique value that several want."""
 
     def __init__(self, lot: ParkingLot, removal: Removal) -> None:
         self.robbed: defaultdict[TypePlan, set[str]] = defaultdict(set)
-        """Keys whose rows have lost a unique value, and are to be written or deleted yet."""
+        """Keys whose rows have lost a unique value, and are still to be written or deleted."""
         self.firm: defaultdict[TypePlan, set[str]] = defaultdict(set)
-        """Keys whose rows stay, because something protects them."""
+        """Keys of rows that cannot be deleted, because something protects them."""
         self._lot = lot
         self._removal = removal
         self._deletable: defaultdict[TypePlan, set[str]] = defaultdict(set)
-        """Keys whose rows are known to let go."""
+        """Keys of rows that are known to be deletable."""
 
     def find_losers(self, each: Puts, claims: Claims) -> dict[str, Lost] | None:
-        """Who of the writes loses its unique values to another.
+        """The writes that lose a unique value, by key, each with whom it loses to.
 
-        Rows in the way of the others are hidden, and changes of entities with stale rows in the way
-        join the puts. None where that has happened: what was looked up is no longer true then.
+        Hides rows that are in the way of the others, and adds parked changes whose stale rows are
+        in the way to the puts. Returns None where it has done so: everything that was looked up
+        has to be looked up again.
         """
         plan = each.plan
         weak = self.find_weak(plan, claims.rivals()) if claims.elsewhere else set()
@@ -87,11 +89,11 @@ class Contest:
         return None
 
     def find_weak(self, plan: TypePlan, keys: Collection[str]) -> set[str]:
-        """Which of the rows are there only until the commit gets to them."""
+        """The keys of the rows that this commit is still going to delete or write."""
         moving = plan.prospects.moving(plan.type, keys)
         leaving = plan.prospects.leaving(plan.type, keys) - self.firm[plan]
         if unknown := leaving - self._deletable[plan]:
-            # What another is going to have must be sure to go.
+            # A value may be promised to another row only if its holder is sure to be deleted.
             values = [plan.key_value(key) for key in unknown]
             protected = self._removal.find_protected(plan, values)
             self.firm[plan] |= protected
@@ -99,8 +101,8 @@ class Contest:
         return moving | (leaving - self.firm[plan])
 
     def _join(self, each: Puts, stale: Collection[str]) -> bool:
-        """Puts parked changes again, if they could be shown: they may exchange values with the
-        others.
+        """Adds parked changes that are not blocked by a parent to the puts, with which they may
+        exchange values; whether there were any.
         """
         plan = each.plan
         puts = []
@@ -114,7 +116,7 @@ class Contest:
                 continue  # the mapping has changed since
         _, missing = resolve_parents(plan, puts)
         joining = [
-            put for put, absent in zip(puts, missing, strict=True) if not untolerated(absent)
+            put for put, absent in zip(puts, missing, strict=True) if not blocking_parents(absent)
         ]
         if not joining:
             return False
@@ -129,9 +131,9 @@ class Contest:
         ahead: Mapping[str, RowWrite],
         write_rows: Callable[[TypePlan, list[RowWrite]], list[RowFailure]],
     ) -> tuple[RowFailure | None, Lost | None]:
-        """Writes one row: or says why the database refuses it, or to whom it loses.
+        """Writes one row; if that fails, returns why the database refuses it, or to whom it loses.
 
-        ``ahead``: writes of the same type that follow, whose rows make way.
+        ``ahead`` are the writes of the same type that follow; their rows make way.
         """
         robbed: set[str] = set()
         while True:
@@ -150,7 +152,7 @@ class Contest:
             movable = [rival for rival in rivals if rival.key in (weak | stale) - robbed]
             if firm or not movable:
                 if write.kept is not None:
-                    # It may be what was kept that another row has by now: then it begins anew.
+                    # Perhaps another row has what was kept by now: try without it.
                     write.kept = None
                     continue
                 return None, lost_to(firm, failures[0])
@@ -167,12 +169,12 @@ class Contest:
 
 
 def age(put: Prepared) -> int:
-    """By which puts are taken in turn: the older claim wins."""
+    """The key by which puts are sorted, since the older claim wins."""
     return put.ordinal
 
 
 def lost_to(rivals: Sequence[object], failure: RowFailure) -> Lost:
-    """What is said of a value that only the database can compare."""
+    """Describes the loss of a value that only the database can compare."""
     text = str(failure.error).strip().splitlines()[0]
     key = getattr(rivals[0], "key", None) if rivals else None
     by = f" The row of {key!r} has it." if key is not None else ""

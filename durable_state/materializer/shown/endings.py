@@ -1,4 +1,4 @@
-"""How a put ends: its row is written, or it is parked."""
+"""Carries out what was decided about a put: writes its row, or parks it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from ..batch.preparation import Prepared
 from ..parked.lot import Parking
 from ..plan import TypePlan
-from ..rows.claims import Claims, Lost, frees_a_unique_value, make_way
-from ..rows.followers import is_named_anew
-from ..rows.relations import MissingParent, resolve_parents, untolerated
+from ..rows.claims import Claims, Lost, free_wanted_values, frees_a_unique_value
+from ..rows.followers import gains_a_name
+from ..rows.relations import MissingParent, blocking_parents, resolve_parents
 from ..rows.row import RowWrite
 from ..rows.rows import RowFailure, changing, write_rows
 from .contest import Contest, Puts
@@ -22,9 +22,9 @@ __all__ = ["Endings", "Placed"]
 
 @dataclass(slots=True)
 class Placed:
-    """What could not be shown, by type: rows that the database refused, and keys that were parked.
+    """What became of puts, by type: rows that the database refused, and keys that were parked.
 
-    ``shown`` counts the puts that were.
+    ``shown`` counts the puts whose rows are there.
     """
 
     failures: dict[TypePlan, list[RowFailure]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Placed:
 
 
 class Endings:
-    """Writes or parks puts, and tells of it whoever has to know, for the time of one commit."""
+    """Writes or parks puts during one commit, and notes it for the feed and for parked changes."""
 
     def __init__(self, space: Workspace, removal: Removal, contest: Contest) -> None:
         self._lot = space.lot
@@ -45,18 +45,17 @@ class Endings:
     def write(
         self, plan: TypePlan, writes: list[RowWrite], claims: Claims | None = None
     ) -> list[RowFailure]:
-        """Writes the rows that differ, and tells of them; those come back that the database
-        refuses.
+        """Writes the rows that differ, and notes them; returns those that the database refuses.
 
-        ``claims`` are the unique values that they want, of which rows that make way are robbed.
+        ``claims`` are the unique values that the rows want; rows that make way lose theirs.
         """
         elsewhere = {} if claims is None else claims.elsewhere
 
-        def clear_the_way(plan: TypePlan, some: Sequence[RowWrite]) -> None:
-            make_way(plan, some, elsewhere)
+        def free_values(plan: TypePlan, some: Sequence[RowWrite]) -> None:
+            free_wanted_values(plan, some, elsewhere)
 
         changed = changing(plan, writes)
-        failures = write_rows(plan, changed, clear_the_way=clear_the_way)
+        failures = write_rows(plan, changed, free_values=free_values)
         if failures:
             failed = {failure.write.key for failure in failures}
             changed = [write for write in changed if write.key not in failed]
@@ -69,11 +68,11 @@ class Endings:
         return failures
 
     def note(self, plan: TypePlan, written: Sequence[RowWrite]) -> None:
-        """Tells of rows that were written, and of what that opens to others."""
+        """Notes rows that were written, and which parked changes that may make showable."""
         self._outcome.changed(plan.type, [write.key for write in written], deleted=False)
         self._openings.add_parents(plan, (write.key for write in written if write.existing is None))
         if plan.followed:
-            anew = [write.key for write in written if is_named_anew(plan, write)]
+            anew = [write.key for write in written if gains_a_name(plan, write)]
             self._openings.add_parents(plan, anew)
         if plan.unique_sets:
             self._openings.add_freed(
@@ -86,9 +85,7 @@ class Endings:
         written: Sequence[tuple[Prepared, Sequence[MissingParent]]],
         placed: Placed,
     ) -> None:
-        """Forgets what was parked of the entities,
-        and remembers the parents that are to be linked.
-        """
+        """Forgets what was parked of the entities, except for parents still to be linked."""
         placed.shown += len(written)
         self._lot.remove(plan.digest(put.key) for put, _ in written)
         self._contest.robbed[plan].difference_update(put.key for put, _ in written)
@@ -99,10 +96,11 @@ class Endings:
     def park_losers(
         self, each: Puts, lost: Mapping[str, Lost], placed: Placed, *, polled: bool = False
     ) -> None:
-        """Parks puts that lose a unique value to another; ``polled``: nobody may tell when it is
-        free.
+        """Parks puts that lose a unique value to another row.
+
+        ``polled``: nothing may announce that the value is free, so each commit tries them again.
         """
-        # Nobody tells when what protects a holder's row is gone.
+        # Nothing announces that whatever protects a holder's row is gone.
         firm = self._contest.firm[each.plan]
         parkings = [
             Parking(each.plan, put, None, *lost[put.key], polled=polled or lost[put.key][1] in firm)
@@ -112,17 +110,17 @@ class Endings:
         self._park(each, parkings, placed)
 
     def park_orphans(self, each: Puts, puts: list[Prepared], placed: Placed) -> None:
-        """Parks those of the puts that cannot be shown without a parent which is missing."""
+        """Parks those of the puts that cannot be shown without a parent that is missing."""
         _, missing = resolve_parents(each.plan, puts)
         parkings = [
             Parking(each.plan, put, blocking[0])
             for put, absent in zip(puts, missing, strict=True)
-            if (blocking := untolerated(absent))
+            if (blocking := blocking_parents(absent))
         ]
         self._park(each, parkings, placed)
 
     def _park(self, each: Puts, parkings: list[Parking], placed: Placed) -> None:
-        """Parks puts. A row that one of the entities has stays, unless it has lost a value."""
+        """Parks puts. The entities' older rows stay, unless they have lost a unique value."""
         if not parkings:
             return
         plan = each.plan
@@ -135,8 +133,8 @@ class Endings:
                 parking.stale = False
                 self._contest.robbed[plan].discard(parking.prepared.key)
 
-        # A row that becomes stale yields, also to those who have waited for what it has. One that
-        # has been stale has been told of: those who lose to others would be tried for ever.
+        # A row that becomes stale yields to changes that have waited for its unique values. One
+        # that was stale before was announced then; doing so again would try losers for ever.
         stale = {parking.prepared.key for parking in parkings if parking.stale}
         self._openings.add_freed(plan, stale - self._lot.stale_keys(plan, stale))
 

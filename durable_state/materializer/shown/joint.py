@@ -1,7 +1,7 @@
-"""Rows that can only be shown together, because each points to another of them.
+"""Shows rows that can only be shown together, because each points to another of them.
 
-They are inserted with stand-ins for the parents that are not there yet (NULL, where the column may
-be NULL) and linked when all are.
+They are inserted with stand-ins for the parents that are not there yet (NULL where the column may
+be NULL), and linked once all of them exist.
 
 Why: decision 21.
 """
@@ -21,8 +21,8 @@ from django.db import connections, models, transaction
 from ..batch.defaults import settle
 from ..batch.preparation import Prepared
 from ..plan import TypePlan, Values
-from ..rows.claims import Claims, Lost, make_way
-from ..rows.relations import MissingParent, resolve_parents, untolerated
+from ..rows.claims import Claims, Lost, free_wanted_values
+from ..rows.relations import MissingParent, blocking_parents, resolve_parents
 from ..rows.row import ExistingRow, RowWrite
 from ..rows.rows import RowFailure, changing, read_rows, row_write, write_rows
 
@@ -44,8 +44,8 @@ UNSIGNED = (
 
 @dataclass(slots=True)
 class Trouble:
-    """Why the rows of a type cannot be shown with the others: refused, their unique value taken, or
-    no stand-in to be had.
+    """Why rows of a type cannot be shown with the others: they are refused, their unique value is
+    taken, or there is no stand-in for a parent.
     """
 
     plan: TypePlan
@@ -54,7 +54,7 @@ class Trouble:
     impossible: set[str] = field(default_factory=set)
 
 
-class _Stuck(Exception):
+class _CannotShow(Exception):
     def __init__(self, trouble: Trouble) -> None:
         self.trouble = trouble
 
@@ -62,11 +62,11 @@ class _Stuck(Exception):
 def settle_blockers(
     missing: Mapping[EntityName, Sequence[MissingParent]],
 ) -> dict[EntityName, MissingParent]:
-    """Those of the entities that cannot be shown even if all others were, each with the parent that
-    it has to wait for.
+    """The entities that could not be shown even if all others were, each with the parent that it
+    has to wait for.
 
-    What is not among them forms the greatest closed set: each misses others of the set only. No
-    entity waits for one that waits for it.
+    All others form the greatest closed set: each of them misses only parents in the set. No two
+    entities are made to wait for each other.
     """
     children: defaultdict[EntityName, list[tuple[EntityName, MissingParent]]] = defaultdict(list)
     blockers: dict[EntityName, MissingParent] = {}
@@ -87,12 +87,13 @@ def settle_blockers(
 
 
 def closed_part(puts: Mapping[TypePlan, Sequence[Prepared]]) -> Group:
-    """The greatest part of the puts in which all that miss a parent find it in the part."""
+    """The largest set of puts whose missing parents are all in the set."""
     missing: dict[EntityName, Sequence[MissingParent]] = {}
     for plan, some in puts.items():
         _, absent = resolve_parents(plan, some)
         missing |= {
-            (plan.type, put.key): untolerated(each) for put, each in zip(some, absent, strict=True)
+            (plan.type, put.key): blocking_parents(each)
+            for put, each in zip(some, absent, strict=True)
         }
     blocked = settle_blockers(missing)
     parts = {
@@ -105,18 +106,18 @@ def closed_part(puts: Mapping[TypePlan, Sequence[Prepared]]) -> Group:
 def show_jointly(
     closed: Group, kept: Mapping[TypePlan, Mapping[str, bytes]]
 ) -> dict[TypePlan, list[RowWrite]] | Trouble:
-    """Writes a closed set, all of it or, with the trouble that one type has, nothing.
+    """Writes a closed set as a whole, or nothing of it; then returns the trouble of one type.
 
-    ``kept``: what was kept of rows that had to go, by digest.
+    ``kept`` is what was kept of the entities' former rows, by digest.
     """
     try:
         with transaction.atomic(using=next(iter(closed)).using):
-            return _Joint(closed, kept).show()
-    except _Stuck as stuck:
+            return _JointWriting(closed, kept).show()
+    except _CannotShow as stuck:
         return stuck.trouble
 
 
-class _Joint:
+class _JointWriting:
     def __init__(self, closed: Group, kept: Mapping[TypePlan, Mapping[str, bytes]]) -> None:
         self._closed = closed
         self._kept = kept
@@ -128,8 +129,8 @@ class _Joint:
     def show(self) -> dict[TypePlan, list[RowWrite]]:
         left = dict(self._closed)
         linking: defaultdict[TypePlan, list[Prepared]] = defaultdict(list)
-        # Level by level: first those whose parents are there. Where a level brings nothing, only
-        # stand-ins for the parents help.
+        # Level by level, those whose parents are there come first. Where a level writes nothing,
+        # only stand-ins for the parents help.
         for number in range(LEVELS + 1):
             before = sum(map(len, left.values()))
             for plan in list(left):
@@ -142,7 +143,7 @@ class _Joint:
                     left[plan] = self._insert(plan, left[plan], linking[plan], forced=True)
                 break
 
-        # All are there now: stand-ins and NULLs become the parents.
+        # All rows exist now: stand-ins and NULLs are replaced by the parents.
         for plan, puts in linking.items():
             self._link(plan, puts)
         return {plan: list(writes.values()) for plan, writes in self._written.items()}
@@ -150,7 +151,7 @@ class _Joint:
     def _insert(
         self, plan: TypePlan, puts: list[Prepared], linking: list[Prepared], *, forced: bool
     ) -> list[Prepared]:
-        """Writes the puts that miss no parent which must not be NULL, or (``forced``) all; returns
+        """Writes the puts that miss no required parent, or with ``forced`` all of them; returns
         those that are left.
         """
         if not puts:
@@ -161,12 +162,12 @@ class _Joint:
 
         for put, values, absent in zip(puts, columns, missing, strict=True):
             row = existing.get(put.key)
-            blocking = untolerated(absent)
+            blocking = blocking_parents(absent)
             if row is None and not forced and any(not b.planned.field.null for b in blocking):
                 left.append(put)
                 continue
 
-            # A parent that is not there yet: what the row has, a stand-in, or NULL until then.
+            # In place of a parent that is not there yet: what the row has, a stand-in, or NULL.
             linked = list(values)
             for each in blocking:
                 place = each.planned.place
@@ -178,7 +179,7 @@ class _Joint:
             writes.append(self._row_write(plan, put, tuple(linked), row))
 
         if trouble.impossible:
-            raise _Stuck(trouble)
+            raise _CannotShow(trouble)
         self._write(plan, writes, unchecked=forced)
         return left
 
@@ -192,10 +193,10 @@ class _Joint:
         existing = read_rows(plan, [put.key_value for put in puts])
         columns, missing = resolve_parents(plan, puts)
         lacking = {
-            put.key for put, absent in zip(puts, missing, strict=True) if untolerated(absent)
+            put.key for put, absent in zip(puts, missing, strict=True) if blocking_parents(absent)
         }
         if lacking:  # a database that takes two keys for one
-            raise _Stuck(Trouble(plan, impossible=lacking))
+            raise _CannotShow(Trouble(plan, impossible=lacking))
         writes = [
             self._row_write(plan, put, values, existing.get(put.key))
             for put, values in zip(puts, columns, strict=True)
@@ -204,7 +205,7 @@ class _Joint:
 
     def _write(self, plan: TypePlan, writes: list[RowWrite], *, unchecked: bool) -> None:
         if lost := Claims(plan, writes).losers((), ()):
-            raise _Stuck(Trouble(plan, lost=lost))
+            raise _CannotShow(Trouble(plan, lost=lost))
 
         changed = changing(plan, writes)
         # PostgreSQL and SQLite check Django's foreign keys at the end of the transaction anyway;
@@ -213,15 +214,15 @@ class _Joint:
             connections[plan.using].constraint_checks_disabled() if unchecked else nullcontext()
         )
         with checks:
-            failures = write_rows(plan, changed, clear_the_way=_make_way)
+            failures = write_rows(plan, changed, free_values=_free_wanted_values)
         if failures:
-            raise _Stuck(Trouble(plan, failures=failures))
+            raise _CannotShow(Trouble(plan, failures=failures))
 
         for write in changed:
             self._written[plan].setdefault(write.key, write)
 
     def _stand_in(self, absent: MissingParent) -> Any:
-        """A value for the column until the parent is there; the right one where it is known by now.
+        """A value for the column until the parent exists: the final one where it is known already;
         None where there is none.
         """
         planned = absent.planned
@@ -242,6 +243,6 @@ class _Joint:
         return uuid.uuid4() if isinstance(target, models.UUIDField) else None
 
 
-def _make_way(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
-    """Among the rows of the set only: no other one has what they want."""
-    make_way(plan, writes, {})
+def _free_wanted_values(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
+    """Frees values among the rows of the set; no other row holds what they want."""
+    free_wanted_values(plan, writes, {})

@@ -1,5 +1,5 @@
-"""Giving puts their rows: parents and unique values looked up, written in bulk, parked where they
-cannot be shown.
+"""Gives puts their rows: looks parents and unique values up, writes in bulk, and parks what cannot
+be shown.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from ..batch.preparation import Prepared
 from ..plan import TypePlan
 from ..rows.claims import Claims, Lost
-from ..rows.followers import unnamed_by
-from ..rows.relations import may_circle, resolve_parents, untolerated
+from ..rows.followers import names_given_up
+from ..rows.relations import blocking_parents, may_form_circle, resolve_parents
 from ..rows.row import RowWrite
 from ..rows.rows import RowFailure, chunks, read_rows, row_write
 from .contest import Contest, Puts, age, lost_to
@@ -22,16 +22,14 @@ from .workspace import Workspace
 __all__ = ["Placed", "Placement"]
 
 SLICE = 10_000
-"""Plain rows that are read, compared and written together: what the shown rows hold is in memory
-for so many only.
-"""
+"""Plain rows that are read, compared and written together, so that no more are held in memory."""
 
 
 class Placement:
-    """Makes the rows of one stream what complete puts say, for the time of one commit.
+    """Makes the rows of one stream equal to complete puts, during one commit.
 
-    Invariant: a row that is not written in the end is as it was, or, where it stood in the way of
-    one that is, hidden with all that the application has in it.
+    Invariant: a row that is not written in the end is as it was; or, if it stood in the way of one
+    that is, it is hidden, and all that the application has in it is kept.
     """
 
     def __init__(self, space: Workspace, removal: Removal) -> None:
@@ -42,10 +40,10 @@ class Placement:
         self._endings = Endings(space, removal, self._contest)
 
     def put(self, puts: Mapping[TypePlan, Sequence[Prepared]], *, all_new: bool = False) -> Placed:
-        """Makes rows equal to the puts of one group of types (see ``circles``), in which rows may
-        be each other's parents.
+        """Makes rows equal to the puts of one group of types (see ``circles``), whose rows may be
+        each other's parents.
 
-        ``all_new``: none of them has a row yet.
+        ``all_new`` promises that none of the entities has a row yet.
         """
         placed = Placed({plan: [] for plan in puts}, {plan: set() for plan in puts})
         if not any(plan.relations or plan.unique_sets for plan in puts) and not self._lot.kept.any:
@@ -55,7 +53,7 @@ class Placement:
             return placed
 
         group = [self._begin(plan, some, all_new=all_new) for plan, some in puts.items()]
-        turning = may_circle([each.plan for each in group])
+        turning = may_form_circle([each.plan for each in group])
         for _ in range(LEVELS):
             moved = [self._put_ready(each, placed) for each in group]
             if not turning or not any(moved) or not any(each.waiting for each in group):
@@ -65,7 +63,7 @@ class Placement:
         for each in group:
             while each.waiting:
                 self._endings.park_orphans(each, each.waiting, placed)
-                # Another stream may have brought a parent this very moment.
+                # Another stream may have committed a parent in the meantime.
                 self._put_ready(each, placed)
         return placed
 
@@ -77,7 +75,7 @@ class Placement:
     def _put_plain(
         self, plan: TypePlan, puts: list[Prepared], placed: Placed, *, all_new: bool
     ) -> None:
-        """Writes rows that need no other row and have no value that another is known to have."""
+        """Writes rows of types that have neither parents nor known unique values."""
         existing = {} if all_new else read_rows(plan, [put.key_value for put in puts])
         writes = [row_write(put, put.values, existing.get(put.key)) for put in puts]
         failures = self._endings.write(plan, writes)
@@ -90,33 +88,33 @@ class Placement:
             placed.failures[plan] += self._settle_failures(each, failures, placed)
 
     def _put_ready(self, each: Puts, placed: Placed) -> bool:
-        """Writes those whose parents are shown; whether there were any."""
+        """Writes the puts whose parents are shown; whether there were any."""
         plan, moved = each.plan, False
         while each.waiting:
             columns, missing = resolve_parents(plan, each.waiting)
             ready = [
                 (put, values, absent)
                 for put, values, absent in zip(each.waiting, columns, missing, strict=True)
-                if not untolerated(absent)
+                if not blocking_parents(absent)
             ]
             if not ready:
                 break
             moved = True
 
-            # Of two that want one unique value, one is parked.
+            # If two want the same unique value, one is parked.
             writes = [each.write(put, values) for put, values, _ in ready]
             claims = Claims(plan, writes)
             losers = self._contest.find_losers(each, claims)
             if losers is None:
-                continue  # rows went, or others joined: look again
+                continue  # rows were hidden, or puts added: look again
             if losers:
                 self._endings.park_losers(each, losers, placed)
                 continue
 
-            if plan.followed and self._part_from_children(each, writes):
+            if plan.followed and self._detach_unnamed_children(each, writes):
                 continue
 
-            # The others are written; what the database refuses all the same is settled by itself.
+            # The others are written; what the database refuses even so is settled one by one.
             failures = self._endings.write(plan, writes, claims)
             failed = {failure.write.key for failure in failures}
             self._openings.add_freed(plan, failed)  # a value for which another was parked
@@ -134,14 +132,18 @@ class Placement:
                     break
         return moved
 
-    def _part_from_children(self, each: Puts, writes: Sequence[RowWrite]) -> bool:
-        """Has children wait for rows that they can no longer name; whether there are such rows."""
+    def _detach_unnamed_children(self, each: Puts, writes: Sequence[RowWrite]) -> bool:
+        """Parks children of rows that give up the value by which children point to them; whether
+        there are such rows.
+        """
         plan = each.plan
         parted = set()
         for attname in plan.followed:
-            unnamed = unnamed_by(plan, attname, [w for w in writes if w.key not in each.unnamed])
+            unnamed = names_given_up(
+                plan, attname, [w for w in writes if w.key not in each.unnamed]
+            )
             if unnamed:
-                self._removal.part_children(plan, attname, unnamed)
+                self._removal.detach_children(plan, attname, unnamed)
                 parted |= set(unnamed.values())
         if not parted:
             return False
@@ -150,17 +152,17 @@ class Placement:
         # Rows of the type itself may be among the children.
         each.existing = read_rows(plan, [put.key_value for put in each.waiting])
         each.kept |= self._lot.kept.find(plan.digest(put.key) for put in each.waiting)
-        # They look again at the end: the database may refuse the change.
+        # The children are tried again at the end, since the database may refuse the change.
         self._openings.add_parents(plan, parted)
         return True
 
     def _with_parents(
         self, each: Puts, failures: list[RowFailure], known: Mapping[str, int]
     ) -> list[RowFailure]:
-        """Without those of whose parents one has gone since they were looked up (``known`` says how
-        many were missing then).
+        """Leaves out failures of rows that have lost a parent since their parents were looked up.
 
-        Another stream's commit took it away: the row is not refused, it waits.
+        Another stream's commit has deleted it, so the row has to wait, and is not refused.
+        ``known`` says by key how many parents were missing before.
         """
         if not each.plan.relations:
             return failures
@@ -178,9 +180,7 @@ class Placement:
     def _settle_failures(
         self, each: Puts, failures: list[RowFailure], placed: Placed
     ) -> list[RowFailure]:
-        """Shows or parks those that the database refused for another row's sake; returns the
-        others.
-        """
+        """Shows or parks rows that were refused because of another row; returns the others."""
         rivalries = [failure.write for failure in failures if failure.is_rivalry]
         refused = [failure for failure in failures if not failure.is_rivalry]
         if rivalries:
@@ -190,10 +190,11 @@ class Placement:
     def _settle_rivalries(
         self, each: Puts, writes: list[RowWrite], placed: Placed
     ) -> list[RowFailure]:
-        """Writes, one after the other, rows whose unique values only the database can compare.
+        """Writes, one by one, rows whose unique values only the database can compare.
 
-        Rows that make way, of these writes or of others, are robbed of their values first. Who is
-        in the way of none of its own is parked. Returns those that are refused for themselves.
+        Rows that make way lose their values first, whether they are among these writes or not. A
+        row whose value is held by one that does not make way is parked. Returns rows that are
+        refused because of their own values.
         """
         plan = each.plan
         puts = {put.key: put for put in each.waiting}
@@ -218,7 +219,7 @@ class Placement:
         return refused
 
     def _put_jointly(self, group: list[Puts], placed: Placed) -> None:
-        """Shows those that wait for each other only, all at once."""
+        """Shows entities that wait only for each other, all at once."""
         while closed := closed_part({each.plan: each.waiting for each in group if each.waiting}):
             by_plan = {each.plan: each for each in group}
             kept = {plan: each.kept for plan, each in by_plan.items()}
@@ -238,10 +239,10 @@ class Placement:
                 )
 
     def _settle_trouble(self, each: Puts, trouble: Trouble, placed: Placed) -> None:
-        """Parks or refuses those that keep a closed set from being shown."""
+        """Parks or refuses the entities that prevent a closed set from being shown."""
         plan = each.plan
 
-        # Refused for themselves.
+        # Refused because of their own values.
         guilty = [failure for failure in trouble.failures if not failure.is_rivalry]
         placed.failures[plan] += guilty
         each.drop(failure.write.key for failure in guilty)
@@ -250,7 +251,7 @@ class Placement:
         # Parked for a value that a shown row holds.
         lost = self._lost_to_shown(each, trouble.lost)
         if lost is None:
-            return  # a stale row has gone: try again
+            return  # a stale row was hidden: try again
         lost |= {
             failure.write.key: lost_to([], failure)
             for failure in trouble.failures
@@ -258,20 +259,20 @@ class Placement:
         }
         self._endings.park_losers(each, lost, placed)
 
-        # The others wait for their parents still: a rival that is not shown either will not tell of
-        # a value that became free.
+        # The others still wait for their parents: a rival that is not shown either will not tell
+        # that a value is free.
         apart = trouble.impossible | (trouble.lost.keys() - lost.keys())
         self._endings.park_orphans(each, [put for put in each.waiting if put.key in apart], placed)
 
-        # Those that miss no parent have joined the set; they are looked at again after all else.
+        # Those that miss no parent were added to the set; they are tried again after all else.
         left = {put.key for put in each.waiting} & trouble.lost.keys()
         self._endings.park_losers(
             each, {key: trouble.lost[key] for key in left}, placed, polled=True
         )
 
     def _lost_to_shown(self, each: Puts, lost: Mapping[str, Lost]) -> dict[str, Lost] | None:
-        """Those of the losers whose value is held by a row that is shown and stays; None where one
-        did not.
+        """The losers whose value is held by a shown row that keeps it; None where a row was hidden,
+        so that all has to be tried again.
         """
         puts = [put for put in each.waiting if put.key in lost]
         columns, _ = resolve_parents(each.plan, puts)

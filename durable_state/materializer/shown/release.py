@@ -1,4 +1,4 @@
-"""Showing what has waited."""
+"""Shows parked changes once nothing stands in their way."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..parked.lot import Parking
 from ..plan import TypePlan
 from ..rows.relations import (
     MissingParent,
+    blocking_parents,
     circles,
-    may_circle,
+    may_form_circle,
     parent_digest,
     resolve_parents,
-    untolerated,
 )
 from .joint import settle_blockers
 from .placement import Placement
@@ -41,12 +41,13 @@ class Release:
         self._shown = 0
 
     def settle(self, *, every: bool = False) -> list[Letter]:
-        """Shows parked entities whose parents have come or whose unique values are free, until
-        nothing moves any more.
+        """Shows parked entities whose parents are shown or whose unique values are free, until
+        nothing changes any more.
 
-        Invariant: whoever was parked for a unique value in this commit has been looked at after all
-        else that the commit moved. ``every``: of those that nobody tells about, all are tried.
-        Returns those that the database refused; they are parked no longer.
+        Invariant: every entity that was parked for a unique value in this commit is tried again
+        after everything else that the commit changes. With ``every``, all polled entities are
+        tried instead of a few. Returns those that the database refused; they are not parked any
+        more.
         """
         if not self._lot.occupied and not every:
             return []
@@ -55,11 +56,11 @@ class Release:
         self._try_pages(self._lot.polled(every=every))
         self._follow_all()
 
-        # The holder may have been one that was going to have the value, and did not get it.
+        # A loser may have lost to an entity that did not get the value in the end.
         shown = -1
         while shown < self._shown:
             shown = self._shown
-            self._try_pages(self._lot.take_losers())
+            self._try_pages(self._lot.take_new_losers())
             self._follow_all()
         return self._refused
 
@@ -69,7 +70,7 @@ class Release:
             self._follow()
 
     def _follow(self) -> None:
-        """Tries what waits for something that moved, till nothing does."""
+        """Tries what waits for rows or values that have become available, until there are none."""
         while True:
             fresh, freed = self._openings.take()
             if not fresh and not freed:
@@ -96,14 +97,14 @@ class Release:
         puts = self._unpack(plan, candidates)
         _, missing = resolve_parents(plan, puts)
 
-        # Some wait for another parent now; the others are shown, if nothing else is in their way.
+        # Some miss another parent now; the others are shown if nothing else is in their way.
         ready, waiting = [], []
         for put, absent in zip(puts, missing, strict=True):
-            parked, blocking = before[put.key], untolerated(absent)
+            parked, blocking = before[put.key], blocking_parents(absent)
             if not blocking:
                 ready.append(put)
             elif parked.is_link or parked.waits_for != blocking[0].digest:
-                # Another parent is the one that is missing now.
+                # It is another parent that is missing now.
                 waiting.append(Parking(plan, put, blocking[0], stale=parked.stale))
         self._lot.park(waiting)
         if ready:
@@ -113,7 +114,7 @@ class Release:
         """Places puts of parked entities; whether any was shown."""
         placed = self._placement.put(puts)
 
-        # What the database refuses is parked no more: it is a letter.
+        # What the database refuses is a dead letter, and not parked any more.
         for plan, failures in placed.failures.items():
             by_key = {put.key: put for put in puts[plan]}
             self._lot.remove(plan.digest(failure.write.key) for failure in failures)
@@ -136,16 +137,16 @@ class Release:
         return puts
 
     def _show_closed(self) -> bool:
-        """Shows entities that wait for each other only; whether there were any.
+        """Shows entities that wait only for each other; whether there were any.
 
-        Only those parked since the last look can have closed a circle. Whoever waits for two
-        parents, one in the circle and one not there at all, is made to wait for the latter: its
-        coming is then what closes it.
+        Only entities parked since the last call can have closed a circle. One that waits for two
+        parents, one in the circle and one that does not exist, is made to wait for the latter:
+        its arrival is then what closes the circle.
         """
-        newly = self._lot.take_newly()
+        newly = self._lot.take_new_orphans()
         shown = False
         for group in circles(self._plans.all()) if newly else []:
-            if may_circle(group):
+            if may_form_circle(group):
                 of_group = (newly.get(plan.type, set()) for plan in group)
                 shown |= self._show_closed_of(group, set().union(*of_group))
         return shown
@@ -158,7 +159,7 @@ class Release:
         looked_at: set[str] = set()
         stale: set[tuple[str, str]] = set()
 
-        # All that can be reached from the new ones by what they wait for.
+        # Everything that the new ones wait for, directly or through others.
         while frontier:
             looked_at |= frontier
             by_type: defaultdict[str, list[ParkedChange]] = defaultdict(list)
@@ -178,7 +179,7 @@ class Release:
                     for parked in by_type[plan.type]
                 }
                 for put, each in zip(some, absent, strict=True):
-                    blocking = untolerated(each)
+                    blocking = blocking_parents(each)
                     puts[plan.type, put.key], missing[plan.type, put.key] = put, blocking
                     frontier |= {
                         entity_digest(*parent.entity)
@@ -187,7 +188,7 @@ class Release:
                     }
             frontier -= looked_at
 
-        # Some of them wait, in the end, for what is not there: they are parked for that.
+        # Some of them wait, through others, for what is not there: they are parked for that.
         blockers = settle_blockers(missing)
         self._lot.park(
             (
@@ -198,7 +199,7 @@ class Release:
             seen=True,
         )
 
-        # The others wait for each other only.
+        # The others wait only for each other.
         closed: dict[TypePlan, list[Prepared]] = defaultdict(list)
         for entity, put in puts.items():
             if entity not in blockers:

@@ -1,4 +1,4 @@
-"""Deleting rows, and what becomes of the rows that point to them."""
+"""Deletes rows, and takes care of the rows that point to them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..changes import Outcome
 from ..plan import PlannedField, TypePlan
 from ..rows.instances import read_instances
 from ..rows.outside import check_restricted, check_updates, other_streams_rows, pointing_to
-from ..rows.relations import circles, may_circle
+from ..rows.relations import circles, may_form_circle
 from ..rows.rows import chunks, most_keys, rows_with
 from .children import PAGE, Children, Rows, column_values
 from .workspace import Workspace
@@ -32,12 +32,13 @@ __all__ = ["Removal", "remove_rows"]
 class Removal:
     """Deletes rows of one stream.
 
-    Mapped children that the stream still holds go too and are parked, with what the application has
-    in their rows; where ``on_delete`` says SET_NULL or SET_DEFAULT they stay without their parent.
-    That holds through unmapped tables in between as well. Rows outside the mappings follow
-    ``on_delete``; one that protects its parent, or cannot follow, keeps the row from going. No
-    model signals are sent. ``for_good``: mapped children go with their parents, and nothing is
-    parked.
+    Mapped children that the stream still holds are parked, together with the application's data in
+    their rows, and their rows are deleted; with SET_NULL or SET_DEFAULT as ``on_delete`` the rows
+    stay, without their parent. The same holds for children behind unmapped tables. Rows outside
+    the mappings follow ``on_delete``; a row that protects its parent, or cannot do what
+    ``on_delete`` says, prevents the deletion. No model signals are sent.
+
+    With ``for_good``, mapped children are deleted with their parents, and nothing is parked.
     """
 
     def __init__(self, space: Workspace, *, for_good: bool = False) -> None:
@@ -47,11 +48,11 @@ class Removal:
         self._lot = space.lot
         self._openings = space.openings
         self._outcome = space.outcome
-        self._going: dict[TypePlan, set[Any]] = {}
+        self._leaving: dict[TypePlan, set[Any]] = {}
 
     def remove(self, plan: TypePlan, key_values: Iterable[Any]) -> dict[str, str]:
-        """Deletes the rows with these keys, where they are; returns the keys that could not go,
-        with the reason.
+        """Deletes the rows with these keys, if any; returns the keys of those that had to stay,
+        each with the reason.
         """
         refused: dict[str, str] = {}
         for rows in self._find(plan, key_values):
@@ -59,8 +60,8 @@ class Removal:
         return refused
 
     def hide(self, plan: TypePlan, key_values: Iterable[Any]) -> dict[str, str]:
-        """The same for entities that the stream still holds: what their rows have beside the mapped
-        columns is kept.
+        """Deletes the rows of entities that the stream still holds, and keeps their primary keys
+        and the application's columns; returns what ``remove`` does.
         """
         refused: dict[str, str] = {}
         for rows in self._find(plan, key_values):
@@ -74,7 +75,7 @@ class Removal:
         return refused
 
     def find_protected(self, plan: TypePlan, key_values: Iterable[Any]) -> set[str]:
-        """Which of the rows could not be deleted as things stand. Deletes none."""
+        """The keys of the rows that could not be deleted as things stand. Deletes none."""
         found: set[str] = set()
         for rows in self._find(plan, key_values):
             with transaction.atomic(using=plan.using):
@@ -82,11 +83,11 @@ class Removal:
                 transaction.set_rollback(True, using=plan.using)
         return found
 
-    def part_children(self, plan: TypePlan, attname: str, named: Mapping[Any, str]) -> None:
-        """Has children wait for parents that give up the values (``named``) by which they are
-        named.
+    def detach_children(self, plan: TypePlan, attname: str, named: Mapping[Any, str]) -> None:
+        """Parks the children of parents that give up the values by which children point to them.
 
-        What something protects stays, and follows its parent as the application's rows do.
+        ``named`` maps these values to the parents' keys. A child whose row cannot be deleted stays,
+        and is redirected to its parent's new value, as the application's rows are.
         """
         for child, planned in self._plans.children(plan):
             if planned.field.target_field.attname != attname:  # type: ignore[attr-defined]
@@ -113,7 +114,7 @@ class Removal:
     def remove_everything(self) -> None:
         """Deletes all rows of the stream, children first.
 
-        Raises: ProtectedError, RestrictedError, where a row outside does not let go.
+        Raises: ProtectedError, RestrictedError, where a row outside the mappings prevents it.
         """
         for plan in reversed(self._plans.all()):
             key = plan.mapping.key
@@ -122,7 +123,7 @@ class Removal:
                 self._remove_all(plan, rows, self._outcome)
 
     def _remove(self, plan: TypePlan, rows: Rows, made: Outcome) -> dict[str, str]:
-        """Deletes rows, halving where one of them must stay; what was done is added to ``made``."""
+        """Deletes rows, bisecting where one of them must stay; adds what was done to ``made``."""
         if not rows:
             return {}
         changes = Outcome(made.listed)
@@ -143,35 +144,37 @@ class Removal:
         return {}
 
     def _remove_all(self, plan: TypePlan, rows: Rows, made: Outcome) -> None:
-        """Deletes rows and what hangs on them. Raises: ProtectedError, RestrictedError."""
+        """Deletes rows and all that depends on them. Raises: ProtectedError, RestrictedError."""
         circle = next((group for group in circles(self._plans.all()) if plan in group), [plan])
 
-        # Rows of the circle are deleted when all that go with them are known: they may point to
-        # each other.
-        going: dict[TypePlan, Rows] = {each: {} for each in circle}
-        going[plan] |= rows
+        # Rows of one circle may point to each other, so they are deleted only when all that go with
+        # them are known.
+        leaving: dict[TypePlan, Rows] = {each: {} for each in circle}
+        leaving[plan] |= rows
 
-        before = {each: set(pks) for each, pks in self._going.items()}
-        self._going.setdefault(plan, set()).update(rows)
+        known_before = {each: set(pks) for each, pks in self._leaving.items()}
+        self._leaving.setdefault(plan, set()).update(rows)
         try:
-            self._collect(plan, rows, going, made)
-            self._delete_collected(plan, circle, going, made)
+            self._collect(plan, rows, leaving, made)
+            self._delete_collected(plan, circle, leaving, made)
         finally:
-            self._going = before
+            self._leaving = known_before
 
     def _collect(
-        self, plan: TypePlan, rows: Rows, going: dict[TypePlan, Rows], made: Outcome
+        self, plan: TypePlan, rows: Rows, leaving: dict[TypePlan, Rows], made: Outcome
     ) -> None:
-        """Finds the mapped children that go with the rows; those of other types go at once."""
+        """Finds the mapped children that go with the rows; deletes those outside the circle at
+        once.
+        """
         left = [(plan, rows)]
         while left:
             parent, parents = left.pop()
             for child, planned in self._plans.children(parent):
                 targets = column_values(parent, planned, parents)
                 for page in self._find_leaving(child, planned, targets, made):
-                    if child in going:
-                        going[child] |= page
-                        self._going.setdefault(child, set()).update(page)
+                    if child in leaving:
+                        leaving[child] |= page
+                        self._leaving.setdefault(child, set()).update(page)
                         left.append((child, page))
                     elif refused := self._remove(child, page, made):
                         raise ProtectedError(next(iter(refused.values())), set())
@@ -180,13 +183,13 @@ class Removal:
         self,
         plan: TypePlan,
         circle: list[TypePlan],
-        going: dict[TypePlan, Rows],
+        leaving: dict[TypePlan, Rows],
         made: Outcome,
     ) -> None:
         # MySQL checks each row of a DELETE by itself, also where the rows that point to it go too.
         checks = (
             connections[plan.using].constraint_checks_disabled
-            if may_circle(circle)
+            if may_form_circle(circle)
             else nullcontext
         )
         database = find_database(plan.using)
@@ -194,31 +197,31 @@ class Removal:
         for each in reversed(circle):
             rows_of_type = each.mapping.model._base_manager.using(plan.using)
             pk = each.mapping.model._meta.pk
-            for chunk in chunks(going[each], most_keys(each, pk)):
+            for chunk in chunks(leaving[each], most_keys(each, pk)):
                 rows_to_go = rows_of_type.filter(database.is_one_of(pk, chunk))
                 self._follow_outside(each, rows_to_go, made)
                 with checks():
                     rows_to_go._raw_delete(plan.using)
 
-            made.changed(each.type, going[each].values(), deleted=True)
-            if going[each]:
-                self.removed += len(going[each])
-                self._openings.add_freed(each, going[each].values())
+            made.changed(each.type, leaving[each].values(), deleted=True)
+            if leaving[each]:
+                self.removed += len(leaving[each])
+                self._openings.add_freed(each, leaving[each].values())
 
     def _find_leaving(
         self, child: TypePlan, planned: PlannedField, targets: Rows, made: Outcome
     ) -> Iterator[Rows]:
-        """The children of leaving parents that have to go with them, page by page."""
-        return self._children.part(
-            child, planned, targets, made, lambda: self._going.get(child, ())
+        """The children of leaving parents whose rows have to be deleted, page by page."""
+        return self._children.detach(
+            child, planned, targets, made, lambda: self._leaving.get(child, ())
         )
 
     def _follow_outside(
         self, plan: TypePlan, rows: models.QuerySet[models.Model], made: Outcome
     ) -> None:
-        """Has the rows outside the mappings that point to leaving ones do what ``on_delete`` says.
+        """Applies ``on_delete`` to rows outside the mappings that point to the leaving ones.
 
-        Raises: ProtectedError, RestrictedError, IntegrityError, where one does not let go.
+        Raises: ProtectedError, RestrictedError, IntegrityError, where one prevents the deletion.
         """
         collector = Collector(using=plan.using, origin=rows)
         followed = False
@@ -245,10 +248,10 @@ class Removal:
     def _follow(
         self, relation: Any, outside: models.QuerySet[Any], made: Outcome, using: str
     ) -> None:
-        """Looks after what hangs on rows outside that are about to go, or refuses."""
+        """Deletes the mapped children of outside rows that are about to be deleted, or refuses."""
         on_delete, label = relation.on_delete, relation.related_model._meta.label
 
-        # What does not let go.
+        # Relations that prevent the deletion.
         if on_delete in (models.RESTRICT, models.DO_NOTHING):
             raise RestrictedError(f"{label} rows point to it ({on_delete.__name__}).", set())
         if other_streams_rows(relation, outside, using).exists():
@@ -256,7 +259,7 @@ class Removal:
         if on_delete is not models.CASCADE:
             return
 
-        # They go: so do the mapped children that hang on them, and what hangs on those.
+        # The outside rows are deleted, with the mapped children that point to them, and so on.
         for further, beyond in pointing_to(relation.related_model, outside, using):
             for child, planned in self._mapped_by(further):
                 targets = dict.fromkeys(
@@ -276,7 +279,7 @@ class Removal:
                 self._follow(further, beyond, made, using)
 
     def _mapped_by(self, relation: Any) -> list[tuple[TypePlan, PlannedField]]:
-        """The types of this stream that fill the relation's foreign key."""
+        """The types of this stream that map the relation's foreign key."""
         found = []
         for plan in self._plans.all():
             if plan.mapping.model is relation.related_model:
@@ -285,8 +288,9 @@ class Removal:
 
 
 def remove_rows(stream: Stream) -> int:
-    """Deletes all rows that a stream has, and returns how many. Raises: ProtectedError,
-    RestrictedError.
+    """Deletes all rows of a stream, and returns how many there were.
+
+    Raises: ProtectedError, RestrictedError.
     """
     removal = Removal(Workspace.on(stream), for_good=True)
     removal.remove_everything()

@@ -1,4 +1,4 @@
-"""The shown rows: where changes go when nothing is being staged."""
+"""The shown rows: where changes go while nothing is being staged."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = ["ShownRows"]
 
 
 class ShownRows:
-    """Brings the rows of one stream to what the changes of a batch, or a whole generation, say.
+    """Makes the rows of one stream equal to what a batch of changes, or a whole generation, says.
 
-    Used inside the transaction of one commit. After the last change ``settle`` shows what has
-    waited.
+    Used inside the transaction of one commit. After the last change, ``settle`` shows the parked
+    changes that can be shown now.
     """
 
     def __init__(self, plans: StreamPlan, lot: ParkingLot, outcome: Outcome) -> None:
@@ -43,12 +43,12 @@ class ShownRows:
         self._refused: list[Letter] = []
 
     def apply(self, entities: dict[str, list[EntityChanges]]) -> None:
-        """Writes the entities of a batch, by type: parents before children, children's deletions
-        before parents'.
+        """Writes the entities of a batch, by type: parents before children, then deletions of
+        children before those of parents.
 
-        What waits for a row of the batch is shown before anything is deleted, so that nothing goes
-        with a parent that it has left. A row that is to be deleted is nobody's parent any more, and
-        its unique values may be had.
+        Parked changes that wait for a row of the batch are shown before anything is deleted, so
+        that no row is deleted with a parent that it no longer has. A row that is to be deleted
+        counts as nobody's parent any more, and its unique values may be taken.
         """
         groups = circles(self._plans.all(entities))
         plans = [plan for group in groups for plan in group]
@@ -57,7 +57,7 @@ class ShownRows:
             for plan in plans
         }
 
-        # What was parked of them is void; it must not be shown for a moment.
+        # What was parked of deleted entities is void, and must not be shown even for a moment.
         for plan in plans:
             self._lot.remove(plan.digest(key) for key in leaving[plan.type])
         self._plans.prospects.leaving = lambda of_type, keys: (
@@ -74,7 +74,7 @@ class ShownRows:
     def put(
         self, plan: TypePlan, puts: Sequence[Prepared], *, all_new: bool = False
     ) -> tuple[list[RowFailure], set[str]]:
-        """Makes rows equal to complete puts, of which ``all_new`` says that none has a row yet.
+        """Makes rows equal to complete puts; ``all_new`` promises that none has a row yet.
 
         Returns what the database refused, and the keys that were parked.
         """
@@ -82,19 +82,18 @@ class ShownRows:
         return placed.failures[plan], placed.parked[plan]
 
     def remove(self, plan: TypePlan, keys: Iterable[Any]) -> dict[str, str]:
-        """Deletes rows by key value; returns those that must stay, with the reason."""
+        """Deletes rows by key value; returns the keys of those that have to stay, and why."""
         refused = self._removal.remove(plan, keys)
-        # What was told that such a row is going can be linked to it.
+        # Changes that counted such a row as deleted can be linked to it after all.
         self._space.openings.add_parents(plan, refused)
         return refused
 
     def release(self) -> None:
-        """Shows what has waited for rows that are there by now, before others go."""
+        """Shows changes that have waited for rows shown by now, before other rows are deleted."""
         self._release(every=False)
 
     def settle(self, *, every: bool = False) -> list[Letter]:
-        """Shows what has waited and can be shown, and tells other streams of their parents'
-        arrival.
+        """Shows parked changes that can be shown, and tells other streams about parents they await.
 
         Returns what the database refused; see ``Release.settle``.
         """
@@ -120,8 +119,8 @@ class ShownRows:
             }
             placed = self._placement.put(puts)
 
-            # Where it was refused, the one before it counts; where it was settled up to a limit
-            # only, the next one.
+            # Where a change was refused, the one before it counts; where the entity was only folded
+            # up to a limit, the next one does.
             for plan, some in todo.items():
                 failed = {failure.write.key: failure for failure in placed.failures[plan]}
                 parked = placed.parked[plan]
@@ -146,7 +145,7 @@ class ShownRows:
                 todo[plan] = again
 
     def _settle_partials(self, plan: TypePlan, entities: list[EntityChanges]) -> None:
-        """Completes partial updates by what is parked or shown of their entities."""
+        """Completes partial updates with what is parked or shown of their entities."""
         self._keep_what_is_parked(plan, entities)
         partial = {
             entity.key: entity
@@ -166,7 +165,7 @@ class ShownRows:
             else:
                 unparked[key] = entity
 
-        # Where there is a row, the columns that the change leaves out just stay.
+        # If there is a row, the columns that the change leaves out stay as they are.
         existing = read_rows(
             plan, [entity.put.key_value for entity in unparked.values() if entity.put is not None]
         )
@@ -174,7 +173,7 @@ class ShownRows:
             if key not in existing:
                 settle_partial(plan, entity, None)
 
-        # A change that may have to be parked takes all that the entity is.
+        # A change that may have to be parked needs all values of its entity.
         if plan.relations or plan.unique_sets:
             pks = [existing[key].pk for key in unparked if key in existing]
             whole = whole_entities(self._lot, plan, pks)
@@ -183,7 +182,7 @@ class ShownRows:
                     settle_partial(plan, entity, whole[key])
 
     def _keep_what_is_parked(self, plan: TypePlan, entities: list[EntityChanges]) -> None:
-        """Gives puts what a parked change has said where they would have a default made once."""
+        """Gives puts the values of a parked change in place of defaults that are made only once."""
         if not self._lot.occupied:
             return
         fresh = {
@@ -197,12 +196,12 @@ class ShownRows:
     def _delete(self, plan: TypePlan, entities: list[EntityChanges]) -> None:
         todo = {entity.key: entity for entity in entities if entity.deleted}
         while todo:
-            # Nothing is parked any more of what is deleted.
+            # What is deleted is not parked any more.
             values = {key: _key_value(plan, entity) for key, entity in todo.items()}
             refused = self.remove(plan, [value for value in values.values() if value is not None])
             self._lot.remove(plan.digest(key) for key in todo if key not in refused)
 
-            # Of a protected row, the change before the delete counts, which may be another delete.
+            # For a protected row, the change before the delete counts; it may be another delete.
             again, kept = {}, []
             for key, reason in refused.items():
                 entity = todo[key]

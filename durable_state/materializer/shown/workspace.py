@@ -1,4 +1,4 @@
-"""What all that changes the shown rows shares, for the time of one commit."""
+"""What the modules that change the shown rows share during one commit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Workspace"]
 
 @dataclass(slots=True)
 class Workspace:
-    """The plans of one stream, what it has parked, and what the commit has changed up to here."""
+    """The plans of one stream, what it has parked, and what the commit has changed so far."""
 
     plans: StreamPlan
     lot: ParkingLot
@@ -24,6 +24,6 @@ class Workspace:
 
     @classmethod
     def on(cls, stream: Stream) -> Workspace:
-        """The space for a stream of whose outcome nobody hears."""
+        """A workspace whose outcome is not used."""
         plans = StreamPlan(stream)
         return cls(plans, ParkingLot(stream), Openings(plans), Outcome(0))

@@ -13,7 +13,7 @@ from ..letters import PROTECTED
 from ..plan import StreamPlan, TypePlan, Values
 from ..rows.claims import Claims
 from ..rows.outside import is_pointed_to
-from ..rows.relations import MissingParent, resolve_parents, untolerated
+from ..rows.relations import MissingParent, blocking_parents, resolve_parents
 from ..rows.rivals import find_rivals
 from ..rows.row import ExistingRow
 from ..rows.rows import chunks, differ, read_rows, row_write
@@ -115,7 +115,7 @@ def _missing_and_changed(
                 if row is not None:
                     yield Difference(plan.type, put.key, "extra")
                 continue
-            values, blocking = wanted[put.key], untolerated(absent_of[put.key])
+            values, blocking = wanted[put.key], blocking_parents(absent_of[put.key])
             if put.key in parked and _waits_rightly(plan, put, row, values, blocking):
                 continue
             if row is None:

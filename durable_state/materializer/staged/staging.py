@@ -41,7 +41,7 @@ __all__ = [
 
 SIZE = Length("body") + Length("prepared") + Length("older")
 """Bytes of a staged entity, nearly."""
-TOGETHER = 10_000
+ENTITIES_PER_READ = 10_000
 """Staged entities that are read together, at most."""
 
 
@@ -109,7 +109,7 @@ def read_staged(
     """The staged entities of one type in chunks, oldest first, converted anew;
     and those that the mapping, changed since, refuses.
 
-    A chunk has at most ``TOGETHER`` entities, and about BATCH_BYTES.
+    A chunk has at most ``ENTITIES_PER_READ`` entities, and about BATCH_BYTES.
     """
     for rows in _read(generation, plan.type):
         puts: list[Prepared] = []
@@ -281,11 +281,11 @@ def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
 def _measure(staged: models.QuerySet[Any]) -> int | None:
     """The ordinal of the last of those that may be read together; None where there is none."""
     room = get_settings().batch_bytes
-    all_of_them = staged[:TOGETHER].aggregate(last=Max("ordinal"), size=Sum(SIZE))
+    all_of_them = staged[:ENTITIES_PER_READ].aggregate(last=Max("ordinal"), size=Sum(SIZE))
     last: int | None = all_of_them["last"]
     if last is None or all_of_them["size"] <= room:
         return last
-    for ordinal, size in staged.values_list("ordinal", SIZE)[:TOGETHER]:
+    for ordinal, size in staged.values_list("ordinal", SIZE)[:ENTITIES_PER_READ]:
         last, room = ordinal, room - size
         if room <= 0:
             break

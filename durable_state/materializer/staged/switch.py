@@ -24,7 +24,7 @@ from .steps import count_off
 
 __all__ = ["shown_keys", "switch"]
 
-WALK = 20_000
+KEYS_PER_READ = 20_000
 """Keys of shown rows that are looked at together."""
 
 
@@ -177,11 +177,11 @@ def shown_keys(plan: TypePlan) -> Iterator[dict[str, object]]:
     """
     key = plan.mapping.key
     queryset = plan.rows().order_by(key.attname)
-    found = list(queryset.values_list(key.attname, flat=True)[:WALK])
+    found = list(queryset.values_list(key.attname, flat=True)[:KEYS_PER_READ])
     while found:
         yield {key_text(key, value): value for value in found}
         found = list(
             queryset.filter(**{f"{key.attname}__gt": found[-1]}).values_list(
                 key.attname, flat=True
-            )[:WALK]
+            )[:KEYS_PER_READ]
         )

@@ -14,7 +14,7 @@ from durable_state.materializer import compiled
 from durable_state.materializer.batch import plain
 from durable_state.materializer.ownership import Ownership
 from durable_state.materializer.plan import TypePlan
-from durable_state.materializer.rows.claims import make_way
+from durable_state.materializer.rows.claims import free_wanted_values
 from durable_state.materializer.rows.row import RowWrite
 from durable_state.materializer.rows.rows import changing, read_rows, write_rows
 from durable_state.models import Stream
@@ -45,7 +45,9 @@ def put(plan: TypePlan, rows: dict[Any, dict[str, Any]]) -> list[str]:
         for key, values in rows.items()
     ]
     failures = write_rows(
-        plan, changing(plan, writes), clear_the_way=lambda plan, writes: make_way(plan, writes, {})
+        plan,
+        changing(plan, writes),
+        free_values=lambda plan, writes: free_wanted_values(plan, writes, {}),
     )
     return [failure.write.key for failure in failures]
 
