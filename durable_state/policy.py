@@ -1,4 +1,4 @@
-"""Who may see what: asked by websocket, feed, REST and admin alike.
+"""Who may see what. Websocket, feed, REST and admin all ask here.
 
 Why: decision 34.
 """
@@ -49,13 +49,13 @@ class StatePolicy:
 
     By default, a signed-in, active user may read the streams that are mapped to a model for which
     the user has the view permission (with ``durable_state.view_stream``, every stream), and sees
-    the rows of just these models. Methods run in a thread and may use the ORM.
+    only the rows of these models. The methods run in a thread and may use the ORM.
     """
 
     def streams(self, user: Any) -> models.QuerySet[Stream]:
-        """The streams that ``user`` (anonymous ones included) may read.
+        """The streams that ``user``, who may be anonymous, may read.
 
-        The queryset is filtered further.
+        The caller filters the queryset further.
         """
         if not user.is_authenticated or not user.is_active:
             return Stream.objects.none()
@@ -72,29 +72,29 @@ class StatePolicy:
         )
 
     def rows(self, user: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        """Those rows of a stream that ``user`` may see: ``queryset`` itself, or a filter of it.
+        """The rows of a stream that ``user`` may see: ``queryset`` itself, or a filter of it.
 
-        A row that leaves the filter by a commit of the stream is shown as deleted at once; one that
-        leaves it otherwise (say, because the user left a group) within a minute. No slices, no
-        ``values()``.
+        A row that leaves the filter through a commit of the stream is shown as deleted at once, and
+        one that leaves it otherwise (say, because the user left a group) within a minute. No
+        slices, no ``values()``.
         """
         return queryset if _may_view(user, queryset.model) else queryset.none()
 
     def fields(self, user: Any, type: str) -> Collection[str] | None:
-        """The fields of an entity type that ``user`` may see, by their wire names; None for all.
+        """The wire names of the fields of an entity type that ``user`` may see; None for all.
 
-        Keys are always shown. A user who does not see all fields sees no message of the type: no
+        Keys are always shown. A user who may not see every field sees no message of the type: no
         dead letter, no parked change, no error that quotes values.
         """
         return None
 
     def audience(self, user: Any) -> Hashable | None:
-        """Names those who see the same rows, of every stream: say, a user's team.
+        """A name for all users who see the same rows of every stream: say, the user's team.
 
-        Where ``rows`` narrows, subscribers with one name share what is read and encoded. None: each
-        user is served alone; so is each of a user's tokens, if the project attaches something of
-        the token to the user. Where it does not narrow, all share it in any case. Two users may
-        have the same name only if ``rows`` gives both the same, at any time.
+        Where ``rows`` narrows, subscribers with the same name share what is read and encoded. With
+        None, each user is served separately, and so is each token, if the project attaches
+        something of the token to its user. Where ``rows`` does not narrow, all subscribers share in
+        any case. Two users may have the same name only if ``rows`` always gives both the same.
         """
         return None
 
@@ -123,11 +123,12 @@ def _policy(path: str) -> StatePolicy:
 def audience_of(
     user: Any, stream: Stream, types: Collection[str] = (), keys: Collection[str] = ()
 ) -> Audience:
-    """What ``user`` sees of a readable stream: of ``types``, or of all types where none is named;
-    and of the entities of these ``keys``, or of all.
+    """What ``user`` sees of a readable stream: of ``types``, or of all types if none is named; and
+    of the entities with these ``keys``, or of all.
 
-    A type that is not registered, or of which the user may see no row at all, is not in it. Of the
-    other types it only has what tells whether the user may know of a transaction.
+    Types that are not registered, or of which the user may see no row at all, are left out. Of the
+    types that were not asked for, it only has what decides whether the user may learn of a
+    transaction.
     """
     sights, others = [], []
     asked = frozenset(keys) or None
@@ -135,7 +136,7 @@ def audience_of(
         is_asked = not types or mapping.entity_type in types
         try:
             every = shown_rows(mapping, stream)
-        except MappingFault:  # Nothing stands for the stream yet, so it has no rows of this type.
+        except MappingFault:  # No object stands for the stream yet, so it has no rows of the type.
             continue
         sight = _sight(user, mapping, every) if is_asked else _sight_beside(user, mapping, every)
         if sight is not None and is_asked:
@@ -146,7 +147,7 @@ def audience_of(
 
 
 def sight_of(user: Any, stream: Stream, entity_type: str) -> Sight | None:
-    """What ``user`` sees of one type of a readable stream; None where that is no row at all."""
+    """What ``user`` sees of one type of a readable stream; None if no row at all."""
     mapping = registry.find(entity_type, stream.name)
     if mapping is None:
         return None
@@ -158,10 +159,10 @@ def sight_of(user: Any, stream: Stream, entity_type: str) -> Sight | None:
 
 
 def followed_stream(user: Any, name: str) -> Stream | None:
-    """The readable stream of that name, from the database that is written.
+    """The readable stream of that name, from the database that is written to.
 
-    For whoever waits for the bell: a replica lags behind it, and the bell is named for where the
-    commits are. A policy that chooses a database itself is followed there.
+    For callers that wait for the bell, which is named after that database; a replica would lag
+    behind it. If the policy chooses a database itself, that one is used.
     """
     streams = readable_streams(user)
     if getattr(streams, "_db", None) is None:
@@ -175,10 +176,10 @@ def readable_streams(user: Any) -> models.QuerySet[Stream]:
 
 
 def readable_rows(user: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
-    """Those rows of a synced model that ``user`` may see.
+    """The rows of a synced model that ``user`` may see.
 
-    They are of the streams that the policy gives, or of none (the application's own), and ``rows``
-    does not leave them out.
+    They belong to a readable stream, or to none (the application's own), and the policy's ``rows``
+    includes them.
     """
     model = queryset.model
     streams = readable_streams(user).using(queryset.db).order_by()
@@ -188,7 +189,7 @@ def readable_rows(user: Any, queryset: models.QuerySet[Any]) -> models.QuerySet[
 
 
 def sees_whole_model(user: Any, model: type[models.Model]) -> bool:
-    """Whether ``user`` may see every field of every row of a synced model, whatever there is."""
+    """Whether ``user`` may see every field of every row of a synced model, now and later."""
     if hidden_columns(user, model):
         return False
     policy = get_policy()
@@ -212,10 +213,10 @@ def readable_fields(user: Any, mapping: EntityMapping) -> frozenset[str] | None:
 
 
 def hidden_columns(user: Any, model: type[models.Model]) -> set[str]:
-    """The names of a synced model's fields of which ``user`` may not see the values.
+    """The names of a synced model's fields whose values ``user`` may not see.
 
-    A field is hidden where any type that is mapped to the model has it hidden, because its table
-    does not tell the types apart.
+    A field is hidden if it is hidden for any type mapped to the model, because the table does not
+    tell the types apart.
     """
     hidden: set[str] = set()
     for mapping in registry.for_model(model) or registry.for_model(model._meta.concrete_model):
@@ -229,12 +230,12 @@ def hidden_columns(user: Any, model: type[models.Model]) -> set[str]:
 
 
 class Insight:
-    """What ``user`` may read of the values in a stream's letters, parked changes and errors.
+    """Which values in a stream's letters, parked changes and errors ``user`` may read.
 
-    Whoever sees all rows of a type reads all of them. Whoever sees only some reads what is about an
-    entity whose row is among them; what is about an entity without a row stays hidden, because
-    nothing tells whether the row would be. Whoever sees only some fields reads nothing of the type,
-    because a message has them all. What is about no known type is for those who see all.
+    A user who sees all rows of a type reads all of them. One who sees only some rows reads what
+    concerns an entity whose row is among them; an entity without a row stays hidden, because it is
+    unknown whether its row would be visible. One who sees only some fields reads nothing of the
+    type, because a message has all fields. What concerns no known type is for users who see all.
     """
 
     def __init__(self, user: Any, stream: Stream) -> None:
@@ -243,18 +244,20 @@ class Insight:
         self._sights: dict[str, Sight | None] = {}
 
     def sees_all(self, entity_type: str = "") -> bool:
-        """Whether it sees every row, whole, of the type; of all types where it is none known."""
+        """Whether the user sees every field of every row of the type; of all types if the given
+        one is unknown.
+        """
         if registry.find(entity_type, self._stream.name) is not None:
             sight = self._sight(entity_type)
             return sight is not None and sight.is_whole
         known = [mapping.entity_type for mapping in registry.for_stream(self._stream.name)]
         if not known:
-            # Then no rule says who may see anything.
+            # Then no rule says who may see what.
             return bool(getattr(self._user, "is_superuser", False))
         return all(self.sees_all(each) for each in known)
 
     def entities(self, entity_type: str, keys: Collection[str]) -> set[str]:
-        """Those of the entities whose values may be read, by key."""
+        """The keys of those entities whose values the user may read."""
         if self.sees_all(entity_type):
             return set(keys)
         if registry.find(entity_type, self._stream.name) is None:
@@ -271,12 +274,12 @@ class Insight:
             try:
                 every = shown_rows(mapping, self._stream)
             except MappingFault:
-                # No row can be there; which would be seen, any of its model tells.
+                # It has no rows yet. Those of the whole model show which would be visible.
                 every = mapping.model._base_manager.using(self._stream.using).all()
             try:
                 self._sights[entity_type] = _sight(self._user, mapping, every)
             except Exception:
-                # Of the project's policy, which the page of an operator should survive.
+                # The project's policy failed, which an operator's page should survive.
                 self._sights[entity_type] = None
                 logger.exception(
                     "%s: the policy fails for rows of %s, so their values are hidden.",
@@ -287,9 +290,9 @@ class Insight:
 
 
 def readable_values(user: Any, found: Iterable[DeadLetter | ParkedChange]) -> set[int]:
-    """The primary keys of those letters, or parked changes, whose values ``user`` may read.
+    """The primary keys of the letters, or parked changes, whose values ``user`` may read.
 
-    Of the others it may know the type, the ordinal and the reason.
+    Of the others, the user may learn the type, the ordinal and the reason.
     """
     by_type: dict[tuple[int, str], list[DeadLetter | ParkedChange]] = {}
     insights: dict[int, Insight] = {}
@@ -303,7 +306,7 @@ def readable_values(user: Any, found: Iterable[DeadLetter | ParkedChange]) -> se
         if insight.sees_all(entity_type):
             readable.update(each.pk for each in same)
             continue
-        # Letters are listed by what can be printed: "\\0" may be a key, or stand for another one.
+        # The stored key is a printable form: "\\0" may be the key itself, or stand for another.
         named = [each for each in same if each.entity == entity_digest(each.type, each.key)]
         keys = insight.entities(entity_type, [each.key for each in named])
         readable.update(each.pk for each in named if each.key in keys)
@@ -311,7 +314,7 @@ def readable_values(user: Any, found: Iterable[DeadLetter | ParkedChange]) -> se
 
 
 def _sight_beside(user: Any, mapping: EntityMapping, every: models.QuerySet[Any]) -> Sight | None:
-    """The same of a type that was not asked for: a policy that fails for it hides it."""
+    """As ``_sight``, for a type that was not asked for: if the policy fails, the type is hidden."""
     try:
         return _sight(user, mapping, every)
     except Exception:
@@ -326,11 +329,11 @@ def _sight_beside(user: Any, mapping: EntityMapping, every: models.QuerySet[Any]
 
 
 _failing: set[str] = set()
-"""The models of which that was said."""
+"""The models for which that was logged."""
 
 
 def _sight(user: Any, mapping: EntityMapping, every: models.QuerySet[Any]) -> Sight | None:
-    """The rows among ``every`` one that ``user`` may see; None for no row at all."""
+    """The rows among ``every`` that ``user`` may see; None if no row at all."""
     rows = get_policy().rows(user, every)
     if rows is every:
         return Sight(mapping, every, narrowed=False, fields=readable_fields(user, mapping))
@@ -344,7 +347,7 @@ def _sight(user: Any, mapping: EntityMapping, every: models.QuerySet[Any]) -> Si
 
 
 def _audience_name(user: Any) -> Hashable | None:
-    """Who shares with this user what is narrowed; None for nobody."""
+    """The name of those who share narrowed rows with this user; None for nobody."""
     name = get_policy().audience(user)
     if name is not None:
         return "audience", name
@@ -356,9 +359,9 @@ def _may_view(user: Any, model: type[models.Model]) -> bool:
 
 
 def _query(rows: models.QuerySet[Any]) -> tuple[str, tuple[Any, ...]] | None:
-    """The SQL and its parameters, which tell whether two querysets ask the same.
+    """The SQL and its parameters, by which two querysets are compared.
 
-    None where it can have no row.
+    None if the queryset cannot have any row.
     """
     try:
         sql, parameters = rows.query.get_compiler(using=rows.db).as_sql()

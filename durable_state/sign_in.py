@@ -1,6 +1,6 @@
-"""Whether people whose connections stay open are still signed in, asked for many at once.
+"""Whether users whose connections stay open are still signed in, checked for many at once.
 
-A request looks at its session once; a connection that outlives it has to look again.
+A request looks at its session once; a connection that stays open has to look again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from django.utils.crypto import constant_time_compare
 __all__ = ["SignIn", "ended", "sign_in_of"]
 
 AT_ONCE = 500
-"""Sessions, and users, in one query."""
+"""How many sessions, or users, one query asks for."""
 
 
 class SignIn(NamedTuple):
@@ -36,15 +36,15 @@ class SignIn(NamedTuple):
     user: str
     """Their primary key, as the session spells it."""
     backend: str
-    """The dotted path of what authenticated them."""
+    """The dotted path of the backend that authenticated them."""
     password_hash: str
-    """The session's copy, by which a changed password ends it; "" where it has none."""
+    """The session's copy, by which a changed password ends it; "" if it has none."""
 
 
 def sign_in_of(session: Any) -> SignIn | None:
-    """The sign-in of a request's or a socket's session; None where it is nobody's.
+    """The sign-in of a request's or a socket's session; None if nobody is signed in.
 
-    Reads the session where that has not been done, so call it in a thread.
+    May read the session from its store, so call it in a thread.
     """
     user = None if session is None else session.get(SESSION_KEY)
     if user is None or not session.session_key:
@@ -58,10 +58,10 @@ def sign_in_of(session: Any) -> SignIn | None:
 
 
 def ended(sign_ins: Collection[SignIn]) -> set[SignIn]:
-    """Those whose session was ended or has expired, or whose user or password has changed since.
+    """Those whose session has ended or expired, or whose user or password has changed since.
 
-    A session that is kept in a cookie alone ends by its age only, since nothing else is known of
-    it.
+    A session that is kept only in a cookie ends only by its age, since the server knows nothing
+    else about it.
     """
     live = _live_sessions({each.session_key for each in sign_ins})
     going_on = [each for each in sign_ins if each.session_key in live]

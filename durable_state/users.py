@@ -1,7 +1,7 @@
-"""Users as a policy sees them: as of now, with what the project has attached to them.
+"""Users as a policy sees them: as of now, with whatever the project has attached to them.
 
-Authentication by a token often attaches something to the user it finds, such as the token's scopes,
-and a policy may go by it.
+Authentication by token often attaches something to the user, such as the token's scopes, which a
+policy may then use.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ __all__ = ["follower_name", "identity_of", "user_now"]
 
 
 def follower_name(user: Any, address: str) -> str:
-    """Who shares places for live connections: a user, or an address where nobody is signed in."""
+    """Names who shares a limit on open connections: a user, or an address if nobody is signed in.
+
+    IPv6 addresses that differ in the last 64 bits count as one, since whoever has one has them all.
+    """
     if user is not None and user.is_authenticated:
         return f"user {user.pk}"
-    if ":" in address:
-        # Whoever has an IPv6 address has many: they differ in the last 64 bits.
-        with contextlib.suppress(ValueError):
-            network = ipaddress.ip_network((address.partition("%")[0], 64), strict=False)
-            address = str(network)
+    with contextlib.suppress(ValueError):
+        found = ipaddress.ip_address(address.partition("%")[0])
+        if found.version == 6:
+            # A server that listens to both kinds sees those of IPv4 as ::ffff:192.0.2.1.
+            address = str(found.ipv4_mapped or ipaddress.ip_network((int(found), 64), strict=False))
     return f"address {address}" if address else "somebody"
 
 
 def user_now(user: Any) -> Any:
-    """The user as of now, anonymous once they are gone; with what the project has attached.
+    """The user as of now, with what the project has attached; anonymous if it was deleted.
 
-    One from the database is read again, because it keeps its permissions once they were asked for.
+    A user from the database is read again, because a model instance caches its permissions.
     """
     if not isinstance(user, models.Model):
         return user
@@ -50,9 +53,10 @@ def user_now(user: Any) -> Any:
 
 
 def identity_of(user: Any) -> Hashable | None:
-    """Names those users who are alike to every policy: the same user, with the same attached.
+    """A value that is equal for users whom no policy can tell apart: the same user, with the same
+    attributes attached.
 
-    None where nothing can tell: a project's own kind of user may hold anything.
+    None if that cannot be known, because a project's own kind of user may hold anything.
     """
     is_row = isinstance(user, models.Model) and user.pk is not None
     if not is_row and not isinstance(user, AnonymousUser):
@@ -65,7 +69,7 @@ def identity_of(user: Any) -> Hashable | None:
 
 
 def _attached_to(user: Any) -> dict[str, Any]:
-    """The attributes of a user that are neither its columns nor Django's own."""
+    """A user's attributes that are neither its columns nor Django's own."""
     plain = user._wrapped if isinstance(user, LazyObject) else user
     own = {"backend"}
     if isinstance(user, models.Model):

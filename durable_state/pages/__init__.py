@@ -1,8 +1,8 @@
-"""Live parts of HTML pages: what the tag ``{% live %}`` tells a page,
-and the middleware that sends only the parts that the page asks for again.
+"""Live parts of HTML pages: what the tag ``{% live %}`` tells the page's script, and the middleware
+that sends only the parts that the script fetches again.
 
-May look at the policy and the models; knows nothing of websockets: a part says what to follow, and
-the page's script follows it.
+May import the policy, the feed and the models. Knows nothing of websockets: a part names what to
+follow, and the script follows it.
 """
 
 from .messages import noticing_messages

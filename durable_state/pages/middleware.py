@@ -1,4 +1,4 @@
-"""Answers a page that asks for some of its live parts with these alone.
+"""Answers a request for some live parts of a page with these alone.
 
 Why: decision 73.
 """
@@ -52,7 +52,7 @@ class LivePartMiddleware:
 
 
 def _wanted(request: HttpRequest) -> list[str]:
-    """The names of the parts that are asked for; none for the page as a whole."""
+    """The names of the requested parts; none if the whole page is requested."""
     if request.method != "GET":
         return []
     return [unquote(name) for name in request.headers.get(PART_HEADER, "").split(",") if name]
@@ -67,11 +67,11 @@ def _not_modified() -> HttpResponse:
 def _only_parts(
     request: HttpRequest, names: list[str], response: HttpResponseBase
 ) -> HttpResponseBase:
-    """The response, with the parts as its only content where it has all of them."""
+    """The response, reduced to the requested parts if it has all of them."""
     rendered = {name: part for name, part in parts_of(request).items() if part[1]}
     if not rendered:
         return response
-    # Caches must not give a part for the page, nor the page for a part.
+    # A cache must not return a part as the page, nor the page as a part.
     patch_vary_headers(response, [PART_HEADER])
     if (
         not names
@@ -90,6 +90,6 @@ def _only_parts(
     response.headers.pop("Content-Length", None)
     response.headers[PART_HEADER] = ",".join(quote(part.name, safe="") for part, _ in parts)
     response.headers["ETag"] = f'"{",".join(part.etag for part, _ in parts)}"'
-    # A browser that goes back would show the part as the page.
+    # Otherwise a browser that goes back would show the part as the page.
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -1,4 +1,4 @@
-"""One live part of a page: the streams it shows, from where they are followed, and how old it is.
+"""One live part of a page: the streams that it follows, from which place, and its version.
 
 Why: decision 73.
 """
@@ -23,32 +23,32 @@ from durable_state.policy import audience_of, readable_streams
 __all__ = ["PART_HEADER", "Part", "parts_of", "unchanged_parts"]
 
 PART_HEADER = "Durable-State-Part"
-"""Request: the names of the parts that a page asks for again, percent-encoded, between commas.
+"""In a request: the names of the parts that are fetched again, percent-encoded, between commas.
 
-Response: those that it carries, where it carries nothing else.
+In a response: the names of the parts that it consists of; absent if it is a whole page.
 """
 
 EARLIER = timedelta(seconds=10)
-"""How much older than a part its rows may be.
+"""How much older than the part its rows may be.
 
-A view may have read them before the template came to the tag. What was committed within this time
-counts as not shown yet, which costs a fetch, and is never missed.
+The view may have read them before the template reached the tag. What was committed within this time
+counts as not shown yet: that may cost one more fetch, but nothing is missed.
 """
 
 _LOOKED_AT = 200
-"""Commits that are looked at for that; a busier stream brings the next one at once."""
+"""How many commits are examined for that. A busier stream has a new one soon anyway."""
 
 
 @dataclass
 class Part:
-    """What the page is told: names and places of streams, nothing of their rows."""
+    """What the page's script is told: names and places of streams, and nothing about rows."""
 
     name: str
     url: str
     follow: list[dict[str, Any]] = field(default_factory=list)
     """What the client subscribes to: ``stream``, ``types``, ``keys``, ``offset``."""
     version: str = ""
-    """The revisions that it shows at least, sealed for its user and its page."""
+    """The revisions that it shows at least, signed for its user and page."""
     unreadable: int = 0
     """How many of its streams the user may not read."""
     shows_messages: bool = False
@@ -63,7 +63,7 @@ class Part:
         types: Collection[str],
         keys: Sequence[str],
     ) -> Part:
-        """The part as this request may follow it. Call it before its content is rendered."""
+        """The part as the request's user may follow it. Call it before rendering the content."""
         user = _user(request)
         url = request.get_full_path()
         part = cls(name, url)
@@ -87,21 +87,21 @@ class Part:
 
     @property
     def etag(self) -> str:
-        """The part of an entity tag that speaks of it."""
+        """Its share of the response's entity tag."""
         return f"{quote(self.name, safe='')}:{self.version}"
 
 
 def parts_of(request: HttpRequest) -> dict[str, tuple[Part, str]]:
-    """The parts that were rendered for a request, with their HTML, by name."""
+    """The parts rendered for a request so far, with their HTML, by name."""
     rendered: dict[str, tuple[Part, str]]
     rendered = request.__dict__.setdefault("_durable_state_parts", {})
     return rendered
 
 
 def unchanged_parts(request: HttpRequest, names: Collection[str]) -> bool:
-    """Whether the page holds these parts as they are now, which its ``If-None-Match`` tells.
+    """Whether the request's ``If-None-Match`` says that the page has these parts as they are now.
 
-    Then no view has to run. It is asked of the user's own parts only.
+    Then the view need not run. Versions made for another user or page are not believed.
     """
     held = request.headers.get("If-None-Match", "").removeprefix("W/").strip('"')
     versions = dict(each.partition(":")[::2] for each in held.split(",") if each)
@@ -112,7 +112,7 @@ def unchanged_parts(request: HttpRequest, names: Collection[str]) -> bool:
     revisions: dict[int, int] = {}
     for version in versions.values():
         seal, *shown = version.split(".")
-        # Of another user, of another page, or made up to learn of streams that one may not read.
+        # For another user or page, or forged to learn about streams that the user may not read.
         if not shown or not constant_time_compare(seal, _seal(user, url, shown)):
             return False
         for each in shown:
@@ -132,7 +132,7 @@ def _seal(user: Any, url: str, shown: Sequence[str]) -> str:
 
 
 def _surely_shown(stream: Stream) -> tuple[int, int]:
-    """The newest revision that rows which were read a moment ago show for certain; its stamp."""
+    """The newest revision that rows read within EARLIER show for certain, and its stamp."""
     newest = stream.feed.order_by("-revision").values_list("revision", "created_at")
     moment = database_now(stream.using) - EARLIER
     for revision, created_at in newest[:_LOOKED_AT]:

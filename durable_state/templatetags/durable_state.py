@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from typing import Any
 
@@ -29,14 +30,14 @@ _NOT_READABLE = "not-readable"
 
 @register.tag
 def live(parser: Parser, token: Token) -> LiveNode:
-    """Makes what it encloses follow one or more streams.
+    """Makes the part of the page that it encloses follow one or more streams.
 
     ``{% live "tasks" "people" %}…{% endlive %}`` is rendered as usual, inside a ``div``. When one
-    of the streams changes, the page fetches that part again, and changes what is different in it;
-    focus, scrolling and what is being typed stay. Optional: ``types="task person"``, ``keys=key``
-    (or a list): only their changes count; ``id="board"``: the part's name, which a part in a loop
-    needs; ``tag="tbody"``: the element around it. Other options become its attributes
-    (``class="board"``, ``aria_live="polite"``).
+    of the streams changes, the page fetches that part again and updates what is different in it;
+    focus, scroll position and what is being typed are kept. Options: with ``types="task person"``
+    or ``keys=key`` (or a list), only their changes count; ``id="board"`` is the part's name, which
+    a part in a loop needs; ``tag="tbody"`` is the element around it. Any other option becomes an
+    attribute (``class="board"``, ``aria_live="polite"``).
     """
     name, *words = token.split_contents()
     streams: list[FilterExpression] = []
@@ -55,7 +56,7 @@ def live(parser: Parser, token: Token) -> LiveNode:
 
 
 class LiveNode(Node):
-    """What is between ``{% live %}`` and ``{% endlive %}``."""
+    """The tag, with the content between ``{% live %}`` and ``{% endlive %}``."""
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class LiveNode(Node):
         self.nodelist = content
 
     def render(self, context: Context) -> SafeString:
-        """The part with its element; its script comes once for each, and runs once."""
+        """The part inside its element, followed by the script, which a page runs only once."""
         options = {name: value.resolve(context) for name, value in self.options.items()}
         request: HttpRequest | None = context.get("request")
         named = [value.resolve(context) for value in self.streams]
@@ -77,10 +78,10 @@ class LiveNode(Node):
         if request is None:
             told = _NO_REQUEST
         elif request.method not in ("GET", "HEAD"):
-            # To ask for it again would be to post again.
+            # To fetch the page again would be to post again.
             told = _NOT_BY_GET
         else:
-            # Before the content: what is committed while it is rendered is not missed.
+            # Before the content, so that a commit during the rendering is not missed.
             told = Part.of(
                 request,
                 self._name(context, options),
@@ -88,7 +89,7 @@ class LiveNode(Node):
                 _texts(options.get("types")),
                 _texts(options.get("keys"), split=False),
             )
-            # The name is taken from here on, also for parts inside.
+            # Takes the name, also from the parts inside.
             parts_of(request)[told.name] = (told, "")
             if not told.follow:
                 told = _NOT_READABLE
@@ -102,7 +103,7 @@ class LiveNode(Node):
         return format_html("{}{}", html, _script(context))
 
     def _name(self, context: Context, options: dict[str, Any]) -> str:
-        """The same each time that the page is rendered, whichever other parts it has then."""
+        """A name that is the same each time the page is rendered, whatever other parts it has."""
         if options.get("id"):
             return str(options["id"])
         origin = self.origin.template_name or self.origin.name
@@ -137,18 +138,20 @@ def _element(options: dict[str, Any], told: Part | str, content: str) -> SafeStr
             separators=(",", ":"),
         )
     tag = SafeString(options.get("tag") or "div")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", tag):
+        raise template.TemplateSyntaxError(f"'live' cannot make an element of tag={tag!r}.")
     listed = format_html_join("", ' {}="{}"', attributes.items())
     return format_html("<{}{}>{}</{}>", tag, listed, SafeString(content), tag)
 
 
 def _script(context: Context) -> SafeString:
-    """A file, not inline: a content security policy with 'self', or with a nonce, allows it."""
+    """The script as a file, which a content security policy with 'self', or a nonce, allows."""
     nonce = context.get("csp_nonce") or getattr(context.get("request"), "csp_nonce", "")
     return format_html(
         '<script type="module" src="{}" data-client="{}" data-morph="{}" data-socket="{}"{}>'
         "</script>",
         static("durable_state/live-parts.js"),
-        # Told, because storages that name files by their content leave imports as they are.
+        # As attributes, because storages that name files by their content do not rewrite imports.
         static("durable_state/client.js"),
         static("durable_state/morph.js"),
         f"{get_script_prefix()}ws/state/",
@@ -157,7 +160,7 @@ def _script(context: Context) -> SafeString:
 
 
 def _texts(value: Any, *, split: bool = True) -> list[str]:
-    """A list of texts: of a list, or of one text, which may name several where none has a space."""
+    """A list of texts, from a list or from one text; ``split`` divides a text at spaces."""
     if value is None or value == "":
         return []
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What stream servers call when there is something to read: it verifies, and rings.
+"""The webhook that stream servers call when there is something to read: verifies, then rings.
 
 Knows no other entry point.
 """

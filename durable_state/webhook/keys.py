@@ -1,4 +1,4 @@
-"""The public keys of stream servers, kept in memory, and asked for no more often than is fair."""
+"""The public keys of stream servers, kept in memory and fetched at a limited rate."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from durable_state.errors import Unavailable
 __all__ = ["KeyRing"]
 
 FRESH_SECONDS = 300.0
-"""Seconds for which a key is used without asking whether the server still has it."""
+"""Seconds for which a key is used before asking whether the server still has it."""
 REST_SECONDS = 10.0
-"""Seconds between two questions to one server, whatever key ids come in between."""
+"""Seconds between two fetches from one server, whatever key ids arrive in between."""
 WAIT_SECONDS = 15.0
-"""Seconds that a request waits for another one's question."""
+"""Seconds that a request waits for another one's fetch."""
 
 Fetch = Callable[[], dict[str, bytes]]
 
 
 @dataclass(slots=True)
 class _Server:
-    """One server's keys as far as they are known. Times are of the process's own clock."""
+    """One server's keys, as far as they are known. Times are on the process's monotonic clock."""
 
     keys: dict[str, bytes] = field(default_factory=dict)
     fetched_at: float = -math.inf
@@ -33,10 +33,10 @@ class _Server:
 
 
 class KeyRing:
-    """Finds the key of an id. For any number of threads.
+    """Finds keys by id. Safe for any number of threads.
 
-    Invariant: a server is asked at most once each ``REST_SECONDS``, however many forged ids come;
-    and a key that it has taken back is used for ``FRESH_SECONDS`` at most.
+    Invariant: a server is asked at most once every ``REST_SECONDS``, however many forged ids
+    arrive, and a key that it has withdrawn is used for at most ``FRESH_SECONDS``.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -45,10 +45,10 @@ class KeyRing:
         self._lock = threading.Lock()
 
     def find(self, address: str, key_id: str, fetch: Fetch) -> bytes | None:
-        """The key, or None where the server at that address has none of that id.
+        """The key, or None if the server at that address has none with that id.
 
-        ``fetch`` asks the server, and is called where what is known is too old, or not enough.
-        Raises: what ``fetch`` raises; Unavailable, where it was asked lately, in vain.
+        ``fetch`` asks the server. It is called if the known keys are too old or lack the id.
+        Raises: what ``fetch`` raises; Unavailable, if a recent fetch has failed.
         """
         with self._lock:
             server = self._servers.setdefault(
@@ -60,7 +60,7 @@ class KeyRing:
         if not server.asking.acquire(timeout=WAIT_SECONDS):
             raise Unavailable("The server of the stream is being asked for its keys.")
         try:
-            # Another one may have asked meanwhile.
+            # Another request may have fetched them meanwhile.
             if (key := self._known(server, key_id)) is None and self._may_ask(server):
                 server.asked_at = self._clock()
                 server.keys = fetch()

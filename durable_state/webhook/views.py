@@ -1,4 +1,4 @@
-"""The view that stream servers call.
+"""The view of the webhook that stream servers call.
 
 Why: decision 62. Spec: PROTOCOL.md 7.1, 12.10.
 """
@@ -34,18 +34,18 @@ _keys = KeyRing()
 
 
 class _Refused(Exception):
-    """The request is answered with this status, and changes nothing."""
+    """The request is answered with this status and changes nothing."""
 
     def __init__(self, status: int, reason: str, told: str = "") -> None:
         super().__init__(status, reason)
         self.status = status
         self.reason = reason
         self.told = told or reason
-        """What the caller learns of it."""
+        """What the caller is told."""
 
 
 class _Rung(NamedTuple):
-    """A doorbell that somebody says he may ring, and what its database's clock says."""
+    """The doorbell that a request names, and its database's time in seconds since 1970."""
 
     doorbell: Doorbell
     seconds: int
@@ -56,10 +56,10 @@ class _Rung(NamedTuple):
 @transaction.non_atomic_requests
 @require_POST
 def doorbell(request: HttpRequest, database: str, name: str) -> HttpResponse:
-    """Has the stream read, where its own server signed that there is something to read.
+    """Has the stream read, if its own server signed that there is something to read.
 
-    It is written down before the answer, which does not wait for the reading: the server is told of
-    that by who reads. A request that came before changes nothing.
+    The ring is stored before the answer, which does not wait for the reading: the reader
+    acknowledges the wake to the server later. A repeated request changes nothing.
     """
     try:
         body = _read(request)
@@ -70,7 +70,7 @@ def doorbell(request: HttpRequest, database: str, name: str) -> HttpResponse:
         logger.info("%s: a webhook was refused: %s", name, refused.reason)
         return JsonResponse({"error": refused.told}, status=refused.status)
     except (DurableStateError, DatabaseError) as error:
-        # Either may pass, or be mended: the server tries again.
+        # Either may pass or be mended, so the server should try again.
         logger.warning("%s: a webhook could not be taken: %s", name, error)
         return JsonResponse(
             {"error": "it cannot be accepted now"}, status=503, headers={"Retry-After": "10"}
@@ -93,7 +93,7 @@ def _read(request: HttpRequest) -> bytes:
 
 
 def _find(database: str, name: str) -> _Rung:
-    """Nobody learns which streams there are: what is not there is not signed either."""
+    """Raises: _Refused, as for a wrong signature, so that nobody learns which streams exist."""
     if database not in connections:
         raise _unsigned("no such stream")
     found = (
@@ -109,7 +109,7 @@ def _find(database: str, name: str) -> _Rung:
 
 
 def _verify(rung: _Rung, header: str, body: bytes) -> None:
-    """Raises: _Refused, where the stream's server did not sign the body, or not lately."""
+    """Raises: _Refused, if the stream's server did not sign the body, or not recently."""
     signature = parse_signature(header)
     if signature is None:
         raise _unsigned("no readable signature")
@@ -124,13 +124,13 @@ def _verify(rung: _Rung, header: str, body: bytes) -> None:
 
 
 def _find_key(rung: _Rung, signature: Signature) -> bytes | None:
-    """The server's address is the stream's own; the request names a key, and no more."""
+    """Asks the stream's own server. The request names a key, never an address."""
     stream = rung.doorbell.stream
     return _keys.find(root_of(stream), signature.key_id, lambda: ask_for_keys(stream))
 
 
 def _ring(rung: _Rung, body: bytes) -> None:
-    """Raises: _Refused, where it is not about this stream."""
+    """Rings the doorbell. Raises: _Refused, if the wake is not about this stream."""
     try:
         wake = msgspec.json.decode(body, type=Wake)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -226,6 +226,13 @@ def test_mistakes_are_told(mistake: str) -> None:
         Template("{% load durable_state %}" + mistake + "{% endlive %}")
 
 
+@pytest.mark.parametrize("tag", ["div onload=x", "script>", "a:b", "1"])
+def test_what_names_no_element_is_refused(tag: str) -> None:
+    """A variable may hold anything, and a tag is not escaped."""
+    with pytest.raises(TemplateSyntaxError, match="cannot make an element"):
+        render('{% live "chat" tag=tag %}{% endlive %}', tag=tag)
+
+
 def test_no_queries_grow_with_the_log(ada: User, django_assert_max_num_queries: Any) -> None:
     """A part asks for its streams, what the user sees, and the log's newest entries."""
     apply("chat", [message(f"m{place}", "x") for place in range(5)])
