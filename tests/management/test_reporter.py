@@ -80,3 +80,17 @@ def test_run_looks_at_few_streams_first(said: StringIO) -> None:
         f"s{number:03}" for number in range(0, 2 * NAMED_STREAMS, 2)
     ]
     assert lines[NAMED_STREAMS + 1 :] == ["and 5 more: durable_state status"]
+
+
+@pytest.mark.django_db
+def test_run_says_why_a_stream_is_retried(said: StringIO) -> None:
+    """The error is there as well as the advice."""
+    Stream.objects.create(
+        name="s",
+        url="http://127.0.0.1:9/s",
+        status=Status.RETRYING,
+        last_error="The server is away.",
+        action="Retrying automatically.",
+    )
+    _list_streams(BaseCommand(stdout=said), "default")
+    assert "s: retrying · The server is away. · Retrying automatically.\n" in said.getvalue()

@@ -124,7 +124,8 @@ def _describe(command: BaseCommand, found: StreamReport) -> None:
     if found.holder:
         command.stdout.write(f"{found.name}: consumed by {one_line(found.holder)}")
     elif found.status in ("paused", *_AT_REST, *FAILING):
-        told = " · ".join(filter(None, (found.status.replace("-", " "), found.why, found.action)))
+        status, why = found.status.replace("-", " "), found.why or found.last_error
+        told = " · ".join(filter(None, (status, why, found.action)))
         command.stdout.write(f"{found.name}: {one_line(told)}")
 
 
