@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping
+from durable_state.consumer import release
 from durable_state.materializer.shown.release import Release
 from durable_state.models import DeadLetter, ParkedChange, Stream
 from durable_state.testing import apply
-from tests.app.models import Author, Commit, Person, Remark, Room
+from tests.app.models import Author, Clipping, Commit, Person, Remark, Room
 from tests.app.state_mappings import PersonMapping
 from tests.examples import examples
 from tests.mappings import remap
@@ -63,6 +64,27 @@ def test_a_child_waits_for_its_parent(database: str) -> None:
     assert apply("h", [change("author", "a", commits=1)], using=database) == (1, 0, 0)
     assert Commit.objects.using(database).get().author.key == "a"
     assert not ParkedChange.objects.using(database).exists()
+
+
+@pytest.mark.parametrize("first", ["folder", "author"])
+def test_who_misses_two_parents_waits_for_the_other_when_one_has_come(
+    database: str, first: str
+) -> None:
+    """Whichever other stream brings its parent first: the child is shown with the last."""
+    parents = {
+        "folder": ("ring", change("folder", "f", parent="f")),
+        "author": ("wire", change("author", "a")),
+    }
+    apply("press-1", [change("clipping", "c", folder="f", author="a")], using=database)
+    press = Stream.objects.using(database).get(name="press-1")
+    for kind in (first, *(parents.keys() - {first})):
+        parked = ParkedChange.objects.using(database).get()
+        assert parked.waits_type in parents
+        name, parent = parents.pop(kind)
+        apply(name, [parent], using=database)
+        release(press, None)
+    assert not ParkedChange.objects.using(database).exists()
+    assert Clipping.objects.using(database).get().author.key == "a"
 
 
 def test_within_one_batch_order_does_not_matter(database: str) -> None:
