@@ -80,6 +80,19 @@ def test_a_stale_row_yields_what_another_needs_and_comes_back(using: str) -> Non
     assert not KeptRow.objects.using(using).exists()
 
 
+def test_what_was_kept_of_a_row_comes_back_with_a_snapshot(using: str) -> None:
+    """Its parent had gone; the snapshot brings both."""
+    grove(using, [branch("p"), leaf("c", "p")])
+    Leaf.objects.using(using).update(note="mine")
+    before = Leaf.objects.using(using).get()
+    grove(using, [delete("branch", "p")], [branch("q"), leaf("d", "q")])
+    assert parked(using) == {"c": ("parent", False)}
+    grove(using, [START, branch("p"), leaf("c", "p"), END])
+    row = Leaf.objects.using(using).get()
+    assert (row.key, row.pk, row.note) == ("c", before.pk, "mine")
+    assert not KeptRow.objects.using(using).exists()
+
+
 def test_a_row_that_becomes_stale_yields_to_who_has_waited(using: str) -> None:
     """The holder's newer change loses to a third; its older row is in nobody's way then."""
     grove(using, [branch("q"), leaf("a", "q", "y"), leaf("d", "q")], [leaf("b", "q", "y")])

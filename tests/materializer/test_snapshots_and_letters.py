@@ -13,9 +13,10 @@ from django.test import override_settings
 
 from durable_state import operations
 from durable_state.errors import TooManyDeadLetters
-from durable_state.models import DeadLetter, ParkedChange
+from durable_state.materializer.staged import switch
+from durable_state.models import DeadLetter, KeptRow, ParkedChange
 from durable_state.testing import apply
-from tests.app.models import Author, Commit, Employee, Quota, Remark
+from tests.app.models import Author, Commit, Employee, Folder, Quota, Remark
 from tests.tables import adds_up, replay
 from tests.wire import END, RESET, START, change, commit_by
 
@@ -184,6 +185,20 @@ def test_a_tree_that_a_snapshot_lacks_is_gone_for_good(using: str) -> None:
     apply("office", [START, change("employee", "new"), END], using=using)
     assert [employee.key for employee in Employee.objects.using(using).all()] == ["new"]
     assert not ParkedChange.objects.using(using).exists()
+
+
+def test_a_ring_that_a_snapshot_lacks_is_gone_for_good(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a row goes with its parent before the snapshot is asked about the row itself."""
+    monkeypatch.setattr(switch, "WALK", 1)
+    apply(
+        "ring", [change("folder", "a", parent="a"), change("folder", "b", parent="a")], using=using
+    )
+    apply("ring", [START, change("folder", "c", parent="c"), END], using=using)
+    assert [folder.key for folder in Folder.objects.using(using).all()] == ["c"]
+    assert not ParkedChange.objects.using(using).exists()
+    assert not KeptRow.objects.using(using).exists()
 
 
 def test_a_child_that_a_snapshot_gives_to_another_parent_keeps_its_row(using: str) -> None:
