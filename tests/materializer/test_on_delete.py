@@ -11,7 +11,7 @@ from django.db import models
 from durable_state.materializer.shown import removal
 from durable_state.models import DeadLetter, FeedEntry, ParkedChange, Stream
 from durable_state.testing import apply
-from tests.app.models import Annotation, Author, Employee, Folder, Page, Player, Team
+from tests.app.models import Annotation, Author, Clipping, Employee, Folder, Page, Player, Team
 from tests.tables import adds_up
 from tests.wire import change
 
@@ -125,6 +125,19 @@ def test_a_child_that_can_do_without_its_parent_is_always_shown(using: str) -> N
 def employee_boss(using: str) -> str | None:
     boss = Employee.objects.using(using).select_related("boss").get(key="c").boss
     return None if boss is None else boss.key
+
+
+def test_rows_of_another_stream_keep_their_parent(using: str) -> None:
+    """Whatever ``on_delete`` says: nothing that one stream deletes takes rows of another."""
+    apply("ring", [change("folder", "f", parent="f")], using=using)
+    apply("wire", [change("author", "a")], using=using)
+    apply("press-1", [change("clipping", "c", folder="f", author="a")], using=using)
+    apply("wire", [change("author", "a", "delete")], using=using)
+    letter = DeadLetter.objects.using(using).get()
+    assert (letter.reason, letter.key) == ("protected", "a")
+    assert "of another stream" in letter.detail
+    assert Clipping.objects.using(using).get(author__key="a").key == "c"
+    adds_up("wire", using)
 
 
 def test_many_children_go_page_by_page(using: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet
+from django.test.utils import isolate_apps
 from django.utils.functional import SimpleLazyObject
 
 from durable_state import EntityMapping, StatePolicy, register
 from durable_state.errors import ConfigurationError
 from durable_state.models import Stream
-from durable_state.policy import audience_of, get_policy
+from durable_state.policy import audience_of, get_policy, readable_rows
 from durable_state.registry import registry
 from tests.app.models import Message, Setting
 from tests.feed.support.commits import make_stream
@@ -72,6 +73,37 @@ def test_a_model_counts_only_where_its_mapping_serves(make_user: Any) -> None:
     for name in ("chat-1", "CHAT-2", "other"):
         make_stream(name)
     assert readable(make_user("app.view_message")) == {"chat-1"}
+
+
+class OneRoom(StatePolicy):
+    """Everyone sees one stream, whole."""
+
+    def streams(self, user: Any) -> QuerySet[Stream]:
+        """The lobby's."""
+        return Stream.objects.filter(name="lobby")
+
+    def rows(self, user: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """All of them."""
+        return queryset
+
+
+def test_a_proxy_shows_no_more_than_its_model(configure: Callable[..., None]) -> None:
+    """Rows of streams that the user may not read stay hidden, whichever model asks."""
+    configure(POLICY=f"{__name__}.OneRoom")
+    for name in ("lobby", "cellar"):
+        make_stream(name)
+        Message.objects.create(room=name, key=name, text="x")
+    Message.objects.create(room=None, key="own", text="x")
+    with isolate_apps("tests.app"):
+
+        class Note(Message):
+            class Meta:
+                proxy = True
+                app_label = "app"
+
+    for model in (Message, Note):
+        rows = readable_rows(AnonymousUser(), model._default_manager.all())
+        assert {row.key for row in rows} == {"lobby", "own"}
 
 
 def test_an_audience_knows_all_none_and_some(

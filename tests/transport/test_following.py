@@ -12,6 +12,7 @@ from durable_state.errors import NotJson, Silent
 from durable_state.protocol import START
 from durable_state.transport import Batch, LiveMode, following, request, session
 from durable_state.transport.following import Following
+from durable_state.transport.request import Mode
 from tests.servers.misbehaving import Asked, MisbehavingServer, Reply
 
 from .support.reading import keys, message, messages, read
@@ -132,6 +133,18 @@ async def test_a_cache_that_answers_everything_at_once_is_asked_now_and_then(
     assert keys(batches) == ["0"]
     assert time.monotonic() - began > 1
     assert follow.detour.startswith("followed by a request each")
+
+
+def test_what_goes_well_in_between_is_no_reason_for_a_plainer_way() -> None:
+    """Only failures in a row count: messages, or an event stream that begins, end the row."""
+    polled, streamed = Following("long-poll"), Following("sse")
+    for _ in range(5):
+        polled.ended(Mode.LONG_POLL, 0.0)
+        polled.brought()
+        streamed.cut(Mode.SSE)
+        streamed.began()
+    assert (polled.mode, polled.detour) == (Mode.LONG_POLL, "")
+    assert (streamed.mode, streamed.detour) == (Mode.SSE, "")
 
 
 async def test_a_server_with_few_signs_of_life_is_no_outage(

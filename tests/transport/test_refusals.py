@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from durable_state.errors import RequestRefused
-from durable_state.transport.refusals import refusal
+from durable_state.transport.refusals import refusal, retry_after
 
 STREAM = "https://streams.example/v1/chat"
 
@@ -58,3 +58,18 @@ def test_the_new_url_is_recommended(url: str, location: str, target: str) -> Non
     error = redirected(location, url)
     assert error.action.endswith(f": durable_state edit NAME --url {target}")
     assert "passwd" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00", 0.0),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_when_to_ask_again(value: str, seconds: float | None) -> None:
+    """In seconds, or at a moment, which may have passed already."""
+    assert retry_after({"retry-after": value}) == seconds
