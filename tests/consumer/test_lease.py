@@ -25,7 +25,7 @@ from durable_state.protocol import Position, decode
 from durable_state.transport import Batch
 from tests import leases
 from tests.app.models import Message
-from tests.wire import encode, insert
+from tests.wire import START, encode, insert
 
 from .support.consuming import in_threads, wait_until
 
@@ -140,32 +140,33 @@ def test_a_process_that_nobody_buries_is_dead() -> None:
     assert not is_known_dead(leases.name_process("run"))
 
 
-def test_who_slept_through_his_lease_commits_nothing(database: str, add_stream: Add) -> None:
-    """His token is not the lease's any more, though the stream has not moved."""
+@pytest.mark.parametrize("second", [insert("message", "b", {"text": "hi"}), START])
+def test_who_slept_through_the_lease_commits_nothing(
+    database: str, add_stream: Add, second: dict[str, Any]
+) -> None:
+    """The token is not the lease's any more, though the stream has not moved.
+
+    That holds for ordinary changes, which are committed directly, and for all others.
+    """
+
+    def commit_next(stream: Stream, message: dict[str, Any], token: int | None) -> int:
+        ordinal = stream.ordinal
+        prepared = prepare_batch(stream, [decode(encode(message))], ordinal)
+        batch = Batch([], Position("o1", 0, ordinal + 1), True)
+        return commit(stream, prepared, batch, token=token).revision
+
     stream = add_stream(using=database)
-    sleeper = Stream.objects.using(database).get(pk=stream.pk)
     old = leases.acquire(stream, "elsewhere:1:a:x")
+    revision = commit_next(stream, insert("message", "a", {"text": "hi"}), old)
+
+    sleeper = Stream.objects.using(database).get(pk=stream.pk)
     leases.let_pass(1.1, database)
     new = leases.acquire(stream, "elsewhere:2:b:y")
-    messages = [decode(encode(insert("message", "a", {"text": "hi"})))]
     with pytest.raises(LeaseLost):
-        commit(
-            sleeper,
-            prepare_batch(sleeper, messages, 0),
-            Batch([], Position("o1", 0, 1), True),
-            token=old,
-        )
-    assert not Message.objects.using(database).exists()
-    assert (
-        commit(
-            stream,
-            prepare_batch(stream, messages, 0),
-            Batch([], Position("o1", 0, 1), True),
-            token=new,
-        ).revision
-        == 1
-    )
-    assert Message.objects.using(database).get().text == "hi"
+        commit_next(sleeper, second, old)
+    assert Stream.objects.using(database).get(pk=stream.pk).revision == revision
+    assert Message.objects.using(database).get().key == "a"
+    assert commit_next(stream, second, new) == revision + 1
 
 
 def test_who_lost_the_lease_says_nothing_of_the_stream(database: str, add_stream: Add) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from durable_state.consumer import lease, seating
 from durable_state.consumer.claiming import find_demand
 from durable_state.consumer.looking import look_at_held
+from durable_state.consumer.process_names import is_known_dead
 from durable_state.models import Lease, Seat, Status, Stream
 from tests import leases
 from tests.servers.misbehaving import MisbehavingServer
@@ -147,6 +151,22 @@ def test_a_place_that_is_kept_is_taken_once(database: str, add_stream: Add) -> N
     (successor,) = taken
     assert isinstance(successor, seating.Place)
     assert [each.token for each in lease.claims_of(successor)] == [2, 2, 2]
+
+
+def test_a_place_outlives_the_process_that_kept_it(database: str, add_stream: Add) -> None:
+    """Its streams wait for the successor, although whoever sat there has ended."""
+    pks = [add_stream(using=database).pk]
+    place = seating.join(database, "test", 1000)
+    lease.claim(place, pks)
+    seating.vacate(place)
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        name = place.name.replace(f":{os.getpid()}:", f":{dead.pid}:")
+    assert is_known_dead(name)
+    Seat.objects.using(database).filter(pk=place.pk).update(name=name)
+    assert [each.held for each in seating.occupied(database)] == [1]
+    successor = seating.take_vacant(database, "test", 1000)
+    assert successor is not None
+    assert [each.stream_pk for each in lease.claims_of(successor)] == pks
 
 
 def test_upkeep_costs_the_same_however_many_streams_there_are(
