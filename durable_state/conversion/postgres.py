@@ -38,10 +38,42 @@ def part_by_part(
         return None
     part = convert_parts_of(base_field)
     if type(column).__name__ == "ArrayField":
-        return lambda raw: [_plain(part(each)) for each in _sequence(raw)]
+        return _array_converter(part, _dimensions(base_field))
     if hasattr(column, "range_type"):
         return _range_converter(column, base_field, part)
     return None
+
+
+def _dimensions(field: models.Field[Any, Any]) -> int:
+    """Of the arrays that are the field's values; 0 where they are none."""
+    count = 0
+    while type(field).__name__ == "ArrayField":
+        count, field = count + 1, field.base_field  # type: ignore[attr-defined]
+    return count
+
+
+def _array_converter(part: Convert, dimensions: int) -> Convert:
+    """Takes a list; ``dimensions`` are those of its parts."""
+
+    def convert(raw: Any) -> Any:
+        array = [_plain(part(each)) for each in _sequence(raw)]
+        if dimensions and array:
+            shapes = {_shape(each, dimensions) for each in array}
+            if len(shapes) > 1 or shapes == {(0,)}:  # PostgreSQL 17 makes [] of [[], []]
+                raise Refused(
+                    "invalid", f"{shown(raw)} has parts that are empty, or of different lengths."
+                )
+        return array
+
+    return convert
+
+
+def _shape(array: list[Any] | None, dimensions: int) -> tuple[int, ...] | None:
+    """The lengths of the array and of its parts, which are alike."""
+    if array is None or not dimensions:
+        return None
+    within = _shape(array[0], dimensions - 1) if array else None
+    return (len(array), *(within or ()))
 
 
 def _plain(value: Any) -> Any:

@@ -361,6 +361,26 @@ def test_postgres_fields_convert_part_by_part() -> None:
             convert(store, raw)
 
 
+def test_arrays_of_arrays_have_parts_of_one_length() -> None:
+    """PostgreSQL refuses others, or, from version 17 on, makes [] of [[], []]."""
+    fields = pytest.importorskip("django.contrib.postgres.fields")
+    inner = fields.ArrayField(models.IntegerField(null=True), null=True)
+    twofold, threefold = fields.ArrayField(inner), fields.ArrayField(fields.ArrayField(inner))
+    even: list[Any] = [[], [[1], [2]], [[None, 1]], [None, None]]
+    for raw in even:
+        assert convert(twofold, raw) == raw
+        assert convert(threefold, [raw] if raw else raw) == ([raw] if raw else raw)
+    odd: list[Any] = [[[]], [[], []], [[1], []], [[1], [2, 3]], [[1], None]]
+    for raw in odd:
+        for array, value in ((twofold, raw), (threefold, [raw]), (threefold, [[[1]], raw])):
+            with pytest.raises(Refused, match="parts that are empty, or of different lengths"):
+                convert(array, value)
+    with pytest.raises(Refused, match="different lengths"):
+        convert(threefold, [[[1]], [[2, 3]]])
+    documents = fields.ArrayField(models.JSONField())
+    assert convert(documents, [[], [1], [[]]]) == [[], [1], [[]]]
+
+
 def test_refusals_survive_pickling_and_hold_only_storable_text() -> None:
     """They cross processes and are written into letters."""
     refused = Refused("invalid", "a\0b\ud800")
