@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 from .audience import Audience, Sight
 from .frame_cache import SharedFrames
-from .frames import FROM_START, Frame, control, encode_frame, encode_frames
+from .frames import FROM_START, Frame, Item, control, encode_frame, encode_frames
 from .hub import Hub
 from .log import LoggedEntry
 from .rendering import Rendering, row_item
@@ -285,12 +285,14 @@ class Group:
         return await self.hub.shared.wait_for((moment, self.audience.signature, name, after), make)
 
     def _read_page(self, name: str, sight: Sight, after: Any) -> SharedFrames:
-        rows, last = page(sight.mapping, sight.asked, after)
-        # The database may compare keys without case.
-        rows = [row for row in rows if sight.wants(sight.mapping.key_of(row))]
-        self._note_shown(name, sight, rows)
-        items = [row_item(name, sight, row, "insert") for row in rows]
+        def render(row: Any) -> Item | None:
+            # The database may compare keys without case.
+            is_wanted = sight.wants(sight.mapping.key_of(row))
+            return row_item(name, sight, row, "insert") if is_wanted else None
+
+        items, last = page(sight.mapping, sight.asked, after, render)
+        self._note_shown(name, sight, [str(item.key) for item in items])
         return SharedFrames(encode_frames(items, FROM_START, FROM_START, False), not items, last)
 
-    def _note_shown(self, name: str, sight: Sight, rows: list[Any]) -> None:
+    def _note_shown(self, name: str, sight: Sight, keys: list[str]) -> None:
         """Nobody has to know what was shown, where all rows are."""

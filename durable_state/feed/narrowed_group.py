@@ -142,10 +142,10 @@ class NarrowedGroup(Group):
 
         return await self.hub.shared.wait_for((self, moment, name, after), make)
 
-    def _note_shown(self, name: str, sight: Sight, rows: list[Any]) -> None:
+    def _note_shown(self, name: str, sight: Sight, keys: list[str]) -> None:
         self.rendering.list_unasked()
         if sight.narrowed:
-            self.rendering.shown[name].update(map(sight.mapping.key_of, rows))
+            self.rendering.shown[name].update(keys)
 
     # Rows that came or went without a commit
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db import models
@@ -11,9 +12,11 @@ from durable_state.conversion.keys import key_text, key_value
 from durable_state.models import Stream, TableOwner
 from durable_state.registry import EntityMapping
 
-from .showing import read_shown
+from .frames import Item
+from .showing import iterate_shown, read_shown
 
 __all__ = [
+    "PAGE_BYTES",
     "PAGE_ROWS",
     "all_keys",
     "page",
@@ -24,7 +27,9 @@ __all__ = [
 ]
 
 PAGE_ROWS = 500
-"""Rows read at once, and items in one frame at most."""
+"""Rows in one page, and items in one frame at most."""
+PAGE_BYTES = 1024 * 1024
+"""Bytes of values in one page, unless a single row has more."""
 
 
 def shown_rows(mapping: EntityMapping, stream: Stream) -> models.QuerySet[models.Model]:
@@ -68,23 +73,36 @@ def rows_by_key(
 
 
 def page(
-    mapping: EntityMapping, queryset: models.QuerySet[models.Model], after: Any
-) -> tuple[list[models.Model], Any]:
-    """The next PAGE_ROWS rows by key, and where the next page begins (None: that was all).
+    mapping: EntityMapping,
+    queryset: models.QuerySet[models.Model],
+    after: Any,
+    render: Callable[[Any], Item | None],
+    room: int | None = None,
+) -> tuple[list[Item], Any]:
+    """The next rows by key, rendered, and where the next page begins (None: that was all).
 
-    They follow the key field's value ``after`` (None: from the first). Rows that cannot be read
+    They follow the key field's value ``after`` (None: from the first). They are at most PAGE_ROWS,
+    and ``room`` bytes (None: PAGE_BYTES), unless a single one has more. Rows that cannot be read
     are left out.
     """
     following = with_parents(mapping, _following(mapping, queryset, after))[:PAGE_ROWS]
-    rows = read_shown(following)
-    last = None
-    if len(rows) == PAGE_ROWS:
-        last = (
-            following.values_list(mapping.key.attname, flat=True)[PAGE_ROWS - 1]
-            if rows[-1] is None
-            else mapping.key.value_from_object(rows[-1])
-        )
-    return [row for row in rows if row is not None], last
+    items: list[Item] = []
+    left = PAGE_BYTES if room is None else room
+    row, count = None, 0
+    with contextlib.closing(iterate_shown(following)) as rows:
+        for row in rows:
+            count += 1
+            item = None if row is None else render(row)
+            if item is not None:
+                items.append(item)
+                left -= item.size
+            if left <= 0:
+                return items, mapping.key.value_from_object(row)
+    if count < PAGE_ROWS:
+        return items, None
+    if row is None:
+        return items, following.values_list(mapping.key.attname, flat=True)[PAGE_ROWS - 1]
+    return items, mapping.key.value_from_object(row)
 
 
 def page_of_keys(

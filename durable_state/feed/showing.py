@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 import django.db
@@ -14,10 +14,12 @@ from durable_state.registry import EntityMapping
 
 from .frames import encode_value
 
-__all__ = ["QUIET_SECONDS", "read_shown", "shown_value"]
+__all__ = ["QUIET_SECONDS", "iterate_shown", "read_shown", "shown_value"]
 
 logger = logging.getLogger("durable_state.feed")
 
+CHUNK_ROWS = 50
+"""Rows that are held at once: each may have a megabyte."""
 QUIET_SECONDS = 60.0
 """Seconds for which the log keeps quiet about more rows of a model with the same kind of error."""
 
@@ -30,17 +32,33 @@ def read_shown(rows: models.QuerySet[Any]) -> list[Any]:
     A field's ``from_db_value`` may raise, or an image whose file is elsewhere. Database errors are
     raised: they concern all rows.
     """
+    return list(_shown(rows, rows))
+
+
+def iterate_shown(rows: models.QuerySet[Any]) -> Generator[Any]:
+    """The same, CHUNK_ROWS at a time, where the database's client does not hold all of them."""
+    return _shown(rows, rows.iterator(chunk_size=CHUNK_ROWS))
+
+
+def _shown(rows: models.QuerySet[Any], found: Iterable[Any]) -> Generator[Any]:
+    count = 0
     try:
-        return list(rows)
+        for row in found:
+            count += 1
+            yield row
+        return
     except django.db.Error:
         raise
     except Exception:
-        pks = list(rows.values_list("pk", flat=True))
+        pks = list(rows.values_list("pk", flat=True))[count:]
     whole = rows.model._base_manager.using(rows.db)
     if rows.query.select_related:
         whole.query.select_related = rows.query.select_related
-    found = _read_some(whole, pks)
-    return [found.get(pk) for pk in pks]
+    for start in range(0, len(pks), CHUNK_ROWS):
+        some = pks[start : start + CHUNK_ROWS]
+        by_pk = _read_some(whole, some)
+        for pk in some:
+            yield by_pk.get(pk)
 
 
 def shown_value(mapping: EntityMapping, row: models.Model) -> bytes | None:

@@ -13,6 +13,8 @@ import weakref
 from collections.abc import Awaitable
 from typing import Protocol
 
+from durable_state.feed.sending import begin
+
 from .caller import Caller, find_gone
 
 __all__ = ["HEARTBEAT_SECONDS", "Beating", "forget", "remember"]
@@ -78,7 +80,9 @@ class _Heart:
         for socket in self.sockets:
             # What is on its way already will be heard, or the link is dead.
             if socket.sent_at <= quiet_since and not socket.is_sending:
-                self._tell(socket.send_heartbeat())
+                rest = begin(socket.send_heartbeat())
+                if rest is not None:
+                    self._tell(rest)
 
     async def _look(self) -> None:
         by_caller = {socket.caller: socket for socket in self.sockets}

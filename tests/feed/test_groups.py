@@ -18,6 +18,7 @@ from durable_state.feed import (
     group,
     rendering,
     renewal,
+    rows,
     subscribe,
 )
 from durable_state.feed.frame_cache import FrameCache
@@ -491,6 +492,36 @@ async def test_a_narrowed_snapshot_is_enough_whatever_was_committed_meanwhile(
         await alone.until_revision(4)
         assert alone.client.snapshots == 1
         assert alone.client.state == await sync_to_async(seen)(stream)
+
+
+@pytest.mark.parametrize("is_narrowed", [False, True])
+async def test_pages_of_large_rows_are_short(
+    is_narrowed: bool, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many rows a page may have, it has no more bytes than PAGE_BYTES and one row."""
+    configure(FEED_POLL_SECONDS=1000)
+    monkeypatch.setattr(rows, "PAGE_BYTES", 50_000)
+    stream = await sync_to_async(make_stream)()
+    values: dict[tuple[str, str], Any] = {("setting", f"s{n:02}"): "x" * 20_000 for n in range(20)}
+    values[("setting", "s10")] = "x" * 200_000
+    await commit_and_ring(stream, values)
+    pages: list[tuple[int, int]] = []
+    read_page = Group._read_page
+
+    def noting(self: Group, name: str, sight: Any, after: Any) -> Any:
+        frames = read_page(self, name, sight, after)
+        if name == "setting":
+            pages.append((sum(map(len, frames.texts)), "".join(frames.texts).count("x" * 20_000)))
+        return frames
+
+    monkeypatch.setattr(Group, "_read_page", noting)
+    see = popular if is_narrowed else everything
+    async with sockets(stream, 1, lambda: see(stream)) as (_, (socket,)):
+        await socket.until_revision(1)
+        assert socket.client.state == await sync_to_async(seen if is_narrowed else shown)(stream)
+    assert len(pages) >= 6
+    assert all(size < 80_000 for size, _ in pages if size < 200_000)
+    assert [size > 200_000 for size, _ in pages].count(True) == 1
 
 
 async def test_who_leaves_while_others_are_sent_to_gets_nothing(

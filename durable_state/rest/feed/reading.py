@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
@@ -219,22 +220,22 @@ class Reading:
 
     def _rows(self, sight: Sight, place: Place, room: int) -> tuple[list[Item], str | None]:
         """Rows as inserts, and after which key the next ones come (None: those were all)."""
-        mapping, items = sight.mapping, list[Item]()
+        mapping = sight.mapping
         after = None
         if place.after is not None:
             after = key_value(mapping.key, place.after, sight.rows.db)
             if after is None:
                 raise OffsetGone
-        rows, last = page(mapping, sight.asked, after)
-        for row in rows:
-            if room <= 0 and items:
-                return items, str(items[-1].key)
+
+        def render(row: Any) -> Item | None:
             key = mapping.key_of(row)
-            if sight.wants(key):
-                items.append(row_item(mapping.entity_type, sight, row, "insert"))
-                room -= items[-1].size
-                if sight.narrowed:
-                    self._rendering.shown[mapping.entity_type].add(key)
+            if not sight.wants(key):
+                return None
+            if sight.narrowed:
+                self._rendering.shown[mapping.entity_type].add(key)
+            return row_item(mapping.entity_type, sight, row, "insert")
+
+        items, last = page(mapping, sight.asked, after, render, room)
         return items, None if last is None else key_text(mapping.key, last)
 
     def _compared(self) -> list[Item]:

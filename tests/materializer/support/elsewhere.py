@@ -42,7 +42,7 @@ def look(alias: str) -> dict[str, Any]:
     from durable_state.consumer import lease, runnable
     from durable_state.consumer.moment import at_one_moment
     from durable_state.feed.pruning import prune
-    from durable_state.feed.rows import page, rows_by_key
+    from durable_state.feed.rows import page_of_keys, rows_by_key
     from durable_state.models import DeadLetter, FeedEntry, Stream
     from durable_state.operations import report
     from durable_state.registry import registry
@@ -60,8 +60,7 @@ def look(alias: str) -> dict[str, Any]:
     def values(entity_type: str, stream: Stream) -> dict[str, Any]:
         mapping = registry.find(entity_type, "z")
         assert mapping is not None
-        rows, _ = page(mapping, mapping.rows(stream), None)
-        keys = [str(mapping.represent(row)) and mapping.key_of(row) for row in rows]
+        keys, _ = page_of_keys(mapping, mapping.rows(stream), None)
         found = rows_by_key(mapping, mapping.rows(stream), keys)
         return {key: mapping.represent(row) for key, row in found.items()}
 
