@@ -16,6 +16,7 @@ STATE-PROTOCOL.md, change and control messages.
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, NamedTuple
 
 import msgspec
@@ -115,11 +116,14 @@ class Frame(str):
 
     message: dict[str, Any]
     """For an ASGI ``send``. It is shared, so nobody may change it."""
+    made_at: float
+    """On the monotonic clock."""
     _messages: dict[str, dict[str, Any]] | None = None
 
     def __new__(cls, text: str) -> Frame:
         """The frame of that text."""
         frame = super().__new__(cls, text)
+        frame.made_at = time.monotonic()
         frame.message = {"type": "websocket.send", "text": text}
         return frame
 

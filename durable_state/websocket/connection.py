@@ -42,13 +42,18 @@ class Connection(AsyncWebsocketConsumer):
     def __init__(self) -> None:
         super().__init__()
         self.subscriptions: dict[str, Subscription] = {}
-        self.sent_at = time.monotonic()
+        self._sent_at = time.monotonic()
         self._sends = 0
         self._places = 0
         self._is_open = False
         self._opening: asyncio.Task[None] | None = None
 
     # What the heart asks.
+
+    @property
+    def sent_at(self) -> float:
+        """When it was last sent something, on the monotonic clock."""
+        return self._sent_at
 
     @property
     def is_sending(self) -> bool:
@@ -126,7 +131,7 @@ class Connection(AsyncWebsocketConsumer):
             raise ClientGone("The client has left.") from error
         finally:
             self._sends -= 1
-        self.sent_at = time.monotonic()
+        self._sent_at = time.monotonic()
 
     async def end(self, code: int) -> None:
         """Stops everything, and closes the socket. Raises nothing."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable
 from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 
-from durable_state.feed.frames import Frame
+from durable_state.feed.frames import Frame, encode_frame
 
 from .client_message import Subscribe
 from .close_codes import BAD_REQUEST
@@ -37,8 +36,13 @@ class StateConsumer(Connection):
     What the client sends is ignored.
     """
 
-    _last: str = '{"items":[],"offset":"-1","upToDate":false}'
+    _last = Frame('{"items":[],"offset":"-1","upToDate":false}')
     """The last frame, or the last heartbeat."""
+
+    @property
+    def sent_at(self) -> float:
+        """When the last frame was made: it was sent soon after."""
+        return max(super().sent_at, self._last.made_at)
 
     async def begin(self) -> None:
         """Follows the stream."""
@@ -62,14 +66,12 @@ class StateConsumer(Connection):
     def heartbeat(self) -> str:
         """A frame without items, at the place where the client is."""
         place = _place.decode(self._last.encode())
-        self._last = msgspec.json.encode(
-            {"items": [], "offset": place.offset, "upToDate": place.up_to_date}
-        ).decode()
-        return self._last
+        self._last = encode_frame([], place.offset, place.up_to_date)
+        return str(self._last)
 
     def _send_frame(self, frame: Frame) -> Awaitable[None]:
+        # As little as there can be around the server's own: it is done for each commit and socket.
         self._last = frame
-        self.sent_at = time.monotonic()
         message: Any = frame.message
         return self.base_send(message)
 

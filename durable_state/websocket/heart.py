@@ -31,8 +31,11 @@ class Beating(Protocol):
     """A socket, as far as its heart knows it."""
 
     caller: Caller
-    sent_at: float
-    """When it was last sent something, on the monotonic clock."""
+
+    @property
+    def sent_at(self) -> float:
+        """When it was last sent something, on the monotonic clock."""
+        ...
 
     @property
     def is_sending(self) -> bool:

@@ -103,7 +103,7 @@ class StreamsConsumer(Connection):
         front = f'"id":{json.dumps(name)},'
 
         def send(frame: Frame) -> Awaitable[None]:
-            self.sent_at = time.monotonic()
+            self._sent_at = time.monotonic()
             message: Any = frame.message_with(front)
             return self.base_send(message)
 
