@@ -12,7 +12,15 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from durable_state.consumer import commits, optimistic
-from durable_state.models import DeadLetter, FeedEntry, KeptRow, ParkedChange, Stream, TypeState
+from durable_state.models import (
+    DeadLetter,
+    FeedEntry,
+    KeptRow,
+    ParkedChange,
+    Status,
+    Stream,
+    TypeState,
+)
 from tests.app.models import Person, Room
 from tests.examples import examples
 from tests.tables import apply_batch, fresh_stream, rows_of, strict
@@ -29,6 +37,7 @@ lenient = settings(
 )
 
 Batches = list[tuple[list[Any], bool]]
+Edits = dict[int, dict[str, Any]]
 
 NAMES = "abc"
 
@@ -78,6 +87,38 @@ def test_of_rows_that_need_others(database: str, cut: Batches) -> None:
     event(f"committed optimistically: {min(_commit_both_ways(database, cut), 3)}")
 
 
+EDITS = st.sampled_from(
+    [
+        {},
+        {},
+        {"paused": True},
+        {"paused": False, "live": "long-poll"},
+        {"heartbeat_seconds": 9, "detour": "by long-poll"},
+        {"status": Status.RETRYING, "failures": 3, "last_error": "away", "action": "wait"},
+    ]
+)
+"""What others write into a stream's row without a commit: operators, or who failed to read it."""
+
+
+@lenient
+@given(cut=st.lists(st.tuples(_tame(), EDITS), max_size=4))
+def test_while_others_edit_the_stream(database: str, cut: list[tuple[Batches, Any]]) -> None:
+    """What they wrote is kept, or overwritten, and known to the caller, whichever way it goes."""
+    together: Batches = []
+    edits: Edits = {}
+    for some, edit in cut:
+        edits[len(together)] = edit
+        together += some
+    _commit_both_ways(database, together, edits)
+
+
+def test_an_edited_stream_is_committed_carefully_once(database: str) -> None:
+    """Afterwards its object is as the row is, and commits go directly again."""
+    cut = [([change("message", "m", text=str(number))], True) for number in range(5)]
+    edits = {2: {"paused": True, "detour": "by long-poll"}}
+    assert _commit_both_ways(database, cut, edits) == len(cut) - 2
+
+
 def test_what_is_ordinary(database: str) -> None:
     """A change of an ordinary row goes directly: new, another, the same, and gone."""
     cut = [
@@ -93,22 +134,27 @@ def test_what_is_ordinary(database: str) -> None:
     assert _commit_both_ways(database, cut) == len(cut) - 2
 
 
-def _commit_both_ways(database: str, cut: Batches) -> int:
-    """How many batches were committed optimistically."""
+def _commit_both_ways(database: str, cut: Batches, edits: Edits | None = None) -> int:
+    """How many batches were committed optimistically.
+
+    ``edits`` are written into the stream's row before the batches of these numbers.
+    """
     with _counting() as direct:
-        optimistically = _stored_of(database, cut)
+        optimistically = _stored_of(database, cut, edits or {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commits, "commit_ordinary", lambda *args, **kwargs: None)
-        carefully = _stored_of(database, cut)
+        carefully = _stored_of(database, cut, edits or {})
     assert optimistically == carefully
     return len(direct)
 
 
-def _stored_of(database: str, cut: Batches) -> dict[str, Any]:
+def _stored_of(database: str, cut: Batches, edits: Edits) -> dict[str, Any]:
     """What is stored of a new stream of these batches; it is gone then."""
     with fresh_stream(database) as stream:
         Room.objects.using(database).create(stream=stream)
-        for batch, up_to_date in cut:
+        for number, (batch, up_to_date) in enumerate(cut):
+            if edit := edits.get(number):
+                Stream.objects.using(database).filter(pk=stream.pk).update(**edit)
             apply_batch(stream, batch, up_to_date)
         return _stored(stream)
 
