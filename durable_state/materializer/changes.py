@@ -1,4 +1,4 @@
-"""What a commit changes: the rows that the feed tells of, and what parked changes may wait for."""
+"""What a commit changes: rows, for the feed; and whatever parked changes may have waited for."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .plan import StreamPlan, TypePlan, Values
 __all__ = ["Listed", "Openings", "Outcome", "is_awaited_elsewhere"]
 
 LISTED = 50_000
-"""What a commit remembers of one kind (entities shown, parked, waited for) before it looks at all
-that is parked instead."""
+"""How many entities of one kind (shown, parked, waited for) a commit remembers; beyond that, it
+looks at everything that is parked instead."""
 
 K = TypeVar("K")
 
@@ -33,9 +33,9 @@ class Outcome:
     """
 
     listed: int
-    """How many changed rows are listed one by one, at most."""
+    """The most changed rows that are listed one by one."""
     valued: int = 0
-    """Up to how many changed rows it is kept what was written into them."""
+    """The most changed rows whose written values are kept."""
     applied: int = 0
     no_row: int = 0
     parked: int = 0
@@ -47,14 +47,14 @@ class Outcome:
     """By (type, key) whether the row was deleted, or else written; in the order of the last change.
     """
     written: dict[tuple[str, str], Values] = field(default_factory=dict)
-    """By (type, key) what a row's mapped columns hold by now, where that tells what is shown, but
-    for mapped parents, of which it is their entity keys."""
+    """By (type, key) the values of a row's mapped columns, where these tell what is shown; mapped
+    parents are given by their entity keys."""
     changed_types: set[str] = field(default_factory=set)
     """The types of all changed rows, listed or not."""
     too_many: bool = False
-    """Whether more rows changed than are listed; then none is."""
+    """Whether too many rows changed to be listed; then none is."""
     gone: dict[tuple[str, str], None] | None = field(default_factory=dict)
-    """Where too many changed: the entities whose rows were deleted; None where those are more than
+    """If too many changed, the entities whose rows were deleted; None if those are more than
     ``LISTED``.
     """
     txids: dict[tuple[str, str, str], None] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Outcome:
             self._note_gone(entity_type, keys, deleted=deleted)
             return
 
-        # The newest of an entity comes last; what was written before is no more what it holds.
+        # An entity's newest change comes last; what was written before is no longer what it holds.
         for place, key in enumerate(keys, 1):
             changes.pop((entity_type, key), None)
             changes[entity_type, key] = deleted
@@ -105,8 +105,10 @@ class Outcome:
             self.gone = None
 
     def keep_written(self, plan: TypePlan, rows: Iterable[tuple[str, Values]]) -> None:
-        """Keeps what was written into rows whose change was noted, by their entity keys, as far as
-        that tells what is shown. Mapped parents are to be named by their entity keys, or UNSET.
+        """Keeps the values written into rows, by entity key, as far as they tell what is shown.
+
+        The rows' changes must have been noted. Mapped parents are given by their entity keys, or
+        UNSET.
         """
         if len(self.changes) > self.valued or self.too_many:
             self.written.clear()
@@ -130,7 +132,7 @@ class Outcome:
 
 
 class Listed(dict[K, set[str] | None]):
-    """Keys by what they belong to, while they are few: None where they are more than ``LISTED``."""
+    """Keys by their owner; None where an owner has more than ``LISTED``."""
 
     def add(self, owner: K, keys: Iterable[str]) -> None:
         """Lists more keys of the owner."""
@@ -150,10 +152,10 @@ class Listed(dict[K, set[str] | None]):
 
 
 class Openings:
-    """What parked changes may wait for, as this commit brings it.
+    """What this commit makes available that parked changes may wait for.
 
-    Rows that are newly shown, as far as other types' rows point to them, and unique values that
-    are free. ``parents`` are those rows of the whole commit that other streams may wait for.
+    These are newly shown rows, if rows of other types can point to them, and free unique values.
+    ``parents`` lists the rows of the whole commit that other streams may wait for.
     """
 
     def __init__(self, plans: StreamPlan) -> None:
@@ -164,7 +166,7 @@ class Openings:
         self._watched: dict[TypePlan, list[Listed[TypePlan]]] = {}
 
     def add_parents(self, plan: TypePlan, keys: Iterable[str]) -> None:
-        """Rows are there that were not there before."""
+        """Notes rows that were not there before."""
         if plan not in self._watched:
             self._watched[plan] = self._watchers(plan)
         if watchers := self._watched[plan]:
@@ -173,7 +175,7 @@ class Openings:
                 listed.add(plan, new)
 
     def _watchers(self, plan: TypePlan) -> list[Listed[TypePlan]]:
-        """Where new rows of the type have to be listed."""
+        """The lists in which new rows of the type have to be noted."""
         watchers = []
         if self._plans.children(plan):
             watchers.append(self._fresh)
@@ -182,12 +184,12 @@ class Openings:
         return watchers
 
     def add_freed(self, plan: TypePlan, holders: Iterable[str]) -> None:
-        """Unique values that these entities had, or were going to have, are free."""
+        """Notes that unique values are free that these entities had, or were to have."""
         if plan.unique_sets:
             self._freed.add(plan, holders)
 
     def take(self) -> tuple[dict[TypePlan, set[str] | None], dict[TypePlan, set[str] | None]]:
-        """The parents that were newly shown, and who gave up unique values, since the last call."""
+        """The parents shown since the last call, and the entities that gave up unique values."""
         return self._fresh.take(), self._freed.take()
 
 
@@ -198,7 +200,7 @@ def _tells(plan: TypePlan, values: Values) -> bool:
 
 
 def is_awaited_elsewhere(plan: TypePlan) -> bool:
-    """Whether rows of other streams may point to rows of this type."""
+    """Whether rows of other streams may point to rows of the type."""
     mapping = plan.mapping
     if mapping.stream_field is not None:
         return False  # a stream sees its own rows of such a table only

@@ -1,4 +1,4 @@
-"""Dead letters: one per entity, the newest; gone when a later change is accepted."""
+"""Dead letters: the newest of each entity, until a later change of it is accepted."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .rows.rows import RowFailure, chunks, in_statements
 __all__ = ["PROTECTED", "Letter", "LetterBox", "SilentLetterBox"]
 
 PROTECTED = "protected"
-"""The reason of a delete that the application's rows stand in the way of."""
+"""The reason of a delete that the application's rows prevent."""
 
 KEPT = 64 * 1024
-"""Bytes that are kept of a message which the database cannot hold whole."""
+"""Bytes that are kept of a message too large for the database."""
 BESIDE = 100_000
-"""Bytes of a letter beside its message, at most."""
+"""The most bytes that a letter needs beside its message."""
 LONGEST = 5000
 """Characters of a key, a type or a detail that are kept."""
 
@@ -44,7 +44,7 @@ class Letter(NamedTuple):
     """The reason code."""
     detail: str
     body: bytes
-    """The message, as it can since its reset began."""
+    """The message, as it came."""
 
     @classmethod
     def of_change(cls, refused: RefusedChange) -> Letter:
@@ -59,8 +59,7 @@ class Letter(NamedTuple):
     def of_put(cls, plan: TypePlan, failure: RowFailure, put: Prepared) -> Letter:
         """The letter of an accepted change that the database refused when its row was written.
 
-        It holds what makes the entity: of a mapping that merges that is more than the newest
-        change.
+        With a mapping that merges, it holds all values of the entity, not only the newest change.
         """
         body = as_message(plan, put, whole=plan.mapping.merges)
         return cls.of_entity(plan, put.key, put.ordinal, failure.reason, failure.detail, body)
@@ -69,7 +68,7 @@ class Letter(NamedTuple):
     def of_entity(
         cls, plan: TypePlan, key: str, ordinal: int, reason: str, detail: str, body: bytes
     ) -> Letter:
-        """The letter of an entity that is shown, or was accepted once."""
+        """The letter of an entity of which a change was accepted once."""
         return cls(plan.digest(key), plan.type, key, ordinal, reason, detail, body)
 
     @classmethod
@@ -91,14 +90,14 @@ class LetterBox:
 
     @property
     def occupied(self) -> bool:
-        """Whether the stream has any letter; a stream without pays one query a commit."""
+        """Whether the stream has any letter; a stream without one pays one query per commit."""
         if self._occupied is None:
             self._occupied = self._all.exists()
         return self._occupied
 
     def write(self, letters: Iterable[Letter], *, generation: int = DeadLetter.SHOWN) -> None:
-        """Writes letters, each in place of the entity's older one; of the shown state, or of a
-        generation's.
+        """Writes letters of the shown state or of a generation; each replaces the entity's older
+        one.
         """
         rows = [
             DeadLetter(
@@ -128,16 +127,14 @@ class LetterBox:
         self.write(letters, generation=self._without_entity)
 
     def take_over_replayed(self) -> None:
-        """The letters without an entity that a replay met are all that there are."""
+        """Replaces the letters that name no entity by those of the stream's replay."""
         self._all.filter(
             generation=DeadLetter.SHOWN, entity__startswith=DeadLetter.NO_ENTITY
         ).delete()
         self._all.filter(generation=DeadLetter.REPLAYED).update(generation=DeadLetter.SHOWN)
 
     def protected(self, until: int, most: int | None) -> dict[str, list[str]]:
-        """The keys, by type, of deletes that something stood in the way of; the oldest ``most``, up
-        to an ordinal.
-        """
+        """The keys of protected deletes up to an ordinal, by type; at most the oldest ``most``."""
         if not self.occupied:
             return {}
         letters = self._all.filter(
@@ -151,16 +148,14 @@ class LetterBox:
         return found
 
     def remove(self, generation: int, digests: Iterable[str]) -> None:
-        """Takes away the letters of entities that a later change made good."""
+        """Deletes the letters of entities of which a later change was accepted."""
         if self.occupied:
             for chunk in chunks(digests):
                 self._all.filter(generation=generation, entity__in=chunk).delete()
 
     def promote(self, generation: int, types: Iterable[str] | None) -> None:
-        """The letters met while ``generation`` was staged take the place of the shown state's, of
-        these types or of all.
-        """
-        # What was met before goes, but for what names no entity.
+        """Replaces the shown state's letters, of these types or of all, by the generation's."""
+        # The older letters are deleted, except for those that name no entity.
         shown = self._all.filter(generation=DeadLetter.SHOWN).exclude(
             entity__startswith=DeadLetter.NO_ENTITY
         )
@@ -181,13 +176,13 @@ class LetterBox:
         self._all.filter(generation=generation).exclude(type__in=said).update(generation=into)
 
     def drop(self, generation: int) -> None:
-        """Forgets the letters of a generation that is not going to be shown."""
+        """Deletes the letters of a generation that will not be shown."""
         if self.occupied:
             self._all.filter(generation=generation).delete()
 
     def count(self, generations: Iterable[int]) -> int:
-        """How many letters there are, or, where one of the generations has more, are going to be
-        when that is shown.
+        """How many letters there are, or will be once one of the generations is shown, if that is
+        more.
         """
         own = self._without_entity
         met = self._all.filter(generation__in=[own, *generations]).order_by()
@@ -211,7 +206,7 @@ class LetterBox:
 
 
 class SilentLetterBox(LetterBox):
-    """Has no letters and writes none: of a fold that is only compared."""
+    """Has no letters and writes none, for a fold that is only compared."""
 
     @property
     def occupied(self) -> bool:

@@ -1,4 +1,4 @@
-"""Whose the tables without a stream field are."""
+"""Which stream a table without a stream field belongs to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Ownership"]
 
 
 class Ownership:
-    """The tables that belong to one stream. One with a stream field is everybody's, row by row."""
+    """The tables that belong to one stream; a table with a stream field is shared, row by row."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -23,14 +23,14 @@ class Ownership:
         return mapping.stream_field is not None or self._owner(mapping) == self._stream.pk
 
     def claim(self, mapping: EntityMapping) -> None:
-        """Makes sure that the table is this stream's to write.
+        """Makes sure that the stream may write the table.
 
-        Raises: TableNotOwned, where it belongs to another stream, or holds rows that nobody synced.
+        Raises: TableNotOwned, if it belongs to another stream, or holds rows that no stream wrote.
         """
         if self.has(mapping):
             return
 
-        # Somebody else's: another stream's, or rows that nobody synced.
+        # It belongs to another stream, or holds rows that no stream wrote.
         name, label = self._stream.name, mapping.model._meta.label
         owner = self._owners.filter(model=mapping.label).select_related("stream").first()
         if owner is not None:
@@ -47,7 +47,7 @@ class Ownership:
                 f" durable_state add {name} URL --adopt.",
             )
 
-        # From now on it is ours. Whoever claims it at the same moment meets the constraint.
+        # From now on it is this stream's. Another that claims it now violates the constraint.
         try:
             with transaction.atomic(using=self._stream.using):
                 self._owners.create(model=mapping.label, stream=self._stream)

@@ -1,4 +1,4 @@
-"""What is known of the types of a stream: passed over, folded by which mapping, in need of a reset.
+"""What is known of a stream's types: the messages passed over, the mapping used, a needed reset.
 
 Why: decision 12.
 """
@@ -22,7 +22,7 @@ LONGEST = 5000
 
 
 class TypeBook:
-    """The types of one stream, read once for a commit and written where something changed."""
+    """The types of one stream, read once per commit and written where something changed."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -34,8 +34,8 @@ class TypeBook:
         return {state.digest: state for state in states}
 
     def accepts(self, plan: TypePlan) -> bool:
-        """Whether changes of the type may go to the rows: not where earlier ones were passed over,
-        for the rows would be a part only.
+        """Whether changes of the type may be applied to the rows; not if earlier ones were passed
+        over, because the rows would be incomplete.
         """
         state = self._state(plan.type)
         if state.fingerprint == plan.mapping.fingerprint:
@@ -49,7 +49,7 @@ class TypeBook:
         return state.fingerprint != ""
 
     def demand_reset(self, plan: TypePlan) -> None:
-        """Only a reset can bring the type's rows to the fold."""
+        """Notes that only a reset can make the type's rows equal to the fold."""
         state = self._state(plan.type)
         state.needs_reset = True
         state.save(using=self._using)
@@ -58,13 +58,12 @@ class TypeBook:
         """Counts messages of a type that has no mapping, or whose earlier messages had none."""
         state = self._state(entity_type)
         state.unregistered += count
-        # It had a mapping once: its rows are no longer what the stream says, should it get one
-        # again.
+        # If it had a mapping once, its rows no longer follow the stream, should it get one again.
         state.needs_reset = state.needs_reset or state.fingerprint != ""
         state.save(using=self._using)
 
     def renew(self, plans: Iterable[TypePlan]) -> None:
-        """The rows of these types were made anew, from all there is."""
+        """Notes that the rows of these types were rebuilt from the stream's start."""
         for plan in plans:
             state = self._state(plan.type)
             if (
@@ -80,10 +79,9 @@ class TypeBook:
                 state.save(using=self._using)
 
     def forget_all_but(self, types: Container[str]) -> None:
-        """The stream holds nothing of the other types that are registered: they begin as if none
-        had come.
+        """Forgets all other registered types, of which the stream holds nothing.
 
-        What is not registered stays counted; its messages may still be wanted.
+        Types that are not registered stay counted, because their messages may still be wanted.
         """
         for mapping in registry.for_stream(self._stream.name):
             state = self._states.get(entity_digest(mapping.entity_type, ""))
@@ -93,7 +91,7 @@ class TypeBook:
                 state.save(using=self._using)
 
     def take_over(self, replay: Replay) -> None:
-        """What a replay passed over is all that the stream has passed over."""
+        """Replaces what the stream has passed over by what its replay has."""
         for digest, state in self._states.items():
             if state.unregistered and digest not in replay.unregistered:
                 state.unregistered = 0
@@ -111,7 +109,7 @@ class TypeBook:
             state.save(using=self._using)
 
     def sample(self, entity_type: str, sample: Sample) -> None:
-        """Takes down what some changes of a type came to."""
+        """Notes what became of some changes of a type."""
         state = self._state(entity_type)
         known = Sample.of(state.sample)
         if known.learn(sample):
@@ -128,7 +126,7 @@ class TypeBook:
 
 
 class ReplayTypeBook(TypeBook):
-    """What a replay finds out of the types, noted in the replay for ``TypeBook.take_over``."""
+    """Notes what a replay finds out about the types in the replay, for ``TypeBook.take_over``."""
 
     def __init__(self, stream: Stream, replay: Replay) -> None:
         super().__init__(stream)
@@ -140,7 +138,7 @@ class ReplayTypeBook(TypeBook):
         self._replay.unregistered.setdefault(digest, [name, 0])[1] += count
 
     def sample(self, entity_type: str, sample: Sample) -> None:
-        """Takes down what some changes of a type came to."""
+        """Notes what became of some changes of a type."""
         digest, name = _names(entity_type)
         known = Sample.of(self._replay.samples.get(digest, [name, {}])[1])
         if known.learn(sample):

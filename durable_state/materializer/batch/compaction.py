@@ -1,7 +1,7 @@
-"""Folding the changes of a batch to one per entity.
+"""Folds the changes of a batch to one per entity.
 
-Newest first, and no further back than the last accepted complete change: cost follows entities, not
-events. The result is what applying the changes one by one gives.
+Goes from the newest change back to the last accepted complete one, so that the cost follows the
+number of entities, not of events. The result is what applying the changes one by one gives.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class RefusedChange(msgspec.Struct, gc=False):
 
 
 class EntityChanges(msgspec.Struct, gc=False):
-    """The changes of one entity in one batch, and after folding what they come to.
+    """The changes of one entity in one batch, and after folding, their result.
 
-    Where there is no ``put`` and it is not ``deleted``, every change was refused and the row stays.
+    If there is no ``put`` and it is not ``deleted``, every change was refused, and the row stays.
     """
 
     key: str
@@ -41,31 +41,31 @@ class EntityChanges(msgspec.Struct, gc=False):
     """The ordinal of ``newest``."""
     newest: Change
     older: dict[int, Change] | None = None
-    """Those before it by ordinal, in their order, if there are any."""
+    """The changes before it by ordinal, in their order, if there are any."""
     refused: dict[int, Refused] | None = None
-    """The refusal of each change that was looked at, by ordinal.
-    The database adds its own, and then the entity is folded again without.
+    """The refusals of changes, by ordinal. When the database refuses one, it is added, and the
+    entity is folded again without it.
     """
     put: Prepared | None = None
-    """What the row shall be."""
+    """What the row is to be."""
     deleted: bool = False
-    """Whether there shall be no row."""
+    """Whether there is to be no row."""
     decided_at: int = 0
     """The ordinal of the deletion."""
     absent: bool = False
-    """Whether nothing is there that a partial update could be laid over."""
+    """Whether there is nothing that a partial update could be applied to."""
     no_row: bool = False
-    """Whether it is deleted because the mapping wants no row."""
+    """Whether it is deleted because ``prepare`` returned None."""
     parked: bool = False
     letter: RefusedChange | None = None
-    """The newest refused change that no accepted one follows."""
+    """The newest refused change, if no accepted one follows it."""
     parts: tuple[int, ...] = ()
     """The ordinals of the changes that a merged ``put`` is made of, oldest first."""
     limit: int | None = None
-    """Where the database has refused such a one, its changes are tried one after the other: the
-    ordinal up to which they count."""
+    """The ordinal up to which changes count: after the database has refused a merged ``put``, its
+    changes are tried one after the other."""
     written: int = 0
-    """The ordinal up to which they went through."""
+    """The ordinal up to which these were written."""
 
     def add(self, ordinal: int, change: Change) -> None:
         """Takes the entity's next change."""
@@ -84,9 +84,9 @@ class EntityChanges(msgspec.Struct, gc=False):
         return 1 if self.older is None else 1 + len(self.older)
 
     def refuse(self, ordinal: int, refusal: Refused) -> Refused:
-        """Takes a refusal down, without its traceback.
+        """Notes a refusal, without its traceback.
 
-        That holds frames, those hold this entity, and it is no garbage collector's.
+        A traceback would hold this entity through its frames, in a cycle that is never collected.
         """
         refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
         if self.refused is None:
@@ -95,9 +95,9 @@ class EntityChanges(msgspec.Struct, gc=False):
         return refusal
 
     def fault(self, refusal: Refused) -> None:
-        """The database has refused ``put``: so is the change at fault.
+        """Notes that the database has refused ``put``, and refuses the change at fault.
 
-        Where several were merged, it is first looked for.
+        If several were merged, it has to be found first, by trying them one by one.
         """
         assert self.put is not None
         unwritten = [ordinal for ordinal in self.parts if ordinal > self.written]
@@ -107,9 +107,9 @@ class EntityChanges(msgspec.Struct, gc=False):
             self.refuse(unwritten[0] if unwritten else self.put.ordinal, refusal)
 
     def advance(self) -> bool:
-        """The changes up to ``limit`` are settled: counts the next one too.
+        """Has the next change count, after those up to ``limit`` were written or refused.
 
-        False where no limit was set, or none is left.
+        Returns False if no limit was set, or no change is left.
         """
         if self.limit is None:
             return False
@@ -121,12 +121,12 @@ class EntityChanges(msgspec.Struct, gc=False):
 
     @property
     def accepted(self) -> bool:
-        """Whether any change of the batch decides what the row is."""
+        """Whether any change of the batch was accepted."""
         return self.put is not None or self.deleted
 
 
 def fold_entities(plan: TypePlan, entities: Sequence[EntityChanges]) -> None:
-    """Sets what the changes of each come to, as ``fold_entity`` does for one after the other.
+    """Folds the changes of each entity; gives what ``fold_entity`` gives for each alone.
 
     Raises: MappingFault.
     """
@@ -152,7 +152,7 @@ def fold_entities(plan: TypePlan, entities: Sequence[EntityChanges]) -> None:
 
 
 def fold_entity(plan: TypePlan, entity: EntityChanges) -> None:
-    """Sets what the entity's changes come to. Raises: MappingFault."""
+    """Folds the entity's changes. Raises: MappingFault."""
     while not _try_fold(plan, entity):
         pass
 
@@ -168,7 +168,7 @@ def _try_fold(plan: TypePlan, entity: EntityChanges) -> bool:
     partials: list[Prepared] = []
     base: Prepared | None = None
 
-    # The newest first, as far back as what the newest leaves out was said.
+    # Newest first, back to the last change that is complete.
     for ordinal, change in entity.newest_first():
         if entity.limit is not None and ordinal > entity.limit:
             continue
@@ -207,15 +207,15 @@ def _try_fold(plan: TypePlan, entity: EntityChanges) -> bool:
 def _merge(
     plan: TypePlan, entity: EntityChanges, base: Prepared | None, partials: list[Prepared]
 ) -> bool:
-    """Lays the partial updates (newest first) over the base.
+    """Applies the partial updates (newest first) to the base.
 
-    False where they cannot make a row and the newest was refused for it.
+    Returns False if they cannot make a row, so that one was refused.
     """
     newest = partials[0]
 
-    # Where there is no row to lay them over, the first makes it.
+    # If there is no row to apply them to, the first has to make it.
     if base is None and (entity.deleted or entity.absent):
-        first = partials[-1]  # the one that has to make the row
+        first = partials[-1]
         try:
             complete(plan, copy(first))
         except Refused as refused:
@@ -237,7 +237,7 @@ def _merge(
         newest.body,
     )
 
-    # By then it is all that the entity is; otherwise the row, or what is parked, has the rest.
+    # Now it holds all values of the entity; otherwise the row, or a parked change, has the others.
     if base is not None or entity.deleted or entity.absent:
         try:
             complete(plan, merged)
@@ -251,10 +251,11 @@ def _merge(
 
 
 def settle_partial(plan: TypePlan, entity: EntityChanges, held: bytes | None) -> None:
-    """Makes a partial put complete: over ``held``, or as a new row;
-    refusing what cannot be one, until something can.
+    """Completes a partial put with what is ``held`` of the entity; None stands for a new row.
 
-    A complete one keeps what ``held`` says where it would have a default that is made once.
+    Refuses changes that cannot make a row until one can.
+
+    A complete put takes values from ``held`` in place of defaults that are made only once.
     """
     if entity.put is not None and entity.put.complete:
         if held is not None:

@@ -1,7 +1,7 @@
-"""What fields get that a change leaves out: their default.
+"""Gives fields that a change leaves out their defaults.
 
-One that says something else each time (the moment, a random token) is made once for an entity, and
-kept: nobody could tell it again, and a replay that made it anew would change every row.
+A default that differs each time (the moment, a random token) is made once per entity and kept:
+otherwise every replay would change every row.
 
 Why: decision 33.
 """
@@ -26,18 +26,18 @@ from ..plan import PlannedField, Values
 __all__ = ["Fresh", "has_fresh", "overlay", "overlay_raw", "settle", "value_left_out"]
 
 CALLS = 8
-"""How often a default is asked, to see whether it says the same."""
+"""How often a default is called to see whether it stays the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """A default that was made for a change, and counts only where its entity has no value yet."""
+    """A default that differs each time; it counts only if its entity has no value yet."""
 
     value: Any
 
 
 def has_fresh(values: Values) -> bool:
-    """Whether any of the values gives way to what the entity has."""
+    """Whether any of the values is a ``Fresh`` default."""
     return Fresh in map(type, values)
 
 
@@ -50,8 +50,8 @@ def overlay(under: Values, over: Values) -> Values:
 
 
 def overlay_raw(under: Values, over: Values, over_values: Values) -> Values:
-    """The same of what the wire said;
-    ``over_values`` tells what was left open: no constant default.
+    """The same for raw values; ``over_values`` tells which ones the change leaves out without a
+    constant default.
     """
     return tuple(
         below if (value is UNSET or type(value) is Fresh) and below is not UNSET else above
@@ -60,15 +60,16 @@ def overlay_raw(under: Values, over: Values, over_values: Values) -> Values:
 
 
 def settle(values: Values) -> Values:
-    """The values of an entity that has none yet."""
+    """The values of a new entity: ``Fresh`` defaults become plain values."""
     if not has_fresh(values):
         return values
     return tuple(value.value if type(value) is Fresh else value for value in values)
 
 
 def value_left_out(planned: PlannedField) -> Any:
-    """The field's default, or NULL. Raises:
-    Refused, where there is none and NULL is not allowed.
+    """The field's default, or NULL.
+
+    Raises: Refused, where there is no default and NULL is not allowed.
     """
     default = _default(planned)
     if default is not None:
@@ -80,7 +81,7 @@ def value_left_out(planned: PlannedField) -> Any:
 
 
 def _default(planned: PlannedField) -> Any:
-    """A field's default as it reads once it was stored, so that a row that has it is equal."""
+    """A field's default as it would be read back, so that a row that has it compares equal."""
     default = planned.field.get_default()
     if isinstance(default, DatabaseDefault):
         expression = default.expression  # type: ignore[attr-defined]
@@ -92,14 +93,14 @@ def _default(planned: PlannedField) -> Any:
     except Refused:
         return planned.field.to_python(
             default
-        )  # looser: no stream may say 5 for a text, the application may
+        )  # less strict: the application may use 5 as a text's default, though no stream may
 
 
 @lru_cache(maxsize=4096)
 def _says_something_else(field: models.Field[Any, Any]) -> bool:
-    """Whether the default is another one each time; of a function, as far as a few calls show.
+    """Whether the default differs each time; of a function, as far as a few calls show.
 
-    Moments, times and days always are.
+    Moments, times and days always do.
     """
     if not field.has_default():
         expression: Any = getattr(field, "db_default", None)

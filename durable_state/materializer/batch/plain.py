@@ -1,8 +1,8 @@
-"""Preparing many changes at once:
-one call of the decoder reads their values, typed as the columns are, and so checks them too.
+"""Prepares many changes at once: one call of the decoder reads their values as the columns' types,
+and so checks them too.
 
-An optimization that could be left out: it gives what ``prepare`` and ``from_bytes`` give for each
-alone, or nothing where it cannot be sure of that.
+This is an optimization: it gives what ``prepare`` and ``from_bytes`` give for each change alone, or
+None where it cannot be sure of that.
 
 Why: decision 20.
 """
@@ -30,12 +30,13 @@ from .preparation import UNDECODABLE, Prepared, complete, may_be_too_large
 __all__ = ["prepare_together", "unpack_together"]
 
 CHUNKS = (512, 32)
-"""Values that are decoded by one call:
-many, and where one of them is not plain, fewer; those beside it then go one by one.
+"""Values that are decoded by one call; if one of them is not plain, they are tried again in smaller
+chunks, and those in the same small chunk are prepared one by one.
 """
 
 ParentKeys = frozenset[tuple[str, int]]
-"""Which fields name parents by their keys, and how long such a key may be to pass as it is."""
+"""The fields that name parents by keys, each with the longest key (characters) that needs no
+conversion."""
 
 _astuple = msgspec.structs.astuple
 
@@ -43,9 +44,9 @@ _astuple = msgspec.structs.astuple
 def prepare_together(
     plan: TypePlan, ordinals: Sequence[int], changes: Sequence[Change]
 ) -> Sequence[Prepared | None]:
-    """What ``prepare`` gives for each of these changes, or None where it has to be asked.
+    """What ``prepare`` gives for each of these changes, or None where it has to be called.
 
-    None may be a partial update or without value.
+    No change may be a partial update or lack its value.
     """
     if plan.has_own_prepare:
         return [None] * len(changes)
@@ -66,7 +67,7 @@ def unpack_together(
     documents: Sequence[bytes],
     bodies: Sequence[bytes],
 ) -> Sequence[Prepared | None]:
-    """What ``from_bytes`` gives for each of these, or None where it has to be asked."""
+    """What ``from_bytes`` gives for each of these, or None where it has to be called."""
     return _in_chunks(
         plan,
         _staged_shape(plan.mapping, _parent_keys(plan)),
@@ -102,8 +103,8 @@ def _parent_keys(plan: TypePlan) -> ParentKeys:
 
 
 class _Shape(NamedTuple):
-    """How the values of one mapping are decoded:
-    objects, or (``is_whole_value``) what its only field takes.
+    """How the values of one mapping are decoded: as objects, or (``is_whole_value``) as what its
+    only field takes.
 
     ``passing`` has for each field the types of decoded values that its conversion gives back
     unchanged; None: all of them. Keys of at most ``longest_key`` characters are the key column's
@@ -118,7 +119,7 @@ class _Shape(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _wire_shape(mapping: EntityMapping, parent_keys: ParentKeys) -> _Shape | None:
-    """Of values as they come, for mappings that have no way of their own to prepare."""
+    """The shape of values as they come, for mappings without their own ``prepare``."""
     return _shape(
         mapping,
         parent_keys,
@@ -128,16 +129,16 @@ def _wire_shape(mapping: EntityMapping, parent_keys: ParentKeys) -> _Shape | Non
 
 @lru_cache(maxsize=1024)
 def _staged_shape(mapping: EntityMapping, parent_keys: ParentKeys) -> _Shape | None:
-    """Of values as ``to_bytes`` keeps them."""
+    """The shape of values as ``to_bytes`` stores them."""
     return _shape(mapping, parent_keys, [field.name for field in mapping.mapped_fields])
 
 
 def _shape(
     mapping: EntityMapping, parent_keys: ParentKeys, names: list[str] | None
 ) -> _Shape | None:
-    """For objects with members of these names, or (None) the only field's values.
+    """The shape of objects with members of these names, or (None) of the only field's values.
 
-    None where a decoder cannot tell the fields apart.
+    Returns None where a decoder cannot tell the fields apart.
     """
     if not mapping.mapped_fields or len(set(names or ())) < len(names or ()):
         return None
@@ -169,8 +170,8 @@ def _shape(
 
 
 def _parent_type(field: models.Field[Any, Any], longest: int) -> tuple[Any, frozenset[type] | None]:
-    """As ``wire_type`` tells it,
-    of a foreign key that names parents whose keys pass up to ``longest`` characters.
+    """What ``wire_type`` would return for a foreign key to parents whose keys pass unchanged up to
+    ``longest`` characters.
     """
     if not longest:
         return Any, frozenset()

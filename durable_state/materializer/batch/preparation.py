@@ -1,4 +1,4 @@
-"""One change becomes the values of one row, or a refusal."""
+"""Turns one change into the values of one row, or a refusal."""
 
 from __future__ import annotations
 
@@ -42,35 +42,34 @@ _encode = msgspec.json.Encoder(enc_hook=jsonable, decimal_format="number").encod
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 STATEMENT = 1000
-"""Bytes of a statement beside the message, more than enough."""
+"""Bytes that a statement needs beside the message, generously."""
 
 UNDECODABLE = (msgspec.MsgspecError, RecursionError, ArithmeticError)
-"""What decoding raises: the last where an exponent is too long for a Decimal."""
+"""What decoding raises; an ArithmeticError where an exponent is too large for a Decimal."""
 
 
 class Prepared(msgspec.Struct, gc=False):
-    """What one accepted change, or several merged ones, say of an entity."""
+    """What one accepted change, or several merged ones, says of an entity."""
 
     key: str
     key_value: Any
-    """What the key's column holds."""
+    """The value of the key's column."""
     ordinal: int
     """Of the newest change."""
     raw: Values
-    """What the mapping's ``prepare`` gave; parents are entity keys."""
+    """What the mapping's ``prepare`` returned; parents are entity keys."""
     values: Values
     """The same converted; parents are still entity keys."""
     complete: bool
-    """Whether fields left out take their default, which ``values`` have then.
-
-    Otherwise they keep what the row has.
+    """Whether fields that were left out have their defaults in ``values``; otherwise they keep what
+    the row has.
     """
     body: bytes
     """The newest change, as it was on the wire."""
 
 
 def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:
-    """Runs the mapping and converts its values; None where the mapping wants no row.
+    """Runs the mapping and converts its values; None if the mapping returns None, for no row.
 
     Raises: Refused, for the change; MappingFault, where the mapping itself is wrong.
     """
@@ -93,15 +92,15 @@ def prepare(plan: TypePlan, change: Change, ordinal: int) -> Prepared | None:
 
 
 def may_be_too_large(plan: TypePlan, body: bytes) -> bool:
-    """Whether ``prepare`` has to be asked if the database can hold the message,
-    staged or parked.
+    """Whether the message may be too large to be staged or parked, so that ``prepare`` has to find
+    out.
     """
     return plan.largest_statement is not None and len(body) * 5 > plan.largest_statement
 
 
 def _check_size(plan: TypePlan, prepared: Prepared) -> None:
-    """Raises: Refused, where the change could be neither staged nor parked:
-    so it is refused everywhere alike.
+    """Raises: Refused, if the change could not be staged or parked; so that it is refused alike
+    everywhere.
     """
     if not may_be_too_large(plan, prepared.body):
         return
@@ -115,7 +114,7 @@ def _check_size(plan: TypePlan, prepared: Prepared) -> None:
 
 
 def complete(plan: TypePlan, prepared: Prepared) -> None:
-    """Gives the fields that were left out their default.
+    """Gives the fields that were left out their defaults.
 
     Raises: Refused, where one has none and must not be NULL.
     """
@@ -130,7 +129,7 @@ def to_bytes(plan: TypePlan, prepared: Prepared) -> bytes:
     """``raw`` as a JSON object by field name, for staging and parking."""
     if _WIRE_TYPES.issuperset(map(type, prepared.raw)):
         return _encode(_staged_struct(plan.mapping)(*prepared.raw))
-    # Python's datetimes by our own hand: msgspec rounds the seconds of historical UTC offsets away.
+    # Not left to msgspec, which drops the seconds of historical UTC offsets of datetimes.
     return _encode(
         {
             planned.name: jsonable(raw) if isinstance(raw, datetime) else raw
@@ -156,8 +155,7 @@ def _staged_struct(mapping: EntityMapping) -> type[msgspec.Struct]:
 def as_message(plan: TypePlan, prepared: Prepared, *, whole: bool = False) -> bytes:
     """The newest change as it was on the wire.
 
-    For a row that was parked without one, or where the ``whole`` entity is asked for, a change that
-    says all of it.
+    If there is none, or the ``whole`` entity is wanted, a change that holds all its values.
     """
     if prepared.body and not whole:
         return prepared.body
@@ -178,10 +176,11 @@ def from_bytes(
     prepared_bytes: bytes | memoryview,
     body: bytes | memoryview,
 ) -> Prepared:
-    """The opposite of ``to_bytes``: converts what was staged or parked anew;
-    fields that the mapping no longer lists are left out.
+    """The opposite of ``to_bytes``: converts what was staged or parked again.
 
-    Raises: Refused, where the mapping has changed so that a value does not fit any more.
+    Leaves out fields that the mapping no longer lists.
+
+    Raises: Refused, if the mapping has changed so that a value no longer fits.
     """
     named = plan.decode(bytes(prepared_bytes))
     raw = tuple(named.get(planned.name, UNSET) for planned in plan.fields)
@@ -234,10 +233,7 @@ def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any]
 
 
 def _place(error: Exception) -> str:
-    """Where the mapping's own code failed: the last of its lines, whatever that called.
-
-    The end of the path is enough to find it; its folders are the machine's matter.
-    """
+    """The last line of the mapping's own code before the error: the end of its path, its number."""
     own = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)[1:]
@@ -250,8 +246,10 @@ def _place(error: Exception) -> str:
 
 
 def _decode(plan: TypePlan, change: Change) -> tuple[Any, Any]:
-    """The value and the old one; a mapping that only names members neither
-    sees the old one nor stumbles over members it does not name.
+    """The value and the old one.
+
+    For a mapping without its own ``prepare``, the old one is not decoded, and members that it does
+    not name do no harm.
     """
     value = change.value or b"null"
     if plan.has_own_prepare:
@@ -272,7 +270,7 @@ def _decode(plan: TypePlan, change: Change) -> tuple[Any, Any]:
 
 
 def _in_order(plan: TypePlan, named: dict[str, Any]) -> Values:
-    """What ``prepare`` gave, in the plan's order. Raises: MappingFault, where it gave more."""
+    """What ``prepare`` returned, in the plan's order. Raises: MappingFault, if it returned more."""
     if unlisted := named.keys() - plan.by_name.keys():
         raise MappingFault(
             f"{plan.mapping!r}: prepare() returned {', '.join(sorted(map(repr, unlisted)))},"

@@ -1,7 +1,7 @@
-"""The part of the fold that asks the database for nothing:
-messages sorted by entity, and what the changes of each entity come to.
+"""The part of the fold that makes no queries: sorts messages by entity, and folds each entity's
+changes.
 
-So it needs no transaction, and a slow ``prepare`` holds no lock.
+It needs no transaction, so a slow ``prepare`` holds no lock.
 
 Why: decision 26.
 """
@@ -24,18 +24,16 @@ from .sampling import Sample, take_samples
 __all__ = ["PreparedBatch", "Segment", "prepare_batch"]
 
 LONGEST_TXID = 1000
-"""Characters of a transaction's id beyond which nobody is told of it:
-entries of the feed are to stay small.
-"""
+"""Characters; longer transaction ids are not passed on, so that feed entries stay small."""
 
 
 @dataclass(slots=True)
 class Segment:
-    """The changes between two controls:
-    the entities by type, folded, and the ``control`` behind them, if there is one.
+    """The changes between two controls: folded entities by type, and the ``control`` after them, if
+    any.
 
-    Types without a mapping are only sorted. ``faults`` has the types whose mapping failed, which
-    matters to none but who writes them.
+    Entities of types without a mapping are only sorted. ``faults`` holds the types whose mapping
+    failed; it matters only if they are to be written.
     """
 
     entities: dict[str, list[EntityChanges]]
@@ -45,32 +43,30 @@ class Segment:
 
 @dataclass(slots=True)
 class PreparedBatch:
-    """Messages that follow each other, for one fold: writing changes its entities."""
+    """Consecutive messages, for one fold only: writing them modifies the entities."""
 
     after: int
     """The ordinal that the first message follows."""
     count: int
     """How many messages they are."""
     plans: StreamPlan
-    """By which they were prepared."""
+    """The plans by which they were prepared."""
     segments: list[Segment] = field(default_factory=list)
-    """The changes by entity, parted by the controls between them."""
+    """The changes by entity, split at the controls between them."""
     malformed: list[tuple[int, Malformed]] = field(default_factory=list)
     """Items that name no entity, with their ordinals."""
     txids: dict[tuple[str, str, str], None] = field(default_factory=dict)
     """Each transaction with the entities that it concerns: (txid, type, key)."""
     samples: dict[str, Sample] = field(default_factory=dict)
-    """By type, what some changes came to."""
+    """What became of some changes, by type."""
 
 
 def prepare_batch(
     stream: Stream, messages: Sequence[Message], after: int, refusal: Refused | None = None
 ) -> PreparedBatch:
-    """Sorts the messages that follow ordinal ``after``, runs the mappings and converts values.
+    """Sorts the messages after ordinal ``after``, runs the mappings and converts values.
 
-    Reads and writes no row.
-
-    ``refusal``: all these changes are refused for it, whatever they say.
+    Reads and writes no row. With ``refusal``, all changes are refused for that reason.
     """
     plans = StreamPlan(stream)
     batch = PreparedBatch(after, len(messages), plans)

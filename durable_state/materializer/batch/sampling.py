@@ -1,8 +1,8 @@
-"""What a few changes of each type came to, so that a mapping that fits nothing can be told from one
-that is not used.
+"""Samples what becomes of each type's changes, so that a mapping that fits nothing can be told from
+one that is not used.
 
-Counted on a sample: some entities of each batch, and once enough were looked at, nothing is written
-any more unless it would change what is told.
+Looks at some entities of each batch. Once enough were counted, nothing is written any more unless
+it would change what is reported.
 
 Why: decision 37.
 """
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["Sample", "take_samples"]
 
 ENTITIES = 32
-"""Entities of a type that are looked at between two controls of a batch, at most."""
+"""The most entities of a type that are looked at between two controls of a batch."""
 VALUES = 8
-"""Values of which the members' names are taken down, where a mapped one is missing."""
+"""Values whose members' names are noted where a mapped one is missing."""
 ENOUGH = 5
-"""Changes after which nothing more is counted, so that a busy stream has no statement more."""
+"""Changes after which counting ends, so that a busy stream needs no further statement."""
 NAMES = 40
 """Names of members that are kept, each up to ``LENGTH`` characters."""
 LENGTH = 60
@@ -37,10 +37,11 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Sample(msgspec.Struct):
-    """What the changes that were looked at came to.
+    """What became of the changes that were looked at.
 
-    ``rows`` of them made a row, for ``no_row`` of them ``prepare`` wanted none. ``given`` are the
-    model fields that any of them carried; ``seen`` are the members of their values, the first ones.
+    ``rows`` counts those that made a row, ``no_row`` those for which ``prepare`` returned None.
+    ``given`` are the model fields that any of them had; ``seen`` are the first members of their
+    values.
     """
 
     rows: int = 0
@@ -50,11 +51,11 @@ class Sample(msgspec.Struct):
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> Sample:
-        """The sample that was stored as ``to_json`` gives it; {} is an empty one."""
+        """Loads a sample that ``to_json`` gave; {} is an empty one."""
         return msgspec.convert(stored, cls)
 
     def to_json(self) -> dict[str, Any]:
-        """What JSON takes."""
+        """The sample as JSON values."""
         return msgspec.structs.asdict(self)
 
     def look_at(self, plan: TypePlan, entities: Sequence[EntityChanges]) -> None:
@@ -76,7 +77,7 @@ class Sample(msgspec.Struct):
             self._see(entity.newest.value for entity in looked_at[:VALUES])
 
     def learn(self, other: Sample) -> bool:
-        """Adds what another sample says; False where that changes nothing that matters."""
+        """Adds another sample; False if that changes nothing that matters."""
         given, seen = set(self.given), set(self.seen)
         is_news = (
             not given.issuperset(other.given)

@@ -1,4 +1,5 @@
-"""Values that no row has, for unique columns that must not be NULL while their values change hands.
+"""Makes values that no row has, for unique columns that must not be NULL while their values change
+hands.
 
 Why: decision 27.
 """
@@ -18,7 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 __all__ = ["placeholders"]
 
 SHORTEST = 6
-"""Characters in which a random text can be trusted to be nobody's."""
+"""Characters that a random text needs to be safely unused."""
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -26,7 +27,7 @@ _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 def placeholders(
     field: models.Field[Any, Any], connection: BaseDatabaseWrapper, count: int
 ) -> list[Any] | None:
-    """So many different values that nobody can be expected to have; None where the field has none.
+    """``count`` different values that no row can be expected to have; None where there are none.
 
     They never outlive the transaction.
     """
@@ -46,7 +47,7 @@ def placeholders(
 def _maker(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> Any:
     dice = random.SystemRandom()
     if field.remote_field is not None or field.choices:
-        return None  # the database, or an enum type, may look at what it says
+        return None  # the database, or an enum type, may check the value
     if isinstance(field, models.CharField | models.TextField):
         length = min(field.max_length or 32, 32)
         if length < SHORTEST:
@@ -56,7 +57,7 @@ def _maker(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> An
         low, high = connection.ops.integer_field_range(field.get_internal_type())
         low = -(2**63) if low is None else low
         high = 2**63 - 1 if high is None else high
-        # Where few numbers in use are to be expected.
+        # From a range in which few numbers are likely to be in use.
         return lambda: dice.randint(low, low // 2) if low < 0 else dice.randint(high // 2, high)
     if isinstance(field, models.UUIDField):
         return uuid.uuid4

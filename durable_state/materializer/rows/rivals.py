@@ -1,4 +1,5 @@
-"""Who has a unique value, where only the database can tell: by condition, expression or collation.
+"""Finds the row that has a unique value where only the database can tell: by a condition, an
+expression, a collation or an exclusion constraint.
 
 Why: decision 27.
 """
@@ -22,8 +23,10 @@ __all__ = ["Rival", "find_rivals"]
 
 
 class Rival(NamedTuple):
-    """A row that has what a write wants: its ``key`` (None: it is not this stream's), its primary
-    key, and the mapped columns that the constraint looks at.
+    """A row that holds what a write wants.
+
+    ``key`` is None where it is not this stream's row; ``columns`` are the mapped ones that the
+    constraint looks at.
     """
 
     key: str | None
@@ -32,10 +35,8 @@ class Rival(NamedTuple):
 
 
 def find_rivals(plan: TypePlan, write: RowWrite) -> list[Rival]:
-    """The rows that keep the database from taking the write, as far as Django knows the
-    constraints.
-
-    Writes nothing.
+    """The rows because of which the database refuses the write, as far as Django knows the
+    constraints. Writes nothing.
     """
     instance = _instance(plan, write)
     rivals: dict[Any, Rival] = {}
@@ -56,7 +57,7 @@ def find_rivals(plan: TypePlan, write: RowWrite) -> list[Rival]:
 
 
 def _instance(plan: TypePlan, write: RowWrite) -> models.Model:
-    """The row as it would be, with the columns of the application's own that it has."""
+    """The row as it would be, with the application's own columns as they are."""
     model = plan.mapping.model
     row: models.Model | None = None
     if write.existing is not None:

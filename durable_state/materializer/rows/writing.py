@@ -1,8 +1,8 @@
-"""Writing rows: as columns of parameters, by the database's own way, or as instances by the ORM.
+"""Writes rows: as columns of parameters in the database's own way, or as instances by the ORM.
 
-Both write the same values into the same columns, and raise the same errors in Django's classes,
-all in the caller's transaction. What cannot be made columns of (a field that computes in SQL or in
-``pre_save``, say) is the ORM's. Why: decision 18.
+Both ways write the same values into the same columns, and raise the same errors in Django's
+classes, all in the caller's transaction. The ORM writes what columns cannot express, such as a
+field that computes in SQL or in ``pre_save``. Why: decision 18.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CASES = 500
 
 
 def insert_rows(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
-    """Inserts rows that are not there; columns of the application's own get their defaults."""
+    """Inserts rows that are not there; the application's own columns get their defaults."""
     database = find_database(plan.using)
     columns: Columns | None = None
     if database.writes_columns:
@@ -38,7 +38,7 @@ def insert_rows(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
 
 
 def update_rows(plan: TypePlan, writes: Sequence[RowWrite]) -> None:
-    """Sets the mapped columns of rows that are there, found by primary key."""
+    """Updates the mapped columns of rows that are there, found by primary key."""
     database = find_database(plan.using)
     columns: Columns | None = None
     if database.writes_columns:
@@ -64,7 +64,7 @@ def _instance(plan: TypePlan, write: RowWrite) -> models.Model:
 
 
 def _move_sequence(plan: TypePlan, writes: Sequence[RowWrite], database: Database) -> None:
-    """Makes sure that the application's next ``create()`` gets a number that is free."""
+    """Makes sure that the application's next ``create()`` gets an unused number."""
     key = plan.mapping.key
     if isinstance(key, models.AutoField):
         largest = max(write.key_value for write in writes)

@@ -1,5 +1,5 @@
-"""Generations that are not needed any more go in bounded steps:
-a million staged rows in one statement would hold up everybody else.
+"""Deletes generations that are no longer needed, in bounded steps: deleting a million staged rows
+by one statement would block everybody else.
 
 Why: decision 23.
 """
@@ -14,29 +14,29 @@ from durable_state.models import Generation, StagedChange
 __all__ = ["delete_rows", "drop_generation", "sweep_generations"]
 
 STEP = 20_000
-"""Staged entities that one transaction deletes, at least; at most twice as many."""
+"""Staged entities that one transaction deletes at least; it deletes at most twice as many."""
 
 
 def drop_generation(generation: Generation, rows: int | None = None) -> bool:
-    """Deletes the generation; call it in a transaction in which nothing points to it any more.
+    """Deletes the generation; to be called in a transaction in which nothing points to it any more.
 
-    A large one is only marked: ``sweep_generations`` deletes it afterwards. False then.
+    A large one is only marked, for ``sweep_generations`` to delete it later; returns False then.
     """
     using = generation.using
     own = Generation.objects.using(using).filter(pk=generation.pk)
     if _step(generation, rows or STEP):
         own.update(purpose=Generation.Purpose.DROPPED, changes=0)
         return False
-    # Django would look for what is staged of it, and by that index MySQL looks at more.
+    # Not by Django's delete(), which would look for staged rows, and make MySQL lock others.
     own._raw_delete(using)
     return True
 
 
 def sweep_generations(using: str, rows: int | None = None) -> bool:
-    """Deletes ``rows``, or up to twice as many, that dropped generations still hold; call it in a
-    transaction of its own.
+    """Deletes ``rows``, or up to twice as many, that dropped generations still hold; to be called
+    in a transaction of its own.
 
-    False, where there is no more.
+    Returns False once there are none.
     """
     generation = (
         Generation.objects.using(using)
@@ -50,7 +50,7 @@ def sweep_generations(using: str, rows: int | None = None) -> bool:
 
 
 def _step(generation: Generation, size: int) -> bool:
-    """Deletes so many, or up to twice as many; whether more is left."""
+    """Deletes that many rows, or up to twice as many; whether there are more."""
     using = generation.using
     staged = generation.staged.using(using)
     room = size
@@ -66,7 +66,7 @@ def _step(generation: Generation, size: int) -> bool:
 
 
 def delete_rows(staged: models.QuerySet[StagedChange]) -> int:
-    """Deletes staged rows, and no other is touched meanwhile; how many there were."""
+    """Deletes staged rows without locking any others; returns how many there were."""
     database = find_database(staged.db)
     if database.holds_unique_without_gaps:
         return int(staged.order_by()._raw_delete(staged.db))

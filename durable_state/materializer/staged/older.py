@@ -1,9 +1,8 @@
-"""What an entity falls back on when only the database refuses its newest staged change.
+"""The older changes that an entity falls back on when the database refuses its newest staged one.
 
-Refusals by conversion are found before a change is staged. Whether a CHECK takes it is found at the
-switch, and then the row has to be what the last change before it made, as in a live batch. So for
-models that have such constraints a generation keeps the older changes too, as many as may be
-needed.
+Conversion refuses a change before it is staged. A CHECK constraint refuses it only at the switch,
+and then the row has to be what the change before it made, as in a live batch. So for models with
+such constraints a generation keeps as many older changes as may be needed.
 
 Why: decision 28.
 """
@@ -35,11 +34,11 @@ __all__ = [
 ]
 
 MANY = 8
-"""Older changes of one entity that are kept without asking which of them can be needed at all."""
+"""Older changes of one entity that are kept without checking which of them may be needed."""
 
 
 class Older(NamedTuple):
-    """One older change of an entity: its ordinal, and as it is staged."""
+    """One older change of an entity, as it is staged."""
 
     ordinal: int
     prepared: bytes
@@ -51,8 +50,8 @@ _decode = msgspec.msgpack.Decoder(list[Older]).decode
 
 
 def pack_older(plan: TypePlan, key: str, older: Sequence[Older]) -> bytes:
-    """The changes, newest first, as ``StagedChange.older`` holds them;
-    without those that nothing will fall back on.
+    """The changes, newest first, as ``StagedChange.older`` holds them, without those that cannot be
+    needed.
     """
     if not older:
         return b""
@@ -67,7 +66,7 @@ def unpack_older(packed: bytes | memoryview) -> list[Older]:
 
 
 def _needed(plan: TypePlan, key: str, older: Sequence[Older]) -> Sequence[Older]:
-    """The changes up to the newest that the database is sure to take."""
+    """The changes up to the newest that the database is sure to accept."""
     for number, each in enumerate(older, 1):
         put = revive(plan, key, each)
         if put is not None and passes_checks(plan, put):
@@ -76,7 +75,7 @@ def _needed(plan: TypePlan, key: str, older: Sequence[Older]) -> Sequence[Older]
 
 
 def revive(plan: TypePlan, key: str, older: Older) -> Prepared | None:
-    """The change as it was prepared; None where the mapping, changed since, refuses it."""
+    """The prepared change; None where the mapping refuses it, because it has changed since."""
     try:
         return from_bytes(plan, key, older.ordinal, older.prepared, older.body)
     except Refused:
@@ -86,10 +85,10 @@ def revive(plan: TypePlan, key: str, older: Older) -> Prepared | None:
 def earlier_in_batch(
     plan: TypePlan, entity: EntityChanges, settle: Any
 ) -> tuple[list[Older], bool]:
-    """What the entity was before, change by change, within one batch; newest first.
+    """What the earlier changes of one batch made of the entity, newest first.
 
-    Also whether it began anew in the batch, so that what was staged before does not count.
-    ``settle`` completes partial updates.
+    Also returns whether the entity was deleted in the batch, so that what was staged before does
+    not count. ``settle`` completes partial updates.
     """
     found: list[Older] = []
     newest = entity.put
@@ -107,15 +106,15 @@ def earlier_in_batch(
         if before.put is None:
             if before.deleted:
                 return found, True
-            break  # the others are refused too
+            break  # those before it are refused, too
         if not found or before.put.ordinal < found[-1].ordinal:
             found.append(Older(before.put.ordinal, to_bytes(plan, before.put), before.put.body))
     return found, False
 
 
 def passes_checks(plan: TypePlan, put: Prepared) -> bool:
-    """Whether the row satisfies the model's CHECK constraints,
-    beside what the application has in it.
+    """Whether the row would satisfy the model's CHECK constraints, given the application's columns
+    as they are.
     """
     model = plan.mapping.model
     rows = plan.rows().filter(**{plan.mapping.key.attname: put.key_value})

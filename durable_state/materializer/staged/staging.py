@@ -1,4 +1,4 @@
-"""States that are being read and not shown yet: entities of a generation in our own tables.
+"""Stages states that are not shown yet: the entities of a generation, in a table of our own.
 
 Why: decisions 4, 23 and 38.
 """
@@ -40,7 +40,7 @@ __all__ = [
 
 
 SIZE = Length("body") + Length("prepared") + Length("older")
-"""Bytes of a staged entity, nearly."""
+"""Roughly the bytes of a staged entity."""
 ENTITIES_PER_READ = 10_000
 """Staged entities that are read together, at most."""
 
@@ -54,8 +54,9 @@ class _Row(NamedTuple):
 
 
 def stage(generation: Generation, plan: TypePlan, entities: list[EntityChanges]) -> None:
-    """Writes what the batch made of the entities into the generation,
-    which is complete up to here and shown nowhere.
+    """Writes what the batch makes of the entities into the generation.
+
+    The generation then holds the complete state up to the batch's end; none of it is shown.
     """
     _merge_staged(generation, plan, entities)
     older = _collect_older(generation, plan, entities) if plan.has_checks else {}
@@ -80,8 +81,8 @@ def stage(generation: Generation, plan: TypePlan, entities: list[EntityChanges])
 
 
 def copy_staged(generation: Generation, into: Generation, *, without: Sequence[str]) -> int:
-    """Copies what is staged of all types but ``without`` into another generation
-    that holds nothing of them; returns how many.
+    """Copies the staged entities of all types but ``without`` into another generation, which must
+    not hold any of them; returns how many.
     """
     copied = 0
     for entity_type in set(generation.types) - set(without):
@@ -106,8 +107,8 @@ def copy_staged(generation: Generation, into: Generation, *, without: Sequence[s
 def read_staged(
     generation: Generation, plan: TypePlan
 ) -> Iterator[tuple[list[Prepared], list[Letter]]]:
-    """The staged entities of one type in chunks, oldest first, converted anew;
-    and those that the mapping, changed since, refuses.
+    """The staged entities of one type in chunks, oldest first, converted again; and letters for
+    those that the mapping refuses, because it has changed since.
 
     A chunk has at most ``ENTITIES_PER_READ`` entities, and about BATCH_BYTES.
     """
@@ -128,7 +129,7 @@ def read_staged(
 
 
 def keys_of(generation: Generation, entity_type: str) -> Iterator[str]:
-    """The keys of what is staged of one type."""
+    """The keys of the staged entities of one type."""
     for rows in _read(generation, entity_type):
         yield from (row.key for row in rows)
 
@@ -144,12 +145,12 @@ def staged_keys(generation: Generation, plan: TypePlan, keys: Iterable[str]) -> 
 
 
 def staged_entity(generation: Generation, plan: TypePlan, key: str) -> StagedChange | None:
-    """What is staged of one entity."""
+    """One staged entity."""
     return _staged(generation).filter(entity=_names(generation, plan.type, [key])[0]).first()
 
 
 def _merge_staged(generation: Generation, plan: TypePlan, entities: list[EntityChanges]) -> None:
-    """Lays partial updates over what is staged of their entities."""
+    """Completes partial updates with what is staged of their entities."""
     partial = _by_names(
         generation,
         plan,
@@ -225,8 +226,7 @@ def staged_later(
 def _put(generation: Generation, columns: Columns, names: list[str]) -> None:
     using = generation.using
     if not generation.repeats and find_database(using).holds_unique_without_gaps:
-        # What an insert finds out by itself need not be asked before it; a dump never gets to the
-        # second way.
+        # The insert itself finds out whether an entity is staged already. In a dump, none is.
         try:
             with transaction.atomic(using=using):
                 _insert(generation, columns, len(names))
@@ -267,9 +267,7 @@ def _remove(generation: Generation, entity_type: str, keys: Sequence[str]) -> No
 
 
 def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
-    """What is staged of one type, in chunks by ordinal;
-    each has been measured before it is read.
-    """
+    """The staged entities of one type in chunks by ordinal, each measured before it is read."""
     of_type = _staged(generation).filter(type=entity_type)
     staged, after = of_type.order_by("ordinal"), 0
     while (last := _measure(staged.filter(ordinal__gt=after))) is not None:
@@ -279,7 +277,7 @@ def _read(generation: Generation, entity_type: str) -> Iterator[list[_Row]]:
 
 
 def _measure(staged: models.QuerySet[Any]) -> int | None:
-    """The ordinal of the last of those that may be read together; None where there is none."""
+    """The ordinal of the last entity of the next chunk; None where there is none."""
     room = get_settings().batch_bytes
     all_of_them = staged[:ENTITIES_PER_READ].aggregate(last=Max("ordinal"), size=Sum(SIZE))
     last: int | None = all_of_them["last"]
@@ -312,5 +310,5 @@ def _by_names(
 
 
 def _names(generation: Generation, entity_type: str, keys: Iterable[str]) -> list[str]:
-    """What entities are called in the table of all generations."""
+    """The names of entities in the table that all generations share."""
     return entity_digests(f"{generation.pk}:{entity_type}", keys)

@@ -1,4 +1,4 @@
-"""Telling whoever looks on how far a switch, or a comparison, is; both may take minutes."""
+"""Reports the progress of a switch or a comparison, which may take minutes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from durable_state.models import Generation
 __all__ = ["OnStep", "count_off", "watch_steps"]
 
 OnStep = Callable[[int, int], None]
-"""Called with how many staged entities are done, and how many there are."""
+"""Called with the number of staged entities that are done, and the number of all."""
 
 _on_step: ContextVar[OnStep | None] = ContextVar("on_step", default=None)
 
 
 @contextmanager
 def watch_steps(on_step: OnStep | None) -> Iterator[None]:
-    """Has ``on_step`` called for what this thread does in the block."""
+    """Calls ``on_step`` with the progress that this thread makes in the block."""
     token = _on_step.set(on_step)
     try:
         yield
@@ -27,8 +27,8 @@ def watch_steps(on_step: OnStep | None) -> Iterator[None]:
 
 
 def count_off(generation: Generation) -> Callable[[int], None]:
-    """Gives what is to be called with the number of entities that are done;
-    they are counted only where somebody looks on.
+    """Returns a function to be called with each number of entities done; if nobody watches, they
+    are not even counted.
     """
     on_step = _on_step.get()
     if on_step is None:
@@ -44,4 +44,4 @@ def count_off(generation: Generation) -> Callable[[int], None]:
 
 
 def _nobody(entities: int) -> None:
-    """Nobody looks on."""
+    """Does nothing: nobody watches."""

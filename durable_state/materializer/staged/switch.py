@@ -1,5 +1,5 @@
-"""The switch: the shown rows become what a generation holds,
-by difference, inside one transaction.
+"""The switch: makes the shown rows equal to a generation in one transaction, by writing only the
+difference.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .steps import count_off
 __all__ = ["shown_keys", "switch"]
 
 KEYS_PER_READ = 20_000
-"""Keys of shown rows that are looked at together."""
+"""Keys of shown rows that are read together."""
 
 
 def switch(
@@ -38,9 +38,9 @@ def switch(
     *,
     all_types: bool,
 ) -> None:
-    """Shows the generation's entities of these types (parents first) and nothing else of them.
+    """Shows the generation's entities of these types (parents first), and no others of them.
 
-    Keys that return keep their row, its primary key and the application's columns; equal rows are
+    Entities that stay keep their row, its primary key and the application's columns; equal rows are
     not written.
     """
     lot.clear(plan.type for plan in plans)
@@ -62,12 +62,12 @@ def switch(
                 parked_count += len(parked)
                 refused_count += len(found)
                 if refused_count > get_settings().dead_letter_limit:
-                    # The commit is going to halt the stream for them; to find out about all the
-                    # others, row by row, may take hours.
+                    # The commit will halt the stream because of them; finding all others, row by
+                    # row, might take hours.
                     outcome.letters_written = True
                     return
                 _fall_back(generation, plan, rows, failures)
-        # Before anything goes: what has found another parent goes with none.
+        # Before anything is deleted, so that a row with a new parent does not go with its old one.
         rows.release()
 
     for plan in reversed([plan for plan in plans if plan.type not in empty]):
@@ -83,10 +83,9 @@ def switch(
 
 
 class _Progress:
-    """How far a switch has come:
-    which shown rows it is still going to write, or to delete at its end.
+    """How far a switch has come: which shown rows it is still going to write, or to delete.
 
-    ``last`` has by type the ordinal of the newest change that was taken to the rows.
+    ``last`` holds by type the ordinal of the newest change that was applied to the rows.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class _Progress:
 
     @contextmanager
     def foretold(self) -> Iterator[None]:
-        """Lets those who look for parents and unique values know, while the block runs."""
+        """Tells the lookup of parents and unique values about it while the block runs."""
         if not self._plans:
             yield
             return
@@ -126,8 +125,8 @@ class _Progress:
 def _fall_back(
     generation: Generation, plan: TypePlan, rows: ShownRows, failures: Sequence[RowFailure]
 ) -> None:
-    """Shows entities whose newest change the database refuses as the last one
-    that it takes made them; if none, not at all.
+    """Shows entities whose newest change the database refuses by their newest change that it
+    accepts, if there is one; deletes the others' rows.
     """
     left = {failure.write.key: failure.write.key_value for failure in failures}
     older = read_older(generation, plan, left) if plan.has_checks and left else {}
@@ -141,8 +140,8 @@ def _fall_back(
 
 
 def _forget_others(generation: Generation, plan: TypePlan, lot: ParkingLot) -> None:
-    """Rows that went with their parent were parked on the way;
-    the generation says which of them there are at all.
+    """Forgets parked and kept entities that the generation does not hold: rows deleted with a
+    parent during the switch were parked.
     """
     for pages in (lot.keys(plan.type), lot.kept.keys(plan.type)):
         for keys in pages:
@@ -151,8 +150,8 @@ def _forget_others(generation: Generation, plan: TypePlan, lot: ParkingLot) -> N
 
 
 def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> list[Letter]:
-    """Deletes the shown rows that the generation does not hold;
-    those that must stay come back as letters.
+    """Deletes the shown rows that the generation does not hold; returns letters for those that
+    have to stay.
     """
     kept: dict[str, str] = {}
     for keys in shown_keys(plan):
@@ -172,8 +171,10 @@ def _delete_others(generation: Generation, plan: TypePlan, rows: ShownRows) -> l
 
 
 def shown_keys(plan: TypePlan) -> Iterator[dict[str, object]]:
-    """The keys of the shown rows, in large chunks along the unique index that they have:
-    a database without statistics of a table that is new may sort what is left of it for each chunk.
+    """The keys of the shown rows, in large chunks along their unique index.
+
+    The chunks are large because a database that has no statistics of a new table may sort all that
+    is left of it for each one.
     """
     key = plan.mapping.key
     queryset = plan.rows().order_by(key.attname)
