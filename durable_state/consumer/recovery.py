@@ -174,8 +174,9 @@ class Recovery:
             f" {full_stop(text.sentence)}",
             f"Apply the migrations: {', '.join(pending)}. It continues automatically."
             if pending
-            else "There is no migration to apply: make the missing one, or restart this "
-            "worker if its code is older than the tables. It continues automatically.",
+            else "No migration is waiting to be applied: make one (manage.py makemigrations, then"
+            " migrate), or restart this worker if its code is older than the tables."
+            " It continues automatically.",
             text.detail,
             text.entity_type,
         )
