@@ -29,7 +29,7 @@ _COMMA, _BRACE = b",}"
 
 
 class ArraySplitter:
-    """Is fed one JSON array in any pieces, and gives the same messages as if it had come whole.
+    """Takes one JSON array in pieces of any size, and gives the same messages as for the whole.
 
     The fast way decodes everything up to a ``},`` near the end of what has arrived. A ``},`` that
     does not end an item leaves a string or a bracket open, so the slice does not decode and the

@@ -1,11 +1,10 @@
-"""Turns the JSON items of a stream into messages, once, whatever they are.
+"""Decodes the JSON items of a stream into messages, each once, whatever it holds.
 
-Only the envelope is decoded. ``value`` stays the JSON bytes that were on the wire, until a mapping
-asks for them.
+Only the envelope is decoded. ``value`` stays the JSON bytes from the wire until a mapping asks for
+it.
 
-Where a message carries both ``control`` and ``operation``, a control that is known wins; one that
-is not known is ignored beside an operation, as any other unknown header is. A control that is no
-string is ignored likewise.
+Where a message has both ``control`` and ``operation``, a known control wins. An unknown control
+beside an operation is ignored like any other unknown header, and so is one that is not a string.
 """
 
 from __future__ import annotations
@@ -68,9 +67,9 @@ _decode_envelopes = msgspec.json.Decoder(list[_Envelope]).decode
 
 
 def decode(item: bytes, depth: int | None = None) -> Message:
-    """Any bytes at all become one message; this never raises. Spec: STATE-PROTOCOL.md 5.
+    """Makes one message of any bytes at all; never raises. Spec: STATE-PROTOCOL.md 5.
 
-    ``depth`` is how deeply the item nests, where that is known; else it is found out.
+    ``depth`` is how deeply the item nests; without it, that is measured.
     """
     item = item.strip(b" \t\r\n")
     try:
@@ -135,9 +134,7 @@ def _message(item: bytes, envelope: _Envelope) -> Message:
 
 
 def _classify(item: bytes) -> Message:
-    """Says what an item is that is no plain change:
-    one field at a time, because any of them may be anything.
-    """
+    """Classifies an item that is not a plain change, one field at a time: each may be anything."""
     try:
         if not item.startswith(b"{"):
             _decode_raw(item)

@@ -1,6 +1,4 @@
-"""Says what is wrong with an item that is no message,
-for whoever has to find out where it came from.
-"""
+"""Explains what is wrong with a malformed item, so that its origin can be found."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ _LONGEST = 60
 
 
 def explain(item: Malformed) -> str:
-    """What the item is, or what it lacks, in one sentence."""
+    """One sentence on what the item is, or what it lacks."""
     try:
         found = json.loads(item.raw)
         has_half_a_character = not _is_whole(found)

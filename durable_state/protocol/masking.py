@@ -1,4 +1,4 @@
-"""Keeps what authenticates us out of texts: what was sent, and what only looks like a secret."""
+"""Masks credentials in texts: those that were sent, and whatever looks like a secret."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["MASK", "mask", "mask_likely", "secrets_in_headers", "secrets_in_url"
 MASK = "***"
 
 SHORT = 4
-"""Characters, below which a secret is masked only where it is a word of its own."""
+"""A secret of fewer characters is masked only where it stands as a word of its own."""
 
 _OPEN_HEADERS = frozenset(
     {
@@ -32,7 +32,7 @@ _OPEN_HEADERS = frozenset(
         "pragma",
     }
 )
-"""Their values are no secrets, and are words of our own sentences (``application/json``)."""
+"""Headers without secrets, whose values appear in our own messages (``application/json``)."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"\b(bearer|basic|digest|negotiate)\s+[^\s,;'\"]+", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""The messages of the State Protocol: changes, controls, and items that are neither.
+"""The messages of the State Protocol: changes, controls, and malformed items.
 
 Spec: STATE-PROTOCOL.md 4 and 5.
 """

@@ -1,8 +1,7 @@
 """Finds where JSON items end, by structure alone.
 
-The scanner knows strings and brackets and nothing else of JSON. It is what is left when msgspec
-refuses an array, so it must never fail itself, and it must stay linear however an item is cut into
-pieces.
+The scanner knows strings and brackets and nothing else of JSON. It takes over when msgspec refuses
+an array, so it must never fail itself, and must stay linear however an item is cut into pieces.
 """
 
 from __future__ import annotations
@@ -27,9 +26,7 @@ _OPEN = frozenset(b"[{")
 
 
 class ItemScanner:
-    """Walks over one item at a time and remembers where it stopped,
-    so that no byte is looked at again when more arrive.
-    """
+    """Scans one item at a time, and looks at no byte twice, however few arrive at once."""
 
     __slots__ = ("_depth", "_in_string", "_pos", "deepest")
 

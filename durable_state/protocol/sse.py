@@ -1,4 +1,4 @@
-"""Takes a Server-Sent Events body apart while its bytes arrive.
+"""Parses a Server-Sent Events body while its bytes arrive.
 
 Spec: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 
@@ -20,7 +20,7 @@ class ServerSentEvent(NamedTuple):
     """One event: its type (``message`` where none was given) and its data lines,
     joined by line feeds.
 
-    ``data`` stays bytes: a byte that is no UTF-8 must spoil one item of an array, not its
+    ``data`` stays bytes, so that a byte that is not UTF-8 spoils one item of an array and not its
     neighbours.
     """
 
@@ -29,9 +29,9 @@ class ServerSentEvent(NamedTuple):
 
 
 class SSEDecoder:
-    """Is fed a body in any pieces, and gives the same events as if the body had come whole.
+    """Takes a body in pieces of any size, and gives the same events as for the whole body.
 
-    Comments, ``id`` and ``retry`` are ignored, and so is an event that the end of the body cuts.
+    Comments, ``id``, ``retry`` and an event that the end of the body cuts off are ignored.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class SSEDecoder:
 
     @property
     def buffered(self) -> int:
-        """Bytes held of the event that has not ended yet."""
+        """Bytes held for the event that has not ended yet."""
         return len(self._rest) + len(self._data)
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:

@@ -31,7 +31,7 @@ __all__ = [
 
 
 class SubscriptionKind(StrEnum):
-    """How a subscription wakes: it calls us, or it writes into a stream that we follow."""
+    """How a subscription wakes us: by a webhook, or by a message in a stream that we follow."""
 
     WEBHOOK = "webhook"
     PULL_WAKE = "pull-wake"
@@ -49,10 +49,10 @@ class LinkedStream(msgspec.Struct, frozen=True):
 
 
 class Wake(msgspec.Struct, frozen=True):
-    """What a webhook is told. Spec: PROTOCOL.md 7.1.
+    """The body of a webhook request. Spec: PROTOCOL.md 7.1.
 
-    Of the body this is all that is read: its ``callback_url`` is not, because whoever could write
-    one would be told the next acknowledgement.
+    Nothing else of the body is read. Its ``callback_url`` in particular is ignored: whoever could
+    forge one would receive the next acknowledgement.
     """
 
     subscription_id: str
@@ -71,7 +71,7 @@ class WakeEvent(msgspec.Struct, frozen=True):
 
 
 class ClaimedWake(msgspec.Struct, frozen=True):
-    """What who claims a wake is given. Spec: PROTOCOL.md 7.2."""
+    """The answer to a successful claim of a wake. Spec: PROTOCOL.md 7.2."""
 
     wake_id: WakeId
     generation: Generation
@@ -79,11 +79,11 @@ class ClaimedWake(msgspec.Struct, frozen=True):
 
 
 def stream_root(url: str, roots: Sequence[str]) -> str:
-    """Below which address the server has the stream of that URL, and ``__ds``: the longest of the
-    ``roots`` that it lies below, or else its own without the last segment.
+    """The address below which the server has the stream and ``__ds``.
 
-    Without a slash at its end, and without a query.
-    Raises: ConfigurationError, where nothing of the path is left for the stream.
+    It is the longest of the ``roots`` that the URL lies below, or else the URL without its last
+    segment; it has neither a slash at its end nor a query.
+    Raises: ConfigurationError, where no part of the path is left to name the stream.
     """
     parts = urlsplit(url)
     below = [root.rstrip("/") for root in roots if _is_below(parts.path, url, root)]
@@ -105,9 +105,9 @@ def path_below(root: str, url: str) -> str:
 
 
 def subscription_url(root: str, subscription: str, *action: str, stream: str) -> str:
-    """The address of a subscription, or of something that is asked of it.
+    """The address of a subscription, or of one of its actions.
 
-    It has the query of the URL of its ``stream``, by which some servers tell their customers apart.
+    It keeps the query of its ``stream``'s URL, by which some servers tell their customers apart.
     """
     segments = "/".join(quote(each, safe="") for each in ("subscriptions", subscription, *action))
     return _with_query(f"{root}/__ds/{segments}", stream)
@@ -119,7 +119,7 @@ def keys_url(root: str, *, stream: str) -> str:
 
 
 def same_path(one: str, other: str) -> bool:
-    """Whether two paths are of one stream, however they are percent-encoded."""
+    """Whether two paths name the same stream, however they are percent-encoded."""
     return unquote(one).strip("/") == unquote(other).strip("/")
 
 

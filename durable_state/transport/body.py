@@ -1,4 +1,4 @@
-"""The body of an answer: decoded in bounded pieces, and never waited for longer than asked.
+"""Reads the body of an answer in bounded pieces, and waits no longer than it was asked to.
 
 Why: decision 30.
 """

@@ -1,4 +1,4 @@
-"""What is asked of a stream's server next, after what its answers have come to.
+"""Chooses the next request to a stream's server.
 
     CATCH_UP ──up to date──▶ LIVE ──not at the tail, closed, or not to be trusted──▶ CATCH_UP
         └────────empty and closed, or up to date and not live──────▶ DONE

@@ -1,4 +1,4 @@
-"""Finds out which of the environment's variables keeps an HTTP client from being made."""
+"""Finds the environment variable that prevents an HTTP client from being made."""
 
 from __future__ import annotations
 

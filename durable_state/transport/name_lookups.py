@@ -1,7 +1,6 @@
-"""Looks names up in threads of its own, so that a resolver that does not answer holds up nobody
-else.
+"""Looks names up in threads of its own, so that a resolver that hangs holds up nobody else.
 
-asyncio's own look-ups share a few threads: with as many names that hang, every connection waits.
+asyncio's own look-ups share a few threads: as many names that hang keep every connection waiting.
 
 Why: decision 57.
 """

@@ -1,4 +1,4 @@
-"""How long an answer has been waited for: until it began, with what is held, and for anything.
+"""Measures how long an answer has been waited for: to begin, to go on, and to bring anything.
 
 Reads no clock: it is told what time it is.
 """

@@ -81,7 +81,7 @@ def refusal(status: int, headers: Mapping[str, str], url: str, detail: str = "")
 
 
 def stalled(url: str, seconds: float) -> TransportError:
-    """The error for an answer that goes on and brings nothing."""
+    """The error for an answer that goes on without bringing a message."""
     return Stalled(
         f"{mask_query(url)} has been answering for {seconds:.0f} s without a complete message.",
         "Check the stream server and the network in between. Retrying automatically.",
@@ -90,7 +90,7 @@ def stalled(url: str, seconds: float) -> TransportError:
 
 
 def too_large(url: str, number: int, limit: int) -> TransportError:
-    """The error for a message that is larger than what is taken; the first has number 1."""
+    """The error for a message beyond the size limit; the first message has number 1."""
     return AnswerRefused(
         f"{mask_query(url)}: message number {number} is larger than MESSAGE_BYTES = {limit}.",
         "Raise DURABLE_STATE['MESSAGE_BYTES'] and restart the workers, then resume; nothing "

@@ -1,7 +1,7 @@
-"""What this process has sent to authenticate itself, so that it is shown nowhere.
+"""Remembers the credentials that this process has sent, so that no text shows them.
 
-Servers echo our headers in the bodies of refusals, and code that made them may quote an earlier
-one in its errors.
+Servers echo our headers in the bodies of refusals, and the project's code that makes headers may
+quote an earlier one in its errors.
 """
 
 from __future__ import annotations

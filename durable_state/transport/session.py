@@ -1,4 +1,4 @@
-"""Says what the answers of a stream's server mean, and so what to ask it next.
+"""Decides what a server's answers mean, and what to ask it next.
 
 Opens no connection and waits for nothing.
 
@@ -310,8 +310,8 @@ class ReadSession:
             raise Unavailable(
                 f"{mask_query(self._url)} sends events that no control event confirms, and does "
                 "not give them when asked.",
-                "Set the stream's live mode to long-poll, or correct the server. It is asked "
-                "again automatically.",
+                "Set the stream's live mode to long-poll, or correct the server. Retrying "
+                "automatically.",
             )
         if batcher.owed and up_to_date:
             raise suspected(self._url)

@@ -1,6 +1,6 @@
-"""Asks a server to ring for a stream, and answers its rings.
+"""Subscribes to a stream's wakes at its server, and claims and acknowledges them.
 
-Nothing here is sent twice by itself. Spec: PROTOCOL.md 6 and 7.
+Nothing here is retried. Spec: PROTOCOL.md 6 and 7.
 """
 
 from __future__ import annotations

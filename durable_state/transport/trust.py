@@ -1,4 +1,4 @@
-"""What a read session trusts in: that the stream it reads is the one that was read before.
+"""Tracks whether the stream that is read is still the one that was read before.
 
 Why: decisions 29 and 58.
 """

@@ -1,6 +1,6 @@
 """Creates, appends to, closes, describes and deletes streams of JSON messages.
 
-Nothing here is sent twice by itself.
+Nothing here is retried.
 """
 
 from __future__ import annotations
