@@ -210,7 +210,7 @@ class Connection {
 const delay = (attempts) =>
   Math.min(PATIENCE.most, PATIENCE.first * 2 ** Math.min(attempts, 10)) * (0.5 + Math.random() / 2);
 
-// Calls what the page has passed. Its errors are reported as any script's are, and end nothing here.
+// Calls back. An error is reported like any other of the page's scripts, and ends nothing here.
 function call(callback, argument) {
   try {
     callback?.(argument);

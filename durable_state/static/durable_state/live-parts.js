@@ -147,8 +147,7 @@ class Part {
 
 function join({ stream, types, keys, offset }, part) {
   const name = JSON.stringify([stream, types, keys]);
-  if (!followed.has(name))
-    followed.set(name, new Shared(name, { stream, types, keys, offset }));
+  if (!followed.has(name)) followed.set(name, new Shared(name, { stream, types, keys, offset }));
   const shared = followed.get(name);
   // What was committed between the part's rendering and now may have come for the others already.
   if (!shared.parts.has(part) && shared.subscription.offset !== offset) part.ring();
@@ -327,7 +326,9 @@ new MutationObserver(() => {
 }).observe(document.documentElement, { childList: true, subtree: true });
 // What htmx has swapped in is the server's too.
 document.addEventListener("htmx:load", ({ target }) => adopt(target));
-document.addEventListener("htmx:afterSwap", ({ detail }) => adopt(...(detail.target?.childNodes ?? [])));
+document.addEventListener("htmx:afterSwap", ({ detail }) =>
+  adopt(...(detail.target?.childNodes ?? [])),
+);
 document.addEventListener(
   "visibilitychange",
   () => document.hidden || pages.forEach((page) => page.due().length && page.schedule()),

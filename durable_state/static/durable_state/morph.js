@@ -10,7 +10,7 @@
  */
 const rendered = new WeakMap();
 
-/** Remembers that a part of the page is as the server rendered it. */
+/** Remembers a node of the page, with all inside it, as what the server rendered. */
 export function remember(live, copy = live.cloneNode(true)) {
   rendered.set(live, copy);
   const copies = copy.childNodes;
@@ -18,7 +18,7 @@ export function remember(live, copy = live.cloneNode(true)) {
 }
 
 /**
- * Makes an element on the page what `fresh` says, which is inert. Returns the elements with a key
+ * Makes an element on the page equal to `fresh`, an inert element. Returns the elements with a key
  * or an id that were added or changed.
  */
 export function morph(live, fresh) {
@@ -101,7 +101,7 @@ function morphText(live, before, fresh) {
   return true;
 }
 
-// Whether a person, or a script, has put something into a field that the server does not know.
+// Whether a person or a script has changed what is in a field.
 function isTouched(field) {
   switch (field.localName) {
     case "textarea":
@@ -120,7 +120,7 @@ function isTouched(field) {
 
 const isSwitched = (field) => field.checked !== field.defaultChecked;
 
-// Choosing one of them is choosing against the others.
+// All radio buttons that exclude each other.
 function groupOf(radio) {
   const around = radio.form ?? radio.getRootNode();
   const all = [...around.querySelectorAll("input[type=radio]")];
@@ -152,7 +152,7 @@ function isDefault(select) {
   );
 }
 
-// A field that was once typed into shows what is typed for ever, unless it is told.
+// A field that was once typed into no longer follows its attributes, so its value is set.
 function follow(field) {
   if (field.localName === "input" && ["checkbox", "radio"].includes(field.type)) {
     if (field.checked !== field.defaultChecked) field.checked = field.defaultChecked;
@@ -248,8 +248,8 @@ const kindOf = (node) => `${node.nodeName}/${node.type ?? ""}/${node.name ?? ""}
 const contentOf = (node) =>
   node.nodeType === Node.ELEMENT_NODE ? node.outerHTML : `${node.nodeName}/${node.nodeValue}`;
 
-// Which node on the page becomes which of the wanted ones: by key, then by equal content, then in
-// order among those of a kind.
+// Which node on the page becomes which wanted one: by key, then by equal content, then in order
+// among nodes of the same kind.
 function match(old, wanted) {
   const pairs = new Map();
   const taken = new Set();
@@ -276,8 +276,8 @@ function match(old, wanted) {
   return pairs;
 }
 
-// The nodes that need not be moved: as many as possible that are in order already, and the focused
-// one before all.
+// The nodes that need not be moved: the focused one in any case, and as many others as possible
+// that are already in order.
 function stay(pairs, wanted, old) {
   const places = new Map(old.map((node, place) => [node, place]));
   let nodes = wanted.map((child) => pairs.get(child)).filter((node) => node !== undefined);
@@ -289,7 +289,7 @@ function stay(pairs, wanted, old) {
     );
   }
 
-  // The longest rising row of places: for each length, the end that is lowest.
+  // The longest increasing subsequence of places: for each length, the lowest possible end.
   const ends = [];
   const before = new Map();
   for (const node of nodes) {

@@ -1,18 +1,20 @@
-// Keeps a page of streams current while it is looked at: the server renders its parts anew, and those that have changed are replaced.
-// Without scripts the page is as it was served.
+// Keeps a page of streams current while it is visible: fetches its parts from the server again and
+// again, and replaces those that have changed. Without scripts the page stays as it was served.
 "use strict";
 {
-  const POLL = 2000; // milliseconds between two looks, unless the page says otherwise
-  const WHOLE = 5; // looks of which one asks for what is costly where there are many streams
-  const PATIENCE = 8000; // milliseconds until a server that does not answer is taken to be away
+  const POLL = 2000; // milliseconds between two fetches, unless the page says otherwise
+  const WHOLE = 5; // every so many fetches, one includes what is costly with many streams
+  const PATIENCE = 8000; // milliseconds until a server that does not answer counts as away
 
   const start = () => {
     const root = document.querySelector("[data-live-url]");
     if (!root) return;
     const texts = JSON.parse(document.getElementById("durable-state-texts").textContent);
     const say = (name, values = {}) => texts[name].replace(/%\((\w+)\)s/g, (_, key) => values[key]);
-    const shown = new Map(); // what the server last said of each part, which the document says in its own way
-    const named = (within) => new Map([...within.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part]));
+    // The last HTML of each part as the server sent it; the document serializes it differently.
+    const shown = new Map();
+    const named = (within) =>
+      new Map([...within.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part]));
     const focusable = (part) => [...part.querySelectorAll("a[href],button,summary")];
 
     const isUsed = (part) => {
@@ -28,7 +30,9 @@
       const place = focusable(part).indexOf(document.activeElement);
       const open = [...part.querySelectorAll("details")].map((each) => each.open);
       part.innerHTML = html;
-      part.querySelectorAll("details").forEach((each, index) => { each.open = open[index] ?? false; });
+      part.querySelectorAll("details").forEach((each, index) => {
+        each.open = open[index] ?? false;
+      });
       if (place >= 0) focusable(part)[place]?.focus({ preventScroll: true });
     };
 
@@ -39,7 +43,7 @@
       }
     };
 
-    // What is shown is true as of the last look that succeeded, and says so when it is not of now.
+    // The page says from when it is while it is not current.
     const note = document.createElement("p");
     note.className = "ds-bar ds-stale-note";
     note.dataset.tone = "warn";
@@ -63,7 +67,10 @@
     const look = async () => {
       if (!document.hidden) {
         try {
-          const answer = await fetch(address(), { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(PATIENCE) });
+          const answer = await fetch(address(), {
+            headers: { Accept: "text/html" },
+            signal: AbortSignal.timeout(PATIENCE),
+          });
           if (answer.redirected || answer.status === 403) stale(say("signed_out"));
           else if (answer.status === 404) stale(say("removed"));
           else if (!answer.ok) stale(say("answers", { status: answer.status }));
@@ -81,5 +88,7 @@
     look();
   };
 
-  document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", start) : start();
+  document.readyState === "loading"
+    ? document.addEventListener("DOMContentLoaded", start)
+    : start();
 }
