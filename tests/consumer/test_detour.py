@@ -22,6 +22,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 Add = Callable[..., Stream]
 
+FOUND_SECONDS = 40.0
+"""Some attempts, each later than the one before, on a slow machine."""
+AT_ONCE_SECONDS = 10.0
+"""A long-poll's answer of 0.3 s and a commit, on a slow machine."""
+
 
 class Growing:
     """A stream on a server whose events are spoilt, and which waits with the rest as it should."""
@@ -63,17 +68,17 @@ def test_events_that_do_not_come_through(
     server = Growing(misbehaving_server, spoilt)
     stream = add_stream(misbehaving_server.url + "/s")
     with consuming(stream):
-        wait_until(lambda: said in Stream.objects.get().detour)
-        wait_until(lambda: Stream.objects.get().status == Status.LIVE)
+        wait_until(lambda: said in Stream.objects.get().detour, FOUND_SECONDS)
+        # Between two looks a slow machine may lag, which the report says instead.
+        wait_until(lambda: operations.report(stream).why.startswith("followed by long-poll"))
         report = operations.report(stream)
-        assert report.why.startswith("followed by long-poll")
         assert not report.stuck
         assert said in json.dumps(report.why)
 
         began = time.monotonic()
         server.groups.append([encode(item) for item in ITEMS[40:]])
         wait_until(lambda: Stream.objects.get().ordinal == len(ITEMS))
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < AT_ONCE_SECONDS
     check(stream, ITEMS)
 
 
