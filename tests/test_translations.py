@@ -7,15 +7,20 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.test import Client
+from django.utils import timezone
 
-from durable_state.models import Stream
+from durable_state.models import Status, Stream
 from tests.servers.require import skip_or_fail
 
 PACKAGE = Path(__file__).resolve().parent.parent / "durable_state"
@@ -115,3 +120,29 @@ def test_pages_speak_the_readers_language(
         if "/stream/" in path:
             assert re.search(r"1[.\s\u00a0\u202f]234[.\s\u00a0\u202f]567", page)
             assert "1,234,567<" not in page
+
+
+@pytest.mark.django_db
+@pytest.mark.urls("tests.admin.support.urls")
+def test_why_a_stream_waits_is_told_in_the_readers_language(
+    admin_client: Client, settings: Any
+) -> None:
+    """By pages; the command speaks English, as logs and stored errors do."""
+    settings.LANGUAGE_CODE = "de"
+    hours_ago = timezone.now() - timedelta(hours=3)
+    Stream.objects.create(
+        name="chat",
+        url="http://localhost/s",
+        status=Status.LIVE,
+        since=hours_ago,
+        created_at=hours_ago,
+        up_to_date_at=hours_ago,
+    )
+    page = admin_client.get("/admin/durable_state/stream/").content.decode()
+    assert "Kein Worker seit 3 h" in page
+    assert "Starten: manage.py durable_state run, oder ein Celery-Worker mit Beat" in page
+
+    out = StringIO()
+    with pytest.raises(CommandError, match=r"Stuck: chat \(no worker for 3 h\)"):
+        call_command("durable_state", "status", stdout=out)
+    assert "Start: manage.py durable_state run" in out.getvalue()

@@ -17,9 +17,7 @@ from django.utils.translation import gettext as _
 
 from durable_state.databases.clock import database_now
 from durable_state.models import StreamSample
-from durable_state.operations.wording import span
-
-from .paging import number
+from durable_state.operations.wording import number, span
 
 __all__ = ["Chart", "hour_charts", "sparklines"]
 

@@ -17,11 +17,10 @@ from django.utils.translation import gettext_lazy as _
 
 from durable_state.models import DeadLetter, Stream, entity_digest
 from durable_state.operations.bounded_counts import letters_up_to, parked_up_to
-from durable_state.operations.wording import visible
+from durable_state.operations.wording import number, visible
 from durable_state.policy import Insight, readable_streams, readable_values
 from durable_state.registry import registry
 
-from .paging import number
 from .searching import newest, search_words
 from .visibility import OperatorAdmin, moment, stream_link
 

@@ -17,11 +17,10 @@ from django.utils.translation import gettext_lazy
 
 from durable_state.feed.log import LoggedChange, decode_txids
 from durable_state.models import FeedEntry
-from durable_state.operations.wording import visible
+from durable_state.operations.wording import number, visible
 from durable_state.policy import Insight, readable_streams
 
 from .diagnostics import short
-from .paging import number
 from .visibility import OperatorAdmin, StreamFilter, moment, stream_link
 
 __all__ = ["FeedEntryAdmin"]

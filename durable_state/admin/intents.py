@@ -11,9 +11,9 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from durable_state.models import Intent, Stream
+from durable_state.operations.wording import number
 from durable_state.policy import readable_streams
 
-from .paging import number
 from .searching import newest
 from .visibility import OperatorAdmin, moment
 

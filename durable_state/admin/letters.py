@@ -14,11 +14,12 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from durable_state import operations
 from durable_state.models import DeadLetter
+from durable_state.operations.wording import number
 from durable_state.policy import readable_values
 
 from .confirmation import LISTED, Consequence, Question, ask, back, confirmed
 from .diagnostics import DiagnosticAdmin, pretty, short
-from .paging import COUNTED, at_most, number
+from .paging import COUNTED, at_most
 from .reasons import reason_of
 from .visibility import StreamFilter, actor
 

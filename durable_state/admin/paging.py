@@ -8,10 +8,11 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.formats import number_format
 from django.utils.functional import cached_property
 
-__all__ = ["COUNTED", "AtLeast", "BoundedChangeList", "BoundedPaginator", "at_most", "number"]
+from durable_state.operations.wording import number
+
+__all__ = ["COUNTED", "AtLeast", "BoundedChangeList", "BoundedPaginator", "at_most"]
 
 COUNTED = 10_000
 """Rows that a list counts, and can be turned through; a filter or a search finds the others."""
@@ -22,11 +23,6 @@ class AtLeast(int):
 
     def __str__(self) -> str:
         return at_most(int(self))
-
-
-def number(value: float, places: int = 0) -> str:
-    """``1,200``, or ``1.5`` with one of the ``places``, as the reader's language writes it."""
-    return str(number_format(round(value, places), places, force_grouping=True))
 
 
 def at_most(count: int) -> str:

@@ -15,9 +15,9 @@ from django.utils.translation import gettext_lazy
 
 from durable_state.databases.clock import ServerNow
 from durable_state.models import Lease, Seat
+from durable_state.operations.wording import number
 from durable_state.policy import readable_streams
 
-from .paging import number
 from .visibility import OperatorAdmin, labelled, moment, stream_link
 
 __all__ = ["LeaseAdmin", "SeatAdmin"]

@@ -15,9 +15,10 @@ from django.utils.translation import gettext_lazy, ngettext
 from durable_state import operations
 from durable_state.errors import DurableStateError
 from durable_state.models import Stream
+from durable_state.operations.wording import number
 
 from .confirmation import LISTED, Consequence, Question, ask, back, confirmed
-from .paging import COUNTED, at_most, number
+from .paging import COUNTED, at_most
 from .visibility import OperatorAdmin, actor
 
 __all__ = ["StreamActions"]

@@ -13,9 +13,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from durable_state.operations import StreamReport
-from durable_state.operations.wording import span
+from durable_state.operations.wording import number, span
 
-from .paging import at_most, number
+from .paging import at_most
 from .states import STATES, pill
 from .stream_progress import bar, courses
 

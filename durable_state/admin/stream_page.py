@@ -12,13 +12,13 @@ from django.utils.translation import gettext_lazy as _
 from durable_state import operations
 from durable_state.models import Intent, Lease, Stream, TypeState
 from durable_state.operations import StreamReport
-from durable_state.operations.wording import span
+from durable_state.operations.wording import number, span
 from durable_state.policy import Insight
 from durable_state.registry import EntityMapping, registry
 
 from .charts import hour_charts
 from .intents import told_verb
-from .paging import COUNTED, at_most, number
+from .paging import COUNTED, at_most
 from .states import STATES
 from .stream_cells import alert_tone, rate, status_pill
 from .stream_progress import bar, courses

@@ -9,9 +9,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from durable_state.operations import StreamReport
-from durable_state.operations.wording import span
-
-from .paging import number
+from durable_state.operations.wording import number, span
 
 __all__ = ["Course", "bar", "courses"]
 

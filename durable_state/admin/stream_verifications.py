@@ -10,9 +10,8 @@ from django.utils.translation import gettext as _
 
 from durable_state.databases.clock import database_now
 from durable_state.models import Stream, VerificationRun
+from durable_state.operations.wording import number
 from durable_state.policy import Insight
-
-from .paging import number
 
 __all__ = ["shown_verifications", "told_progress", "told_story"]
 

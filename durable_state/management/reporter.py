@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 
 from django.core.management.base import BaseCommand
+from django.utils.translation import override
 
 from durable_state.consumer import Commit
 from durable_state.materializer import Outcome
@@ -115,7 +116,8 @@ class Reporter:
             self._write(f"{name}: {label}, {counted(progress.ordinal, 'message')} read")
             account = account_of(progress, self._passed_over.get(name, {}))
             if account.others and status in (Status.LIVE, Status.CLOSED):
-                self._write(one_line(f"{name}: {account}"))
+                with override(None):  # in English, as the rest of the command
+                    self._write(one_line(f"{name}: {account}"))
 
     def notice(self, text: str, level: int) -> None:
         """Prints a log message, if the project has not configured where logs go."""

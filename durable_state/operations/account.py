@@ -4,16 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils.translation import ngettext_lazy
 
 from durable_state.models import DISPOSITIONS, Progress, Stream, TypeState
 from durable_state.registry import registry
 
-from .wording import counted
+from .wording import number
 
 __all__ = ["Account", "account_of", "listed_types", "stream_account"]
 
 _LISTED = 5
 """Types that are named one by one."""
+
+
+_COUNTS: dict[str, Any] = {
+    "messages": ngettext_lazy("%(number)s message", "%(number)s messages", "count"),
+    "applied": ngettext_lazy("%(number)s applied", "%(number)s applied", "count"),
+    "no_row": ngettext_lazy(
+        "%(number)s without a row (by prepare)", "%(number)s without a row (by prepare)", "count"
+    ),
+    "parked": ngettext_lazy("%(number)s parked", "%(number)s parked", "count"),
+    "dead_letters": ngettext_lazy("%(number)s dead letter", "%(number)s dead letters", "count"),
+    "unmapped": ngettext_lazy(
+        "%(number)s of types without a mapping", "%(number)s of types without a mapping", "count"
+    ),
+    "late": ngettext_lazy(
+        "%(number)s from before their type was mapped",
+        "%(number)s from before their type was mapped",
+        "count",
+    ),
+    "control": ngettext_lazy("%(number)s control", "%(number)s controls", "count"),
+    "superseded": ngettext_lazy("%(number)s superseded", "%(number)s superseded", "count"),
+    "staged": ngettext_lazy("%(number)s staged", "%(number)s staged", "count"),
+    "types": ngettext_lazy("and %(number)s more type", "and %(number)s more types", "count"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +84,18 @@ class Account:
         late = sum(self.late.values())
         unmapped = max(self.unregistered - late, 0)
         parts = [
-            f"{self.applied:,} applied",
-            self.no_row and f"{self.no_row:,} without a row (by prepare)",
-            self.parked and f"{self.parked:,} parked",
-            self.dead_letters and counted(self.dead_letters, "dead letter"),
-            unmapped and f"{unmapped:,} of types without a mapping{_named(self.unmapped)}",
-            late and f"{late:,} from before their type was mapped{_named(self.late)}",
-            self.control and counted(self.control, "control"),
-            self.superseded and f"{self.superseded:,} superseded",
-            self.staged and f"{self.staged:,} staged",
+            _told("applied", self.applied),
+            self.no_row and _told("no_row", self.no_row),
+            self.parked and _told("parked", self.parked),
+            self.dead_letters and _told("dead_letters", self.dead_letters),
+            unmapped and _told("unmapped", unmapped) + _named(self.unmapped),
+            late and _told("late", late) + _named(self.late),
+            self.control and _told("control", self.control),
+            self.superseded and _told("superseded", self.superseded),
+            self.staged and _told("staged", self.staged),
         ]
-        return f"{counted(self.messages, 'message')}: {', '.join(part for part in parts if part)}"
+        listed = ", ".join(part for part in parts if part)
+        return f"{_told('messages', self.messages)}: {listed}"
 
 
 def account_of(progress: Progress, passed_over: Mapping[str, int], *, staged: int = 0) -> Account:
@@ -102,9 +129,13 @@ def stream_account(stream: Stream, types: Iterable[TypeState]) -> Account:
 def listed_types(by_type: Mapping[str, int]) -> str:
     """``task 12, person 3``: the most frequent first, and how many more there are."""
     most = sorted(by_type.items(), key=lambda pair: (-pair[1], pair[0]))
-    names = [f"{name[:60]} {count:,}" for name, count in most[:_LISTED]]
-    more = [f"and {len(most) - _LISTED:,} more types"] if len(most) > _LISTED else []
+    names = [f"{name[:60]} {number(count)}" for name, count in most[:_LISTED]]
+    more = [_told("types", len(most) - _LISTED)] if len(most) > _LISTED else []
     return ", ".join([*names, *more])
+
+
+def _told(name: str, count: int) -> str:
+    return str(_COUNTS[name] % {"count": count, "number": number(count)})
 
 
 def _named(by_type: Mapping[str, int]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import DEFAULT_DB_ALIAS
+from django.utils.translation import gettext as _
 
 from durable_state.conf import Settings
 from durable_state.consumer import Attendance
@@ -148,8 +149,8 @@ class Case:
         """How a worker is started."""
         using = self.stream.using
         if using == DEFAULT_DB_ALIAS:
-            return "Start: manage.py durable_state run, or a Celery worker and beat"
-        return (
-            f"Start: manage.py durable_state run --database {using}, or a Celery worker and beat"
-            f" with a supervise entry for it (kwargs: database={using})"
-        )
+            return _("Start: manage.py durable_state run, or a Celery worker and beat")
+        return _(
+            "Start: manage.py durable_state run --database %(using)s, or a Celery worker and beat"
+            " with a supervise entry for it (kwargs: database=%(using)s)"
+        ) % {"using": using}

@@ -10,6 +10,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from durable_state.databases.row_locks import RowLock
 from durable_state.models import FAILING, Lease, Status
@@ -70,24 +73,34 @@ def _is_dropped_unread(case: Case) -> str:
     if left is None:
         return ""
     ttl = span(case.stream.ttl_seconds or 0)
-    unread = f"its server drops it if nobody reads or writes it for {ttl}"
-    return f"{unread}: in {span(int(left))}" if left > 0 else f"{unread}, and that has passed"
+    known = {"ttl": ttl, "left": span(int(left))}
+    if left > 0:
+        told = _("its server drops it if nobody reads or writes it for %(ttl)s: in %(left)s")
+    else:
+        told = _(
+            "its server drops it if nobody reads or writes it for %(ttl)s, and that has passed"
+        )
+    return told % known
 
 
 def _expires(case: Case) -> str:
     """When the server drops the stream, read or not."""
     when = case.stream.expires_at
-    return "" if when is None else f"its server drops it at {when:%Y-%m-%d %H:%M %Z}".rstrip()
+    if when is None:
+        return ""
+    return _("its server drops it at %(when)s") % {"when": f"{when:%Y-%m-%d %H:%M %Z}".rstrip()}
 
 
 def _has_stopped(case: Case) -> Verdict | None:
     """An error has ended it, and only a person can go on."""
     decisive, name = case.decisive, case.stream.name
     if decisive.status == Status.HALTED:
-        why = "halted"
-        action = f"Remove the cause, then: durable_state resume {name}"
+        why = _("halted")
+        action = _("Remove the cause, then: %(command)s") % {
+            "command": f"durable_state resume {name}"
+        }
     elif decisive.status == Status.NEEDS_RESET:
-        why = "the server no longer has what comes next"
+        why = _("the server no longer has what comes next")
         action = f"durable_state reset {name}"
     else:
         return None
@@ -109,13 +122,13 @@ def _has_no_worker(case: Case) -> Verdict | None:
 
     unattended = case.unattended
     if unattended > timedelta(seconds=PATIENCE * case.settings.lease_seconds):
-        error = f"; {case.decisive.last_error}" if case.decisive.last_error else ""
-        why = f"no worker for {_long(unattended)}{error}"
+        why = _("no worker for %(span)s") % {"span": _long(unattended)}
+        why = "; ".join(filter(None, [why, case.decisive.last_error]))
         action = case.decisive.action or case.start
         return Verdict(Shown.NO_WORKER, stuck=True, why=why, action=action)
 
     if stream.status == Status.NEW and attendance.idle is None:
-        why = stream.last_error or "no worker has taken it yet"
+        why = stream.last_error or _("no worker has taken it yet")
         return Verdict(stream.status, stuck=False, why=why, action=stream.action or case.start)
     return None
 
@@ -132,12 +145,16 @@ def _keeps_failing(case: Case) -> Verdict | None:
     failing = case.now - decisive.since
     if failing <= timedelta(seconds=case.settings.stuck_seconds):
         return Verdict(decisive.status, stuck=False, why="", action=decisive.action)
-    what = "missing" if decisive.status == Status.MISSING else "failing"
+    known = {"span": _long(failing), "error": decisive.last_error}
+    is_missing = decisive.status == Status.MISSING
+    why = (
+        _("missing for %(span)s: %(error)s") if is_missing else _("failing for %(span)s: %(error)s")
+    )
     return Verdict(
         decisive.status,
         stuck=True,
-        why=f"{what} for {_long(failing)}: {decisive.last_error}",
-        action=decisive.action or "Check the stream server and the network in between.",
+        why=why % known,
+        action=decisive.action or _("Check the stream server and the network in between."),
     )
 
 
@@ -152,27 +169,27 @@ def _needs_reset(case: Case) -> Verdict | None:
     return Verdict(
         Status.NEEDS_RESET,
         stuck=True,
-        why=f"needs a reset: {listed}",
+        why=_("needs a reset: %(types)s") % {"types": listed},
         action=f"durable_state reset {case.stream.name}{of_type}",
     )
 
 
 def _is_open_for_too_long(case: Case) -> Verdict | None:
     """What is staged does not come to its end."""
-    nearer = "Check with `durable_state status` whether it still makes progress."
-    state = "Check whether the stream's writer still appends its state."
-    end = "Check whether the stream's writer still appends its snapshot-end."
+    nearer = _("Check with `durable_state status` whether it still makes progress.")
+    state = _("Check whether the stream's writer still appends its state.")
+    end = _("Check whether the stream's writer still appends its snapshot-end.")
     staged = [
-        (case.replay, "reset", nearer),
-        (case.stream.rebuild, "rebuild", state),
-        (case.stream.snapshot, "snapshot", end),
+        (case.replay, _("a reset is open for %(span)s"), nearer),
+        (case.stream.rebuild, _("a rebuild is open for %(span)s"), state),
+        (case.stream.snapshot, _("a snapshot is open for %(span)s"), end),
     ]
-    for opened, what, action in staged:
+    for opened, told, action in staged:
         if opened is None:
             continue
         open_for = case.now - opened.created_at
         if open_for > timedelta(seconds=case.settings.snapshot_open_seconds):
-            why = f"a {what} is open for {_long(open_for)}"
+            why = told % {"span": _long(open_for)}
             return Verdict(case.plain_status, stuck=True, why=why, action=action)
     return None
 
@@ -186,14 +203,17 @@ def _maps_nothing(case: Case) -> Verdict | None:
         return None
 
     mapped = ", ".join(f'"{each.entity_type}"' for each in registry.for_stream(name))
+    known = {"mapped": mapped or _("none"), "command": f"durable_state reset {name}"}
+    unmapped = _("nothing of it is mapped: %(account)s") % {"account": account}
     return Verdict(
         Shown.UNMAPPED,
         stuck=True,
-        why="; ".join([f"nothing of it is mapped: {account}", *case.misfits]),
-        action=(
-            f"Register a mapping for one of these types (mapped so far: {mapped or 'none'}),"
-            f" then: durable_state reset {name}"
-        ),
+        why="; ".join([unmapped, *case.misfits]),
+        action=_(
+            "Register a mapping for one of these types (mapped so far: %(mapped)s),"
+            " then: %(command)s"
+        )
+        % known,
     )
 
 
@@ -203,22 +223,32 @@ def _waits_for_doorbell(case: Case) -> Verdict | None:
     if doorbell is None:
         return None
     if doorbell.confirmed_at is None and doorbell.last_error:
-        why = f"its server does not ring, so it is read now and then: {doorbell.last_error}"
+        why = _("its server does not ring, so it is read now and then: %(error)s") % {
+            "error": doorbell.last_error
+        }
         return Verdict(Shown.WAITING, stuck=True, why=why, action=doorbell.action)
     if case.plain_status != Status.LIVE or case.attendance.holder:
         return None
 
     patience = timedelta(seconds=PATIENCE * case.settings.lease_seconds)
     if case.unheard is not None and case.unheard > patience:
-        why = f"nobody has listened to its wake stream for {_long(case.unheard)}"
+        why = _("nobody has listened to its wake stream for %(span)s") % {
+            "span": _long(case.unheard)
+        }
         return Verdict(Shown.WAITING, stuck=True, why=why, action=case.start)
 
-    by = f"for its {case.stream.get_live_display()}"
-    rang = f", which rang last at {_at(doorbell.rung_at, case)}" if doorbell.rung_at else ""
-    told = [f"up to date as of {_at(case.now - case.lag, case)}, waits {by}{rang}"]
+    known = {
+        "as_of": _at(case.now - case.lag, case),
+        "live": case.stream.get_live_display(),
+        "rang": _at(doorbell.rung_at, case) if doorbell.rung_at else "",
+    }
+    if doorbell.rung_at:
+        told = _("up to date as of %(as_of)s, waits for its %(live)s, which rang last at %(rang)s")
+    else:
+        told = _("up to date as of %(as_of)s, waits for its %(live)s")
     wakes = doorbell.wake_stream
     trouble = [doorbell.last_error, "" if wakes is None else wakes.last_error]
-    why = "; ".join([*told, *filter(None, trouble), *case.misfits])
+    why = "; ".join([told % known, *filter(None, trouble), *case.misfits])
     return Verdict(Shown.WAITING, stuck=False, why=why, action=doorbell.action)
 
 
@@ -227,8 +257,9 @@ def _is_not_followed(case: Case) -> Verdict | None:
     if case.plain_status != Status.LIVE or not _was_left(case):
         return None
 
-    as_of = _at(case.now - case.lag, case)
-    why = "; ".join([f"up to date as of {as_of}, nobody follows it", *case.misfits])
+    known = {"as_of": _at(case.now - case.lag, case)}
+    told = _("up to date as of %(as_of)s, nobody follows it") % known
+    why = "; ".join([told, *case.misfits])
     return Verdict(Shown.UP_TO_DATE, stuck=False, why=why, action=case.start)
 
 
@@ -239,12 +270,13 @@ def _is_lagging(case: Case) -> Verdict | None:
 
     lag, because = case.lag, case.attendance.lags_because
     if not case.attendance.holder:
-        why, action = f"no worker for {_long(case.attendance.idle or lag)}", case.start
+        idle = {"span": _long(case.attendance.idle or lag)}
+        why, action = _("no worker for %(span)s") % idle, case.start
     elif case.lock is not None:
         why, action = _says_who_locks(case.lock, lag)
     else:
-        told, action = _LAGS.get(because, _LAGS[""])
-        why = told.format(_long(lag))
+        told, advice = _LAGS.get(because, _LAGS[""])
+        why, action = str(told) % {"span": _long(lag)}, str(advice)
     is_begun_anew = because == Lease.Lag.TAKEN
     is_long = lag > timedelta(seconds=case.settings.stuck_seconds)
     return Verdict(
@@ -258,35 +290,54 @@ def _is_lagging(case: Case) -> Verdict | None:
 def _says_who_locks(lock: RowLock, lag: timedelta) -> tuple[str, str]:
     """Why it lags, and what to do, where one transaction has its row."""
     program = f" ({lock.program})" if lock.program else ""
-    age = "" if lock.seconds is None else f" for {span(int(lock.seconds))}"
-    who = f"session {lock.session} of {lock.user}{program}"
-    why = f"{who} has kept the stream's row locked{age}"
-    return (
-        f"what was read {_long(lag)} ago cannot be committed: {why}",
-        f"End that transaction (a forgotten SELECT ... FOR UPDATE?), or its session: {lock.ending}",
+    known = {
+        "lag": _long(lag),
+        "session": lock.session,
+        "user": f"{lock.user}{program}",
+        "age": "" if lock.seconds is None else span(int(lock.seconds)),
+        "command": lock.ending,
+    }
+    if lock.seconds is None:
+        why = _(
+            "what was read %(lag)s ago cannot be committed: session %(session)s of %(user)s has"
+            " kept the stream's row locked"
+        )
+    else:
+        why = _(
+            "what was read %(lag)s ago cannot be committed: session %(session)s of %(user)s has"
+            " kept the stream's row locked for %(age)s"
+        )
+    action = _(
+        "End that transaction (a forgotten SELECT ... FOR UPDATE?), or its session: %(command)s"
     )
+    return why % known, action % known
 
 
-_LAGS = {
+_LAGS: dict[str, tuple[str | Promise, str | Promise]] = {
     "": (
-        "its worker has shown no sign of life for {}",
-        "Check the worker: is it frozen, or cut off from the database?",
+        gettext_lazy("its worker has shown no sign of life for %(span)s"),
+        gettext_lazy("Check the worker: is it frozen, or cut off from the database?"),
     ),
     Lease.Lag.TAKEN: (
-        "up to date as of {} ago; its worker has not reached the tail yet",
-        "Nothing to do, unless it stays that way: then check the stream server.",
+        gettext_lazy("up to date as of %(span)s ago; its worker has not reached the tail yet"),
+        gettext_lazy("Nothing to do, unless it stays that way: then check the stream server."),
     ),
     Lease.Lag.COMMIT: (
-        "what was read {} ago is not committed yet",
-        "Check what the database, or the mapping's prepare(), waits for.",
+        gettext_lazy("what was read %(span)s ago is not committed yet"),
+        gettext_lazy("Check what the database, or the mapping's prepare(), waits for."),
     ),
     Lease.Lag.LOCKED: (
-        "what was read {} ago cannot be committed: another transaction keeps rows locked",
-        "Find and end the transaction that is open for long (a forgotten SELECT ... FOR UPDATE?).",
+        gettext_lazy(
+            "what was read %(span)s ago cannot be committed: another transaction keeps rows locked"
+        ),
+        gettext_lazy(
+            "Find and end the transaction that is open for long"
+            " (a forgotten SELECT ... FOR UPDATE?)."
+        ),
     ),
     Lease.Lag.SILENCE: (
-        "nothing was heard from the server for {}",
-        "Check the stream server and the network in between.",
+        gettext_lazy("nothing was heard from the server for %(span)s"),
+        gettext_lazy("Check the stream server and the network in between."),
     ),
 }
 """Why a stream lags, and what to do, by what its holder has noted."""

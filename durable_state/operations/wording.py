@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "span", "visible"]
+from django.utils.formats import number_format
+from django.utils.translation import get_language
+
+__all__ = ["counted", "number", "span", "visible"]
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
+
+
+def number(value: float, places: int = 0) -> str:
+    """``1,200``, or ``1.5`` with one of the ``places``, as the reader's language writes it.
+
+    As English does where no language is active: on the command line.
+    """
+    if get_language() is None:
+        return f"{value:,.{places}f}"
+    return str(number_format(round(value, places), places, force_grouping=True))
 
 
 def counted(number: int, noun: str) -> str:
@@ -16,9 +29,9 @@ def span(seconds: float) -> str:
     """A length of time, short: ``0 s``, ``1.5 s``, ``12 min``, ``3 h``, ``2 d``."""
     for unit, size in _UNITS:
         if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
+            return f"{number(seconds / size)} {unit}"
     is_short = seconds < 10 and seconds % 1
-    return f"{seconds:.1f} s" if is_short else f"{seconds:.0f} s"
+    return f"{number(seconds, 1 if is_short else 0)} s"
 
 
 def visible(text: str, *, keep: str = "") -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.timezone import is_aware, localtime
+from django.utils.translation import override
 
 from durable_state import operations
 from durable_state.management.asking import actor
@@ -52,6 +53,7 @@ def define(verb: Any) -> None:
     parser.add_argument("--key", help="the entity's key")
 
 
+@override(None)  # in English, as the rest of the command
 def status(command: BaseCommand, options: dict[str, Any]) -> None:
     using = options["database"]
     if options["name"] is None:
@@ -149,6 +151,7 @@ def verify(command: BaseCommand, options: dict[str, Any]) -> None:
         )
 
 
+@override(None)
 def _write_result(command: BaseCommand, result: Verification, *, is_story: bool) -> None:
     if not is_story:
         counts = [

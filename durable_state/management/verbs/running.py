@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Q
+from django.utils.translation import override
 
 from durable_state import consumer, operations
 from durable_state.management.asking import actor
@@ -59,7 +60,9 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
     finally:
         progress.close()
 
-    done = operations.report(stream)
+    with override(None):  # in English, as the rest of the command
+        done = operations.report(stream)
+        account = str(done.account)
     if options["until_up_to_date"] and stream.status not in (Status.LIVE, Status.CLOSED):
         raise CommandError(
             f"Stopped after message {stream.ordinal:,} of {stream.name}, before its tail."
@@ -67,7 +70,7 @@ def sync(command: BaseCommand, options: dict[str, Any]) -> None:
             returncode=130,
         )
 
-    command.stdout.write(f"{_ending(done)}. {one_line(str(done.account))}.")
+    command.stdout.write(f"{_ending(done)}. {one_line(account)}.")
     for misfit in done.misfits:
         command.stdout.write(command.style.WARNING(one_line(misfit)))
     if done.stuck and done.action:
@@ -113,7 +116,9 @@ def _list_streams(command: BaseCommand, using: str) -> None:
     is_told = Q(paused=True) | Q(status__in=[*_AT_REST, *FAILING])
     for which in (streams.filter(is_told), streams.filter(~is_told, lease__seat__isnull=False)):
         pks = which.order_by("name").values_list("pk", flat=True)
-        for each in operations.reports(using, pks=pks[:NAMED_STREAMS]).values():
+        with override(None):
+            named = operations.reports(using, pks=pks[:NAMED_STREAMS]).values()
+        for each in named:
             _describe(command, each)
         if (more := which.count() - NAMED_STREAMS) > 0:
             command.stdout.write(f"and {more:,} more: durable_state status")
