@@ -1,4 +1,4 @@
-"""What one kind of subscriber sees of a stream.
+"""What an audience, subscribers who see the same, sees of a stream.
 
 Why: decision 70.
 """
@@ -83,7 +83,7 @@ class Sight(NamedTuple):
 
     @property
     def signature(self) -> str:
-        """Names what is seen, but for which rows the policy leaves out."""
+        """Names what is seen, except for the rows that the policy leaves out."""
         fields = None if self.fields is None else sorted(self.fields)
         keys = None if self.keys is None else sorted(self.keys)
         # As Python spells it: no key, which anybody may choose, can look like several parts.
@@ -156,7 +156,7 @@ class Audience:
 
     @cached_property
     def _place_names(self) -> tuple[str, str]:
-        """What its tokens begin with."""
+        """The parts with which all of its tokens begin."""
         seen = "narrowed" if self.narrowed else self.signature
         return stream_identity(self.stream), seen
 

@@ -1,4 +1,4 @@
-"""Ending tasks for sure."""
+"""Ends tasks, even stubborn ones."""
 
 from __future__ import annotations
 

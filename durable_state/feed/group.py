@@ -1,8 +1,8 @@
-"""Those who see the same of a stream: what a commit becomes for them is made once, and sent to all.
+"""Subscribers who share an audience: each commit is rendered once and sent to all of them.
 
-A member is *ready* while it has everything that the group has, and no task then: the group sends to
-the ready ones, one after the other. One whose socket does not take a frame at once goes on at its
-own pace, in a task (``subscriber.py``), and is ready again when it has caught up.
+A member is *ready* when it has everything the group has sent. Ready members need no task; the group
+sends to them one after the other. A member whose socket does not accept a frame at once catches up
+in a task of its own (``subscriber.py``), and is ready again afterwards.
 
 Why: decision 68.
 """
@@ -28,25 +28,25 @@ from .threads import run_for
 __all__ = ["Group", "Member", "Step"]
 
 SHARED_SECONDS = 2.0
-"""Seconds for which subscribers that arrive together share the pages of one snapshot."""
+"""Seconds for which subscribers who arrive together share the pages of one snapshot."""
 BEHIND_COMMITS = 10_000
-"""Commits that a member may be behind; one that is further is moved to a snapshot."""
+"""Commits a member may be behind; one that is further behind gets a snapshot instead."""
 SWEEP = 100
-"""Sends after which others in the process get a turn."""
+"""Sends in a row, after which other tasks of the process get a turn."""
 
 
 class Step(NamedTuple):
-    """Frames, and where a member is that has got them; None: a snapshot is due."""
+    """Some frames, and the place of a member that has received them (None: it needs a snapshot)."""
 
     frames: tuple[Frame, ...]
     place: int | None
 
 
 class Member(Protocol):
-    """Who is sent to."""
+    """A subscriber, as its group knows it."""
 
     place: int | None
-    """Where it is; None where a snapshot is due, or it has left."""
+    """What it has received so far; None if it needs a snapshot, or has left."""
 
     @property
     def group(self) -> Group | None:
@@ -58,10 +58,10 @@ class Member(Protocol):
         """Sends one frame. It must not ask in which task it runs."""
         ...
 
-    def catch_up(self, begun: Rest | None = None, *, is_amid: bool = False) -> None:
-        """Has it catch up in a task of its own, at its own pace, after the send that was begun.
+    def catch_up(self, begun: Rest | None = None, *, is_mid_commit: bool = False) -> None:
+        """Lets it catch up at its own pace, in a task that first finishes the send that was begun.
 
-        ``is_amid`` says that what was begun is a part of a commit that has more of them.
+        ``is_mid_commit`` says that this send is one of several parts of a commit.
         """
 
     def end(self, error: Exception) -> None:
@@ -69,9 +69,9 @@ class Member(Protocol):
 
 
 class Group:
-    """Members that see all rows of their types.
+    """Members who see every row of their types.
 
-    A place is a revision: whatever follows one can be made at any time, from the log.
+    A place is a revision, because what follows it can be rendered from the log at any time.
     """
 
     def __init__(self, name: Hashable, hub: Hub, audience: Audience) -> None:
@@ -82,48 +82,48 @@ class Group:
         self.place = hub.revision
         self.members: set[Member] = set()
         self._ready: dict[Member, None] = {}
-        self._served: Member
-        """To whom the sweep has come."""
+        self._sending_to: Member
+        """The member that the current sweep is sending to."""
         self._serving: asyncio.Task[None] | None = None
-        self._is_amid = False
-        """Whether the ready ones have a part of what follows the place."""
+        self._is_mid_commit = False
+        """Whether the ready members have received only a part of the commit after the place."""
 
     @property
     def audience(self) -> Audience:
-        """What they see."""
+        """What the members see."""
         return self.rendering.audience
 
     # Members
 
     def leave(self, member: Member) -> None:
-        """Sends no more to it."""
+        """Removes a member."""
         self.members.discard(member)
         self._ready.pop(member, None)
 
     def pause(self, member: Member) -> None:
-        """Sends no more to it until it is admitted again."""
+        """Stops sending to a member until it is admitted again."""
         self._ready.pop(member, None)
 
     def admit(self, member: Member) -> bool:
-        """Sends to it from now on, if it has all that the group has."""
+        """Starts sending to a member, provided that it has everything the group has sent."""
         if member.place is None:
             return False
         if not self._ready and self._serving is None:
             self._begin_at(member.place)
-        if member.place < self.place or (self._is_amid and member.place == self.place):
+        if member.place < self.place or (self._is_mid_commit and member.place == self.place):
             return False
         self._ready[member] = None
         self.wake()
         return True
 
     def renew(self, audience: Audience) -> None:
-        """Takes what the policy says now, of those who see the same as before."""
+        """Takes the newest answer of the policy, for members who still share an audience."""
         self.rendering.audience = audience
 
     # Sending
 
     def wake(self) -> None:
-        """Serves the members, if there is something new."""
+        """Starts serving the members if there is something new."""
         if self._serving is None and self.members and self._is_behind():
             self._serving = asyncio.create_task(self._serve())
 
@@ -140,7 +140,7 @@ class Group:
             self._serving = None
 
     async def _send(self, before: int, step: Step) -> None:
-        """Sends a step to all who are ready."""
+        """Sends a step to every ready member."""
         ready = list(self._ready)
         for start in range(0, len(ready), SWEEP):
             if start:
@@ -148,35 +148,37 @@ class Group:
             self._sweep(ready[start : start + SWEEP], before, step)
 
     def _sweep(self, members: list[Member], before: int, step: Step) -> None:
-        """Sends a step to these members, and waits for none of them.
+        """Sends a step to these members without waiting for any of them.
 
-        One coroutine sends to all, as long as each send ends at once. Where one waits, the member
-        takes the coroutine over, and another one goes on with those behind it.
+        A single coroutine sends to all of them as long as no send has to wait. When one does, its
+        member takes over the coroutine, and a new one continues with the members after it.
         """
         following = iter(members)
         while (rest := begin(self._send_each(following, before, step))) is not None:
             following = iter(list(following))
-            self._served.catch_up(rest, is_amid=step.place == before)
+            self._sending_to.catch_up(rest, is_mid_commit=step.place == before)
 
     async def _send_each(self, members: Iterator[Member], before: int, step: Step) -> None:
         frames, place = step
         for member in members:
-            if member not in self._ready:  # It has left, maybe to another group's places.
+            if (
+                member not in self._ready
+            ):  # It has left, maybe for a group whose places mean something else.
                 continue
             if member.place != before:
                 if place is None:
-                    member.catch_up()  # It is ahead of the group, which goes on elsewhere.
+                    member.catch_up()  # It is ahead of the group, which continues elsewhere.
                 continue
 
-            self._served = member
+            self._sending_to = member
             try:
                 for frame in frames:
                     if member.group is self:
                         await member.send(frame)
-            except Exception as error:  # servers tell it in their own ways
+            except Exception as error:  # each server reports it differently
                 member.end(ClientGone.because(error))
                 continue
-            if member.group is self:  # Where it was waited for, it may have left meanwhile.
+            if member.group is self:  # If the send had to wait, it may have left meanwhile.
                 member.place = place
                 if place is None:
                     member.catch_up()
@@ -184,26 +186,26 @@ class Group:
     # What there is to send
 
     def _begin_at(self, place: int) -> None:
-        """Nobody is ready: whoever comes first says from where on."""
+        """Called while nobody is ready: the first to come decides where the group continues."""
         self.place = place
 
     def _is_behind(self) -> bool:
         return self.hub.removed or (bool(self._ready) and self.place != self.hub.revision)
 
     async def _next(self) -> AsyncGenerator[tuple[int, Step], None]:
-        """What is new, from where on, and ``place`` beyond it."""
+        """Yields what is new, each step with the place before it, and moves ``place`` past it."""
         async with contextlib.aclosing(self.steps(self.place)) as steps:
             async for step in steps:
                 before = self.place
-                # Before it is sent: who has just this place meanwhile is not admitted, so that
-                # nobody is passed over.
+                # Before sending: a member that is just at this place is then not admitted, so that
+                # nobody misses the step.
                 self.place = self.hub.revision if step.place is None else step.place
-                self._is_amid = step.place == before
+                self._is_mid_commit = step.place == before
                 yield before, step
-        self._is_amid = False
+        self._is_mid_commit = False
 
     async def steps(self, place: int) -> AsyncGenerator[Step, None]:
-        """Some of what follows a place. Raises: StreamRemoved."""
+        """Yields some of what follows a place. Raises: StreamRemoved."""
         entries = await self.hub.pull(place)
         if entries is None or self.hub.revision - place > BEHIND_COMMITS:
             yield Step((), None)
@@ -215,7 +217,7 @@ class Group:
             for start in parts:
                 frames = await self._part(entry, start)
                 last = start == parts[-1]
-                # What changed nothing here only moves the token, which the next frame does as well.
+                # A commit without visible changes only moves the token, as the next frame does too.
                 moves = last and entry is entries[-1] and not entry.snapshot
                 after = None if entry.snapshot else entry.revision if last else place
                 yield Step(() if frames.blank and not moves else frames.texts, after)
@@ -225,7 +227,7 @@ class Group:
 
     @staticmethod
     def parts(entry: LoggedEntry) -> range:
-        """Where the parts of an entry begin that are rendered one by one."""
+        """The indexes at which the separately rendered parts of an entry begin."""
         return range(0, 1 if entry.snapshot else max(1, len(entry.changes)), PAGE_ROWS)
 
     async def _part(self, entry: LoggedEntry, start: int) -> SharedFrames:
@@ -242,7 +244,7 @@ class Group:
     # Snapshots
 
     async def snapshot(self) -> AsyncGenerator[Step, None]:
-        """The rows, for one member. Raises: StreamRemoved."""
+        """Yields all rows, for one member. Raises: StreamRemoved."""
         await self.hub.refresh()
         # Read before the first row, so whatever the rows below miss, or show too early, comes again
         # as a live change.
@@ -271,7 +273,7 @@ class Group:
         yield Step((end,), place)
 
     async def _snapshot_place(self) -> tuple[int, int]:
-        """(place, revision) from which on everything is sent after the snapshot."""
+        """The place and the revision from which the member continues after the snapshot."""
         return self.hub.revision, self.hub.revision
 
     async def _page(
@@ -295,4 +297,4 @@ class Group:
         return SharedFrames(encode_frames(items, FROM_START, FROM_START, False), not items, last)
 
     def _note_shown(self, name: str, sight: Sight, keys: list[str]) -> None:
-        """Nobody has to know what was shown, where all rows are."""
+        """Nothing to remember, since every row is shown."""

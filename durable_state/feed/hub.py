@@ -1,9 +1,9 @@
-"""One subscription per process, event loop and stream, however many sockets follow it.
+"""One subscription per process, event loop and stream, however many sockets follow the stream.
 
-It hears the bell where there is a channel layer, looks into the log from time to time, notices a
-gap by its number, and tells its subscribers only that the revision advanced. They pull at their own
-pace, so that a slow one costs no memory. What all hubs of an event loop need is done once for all:
-listening, polling, and asking the policy again.
+The hub hears the bell if there is a channel layer, reads the log from time to time, and notices a
+gap by its number. It only tells its subscribers that the revision advanced; they pull entries at
+their own pace, so a slow one costs no memory. Listening, polling and asking the policy again are
+done once for all hubs of an event loop.
 
 Why: decisions 8, 44 and 76.
 """
@@ -40,7 +40,7 @@ __all__ = ["Hub", "StreamRemoved", "subscribe"]
 logger = logging.getLogger("durable_state.feed")
 
 UNHEARD_BELLS = 64
-"""Bells that are kept while the database is asked."""
+"""Bells kept while the log is being read."""
 
 
 class StreamRemoved(DurableStateError):
@@ -48,7 +48,7 @@ class StreamRemoved(DurableStateError):
 
 
 class Hub:
-    """The end of one stream's log, as far as this process knows it.
+    """The end of one stream's log, as this process knows it.
 
     Invariant: ``revision`` never runs ahead of the database, so whatever is read after looking at
     it is at least as new.
@@ -63,20 +63,20 @@ class Hub:
         self.group = group_name(self.stream_name, self.stream_pk, self.using)
         self.revision = -1
         self.stamp = 0
-        """Tells the revision's commit from another one of its number; 0: not known."""
+        """Distinguishes the revision's commit from another one with the same number; 0: unknown."""
         self.up_to_date = False
         self.removed = False
         self.closed = False
-        """Whether the stream's end was reached; known by the next look."""
+        """Whether the stream has ended, as of the last time the database was asked."""
         self.is_joined = False
         """Whether the bell can be heard."""
         self.rings = False
-        """Whether the bell is known to ring: no commit was found that it had not told of."""
+        """Whether the bell works, as far as is known: it has announced every commit so far."""
         self.polled_at = time.monotonic()
         self.places = Places(stream.name)
         self.shared = FrameCache(KEPT_BYTES)
         self.groups: dict[Hashable, Any] = {}
-        """Those who are woken when something is new: subscribers that see the same."""
+        """The groups to wake when something is new, by name."""
 
         self._common = common
         self._entries = KeptEntries()
@@ -84,11 +84,11 @@ class Hub:
         self._moved = asyncio.Event()
         self._reading = asyncio.Lock()
         self._refreshing: asyncio.Task[None] | None = None
-        """A look that has not begun yet, which all may share who ask for one meanwhile."""
+        """A read of the log that has not begun yet, shared by everybody who asks meanwhile."""
         self._looking: asyncio.Task[None] | None = None
         self._look_due = False
 
-    # What subscribers use.
+    # For subscribers
 
     async def wait(self, after: int, timeout: float, *, closed: bool | None = None) -> None:
         """Returns once the revision differs from ``after``, or the stream was removed.
@@ -102,9 +102,9 @@ class Hub:
                     await self._moved.wait()
 
     async def pull(self, after: int) -> list[log.LoggedEntry] | None:
-        """Some of the entries that follow ``after``, none when there are none.
+        """Some of the entries after revision ``after``; an empty list if there are none.
 
-        None where they are no longer known. Raises: StreamRemoved.
+        None if they are no longer known. Raises: StreamRemoved.
         """
         self._require_stream()
         if after == self.revision:
@@ -121,14 +121,14 @@ class Hub:
         return found or None
 
     async def refresh(self) -> None:
-        """Looks into the database: ``revision`` is then at least what was committed at the call.
+        """Reads the log, so that ``revision`` covers everything committed before the call.
 
         Raises: StreamRemoved.
         """
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self._refresh())
             self._refreshing.add_done_callback(note_error)
-        # Whoever leaves must not take the look away from the others.
+        # One caller that is cancelled must not cancel the read for the others.
         await asyncio.shield(self._refreshing)
         self._require_stream()
 
@@ -142,26 +142,26 @@ class Hub:
         elif entry is not None:
             known = entry.stamp
         else:
-            # Each by itself, where many come back at once.
+            # Separately for each revision, since many may come back at once.
             follower = f"{self.name}, {revision}"
             known = await run_for(follower, log.stamp_at, self.stream_pk, revision, self.using)
         return known in (0, stamp)
 
-    # What it hears.
+    # The bell
 
     def begin_to_hear(self) -> None:
-        """The bell can be heard from now on; what rang before is looked for."""
+        """Notes that the bell can be heard from now on, and has earlier commits looked for."""
         if not self.is_joined:
             self.is_joined = self.rings = True
             self._common.polling_of(self.using).ask(self)
 
     def hear_nothing(self) -> None:
-        """The bell cannot be heard: the log is polled at its full pace from now on."""
+        """Notes that the bell cannot be heard, so that the log is polled at full pace."""
         self.is_joined = self.rings = False
         self._common.polling_of(self.using).ask(self)
 
     def hear(self, bell: dict[str, Any]) -> None:
-        """Takes the entry that came with the bell where it is the next one, or has the log read."""
+        """Takes the entry that came with the bell if it is the next one, or has the log read."""
         self.rings = True
         if self._reading.locked():
             self._unheard.append(bell)
@@ -177,12 +177,12 @@ class Hub:
         elif entry.stamp > self.stamp:
             self._look()  # The database went back in time.
         if bell.get("closed") and not self.closed:
-            self._look()  # What else the end means, the entry does not tell.
+            self._look()  # The entry does not say whether the stream has ended for good.
 
-    # What the database says.
+    # The log in the database
 
     def compare(self, head: Head | None, *, is_asked: bool) -> None:
-        """Looks into the log where its head is another one than is known here."""
+        """Has the log read if its head differs from what is known here."""
         if self._looking is not None and not is_asked:
             return
         if head is not None and head.identity == self.identity:
@@ -280,7 +280,7 @@ class Hub:
             raise StreamRemoved(f"The stream {self.stream_name!r} was removed.")
 
     async def stop(self) -> None:
-        """Ends its look, if there is one."""
+        """Stops reading the log."""
         looking, self._looking = self._looking, None
         if looking is not None:
             await end_tasks([looking])
@@ -298,11 +298,11 @@ class _Common:
         self._renewing: asyncio.Task[None] | None = None
 
     def polling_of(self, using: str) -> Polling:
-        """What polls the logs of that database."""
+        """Polls the logs of that database."""
         return self._polling.setdefault(using, Polling(using))
 
     def hub_of(self, stream: Stream) -> Hub:
-        """The stream's hub, which listens and is polled from now on."""
+        """The stream's hub, made and connected to the bell and the polling if it is new."""
         name = (written_database(stream), stream_identity(stream))
         hub = self.hubs.get(name)
         if hub is None:
@@ -314,7 +314,7 @@ class _Common:
         return hub
 
     async def end(self, hub: Hub) -> None:
-        """Ends a hub that nobody follows."""
+        """Ends a hub that nobody follows any more."""
         del self.hubs[hub.using, hub.identity]
         self.listening.remove(hub)
         polling = self.polling_of(hub.using)

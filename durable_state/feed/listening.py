@@ -1,7 +1,7 @@
 """One channel of the channel layer for all streams that an event loop follows.
 
-It joins the group of each stream, and passes each bell on to the hubs of its stream. A layer that
-is down is tried again and again; meanwhile the hubs are told that they hear nothing.
+The channel joins the group of each stream, and each bell is passed on to the hubs of its stream. A
+layer that is down is tried again and again; meanwhile the hubs know that they hear nothing.
 
 Why: decisions 8, 44 and 76.
 """
@@ -33,19 +33,19 @@ BACKOFF_SECONDS = 15.0
 
 
 class Listener(Protocol):
-    """Who wants to hear the bells of a group."""
+    """Somebody who wants to hear the bells of a group."""
 
     group: str
     """The channel layer's name for it."""
 
     def hear(self, bell: dict[str, Any]) -> None:
-        """Takes a bell. Waits for nothing."""
+        """Takes a bell, without waiting for anything."""
 
     def begin_to_hear(self) -> None:
-        """The group was joined; bells that rang before were missed."""
+        """Called when the group was joined; earlier bells were missed."""
 
     def hear_nothing(self) -> None:
-        """No bell will be heard until the group is joined again."""
+        """Called when no bell will be heard until the group is joined again."""
 
 
 class Listening:
@@ -56,22 +56,22 @@ class Listening:
         """By group."""
         self._channel: str | None = None
         self._due: dict[str, None] = {}
-        """Groups that are to be joined, or left where they have no listener any more."""
+        """Groups to join, or to leave if they have no listener any more."""
         self._joined_at = 0.0
         self._receiving: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
         self._is_told = False
-        """Whether the log says already that the layer is down."""
+        """Whether the log already says that the layer is down."""
 
     def add(self, listener: Listener) -> None:
-        """Has it hear its bells from soon on."""
+        """Adds a listener, which hears its bells once the group is joined."""
         self._listeners.setdefault(listener.group, []).append(listener)
         if self._receiving is None:
             self._receiving = asyncio.create_task(self._receive())
         self.join(listener.group)
 
     def remove(self, listener: Listener) -> None:
-        """Has it hear nothing any more."""
+        """Removes a listener."""
         same = self._listeners[listener.group]
         same.remove(listener)
         if not same:
@@ -79,13 +79,13 @@ class Listening:
             self.join(listener.group)
 
     def join(self, group: str) -> None:
-        """Joins the group, also where the layer may know already; leaves one without listeners."""
+        """Joins the group, even if it was joined before; leaves it if it has no listeners."""
         self._due[group] = None
         if self._channel is not None and self._settling is None:
             self._settling = asyncio.create_task(self._settle(self._channel))
 
     async def stop(self) -> None:
-        """Leaves all groups, and ends."""
+        """Leaves all groups and stops."""
         tasks = [self._settling, self._receiving]
         self._settling = self._receiving = None
         await end_tasks(task for task in tasks if task is not None)
@@ -119,7 +119,7 @@ class Listening:
             listener.hear(bell)
 
     async def _settle(self, channel: str) -> None:
-        """Joins, and leaves, what is due, one group after the other, until it is done."""
+        """Joins and leaves the groups that are due, one after the other."""
         layer: Any = get_channel_layer()
         failures = 0
         while self._due:
@@ -142,7 +142,7 @@ class Listening:
         self._settling = None
 
     async def _lose_channel(self, layer: Any) -> None:
-        """The channel hears nothing any more: its memberships are ended, as far as that goes."""
+        """Gives up the channel, and leaves its groups as far as the layer answers."""
         channel, self._channel = self._channel, None
         settling, self._settling = self._settling, None
         if settling is not None:

@@ -1,8 +1,8 @@
-"""A group whose members see only some rows: what they were shown is remembered once for all.
+"""A group whose members see only some rows, and which remembers for all of them what it has shown.
 
-What a commit becomes for them depends on what they hold, so each step is made once, in its order,
-and numbered; a place is such a number. A member that falls behind takes the steps that the hub
-still keeps, else a snapshot.
+How a commit is rendered depends on what they hold. So each step is made once, in order, and
+numbered; a place is such a number. A member that falls behind gets the steps that the hub still
+keeps, or else a snapshot.
 
 Why: decision 68.
 """
@@ -27,15 +27,15 @@ from .threads import run_for
 __all__ = ["COMPARE_SECONDS", "NarrowedGroup"]
 
 COMPARE_SECONDS = 60.0
-"""Seconds after which what was shown is compared with the tables again, for rows that were gained
-or lost without a commit; at once where the policy asks otherwise than before.
+"""Seconds after which the shown rows are compared with the tables again, to find rows that became
+visible or invisible without a commit; at once if the policy now asks a different question.
 """
 COMPARE_SHARE = 10
-"""Times as long as a comparison took, the next one is put off at least."""
+"""A comparison is followed by a pause of at least this many times its own duration."""
 
 
 class NarrowedGroup(Group):
-    """Members of one audience that the policy narrows."""
+    """Members of one audience for which the policy leaves out rows."""
 
     def __init__(self, name: Hashable, hub: Hub, audience: Audience, follower: str) -> None:
         super().__init__(name, hub, audience)
@@ -43,7 +43,7 @@ class NarrowedGroup(Group):
         self.rendering.forget()
         self.place = 0
         self._revision = hub.revision
-        """Up to which entries were made into steps."""
+        """The revision up to which entries were turned into steps."""
         self._making = asyncio.Lock()
         """Held while rows are read: each row that a member gets is noted as shown before the next
         entry is looked at.
@@ -54,7 +54,7 @@ class NarrowedGroup(Group):
         self._compare_from = self._compare_not_before + COMPARE_SECONDS
 
     def renew(self, audience: Audience) -> None:
-        """Takes what the policy says now, and has the rows compared where it is time."""
+        """Takes the newest answer of the policy, and has the rows compared when that is due."""
         self._question_changed |= audience.question != self.audience.question
         super().renew(audience)
         now = time.monotonic()
@@ -67,7 +67,7 @@ class NarrowedGroup(Group):
     # What there is to send
 
     def _begin_at(self, place: int) -> None:
-        """Places are the group's own."""
+        """Does nothing, because places are the group's own numbers."""
 
     def _is_behind(self) -> bool:
         # Steps that nobody takes at once would have to be kept until a snapshot is through, and
@@ -76,7 +76,7 @@ class NarrowedGroup(Group):
         return self.hub.removed or (bool(self._ready) and is_behind)
 
     async def steps(self, place: int) -> AsyncGenerator[Step, None]:
-        """What follows a place, as far as it is kept."""
+        """Yields what follows a place, as far as it is kept."""
         while place != self.place:
             place += 1
             frames = self.hub.shared.find((self, place))
@@ -119,7 +119,7 @@ class NarrowedGroup(Group):
         return before, Step(frames.texts, self.place)
 
     async def _forget(self, revision: int) -> tuple[int, Step]:
-        """The step after which all take a snapshot."""
+        """The step after which every member takes a snapshot."""
         async with self._making:
             before = self.place
             self.place += 1  # which is not kept, so that whoever is behind takes one, too

@@ -1,7 +1,8 @@
-"""Looks into one database for all of its streams that an event loop follows.
+"""Polls one database for all of its streams that an event loop follows.
 
-Every FEED_POLL_SECONDS one query asks for the heads of the logs that are due. They all are where no
-channel layer crosses processes; where one does, bells get lost, so they are now and then.
+Every FEED_POLL_SECONDS one query reads the heads of the logs that are due. Without a channel layer
+that crosses processes, these are all logs. With one they are due less often, because bells may get
+lost.
 
 Why: decisions 8, 44 and 76.
 """
@@ -27,9 +28,9 @@ __all__ = ["Polled", "Polling"]
 logger = logging.getLogger("durable_state.feed")
 
 SAFETY_FACTOR = 10
-"""With a channel layer that crosses processes the log is polled this many times less often."""
+"""How many times less often a log is polled if its bell works."""
 EARLY = 0.1
-"""The part of its interval by which a log may be polled before its time, with others."""
+"""The share of its interval by which a log may be polled early, together with others."""
 
 
 class Polled(Protocol):
@@ -37,14 +38,14 @@ class Polled(Protocol):
 
     stream_pk: int
     rings: bool
-    """Whether the bell is known to ring: no commit was found that it had not told of."""
+    """Whether its bell works, as far as is known."""
     polled_at: float
-    """When it was last compared with the database, on the monotonic clock."""
+    """When it was last polled, on the monotonic clock."""
 
     def compare(self, head: Head | None, *, is_asked: bool) -> None:
-        """Takes what the database says of the log. Waits for nothing.
+        """Takes the head that the database has, without waiting for anything.
 
-        ``is_asked``: there was a reason to look, besides the time.
+        ``is_asked``: the log was polled for a reason, not only because it was time.
         """
 
 
@@ -59,25 +60,25 @@ class Polling:
         self._running: asyncio.Task[None] | None = None
 
     def add(self, log: Polled) -> None:
-        """Polls this one, too."""
+        """Adds a log."""
         self._logs.add(log)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
 
     def remove(self, log: Polled) -> bool:
-        """Polls it no more; whether others are left."""
+        """Removes a log; returns whether others are left."""
         self._logs.discard(log)
         self._asked.discard(log)
         return bool(self._logs)
 
     def ask(self, log: Polled) -> None:
-        """Polls this one soon."""
+        """Has a log polled at once."""
         if log in self._logs:
             self._asked.add(log)
             self._is_asked.set()
 
     async def stop(self) -> None:
-        """Ends."""
+        """Stops polling."""
         running, self._running = self._running, None
         if running is not None:
             await end_tasks([running])

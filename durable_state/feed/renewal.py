@@ -1,7 +1,8 @@
 """Asks the policy again, in one round for all subscribers of an event loop.
 
-Those with the same renewal are asked for once. The round goes through them one after the other, in
-half of the time of one thread at most; one that is slow is left behind and answered when it comes.
+Subscribers with the same renewal are asked about once. A round goes through the renewals one after
+the other and uses at most half of one thread's time. It does not wait for a slow answer, which
+counts when it comes.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ __all__ = ["RENEW_SECONDS", "AccessWithdrawn", "renew_all"]
 logger = logging.getLogger("durable_state.feed")
 
 RENEW_SECONDS = 5.0
-"""Seconds between two rounds, so about for so long a permission that was withdrawn is outlived.
+"""Seconds between two rounds, and so about how long a withdrawn permission still counts.
 
-Where a round takes longer than that, for very many users or a slow policy, as long as it takes.
+A round of very many users, or with a slow policy, takes longer: a thousand different users about as
+long as this.
 """
 PATIENCE_SECONDS = 0.5
-"""Seconds for which a round waits for one answer."""
+"""Seconds a round waits for one answer."""
 GRACE_SECONDS = 60.0
-"""Seconds for which the last answer holds while the database gives none, as while it is restarted.
+"""Seconds for which the last answer counts while the database gives none, as during a restart.
 
-All sockets would be closed, and come back at once, otherwise.
+Otherwise all sockets would be closed, and reconnect at once.
 """
 
 
@@ -43,31 +45,31 @@ class AccessWithdrawn(DurableStateError):
 
 
 class Renewable(Protocol):
-    """Whose audience is asked for again."""
+    """A subscriber whose audience is renewed."""
 
     renew: Callable[[], Awaitable[Audience | None]]
     renewal: Hashable
 
-    def see(self, audience: Audience) -> None:
-        """Takes what the policy says now."""
+    def update_audience(self, audience: Audience) -> None:
+        """Takes the newest answer of the policy."""
 
     def end(self, error: Exception) -> None:
         """Ends it."""
 
 
 class Followed(Protocol):
-    """A stream, as far as it has subscribers."""
+    """A stream with its subscribers."""
 
     stream_name: str
     groups: dict[Hashable, Any]
 
 
 Renewal = tuple[Followed, Hashable]
-"""Those of a stream who are asked for once."""
+"""Subscribers of one stream about whom the policy is asked once."""
 
 
 async def renew_all(hubs: Mapping[Any, Followed]) -> None:
-    """Asks for the subscribers of these hubs, whichever they are then, for ever."""
+    """Asks about the subscribers of these hubs, round after round."""
     asked: dict[Renewal, asyncio.Task[None]] = {}
     answered = _Answered()
     try:
@@ -102,22 +104,22 @@ def _forget(asked: dict[Renewal, Any], renewal: Renewal, _: object) -> None:
 
 
 class _Answered:
-    """Since when there is no answer for whom."""
+    """Remembers for whom there has been no answer, and since when."""
 
     def __init__(self) -> None:
         self._silent_since: dict[Hashable, float] = {}
 
     def note(self, renewal: Hashable) -> None:
-        """There is one."""
+        """Notes an answer."""
         self._silent_since.pop(renewal, None)
 
     def still_holds(self, renewal: Hashable) -> bool:
-        """There is none: whether the last one holds."""
+        """Notes that there was no answer; returns whether the last one still counts."""
         now = time.monotonic()
         return now - self._silent_since.setdefault(renewal, now) < GRACE_SECONDS
 
     def forget_all_but(self, renewals: Container[Hashable]) -> None:
-        """The others have left."""
+        """Forgets the others, who have left."""
         for renewal in [each for each in self._silent_since if each not in renewals]:
             del self._silent_since[renewal]
 
@@ -142,4 +144,4 @@ async def _renew(renewal: Renewal, members: Sequence[Renewable], answered: _Answ
                 AccessWithdrawn(f"{hub.stream_name!r} is no longer readable for this subscriber.")
             )
         else:
-            member.see(audience)
+            member.update_audience(audience)

@@ -1,8 +1,8 @@
-"""Sends that end at once need no task; one that waits becomes a task where it stands.
+"""A call that finishes at once needs no task; one that has to wait continues in one.
 
-Most sockets take a frame into their buffer and are done. So a send is begun by whoever has
-the frame, for one socket after the other, and only where it waits (the socket is slow) a task sees
-it through. Python 3.12 has the same as eager tasks.
+Most sockets put a frame into their buffer and are done. So sends are started without a task, and
+only one that has to wait, because its socket is slow, is finished in a task. Python 3.12 offers the
+same as eager tasks.
 
 Why: decision 68.
 """
@@ -19,25 +19,25 @@ __all__ = ["ClientGone", "Rest", "begin"]
 
 
 class ClientGone(DurableStateError):
-    """Nothing can be sent, because the client has left."""
+    """Nothing can be sent because the client has left."""
 
     @classmethod
     def because(cls, error: Exception) -> ClientGone:
-        """The same, of what a server raised when it was to send."""
+        """Wraps what a server raised while sending."""
         gone = cls("The client has left.")
         gone.__cause__ = error
         return gone
 
 
 class Rest:
-    """What is left of a call that was begun, to be awaited in a task."""
+    """The rest of a call that was begun, to be awaited in a task."""
 
     def __init__(self, steps: Generator[Any, Any, Any], waits_for: Any) -> None:
         self._steps = steps
         self._waits_for = waits_for
 
     def __await__(self) -> Generator[Any, Any, None]:
-        """Goes on where the call stands."""
+        """Continues where the call waits."""
         waits_for = self._waits_for
         while True:
             try:
@@ -52,9 +52,9 @@ class Rest:
 
 
 def begin(call: Awaitable[Any]) -> Rest | None:
-    """Runs a call until it is done (None), or waits for something.
+    """Runs a call until it is done (returns None) or has to wait (returns the rest).
 
-    It must not ask in which task it runs. Raises: whatever the call raises.
+    It must not depend on the task it runs in. Raises: whatever the call raises.
     """
     steps: Any = call if type(call) is CoroutineType else call.__await__()
     try:

@@ -1,7 +1,7 @@
-"""One subscriber: a snapshot where it needs one, then what each commit changed.
+"""One subscriber: it gets a snapshot if it needs one, then what each commit changed.
 
-As long as its socket takes each frame at once, its group sends to it; else it goes on at its own
-pace, in a task, until it has caught up. A slow one holds one frame in memory.
+While its socket accepts each frame at once, its group sends to it. Otherwise it catches up at its
+own pace, in a task. A slow subscriber holds one frame in memory.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["Subscriber"]
 
 
 class Subscriber:
-    """Sends the frames that make, and keep, a client's state the rows that its audience may see.
+    """Sends the frames that keep a client's state equal to the rows its audience may see.
 
-    ``renew`` gives the audience as it is then (None: access was withdrawn). It is asked again every
-    few seconds, once for all subscribers with the same ``renewal`` (None: for each). ``offset`` is
-    the token of the last frame that the client saw, "" if it saw none. ``follower`` names whose it
-    is, as in ``subscribe``.
+    ``renew`` returns the current audience (None: access was withdrawn). It is called every few
+    seconds, once for all subscribers with the same ``renewal`` (None: for this one alone).
+    ``offset`` is the token of the last frame that the client saw, "" if it saw none. ``follower``
+    names whose it is, as in ``subscribe``.
     """
 
     __slots__ = (
@@ -63,7 +63,7 @@ class Subscriber:
         self.place: int | None = None
         self._came_with = audience.resume(offset)
         self.is_sending = False
-        """Whether a frame is on its way that the client has not taken yet."""
+        """Whether the client has yet to accept a frame."""
         self._hub = hub
         self.group: Group | None = None
         self.send: Callable[[Frame], Awaitable[Any]]
@@ -73,18 +73,18 @@ class Subscriber:
     def start(
         self, send: Callable[[Frame], Awaitable[Any]], ended: Callable[[Exception], Any]
     ) -> None:
-        """Begins to send.
+        """Starts sending.
 
-        ``send`` is called with one frame after the other, each when the one before was taken. It
-        does not ask in which task it runs (no ``asyncio.timeout``). ``ended`` is called once where
-        something else than ``stop`` ends it: ClientGone where ``send`` raises, StreamRemoved,
-        AccessWithdrawn, or what went wrong.
+        ``send`` is called with one frame at a time, each after the one before was accepted. It must
+        not depend on the task it runs in (no ``asyncio.timeout``). ``ended`` is called once if
+        anything other than ``stop`` ends the subscriber: with ClientGone if ``send`` raises, with
+        StreamRemoved, AccessWithdrawn, or whatever went wrong.
         """
         self.send, self._ended = send, ended
         self._task = asyncio.create_task(self._arrive())
 
     async def stop(self) -> None:
-        """Sends no more, and calls nobody."""
+        """Stops sending, without calling ``ended``."""
         self._ended = None
         task = self._leave()
         if task is not None:
@@ -92,7 +92,7 @@ class Subscriber:
             await asyncio.wait([task])
 
     async def frames(self) -> AsyncGenerator[Frame, None]:
-        """The same frames, for whoever pulls them. Raises: what ``ended`` would be told."""
+        """Yields the same frames. Raises: what ``ended`` would be called with."""
         found: asyncio.Queue[Frame | Exception] = asyncio.Queue()
         room = asyncio.Semaphore()
 
@@ -111,16 +111,16 @@ class Subscriber:
         finally:
             await self.stop()
 
-    # What its group, and the renewals, ask of it
+    # Called by its group and by the renewals
 
-    def catch_up(self, begun: Rest | None = None, *, is_amid: bool = False) -> None:
-        """Has it catch up from its place, at its own pace; first with what was begun."""
+    def catch_up(self, begun: Rest | None = None, *, is_mid_commit: bool = False) -> None:
+        """Lets it catch up from its place, after finishing the send that was begun."""
         if self.group is not None and self._task is None:
             self.group.pause(self)
-            self._task = asyncio.create_task(self._catch_up(begun, is_amid=is_amid))
+            self._task = asyncio.create_task(self._catch_up(begun, is_mid_commit=is_mid_commit))
 
     def end(self, error: Exception) -> None:
-        """Ends it, and says why."""
+        """Ends it, and reports why."""
         task, ended = self._leave(), self._ended
         if task is not None and task is not asyncio.current_task():
             task.cancel()
@@ -128,9 +128,10 @@ class Subscriber:
             self._ended = None
             ended(error)
 
-    def see(self, audience: Audience) -> None:
-        """Takes what the policy says now: with another group, from a snapshot on, where it sees
-        something else.
+    def update_audience(self, audience: Audience) -> None:
+        """Takes the newest answer of the policy.
+
+        If it sees something else now, it joins another group and gets a snapshot.
         """
         if self.group is None:
             return
@@ -141,13 +142,13 @@ class Subscriber:
         self.start_anew()
 
     def start_anew(self) -> None:
-        """Joins a group from a snapshot on, whatever it was sent until now."""
+        """Joins its group again, beginning with a snapshot."""
         self._leave_group()
         self._join()
         self.place = None
         self.catch_up()
 
-    # Alone
+    # On its own
 
     async def _arrive(self) -> None:
         try:
@@ -164,14 +165,14 @@ class Subscriber:
         else:
             await self._catch_up()
 
-    async def _catch_up(self, begun: Rest | None = None, *, is_amid: bool = False) -> None:
-        """Sends what it lacks, first what was begun, until its group can send to it."""
+    async def _catch_up(self, begun: Rest | None = None, *, is_mid_commit: bool = False) -> None:
+        """Finishes what was begun, then sends what it lacks until its group can send to it."""
         try:
             if begun is not None:
                 await self._wait(begun)
-            # Amid a commit, the group would begin it anew, and it may be slow at the same part.
-            while (group := self.group) is not None and (is_amid or not group.admit(self)):
-                is_amid = False
+            # In the middle of a commit, the group would begin it again, and might wait again.
+            while (group := self.group) is not None and (is_mid_commit or not group.admit(self)):
+                is_mid_commit = False
                 steps = group.snapshot() if self.place is None else group.steps(self.place)
                 async with contextlib.aclosing(steps):
                     async for step in steps:
@@ -183,7 +184,7 @@ class Subscriber:
             self._task = None
 
     async def _take(self, step: Step, group: Group) -> bool:
-        """Sends a step; whether it still belongs to the group then."""
+        """Sends a step; returns whether it still belongs to the group afterwards."""
         for frame in step.frames:
             if self.group is not group:
                 return False
@@ -227,7 +228,7 @@ class Subscriber:
         group.members.add(self)
 
     def _leave(self) -> asyncio.Task[None] | None:
-        """Leaves everything; what of it still runs."""
+        """Leaves its group; returns its task, if one is running."""
         self._leave_group()
         self.place = None
         task, self._task = self._task, None

@@ -1,9 +1,8 @@
-"""The feed's own threads, for whatever asks the policy, the mappings or the database.
+"""The feed's own threads, for calls to the policy, the mappings and the database.
 
-Nobody's slow call delays another's frames: a follower has one call running at a time, and a call
-that takes long gives its place to the next one. Bounded: at most PLACES + SPARE threads in a
-process's event loop. They are daemons, so that code of the project that hangs does not keep the
-process from ending.
+No slow call delays another follower's frames: each follower has one call running at a time, and a
+slow call gives up its place to the next one. An event loop uses at most PLACES + SPARE threads.
+They are daemons, so that project code which hangs does not keep the process from exiting.
 
 Why: decision 67.
 """
@@ -37,27 +36,27 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PLACES = 4
-"""Calls at once, as long as they are quick."""
+"""Calls at once while they are quick."""
 SPARE = 28
-"""Calls beyond these that have turned out slow, or whose follower's last call was."""
+"""Further calls that turned out to be slow, or whose follower's last call was slow."""
 SLOW_SECONDS = 0.5
-"""Seconds after which a call gives its place to another one."""
+"""Seconds after which a call gives up its place."""
 TOLD_SECONDS = 2.0
-"""Seconds from which a call is named in the log."""
+"""Seconds after which a call is mentioned in the log."""
 CALL_SECONDS = 30.0
-"""Seconds after which nobody waits for a call any longer."""
+"""Seconds after which nobody waits for a call any more."""
 IDLE_SECONDS = 30.0
-"""Seconds after which a thread without a call ends."""
+"""Seconds after which an idle thread ends."""
 
 
 class CallTimedOut(DurableStateError):
-    """A call for a follower has not ended within CALL_SECONDS."""
+    """A call for a follower did not finish within CALL_SECONDS."""
 
 
 async def run_for(
     follower: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """What the function returns, called in one of the feed's threads on behalf of ``follower``.
+    """Calls the function in one of the feed's threads, on behalf of ``follower``.
 
     Raises: CallTimedOut; whatever the function raises.
     """
@@ -68,10 +67,10 @@ async def run_for(
 async def run_once_for(
     key: Hashable, follower: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """The same, called once for all who ask with this key before the call begins.
+    """The same, with one call for everybody who asks with this key before it begins.
 
-    So thousands of sockets that come back together wait for one answer, and everyone's is as new
-    as if it was made for them. Raises: the same.
+    Thousands of sockets that reconnect together wait for one answer, which is as fresh as if each
+    had asked for itself. Raises: the same.
     """
     turns = _turns_here()
     task = turns.waiting.get(key)
@@ -99,21 +98,21 @@ def _turns_here() -> _Turns:
 
 
 class _Places:
-    """So many may go on at once; the others wait in the order in which they came."""
+    """Lets a number of calls run at once; the others wait, first come, first served."""
 
     def __init__(self, count: int) -> None:
         self._free = count
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def take_free(self) -> bool:
-        """Takes one if there is one."""
+        """Takes a place if one is free."""
         if not self._free:
             return False
         self._free -= 1
         return True
 
     async def take(self) -> None:
-        """Takes one, as soon as there is one."""
+        """Takes a place as soon as one is free."""
         if self.take_free():
             return
         future = asyncio.get_running_loop().create_future()
@@ -126,7 +125,7 @@ class _Places:
             raise
 
     def give_back(self) -> None:
-        """Lets the next one go on."""
+        """Gives a place back, to the next in line."""
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
@@ -136,7 +135,7 @@ class _Places:
 
 
 class _Turns:
-    """Whose turn it is, in one event loop."""
+    """Decides which call may run next, in one event loop."""
 
     def __init__(self) -> None:
         self._places = _Places(PLACES)
@@ -145,7 +144,7 @@ class _Turns:
         self.waiting: dict[Hashable, asyncio.Task[Any]] = {}
         """Calls of ``run_once_for`` that have not begun."""
         self._slow: dict[str, None] = {}
-        """Followers whose last call was slow: they wait for each other, and for nobody else."""
+        """Followers whose last call was slow: they wait for each other only."""
 
     async def run(self, call: _Call) -> Any:
         try:
@@ -215,7 +214,7 @@ class _Turns:
 
 
 class _Call:
-    """One call of a function, and where it stands."""
+    """One call of a function, and how far it has come."""
 
     def __init__(
         self,
@@ -241,17 +240,17 @@ class _Call:
 
     @property
     def is_late(self) -> bool:
-        """Whether nobody waits for it any longer."""
+        """Whether nobody waits for it any more."""
         return time.monotonic() - self._created >= CALL_SECONDS
 
     def place(self) -> str:
-        """Where it stands now, for the log."""
+        """Says how far it has come, for the log."""
         if self._thread is None:
             return f"{self.name} was not called: other calls did not end"
         return f"{self.name} stands at {self._thread.place()}"
 
     def start(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
-        """Makes the call in a thread; what it gives, or raises."""
+        """Starts the call in a thread; the future gets what it returns or raises."""
         result = loop.create_future()
         self.began = time.monotonic()
         self._thread = _take_thread()
@@ -259,7 +258,7 @@ class _Call:
         return result
 
     def make(self) -> Any:
-        """Makes the call in this thread, with connections as a request has them."""
+        """Makes the call in this thread, treating connections as a request does."""
         close_old_connections()
         try:
             return self._context.run(self._function)
@@ -268,7 +267,7 @@ class _Call:
 
 
 class _Thread(threading.Thread):
-    """Makes one call after the other; ends when there was none for a while."""
+    """Makes one call after the other, and ends after being idle for a while."""
 
     def __init__(self) -> None:
         super().__init__(name="durable_state.feed", daemon=True)

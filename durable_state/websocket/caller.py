@@ -1,4 +1,4 @@
-"""Who opened a socket, and whether they still are who they were."""
+"""Who opened a socket, and whether they are still signed in."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ HOOKS_AT_ONCE = 10
 
 @dataclass(eq=False, frozen=True)
 class Caller:
-    """Who opened a socket."""
+    """The user, or visitor, who opened a socket."""
 
     scope: Any
     user: Any
     sign_in: SignIn | None
-    """The session by which they are signed in, if it is one."""
+    """The session by which they are signed in, if any."""
     has_token: bool
     """Whether the project's WEBSOCKET_AUTHENTICATION named them."""
 
     @property
     def follower(self) -> str:
-        """Who shares places: a user, or an address where nobody is signed in."""
+        """Names who shares limits: a user, or an address if nobody is signed in."""
         client = self.scope.get("client")
         return follower_name(self.user, client[0] if client else "")
 
@@ -67,8 +67,9 @@ async def identify(scope: Any) -> Caller:
 
 
 async def find_gone(callers: Collection[Caller]) -> dict[Caller, int]:
-    """Those who have signed out, or whose session, password or token is not valid any more, each
-    with the close code.
+    """The callers who signed out, or whose session, password or token is no longer valid.
+
+    Each with the close code.
     """
     sign_ins = {each.sign_in for each in callers if each.sign_in is not None}
     gone: dict[Caller, int] = {}
@@ -85,7 +86,7 @@ async def find_gone(callers: Collection[Caller]) -> dict[Caller, int]:
 
 
 async def _code_for_token(caller: Caller) -> int | None:
-    """None where it is valid. Where nobody can say, the client may come again."""
+    """The close code for a token; None if it is valid. If nobody can say, the client may retry."""
     try:
         user = await _named_by_project(caller.scope)
     except PermissionDenied:
@@ -99,7 +100,7 @@ async def _code_for_token(caller: Caller) -> int | None:
 
 
 async def _named_by_project(scope: Any) -> Any:
-    """The user that the project's authentication finds in the handshake; None for no opinion."""
+    """The user that the project's authentication finds in the handshake; None if it finds none."""
     path = get_settings().websocket_authentication
     if path is None:
         return None
@@ -111,7 +112,7 @@ async def _named_by_project(scope: Any) -> Any:
 
 
 def _handshake(scope: Any) -> str:
-    """Names whoever is not known yet: each waits for itself alone."""
+    """A follower's name for somebody not known yet, whose calls wait for nobody else's."""
     return f"handshake {id(scope)}"
 
 

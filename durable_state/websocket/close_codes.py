@@ -1,4 +1,4 @@
-"""What a websocket, or one subscription of it, is closed with."""
+"""The codes with which a websocket, or one of its subscriptions, is closed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FAILED = 1011
 """RFC 6455, 7.4.1: the server met an error, which is in its log."""
 
 WARNING_SECONDS = 10.0
-"""Seconds between two warnings of limits that were met."""
+"""Seconds between two warnings about limits."""
 
 REASONS = {
     DONE: "Unsubscribed.",
@@ -55,14 +55,14 @@ REASONS = {
     TOO_LARGE: "The frame is too large.",
     FAILED: "An error occurred on the server; see its log.",
 }
-"""In words, without anything that the client may not know."""
+"""In words, without anything the client must not learn."""
 
 
 _warned_at = -math.inf
 
 
 def _warn(error: BaseException) -> None:
-    """Logs a limit that was met, now and then: very many sockets may meet it at once."""
+    """Logs that a limit was reached, but not often: very many sockets may reach it at once."""
     global _warned_at
     if time.monotonic() - _warned_at >= WARNING_SECONDS:
         _warned_at = time.monotonic()
@@ -70,7 +70,7 @@ def _warn(error: BaseException) -> None:
 
 
 def code_of(error: BaseException, name: str) -> int:
-    """The code for what ended a subscription of the stream ``name``; logs what is no answer."""
+    """The code for what ended a subscription of the stream ``name``; logs unexpected errors."""
     match error:
         case StreamRemoved():
             return NO_SUCH_STREAM

@@ -1,4 +1,4 @@
-"""One websocket: who may open it, and what all of them have in common."""
+"""One websocket: who may open it, and what all kinds of websockets have in common."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SUBPROTOCOL = "durable-state"
 
 
 class Connection(AsyncWebsocketConsumer):
-    """A socket whose subscriptions, by name, send frames down it.
+    """A socket that carries the frames of its subscriptions.
 
-    A socket that is refused is accepted first and then closed, because browsers are shown the close
-    code of an accepted one only; just a page of a foreign origin is refused in the handshake.
+    A socket that is refused is accepted first and then closed, because browsers see the close code
+    of an accepted socket only. Just a page of a foreign origin is refused in the handshake.
     """
 
-    # No channel of its own: the hub holds one for all sockets of a stream, and a channel layer that
-    # is down must not close them.
+    # No channel of its own: the feed has one for all sockets, and a channel layer that is down
+    # must not close them.
     channel_layer_alias = "durable_state.none"
 
     caller: Caller
@@ -48,7 +48,7 @@ class Connection(AsyncWebsocketConsumer):
         self._is_open = False
         self._opening: asyncio.Task[None] | None = None
 
-    # What the heart asks.
+    # For the heart
 
     @property
     def sent_at(self) -> float:
@@ -57,28 +57,28 @@ class Connection(AsyncWebsocketConsumer):
 
     @property
     def is_sending(self) -> bool:
-        """Whether something is on its way that the client has not taken yet."""
+        """Whether the client has yet to accept something."""
         return self._sends > 0 or any(each.is_sending for each in self.subscriptions.values())
 
     async def send_heartbeat(self) -> None:
-        """Sends something that means nothing, if the client is still there."""
+        """Sends a frame without meaning, if the client is still there."""
         with contextlib.suppress(ClientGone):
             await self.send_text(self.heartbeat())
 
-    # What kinds of sockets differ in.
+    # For subclasses
 
     def heartbeat(self) -> str:
-        """The text of a frame that means nothing."""
+        """The text of a frame without meaning."""
         raise NotImplementedError
 
     async def begin(self) -> None:
-        """Begins to send."""
+        """Starts sending."""
         raise NotImplementedError
 
-    # From open to closed.
+    # From open to closed
 
     async def connect(self) -> None:
-        """Accepts the socket, and begins."""
+        """Accepts the socket, and opens it in a task."""
         if not is_own_origin(self.scope.get("headers", [])):
             await self.close(NOT_ALLOWED)
             return
@@ -86,7 +86,7 @@ class Connection(AsyncWebsocketConsumer):
         self._opening = asyncio.create_task(self._open())
 
     async def opened(self) -> bool:
-        """Waits until it is known who has opened the socket; whether it was left open."""
+        """Waits until it is known who opened the socket; returns whether it is open."""
         if self._opening is not None:
             await asyncio.wait([self._opening])
         return self._is_open
@@ -118,7 +118,7 @@ class Connection(AsyncWebsocketConsumer):
         self._places += 1
 
     def leave_place(self) -> None:
-        """Counts one less."""
+        """Counts one socket or subscription less."""
         leave_place(self.caller.follower)
         self._places -= 1
 
@@ -159,9 +159,9 @@ class Connection(AsyncWebsocketConsumer):
 
 
 def _chosen(offered: list[str]) -> str | None:
-    """The subprotocol that the handshake is answered with.
+    """The subprotocol to answer the handshake with.
 
-    A browser closes a socket for which it has offered some, and none was chosen. By custom a token
+    A browser that offered subprotocols closes the socket if none is chosen. By custom, a token
     comes second.
     """
     if SUBPROTOCOL in offered:

@@ -19,7 +19,7 @@ __all__ = ["StateConsumer"]
 
 
 class _Place(msgspec.Struct):
-    """What a frame says of where its receiver is."""
+    """What a frame says about the place of its receiver."""
 
     offset: str
     up_to_date: bool = msgspec.field(name="upToDate")
@@ -29,7 +29,7 @@ _place = msgspec.json.Decoder(_Place)
 
 
 class StateConsumer(Connection):
-    """Sends the frames of one stream: a snapshot, then live; or from ``?offset=`` on.
+    """Sends the frames of one stream: a snapshot, then live changes; or what follows ``?offset=``.
 
     ``?type=`` and ``?key=``, repeated, pick entity types and entities. A type that the stream does
     not have, or the user may not see, has no rows here and is no error: it may be registered later.
@@ -61,16 +61,16 @@ class StateConsumer(Connection):
         self.subscriptions[""] = Subscription(self.caller, wanted, self._send_frame, self._ended)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Ignores it."""
+        """Ignores what the client sends."""
 
     def heartbeat(self) -> str:
-        """A frame without items, at the place where the client is."""
+        """A frame without items, at the client's place."""
         place = _place.decode(self._last.encode())
         self._last = encode_frame([], place.offset, place.up_to_date)
         return str(self._last)
 
     def _send_frame(self, frame: Frame) -> Awaitable[None]:
-        # As little as there can be around the server's own: it is done for each commit and socket.
+        # Kept short, since it runs for each commit and socket.
         self._last = frame
         message: Any = frame.message
         return self.base_send(message)

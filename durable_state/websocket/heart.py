@@ -1,5 +1,5 @@
-"""One task for all sockets of an event loop: it lets quiet ones be heard, and ends those of people
-who are not signed in any more.
+"""One task for all sockets of an event loop: it sends heartbeats to quiet ones, and closes those of
+people who are no longer signed in.
 
 Why: decision 69.
 """
@@ -22,13 +22,13 @@ __all__ = ["HEARTBEAT_SECONDS", "Beating", "forget", "remember"]
 logger = logging.getLogger("durable_state.websocket")
 
 HEARTBEAT_SECONDS = 20.0
-"""Seconds within which every socket hears something."""
+"""Seconds within which every socket is sent something."""
 LOOK_SECONDS = 5.0
-"""Seconds between two looks at all sockets, and at the sessions of those who opened them."""
+"""Seconds between two checks of all sockets, and of the sessions of those who opened them."""
 
 
 class Beating(Protocol):
-    """A socket, as far as its heart knows it."""
+    """A socket, as the heart knows it."""
 
     caller: Caller
 
@@ -39,11 +39,11 @@ class Beating(Protocol):
 
     @property
     def is_sending(self) -> bool:
-        """Whether something is on its way."""
+        """Whether the client has yet to accept something."""
         ...
 
     def send_heartbeat(self) -> Awaitable[None]:
-        """Sends something that means nothing. Raises nothing."""
+        """Sends a frame without meaning. Raises nothing."""
         ...
 
     def end(self, code: int) -> Awaitable[None]:
@@ -59,7 +59,7 @@ class _Heart:
         self._telling: set[asyncio.Future[None]] = set()
 
     def start(self) -> None:
-        """Begins to beat, once."""
+        """Starts beating, if it does not beat yet."""
         if self._beating is None:
             self._beating = asyncio.create_task(self._beat())
 
@@ -74,14 +74,14 @@ class _Heart:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self._send_heartbeats()
-            # A database that is slow, or away, must not keep sockets quiet.
+            # A slow database, or none, must not hold up heartbeats.
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look())
 
     def _send_heartbeats(self) -> None:
         quiet_since = time.monotonic() - (HEARTBEAT_SECONDS - LOOK_SECONDS)
         for socket in self.sockets:
-            # What is on its way already will be heard, or the link is dead.
+            # A frame that is already on its way will arrive, or the connection is dead.
             if socket.sent_at <= quiet_since and not socket.is_sending:
                 rest = begin(socket.send_heartbeat())
                 if rest is not None:
@@ -98,7 +98,7 @@ class _Heart:
             self._tell(by_caller[caller].end(code))
 
     def _tell(self, telling: Awaitable[None]) -> None:
-        """Each by itself: a client that reads nothing holds up its own socket."""
+        """Finishes a send in a task of its own: a client that does not read delays nobody else."""
         task = asyncio.ensure_future(telling)
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
@@ -108,14 +108,14 @@ _hearts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Heart] = weakref.
 
 
 def remember(socket: Beating) -> None:
-    """Looks after a socket from now on."""
+    """Starts looking after a socket."""
     heart = _hearts.setdefault(asyncio.get_running_loop(), _Heart())
     heart.sockets.add(socket)
     heart.start()
 
 
 def forget(socket: Beating) -> None:
-    """Does not any more."""
+    """Stops looking after a socket."""
     heart = _hearts.get(asyncio.get_running_loop())
     if heart is not None and socket in heart.sockets:
         heart.sockets.discard(socket)

@@ -30,7 +30,7 @@ from .subscription import Subscription
 __all__ = ["StreamsConsumer"]
 
 MISTAKES = 20
-"""Frames that are none of the protocol's, after which the socket is closed."""
+"""Invalid frames after which the socket is closed."""
 
 
 class StreamsConsumer(Connection):
@@ -42,17 +42,17 @@ class StreamsConsumer(Connection):
     _mistakes = 0
 
     async def begin(self) -> None:
-        """Tells how often something will be heard."""
+        """Tells the client how often it will hear something."""
         await self.send_heartbeat()
 
     def heartbeat(self) -> str:
-        """The interval in which something is heard."""
+        """The interval in which the client hears something."""
         return _encode({"heartbeat": HEARTBEAT_SECONDS})
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Does what the client asks for."""
         if await self.opened():
-            # Whoever has left needs no answer.
+            # A client that has left needs no answer.
             with contextlib.suppress(ClientGone):
                 await self._take(text_data, bytes_data)
 

@@ -1,4 +1,4 @@
-"""How many sockets and subscriptions everybody has in this process."""
+"""Counts each follower's sockets and subscriptions in this process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def take_place(follower: str) -> None:
 
 
 def leave_place(follower: str) -> None:
-    """Counts one less."""
+    """Counts one socket or subscription less."""
     _taken[follower] -= 1
     if not _taken[follower]:
         del _taken[follower]

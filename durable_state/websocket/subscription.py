@@ -1,4 +1,4 @@
-"""One stream, followed for one socket."""
+"""One stream that one socket follows."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 class Subscription:
-    """Sends the frames of a stream to ``send``, until it is stopped or something ends it.
+    """Passes the frames of a stream to ``send``, until it is stopped or something ends it.
 
-    Then ``ended`` is called with the close code, once. It has a task while it begins and while it
-    ends, and none in between.
+    If something ends it, ``ended`` is called once, with the close code. It has a task while it
+    starts and while it ends, and none in between.
     """
 
     def __init__(
@@ -42,17 +42,17 @@ class Subscription:
         self._send = send
         self._ended = ended
         self._held = contextlib.AsyncExitStack()
-        """What is given back in the end."""
+        """What to release at the end."""
         self._subscriber: Subscriber | None = None
         self._task = asyncio.create_task(self._begin())
 
     @property
     def is_sending(self) -> bool:
-        """Whether a frame is on its way that the client has not taken yet."""
+        """Whether the client has yet to accept a frame."""
         return self._subscriber is not None and self._subscriber.is_sending
 
     async def stop(self) -> None:
-        """Sends nothing more; ``ended`` is not called."""
+        """Stops, without calling ``ended``."""
         self._task.cancel()
         await asyncio.wait([self._task])
         await self._held.aclose()
@@ -66,7 +66,7 @@ class Subscription:
             await self._end(code)
 
     async def _follow(self) -> int | None:
-        """Begins to follow the stream; the close code where it may not."""
+        """Starts following the stream; returns the close code if it may not."""
         user, follower, wanted = self._caller.user, self._caller.follower, self._wanted
         renewal = _renewal(user, wanted)
         key = object() if renewal is None else (wanted.subscribe, renewal, follower)
@@ -98,7 +98,7 @@ class Subscription:
 
 
 def _renewal(user: Any, wanted: Subscribe) -> Hashable:
-    """Names those for whom the policy is asked once: all sockets of a user that want the same."""
+    """Names the sockets about which the policy is asked once: those of a user with equal wishes."""
     identity = identity_of(user)
     if identity is None:
         return None
@@ -106,7 +106,7 @@ def _renewal(user: Any, wanted: Subscribe) -> Hashable:
 
 
 def _find(user: Any, wanted: Subscribe) -> Audience | int:
-    """What the user sees of the stream; the close code where that is nothing."""
+    """What the user sees of the stream, or the close code if they may not read it."""
     stream = _followed_stream(user, wanted.subscribe)
     if stream is None:
         return _why_not(user, wanted.subscribe)
@@ -114,14 +114,14 @@ def _find(user: Any, wanted: Subscribe) -> Audience | int:
 
 
 def _followed_stream(user: Any, name: str) -> Stream | None:
-    # A name that no stream can have may be one that a database refuses.
+    # A database may refuse a name that no stream can have.
     return followed_stream(user, name) if _NAME.fullmatch(name) else None
 
 
 def _why_not(user: Any, name: str) -> int:
     """The close code for a stream that cannot be read.
 
-    Who is not signed in does not learn whether it exists.
+    Somebody who is not signed in does not learn whether it exists.
     """
     if not user.is_authenticated:
         return NOT_SIGNED_IN

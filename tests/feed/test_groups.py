@@ -542,7 +542,7 @@ async def test_who_leaves_while_others_are_sent_to_gets_nothing(
             got.append(self.name)
             shared.leave(members[1])
 
-        def catch_up(self, begun: Rest | None = None, *, is_amid: bool = False) -> None:
+        def catch_up(self, begun: Rest | None = None, *, is_mid_commit: bool = False) -> None:
             """Is not slow."""
 
         def end(self, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""Whose request it is, now and while it waits."""
+"""Who makes a request, at its start and while it waits."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["current_user", "name_of"]
 
 
 def name_of(request: Request) -> str:
-    """Who shares places: a user, or an address where nobody is signed in."""
+    """Names who shares limits: a user, or an address if nobody is signed in."""
     return follower_name(request.user, request.META.get("REMOTE_ADDR", ""))
 
 
 def current_user(request: Request) -> Any:
-    """The request's user as of now, with the permissions of now.
+    """The request's user with their current permissions.
 
-    Anonymous where the session has ended, the token is not valid any more, or the user is gone.
+    Anonymous if the session has ended, the token is no longer valid, or the user was deleted.
     """
     user = request.user
     if _is_by_session(request):
@@ -38,7 +38,7 @@ def current_user(request: Request) -> Any:
         return user_now(user)
     authenticator: Any = request.successful_authenticator
     if isinstance(authenticator, BasicAuthentication):
-        # To check the password itself takes long, on purpose.
+        # Checking the password itself is slow on purpose.
         now = user_now(user)
         is_same = getattr(now, "password", "") == getattr(user, "password", "")
         return now if is_same else AnonymousUser()

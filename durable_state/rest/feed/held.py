@@ -1,7 +1,7 @@
-"""What readers of narrowed types hold, kept in the database between their requests.
+"""The rows that readers of narrowed types hold, kept in the database between their requests.
 
-A row that leaves what a reader may see is told as a delete, and one that was never shown is not
-mentioned: that takes to know what was shown, whichever process the next request comes to. Each step
+A row that a reader may no longer see is sent as a delete, and one that was never shown is never
+mentioned. For this, whichever process gets the next request must know what was shown. Each step
 adds keys to those of the step before. Why: decision 66.
 """
 
@@ -21,7 +21,7 @@ from durable_state.models import HeldRows, Stream
 __all__ = ["STEPS", "HeldKeys", "keep", "load"]
 
 STEPS = 8
-"""Steps after which all keys are written as one."""
+"""Steps after which all keys are written as a single one."""
 
 HeldKeys = dict[str, set[str]]
 """The keys by entity type."""

@@ -1,6 +1,6 @@
-"""Live reading: one request that waits for what comes, and holds no thread and no connection.
+"""Live reading: a request that waits for changes without holding a thread or a database connection.
 
-Beside the hub's bell it looks now and then whether the caller may still read.
+It also checks from time to time whether the caller may still read.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ LONG_POLL_SECONDS = 20.0
 EVENTS_SECONDS = 60.0
 """Seconds after which an event stream ends, about; its client comes back. Spec: PROTOCOL.md 5.8."""
 HEARTBEAT_SECONDS = 15.0
-"""Seconds of quiet after which an event stream tells where it is, so that nobody cuts it."""
+"""Seconds of quiet after which an event stream repeats its offset, so that no proxy cuts it."""
 RENEW_SECONDS = 5.0
-"""Seconds between two looks whether the caller may still read."""
+"""Seconds between two checks that the caller may still read."""
 
 
 class AccessEnded(Exception):
-    """The caller may read it no more, or sees something else."""
+    """The caller may no longer read the stream, or sees something else of it."""
 
 
 Renew = Callable[[Reading], bool]
-"""Brings a reading up to date with its caller's permissions; whether they are still the same."""
+"""Updates a reading with its caller's permissions; returns whether they are still the same."""
 
 
 class Following:
-    """Follows the feed from an offset on."""
+    """Follows the feed from an offset."""
 
     def __init__(self, hub: Hub, reading: Reading, offset: Offset, follower: str, renew: Renew):
         self._hub = hub
@@ -72,7 +72,7 @@ class Following:
         return answer
 
     async def _follow(self, offset: Offset, entries: list[LoggedEntry], newest: int) -> Answer:
-        """What the entries tell. Readers who see the same have each rendered once."""
+        """What the entries say. Readers who share an audience have each rendered once."""
         reading = self._reading
         if reading.audience.is_personal:
             return await run_for(self._follower, reading.follow, offset, entries, newest)
@@ -112,7 +112,7 @@ class Following:
             )
 
     async def look(self) -> None:
-        """Sees that the caller still sees the same. Raises: AccessEnded."""
+        """Checks that the caller still sees the same. Raises: AccessEnded."""
         if not await run_for(self._follower, self._renew, self._reading):
             raise AccessEnded
         self._renewed = time.monotonic()
@@ -120,11 +120,11 @@ class Following:
 
     @property
     def _is_at_end(self) -> bool:
-        """Whether the stream's end was reached when it was looked at; parked changes may follow."""
+        """Whether the stream had ended at the last check; parked changes may still follow."""
         return self._reading.stream.status == Status.CLOSED
 
     async def note_closed(self) -> None:
-        """Notes whether nothing comes any more."""
+        """Notes whether nothing more will come."""
         self._closed = self._is_at_end and await run_for(self._follower, self._reading.is_closed)
 
 
