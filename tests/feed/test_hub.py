@@ -383,10 +383,9 @@ async def test_the_bell_of_the_last_commit_tells_of_the_end(configure: Callable[
     async with crowd(stream, 1) as (follower,):
         await all_reach_start([follower])
         await joined(follower.hub)
-        waiting = asyncio.create_task(follower.hub.wait(1, 1000, closed=False))
         await commit_and_ring(stream, {("setting", "s"): 1}, status=Status.CLOSED)
         await all_reach([follower], 1, await sync_to_async(shown)(stream))
-        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(follower.hub.wait(1, 1000, closed=False), 10)
         assert follower.hub.closed
 
 
