@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from durable_state.models import FeedEntry, Stream
+from durable_state.consumer import commit
+from durable_state.errors import RevisionConflict
+from durable_state.materializer import prepare_batch
+from durable_state.models import DeadLetter, FeedEntry, Stream
+from durable_state.protocol import Position, decode
+from durable_state.transport import Batch
 from tests.tables import apply_batch
-from tests.wire import change, commit_by, delete, message
+from tests.wire import START, change, commit_by, delete, encode, message
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,6 +58,33 @@ def test_a_parent_is_named_without_reading_it_again(
     assert _calls(stream, [commit_by("c1", "ann")]) <= CALLS[connections[database].vendor] + 2
     entry = FeedEntry.objects.using(database).get(stream=stream, revision=stream.revision)
     assert b'"author":"ann"' in bytes(entry.changes)
+
+
+def test_an_ordinary_change_makes_a_letter_good(
+    database: str, add_stream: Callable[..., Stream]
+) -> None:
+    """It goes the careful way then, which takes the letter away."""
+    stream = add_stream(using=database)
+    apply_batch(stream, [message("known", "a")], True)
+    apply_batch(stream, [message("m", "x" * 21)], True)
+    assert DeadLetter.objects.using(database).get().key == "m"
+    apply_batch(stream, [message("m", "short")], True)
+    assert not DeadLetter.objects.using(database).exists()
+
+
+@pytest.mark.parametrize("item", [message("m", "b"), START])
+def test_a_batch_that_does_not_follow_is_not_committed(
+    database: str, add_stream: Callable[..., Stream], item: dict[str, Any]
+) -> None:
+    """Whichever way it takes: messages in between would be lost, or others applied twice."""
+    stream = add_stream(using=database)
+    apply_batch(stream, [message("known", "a")], True)
+    for after in (0, 2):
+        prepared = prepare_batch(stream, [decode(encode(item))], after)
+        batch = Batch([], Position("o", 0, after + 1), True)
+        with pytest.raises(RevisionConflict, match="does not follow"):
+            commit(stream, prepared, batch, token=None)
+    assert Stream.objects.using(database).get().ordinal == 1
 
 
 def _calls(stream: Stream, items: list[Any]) -> int:
