@@ -32,13 +32,13 @@ from .typebook import ReplayTypeBook, SilentTypeBook, TypeBook
 __all__ = ["Fold"]
 
 RETRIED = 5
-"""Protected deletes that each commit tries again, the oldest: each costs some statements. All of
-them are tried at the worker's leisure.
+"""Protected deletes that each commit tries again, oldest first, since each costs some statements.
+An idle worker tries all of them.
 """
 
 
 class Fold:
-    """Where the fold of one stream stands, for the time of one transaction.
+    """The state of one stream's fold during one transaction.
 
     ``rebuild`` is the generation that is to replace the shown rows; where it is None, the shown
     rows are folded themselves. ``snapshot`` is the generation of an open snapshot. Changes go to
@@ -82,8 +82,7 @@ class Fold:
             self._letters, self._types = LetterBox(stream), TypeBook(stream)
 
     def apply(self, batch: PreparedBatch, *, up_to_date: bool) -> Outcome:
-        """Folds the batch that follows; ``up_to_date`` says that the stream's tail is reached
-        behind it.
+        """Folds the next batch; ``up_to_date`` says that the stream's tail is reached after it.
 
         Raises: StreamHalted, with nothing to be committed; database errors other than refused rows.
         """
@@ -96,7 +95,7 @@ class Fold:
         self._write_malformed(batch.malformed)
         self._take_samples(batch.samples)
 
-        # At the tail, what was folded anew since a reset is shown.
+        # At the tail, what was staged since a reset is shown.
         if (
             up_to_date
             and self.rebuild is not None
@@ -112,8 +111,8 @@ class Fold:
         return self.outcome
 
     def _waits_for_snapshot(self, rebuild: Generation) -> bool:
-        """Whether the open snapshot is what the rows are going to be: it follows a reset, or there
-        is nothing else. The old ones stay.
+        """Whether the old rows stay until the open snapshot ends, because it follows a reset, or
+        nothing else is staged.
         """
         if self.snapshot is None:
             return False
@@ -123,9 +122,7 @@ class Fold:
         )
 
     def release(self) -> Outcome:
-        """Shows what is parked and can be shown, without any message; tries also what nobody tells
-        about.
-        """
+        """Shows what is parked and can be shown, without any message; tries all polled changes."""
         self._settle(every=True)
         return self.outcome
 
@@ -136,9 +133,7 @@ class Fold:
             self._letters.write(letters)
 
     def _retry_protected(self, *, every: bool) -> None:
-        """Deletes rows that something protected when the stream deleted their entities, where it no
-        longer does.
-        """
+        """Deletes rows whose entities the stream deleted, if nothing protects them any more."""
         protected = self._letters.protected(self.stream.ordinal, None if every else RETRIED)
         for entity_type, keys in protected.items():
             plan = self._plans.find(entity_type)
@@ -150,19 +145,19 @@ class Fold:
             self._letters.remove(DeadLetter.SHOWN, gone)
 
     def forget_dropped(self) -> bool:
-        """Deletes the generations that were dropped; to be called when the stream's row points to
-        none of them any more.
+        """Deletes the generations that were dropped; to be called once the stream's row points to
+        none of them.
 
-        False, where something is left for ``sweep_generations``.
+        Returns False if something is left for ``sweep_generations``.
         """
         left = [generation for generation in self._dropped if not drop_generation(generation)]
         return not left
 
     def take_over(self, replay: Replay, left: Sequence[Generation]) -> None:
-        """What ``replay`` has met counts, in place of what was met before it: its rebuild is this
-        fold's, and ``left`` are the stream's own.
+        """Replaces what the stream has met so far by what ``replay`` has, whose rebuild is this
+        fold's. ``left`` are the stream's own generations, which are dropped.
 
-        Call it before ``apply``.
+        To be called before ``apply``.
         """
         for generation in left:
             self._letters.drop(generation.pk)
@@ -171,9 +166,9 @@ class Fold:
         self._types.take_over(replay)
 
     def show_type(self, generation: Generation, entity_type: str) -> bool:
-        """The rows of one type become what the generation holds of it; the others stay.
+        """Makes the rows of one type equal to what the generation holds of it; the others stay.
 
-        False, where another mapping than the present one staged it: nothing is changed then.
+        Returns False, with nothing changed, if another mapping than the present one staged it.
         """
         plan = self._plans.find(entity_type)
         if plan is None:
@@ -192,7 +187,7 @@ class Fold:
         return True
 
     def letter_count(self) -> int:
-        """How many dead letters the stream, or its replay, has now."""
+        """The number of dead letters that the stream, or its replay, has now."""
         return self._letters.count(
             [each.pk for each in (self.rebuild, self.snapshot) if each is not None]
         )
@@ -227,7 +222,7 @@ class Fold:
     def _account(
         self, target: Generation | None, entity_type: str, entities: list[EntityChanges]
     ) -> None:
-        """Counts what became of each change, and writes or takes away letters."""
+        """Counts what became of each change, and writes or deletes letters."""
         outcome = self.outcome
 
         # The first disposition of each message, also of those that a later one has replaced.
@@ -254,7 +249,7 @@ class Fold:
             target.types[entity_type] = fingerprint if known == fingerprint else ""
             target.save(using=self._using, update_fields=["changes", "types"])
 
-        # An accepted change makes good what was refused of its entity before.
+        # An accepted change supersedes the older letter of its entity.
         generation = DeadLetter.SHOWN if target is None else target.pk
         made_good = (entity for entity in entities if entity.accepted and entity.letter is None)
         self._letters.remove(
@@ -305,7 +300,7 @@ class Fold:
             self.rebuild = None
 
     def _keep_other_types(self, rebuild: Generation, snapshot: Generation) -> None:
-        """Carries what the snapshot does not speak of from the rebuild into it."""
+        """Copies the types that the snapshot does not hold from the rebuild into it."""
         spoken = list(snapshot.types)
         moved = copy_staged(rebuild, snapshot, without=spoken)
         snapshot.types = rebuild.types | snapshot.types
@@ -349,7 +344,7 @@ class Fold:
         )
 
     def _drop(self, generation: Generation | None) -> None:
-        """Forgets a generation; what it still holds was superseded."""
+        """Drops a generation; what it still holds was superseded."""
         if generation is None:
             return
         self.outcome.superseded += generation.changes

@@ -1,4 +1,4 @@
-"""Rows outside the mappings that point to synced ones: what they ask for when those go."""
+"""Rows outside the mappings that point to synced ones, and what deleting these means for them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def is_pointed_to(plan: TypePlan, rows: models.QuerySet[models.Model]) -> bool:
 def pointing_to(
     model: type[models.Model], rows: models.QuerySet[Any], using: str
 ) -> Iterator[tuple[Any, models.QuerySet[Any]]]:
-    """The relations by which rows may point to these, with the rows that do."""
+    """The relations by which rows may point to these rows, each with the rows that do."""
     relations: list[Any] = list(get_candidate_relations_to_delete(model._meta))
     for relation in relations:
         if relation.on_delete is models.DO_NOTHING and not relation.field.db_constraint:
@@ -45,8 +45,8 @@ def pointing_to(
 
 
 def check_updates(collector: Collector, rows: models.QuerySet[models.Model]) -> None:
-    """Looks whether rows would point to what is not there; some databases only find out at
-    the end.
+    """Checks that no row would point to one that does not exist, which some databases find out only
+    at COMMIT.
 
     Raises: RestrictedError.
     """
@@ -67,7 +67,8 @@ def check_updates(collector: Collector, rows: models.QuerySet[models.Model]) -> 
 
 
 def check_restricted(collector: Collector) -> None:
-    """What Django's own ``delete()`` does at its end: RESTRICT lets go what is deleted anyway.
+    """Does what Django's ``delete()`` does last: RESTRICT does not protect rows from rows that are
+    deleted anyway.
 
     Raises: RestrictedError.
     """
@@ -85,9 +86,7 @@ def check_restricted(collector: Collector) -> None:
 def other_streams_rows(
     relation: Any, outside: models.QuerySet[Any], using: str
 ) -> models.QuerySet[Any]:
-    """Those of the rows that another stream keeps: cascading would take them away behind that
-    stream's back.
-    """
+    """The rows that belong to another stream, which would not know of a cascade's deletions."""
     for mapping in registry.for_model(relation.related_model):
         if relation.field in mapping.mapped_fields:
             if mapping.stream_field is not None:
