@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from durable_state.feed import CallTimedOut, run_for, threads
+from durable_state.feed import CallTimedOut, run_for, run_once_for, threads
 
 
 @pytest.fixture
@@ -105,3 +105,26 @@ async def test_what_is_raised_arrives() -> None:
         await run_for("user 1", lambda: 1 // 0)
     with pytest.raises(RuntimeError, match="StopIteration"):
         await run_for("user 1", next, iter(()))
+
+
+async def test_one_call_answers_all_who_ask_before_it_begins(gate: threading.Event) -> None:
+    """Whoever asks later gets an answer of their own, and one who leaves takes it from nobody."""
+    calls: list[int] = []
+
+    def answer() -> int:
+        calls.append(len(calls))
+        number = calls[-1]
+        gate.wait(10)
+        return number
+
+    first = asyncio.create_task(run_once_for("key", "a", answer))
+    async with asyncio.timeout(10):
+        while not calls:  # noqa: ASYNC110  (a thread has no event here)
+            await asyncio.sleep(0.01)
+    others = [asyncio.create_task(run_once_for("key", "a", answer)) for _ in range(20)]
+    await asyncio.sleep(0.05)
+    others[0].cancel()
+    gate.set()
+    assert await first == 0
+    assert await asyncio.gather(*others[1:]) == [1] * 19
+    assert calls == [0, 1]
