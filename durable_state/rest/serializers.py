@@ -26,7 +26,18 @@ class ProgressSerializer(serializers.Serializer[dict[str, Any]]):
     seconds_left = serializers.FloatField(allow_null=True, help_text="null: not known")
 
 
-class StreamSerializer(serializers.Serializer[dict[str, Any]]):
+class _Selectable(serializers.BaseSerializer[Any]):
+    """An answer whose members ``?fields=`` may leave out: OpenAPI is told that none is required."""
+
+    def get_fields(self) -> Any:
+        """The members, as the serializer declares them."""
+        fields: Any = super().get_fields()  # type: ignore[misc]
+        for each in fields.values():
+            each.required = each.read_only = False
+        return fields
+
+
+class StreamSerializer(_Selectable, serializers.Serializer[dict[str, Any]]):
     """The dict of ``status --json``."""
 
     name = serializers.CharField()
@@ -60,7 +71,7 @@ class EntitySerializer(serializers.Serializer[dict[str, Any]]):
     value = serializers.JSONField()
 
 
-class _WithoutRowSerializer(serializers.ModelSerializer[Any]):
+class _WithoutRowSerializer(_Selectable, serializers.ModelSerializer[Any]):
     """A message that has no row; ``message`` is its text, with bytes that are no UTF-8 escaped.
 
     The context's ``readable`` has those whose values the user may read, by primary key. Of the
