@@ -27,6 +27,7 @@ __all__ = [
 Convert = Callable[[Any], Any]
 
 CANONICAL_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
+DIGITS = re.compile(r"[-+]?[0-9]+\Z")
 DECIMAL_TEXT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4})?\Z")
 """What Python, Java and JavaScript write of a number; the last in small letters, ``1e-8``."""
 
@@ -102,6 +103,8 @@ def _whole(raw: Any) -> int:
             return int(raw)
     if isinstance(raw, str) and CANONICAL_INTEGER.match(raw):
         return int(raw)
+    if isinstance(raw, str) and DIGITS.match(raw):
+        raise Refused("type", f"{shown(raw)} would not come back unchanged from an integer field.")
     raise Refused("type", f"{shown(raw)} is not an integer.")
 
 

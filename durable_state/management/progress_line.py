@@ -22,6 +22,7 @@ class _Shown(NamedTuple):
     at: float
     done: int
     rate: float
+    is_end: bool
 
 
 class ProgressLine:
@@ -53,10 +54,14 @@ class ProgressLine:
         self.show(f"showing {progress}", "row", done, total)
 
     def show(self, name: str, thing: str, done: int, total: int | None, rest: str = "") -> None:
-        """Shows that ``done`` of ``total`` things are done, unless it just wrote a line."""
+        """Shows that ``done`` of ``total`` things are done, unless it just wrote a line.
+
+        The end is shown in any case.
+        """
         now, last = self._clock(), self._last.get(name)
         is_end = total is not None and done >= total
-        if last is not None and now - last.at < self._pause and not (is_end and self._terminal):
+        is_news = last is None or (is_end and (self._terminal or not last.is_end))
+        if last is not None and now - last.at < self._pause and not is_news:
             return
 
         # Smoothed, so that one slow batch does not make the number jump.
@@ -65,7 +70,7 @@ class ProgressLine:
             # A reset starts the ordinals again.
             newest = max(done - last.done, 0) / max(now - last.at, 0.001)
             rate = last.rate * 0.5 + newest * 0.5 if last.rate else newest
-        self._last[name] = _Shown(now, done, rate)
+        self._last[name] = _Shown(now, done, rate, is_end)
 
         if total:
             parts = [f"{done:,} of {counted(total, thing)} ({100 * done // total} %)"]

@@ -24,7 +24,7 @@ def overlap(one: Iterable[str], other: Iterable[str]) -> bool:
 
 
 def _letters(pattern: str) -> tuple[Letters | None, ...]:
-    """The pattern letter by letter: what may stand there; None for a ``*``."""
+    """The letters that may stand at each place of the pattern; None for a ``*``."""
     parts: list[Letters | None] = []
     at = 0
     while at < len(pattern):
@@ -46,13 +46,16 @@ def _letters(pattern: str) -> tuple[Letters | None, ...]:
 
 @lru_cache(maxsize=1024)
 def _meet(one: tuple[Letters | None, ...], other: tuple[Letters | None, ...]) -> bool:
-    if one and one[0] is None:
-        return _meet(one[1:], other) or (bool(other) and _meet(one, other[1:]))
-    if other and other[0] is None:
-        return _meet(other, one)
-    if not one or not other:
-        return one == other
-    ours, theirs = one[0], other[0]
-    assert ours is not None
-    assert theirs is not None
-    return bool(ours & theirs) and _meet(one[1:], other[1:])
+    # reached[n]: some text matches the part of `one` gone through so far, and n parts of `other`.
+    reached = [True]
+    for theirs in other:
+        reached.append(reached[-1] and theirs is None)
+
+    for ours in one:
+        before, reached = reached, [reached[0] and ours is None]
+        for at, theirs in enumerate(other):
+            if ours is None or theirs is None:
+                reached.append(before[at + 1] or reached[at])
+            else:
+                reached.append(before[at] and not ours.isdisjoint(theirs))
+    return reached[-1]

@@ -132,7 +132,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max((when - datetime.now(UTC)).total_seconds(), 0.0)
 
 
-_MOVED = "If the stream has moved there, follow it: durable_state edit NAME --url {}"
+_MOVED = "If the stream has moved there, change its URL in the admin, or with durable_state edit."
 
 
 def _without_request(url: str) -> str:
@@ -165,5 +165,5 @@ def _redirect(status: int, headers: Mapping[str, str], url: str, what: str) -> R
         )
     target = mask_query(_without_request(whole))
     is_less_safe = url.startswith("https:") and not target.startswith("https:")
-    action = ask if is_less_safe else _MOVED.format(target)
+    action = ask if is_less_safe else _MOVED
     return RequestRefused(f"{what} It redirects to {target}.", action, status)

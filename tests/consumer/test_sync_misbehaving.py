@@ -79,7 +79,7 @@ def test_what_passes_is_waited_for(
         (
             Reply(302, {"Location": "https://elsewhere.example/s"}),
             "https://elsewhere.example",
-            "edit NAME --url",
+            "with durable_state edit",
         ),
         (Reply(200, {"Content-Type": "text/html"}, (b"<html>",)), "text/html", "Check the URL"),
     ],

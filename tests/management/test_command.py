@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, connections
 
 from durable_state.consumer.migration_advice import what_to_migrate
+from durable_state.management.commands.durable_state import Command
 from durable_state.models import DeadLetter, Intent, Status, Stream
 from durable_state.operations import verbs
 from durable_state.testing import apply
@@ -155,6 +156,31 @@ def test_every_verb_works_on_the_named_database(database: str) -> None:
     assert "replayed from its start" in run("reset", "chat", "--type", "message", *option)
     assert "and deleted 1 row." in run("remove", "chat", "--no-input", *option)
     assert not Stream.objects.using(database).exists()
+
+
+def test_without_a_verb_it_lists_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line each, and exits with 2, as for anything that is not understood."""
+    with pytest.raises(SystemExit) as exit_:
+        Command().run_from_argv(["manage.py", "durable_state"])
+    assert exit_.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "  status        Shows how the streams are doing;" in "\n".join(lines)
+    listed = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
+    assert listed == [
+        "add",
+        "edit",
+        "subscribe",
+        "pause",
+        "resume",
+        "reset",
+        "remove",
+        "sync",
+        "run",
+        "status",
+        "verify",
+        "dead-letters",
+        "publish",
+    ]
 
 
 def test_status_is_a_table() -> None:

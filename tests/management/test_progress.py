@@ -72,6 +72,20 @@ def test_what_has_an_end_says_how_far_it_is_and_how_long_it_takes() -> None:
     assert "comparing chat: 0 rows" in out.getvalue()
 
 
+def test_a_log_file_says_that_the_end_was_reached() -> None:
+    """Once, however soon that is after the line before."""
+    out, clock = io.StringIO(), ticks(0, 1, 2, 3, 4, 9)
+    progress = ProgressLine(out, clock=lambda: next(clock))
+    for done in (2, 6, 10, 10, 10, 10):
+        progress.show("comparing chat", "row", done, 10)
+    shown = [line.partition(" · ")[0] for line in out.getvalue().splitlines()]
+    assert shown == [
+        "comparing chat: 2 of 10 rows (20 %)",
+        "comparing chat: 10 of 10 rows (100 %)",
+        "comparing chat: 10 of 10 rows (100 %)",
+    ]
+
+
 def test_a_note_stays() -> None:
     """Such as whom the sync waits for."""
     out, clock = Terminal(), ticks(0)

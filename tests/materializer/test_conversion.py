@@ -420,6 +420,17 @@ def test_keys_that_would_not_come_back(name: str, key: str, code: str) -> None:
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("key", ["0017", "+17", "-0", "00"])
+def test_digits_are_not_told_that_they_are_no_integer(key: str) -> None:
+    """They are one, in a spelling that the column does not keep."""
+    with pytest.raises(Refused) as caught:
+        convert_key(field("integer"), key)
+    assert caught.value.detail == (
+        f"The key '{key}' does not fit integer:"
+        f" '{key}' would not come back unchanged from an integer field."
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "key"),
     [

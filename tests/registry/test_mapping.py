@@ -154,6 +154,15 @@ def test_patterns_that_match_no_name_in_common_do_not_overlap(one: str, other: s
     assert "/" not in ALPHABET
 
 
+def test_patterns_may_be_long() -> None:
+    """As long as a generated list of names makes them."""
+    long = "ab" * 1000
+    assert overlap([long], [long])
+    assert overlap(["*" + long], ["a*" + "b" * 500 + "*", long[:-1] + "?"])
+    assert not overlap([long], [long + "a"])
+    assert not overlap(["*" * 1000 + "a"], ["*" * 1000 + "b"])
+
+
 def test_a_model_may_be_named_by_its_label() -> None:
     """Django's way of naming models, in any case; a subclass inherits it."""
     named = mapping(model="app.message")

@@ -37,7 +37,7 @@ def redirected(location: str, url: str = STREAM) -> RequestRefused:
 def test_no_place_is_recommended_where_no_stream_could_be_registered(location: str) -> None:
     """Neither what is no http(s) URL, nor what would send the headers without encryption."""
     error = redirected(location)
-    assert "--url" not in error.action
+    assert "durable_state edit" not in error.action
     assert error.action
     assert "passwd" not in str(error)
 
@@ -56,7 +56,10 @@ def test_no_place_is_recommended_where_no_stream_could_be_registered(location: s
 def test_the_new_url_is_recommended(url: str, location: str, target: str) -> None:
     """The whole of it, so that it does not read like a circle, without the values of its query."""
     error = redirected(location, url)
-    assert error.action.endswith(f": durable_state edit NAME --url {target}")
+    assert error.message.endswith(f" It redirects to {target}.")
+    assert error.action == (
+        "If the stream has moved there, change its URL in the admin, or with durable_state edit."
+    )
     assert "passwd" not in str(error)
 
 

@@ -35,6 +35,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+        lines = []
 
         def verb(name: str, run: Verb, about: str, *, failure: int = 1) -> argparse.ArgumentParser:
             each: argparse.ArgumentParser = verbs.add_parser(name, help=about, description=about)
@@ -53,6 +54,7 @@ class Command(BaseCommand):
                 help="do not ask for confirmation",
             )
             _also_after_the_verb(each)
+            lines.append(f"  {name:<13} {about}")
             return each
 
         streams.define(verb)
@@ -60,6 +62,7 @@ class Command(BaseCommand):
         inspecting.define(verb)
         letters.define(verb)
         publishing.define(verb)
+        parser.missing_args_message = "\n".join(["name a verb, one of", *lines])
 
     def handle(self, *args: Any, **options: Any) -> None:
         failure, database = options["failure"], options["database"]
