@@ -1,8 +1,8 @@
-"""Wire values become field values here: strictly, without loss, and alike on every database.
+"""Converts wire values to field values: strictly, without loss, and alike on every database.
 
-A value is what JSON decodes to (or what ``prepare`` made of it); the result is what the model field
-gives back when the row is read. What is not given back unchanged is ``Refused``. ``choices`` and
-validators do not apply. Writes no row and knows no mapping.
+Takes what JSON decodes to, or what ``prepare`` made of it, and returns what the model field gives
+back when the row is read. A value that would not come back unchanged is ``Refused``. ``choices``
+and validators do not apply. Writes no row and knows no mapping.
 """
 
 from .documents import JSON_NULL, JsonNull, is_given_back

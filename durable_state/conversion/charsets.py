@@ -1,4 +1,4 @@
-"""Which columns of MySQL and MariaDB hold some characters only."""
+"""Finds the columns of MySQL and MariaDB that cannot hold every character."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ CODECS = {"latin1": "cp1252", "ascii": "ascii", "latin2": "iso8859-2", "cp1250":
           "cp1251": "cp1251", "greek": "iso8859-7", "koi8r": "koi8-r"}  # fmt: skip
 """Python's names for character sets of one byte."""
 WIDE = ("utf8mb4", "utf16", "utf16le", "utf32", "gb18030", "binary")
-"""Those that hold every character."""
+"""Character sets that hold every character."""
 
 
 def character_set(using: str | None, field: models.Field[Any, Any]) -> str | None:
-    """The character set of a field's column, where it does not hold every character; else None."""
+    """The character set of a field's column; None if it holds every character."""
     if using is None or connections[using].vendor != "mysql":
         return None
     model = getattr(field, "model", None)
@@ -27,7 +27,7 @@ def character_set(using: str | None, field: models.Field[Any, Any]) -> str | Non
 
 
 def misfit(charset: str, text: str) -> str | None:
-    """The first character that the character set does not have; None where it has all."""
+    """The first character that the character set lacks; None if it has them all."""
     if text.isascii():
         return None
     for character in text:
@@ -56,5 +56,5 @@ def _narrow_columns(using: str) -> dict[tuple[str, str], str]:
 
 
 def forget_charsets() -> None:
-    """Has all databases asked again."""
+    """Forgets what the databases said of their columns, so that they are asked again."""
     _narrow_columns.cache_clear()

@@ -48,16 +48,16 @@ JSON_NULL = JsonNull()
 
 _SCALAR = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | float | str | bool | None
 DOCUMENT: Any = _SCALAR
-"""The documents that ``document`` takes as they are, as a decoder's type: not too deep, with no
-number of doubtful size.
+"""The documents that ``document`` leaves unchanged, as a type for decoders: not nested too deeply,
+and without numbers that some database may not keep.
 """
 for _ in range(5):
     DOCUMENT = _SCALAR | list[DOCUMENT] | dict[str, DOCUMENT]
 
 
 def document(field: models.Field[Any, Any], limits: Limits) -> Callable[[Any], Any]:
-    """Any JSON without NUL characters, as deep as the database goes. A top-level null is
-    ``JSON_NULL``.
+    """Any JSON without NUL characters, nested as deeply as the database stores. A top-level null
+    becomes ``JSON_NULL``.
     """
 
     def convert(raw: Any) -> Any:
@@ -111,7 +111,7 @@ def _whole(raw: Decimal) -> int:
 def _integer(number: int) -> int:
     if -(2**63) <= number < 2**64:
         return number
-    # MySQL keeps a longer one as a double; then it must be the number that a double is written as
+    # MySQL keeps a longer one as a double, so it must be the number that this double is written as
     # (JavaScript writes 1e20 in digits).
     try:
         written = int(Decimal(repr(float(number))))
@@ -125,9 +125,9 @@ def _integer(number: int) -> int:
 
 
 def is_given_back(document: Any) -> bool:
-    """Whether every database gives just that document back, but for the order of its members.
+    """Whether every database gives this very document back, apart from the order of its members.
 
-    PostgreSQL makes integers of long floats; it, and MySQL, have a zero without a sign.
+    PostgreSQL turns long floats into integers, and it and MySQL drop the sign of zero.
     """
     kind = type(document)
     if kind is str or kind is bool or document is None or document is JSON_NULL:

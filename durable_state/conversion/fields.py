@@ -1,4 +1,4 @@
-"""Which conversion a model field gets."""
+"""Chooses the conversion of each model field."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ FACTORIES: dict[type[models.Field[Any, Any]], Factory] = {
     models.DurationField: times.duration,
     models.JSONField: document,
 }
-"""By field class; the nearest class of a field's MRO counts, unless the field converts values in
-its own way.
+"""By field class. The nearest class in a field's MRO counts, unless the field converts values in a
+way of its own.
 """
 
 OWN_WAYS = (
@@ -68,7 +68,7 @@ OWN_WAYS = (
 
 
 def convert(field: models.Field[Any, Any], raw: Any, using: str | None = None) -> Any:
-    """One value for one field; see ``converter``. Raises: Refused."""
+    """Converts one value for one field; see ``converter``. Raises: Refused."""
     return converter(field, using)(raw)
 
 
@@ -77,10 +77,10 @@ def converter(field: models.Field[Any, Any], using: str | None = None) -> Conver
     """The function that turns a wire value into the field's value, or raises ``Refused`` and
     nothing else.
 
-    What it returns is what a row read from the database has. ``using`` is the alias of that
-    database; without it, only what every supported database holds is taken (15 digits in a
-    DecimalField, as SQLite; JSON nested 31 deep, as MariaDB). A foreign key takes its target
-    column's values. None is taken where the field may be NULL; in a JSONField it is JSON null,
+    It returns what a row that is read from the database would have. ``using`` is the alias of that
+    database; without it, only values that every supported database holds are accepted (15 digits in
+    a DecimalField, as SQLite; JSON nested 31 deep, as MariaDB). A foreign key takes its target
+    column's values. None is accepted if the field may be NULL; for a JSONField it is JSON null,
     returned as ``JSON_NULL``.
     """
     column = target_column(field)
@@ -117,16 +117,15 @@ def _check_characters(charset: str, value: str) -> None:
 def convert_all(
     field: models.Field[Any, Any], raws: Sequence[Any], using: str | None = None
 ) -> list[Any] | None:
-    """What the ``converter`` makes of many values, where that is told for all at once."""
+    """Converts many values at once; None if they have to be converted one by one."""
     return times.moments(raws, limits(using)) if _factory(field) is times.date_and_time else None
 
 
 def wire_type(field: models.Field[Any, Any]) -> tuple[Any, frozenset[type] | None]:
-    """What a decoder may take for the field, and which types of what it gives the ``converter``
-    leaves as they are (None: all).
+    """The type that a decoder may check values of the field by, and which of the types that it then
+    returns need no ``converter`` (None: all of them).
 
-    Whatever has that type and is refused, or changed, by the ``converter`` is of another type than
-    those; a NUL in a text excepted.
+    The ``converter`` refuses or changes no value of these types, except for texts with a NUL.
     """
     column = target_column(field)
     factory = _factory(column)
@@ -149,8 +148,8 @@ def wire_type(field: models.Field[Any, Any]) -> tuple[Any, frozenset[type] | Non
 
 
 def longest_plain_key(field: models.Field[Any, Any]) -> int:
-    """The number of characters up to which any key without NUL is the value of this key field, as
-    it is; 0 where it never is.
+    """The longest key, in characters, that becomes the value of this key field without conversion,
+    unless it holds a NUL; 0 if every key has to be converted.
     """
     if isinstance(field, models.FileField) or _factory(field) not in (
         texts.text,
@@ -166,13 +165,13 @@ def longest_plain_key(field: models.Field[Any, Any]) -> int:
 
 
 def absent(field: models.Field[Any, Any]) -> str | None:
-    """What a column without a value reads as: a file's as "", which Django writes for its None."""
+    """What a column without a value reads as: None, or "" for a file, as Django stores it."""
     return "" if isinstance(field, models.FileField) else None
 
 
 def same(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
-    """Whether a value of a row is the converted one: for JSON as JSON (``true`` is not 1, null is
-    not NULL), else Python's equality.
+    """Whether a row's value equals the converted one: as JSON in a JSONField (``true`` is not 1,
+    null is not NULL), else by Python's equality.
     """
     if _holds_documents(field) and isinstance(stored, list) and isinstance(wanted, list):
         return same_document(stored, wanted)
@@ -188,8 +187,8 @@ def same(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
 
 
 def _are_equal(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
-    """Python's equality; of values that do not say whether they are equal (an array of numbers),
-    that of what is stored of them.
+    """Compares with ``==``; values that do not allow that, such as arrays of numbers, by what is
+    stored of them.
     """
     try:
         return bool(stored == wanted)
@@ -201,7 +200,7 @@ def _are_equal(field: models.Field[Any, Any], stored: Any, wanted: Any) -> bool:
 
 
 def _holds_documents(field: models.Field[Any, Any]) -> bool:
-    """Whether it is an array of documents, to any depth."""
+    """Whether the field is an array of JSON documents, at any depth."""
     part = getattr(field, "base_field", None)
     return isinstance(part, models.JSONField) or (
         isinstance(part, models.Field) and _holds_documents(part)
@@ -209,8 +208,8 @@ def _holds_documents(field: models.Field[Any, Any]) -> bool:
 
 
 def gives_back_what_it_takes(field: models.Field[Any, Any]) -> bool:
-    """Whether a row gives back just what the ``converter`` makes; else only the database tells
-    what.
+    """Whether a row gives back exactly what the ``converter`` returned; if not, only the database
+    knows what it gives back.
     """
     column = target_column(field)
     if is_computed(type(column)):
@@ -242,7 +241,7 @@ def _value_converter(column: models.Field[Any, Any], bounds: Limits, using: str 
 
 
 def _factory(column: models.Field[Any, Any]) -> Factory | None:
-    """None for a field that converts in its own way."""
+    """The factory of the field's conversion; None if the field has code of its own for it."""
     for plain in type(column).__mro__:
         if plain in FACTORIES:
             own = any(

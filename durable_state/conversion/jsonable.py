@@ -1,4 +1,4 @@
-"""Python values as every reader of JSON holds them."""
+"""Turns Python values into JSON that every reader holds without loss."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from durable_state.conf import get_settings
 __all__ = ["as_shown", "jsonable"]
 
 EXACT = 2**53
-"""From here on JavaScript's numbers, which are doubles, leave integers out."""
+"""From here on, JavaScript's numbers, which are doubles, skip some integers."""
 
 
 def as_shown(value: Any) -> Any:
-    """The same for those who are shown a row: large integers are what LARGE_INTEGERS says."""
+    """``jsonable`` for whoever is shown a row: large integers are what LARGE_INTEGERS says."""
     return jsonable(value, large_as_text=get_settings().large_integers == "text")
 
 
 def jsonable(value: Any, *, large_as_text: bool = True) -> Any:
-    """A Python value, and all that is inside it, as every reader of JSON holds it without loss.
+    """Turns a Python value, and everything in it, into JSON that every reader holds without loss.
 
-    Integers of 2**53 or more become text, which JavaScript would round; so do decimals, moments (in
-    UTC), UUIDs and bytes (as base64).
+    Integers of 2**53 or more, which JavaScript would round, become text; so do decimals, moments
+    (in UTC), UUIDs and bytes (as base64).
     """
     if value is None or type(value) in (str, bool, float):
         return value
@@ -41,7 +41,7 @@ def jsonable(value: Any, *, large_as_text: bool = True) -> Any:
         case bool() | float():
             return value
         case str():
-            return str.__str__(value)  # which a text that is marked as safe would not be
+            return str.__str__(value)  # not one of its subclasses, such as SafeString
         case int():
             is_small = -EXACT < value < EXACT
             return str(int(value)) if large_as_text and not is_small else value
@@ -70,7 +70,7 @@ def jsonable(value: Any, *, large_as_text: bool = True) -> Any:
 
 
 def _moment(value: datetime.datetime) -> str:
-    """In UTC, whatever zone the database or the project is in: a moment has one text."""
+    """In UTC, whatever the database's or the project's zone is, so that a moment has one text."""
     if value.tzinfo is None:
         # USE_TZ is off, or somebody forgot; Django means its default time zone.
         value = value.replace(tzinfo=timezone.get_default_timezone())

@@ -20,16 +20,16 @@ __all__ = ["convert_key", "key_converter", "key_text", "key_value", "parent_key_
 
 
 def convert_key(field: models.Field[Any, Any], key: str, using: str | None = None) -> Any:
-    """One key's value; see ``key_converter``. Raises: Refused."""
+    """Converts one key; see ``key_converter``. Raises: Refused."""
     return key_converter(field, using)(key)
 
 
 def key_converter(field: models.Field[Any, Any], using: str | None = None) -> Callable[[str], Any]:
-    """The function that gives the column's value for an entity key, from which ``key_text`` makes
+    """The function that turns an entity key into the column's value, from which ``key_text`` makes
     the very same key again.
 
-    It raises ``Refused``: "key" where the column would not give it back ("007" in an integer field,
-    a text that is too long), "nul", "invalid" (a lone surrogate).
+    It raises ``Refused``: "key" if the column would not give the key back ("007" in an integer
+    field, a text that is too long), "nul", "invalid" (a lone surrogate).
     """
     convert = converter(field, using)
     longest = longest_plain_key(field)
@@ -62,7 +62,7 @@ def key_converter(field: models.Field[Any, Any], using: str | None = None) -> Ca
 
 
 def key_value(field: models.Field[Any, Any], key: str, using: str | None = None) -> Any | None:
-    """What rows with the entity key hold in the key field; None where no row can have it."""
+    """What a row with this entity key holds in the key field; None if no row can have the key."""
     try:
         value = converter(field, using)(storable_text(key))
     except Refused:
@@ -78,11 +78,11 @@ def key_text(field: models.Field[Any, Any], value: Any) -> str:
 def parent_key_converter(
     field: models.Field[Any, Any], using: str | None = None
 ) -> Callable[[Any], str | None]:
-    """The function that gives the entity key of the parent that a value names; None for no parent.
+    """The function that returns the entity key of the parent that a value names, None for none.
 
-    ``field`` holds the parents' keys, and what names one is converted as its values are: a UUID in
-    capitals names the parent whose key has it in small letters. It raises ``Refused`` for what can
-    be no parent's key, so that nothing waits for one.
+    ``field`` holds the parents' keys, and a value is converted as its values are, so that a UUID in
+    capitals names the parent whose key has small letters. The function raises ``Refused`` for a
+    value that cannot be a parent's key, so that nothing waits for it.
     """
     convert, as_key = converter(field, using), key_converter(field, using)
     is_text = longest_plain_key(field) > 0
@@ -92,15 +92,15 @@ def parent_key_converter(
             raw = raw.value
         if raw is None:
             return None
-        key = _named(raw) if is_text else key_text(field, convert(raw))
+        key = _text_key(raw) if is_text else key_text(field, convert(raw))
         as_key(key)
         return key
 
     return convert_one
 
 
-def _named(raw: Any) -> str:
-    """The text by which a value names a parent whose key is one: itself, or an integer's digits."""
+def _text_key(raw: Any) -> str:
+    """The key that a value names where keys are texts: a text itself, or an integer's digits."""
     match raw:
         case str():
             return storable_text(raw)

@@ -1,4 +1,4 @@
-"""What a database holds of a value without loss, where the databases differ."""
+"""How much of a value each database holds without loss, where they differ."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from django.db import connections
 __all__ = ["KEY_BYTES", "STRICTEST", "Limits", "limits"]
 
 KEY_BYTES = 2500
-"""UTF-8 bytes of an entity key at most:
-an index entry of PostgreSQL ends at 2704 bytes, and a longer one is no mere data error there.
+"""The longest entity key, in bytes of UTF-8.
+
+An index entry of PostgreSQL ends at 2704 bytes; a longer one is no mere data error there.
 """
 
 
@@ -20,9 +21,9 @@ class Limits(NamedTuple):
 
     ``decimal_digits``: significant digits that a decimal column gives back. ``json_depth``: levels
     of nesting in a JSON column. ``any_uuid``: whether all 128 bits of a UUID are free; MariaDB's
-    own type refuses those with byte 6 from 0x80 on and byte 8 from 1 to 0x80, which of all the
-    versions in use only a rare version 8 has (measured on 10.11). ``zone``: the time zone in whose
-    local times moments are kept, where the project's DATABASES names another than UTC.
+    own type refuses those with byte 6 from 0x80 on and byte 8 from 1 to 0x80, which among the
+    versions in use only the rare version 8 may have (measured on 10.11). ``zone``: the time zone in
+    whose local time moments are kept, if the project's DATABASES name one other than UTC.
     """
 
     decimal_digits: int
@@ -36,7 +37,7 @@ STRICTEST = Limits(decimal_digits=15, json_depth=31, any_uuid=False)
 
 
 def limits(using: str | None) -> Limits:
-    """The limits of the database of that alias; without one, those that hold for every database."""
+    """The limits of the database with that alias; without one, those of all databases together."""
     if using is None:
         return STRICTEST
     connection = connections[using]

@@ -29,7 +29,7 @@ Convert = Callable[[Any], Any]
 CANONICAL_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
 DIGITS = re.compile(r"[-+]?[0-9]+\Z")
 DECIMAL_TEXT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4})?\Z")
-"""What Python, Java and JavaScript write of a number; the last in small letters, ``1e-8``."""
+"""Numbers as Python, Java and JavaScript write them; JavaScript with a small e, as in ``1e-8``."""
 
 EXACT = 2**53
 """From here on a JSON number with a point or an exponent may have lost digits when it was read as a
@@ -40,10 +40,10 @@ _exact = decimal.Context(prec=2000, traps=[decimal.InvalidOperation, decimal.Ine
 
 
 def read_number(text: str) -> float | Decimal:
-    """A JSON number with a point or an exponent, for decoders: the nearest double.
+    """Reads a JSON number with a point or an exponent, for decoders, as the nearest double.
 
-    It is a Decimal where the double is a whole number and what is written is not, as in ``1e-400``:
-    no integer may be made of it.
+    Returns a Decimal where the double is a whole number and the written number is not, as with
+    ``1e-400``, so that no integer is made of it.
     Raises: ValueError, beyond a double's range.
     """
     number = float(text)
@@ -109,8 +109,8 @@ def _whole(raw: Any) -> int:
 
 
 def floating(field: models.Field[Any, Any], limits: Limits) -> Convert:
-    """A finite number that a double holds: a JSON number stands for its nearest double, an integer
-    must be one exactly.
+    """A finite number that a double holds: a JSON number stands for the nearest double, but an
+    integer has to equal it.
     """
 
     def convert(raw: Any) -> Any:
@@ -124,7 +124,7 @@ def floating(field: models.Field[Any, Any], limits: Limits) -> Convert:
             raise Refused("range", f"{shown(raw)} is not a finite double.")
         if isinstance(raw, int) and int(number) != raw:
             raise Refused("precision", f"A double does not hold {shown(raw)} exactly.")
-        return number or 0.0  # there is no -0.0 in an SQL column that every database gives back
+        return number or 0.0  # not every database gives -0.0 back
 
     return convert
 

@@ -1,6 +1,5 @@
-"""Fields with ways of their own: a row gives back what the field's code makes of a value.
-
-On its way there, and on its way back.
+"""Conversion for fields with code of their own, which may change a value when it is written and
+when it is read.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ __all__ = ["is_computed", "own_converter"]
 
 
 def own_converter(column: models.Field[Any, Any], using: str | None) -> Callable[[Any], Any]:
-    """Takes whatever the field's ``to_python`` takes, and makes what the column gives back."""
+    """Takes whatever the field's ``to_python`` takes, and returns what the column gives back."""
     longest: int | None = column.max_length if isinstance(column, models.CharField) else None
     there_and_back = _there_and_back(column, using or DEFAULT_DB_ALIAS)
 
@@ -42,7 +41,7 @@ def own_converter(column: models.Field[Any, Any], using: str | None) -> Callable
 
 
 def _try_as_parameter(column: models.Field[Any, Any], value: Any, using: str) -> None:
-    """Raises: Refused, where the field makes no parameter of the value: no query could name it."""
+    """Raises: Refused, if the field cannot make a query's parameter of the value."""
     try:
         column.get_db_prep_value(value, connections[using])
     except Exception as error:
@@ -50,11 +49,10 @@ def _try_as_parameter(column: models.Field[Any, Any], value: Any, using: str) ->
 
 
 def _there_and_back(column: models.Field[Any, Any], using: str) -> Callable[[Any], Any]:
-    """What is read of a value that was written, as far as the field's own code tells without a
-    database.
+    """The function that foretells what is read once a value is written, by the field's own code and
+    without a database.
 
-    Where that code does not settle, because it cannot do without a driver or says something else
-    each time, the value itself.
+    It returns the value itself if that code needs a driver, or does not reach a stable result.
     """
     connection = connections[using]
     writes_itself = type(column).get_db_prep_value is not models.Field.get_db_prep_value
@@ -81,8 +79,8 @@ def _there_and_back(column: models.Field[Any, Any], using: str) -> Callable[[Any
 
 
 def is_computed(kind: type[models.Field[Any, Any]]) -> bool:
-    """Whether the own code of fields of that class has the database compute its values; Django's
-    own placeholders do no more than cast.
+    """Whether fields of that class have the database compute their values, in a placeholder of
+    their own. Django's placeholders only cast.
     """
     placeholder = getattr(kind, "get_placeholder", None)
     return placeholder is not None and not placeholder.__module__.startswith(

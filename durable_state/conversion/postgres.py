@@ -23,16 +23,16 @@ BOUNDS = ("[)", "[]", "(]", "()")
 def part_by_part(
     column: models.Field[Any, Any], convert_parts_of: Callable[[models.Field[Any, Any]], Convert]
 ) -> Convert | None:
-    """The conversion of a field that holds values of another one; None where it does not.
+    """The conversion of a field that holds values of another field; None for any other field.
 
-    ``convert_parts_of`` gives the conversion of that one.
+    ``convert_parts_of`` returns the conversion of that other field.
     """
     if not type(column).__module__.startswith("django.contrib.postgres."):
         return None  # a subclass of them goes through its to_python
     base_field: models.Field[Any, Any] | None = getattr(column, "base_field", None)
     if type(column).__name__ == "HStoreField":
         return _hstore
-    if isinstance(base_field, type):  # a range field of Django's names a class
+    if isinstance(base_field, type):  # Django's range fields name a class
         base_field = base_field()
     if base_field is None:
         return None
@@ -45,7 +45,7 @@ def part_by_part(
 
 
 def _dimensions(field: models.Field[Any, Any]) -> int:
-    """Of the arrays that are the field's values; 0 where they are none."""
+    """The number of dimensions of the field's arrays; 0 if its values are not arrays."""
     count = 0
     while type(field).__name__ == "ArrayField":
         count, field = count + 1, field.base_field  # type: ignore[attr-defined]
@@ -53,7 +53,7 @@ def _dimensions(field: models.Field[Any, Any]) -> int:
 
 
 def _array_converter(part: Convert, dimensions: int) -> Convert:
-    """Takes a list; ``dimensions`` are those of its parts."""
+    """Takes a list, whose parts have ``dimensions`` themselves."""
 
     def convert(raw: Any) -> Any:
         array = [_plain(part(each)) for each in _sequence(raw)]
@@ -69,7 +69,7 @@ def _array_converter(part: Convert, dimensions: int) -> Convert:
 
 
 def _shape(array: list[Any] | None, dimensions: int) -> tuple[int, ...] | None:
-    """The lengths of the array and of its parts, which are alike."""
+    """The lengths of the array and, by level, of its parts, which all have the same shape."""
     if array is None or not dimensions:
         return None
     within = _shape(array[0], dimensions - 1) if array else None
@@ -77,7 +77,7 @@ def _shape(array: list[Any] | None, dimensions: int) -> tuple[int, ...] | None:
 
 
 def _plain(value: Any) -> Any:
-    """A part of an array: in one of documents it is None, not SQL's NULL, that is JSON's null."""
+    """A part as an array holds it: among documents, None is JSON's null, not SQL's NULL."""
     return None if isinstance(value, JsonNull) else value
 
 
@@ -103,8 +103,8 @@ def _range_converter(
     """Takes ``{"lower": 1, "upper": 3, "bounds": "[)"}``, ``{"empty": true}``, or a list of both
     ends.
 
-    Brought into the form in which PostgreSQL gives it back: of whole numbers and days, with the
-    lower end and without the upper one.
+    The result has the form in which PostgreSQL gives it back: a range of integers or of dates
+    includes its lower end and excludes its upper one.
     """
     range_type: Any = column.range_type  # type: ignore[attr-defined]
     step = _step(base_field)
@@ -136,13 +136,13 @@ def _range_converter(
 
 
 def _ends(raw: Any, usual: str) -> tuple[Any, Any, str] | None:
-    """Lower and upper end, and which of them belong to it; None for an empty range."""
+    """The lower end, the upper end and the bounds; None for an empty range."""
     if isinstance(raw, str):  # as Django's serializers write it
         try:
             raw = msgspec.json.decode(raw)
         except msgspec.DecodeError as error:
             raise Refused("invalid", f"{shown(raw)} is not a range.") from error
-    if hasattr(raw, "lower_inc"):  # a driver's, that `prepare` made
+    if hasattr(raw, "lower_inc"):  # a driver's range, from `prepare`
         bounds = ("[" if raw.lower_inc else "(") + ("]" if raw.upper_inc else ")")
         return None if raw.isempty else (raw.lower, raw.upper, bounds)
     if isinstance(raw, (list, tuple)) and len(raw) == 2:
@@ -158,7 +158,7 @@ def _ends(raw: Any, usual: str) -> tuple[Any, Any, str] | None:
 
 
 def _step(base_field: models.Field[Any, Any]) -> Any:
-    """From one value to the next, where there is nothing in between."""
+    """The step from one value to the next; None if there are values in between."""
     if isinstance(base_field, models.IntegerField):
         return 1
     if isinstance(base_field, models.DateField) and not isinstance(

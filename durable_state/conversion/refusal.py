@@ -1,4 +1,4 @@
-"""Why a value is not taken."""
+"""Why a value is refused."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Refused(Exception):
 
 
 def shown(raw: Any) -> str:
-    """A value in a message: its repr, cut where it is long."""
+    """A value as messages quote it: its repr, cut if it is long."""
     try:
         return _short.repr(raw)
-    except Exception:  # of a number that Python writes in no digits, or of a foreign type
+    except Exception:  # a number too long to be printed, or a foreign type
         return f"a {type(raw).__name__}"
 
 
 def is_finite(number: float | Decimal) -> bool:
-    """Neither infinite nor NaN, of which Decimal has a kind that float() raises for."""
+    """Whether it is neither infinite nor NaN. (float() raises for one of Decimal's NaNs.)"""
     return number.is_finite() if isinstance(number, Decimal) else math.isfinite(number)
 
 

@@ -37,7 +37,7 @@ def text(field: models.Field[Any, Any], limits: Limits) -> Convert:
 
 
 def unbounded_text(field: models.Field[Any, Any], limits: Limits) -> Convert:
-    """A text of any length (a TextField's ``max_length`` is a form's matter), kept verbatim."""
+    """A text of any length (a TextField's ``max_length`` is for forms only), kept verbatim."""
 
     def convert(raw: Any) -> Any:
         if not isinstance(raw, str):
@@ -83,7 +83,7 @@ def universally_unique(field: models.Field[Any, Any], limits: Limits) -> Convert
 
 
 def address(field: models.Field[Any, Any], limits: Limits) -> Convert:
-    """An IPv4 or IPv6 address, in the form in which PostgreSQL's ``inet`` writes it."""
+    """An IPv4 or IPv6 address, returned as PostgreSQL's ``inet`` writes it."""
     unpack: bool = getattr(field, "unpack_ipv4", False)
 
     def convert(raw: Any) -> Any:

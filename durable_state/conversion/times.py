@@ -25,7 +25,7 @@ Convert = Callable[[Any], Any]
 FINER = re.compile(r"[.,][0-9]{6}0*[1-9]")
 _IN_UTC = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z"
 IN_UTC = re.compile(rf"{_IN_UTC}\Z")
-"""What most services write, and needs no second look."""
+"""What most services write; it needs no further check."""
 LINES_IN_UTC = re.compile(rf"(?:{_IN_UTC}\n)*+\Z")
 ISO_DURATION = re.compile(
     r"(?P<sign>[-+]?)P(?=[0-9T])"
@@ -43,8 +43,10 @@ MICROSECONDS = {
 
 
 def date_and_time(field: models.Field[Any, Any], limits: Limits) -> Convert:
-    """ISO 8601 text, as Django reads it, or a date alone. With USE_TZ in UTC; a naive one is meant
-    in Django's default time zone.
+    """ISO 8601 text, as Django reads it, or a date alone.
+
+    The result is in UTC if USE_TZ is on. A text without an offset is taken to be in Django's
+    default time zone.
     """
 
     def convert(raw: Any) -> Any:
@@ -67,38 +69,39 @@ def date_and_time(field: models.Field[Any, Any], limits: Limits) -> Convert:
 
 
 def moments(texts: Sequence[Any], limits: Limits) -> list[datetime.datetime] | None:
-    """What ``date_and_time`` makes of each of the texts; None where any of them is not what most
-    services write.
+    """What ``date_and_time`` makes of each of the texts; None if one of them is not written as most
+    services write it.
     """
     try:
         if settings.USE_TZ and limits.zone is None and LINES_IN_UTC.match("\n".join([*texts, ""])):
             return list(map(datetime.datetime.fromisoformat, texts))
     except (TypeError, ValueError):
-        pass  # no text, or no moment
+        pass  # not texts, or not moments
     return None
 
 
 def _in_utc(moment: datetime.datetime, kept_in: datetime.tzinfo | None) -> datetime.datetime:
-    """The moment, which the database must give back: in ``kept_in``, the zone that it keeps it in,
-    no other has its local time.
+    """The moment in UTC.
+
+    Raises: Refused, if another moment has the same local time in ``kept_in``, the zone in which the
+    database keeps it, because the database could not give it back.
     """
     if timezone.is_naive(moment):
-        moment = _told_by_its_local_time(moment)
-    if kept_in is not None and _is_doubtful(moment.astimezone(kept_in)):
+        moment = _aware_in_default_zone(moment)
+    if kept_in is not None and _is_ambiguous(moment.astimezone(kept_in)):
         raise Refused(
             "invalid",
             f"{moment.isoformat()} is one of two moments that have the same local time"
-            f" in {kept_in},"
-            " in which the database keeps it.",
+            f" in {kept_in}, in which the database keeps it.",
         )
     return moment.astimezone(datetime.UTC)
 
 
 def _in_default_zone(moment: datetime.datetime) -> datetime.datetime:
     if timezone.is_naive(moment):
-        return _told_by_its_local_time(moment).replace(tzinfo=None, fold=0)
+        return _aware_in_default_zone(moment).replace(tzinfo=None, fold=0)
     local = moment.astimezone(timezone.get_default_timezone())
-    if _is_doubtful(local):
+    if _is_ambiguous(local):
         raise Refused(
             "invalid",
             f"{moment.isoformat()} is one of two moments that have the same local time;"
@@ -107,12 +110,13 @@ def _in_default_zone(moment: datetime.datetime) -> datetime.datetime:
     return local.replace(tzinfo=None, fold=0)
 
 
-def _told_by_its_local_time(moment: datetime.datetime) -> datetime.datetime:
-    """The moment that a time without an offset is meant to be, in Django's default time zone.
-    Raises: Refused.
+def _aware_in_default_zone(moment: datetime.datetime) -> datetime.datetime:
+    """The moment that a time without an offset stands for in Django's default time zone.
+
+    Raises: Refused, if it happens twice there, or never.
     """
     aware = moment.replace(tzinfo=timezone.get_default_timezone())
-    if _is_doubtful(aware):
+    if _is_ambiguous(aware):
         zone = timezone.get_default_timezone_name()
         raise Refused(
             "invalid", f"{moment.isoformat()} has no offset and happens twice, or never, in {zone}."
@@ -120,8 +124,8 @@ def _told_by_its_local_time(moment: datetime.datetime) -> datetime.datetime:
     return aware
 
 
-def _is_doubtful(local: datetime.datetime) -> bool:
-    """Whether clocks are set in its zone then, so that its local time happens twice, or never."""
+def _is_ambiguous(local: datetime.datetime) -> bool:
+    """Whether this local time happens twice, or never, because the clocks change in its zone."""
     return local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
 
 
@@ -174,7 +178,7 @@ def duration(field: models.Field[Any, Any], limits: Limits) -> Convert:
 
 
 def _parse_duration(raw: str) -> datetime.timedelta | None:
-    return None if "P" in raw else parse_duration(raw)  # Django takes a bare "P" for nothing
+    return None if "P" in raw else parse_duration(raw)  # Django reads a bare "P" as no time at all
 
 
 def _iso_duration(raw: str, match: re.Match[str]) -> datetime.timedelta:

@@ -1,5 +1,5 @@
-"""Which model an entity type becomes, and how. May look at models and the protocol; knows no HTTP
-and writes no row.
+"""Knows which model each entity type becomes, and how. May look at models and the protocol; knows
+no HTTP and writes no row.
 """
 
 from .change import EntityChange

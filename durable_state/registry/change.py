@@ -1,4 +1,4 @@
-"""A change as mappings see it."""
+"""A change, as mappings see it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["EntityChange"]
 
 
 class EntityChange(msgspec.Struct, frozen=True):
-    """One insert, update, upsert or delete, decoded; all that ``prepare`` may use."""
+    """One decoded insert, update, upsert or delete: all that ``prepare`` may use."""
 
     stream: str
     """The stream's name."""
@@ -21,10 +21,10 @@ class EntityChange(msgspec.Struct, frozen=True):
     operation: str
     """``insert``, ``update``, ``upsert`` or ``delete``."""
     value: Any
-    """Decoded JSON; None where the message has none."""
+    """Decoded JSON; None if the message has no value."""
     old_value: Any
-    """Decoded JSON; None where the message has none."""
+    """Decoded JSON; None if the message has no old value."""
     headers: dict[str, Any]
-    """The message's."""
+    """The headers of the message."""
     ordinal: int
     """The message's number in the stream, counted from 1."""

@@ -1,4 +1,4 @@
-"""What a stream can keep in a column, and which columns must be unique."""
+"""Tells which columns a stream can write, and which columns must be unique."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["parent_model", "unique_sets", "writable"]
 
 
 def writable(field: models.Field[Any, Any]) -> bool:
-    """Whether a stream can keep the column: it is neither a primary key, nor computed,
+    """Whether a stream can write the column: it is neither a primary key, nor computed,
     nor set by Django on each save.
     """
     return not (
@@ -22,18 +22,18 @@ def writable(field: models.Field[Any, Any]) -> bool:
 
 
 def parent_model(field: models.Field[Any, Any]) -> type[models.Model] | None:
-    """The model whose table a foreign key points to, also where it names a proxy of that model.
+    """The model whose table a foreign key points to, even if it names a proxy of that model.
 
     None for any other field.
     """
     if not isinstance(field, models.ForeignKey):
         return None
-    meta = getattr(field.related_model, "_meta", None)  # a name, where there is no such model
+    meta = getattr(field.related_model, "_meta", None)  # a name, if there is no such model
     return None if meta is None else meta.concrete_model
 
 
 def unique_sets(model: type[models.Model]) -> list[set[str]]:
-    """The sets of field names that no two rows of the model share, whatever else they hold."""
+    """The sets of fields, by name, in whose values no two rows of the model agree."""
     meta = model._meta
     sets = [{field.name} for field in meta.concrete_fields if field.unique]
     sets += [set(names) for names in meta.unique_together]

@@ -1,4 +1,4 @@
-"""The mapping of one entity type to one model: what a user writes, and what follows from it."""
+"""Mappings of one entity type to one model: what users write, and what follows from that."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def camel_case(*names: str) -> dict[str, str]:
     ``camel_case("sent_at")`` is ``{"sent_at": "sentAt"}``.
     """
     wire_names = {}
-    for name in map(str, names):  # what is no text is a system check's matter, no import error
+    for name in map(str, names):  # a system check reports what is no text
         first, *others = name.split("_")
         wire_names[name] = first + "".join(part[:1].upper() + part[1:] for part in others)
     return wire_names
 
 
 def _resolve_model(mapping_class: type[EntityMapping]) -> None:
-    """Puts the class in the place of ``"app_label.Model"``, now or when Django has loaded it.
+    """Replaces ``"app_label.Model"`` by the class, now or as soon as Django has loaded it.
 
-    What names no model stays as it is, for the system checks.
+    A label without a model stays as it is, for the system checks to report.
     """
     label = getattr(mapping_class, "model", None)
     if not isinstance(label, str) or label.count(".") != 1:
         return
-    if apps.models_ready:  # a lazy operation that waits for ever would be an error of Django's own
+    if apps.models_ready:  # Django's checks complain of lazy operations that stay pending
         with contextlib.suppress(LookupError):
             mapping_class.model = apps.get_model(label)
         return
@@ -58,7 +58,7 @@ def _resolve_model(mapping_class: type[EntityMapping]) -> None:
 
 
 class Register(Protocol):
-    """Where a mapping finds the mappings of its parents."""
+    """The registry, as far as a mapping needs it to find the mappings of its parents."""
 
     def for_model(self, model: object) -> list[EntityMapping]:
         """All mappings of a model."""
@@ -72,24 +72,24 @@ class EntityMapping:
     import errors.
     """
 
-    # A class, or "app_label.Model" until the models are loaded. Typed `Any`, because what the
-    # project may write is more than what is read here, and Python cannot say so of an attribute.
+    # A class, or "app_label.Model" until the models are loaded. Typed `Any`, because projects may
+    # write more than what is read here, and Python cannot express that for an attribute.
     model: ClassVar[Any]
     """The model that the entities become rows of: its class, or ``"app_label.Model"``."""
     key_field: ClassVar[str]
     """The model field that holds the entity key, verbatim."""
     fields: ClassVar[Sequence[str] | dict[str, str] | Literal["__all__"] | None] = None
-    """The model fields that the stream writes: a list, a dict to wire names, or ``"__all__"``."""
+    """The model fields that the stream writes: a list, a dict of wire names, or ``"__all__"``."""
     value_field: ClassVar[str | None] = None
     """Instead of ``fields``: the one model field that holds the whole value, any JSON."""
     stream_field: ClassVar[str | None] = None
-    """The model field that tells the streams apart whose rows share the table."""
+    """The model field that says which stream a row belongs to, if streams share the table."""
     streams: ClassVar[Sequence[str] | None] = None
     """The streams that the mapping serves, as names or patterns (``"chat-*"``). None: all."""
     update_mode: ClassVar[Literal["replace", "merge"]] = "replace"
     """``"merge"``: an ``update`` keeps the fields that its value leaves out."""
     version: ClassVar[int] = 1
-    """Raise it when ``prepare`` has changed: the rows of before then ask for a reset."""
+    """Raise it when ``prepare`` has changed, so that the type asks for a reset of its old rows."""
 
     registry: Register | None = None
     """Where the mapping is registered."""
@@ -122,7 +122,7 @@ class EntityMapping:
         return {name: value[wire] for name, wire in self.wire_names.items() if wire in value}
 
     def represent(self, row: models.Model) -> Any:
-        """The ``value`` of a row as shown outside: JSON-like.
+        """The ``value`` of a row as clients see it: JSON-like.
 
         By default it has the mapped fields under their wire names.
         """
@@ -153,7 +153,7 @@ class EntityMapping:
 
     @cached_property
     def mapped_fields(self) -> tuple[models.Field[Any, Any], ...]:
-        """The model fields that the stream writes, without key and stream field."""
+        """The model fields that the stream writes, apart from key and stream field."""
         names = [self.value_field] if self.value_field is not None else list(self.wire_names)
         return tuple(self.field(name) for name in names)
 
@@ -163,7 +163,7 @@ class EntityMapping:
         return self.field(self.key_field)
 
     def key_of(self, row: models.Model) -> str:
-        """The entity key of a row, as the wire spells it."""
+        """The entity key of a row, as it is spelled on the wire."""
         return key_text(self.key, self.key.value_from_object(row))
 
     @cached_property
@@ -173,12 +173,12 @@ class EntityMapping:
 
     @property
     def has_own_prepare(self) -> bool:
-        """Whether the mapping computes its values, instead of naming where they stand."""
+        """Whether the mapping has a ``prepare`` of its own."""
         return type(self).prepare is not EntityMapping.prepare
 
     @property
     def has_own_represent(self) -> bool:
-        """Whether the mapping computes what is shown of a row."""
+        """Whether the mapping has a ``represent`` of its own."""
         return type(self).represent is not EntityMapping.represent
 
     @cached_property
@@ -196,22 +196,22 @@ class EntityMapping:
 
     @cached_property
     def stream_column(self) -> models.Field[Any, Any] | None:
-        """The model field that tells the streams apart; None where the table is one stream's."""
+        """The model field of ``stream_field``; None if the table belongs to a single stream."""
         return None if self.stream_field is None else self.field(self.stream_field)
 
     def serves(self, stream_name: str) -> bool:
-        """Whether the mapping is meant for the stream of that name."""
+        """Whether the mapping serves the stream with that name."""
         return any(fnmatchcase(stream_name, pattern) for pattern in self.patterns)
 
     def may_meet(self, other: EntityMapping) -> bool:
-        """Whether a stream can have a name that both mappings serve."""
+        """Whether both mappings can serve the same stream."""
         return overlap(self.patterns, other.patterns)
 
     @cached_property
     def patterns(self) -> tuple[str, ...]:
         """``streams`` as patterns.
 
-        What is no text in it serves nothing (and is a system check's matter).
+        Anything in it that is no text serves no stream; a system check reports it.
         """
         streams: Any = ANY if self.streams is None else self.streams
         if isinstance(streams, str):
@@ -221,14 +221,14 @@ class EntityMapping:
         return tuple(each for each in streams if isinstance(each, str))
 
     def scope(self, stream: Stream) -> dict[str, Any]:
-        """The field values that make a row this stream's: empty without ``stream_field``.
+        """The field values by which a row belongs to the stream; empty without ``stream_field``.
 
-        Raises: MappingFault, when the object that stands for the stream does not exist.
+        Raises: MappingFault, if the object that stands for the stream does not exist.
         """
         return stream_scope(self.stream_column, stream)
 
     def rows(self, stream: Stream, using: str | None = None) -> models.QuerySet[models.Model]:
-        """The rows that show this stream's entities, without any order."""
+        """The rows that show the stream's entities, unordered."""
         queryset: models.QuerySet[models.Model] = (
             self.model._base_manager.using(using or stream.using)
             .filter(**self.scope(stream))
@@ -236,17 +236,17 @@ class EntityMapping:
         )
         if self.stream_field is not None:
             queryset = queryset.filter(**{f"{self.stream_field}__isnull": False})
-        if self.key.null:  # without a key it is no entity, but the application's
+        if self.key.null:  # a row without a key is the application's own
             queryset = queryset.filter(**{f"{self.key_field}__isnull": False})
         return queryset
 
     def parent_mapping(
         self, field: models.Field[Any, Any], stream_name: str | None = None
     ) -> EntityMapping | None:
-        """The mapping through which the wire names the field's parent in that stream;
-        None where the parent's model is not mapped.
+        """The mapping of the field's parent, by whose key that stream names the parent;
+        None if the parent's model is not mapped.
 
-        Without a stream's name it is one that some stream of the mapping has.
+        Without the name of a stream, any mapping that shares a stream with this one.
         """
         candidates = self._parent_mappings(field)
         if stream_name is not None:
@@ -254,7 +254,7 @@ class EntityMapping:
         return candidates[0] if candidates else None
 
     def _parent_mappings(self, field: models.Field[Any, Any]) -> list[EntityMapping]:
-        """All mappings of the field's parents; those that a stream of ours may have, if any."""
+        """All mappings of the field's parents; if some share a stream with this one, only those."""
         model = parent_model(field)
         if model is None or self.registry is None:
             return []
@@ -262,7 +262,7 @@ class EntityMapping:
         return [each for each in candidates if each.may_meet(self)] or candidates
 
     def represent_field(self, row: models.Model, name: str) -> Any:
-        """One mapped field of a row as shown outside.
+        """One mapped field of a row as clients see it.
 
         A foreign key to a mapped parent is shown as the parent's entity key.
         """
@@ -277,7 +277,7 @@ class EntityMapping:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Names the mapping: it changes when rows would have to be made anew."""
+        """A digest of the mapping, which changes when existing rows would have to be rebuilt."""
         parts = [
             self.label,
             self.key_field,
@@ -292,7 +292,7 @@ class EntityMapping:
 
     @property
     def source(self) -> str:
-        """Where the mapping class is written: ``file:line``."""
+        """Where the mapping class is defined: ``file:line``."""
         try:
             return f"{inspect.getsourcefile(type(self))}:{inspect.getsourcelines(type(self))[1]}"
         except (OSError, TypeError):

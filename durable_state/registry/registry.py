@@ -1,4 +1,4 @@
-"""The register of all mappings."""
+"""The registry of all mappings."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ M = TypeVar("M", bound=type[EntityMapping])
 class Registry:
     """All mappings of the project, by entity type.
 
-    A type may have several mappings as long as their ``streams`` do not overlap. A wrong
-    registration is remembered and reported by the system checks; importing never fails.
+    A type may have several mappings as long as their ``streams`` do not overlap. Wrong
+    registrations never fail an import: they are remembered, and reported by the system checks.
     """
 
     def __init__(self) -> None:
         self._mappings: list[EntityMapping] = []
         self.mistakes: list[tuple[str, str]] = []
-        """(message, hint) of registrations that could not be taken."""
+        """The message and the hint of each registration that was not accepted."""
         self.named: set[type] = set()
-        """The classes that registrations name, taken or not."""
+        """The classes that were registered, accepted or not."""
 
     def __iter__(self) -> Iterator[EntityMapping]:
         return iter(self._mappings)
@@ -89,21 +89,21 @@ class Registry:
         self.mistakes.append((message, hint))
 
     def remove(self, mapping_class: type[EntityMapping]) -> None:
-        """Takes a mapping class out again (for tests)."""
+        """Unregisters a mapping class (for tests)."""
         self._mappings = [each for each in self._mappings if type(each) is not mapping_class]
         self.named.discard(mapping_class)
 
     def remove_type(self, entity_type: str) -> None:
-        """Takes out whatever maps the type (for tests)."""
+        """Unregisters all mappings of the type (for tests)."""
         self._mappings = [each for each in self._mappings if each.entity_type != entity_type]
 
     def clear(self) -> None:
-        """Takes out all mappings (for tests)."""
+        """Unregisters all mappings (for tests)."""
         self._mappings = []
 
     @contextmanager
     def isolated(self) -> Iterator[Registry]:
-        """Takes back at the block's end what was registered and removed in it (for tests)."""
+        """Undoes at the block's end what was registered and removed in it (for tests)."""
         mappings, mistakes, named = list(self._mappings), list(self.mistakes), set(self.named)
         try:
             yield self
@@ -111,7 +111,7 @@ class Registry:
             self._mappings, self.mistakes, self.named = mappings, mistakes, named
 
     def find(self, entity_type: str, stream_name: str) -> EntityMapping | None:
-        """The mapping of a type in a stream, or None where the type is not registered there."""
+        """The mapping of a type in a stream; None if the type is not registered for it."""
         for mapping in self._mappings:
             if mapping.entity_type == entity_type and mapping.serves(stream_name):
                 return mapping

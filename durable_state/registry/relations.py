@@ -13,7 +13,7 @@ __all__ = ["followed_columns", "parents_first"]
 
 
 def parents_first(mappings: list[EntityMapping]) -> list[EntityMapping]:
-    """The mappings, parents before children, as far as no cycle is among them."""
+    """The mappings with parents before their children, except where foreign keys form a cycle."""
     ordered: list[EntityMapping] = []
     seen: set[type[models.Model]] = set()
 
@@ -36,7 +36,7 @@ def parents_first(mappings: list[EntityMapping]) -> list[EntityMapping]:
 def followed_columns(
     mapping: EntityMapping,
 ) -> dict[str, list[models.ForeignKey[Any, Any]]]:
-    """The mapped columns, by attname, that foreign keys name rows by (``to_field``).
+    """The mapped columns, by attname, that foreign keys point to (``to_field``), and these keys.
 
     When such a column changes, the rows that point to it have to follow.
     """

@@ -1,4 +1,4 @@
-"""Field values as JSON, the way they came in."""
+"""Represents field values as JSON, as the stream brought them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["represent_parent", "represent_value"]
 
 
 def represent_value(field: models.Field[Any, Any], row: models.Model) -> Any:
-    """One mapped field of a row, JSON-like."""
+    """Represents one mapped field of a row, JSON-like."""
     return as_shown(_document(field, field.value_from_object(row)))
 
 
 def represent_parent(field: models.Field[Any, Any], row: models.Model, key: str) -> str | None:
-    """A foreign key of a row as the entity key of the parent, whose attribute ``key`` holds it."""
+    """Represents a foreign key as the parent's entity key, which its attribute ``key`` holds."""
     parent = getattr(row, field.name)
     return None if parent is None else key_text(field, getattr(parent, key))
 
 
 def _document(field: models.Field[Any, Any], value: Any) -> Any:
-    """What a JSON column holds, where a decoder of the field's own made something else of it."""
+    """The JSON of a value, even if the field's decoder has turned it into something else."""
     if not isinstance(field, models.JSONField) or field.decoder is None:
         return value
     with suppress(TypeError, ValueError):

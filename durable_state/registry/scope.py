@@ -1,4 +1,4 @@
-"""How the stream field of a row tells which stream it belongs to."""
+"""Tells by a row's stream field which stream the row belongs to."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from durable_state.models import Stream, TableOwner
 __all__ = ["one_to_one_to_stream", "rows_of_streams", "stream_of", "stream_scope"]
 
 _NAMES = 500
-"""Names of streams that a query lists one by one."""
+"""The most streams that a query lists by name."""
 
 
 def one_to_one_to_stream(model: type[models.Model]) -> models.Field[Any, Any] | None:
-    """The field by which an object of ``model`` stands for one stream, or None."""
+    """The field by which an object of ``model`` stands for one stream; None if there is none."""
     for field in model._meta.concrete_fields:
         if isinstance(field, models.OneToOneField) and field.related_model is Stream:
             return field
@@ -24,9 +24,9 @@ def one_to_one_to_stream(model: type[models.Model]) -> models.Field[Any, Any] | 
 
 
 def stream_scope(field: models.Field[Any, Any] | None, stream: Stream) -> dict[str, Any]:
-    """``{attname: value}`` of the stream's rows; empty where all rows of the table are.
+    """``{attname: value}`` of the stream's rows; empty if all rows of the table are the stream's.
 
-    Raises: MappingFault, where the object that stands for the stream does not exist.
+    Raises: MappingFault, if the object that stands for the stream does not exist.
     """
     if field is None:
         return {}
@@ -82,7 +82,7 @@ def stream_of(field: models.Field[Any, Any] | None, row: models.Model) -> str | 
 def rows_of_streams(
     label: str, field: models.Field[Any, Any] | None, streams: models.QuerySet[Stream]
 ) -> models.Q:
-    """Picks the rows of a synced model that belong to one of the streams, or to none at all."""
+    """Selects the rows of a synced model that belong to one of the streams, or to none at all."""
     if field is None:
         owner = TableOwner.objects.using(streams.db).filter(model=label)
         hidden = owner.exclude(stream__in=streams.values("pk"))
@@ -90,8 +90,8 @@ def rows_of_streams(
 
     own = models.Q(**{f"{field.name}__isnull": True})
     if not isinstance(field, models.ForeignKey):
-        # Few names are given as they are: two text columns may have collations that MySQL does not
-        # compare. Many would be more parameters than a statement takes.
+        # A few names are passed as parameters, because MySQL may not compare two text columns of
+        # different collations. Many would be more parameters than a statement takes.
         names: Any = list(streams.values_list("name", flat=True)[: _NAMES + 1])
         if len(names) > _NAMES:
             names = streams.values("name")
@@ -103,7 +103,7 @@ def rows_of_streams(
 
     link = one_to_one_to_stream(field.related_model)
     if link is None:
-        return own  # a system check says so
+        return own  # a system check reports it
     belongs = models.Q(**{f"{link.name}__in": streams.values("pk")})
     belongs |= models.Q(**{f"{link.name}__isnull": True})
     owners = field.related_model._base_manager.using(streams.db).filter(belongs)

@@ -1,4 +1,4 @@
-"""Which columns must be unique beside the key."""
+"""Tells which columns must be unique besides the key."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["secondary_unique_sets"]
 
 
 def secondary_unique_sets(mapping: EntityMapping) -> list[tuple[str, ...]]:
-    """The sets of column attnames that must be unique together, the key's own left out.
+    """The sets of columns, by attname, that must be unique together, except for the key's own.
 
-    At least one mapped field occurs in each.
+    Each holds at least one mapped field.
     """
     own = [{mapping.key_field}]
     if mapping.stream_field is not None:

@@ -1,4 +1,4 @@
-"""What is shown of a row that was just written, without reading it.
+"""Represents a row that was just written, without reading it back.
 
 Why: decision 43.
 """
@@ -21,10 +21,10 @@ __all__ = ["is_shown_as_written", "represent_written"]
 
 
 def represent_written(mapping: EntityMapping, values: Sequence[Any]) -> Any:
-    """What ``represent`` shows of a row into which these values were just written.
+    """What ``represent`` would return for a row into which these values were just written.
 
-    They are those of the mapped columns, in their order; mapped parents are named by their entity
-    keys. Only for mappings of which ``is_shown_as_written`` says so.
+    ``values`` are those of the mapped columns, in their order, with mapped parents named by their
+    entity keys. Only for mappings for which ``is_shown_as_written`` is true.
     """
     shown = [None if value is JSON_NULL else as_shown(value) for value in values]
     if mapping.value_field is not None:
@@ -33,10 +33,9 @@ def represent_written(mapping: EntityMapping, values: Sequence[Any]) -> Any:
 
 
 def is_shown_as_written(mapping: EntityMapping) -> bool:
-    """Whether a row need not be read to know what is shown of it.
+    """Whether what is shown of a row is known without reading the row.
 
-    So it is where neither mapping, model nor field has code of its own between the row and what
-    is shown.
+    True if no code of the mapping, the model or a field comes between the row and what is shown.
     """
     model, fields = mapping.model, mapping.mapped_fields
     return (
@@ -73,7 +72,7 @@ def _is_shown_plainly(model: type[models.Model], field: models.Field[Any, Any]) 
 
 
 def _is_named_plainly(mapping: EntityMapping, field: models.Field[Any, Any]) -> bool:
-    """Whether the parent that the field points to, if it is mapped, is just what its key says."""
+    """Whether the parent that the field points to, if it is mapped, is shown as its key alone."""
     parent = mapping.parent_mapping(field)
     return parent is None or (
         _is_made_plainly(parent.model) and _is_shown_plainly(parent.model, parent.key)
