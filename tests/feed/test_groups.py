@@ -411,6 +411,25 @@ async def test_nobody_is_admitted_in_the_middle_of_a_commit(
         await subscriber.stop()
 
 
+async def test_a_slow_one_gets_each_part_of_a_commit_once(
+    configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its group sends the next parts to the others while it still takes the first."""
+    configure(FEED_POLL_SECONDS=1000, FEED_VALUE_ROWS=0)
+    for module in (group, rendering):
+        monkeypatch.setattr(module, "PAGE_ROWS", 2)
+    stream = await begun()
+    async with sockets(stream, 2, lambda: everything(stream)) as (_, (slow, other)):
+        await asyncio.gather(slow.until_revision(1), other.until_revision(1))
+        slow.takes.clear()
+        await commit_and_ring(stream, {("message", str(n)): message("x") for n in range(6)})
+        await other.until_revision(2)
+        slow.takes.set()
+        await slow.until_revision(2)
+        assert slow.most_waiting == 1
+        assert slow.client.state == other.client.state == await sync_to_async(shown)(stream)
+
+
 async def test_who_comes_from_the_future_joins_nobody(configure: Callable[..., None]) -> None:
     """A token of a commit that a restored database does not have: a snapshot, beside others who
     are sent to already.

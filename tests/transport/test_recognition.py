@@ -220,6 +220,23 @@ def test_an_item_without_an_offset_makes_no_mark_beside_it() -> None:
     assert len(found.marks) == 2
 
 
+@pytest.mark.parametrize(
+    "offset", ["", "-1", "now", "x" * 513, "a\x00"], ids=["", "-1", "now", "long", "NUL"]
+)
+def test_an_offset_inside_a_message_that_is_no_place_makes_no_mark(offset: str) -> None:
+    """``now`` would lead to wherever the tail is by then, and a look from there finds nothing."""
+    items = [json.loads(message(n, "x" * 9_000)) for n in range(40)]
+    for n, item in enumerate(items, 1):
+        item["headers"]["offset"] = "end" if n == 40 else offset if n % 2 else f"o{n}"
+    trail = Trail(START, None)
+    trail.add([decode(json.dumps(item).encode()) for item in items])
+    trail.move("end")
+    found = trail.checkpoint(40)
+    assert found is not None
+    assert len(found.marks) > 2
+    assert offset not in {mark.offset for mark in found.marks[1:]}
+
+
 @given(
     st.lists(st.integers(1, 60_000), min_size=1, max_size=60),
     st.lists(st.integers(1, 10), min_size=1, max_size=60),

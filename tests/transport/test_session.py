@@ -113,6 +113,50 @@ def test_nothing_at_the_same_offset_is_the_tail() -> None:
     assert mode(one) is Mode.LONG_POLL
 
 
+@pytest.mark.parametrize("items", [None, []], ids=["204", "empty"])
+def test_a_live_answer_alone_does_not_move_the_tail(items: list[bytes] | None) -> None:
+    """A plain GET from the old place says what lies before the tail that the answer speaks of."""
+    one = session()
+    answer(one, messages(1), "a", up_to_date=True)
+    assert answer(one, items, "b", up_to_date=True) == []
+    request = one.next_request()
+    assert request is not None
+    assert (request.mode, request.url) == (Mode.CATCH_UP, f"{URL}?offset=a")
+    (batch,) = answer(one, messages(1, 1), "b", up_to_date=True)
+    assert keys([batch]) == ["1"]
+    assert batch.position == ("b", 0, 2)
+
+
+def silent_at_the_tail() -> ReadSession:
+    """A session that read one message, and whose live request got no byte afterwards."""
+    one = session()
+    (batch,) = answer(one, messages(1), "a", up_to_date=True)
+    assert one.recognition(batch) is None
+    assert mode(one) is Mode.LONG_POLL
+    assert one.leave_silent()
+    return one
+
+
+def test_messages_after_a_silence_wait_until_the_stream_is_recognized() -> None:
+    """It may have been deleted and created anew while nothing was heard."""
+    one = silent_at_the_tail()
+    (batch,) = answer(one, messages(1, 1), "b", up_to_date=True)
+    check = one.recognition(batch)
+    assert check is not None
+    assert one.confirm(batch, check) == batch
+    (following,) = answer(one, messages(1, 2), "c", up_to_date=True)
+    assert one.recognition(following) is None
+
+
+def test_what_came_of_a_cut_answer_is_left_while_the_stream_is_in_doubt() -> None:
+    """It is read again, in an answer that can be compared; nothing is skipped."""
+    one = silent_at_the_tail()
+    assert one.next_request() is not None
+    one.begin(200, {"content-type": "application/json", "stream-next-offset": "b"})
+    assert list(one.feed(b"[%b," % message(1))) == []
+    assert list(one.cut()) == []
+
+
 @pytest.mark.parametrize("by", ["data", "204"])
 def test_closed_is_confirmed_by_a_plain_get(by: str) -> None:
     """Whatever said it first."""
