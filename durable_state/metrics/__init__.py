@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: what the tables say of every stream, beside what this process counted.
+"""What Prometheus scrapes: every stream as the tables show it, and what this process has counted.
 
 An entry point. Needs the extra ``metrics``.
 """

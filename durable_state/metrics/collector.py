@@ -28,16 +28,16 @@ Found = list[tuple[tuple[str, str], StreamReport]]
 class StreamCollector(Collector):
     """What ``durable_state status`` says of each stream, as metrics.
 
-    A scrape takes five queries for each 500 streams and database, in whatever process answers it.
-    Register it once, in one process: what it tells is the same everywhere.
+    A scrape takes five queries per database and 500 streams, in whichever process answers it.
+    Register it once, in one process: its metrics are the same in all of them.
     """
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering it must not ask the database."""
+        """Describes nothing, so that registering the collector asks no database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics as of now. A database that does not answer is told as such, by itself."""
+        """The metrics as of now. A database that does not answer only has ``database_up`` 0."""
         up = GaugeMetricFamily("durable_state_database_up", "1 if it answers.", labels=_DATABASE)
         found: Found = []
         for using in databases_with_streams():
@@ -97,4 +97,4 @@ _GAUGES: list[tuple[str, str, Any]] = [
     ),
     ("held", "1 if a worker consumes it.", lambda report: float(bool(report.holder))),
 ]
-"""Name, help text, and what it is of a report."""
+"""The name and help text of each gauge, and its value in a report."""

@@ -19,11 +19,10 @@ __all__ = ["metrics"]
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """All streams by their tables, and what this process has counted; or, where
-    ``PROMETHEUS_MULTIPROC_DIR`` is set, what all processes that share it have.
+    """Every stream as the tables show it, and what this process has counted; with
+    ``PROMETHEUS_MULTIPROC_DIR``, what all processes that share the directory have counted.
 
-    For whoever brings ``METRICS_TOKEN``, or may view streams by Django's permissions; 403 for
-    others.
+    Requires ``METRICS_TOKEN``, or Django's permission to view streams; answers 403 to others.
     """
     if not _may_scrape(request):
         return HttpResponse(

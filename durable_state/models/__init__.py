@@ -1,4 +1,4 @@
-"""What this app stores. Models know nothing of HTTP, of mappings or of how rows are written."""
+"""What this app stores. Knows nothing of HTTP, of mappings, or of how rows are written."""
 
 from .doorbell import Doorbell, WakeStream
 from .feed import FeedEntry, HeldRows

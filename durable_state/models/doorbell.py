@@ -1,4 +1,4 @@
-"""What rings for streams that nobody follows.
+"""Doorbells: how a server has a stream read that no worker follows.
 
 Why: decision 62.
 """
@@ -23,16 +23,16 @@ def _new_subscription() -> str:
 
 
 class WakeStream(models.Model):
-    """A stream in which a server writes the wakes of pull-wake subscriptions, and who listens.
+    """A stream in which a server announces the wakes of pull-wake subscriptions.
 
-    Invariant: one holder listens at a time, until ``expires_at`` on the database's clock.
+    Invariant: one holder listens to it at a time, until ``expires_at`` on the database's clock.
     """
 
     digest = models.CharField(max_length=64, primary_key=True)
-    """Of the URL, which is too long for an index."""
+    """The digest of the URL, which is too long for an index."""
     url = models.CharField(max_length=2000)
     offset = WideTextField(default="-1")
-    """Where the next wake is read; opaque. Wakes before it have been written down."""
+    """Where the next wake is read; opaque. Earlier wakes are recorded in their doorbells."""
     skip = models.BigIntegerField(default=0)
     ordinal = models.BigIntegerField(default=0)
     holder = models.CharField(max_length=255, default="")
@@ -52,36 +52,36 @@ class WakeStream(models.Model):
 
 
 class Doorbell(Located, models.Model):
-    """What a stream is read for that holds no connection: its server rings, or it is time.
+    """When a stream without a connection has to be read: once its server rings, or in due time.
 
-    Invariant: a ring with a generation that was rung before changes nothing, and a reader lets the
-    stream rest only if no newer one has come since it began. A row of its own, so that a ring never
-    waits for a commit that holds the stream's.
+    Invariant: a ring whose generation has been seen before changes nothing, and a reader lets the
+    stream rest only if no newer ring has come since it began. It is a row of its own, so that a
+    ring never waits for a commit that has locked the stream's row.
     """
 
     stream = models.OneToOneField(
         Stream, on_delete=models.CASCADE, primary_key=True, related_name="doorbell"
     )
     subscription = models.CharField(max_length=100, unique=True, default=_new_subscription)
-    """Its id at the server."""
+    """The id of the subscription at the server."""
     wake_stream = models.ForeignKey(WakeStream, null=True, on_delete=models.SET_NULL)
-    """Where it is told of; empty for a webhook."""
+    """Where its wakes are announced; empty for a webhook."""
     due_at = models.DateTimeField(default=timezone.now, db_index=True)
-    """From when on somebody is wanted who reads the stream: since it rang, or for safety."""
+    """From when on the stream needs a reader: since it rang, or for the next regular read."""
     is_rung = models.BooleanField(default=False)
-    """Whether it rang since it was last read to its tail."""
+    """Whether it has rung since the stream was last read to its tail."""
     rung_at = models.DateTimeField(null=True)
-    """When it last rang, to be shown."""
+    """When it last rang, for display only."""
     generation = models.BigIntegerField(default=0)
     """The server's number of the newest wake."""
     wake_id = models.CharField(max_length=200, default="")
-    """Of the wake that is to be acknowledged; empty where there is none."""
+    """The wake that is to be acknowledged; empty if there is none."""
     token = models.TextField(default="")
-    """What authorizes that, and nothing else; it is shown nowhere."""
+    """Authorizes that acknowledgement and nothing else; never shown."""
     confirmed_at = models.DateTimeField(null=True)
-    """When the server last said that it rings; empty where it is to be asked."""
+    """When the server last confirmed the subscription; empty if it has to be asked."""
     last_error = WideTextField(default="")
-    """Why it does not ring, or does not take an acknowledgement."""
+    """Why it does not ring, or why an acknowledgement failed."""
     action = WideTextField(default="")
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Texts that the database holds, and tells apart, by each character."""
+"""Text fields that store, and tell apart, every character on every database."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["ExactCharField", "ExactTextField", "WideTextField"]
 
 
 class _Exact:
-    """MySQL compares texts without case, and without spaces at the end, unless the column is told
-    otherwise.
+    """Has MySQL compare the column's texts with their case and with trailing spaces.
 
-    No ``db_collation``: the other databases do not know MySQL's, and MariaDB's is another one.
+    Without ``db_collation``, because other databases do not know MySQL's collation, and MariaDB's
+    has another name.
     """
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
@@ -35,8 +35,8 @@ class ExactTextField(_Exact, models.TextField):  # type: ignore[type-arg]
 
 
 class WideTextField(models.TextField):  # type: ignore[type-arg]
-    """A text of any length and of any characters, also in a MySQL database whose own have three
-    bytes at most.
+    """A text of any length and any characters, even in a MySQL database whose character set has
+    three bytes at most.
     """
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:

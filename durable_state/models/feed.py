@@ -12,7 +12,7 @@ __all__ = ["FeedEntry", "HeldRows"]
 
 
 class FeedEntry(models.Model):
-    """What one commit changed, numbered by the stream's revision without holes."""
+    """What one commit changed, numbered by the stream's revision without gaps."""
 
     stream = models.ForeignKey(
         Stream, on_delete=models.CASCADE, related_name="feed", db_index=False
@@ -21,20 +21,20 @@ class FeedEntry(models.Model):
     changes = models.BinaryField(default=b"[]")
     """A JSON array of ``[type, key, operation, value?]``.
 
-    Without the value it is read from the rows when it is served. Where ``snapshot`` is set, the
-    deletions alone, or ``null`` where even they are too many.
+    A value that is left out is read from the row when the entry is served. If ``snapshot`` is set,
+    these are the deletions alone, or ``null`` if even they are too many.
     """
     txids = models.BinaryField(default=b"[]")
-    """A JSON array of ``[txid, type, key]``: which entities each transaction concerns, however they
-    ended.
+    """A JSON array of ``[txid, type, key]``: the entities that each transaction concerns, whatever
+    became of them.
     """
     snapshot = models.BooleanField(default=False)
-    """Whether subscribers take the rows anew."""
+    """Whether subscribers have to read all rows again."""
     up_to_date = models.BooleanField(default=False)
-    """Whether the stream's tail was reached behind it."""
+    """Whether the stream's tail was reached with this commit."""
     log_bytes = models.BigIntegerField(default=0)
-    """The bytes of all entries of the stream up to this one, and with it, those that were deleted
-    too: two of them tell how much lies between.
+    """The bytes of all entries of the stream up to and including this one, even deleted ones, so
+    that two entries tell how many bytes lie between them.
     """
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
 
@@ -53,16 +53,17 @@ class FeedEntry(models.Model):
 
 
 class HeldRows(models.Model):
-    """The entities that a reader of the feed endpoint holds of types of which it sees some rows.
+    """The entities that a reader of the feed endpoint holds, of types of which it may see only some
+    rows.
 
-    An offset names it. It never changes, so that whoever lost an answer can ask again.
+    An offset names it. It never changes, so that a reader who lost an answer can ask again.
     """
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="+", db_index=False)
     digest = models.CharField(max_length=32)
-    """Of the reader, the parent and the keys."""
+    """The digest of reader, parent and keys."""
     parent = models.CharField(max_length=32, blank=True)
-    """Whose keys are held besides; "" where these are all."""
+    """The digest of the row whose keys are held as well; "" if ``keys`` are all."""
     keys = models.BinaryField()
     """Compressed JSON: the keys by entity type."""
     expires_at = models.DateTimeField(db_index=True)

@@ -1,4 +1,4 @@
-"""Who asked for what."""
+"""The audit trail: who asked for what."""
 
 from __future__ import annotations
 

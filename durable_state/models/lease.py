@@ -1,4 +1,4 @@
-"""Who consumes a stream."""
+"""Leases: which seat consumes a stream."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Lease"]
 
 
 class Lease(models.Model):
-    """The right to consume one stream: its seat's, for as long as that is in force.
+    """The right to consume one stream, which a seat holds for as long as it is in force itself.
 
-    Invariant: ``token`` grows by one whenever the lease changes hands, and a commit compares it, so
-    that a worker that slept through the end of its seat commits nothing. A table of its own: taking
-    a lease never waits for a commit that holds the stream's row.
+    Invariant: ``token`` grows by one whenever the lease changes hands, and every commit compares
+    it, so that a worker that slept through the end of its seat commits nothing. The table is
+    separate, so that taking a lease never waits for a commit that has locked the stream's row.
     """
 
     class Lag(models.TextChoices):

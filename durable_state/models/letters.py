@@ -1,4 +1,4 @@
-"""Changes that have no row because they were refused."""
+"""Dead letters: changes that were refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def entity_digest(entity_type: str, key: str) -> str:
 
 
 def entity_digests(entity_type: str, keys: Iterable[str]) -> list[str]:
-    """The same of many entities of one type."""
+    """``entity_digest`` for many entities of one type."""
     prefix, sha256 = f"{len(entity_type)}:{entity_type}", hashlib.sha256
     return [sha256((prefix + key).encode("utf-8", "surrogatepass")).hexdigest() for key in keys]
 
@@ -64,16 +64,16 @@ class DeadLetter(models.Model):
                 fields=["stream", "generation", "entity"], name="durable_state_letter_entity"
             ),
         ]
-        # Listed by the newest, of one stream or of all, however many there are.
+        # For lists with the newest first, of one stream or of all, however many there are.
         indexes = [
             models.Index(fields=["stream", "generation", "id"], name="durable_state_letter_newest")
         ]
 
     def __str__(self) -> str:
-        # Without the key: pages show it to whoever may know of the letter.
+        # Without the key: pages show this to users who may see the letter but not the row.
         return f"message {self.ordinal} ({self.type or 'no type'}): {self.reason}"
 
     @property
     def is_malformed(self) -> bool:
-        """Whether the item names no entity: to try it again changes nothing."""
+        """Whether the message names no entity, so that trying it again changes nothing."""
         return self.entity.startswith(self.NO_ENTITY)

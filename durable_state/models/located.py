@@ -1,4 +1,4 @@
-"""Which database a row lives in."""
+"""Tells which database a row was read from."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["Located"]
 
 
 class Located:
-    """A model whose rows name the database that all their relatives live in too."""
+    """A model whose rows know their database, which all related rows share."""
 
     _state: ModelState
 
     @property
     def using(self) -> str:
-        """The alias of its database."""
+        """The alias of the row's database."""
         return self._state.db or DEFAULT_DB_ALIAS

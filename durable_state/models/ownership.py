@@ -13,8 +13,9 @@ __all__ = ["TableOwner", "TypeState"]
 
 
 class TableOwner(models.Model):
-    """A table without a stream field belongs to one stream at a time;
-    the unique label holds that.
+    """The one stream that a table without a stream field belongs to.
+
+    The unique label makes sure that there is only one.
     """
 
     model = models.CharField(max_length=200, unique=True, help_text="app_label.modelname")
@@ -36,16 +37,16 @@ class TypeState(models.Model):
     digest = models.CharField(max_length=64, editable=False)
     type = ExactTextField()
     fingerprint = models.CharField(max_length=64, default="")
-    """Of the mapping that its rows were made by."""
+    """The fingerprint of the mapping that made its rows."""
     unregistered = models.BigIntegerField(default=0)
-    """Its messages that met no mapping."""
+    """How many of its messages met no mapping."""
     needs_reset = models.BooleanField(default=False)
-    """Whether only a reset brings the rows to the fold.
+    """Whether only a reset can make the rows equal to the stream.
 
-    Messages were passed over, or rows made by an older mapping.
+    That is so once messages were skipped, or if an older mapping made the rows.
     """
     sample = models.JSONField(default=dict)
-    """What a few of its changes came to: see ``materializer/batch/sampling.py``."""
+    """What became of a few of its changes: see ``materializer/batch/sampling.py``."""
 
     class Meta:
         default_permissions = ()

@@ -1,4 +1,4 @@
-"""Entities that the stream holds and the tables cannot show yet, and what tells when they can."""
+"""Entities that the tables cannot show yet, and what tells when they can."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ParkedChange(models.Model):
         PARENT = "parent", _("parent is not shown")
         UNIQUE = "unique", _("unique value is taken")
         LINK = "link", _("shown without its parent")
-        """It has NULL or the default for a parent (``on_delete`` SET_NULL and SET_DEFAULT), and
-        waits to be linked.
+        """The row has NULL or the default instead of its parent (``on_delete`` SET_NULL and
+        SET_DEFAULT), and waits to be linked.
         """
 
     stream = models.ForeignKey(
@@ -38,7 +38,7 @@ class ParkedChange(models.Model):
         db_index=True,
         help_text="digest of the missing parent or of the holder",
     )
-    """The entity that is in the way: the missing parent, or the holder of the unique value."""
+    """The entity that it waits for: the missing parent, or the holder of the unique value."""
     waits_on = models.CharField(
         max_length=200, default="", db_index=True, help_text="its model, if of another stream"
     )
@@ -67,7 +67,7 @@ class ParkedChange(models.Model):
         ]
 
     def __str__(self) -> str:
-        # Without the key: pages show it to whoever may know of the change.
+        # Without the key: pages show this to users who may see the change but not the row.
         return f"message {self.ordinal} ({self.type}): {self.reason}"
 
     @property
@@ -80,8 +80,8 @@ class KeptRow(models.Model):
     """What an entity gets back when it is shown again, because its row had to go meanwhile.
 
     ``columns`` holds the primary key and the columns that the mapping does not list, as
-    ``materializer/rows/kept.py`` writes them. Gone when the entity is shown, or deleted by the
-    stream.
+    ``materializer/rows/kept.py`` writes them. Deleted once the entity is shown again, or once the
+    stream deletes it.
     """
 
     stream = models.ForeignKey(
@@ -103,11 +103,10 @@ class KeptRow(models.Model):
 
 
 class Arrival(models.Model):
-    """A mark: a parent that changes of ``stream`` wait for was shown by another stream;
-    the next commit of ``stream`` takes it up.
+    """Says that another stream has shown a parent for which changes of ``stream`` wait.
 
-    Without a database constraint: one would have the other stream's commit wait for every commit of
-    this one.
+    The next commit of ``stream`` takes it up. There is no database constraint, because with one the
+    other stream's commit would wait for every commit of this one.
     """
 
     stream = models.ForeignKey(
@@ -123,10 +122,11 @@ class Arrival(models.Model):
 
 
 class AwaitedModel(models.Model):
-    """A lock: held to the end of their transactions by those who show rows of the model,
-    and those who park what waits for such rows.
+    """A lock that a transaction holds to its end if it shows rows of the model, or parks changes
+    that wait for such rows.
 
-    So one of two commits sees what the other did, and no change waits for a parent that is there.
+    So of two such commits one sees what the other did, and no change waits for a parent that is
+    shown.
     """
 
     model = models.CharField(max_length=200, unique=True, help_text="app_label.modelname")

@@ -1,4 +1,4 @@
-"""What happened to a stream lately, for the charts of the admin."""
+"""What happened to a stream lately, for the admin's charts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["StreamSample"]
 
 
 class StreamSample(models.Model):
-    """What happened to one stream within some seconds; there is none where nothing happened.
+    """What happened to one stream within a few seconds; there is none if nothing happened.
 
-    Kept for an hour, the older ones a minute each. Without a database constraint: one would have a
-    sample wait for every commit of its stream.
+    Kept for an hour, merged into whole minutes as they grow old. There is no database constraint,
+    because with one a sample would wait for every commit of its stream.
     """
 
     stream = models.ForeignKey(

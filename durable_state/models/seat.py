@@ -1,4 +1,4 @@
-"""Who consumes: the seats, each with a row that its leases hang on."""
+"""Seats: the running consumers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["Seat"]
 
 
 class Seat(models.Model):
-    """One running consumer, or a place that is kept for one that was sent for.
+    """One running consumer, or a place that is reserved for a task that was sent.
 
-    Invariant: a seat is in force until ``expires_at``, on the database's clock, and with it all
-    leases that it holds. So the holder of a thousand streams renews one row.
+    Invariant: a seat, and every lease that it holds, is in force until ``expires_at`` on the
+    database's clock. So a consumer of a thousand streams renews a single row.
     """
 
     name = models.CharField(_("name"), max_length=255, help_text="host:pid:purpose:nonce")

@@ -1,4 +1,4 @@
-"""Complete states that are being read and are not shown yet.
+"""Generations: complete states that are being read and are not shown yet.
 
 Why: decision 4.
 """
@@ -36,16 +36,18 @@ class Generation(Located, models.Model):
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="generations")
     purpose = models.CharField(max_length=8, choices=Purpose.choices)
     changes = models.BigIntegerField(default=0)
-    """Messages that were accepted into it; until the switch neither applied nor superseded."""
+    """How many messages were accepted into it; until the switch they count as neither applied nor
+    superseded.
+    """
     types = models.JSONField(default=dict)
-    """The fingerprint of the mapping that staged it, by each entity type that was met in it.
+    """By entity type, the fingerprint of the mapping by which the type was staged.
 
-    "" where no single one did, because messages of it had no mapping, or another one.
+    "" if no single mapping staged it, because some messages had no mapping, or an earlier one.
     """
     repeats = models.BooleanField(default=False)
-    """Whether an entity came twice, so that what is staged of it has to be looked for.
+    """Whether an entity came twice, so that earlier changes have to be looked up while staging.
 
-    A complete dump names each once.
+    A complete dump names each entity once.
     """
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -57,11 +59,11 @@ class Generation(Located, models.Model):
 
 
 class UniqueWithoutGaps(models.UniqueConstraint):
-    """A unique constraint, but on MySQL and MariaDB an index that holds nothing to be unique.
+    """A unique constraint; on MySQL and MariaDB only an index, which enforces nothing.
 
-    There an insert locks the gaps beside a value that is there already, or was lately, into which
-    the other streams want to insert. Who writes makes sure of it: one transaction at a time writes
-    a generation.
+    There, an insert into a unique index locks the gaps next to a value that exists, or did lately,
+    and other streams want to insert into these gaps. The values are unique all the same, because
+    only one transaction at a time writes a generation.
     """
 
     def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
@@ -85,15 +87,15 @@ class UniqueWithoutGaps(models.UniqueConstraint):
 
 
 def _is_held(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the database itself refuses a second row of a ``UniqueWithoutGaps``."""
+    """Whether the database itself enforces a ``UniqueWithoutGaps``."""
     return database_of(connection).holds_unique_without_gaps
 
 
 class StagedChange(models.Model):
-    """One entity of a generation, by its newest accepted change."""
+    """One entity of a generation, with its newest accepted change."""
 
     generation = models.ForeignKey(
-        # Nothing else deletes generations; PostgreSQL would look each of its rows up at COMMIT.
+        # Nothing else deletes generations, and PostgreSQL would look up each row's at COMMIT.
         Generation,
         on_delete=models.CASCADE,
         related_name="staged",
@@ -102,10 +104,10 @@ class StagedChange(models.Model):
     )
     type = ExactCharField(max_length=255)
     entity = models.CharField(max_length=64)
-    """The digest of generation, type and key, unique by itself.
+    """The digest of generation, type and key, which is unique by itself.
 
-    A database that has no statistics of this table yet, because all of it is new, finds rows by
-    that index and by no other.
+    A database without statistics of this table, because all its rows are new, uses this index and
+    no other.
     """
     key = ExactTextField()
     ordinal = models.BigIntegerField()
@@ -114,7 +116,7 @@ class StagedChange(models.Model):
     prepared = models.BinaryField()
     """What the mapping made of it."""
     older = models.BinaryField(default=b"")
-    """The changes before it, where the database may yet refuse it: see
+    """The changes before it, if the database may still refuse this one: see
     ``materializer/staged/older.py``.
     """
 

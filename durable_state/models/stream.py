@@ -1,6 +1,4 @@
-"""The stream: its address, its position, and what became of its messages;
-and the replay of one beside it.
-"""
+"""Streams and their replays: address, position, and what became of the messages."""
 
 from __future__ import annotations
 
@@ -44,7 +42,7 @@ With the staged changes of open generations the counts add up to the ordinal.
 
 
 class Status(models.TextChoices):
-    """What the consumer last said of a stream. ``paused`` is a flag of its own."""
+    """What the consumer last reported of a stream. ``paused`` is a flag of its own."""
 
     NEW = "new", "new"
     CATCHING_UP = "catching-up", "catching up"
@@ -57,7 +55,7 @@ class Status(models.TextChoices):
 
 
 FAILING = (Status.RETRYING, Status.MISSING)
-"""What is tried again without anybody's doing."""
+"""The statuses in which a worker retries automatically."""
 
 
 class Live(models.TextChoices):
@@ -70,11 +68,10 @@ class Live(models.TextChoices):
 
 
 DOORBELLS = (Live.WEBHOOK, Live.PULL_WAKE)
-"""No connection is held by these: the stream is read when its server rings, and let go of again."""
-
+"""Modes without a connection: the stream is read to its tail whenever its server rings."""
 
 FOLLOWED = (Live.SSE, Live.LONG_POLL)
-"""The others: a connection is held at the tail."""
+"""Modes that hold a connection at the tail."""
 
 
 class Progress(Located, models.Model):
@@ -167,7 +164,7 @@ class Progress(Located, models.Model):
 
     @property
     def stream_pk(self) -> int:
-        """Of the stream that is folded."""
+        """The primary key of the stream that is folded."""
         raise NotImplementedError
 
 
@@ -225,8 +222,7 @@ class Stream(Progress):
         ordering = ["name"]
         verbose_name = _("stream")
         verbose_name_plural = _("streams")
-        # Streams that are followed, and new ones, are found without looking at all that only wait
-        # for their doorbells.
+        # Finds followed and new streams without going through all that wait for their doorbells.
         indexes = [models.Index(fields=["live", "status"], name="durable_state_stream_live")]
 
     def __str__(self) -> str:
@@ -239,12 +235,12 @@ class Stream(Progress):
 
     @property
     def followed_by(self) -> Any:
-        """How a connection is held at its tail; None where none is."""
+        """How a connection is held at its tail; None if there is none."""
         return None if self.has_doorbell else self.live
 
     @property
     def stream_pk(self) -> int:
-        """Its own."""
+        """Its own primary key."""
         return self.pk
 
 
@@ -259,15 +255,11 @@ class Replay(Progress):
     entity_type = WideTextField(default="")
     """The one type that is folded again; "" stands for the whole stream."""
     unregistered = models.JSONField(default=dict)
-    """The messages that met no mapping, by the digest of their type:
-    ``{digest: [type, count]}``.
-    """
+    """The messages that met no mapping, by digest of the type: ``{digest: [type, count]}``."""
     samples = models.JSONField(default=dict)
-    """Those of ``TypeState``, by the digest of the type: ``{digest: [type, sample]}``."""
+    """The samples for ``TypeState``, by the digest of the type: ``{digest: [type, sample]}``."""
     txids = models.BinaryField(default=b"[]")
-    """The newest ones, which the stream's own reader may not have met,
-    as ``FeedEntry`` has them.
-    """
+    """The newest txids, which the stream's own reader may not have met, as in ``FeedEntry``."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -278,5 +270,5 @@ class Replay(Progress):
 
     @property
     def stream_pk(self) -> int:
-        """Of the stream that is replayed."""
+        """The primary key of the stream that is replayed."""
         return self.stream_id

@@ -16,9 +16,8 @@ __all__ = ["VerificationRun"]
 class VerificationRun(Located, models.Model):
     """One verification of a stream, from when it is asked for; its result is kept.
 
-    Invariant: ``worker`` changes hands by compare-and-set only, where nobody has it or where its
-    last sign of life is too long ago on the database's clock; who carries it out writes only while
-    it is still theirs.
+    Invariant: ``worker`` changes only by compare-and-set, and only if it is empty or its last sign
+    of life is too long ago on the database's clock; a worker writes only while the run is its own.
     """
 
     class State(models.TextChoices):
@@ -46,7 +45,7 @@ class VerificationRun(Located, models.Model):
     total = models.BigIntegerField(default=0)
 
     result = models.JSONField(null=True)
-    """What was found: see ``Verification.kept``; its examples are for those who see the rows."""
+    """What was found: see ``Verification.kept``. Its examples are for users who see the rows."""
     error = WideTextField(default="", help_text="why it could not be verified")
 
     class Meta:

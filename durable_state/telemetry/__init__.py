@@ -1,7 +1,7 @@
-"""What a process tells of its work as it does it: counters for Prometheus, spans for OpenTelemetry.
+"""Reports what a process does, as it does it: counters for Prometheus, spans for OpenTelemetry.
 
-Both are optional: without their packages, telling costs a call and does nothing. Looks at nothing
-of ours but errors; whoever works tells it, in plain numbers and names.
+Both are optional: without their packages, a report costs a call and does nothing. Imports nothing
+of this app but its errors; callers pass plain numbers and names.
 """
 
 from .counters import ResetReason, count_commit, count_lost_lease, count_reset, count_retry

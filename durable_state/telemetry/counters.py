@@ -1,7 +1,7 @@
 """What a consuming process counts, in the default registry of prometheus_client.
 
-What the tables tell at any time (lag, messages by disposition, letters) is not counted here:
-``durable_state.metrics`` reads that when it is scraped. Where ``PROMETHEUS_MULTIPROC_DIR`` is set,
+What the tables can tell at any time (lag, messages by disposition, letters) is not counted here:
+``durable_state.metrics`` reads it when it is scraped. If ``PROMETHEUS_MULTIPROC_DIR`` is set,
 prometheus_client keeps the counters in files there, and merges those of all processes.
 """
 
@@ -30,7 +30,7 @@ else:
     )
     _LOST_LEASES = Counter("durable_state_lost_leases", "Leases that ended while they were used.")
 
-    # Of all streams together: of each, they would be a dozen series for each of thousands.
+    # For all streams together: per stream, thousands of streams would have a dozen series each.
     _COMMIT_SECONDS = Histogram(
         "durable_state_commit_seconds",
         "Seconds that a commit takes, including the preparation of its batch.",
@@ -57,7 +57,7 @@ class ResetReason(enum.StrEnum):
 
 
 def count_commit(stream_name: str, messages: int, seconds: float, feed_bytes: int) -> None:
-    """Counts a commit; ``feed_bytes`` is the size of its feed entry, 0 where it has none."""
+    """Counts a commit; ``feed_bytes`` is the size of its feed entry, 0 if it has none."""
     if not _IS_COUNTED:
         return
     commits, committed_messages, feed_entries, bytes_of_entries = _counters_of(stream_name)
@@ -73,12 +73,12 @@ def count_commit(stream_name: str, messages: int, seconds: float, feed_bytes: in
 
 @lru_cache(maxsize=4096)
 def _counters_of(stream_name: str) -> list[Counter]:
-    """Those of one stream: to find one by its label costs as much as all that is counted."""
+    """The counters of one stream: finding one by its label costs as much as counting does."""
     return [each.labels(stream_name) for each in (_COMMITS, _MESSAGES, _FEED_ENTRIES, _FEED_BYTES)]
 
 
 def count_retry(stream_name: str, error: Exception) -> None:
-    """Counts a failure after which it is tried again, by the error's class."""
+    """Counts a failure that is retried, by the error's class."""
     if _IS_COUNTED:
         _RETRIES.labels(stream_name, type(error).__name__).inc()
 
@@ -90,6 +90,6 @@ def count_reset(reason: ResetReason) -> None:
 
 
 def count_lost_lease() -> None:
-    """Counts a lease that was another's, or had to be given up, while it was used."""
+    """Counts a lease that was lost, or had to be given up, while it was in use."""
     if _IS_COUNTED:
         _LOST_LEASES.inc()

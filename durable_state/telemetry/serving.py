@@ -1,4 +1,4 @@
-"""Serving the counters of a process that answers no web requests."""
+"""Serves the counters of a process that answers no web requests."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["serve_counters"]
 
 
 def serve_counters(address: str) -> str:
-    """Serves what this process counts at ``[HOST:]PORT``, until it ends; the URL to scrape.
+    """Serves this process's counters at ``[HOST:]PORT`` until it ends; returns the URL to scrape.
 
-    Port 0 is any that is free. Raises: ConfigurationError.
+    Port 0 stands for any free port. Raises: ConfigurationError.
     """
     try:
         from prometheus_client import start_http_server

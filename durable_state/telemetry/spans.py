@@ -1,4 +1,4 @@
-"""Spans for OpenTelemetry, by its API package; the project says who collects them."""
+"""Spans for OpenTelemetry, by its API package; the project chooses who collects them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ try:
 except ImportError:  # it comes with the extra `tracing`
     _TRACER = None
 else:
-    # The project may set its provider later: until then the tracer is a stand-in.
+    # A stand-in until the project sets its provider, which may be later.
     _TRACER = trace.get_tracer("durable_state")
 
 __all__ = ["span"]
 
 
 def _is_uncollected() -> bool:
-    """Whether the project has set no provider: a stand-in's spans cost as much, for nobody."""
+    """Whether the project has set no provider: spans would cost as much, and reach nobody."""
     return type(trace.get_tracer_provider()) is trace.ProxyTracerProvider
 
 
