@@ -113,7 +113,8 @@ class Group:
         if member.place < self.place or (self._is_mid_commit and member.place == self.place):
             return False
         self._ready[member] = None
-        self.wake()
+        if self._has_to_serve():  # In a task, because the member's own has not ended yet.
+            self._serving = asyncio.create_task(self._serve())
         return True
 
     def renew(self, audience: Audience) -> None:
@@ -123,9 +124,34 @@ class Group:
     # Sending
 
     def wake(self) -> None:
-        """Starts serving the members if there is something new."""
-        if self._serving is None and self.members and self._is_behind():
+        """Serves the members if there is something new. Called when the revision has advanced."""
+        if self._has_to_serve() and not self._serve_at_once():
             self._serving = asyncio.create_task(self._serve())
+
+    def _has_to_serve(self) -> bool:
+        return self._serving is None and bool(self.members) and self._is_behind()
+
+    def _serve_at_once(self) -> bool:
+        """Sends a single new commit without a task; returns whether it did.
+
+        That is possible for nearly all commits of a live stream: they are small, and are rendered
+        without the database.
+        """
+        entry = self.hub.find_newest(after=self.place)
+        if entry is None or entry.snapshot or len(self._ready) > SWEEP:
+            return False
+        try:
+            if len(self.parts(entry)) > 1 or self.rendering.asks_for_rows(entry, 0):
+                return False
+            frames = self._render_shared(entry, 0)
+        except Exception:
+            return False  # The task meets the error again, and ends the members with it.
+        if frames.blank:
+            return False  # The task sends one token for several of them.
+
+        before, self.place = self.place, entry.revision
+        self._sweep(list(self._ready), before, Step(frames.texts, entry.revision))
+        return True
 
     async def _serve(self) -> None:
         try:
@@ -231,15 +257,27 @@ class Group:
         return range(0, 1 if entry.snapshot else max(1, len(entry.changes)), PAGE_ROWS)
 
     async def _part(self, entry: LoggedEntry, start: int) -> SharedFrames:
-        newest = entry.revision == self.hub.revision and not entry.snapshot
-        name = (entry.revision, self.name, start, newest)
         if not self.rendering.asks_for_rows(entry, start):
-            return self.hub.shared.get(name, lambda: self.rendering.frames(entry, start, newest))
+            return self._render_shared(entry, start)
+        newest = self._is_newest(entry)
 
         async def read() -> SharedFrames:
             return await run_for(self.follower, self.rendering.frames, entry, start, newest)
 
-        return await self.hub.shared.wait_for(name, read)
+        return await self.hub.shared.wait_for(self._frames_name(entry, start), read)
+
+    def _render_shared(self, entry: LoggedEntry, start: int) -> SharedFrames:
+        """A part of an entry that is rendered without the database."""
+        return self.hub.shared.get(
+            self._frames_name(entry, start),
+            lambda: self.rendering.frames(entry, start, self._is_newest(entry)),
+        )
+
+    def _frames_name(self, entry: LoggedEntry, start: int) -> Hashable:
+        return entry.revision, self.name, start, self._is_newest(entry)
+
+    def _is_newest(self, entry: LoggedEntry) -> bool:
+        return entry.revision == self.hub.revision and not entry.snapshot
 
     # Snapshots
 

@@ -120,6 +120,11 @@ class Hub:
             found = [entry for entry in found if entry.revision <= revision]
         return found or None
 
+    def find_newest(self, after: int) -> log.LoggedEntry | None:
+        """The newest entry, if it is kept and the only one after revision ``after``."""
+        is_next = not self.removed and after + 1 == self.revision
+        return self._entries.find(self.revision) if is_next else None
+
     async def refresh(self) -> None:
         """Reads the log, so that ``revision`` covers everything committed before the call.
 

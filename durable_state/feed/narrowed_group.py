@@ -75,6 +75,10 @@ class NarrowedGroup(Group):
         is_behind = self._comparison_due or self._revision != self.hub.revision
         return self.hub.removed or (bool(self._ready) and is_behind)
 
+    def _serve_at_once(self) -> bool:
+        """Leaves it to the task, because a narrowed audience's rows have to be read."""
+        return False
+
     async def steps(self, place: int) -> AsyncGenerator[Step, None]:
         """Yields what follows a place, as far as it is kept."""
         while place != self.place:

@@ -148,6 +148,20 @@ async def test_a_slow_socket_holds_one_frame_and_delays_nobody(
         await asyncio.gather(*(each.until_revision(31) for each in (slow, *others)))
 
 
+async def test_a_small_commit_is_sent_as_its_bell_is_heard(
+    configure: Callable[..., None],
+) -> None:
+    """No task, and no turn of the event loop, lies between the bell and the sockets."""
+    configure(FEED_POLL_SECONDS=1000)
+    stream = await begun()
+    async with sockets(stream, 3, lambda: everything(stream)) as (hub, all_of_them):
+        await asyncio.gather(*(each.until_revision(1) for each in all_of_them))
+        revision, payload = await sync_to_async(commit)(stream, {("setting", "a"): 1})
+        hub.hear({"entry": payload.decode(), "revision": revision})
+        assert all(each.client.state == {("setting", "a"): 1} for each in all_of_them)
+        assert all(each.client.offset.endswith(f".{revision}") for each in all_of_them)
+
+
 async def test_idle_sockets_have_no_task(configure: Callable[..., None]) -> None:
     """However many they are, three tasks look after all of them."""
     configure(FEED_POLL_SECONDS=1000)
