@@ -191,7 +191,7 @@ def test_a_ring_that_a_snapshot_lacks_is_gone_for_good(
     using: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where a row goes with its parent before the snapshot is asked about the row itself."""
-    monkeypatch.setattr(switch, "WALK", 1)
+    monkeypatch.setattr(switch, "KEYS_PER_READ", 1)
     apply(
         "ring", [change("folder", "a", parent="a"), change("folder", "b", parent="a")], using=using
     )
