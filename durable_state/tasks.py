@@ -135,7 +135,8 @@ def consume(database: str = DEFAULT_DB_ALIAS) -> None:
                 _fill(database)
             return
         except OperationalError as error:
-            if not is_kept or time.monotonic() > until:
+            # Also where a long batch has cost the seat: nobody else can be sent for its streams.
+            if _asks_to_end() or time.monotonic() > until:
                 raise
             first, most = AGAIN_SECONDS
             if seconds is None:  # once for each outage

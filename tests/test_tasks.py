@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
+from celery.worker import state
 from django.db import connections
 from django.utils import timezone
 from kombu import Connection
+from kombu.exceptions import OperationalError
 
 from durable_state import operations, tasks
-from durable_state.consumer import seating
+from durable_state.consumer import seat_keeper, seating
 from durable_state.consumer.run import consume_slice
 from durable_state.models import Lease, Seat, Status, Stream
 from tests import leases
@@ -184,6 +186,38 @@ def test_a_slice_hands_its_seat_over(app: Celery, reference_server: StreamServer
     tasks.consume()
     assert Seat.objects.get().pk == seat.pk
     assert Lease.objects.get(pk=live.pk).token == before + 1
+
+
+def test_a_seat_that_was_lost_is_filled_again_while_the_broker_is_away(
+    app: Celery, reference_server: StreamServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that outlasts its slice costs the seat; without a broker, nobody else would come."""
+    monkeypatch.setattr(seat_keeper, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(tasks, "AGAIN_SECONDS", (1.0, 1.0))
+    app.conf.update(broker_url="redis://127.0.0.1:9/0", task_publish_retry=False)
+    remote = RemoteStream(reference_server.stream())
+    (stream,) = make("a", url=remote.url)
+    errors: list[BaseException] = []
+
+    def consume() -> None:
+        try:
+            tasks.consume()
+        except OperationalError as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    consuming = threading.Thread(target=consume)
+    consuming.start()
+    try:
+        time.sleep(3.5)  # the slice of 1.2 seconds is over
+        remote.append([insert("message", "a", {"text": "hi"})])
+        wait_until(lambda: Stream.objects.filter(pk=stream.pk, ordinal=1).exists())
+    finally:
+        monkeypatch.setattr(state, "should_stop", True)
+        consuming.join(15)
+    assert not consuming.is_alive()
+    assert len(errors) == 1
 
 
 def test_the_same_task_twice_does_no_harm(app: Celery, reference_server: StreamServer) -> None:

@@ -64,6 +64,7 @@ class PostgreSQL(Database):
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
         self._kept_cursor: Any = None
+        self._may_keep_cursor = _makes_plain_cursors(connection)
 
     @property
     def writes_columns(self) -> bool:  # type: ignore[override]
@@ -127,11 +128,9 @@ class PostgreSQL(Database):
     def _cursor(self) -> Any:
         """A cursor; always the same one in a session of our own, since making one costs as much as
         a statement.
-
-        Elsewhere, each new cursor may set something up, as that of django-tenants does.
         """
         connection = self.connection
-        if self.limits is None:
+        if self.limits is None or not self._may_keep_cursor:
             return connection.cursor()
         if self._kept_cursor is None or self._kept_cursor.connection is not connection.connection:
             self._kept_cursor = connection.cursor().cursor
@@ -258,6 +257,18 @@ class PostgreSQL(Database):
         }
         with self.connection.cursor() as cursor:
             cursor.execute(_MOVE, parameters)
+
+
+def _makes_plain_cursors(connection: Any) -> bool:
+    """Whether the connection makes cursors as Django does, which set nothing up.
+
+    django-tenants has each set the search path, which the project may have changed meanwhile.
+    """
+    from django.db.backends.postgresql.base import DatabaseWrapper  # needs the driver
+
+    makers = ("cursor", "_cursor", "create_cursor")
+    kind = type(connection)
+    return all(getattr(kind, maker) is getattr(DatabaseWrapper, maker) for maker in makers)
 
 
 @lru_cache(maxsize=1024)

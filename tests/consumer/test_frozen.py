@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -52,12 +53,15 @@ def test_a_worker_that_is_frozen_while_it_writes(
     server_database: str,
     reference_server: StreamServer,
     add_stream: Callable[..., Stream],
+    settings: Any,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The next one goes on within the lease and two seconds; when it is woken it finds its session
     ended, and each message counts once.
     """
     caplog.set_level("WARNING", "durable_state.consumer")
+    # A server that is busy may take longer than a second for the rows, which is no hang.
+    settings.DURABLE_STATE = {"LEASE_SECONDS": 5}
     using = server_database
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("setting", f"{n}", {"text": "x" * 5000}) for n in range(ROWS)])

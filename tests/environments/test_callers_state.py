@@ -11,12 +11,16 @@ from django.db import connections
 from durable_state import operations
 from durable_state.consumer.run import sync
 from durable_state.databases.callers import CallerState
+from durable_state.databases.choosing import database_of
+from durable_state.databases.limits import SessionLimits
 from durable_state.errors import OperationRefused
 from durable_state.models import Stream
 from tests.app.models import Message
 from tests.consumer.support.remote import RemoteStream
 from tests.servers.process import StreamServer
 from tests.wire import insert
+
+from .support.tenants.base import DatabaseWrapper
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["postgres"])
 
@@ -59,6 +63,21 @@ def test_the_search_path(rakaia_server: StreamServer, tenant: Any) -> None:
     assert (public.ordinal, public.last_error) == (0, "")
     assert not Message.objects.using("postgres").exists()
     tenant.execute("SET search_path = tenant")
+
+
+def test_cursors_that_set_the_search_path_are_made_anew(tenant: Any) -> None:
+    """As django-tenants' do: the project may have worked in another schema since the last one."""
+    connection = DatabaseWrapper(connections["postgres"].settings_dict, "postgres")
+    database = database_of(connection)
+    try:
+        connection.ensure_connection()
+        database.limits = SessionLimits("tests", 5)  # a session of our own
+        for _ in range(2):
+            (answer,) = database.run_together([("SELECT current_schema()", ())])
+            assert answer.rows == [("public",)]
+            connection.connection.execute("SET search_path = tenant")
+    finally:
+        connection.close()
 
 
 def test_a_pool_takes_nothing_over(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
