@@ -16,7 +16,7 @@ from .wording import number
 __all__ = ["Account", "account_of", "listed_types", "stream_account"]
 
 _LISTED = 5
-"""Types that are named one by one."""
+"""The most types that are named one by one."""
 
 
 _COUNTS: dict[str, Any] = {
@@ -49,17 +49,17 @@ class Account:
     messages: int = 0
     """All of them; the other numbers add up to it."""
     applied: int = 0
-    """Accepted; also those that a later change replaced."""
+    """Accepted, including those that a later change replaced."""
     no_row: int = 0
-    """Without a row, because the mapping's ``prepare`` wanted none."""
+    """Without a row, because the mapping's ``prepare`` returned None."""
     parked: int = 0
     """Parked when they came."""
     dead_letters: int = 0
     """Refused when they came."""
     unregistered: int = 0
-    """Of types without a mapping, or registered too late."""
+    """Of types without a mapping, or whose mapping was registered later."""
     control: int = 0
-    """No changes, but controls."""
+    """Controls."""
     superseded: int = 0
     """In a snapshot or rebuild that was dropped before it was shown."""
     staged: int = 0
@@ -67,7 +67,7 @@ class Account:
     unmapped: Mapping[str, int] = field(default_factory=dict)
     """The unregistered messages of types that have no mapping, by type."""
     late: Mapping[str, int] = field(default_factory=dict)
-    """The unregistered messages of types that have one by now, by type."""
+    """The unregistered messages of types that have a mapping by now, by type."""
 
     @property
     def mapped(self) -> int:
@@ -101,8 +101,8 @@ class Account:
 def account_of(progress: Progress, passed_over: Mapping[str, int], *, staged: int = 0) -> Account:
     """The account of a stream, or of its replay.
 
-    ``passed_over`` are the messages that met no mapping, by type; ``staged`` is what its open
-    generations hold.
+    ``passed_over`` counts the messages that met no mapping, by type; ``staged`` those in its open
+    generations.
     """
     name = str(progress)
     unmapped: dict[str, int] = {}

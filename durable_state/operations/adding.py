@@ -1,4 +1,4 @@
-"""Beginning a stream, changing where it is read, and taking over rows that are there."""
+"""Adds streams, changes where they are read, and takes over rows that are there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .verbs import forgiven, write
 __all__ = ["add", "adopt", "edit"]
 
 _ASKED = {"name", "url", "live", "heartbeat_seconds"}
-"""What people say of a stream."""
+"""The columns of a stream that people set."""
 
 
 def add(
@@ -36,10 +36,9 @@ def add(
 ) -> Stream:
     """Adds a stream; the next worker begins to read it.
 
-    With ``adopt`` the rows that are in its tables already become the stream's: those that it holds
-    too are updated in place, and those that it does not hold are removed when it is first up to
-    date.
-    Raises: OperationRefused, for a name, a URL or a table that cannot be had.
+    With ``adopt`` the rows that its tables already have become the stream's: those that it holds
+    too are updated in place, the others are removed when the stream is first up to date.
+    Raises: OperationRefused, for a name, a URL or a table that the stream cannot have.
     """
     stream = Stream(name=name, url=url, live=live)
     _check(stream)
@@ -72,13 +71,13 @@ def edit(
 ) -> None:
     """Reads the stream from another URL, or follows its tail in another way, from now on.
 
-    What is None stays as it is; ``heartbeat_seconds`` of 0 are what servers usually keep to.
+    What is None stays as it is; ``heartbeat_seconds`` of 0 restores the default.
 
-    Position and rows stay. Before anything is applied that another URL serves, the reader checks
-    that it is the stream that was read before; where it is another, that one is folded from its
-    start beside the rows. A stream that an error had stopped is tried again at once; a paused one
-    stays paused.
-    Raises: OperationRefused, for a URL that cannot be had.
+    Position and rows stay. Before anything from another URL is applied, the reader checks that it
+    serves the stream that was read before; if it serves another one, that is folded from its start
+    beside the rows. A stream that an error has stopped is tried again at once; a paused one stays
+    paused.
+    Raises: OperationRefused, for a URL that no stream may have.
     """
     heartbeat = None if heartbeat_seconds is None else _Heartbeat(heartbeat_seconds or None)
     _check(_edited(stream, url, live, heartbeat))
@@ -113,7 +112,7 @@ def edit(
 
 
 class _Heartbeat(NamedTuple):
-    """What the distance of heartbeats is to be."""
+    """The heartbeat that was asked for; None within it restores the default."""
 
     seconds: int | None
 
@@ -121,7 +120,7 @@ class _Heartbeat(NamedTuple):
 def _edited(
     stream: Stream, url: str | None, live: str | None, heartbeat: _Heartbeat | None
 ) -> Stream:
-    """The stream as it is to be, unsaved."""
+    """The stream as it is to become, unsaved."""
     return Stream(
         name=stream.name,
         url=url or stream.url,
@@ -131,8 +130,9 @@ def _edited(
 
 
 def _tried_again(progress: Progress, *, moved: bool) -> dict[str, Any]:
-    """What has the server be asked again at once;
-    at another address, whatever the last one said.
+    """The columns that have the server asked again at once.
+
+    At another address, whatever the last one said no longer counts.
     """
     values = forgiven(progress)
     if moved and progress.status in (Status.CLOSED, Status.NEEDS_RESET):
@@ -141,12 +141,11 @@ def _tried_again(progress: Progress, *, moved: bool) -> dict[str, Any]:
 
 
 def adopt(stream: Stream, *, actor: str) -> None:
-    """Takes over the rows that are in the stream's tables already, and goes on at once.
+    """Takes over the rows that the stream's tables already have, and continues at once.
 
-    Rows that the stream holds too are updated in place. Those that it does not hold are removed in
-    the end: when it is first up to date, or, where it has been read already, by the switch of a
-    fold from its start.
-    Raises: OperationRefused, where all tables are the stream's own, or one is another stream's.
+    Rows that the stream holds too are updated in place. The others are removed in the end: when the
+    stream is first up to date or, if it has been read before, by the switch of a replay.
+    Raises: OperationRefused, if all tables are the stream's own, or one is another stream's.
     """
     with intended(stream, "adopt", actor) as verb:
         current = verb.stream
@@ -175,7 +174,7 @@ def _check(stream: Stream) -> None:
 
 
 def _own_tables(stream: Stream) -> bool:
-    """Makes the tables of the stream's mappings its own; False where they all were."""
+    """Makes the tables of the stream's mappings its own; False if they all were already."""
     using = stream.using
     mappings = registry.for_stream(stream.name)
     labels = {each.label for each in mappings if each.stream_field is None}
@@ -196,8 +195,9 @@ def _own_tables(stream: Stream) -> bool:
 
 
 def _stage_first_fold(stream: Stream) -> None:
-    """Has the first fold be a rebuild, whose switch compares:
-    rows that return stay, others go, and none is missing in between.
+    """Makes the first fold a rebuild, whose switch compares it with the rows.
+
+    Rows that the stream holds stay, others go, and none is missing in between.
     """
     using = stream.using
     stream.rebuild = Generation.objects.using(using).create(

@@ -1,4 +1,4 @@
-"""Counting no further than anybody reads."""
+"""Counts letters and parked changes no further than anybody needs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from durable_state.models import DeadLetter, ParkedChange
 __all__ = ["COUNTED", "letters_up_to", "parked_up_to"]
 
 COUNTED = 100_000
-"""Letters, or parked changes, of one stream that are counted; one more stands for more.
+"""The most letters, or parked changes, that are counted of one stream; one more stands for more.
 
-Far beyond ``DEAD_LETTER_LIMIT``: where somebody has raised that, looking stays cheap.
+Far beyond ``DEAD_LETTER_LIMIT``, it keeps reports cheap even where that was raised.
 """
 
 STEPS = 500
-"""Streams in one recursive query. MySQL gives up after a thousand, and MariaDB says nothing of what
-it leaves out then.
+"""Streams in one recursive query. MySQL gives up after a thousand; MariaDB silently leaves out the
+rest.
 """
 
 
@@ -42,7 +42,7 @@ def _counts_up_to(
     pks: Sequence[int],
     most: int,
 ) -> dict[int, int]:
-    """Counts the rows of those streams that have any: most have none."""
+    """Counts the rows of the streams that have any; most have none."""
     present = _presence(using, model, condition, value, pks)
     return _counts(using, model, condition, value, sorted(present), most) if most else present
 
@@ -56,13 +56,13 @@ def _presence(
 ) -> dict[int, int]:
     """1 for each of the streams that has any of the rows.
 
-    Steps through an index from one stream that has some to the next; to ask for each stream, a
-    database may read the table as often as there are streams.
+    Steps through an index from one such stream to the next. If asked for each stream, a database
+    might read the table as often as there are streams.
     """
     if not pks:
         return {}
     table = connections[using].ops.quote_name(model._meta.db_table)
-    # Nothing of it is given from outside but its parameters.
+    # Nothing in it comes from outside, except for its parameters.
     following = f"SELECT MIN(stream_id) FROM {table} WHERE {condition}"  # noqa: S608
     sql = f"""
         WITH RECURSIVE found (pk, step) AS (
@@ -93,14 +93,14 @@ def _counts(
     pks: Sequence[int],
     most: int,
 ) -> dict[int, int]:
-    """One statement, whose parts each stop at ``most + 1`` rows of an index.
+    """Counts by one statement, each part of which stops after ``most + 1`` rows of an index.
 
-    A grouped count would read every row, each time that somebody looks.
+    A grouped count would read every row for each report.
     """
     if not pks:
         return {}
     table = connections[using].ops.quote_name(model._meta.db_table)
-    # Nothing of it is given from outside but its parameters.
+    # Nothing in it comes from outside, except for its parameters.
     rows = f"SELECT 1 AS one FROM {table} WHERE stream_id = %s AND {condition} LIMIT %s"  # noqa: S608
     part = f"SELECT %s AS stream, COUNT(*) AS count FROM ({rows}) AS limited"  # noqa: S608
     parameters: list[Any] = [each for pk in pks for each in (pk, pk, value, most + 1)]

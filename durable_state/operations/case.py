@@ -1,4 +1,4 @@
-"""What a stream is judged by: what is stored of it, and what follows from that at one moment."""
+"""All that a stream's status is derived from, at one moment."""
 
 from __future__ import annotations
 
@@ -36,45 +36,47 @@ class Shown(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All that a stream is judged by."""
+    """A stream, with all that decides how it fares."""
 
     stream: Stream
-    """With its generations, and its replay where it has one."""
+    """With its generations, and with its replay if it has one."""
     attendance: Attendance
-    """Who looks after it."""
+    """Who consumes it, or did so last."""
     account: Account
     """What became of its messages."""
     types: list[TypeState]
-    """The types that came."""
+    """The entity types that its messages had."""
     outdated: list[str]
-    """Those of them that need a reset."""
+    """The types that need a reset."""
     misfits: list[str]
-    """What of its mappings does not fit what it holds, a sentence each."""
+    """Where its mappings do not fit its messages, one sentence each."""
     settings: Settings
     now: datetime
     overdue: timedelta | None = None
-    """Since when it is due that waits for its doorbell; negative where it is not. None: it is
-    followed."""
+    """For how long a stream with a doorbell has been due; negative if it is not due, None if the
+    stream is followed.
+    """
     unheard: timedelta | None = None
-    """Since when nobody listens to its wake stream; negative where somebody does."""
+    """For how long nobody has listened to its wake stream; negative if somebody does."""
     lock: RowLock | None = None
-    """What keeps its row from being committed, where that is known."""
+    """The lock that keeps its commits waiting, if it is known."""
 
     @property
     def replay(self) -> Replay | None:
-        """The stream's reset that is under way."""
+        """The stream's reset, if one is under way."""
         return getattr(self.stream, "replay", None)
 
     @property
     def doorbell(self) -> Doorbell | None:
-        """What rings for the stream, where it is not followed."""
+        """The stream's doorbell; None if the stream is followed."""
         return getattr(self.stream, "doorbell", None) if self.stream.has_doorbell else None
 
     @property
     def decisive(self) -> Progress:
-        """What says how the stream fares.
+        """Whichever of stream and replay says how the stream fares.
 
-        It is its replay, which ends whatever state the stream is in, unless all is well with that.
+        That is the replay if it is in trouble, or if the stream itself has stopped, since the
+        replay will end that; otherwise the stream.
         """
         replay = self.replay
         if replay is None:
@@ -84,7 +86,7 @@ class Case:
 
     @property
     def plain_status(self) -> str:
-        """What the stream is doing, where all is well."""
+        """What the stream is doing if all is well."""
         if self.stream.rebuild is not None or self.replay is not None:
             return Shown.REBUILDING
         if self.stream.snapshot is not None:
@@ -93,12 +95,12 @@ class Case:
 
     @property
     def unattended(self) -> timedelta:
-        """For how long nobody has looked after the stream although it was to be consumed."""
+        """For how long nobody has consumed the stream although somebody should."""
         attendance, stream, replay = self.attendance, self.stream, self.replay
         if attendance.holder:
             return timedelta(0)
 
-        # A verb, or a commit without a lease (in a test), is a look as well.
+        # A verb counts too, and so does a commit without a lease (in a test).
         looks = [stream.created_at, stream.since, stream.up_to_date_at, self.decisive.retry_at]
         if replay is not None:
             looks.append(replay.since)
@@ -111,7 +113,7 @@ class Case:
 
     @property
     def seconds_to_live(self) -> float | None:
-        """How soon the server drops the stream if nobody reads or writes it; None: not known."""
+        """Seconds until the server drops the stream unless it is used; None if unknown."""
         ttl = self.stream.ttl_seconds
         if ttl is None or self.attendance.holder:
             return None
@@ -121,18 +123,18 @@ class Case:
 
     @property
     def lag(self) -> timedelta:
-        """How long ago the rows were last known to hold all that the stream had."""
+        """How long ago the rows were last known to hold everything in the stream."""
         stream, opened = self.stream, [self.stream.rebuild, self.stream.snapshot]
         is_staging = any(each is not None for each in opened)
         if stream.status == Status.CLOSED and not is_staging:
             return timedelta(0)
 
-        # Before the tail is reached for the first time, the rows have never held all.
+        # Before the tail was first reached, the rows never held everything.
         lag = self.attendance.lag
         never_held_all = stream.up_to_date_at is None and stream.status != Status.LIVE
         if lag is None or never_held_all:
             lag = self.now - (stream.up_to_date_at or stream.created_at)
-        # What is staged is not shown yet; and while it fails, nobody knows what has come.
+        # What is staged is not shown yet; and while the stream fails, nobody knows what it holds.
         others = [self.now - each.created_at for each in opened if each is not None]
         if stream.status in (Status.RETRYING, Status.MISSING):
             others.append(self.now - stream.since)
@@ -140,13 +142,13 @@ class Case:
 
     @property
     def is_lagging(self) -> bool:
-        """Whether the stream is live, and its rows lag by more than looking at them takes."""
+        """Whether the stream is live, but its rows lag by more than lag takes to be measured."""
         looks = timedelta(seconds=self.settings.lease_seconds / 3)
         return self.plain_status == Status.LIVE and self.lag > looks
 
     @property
     def start(self) -> str:
-        """How a worker is started."""
+        """How to start a worker for the stream."""
         using = self.stream.using
         if using == DEFAULT_DB_ALIAS:
             return _("Start: manage.py durable_state run, or a Celery worker and beat")

@@ -1,8 +1,8 @@
-"""Whether mappings and stream fit together: types that only one of them knows, fields that never
+"""Finds mappings that do not fit their stream: types that only one of them has, fields that never
 come, mappings that make no row.
 
-Nothing of this is an error: a stream may hold what nobody wants. But the commonest mistakes look
-like that, and are told.
+None of this is an error, because a stream may hold what nobody wants. But the most common mistakes
+look like that, so they are pointed out.
 
 Why: decision 37.
 """
@@ -19,15 +19,15 @@ from durable_state.registry import EntityMapping, registry
 __all__ = ["misfits"]
 
 _ENOUGH = 3
-"""Changes of a type that have to be looked at before anything is said of their values."""
+"""Changes of a type that a sample needs before anything is said of their values."""
 _ALIKE = 0.65
-"""How much two names have to have in common, from 0 to 1; "task" and "tasks" have 0.89."""
+"""How similar two names have to be, from 0 to 1; "task" and "tasks" have 0.89."""
 _SHOWN = 12
 """Member names that are listed."""
 
 
 def misfits(stream_name: str, types: Iterable[TypeState]) -> list[str]:
-    """What does not fit, a sentence each, without a full stop."""
+    """What does not fit, one sentence each, without a full stop."""
     states = list(types)
     found = list(_suggestions(stream_name, states))
     for state in states:
@@ -38,7 +38,7 @@ def misfits(stream_name: str, types: Iterable[TypeState]) -> list[str]:
 
 
 def _suggestions(stream_name: str, states: list[TypeState]) -> Iterator[str]:
-    """What may have been meant by the names of types that meet no mapping."""
+    """What types without a mapping may have been meant for."""
     unmapped = [
         state.type
         for state in states
@@ -61,7 +61,7 @@ def _suggestions(stream_name: str, states: list[TypeState]) -> Iterator[str]:
 
 
 def _misspelt(idle: list[EntityMapping], unmapped: list[str]) -> Iterator[str]:
-    """Types without a mapping, where a registered one with nearly that name never comes."""
+    """Types without a mapping, if a registered type of nearly the same name never comes."""
     by_folded = {mapping.entity_type.casefold(): mapping for mapping in idle}
     for entity_type in unmapped:
         close = get_close_matches(entity_type.casefold(), by_folded, n=1, cutoff=_ALIKE)
@@ -74,7 +74,7 @@ def _misspelt(idle: list[EntityMapping], unmapped: list[str]) -> Iterator[str]:
 
 
 def _type_misfits(mapping: EntityMapping, sample: Sample) -> Iterator[str]:
-    """What a sample of one type's changes says against its mapping."""
+    """Where a sample of one type's changes does not fit its mapping."""
     name = mapping.entity_type
     if sample.no_row >= _ENOUGH and not sample.rows:
         yield (
@@ -84,15 +84,15 @@ def _type_misfits(mapping: EntityMapping, sample: Sample) -> Iterator[str]:
     if sample.rows < _ENOUGH or mapping.value_field is not None:
         return
 
-    # Fields that were never given. Where no prepare drops it, what was seen has come, if only in a
-    # value that was refused.
+    # Fields that were never given. Without a prepare, a member that was seen counts as given, even
+    # if only in a value that was refused.
     never = {
         field: wire
         for field, wire in mapping.wire_names.items()
         if field not in sample.given and (mapping.has_own_prepare or wire not in sample.seen)
     }
     if not never or not set(sample.seen) - set(mapping.wire_names.values()):
-        return  # where each member that comes is mapped, the others are just optional
+        return  # every member that comes is mapped, so the others are just optional
 
     if mapping.has_own_prepare:
         listed = ", ".join(f"`{field}`" for field in never)
@@ -106,5 +106,5 @@ def _type_misfits(mapping: EntityMapping, sample: Sample) -> Iterator[str]:
 
 
 def _where(mapping: EntityMapping) -> str:
-    """The class, without the machine's paths: reports are read from outside too."""
+    """Names the class without a path of this machine, because reports are shown outside too."""
     return f"{type(mapping).__module__}.{type(mapping).__qualname__}"

@@ -1,4 +1,4 @@
-"""Having servers ring for streams, and no more."""
+"""Has servers ring for streams, or stop ringing."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ logger = logging.getLogger("durable_state.operations")
 
 
 def ring_for(stream: Stream) -> Finding:
-    """Asks the stream's server to ring for it, and tells what it said. Raises nothing.
+    """Asks the stream's server to ring for it, and returns what it said. Raises nothing.
 
-    Whoever reads the stream asks too, where the server was not asked, or has forgotten.
+    A worker asks again when it reads the stream, if the server was not asked yet or has forgotten.
     """
     try:
         subscribe(stream)
@@ -32,9 +32,9 @@ def ring_for(stream: Stream) -> Finding:
 
 
 def exchange_doorbell(was: Stream, live: str = "") -> None:
-    """Takes the stream's doorbell down, and puts up another one where it is to be ``live`` by one.
+    """Removes the stream's doorbell, and adds another one if ``live`` needs a doorbell.
 
-    Call it inside the verb's transaction; the server of the old one is told after it.
+    Call it inside the verb's transaction; the old doorbell's server is told after the commit.
     """
     doorbells = Doorbell.objects.using(was.using)
     old = doorbells.filter(pk=was.pk).first()
@@ -48,7 +48,7 @@ def exchange_doorbell(was: Stream, live: str = "") -> None:
 
 
 def _take_down(stream: Stream, subscription: str) -> None:
-    """A server that cannot be asked rings in vain from now on."""
+    """Tells the server to stop ringing; if it cannot be told, it rings in vain from now on."""
     try:
         unsubscribe(stream, subscription)
     except DurableStateError as error:

@@ -1,4 +1,4 @@
-"""Whether all is well: no stream of any database is stuck, and each database answers."""
+"""Tells whether all is well: no stream of any database is stuck, and each database answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .status import reports
 __all__ = ["Health", "assess_health", "was_healthy_lately"]
 
 LATE_SECONDS = 5.0
-"""Seconds for which ``was_healthy_lately`` gives the same answer."""
+"""How long ``was_healthy_lately`` gives the same answer, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def assess_health() -> Health:
     found = Health()
     for using in databases_with_streams():
         try:
-            # Letters are counted of those only that are told of: there may be millions.
+            # Letters are only counted for the streams that are reported: there may be millions.
             looked_at = reports(using, count_to=0)
             stuck = [pk for pk, each in looked_at.items() if each.stuck]
             told = reports(using, pks=stuck).values()
@@ -50,7 +50,7 @@ def assess_health() -> Health:
 
 
 def was_healthy_lately() -> bool:
-    """Whether all was well ``LATE_SECONDS`` ago at most, for callers of whom there may be many.
+    """Whether all was well at most ``LATE_SECONDS`` ago, for callers who may be many.
 
     Each process looks once in that time, however often it is asked.
     """

@@ -1,6 +1,4 @@
-"""The frame of every verb:
-one transaction that holds the stream's row and leaves an audit entry.
-"""
+"""The frame of every verb: a transaction that locks the stream's row and leaves an audit entry."""
 
 from __future__ import annotations
 
@@ -27,16 +25,16 @@ class Intended:
     """A verb under way, in its transaction."""
 
     stream: Stream
-    """As it is now, locked."""
+    """The stream, as it is now, locked."""
     replay: Replay | None
-    """The stream's, as it is now, locked; None where it has none."""
+    """The stream's replay, as it is now, locked; None if it has none."""
     using: str
-    """The database that they live in."""
+    """The alias of their database."""
     intent: Intent
     """The audit entry."""
 
     def detail(self, text: str) -> None:
-        """Says in the audit entry what the verb met or did."""
+        """Writes into the audit entry what the verb found or did."""
         self.intent.detail = text
         self.intent.save(using=self.using, update_fields=["detail"])
 
@@ -53,9 +51,9 @@ def record(using: str, stream_name: str, verb: str, actor: str, detail: str = ""
 
 
 def record_again(using: str, stream_name: str, verb: str, actor: str, detail: str) -> Intent:
-    """Writes the audit entry of a verb that may be repeated each minute, as by cron.
+    """Writes the audit entry of a verb that may be repeated every minute, as by cron.
 
-    Where the stream's newest entry says the same, that one is of now, and counts.
+    If the stream's newest entry says the same, its count and time are raised instead.
     """
     intents = Intent.objects.using(using)
     newest = intents.filter(stream_name=stream_name).first()
@@ -67,12 +65,11 @@ def record_again(using: str, stream_name: str, verb: str, actor: str, detail: st
 
 @contextmanager
 def intended(stream: Stream, verb: str, actor: str, detail: str = "") -> Iterator[Intended]:
-    """A transaction in which the stream's row is read again and locked, and its replay's;
-    all or nothing of it is kept.
+    """A transaction in which the rows of the stream and its replay are read again and locked.
 
-    No lease is needed, even where a worker holds one: its commits compare the revision and read the
-    row again.
-    Raises: OperationRefused, when the stream is no longer there.
+    It needs no lease, even if a worker holds one: a worker's commits compare the revision and read
+    the row again.
+    Raises: OperationRefused, if the stream is no longer there.
     """
     using = stream.using
     with commit_transaction(using):
@@ -86,9 +83,7 @@ def intended(stream: Stream, verb: str, actor: str, detail: str = "") -> Iterato
 
 
 def ring(stream: Stream) -> None:
-    """Wakes the subscribers, once what the verb wrote is committed:
-    they look into the feed log from ``stream.revision`` on.
-    """
+    """Wakes the subscribers once the verb is committed, so that they look into the feed log."""
     using = stream.using
     transaction.on_commit(
         lambda: async_to_sync(feed.ring)(stream.name, stream.pk, stream.revision, using, b""),

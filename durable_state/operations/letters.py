@@ -1,4 +1,4 @@
-"""What an operator does about dead letters."""
+"""Retries and discards dead letters."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["discard", "discard_all", "retry", "retry_all"]
 
 
 def retry(letter: DeadLetter, *, actor: str) -> bool:
-    """Materializes the letter's message again, the way it came; whether it was accepted now.
+    """Materializes the letter's message again, as it came; returns whether it was accepted.
 
-    An accepted letter goes; a refused one stays, with its newest reason.
-    Raises: OperationRefused, when a later change of the entity supersedes it.
+    An accepted letter is deleted; a refused one stays, with its newest reason.
+    Raises: OperationRefused, if a later change of the entity supersedes it.
     """
     stream = letter.stream
     with intended(stream, "retry", actor, _named(letter)) as verb:
@@ -34,9 +34,8 @@ def discard(letter: DeadLetter, *, actor: str) -> None:
 
 
 def retry_all(letters: models.QuerySet[DeadLetter], *, actor: str) -> tuple[int, int]:
-    """Retries each letter, the oldest first; how many were accepted, and how many were not.
-
-    The others are refused still, or superseded.
+    """Retries each letter, the oldest first; returns how many were accepted, and how many were not
+    because they are refused again, or superseded.
     """
     accepted = refused = 0
     for letter in letters.select_related("stream").order_by("stream", "ordinal"):
@@ -49,9 +48,7 @@ def retry_all(letters: models.QuerySet[DeadLetter], *, actor: str) -> tuple[int,
 
 
 def discard_all(letters: models.QuerySet[DeadLetter], *, actor: str) -> int:
-    """Deletes the letters in one transaction, with one audit entry per stream;
-    how many there were.
-    """
+    """Deletes the letters in one transaction, with one audit entry per stream; returns how many."""
     using = letters.db
     with transaction.atomic(using=using):
         found: dict[int, list[int]] = {}
@@ -65,5 +62,5 @@ def discard_all(letters: models.QuerySet[DeadLetter], *, actor: str) -> int:
 
 
 def _named(letter: DeadLetter) -> str:
-    """Without its key: the audit trail is read by whoever may read the stream."""
+    """Names the letter without its key, because all who may see the stream read the audit trail."""
     return f"message {letter.ordinal} ({letter.type}): {letter.reason}"[:1000]

@@ -1,4 +1,4 @@
-"""Where streams are: in which databases, and under which name."""
+"""Finds streams by name, and the databases that have any."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["databases_with_streams", "find_stream"]
 
 
 def databases_with_streams() -> list[str]:
-    """The databases that have our tables, the default one first.
+    """The databases that have this app's tables, the default one first.
 
-    One that does not answer counts as one that has them.
+    A database that does not answer counts as having them.
     """
     return [
         alias
@@ -26,7 +26,7 @@ def databases_with_streams() -> list[str]:
 
 
 def _has_tables(alias: str) -> bool:
-    """Whether our migrations have run there. A database that does not answer may have them."""
+    """Whether this app's migrations have run there; True for a database that does not answer."""
     if alias in _MIGRATED:
         return True
     try:
@@ -39,13 +39,13 @@ def _has_tables(alias: str) -> bool:
 
 
 _MIGRATED: set[str] = set()
-"""Databases that were seen to have our tables: they keep them."""
+"""Databases that were seen to have the tables, which they keep."""
 
 
 def find_stream(name: str, using: str = "default") -> Stream:
-    """The stream of that name.
+    """The stream with that name.
 
-    Raises: OperationRefused, naming the ones that were perhaps meant.
+    Raises: OperationRefused, which names the streams that may have been meant.
     """
     streams = Stream.objects.using(using)
     stream = streams.filter(name=name).first()

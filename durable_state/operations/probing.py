@@ -1,4 +1,4 @@
-"""Asking a stream's server once, so that a wrong URL is told where it was typed."""
+"""Asks a stream's server once, so that a wrong URL is reported where it was typed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from durable_state.models import Stream
 __all__ = ["Finding", "probe"]
 
 SECONDS = 10.0
-"""Seconds that the server has, in all."""
+"""How long the server may take in all, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Finding:
 
 
 def probe(stream: Stream) -> Finding:
-    """Asks the stream's server once, with its headers, and tells what it found. Raises nothing."""
+    """Asks the stream's server once, with its headers; returns what it found. Raises nothing."""
     try:
         answer = ask_once(stream, SECONDS)
     except StreamNotFound as error:

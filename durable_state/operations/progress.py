@@ -1,4 +1,4 @@
-"""How far a stream is, how fast it moves, and when it will be there."""
+"""Tells how far a stream has come, how fast it is, and when it will be done."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from .case import Case
 __all__ = ["Headway", "headway"]
 
 _HOLDS = 5.0
-"""Seconds for which a rate holds that nothing adds to; after a few more it is none."""
+"""Seconds without a message for which a rate still holds; a few seconds later it is zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Headway:
-    """How far a stream is, or its reset, in messages."""
+    """How far a stream, or its reset, has come, in messages."""
 
     done: int
-    """Messages that were read."""
+    """Messages read so far."""
     total: int | None
-    """Messages that there are, where that is known: a reset ends where the stream is."""
+    """All messages, if their number is known: a reset ends where the stream is."""
     rate: float
-    """Messages a second, as of now."""
+    """Messages per second, as of now."""
     seconds_left: float | None
-    """Until the end, at this rate; None where that is not known."""
+    """Seconds until the end, at this rate; None if that is not known."""
 
     def to_json(self) -> dict[str, Any]:
         """The object of ``status --json``."""
@@ -36,7 +36,7 @@ class Headway:
 
 
 def headway(case: Case) -> Headway:
-    """How far the stream is; while it is reset, how far that is."""
+    """How far the stream has come or, while it is reset, how far the reset has."""
     replay, stream = case.replay, case.stream
     if replay is not None:
         return _headway(replay, max(stream.ordinal, replay.ordinal), case.now)

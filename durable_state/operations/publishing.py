@@ -1,4 +1,4 @@
-"""Writes a change to a stream, from where its rows come back."""
+"""Writes a change to a stream, from which it comes back as a row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from durable_state.protocol import ABSENT, Operation, encode_change
 __all__ = ["publish"]
 
 SECONDS = 30.0
-"""Seconds that the server has, in all."""
+"""How long the server may take in all, in seconds."""
 
 
 def publish(
@@ -28,8 +28,9 @@ def publish(
 
     Nothing is written to the tables: the change becomes a row when it is read. ``value`` is
     anything that JSON can hold; a delete needs none. ``create`` creates the stream on its server
-    where it is missing. Raises: TransportError where the server did not accept it,
-    ConfigurationError, ValueError for an unknown operation, or for NaN and infinities in the value.
+    if it is missing.
+    Raises: TransportError, if the server did not accept the change; ConfigurationError; ValueError,
+    for an unknown operation, or for NaN and infinities in the value.
     """
     change = encode_change(type, key, Operation(operation), value, txid=txid)
     append_once(stream, [change], SECONDS, create_missing=create)

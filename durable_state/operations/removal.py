@@ -1,4 +1,4 @@
-"""Removing a stream, with its rows or without."""
+"""Removes streams, with or without their rows."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def remove(stream: Stream, *, actor: str, keep_rows: bool = False) -> int:
     Its position, letters, parked changes and feed go with it; the remote stream is not touched.
     Rows outside the mappings follow their ``on_delete``, and are not counted. Kept rows with a
     nullable stream field become the application's own.
-    Raises: OperationRefused, and changes nothing, when a protected row stands in the way, or the
-    rows could not be kept.
+    Raises: OperationRefused, without changing anything, if a protected row prevents it, or if the
+    rows cannot be kept.
     """
     try:
         with intended(stream, "remove", actor) as verb:
@@ -57,7 +57,7 @@ def remove(stream: Stream, *, actor: str, keep_rows: bool = False) -> int:
 
 
 def owned_rows(stream: Stream) -> list[tuple[EntityMapping, models.QuerySet[models.Model]]]:
-    """The rows that are this stream's by mapping, children before parents."""
+    """The stream's rows by mapping, children before parents."""
     owners = TableOwner.objects.using(stream.using).filter(stream=stream)
     owned = set(owners.values_list("model", flat=True))
     found = []
@@ -67,15 +67,14 @@ def owned_rows(stream: Stream) -> list[tuple[EntityMapping, models.QuerySet[mode
         try:
             found.append((mapping, mapping.rows(stream)))
         except MappingFault:
-            continue  # no object stands for the stream, so no row can be its
+            continue  # no object stands for the stream, so it can have no row
     return found
 
 
 def _detach(mapping: EntityMapping, rows: models.QuerySet[models.Model], stream: Stream) -> None:
-    """Makes the rows the application's own,
-    so that neither the stream nor the next one of its name has them.
+    """Makes the rows the application's own, so that no later stream of the same name has them.
 
-    Raises: OperationRefused, where their stream field cannot be NULL.
+    Raises: OperationRefused, if their stream field cannot be NULL.
     """
     field = mapping.stream_column
     if field is None or not _goes_with_the_stream(field) or not rows.exists():
@@ -91,10 +90,10 @@ def _detach(mapping: EntityMapping, rows: models.QuerySet[models.Model], stream:
 
 
 def _goes_with_the_stream(field: models.Field[object, object]) -> bool:
-    """Whether the rows would go with the stream, keep it from going, or be left with its name.
+    """Whether the rows would be deleted with the stream, prevent that, or keep its name.
 
-    Not where they belong to an object that outlives the stream, nor where the model says by its
-    ``on_delete`` what comes into the stream's place.
+    False if they belong to an object that outlives the stream, or if the model's ``on_delete`` says
+    what replaces the stream.
     """
     if not isinstance(field, models.ForeignKey):
         return True

@@ -1,4 +1,4 @@
-"""What is known of one stream at one moment, for the command, the admin, REST and monitoring."""
+"""The report of one stream, for the command, the admin, REST and monitoring."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class StreamReport:
 
     name: str
     url: str
-    """Its query is masked."""
+    """The address, with its query masked."""
     status: str
     """A ``Status``, or a ``Shown`` one that says more."""
     stuck: bool
-    """Whether the stream waits for a person: nothing gets better by itself."""
+    """Whether the stream waits for a person, because it will not recover by itself."""
     why: str
-    """In one line why the stream is stuck, or else what a person should know; may be empty."""
+    """Why the stream is stuck, or what else a person should know, in one line; may be empty."""
     offset: str
     """The server's token for what was read last; opaque."""
     ordinal: int
@@ -36,29 +36,29 @@ class StreamReport:
     account: Account
     """What became of all messages that were read."""
     misfits: list[str]
-    """What of its mappings does not fit what it holds, a sentence each."""
+    """Where its mappings do not fit its messages, one sentence each."""
     parked: int
     """Changes that are parked now; 100,001 stands for more."""
     dead_letters: int
     """Dead letters that exist now; 100,001 stands for more."""
     lag_seconds: float
-    """How long ago the rows were last known to hold all that the stream had."""
+    """How long ago the rows were last known to hold everything in the stream."""
     since: datetime
     """When the status began."""
     headway: Headway
-    """How far the stream is, or its reset."""
+    """How far the stream, or its reset, has come."""
     replayed: int | None
-    """Messages that a reset has folded by now; None where none is under way."""
+    """Messages that a reset has folded so far; None if none is under way."""
     holder: str
-    """Who consumes the stream, as ``host:pid:purpose:nonce``; "" is nobody."""
+    """Who consumes the stream, as ``host:pid:purpose:nonce``; "" if nobody does."""
     last_error: str
     """What failed; quotes no value of a row, and may be empty."""
     action: str
     """What to do; may be empty."""
     last_error_detail: str = ""
-    """What of the error quotes rows: for those only who see the rows of ``last_error_type``."""
+    """The part of the error that quotes rows, for users who see the rows of ``last_error_type``."""
     last_error_type: str = ""
-    """An entity type; "" stands for all of them."""
+    """The entity type of these rows; "" stands for all types."""
 
     @property
     def applied(self) -> int:

@@ -1,4 +1,4 @@
-"""A fold of a stream beside its rows, up to where they stand, that writes nothing but scratch."""
+"""Folds a stream again, up to where its rows stand, into scratch space."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ __all__ = ["ScratchFold"]
 
 
 class ScratchFold:
-    """A fold beside the shown rows, and the messages that were read ahead of it:
-    those of one batch at most.
-    """
+    """A fold beside the shown rows, with the rest of the batch that was read ahead of it."""
 
     def __init__(
         self,
@@ -51,8 +49,8 @@ class ScratchFold:
         )
 
     def approach(self) -> None:
-        """Folds up to where the tables stand,
-        as long as that brings it nearer to them by half, so that little is left to do.
+        """Folds up to where the tables stand, again and again while each round halves the distance,
+        so that little is left to do.
         """
         behind = None
         while True:
@@ -68,7 +66,7 @@ class ScratchFold:
     def advance(self, ordinal: int) -> None:
         """Folds up to the ordinal, in a transaction for each batch.
 
-        Raises: OperationRefused, where the stream does not hold so many.
+        Raises: OperationRefused, if the stream does not hold so many messages.
         """
         while self.ordinal < ordinal:
             if not self._ahead:
@@ -84,7 +82,7 @@ class ScratchFold:
                 self._on_folded(self.ordinal, ordinal)
 
     def _fold(self, messages: list[Message]) -> tuple[Generation, Generation | None]:
-        # Prepared and read anew by each attempt: a fold leaves its marks on both.
+        # Each attempt prepares the batch and reads the generations again: a fold changes both.
         batch = prepare_batch(self._stream, messages, self.ordinal)
         with commit_transaction(self._using):
             rebuild, snapshot = self._reread(self.rebuild), self._reread(self._snapshot)
@@ -100,7 +98,7 @@ class ScratchFold:
         return Generation.objects.using(self._using).get(pk=generation.pk)
 
     def drop(self) -> None:
-        """Deletes what was made, in bounded transactions."""
+        """Deletes the scratch space, in bounded transactions."""
         for generation in filter(None, (self.rebuild, self._snapshot)):
             retry_on_contention(partial(self._drop, generation))
         while retry_on_contention(partial(sweep_dropped, self._using)):

@@ -30,13 +30,13 @@ __all__ = ["needs_reset", "report", "reports"]
 _CHUNK = 500
 """Primary keys in one query: below every database's limit of parameters."""
 _NOT_SHOWN = ("checkpoint", "replay__checkpoint", "replay__samples", "replay__txids")
-"""Large columns that no report needs."""
+"""Large columns that reports do not need."""
 _LOOKED_UP = 20
-"""Streams of these for which it is asked who has locked their rows."""
+"""The most streams for which a database is asked who has locked their rows."""
 
 
 def report(stream: Stream, *, count_to: int = COUNTED) -> StreamReport:
-    """The report of one stream, read anew from its database; ``count_to`` as of ``reports``."""
+    """The report of one stream, read from its database; ``count_to`` as in ``reports``."""
     found = reports(stream.using, pks=[stream.pk], count_to=count_to)
     if not found:
         raise Stream.DoesNotExist(f"The stream {stream.name!r} is no longer there.")
@@ -48,13 +48,13 @@ def reports(
 ) -> dict[int, StreamReport]:
     """The reports of all streams, or of those with the given primary keys.
 
-    They come by primary key, ordered by name: five queries for each 500 streams, however many
-    letters and parked changes they have. Those are counted up to ``count_to``: one more stands for
-    more.
+    Returns them by primary key, ordered by name. Takes five queries per 500 streams, however many
+    letters and parked changes they have; these are counted up to ``count_to``, and one more stands
+    for more.
     """
     if pks is None:
         pks = Stream.objects.using(using).values_list("pk", flat=True)
-    known = sorted(pks)  # so that each query is about streams beside each other
+    known = sorted(pks)  # so that each query covers neighbouring rows
     found: list[tuple[Stream, StreamReport]] = []
     for start in range(0, len(known), _CHUNK):
         found.extend(_reports(using, known[start : start + _CHUNK], count_to))
@@ -68,7 +68,7 @@ def _reports(using: str, pks: list[int], count_to: int) -> list[tuple[Stream, St
     for state in TypeState.objects.using(using).filter(stream__in=pks):
         types.setdefault(state.stream_id, []).append(state)
     rows = Stream.objects.using(using).filter(pk__in=pks)
-    # Reckoned by the database, whose clock says what is due.
+    # Computed by the database, whose clock says what is due.
     overdue = ExpressionWrapper(ServerNow() - F("doorbell__due_at"), output_field=DurationField())
     heard_until = F("doorbell__wake_stream__expires_at")
     unheard = ExpressionWrapper(ServerNow() - heard_until, output_field=DurationField())
@@ -77,7 +77,7 @@ def _reports(using: str, pks: list[int], count_to: int) -> list[tuple[Stream, St
     )
     shown = related.defer(*_NOT_SHOWN).annotate(overdue=overdue, unheard=unheard)
     streams: list[Any] = list(shown)
-    # Read last: whoever has committed what was read before held a lease then, and has one now.
+    # Read last, so that whoever committed what was read above is seen with its lease.
     attended = attendances(using, pks)
 
     locks = _locks(using, attended)
@@ -104,7 +104,7 @@ def _reports(using: str, pks: list[int], count_to: int) -> list[tuple[Stream, St
 
 
 def _locks(using: str, attended: Mapping[int, Attendance]) -> dict[int, RowLock]:
-    """Who keeps the rows of those streams from being committed for which that takes its time."""
+    """Who has locked the rows of streams whose commits take long."""
     waiting = [
         pk
         for pk, each in attended.items()
@@ -155,11 +155,10 @@ def _since(case: Case, status: str) -> datetime:
 
 
 def needs_reset(state: TypeState, stream_name: str) -> bool:
-    """Whether only a reset brings the type's rows to the fold.
+    """Whether only a reset can make the type's rows equal to the stream.
 
-    That is so where messages were passed over, or an older mapping made the rows. Asked of the
-    mapping as it is now: a type that was registered or changed since shows it before its next
-    message comes.
+    That is so if messages were skipped, or if another mapping than today's made the rows: a type
+    that was registered or changed since needs a reset even before its next message comes.
     """
     mapping = registry.find(state.type, stream_name)
     if mapping is None:

@@ -1,4 +1,4 @@
-"""What happened to one entity, change by change."""
+"""Tells what happened to one entity, change by change."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Story"]
 
 
 NEWEST = 1000
-"""Lines that a story has at most."""
+"""The most lines of a story."""
 
 
 class Story:
-    """Collects the changes of one entity, and the controls between them, with what became of each;
-    the newest ``NEWEST``.
+    """The newest ``NEWEST`` changes of one entity, with what became of each, and the controls
+    between them.
     """
 
     def __init__(self, stream: Stream, entity_type: str, key: str) -> None:
@@ -30,7 +30,7 @@ class Story:
         self._plan = StreamPlan(stream).find(entity_type)
 
     def read(self, messages: Sequence[Message], after: int) -> None:
-        """Takes in the messages that follow ordinal ``after``."""
+        """Adds the messages that follow ordinal ``after``."""
         for ordinal, message in enumerate(messages, after + 1):
             if isinstance(message, Control):
                 self.lines.append(f"{ordinal}: {message.kind}")

@@ -1,4 +1,4 @@
-"""Holding and refolding a stream. Each verb is one transaction with its audit entry."""
+"""Pauses, resumes and resets streams. Each verb is one transaction with its audit entry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .intents import Intended, intended
 __all__ = ["cancel_reset", "forgiven", "pause", "reset", "resume", "wait_until_stopped", "write"]
 
 _LOOK_SECONDS = 0.2
-"""Seconds between two looks whether a worker has let go."""
+"""Seconds between two checks whether a worker has let go."""
 
 
 def pause(stream: Stream, *, actor: str) -> None:
@@ -30,9 +30,9 @@ def pause(stream: Stream, *, actor: str) -> None:
 
 
 def wait_until_stopped(stream: Stream, seconds: float) -> str:
-    """Waits for so long at most that no worker holds the paused stream; who holds it still, or "".
+    """Waits until no worker holds the paused stream, at most ``seconds``.
 
-    ``stream`` is brought up to date: it is as the last worker left it.
+    Returns who still holds it, or "". ``stream`` is refreshed, to be as the last worker left it.
     """
     using = stream.using
     until = monotonic() + seconds
@@ -45,11 +45,11 @@ def wait_until_stopped(stream: Stream, seconds: float) -> str:
 
 
 def resume(stream: Stream, *, actor: str) -> None:
-    """Lets a paused, halted or retrying stream be consumed again at once, from the position it has.
+    """Has a paused, halted or retrying stream consumed again at once, from its position.
 
-    The error that stopped it moves to the audit entry: what ``status`` shows afterwards is what
-    happens now.
-    Raises: OperationRefused, where only a reset helps.
+    The error that stopped it moves to the audit entry, so that ``status`` shows what happens from
+    now on.
+    Raises: OperationRefused, if only a reset helps.
     """
     with intended(stream, "resume", actor) as verb:
         current, replay = verb.stream, verb.replay
@@ -61,7 +61,6 @@ def resume(stream: Stream, *, actor: str) -> None:
                 f"Replay it: durable_state reset {current.name}",
             )
 
-        # What stopped it moves to the audit entry.
         folds = [each for each in (current, replay) if each is not None]
         errors = "; ".join(each.last_error for each in folds if each.last_error)
         if errors:
@@ -79,14 +78,13 @@ def resume(stream: Stream, *, actor: str) -> None:
 
 
 def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None:
-    """Folds the stream again from its start, beside the rows that are shown,
-    which go on being kept up to date until one transaction switches.
+    """Folds the stream again from its start, beside the shown rows, which are kept up to date until
+    one transaction replaces them.
 
-    With ``entity_type`` that type alone is folded and switched; the other rows are not touched, and
-    what became first of each message stays counted, but of those that had met no mapping. Otherwise
-    the counters are those of the new fold from the switch on. A reset that was under way begins
-    anew; a paused stream stays paused.
-    Raises: OperationRefused, when ``entity_type`` is not registered for the stream, or cannot be
+    With ``entity_type`` only that type is folded and replaced, other rows are not touched, and the
+    counters stay, except for messages that had met no mapping. Otherwise the counters become those
+    of the new fold. A reset that was under way starts over; a paused stream stays paused.
+    Raises: OperationRefused, if ``entity_type`` is not registered for the stream, or cannot be
     folded by itself now.
     """
     if entity_type is not None and registry.find(entity_type, stream.name) is None:
@@ -105,7 +103,7 @@ def reset(stream: Stream, *, actor: str, entity_type: str | None = None) -> None
 
 
 def _require_alone(verb: Intended, entity_type: str) -> None:
-    """Raises: OperationRefused, where the type cannot be folded by itself."""
+    """Raises: OperationRefused, if the type cannot be folded by itself."""
     name, replay = verb.stream.name, verb.replay
     if verb.stream.status == Status.NEEDS_RESET:
         raise OperationRefused(
@@ -121,10 +119,9 @@ def _require_alone(verb: Intended, entity_type: str) -> None:
 
 
 def cancel_reset(stream: Stream, *, actor: str) -> None:
-    """Drops a reset that is under way;
-    the rows stay as they are, and go on from where the stream is.
+    """Drops a reset that is under way; the rows stay, and continue from where the stream is.
 
-    Raises: OperationRefused, where none is under way.
+    Raises: OperationRefused, if no reset is under way.
     """
     with intended(stream, "cancel reset", actor) as verb:
         if not abandon_replay(verb.stream):
@@ -135,7 +132,7 @@ def cancel_reset(stream: Stream, *, actor: str) -> None:
 
 
 def forgiven(progress: Progress) -> dict[str, Any]:
-    """What lets a stream, or its replay, be tried again at once."""
+    """The columns that have a stream, or its replay, tried again at once."""
     values: dict[str, Any] = {
         "failures": 0,
         "retry_at": None,
@@ -152,6 +149,6 @@ def forgiven(progress: Progress) -> dict[str, Any]:
 
 
 def write(verb: Intended, stream: Stream, **values: Any) -> None:
-    """Writes the columns, and brings the caller's object up to date with all of the row."""
+    """Writes the columns, and refreshes the caller's object from the row."""
     Stream.objects.using(verb.using).filter(pk=verb.stream.pk).update(**values)
     stream.refresh_from_db(using=verb.using)

@@ -1,4 +1,4 @@
-"""How a stream fares: one word for it, whether it waits for a person, why, and what to do.
+"""Judges how a stream fares: its status, whether it waits for a person, why, and what to do.
 
 Why: decision 36.
 """
@@ -24,31 +24,31 @@ from .wording import span
 __all__ = ["Verdict", "judge"]
 
 PATIENCE = 1.5
-"""Lease times without a sign of life after which nobody is taken to consume a stream.
+"""How many ``LEASE_SECONDS`` without a sign of life mean that nobody consumes a stream.
 
-A slice that ends hands over within less.
+A slice that ends hands over sooner.
 """
 URGENT = 0.25
-"""Part of the time after which a server drops a paused stream; with less left somebody has to act.
+"""A paused stream is stuck once less than this part of the time is left before its server drops it.
 """
 _LISTED = 5
-"""Types that are named one by one."""
+"""The most types that are named one by one."""
 
 
 class Verdict(NamedTuple):
-    """What a person has to know of a stream first."""
+    """What a person has to know first about a stream."""
 
     status: str
     stuck: bool
     """Whether it waits for a person."""
     why: str
-    """May be empty where the stream is not stuck."""
+    """The reason; may be empty if the stream is not stuck."""
     action: str
     """What to do; may be empty."""
 
 
 def judge(case: Case) -> Verdict:
-    """What a person has to know first."""
+    """The verdict of the first rule that applies to the case."""
     for rule in _RULES:
         verdict = rule(case)
         if verdict is not None:
@@ -68,7 +68,7 @@ def _is_paused(case: Case) -> Verdict | None:
 
 
 def _is_dropped_unread(case: Case) -> str:
-    """What the server does with a stream that nobody reads."""
+    """When the server drops the stream if nobody reads it; "" if that is not known."""
     left = case.seconds_to_live
     if left is None:
         return ""
@@ -84,7 +84,7 @@ def _is_dropped_unread(case: Case) -> str:
 
 
 def _expires(case: Case) -> str:
-    """When the server drops the stream, read or not."""
+    """When the server drops the stream in any case; "" if that is not known."""
     when = case.stream.expires_at
     if when is None:
         return ""
@@ -92,7 +92,7 @@ def _expires(case: Case) -> str:
 
 
 def _has_stopped(case: Case) -> Verdict | None:
-    """An error has ended it, and only a person can go on."""
+    """An error has stopped it, and only a person can continue."""
     decisive, name = case.decisive, case.stream.name
     if decisive.status == Status.HALTED:
         why = _("halted")
@@ -114,7 +114,7 @@ def _has_stopped(case: Case) -> Verdict | None:
 
 
 def _has_no_worker(case: Case) -> Verdict | None:
-    """Nobody consumes it, and nobody was asked to leave it as it is."""
+    """Nobody consumes it, although somebody should."""
     stream, attendance = case.stream, case.attendance
     is_complete = stream.status == Status.CLOSED or _was_left(case)
     if attendance.holder or (is_complete and case.replay is None):
@@ -134,12 +134,12 @@ def _has_no_worker(case: Case) -> Verdict | None:
 
 
 def _keeps_failing(case: Case) -> Verdict | None:
-    """It is tried again by itself; after a while a person should look."""
+    """It is retried automatically; after a while a person should look."""
     decisive = case.decisive
     if decisive.status not in FAILING:
         return None
 
-    if decisive.hangs_in:  # which no attempt mends
+    if decisive.hangs_in:  # no retry will help
         return Verdict(decisive.status, stuck=True, why=decisive.last_error, action=decisive.action)
 
     failing = case.now - decisive.since
@@ -159,7 +159,7 @@ def _keeps_failing(case: Case) -> Verdict | None:
 
 
 def _needs_reset(case: Case) -> Verdict | None:
-    """Messages of some types were passed over, or an older mapping made their rows."""
+    """Messages of some types were skipped, or an older mapping made their rows."""
     types = case.outdated
     if not types or case.plain_status == Shown.REBUILDING:
         return None
@@ -175,7 +175,7 @@ def _needs_reset(case: Case) -> Verdict | None:
 
 
 def _is_open_for_too_long(case: Case) -> Verdict | None:
-    """What is staged does not come to its end."""
+    """A snapshot or rebuild does not come to its end."""
     nearer = _("Check with `durable_state status` whether it still makes progress.")
     state = _("Check whether the stream's writer still appends its state.")
     end = _("Check whether the stream's writer still appends its snapshot-end.")
@@ -195,7 +195,7 @@ def _is_open_for_too_long(case: Case) -> Verdict | None:
 
 
 def _maps_nothing(case: Case) -> Verdict | None:
-    """Its tail is reached, and no message of it has met a mapping."""
+    """It was read to its tail, and none of its messages has met a mapping."""
     account, name = case.account, case.stream.name
     if case.plain_status not in (Status.LIVE, Status.CLOSED) or account.mapped:
         return None
@@ -218,7 +218,7 @@ def _maps_nothing(case: Case) -> Verdict | None:
 
 
 def _waits_for_doorbell(case: Case) -> Verdict | None:
-    """It holds no connection: it is read when its server rings, and was, up to its tail."""
+    """It was read to its tail, and is read again when its server rings."""
     doorbell = case.doorbell
     if doorbell is None:
         return None
@@ -253,7 +253,7 @@ def _waits_for_doorbell(case: Case) -> Verdict | None:
 
 
 def _is_not_followed(case: Case) -> Verdict | None:
-    """Somebody has read up to its tail, as they were asked to, and left."""
+    """A ``sync`` has read it to its tail, and nobody follows it."""
     if case.plain_status != Status.LIVE or not _was_left(case):
         return None
 
@@ -264,7 +264,7 @@ def _is_not_followed(case: Case) -> Verdict | None:
 
 
 def _is_lagging(case: Case) -> Verdict | None:
-    """It was live, and its rows do not hold all any more, or nobody knows whether they do."""
+    """It was live, but its rows have fallen behind, or nobody knows whether they have."""
     if not case.is_lagging:
         return None
 
@@ -288,7 +288,7 @@ def _is_lagging(case: Case) -> Verdict | None:
 
 
 def _says_who_locks(lock: RowLock, lag: timedelta) -> tuple[str, str]:
-    """Why it lags, and what to do, where one transaction has its row."""
+    """Why it lags, and what to do, if a known transaction has locked its row."""
     program = f" ({lock.program})" if lock.program else ""
     known = {
         "lag": _long(lag),
@@ -340,11 +340,14 @@ _LAGS: dict[str, tuple[str | Promise, str | Promise]] = {
         gettext_lazy("Check the stream server and the network in between."),
     ),
 }
-"""Why a stream lags, and what to do, by what its holder has noted."""
+"""Why a stream lags, and what to do, by the reason that its holder gave."""
 
 
 def _was_left(case: Case) -> bool:
-    """By whom it was to be read to its tail only; not for a while, as where a doorbell rings."""
+    """Whether its last holder only had to read it to its tail, as ``sync`` does.
+
+    A stream with a doorbell is left at its tail too, but will be read again.
+    """
     was_left = case.attendance.left_at_tail and not case.attendance.holder
     return was_left and not case.stream.has_doorbell
 

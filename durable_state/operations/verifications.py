@@ -1,5 +1,4 @@
-"""Verifications as work that somebody asked for: who carries it out, how far it is, what came of
-it.
+"""Verifications that somebody asked for: who carries them out, how far they are, what they found.
 
 Why: decision 50.
 """
@@ -43,25 +42,25 @@ logger = logging.getLogger("durable_state.operations")
 
 State = VerificationRun.State
 KEPT = 20
-"""Results of one stream that are kept."""
+"""How many results are kept of one stream."""
 TOLD_SECONDS = 2.0
-"""Seconds between two signs of life of who carries a verification out."""
+"""Seconds between two signs of life from the worker of a verification."""
 LOOK_SECONDS = 3.0
-"""Seconds between two looks for a verification that somebody has asked for."""
+"""Seconds between two checks whether somebody has asked for a verification."""
 
 
 class _Ended(Exception):
-    """It is another's by now, or the process is to stop."""
+    """The verification belongs to another worker by now, or the process has to stop."""
 
 
 def ask_to_verify(
     stream: Stream, *, actor: str, entity_type: str = "", key: str = ""
 ) -> VerificationRun:
-    """Requests a verification of the stream from a worker; one that is under way already counts.
+    """Asks the workers to verify the stream, unless that is under way already.
 
     With ``entity_type`` and ``key`` it also finds that entity's history. The next ``run``, or
-    Celery worker, carries it out; the command ``verify`` does so at once.
-    Raises: OperationRefused, when the stream is no longer there.
+    Celery worker, carries it out; the command ``verify`` verifies at once instead.
+    Raises: OperationRefused, if the stream is no longer there.
     """
     with intended(stream, "verify", actor, "requested") as verb:
         runs = VerificationRun.objects.using(verb.using).filter(stream=verb.stream)
@@ -77,14 +76,14 @@ def ask_to_verify(
 
 
 def is_verification_asked(using: str) -> bool:
-    """Whether one waits for somebody to carry it out."""
+    """Whether a verification waits for a worker."""
     return _waiting(using).exists()
 
 
 def take_verification(using: str) -> VerificationRun | None:
-    """The verification that has waited longest, for this process to carry out.
+    """Takes the verification that has waited longest, for this process to carry out.
 
-    Also one whose worker has given no sign of life for ``LEASE_SECONDS``. None where none waits.
+    It may be one whose worker has given no sign of life for ``LEASE_SECONDS``. None if none waits.
     """
     worker = _name()
     for run in _waiting(using).order_by("pk"):
@@ -115,7 +114,7 @@ def verify_here(
         )
     run.stream = stream
     found = carry_out(run, on_folded=on_folded, on_compared=on_compared)
-    assert found is not None  # nobody tells it to end
+    assert found is not None  # nobody asks it to end
     return found
 
 
@@ -126,9 +125,9 @@ def carry_out(
     on_compared: OnStep | None = None,
     ends: Callable[[], bool] = lambda: False,
 ) -> Verification | None:
-    """Verifies, telling how far it is, and keeps the result.
+    """Verifies, recording its progress, and keeps the result.
 
-    None where ``ends`` said to stop before; it is asked for again then.
+    Returns None if ``ends`` told it to stop; the verification then waits for a worker again.
     Raises: what ``verify`` raises, which is kept too.
     """
     telling = _Telling(run, ends)
@@ -157,7 +156,7 @@ def carry_out(
 
 @contextmanager
 def verifying_on_request(using: str) -> Iterator[None]:
-    """Carries out, in a thread, what is asked for while the block runs."""
+    """Carries out requested verifications in a thread while the block runs."""
     stop = threading.Event()
     thread = threading.Thread(
         target=_keep_verifying, args=(using, stop), name="durable-state-verify", daemon=True
@@ -177,7 +176,7 @@ def _keep_verifying(using: str, stop: threading.Event) -> None:
                 if (run := take_verification(using)) is not None:
                     carry_out(run, ends=stop.is_set)
             except DurableStateError:
-                pass  # its result says so
+                pass  # its result holds the error
             except Exception as error:
                 logger.warning("A verification failed: %s", _described(error))
                 connections[using].close_if_unusable_or_obsolete()
@@ -193,9 +192,9 @@ def _waiting(using: str) -> QuerySet[VerificationRun]:
 
 
 class _Telling:
-    """Writes down now and then how far a verification is, from a thread of its own.
+    """Records every few seconds how far a verification is, from a thread of its own.
 
-    So it does while the comparison holds a transaction, and a sign of life never waits for a step.
+    So it can do that while the comparison holds a transaction, and without waiting for a step.
     """
 
     def __init__(self, run: VerificationRun, ends: Callable[[], bool]) -> None:
@@ -212,7 +211,7 @@ class _Telling:
         self._thread.join()
 
     def on_step(self, phase: str, besides: OnStep | None) -> OnStep:
-        """What is to be called at each step. Raises: _Ended, where it is to end."""
+        """The function to call at each step, which raises _Ended if the verification has to end."""
 
         def step(done: int, total: int) -> None:
             self._now = phase, done, total
@@ -227,7 +226,7 @@ class _Telling:
         try:
             while not self._stop.wait(TOLD_SECONDS):
                 phase, done, total = self._now
-                with suppress(django.db.Error):  # it is told again
+                with suppress(django.db.Error):  # the next attempt follows soon
                     told = {"phase": phase, "done": done, "total": total, "heard_at": ServerNow()}
                     if not _ours(self._run).update(**told):
                         self._lost.set()
@@ -236,7 +235,7 @@ class _Telling:
 
 
 def _conclude(run: VerificationRun, state: State, told: str, **columns: object) -> None:
-    """Writes down what came of it, also in the audit trail."""
+    """Records the result, in the audit trail too."""
     _save(run, state=state, ended_at=database_now(run.using), **columns)
     intents = type(run.intent).objects.using(run.using)
     intents.filter(pk=run.intent_id).update(detail=f"{state}: {told}")
@@ -254,7 +253,7 @@ def _ours(run: VerificationRun) -> QuerySet[VerificationRun]:
 
 
 def _described(error: BaseException) -> str:
-    """Without what quotes rows: whoever may read the stream sees it."""
+    """Describes the error without quoting rows, because all who may see the stream see it."""
     if not isinstance(error, Exception):
         return f"It was interrupted ({type(error).__name__})."
     action = error.action if isinstance(error, DurableStateError) else ""

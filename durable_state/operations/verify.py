@@ -1,4 +1,4 @@
-"""Checking the rows against the stream: it is folded once more, and nothing is written but scratch.
+"""Compares the rows with the stream, by folding it once more into scratch space.
 
 Why: decision 24.
 """
@@ -27,7 +27,7 @@ from .wording import counted
 __all__ = ["Verification", "verify"]
 
 EXAMPLES = 20
-"""Differing keys that are named; all are counted."""
+"""How many differing keys are named; all are counted."""
 
 
 @dataclass
@@ -37,23 +37,23 @@ class Verification:
     stream: str
     """The stream's name."""
     ordinal: int = 0
-    """Up to which message it was folded."""
+    """The ordinal of the last message that was folded."""
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     """How many rows are missing, extra and changed, by type."""
     rows: dict[str, int] = field(default_factory=dict)
     """How many rows there were to compare, by type."""
     account: Account = field(default_factory=Account)
-    """What became of the messages that they were made of."""
+    """What became of the messages."""
     misfits: list[str] = field(default_factory=list)
-    """What of the mappings does not fit what the stream holds, a sentence each."""
+    """Where the mappings do not fit the stream's messages, one sentence each."""
     examples: list[Difference] = field(default_factory=list)
     """The first differences."""
     story: list[str] = field(default_factory=list)
-    """What happened to the one entity that was asked for."""
+    """The history of the one entity that was asked for."""
 
     @property
     def equal(self) -> bool:
-        """Whether the rows are what the stream says."""
+        """Whether the rows equal the stream."""
         return not any(counter.total() for counter in self.counts.values())
 
     @property
@@ -73,7 +73,7 @@ class Verification:
     def kept(self) -> dict[str, Any]:
         """The result as it is stored.
 
-        Its ``examples`` name keys of rows, and its ``story`` quotes one.
+        Its ``examples`` name keys of rows, and its ``story`` quotes a row.
         """
         types = {
             entity_type: {"rows": self.rows.get(entity_type, 0), **counts}
@@ -102,13 +102,12 @@ def verify(
     on_folded: OnStep | None = None,
     on_compared: OnStep | None = None,
 ) -> Verification:
-    """Folds the stream anew, up to the ordinal that the tables stand at, and compares.
+    """Folds the stream again, up to where its tables stand, and compares the two.
 
-    The stream goes on being consumed meanwhile: the tables are compared as one moment shows them.
-    With ``entity_type`` and ``key`` the result tells that entity's story. ``on_folded`` is called
-    with the messages that are folded, and how many there are, ``on_compared`` with the entities
-    that are compared.
-    Raises: OperationRefused, where there is nothing to compare with; TransportError.
+    The stream is consumed meanwhile; the tables are compared as they are at one moment. With
+    ``entity_type`` and ``key`` the result has that entity's history. ``on_folded`` is called with
+    the number of messages that are folded, and of all; ``on_compared`` with the same of entities.
+    Raises: OperationRefused, if there is nothing to compare; TransportError.
     """
     if (entity_type is None) != (key is None):
         raise OperationRefused("One entity is named by --type and --key together.")
@@ -168,7 +167,7 @@ def _compare(stream: Stream, rebuild: Generation, story: Story | None) -> Verifi
 
 
 def _require_something(found: Verification) -> None:
-    """Raises: OperationRefused, where nothing of the stream is mapped: none equals none."""
+    """Raises: OperationRefused, if nothing of the stream is mapped: there is nothing to compare."""
     nothing = found.equal and not any(found.rows.values()) and not found.account.mapped
     no_mapping = found.account.messages and not registry.for_stream(found.stream)
     if no_mapping or (nothing and found.account.unregistered):

@@ -1,4 +1,4 @@
-"""What the head of an answer says."""
+"""Reads the head of an answer."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from .request import Mode
 __all__ = ["Answer", "check_offset", "usable_cursor"]
 
 _LONGEST_OFFSET = 4096
-"""Characters. Servers are asked to stay below 256, and take 8 KB in a URL at most, mostly."""
+"""The longest offset, in characters. Servers should stay below 256, and most take URLs of 8 KB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A read that the server serves. For SSE the offsets and flags come later, in control events.
+    """The head of a successful read. With SSE, offsets and flags come later, in control events.
 
     ``next_offset`` is where the next read begins, ``up_to_date`` whether nothing more is there yet,
-    ``closed`` whether the server calls the stream closed, ``empty`` whether there is no body at all
-    (204).
+    ``closed`` whether the server calls the stream closed, ``empty`` whether there is no body (204).
     """
 
     next_offset: str
@@ -63,7 +62,7 @@ class Answer:
 
 
 def usable_cursor(cursor: str | None) -> str | None:
-    """The cursor, unless it is too long for a URL: it helps caches only, and may be left out."""
+    """The cursor, unless it is too long for a URL; it only helps caches, and may be left out."""
     return cursor if cursor and len(cursor) <= _LONGEST_OFFSET else None
 
 
@@ -99,10 +98,10 @@ def _check_content_type(headers: Mapping[str, str], url: str, mode: Mode) -> Non
 
 
 def check_offset(offset: str, url: str) -> None:
-    """Refuses to go on from what is no offset, or means another place at another time.
+    """Refuses what cannot be an offset, or does not always mean the same place.
 
-    Nothing else of its form is looked at: offsets are opaque.
-    Spec: PROTOCOL.md 8.
+    Nothing else is checked, because offsets are opaque.
+    Raises: ProtocolViolation. Spec: PROTOCOL.md 8.
     """
     if len(offset) > _LONGEST_OFFSET:
         fault = f"an offset of {len(offset)} characters"
@@ -112,7 +111,7 @@ def check_offset(offset: str, url: str) -> None:
         fault = "an empty offset"
     elif not offset.isprintable():  # such as NUL, which not every database stores
         fault = f"the offset {_shown(offset)}, which holds control characters"
-    elif "," in offset:  # HTTP joins the values of a header that is there twice
+    elif "," in offset:  # HTTP joins the values of a repeated header
         fault = f"several offsets at once ({_shown(offset)})"
     else:
         return
@@ -123,5 +122,5 @@ def check_offset(offset: str, url: str) -> None:
 
 
 def _shown(offset: str) -> str:
-    """The beginning of an offset, for a message."""
+    """The beginning of an offset, for error messages."""
     return ascii(offset[:60])

@@ -10,27 +10,26 @@ import random
 __all__ = ["BASE", "CAP", "LONGEST_RETRY_AFTER", "delay", "pause_after_empty"]
 
 BASE = 0.5
-"""Seconds that the first wait lasts at most."""
+"""The longest first wait, in seconds."""
 
 CAP = 60.0
-"""Seconds that any wait lasts at most, unless the server asks for more."""
+"""The longest wait, in seconds, unless the server asks for more."""
 
 LONGEST_RETRY_AFTER = 3600.0
-"""Seconds of ``Retry-After`` that are obeyed at most."""
+"""The longest ``Retry-After`` that is obeyed, in seconds."""
 
 EMPTY_IN_A_ROW = 10
-"""Answers without a message, one after the other, that are followed without a pause."""
+"""How many answers in a row may bring no message before requests pause."""
 
 LONGEST_EMPTY_PAUSE = 2.0
-"""Seconds between two requests while the answers stay empty."""
+"""The longest pause between two requests while answers stay empty, in seconds."""
 
 
 def delay(failures: int, retry_after: float | None = None) -> float:
-    """Seconds to wait after so many failures in a row:
-    random below a bound that doubles, and never less than the server asks for.
+    """Seconds to wait after so many failures in a row, and never less than the server asks for.
 
-    The whole range is random, so that many readers of a server that comes back do not arrive
-    together.
+    It is random below a bound that doubles, so that the many readers of a server that comes back do
+    not all arrive together.
     """
     bound = min(CAP, BASE * 2 ** min(max(failures - 1, 0), 16))
     wait = random.uniform(0, bound)  # noqa: S311  jitter needs no secrecy
@@ -40,8 +39,8 @@ def delay(failures: int, retry_after: float | None = None) -> float:
 def pause_after_empty(answers: int) -> float:
     """Seconds to wait after so many answers in a row that lead on without a message.
 
-    A server that skips what the reader may not see gives a few of them. One that leads in a circle
-    would be asked as fast as the network goes.
+    A server that skips what the reader may not see gives a few of them. A server that leads in a
+    circle would otherwise be asked as fast as the network allows.
     """
     doublings = answers - EMPTY_IN_A_ROW
     return min(LONGEST_EMPTY_PAUSE, 0.02 * 2 ** min(doublings, 16)) if doublings >= 0 else 0.0

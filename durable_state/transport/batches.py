@@ -12,16 +12,16 @@ from .checkpoint import Checkpoint, Trail
 __all__ = ["MESSAGE_BYTES", "Batch", "BatchLimits", "Batcher"]
 
 MESSAGE_BYTES = 32 * 1024 * 1024
-"""The largest message that is taken, where nothing else is said."""
+"""The default size of the largest message that is accepted."""
 
 
 @dataclass(slots=True)
 class BatchLimits:
     """The most that one batch holds: ``rows`` messages, and ``bytes`` of them unless one is larger.
 
-    ``message_bytes`` is the size of the largest message that is taken at all; ``seconds`` is the
-    longest that a message waits for others. The first two may be changed while a reader reads;
-    what it cuts from then on follows.
+    ``message_bytes`` is the size of the largest message that is accepted; ``seconds`` is how long a
+    message waits at most for others. The first two may be changed while a reader reads, and apply
+    to the batches that it cuts from then on.
     """
 
     rows: int
@@ -34,34 +34,34 @@ class BatchLimits:
 class Batch:
     """Some messages in stream order, and where the reader stands after them.
 
-    A batch without messages reports the rest.
+    A batch without messages reports only the rest.
     """
 
-    # Not in its repr: asyncio, setting a signal's handler, writes its task's result out.
+    # Not in the repr, because asyncio prints a task's result when it sets a signal's handler.
     messages: list[Message] = field(repr=False)
     position: Position
-    """Where the reader stands after them."""
+    """Where the reader stands after the messages."""
     up_to_date: bool = False
-    """Whether the tail was reached right after them."""
+    """Whether the tail was reached right after the messages."""
     closed: bool = False
     """Whether no message will ever follow."""
     checkpoint: Checkpoint | None = None
-    """What the position is recognized by."""
+    """How to recognize the stream at the position."""
     bytes: int = 0
     """The size of the messages on the wire."""
 
     def followed_by(self, later: Batch) -> Batch:
-        """This batch and the next one of the same stream, as one."""
+        """This batch and the stream's next one, joined."""
         return replace(
             later, messages=self.messages + later.messages, bytes=self.bytes + later.bytes
         )
 
 
 class Batcher:
-    """Collects messages until a batch is full, and follows the position while it does.
+    """Collects messages until a batch is full, and keeps track of the position.
 
-    A full batch is given out when the next message is there, so that the last batch of an answer is
-    never an empty one.
+    A full batch is only cut when the next message arrives, so that the last batch of an answer is
+    never empty.
     """
 
     def __init__(
@@ -70,16 +70,14 @@ class Batcher:
         self._limits = limits
         self.offset, self._skip, self._ordinal = position
         self.owed = position.skip
-        """Messages of this answer that were taken before; they are dropped."""
+        """How many messages of this answer were read before, and are still to be dropped."""
         self.seen = 0  # messages of this answer, dropped ones included
         self._messages: list[Message] = []
         self._bytes = 0
         self._trail = Trail(position, checkpoint)
 
     def skip_known(self, messages: list[Message]) -> list[Message]:
-        """The messages of the answer that began at :attr:`offset` without those
-        that were taken before.
-        """
+        """The messages of the answer that began at :attr:`offset`, without those read before."""
         known, messages = messages[: self.owed], messages[self.owed :]
         self.owed -= len(known)
         self._see(known)
@@ -87,11 +85,11 @@ class Batcher:
 
     @property
     def recognized(self) -> bool:
-        """Whether the messages that were taken before, and came again, are still what they were."""
+        """Whether the messages that were read before, and came again, are still the same."""
         return self._trail.recognized
 
     def take(self, messages: list[Message]) -> Iterator[Batch]:
-        """Adds new messages of the answer; gives the batches which they fill."""
+        """Adds new messages of the answer; yields the batches that they fill."""
         sizes = [len(message.raw) for message in messages]
         if (
             len(self._messages) + len(sizes) <= self._limits.rows
@@ -118,12 +116,12 @@ class Batcher:
         self._trail.add(messages)
 
     def move(self, offset: str) -> None:
-        """The answer was complete, and the next one begins at ``offset``."""
+        """Notes that the answer was complete, and that the next one begins at ``offset``."""
         self.offset, self._skip, self.seen = offset, self.owed, 0
         self._trail.move(offset)
 
     def cut(self, *, up_to_date: bool = False, closed: bool = False) -> Batch:
-        """What is there, as a batch."""
+        """Returns what has been collected, as a batch."""
         position = Position(self.offset, self._skip, self._ordinal)
         checkpoint = self._trail.checkpoint(self._ordinal)
         batch = Batch(self._messages, position, up_to_date, closed, checkpoint, self._bytes)
@@ -132,7 +130,7 @@ class Batcher:
 
     @property
     def next_number(self) -> int:
-        """Which message of the stream comes next; the first is number 1."""
+        """The number of the stream's next message; the first is number 1."""
         return self._ordinal - self.owed + 1
 
     @property

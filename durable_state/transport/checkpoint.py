@@ -1,8 +1,8 @@
 """Recognizes a stream: is this still the one that was read before?
 
 Offsets cannot tell. A stream that was restored from a backup, or deleted and created again, may
-give the same offsets for other messages, so the messages themselves are compared: by a fingerprint
-that covers all of them, and by reading the newest again.
+give other messages the same offsets. So the messages themselves are compared: by a fingerprint of
+all of them, and by reading the newest ones again.
 
 Why: decision 29.
 """
@@ -21,26 +21,26 @@ from durable_state.protocol import Message, Position
 __all__ = ["DEEP_BYTES", "Checkpoint", "Mark", "Trail", "advance", "digest"]
 
 NEAR_BYTES = 32 * 1024
-"""Bytes of messages that a quick look at what lies before a position reads again, at least."""
+"""The least that a quick look reads again before a position, in bytes of messages."""
 GATE_BYTES = 1024 * 1024
-"""Bytes that may be read again while messages wait for the answer."""
+"""The most that is read again while new messages have to wait for it, in bytes."""
 DEEP_BYTES = 16 * 1024 * 1024
-"""Bytes that are read again beside the reader: as far as marks go back."""
+"""The most that is read again beside the reader, in bytes; marks go back so far."""
 SPREAD = 4
-"""How many times farther back the next mark lies that is kept."""
+"""How many times farther back each older mark lies than the one after it."""
 HINT_BYTES = 8 * 1024
 """Bytes between two marks inside one answer."""
 RECENT = 8
-"""Messages that are remembered by one digest each."""
+"""How many messages are remembered by a digest each."""
 LONGEST_OFFSET = 512
-"""Characters; nothing longer is taken for an offset. Servers should stay below 256.
+"""The longest offset of a mark, in characters. Servers should stay below 256.
 
 Spec: PROTOCOL.md 8.
 """
 
 
 class Mark(NamedTuple):
-    """A place that the server can be asked to read from again.
+    """A place from which the stream can be read again.
 
     ``ordinal`` messages of ``size`` bytes lie before it; ``fingerprint`` is that of all of them.
     """
@@ -52,66 +52,64 @@ class Mark(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """What the stream before a position is recognized by.
+    """By what the stream before a position is recognized.
 
-    That is the fingerprint of all its messages, and marks to read some of them again from.
+    That is the fingerprint of all its messages, and marks from which to read some of them again.
     """
 
     ordinal: int
-    """How many messages there are before the position."""
+    """How many messages lie before the position."""
     size: int
-    """Their bytes."""
+    """The size of these messages, in bytes."""
     fingerprint: str
-    """Of all of them."""
+    """The fingerprint of all of them."""
     marks: tuple[Mark, ...]
     """In stream order. The newest is the beginning of the answer that the position lies in, or the
-    position itself; of the older ones there are the fewer, the farther back.
+    position itself; older ones get rarer the farther back they are.
     """
     first: str = ""
-    """The digest of the stream's first message; "" where it is not known."""
+    """The digest of the stream's first message; "" if it is not known."""
     recent: tuple[str, ...] = ()
     """The digests of the newest few messages.
 
-    A server that has dropped a stream's beginning may answer from what is left, where it is asked
-    for the start.
+    A server that has dropped a stream's beginning may answer a request for the start with what is
+    left.
     """
 
     def near(self) -> Mark | None:
-        """Where to begin for a quick look;
-        None where it would take too long, or nothing was read.
-        """
+        """Where a quick look begins; None if it would take too long, or if nothing was read."""
         gate = [mark for mark in self._before() if self.size - mark.size <= GATE_BYTES]
         return next((mark for mark in gate if self._bytes_since(mark) >= NEAR_BYTES), None) or (
             gate[-1] if gate else None
         )
 
     def deep(self) -> Mark | None:
-        """Where to begin a long look: as much as may be, or all of a last answer that is longer."""
+        """Where a long look begins: as far back as allowed, or at a longer last answer's start."""
         before = self._before()
         within = [mark for mark in before if self._bytes_since(mark) <= DEEP_BYTES]
         if within and (len(within) == len(before) or self._bytes_since(within[-1]) >= NEAR_BYTES):
             return within[-1]
         in_the_middle = self.marks[-1].ordinal < self.ordinal
-        if len(within) == len(before) or in_the_middle:  # resuming reads a long answer again anyway
+        if len(within) == len(before) or in_the_middle:  # resuming re-reads a long answer anyway
             return within[-1] if within else None
         return before[len(within)]
 
     def any_before(self) -> Mark | None:
-        """The best place for a quick look, however long it takes."""
+        """Where a quick look begins, even if it takes long."""
         return self.near() or next(iter(self._before()), None)
 
     def follows(self, before: Checkpoint | None, messages: Sequence[Message]) -> bool:
-        """Whether what lies before its position are the messages before ``before``, then these."""
+        """Whether its messages are those of ``before``, followed by ``messages``."""
         begun = "" if before is None else before.fingerprint
         return self.fingerprint == advance(begun, messages)
 
     def dump(self) -> dict[str, Any]:
-        """The same as JSON."""
+        """The checkpoint as JSON."""
         return self._asdict() | {"marks": [list(mark) for mark in self.marks]}
 
     @classmethod
     def load(cls, stored: Mapping[str, Any] | None) -> Self | None:
-        """From what :meth:`dump` gave."""
+        """The checkpoint that :meth:`dump` returned."""
         if not stored:
             return None
         marks, recent = tuple(Mark(*mark) for mark in stored["marks"]), tuple(stored["recent"])
@@ -128,8 +126,8 @@ class Checkpoint(NamedTuple):
 class Trail:
     """Advances the fingerprint over each message that is read, and sets marks.
 
-    The same messages give the same fingerprint in whatever answers they come, by GET or SSE, from a
-    server that writes the two alike or not: each is hashed in a normal form, and without the
+    The same messages have the same fingerprint however they are spread over answers, and even if a
+    server writes them differently for GET and SSE: each is hashed in a normal form, without the
     ``headers.offset`` that servers add.
     """
 
@@ -149,7 +147,7 @@ class Trail:
     def __init__(self, position: Position, checkpoint: Checkpoint | None) -> None:
         """Begins where the answer at ``position.offset`` begins.
 
-        Without its checkpoint, the fingerprint covers what comes from there on.
+        Without a checkpoint for it, the fingerprint only covers what comes from there on.
         """
         begun = position.ordinal - position.skip
         marks = checkpoint.marks if checkpoint is not None else ()
@@ -163,12 +161,12 @@ class Trail:
         self._recent = (
             list(checkpoint.recent) if checkpoint is not None and not position.skip else []
         )
-        self._unread: list[bytes] = []  # the newest messages, which may become recent ones
+        self._unread: list[bytes] = []  # the newest messages, without their digests yet
         self._hints: list[Mark] = []
         self._newest: str | None = None  # the offset on the last message
 
     def add(self, messages: list[Message]) -> None:
-        """Takes the next messages of the answer."""
+        """Adds the next messages of the answer."""
         if messages and not self._ordinal:
             self._first = digest(messages[0])
         self._unread = [*self._unread, *(message.raw for message in messages[-RECENT:])][-RECENT:]
@@ -187,16 +185,16 @@ class Trail:
         self._hash, self._ordinal, self._size, self._newest = state, ordinal, size, newest
 
     def _hint(self, offset: Any, ordinal: int, size: int, state: bytes) -> int:
-        """Notes a place inside the answer, and gives how far the next one is to be."""
+        """Notes a place inside the answer; returns the size at which the next one is due."""
         if isinstance(offset, str) and _is_usable(offset):
             self._hints = _thin([*self._hints, Mark(offset, ordinal, size, state.hex())])
         return size + HINT_BYTES
 
     def move(self, offset: str) -> None:
-        """The answer was complete, and the next one begins at ``offset``.
+        """Notes that the answer was complete, and that the next one begins at ``offset``.
 
-        What the messages of an answer say of offsets is the server's own, and not something that
-        came along with a copied message, where the last of them says what the answer itself says.
+        Offsets inside the messages count only if the last one agrees with ``offset``: then they are
+        the server's own, and did not come along with copied messages.
         """
         if self._newest == offset:
             self._marks += self._hints
@@ -208,9 +206,9 @@ class Trail:
 
     @property
     def recognized(self) -> bool:
-        """Whether what was read again up to the position is what had been read before.
+        """Whether the messages that were read again, up to the position, are the same as before.
 
-        True also where there is nothing to compare.
+        True also if there is nothing to compare.
         """
         expected = self._expected
         if expected is None or self._ordinal != expected.ordinal:
@@ -218,7 +216,7 @@ class Trail:
         return self._hash.hex() == expected.fingerprint
 
     def checkpoint(self, ordinal: int) -> Checkpoint | None:
-        """Of the position at ``ordinal``; None where it lies beyond what is known."""
+        """The checkpoint of the position at ``ordinal``; None if too little is known for one."""
         marks = tuple(self._marks)
         if ordinal == self._ordinal:
             self._recent = [*self._recent, *map(_digest, self._unread)][-RECENT:]
@@ -238,7 +236,7 @@ def advance(fingerprint: str, messages: Iterable[Message]) -> str:
 
 
 def digest(message: Message) -> str:
-    """What one message is recognized by."""
+    """The digest by which one message is recognized."""
     return _digest(message.raw)
 
 
@@ -247,9 +245,9 @@ def _digest(raw: bytes) -> str:
 
 
 def _thin(marks: Sequence[Mark]) -> list[Mark]:
-    """The newest mark, and of the others each that lies about :data:`SPREAD` times farther back.
+    """The marks to keep: the newest, and others about :data:`SPREAD` times farther back each.
 
-    The last of them is the first beyond :data:`DEEP_BYTES`.
+    The oldest that is kept is the first one beyond :data:`DEEP_BYTES`.
     """
     size = marks[-1].size
     kept = [marks[-1]]
@@ -269,15 +267,15 @@ _sha256 = hashlib.sha256
 
 
 def _is_usable(offset: str) -> bool:
-    """Whether an offset that came with a message can be stored, and asked for."""
-    # Databases store no NUL and no half characters, which are not printable.
+    """Whether an offset that came with a message can be stored, and requested."""
+    # What databases cannot store, NUL and lone surrogates, is not printable.
     return (
         offset not in ("", "-1", "now") and len(offset) <= LONGEST_OFFSET and offset.isprintable()
     )
 
 
 def _number(text: str) -> int | float:
-    """One value for ``100.0``, ``1E2`` and ``100``, which servers may write for one another."""
+    """The same value for ``100.0``, ``1E2`` and ``100``, which servers may take for one another."""
     number = float(text)
     return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
@@ -287,8 +285,8 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def _normal(raw: bytes) -> tuple[bytes, Any]:
-    """One form for all ways to write an item,
-    as far as it can be read, and its ``headers.offset``.
+    """A form that does not depend on how an item is written, as far as it can be read, and the
+    item's ``headers.offset``.
     """
     try:
         item = _decode(raw)

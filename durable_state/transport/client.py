@@ -1,4 +1,4 @@
-"""Makes HTTP clients, and sends one request at a time with each failure named in our words."""
+"""Makes HTTP clients, and sends requests, whose failures it turns into errors of this app."""
 
 from __future__ import annotations
 
@@ -35,39 +35,39 @@ __all__ = ["AskHeaders", "exchange", "open_client", "said"]
 
 
 AskHeaders = Callable[[], Awaitable[Mapping[str, str]]]
-"""Gives the headers for one request: called anew for each, because tokens expire."""
+"""Returns the headers of one request; called for each request, because tokens expire."""
 
 _CONNECT = 10.0
 _SLOWEST_UPLOAD = 16 * 1024
-"""Bytes per second of a request's body for which an answer is waited longer."""
+"""The slowest upload, in bytes per second: how much longer an answer to a large body may take."""
 
 _NEVER_SENT = frozenset({"accept-encoding", "if-none-match", "if-modified-since", "range"})
-"""They would have the server leave out what we ask for, or code it in a way that we do not read."""
+"""With these, servers would leave out part of the answer, or code it in a way that is not read."""
 _SAID = 512
-"""Bytes of a refusal's body that are looked at."""
+"""How much of a refusal's body is read, in bytes."""
 _SAID_SECONDS = 5.0
-"""Seconds that they are waited for."""
+"""How long to wait for it, in seconds."""
 _SECRETS = "durable_state.secrets"
-"""Where an answer carries what its server must not be quoted with."""
+"""The answer's extension with the secrets that must be masked where its server is quoted."""
 _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
 
 
 class _NoCookies(httpx.Cookies):
-    """Neither kept nor sent; httpx would look through each answer for some."""
+    """Keeps and sends no cookies; httpx would search each answer for some."""
 
     def extract_cookies(self, response: httpx.Response) -> None:
-        """Leaves those of the answer where they are."""
+        """Ignores the answer's cookies."""
 
     def set_cookie_header(self, request: httpx.Request) -> None:
-        """Adds none."""
+        """Adds no cookies."""
 
 
 class _Client(httpx.AsyncClient):
-    """Keeps no cookies."""
+    """An HTTP client without cookies."""
 
     @property  # type: ignore[misc]
     def cookies(self) -> httpx.Cookies:
-        """There are none, and nobody may set any."""
+        """None, and nobody can set any."""
         return _NO_COOKIES
 
 
@@ -79,16 +79,16 @@ def open_client(**options: Any) -> httpx.AsyncClient:
 
     Follows no redirect and keeps no cookies, so that nothing meant for one origin or stream reaches
     another. The environment's proxies and certificates (``HTTPS_PROXY``, ``NO_PROXY``,
-    ``SSL_CERT_FILE``) count, as in any httpx client; ``trust_env=False`` turns them off. Where one
-    of them cannot be used, each request that it concerns raises ConfigurationError, which names it.
-    ``options`` go to ``httpx.AsyncClient``.
+    ``SSL_CERT_FILE``) count, as in any httpx client; ``trust_env=False`` turns them off. If one of
+    them cannot be used, each request that it affects raises ConfigurationError, which names it.
+    ``options`` are passed on to ``httpx.AsyncClient``.
     """
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_mask_own_requests)
     chosen: dict[str, Any] = {
         "headers": {"user-agent": f"django-durable-state/{_version()}"},
         "timeout": httpx.Timeout(60.0, connect=_CONNECT),
-        # Behind a proxy, connections are httpx's own matter; they have no bound there either.
+        # Behind a proxy, httpx pools the connections; their number is not limited there either.
         "limits": httpx.Limits(
             max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0
         ),
@@ -105,7 +105,7 @@ def open_client(**options: Any) -> httpx.AsyncClient:
 
 
 def _without_faulty(fault: EnvironmentFault, chosen: dict[str, Any]) -> httpx.AsyncClient:
-    """A client that sends what the fault does not concern, and says the fault where it does."""
+    """A client whose requests raise ConfigurationError if the fault affects them."""
     chosen = chosen | {
         "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # trusts nobody
         "event_hooks": {"request": [fault.refuse]},
@@ -131,13 +131,12 @@ async def exchange(
     silence: float = 60.0,
     head_silence: float | None = None,
 ) -> AsyncIterator[httpx.Response]:
-    """Sends one request and gives the answer, its body unread.
-
-    Raises: TransportError or ConfigurationError, also while it is read.
+    """Sends one request and yields the answer, with its body unread.
 
     ``stream`` is the stream's own URL, for messages; ``silence`` is the longest wait for any byte,
-    in seconds, and ``head_silence`` that before the end of the answer's head. No error that is
-    raised here, or in the caller's block, holds what was sent.
+    in seconds, and ``head_silence`` the longest before the end of the answer's head. No error that
+    is raised here, or in the caller's block, quotes what was sent.
+    Raises: TransportError or ConfigurationError, even while the body is read.
     """
     given = {
         name: value
@@ -176,7 +175,7 @@ async def exchange(
             finally:
                 _own_secrets.reset(token)
             response.extensions[_SECRETS] = secrets
-            # httpcore looks at it again when the body is begun.
+            # httpcore reads it again when the body begins.
             request.extensions["timeout"]["read"] = silence
             try:
                 yield response
@@ -188,12 +187,12 @@ async def exchange(
 
 
 async def said(response: httpx.Response) -> str:
-    """The beginning of a refusal's body, for the message, without what was sent to the server."""
+    """The beginning of a refusal's body, to be quoted, with what was sent to the server masked."""
     if response.status_code in (200, 204):
         return ""
     beginning = await read_beginning(response, _SAID, _SAID_SECONDS)
     secrets = response.extensions.get(_SECRETS, ())
-    # It may end within what it repeats: where it is long, or was slow.
+    # If it was long or slow, it may end in the middle of a secret.
     return mask(beginning.decode(errors="replace"), secrets, cut=True)
 
 
@@ -228,7 +227,7 @@ def _named(url: str, silence: float) -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> str:
-    """What is at the root of the error, in the words that say most."""
+    """The root cause of the error, in the most telling words."""
     root = _root(error)
     if isinstance(root, ssl.SSLCertVerificationError):
         return f"its certificate is not valid: {root.verify_message.rstrip('.')}"
@@ -238,7 +237,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _advice(error: BaseException) -> str:
-    """What a person can do besides waiting; with a space behind it."""
+    """What a person can do besides waiting, followed by a space; may be empty."""
     root = _root(error)
     if isinstance(root, ssl.SSLCertVerificationError):
         return (

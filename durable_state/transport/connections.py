@@ -1,7 +1,7 @@
-"""Connections to stream servers: one for each request under way, and idle ones to use again.
+"""Connections to stream servers: one per request under way, and idle ones to be reused.
 
-httpx's own pool goes through all its connections, for each request and each answer, which is most
-of the cost of a thousand streams that wait.
+httpx's own pool goes through all its connections for each request and each answer, which is most of
+the cost of a thousand waiting streams.
 
 Why: decision 57.
 """
@@ -23,22 +23,21 @@ from .name_lookups import NameLookups
 __all__ = ["Connections"]
 
 MOST_IDLE = 100
-"""Idle connections to one origin that are kept."""
+"""How many idle connections are kept per origin."""
 IDLE_SECONDS = 30.0
-"""Seconds that they are."""
-
+"""How long they are kept, in seconds."""
 
 _ENDED = (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError)
 
 
 class Connections(httpx.AsyncBaseTransport):
-    """Sends each request over a connection that nobody else uses meanwhile. For one event loop.
+    """Sends each request over a connection that no other request uses. For one event loop.
 
-    Streams that wait hold a connection each, so there is no bound to those in use.
+    Waiting streams hold a connection each, so the number of connections in use is not limited.
     """
 
     def __init__(self, *, trust_env: bool = True) -> None:
-        """``trust_env`` has the environment's certificates (``SSL_CERT_FILE``) count."""
+        """With ``trust_env``, the environment's certificates (``SSL_CERT_FILE``) count."""
         self._trust_env = trust_env
         self._network = NameLookups()
         self._idle: dict[str, deque[httpcore.AsyncHTTPConnection]] = {}  # the newest last
@@ -46,9 +45,9 @@ class Connections(httpx.AsyncBaseTransport):
         self._tls: ssl.SSLContext | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends it, and gives the answer with its body unread.
+        """Sends the request, and returns the answer with its body unread.
 
-        Raises: httpx.HTTPError; ConfigurationError, where SSL_CERT_FILE cannot be used.
+        Raises: httpx.HTTPError; ConfigurationError, if SSL_CERT_FILE cannot be used.
         """
         if request.url.scheme not in ("http", "https"):
             raise httpx.UnsupportedProtocol(f"{request.url.scheme or 'no scheme'} is not supported")
@@ -71,8 +70,9 @@ class Connections(httpx.AsyncBaseTransport):
                 try:
                     return await self._send(sent, idle)
                 except _ENDED:
-                    # The server may have ended it at the moment at which we sent: that is no
-                    # failure, and what only reads may be sent again. Spec: RFC 9110, 9.2.2.
+                    # The server may have closed it just as the request was sent: that is no
+                    # failure, and a request that only reads may be repeated.
+                    # Spec: RFC 9110, 9.2.2.
                     if request.method not in ("GET", "HEAD"):
                         raise
             return await self._send(sent, self._begin(url.origin))
@@ -93,18 +93,18 @@ class Connections(httpx.AsyncBaseTransport):
         )
 
     async def give_back(self, origin: str, connection: httpcore.AsyncHTTPConnection) -> None:
-        """Its answer was read, or is not wanted any more."""
+        """Keeps the connection for reuse if its answer was read to the end, or closes it."""
         if not connection.is_available() or connection not in self._open:
             await self._close(connection)
             return
         idle = self._idle.setdefault(origin, deque())
         idle.append(connection)
-        # Whoever takes one asks whether it has expired, which is a call to the system.
+        # Only the oldest is checked for expiry, because each check is a call to the system.
         while len(idle) > MOST_IDLE or (len(idle) > 1 and idle[0].has_expired()):
             await self._close(idle.popleft())
 
     async def aclose(self) -> None:
-        """Closes all, also those in use."""
+        """Closes all connections, even those in use."""
         self._idle.clear()
         while self._open:
             await self._open.pop().aclose()
@@ -128,7 +128,7 @@ class Connections(httpx.AsyncBaseTransport):
         return connection
 
     def _trusted(self) -> ssl.SSLContext:
-        """Made when it is needed first: that reads hundreds of certificates."""
+        """The TLS context; made on first use, because that reads hundreds of certificates."""
         if self._tls is None:
             try:
                 self._tls = httpx.create_ssl_context(trust_env=self._trust_env)
@@ -138,7 +138,7 @@ class Connections(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of an answer; its connection is given back once it is closed."""
+    """The body of an answer; closing it gives its connection back."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class _Body(httpx.AsyncByteStream):
 
 @contextmanager
 def _as_httpx_says() -> Iterator[None]:
-    """httpx has an error of the same name for each of httpcore's."""
+    """Raises httpx's error of the same name for each of httpcore's."""
     try:
         yield
     except (

@@ -1,4 +1,4 @@
-"""The body of an SSE read: messages count once the control event behind them is here."""
+"""Reads the body of an SSE read, whose messages count once a control event follows them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["EventBody", "Marker", "MessageTooLarge"]
 
 class _Control(msgspec.Struct, rename="camel"):
     stream_next_offset: str
-    stream_cursor: Any = None  # what serves caches alone must not hold up the stream
+    stream_cursor: Any = None  # only for caches, so a wrong type must not stop the stream
     up_to_date: bool | None = None
     stream_closed: bool | None = None
 
@@ -25,7 +25,7 @@ _decode_control = msgspec.json.Decoder(_Control).decode
 
 
 _EVENT = 64
-"""Bytes that an event counts for besides its data, so that many without any are too much too."""
+"""Bytes that an event counts besides its data, so that too many empty events are noticed, too."""
 
 _SLICE = 16 * 1024
 
@@ -47,13 +47,13 @@ class Marker:
 
 
 class MessageTooLarge(Exception):
-    """A message is larger than what is taken."""
+    """A message is larger than the largest that is accepted."""
 
 
 class EventBody:
-    """Is fed the body, and gives a marker for each control event.
+    """Is fed the body, and yields a marker for each control event.
 
-    What no control event follows is never given.
+    Data events that no control event follows are never yielded.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class EventBody:
 
     @property
     def held(self) -> int:
-        """Bytes that no control event has confirmed yet."""
+        """How many bytes no control event has confirmed yet."""
         return self._size + self._decoder.buffered
 
     def feed(self, data: bytes) -> Iterator[Marker]:
@@ -101,9 +101,9 @@ class EventBody:
 
 
 def _split(data: bytes, largest: int) -> Iterator[list[Message]]:
-    """The protocol shows arrays, and allows a single message to come as itself.
+    """The messages of a data event: an array, or a single message by itself.
 
-    An event without data brings none.
+    An event without data has none.
     """
     written = data.lstrip(b" \t\r\n")
     if not written:

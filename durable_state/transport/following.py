@@ -1,9 +1,9 @@
-"""How the tail of a stream is followed: as asked for, or in a plainer way where that fails here.
+"""Decides how the tail of a stream is followed: as configured, or in a simpler way if that fails.
 
     Server-Sent Events ──▶ long-poll ──▶ plain requests, one every few seconds
 
-Proxies hold events back or cut them, and caches answer live requests at once. What was asked for is
-tried again after a while. Opens no connection and waits for nothing.
+Proxies hold events back or cut them off, and caches answer live requests at once. The configured
+way is tried again after a while. Opens no connection and never waits.
 
 Why: decision 58.
 """
@@ -17,15 +17,15 @@ from .request import LiveMode, Mode
 __all__ = ["Following"]
 
 AT_ONCE = 0.2
-"""Seconds: a live answer that brings nothing and comes sooner was not waited for."""
+"""Seconds: an empty answer to a live request that comes sooner was not held until the end."""
 MOST_AT_ONCE = 3
-"""Such answers in a row before a plainer way is taken."""
+"""How many such answers in a row lead to a simpler way."""
 MOST_CUT = 2
-"""Event streams in a row that end before their first event, before a plainer way is taken."""
+"""How many event streams in a row that end before their first event lead to a simpler way."""
 POLL = 2.0
 """Seconds between two plain requests at the tail."""
 AGAIN = 600.0
-"""Seconds after which what was asked for is tried again."""
+"""Seconds after which the configured way is tried again."""
 
 _PLAINER = {Mode.SSE: Mode.LONG_POLL, Mode.LONG_POLL: Mode.CATCH_UP}
 _IN_WORDS = {Mode.LONG_POLL: "by long-poll", Mode.CATCH_UP: f"by a request each {POLL:g} s"}
@@ -35,9 +35,9 @@ class Following:
     """Remembers how the live requests of one stream have fared, over any number of sessions."""
 
     def __init__(self, live: LiveMode | None, *, again: float = AGAIN) -> None:
-        """``again`` are the seconds after which what was asked for is tried again."""
+        """After ``again`` seconds, the configured way is tried again."""
         self.detour = ""
-        """How the tail is followed instead, and why; "" where it is as asked for."""
+        """How the tail is followed instead, and why; "" if it is followed as configured."""
 
         self._wanted = Mode(live) if live else None
         self._mode = self._wanted
@@ -48,7 +48,7 @@ class Following:
 
     @property
     def mode(self) -> Mode | None:
-        """How to ask for what comes next at the tail; None where reading ends there."""
+        """How to ask for what comes after the tail; None if reading ends there."""
         if self._mode is not self._wanted and time.monotonic() - self._changed_at >= self._again:
             self._mode, self.detour = self._wanted, ""
             self._at_once = self._cut = 0
@@ -60,15 +60,15 @@ class Following:
         return POLL if self._mode is Mode.CATCH_UP else 0.0
 
     def brought(self) -> None:
-        """A live request was answered with messages."""
+        """Notes that a live request was answered with messages."""
         self._at_once = 0
 
     def began(self) -> None:
-        """An event stream has begun as it should, with a control event."""
+        """Notes that an event stream has begun as it should, with a control event."""
         self._cut = 0
 
     def ended(self, mode: Mode, seconds: float) -> None:
-        """A live request was answered with nothing, after so many seconds."""
+        """Notes that a live request was answered with nothing, after so many seconds."""
         if seconds >= AT_ONCE:
             self._at_once = 0
             return
@@ -77,19 +77,19 @@ class Following:
             self._take_plainer(mode, "live requests are answered at once, with nothing")
 
     def cut(self, mode: Mode) -> None:
-        """An event stream ended, or was refused, before its first event."""
+        """Notes that an event stream ended, or was refused, before its first event."""
         self._cut += 1
         if self._cut >= MOST_CUT:
             self._take_plainer(mode, "its event streams end before their first event")
 
     def held_back(self, mode: Mode | None = None) -> None:
-        """A live request was silent although there was something to say."""
+        """Notes that a live request was silent although there were messages."""
         mode = mode or self._mode
         what = "events" if mode is Mode.SSE else "answers to live requests"
         self._take_plainer(mode, f"its {what} are held back on the way")
 
     def not_spoken(self, mode: Mode) -> None:
-        """The server, or what lies in between, speaks no Server-Sent Events."""
+        """Notes that the server, or something in between, sends no Server-Sent Events."""
         self._take_plainer(mode, "it is answered without Server-Sent Events")
 
     def _take_plainer(self, mode: Mode | None, why: str) -> None:

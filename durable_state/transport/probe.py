@@ -1,4 +1,4 @@
-"""Asks a server once what it serves under a URL."""
+"""Asks a server once what it serves at a URL."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["probe"]
 async def probe(
     client: httpx.AsyncClient, url: str, *, headers: AskHeaders | None = None, seconds: float
 ) -> Answer:
-    """What the server answers to a reader that begins; the body is not read.
+    """The head of the server's answer to a reader that begins; the body is not read.
 
-    It takes ``seconds`` at most, however slowly the server answers.
-    Raises: TransportError, ConfigurationError, as the reader would.
+    Takes ``seconds`` at most, however slowly the server answers.
+    Raises: TransportError, ConfigurationError, as a reader would.
     """
     request = Request.read(url, "-1", Mode.CATCH_UP, silence=seconds)
     try:

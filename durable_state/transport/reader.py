@@ -1,4 +1,4 @@
-"""Performs what a read session decides."""
+"""Carries out what a read session decides."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from .session import STUCK, ReadSession
 __all__ = ["Reader", "Rereader"]
 
 REREAD_BYTES_PER_SECOND = 4 * 1024 * 1024
-"""How fast a part of a stream is read again, so that it takes nothing from those who read on."""
+"""How fast a stream is read again for comparison, so that ordinary readers keep their speed."""
 
 
 _CUT = (httpx.RemoteProtocolError, httpx.ReadError)
 
 
 class Rereader:
-    """Looks whether a URL still serves the stream that was read before."""
+    """Checks whether a URL still serves the stream that was read before."""
 
     def __init__(
         self,
@@ -60,11 +60,10 @@ class Rereader:
         self._stuck_seconds = stuck_seconds
 
     async def look(self, checkpoint: Checkpoint, *, deep: bool = False) -> None:
-        """Reads again what lies just before the checkpoint,
-        or with ``deep`` as much as marks allow.
+        """Reads again, at a limited pace, what lies just before the checkpoint, or as much as the
+        marks allow if ``deep``.
 
-        It does so at a bounded pace.
-        Raises: StreamRecreated, where it is another stream; TransportError.
+        Raises: StreamRecreated, if it is another stream; TransportError.
         """
         mark = checkpoint.deep() if deep else checkpoint.near()
         if mark is not None:
@@ -78,9 +77,9 @@ class Rereader:
             await self.recognize(check, pace=REREAD_BYTES_PER_SECOND)
 
     async def recognize(self, check: Recognition, *, pace: float | None = None) -> Recognition:
-        """Makes the check, and gives it as it passed.
+        """Carries out the check; returns the one that passed.
 
-        What says that it is another stream is asked again, past any cache, before it is believed.
+        An answer that speaks of another stream is only believed if it comes again past any cache.
         Raises: StreamRecreated; TransportError.
         """
         try:
@@ -144,11 +143,10 @@ class Reader:
     """Reads one stream from ``position`` on, as bounded batches.
 
     ``live`` says how to go on at the tail; with None, reading ends there. ``headers`` is awaited
-    for each request. ``checkpoint`` is the one of the batch that ``position`` came from, and lets
-    the reader notice another stream under the same URL. ``silence`` is the longest that a
-    connection may stay without a byte, ``stuck_seconds`` the longest that an answer may go on
-    without bringing a message, however many bytes come; both are seconds. ``following`` is that of
-    the reader before, where there was one.
+    for each request. ``checkpoint`` comes from the same batch as ``position``, and lets the reader
+    notice another stream at the same URL. ``silence`` is how long a connection may be silent, and
+    ``stuck_seconds`` how long an answer may go on without bringing a message, however many bytes
+    come; both are in seconds. ``following`` is the previous reader's, if there was one.
     """
 
     def __init__(
@@ -166,8 +164,8 @@ class Reader:
         following: Following | None = None,
     ) -> None:
         self.silent_since: float | None = None
-        """Since when nothing is heard of the server, on the monotonic clock; None while it is no
-        longer silent than is to be expected.
+        """Since when nothing has been heard from the server, on the monotonic clock; None while its
+        silence is no longer than expected.
         """
 
         self._url = url
@@ -191,13 +189,13 @@ class Reader:
         )
 
     async def batches(self) -> AsyncGenerator[Batch, None]:
-        """Batches in stream order, for ever while live;
-        ends once the stream is closed, or at the tail without ``live``.
+        """Yields batches in stream order, without end while live; ends once the stream is closed,
+        or at the tail without ``live``.
 
-        Reads on only as far as batches are taken. A live connection that its server ends is opened
-        again; any other trouble is raised, after the messages that came before it. No failure is
-        retried here: go on with a new reader at the last position that was committed. Close the
-        generator (``contextlib.aclosing``) to give its connection back at once.
+        Reads only as fast as batches are consumed. A live connection that its server ends is opened
+        again; any other failure is raised, after the messages that came before it, and not retried:
+        continue with a new reader at the last committed position. Close the generator
+        (``contextlib.aclosing``) to give its connection back at once.
         Raises: TransportError.
         """
         session = self._session
@@ -218,7 +216,7 @@ class Reader:
                     raise
 
     async def _read(self, request: Request) -> AsyncGenerator[Batch, None]:
-        """Sends one request, and gives the batches of its answer."""
+        """Sends one request, and yields the batches of its answer."""
         session, started = self._session, time.monotonic()
         async with self._rereader.ask(request) as response:
             session.begin(response.status_code, response.headers, await said(response))
@@ -229,8 +227,8 @@ class Reader:
             except SuspectedRecreation as error:
                 await self._doubt(error)
             except (httpx.HTTPError, TransportError) as error:
-                # Proxies end an event stream in the middle of a chunk; what no control event
-                # confirmed comes again.
+                # Proxies end event streams in the middle of a chunk. That is no failure: what no
+                # control event has confirmed comes again.
                 if request.mode is not Mode.SSE or not isinstance(error, httpx.RemoteProtocolError):
                     async for batch in self._checked(session.cut()):
                         yield batch
@@ -244,7 +242,7 @@ class Reader:
     async def _read_body(self, response: httpx.Response) -> AsyncGenerator[Batch, None]:
         session = self._session
         if response.status_code == 204:
-            async for _ in response.aiter_raw():  # nothing, but only then is it used again
+            async for _ in response.aiter_raw():  # or the connection is not reused
                 pass
             return
         if session.enough:
@@ -259,7 +257,7 @@ class Reader:
                     return
 
     async def _checked(self, batches: Iterator[Batch | None]) -> AsyncGenerator[Batch, None]:
-        """Those of the stream that was read before; others have their turn where there is None."""
+        """Yields the batches once the stream is recognized; lets other tasks run at each None."""
         for batch in batches:
             if batch is None:
                 await asyncio.sleep(0)
@@ -271,8 +269,9 @@ class Reader:
                 yield batch
 
     async def _doubt(self, error: SuspectedRecreation) -> None:
-        """The answer to a read spoke of another stream;
-        a cache's may be older than what was read.
+        """Looks again after an answer that spoke of another stream, which a cache may have given.
+
+        Raises: StreamRecreated, StreamGone; Unavailable, if the server still has the stream.
         """
         if (check := self._session.recheck()) is None:
             raise recreated(self._url) from error

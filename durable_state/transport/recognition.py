@@ -26,11 +26,10 @@ __all__ = ["Recognition", "SuspectedRecreation", "recreated", "suspected"]
 class Recognition:
     """Reads again what lies between a mark and the position of its checkpoint, and compares.
 
-    With ``tail``, the server has answered that this is the stream's end, and given nothing: so
-    nothing may follow up to there. A mark that the server no longer keeps (410), or does not take
-    (400), proves nothing, and passes unless ``tail`` is given; nor does a stream without its
-    beginning, where it is asked for its start. ``fresh`` asks in a way that no cache can have
-    answered before.
+    ``tail`` is an offset that the server has called the stream's end, without giving a message, so
+    nothing may follow before it. A mark that the server no longer has (410), or refuses (400),
+    proves nothing and passes, unless ``tail`` is given; so does a stream whose beginning was
+    dropped. ``fresh`` asks in a way that no cache can answer.
     """
 
     def __init__(
@@ -64,12 +63,12 @@ class Recognition:
         self._splitter = ArraySplitter(message_bytes)
         self.settled = False
         self.ends_at: str | None = None
-        """With ``tail``: the offset behind what was read before, where nothing follows by now."""
+        """With ``tail``: the offset after what was read before, if nothing follows it now."""
         self.cropped = False
-        """Whether the server has dropped the stream's beginning, and answers from what is left."""
+        """Whether the server has dropped the stream's beginning, and answers with what is left."""
 
     def again(self) -> Recognition:
-        """The same once more, past any cache, whose answer may be older than what was read."""
+        """The same check again, past any cache, whose answer may be older than what was read."""
         return Recognition(
             self._url,
             self._mark,
@@ -84,7 +83,7 @@ class Recognition:
         """The request to make next, or None once the stream is recognized."""
         if self.settled:
             return None
-        # Servers leave a cursor alone that they do not know, and caches tell answers apart by it.
+        # Servers ignore a cursor that they do not know, and caches keep its answers apart.
         cursor = str(time.time_ns()) if self._fresh else None
         request = Request.read(
             self._url,
@@ -103,7 +102,7 @@ class Recognition:
         return self._empty_answers > 0
 
     def begin(self, status: int, headers: Mapping[str, str], detail: str = "") -> None:
-        """Takes the head of the answer. Raises: TransportError."""
+        """Reads the head of the answer. Raises: TransportError."""
         self._brought = False
         self._splitter = ArraySplitter(self._message_bytes)
         try:
@@ -113,14 +112,14 @@ class Recognition:
                 raise recreated(self._url) from error
             self.settled = True
         except RequestRefused as error:
-            # An offset on a message may be none that the server can be asked from. Where it does
-            # not take the position's own either, the read that follows says so.
+            # An offset on a message may be none that the server accepts. If it refuses the
+            # position's own offset too, the read that follows says so.
             if error.status != 400 or self._fresh or self._tail is not None:
                 raise
             self.settled = True
 
     def feed(self, data: bytes) -> bool:
-        """Takes the next bytes; True once enough was seen, and the answer can be dropped."""
+        """Reads the next bytes; True once the rest of the answer is not needed."""
         if not self.settled:
             self._take(self._splitter.feed(data))
             if self._splitter.too_large and not self.settled:
@@ -132,7 +131,7 @@ class Recognition:
         return self.settled
 
     def end(self) -> None:
-        """The body is complete. Raises: StreamRecreated."""
+        """Notes that the body is complete. Raises: StreamRecreated."""
         answer = self._answer
         if self.settled or answer is None:
             return
@@ -147,13 +146,13 @@ class Recognition:
         if not self._left:
             self._compare_tail(answer)
         elif answer.up_to_date or answer.next_offset == self._offset:
-            # There is less than what was read before.
+            # The stream holds less than what was read before.
             raise recreated(self._url)
         self._offset = answer.next_offset
         self._empty_answers = 0 if self._brought else self._empty_answers + 1
 
     def _compare_tail(self, answer: Answer) -> None:
-        """All that was read before is there. Is there more, which the server did not give?"""
+        """Everything that was read before is there. Is there more, which the server withheld?"""
         if self._follows and answer.next_offset == self._tail:
             raise recreated(self._url)
         if answer.up_to_date or answer.next_offset in (self._tail, self._offset):
@@ -177,9 +176,7 @@ class Recognition:
         self.settled = self._tail is None
 
     def _is_cropped(self, messages: list[Message]) -> bool:
-        """Whether the first message is another,
-        and the newest are there, but nearer to the start.
-        """
+        """Whether the first message differs, and the newest ones come, but nearer to the start."""
         checkpoint, recent = self._checkpoint, self._recent
         if recent is None or not messages:
             return False
@@ -195,16 +192,16 @@ class Recognition:
 
 
 class SuspectedRecreation(StreamRecreated):
-    """An answer to a read spoke of another stream; it may have come from a cache: look again."""
+    """An answer to a read spoke of another stream. It may have come from a cache: look again."""
 
 
 def recreated(url: str) -> StreamRecreated:
-    """The error for a URL under which another stream lives now."""
+    """The error for a URL that serves another stream now."""
     return StreamRecreated(*_told(url))
 
 
 def suspected(url: str) -> SuspectedRecreation:
-    """The error for a URL under which another stream seems to live."""
+    """The error for a URL that seems to serve another stream."""
     return SuspectedRecreation(*_told(url))
 
 

@@ -1,4 +1,4 @@
-"""What a read asks the server for."""
+"""Requests that read a stream."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 __all__ = ["FIRST_EVENT", "LONG_POLL_SILENCE", "SILENCE", "LiveMode", "Mode", "Request"]
 
 SILENCE = 75.0
-"""Seconds without a byte after which a connection is dead.
+"""Seconds of silence after which a connection is dead.
 
-Servers speak, or close, about every 60 s.
+Servers send something, or close it, about every 60 s.
 """
 
 LONG_POLL_SILENCE = 45.0
-"""The same for a long-poll, which servers answer after about 30 s."""
+"""The same for long-poll, which servers answer after about 30 s."""
 
 FIRST_EVENT = 5.0
-"""Seconds in which an event stream begins: servers say at once where the tail is."""
+"""Seconds in which an event stream has to begin: servers say at once where the tail is."""
 
 OWN_PARAMETERS = ("offset", "live", "cursor")
-"""The query parameters that the protocol puts into a request."""
+"""The query parameters that the protocol adds to a URL."""
 
 LiveMode = Literal["sse", "long-poll"]
 
@@ -39,9 +39,8 @@ class Mode(StrEnum):
 class Request:
     """One GET of ``stream``.
 
-    ``silence`` is the longest that the connection may stay without a byte, in seconds, and
-    ``head_silence`` the same until the head of the answer is here. ``pause`` are the seconds to
-    wait before it is sent.
+    ``silence`` is how long the connection may be silent, in seconds, and ``head_silence`` the same
+    until the head of the answer is complete. ``pause`` is how long to wait before sending it.
     """
 
     stream: str
@@ -63,9 +62,9 @@ class Request:
         silence: float | None = None,
         pause: float = 0.0,
     ) -> Request:
-        """Reads from ``offset``. Without ``silence``, what servers of this mode keep to counts.
+        """A request that reads from ``offset``. ``silence`` defaults to what suits the mode.
 
-        The query is in lexicographic order, which caches in between need. Spec: PROTOCOL.md 10.1.
+        The query is in lexicographic order, for the caches in between. Spec: PROTOCOL.md 10.1.
         """
         query = {"offset": offset}
         if mode is not Mode.CATCH_UP:

@@ -1,8 +1,8 @@
-"""The bytes of one connection, as asyncio gives and takes them.
+"""Reads and writes the bytes of one connection, directly by asyncio.
 
-httpcore's own stream goes through anyio, which stops reading after each piece and begins again for
-the next, by two calls to the system, and has a cancel scope for each: that was a tenth of the event
-loop's work for an event.
+httpcore's own stream goes through anyio, which stops reading after each piece and starts again for
+the next one, by two calls to the system and with a cancel scope. That took a tenth of the event
+loop's time for an event.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from httpcore import SOCKET_OPTION, AsyncNetworkStream
 __all__ = ["SocketStream", "connect"]
 
 HELD = 128 * 1024
-"""Bytes that have arrived and were not asked for, beyond which no more are taken in."""
+"""How many unread bytes are held before reading from the socket pauses."""
 
 
 class _Ends(asyncio.Protocol):
-    """What has arrived at a connection and was not read yet, and whether more may be sent."""
+    """What a connection has received and nobody has read yet, and whether more may be sent."""
 
     def __init__(self) -> None:
         self.transport: Any = None
@@ -32,7 +32,7 @@ class _Ends(asyncio.Protocol):
         """Whether nothing more will arrive."""
 
         self.error: Exception | None = None
-        """Why, where that is no orderly end."""
+        """Why, unless the connection ended in order."""
 
         self.can_send = asyncio.Event()
         self.can_send.set()
@@ -66,7 +66,7 @@ class _Ends(asyncio.Protocol):
         self.can_send.set()
 
     async def until_readable(self) -> None:
-        """Returns once something is held, or nothing will be any more."""
+        """Returns once there are unread bytes, or none will come any more."""
         while not self.held and not self.is_over:
             self._reader = asyncio.get_running_loop().create_future()
             try:
@@ -75,7 +75,7 @@ class _Ends(asyncio.Protocol):
                 self._reader = None
 
     def take(self, most: int) -> bytes:
-        """The oldest bytes that are held."""
+        """Removes and returns the oldest unread bytes."""
         data = bytes(self.held[:most])
         del self.held[:most]
         if self._is_paused and len(self.held) <= HELD:
@@ -95,7 +95,7 @@ class SocketStream(AsyncNetworkStream):
         self._ends = ends
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """The next bytes; none at the end. Raises: httpcore.ReadTimeout, httpcore.ReadError."""
+        """The next bytes; empty at the end. Raises: httpcore.ReadTimeout, httpcore.ReadError."""
         ends = self._ends
         if not ends.held:
             try:
@@ -109,7 +109,7 @@ class SocketStream(AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Sends the bytes, or has them sent once there is room for more.
+        """Sends the bytes, and waits while the connection takes no more.
 
         Raises: httpcore.WriteTimeout, httpcore.WriteError.
         """
@@ -126,7 +126,7 @@ class SocketStream(AsyncNetworkStream):
             raise httpcore.WriteError("the connection has ended") from ends.error
 
     async def aclose(self) -> None:
-        """Ends the connection; what was not sent is dropped."""
+        """Closes the connection; bytes that were not sent are dropped."""
         self._ends.transport.abort()
 
     async def start_tls(
@@ -135,7 +135,7 @@ class SocketStream(AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> AsyncNetworkStream:
-        """Goes on encrypted. Raises: httpcore.ConnectTimeout, httpcore.ConnectError."""
+        """Continues with TLS. Raises: httpcore.ConnectTimeout, httpcore.ConnectError."""
         ends = self._ends
         try:
             async with _connecting(timeout):
@@ -148,7 +148,7 @@ class SocketStream(AsyncNetworkStream):
         return self
 
     def get_extra_info(self, info: str) -> Any:
-        """What httpcore asks for, by its names."""
+        """What httpcore asks for, by httpcore's names."""
         if info == "is_readable":
             return bool(self._ends.held) or self._ends.is_over
         return self._ends.transport.get_extra_info(_NAMES.get(info, info))
@@ -164,7 +164,7 @@ async def connect(
     local_address: str | None,
     socket_options: Iterable[SOCKET_OPTION] | None,
 ) -> SocketStream:
-    """Connects to an address, not a name.
+    """Connects to an IP address, not to a name.
 
     Raises: httpcore.ConnectTimeout, httpcore.ConnectError.
     """
