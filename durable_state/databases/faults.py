@@ -1,7 +1,8 @@
-"""What an error of the database means: whether a row is to blame, the tables, or an outage.
+"""Tells what a database error means: whether a row is to blame, the tables, or an outage.
 
-By what the database itself says (SQLSTATE, MySQL's number, SQLite's code), since Django's classes
-follow the drivers', which put an index entry that is too long beside a lost connection.
+Goes by what the database itself says (SQLSTATE, MySQL's number, SQLite's code). Django's classes
+follow the drivers', which have the same class for a lost connection and for an index entry that is
+too long.
 
 Why: decision 31.
 """
@@ -32,15 +33,16 @@ __all__ = [
 ]
 
 ROW_CLASSES = frozenset({"09", "21", "22", "23", "27", "2F", "38", "39", "44", "P0"})
-"""SQLSTATE classes of what a value, a constraint, or a trigger has against a row."""
+"""SQLSTATE classes with which a type, a constraint or a trigger refuses a row."""
 ROW_STATES = frozenset({"54000", "54001"})
-"""Too long for an index entry or a page; nested too deeply for a function."""
+"""A value is too long for an index entry or a page, or nested too deeply for a function."""
 TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57", "58"})
-"""SQLSTATE classes of what passes by itself, also where a trigger raises it."""
+"""SQLSTATE classes of temporary failures, even if a trigger raises them."""
 RAISED = "exec_stmt_raise"
 ROW_SECURITY = "ExecWithCheckOptions"
-"""Functions of PostgreSQL's source: RAISE in a trigger, whose SQLSTATE may be any; a policy's
-WITH CHECK, which shares its SQLSTATE with a missing permission."""
+"""Functions in PostgreSQL's source: RAISE in a trigger, which may have any SQLSTATE, and a policy's
+WITH CHECK, which shares its SQLSTATE with a missing permission.
+"""
 
 MYSQL_RAISED = frozenset({1369, 1643, 1644})
 """SIGNAL in a trigger, a view's CHECK OPTION."""
@@ -52,9 +54,10 @@ MYSQL_ROW_ERRORS = MYSQL_RAISED | frozenset(
         *(4036, 4037, 4038, 4042),
     }
 )
-"""Values that a column, a constraint or a trigger does not take, most of which MySQL's driver calls
-operational errors: out of range, truncated, too long, of no known form, not in the column's
-character set, for no partition. Constraints (3819, 4025) are integrity errors by Django's hand."""
+"""Values that a column, a constraint or a trigger refuses, most of which MySQL's driver calls
+operational errors: out of range, truncated, too long, malformed, not in the column's character set,
+for no partition. Django itself makes those of constraints (3819, 4025) integrity errors.
+"""
 
 SQLITE_ERROR = 1
 _SQLITE_MISFIT = re.compile(
@@ -63,14 +66,15 @@ _SQLITE_MISFIT = re.compile(
     r"|not authorized|too many|circular|already exists|no tables specified|misuse|unable to use",
     re.IGNORECASE,
 )
-"""What SQLite says of statements that no row makes right; it has one code for these and for what a
-function in a trigger or a generated column has against a value."""
+"""What SQLite says of statements that fail for any row. These have the same code as
+values that a function in a trigger or a generated column refuses.
+"""
 
 
 def blames_a_row(error: Exception) -> bool:
-    """Whether the same statement without some of its rows may go through.
+    """Whether the same statement might succeed without some of its rows.
 
-    What is no database error was raised by code of a field, or by a driver, over a value.
+    An error that is not the database's was raised by a field's code, or by a driver, for a value.
     """
     if isinstance(error, (MemoryError, DurableStateError, TransactionManagementError)):
         return False
@@ -90,7 +94,7 @@ def blames_a_row(error: Exception) -> bool:
 
 
 def reason_code(error: Exception) -> str:
-    """The reason code of the dead letter of a row that the error blames."""
+    """The reason code of the dead letter for a row that the error blames."""
     if not isinstance(error, django.db.Error):
         return "field"
     number = error.args[0] if error.args else None
@@ -103,16 +107,14 @@ def reason_code(error: Exception) -> str:
 
 
 def explain(error: Exception) -> str:
-    """What the error says; with its class where that is Python's or the project's."""
+    """The error's text, preceded by its class if it is not a database error."""
     if isinstance(error, django.db.Error):
         return str(error)
     return f"{type(error).__name__}: {error}"
 
 
 def sqlstate(error: Exception) -> str:
-    """The SQLSTATE that PostgreSQL gave; empty for other databases, and where the server was not
-    asked.
-    """
+    """The SQLSTATE that PostgreSQL gave; "" for other databases, and if the server gave none."""
     cause = error.__cause__
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or ""
 
@@ -131,7 +133,7 @@ def _source(error: Exception) -> str | None:
 
 
 def _is_refused_by_driver(error: django.db.Error) -> bool:
-    """Whether a driver could make no parameter of a value; the server has not seen it then."""
+    """Whether the driver could not make a value a parameter, so that the server never saw it."""
     cause = error.__cause__
     if type(cause).__module__.startswith(("psycopg", "MySQLdb")):
         return isinstance(error, ProgrammingError | NotSupportedError)
@@ -139,12 +141,11 @@ def _is_refused_by_driver(error: django.db.Error) -> bool:
 
 
 class NoWay(IntegrityError):
-    """A row cannot do without its unique value for the moment, so another one cannot have it."""
+    """A row cannot give up its unique value even for a moment, so no other row can have it."""
 
 
 UNIQUENESS = frozenset({"23505", "23P01"})
-"""PostgreSQL's SQLSTATEs where another row has the value, or (EXCLUDE) one that conflicts with it.
-"""
+"""PostgreSQL's SQLSTATEs if another row has the value, or one that conflicts with it (EXCLUDE)."""
 
 MYSQL_DUPLICATES = frozenset({1062, 1169, 1557, 1586, 1761, 1762, 1859})
 
@@ -153,7 +154,7 @@ SQLITE_DUPLICATES = frozenset({1555, 2067, 2579})
 
 
 def is_uniqueness(error: Exception) -> bool:
-    """Whether the database refuses a row because another one has its unique value."""
+    """Whether the database refused a row because another one has its unique value."""
     if isinstance(error, NoWay):
         return True
     if not isinstance(error, IntegrityError):
@@ -166,9 +167,9 @@ def is_uniqueness(error: Exception) -> bool:
 
 
 _STATES = frozenset({"25P03", "55006", "55P03"})
-"""Idle for too long (a batch was slow to prepare, or the machine slept), in use, locked."""
+"""Idle for too long (a batch took long to prepare, or the machine slept), in use, locked."""
 _CONNECTING = frozenset({"26", "28"})
-"""A pooler's prepared statement, a password: of connections, not of batches."""
+"""A pooler's prepared statement, a password: faults of the connection, not of the batch."""
 
 _MYSQL_OUTAGES = frozenset(
     {
@@ -181,20 +182,17 @@ _MYSQL_OUTAGES = frozenset(
 """The server is away, full, read-only, shutting down; a lock is held; a statement took too long."""
 _MYSQL_CLIENT = range(2000, 2100)
 _MYSQL_CLIENT_REFUSES = frozenset({2014, 2020, 2027, 2034, 2036})
-"""What the client library has against a statement or an answer, rather than against the connection.
-"""
+"""Errors of the client library that concern a statement or an answer, not the connection."""
 
 _SQLITE_OUTAGES = frozenset({5, 6, 7, 9, 10, 13, 14, 15, 17})
-"""Busy, locked, no memory, interrupted, I/O, full, cannot open, protocol, schema changed meanwhile.
-"""
+"""Busy, locked, no memory, interrupted, I/O, full, cannot open, protocol, schema changed."""
 
 
 def is_outage(error: django.db.Error) -> bool:
-    """Whether trying again may help by itself: the server is away, a lock is held, the disk is
-    full.
+    """Whether a retry may help: the server is away, a lock is held, the disk is full.
 
-    What the database names is looked up: to try a batch again for ever that it will never take is
-    worse than to halt for an outage that nobody has listed here.
+    Only errors that are listed here count, because retrying a batch for ever that the database will
+    never accept is worse than halting at an outage that is not listed.
     """
     if state := sqlstate(error):
         return state[:2] in TRANSIENT_CLASSES | _CONNECTING or state in _STATES
@@ -215,7 +213,7 @@ _MYSQL_GONE = frozenset({1040, 1053, 1077, 1079, 1080, 1927})
 
 
 def is_disconnection(error: django.db.Error) -> bool:
-    """Whether the server, or the way to it, is gone: then no connection to it is good any more."""
+    """Whether the server, or the way to it, is gone, so that no connection to it works any more."""
     if state := sqlstate(error):
         return state[:2] == "08" or state in ("57P01", "57P02", "57P03")
     number = error.args[0] if error.args else None
@@ -226,13 +224,14 @@ def is_disconnection(error: django.db.Error) -> bool:
 
 
 _MISFITS = frozenset({"42", "0A", "3F"})
-"""SQLSTATE classes of statements that no row makes right: no such table, column or schema; a plan
-that was made before its table was altered."""
+"""SQLSTATE classes of statements that fail for any row: no such table, column or schema; a plan made
+before its table was altered.
+"""
 _MYSQL_MISFITS = frozenset({1054, 1072, 1136, 1142, 1143, 1146, 1364})
 
 
 def is_misfit(error: django.db.Error) -> bool:
-    """Whether a statement is not for the tables as they are: a migration may be under way."""
+    """Whether the statement does not match the tables, as while a migration is under way."""
     if state := sqlstate(error):
         return state[:2] in _MISFITS
     number = error.args[0] if error.args else None
@@ -249,14 +248,14 @@ _MYSQL_LOCKED = 1205
 
 
 def is_deadlock(error: django.db.Error) -> bool:
-    """Whether the server ended the transaction for the sake of another."""
+    """Whether the server ended the transaction in favour of another one."""
     if sqlstate(error) in _DEADLOCKS:
         return True
     return isinstance(error, django.db.OperationalError) and error.args[:1] == (_MYSQL_DEADLOCK,)
 
 
 def is_contention(error: django.db.Error) -> bool:
-    """Whether a deadlock, or a lock that was waited for too long, ended the transaction."""
+    """Whether a deadlock, or too long a wait for a lock, ended the transaction."""
     if is_deadlock(error) or sqlstate(error) == _LOCKED:
         return True
     return isinstance(error, django.db.OperationalError) and (

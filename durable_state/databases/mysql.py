@@ -1,4 +1,4 @@
-"""MySQL and MariaDB."""
+"""Writes to MySQL and MariaDB."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ KEYS = 2000
 """Primary keys in one delete."""
 CHANGES = "durable_state_changes"
 CONSTRAINTS = frozenset({1048, 1690, 3819, 4025})
-"""What the driver calls operational errors, and Django integrity errors."""
+"""Errors that the driver calls operational, and Django integrity errors."""
 MULTI_STATEMENTS = 1 << 16
-"""The flag of a connection whose server takes several statements as one text."""
+"""The flag of a connection whose server accepts several statements in one text."""
 
 _largest: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-"""``max_allowed_packet`` by the driver's connection, for which it is fixed when that is opened."""
+"""``max_allowed_packet`` by the driver's connection, for which it is fixed once that is open."""
 
 
 class MySQL(Database):
-    """Inserts of many rows, updates by a join with the new values.
+    """Inserts many rows at once, and updates by a join with the new values.
 
-    Never an upsert (``ON DUPLICATE KEY UPDATE`` fires on any unique key) nor REPLACE (it deletes
-    rows).
+    Never uses ``ON DUPLICATE KEY UPDATE``, which fires on any unique key, or ``REPLACE``, which
+    deletes rows.
     """
 
     writes_columns = True
@@ -57,43 +57,43 @@ class MySQL(Database):
 
     @property
     def exact_collation(self) -> str:  # type: ignore[override]
-        """Tells spaces at the end apart too."""
+        """A collation that compares trailing spaces too."""
         return "utf8mb4_nopad_bin" if self.is_mariadb else "utf8mb4_0900_bin"
 
     @property
     def is_mariadb(self) -> bool:
-        """Whether it is MariaDB, which left MySQL's ways in many a detail."""
+        """Whether the server is MariaDB, which differs from MySQL in many details."""
         return bool(self.connection.mysql_is_mariadb)
 
     def limit_session(self, limits: SessionLimits) -> None:
-        """Limits it for good: nobody else uses it."""
+        """Limits the session for good, because nothing else uses it."""
         limit_own_session(self.connection, limits, is_mariadb=self.is_mariadb)
         self.end_sessions(limits.name, also_below=False)
         name_session(self.connection, limits.name)
         self.limits = limits
 
     def end_sessions(self, name: str, *, also_below: bool) -> int:
-        """By the locks that are their names."""
+        """Finds the sessions by the locks that are their names."""
         return end_named_sessions(self.connection, name, also_below=also_below)
 
     def is_session_working(self, name: str) -> bool:
-        """What the list of processes shows of it."""
+        """Looks it up in the list of processes."""
         return is_named_session_working(self.connection, name)
 
     def read_clock(self) -> float:
-        """As it is now, not as it was when a transaction began."""
+        """The time now, not when the transaction began."""
         fraction = "MICROSECOND(UTC_TIMESTAMP(6)) / 1000000"
         return float(read_value(self.connection, f"SELECT UNIX_TIMESTAMP() + {fraction}"))
 
     def obstacle_to_ending_sessions(self) -> tuple[str, str] | None:
-        """Any user may end its own, if they can be told apart."""
+        """Any user may end its own sessions, if they can be named."""
         self.connection.ensure_connection()
         return obstacle_to_ending(self.connection)
 
     @contextmanager
     def transaction(self, seconds: int) -> Iterator[Bounds]:
-        """READ COMMITTED, whatever the project asks for: who takes a lock sees what its last
-        holder wrote.
+        """READ COMMITTED, whatever the project configures, so that whoever takes a lock sees what
+        its last holder wrote.
         """
         with (
             self._limited(seconds) as opening,
@@ -104,14 +104,14 @@ class MySQL(Database):
 
     @contextmanager
     def _limited(self, seconds: int) -> Iterator[Sequence[Statement]]:
-        """Limits the session for the block, as far as it is not limited for good.
+        """Limits the session for the block, unless it is limited for good.
 
-        Gives the statements that do so.
+        Yields the statements that do so.
         """
-        self.connection.ensure_connection()  # which says whether it is limited
+        self.connection.ensure_connection()  # sets `limits`, if the session is limited
         limits = {"innodb_lock_wait_timeout": seconds, self._idle_limit: seconds}
         if self.limits is not None:
-            # MySQL's limit would end a session that waits for its next transaction, too.
+            # MySQL's limit would also end a session that waits for its next transaction.
             limits = {} if self.is_mariadb else {self._idle_limit: seconds}
         if not limits:
             yield []
@@ -120,21 +120,21 @@ class MySQL(Database):
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {', '.join(f'@@SESSION.{name}' for name in limits)}")
             before = dict(zip(limits, cursor.fetchone(), strict=True))
-        level = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"  # of the next one
+        level = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"  # of the next transaction
         try:
             yield [(_setting(limits), ()), (level, ())]
         finally:
-            # The connection may be what broke.
+            # The connection may be broken.
             with suppress(Error), self.connection.cursor() as cursor:
                 cursor.execute(_setting(before))
 
     @property
     def _idle_limit(self) -> str:
-        """There is no limit on MySQL for what is idle inside a transaction alone."""
+        """MySQL has no limit that applies only to sessions idle in a transaction."""
         return "idle_transaction_timeout" if self.is_mariadb else "wait_timeout"
 
     def run_together(self, statements: Sequence[Statement]) -> list[Answer]:
-        """One text may hold several statements where the driver has said so to the server."""
+        """Sends one text with all statements, if the connection allows that."""
         driver = self.connection.connection
         if not getattr(driver, "client_flag", 0) & MULTI_STATEMENTS:
             return super().run_together(statements)
@@ -142,17 +142,17 @@ class MySQL(Database):
             with self.connection.cursor() as cursor:
                 return run_in_one_text(self.connection, cursor, statements)
         except OperationalError as error:
-            # As Django does of the first statement of a text.
+            # Django does the same for the first statement of a text.
             if error.args and error.args[0] in CONSTRAINTS:
                 raise IntegrityError(*error.args) from error
             raise
 
     def snapshot_options(self) -> dict[str, Any]:
-        """A snapshot is what InnoDB's REPEATABLE READ is."""
+        """InnoDB's REPEATABLE READ is a snapshot."""
         return {"isolation_level": "repeatable read"}
 
     def largest_statement(self) -> int:
-        """``max_allowed_packet``: the server answers a longer statement by hanging up."""
+        """``max_allowed_packet``: at a longer statement, the server closes the connection."""
         self.connection.ensure_connection()
         driver = self.connection.connection
         if driver not in _largest:
@@ -178,8 +178,8 @@ class MySQL(Database):
         with self.connection.cursor() as cursor:
             for start in range(0, len(rows), ROWS):
                 some = rows[start : start + ROWS]
-                # By primary key, one after the other: the server would rather look at all rows
-                # of a small table, and wait for those that other streams' transactions hold.
+                # Row by row along the primary key. Otherwise the server would read all rows of a
+                # small table, and wait for those that other streams' transactions have locked.
                 # The empty half gives the union the table's own types and collations.
                 cursor.execute(
                     f"UPDATE (SELECT {', '.join(names)} FROM {table} WHERE FALSE"
@@ -191,7 +191,7 @@ class MySQL(Database):
         return None
 
     def remove(self, table: str, key: str, values: Sequence[Any]) -> None:
-        """Deletes rows, and looks at no others, which may be locked."""
+        """Deletes rows without reading any others, which may be locked."""
         table, key = self.quoted(table), self.quoted(key)
         with self.connection.cursor() as cursor:
             for start in range(0, len(values), KEYS):

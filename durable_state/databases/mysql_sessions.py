@@ -1,7 +1,7 @@
-"""Sessions on MySQL and MariaDB: limited, named, looked at and ended.
+"""Limits, names, inspects and ends sessions on MySQL and MariaDB.
 
-A session has a name by holding a lock of that name, which the server lets go with it: the number
-that it gives for the lock's holder is that very session's, and never another's later on.
+A session is named by a lock of that name, which the server releases when the session ends. So the
+number that the server gives for the lock's holder is always that of the right session.
 
 Why: decision 52.
 """
@@ -27,7 +27,7 @@ __all__ = [
 logger = logging.getLogger("durable_state.databases")
 
 GONE = 1094
-"""What KILL says of a session that has ended meanwhile."""
+"""KILL's error for a session that has ended meanwhile."""
 
 _SHOW = """
 SELECT command = 'Query' AND coalesce(state, '') NOT IN ('Writing to net', 'Reading from net')
@@ -36,11 +36,11 @@ FROM information_schema.processlist WHERE id = IS_USED_LOCK(%s)
 
 
 def limit_own_session(connection: Any, limits: SessionLimits, *, is_mariadb: bool) -> None:
-    """Limits the session for good, and has it see what others commit.
+    """Limits the session for good, and has it see what other sessions commit.
 
-    It also has the server count the rows behind each key of a long list. Otherwise, from 200 keys
-    on, the server goes by statistics, which know nothing of a table that has just been filled: it
-    takes each key for thousands of rows, and reads the whole index once per list.
+    Also has the server count the rows behind each key of a long list. From 200 keys on it would
+    otherwise go by statistics, which know nothing of a table that has just been filled, expect
+    thousands of rows for each key, and read the whole index once per list.
     """
     limited = ["innodb_lock_wait_timeout", "lock_wait_timeout"]
     limited += ["net_read_timeout", "net_write_timeout"]
@@ -55,9 +55,9 @@ def limit_own_session(connection: Any, limits: SessionLimits, *, is_mariadb: boo
 
 
 def name_session(connection: Any, name: str) -> None:
-    """Gives the session its name; nobody else's may have it any more.
+    """Gives the session its name, which no other session may still have.
 
-    Where the server has no such locks, as in a Galera cluster, it goes without one.
+    If the server has no such locks, as in a Galera cluster, the session stays without a name.
     """
     try:
         with connection.cursor() as cursor:
@@ -69,9 +69,10 @@ def name_session(connection: Any, name: str) -> None:
 
 
 def end_named_sessions(connection: Any, name: str, *, also_below: bool) -> int:
-    """Ends the session of that name, or with it all whose names go on with a dot and a number.
+    """Ends the session of that name and, if ``also_below``, those whose names go on with a dot and a
+    number; returns how many.
 
-    Raises: OperationalError, where the user may not.
+    Raises: OperationalError, if the user may not.
     """
     names = [name, *(f"{name}.{number}" for number in range(SESSIONS))] if also_below else [name]
     with connection.cursor() as cursor:
@@ -96,16 +97,16 @@ def _kill(cursor: Any, numbers: Sequence[int]) -> list[bool]:
 
 
 def is_named_session_working(connection: Any, name: str) -> bool:
-    """Whether the server is busy with a statement of that session."""
+    """Whether the session of that name is executing a statement."""
     with connection.cursor() as cursor:
         cursor.execute(_SHOW, [name])
         return any(is_working for (is_working,) in cursor.fetchall())
 
 
 def obstacle_to_ending(connection: Any) -> tuple[str, str] | None:
-    """Whether sessions can have names there; those of the same user may be ended without a grant.
+    """Why sessions cannot be named there, and what to do; None if they can.
 
-    This one takes a name that nobody has, and gives it back.
+    Tries it with a name that no session has. A user's own sessions can be ended without a grant.
     """
     name = f"durable_state check {connection.connection.thread_id()}"
     try:

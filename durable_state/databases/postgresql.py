@@ -108,7 +108,7 @@ class PostgreSQL(Database):
         """READ COMMITTED, whatever the project's settings say, so that whoever takes a lock sees
         what its last holder wrote.
         """
-        self.connection.ensure_connection()  # which says whether it is limited
+        self.connection.ensure_connection()  # sets `limits`, if the session is limited
         limits = [] if self.limits else limiting_transaction(self.connection, seconds)
         # psycopg 2 cannot end a transaction that it has not begun itself.
         if not self.writes_columns or not self.connection.get_autocommit():
