@@ -66,8 +66,8 @@ _SQLITE_MISFIT = re.compile(
     r"|not authorized|too many|circular|already exists|no tables specified|misuse|unable to use",
     re.IGNORECASE,
 )
-"""What SQLite says of statements that fail for any row. These have the same code as
-values that a function in a trigger or a generated column refuses.
+"""What SQLite says of statements that fail for any row. They have the same code as values that a
+function in a trigger or a generated column refuses.
 """
 
 
@@ -224,8 +224,8 @@ def is_disconnection(error: django.db.Error) -> bool:
 
 
 _MISFITS = frozenset({"42", "0A", "3F"})
-"""SQLSTATE classes of statements that fail for any row: no such table, column or schema; a plan made
-before its table was altered.
+"""SQLSTATE classes of statements that fail for any row: no such table, column or schema; a plan
+from before its table was altered.
 """
 _MYSQL_MISFITS = frozenset({1054, 1072, 1136, 1142, 1143, 1146, 1364})
 

@@ -69,8 +69,8 @@ def name_session(connection: Any, name: str) -> None:
 
 
 def end_named_sessions(connection: Any, name: str, *, also_below: bool) -> int:
-    """Ends the session of that name and, if ``also_below``, those whose names go on with a dot and a
-    number; returns how many.
+    """Ends the session of that name and, if ``also_below``, those whose names go on with a dot and
+    a number; returns how many.
 
     Raises: OperationalError, if the user may not.
     """

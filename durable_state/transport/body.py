@@ -1,4 +1,4 @@
-"""Reads the body of an answer in bounded pieces, and waits no longer than it was asked to.
+"""Reads the body of an answer in bounded pieces, each with a limit to the wait for it.
 
 Why: decision 30.
 """
@@ -18,13 +18,13 @@ from durable_state.protocol import mask_query
 __all__ = ["ACCEPTED_CODINGS", "Body", "check_codings", "open_body", "read_beginning"]
 
 ACCEPTED_CODINGS = "gzip, deflate"
-"""What requests ask for. Others would need a decoder that gives its output in bounded pieces."""
+"""The codings that requests accept. Others would need a decoder with bounded output."""
 
 _PIECE = 64 * 1024
 
 
 def check_codings(headers: Mapping[str, str], url: str, status: int) -> None:
-    """Raises: AnswerRefused, where the body is coded in another way than asked for, or twice."""
+    """Raises: AnswerRefused, if the body is coded in a way that was not accepted, or twice."""
     codings = _codings(headers)
     if not _can_decode(codings):
         raise AnswerRefused(
@@ -36,9 +36,9 @@ def check_codings(headers: Mapping[str, str], url: str, status: int) -> None:
 
 
 class Body:
-    """What arrives of one answer's body. Use :func:`open_body`.
+    """The body of one answer as it arrives. Use :func:`open_body`.
 
-    Held are at most one piece that is read ahead, and what arrives with it.
+    Holds at most one piece that is read ahead, and what arrives with it.
     """
 
     def __init__(self, response: httpx.Response) -> None:
@@ -53,9 +53,9 @@ class Body:
         self._has_room = asyncio.Event()
 
     async def read(self, seconds: float) -> bytes | None:
-        """The next piece: empty where none came in ``seconds``, None at the end.
+        """The next piece: empty if none came in ``seconds``, None at the end.
 
-        However much a few bytes decode to, other tasks have their turn between two pieces.
+        Other tasks may run between two pieces, however much a few bytes decode to.
         Raises: httpx.HTTPError.
         """
         has_waited = False
@@ -77,9 +77,10 @@ class Body:
         return piece
 
     async def fill(self) -> None:
-        """Takes what arrives, a piece ahead, until the end or an error, which follows it.
+        """Reads what arrives, one piece ahead, until the end or an error, which is kept for
+        ``read``.
 
-        Small chunks that arrive together, as those of an event do, are taken together.
+        Small chunks that arrive together, like those of an event, become one piece.
         """
         try:
             async for data in self._response.aiter_raw():
@@ -112,7 +113,7 @@ class Body:
 
 @asynccontextmanager
 async def open_body(response: httpx.Response) -> AsyncIterator[Body]:
-    """Reads the body in a task of its own, so that waiting for it can end before anything came."""
+    """Reads the body in a task of its own, so that a wait for it can end before anything comes."""
     body = Body(response)
     filling = asyncio.create_task(body.fill())
     try:
@@ -123,7 +124,7 @@ async def open_body(response: httpx.Response) -> AsyncIterator[Body]:
 
 
 async def read_beginning(response: httpx.Response, most: int, seconds: float) -> bytes:
-    """The first bytes of a body that come in ``seconds``; none where the coding is unknown."""
+    """The first bytes of a body that come in ``seconds``; empty if its coding is unknown."""
     text = b""
     if not _can_decode(_codings(response.headers)):
         return text
@@ -152,7 +153,7 @@ _GZIP_BITS = zlib.MAX_WBITS | 16
 
 
 class _Decoder:
-    """Takes one content coding off, or none. A body may be several gzip members in a row."""
+    """Decodes one content coding, or none. A body may be several gzip members in a row."""
 
     def __init__(self, codings: list[str]) -> None:
         self._coding = codings[0] if codings else ""
@@ -162,7 +163,7 @@ class _Decoder:
         self._head = b""
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """Takes the next bytes and gives what they decode to. Raises: httpx.DecodingError."""
+        """Takes the next bytes; yields what they decode to. Raises: httpx.DecodingError."""
         if self._bits is None:
             for start in range(0, len(data), _PIECE):
                 yield data[start : start + _PIECE]
@@ -192,9 +193,9 @@ class _Decoder:
             raise httpx.RemoteProtocolError(f"its {self._coding} is cut")
 
     def _begin(self, data: bytes) -> bytes:
-        """Begins a member, and gives what is to be decoded by it; nothing where more is needed."""
+        """Begins a member; returns the bytes to decode, or none if more are needed to begin."""
         if self._ended:
-            data = data.lstrip(b"\0")  # padding, which archives have
+            data = data.lstrip(b"\0")  # padding, as archives have it
             if not data:
                 return b""
             if self._bits != _GZIP_BITS:
@@ -208,11 +209,11 @@ class _Decoder:
         self._head = b""
         assert self._bits is not None
         raw = self._bits != _GZIP_BITS and not _has_zlib_header(data)
-        # Some servers take `deflate` for the bare algorithm, others, rightly, for zlib's format.
+        # Some servers send the bare algorithm as `deflate`, others, correctly, zlib's format.
         self._inflating = zlib.decompressobj(-zlib.MAX_WBITS if raw else self._bits)
         return data
 
 
 def _has_zlib_header(data: bytes) -> bool:
-    """Spec: RFC 1950, 2.2."""
+    """Whether the bytes begin zlib's format. Spec: RFC 1950, 2.2."""
     return data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0

@@ -27,23 +27,23 @@ class Course:
     """The requests of one session, one after the other."""
 
     def __init__(self, url: str, following: Following, *, silence: float | None) -> None:
-        """``silence`` is the longest that a connection may stay without a byte, in seconds."""
+        """``silence`` is how long a connection may be silent, in seconds."""
         self.following = following
         self.mode = Mode.CATCH_UP
-        """How the present request reads."""
+        """The mode of the current request."""
 
         self.is_live = False
-        """Whether the present request follows the tail, in whatever way."""
+        """Whether the current request follows the tail, in whichever mode."""
 
         self._url = url
         self._silence = silence
         self._phase = _Phase.CATCH_UP
         self._cursor: str | None = None
-        self._brought = False  # whether the present answer brought a message
+        self._brought = False  # whether the current answer brought a message
         self._empty_answers = 0  # in a row, each leading on to the next
-        self._is_checking = False  # whether a live request was silent, and a GET has to look why
+        self._is_checking = False  # whether a GET has to find out why a live request was silent
         self._asked: tuple[object, ...] = ()
-        self._request: Request | None = None  # the present one, made of what was asked
+        self._request: Request | None = None  # the current one, made from _asked
 
     def next_request(self, offset: str) -> Request | None:
         """The request to make next, from that offset; None once there is nothing left to read."""
@@ -56,7 +56,7 @@ class Course:
         pause = self.following.pause if self.is_live else pause_after_empty(self._empty_answers)
         self._brought = False
 
-        # A quiet stream asks for the same again and again.
+        # A quiet stream makes the same request again and again.
         asked = (offset, self.mode, cursor, pause)
         if asked != self._asked:
             self._asked = asked
@@ -66,38 +66,38 @@ class Course:
         return self._request
 
     def keep_cursor(self, cursor: str | None) -> None:
-        """The server gave it, to be sent with the next live request; None changes nothing."""
+        """Keeps the server's cursor for the next live request; None changes nothing."""
         self._cursor = cursor or self._cursor
 
     def proceed(self, *, up_to_date: bool, closed: bool, over: bool) -> None:
-        """A GET or a long-poll was answered in full; ``over`` says that nothing will follow."""
+        """Notes that a GET or a long-poll was answered in full; ``over``: nothing will follow."""
         self._empty_answers = 0 if self._brought or up_to_date else self._empty_answers + 1
         if over:
             self._phase = _Phase.DONE
         elif closed or not up_to_date:
-            # That it is closed is believed once a GET finds nothing more.
+            # The stream only counts as closed once a GET finds nothing more.
             self._phase = _Phase.CATCH_UP
         else:
             self._phase = _Phase.DONE if self.following.mode is None else _Phase.LIVE
 
     def catch_up(self) -> None:
-        """A plain GET comes next."""
+        """Makes the next request a plain GET."""
         self._phase = _Phase.CATCH_UP
 
     def look_why_silent(self) -> None:
-        """A live request was silent for as long as the server may be: a plain GET comes next."""
+        """Makes the next request a plain GET, because a live request was silent for too long."""
         self._is_checking = self._phase is _Phase.LIVE
         self._phase = _Phase.CATCH_UP
 
     def brought(self) -> None:
-        """The present answer has brought a first message."""
+        """Notes that the current answer has brought its first message."""
         self._brought = True
         if self.mode is not Mode.CATCH_UP:
             self.following.brought()
-        elif self._is_checking:  # which the silent live request should have
+        elif self._is_checking:  # the silent live request should have brought it
             self.following.held_back()
 
     def settled(self) -> None:
-        """The present answer was taken in full."""
+        """Notes that the current answer was read in full."""
         if self.mode is Mode.CATCH_UP:
             self._is_checking = False

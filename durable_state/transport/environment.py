@@ -18,19 +18,19 @@ _CERTIFICATES = "SSL_CERT_FILE"
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentFault:
-    """A variable that cannot be used, why, and whether it concerns requests over TLS only."""
+    """A variable that cannot be used, why, and whether it affects only requests over TLS."""
 
     variable: str
     reason: str
     only_tls: bool
 
     async def refuse(self, request: httpx.Request) -> None:
-        """Refuses a request that the variable concerns. Raises: ConfigurationError."""
+        """Refuses a request that the variable affects. Raises: ConfigurationError."""
         if not self.only_tls or request.url.scheme == "https":
             raise self.refusal()
 
     def refusal(self) -> ConfigurationError:
-        """What a request that the variable concerns ends with."""
+        """The error of a request that the variable affects."""
         return ConfigurationError(
             f"The environment variable {self.variable} cannot be used: {self.reason}.",
             f"Correct or unset {self.variable}, start the worker again, then resume.",
@@ -38,7 +38,7 @@ class EnvironmentFault:
 
 
 def find_fault(error: Exception, *, besides: str = "") -> EnvironmentFault:
-    """What made ``httpx.AsyncClient`` raise ``error``; not the variable ``besides``.
+    """The variable that made ``httpx.AsyncClient`` raise ``error``; never the variable ``besides``.
 
     The value of a proxy variable is never shown, because it may hold a password.
     """
@@ -67,7 +67,7 @@ def find_fault(error: Exception, *, besides: str = "") -> EnvironmentFault:
 
 
 def _variable(name: str) -> str | None:
-    """The variable that is in force, in small letters before capitals, as urllib reads them."""
+    """The variable that applies: in small letters before capitals, as urllib reads them."""
     return next((each for each in (name, name.upper()) if os.environ.get(each)), None)
 
 

@@ -1,6 +1,6 @@
-"""Looks names up in threads of its own, so that a resolver that hangs holds up nobody else.
+"""Looks up names in threads of its own, so that a hanging resolver delays no other connection.
 
-asyncio's own look-ups share a few threads: as many names that hang keep every connection waiting.
+asyncio's own look-ups share a few threads, and as many hanging names keep every connection waiting.
 
 Why: decision 57.
 """
@@ -25,8 +25,8 @@ __all__ = ["NameLookups"]
 class NameLookups(AsyncNetworkBackend):
     """Connects to hosts by name. For one event loop.
 
-    A name has one thread for as long as it is looked up, however many wait for it: so a name that
-    hangs costs one thread, which does not keep the process from ending.
+    Each name is looked up by one thread, however many connections wait for it. So a name that hangs
+    costs one thread, which does not keep the process from ending.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class NameLookups(AsyncNetworkBackend):
             raise httpcore.ConnectTimeout(f"the name {host} was not looked up in time")
         try:
             return running.result()
-        except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
+        except (OSError, UnicodeError) as error:  # the latter for an impossible name
             raise httpcore.ConnectError(f"{host}: {error}") from error
 
     def _begin(self, host: str, port: int) -> asyncio.Future[list[str]]:

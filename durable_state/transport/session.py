@@ -1,6 +1,6 @@
 """Decides what a server's answers mean, and what to ask it next.
 
-Opens no connection and waits for nothing.
+Opens no connection and never waits.
 
 One session reads one stream. Writing, producers, forks and subscriptions are exchanges of their own
 and get sessions of their own; what they share with this one is :class:`Request`, :class:`Answer`
@@ -32,20 +32,20 @@ from .trust import Doubt, Trust
 __all__ = ["ReadSession"]
 
 _SLICE = 16 * 1024
-"""Bytes of an answer that is slow to take apart, between which others may have their turn."""
+"""Bytes of an answer after which other tasks may run, because it may take long to split."""
 
 STUCK = 300.0
-"""Seconds that an answer may go on without bringing anything."""
+"""How long an answer may go on without bringing anything, in seconds."""
 
 _UNCONFIRMED = 10.0
-"""Seconds that events are waited with for their control event, which comes right behind them."""
+"""How long events wait for their control event, which should follow at once, in seconds."""
 
 
 class ReadSession:
-    """Reads one stream from a position: ask :meth:`next_request`, perform it, and tell what came.
+    """Reads one stream from a position: send :meth:`next_request`, and pass on what comes.
 
     That is :meth:`begin`, :meth:`feed` for what arrives, :meth:`pass_time` now and then, and
-    :meth:`end`. Before a batch is given away, ask :meth:`recognition`, and perform what it returns.
+    :meth:`end`. Before using a batch, ask :meth:`recognition`, and carry out the check it returns.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ReadSession:
         stuck_seconds: float = STUCK,
         following: Following | None = None,
     ) -> None:
-        """``following`` remembers how earlier sessions fared at the tail, where it is not new."""
+        """``following`` remembers how earlier sessions fared at the tail, if there were any."""
         self._url = url
         self._following = following or Following(live)
         self._course = Course(url, self._following, silence=silence)
@@ -73,30 +73,29 @@ class ReadSession:
         self._answer: Answer | None = None
         self._splitter = ArraySplitter(limits.message_bytes)
         self._events = EventBody()
-        self._brought = False  # whether the present answer brought a message
-        self._unconfirmed = False  # whether events were dropped whose control event did not come
+        self._brought = False  # whether the current answer brought a message
+        self._unconfirmed = False  # whether events were dropped for want of a control event
         self.enough = False
-        """The rest of the present answer is not wanted: close it."""
+        """Whether the rest of the current answer is not needed, so that it can be closed."""
 
-    # Before the first read, and before a batch is given away
+    # Before the first read, and before a batch is used
 
     def opening(self) -> Recognition | None:
-        """The check to make before the first read, or None where there is nothing to compare."""
-        # What is owed is compared as it comes again.
+        """The check to make before the first read; None if there is nothing to compare."""
+        # Messages that will be dropped are compared when they come again.
         return None if self._batcher.owed else self._trust.near()
 
     def recheck(self) -> Recognition | None:
-        """The check that tells whether an answer that spoke of another stream was an old one.
+        """The check whether an answer that spoke of another stream was an old one, as from a cache.
 
-        It may have come from a cache. None where nothing tells.
+        None if nothing can tell.
         """
         return self._trust.any_before()
 
     def recognition(self, batch: Batch) -> Recognition | None:
-        """The check to make before ``batch`` may be given away;
-        None where the stream cannot have been replaced.
+        """The check to make before using ``batch``; None if the stream cannot have been replaced.
 
-        Raises: StreamRecreated where that is certain.
+        Raises: StreamRecreated, if it certainly was.
         """
         check = self._trust.check(brings_messages=bool(batch.messages))
         if check is None and batch.messages:
@@ -104,9 +103,9 @@ class ReadSession:
         return check
 
     def confirm(self, batch: Batch, check: Recognition | None = None) -> Batch | None:
-        """The check passed: gives the batch, which is of the stream that was read before.
+        """Returns the batch, now that the check has passed; None if the stream has gone on
+        meanwhile, and is asked again.
 
-        None, where the stream has gone on meanwhile: it is asked again.
         Raises: StreamRecreated.
         """
         if self._trust.doubt is Doubt.MOVED:
@@ -114,7 +113,7 @@ class ReadSession:
             if ends_at is None:
                 self._course.catch_up()
                 return None
-            # Messages were appended that the server gives to others only.
+            # Messages were appended that the server gives only to other readers.
             self._batcher.move(ends_at)
             batch = self._batcher.cut(up_to_date=True)
         self._trust.renew(batch.checkpoint)
@@ -132,7 +131,7 @@ class ReadSession:
         return self._course.mode
 
     def begin(self, status: int, headers: Mapping[str, str], detail: str = "") -> None:
-        """Takes the head of the answer. Raises: TransportError."""
+        """Reads the head of the answer. Raises: TransportError."""
         self.enough = False
         try:
             self._answer = Answer.of(status, headers, self._url, self._mode, detail)
@@ -153,9 +152,9 @@ class ReadSession:
         self._patience.begin(is_live=self._mode is not Mode.CATCH_UP)
 
     def feed(self, data: bytes) -> Iterator[Batch | None]:
-        """Takes the next bytes of the body; gives the batches that they complete.
+        """Reads the next bytes of the body; yields the batches that they complete.
 
-        None in between says that others may have their turn: a few bytes can complete much.
+        Yields None where other tasks may run, because a few bytes can complete much.
         Raises: ProtocolViolation, AnswerRefused.
         """
         if self._mode is Mode.SSE:
@@ -171,14 +170,14 @@ class ReadSession:
 
     @property
     def patience(self) -> float:
-        """Seconds after which time has to be looked at, whether anything arrives or not."""
+        """Seconds after which to call :meth:`pass_time`, whether anything arrives or not."""
         return self._patience.seconds(is_urgent=self._holds or self._is_beginning)
 
     def pass_time(self, now: float) -> Iterator[Batch]:
-        """It is ``now``, in seconds: give what has waited for long enough to be a batch.
+        """Yields what has waited long enough to be a batch. ``now`` is the time, in seconds.
 
-        Events that no control event confirms are left, and asked for by GET.
-        Raises: Stalled, where nothing comes of an answer however much of it arrives.
+        Events that no control event confirms are dropped, and requested again by GET.
+        Raises: Stalled, if an answer brings nothing, however many bytes arrive.
         """
         held = self._patience.held_for(now, holds=self._holds)
         if self._mode is Mode.SSE:
@@ -194,24 +193,24 @@ class ReadSession:
         if (seconds := self._patience.stuck_for(now)) is not None:
             if self._mode is not Mode.SSE:
                 raise stalled(self._url, seconds)
-            self._leave_events()  # it may be quiet for good reason: a GET tells
+            self._leave_events()  # a GET tells whether there is a good reason
 
     @property
     def _is_beginning(self) -> bool:
-        """Whether an event stream has not begun yet as it should."""
+        """Whether an event stream has not yet begun as it should."""
         return self._mode is Mode.SSE and not self._events.controls
 
     def _watch_beginning(self, now: float) -> None:
-        """Something in between may hold back all events until there are many."""
+        """Notices that something in between holds back events until there are many."""
         seconds = self._patience.since_begun(now)
         if self._is_beginning and not self._events.held and seconds >= FIRST_EVENT:
             self._following.held_back(self._mode)
             self._leave_events()
 
     def leave_silent(self) -> bool:
-        """No byte has come for as long as the server may be silent; a GET is to look why.
+        """Has a GET find out why the server has been silent for too long.
 
-        False, where that is an error: of a GET, or in the middle of an answer.
+        False if the silence is an error: of a GET, or in the middle of an answer.
         """
         if self._mode is Mode.CATCH_UP or (self._mode is Mode.LONG_POLL and self._answer):
             return False
@@ -222,7 +221,7 @@ class ReadSession:
         return True
 
     def leave_cut(self) -> bool:
-        """The connection ended before the head of an answer; False, where that is an error."""
+        """Goes on after the connection ended before an answer's head; False if that is an error."""
         if self._mode is not Mode.SSE or self._answer is not None:
             return False
         self._following.cut(self._mode)
@@ -235,13 +234,13 @@ class ReadSession:
         return self._splitter.buffered > 0 or self._batcher.pending
 
     def _leave_events(self) -> None:
-        """A GET gives the same in a form that can be taken piece by piece."""
+        """Drops the events; a GET brings the same messages in a form that can be read in pieces."""
         self._unconfirmed = self._events.held > 0
         self._course.catch_up()
         self.enough = True
 
     def end(self, seconds: float) -> Iterator[Batch]:
-        """The body ended in good order, or was not wanted further; the exchange took ``seconds``.
+        """Notes that the body is complete, or not needed any further, after ``seconds`` in all.
 
         Raises: TransportError.
         """
@@ -268,7 +267,7 @@ class ReadSession:
             self._following.ended(self._mode, seconds)
 
     def cut(self) -> Iterator[Batch]:
-        """The body broke off: give what is whole, unless it is still in doubt whose it is."""
+        """Yields what is complete of a body that broke off, unless the stream is in doubt."""
         if self._trust.doubt is not None:
             return
         if self._mode is not Mode.SSE:
@@ -291,14 +290,14 @@ class ReadSession:
             yield self._note(batch)
 
     def _note(self, batch: Batch) -> Batch:
-        """A batch that brings something is what shows that the server does not stand still."""
+        """Notes what a batch brings, which shows that the server makes progress."""
         if batch.messages or batch.up_to_date or batch.closed:
             self._patience.note_moved()
         self._unconfirmed = self._unconfirmed and not batch.messages
         return batch
 
     def _settle(self, next_offset: str, *, up_to_date: bool, closed: bool) -> Iterator[Batch]:
-        """A GET or a long-poll was answered in full."""
+        """Ends a GET or a long-poll that was answered in full."""
         batcher = self._batcher
         empty, moved = not batcher.seen, next_offset != batcher.offset
         if not empty and not moved:
@@ -328,9 +327,9 @@ class ReadSession:
         yield self._note(batcher.cut(up_to_date=up_to_date, closed=over))
 
     def _distrust(self, tail: str) -> Iterator[Batch]:
-        """The server says that the tail is elsewhere, and gives nothing.
+        """Handles a server that says that the tail is elsewhere, and gives no message.
 
-        A plain GET has to say so too before the stream is looked at again. Where nothing was read
+        A plain GET has to say so too before the stream is compared again. If nothing was read
         before, it is read from its start.
         """
         if self._mode is not Mode.CATCH_UP:

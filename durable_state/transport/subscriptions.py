@@ -35,20 +35,20 @@ __all__ = ["Acknowledged", "Subscriptions"]
 T = TypeVar("T")
 
 LEASE_MS = 60_000
-"""Milliseconds that a server waits for the answer to a ring before it rings again."""
+"""How long a server waits for the answer to a ring before it rings again, in milliseconds."""
 _BODY = 1024 * 1024
 _SILENCE = 10.0
-"""Seconds that a server has for each answer; whoever waits is a web request, or a seat."""
+"""How long a server may take for each answer, in seconds; a web request or a seat waits for it."""
 _WHAT_TO_SEE = (
     "Check that the server offers subscriptions, that DURABLE_STATE['STREAM_ROOTS'] names the"
     " address below which it has its streams, and that HEADERS gives what it requires."
 )
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding JSON may raise."""
+"""The errors that decoding JSON may raise."""
 
 
 class Acknowledged(Enum):
-    """What a server says to who acknowledges."""
+    """What a server answers to an acknowledgement."""
 
     TAKEN = "its cursor is moved"
     FENCED = "the wake is over: another one has come, or comes where anything is left"
@@ -74,18 +74,18 @@ class Subscriptions:
 
     client: httpx.AsyncClient
     url: str
-    """The stream's."""
+    """The address of the stream."""
     root: str
-    """Below which the server has its streams."""
+    """The address below which the server has its streams."""
     headers: AskHeaders | None = None
 
     @property
     def path(self) -> str:
-        """The stream's, as the bodies have it."""
+        """The stream's path, as request bodies have it."""
         return path_below(self.root, self.url)
 
     async def keys(self) -> dict[str, bytes]:
-        """The keys that the server signs webhooks with, by their ids. Spec: PROTOCOL.md 6.5.
+        """The keys with which the server signs webhooks, by their ids. Spec: PROTOCOL.md 6.5.
 
         Raises: TransportError.
         """
@@ -97,9 +97,9 @@ class Subscriptions:
             raise _unreadable(url, error) from error
 
     async def subscribe(self, subscription: str, kind: SubscriptionKind, **how: Any) -> bool:
-        """Makes sure that the server rings for the stream; False where it did already.
+        """Makes sure that the server rings for the stream; False if it did already.
 
-        ``how`` is what the kind needs. One that is there and differs is replaced.
+        ``how`` is what the kind needs. An existing subscription that differs is replaced.
         Raises: TransportError. Spec: PROTOCOL.md 6.2, 6.4.
         """
         url = subscription_url(self.root, subscription, stream=self.url)
@@ -109,7 +109,7 @@ class Subscriptions:
             await self.unsubscribe(subscription)
             status, body = await self._ask("PUT", url, wanted, (200, 201))
 
-        # The link goes where the stream is deleted, and does not come back with it.
+        # The link disappears when the stream is deleted, and does not come back with the stream.
         found = _decode(body, _Subscribed, url)
         if not any(same_path(each.path, self.path) for each in found.streams):
             linking = subscription_url(self.root, subscription, "streams", stream=self.url)
@@ -117,12 +117,12 @@ class Subscriptions:
         return status == 201
 
     async def unsubscribe(self, subscription: str) -> None:
-        """Has the server ring no more. Raises: TransportError. Spec: PROTOCOL.md 6.3."""
+        """Has the server stop ringing. Raises: TransportError. Spec: PROTOCOL.md 6.3."""
         url = subscription_url(self.root, subscription, stream=self.url)
         await self._ask("DELETE", url, None, (200, 204, 404, 410))
 
     async def claim(self, subscription: str, worker: str) -> ClaimedWake | None:
-        """Claims what the subscription has to wake for; None, where that is nothing, or another's.
+        """Claims the subscription's wake; None if there is none, or if another worker has it.
 
         Raises: TransportError. Spec: PROTOCOL.md 7.2.
         """
@@ -133,7 +133,7 @@ class Subscriptions:
     async def acknowledge(
         self, subscription: str, kind: SubscriptionKind, claim: ClaimedWake, offset: str | None
     ) -> Acknowledged:
-        """Says that the stream is read up to the offset, and that the wake is over.
+        """Tells the server that the stream was read up to the offset, and that the wake is over.
 
         Raises: TransportError. Spec: PROTOCOL.md 7.1, 7.2.
         """
@@ -155,7 +155,7 @@ class Subscriptions:
         return Acknowledged.REFUSED if _code(body) == "INVALID_OFFSET" else Acknowledged.FENCED
 
     async def release(self, subscription: str, claim: ClaimedWake) -> None:
-        """Gives the claim back, so that the server wakes again.
+        """Gives back the claim, so that the server wakes again.
 
         Raises: TransportError. Spec: PROTOCOL.md 7.2.
         """
@@ -166,7 +166,7 @@ class Subscriptions:
     async def _ask(
         self, method: str, url: str, body: Any, hoped: tuple[int, ...], *, token: str = ""
     ) -> tuple[int, bytes]:
-        """Status and body of the answer. Raises: TransportError, for a status not hoped for."""
+        """The status and body of the answer. Raises: TransportError, for an unexpected status."""
         content = None if body is None else msgspec.json.encode(body)
         own = {} if content is None else {"content-type": "application/json"}
         headers = self._with_token(token) if token else self.headers
@@ -189,7 +189,7 @@ class Subscriptions:
             raise RequestRefused(error.message, _WHAT_TO_SEE, response.status_code)
 
     def _with_token(self, token: str) -> AskHeaders:
-        """The stream's headers, authorized by the wake's own token."""
+        """The stream's headers, with the wake's own token for authorization."""
 
         async def ask() -> Mapping[str, str]:
             given = await self.headers() if self.headers else {}

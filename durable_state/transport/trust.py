@@ -14,10 +14,10 @@ __all__ = ["Doubt", "Trust"]
 
 
 class Doubt(Enum):
-    """Why the stream might be another one by now."""
+    """Why the stream may have been replaced by another one."""
 
     QUIET = auto()  # a live answer ended without messages, as it does when the stream is deleted
-    MOVED = auto()  # the server says that the tail is not where we stand, and gives nothing
+    MOVED = auto()  # the server gives nothing, and names a tail other than the position
 
 
 class Trust:
@@ -36,31 +36,31 @@ class Trust:
         self._checkpoint = checkpoint
         self._silence = silence
         self._message_bytes = message_bytes
-        self._tail = ""  # the offset that the server says is the tail, where that is in doubt
+        self._tail = ""  # the offset that the server calls the tail, if that is in doubt
         self._has_gone_on = False  # whether the stream went on while it was compared
 
     def doubt_quiet(self) -> None:
-        """A live answer has ended without messages."""
+        """Notes that a live answer has ended without messages."""
         self.doubt = self.doubt or Doubt.QUIET
 
     def doubt_moved(self, tail: str) -> None:
-        """The server gives nothing, and says that ``tail`` is the tail, where we do not stand."""
+        """Notes that the server gives nothing, and names a ``tail`` other than the position."""
         self.doubt, self._tail = Doubt.MOVED, tail
 
     def near(self) -> Recognition | None:
-        """A quick look at what was read last; None where there is nothing to compare."""
+        """A quick check of what was read last; None if there is nothing to compare."""
         mark = None if self._checkpoint is None else self._checkpoint.near()
         return None if mark is None else self._recognize(mark)
 
     def any_before(self) -> Recognition | None:
-        """The same, however long it takes."""
+        """The same check, however long it takes."""
         mark = None if self._checkpoint is None else self._checkpoint.any_before()
         return None if mark is None else self._recognize(mark)
 
     def check(self, *, brings_messages: bool) -> Recognition | None:
-        """The check to make before a batch may be given away; None where there is no doubt.
+        """The check to make before a batch may be used; None if there is no doubt.
 
-        Raises: StreamRecreated where that is certain.
+        Raises: StreamRecreated, if the stream was certainly replaced.
         """
         if self.doubt is Doubt.MOVED:
             check = self.any_before()

@@ -22,7 +22,7 @@ __all__ = ["StreamHead", "append", "close", "create", "delete", "head"]
 
 @dataclass(frozen=True, slots=True)
 class StreamHead:
-    """What a server tells about a stream without its messages.
+    """What a server says about a stream, apart from its messages.
 
     ``offset`` is the tail, ``ttl`` is in seconds. Spec: PROTOCOL.md 5.5.
     """
@@ -43,11 +43,10 @@ async def create(
     closed: bool = False,
     ttl: int | None = None,
 ) -> bool:
-    """Makes sure that the stream exists; True where it did not before.
+    """Makes sure that the stream exists; True if it did not before.
 
     ``ttl`` is in seconds without a read or write.
-
-    Raises: StreamConflict where it exists with another configuration. Spec: PROTOCOL.md 5.1.
+    Raises: StreamConflict, if it exists with another configuration. Spec: PROTOCOL.md 5.1.
     """
     own = {"content-type": content_type}
     if closed:
@@ -67,10 +66,10 @@ async def append(
     close: bool = False,
     seq: str | None = None,
 ) -> str:
-    """Appends encoded messages in one atomic step, and gives the offset behind them;
-    with ``close``, they are the last.
+    """Appends encoded messages in one atomic step, and returns the offset after them; with
+    ``close``, they are the last.
 
-    ``seq`` must be greater, byte for byte, than that of the append before.
+    ``seq`` must be greater, byte for byte, than that of the previous append.
     Raises: StreamClosed, StreamConflict for a ``seq`` that is not new, ValueError for no messages.
     Spec: PROTOCOL.md 5.2, 9.1.2.
     """
@@ -83,8 +82,8 @@ async def append(
         own["stream-closed"] = "true"
     if seq is not None:
         own["stream-seq"] = seq
-    # Always an array: servers take off exactly one level, so that a message that is an array itself
-    # stays one.
+    # Always an array: servers remove exactly one level, so a message that is itself an array stays
+    # one.
     _, answer = await _send(
         client, "POST", url, own, headers, hoped=(200, 204), content=b"[%b]" % b",".join(messages)
     )
@@ -92,7 +91,7 @@ async def append(
 
 
 async def close(client: httpx.AsyncClient, url: str, *, headers: AskHeaders | None = None) -> str:
-    """Closes the stream for good, and gives its last offset; a closed one stays as it is.
+    """Closes the stream for good, and returns its last offset; a closed one stays as it is.
 
     Spec: PROTOCOL.md 5.3.
     """
