@@ -114,15 +114,18 @@ class Token(NamedTuple):
 class Frame(str):
     """The text of one frame, which many sockets share, and the ASGI message that sends it."""
 
+    offset: str
+    up_to_date: bool
     message: dict[str, Any]
     """For an ASGI ``send``. It is shared, so nobody may change it."""
     made_at: float
     """On the monotonic clock."""
     _messages: dict[str, dict[str, Any]] | None = None
 
-    def __new__(cls, text: str) -> Frame:
-        """The frame of that text."""
+    def __new__(cls, text: str, offset: str = FROM_START, up_to_date: bool = False) -> Frame:
+        """The frame of that text, and what the text says of where its receiver is."""
         frame = super().__new__(cls, text)
+        frame.offset, frame.up_to_date = offset, up_to_date
         frame.made_at = time.monotonic()
         frame.message = {"type": "websocket.send", "text": text}
         return frame
@@ -181,7 +184,7 @@ def group_txids(txids: list[str]) -> list[list[str]]:
 def encode_frame(items: list[Item], offset: str, up_to_date: bool) -> Frame:
     """One frame."""
     text = _encoder.encode({"items": items, "offset": offset, "upToDate": up_to_date})
-    return Frame(text.decode())
+    return Frame(text.decode(), offset, up_to_date)
 
 
 def encode_items(items: list[Item]) -> bytes:

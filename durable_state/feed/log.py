@@ -291,7 +291,8 @@ def _with_values(
 ) -> list[LoggedChange]:
     """The same changes with the committed rows' values.
 
-    Without any, where those are too large, or where ``represent`` fails.
+    Without any, where those are too large, or where ``represent`` fails; without those that could
+    not be read back from the log.
     """
     updated = [(each.type, each.key) for each in logged if each.operation == "update"]
     try:
@@ -314,12 +315,26 @@ def _with_values(
     valued = []
     for each in logged:
         value = shown.get((each.type, each.key)) if each.operation == "update" else None
-        valued.append(
-            LoggedChange(each.type, each.key, "delete")  # also of a row that cannot be found
-            if value is None
-            else LoggedChange(each.type, each.key, "update", msgspec.Raw(value))
-        )
+        if value is None:  # also of a row that cannot be found
+            valued.append(LoggedChange(each.type, each.key, "delete"))
+        elif not _can_be_read_back(value):
+            valued.append(LoggedChange(each.type, each.key, "update"))
+        else:
+            valued.append(LoggedChange(each.type, each.key, "update", msgspec.Raw(value)))
     return valued
+
+
+def _can_be_read_back(value: bytes) -> bool:
+    """Whether the log's decoder takes it: JSON can spell a lone surrogate, which msgspec refuses
+    even where it keeps the bytes as they are.
+    """
+    if b"\\ud" not in value:
+        return True
+    try:
+        msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def _represent_written(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -66,23 +66,26 @@ async def identify(scope: Any) -> Caller:
     return Caller(scope, user, sign_in, has_token=False)
 
 
-async def find_gone(callers: Collection[Caller]) -> dict[Caller, int]:
+async def find_gone(callers: Collection[Caller]) -> AsyncGenerator[tuple[Caller, int], None]:
     """The callers who signed out, or whose session, password or token is no longer valid.
 
-    Each with the close code.
+    Each with the close code, as soon as it is known: asking for tokens may take long.
     """
-    sign_ins = {each.sign_in for each in callers if each.sign_in is not None}
-    gone: dict[Caller, int] = {}
-    if sign_ins:
-        over = await run_for("the sessions of websockets", ended, sign_ins)
-        gone.update((each, NOT_SIGNED_IN) for each in callers if each.sign_in in over)
-
+    with_session = [each for each in callers if each.sign_in is not None]
     with_token = [each for each in callers if each.has_token]
+    if with_session:
+        sign_ins = {each.sign_in for each in with_session if each.sign_in is not None}
+        over = await run_for("the sessions of websockets", ended, sign_ins)
+        for each in with_session:
+            if each.sign_in in over:
+                yield each, NOT_SIGNED_IN
+
     for start in range(0, len(with_token), HOOKS_AT_ONCE):
         some = with_token[start : start + HOOKS_AT_ONCE]
         codes = await asyncio.gather(*map(_code_for_token, some))
-        gone.update((each, code) for each, code in zip(some, codes, strict=True) if code)
-    return gone
+        for each, code in zip(some, codes, strict=True):
+            if code is not None:
+                yield each, code
 
 
 async def _code_for_token(caller: Caller) -> int | None:

@@ -6,9 +6,7 @@ from collections.abc import Awaitable
 from typing import Any
 from urllib.parse import parse_qs
 
-import msgspec
-
-from durable_state.feed.frames import Frame, encode_frame
+from durable_state.feed.frames import FROM_START, Frame, encode_frame
 
 from .client_message import Subscribe
 from .close_codes import BAD_REQUEST
@@ -16,16 +14,6 @@ from .connection import Connection
 from .subscription import Subscription
 
 __all__ = ["StateConsumer"]
-
-
-class _Place(msgspec.Struct):
-    """What a frame says about the place of its receiver."""
-
-    offset: str
-    up_to_date: bool = msgspec.field(name="upToDate")
-
-
-_place = msgspec.json.Decoder(_Place)
 
 
 class StateConsumer(Connection):
@@ -36,7 +24,7 @@ class StateConsumer(Connection):
     What the client sends is ignored.
     """
 
-    _last = Frame('{"items":[],"offset":"-1","upToDate":false}')
+    _last = encode_frame([], FROM_START, False)
     """The last frame, or the last heartbeat."""
 
     @property
@@ -65,8 +53,7 @@ class StateConsumer(Connection):
 
     def heartbeat(self) -> str:
         """A frame without items, at the client's place."""
-        place = _place.decode(self._last.encode())
-        self._last = encode_frame([], place.offset, place.up_to_date)
+        self._last = encode_frame([], self._last.offset, self._last.up_to_date)
         return str(self._last)
 
     def _send_frame(self, frame: Frame) -> Awaitable[None]:

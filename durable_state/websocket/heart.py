@@ -7,6 +7,7 @@ Why: decision 69.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import weakref
@@ -80,22 +81,25 @@ class _Heart:
 
     def _send_heartbeats(self) -> None:
         quiet_since = time.monotonic() - (HEARTBEAT_SECONDS - LOOK_SECONDS)
-        for socket in self.sockets:
+        for socket in list(self.sockets):
             # A frame that is already on its way will arrive, or the connection is dead.
             if socket.sent_at <= quiet_since and not socket.is_sending:
-                rest = begin(socket.send_heartbeat())
+                try:
+                    rest = begin(socket.send_heartbeat())
+                except Exception:  # It must not take the heartbeat from all other sockets.
+                    logger.exception("A heartbeat could not be sent.")
+                    continue
                 if rest is not None:
                     self._tell(rest)
 
     async def _look(self) -> None:
         by_caller = {socket.caller: socket for socket in self.sockets}
         try:
-            gone = await find_gone(by_caller.keys())
+            async with contextlib.aclosing(find_gone(by_caller.keys())) as gone:
+                async for caller, code in gone:
+                    self._tell(by_caller[caller].end(code))
         except Exception:
             logger.exception("Could not check the sessions of open websockets; trying again.")
-            return
-        for caller, code in gone.items():
-            self._tell(by_caller[caller].end(code))
 
     def _tell(self, telling: Awaitable[None]) -> None:
         """Finishes a send in a task of its own: a client that does not read delays nobody else."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from django.db import IntegrityError, connections, transaction
 from django.test.utils import CaptureQueriesContext
@@ -127,6 +128,25 @@ def test_values_cost_one_query_per_type(django_assert_max_num_queries: Any) -> N
         == 1
     )
     assert changes_of(1)[5] == ["person", "5", "update", {"email": "5@x", "boss": "boss"}]
+
+
+def test_a_value_that_cannot_be_read_back_stays_out_of_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A lone surrogate, which JSON can spell and msgspec refuses: the entry can be read, and the
+    row is read when it is served. A text that only looks like one is kept.
+    """
+    texts = {"a": "\ud800", "b": r"\ud800", "c": "\U0001f600"}
+    monkeypatch.setattr(MessageMapping, "represent", lambda self, row: texts[row.key])
+    stream = make_stream()
+    _, payload = commit(stream, {("message", key): message("x") for key in texts})
+    (entry,) = entries(stream.pk, 0, "default")
+    values = [each.value for each in entry.changes]
+    assert values[0] is msgspec.UNSET
+    assert [msgspec.json.decode(each) for each in values[1:]] == [texts["b"], texts["c"]]
+    bell = unpack_bell(payload, stream_identity(stream))
+    assert bell is not None
+    assert [each.key for each in bell.changes] == ["a", "b", "c"]
 
 
 @every_database
