@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from types import NoneType
 from typing import Any
@@ -121,6 +121,12 @@ class Database:
         """
         with transaction.atomic(using=self.using):
             yield Bounds()
+
+    def reading_as_needed(self) -> AbstractContextManager[Any]:
+        """Within it, ``iterator()`` has the server read no more rows than are taken from it, if the
+        client does not hold all of them anyway.
+        """
+        return nullcontext()
 
     def run_together(self, statements: Sequence[Statement]) -> list[Answer]:
         """Runs the statements in order, in one round trip if the driver can.

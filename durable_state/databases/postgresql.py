@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -136,6 +136,10 @@ class PostgreSQL(Database):
             self._kept_cursor = connection.cursor().cursor
         wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
         return wrap(self._kept_cursor)
+
+    def reading_as_needed(self) -> AbstractContextManager[Any]:
+        """In a transaction: outside of one, a cursor's rows are all read, and copied, first."""
+        return transaction.atomic(using=self.using)
 
     def snapshot_options(self) -> dict[str, Any]:
         """REPEATABLE READ gives a snapshot."""

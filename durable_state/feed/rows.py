@@ -9,6 +9,7 @@ from typing import Any
 from django.db import models
 
 from durable_state.conversion.keys import key_text, key_value
+from durable_state.databases import find_database
 from durable_state.models import Stream, TableOwner
 from durable_state.registry import EntityMapping
 
@@ -89,7 +90,8 @@ def page(
     items: list[Item] = []
     left = PAGE_BYTES if room is None else room
     row, count = None, 0
-    with contextlib.closing(iterate_shown(following)) as rows:
+    reading = find_database(queryset.db).reading_as_needed()
+    with reading, contextlib.closing(iterate_shown(following)) as rows:
         for row in rows:
             count += 1
             item = None if row is None else render(row)
