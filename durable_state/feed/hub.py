@@ -196,7 +196,7 @@ class Hub:
             )
             if is_same_commit and head.is_closed == self.closed:
                 return
-            if self.is_joined and not is_asked and head.revision != self.revision:
+            if self.is_joined and not is_asked and head.revision > self.revision:
                 # No bell told: a layer that is down does not always say so, and a flushed Redis
                 # forgets who is in the group.
                 self.rings = False
@@ -223,20 +223,22 @@ class Hub:
             self._looking = None
 
     async def _refresh(self) -> None:
-        async with self._reading:
-            self._refreshing = None
-            end = await run_for(
-                self.name,
-                read_log_end,
-                self.using,
-                self.stream_pk,
-                self.identity,
-                self.revision,
-                self.stamp,
-            )
-            self._go_to(end)
-        while self._unheard:
-            self.hear(self._unheard.popleft())
+        try:
+            async with self._reading:
+                self._refreshing = None
+                end = await run_for(
+                    self.name,
+                    read_log_end,
+                    self.using,
+                    self.stream_pk,
+                    self.identity,
+                    self.revision,
+                    self.stamp,
+                )
+                self._go_to(end)
+        finally:  # Also where the database gave no answer: nobody rings again for these.
+            while self._unheard and not self._reading.locked():
+                self.hear(self._unheard.popleft())
 
     def _go_to(self, end: LogEnd) -> None:
         was_closed, self.closed = self.closed, end.closed

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from channels.layers import get_channel_layer
@@ -119,27 +120,48 @@ class Listening:
             listener.hear(bell)
 
     async def _settle(self, channel: str) -> None:
-        """Joins and leaves the groups that are due, one after the other."""
+        """Joins and leaves the groups that are due, one after the other.
+
+        A group that fails is tried again after the others: a layer may keep its groups on several
+        servers, of which one is down.
+        """
         layer: Any = get_channel_layer()
         failures = 0
         while self._due:
-            group = next(iter(self._due))
-            is_wanted = group in self._listeners
-            try:
-                async with asyncio.timeout(RING_SECONDS):
-                    await (layer.group_add if is_wanted else layer.group_discard)(group, channel)
-            except Exception as error:
-                failures += 1
-                self._warn(error)
-                await asyncio.sleep(_backoff(failures))
-                continue
+            failed = False
+            for group in list(self._due):
+                is_wanted = group in self._listeners
+                is_done = await self._try_once(
+                    layer.group_add if is_wanted else layer.group_discard, group, channel
+                )
+                if channel != self._channel:
+                    return  # A layer may swallow the cancellation by which this was to end.
+                if not is_done:
+                    failed = True
+                    continue
 
-            failures = 0
-            if is_wanted == (group in self._listeners):
-                del self._due[group]
-            for listener in self._listeners.get(group, ()) if is_wanted else ():
-                listener.begin_to_hear()
+                if is_wanted == (group in self._listeners):
+                    self._due.pop(group, None)
+                for listener in self._listeners.get(group, ()) if is_wanted else ():
+                    listener.begin_to_hear()
+            if failed:
+                failures += 1
+                await asyncio.sleep(_backoff(failures))
+            else:
+                failures = 0
         self._settling = None
+
+    async def _try_once(
+        self, change: Callable[[str, str], Awaitable[None]], group: str, channel: str
+    ) -> bool:
+        """Joins or leaves one group; whether the layer did it."""
+        try:
+            async with asyncio.timeout(RING_SECONDS):
+                await change(group, channel)
+        except Exception as error:
+            self._warn(error)
+            return False
+        return True
 
     async def _lose_channel(self, layer: Any) -> None:
         """Gives up the channel, and leaves its groups as far as the layer answers."""
