@@ -25,7 +25,7 @@ class Feed(TypedDict):
 
     stream: str
     type: str
-    keys: list[str]
+    keys: list[str] | None
     """None: all of them."""
     offset: str
     """The place that the feed has now, from which the page goes on."""
@@ -91,7 +91,7 @@ def _feeds(
                 {
                     "stream": stream.name,
                     "type": mapping.entity_type,
-                    "keys": list(keys),
+                    "keys": list(keys) or None,
                     "offset": audience.token(stream.revision, stamp_of(stream.logged_at)),
                 }
             )

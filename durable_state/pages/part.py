@@ -75,8 +75,8 @@ class Part:
             part.follow.append(
                 {
                     "stream": stream.name,
-                    "types": sorted(types),
-                    "keys": list(keys),
+                    "types": sorted(types) or None,
+                    "keys": list(keys) or None,
                     "offset": offset,
                 }
             )

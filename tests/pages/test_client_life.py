@@ -113,6 +113,45 @@ def test_a_subscription_that_is_too_large_is_refused_alone(
     assert "waiting" not in page.evaluate("states")
 
 
+@pytest.mark.parametrize("empty", ["keys", "types"])
+def test_an_empty_list_follows_nothing(site: Site, page: Page, empty: str) -> None:
+    """It is refused with a reason, again and again, and not taken for everything."""
+    page.goto(url(site, "/public/plain/"))
+    told = run(
+        page,
+        f"""
+        const nothing = follow("chat", {{ {empty}: [] }});
+        const first = await nothing.ready.catch(({{ message }}) => message);
+        nothing.retry();
+        return [first, nothing.status.state, nothing.status.code, nothing.complete];
+        """,
+    )
+    assert told[0].startswith("The stream chat is refused. An empty list")
+    assert told[1:] == ["refused", 1008, False]
+
+
+def test_without_a_websocket_route_the_console_says_what_to_do(site: Site, page: Page) -> None:
+    """Once, however often the client tries."""
+    said: list[str] = []
+    page.on("console", lambda each: said.append(each.text))
+    page.goto(url(site, "/public/plain/"))
+    run(
+        page,
+        """
+        window.tries = 0;
+        const Real = WebSocket;
+        window.WebSocket = class extends Real {
+          constructor(...all) { super(...all); tries += 1; }
+        };
+        window.chat = follow("chat", { url: "/no/such/route/" });
+        """,
+    )
+    page.wait_for_function("tries >= 4")
+    told = [each for each in said if each.startswith("durable_state: nothing answers")]
+    assert len(told) == 1
+    assert "daphne" in told[0]
+
+
 def test_an_abort_signal_closes(site: Site, page: Page) -> None:
     """Also one that was aborted before."""
     page.goto(url(site, "/public/plain/"))

@@ -80,7 +80,7 @@ def test_a_part_says_what_to_follow(client: Client) -> None:
     assert config["follow"][0] == {
         "stream": "chat",
         "types": ["message"],
-        "keys": [],
+        "keys": None,
         "offset": config["follow"][0]["offset"],
     }
     assert config["follow"][0]["offset"].endswith(f".{stream.revision}")

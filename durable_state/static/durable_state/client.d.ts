@@ -38,9 +38,9 @@ export interface Changes<Types extends object> {
 }
 
 export interface Options {
-    /** The entity types to follow; none: all that you may see. */
+    /** The entity types to follow; all that you may see by default. An empty list is refused. */
     types?: readonly string[];
-    /** The entity keys to follow; none: all. */
+    /** The entity keys to follow; all by default. An empty list is refused. */
     keys?: readonly string[];
     /**
      * Where `websocket_urlpatterns` is mounted: the page's `<meta name="durable-state-socket">`,

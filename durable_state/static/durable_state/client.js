@@ -25,6 +25,8 @@ export const FINAL_CODES = Object.freeze({
   4429: "Too many subscriptions are open.",
 });
 
+const NOTHING =
+  "An empty list of types or keys names nothing to follow. Leave it out to follow everything.";
 const OVER = ["refused", "closed"]; // states in which nothing more comes
 
 // ---- the socket of the page -------------------------------------------------------------------
@@ -52,6 +54,11 @@ class Connection {
 
   // An id is used once: what still arrives for a closed subscription is nobody's.
   add(subscription) {
+    // To the server, an empty list would mean all.
+    if (subscription.types?.length === 0 || subscription.keys?.length === 0) {
+      subscription.tell("refused", 1008, NOTHING);
+      return;
+    }
     subscription.id = `${subscription.stream.slice(0, 40)} ${++this.numbered}`;
     subscription.tell("connecting");
     if (this.socket === null && this.timer === null) this.connect();
@@ -158,6 +165,7 @@ class Connection {
     this.forget();
     const all = [...this.subscriptions.values()];
     const final = code in FINAL_CODES;
+    if (!this.heard && this.attempts === 1 && navigator.onLine) console.warn(unanswered(this.url));
     if (final) {
       this.subscriptions.clear();
       this.end();
@@ -210,6 +218,12 @@ class Connection {
 const delay = (attempts) =>
   Math.min(PATIENCE.most, PATIENCE.first * 2 ** Math.min(attempts, 10)) * (0.5 + Math.random() / 2);
 
+// What a newcomer needs whose server has no websockets: browsers say no more than that one failed.
+const unanswered = (url) =>
+  `durable_state: nothing answers websockets at ${url}, so this page is not live. With runserver, ` +
+  'put "daphne" first in INSTALLED_APPS and set ASGI_APPLICATION; with another server, serve ' +
+  "asgi.py and route websocket_urlpatterns.";
+
 // Calls back. An error is reported like any other of the page's scripts, and ends nothing here.
 function call(callback, argument) {
   try {
@@ -245,8 +259,8 @@ export function subscribe(stream, options = {}) {
   const subscription = {
     id: "",
     stream,
-    types: types?.length ? [...types] : undefined,
-    keys: keys?.length ? [...keys] : undefined,
+    types: types ? [...types] : undefined,
+    keys: keys ? [...keys] : undefined,
     offset: offset || undefined,
     attempts: 0,
     timer: null,
