@@ -1,17 +1,30 @@
-"""The fold of the design, for streams of which every change is accepted."""
+"""The fold of the design, for mappings whose answer to each value is told by a function."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Entity", "Fold", "fold"]
+__all__ = ["REFUSED", "Entity", "Fold", "ValueOf", "fold", "verbatim"]
+
+REFUSED: Any = object()
 
 Entity = tuple[str, str]
 Fold = dict[Entity, Any]
 """The values that the stream holds, by entity."""
+ValueOf = Callable[[dict[str, Any], Any], Any]
+"""What a mapping makes of a message, and of what the entity was before (None: nothing).
+
+None: the entity has no row; REFUSED: it stays as it was.
+"""
 
 
-def fold(messages: list[dict[str, Any]]) -> Fold:
+def verbatim(message: dict[str, Any], before: Any) -> Any:
+    """Every change is accepted, and replaces what was there."""
+    return message["value"]
+
+
+def fold(messages: list[dict[str, Any]], value_of: ValueOf = verbatim) -> Fold:
     """Folds one message after the other."""
     state: Fold = {}
     staged: Fold | None = None
@@ -27,5 +40,10 @@ def fold(messages: list[dict[str, Any]]) -> Fold:
             case {"operation": "delete"}:
                 target.pop((message["type"], message["key"]), None)
             case _:
-                target[message["type"], message["key"]] = message["value"]
+                entity = message["type"], message["key"]
+                value = value_of(message, target.get(entity))
+                if value is None:
+                    target.pop(entity, None)
+                elif value is not REFUSED:
+                    target[entity] = value
     return state
