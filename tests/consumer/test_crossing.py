@@ -18,7 +18,7 @@ from durable_state import operations
 from durable_state.consumer import release, runnable
 from durable_state.consumer.run import sync
 from durable_state.consumer.watcher import Watcher
-from durable_state.errors import OperationRefused
+from durable_state.errors import OperationRefused, TooManyDeadLetters
 from durable_state.materializer import changes
 from durable_state.models import (
     Arrival,
@@ -79,6 +79,28 @@ def test_a_stream_without_an_owner_yet(database: str) -> None:
     apply_batch(stream("one", database), [change("author", "a")], True)
     assert release(two, None) is not None
     assert shown(database) == ["c"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_taken_up_counts_for_the_letter_limit(settings: Any) -> None:
+    """Where the database refuses more of it than that, nothing of it is committed."""
+    settings.DURABLE_STATE = {"DEAD_LETTER_LIMIT": 1}
+    two = stream("two", "default")
+    apply_batch(two, [commit_by("c", "a"), commit_by("d", "a")], True)
+    apply_batch(stream("one", "default"), [change("author", "a")], True)
+    with connections["default"].cursor() as cursor:
+        cursor.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON app_commit"
+            " BEGIN SELECT RAISE(ABORT, 'not today'); END"
+        )
+        try:
+            with pytest.raises(TooManyDeadLetters):
+                release(two, None)
+        finally:
+            cursor.execute("DROP TRIGGER refuse")
+    assert not DeadLetter.objects.exists()
+    assert release(two, None) is not None
+    assert shown("default") == ["c", "d"]
 
 
 def test_many_parents_at_once(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

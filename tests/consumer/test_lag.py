@@ -270,3 +270,18 @@ def test_a_lock_is_blamed_for_as_long_as_it_is_in_the_way(add_stream: Add) -> No
     lag.lose_touch(locked)
     lag.lose_touch(Unavailable("The server does not answer.", "Retrying automatically."))
     assert lag.note().because == Lease.Lag.SILENCE
+
+
+def test_live_requests_that_keep_failing_do_not_look_live_in_between(
+    misbehaving_server: MisbehavingServer, add_stream: Add
+) -> None:
+    """The GET before each of them finds nothing new, which says nothing of the next."""
+    replies = good()
+    misbehaving_server.reply = lambda asked: Reply(500) if "live" in asked.query else replies(asked)
+    stream = add_stream(misbehaving_server.url + "/s", live="long-poll")
+    with consuming(stream):
+        wait_until(lambda: Stream.objects.get().failures == 2, 20)
+        revision = Stream.objects.get().revision
+        wait_until(lambda: Stream.objects.get().failures == 3, 20)
+        later = Stream.objects.get()
+    assert (later.status, later.revision) == (Status.RETRYING, revision)

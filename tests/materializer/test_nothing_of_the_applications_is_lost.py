@@ -120,6 +120,7 @@ def test_a_protected_stale_row_yields_when_nothing_protects_it(using: str) -> No
     guard = Guard.objects.using(using).create(leaf=annotate(using))
     grove(using, [leaf("c", "q")], [leaf("d", "p", "t")])
     assert parked(using) == {"c": ("parent", True), "d": ("unique", False)}
+    assert not KeptRow.objects.using(using).exists()  # the row itself has it all
     guard.delete()
     grove(using, [])
     assert parked(using) == {"c": ("parent", False)}

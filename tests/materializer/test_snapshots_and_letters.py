@@ -56,6 +56,19 @@ def test_a_letter_that_names_no_entity_survives_a_snapshot(using: str) -> None:
     adds_up("h", using)
 
 
+def test_letters_of_an_open_snapshot_count_for_the_limit(using: str, settings: Any) -> None:
+    """As if it were shown already; those that it replaces do not count beside them."""
+    settings.DURABLE_STATE = {"DEAD_LETTER_LIMIT": 2}
+    bad = [change("author", f"bad{n}", commits="x") for n in range(5)]
+    apply("h", bad[:2], using=using)
+    apply("h", [START, *bad[2:4]], using=using)
+    with pytest.raises(TooManyDeadLetters):
+        apply("h", bad[4:], using=using)
+    apply("h", [END], using=using)
+    letters = DeadLetter.objects.using(using).order_by("ordinal")
+    assert list(letters.values_list("key", "generation")) == [("bad2", 0), ("bad3", 0)]
+
+
 def test_a_letter_of_a_switch_speaks_as_the_message_did(using: str) -> None:
     """What only the database refuses shows up long after the message went by;
     the letter still has the names of the wire.

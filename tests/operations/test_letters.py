@@ -9,7 +9,7 @@ from durable_state.errors import OperationRefused
 from durable_state.models import DeadLetter, FeedEntry, Intent, Stream
 from durable_state.testing import apply
 from tests.app.models import Message
-from tests.wire import message
+from tests.wire import END, START, message
 
 pytestmark = pytest.mark.django_db
 
@@ -44,6 +44,21 @@ def test_a_superseded_letter_never_brings_an_old_value_back() -> None:
     with pytest.raises(OperationRefused):
         operations.retry(letter, actor="ada")
     assert Message.objects.get().text == "newer"
+
+
+def test_a_letter_of_an_open_snapshot_waits_for_its_end() -> None:
+    """Its change belongs to rows that are not shown yet."""
+    apply("chat", [START, message("1", "x" * 50)])
+    letter = DeadLetter.objects.get()
+    letter.body = bytes(letter.body).replace(b"x" * 50, b"short enough")
+    letter.save()
+    with pytest.raises(OperationRefused):
+        operations.retry(letter, actor="ada")
+    assert DeadLetter.objects.exists()
+    assert not Message.objects.exists()
+    apply("chat", [END])
+    assert operations.retry(DeadLetter.objects.get(), actor="ada")
+    assert Message.objects.get().text == "short enough"
 
 
 def test_discard_deletes_the_letter_and_says_which() -> None:
