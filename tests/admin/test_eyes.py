@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -340,6 +340,26 @@ def test_a_filter_offers_no_hidden_parent(admin_client: Client, settings: Any) -
     assert option not in page(admin_client, form)
     assert admin_client.post(form, {"author": author.pk}).status_code == 200
     assert not Annotation.objects.exists()
+
+
+class KeysOfAuthors(StatePolicy):
+    """Of authors no field is shown, all rows are."""
+
+    def fields(self, user: Any, type: str) -> Collection[str] | None:
+        return [] if type == "author" else None
+
+
+def test_a_parents_hidden_field_is_not_looked_through(admin_client: Client, settings: Any) -> None:
+    """Rows that are found by its value would tell that value."""
+    apply("git", [change("author", "ada", commits=7)])
+    made = {"subject": "s", "authored_at": "2026-01-01T00:00Z"}
+    apply("git", [change("commit", "c", author="ada", **made)])
+    path, asked = "/admin/app/commit/", {"author__commits": "7"}
+    assert "author__commits=7" in page(admin_client, path)
+    assert admin_client.get(path, asked).status_code == 200
+    settings.DURABLE_STATE = {"POLICY": f"{__name__}.KeysOfAuthors"}
+    assert "author__commits=7" not in page(admin_client, path)
+    assert admin_client.get(path, asked).status_code == 400
 
 
 def test_deleting_names_no_row_that_goes_too(admin_client: Client, settings: Any) -> None:
