@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import django.db
 
+from durable_state import feed
 from durable_state.conf import get_settings
 from durable_state.models import Stream, StreamSample
 
@@ -42,8 +43,8 @@ BEGIN_AT_ONCE = 40
 """Streams in one such group."""
 SURPLUS_ROUNDS = 5
 """How many searches in a row must find the seat superfluous before it is given up."""
-FEW_SAMPLES = 100
-"""Outdated samples that a seat of one stream deletes each time it writes some."""
+FEW_ROWS = 100
+"""Outdated rows of each kind that a seat of one stream deletes each time it writes samples."""
 GRACE_SECONDS = 2.0
 """Seconds that the current batches have to finish before all streams go to one successor."""
 
@@ -269,7 +270,8 @@ class SeatKeeper:
         """Called in a thread."""
         write_samples(self._place.using, samples)
         if samples and not self._capacity:  # beside a `sync` nobody may ever tidy
-            delete_samples(self._place.using, FEW_SAMPLES)
+            for delete in (delete_samples, feed.prune, feed.prune_held):
+                delete(self._place.using, FEW_ROWS)
 
     async def _pass_time(self) -> None:
         for holder in list(self._streams.holders.values()):

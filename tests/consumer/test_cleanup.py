@@ -16,8 +16,9 @@ import pytest
 from django.utils import timezone
 
 from durable_state.consumer import cleanup
+from durable_state.consumer.run import sync
 from durable_state.consumer.threads import DatabaseThreads
-from durable_state.models import FeedEntry, Generation, StagedChange, Stream
+from durable_state.models import FeedEntry, Generation, HeldRows, StagedChange, Stream
 from tests.app.models import Message
 from tests.servers.process import StreamServer
 from tests.wire import insert
@@ -173,3 +174,22 @@ def test_what_fails_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
     keep_until(lambda: bool(taken), [cleanup.Step(refuse), cleanup.Step(delete)])
     assert "could not be deleted" in caplog.text
     assert "not this one" in caplog.text
+
+
+def test_a_sync_deletes_what_is_old_where_nothing_else_runs(
+    database: str, reference_server: StreamServer, add_stream: Add
+) -> None:
+    """Of all streams, also quiet ones, whose own commits would not get to it."""
+    remote = RemoteStream(reference_server.stream())
+    remote.append([insert("message", "a", {"text": "hi"})])
+    stream, quiet = add_stream(remote.url, using=database), add_stream(using=database)
+    log, held = FeedEntry.objects.using(database), HeldRows.objects.using(database)
+    past = timezone.now() - timedelta(days=1)
+    log.create(stream=quiet, revision=1, created_at=past)
+    log.create(stream=quiet, revision=2)
+    for number, at in enumerate([past, timezone.now() + timedelta(days=1)]):
+        held.create(stream=quiet, digest=str(number), keys=b"", expires_at=at)
+
+    sync(stream, until_up_to_date=True)
+    assert list(log.filter(stream=quiet).values_list("revision", flat=True)) == [2]
+    assert list(held.values_list("digest", flat=True)) == ["1"]
