@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -14,16 +14,27 @@ from django.utils.translation import gettext_lazy as _
 
 from durable_state import operations
 from durable_state.models import Stream
-from durable_state.operations import StreamReport
 
 from .states import STATES
 
-__all__ = ["WAITING", "AttentionFilter", "ShownStatusFilter", "known_reports"]
+__all__ = ["WAITING", "AttentionFilter", "Known", "ShownStatusFilter", "known_streams"]
 
-WAITING: dict[str, tuple[str | Promise, Callable[[StreamReport], bool]]] = {
-    "needed": (_("Needs attention"), lambda report: report.stuck),
-    "letters": (_("Dead letters"), lambda report: report.dead_letters > 0),
-    "parked": (_("Parked changes"), lambda report: report.parked > 0),
+
+class Known(NamedTuple):
+    """What order, filters and chips need to know of a stream."""
+
+    status: str
+    stuck: bool
+    dead_letters: bool
+    """Whether it has any."""
+    parked: bool
+    """Whether it has any changes that are parked."""
+
+
+WAITING: dict[str, tuple[str | Promise, Callable[[Known], bool]]] = {
+    "needed": (_("Needs attention"), lambda known: known.stuck),
+    "letters": (_("Dead letters"), lambda known: known.dead_letters),
+    "parked": (_("Parked changes"), lambda known: known.parked),
 }
 """What may wait for a person, and which streams have it."""
 
@@ -33,44 +44,48 @@ MANY = 1000
 RECENT_SECONDS = 5.0
 
 
-def known_reports(request: HttpRequest, using: str) -> dict[int, StreamReport]:
-    """The reports of all streams, once for each request; whether there are letters, not how many.
+def known_streams(request: HttpRequest, using: str) -> dict[int, Known]:
+    """What is known of every stream, by primary key, looked up once for each request.
 
-    Not only of those that the person may see: what is shown is picked from it.
+    It covers all streams, whether the person may see them or not: pick from it what is shown.
     """
-    found = request.__dict__.setdefault("durable_state_reports", {})
+    found = request.__dict__.setdefault("durable_state_known", {})
     if using not in found:
-        found[using] = _recent_reports(using)
+        found[using] = _known_lately(using)
     return found[using]  # type: ignore[no-any-return]
 
 
-def _recent_reports(using: str) -> dict[int, StreamReport]:
-    """The reports as of now; of ``MANY`` streams as of ``RECENT_SECONDS`` ago at most."""
+def _known_lately(using: str) -> dict[int, Known]:
+    """What is known now; of ``MANY`` streams, what was known ``RECENT_SECONDS`` ago at most."""
     made_at, found = _latest.get(using, (0.0, {}))
     if len(found) < MANY or time.monotonic() - made_at > RECENT_SECONDS:
-        found = operations.reports(using, count_to=0)
+        unapplied = operations.unapplied(using)
+        found = {
+            pk: Known(status, stuck, pk in unapplied.dead_letters, pk in unapplied.parked)
+            for pk, (status, stuck) in operations.standings(Stream.objects.using(using)).items()
+        }
         _latest[using] = time.monotonic(), found
     return found
 
 
-_latest: dict[str, tuple[float, dict[int, StreamReport]]] = {}
-"""By database, the reports of all streams, and when this process has read them."""
+_latest: dict[str, tuple[float, dict[int, Known]]] = {}
+"""By database, what this process has last found out about all streams, and when."""
 
 
-class _ReportFilter(admin.SimpleListFilter):
-    """Picks streams by their reports."""
+class _KnownFilter(admin.SimpleListFilter):
+    """Picks streams by what is known of them."""
 
-    def picks(self, report: StreamReport) -> bool:
+    def picks(self, known: Known) -> bool:
         raise NotImplementedError
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Stream]) -> QuerySet[Stream]:
         if self.value() is None:
             return queryset
-        found = known_reports(request, queryset.db)
-        return queryset.filter(pk__in=[pk for pk, report in found.items() if self.picks(report)])
+        found = known_streams(request, queryset.db)
+        return queryset.filter(pk__in=[pk for pk, known in found.items() if self.picks(known)])
 
 
-class AttentionFilter(_ReportFilter):
+class AttentionFilter(_KnownFilter):
     """Streams that wait for a person."""
 
     title = _("attention")
@@ -79,12 +94,12 @@ class AttentionFilter(_ReportFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [(name, title) for name, (title, _picks) in WAITING.items()]
 
-    def picks(self, report: StreamReport) -> bool:
-        _title, is_waiting = WAITING.get(self.value() or "", ("", lambda _report: True))
-        return bool(is_waiting(report))
+    def picks(self, known: Known) -> bool:
+        _title, is_waiting = WAITING.get(self.value() or "", ("", lambda _known: True))
+        return bool(is_waiting(known))
 
 
-class ShownStatusFilter(_ReportFilter):
+class ShownStatusFilter(_KnownFilter):
     """Streams by the status that the list shows."""
 
     title = _("status")
@@ -93,5 +108,5 @@ class ShownStatusFilter(_ReportFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [(status, state.label) for status, state in STATES.items()]
 
-    def picks(self, report: StreamReport) -> bool:
-        return bool(report.status == self.value())
+    def picks(self, known: Known) -> bool:
+        return known.status == self.value()

@@ -15,10 +15,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from durable_state.models import Stream
-from durable_state.operations import StreamReport
 
 from .states import STATES
-from .stream_filters import WAITING, known_reports
+from .stream_filters import WAITING, Known, known_streams
 
 __all__ = ["StreamList", "chips", "told_attention"]
 
@@ -41,17 +40,17 @@ class StreamList(ChangeList):
         if ORDER_VAR in self.params:
             return super().get_ordering(request, queryset)
         # By what no column shows, so that none is marked.
-        return [_urgency(known_reports(request, queryset.db)), "name", "-pk"]
+        return [_urgency(known_streams(request, queryset.db)), "name", "-pk"]
 
     def get_ordering_field_columns(self) -> dict[Any, Any]:
         return super().get_ordering_field_columns() if ORDER_VAR in self.params else {}
 
 
-def _urgency(reports: dict[int, StreamReport]) -> Any:
+def _urgency(streams: dict[int, Known]) -> Any:
     by_rank: dict[int, list[int]] = {}
-    for pk, report in reports.items():
-        rank = 0 if report.stuck else _URGENCY[STATES[report.status].tone]
-        if report.dead_letters:
+    for pk, known in streams.items():
+        rank = 0 if known.stuck else _URGENCY[STATES[known.status].tone]
+        if known.dead_letters:
             rank = min(rank, _LEFT_BEHIND)
         by_rank.setdefault(rank, []).append(pk)
     by_rank.pop(_URGENCY["good"], None)
@@ -61,9 +60,9 @@ def _urgency(reports: dict[int, StreamReport]) -> Any:
 
 def chips(request: HttpRequest, streams: QuerySet[Stream]) -> SafeString:
     """A link for each status that there is, and what waits for a person, with its number."""
-    reports = known_reports(request, streams.db)
+    known = known_streams(request, streams.db)
     visible = set(streams.values_list("pk", flat=True))
-    seen = [report for pk, report in reports.items() if pk in visible]
+    seen = [each for pk, each in known.items() if pk in visible]
     found: list[tuple[str, Any, int, str, Any]] = []
     for name, (title, is_waiting) in WAITING.items():
         if count := sum(is_waiting(each) for each in seen):
@@ -97,8 +96,8 @@ _CHOICES = ("attention", "shown")
 
 def told_attention(request: HttpRequest, streams: QuerySet[Stream]) -> str:
     """``1 stream needs attention: chat``; empty where none does."""
-    reports = known_reports(request, streams.db)
-    stuck = [pk for pk, report in reports.items() if report.stuck]
+    known = known_streams(request, streams.db)
+    stuck = [pk for pk, each in known.items() if each.stuck]
     names = sorted(streams.filter(pk__in=stuck).values_list("name", flat=True)) if stuck else []
     if not names:
         return ""

@@ -12,7 +12,7 @@ from .committing import Commit
 from .doorbells import make_due, ring
 from .ending_flag import EndingFlag
 from .error_text import describe_error
-from .lease import UNATTENDED, Attendance, attendances, holder_of
+from .lease import UNATTENDED, Attendance, attendances, holder_of, living_seats
 from .moment import at_one_moment
 from .readers import ask_once, read_from_start
 from .replay import abandon_replay, advance, begin_replay, hand_over, hold_replay
@@ -45,6 +45,7 @@ __all__ = [
     "hand_over",
     "hold_replay",
     "holder_of",
+    "living_seats",
     "make_due",
     "read_from_start",
     "reapply",

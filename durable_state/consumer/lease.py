@@ -41,6 +41,7 @@ __all__ = [
     "claims_of",
     "give_back",
     "holder_of",
+    "living_seats",
     "valid_leases",
 ]
 
@@ -163,7 +164,17 @@ def attendances(using: str, stream_pks: Collection[int]) -> dict[int, Attendance
         )
     )
     columns = ("stream_id", "seat__name", "is_held", "idle", "left_at_tail", "lag", "lags_because")
-    return {pk: _attendance(*each) for pk, *each in leases.values_list(*columns)}
+    read = list(leases.values_list(*columns))
+    # One process holds many streams; whether it lives is asked once.
+    names = {name for _pk, name, *_others in read if name}
+    dead = {name for name in names if is_known_dead(name)}
+    return {pk: _attendance("" if name in dead else name, *others) for pk, name, *others in read}
+
+
+def living_seats(using: str) -> list[int]:
+    """Primary keys of the seats that are valid, and whose processes are not known to be dead."""
+    seats = valid_seats(using).values_list("pk", "name")
+    return [pk for pk, name in seats if not is_known_dead(name)]
 
 
 def _attendance(
@@ -174,7 +185,7 @@ def _attendance(
     lag: timedelta | None,
     lags_because: str,
 ) -> Attendance:
-    holder = holder if is_held and not is_known_dead(holder) else ""
+    holder = holder if is_held else ""
     idle = None if idle is None else max(idle, timedelta(0))
     if lag is None:
         # A seat is renewed three times per lease: until that is overdue, its holder is alive.

@@ -15,6 +15,7 @@ from .probing import Finding, probe
 from .publishing import publish
 from .removal import owned_rows, remove
 from .report import StreamReport
+from .standing import Standing, Unapplied, standings, unapplied
 from .status import needs_reset, report, reports
 from .verbs import cancel_reset, pause, reset, resume, wait_until_stopped
 from .verifications import (
@@ -32,7 +33,9 @@ __all__ = [
     "Finding",
     "Health",
     "Shown",
+    "Standing",
     "StreamReport",
+    "Unapplied",
     "Verification",
     "add",
     "adopt",
@@ -61,7 +64,9 @@ __all__ = [
     "retry",
     "retry_all",
     "ring_for",
+    "standings",
     "take_verification",
+    "unapplied",
     "verify",
     "verify_here",
     "verifying_on_request",

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 
 import django.db
 
+from durable_state.models import Stream
+
 from .lookup import databases_with_streams
 from .report import StreamReport
+from .standing import standings
 from .status import reports
 
 __all__ = ["Health", "assess_health", "was_healthy_lately"]
@@ -38,15 +41,25 @@ def assess_health() -> Health:
     found = Health()
     for using in databases_with_streams():
         try:
-            # Letters are only counted for the streams that are reported: there may be millions.
-            looked_at = reports(using, count_to=0)
-            stuck = [pk for pk, each in looked_at.items() if each.stuck]
-            told = reports(using, pks=stuck).values()
+            told = reports(using, pks=_stuck(using)).values()
         except django.db.Error:
             found.away.append(using)
         else:
             found.stuck[using] = [each for each in told if each.stuck]
     return found
+
+
+def _is_well() -> bool:
+    """Whether ``assess_health`` would find all well; makes no reports of what is not."""
+    try:
+        return not any(_stuck(using) for using in databases_with_streams())
+    except django.db.Error:
+        return False
+
+
+def _stuck(using: str) -> list[int]:
+    found = standings(Stream.objects.using(using))
+    return [pk for pk, standing in found.items() if standing.stuck]
 
 
 def was_healthy_lately() -> bool:
@@ -69,7 +82,7 @@ class _Latest:
         with self._lock:
             now = time.monotonic()
             if self._looked_at is None or now - self._looked_at >= LATE_SECONDS:
-                self._is_well, self._looked_at = assess_health().is_well, now
+                self._is_well, self._looked_at = _is_well(), now
             return self._is_well
 
 

@@ -176,22 +176,32 @@ def _needs_reset(case: Case) -> Verdict | None:
 
 def _is_open_for_too_long(case: Case) -> Verdict | None:
     """A snapshot or rebuild does not come to its end."""
-    nearer = _("Check with `durable_state status` whether it still makes progress.")
-    state = _("Check whether the stream's writer still appends its state.")
-    end = _("Check whether the stream's writer still appends its snapshot-end.")
-    staged = [
-        (case.replay, _("a reset is open for %(span)s"), nearer),
-        (case.stream.rebuild, _("a rebuild is open for %(span)s"), state),
-        (case.stream.snapshot, _("a snapshot is open for %(span)s"), end),
-    ]
-    for opened, told, action in staged:
+    opened_by = (case.replay, case.stream.rebuild, case.stream.snapshot)
+    for opened, (told, action) in zip(opened_by, _STAGED, strict=True):
         if opened is None:
             continue
         open_for = case.now - opened.created_at
         if open_for > timedelta(seconds=case.settings.snapshot_open_seconds):
-            why = told % {"span": _long(open_for)}
-            return Verdict(case.plain_status, stuck=True, why=why, action=action)
+            why = str(told) % {"span": _long(open_for)}
+            return Verdict(case.plain_status, stuck=True, why=why, action=str(action))
     return None
+
+
+_STAGED = (
+    (
+        gettext_lazy("a reset is open for %(span)s"),
+        gettext_lazy("Check with `durable_state status` whether it still makes progress."),
+    ),
+    (
+        gettext_lazy("a rebuild is open for %(span)s"),
+        gettext_lazy("Check whether the stream's writer still appends its state."),
+    ),
+    (
+        gettext_lazy("a snapshot is open for %(span)s"),
+        gettext_lazy("Check whether the stream's writer still appends its snapshot-end."),
+    ),
+)
+"""What is said, and what to do, of a reset, a rebuild and a snapshot that stay open."""
 
 
 def _maps_nothing(case: Case) -> Verdict | None:

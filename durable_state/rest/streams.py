@@ -17,6 +17,7 @@ from durable_state.operations import (
     assess_health,
     report,
     reports,
+    standings,
     was_healthy_lately,
 )
 
@@ -135,7 +136,7 @@ class HealthView(PolicyView):
 
 
 def _with_status(request: Request, streams: QuerySet[Stream]) -> Any:
-    """Those of the streams whose reports have what ``?status=`` and ``?stuck=`` ask for.
+    """Those of the streams whose reports say what ``?status=`` and ``?stuck=`` ask for.
 
     Raises: ValidationError.
     """
@@ -143,12 +144,10 @@ def _with_status(request: Request, streams: QuerySet[Stream]) -> Any:
     stuck = chosen_flag(request, "stuck")
     if statuses is None and stuck is None:
         return streams
-    pks = streams.values_list("pk", flat=True)
-    found = reports(streams.db, pks=pks, count_to=0)
     return streams.filter(
         pk__in=[
             pk
-            for pk, each in found.items()
+            for pk, each in standings(streams).items()
             if (statuses is None or each.status in statuses)
             and (stuck is None or each.stuck == stuck)
         ]

@@ -74,7 +74,7 @@ def test_a_search_reads_the_newest_rows_only(
 
     def found(path: str, term: str) -> str:
         page = admin_client.get(f"{ADMIN}{path}/", {"q": term}).content.decode()
-        count = re.search(r"paginator[^>]*>\s*(\S+) ", page)
+        count = re.search(r"\s(\d+) (dead letter|activity entr)", page.partition('"paginator"')[2])
         assert count is not None
         return count[1]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import connections
+from django.db.models import QuerySet
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from durable_state import operations
 from durable_state.models import Status, Stream
 from durable_state.operations import health
 from tests.consumer.support.consuming import in_threads
@@ -66,13 +70,13 @@ def test_many_who_ask_cost_one_look(fresh: None, monkeypatch: pytest.MonkeyPatch
     """Also at the same moment; nothing on the way may keep the answer."""
     monkeypatch.setattr(health, "databases_with_streams", lambda: ["default"])
     monkeypatch.setattr(health, "LATE_SECONDS", 60)
-    look, looks = health.assess_health, []
+    look, looks = operations.standings, []
 
-    def counted() -> health.Health:
+    def counted(streams: QuerySet[Stream]) -> Any:
         looks.append(1)
-        return look()
+        return look(streams)
 
-    monkeypatch.setattr(health, "assess_health", counted)
+    monkeypatch.setattr(health, "standings", counted)
     assert in_threads(*[ask] * 8) == [200] * 8
     assert len(looks) == 1
     with CaptureQueriesContext(connections["default"]) as queries:
