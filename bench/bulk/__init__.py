@@ -1,5 +1,5 @@
-"""How fast a recorded stream gets into tables, beside other ways.
+"""How fast a recorded stream gets into tables, compared with other ways to do it.
 
-Each contestant runs in a process of its own, so that CPU seconds and peak memory are its own. All
-of them must end with the same rows.
+Each contestant runs in its own process, so that CPU seconds and peak memory are its own. All of
+them must end with the same rows.
 """

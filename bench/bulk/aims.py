@@ -1,4 +1,4 @@
-"""What was aimed at when a recorded stream is brought into tables."""
+"""Targets for loading a recorded stream into tables."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["MEMORY_MB", "aims", "ratios"]
 
 MEMORY_MB = 256.0
 FLOOR = {"PostgreSQL": 1.5, "SQLite": 1.35, "MariaDB": 1.6, "MySQL": 1.6}
-"""Times the time of the floor at most."""
+"""At most this many times as long as the floor takes."""
 STREAMDB = {"PostgreSQL": 1.25, "SQLite": 1.25, "MariaDB": 1.0, "MySQL": 1.0}
-"""Times the speed of StreamDB at least."""
+"""At least this many times as fast as StreamDB."""
 DECODING = 0.5
-"""Times the speed of decoding at least, where few keys are updated over and over."""
+"""At least this fraction of the speed of decoding alone, when few keys are updated repeatedly."""
 
 
 def ratios(laps: Iterable[Lap], contestant: str, measure: str) -> list[float]:
-    """Round by round, how many times this product's seconds an event the other's are.
+    """For each round, how many times as long per event the contestant takes as Durable State.
 
     ``measure`` is "wall" or "cpu".
     """
@@ -36,7 +36,7 @@ def ratios(laps: Iterable[Lap], contestant: str, measure: str) -> list[float]:
 
 
 def aims(laps: list[Lap]) -> Iterator[Aim]:
-    """Each aim for which there are laps; ratios are the median of the rounds'."""
+    """Each aim for which there are laps. A ratio is the median over all rounds."""
     for database in dict.fromkeys(lap.database for lap in laps):
         here = [lap for lap in laps if lap.database == database]
         mixed = [lap for lap in here if (lap.recording, lap.server) == ("mixed", "static")]

@@ -1,4 +1,4 @@
-"""Events a second by database, as SVG pictures that are legible on light and on dark pages."""
+"""Events per second by database, as SVG charts that are legible on light and dark pages."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ WIDTH, HEIGHT = 860, 430
 LEFT, RIGHT, TOP, BOTTOM = 76, 24, 102, 66
 """Margins of the plot."""
 BASE = HEIGHT - BOTTOM
-"""Where the bars stand."""
+"""The y coordinate of the bars' lower ends."""
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
-# The picture brings its own background, so that it does not depend on the page's; the viewer's
-# preference says which of the two.
+# The chart has its own background instead of relying on the page's, light or dark as the viewer
+# prefers.
 STYLE = f"""
 svg {{ font: 13px {FONT}; }}
 text {{ fill: #57606a; }}
@@ -43,17 +43,17 @@ text {{ fill: #9aa4af; }}
 
 
 class Group(NamedTuple):
-    """Bars beside each other."""
+    """One bar per database, side by side."""
 
     label: str
     rates: dict[str, float]
-    """Events a second by database."""
+    """Events per second by database."""
     strong: bool = False
-    """Whether it stands out."""
+    """Whether it is highlighted."""
 
 
 def by_contestant(laps: Iterable[Lap]) -> str:
-    """A group for each way to bring mixed events into tables: the best lap of each."""
+    """A group for each way to load mixed events: the best lap on each database."""
     laps = [lap for lap in laps if (lap.recording, lap.server, lap.batch) == ("mixed", *USUAL)]
     groups = [
         Group(label, _best(lap for lap in laps if lap.contestant == name), name == "durable_state")
@@ -64,7 +64,7 @@ def by_contestant(laps: Iterable[Lap]) -> str:
 
 
 def by_batch(laps: Iterable[Lap]) -> str:
-    """A group for each size of a batch, by this product: the best lap of each."""
+    """A group for each batch size of Durable State: the best lap on each database."""
     laps = [
         lap
         for lap in laps
@@ -91,7 +91,7 @@ CONTESTANTS = {
     "durable_state": "Durable State",
     "floor": "floor",
 }
-"""Labels, in the order of the groups. ``update_or_create`` is too slow to be seen."""
+"""Labels, in the order of the groups. The bars of ``update_or_create`` would be too low to see."""
 
 
 def _best(laps: Iterable[Lap]) -> dict[str, float]:
@@ -134,7 +134,7 @@ def _legend(databases: list[str]) -> list[str]:
 
 
 def _shades(groups: list[Group]) -> list[str]:
-    """Behind what stands out."""
+    """A background behind each highlighted group."""
     width = (WIDTH - LEFT - RIGHT) / len(groups)
     return [
         f'<rect class="default" x="{LEFT + number * width + 1:.1f}" y="{TOP - 8}" '
@@ -191,7 +191,7 @@ def _axis(step: float, top: float, name: str) -> list[str]:
 
 
 def _step(most: float) -> float:
-    """A round distance between lines, of which there are four to eight."""
+    """A round distance between grid lines that gives four to eight of them."""
     for step in (500, 1_000, 2_000, 2_500, 5_000, 10_000, 20_000, 25_000, 50_000):
         if most / step <= 7:
             return step

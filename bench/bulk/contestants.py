@@ -1,7 +1,7 @@
-"""The ways in Python to bring a recorded stream into tables.
+"""The Python contestants: different ways to load a recorded stream into tables.
 
-Each gets the stream's URL and the database as it is: empty, or as it was left.
-The other ways read the whole response into memory, as one who is in a hurry writes it.
+Each gets the stream's URL and works on the default database, which is empty or as the previous run
+left it. All but Durable State read the whole response into memory, as a quick script would.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["BULK", "CONTESTANTS"]
 
 NAME = "bench"
 BULK = 10_000
-"""Events in one transaction of ``bulk_create`` and ``update_or_create``; ours decides by itself."""
+"""Events per transaction of ``bulk_create`` and ``update_or_create``."""
 MODELS: dict[str, type[models.Model]] = {"message": Message, "profile": Profile, "setting": Setting}
 
 
@@ -39,7 +39,7 @@ class Event(msgspec.Struct, gc=False):
 
 
 def durable_state(url: str) -> None:
-    """This product, end to end: HTTP body, position, feed entry and commit."""
+    """Durable State, end to end: HTTP body, position, feed entry and commit."""
     if not Stream.objects.exists():
         call_command("durable_state", "add", NAME, url, stdout=StringIO())
     with redirect_stderr(StringIO()):  # the progress
@@ -47,7 +47,7 @@ def durable_state(url: str) -> None:
 
 
 def update_or_create(url: str) -> None:
-    """What one writes first: the ORM, event by event, in a transaction per batch."""
+    """The obvious first version: the ORM, event by event, one transaction per batch."""
     for events in _batches(_read(url), BULK):
         with transaction.atomic():
             for event in events:
@@ -59,7 +59,7 @@ def update_or_create(url: str) -> None:
 
 
 def bulk_create(url: str) -> None:
-    """What one writes next: a batch's newest event of each key, by ``bulk_create``."""
+    """The obvious second version: each key's newest event of a batch, by ``bulk_create``."""
     for events in _batches(_read(url), BULK):
         with transaction.atomic():
             for entity_type, newest in _newest(events).items():
@@ -80,7 +80,7 @@ def bulk_create(url: str) -> None:
 
 
 def floor(url: str) -> None:
-    """The least there is to do: decode, fold in memory, write the final rows raw, all at once."""
+    """The least work possible: decodes, folds in memory, and writes the final rows as raw SQL."""
     with transaction.atomic():
         for entity_type, newest in _newest(_read(url)).items():
             kept = [event for event in newest if event.headers["operation"] != "delete"]
@@ -109,7 +109,7 @@ def _read(url: str) -> list[Event]:
 
 
 def _answers(url: str) -> Iterator[bytes]:
-    """The bodies up to the tail; of the static server there is one."""
+    """The response bodies up to the tail; the static server sends a single one."""
     offset, up_to_date = "-1", False
     while not up_to_date:
         with urllib.request.urlopen(f"{url}?offset={offset}") as response:

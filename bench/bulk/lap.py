@@ -1,4 +1,4 @@
-"""One contestant in Python, once, in this process: prints one JSON object.
+"""Runs one Python contestant once, in this process, and prints one JSON object.
 
 Run by the bench itself: ``python -m bench.bulk.lap NAME URL``.
 """
@@ -23,14 +23,14 @@ SAMPLING_SECONDS = 0.004
 
 
 def run(name: str, url: str, *, profiled: bool) -> dict[str, object]:
-    """Seconds on the clock and the CPU, megabytes at the peak; where profiled, by module."""
+    """Measures wall-clock and CPU seconds and peak megabytes; if profiled, seconds by module."""
     from django.core.management import call_command
 
     from bench.stages import Sampler
 
     from .contestants import CONTESTANTS
 
-    # What is imported, also by httpx as late as it can, and the connection are there before.
+    # Imports, including those that httpx defers, and the first connection are not measured.
     for module in ("httpcore", "anyio._backends._asyncio"):
         importlib.import_module(module)
     call_command("durable_state", "status", stdout=StringIO())
@@ -43,9 +43,9 @@ def run(name: str, url: str, *, profiled: bool) -> dict[str, object]:
 
 
 def peak_mb(pid: int | str = "self") -> float:
-    """The most memory that program had; 0 where nobody tells.
+    """The peak resident memory of a process, in megabytes; 0 if it cannot be known.
 
-    Linux counts what the process was before exec into ``ru_maxrss``, so that is the last resort.
+    ``ru_maxrss`` is the last resort: Linux includes what the process used before exec.
     """
     with suppress(OSError), Path(f"/proc/{pid}/status").open() as status:
         for line in status:

@@ -1,4 +1,4 @@
-"""Laps: each contestant in a process of its own, on empty tables, with what it left checked."""
+"""Laps: each contestant runs in its own process on empty tables, and its rows are checked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 WITHOUT_ROWS = ("decode",)
-"""Contestants that leave nothing."""
+"""Contestants that write no rows."""
 
 
 class Lap(msgspec.Struct):
@@ -40,28 +40,28 @@ class Lap(msgspec.Struct):
     recording: str
     """Its kind."""
     server: str
-    """Where it was read from: "static" or "reference"."""
+    """The server that it was read from: "static" or "reference"."""
     events: int
     batch: int | None
-    """BATCH_ROWS; None where the product decides."""
+    """BATCH_ROWS; None for the default."""
     number: int
-    """Of the round."""
+    """The round's number."""
     wall: float
-    """Seconds on the clock."""
+    """Wall-clock seconds."""
     cpu: float
-    """Seconds of the client's CPU; a database server's are not in them."""
+    """CPU seconds of the client, without those of a database server."""
     peak_mb: float
     modules: dict[str, float] = {}
-    """Seconds by module, where they were asked for."""
+    """Seconds by module, if it was profiled."""
 
     @property
     def rate(self) -> float:
-        """Events a second."""
+        """Events per second."""
         return self.events / self.wall
 
     @property
     def microseconds(self) -> float:
-        """On the clock, for each event."""
+        """Wall-clock microseconds per event."""
         return 1e6 * self.wall / self.events
 
     def told(self) -> str:
@@ -74,7 +74,7 @@ class Lap(msgspec.Struct):
 
 
 class WrongRows(Exception):
-    """A contestant did not leave the rows that the recording ends with."""
+    """A contestant's rows are not those that the recording ends with."""
 
 
 def lap(
@@ -116,7 +116,7 @@ def lap(
 def start(
     alias: str, contestant: str, url: str, *, batch: int | None = None, profiled: bool = False
 ) -> subprocess.Popen[bytes]:
-    """The process of one contestant; its first line of output is what was measured, as JSON."""
+    """Starts one contestant; the first line of its output is the measurement, as JSON."""
     if contestant == "streamdb":
         script = Path(__file__).with_name("streamdb.mjs")
         return subprocess.Popen(["node", str(script), url], cwd=INTEROP, stdout=subprocess.PIPE)
@@ -131,7 +131,7 @@ def start(
 
 
 def check(contestant: str, recording: Recording, found: Digest) -> None:
-    """Compares with what the recording ends with. Raises: WrongRows."""
+    """Compares the rows with those that the recording ends with. Raises: WrongRows."""
     if found != recording.expected:
         raise WrongRows(
             f"{contestant} left {found} of {recording.name}, expected {recording.expected}."
@@ -139,7 +139,7 @@ def check(contestant: str, recording: Recording, found: Digest) -> None:
 
 
 def streamdb_missing() -> str:
-    """Why StreamDB cannot run here; empty where it can."""
+    """Why StreamDB cannot run here; empty if it can."""
     if reason := missing():
         return reason
     if not (INTEROP / "node_modules" / "@tanstack" / "db").is_dir():

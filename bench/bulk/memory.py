@@ -1,6 +1,6 @@
-"""Memory: a long response and a long snapshot.
+"""Peak memory while consuming a long response and a long snapshot.
 
-Each in one go, folded again by a reset, and with the consumer killed in the middle.
+Each is consumed in one go, again after a reset, and with the consumer killed in the middle.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ WAYS = ("once", "reset", "killed")
 
 
 class Proof(msgspec.Struct):
-    """One consumption."""
+    """One run over a recording."""
 
     database: str
     recording: str
     way: str
-    """In one go, again after a reset, or by two processes."""
+    """One of WAYS: in one go, again after a reset, or by two processes."""
     events: int
     megabytes: float
     killed_at: int | None
-    """The position, in messages, at which the first process was killed; None where none was."""
+    """The ordinal at which the first process was killed; None if none was."""
     peaks_mb: list[float]
-    """The most resident memory of each process."""
+    """Peak resident memory of each process."""
     wall: float
-    """Seconds on the clock of all of them."""
+    """Wall-clock seconds of all processes together."""
     cpu: float
-    """Seconds of the last one's CPU."""
+    """CPU seconds of the last process."""
 
 
 def prove(alias: str, recording: Recording, url: str, way: str) -> Proof:
-    """Consumes the recording, and compares the rows; "reset" follows another way.
+    """Consumes the recording and checks the rows. "reset" must follow one of the other ways.
 
     Raises: CalledProcessError, WrongRows.
     """

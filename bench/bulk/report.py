@@ -1,4 +1,4 @@
-"""What was measured in bulk, as blocks of Markdown."""
+"""The bulk measurements as blocks of Markdown."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ REMEMBERED = (
 
 
 def best(laps: Iterable[Lap]) -> dict[str, Lap]:
-    """The fastest lap by contestant: what disturbs a lap only makes it slower."""
+    """The fastest lap of each contestant, because disturbances can only make a lap slower."""
     fastest: dict[str, Lap] = {}
     for lap in sorted(laps, key=lambda lap: -lap.rate):
         fastest.setdefault(lap.contestant, lap)
@@ -48,7 +48,7 @@ def best(laps: Iterable[Lap]) -> dict[str, Lap]:
 
 
 def comparison(laps: list[Lap]) -> list[str]:
-    """A table for each database and recording."""
+    """One table for each database and recording."""
     blocks = ["## Bulk", COMPARED]
     courses = dict.fromkeys((lap.database, lap.recording, lap.server) for lap in laps)
     for database, recording, server in courses:
@@ -78,7 +78,7 @@ def _compared(laps: list[Lap]) -> str:
 
 
 def memory(proofs: list[Proof]) -> list[str]:
-    """A table of what was consumed in how much memory."""
+    """One table of the peak memory of each run."""
     lines = [
         "| | recording | | messages | MB | seconds | CPU | peak MB | |",
         f"|---|---|---|{'---:|' * 5}---|",

@@ -1,4 +1,4 @@
-"""Laps of each contestant, one after the other, several rounds."""
+"""Several rounds of laps, each contestant in turn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Bulk"]
 
 
 class Bulk:
-    """Mixed events and updates of a hundred keys; if asked for, from the reference server too."""
+    """Mixed events and updates of a hundred keys; optionally from the reference server too."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         self._options = options
@@ -43,7 +43,7 @@ class Bulk:
             self._uploaded = stack.enter_context(reference(self._mixed))
 
     def run(self, alias: str) -> None:
-        """All rounds."""
+        """Runs all rounds on one database."""
         for number in range(self._options.rounds):
             for contestant in ("durable_state", "bulk_create", "floor", *self._streamdb):
                 self._lap(alias, contestant, self._mixed, number)
@@ -78,7 +78,7 @@ class Bulk:
         (self._laps if batch is None else self._charted).append(done)
 
     def tables(self) -> list[str]:
-        """A table for each database and recording; draws the pictures on the way."""
+        """One table for each database and recording; also writes the charts."""
         laps = [*self._laps, *self._charted]
         (self._options.output / "bulk.svg").write_text(by_contestant(laps))
         if self._charted:
@@ -86,7 +86,7 @@ class Bulk:
         return comparison(self._laps)
 
     def aims(self) -> Iterator[Aim]:
-        """Each for which there are laps."""
+        """Each aim for which there are laps."""
         return aims(self._laps)
 
     def measured(self) -> Any:

@@ -1,4 +1,4 @@
-"""The same messages from the reference server, which keeps them in memory."""
+"""Serves a recording from the reference server, which keeps it in memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from tests.servers.reference import reference as reference_server
 __all__ = ["reference"]
 
 APPEND = 1_000
-"""Messages in one append."""
+"""Messages per append."""
 
 
 @contextmanager
 def reference(recording: Recording) -> Iterator[str]:
-    """Runs the server with the recording in a stream, while it is needed; the stream's URL."""
+    """Runs the server with the recording in a stream for the duration of the block.
+
+    Yields the stream's URL.
+    """
     with reference_server() as server:
         url = server.stream("bench")
         _send("PUT", url, b"")

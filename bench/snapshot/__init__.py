@@ -1,1 +1,1 @@
-"""What an entity of a snapshot costs, beside the same rows as plain inserts."""
+"""What an entity of a snapshot costs, compared with the same rows as plain inserts."""

@@ -1,4 +1,4 @@
-"""A snapshot and plain inserts, one after the other, several rounds."""
+"""Several rounds of a snapshot and of plain inserts, in turn."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from bench.server import serve
 __all__ = ["Snapshot"]
 
 INSERTS = 1.6
-"""Times the time of the inserts at most."""
+"""At most this many times as long as the inserts take."""
 HOW = (
-    "Into empty tables, by this product: all entities between `snapshot-start` and `snapshot-end`, "
-    "and the same ones without. Microseconds an entity; medians of the rounds."
+    "Durable State, into empty tables: all entities between `snapshot-start` and `snapshot-end`, "
+    "and the same entities without. Microseconds per entity; medians over the rounds."
 )
 
 
 class Snapshot:
-    """Both recordings, one response each."""
+    """Two recordings, each served as one response."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         self._rounds = options.rounds
@@ -37,7 +37,7 @@ class Snapshot:
         self._url = stack.enter_context(serve(paths))
 
     def run(self, alias: str) -> None:
-        """All rounds."""
+        """Runs all rounds on one database."""
         for number in range(self._rounds):
             for each in self._recordings:
                 url = f"{self._url}/{each.name}"
@@ -46,7 +46,7 @@ class Snapshot:
                 self._laps.append(done)
 
     def tables(self) -> list[str]:
-        """One table, a line for each database."""
+        """One table with a row for each database."""
         lines = [
             "| | snapshot, clock | inserts, clock | times | snapshot, CPU | inserts, CPU |",
             f"|---|{'---:|' * 5}",
@@ -65,7 +65,7 @@ class Snapshot:
         return ["## One snapshot", HOW, "\n".join(lines)]
 
     def aims(self) -> Iterator[Aim]:
-        """One for each database."""
+        """One aim for each database."""
         for database in self._databases():
             text = "snapshot: time against plain inserts"
             yield Aim(database, text, self._times(database), INSERTS)

@@ -1,7 +1,7 @@
-"""What is compiled of mappings once per process: all that neither a commit nor a row can change.
+"""Mappings, compiled once per process: everything that no commit and no row can change.
 
-Kept by the registry's mappings themselves and by the database's alias, so that a registry that
-changes, another database or another stream never gets what was compiled for others.
+The caches are keyed by the registered mappings and the database's alias, so a registry that has
+changed, another database or another stream never gets what was compiled for others.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from durable_state.registry.written import is_shown_as_written
 __all__ = ["CompiledStream", "CompiledType", "PlannedField", "compile_stream", "compile_type"]
 
 TYPES = 4096
-"""Compiled types that a process keeps."""
+"""How many compiled types a process keeps."""
 STREAMS = 4096
-"""Streams of which it keeps what types they have."""
+"""How many compiled streams a process keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class PlannedField:
     attname: str
     field: models.Field[Any, Any]
     convert: Callable[[Any], Any]
-    """Makes the field's value of a wire value. Raises: Refused."""
+    """Converts a wire value to the field's value. Raises: Refused."""
     parent: EntityMapping | None
-    """The mapping that names its parents on the wire; then values are keys until resolved."""
+    """The mapping of its parents, if any. Values are entity keys until parents are looked up."""
     told_by_database: bool = False
-    """Whether only the database tells what the column gives back for a value."""
+    """Whether only the database knows what the column returns for a value that was written."""
 
     @property
     def is_relation(self) -> bool:
@@ -61,12 +61,12 @@ class PlannedField:
 
     @property
     def parent_model(self) -> type[models.Model] | None:
-        """The model that has the parent rows; None where the column names no parent."""
+        """The model of the parent rows; None if the column names no parent."""
         return parent_model(self.field)
 
 
 class CompiledType:
-    """One mapping, for one database and, as far as it names parents, one set of streams."""
+    """One mapping, compiled for one database and for streams with the same parent mappings."""
 
     def __init__(
         self,
@@ -74,12 +74,12 @@ class CompiledType:
         using: str | None,
         parents: Sequence[EntityMapping | None],
     ) -> None:
-        """``parents`` are those of the mapped fields, None where a field names no mapped one."""
+        """``parents`` has one entry per mapped field: the mapping of its parents, or None."""
         self.mapping = mapping
         self.type = mapping.entity_type
         self.using = using or "default"
         self.digest_of_type = entity_digest(self.type, "")
-        """The type's name in our tables."""
+        """Identifies the type in this app's own tables."""
 
         fields = zip(mapping.mapped_fields, parents, strict=True)
         self.fields = [
@@ -90,7 +90,7 @@ class CompiledType:
 
         self.relations = [planned for planned in self.fields if planned.is_relation]
         self.named_parents = [each for each in self.relations if each.parent is not None]
-        """Those of them whose parents are shown by their entity keys."""
+        """Those relations whose parents are mapped, so that the wire names them by entity key."""
         self.refers_to_itself = any(each.parent_model is mapping.model for each in self.relations)
         self.unique_sets = secondary_unique_sets(mapping)
         self.followed = followed_columns(mapping)
@@ -108,16 +108,16 @@ class CompiledType:
         self.is_shown_as_written = is_shown_as_written(mapping) and not any(
             planned.told_by_database for planned in self.fields
         )
-        """Whether what is written, with parents by their entity keys, tells what is shown."""
+        """Whether ``represent`` shows just the written values, with entity keys for parents."""
 
         self.row_reader = RowReader([mapping.model._meta.pk, mapping.key, *mapping.mapped_fields])
-        """Of a row: primary key, key, and the mapped columns."""
+        """Reads a row's primary key, key and mapped columns."""
         self.parent_readers = {each: RowReader(_parent_columns(each)) for each in self.relations}
-        """Of parents: what names them, and what a row's column holds."""
+        """By relation, reads a parent's name on the wire, and what a child's column holds."""
         self.may_go_direct = _may_go_direct(self)
-        """Whether its rows may be written without the fold, as far as the mapping tells."""
+        """Whether the mapping allows rows to be written directly, without the fold."""
         self.is_childless = _is_childless(mapping.model)
-        """Whether nothing can point to a row."""
+        """Whether no relation of any model can point to its rows."""
 
         self.key_value = key_converter(mapping.key, using)
         exact = any(isinstance(planned.field, models.DecimalField) for planned in self.fields)
@@ -127,7 +127,7 @@ class CompiledType:
 
 
 class CompiledStream:
-    """The types of a stream, compiled as they are met, and which of them name which as parents."""
+    """The types of a stream, each compiled when first needed, and which are parents of which."""
 
     def __init__(self, stream_name: str, using: str | None) -> None:
         self._name, self._using = stream_name, using
@@ -139,14 +139,14 @@ class CompiledStream:
         self._children: dict[type[models.Model], list[tuple[str, PlannedField]]] = {}
 
     def find(self, entity_type: str) -> CompiledType | None:
-        """The type; None where it is not registered."""
+        """The compiled type; None if it is not registered."""
         known = self._types.get(entity_type)
         if known is None and (mapping := self._mappings.get(entity_type)) is not None:
             known = self._types[entity_type] = compile_type(mapping, self._name, self._using)
         return known
 
     def children(self, model: type[models.Model]) -> list[tuple[str, PlannedField]]:
-        """The types, with the column, whose rows name rows of the model as their parents."""
+        """The types whose rows have rows of the model as parents, each with the column."""
         if model not in self._children:
             self._children[model] = [
                 (mapping.entity_type, planned)
@@ -158,12 +158,12 @@ class CompiledStream:
 
 
 def compile_stream(stream: Stream) -> CompiledStream:
-    """What is registered for the stream now."""
+    """The types that are registered for the stream now."""
     return _compile_stream(stream.name, stream.using, tuple(registry))
 
 
 def compile_type(mapping: EntityMapping, stream_name: str, using: str | None) -> CompiledType:
-    """The mapping as it serves that stream."""
+    """The mapping, with its parents as that stream maps them."""
     parents = tuple(mapping.parent_mapping(each, stream_name) for each in mapping.mapped_fields)
     return _compile_type(mapping, using, parents)
 
@@ -172,7 +172,7 @@ def compile_type(mapping: EntityMapping, stream_name: str, using: str | None) ->
 def _compile_stream(
     stream_name: str, using: str | None, registered: tuple[EntityMapping, ...]
 ) -> CompiledStream:
-    """``registered`` tells one registry from what it is when something was added or removed."""
+    """``registered`` is only a part of the cache key: it changes with the registry."""
     return CompiledStream(stream_name, using)
 
 
@@ -196,7 +196,7 @@ def _may_go_direct(compiled: CompiledType) -> bool:
 
 
 def _is_read_plainly(field: models.Field[Any, Any]) -> bool:
-    """Whether a SELECT says no more of the column than its name."""
+    """Whether a SELECT reads the column by its name alone, without an expression around it."""
     is_plain = type(field).select_format is models.Field.select_format
     return field.column is not None and is_plain
 

@@ -1,4 +1,4 @@
-"""How the types of one stream are materialized, for the time of one commit."""
+"""The mappings of one stream, as one commit applies them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .prospects import Prospects
 __all__ = ["PlannedField", "StreamPlan", "TypePlan", "Values"]
 
 Values = tuple[Any, ...]
-"""What a row holds in its mapped columns, in the order of ``TypePlan.fields``.
+"""The mapped columns of a row, in the order of ``TypePlan.fields``.
 
-In a change UNSET stands for a column that it leaves out.
+In a change, UNSET stands for a column that the change leaves out.
 """
 
 
 class TypePlan(CompiledType):
-    """One entity type of one stream: what is compiled of its mapping, and the commit's own."""
+    """One entity type of one stream: its compiled mapping, and what belongs to the commit."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class TypePlan(CompiledType):
 
     @cached_property
     def scope(self) -> dict[str, Any]:
-        """See ``EntityMapping.scope``; the database is asked when this is used first.
+        """See ``EntityMapping.scope``. The first access may query the database.
 
         Raises: MappingFault.
         """
@@ -54,7 +54,7 @@ class TypePlan(CompiledType):
 
     @property
     def has_own_prepare(self) -> bool:
-        """Whether the mapping computes its values, instead of naming where they stand."""
+        """Whether the mapping overrides ``prepare``, so that its values are computed."""
         return self.mapping.has_own_prepare
 
     @cached_property
@@ -64,18 +64,18 @@ class TypePlan(CompiledType):
 
     @cached_property
     def largest_statement(self) -> int | None:
-        """Bytes of the longest statement that the database takes."""
+        """The longest statement that the database accepts, in bytes; None if there is no limit."""
         return self.database.largest_statement()
 
     @cached_property
     def is_narrow(self) -> bool:
-        """Whether a column, or the key, holds some characters only."""
+        """Whether the key or a mapped column cannot hold every Unicode character."""
         fields = (self.mapping.key, *self.mapping.mapped_fields)
         return any(character_set(self.using, field) for field in fields)
 
     @cached_property
     def moments_elsewhere(self) -> list[PlannedField]:
-        """The columns whose moments the database gives in a time zone of its own."""
+        """The date and time columns that the database returns in a time zone other than UTC."""
         if connections[self.using].timezone in (None, UTC):
             return []
         return [each for each in self.fields if isinstance(each.field, models.DateTimeField)]
@@ -85,12 +85,12 @@ class TypePlan(CompiledType):
         return self.mapping.rows(self.stream, self.using)
 
     def digest(self, key: str) -> str:
-        """The name of an entity of this type in our tables."""
+        """Identifies an entity of this type in this app's own tables."""
         return entity_digest(self.type, key)
 
 
 class StreamPlan:
-    """All types of one stream, as they are met."""
+    """The plans of all types of one stream, each made when it is first needed."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -106,10 +106,10 @@ class StreamPlan:
         return find_database(self.stream.using)
 
     def find(self, entity_type: str) -> TypePlan | None:
-        """The plan of a type; None where it is not registered for the stream.
+        """The plan of a type; None if the type is not registered for the stream.
 
-        Raises: MappingFault, where nothing of the application stands for the stream, so that it can
-        have no rows.
+        Raises: MappingFault, if the application has no object for the stream (see
+        ``EntityMapping.scope``), so that the type cannot have rows.
         """
         plan = self.compiled(entity_type)
         if plan is not None:
@@ -117,7 +117,7 @@ class StreamPlan:
         return plan
 
     def compiled(self, entity_type: str) -> TypePlan | None:
-        """The same, as far as the mapping alone tells: the database is not asked."""
+        """The same without querying the database; whether it can have rows is not checked."""
         plan = self._plans.get(entity_type)
         if plan is None and (compiled := self._compiled.find(entity_type)) is not None:
             plan = self._plans[entity_type] = TypePlan(
@@ -126,7 +126,7 @@ class StreamPlan:
         return plan
 
     def all(self, among: Container[str] | None = None) -> list[TypePlan]:
-        """The plans of the registered types, or of those ``among`` them, that can have rows.
+        """The plans of all registered types that can have rows, or of those in ``among``.
 
         Parents precede children.
         """
@@ -139,8 +139,8 @@ class StreamPlan:
             try:
                 plan = self.find(mapping.entity_type)
             except MappingFault:
-                # Nothing of the application stands for the stream, so there are no rows; its first
-                # message will say so.
+                # Without an object of the application for the stream, there are no rows. The
+                # type's first message reports it.
                 self._without_rows.add(mapping)
                 continue
             if plan is not None:
@@ -148,7 +148,7 @@ class StreamPlan:
         return plans
 
     def children(self, plan: TypePlan) -> list[tuple[TypePlan, PlannedField]]:
-        """The types of this stream whose rows name rows of ``plan`` as parents, and the column."""
+        """The types of this stream whose rows have rows of ``plan`` as parents, with the column."""
         naming = self._compiled.children(plan.mapping.model)
         plans = {each.type: each for each in self.all({of_type for of_type, _ in naming})}
         return [(plans[of_type], planned) for of_type, planned in naming if of_type in plans]
