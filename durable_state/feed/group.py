@@ -20,6 +20,7 @@ from .frame_cache import SharedFrames
 from .frames import FROM_START, Frame, Item, control, encode_frame, encode_frames
 from .hub import Hub
 from .log import LoggedEntry
+from .outage import DATABASE_AWAY, Outage
 from .rendering import Rendering, row_item
 from .rows import PAGE_ROWS, page
 from .sending import ClientGone, Rest, begin
@@ -154,11 +155,17 @@ class Group:
         return True
 
     async def _serve(self) -> None:
+        outage = Outage(self.follower)
         try:
             while self.members and self._is_behind():
-                async with contextlib.aclosing(self._next()) as steps:
-                    async for before, step in steps:
-                        await self._send(before, step)
+                try:
+                    async with contextlib.aclosing(self._next()) as steps:
+                        async for before, step in steps:
+                            await self._send(before, step)
+                    outage.end()
+                except DATABASE_AWAY as error:
+                    self._note_failure()
+                    await outage.wait(error)
         except Exception as error:
             for member in list(self.members):
                 member.end(error)
@@ -217,6 +224,9 @@ class Group:
 
     def _is_behind(self) -> bool:
         return self.hub.removed or (bool(self._ready) and self.place != self.hub.revision)
+
+    def _note_failure(self) -> None:
+        """What was not made is made again: it follows the same place."""
 
     async def _next(self) -> AsyncGenerator[tuple[int, Step], None]:
         """Yields what is new, each step with the place before it, and moves ``place`` past it."""

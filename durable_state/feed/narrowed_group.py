@@ -50,6 +50,8 @@ class NarrowedGroup(Group):
         """
         self._question_changed = False
         self._comparison_due = False
+        self._has_failed = False
+        """Whether it is not known for sure what its members were shown."""
         self._compare_not_before = time.monotonic()
         self._compare_from = self._compare_not_before + COMPARE_SECONDS
 
@@ -72,7 +74,8 @@ class NarrowedGroup(Group):
     def _is_behind(self) -> bool:
         # Steps that nobody takes at once would have to be kept until a snapshot is through, and
         # those of many groups leave no room for that.
-        is_behind = self._comparison_due or self._revision != self.hub.revision
+        is_due = self._comparison_due or self._has_failed
+        is_behind = is_due or self._revision != self.hub.revision
         return self.hub.removed or (bool(self._ready) and is_behind)
 
     def _serve_at_once(self) -> bool:
@@ -88,7 +91,14 @@ class NarrowedGroup(Group):
             if frames is None:
                 return
 
+    def _note_failure(self) -> None:
+        """All members take a snapshot, because a step may have been made in part."""
+        self._has_failed = True
+
     async def _next(self) -> AsyncGenerator[tuple[int, Step], None]:
+        if self._has_failed:
+            self._has_failed = False
+            yield await self._forget(self.hub.revision)
         if self._comparison_due:
             async for numbered in self._compare():
                 yield numbered

@@ -16,6 +16,7 @@ from .frames import Frame, encode_frame
 from .group import Group, Step
 from .hub import Hub
 from .narrowed_group import NarrowedGroup
+from .outage import DATABASE_AWAY, Outage
 from .sending import ClientGone, Rest
 
 __all__ = ["Subscriber"]
@@ -167,6 +168,7 @@ class Subscriber:
 
     async def _catch_up(self, begun: Rest | None = None, *, is_mid_commit: bool = False) -> None:
         """Finishes what was begun, then sends what it lacks until its group can send to it."""
+        outage = Outage(self._hub.name)
         try:
             if begun is not None:
                 await self._wait(begun)
@@ -174,14 +176,22 @@ class Subscriber:
             while (group := self.group) is not None and (is_mid_commit or not group.admit(self)):
                 is_mid_commit = False
                 steps = group.snapshot() if self.place is None else group.steps(self.place)
-                async with contextlib.aclosing(steps):
-                    async for step in steps:
-                        if not await self._take(step, group):
-                            break
+                try:
+                    await self._take_all(steps, group)
+                    outage.end()
+                except DATABASE_AWAY as error:
+                    await outage.wait(error)
         except Exception as error:
             self.end(error)
         else:
             self._task = None
+
+    async def _take_all(self, steps: AsyncGenerator[Step, None], group: Group) -> None:
+        """Sends the steps, as long as they belong to its group."""
+        async with contextlib.aclosing(steps):
+            async for step in steps:
+                if not await self._take(step, group):
+                    break
 
     async def _take(self, step: Step, group: Group) -> bool:
         """Sends a step; returns whether it still belongs to the group afterwards."""
