@@ -16,6 +16,8 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import models
 from django.utils.functional import LazyObject
 
+from .feed.shared_answers import share_answer
+
 __all__ = ["follower_name", "identity_of", "user_now"]
 
 
@@ -41,6 +43,13 @@ def user_now(user: Any) -> Any:
     """
     if not isinstance(user, models.Model):
         return user
+    identity = identity_of(user)
+    if identity is None:
+        return _read_user(user)
+    return share_answer(("user", identity), lambda: _read_user(user))
+
+
+def _read_user(user: models.Model) -> Any:
     attached = _attached_to(user)
     # Not `type(user)`: Channels and Django wrap the user in a lazy object.
     found = user.__class__._default_manager.filter(pk=user.pk).first()

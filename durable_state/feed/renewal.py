@@ -2,7 +2,7 @@
 
 Subscribers with the same renewal are asked about once. A round goes through the renewals one after
 the other and uses at most half of one thread's time. It does not wait for a slow answer, which
-counts when it comes.
+counts when it comes. What is the same for many of them is asked for once (``shared_answers.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from django.db import InterfaceError, OperationalError
 from durable_state.errors import DurableStateError
 
 from .audience import Audience
+from .shared_answers import sharing_answers
 from .threads import CallTimedOut
 
 __all__ = ["RENEW_SECONDS", "AccessWithdrawn", "renew_all"]
@@ -49,6 +50,7 @@ class Renewable(Protocol):
 
     renew: Callable[[], Awaitable[Audience | None]]
     renewal: Hashable
+    follower: str
 
     def update_audience(self, audience: Audience) -> None:
         """Takes the newest answer of the policy."""
@@ -77,14 +79,17 @@ async def renew_all(hubs: Mapping[Any, Followed]) -> None:
             await asyncio.sleep(RENEW_SECONDS)
             by_renewal = _by_renewal(hubs)
             answered.forget_all_but(by_renewal)
-            for renewal, members in by_renewal.items():
-                if renewal in asked:
-                    continue
-                began = time.monotonic()
-                asked[renewal] = task = asyncio.create_task(_renew(renewal, members, answered))
-                task.add_done_callback(partial(_forget, asked, renewal))
-                await asyncio.wait([task], timeout=PATIENCE_SECONDS)
-                await asyncio.sleep(time.monotonic() - began)
+            # What one user follows comes together, so that the user is looked up once.
+            due = sorted(by_renewal.items(), key=lambda each: each[1][0].follower)
+            with sharing_answers():
+                for renewal, members in due:
+                    if renewal in asked:
+                        continue
+                    began = time.monotonic()
+                    asked[renewal] = task = asyncio.create_task(_renew(renewal, members, answered))
+                    task.add_done_callback(partial(_forget, asked, renewal))
+                    await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+                    await asyncio.sleep(time.monotonic() - began)
     finally:
         for task in asked.values():
             task.cancel()

@@ -14,6 +14,7 @@ from durable_state.models import Stream, TableOwner
 from durable_state.registry import EntityMapping
 
 from .frames import Item
+from .shared_answers import share_answer
 from .showing import iterate_shown, read_shown
 
 __all__ = [
@@ -42,6 +43,12 @@ def shown_rows(mapping: EntityMapping, stream: Stream) -> models.QuerySet[models
 
     Raises: MappingFault.
     """
+    question = "shown rows", stream.pk, stream.using, mapping.label, mapping.entity_type
+    # A copy, since whoever gets it may keep what it reads in it.
+    return share_answer(question, lambda: _find_shown_rows(mapping, stream)).all()
+
+
+def _find_shown_rows(mapping: EntityMapping, stream: Stream) -> models.QuerySet[models.Model]:
     rows = mapping.rows(stream)
     if mapping.stream_field is not None:
         return rows

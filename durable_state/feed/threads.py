@@ -24,8 +24,9 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import close_old_connections, connections
+from django.db import connections
 
+from durable_state.databases.pooled import give_back_pooled
 from durable_state.errors import DurableStateError
 
 __all__ = ["CallTimedOut", "note_error", "run_for", "run_once_for"]
@@ -44,13 +45,21 @@ SLOW_SECONDS = 0.5
 TOLD_SECONDS = 2.0
 """Seconds after which a call is mentioned in the log."""
 CALL_SECONDS = 30.0
-"""Seconds after which nobody waits for a call any more."""
+"""Seconds after which nobody waits for a call any more.
+
+Waiting in line does not count, however long it takes, unless the line does not move for this long.
+"""
+LINGER_SECONDS = 0.1
+"""Seconds for which an idle thread keeps connections that are to be closed after each call.
+
+Ten thousand calls in a row would otherwise connect ten thousand times.
+"""
 IDLE_SECONDS = 30.0
 """Seconds after which an idle thread ends."""
 
 
 class CallTimedOut(DurableStateError):
-    """A call for a follower did not finish within CALL_SECONDS."""
+    """A call for a follower did not finish, or could not begin, within CALL_SECONDS."""
 
 
 async def run_for(
@@ -97,12 +106,18 @@ def _turns_here() -> _Turns:
     return turns
 
 
+class _NoProgress(Exception):
+    """What is waited for has made no progress for CALL_SECONDS."""
+
+
 class _Places:
     """Lets a number of calls run at once; the others wait, first come, first served."""
 
     def __init__(self, count: int) -> None:
         self._free = count
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._given = 0
+        """How often a place was given to somebody who waited."""
 
     def take_free(self) -> bool:
         """Takes a place if one is free."""
@@ -112,15 +127,22 @@ class _Places:
         return True
 
     async def take(self) -> None:
-        """Takes a place as soon as one is free."""
+        """Takes a place as soon as one is free.
+
+        Raises: _NoProgress, if nobody in the line was given one for CALL_SECONDS.
+        """
         if self.take_free():
             return
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         try:
-            await future
-        except asyncio.CancelledError:
-            if not future.cancelled():
+            given = self._given
+            while not (await asyncio.wait([future], timeout=CALL_SECONDS))[0]:
+                if given == self._given:
+                    raise _NoProgress
+                given = self._given
+        except BaseException:
+            if not future.cancel():
                 self.give_back()
             raise
 
@@ -130,6 +152,7 @@ class _Places:
             future = self._waiting.popleft()
             if not future.done():
                 future.set_result(None)
+                self._given += 1
                 return
         self._free += 1
 
@@ -148,14 +171,11 @@ class _Turns:
 
     async def run(self, call: _Call) -> Any:
         try:
-            async with asyncio.timeout(CALL_SECONDS):
-                return await self._call(call)
-        except TimeoutError as error:
-            if not call.is_late:
-                raise  # the function's own
+            return await self._call(call)
+        except _NoProgress:
             raise CallTimedOut(
                 f"{call.follower}: no answer within {CALL_SECONDS:g} seconds, {call.place()}."
-            ) from error
+            ) from None
 
     async def run_once(self, key: Hashable, follower: str, function: Callable[[], Any]) -> Any:
         own = asyncio.current_task()
@@ -199,7 +219,9 @@ class _Turns:
         relief = loop.call_later(SLOW_SECONDS, relieve)
         result = call.start(loop)
         result.add_done_callback(end)
-        return await asyncio.shield(result)
+        if not (await asyncio.wait([result], timeout=CALL_SECONDS))[0]:
+            raise _NoProgress
+        return result.result()
 
     def _note(self, call: _Call) -> None:
         seconds = time.monotonic() - call.began
@@ -226,9 +248,8 @@ class _Call:
         self.begins = begins
         self._function = function
         self._context = contextvars.copy_context()
-        self._created = time.monotonic()
         self._thread: _Thread | None = None
-        self.began = self._created
+        self.began = 0.0
 
     @property
     def name(self) -> str:
@@ -237,11 +258,6 @@ class _Call:
         while isinstance(function, partial):
             function = function.func
         return str(getattr(function, "__qualname__", function))
-
-    @property
-    def is_late(self) -> bool:
-        """Whether nobody waits for it any more."""
-        return time.monotonic() - self._created >= CALL_SECONDS
 
     def place(self) -> str:
         """Says how far it has come, for the log."""
@@ -258,12 +274,12 @@ class _Call:
         return result
 
     def make(self) -> Any:
-        """Makes the call in this thread, treating connections as a request does."""
-        close_old_connections()
+        """Makes the call in this thread, treating connections nearly as a request does."""
+        _close_unfit_connections()
         try:
             return self._context.run(self._function)
         finally:
-            close_old_connections()
+            _close_unfit_connections()
 
 
 class _Thread(threading.Thread):
@@ -279,7 +295,7 @@ class _Thread(threading.Thread):
         """Makes the calls."""
         while True:
             try:
-                call, loop, result = self.calls.get(timeout=IDLE_SECONDS)
+                call, loop, result = self._next_call()
             except queue.Empty:
                 if self._leave():
                     return
@@ -306,6 +322,13 @@ class _Thread(threading.Thread):
             return "its end"
         return f"{found.f_code.co_filename}:{found.f_lineno} in {found.f_code.co_name}"
 
+    def _next_call(self) -> tuple[_Call, asyncio.AbstractEventLoop, asyncio.Future[Any]]:
+        """Waits for the next call. Raises: queue.Empty, after IDLE_SECONDS."""
+        with contextlib.suppress(queue.Empty):
+            return self.calls.get(timeout=LINGER_SECONDS)
+        _close_lingering_connections()
+        return self.calls.get(timeout=IDLE_SECONDS)
+
     def _leave(self) -> bool:
         with _lock:
             if self not in _idle:
@@ -322,6 +345,26 @@ def _take_thread() -> _Thread:
     thread = _Thread()
     thread.start()
     return thread
+
+
+def _close_lingering_connections() -> None:
+    """Closes the connections that may not outlive a request. Raises nothing."""
+    for connection in connections.all(initialized_only=True):
+        if connection.settings_dict["CONN_MAX_AGE"] == 0:
+            with contextlib.suppress(Exception):  # broken anyway, and the thread has to go on
+                connection.close()
+
+
+def _close_unfit_connections() -> None:
+    """Closes connections that are broken or too old, and gives pooled ones back.
+
+    Those that may not outlive a request (CONN_MAX_AGE is 0) are kept until the thread is idle.
+    """
+    give_back_pooled()
+    for connection in connections.all(initialized_only=True):
+        may_linger = connection.settings_dict["CONN_MAX_AGE"] == 0
+        if not may_linger or connection.errors_occurred or not connection.autocommit:
+            connection.close_if_unusable_or_obsolete()
 
 
 def _settle(result: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:

@@ -27,7 +27,10 @@ __all__ = ["Caller", "find_gone", "identify"]
 logger = logging.getLogger("durable_state.websocket")
 
 HOOK_SECONDS = 10.0
-"""Seconds that the project's authentication may take."""
+"""Seconds that the project's authentication may take, if it is async.
+
+A sync one runs in the feed's threads, which have a limit of their own.
+"""
 HOOKS_AT_ONCE = 10
 
 
@@ -108,10 +111,10 @@ async def _named_by_project(scope: Any) -> Any:
     if path is None:
         return None
     authenticate = _authentication(path)
-    async with asyncio.timeout(HOOK_SECONDS):
-        if inspect.iscoroutinefunction(authenticate):
+    if inspect.iscoroutinefunction(authenticate):
+        async with asyncio.timeout(HOOK_SECONDS):
             return await authenticate(scope)
-        return await run_for(_handshake(scope), authenticate, scope)
+    return await run_for(_handshake(scope), authenticate, scope)
 
 
 def _handshake(scope: Any) -> str:

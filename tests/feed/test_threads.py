@@ -6,8 +6,11 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from django.db import connection
+from django.db.backends.signals import connection_created
 
 from durable_state.feed import CallTimedOut, run_for, run_once_for, threads
 
@@ -85,6 +88,41 @@ async def test_a_call_that_hangs_is_named(
         await run_for("user 7", rows)
     gate.set()
     assert await run_for("user 7", int, 1) == 1
+
+
+async def test_nobody_fails_while_the_line_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users who come at once wait for their turns, longer than any single call may take."""
+    monkeypatch.setattr(threads, "CALL_SECONDS", 0.3)
+    began = time.monotonic()
+    await asyncio.gather(*(run_for(f"user {n}", time.sleep, 0.05) for n in range(60)))
+    assert time.monotonic() - began > 0.6
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_calls_in_a_row_share_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if it may not outlive a request; it is closed once its thread is idle."""
+    monkeypatch.setattr(threads, "LINGER_SECONDS", 1.0)
+    opened = []
+
+    def note(**_: Any) -> None:
+        opened.append(threading.current_thread().name)
+
+    def ask() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return connection.connection is not None
+
+    connection_created.connect(note)
+    try:
+        for number in range(5):
+            assert await run_for(f"user {number}", ask)
+        assert opened == ["durable_state.feed"]
+
+        await asyncio.sleep(2 * threads.LINGER_SECONDS)
+        assert await run_for("user 1", ask)
+        assert opened == ["durable_state.feed"] * 2
+    finally:
+        connection_created.disconnect(note)
 
 
 async def test_who_leaves_takes_no_place_along(gate: threading.Event) -> None:
