@@ -6,11 +6,11 @@ A frame is one JSON object with three keys, ``{"items": [...], "offset": "<resum
 a live commit ``update`` (whether they are new to the subscriber only the subscriber knows) or
 ``delete``.
 
-Transactions: those of the entities that the subscriber sees, or saw, however their changes ended.
-Where a commit carried exactly one such txid, each of its items has it in ``headers.txid``; where it
-carried several, the first item (of very many, the first ones) lists them in ``headers.txids``. A
-commit that changed nothing the subscriber sees has one item then, an entity as it is. Spec:
-STATE-PROTOCOL.md, change and control messages.
+A frame names the transactions about entities that the subscriber sees, or saw, whatever became of
+their changes. If a commit has one such txid, all of its items carry it in ``headers.txid``; if it
+has several, its first item lists them in ``headers.txids`` (its first few, if they are very many).
+If the commit changed nothing that the subscriber sees, a single item carries them: an entity as it
+already is. Spec: STATE-PROTOCOL.md, change and control messages.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ Clients limit what they take at once, many to one MiB.
 """
 
 FRONTS = 4
-"""Ways to begin a frame for which its message is kept: most sockets name a stream alike."""
+"""Fronts for which a frame keeps its message. Most sockets use the same subscription ids."""
 
 _encoder = msgspec.json.Encoder(enc_hook=jsonable)
 
 
 class ItemHeaders(msgspec.Struct, omit_defaults=True):
-    """ItemHeaders of a change (``operation``) or of a control (``control``)."""
+    """The headers of a change (``operation``) or of a control (``control``)."""
 
     operation: str = ""
     control: str = ""
@@ -64,7 +64,7 @@ class ItemHeaders(msgspec.Struct, omit_defaults=True):
 
 
 class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One State Protocol message. ``value`` is encoded already."""
+    """One State Protocol message, with its ``value`` already encoded."""
 
     type: str = ""
     key: str | msgspec.UnsetType = msgspec.UNSET
@@ -78,7 +78,7 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
         return value + sum(map(len, self.headers.txids))
 
     def repeated(self) -> Item:
-        """The same change once more, which changes nothing, without its transactions."""
+        """The same change again, without its transactions; applying it twice changes nothing."""
         headers = ItemHeaders(operation=self.headers.operation)
         return Item(type=self.type, key=self.key, value=self.value, headers=headers)
 
@@ -87,10 +87,9 @@ class Token(NamedTuple):
     """A place in a stream's feed, as one audience sees it.
 
     ``identity`` names the stream, ``signature`` what the audience sees of it, ``revision`` the last
-    commit that was received, and ``stamp`` tells it from another commit of the same number (0:
-    that is not known). A token of a stream that was removed and added again, of another type
-    filter, or from before a permission or a mapping changed does not match, and whoever brings it
-    gets a snapshot.
+    commit received, and ``stamp`` tells it from another commit of the same number (0: unknown). A
+    token does not match if the stream was removed and added again, if the type filter differs, or
+    if a permission or a mapping has changed; the client then gets a snapshot.
     """
 
     identity: str
@@ -117,7 +116,7 @@ class Frame(str):
     offset: str
     up_to_date: bool
     message: dict[str, Any]
-    """For an ASGI ``send``. It is shared, so nobody may change it."""
+    """The ASGI message. All sockets share it, so do not change it."""
     made_at: float
     """On the monotonic clock."""
     _messages: dict[str, dict[str, Any]] | None = None
@@ -131,9 +130,9 @@ class Frame(str):
         return frame
 
     def message_with(self, front: str) -> dict[str, Any]:
-        """The message with ``front`` before the first key, as one more: ``"id":"1",``.
+        """The message with ``front``, such as ``"id":"1",``, inserted before the first key.
 
-        It is kept, and shared in the same way.
+        It is kept and shared like ``message``.
         """
         if self._messages is None:
             self._messages = {}
@@ -146,15 +145,15 @@ class Frame(str):
 
 
 def stream_identity(stream: Stream) -> str:
-    """Names one stream for good.
+    """A name for this stream alone.
 
-    One that is removed and added again is another one, even where it gets the same number.
+    A stream that is removed and added again gets another one, even with the same primary key.
     """
     return f"{stream.pk}-{int(stream.created_at.timestamp() * 1_000_000):x}"
 
 
 def encode_value(value: Any) -> bytes:
-    """Any value of ``represent`` as JSON; what JSON or JavaScript has no type for becomes text."""
+    """Any value from ``represent`` as JSON; text for types that JSON or JavaScript lacks."""
     plain = as_shown(value)
     try:
         return _encoder.encode(plain)
@@ -169,7 +168,7 @@ def control(name: str) -> Item:
 
 
 def group_txids(txids: list[str]) -> list[list[str]]:
-    """The transactions in groups for one item each: one, or more where they are very many."""
+    """Splits transactions into groups, one per item; very many need more than one."""
     groups: list[list[str]] = [[]]
     held = 0
     for txid in txids:
@@ -195,10 +194,10 @@ def encode_items(items: list[Item]) -> bytes:
 def encode_frames(
     items: list[Item], before: str, after: str, up_to_date: bool
 ) -> tuple[Frame, ...]:
-    """One frame, or several where the values are large.
+    """One frame, or several if the values are large.
 
-    Only the last one has the token ``after``, and ``up_to_date``: who leaves between two of them
-    gets all of them again.
+    Only the last one has the token ``after`` and ``up_to_date``, so a subscriber who leaves between
+    two of them gets all of them again.
     """
     groups: list[list[Item]] = [[]]
     held = 0

@@ -41,7 +41,7 @@ __all__ = [
 logger = logging.getLogger("durable_state.feed")
 
 VALUE_BYTES = 256 * 1024
-"""Bytes of values beyond which an entry keeps only keys."""
+"""Bytes of values beyond which an entry keeps keys only."""
 ENTRY_BYTES = 2 * 1024 * 1024
 """Bytes of keys beyond which an entry tells subscribers to take a snapshot."""
 TXID_BYTES = 2 * 1024 * 1024
@@ -49,9 +49,9 @@ TXID_BYTES = 2 * 1024 * 1024
 LARGE_BYTES = 64 * 1024
 """Bytes of transaction ids beyond which they are compressed."""
 UNLISTED = b"null"
-"""The changes of an entry that even its deletions were too many for."""
+"""Stands for the changes of an entry whose deletions alone are too many to list."""
 BELL_BYTES = 8 * 1024
-"""Bytes of an entry up to which it travels with the bell."""
+"""Bytes up to which an entry travels with the bell."""
 
 
 EntityName = tuple[str, str]
@@ -59,7 +59,7 @@ EntityName = tuple[str, str]
 
 
 class FeedTxid(NamedTuple):
-    """A transaction, and one entity that it concerns, whatever became of its change."""
+    """A transaction and one entity it concerns, whatever became of the change."""
 
     txid: str
     type: str
@@ -67,9 +67,9 @@ class FeedTxid(NamedTuple):
 
 
 class LoggedChange(msgspec.Struct, array_like=True, gc=False):
-    """One entity that a commit changed: shown, anew or otherwise ("update"), or gone ("delete").
+    """One entity that a commit changed: "update" if it is now shown, "delete" if it is gone.
 
-    Without ``value``, an ``update`` is read from the rows when it is served.
+    The value of an ``update`` without ``value`` is read from its row when it is served.
     """
 
     type: str
@@ -85,31 +85,31 @@ class LoggedEntry(msgspec.Struct):
     changes: list[LoggedChange]
     """The changed entities, in the order of their last change."""
     txids: list[FeedTxid]
-    """The transactions with the entities that they concern."""
+    """The transactions, with the entities they concern."""
     snapshot: bool
-    """Whether so much changed that all rows are sent instead. ``changes`` are then the deleted
-    entities alone, as far as ``is_listed`` says so."""
+    """Whether so much changed that all rows are sent instead. ``changes`` then lists the deleted
+    entities only, or nothing if ``is_listed`` is false."""
     up_to_date: bool
-    """Whether the stream's tail was reached with it."""
+    """Whether it reached the stream's tail."""
     size: int = 0
-    """In bytes, as it lies in the log."""
+    """In bytes, as stored in the log."""
     stamp: int = 0
     """When it was written: see ``stamp_of``."""
     is_listed: bool = True
-    """Whether ``changes`` has all that ``snapshot`` leaves of them."""
+    """Whether ``changes`` is complete, as far as ``snapshot`` allows."""
 
 
 class ComposedEntry(NamedTuple):
-    """The entry of one commit before it is in the log: the columns of its row, but the stream's."""
+    """The entry of one commit, before it is written: its columns other than the stream."""
 
     columns: dict[str, Any]
     """By field name."""
 
     stream_columns: dict[str, Any]
-    """What the stream's row tells of its log with it, by field name."""
+    """What the stream's row then says of its log, by field name."""
 
     payload: bytes
-    """What ``ring`` takes: at most 8 KB, empty where the entry is larger."""
+    """For ``ring``: at most 8 KB, empty if the entry is larger."""
 
 
 class _Bell(msgspec.Struct):
@@ -171,9 +171,9 @@ def compose(
 
 
 def stamp_of(written_at: datetime.datetime | None) -> int:
-    """Tells an entry from another one of the same revision, in microseconds.
+    """Distinguishes entries of the same revision, by their time in microseconds.
 
-    A database that was restored gives revisions to other commits than before.
+    After a database was restored, its revisions go to other commits than before.
     """
     if written_at is None:
         return 0
@@ -182,7 +182,7 @@ def stamp_of(written_at: datetime.datetime | None) -> int:
 
 
 def stamp_at(stream_pk: int, revision: int, using: str) -> int:
-    """The stamp of the entry of that revision; 0 where it was pruned, or never was."""
+    """The stamp of that revision's entry; 0 if it was pruned, or never existed."""
     entries = FeedEntry.objects.using(using).filter(stream_id=stream_pk, revision=revision)
     return stamp_of(entries.values_list("created_at", flat=True).first())
 
@@ -193,7 +193,7 @@ def write(stream: Stream, entry: ComposedEntry) -> None:
 
 
 def _pack_bell(stream: Stream, columns: dict[str, Any]) -> bytes:
-    """The opposite of ``unpack_bell``; empty where that would be too large."""
+    """The reverse of ``unpack_bell``; empty if the result would be too large."""
     is_compressed = not columns["txids"].startswith(b"[")  # and larger than any bell
     if is_compressed or len(columns["changes"]) > BELL_BYTES or columns["changes"] == UNLISTED:
         return b""
@@ -203,7 +203,7 @@ def _pack_bell(stream: Stream, columns: dict[str, Any]) -> bytes:
 
 
 def encode_txids(txids: Sequence[tuple[str, str, str]]) -> bytes:
-    """What is stored of them: the newest, as far as TXID_BYTES hold them."""
+    """The transactions as they are stored: the newest, up to TXID_BYTES."""
     kept = list(txids)
     while len(body := msgspec.json.encode(kept)) > TXID_BYTES:
         kept = kept[len(kept) // 4 + 1 :]
@@ -212,7 +212,7 @@ def encode_txids(txids: Sequence[tuple[str, str, str]]) -> bytes:
 
 
 def decode_txids(body: bytes) -> list[FeedTxid]:
-    """The opposite of ``encode_txids``."""
+    """The reverse of ``encode_txids``."""
     return _txids.decode(_decompressed(body))
 
 
@@ -221,7 +221,7 @@ def _decompressed(body: bytes) -> bytes:
 
 
 def unpack_bell(payload: str, identity: str) -> LoggedEntry | None:
-    """The entry that came with the bell, or None where there is none or it is another stream's."""
+    """The entry that came with the bell; None if there is none, or it is another stream's."""
     try:
         bell = _bell.decode(payload)
     except msgspec.DecodeError:
@@ -232,10 +232,10 @@ def unpack_bell(payload: str, identity: str) -> LoggedEntry | None:
 def entries(
     stream_pk: int, after: int, using: str, *, limit: int = 64, size: int = 4 * 1024 * 1024
 ) -> list[LoggedEntry]:
-    """The entries that follow revision ``after``, as far as they have no hole.
+    """The entries after revision ``after``, up to the first hole.
 
-    At most ``limit``, or about ``size`` bytes. Empty where there is none, or where the next one was
-    pruned.
+    At most ``limit`` entries, or about ``size`` bytes. Empty if there is none, or if the next one
+    was pruned.
     """
     found: list[LoggedEntry] = []
     rows = (
@@ -265,7 +265,7 @@ def _encode(changes: list[LoggedChange]) -> bytes:
 
 
 def _encode_gone(changes: Sequence[LoggedChange] | None) -> bytes:
-    """The deletions among them; UNLISTED where those are too many, or not known."""
+    """The deletions among the changes; UNLISTED if they are too many, or unknown."""
     if changes is None:
         return UNLISTED
     body = _encode([each for each in changes if each.operation == "delete"])
@@ -350,7 +350,7 @@ def _represent_written(
 
 
 def _represent_rows(stream: Stream, entities: Sequence[EntityName]) -> dict[EntityName, bytes]:
-    """The encoded values of entities, read from their rows; without those that have none."""
+    """The encoded values of entities, read from their rows; those without a row are left out."""
     keys_by_type: dict[str, list[str]] = {}
     for entity_type, key in entities:
         keys_by_type.setdefault(entity_type, []).append(key)

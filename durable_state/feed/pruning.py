@@ -1,7 +1,7 @@
-"""The log is kept within its bounds of age, entries and bytes, by whoever writes it.
+"""Keeps the log within its bounds of age, entries and bytes, as it is written.
 
-Invariant: a stream's entries are deleted from its oldest on, so those that are left have no hole.
-Nothing here looks at an entry that stays, but for a few: the oldest are found by an index.
+Invariant: a stream's oldest entries are deleted first, so the rest have no hole. An index finds the
+oldest, so only a few of the entries that stay are looked at.
 
 Why: decision 54.
 """
@@ -22,30 +22,30 @@ __all__ = ["LogKeeper", "prune", "prune_held"]
 logger = logging.getLogger("durable_state.feed")
 
 STEP_ENTRIES = 100
-"""Entries by which a log grows at most until its oldest are looked at."""
+"""Entries after which the oldest are looked at again, at most."""
 STEP_SHARE = 16
-"""The part of FEED_KEEP_BYTES by which it grows at most until then."""
+"""The same in bytes: one part in so many of FEED_KEEP_BYTES."""
 PACE = 4
-"""How many times as many entries are looked at as have come: a backlog becomes smaller."""
+"""Entries looked at for each new one; more than one, so that a backlog shrinks."""
 CHUNK = 1000
-"""Entries that are deleted in one statement."""
+"""Entries deleted in one statement."""
 
 
 class LogKeeper:
-    """Keeps one stream's log within its bounds, at the pace at which it grows.
+    """Keeps one stream's log within its bounds as it grows.
 
-    However many commits a second there are, as many entries go as come. What becomes too old while
-    few come is left to ``prune``, which looks at all streams at once.
+    Entries go as fast as they come, however many commits there are. While few come, entries that
+    become too old are left to ``prune``, which looks at all streams at once.
     """
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._kept_at: tuple[int, int] | None = None
-        """The revision, and the bytes, at which the log was looked at last."""
+        """The revision and bytes of the log when it was last looked at."""
 
     @property
     def is_due(self) -> bool:
-        """Whether enough has come since ``keep`` was called last."""
+        """Whether the log has grown enough since the last ``keep``."""
         if self._kept_at is None:
             return True
         revision, log_bytes = self._kept_at
@@ -53,9 +53,9 @@ class LogKeeper:
         return came >= _step() or grown >= get_settings().feed_keep_bytes // STEP_SHARE
 
     def keep(self) -> None:
-        """Deletes entries beyond the bounds, where that is due.
+        """Deletes entries beyond the bounds, if that is due.
 
-        Called when a commit was published; a later one makes good for one that fails.
+        Called after a commit was published. If it fails, a later call catches up.
         """
         if not self.is_due:
             return
@@ -72,7 +72,7 @@ def _step() -> int:
 
 
 def _prune_stream(stream: Stream, most: int) -> None:
-    """Deletes those of the stream's oldest entries, ``most`` at once, that are beyond a bound."""
+    """Deletes the stream's oldest entries that are beyond a bound, at most ``most``."""
     settings = get_settings()
     first_kept = stream.revision - settings.feed_keep_rows + 1
     bytes_gone = stream.log_bytes - settings.feed_keep_bytes
@@ -90,10 +90,10 @@ def _prune_stream(stream: Stream, most: int) -> None:
 
 
 def prune(using: str, most: int = CHUNK) -> int:
-    """Deletes entries of all streams that are older than FEED_KEEP_SECONDS, oldest first, and
-    ``most`` at once; returns how many.
+    """Deletes entries older than FEED_KEEP_SECONDS, of all streams, oldest first and at most
+    ``most``; returns how many.
 
-    Of a stream that brings much, ``LogKeeper`` has deleted them before.
+    ``LogKeeper`` has already deleted those of busy streams.
     """
     log = FeedEntry.objects.using(using)
     expired = log.filter(created_at__lt=_cutoff(using)).order_by("created_at", "pk")
@@ -104,8 +104,8 @@ def prune(using: str, most: int = CHUNK) -> int:
 
 
 def prune_held(using: str, most: int = CHUNK) -> int:
-    """Deletes what readers of the feed endpoint held, ``most`` at once, where nobody has asked for
-    it for FEED_KEEP_SECONDS; returns how many.
+    """Deletes what is kept for readers of the feed endpoint who have not come back for
+    FEED_KEEP_SECONDS, at most ``most``; returns how many.
     """
     held = HeldRows.objects.using(using)
     expired = held.filter(expires_at__lt=database_now(using)).order_by("expires_at")

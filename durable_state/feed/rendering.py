@@ -1,7 +1,7 @@
-"""What a log entry becomes for one reader: items, and the transactions that they tell of.
+"""Turns a log entry into what one reader gets: items, and the transactions they name.
 
-Websocket and feed endpoint share it. Everything here may ask the database, and waits for nothing
-else.
+Shared by the websocket and the feed endpoint. Everything here may query the database, and waits
+for nothing else.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ __all__ = ["Rendering", "delete_item", "row_item"]
 
 
 class Rendering:
-    """Renders entries for a reader of ``audience``, a part of PAGE_ROWS changes at a time."""
+    """Renders entries for one audience, PAGE_ROWS changes at a time."""
 
     def __init__(self, audience: Audience) -> None:
         self.audience = audience
         self.shown: dict[str, set[str]] = {}
-        """Of narrowed types: the keys that the reader holds."""
+        """The keys that the reader holds, for narrowed types."""
         self.unasked: dict[str, set[str]] | None = None
-        """Of narrowed types that the reader did not ask for, or not for all of: the keys that it
-        could see, because it is told of their transactions. None: not listed yet.
+        """The keys the reader may see but did not ask for, for narrowed types. It is told of their
+        transactions. None if they have not been listed yet.
         """
         self._told: tuple[int, list[FeedTxid]] = (-1, [])
-        """Of a narrowed audience: an entry, and those of its transactions that it may know of."""
+        """A revision, and the transactions in its entry that a narrowed audience may know of."""
 
     def forget(self) -> None:
-        """The reader holds nothing from now on, and is given its rows next."""
+        """Forgets what the reader holds, because it gets a snapshot next."""
         self.shown = {name: set() for name, sight in self.audience.sights.items() if sight.narrowed}
         self.unasked = None
 
     def list_unasked(self) -> dict[str, set[str]]:
-        """What the reader could see without having asked for it, listed when it is needed first."""
+        """The keys the reader may see but did not ask for, listed on first use."""
         if self.unasked is None:
             self.unasked = {
                 name: set(all_keys(sight.mapping, sight.rows))
@@ -51,13 +51,13 @@ class Rendering:
         return self.unasked
 
     def holding(self) -> dict[str, set[str]]:
-        """What is known of the reader's rows of narrowed types, to be taken up again."""
+        """What is known of the reader's rows of narrowed types, for ``take_up``."""
         return {f"+{name}": set(keys) for name, keys in self.shown.items()} | {
             f"-{name}": set(keys) for name, keys in self.list_unasked().items()
         }
 
     def take_up(self, holding: dict[str, set[str]]) -> None:
-        """The reader is one of which that was known. A reader of nothing has no rows."""
+        """Continues with a reader from what ``holding`` returned; without it, from no rows."""
         known = self.audience.known
         narrowed = [name for name, sight in known.items() if sight.narrowed]
         self.shown = {
@@ -74,9 +74,9 @@ class Rendering:
         return name in self.audience.beside or self.audience.sights[name].keys is not None
 
     def asks_for_rows(self, entry: LoggedEntry, start: int) -> bool:
-        """Whether the part of the entry cannot be rendered without the database.
+        """Whether rendering this part of the entry needs the database.
 
-        For an audience that sees all rows of the types that it asked for.
+        Only for audiences that see all rows of the types they asked for.
         """
         if self.audience.is_personal and self.unasked is None:
             return True  # a reader that resumes has had no snapshot, with which they are listed
@@ -92,11 +92,11 @@ class Rendering:
         return any(map(self._wants, entry.txids))
 
     def frames(self, entry: LoggedEntry, start: int, newest: bool) -> SharedFrames:
-        """The frames of a part of an entry.
+        """The frames for one part of an entry.
 
-        Only its last one moves the token: who leaves in between gets the whole entry again.
-
-        Of an entry that asks for a snapshot they tell the transactions, and move nothing.
+        Only the last frame moves the token, so a reader who leaves before it gets the whole entry
+        again. If the entry asks for a snapshot, the frames name its transactions only, and the
+        token stays.
         """
         told = self._visible_txids(entry, start)
         changes = [] if entry.snapshot else entry.changes[start : start + PAGE_ROWS]
@@ -113,8 +113,8 @@ class Rendering:
         return SharedFrames(texts, not items)
 
     def messages(self, entry: LoggedEntry) -> list[Item]:
-        """The whole entry as messages that name one transaction each at most, as the reference
-        clients read them. Of one that asks for a snapshot: what is gone.
+        """The whole entry as messages with at most one transaction each, as reference clients
+        expect. If the entry asks for a snapshot, only its deletions.
         """
         told = self._visible_txids(entry, 0)
         items = self._items(entry.changes)
@@ -131,7 +131,7 @@ class Rendering:
         ]
 
     def _items(self, changes: Sequence[LoggedChange]) -> list[Item]:
-        """What the reader sees of the changes, in their order."""
+        """The changes as the reader sees them, in order."""
         rows: dict[str, dict[str, Any]] = {}
         for name, sight in self.audience.sights.items():
             mine = [each for each in changes if each.type == name and sight.wants(each.key)]
@@ -154,9 +154,9 @@ class Rendering:
         )
 
     def _visible_txids(self, entry: LoggedEntry, start: int) -> list[FeedTxid]:
-        """The transactions of those entities that the reader may see, or could until now.
+        """The transactions about entities that the reader may see, or could see until now.
 
-        Looked up before the entry's first part is rendered, which forgets what is shown no more.
+        Must be called before the entry's first part is rendered, which forgets rows that are gone.
         """
         known = self.audience.known
         if not self.audience.is_personal:
@@ -176,7 +176,7 @@ class Rendering:
     def _seen(
         self, name: str, sight: Sight, keys: set[str], changes: Sequence[LoggedChange]
     ) -> set[str]:
-        """Those of the keys that are, or were until now, of rows that the reader may see."""
+        """The keys among these whose rows the reader may see, or could see until now."""
         unasked = self.list_unasked().get(name)
         before = self.shown.get(name, set()) | (unasked or set())
         changed = set[str]()
@@ -189,7 +189,7 @@ class Rendering:
         return keys & (before | now)
 
     def _carrier(self, told: Sequence[FeedTxid]) -> Item:
-        """An item that changes nothing, to carry transactions: an entity as the reader holds it."""
+        """An item that only carries transactions: an entity as the reader already holds it."""
         wanted = next(filter(self._wants, told), None)
         if wanted is None:  # None that the reader holds: it is as absent as it was.
             return delete_item(told[0].type, told[0].key)
@@ -210,7 +210,7 @@ class Rendering:
 
 
 def row_item(name: str, sight: Sight, row: Any, operation: str) -> Item:
-    """The row as an item; a delete, where it cannot be shown."""
+    """The row as an item; a delete if the row cannot be shown."""
     key, value = sight.mapping.key_of(row), shown_value(sight.mapping, row)
     if value is None:
         return delete_item(name, key)
@@ -223,7 +223,7 @@ def row_item(name: str, sight: Sight, row: Any, operation: str) -> Item:
 
 
 def delete_item(name: str, key: str) -> Item:
-    """The end of an entity."""
+    """An item that deletes the entity."""
     return Item(type=name, key=key, headers=ItemHeaders(operation="delete"))
 
 
