@@ -22,12 +22,12 @@ from durable_state.operations.wording import number, span
 __all__ = ["Chart", "hour_charts", "sparklines"]
 
 HEIGHT = 100
-"""Units of the drawings; they are stretched to their place."""
+"""Size of the drawings in SVG units; pages stretch them to fit."""
 
 
 @dataclass(slots=True)
 class _Bucket:
-    """What happened in one span of time."""
+    """Totals for one span of time: a bar of the drawing."""
 
     messages: float = 0.0
     commits: float = 0.0
@@ -69,7 +69,7 @@ class _Series:
             bucket.lag_ms = max(bucket.lag_ms, sample.lag_ms)
 
     def rates(self) -> list[float]:
-        """Messages a second; of the last bucket, as far as it is over."""
+        """Messages per second; for the last bucket, over the part of it that has passed."""
         over = max(self.now - (self.since + (self.count - 1) * self.seconds), 10.0)
         spans = [float(self.seconds)] * (self.count - 1) + [min(over, self.seconds)]
         return [each.messages / some for each, some in zip(self.buckets, spans, strict=True)]
@@ -80,7 +80,7 @@ class _Series:
 
 
 class Chart(NamedTuple):
-    """One drawing, with what is written around it."""
+    """One drawing and the texts around it."""
 
     name: str
     title: str
@@ -161,7 +161,7 @@ def _chart(
 
 
 def _bars(values: list[float], highest: float, told: Callable[[int], str]) -> SafeString:
-    """A bar for each value but zero; what is very small can be seen all the same."""
+    """Draws a bar for each value but zero; even the smallest stays visible."""
     return format_html_join(
         "",
         '<rect x="{}" y="{}" width="3" height="{}">{}</rect>',

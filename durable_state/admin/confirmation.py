@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["LISTED", "Consequence", "Question", "ask", "back", "confirmed"]
 
 LISTED = 50
-"""Things that a page explains one by one, at most."""
+"""How many objects a page explains one by one."""
 
 
 class Question(NamedTuple):
@@ -31,17 +31,17 @@ class Question(NamedTuple):
     """The (name, label) of a checkbox."""
 
     def about(self, name: str) -> Question:
-        """The same, of what it is about."""
+        """Returns the question with ``%(name)s`` filled in."""
         return self._replace(title=self.title % {"name": name})
 
 
 class Consequence(NamedTuple):
-    """What will happen to one thing, or to several alike."""
+    """What will happen to one object, or to several in the same way."""
 
     name: str
     effects: Sequence[str | Promise]
     things: Sequence[str] = ()
-    """Several, one by one, at most ``LISTED``."""
+    """Explains several objects one by one, at most ``LISTED`` of them."""
 
 
 def confirmed(request: HttpRequest) -> bool:

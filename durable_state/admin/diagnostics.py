@@ -33,9 +33,9 @@ _SEARCHED = 500
 Where there are more, types and reasons are searched only.
 """
 _WITH_A_KEY = 500
-"""Rows about entities of one key that a search finds."""
+"""How many rows about one entity key a search finds."""
 _STREAMS = 500
-"""Streams in which one query looks for a key."""
+"""How many streams one query searches for a key."""
 _NOTHING = Q(pk__in=[])
 _HIDDEN = _("hidden: you do not see the row")
 
@@ -159,7 +159,7 @@ class DiagnosticAdmin(OperatorAdmin):
         return moment(obj.created_at)
 
     def value_cell(self, obj: Any, show: Callable[[], SafeString]) -> SafeString:
-        """What ``show`` gives, where the person may see the values of the row."""
+        """Returns what ``show`` makes of the row if the person may see its values."""
         if getattr(obj, "values_readable", False):
             return show()
         return format_html('<span class="ds-quiet">{}</span>', _HIDDEN)

@@ -26,9 +26,9 @@ from .visibility import OperatorAdmin, StreamFilter, moment, stream_link
 __all__ = ["FeedEntryAdmin"]
 
 LISTED = 200
-"""Changes of one entry that are shown."""
+"""How many changes of an entry are shown."""
 VALUE_BYTES = 1000
-"""Bytes of each value that are shown."""
+"""How many bytes of each value are shown."""
 
 
 @admin.register(FeedEntry)
@@ -121,7 +121,7 @@ def _readable(insight: Insight, entities: list[tuple[str, str]]) -> set[tuple[st
 
 
 def _told(change: LoggedChange, is_readable: bool) -> tuple[str, str]:
-    """Key and value of a change, as far as they may be seen."""
+    """Renders key and value of a change as far as the person may see them."""
     if not is_readable:
         return _("hidden: you do not see the row"), ""
     if change.operation == "delete":

@@ -94,7 +94,7 @@ class HidingAdmin(ModelAdmin):
         return keeping_hidden_parents(super().get_changelist_form(request, **kwargs), request)
 
     def get_field_queryset(self, db: str | None, db_field: Any, request: HttpRequest) -> Any:
-        """What a form offers for a foreign key, or a many-to-many field: no row that is hidden."""
+        """Offers no hidden rows as choices of a foreign key or many-to-many field."""
         choices = super().get_field_queryset(db, db_field, request)
         related = db_field.remote_field.model
         if not is_synced_model(related):
@@ -104,7 +104,7 @@ class HidingAdmin(ModelAdmin):
         return readable_rows(request.user, choices)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """What goes too is counted only: Django would name rows that may be hidden."""
+        """Only counts what is deleted as well: Django would name rows that may be hidden."""
         _, counts, permissions, protected = super().get_deleted_objects(objs, request)
         return (
             [str(each) for each in objs],
@@ -114,7 +114,7 @@ class HidingAdmin(ModelAdmin):
         )
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Members that the form did not show stay members."""
+        """Keeps the related objects that the form did not show."""
         kept = hidden_members(request, form.instance) if change else {}
         super().save_related(request, form, formsets, change)
         for name, pks in kept.items():

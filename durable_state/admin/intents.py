@@ -32,11 +32,11 @@ VERBS = {
     "retry": _("retry"),
     "discard": _("discard"),
 }
-"""By the verbs that are stored, what they are called."""
+"""Labels by stored verb."""
 
 
 def told_verb(intent: Intent) -> str:
-    """What was done, in the reader's language: ``resume``, or ``resume, 3 times``."""
+    """Tells what was done in the reader's language: ``resume``, or ``resume, 3 times``."""
     verb = str(VERBS.get(intent.verb, intent.verb))
     if intent.times == 1:
         return verb
@@ -45,7 +45,7 @@ def told_verb(intent: Intent) -> str:
 
 
 class VerbFilter(admin.SimpleListFilter):
-    """By what was done; all verbs are offered, without a look at the rows."""
+    """Filters by verb. It offers all verbs, without reading the rows."""
 
     title = _("verb")
     parameter_name = "verb"
@@ -59,7 +59,7 @@ class VerbFilter(admin.SimpleListFilter):
 
 @admin.register(Intent)
 class IntentAdmin(OperatorAdmin):
-    """Who did what to streams; also to streams that are gone."""
+    """Who did what to which stream, including streams that were removed."""
 
     list_display = ["when", "done", "stream_name", "actor", "detail"]
     sortable_by = ["when"]

@@ -27,7 +27,7 @@ __all__ = ["DeadLetterAdmin"]
 
 
 class ReasonFilter(admin.SimpleListFilter):
-    """By reason code; those that there are, found by steps through the index."""
+    """Filters by reason code. It offers the codes in use, which it finds in the index."""
 
     title = gettext_lazy("reason")
     parameter_name = "reason"
@@ -53,7 +53,7 @@ class ReasonFilter(admin.SimpleListFilter):
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(DiagnosticAdmin):
-    """Refused messages; tried again or discarded by actions."""
+    """Refused messages, which actions retry or discard."""
 
     change_list_template = "durable_state/admin/letter_list.html"
     change_form_template = "durable_state/admin/letter.html"
@@ -151,7 +151,7 @@ class DeadLetterAdmin(DiagnosticAdmin):
         question: Question,
         effect: Any,
     ) -> HttpResponse:
-        """Those of one reason are explained together."""
+        """Explains all letters with the same reason together."""
         count = queryset.order_by()[: COUNTED + 1].count()
         listed = list(queryset.select_related("stream")[:LISTED])
         readable = readable_values(request.user, listed)

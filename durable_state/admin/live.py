@@ -28,7 +28,7 @@ class Feed(TypedDict):
     keys: list[str] | None
     """None: all of them."""
     offset: str
-    """The place that the feed has now, from which the page goes on."""
+    """The feed's current position, from which the page continues."""
 
 
 def feeds_of_list(
@@ -72,7 +72,7 @@ def feeds_of_form(
 
 
 def streams_of_row(request: HttpRequest, mapping: EntityMapping, row: models.Model) -> list[Stream]:
-    """The readable streams by which a mapping shows the row: one, where all is well."""
+    """Finds the readable streams from which a mapping made the row; normally just one."""
     column = mapping.stream_column
     values = None if column is None else {getattr(row, column.attname)} - {None}
     found = _streams(mapping, values, readable_streams(request.user))
@@ -82,7 +82,7 @@ def streams_of_row(request: HttpRequest, mapping: EntityMapping, row: models.Mod
 def _feeds(
     request: HttpRequest, mapping: EntityMapping, values: set[Any] | None, keys: Sequence[str] = ()
 ) -> list[Feed]:
-    """The feeds of the streams that rows with these stream field values are shown by."""
+    """Finds the feeds of the streams to which rows with these stream field values belong."""
     feeds: list[Feed] = []
     for stream in _streams(mapping, values, readable_streams(request.user)):
         if mapping.serves(stream.name):
@@ -101,7 +101,7 @@ def _feeds(
 def _streams(
     mapping: EntityMapping, values: set[Any] | None, readable: models.QuerySet[Stream]
 ) -> list[Stream]:
-    """Those of the readable streams that rows with these stream field values belong to."""
+    """Finds the readable streams to which rows with these stream field values belong."""
     field = mapping.stream_column
     if field is None or values is None:
         owned = TableOwner.objects.filter(model=mapping.label).values("stream")

@@ -1,4 +1,4 @@
-"""The page of a synced row tells where the row comes from, and has its story read."""
+"""Shows on a synced row's page where the row comes from, and can request its history."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["OriginAdmin"]
 
 
 class OriginAdmin(HidingAdmin):
-    """Of a synced model: the origin of each row beside its fields."""
+    """A ``ModelAdmin`` that shows each row's origin beside its fields."""
 
     @property
     def mappings(self) -> list[EntityMapping]:
@@ -35,7 +35,7 @@ class OriginAdmin(HidingAdmin):
         return registry.for_model(self.model) or registry.for_model(concrete)
 
     def is_synced(self, obj: models.Model | None) -> bool:
-        """Whether the row is a stream's, not the application's."""
+        """Whether the row belongs to a stream rather than to the application."""
         if obj is None:
             return False
         columns = [mapping.stream_column for mapping in self.mappings]
@@ -53,7 +53,7 @@ class OriginAdmin(HidingAdmin):
         return f"{self.opts.app_label}_{self.opts.model_name}_durable_state_origin"
 
     def origin_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Where a row comes from, as its page shows it; a POST asks for its story."""
+        """Serves the fragment that tells where a row comes from; a POST requests its history."""
         row = self.get_object(request, unquote(object_id))
         if row is None or not self.is_synced(row):
             raise Http404
@@ -80,7 +80,7 @@ class OriginAdmin(HidingAdmin):
         self.message_user(request, told, messages.SUCCESS)
 
     def origin_context(self, request: HttpRequest, row: models.Model) -> dict[str, Any]:
-        """What the page of a row needs."""
+        """The extra template context of a row's page."""
         site, found = self.admin_site, origins(request, self.mappings, row)
         name = f"admin:{self._origin_name}"
         return {
@@ -92,5 +92,5 @@ class OriginAdmin(HidingAdmin):
 
 
 def may_operate(request: HttpRequest) -> bool:
-    """Whether the person may ask workers for work on streams."""
+    """Whether the person may request verifications, which workers carry out."""
     return bool(request.user.has_perm("durable_state.change_stream"))

@@ -1,4 +1,4 @@
-"""Lists of any length: no page counts further than anybody would turn."""
+"""Lists of any length: counting stops beyond the pages that anybody would turn to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from durable_state.operations.wording import number
 __all__ = ["COUNTED", "AtLeast", "BoundedChangeList", "BoundedPaginator", "at_most"]
 
 COUNTED = 10_000
-"""Rows that a list counts, and can be turned through; a filter or a search finds the others."""
+"""How many rows a list counts and pages through; filters and searches find the others."""
 
 
 class AtLeast(int):
@@ -31,7 +31,7 @@ def at_most(count: int) -> str:
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts ``COUNTED`` rows and one at most: the database reads so many, of ten million too."""
+    """Counts at most ``COUNTED`` rows and one more, however many the table has."""
 
     @cached_property
     def count(self) -> int:
@@ -55,7 +55,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class BoundedChangeList(ChangeList):
-    """A list with such a paginator."""
+    """A list that shows ``10,000+`` where its paginator stopped counting."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)

@@ -26,7 +26,7 @@ __all__ = [
 
 
 class ReadableParentListFilter(admin.RelatedFieldListFilter):
-    """Filters by a synced parent that the person may see."""
+    """Filters by parent, and offers only parents that the person may see."""
 
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
         parents = readable_rows(request.user, field.related_model._default_manager.all())
@@ -95,7 +95,7 @@ def _keep(form_field: Any, field: models.ForeignKey[Any, Any], value: Any) -> No
 def _hidden_parents(
     request: HttpRequest, field: models.ForeignKey[Any, Any], values: Iterable[Any]
 ) -> set[Any]:
-    """Those values of the foreign key that point to rows which the person may not see."""
+    """Finds the values of the foreign key that point to rows hidden from the person."""
     wanted = set(values) - {None}
     if not wanted:
         return set()

@@ -26,7 +26,7 @@ __all__ = ["ParkedChangeAdmin"]
 
 @admin.register(ParkedChange)
 class ParkedChangeAdmin(DiagnosticAdmin):
-    """Entities that the stream holds and the tables cannot show yet. Nothing to do but to look."""
+    """Changes that the tables cannot show yet. The list is read-only."""
 
     change_list_template = "durable_state/admin/parked_list.html"
     list_display = ["entity_key", "why", "meanwhile", "where"]
@@ -107,7 +107,7 @@ class ParkedChangeAdmin(DiagnosticAdmin):
 
     @admin.display(description=gettext_lazy("shown meanwhile"))
     def meanwhile(self, parked: ParkedChange) -> str:
-        """What the tables show of the entity until the change can be shown."""
+        """Tells what the tables show of the entity in the meantime."""
         if parked.is_link:
             return _("this change, without its parent")
         return _("its older row") if parked.stale else _("no row")

@@ -59,7 +59,7 @@ _REFUSED = {
 
 
 def reason_of(letter: DeadLetter) -> Reason:
-    """Why the letter is there; of a code of the project's own, the code."""
+    """Returns label and advice for a reason code; a project's own code is its own label."""
     known = _MALFORMED if letter.is_malformed else _REFUSED
     words = Reason(letter.reason, _("Fix the mapping's prepare() or the data, then retry."))
     return known.get(letter.reason, words)

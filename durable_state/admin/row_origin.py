@@ -36,12 +36,12 @@ __all__ = ["Origin", "origins", "told_origin"]
 ENTRIES = 200
 """Commits, the newest, in which a row's last change is looked for."""
 ENTRY_BYTES = 4 * 1024 * 1024
-"""Bytes of them that are looked through."""
+"""How many bytes of those commits are searched."""
 _OPEN = (VerificationRun.State.ASKED, VerificationRun.State.RUNNING)
 
 
 class Origin(NamedTuple):
-    """One entity whose row it is."""
+    """One entity that the row shows."""
 
     stream: Stream
     type: str
@@ -51,7 +51,7 @@ class Origin(NamedTuple):
 def origins(
     request: HttpRequest, mappings: Iterable[EntityMapping], row: models.Model
 ) -> list[Origin]:
-    """The entities that the row shows: one, but where several mappings write its model."""
+    """Finds the entities that the row shows; several if several mappings write its model."""
     return [
         Origin(stream, mapping.entity_type, mapping.key_of(row))
         for mapping in mappings
@@ -60,7 +60,7 @@ def origins(
 
 
 def told_origin(site: AdminSite, request: HttpRequest, origin: Origin) -> dict[str, Any]:
-    """What a row's page tells of it."""
+    """What a row's page tells about its origin."""
     stream, using = origin.stream, origin.stream.using
     entity = {"stream": stream, "entity": entity_digest(origin.type, origin.key)}
     letters = DeadLetter.objects.using(using).select_related("stream")
@@ -90,7 +90,7 @@ def told_origin(site: AdminSite, request: HttpRequest, origin: Origin) -> dict[s
 
 
 def _last_change(origin: Origin) -> FeedEntry | None:
-    """The newest commit that changed the row, as far as the newest of the log tell."""
+    """Finds the newest commit that changed the row, if it is among the newest in the log."""
     log = FeedEntry.objects.using(origin.stream.using).filter(stream=origin.stream)
     newest = log.order_by("-revision").only("stream", "revision", "created_at", "changes")
     needle, left = msgspec.json.encode(origin.key), ENTRY_BYTES
@@ -110,7 +110,7 @@ def _names(body: bytes, origin: Origin) -> bool:
 
 
 def _story(request: HttpRequest, origin: Origin) -> dict[str, Any] | None:
-    """The newest one that was asked for."""
+    """The newest verification that was requested for the entity."""
     runs = VerificationRun.objects.using(origin.stream.using).select_related("stream", "intent")
     run = runs.filter(stream=origin.stream, entity_type=origin.type, entity_key=origin.key).first()
     if run is None:
@@ -126,7 +126,7 @@ def _story(request: HttpRequest, origin: Origin) -> dict[str, Any] | None:
 
 
 def _url(site: AdminSite, request: HttpRequest, found: models.Model | None) -> str:
-    """Its page, where the site has one that the person may see."""
+    """Returns the address of its page if the site has one that the person may see."""
     model_admin: Any = None if found is None else site._registry.get(type(found))
     if found is None or model_admin is None or not model_admin.has_view_permission(request):
         return ""

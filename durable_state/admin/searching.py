@@ -10,7 +10,7 @@ from django.utils.text import smart_split, unescape_string_literal
 __all__ = ["SEARCHED", "newest", "search_words"]
 
 SEARCHED = 10_000
-"""Rows of a list whose texts are searched: the newest."""
+"""How many of the newest rows of a list are searched for words."""
 
 
 def newest(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -20,7 +20,7 @@ def newest(rows: QuerySet[Any]) -> QuerySet[Any]:
 
 
 def search_words(term: str) -> list[str]:
-    """The words of a search as Django's own lists take them: a quoted text is one word."""
+    """Splits a search as Django's own lists do: a quoted text is one word."""
     return [
         unescape_string_literal(word) if word[0] in "\"'" and word[0] == word[-1] else word
         for word in smart_split(term)

@@ -15,7 +15,7 @@ __all__ = ["STATES", "Offer", "pill"]
 
 
 class Offer(NamedTuple):
-    """A verb, and what its button says."""
+    """A verb and the label of its button."""
 
     verb: str
     label: str | Promise
@@ -77,11 +77,11 @@ STATES = {
     ),
     "halted": _State("bad", _("halted"), _("An error has stopped it; it waits for you."), _RESUME),
 }
-"""By status."""
+"""Tone, label, meaning and usual remedies of each shown status."""
 
 
 def pill(status: str, tone: str = "") -> SafeString:
-    """The status as a label with its colours, and its meaning as a tooltip."""
+    """Renders the status as a coloured label, with its meaning as a tooltip."""
     state = STATES[status]
     return format_html(
         '<span class="ds-pill ds-{} ds-is-{}" title="{}">{}</span>',

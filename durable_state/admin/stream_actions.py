@@ -30,7 +30,7 @@ class _Verb(NamedTuple):
     question: str | Promise
     button: str | Promise
     effects: Callable[[Stream], list[str]]
-    """What it will do to one stream, a sentence each."""
+    """Tells what it will do to one stream, in sentences."""
     run: Callable[[Stream, str, bool], object]
     """Does it to one stream: with the actor's name, and whether the checkbox was ticked."""
     done: str | Promise
@@ -112,7 +112,7 @@ class StreamActions(OperatorAdmin):
 
 
 def _listed(names: list[str]) -> str:
-    """The names, as far as anybody reads on."""
+    """Lists the first names, and how many more there are."""
     more = len(names) - LISTED
     listed = ", ".join(names[:LISTED])
     if more <= 0:

@@ -23,7 +23,7 @@ __all__ = ["CELLS", "LABELS", "alert_tone", "cell", "rate", "status_pill"]
 
 
 def status_pill(report: StreamReport) -> SafeString:
-    """Its status, amber where it is stuck although the word alone sounds well."""
+    """Renders the status, in amber if the stream is stuck although the word sounds fine."""
     return pill(report.status, _tone(report))
 
 
@@ -34,7 +34,7 @@ def _tone(report: StreamReport) -> str:
 
 
 def alert_tone(report: StreamReport) -> str:
-    """The colour of what is said below the status: red only where a person has to act."""
+    """The colour of the text below the status: red only if a person has to act."""
     if report.stuck:
         return "bad" if _tone(report) == "bad" else "warn"
     return "warn" if report.misfits or report.last_error else "quiet"
@@ -83,7 +83,7 @@ CELLS: dict[str, Callable[[StreamReport, Any], Any]] = {
         '<span title="{}">{}</span>', report.account, number(report.account.others)
     ),
 }
-"""By name, what a cell shows of a report and its sparkline."""
+"""Renders a cell from a report and its sparkline, by the cell's name."""
 
 
 LABELS = {
@@ -94,11 +94,11 @@ LABELS = {
     "parked": _("parked"),
     "other": _("other"),
 }
-"""What the number is, where the list is too narrow for a head."""
+"""Labels of the numbers, for lists too narrow for a header row."""
 
 
 def cell(pk: int, name: str, report: StreamReport | None, spark: Any) -> SafeString:
-    """One cell, named so that it can be replaced."""
+    """Renders one cell, named so that scripts can replace it."""
     content = "" if report is None else CELLS[name](report, spark)
     if name not in LABELS:
         return format_html('<div data-part="{}-{}">{}</div>', pk, name, content)

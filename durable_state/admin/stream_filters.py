@@ -1,4 +1,4 @@
-"""Finding streams in the admin by what is shown of them, which no column holds."""
+"""Filters streams in the admin by their shown status, which no column holds."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _URL_INPUT = forms.TextInput(
 
 
 class AddStreamForm(ModelForm):
-    """What it takes to begin."""
+    """The form that adds a stream."""
 
     adopt = forms.BooleanField(
         required=False,
@@ -53,7 +53,7 @@ class AddStreamForm(ModelForm):
 
 
 class EditStreamForm(forms.Form):
-    """Where a stream is read from now on. The present URL is not in it: its query may be secret."""
+    """Changes where a stream is read. It never shows the current URL, whose query may be secret."""
 
     url = forms.CharField(
         label=_("New URL"),
@@ -77,7 +77,7 @@ class EditStreamForm(forms.Form):
     )
 
     def clean_heartbeat_seconds(self) -> int:
-        """0 stands for what is usual."""
+        """Returns 0 for the default."""
         return self.cleaned_data["heartbeat_seconds"] or 0
 
     def clean_url(self) -> str | None:

@@ -59,7 +59,7 @@ def _urgency(streams: dict[int, Known]) -> Any:
 
 
 def chips(request: HttpRequest, streams: QuerySet[Stream]) -> SafeString:
-    """A link for each status that there is, and what waits for a person, with its number."""
+    """Renders a link with a count for each status in use, and for what waits for a person."""
     known = known_streams(request, streams.db)
     visible = set(streams.values_list("pk", flat=True))
     seen = [each for pk, each in known.items() if pk in visible]

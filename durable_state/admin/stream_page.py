@@ -49,7 +49,7 @@ class _Type(NamedTuple):
     state: TypeState | None
     is_old: bool
     rows_url: str
-    """Its rows in the admin; empty where they are not there."""
+    """The address of its rows in the admin; empty if they are not registered there."""
 
 
 class _Counter(NamedTuple):
@@ -62,7 +62,7 @@ class _Counter(NamedTuple):
 
 
 def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream) -> dict[str, Any]:
-    """The template's context for one stream; all of it is of one moment."""
+    """The template context for one stream, read at a single moment."""
     stream.refresh_from_db(using=stream.using)
     report = operations.report(stream, count_to=COUNTED)
     counters = _counters(report)
@@ -120,7 +120,7 @@ def _counters(report: StreamReport) -> list[_Counter]:
 
 
 def _types(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream) -> list[_Type]:
-    """Those that came, and those that are mapped."""
+    """Lists the types that have arrived or are mapped."""
     states = {each.type: each for each in stream.types.all()}
     mappings = {mapping.entity_type: mapping for mapping in registry.for_stream(stream.name)}
     return [
@@ -152,7 +152,7 @@ def _rows_url(
 
 
 def _error_detail(request: HttpRequest, stream: Stream, report: StreamReport) -> str:
-    """What quotes rows of the error, for those who see them."""
+    """The part of the error that quotes rows, if the person may see those."""
     if not report.last_error_detail:
         return ""
     sees = Insight(request.user, stream).sees_all(report.last_error_type)

@@ -1,4 +1,4 @@
-"""What of a stream is under way and will end: how far it is, and when it will be there."""
+"""Work in progress on a stream: how far it is, and how long it will still take."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["Course", "bar", "courses"]
 
 
 class Course(NamedTuple):
-    """One thing that is under way."""
+    """One piece of work in progress."""
 
     name: str
     told: str
     percent: float | None
-    """None where nobody knows how much there is."""
+    """None if the total is unknown."""
     cancel: str = ""
-    """The verb that ends it before its time."""
+    """The verb that cancels it, if any."""
 
 
 def courses(report: StreamReport) -> list[Course]:
-    """What is under way: a reset, a snapshot, the reading of old messages."""
+    """Lists the work in progress: a reset, a snapshot, catching up."""
     found = []
     if report.replayed is not None:
         found.append(_reset(report))
@@ -66,7 +66,7 @@ def _staged(report: StreamReport) -> str:
 
 
 def bar(course: Course) -> SafeString:
-    """It as a progress bar; one that only moves where its end is not known."""
+    """Renders it as a progress bar, an indeterminate one if the total is unknown."""
     value = "" if course.percent is None else format_html(' value="{}"', f"{course.percent:.1f}")
     return format_html(
         '<progress class="ds-progress" max="100" aria-label="{}"{}></progress>', course.name, value

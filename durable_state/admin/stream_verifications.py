@@ -17,9 +17,9 @@ __all__ = ["shown_verifications", "told_progress", "told_story"]
 
 State = VerificationRun.State
 LISTED = 5
-"""Verifications on a page: the newest, and the outcome of those before."""
+"""How many verifications a page shows."""
 PATIENCE = timedelta(seconds=30)
-"""After which a page says that no worker has taken one."""
+"""How long a page waits before it says that no worker has taken a verification."""
 _OPEN = (State.ASKED, State.RUNNING)
 _TONES = {State.ASKED: "quiet", State.RUNNING: "busy", State.EQUAL: "good"}
 
@@ -54,7 +54,7 @@ def told_story(request: HttpRequest, run: VerificationRun) -> str:
 
 
 def told_progress(run: VerificationRun) -> str:
-    """How far it is: ``Reading the stream: 2,000 of 5,000 messages``."""
+    """Tells its progress: ``Reading the stream: 2,000 of 5,000 messages``."""
     if not run.phase:
         return str(State(run.state).label)
     known = {"done": number(run.done), "total": number(run.total)}

@@ -43,12 +43,12 @@ from .visibility import actor
 __all__ = ["StreamAdmin"]
 
 MANY = 200
-"""Streams from which on they are counted by status now and then only, while a list is open."""
+"""From this many streams on, an open list refreshes its counts by status less often."""
 
 
 @admin.register(Stream)
 class StreamAdmin(StreamActions):
-    """A stream is added by form, changed by actions, and otherwise looked at."""
+    """Streams are added with a form and changed by actions; everything else is read-only."""
 
     form = AddStreamForm
     change_form_template = "durable_state/admin/stream.html"
@@ -186,7 +186,7 @@ class StreamAdmin(StreamActions):
         return reports, sparklines(using, pks)
 
     def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
-        """What the admin's index asks; it is told there which streams wait for a person."""
+        """Also tells the admin's index which streams need attention."""
         perms = super().get_model_perms(request)
         match = request.resolver_match
         is_index = match is not None and match.url_name == "index"
@@ -234,7 +234,7 @@ class StreamAdmin(StreamActions):
         return HttpResponse(format_html_join("", "{}", ((each,) for each in cells)))
 
     def live_page_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        """One stream's page as it is now, without what is around it."""
+        """Renders one stream's page as it is now, without the surrounding layout."""
         stream = self.get_object(request, str(object_id))
         if stream is None:
             raise Http404

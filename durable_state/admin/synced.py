@@ -35,7 +35,7 @@ __all__ = ["SyncedModelAdmin"]
 logger = logging.getLogger("durable_state.admin")
 
 LISTED_FIELDS = 7
-"""Columns of a list that declares none."""
+"""How many columns a list shows that declares none."""
 
 
 class SyncedModelAdmin(OriginAdmin):
@@ -71,7 +71,7 @@ class SyncedModelAdmin(OriginAdmin):
         return [field.name for field in self.model._meta.concrete_fields if field.name in names]
 
     def holds_own_rows(self) -> bool:
-        """Whether the table can hold rows of the application: those whose stream field is NULL."""
+        """Whether the table can hold the application's own rows, whose stream field is NULL."""
         columns = [mapping.stream_column for mapping in self.mappings]
         return all(each is not None and each.null for each in columns)
 
@@ -100,14 +100,14 @@ class SyncedModelAdmin(OriginAdmin):
         return f"{self.opts.app_label}_{self.opts.model_name}_durable_state"
 
     def liveness_view(self, request: HttpRequest) -> HttpResponse:
-        """How the streams ``?stream=a&stream=b`` fare that the person may see."""
+        """Serves the state of the streams ``?stream=a&stream=b`` that the person may see."""
         if not self.has_view_or_change_permission(request):
             return JsonResponse({}, status=403)
         names = request.GET.getlist("stream")[:50]
         return JsonResponse(liveness(readable_streams(request.user).filter(name__in=names)))
 
     def _live(self, request: HttpRequest, feeds: list[Feed]) -> dict[str, Any]:
-        """What a page is told of its feeds, and how their streams fare: now, and where to ask."""
+        """Tells a page its feeds, the state of their streams, and where to ask for it again."""
         names = sorted({feed["stream"] for feed in feeds})
         url = reverse(f"admin:{self._liveness_name}", current_app=self.admin_site.name)
         return {

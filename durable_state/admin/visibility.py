@@ -1,4 +1,4 @@
-"""What a person sees in the admin: rows read-only, with verbs for those who may change them."""
+"""What a person may see in the admin: read-only rows, and verbs for those with permission."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ def actor(request: HttpRequest) -> str:
 
 
 def moment(at: datetime | None) -> str:
-    """A moment as all pages here show it."""
+    """Formats a moment as all admin pages do."""
     if at is None:
         return "-"
     return f"{localtime(at) if is_aware(at) else at:%Y-%m-%d %H:%M:%S}"
 
 
 def labelled(label: Any, content: Any) -> SafeString:
-    """A cell that says what it is if the list is too narrow for a head."""
+    """Renders a cell with a label of its own, for lists too narrow for a header row."""
     return format_html('<span class="ds-label">{}</span>{}', label, content)
 
 
 def stream_link(model_admin: ModelAdmin, stream: Stream) -> SafeString:
-    """A stream's name, which leads to its page."""
+    """Renders a stream's name as a link to its page."""
     site = model_admin.admin_site.name
     url = reverse("admin:durable_state_stream_change", args=[stream.pk], current_app=site)
     return format_html('<a href="{}">{}</a>', url, stream.name)
 
 
 class StreamFilter(admin.SimpleListFilter):
-    """By stream; offered are the readable ones that have rows, found without reading the rows."""
+    """Filters by stream. It offers readable streams with rows, without reading the rows."""
 
     title = _("stream")
     parameter_name = "stream"
@@ -97,7 +97,7 @@ class OperatorAdmin(ModelAdmin):
         return lookup in self.lookups
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """All that a page shows: none of it is a form's."""
+        """Makes every field read-only."""
         return [*super().get_readonly_fields(request, obj), *(self.fields or ())]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:

@@ -92,7 +92,7 @@ class EntityList(PolicyView):
 
 
 def _chosen(request: Request, sight: Sight) -> Sight:
-    """What is seen, with those fields only that the query asks for."""
+    """What the user may see, reduced to the fields that the query asks for."""
     mapping, seen = sight.mapping, sight.fields
     known = None
     if mapping.wire_names and not mapping.has_own_represent:

@@ -1,4 +1,4 @@
-"""What has not changed since a client read it is not sent again."""
+"""Entity tags: what has not changed since a client read it is not sent again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def entity_tag(request: Request, stream: Stream, sight: Sight) -> str | None:
 
 
 def answer_if_unchanged(request: Request, tag: str | None) -> Any:
-    """304 where the client has it already, else None."""
+    """Returns 304 if the client already has this version, otherwise None."""
     return None if tag is None else get_conditional_response(request._request, etag=tag)
 
 

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 RESERVED = frozenset(["key", "fields", "ordering", "limit", "cursor", "format"])
-"""What the query means by itself; a field of such a name is not filtered by."""
+"""Reserved query parameters; fields with these names cannot be filtered by."""
 
 _EQUAL = ["exact", "in", "isnull"]
 _TEXT = [*_EQUAL, "iexact", "contains", "icontains", "startswith"]

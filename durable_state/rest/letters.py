@@ -1,4 +1,4 @@
-"""What has no row: messages that were refused, and changes that wait."""
+"""Messages without a row: refused messages and parked changes."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ _FILTERS = {
     "reason": ["exact", "in"],
     "ordinal": ["exact", "gt", "gte", "lt", "lte"],
 }
-"""Nothing that tells of hidden values."""
+"""The filters, none of which reveals a hidden value."""
 
 
 class _WithoutRow(PolicyView):
-    """The messages of one stream of one kind."""
+    """The refused messages or the parked changes of one stream."""
 
     pagination_class = KeyPages
     serializer_class: Any
     permission: str
 
     def rows(self, stream: Stream) -> models.QuerySet[Any]:
-        """Those of a stream."""
+        """Returns the messages of a stream."""
         raise NotImplementedError
 
     def listed(self, request: Request, name: str) -> Any:
-        """A page of them, with values where the user may read them."""
+        """Returns a page of messages, with values only if the user may read them."""
         stream = self.stream(name)
         if not self.user.has_perm(self.permission):
             raise PermissionDenied

@@ -33,7 +33,7 @@ class Order(NamedTuple):
 
     @property
     def columns(self) -> list[str]:
-        """What a page has to know of its rows."""
+        """The columns that order the rows."""
         return [self.key] if self.field is None else [self.field, self.key]
 
 
@@ -83,11 +83,11 @@ class KeyPages(CursorPagination):
         return self.page
 
     def get_next_link(self) -> str | None:
-        """The address of the page behind this one; None where there is none."""
+        """The address of the next page, or None."""
         return self._link(self.page[-1], False) if self.has_next and self.page else None
 
     def get_previous_link(self) -> str | None:
-        """The address of the page before this one; None where there is none."""
+        """The address of the previous page, or None."""
         return self._link(self.page[0], True) if self.has_previous and self.page else None
 
     def _link(self, row: dict[str, Any], backwards: bool) -> str:
@@ -133,7 +133,7 @@ class KeyPages(CursorPagination):
         return [field.desc(**nulls) if descending else field.asc(**nulls), key]
 
     def _beyond(self, values: list[Any], backwards: bool) -> Q:
-        """The rows that follow those values in the order, or in its opposite."""
+        """Filters the rows that come after these values, in the order or in its reverse."""
         order = self._order
         descending = order.descending != backwards
         if order.field is None:

@@ -1,4 +1,4 @@
-"""OpenAPI by drf-spectacular where that is installed; nothing otherwise."""
+"""OpenAPI descriptions, if drf-spectacular is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REFUSALS = {
 }
 
 _PATTERNS = {"name": "^[A-Za-z0-9._-]{1,100}$", "entity_type": "^.+$"}
-"""What the routes take."""
+"""The path parameters."""
 
 View = TypeVar("View", bound=Callable[..., Any])
 

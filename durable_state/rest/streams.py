@@ -32,7 +32,7 @@ from .views import NAME, PolicyView
 __all__ = ["HealthView", "StreamDetail", "StreamList"]
 
 _NOT_STORED = {"Cache-Control": "no-store"}
-"""Health that something on the way has kept is not of now."""
+"""Keeps caches from answering with an old state."""
 _FIELDS = {"fields": "only these members of each stream, separated by commas"}
 _MEMBERS = list(StreamSerializer().fields)
 _STATUSES = sorted({*Status.values, *Shown})
@@ -128,7 +128,7 @@ class HealthView(PolicyView):
         return super().perform_content_negotiation(request, force=True)
 
     def _readable(self, using: str, stuck: list[StreamReport]) -> list[dict[str, Any]]:
-        """Those of a database's stuck streams that the user may read."""
+        """Describes those of a database's stuck streams that the user may read."""
         names = [each.name for each in stuck]
         streams = self.readable_streams().using(using).filter(name__in=names)
         by_name = {stream.name: stream for stream in streams}

@@ -23,7 +23,7 @@ NAME = {"name": "name of the stream"}
 
 
 class PlainJson(JSONRenderer):
-    """JSON in ASCII, which can spell whatever a text of the database holds."""
+    """JSON in ASCII, which can represent any text of the database."""
 
     ensure_ascii = True
 
@@ -41,11 +41,11 @@ class PolicyView(GenericAPIView[Any]):
     versioning_class = None
     renderer_classes = [PlainJson]
     has_pages = True
-    """Whether it has pages for browsers where the project has them."""
+    """Whether it offers browsable pages if the project does."""
     queryset = Stream.objects.none()
 
     def get_renderers(self) -> list[BaseRenderer]:
-        """JSON; pages for browsers too, where the project has them."""
+        """Renders JSON, and browsable pages if the project has them."""
         renderers: list[BaseRenderer] = super().get_renderers()
         theirs: Any = api_settings.DEFAULT_RENDERER_CLASSES
         for each in theirs:
@@ -55,12 +55,12 @@ class PolicyView(GenericAPIView[Any]):
 
     @property
     def user(self) -> Any:
-        """Who asks; also where the project's UNAUTHENTICATED_USER is None."""
+        """The user; anonymous even if the project's ``UNAUTHENTICATED_USER`` is None."""
         user: Any = self.request.user
         return AnonymousUser() if user is None else user
 
     def readable_streams(self) -> models.QuerySet[Stream]:
-        """Those that the user may read."""
+        """Returns the streams that the user may read."""
         return readable_streams(self.user)
 
     def stream(self, name: str) -> Stream:
