@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["examples"]
+from hypothesis import HealthCheck, settings
+
+__all__ = ["examples", "lenient"]
 
 LEAST = int(os.environ.get("DURABLE_STATE_EXAMPLES", "0"))
 
@@ -14,3 +16,14 @@ def examples(usual: int) -> int:
     a long run now and then finds more.
     """
     return max(usual, LEAST)
+
+
+def lenient(usual: int) -> settings:
+    """Settings of a property that uses a database: an example may take its time, and each one
+    empties the tables itself, so that it needs no fixture of its own.
+    """
+    return settings(
+        deadline=None,
+        max_examples=examples(usual),
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )

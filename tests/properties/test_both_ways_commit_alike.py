@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from durable_state.consumer import commits, optimistic
@@ -22,7 +22,7 @@ from durable_state.models import (
     TypeState,
 )
 from tests.app.models import Person, Room
-from tests.examples import examples
+from tests.examples import lenient
 from tests.tables import apply_batch, fresh_stream, rows_of, strict
 from tests.wire import change
 
@@ -30,11 +30,6 @@ from .support.streams import batches, items
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
-lenient = settings(
-    deadline=None,
-    max_examples=examples(40),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 Batches = list[tuple[list[Any], bool]]
 Edits = dict[int, dict[str, Any]]
@@ -73,14 +68,14 @@ def _tame(draw: st.DrawFn) -> Batches:
 one_by_one = items.map(lambda some: [([item], True) for item in some])
 
 
-@lenient
+@lenient(40)
 @given(cut=st.one_of(_tame(), one_by_one, batches()))
 def test_of_rows_by_themselves(database: str, cut: Batches) -> None:
     """Messages, profiles, settings and scores, with all that is wrong about them."""
     event(f"committed optimistically: {min(_commit_both_ways(database, cut), 3)}")
 
 
-@lenient
+@lenient(40)
 @given(cut=_people())
 def test_of_rows_that_need_others(database: str, cut: Batches) -> None:
     """Parents, and values that must be unique."""
@@ -100,7 +95,7 @@ EDITS = st.sampled_from(
 """What others write into a stream's row without a commit: operators, or who failed to read it."""
 
 
-@lenient
+@lenient(40)
 @given(cut=st.lists(st.tuples(_tame(), EDITS), max_size=4))
 def test_while_others_edit_the_stream(database: str, cut: list[tuple[Batches, Any]]) -> None:
     """What they wrote is kept, or overwritten, and known to the caller, whichever way it goes."""

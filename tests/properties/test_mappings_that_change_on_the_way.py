@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state.consumer import commit, hand_over, release
@@ -19,7 +19,7 @@ from durable_state.models import Replay, Stream, TypeState
 from durable_state.protocol import Position, decode
 from durable_state.transport import Batch
 from tests.app.grove_mappings import BranchMapping, LeafMapping
-from tests.examples import examples
+from tests.examples import lenient
 from tests.mappings import remap
 from tests.wire import END, encode
 
@@ -39,12 +39,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
     pytest.mark.usefixtures("writer"),
 ]
-
-lenient = settings(
-    deadline=None,
-    max_examples=examples(25),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 def by_the_new_mappings(message: dict[str, Any], before: Any) -> Any:
@@ -88,7 +82,7 @@ class Replaying:
         assert done is not None
 
 
-@lenient
+@lenient(25)
 @given(
     stream_of=streams(["branch", "leaf", "leaf"], with_controls=True),
     places=st.tuples(*[st.integers(0, 16)] * 3),

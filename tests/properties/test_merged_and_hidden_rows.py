@@ -7,10 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.examples import examples
+from tests.examples import lenient
 from tests.mappings import remap
 from tests.wire import END
 
@@ -23,11 +23,6 @@ pytestmark = [
     pytest.mark.usefixtures("writer"),
 ]
 
-lenient = settings(
-    deadline=None,
-    max_examples=examples(25),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 Stream = tuple[list[dict[str, Any]], list[int]]
 
@@ -56,7 +51,7 @@ def partial_streams(draw: st.DrawFn) -> Stream:
     return messages, cuts
 
 
-@lenient
+@lenient(25)
 @given(stream_of=streams(["branch", "leaf", "leaf"], with_controls=True), first=st.integers(0, 8))
 def test_hidden_parents_and_hidden_holders(database: str, stream_of: Stream, first: int) -> None:
     """A hidden row is nobody's parent, and has no unique value."""
@@ -71,7 +66,7 @@ def test_hidden_parents_and_hidden_holders(database: str, stream_of: Stream, fir
         check_identities(before, seen, held_throughout(messages, first, hiding))
 
 
-@lenient
+@lenient(25)
 @given(stream_of=partial_streams(), first=st.integers(0, 8))
 def test_merged_children_and_parents(database: str, stream_of: Stream, first: int) -> None:
     """An update keeps what it leaves out of the newest accepted value, shown or not."""

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state.consumer import release
 from durable_state.models import DeadLetter, ParkedChange, Stream
 from tests.app.models import Author, Clipping, DoorKey, Folder, Lock, Player, Team, Twin
-from tests.examples import examples
+from tests.examples import lenient
 from tests.tables import apply_batch
 from tests.wire import END
 
@@ -27,12 +27,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
     pytest.mark.usefixtures("writer"),
 ]
-
-lenient = settings(
-    deadline=None,
-    max_examples=examples(25),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 KEYS = "abcd"
@@ -143,7 +137,7 @@ def apply_all(stream: Stream, cut: list[tuple[list[dict[str, Any]], bool]]) -> l
     return [*(message for batch, _ in cut for message in batch), END]
 
 
-@lenient
+@lenient(25)
 @given(cut=_batches(["folder", "team", "player"]))
 def test_the_greatest_closed_part_is_shown(
     database: str, cut: list[tuple[list[dict[str, Any]], bool]]
@@ -167,7 +161,7 @@ def test_the_greatest_closed_part_is_shown(
         assert min(counts) >= 0
 
 
-@lenient
+@lenient(25)
 @given(cut=_batches(["twin", "lock", "doorkey"]))
 def test_circles_of_unique_parents(
     database: str, cut: list[tuple[list[dict[str, Any]], bool]]
@@ -225,7 +219,7 @@ _commits = st.lists(
 )
 
 
-@lenient
+@lenient(25)
 @given(commits=_commits)
 def test_parents_of_two_other_streams(
     database: str, commits: list[tuple[str, list[dict[str, Any]] | None]]

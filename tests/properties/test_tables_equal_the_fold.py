@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connections, transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state.consumer import commit, reapply
@@ -16,7 +16,7 @@ from durable_state.materializer.staged.difference import differences
 from durable_state.models import DeadLetter, Generation, StagedChange, Stream
 from durable_state.protocol import Position, decode
 from durable_state.transport import Batch
-from tests.examples import examples
+from tests.examples import lenient
 from tests.tables import apply_batch, check, fresh_stream, rows_of, settled, strict
 from tests.wire import END, encode
 
@@ -27,17 +27,11 @@ pytestmark = [
     pytest.mark.usefixtures("writer"),
 ]
 
-lenient = settings(
-    deadline=None,
-    max_examples=examples(60),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-few = settings(lenient, max_examples=examples(15))
 
 Batches = list[tuple[list[Any], bool]]
 
 
-@lenient
+@lenient(60)
 @given(cut=batches())
 def test_any_batching_gives_the_fold(database: str, cut: Batches) -> None:
     """Rows, letters and counters do not depend on how the stream was cut."""
@@ -47,7 +41,7 @@ def test_any_batching_gives_the_fold(database: str, cut: Batches) -> None:
         check(stream, [item for batch, _ in cut for item in batch])
 
 
-@few
+@lenient(15)
 @given(one=batches(), other=batches())
 def test_streams_in_one_table_do_not_touch_each_other(
     database: str, one: Batches, other: Batches
@@ -62,7 +56,7 @@ def test_streams_in_one_table_do_not_touch_each_other(
         check(second, [item for batch, _ in other for item in batch])
 
 
-@few
+@lenient(15)
 @given(stream_items=items, sizes=st.tuples(st.integers(1, 9), st.integers(1, 9)))
 def test_a_replay_changes_nothing(
     database: str, stream_items: list[Any], sizes: tuple[int, int]
@@ -92,7 +86,7 @@ def test_a_replay_changes_nothing(
         )
 
 
-@few
+@lenient(15)
 @given(cut=batches(), sizes=st.lists(st.integers(1, 6), min_size=1), data=st.data())
 def test_a_replay_beside_the_live_reader(
     database: str, cut: Batches, sizes: list[int], data: st.DataObject
@@ -137,7 +131,7 @@ def test_a_replay_beside_the_live_reader(
         check(stream, [*everything, *everything[:3]])
 
 
-@few
+@lenient(15)
 @given(cut=batches())
 def test_verification_agrees(database: str, cut: Batches) -> None:
     """A scratch fold of the whole stream finds no difference,
@@ -163,7 +157,7 @@ def test_verification_agrees(database: str, cut: Batches) -> None:
             transaction.set_rollback(True, using=database)
 
 
-@few
+@lenient(15)
 @given(cut=batches(), data=st.data())
 def test_a_crash_at_any_statement_is_resumed(
     database: str, cut: Batches, data: st.DataObject
@@ -196,7 +190,7 @@ def test_a_crash_at_any_statement_is_resumed(
         check(stream, [item for batch, _ in cut for item in batch])
 
 
-@few
+@lenient(15)
 @given(cut=batches())
 def test_retrying_letters_changes_nothing(database: str, cut: Batches) -> None:
     """A refused change is refused again: retries bring no old value back and lose no letter."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state.consumer import release
 from durable_state.models import KeptRow
 from tests.app.grove import Guard
-from tests.examples import examples
+from tests.examples import lenient
 from tests.wire import END
 
 from .support.folding import fold
@@ -33,14 +33,8 @@ pytestmark = [
     pytest.mark.usefixtures("writer"),
 ]
 
-lenient = settings(
-    deadline=None,
-    max_examples=examples(25),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
-
-@lenient
+@lenient(25)
 @given(stream_of=streams(["branch", "leaf", "leaf"], with_controls=True), first=st.integers(0, 8))
 def test_rows_and_what_the_application_has_in_them(
     database: str, stream_of: tuple[list[dict[str, Any]], list[int]], first: int
@@ -59,7 +53,7 @@ def test_rows_and_what_the_application_has_in_them(
         assert not batched.letters
 
 
-@lenient
+@lenient(25)
 @given(stream_of=streams(["branch", "leaf"], with_controls=False), first=st.integers(0, 8))
 def test_a_batch_takes_no_more_than_its_messages_one_by_one(
     database: str, stream_of: tuple[list[dict[str, Any]], list[int]], first: int
@@ -80,7 +74,7 @@ def test_a_batch_takes_no_more_than_its_messages_one_by_one(
         assert single.marked & shown <= batched.marked
 
 
-@lenient
+@lenient(25)
 @given(
     stream_of=streams(["branch", "leaf", "leaf"], with_controls=True),
     first=st.integers(0, 8),
@@ -113,7 +107,7 @@ def test_protected_rows_go_when_nothing_protects_them(
         check_rows(after, fold(messages))
 
 
-@lenient
+@lenient(25)
 @given(stream_of=streams(["sign"], with_controls=True), first=st.integers(0, 8))
 def test_values_that_only_the_database_compares(
     database: str, stream_of: tuple[list[dict[str, Any]], list[int]], first: int
@@ -128,7 +122,7 @@ def test_values_that_only_the_database_compares(
         check_identities(before, seen, held_throughout(messages, first))
 
 
-@lenient
+@lenient(25)
 @given(stream_of=streams(["country", "city", "city"], with_controls=True), first=st.integers(0, 8))
 def test_children_follow_what_names_their_parents(
     database: str, stream_of: tuple[list[dict[str, Any]], list[int]], first: int

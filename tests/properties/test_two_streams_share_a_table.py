@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state.consumer import release
 from durable_state.models import DeadLetter, ParkedChange, Stream
 from tests.app.models import Person, Room
-from tests.examples import examples
+from tests.examples import lenient
 from tests.tables import apply_batch
 from tests.wire import END
 
@@ -27,11 +27,6 @@ pytestmark = [
     pytest.mark.usefixtures("writer"),
 ]
 
-lenient = settings(
-    deadline=None,
-    max_examples=examples(25),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 NAMES = ["east", "west"]
 KEYS = "abc"
@@ -82,7 +77,7 @@ def rooms(using: str) -> Iterator[dict[str, Stream]]:
             stream.delete()
 
 
-@lenient
+@lenient(25)
 @given(commits=_batches)
 def test_each_is_its_own_fold(
     database: str, commits: list[tuple[str, list[dict[str, Any]], bool]]

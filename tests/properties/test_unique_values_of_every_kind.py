@@ -17,13 +17,13 @@ from django.contrib.postgres.fields import ArrayField, IntegerRangeField, RangeO
 from django.db import models
 from django.db.models.functions import Lower
 from django.test.utils import isolate_apps
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping
 from durable_state.models import DeadLetter, ParkedChange, Stream
 from tests import wire
-from tests.examples import examples
+from tests.examples import lenient
 from tests.mappings import map_only
 from tests.tables import apply_batch, tables_of
 from tests.wire import END
@@ -36,11 +36,6 @@ pytestmark = [
     pytest.mark.usefixtures("writer"),
 ]
 
-lenient = settings(
-    deadline=None,
-    max_examples=examples(15),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 EVERYWHERE = ("default", "postgres", "mysql")
 KEYS = "abcd"
@@ -327,7 +322,7 @@ def test_who_is_parked_loses_to_a_row_that_is_shown(name: str, alias: str) -> No
     kind = KINDS[name]
     with model_of(kind, alias) as model:
 
-        @lenient
+        @lenient(15)
         @given(cut=streams(kind))
         def equals_the_fold(cut: Cut) -> None:
             with stream_of_kinds(alias, model) as stream:
