@@ -14,7 +14,7 @@ from durable_state.consumer import release
 from durable_state.models import KeptRow
 from tests.app.grove import Guard
 from tests.examples import lenient
-from tests.wire import END
+from tests.wire import END, change
 
 from .support.folding import fold
 from .support.grove import (
@@ -51,6 +51,20 @@ def test_rows_and_what_the_application_has_in_them(
         kept = set(KeptRow.objects.using(database).values_list("type", "key"))
         assert kept <= batched.waiting.keys() - batched.rows.keys()
         assert not batched.letters
+
+
+def test_a_stale_row_yields_to_one_that_is_its_own_parent(database: str) -> None:
+    """Its change is tried again beside the other, loses again, and then the row is hidden."""
+    messages = [
+        change("branch", "a", slug="x", boss=None),
+        change("branch", "c", slug="w", boss=None),
+        change("branch", "c", slug="x", boss=None),
+        change("branch", "b", slug="w", boss="b"),
+    ]
+    with grove(database) as stream:
+        _, seen = run(stream, messages, [1, 2, 3, 4], 0)
+        assert {key for _, key in seen.rows} == {"a", "b"}
+        assert {key for _, key in seen.waiting} == {"c"}
 
 
 @lenient(25)

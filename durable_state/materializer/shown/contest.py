@@ -38,6 +38,8 @@ class Puts:
     kept: dict[str, bytes]
     unnamed: set[str] = field(default_factory=set)
     """Keys whose rows no child points to any more by a value that they give up."""
+    joined: set[str] = field(default_factory=set)
+    """Keys whose parked changes were added, because their stale rows were in the way."""
 
     def drop(self, keys: Iterable[str]) -> None:
         """Takes out the puts with these keys: they are written or parked."""
@@ -103,11 +105,14 @@ class Contest:
     def _join(self, each: Puts, stale: Collection[str]) -> bool:
         """Adds parked changes that are not blocked by a parent to the puts, with which they may
         exchange values; whether there were any.
+
+        Each is added once at most: one that loses again has its stale row hidden, or else it would
+        join and lose for ever.
         """
         plan = each.plan
         puts = []
-        here = {put.key for put in each.waiting}
-        for parked in self._lot.find(plan.digest(key) for key in stale if key not in here).values():
+        new = set(stale) - each.joined - {put.key for put in each.waiting}
+        for parked in self._lot.find(map(plan.digest, new)).values():
             try:
                 puts.append(
                     from_bytes(plan, parked.key, parked.ordinal, parked.prepared, parked.body)
@@ -120,6 +125,7 @@ class Contest:
         ]
         if not joining:
             return False
+        each.joined |= {put.key for put in joining}
         each.waiting = sorted([*each.waiting, *joining], key=age)
         each.existing |= read_rows(plan, [put.key_value for put in joining])
         return True
