@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -296,6 +297,16 @@ def _unpacked(plan: TypePlan, staged: Staged) -> Prepared | None:
         return None
 
 
+def _read(plan: TypePlan, prepared: Prepared | None) -> tuple[str, str] | None:
+    """All that it says, with the types of the values; what was staged as a JSON reader has it,
+    which makes 0.0 of 1e-400.
+    """
+    if prepared is None:
+        return None
+    staged = json.loads(to_bytes(plan, prepared))
+    return repr(msgspec.structs.replace(prepared, raw=())), repr(staged)
+
+
 @pytest.mark.parametrize("chunks", [(1,), (3, 1), (64, 3)])
 @pytest.mark.parametrize("case", CASES)
 def test_together_as_alone(
@@ -317,7 +328,7 @@ def test_together_as_alone(
         assert [_facts(entity) for entity in together] == [_facts(entity) for entity in alone]
         staged = _staged(plan, alone)
         for one, unpacked in zip(staged, _unpacked_together(plan, staged), strict=True):
-            assert unpacked is None or repr(unpacked) == repr(_unpacked(plan, one))
+            assert unpacked is None or _read(plan, unpacked) == _read(plan, _unpacked(plan, one))
 
     check()
 

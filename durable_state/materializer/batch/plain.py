@@ -67,7 +67,10 @@ def unpack_together(
     documents: Sequence[bytes],
     bodies: Sequence[bytes],
 ) -> Sequence[Prepared | None]:
-    """What ``from_bytes`` gives for each of these, or None where it has to be called."""
+    """What ``from_bytes`` gives for each of these, or None where it has to be called.
+
+    Only ``raw`` may spell a number otherwise that doubles make zero of (``1e-400``).
+    """
     return _in_chunks(
         plan,
         _staged_shape(plan.mapping, _parent_keys(plan)),
