@@ -54,6 +54,7 @@ def commit_ordinary(
         return None
     for name, value in columns.items():
         setattr(stream, name, value)
+    stream.clear_at = stream.revision if facts.is_empty_handed else None
     return done
 
 

@@ -60,6 +60,9 @@ class StreamFacts(NamedTuple):
     is_clear: bool
     """Whether nothing is parked, no letter is about these entities, and none is to be retried."""
 
+    is_empty_handed: bool
+    """Whether nothing is parked, and there is no letter at all."""
+
 
 def locking_row(database: Database, stream: Stream) -> list[Statement]:
     """Locks the stream's row for the rest of the transaction, if the database locks rows."""
@@ -70,11 +73,17 @@ def locking_row(database: Database, stream: Stream) -> list[Statement]:
 
 
 def asking_facts(stream: Stream, direct: DirectChanges) -> Statement:
-    """Asks for what ``read_facts`` takes, if the stream's revision is still as it was read."""
-    types, entities, tables = direct.type_digests, direct.entity_digests, direct.tables
-    sql = _facts_sql(stream.using, len(types), len(entities), len(tables))
-    parameters = [*tables, *entities, PROTECTED, *types, stream.pk, stream.revision]
-    return sql, parameters
+    """Asks for what ``read_facts`` takes, if the stream's revision is still as it was read.
+
+    Changes are parked and letters written only in transactions that raise the revision, so a stream
+    that had none at its revision is not asked again: the questions cost most of the planning.
+    """
+    types, tables = direct.type_digests, direct.tables
+    entities = None if stream.clear_at == stream.revision else direct.entity_digests
+    count = None if entities is None else len(entities)
+    sql = _facts_sql(stream.using, len(types), count, len(tables))
+    obstacles = [] if entities is None else [*entities, PROTECTED]
+    return sql, [*tables, *obstacles, *types, stream.pk, stream.revision]
 
 
 def read_facts(database: Database, stream: Stream, answer: Answer) -> StreamFacts | None:
@@ -88,13 +97,16 @@ def read_facts(database: Database, stream: Stream, answer: Answer) -> StreamFact
     for each in rows:
         digest, fingerprint, sample = each[first:end]
         types[digest] = fingerprint, sample
-    token, owned, *obstacles = rows[0][end:]
-    return StreamFacts(is_as_read, types, token, owned, not any(obstacles))
+    token, owned, parked, of_these, protected, letters = rows[0][end:]
+    is_clear = not (parked or of_these or protected)
+    return StreamFacts(is_as_read, types, token, owned, is_clear, not (parked or letters))
 
 
 @lru_cache(maxsize=256)
-def _facts_sql(using: str, types: int, entities: int, tables: int) -> str:
-    """The statement for these numbers of types, entities and tables."""
+def _facts_sql(using: str, types: int, entities: int | None, tables: int) -> str:
+    """The statement for these numbers of types, entities (None: nothing is in the way of any) and
+    tables.
+    """
     quote = find_database(using).quoted
 
     def columns(name: str, fields: Sequence[models.Field[Any, Any]]) -> str:
@@ -103,14 +115,21 @@ def _facts_sql(using: str, types: int, entities: int, tables: int) -> str:
     def of_stream(model: type[models.Model]) -> str:
         return f"FROM {quote(model._meta.db_table)} WHERE stream_id = stream.id"
 
-    shown = f"{of_stream(DeadLetter)} AND generation = 0"
+    def exists(rows: str) -> str:
+        return f"EXISTS (SELECT 1 {rows})"
+
+    owned = f"(SELECT COUNT(*) {of_stream(TableOwner)} AND model IN ({_places(tables)}))"
+    obstacles = ["FALSE"] * 4
+    if entities is not None:
+        letters = f"{of_stream(DeadLetter)} AND generation = 0"
+        of_these = f"{letters} AND entity IN ({_places(entities)})"
+        protected = f"{letters} AND reason = %s"
+        obstacles = [
+            exists(rows) for rows in (of_stream(ParkedChange), of_these, protected, letters)
+        ]
     return (  # its parts are names of our own tables and columns
         f"SELECT {columns('stream', OF_STREAM)}, {columns('types', OF_TYPE)},"
-        f" (SELECT token {of_stream(Lease)}),"
-        f" (SELECT COUNT(*) {of_stream(TableOwner)} AND model IN ({_places(tables)})),"
-        f" EXISTS (SELECT 1 {of_stream(ParkedChange)}),"
-        f" EXISTS (SELECT 1 {shown} AND entity IN ({_places(entities)})),"
-        f" EXISTS (SELECT 1 {shown} AND reason = %s)"
+        f" (SELECT token {of_stream(Lease)}), {owned if tables else 0}, {', '.join(obstacles)}"
         f" FROM {quote(Stream._meta.db_table)} AS stream"
         f" LEFT JOIN {quote(TypeState._meta.db_table)} AS types"
         f" ON types.stream_id = stream.id AND types.digest IN ({_places(types)})"

@@ -72,6 +72,23 @@ def test_an_ordinary_change_makes_a_letter_good(
     assert not DeadLetter.objects.using(database).exists()
 
 
+def test_a_letter_is_met_after_commits_that_met_none(
+    database: str, add_stream: Callable[..., Stream]
+) -> None:
+    """Though a stream that had no letter at its revision is not asked for letters again."""
+    stream = add_stream(using=database)
+    apply_batch(stream, [message("known", "a")], True)
+    apply_batch(stream, [message("known", "b", "update")], True)
+    assert stream.clear_at == stream.revision
+    apply_batch(stream, [message("m", "x" * 21)], True)
+    apply_batch(stream, [message("known", "c", "update")], True)
+    assert stream.clear_at is None
+    apply_batch(stream, [message("m", "short")], True)
+    assert not DeadLetter.objects.using(database).exists()
+    apply_batch(stream, [message("known", "d", "update")], True)
+    assert stream.clear_at == stream.revision
+
+
 @pytest.mark.parametrize("item", [message("m", "b"), START])
 def test_a_batch_that_does_not_follow_is_not_committed(
     database: str, add_stream: Callable[..., Stream], item: dict[str, Any]
