@@ -23,16 +23,16 @@ LISTED = 50
 class Question(NamedTuple):
     """What a page asks, and what its buttons say."""
 
-    title: str
+    title: str | Promise
     """With a place for ``%(name)s``."""
-    button: str
+    button: str | Promise
     danger: bool = False
-    choice: tuple[str, str] | None = None
+    choice: tuple[str, str | Promise] | None = None
     """The (name, label) of a checkbox."""
 
     def about(self, name: str) -> Question:
         """Returns the question with ``%(name)s`` filled in."""
-        return self._replace(title=self.title % {"name": name})
+        return self._replace(title=str(self.title) % {"name": name})
 
 
 class Consequence(NamedTuple):

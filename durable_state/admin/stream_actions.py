@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -21,14 +21,18 @@ from .confirmation import LISTED, Consequence, Question, ask, back, confirmed
 from .paging import COUNTED, at_most
 from .visibility import OperatorAdmin, actor
 
-__all__ = ["StreamActions"]
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+__all__ = ["STREAM_ACTIONS"]
 
 
 class _Verb(NamedTuple):
     """What a verb asks, does and reports."""
 
-    question: str | Promise
-    button: str | Promise
+    name: str
+    label: _StrPromise
+    question: Question
     effects: Callable[[Stream], list[str]]
     """Tells what it will do to one stream, in sentences."""
     run: Callable[[Stream, str, bool], object]
@@ -36,79 +40,56 @@ class _Verb(NamedTuple):
     done: str | Promise
     done_with_choice: str | Promise = ""
     """The report if the checkbox was ticked."""
-    danger: bool = False
-    choice: tuple[str, str | Promise] | None = None
-    """The (name, label) of a checkbox."""
+    permission: str = "operate"
 
 
-class StreamActions(OperatorAdmin):
-    """Pause, resume, reset, cancel a reset, verify and remove."""
+def _action(verb: _Verb) -> Callable[..., HttpResponse | None]:
+    """The verb as an action: it explains itself first, and runs once the person has confirmed."""
 
-    actions = ["pause", "resume", "reset", "cancel_reset", "verify", "remove"]
-
-    @admin.action(description=gettext_lazy("Pause"), permissions=["operate"])
-    def pause(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
-        return self._ask_or_act(request, queryset, "pause")
-
-    @admin.action(description=gettext_lazy("Resume"), permissions=["operate"])
-    def resume(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
-        return self._ask_or_act(request, queryset, "resume")
-
-    @admin.action(description=gettext_lazy("Reset"), permissions=["operate"])
-    def reset(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
-        return self._ask_or_act(request, queryset, "reset")
-
-    @admin.action(description=gettext_lazy("Cancel reset"), permissions=["operate"])
-    def cancel_reset(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
-        return self._ask_or_act(request, queryset, "cancel_reset")
-
-    @admin.action(description=gettext_lazy("Verify"), permissions=["operate"])
-    def verify(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
-        return self._ask_or_act(request, queryset, "verify")
-
-    @admin.action(description=gettext_lazy("Remove"), permissions=["retire"])
-    def remove(self, request: HttpRequest, queryset: QuerySet[Stream]) -> HttpResponse | None:
-        return self._ask_or_act(request, queryset, "remove")
-
-    def _ask_or_act(
-        self, request: HttpRequest, queryset: QuerySet[Stream], name: str
+    @admin.action(description=verb.label, permissions=[verb.permission])
+    def ask_or_act(
+        model_admin: OperatorAdmin, request: HttpRequest, queryset: QuerySet[Stream]
     ) -> HttpResponse | None:
-        """Explains the verb first; runs it once the person has confirmed it."""
-        verb = _VERBS[name]
         if confirmed(request):
-            return self._act(request, queryset, verb)
+            return _act(model_admin, request, queryset, verb)
+        return _ask(model_admin, request, queryset, verb)
 
-        count = queryset.count()
-        consequences = [Consequence(each.name, verb.effects(each)) for each in queryset[:LISTED]]
-        question = Question(
-            str(verb.question),
-            str(verb.button),
-            danger=verb.danger,
-            choice=None if verb.choice is None else (verb.choice[0], str(verb.choice[1])),
-        ).about(
-            consequences[0].name
-            if len(consequences) == 1
-            else ngettext("%(count)s stream", "%(count)s streams", count) % {"count": number(count)}
-        )
-        return ask(self, request, name, question, consequences, count=count)
+    ask_or_act.__name__ = verb.name  # by which a page asks for it
+    return ask_or_act
 
-    def _act(
-        self, request: HttpRequest, queryset: QuerySet[Stream], verb: _Verb
-    ) -> HttpResponse | None:
-        is_chosen = verb.choice is not None and request.POST.get(verb.choice[0]) == "on"
-        names = []
-        for stream in queryset:
-            name = stream.name
-            try:
-                verb.run(stream, actor(request), is_chosen)
-            except DurableStateError as error:
-                self.message_user(request, str(error), messages.ERROR)
-            else:
-                names.append(name)
-        if names:
-            done = verb.done_with_choice if is_chosen else verb.done
-            self.message_user(request, str(done) % {"names": _listed(names)}, messages.SUCCESS)
-        return back(self, request)
+
+def _ask(
+    model_admin: OperatorAdmin, request: HttpRequest, queryset: QuerySet[Stream], verb: _Verb
+) -> HttpResponse:
+    count = queryset.count()
+    consequences = [Consequence(each.name, verb.effects(each)) for each in queryset[:LISTED]]
+    question = verb.question.about(
+        consequences[0].name
+        if len(consequences) == 1
+        else ngettext("%(count)s stream", "%(count)s streams", count) % {"count": number(count)}
+    )
+    return ask(model_admin, request, verb.name, question, consequences, count=count)
+
+
+def _act(
+    model_admin: OperatorAdmin, request: HttpRequest, queryset: QuerySet[Stream], verb: _Verb
+) -> HttpResponse | None:
+    choice = verb.question.choice
+    is_chosen = choice is not None and request.POST.get(choice[0]) == "on"
+    names = []
+    for stream in queryset:
+        name = stream.name  # a removed one has no row any more
+        try:
+            verb.run(stream, actor(request), is_chosen)
+        except DurableStateError as error:
+            model_admin.message_user(request, str(error), messages.ERROR)
+        else:
+            names.append(name)
+    if names:
+        done = verb.done_with_choice if is_chosen else verb.done
+        told = str(done) % {"names": _listed(names)}
+        model_admin.message_user(request, told, messages.SUCCESS)
+    return back(model_admin, request)
 
 
 def _listed(names: list[str]) -> str:
@@ -191,42 +172,48 @@ def _verifying(stream: Stream) -> list[str]:
     ]
 
 
-_VERBS = {
-    "pause": _Verb(
-        gettext_lazy("Pause %(name)s?"),
-        gettext_lazy("Yes, pause"),
+_VERBS = [
+    _Verb(
+        "pause",
+        gettext_lazy("Pause"),
+        Question(gettext_lazy("Pause %(name)s?"), gettext_lazy("Yes, pause")),
         _pausing,
         lambda stream, actor, _chosen: operations.pause(stream, actor=actor),
         gettext_lazy("Paused %(names)s. A worker that has it stops after its current batch."),
     ),
-    "resume": _Verb(
-        gettext_lazy("Resume %(name)s?"),
-        gettext_lazy("Yes, resume"),
+    _Verb(
+        "resume",
+        gettext_lazy("Resume"),
+        Question(gettext_lazy("Resume %(name)s?"), gettext_lazy("Yes, resume")),
         _resuming,
         lambda stream, actor, _chosen: operations.resume(stream, actor=actor),
         gettext_lazy("Resumed %(names)s."),
     ),
-    "reset": _Verb(
-        gettext_lazy("Reset %(name)s?"),
-        gettext_lazy("Yes, reset"),
+    _Verb(
+        "reset",
+        gettext_lazy("Reset"),
+        Question(gettext_lazy("Reset %(name)s?"), gettext_lazy("Yes, reset"), danger=True),
         _resetting,
         lambda stream, actor, _chosen: operations.reset(stream, actor=actor),
         gettext_lazy(
             "Reset %(names)s: it is read again from its start,"
             " and the old rows stay until that has caught up."
         ),
-        danger=True,
     ),
-    "cancel_reset": _Verb(
-        gettext_lazy("Cancel the reset of %(name)s?"),
-        gettext_lazy("Yes, cancel the reset"),
+    _Verb(
+        "cancel_reset",
+        gettext_lazy("Cancel reset"),
+        Question(
+            gettext_lazy("Cancel the reset of %(name)s?"), gettext_lazy("Yes, cancel the reset")
+        ),
         _cancelling,
         lambda stream, actor, _chosen: operations.cancel_reset(stream, actor=actor),
         gettext_lazy("Cancelled the reset of %(names)s."),
     ),
-    "verify": _Verb(
-        gettext_lazy("Verify %(name)s?"),
-        gettext_lazy("Yes, verify"),
+    _Verb(
+        "verify",
+        gettext_lazy("Verify"),
+        Question(gettext_lazy("Verify %(name)s?"), gettext_lazy("Yes, verify")),
         _verifying,
         lambda stream, actor, _chosen: operations.ask_to_verify(stream, actor=actor),
         gettext_lazy(
@@ -234,15 +221,22 @@ _VERBS = {
             " shows its progress and result."
         ),
     ),
-    "remove": _Verb(
-        gettext_lazy("Remove %(name)s?"),
-        gettext_lazy("Yes, remove"),
+    _Verb(
+        "remove",
+        gettext_lazy("Remove"),
+        Question(
+            gettext_lazy("Remove %(name)s?"),
+            gettext_lazy("Yes, remove"),
+            danger=True,
+            choice=("keep_rows", gettext_lazy("Keep the rows in their tables")),
+        ),
         _removing,
         lambda stream, actor, keep: operations.remove(stream, actor=actor, keep_rows=keep),
         gettext_lazy("Removed %(names)s and its rows."),
         done_with_choice=gettext_lazy("Removed %(names)s; its rows stay."),
-        danger=True,
-        choice=("keep_rows", gettext_lazy("Keep the rows in their tables")),
+        permission="retire",
     ),
-}
-"""By the names of the actions."""
+]
+
+STREAM_ACTIONS = [_action(verb) for verb in _VERBS]
+"""Pause, resume, reset, cancel a reset, verify and remove."""

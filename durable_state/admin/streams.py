@@ -32,13 +32,13 @@ from .charts import sparklines
 from .page_texts import page_texts
 from .paging import COUNTED
 from .states import STATES
-from .stream_actions import StreamActions
+from .stream_actions import STREAM_ACTIONS
 from .stream_cells import CELLS, cell
 from .stream_filters import AttentionFilter, ShownStatusFilter
 from .stream_forms import AddStreamForm, EditStreamForm
 from .stream_list import StreamList, chips, told_attention
 from .stream_page import stream_page
-from .visibility import actor
+from .visibility import OperatorAdmin, actor
 
 __all__ = ["StreamAdmin"]
 
@@ -47,12 +47,13 @@ MANY = 200
 
 
 @admin.register(Stream)
-class StreamAdmin(StreamActions):
+class StreamAdmin(OperatorAdmin):
     """Streams are added with a form and changed by actions; everything else is read-only."""
 
     form = AddStreamForm
     change_form_template = "durable_state/admin/stream.html"
     change_list_template = "durable_state/admin/stream_list.html"
+    actions = STREAM_ACTIONS
     list_display = ["name", "state", "speed", "lag", "read", "letters", "parked", "other"]
     list_filter = [AttentionFilter, ShownStatusFilter]
     # Not the URL: a search would tell its masked query letter by letter.
