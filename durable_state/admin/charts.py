@@ -1,4 +1,4 @@
-"""How streams fared lately, drawn from their samples as inline SVG, a bar for each span of time.
+"""Charts of how streams fared lately: bars made of their samples, as inline SVG.
 
 Why: decision 74.
 """
@@ -161,7 +161,7 @@ def _chart(
 
 
 def _bars(values: list[float], highest: float, told: Callable[[int], str]) -> SafeString:
-    """Draws a bar for each value but zero; even the smallest stays visible."""
+    """Draws a bar for each value other than zero; even the smallest stays visible."""
     return format_html_join(
         "",
         '<rect x="{}" y="{}" width="3" height="{}">{}</rect>',

@@ -36,7 +36,7 @@ class Question(NamedTuple):
 
 
 class Consequence(NamedTuple):
-    """What will happen to one object, or to several in the same way."""
+    """What will happen to one object, or to several alike."""
 
     name: str
     effects: Sequence[str | Promise]
@@ -59,9 +59,9 @@ def ask(
     count: int,
     listed: int | None = None,
 ) -> HttpResponse:
-    """The page that asks whether ``verb`` is meant, and posts the same action again.
+    """The page that asks for confirmation of ``verb``, and then posts the same action again.
 
-    ``count`` says to how many things it happens, ``listed`` to how many the page names; None: as
+    ``count`` is how many objects it affects, ``listed`` how many of them the page names; None: as
     many as there are ``consequences``.
     """
     more = count - (len(consequences) if listed is None else listed)
@@ -87,15 +87,15 @@ def ask(
 
 
 def back(model_admin: OperatorAdmin, request: HttpRequest) -> HttpResponse | None:
-    """Where an action that began on one object's page returns to; None returns to the list."""
+    """Returns to the page of the object where the action began; None returns to the list."""
     url = _page(model_admin, request)
     return HttpResponseRedirect(url) if url else None
 
 
 def _page(model_admin: OperatorAdmin, request: HttpRequest) -> str:
-    """The page of the object that an action began on; the list where it is gone.
+    """The URL of the object's page where the action began, or of the list if the object is gone.
 
-    Empty where the action began in the list.
+    Empty if the action began in the list.
     """
     selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
     if request.POST.get("from_page") != "yes" or len(selected) != 1:

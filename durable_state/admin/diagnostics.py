@@ -28,9 +28,8 @@ __all__ = ["DiagnosticAdmin", "pretty", "short"]
 
 _SHOWN_BYTES = 200_000
 _SEARCHED = 500
-"""Types of streams for each of which the policy is asked what a search may look into.
-
-Where there are more, types and reasons are searched only.
+"""The most types for which the policy is asked whether a search may look into their values. If a
+stream has more, only types and reasons are searched.
 """
 _WITH_A_KEY = 500
 """How many rows about one entity key a search finds."""
@@ -41,8 +40,8 @@ _HIDDEN = _("hidden: you do not see the row")
 
 
 def pretty(body: bytes) -> str:
-    """A message's bytes as text that any page can show:
-    indented where they are JSON, as they are otherwise.
+    """A message's bytes as text that any page can show: indented if they are JSON, otherwise as
+    they are.
     """
     is_cut = len(body) > _SHOWN_BYTES
     try:
@@ -53,7 +52,7 @@ def pretty(body: bytes) -> str:
     except (ValueError, RecursionError):
         text = body[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
 
-    # Lone surrogates cannot be sent, and control characters cannot be seen.
+    # Lone surrogates cannot be sent, and control characters are invisible.
     text = text[:_SHOWN_BYTES].encode("utf-8", "backslashreplace").decode()
     text = visible(text, keep="\n\t")
     if not is_cut:
@@ -63,10 +62,10 @@ def pretty(body: bytes) -> str:
 
 
 class DiagnosticAdmin(OperatorAdmin):
-    """Rows that hang at a stream, and carry values of an entity.
+    """Rows that belong to a stream and quote values of an entity.
 
-    Values are shown to those who may see the entity's row; ``values_readable`` says so of each row
-    that a page shows, and a row without that mark shows none.
+    Values are shown to users who may see the entity's row. A page marks such rows with
+    ``values_readable``; a row without the mark shows no values.
     """
 
     search_fields = ["type", "reason"]
@@ -103,8 +102,8 @@ class DiagnosticAdmin(OperatorAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Finds a key wherever it is, and words in the newest rows: in the type, in the reason,
-        or in the values of types that may be read wholly.
+        """Finds a key in all rows, and words in the newest ones: in types, reasons, and the values
+        of types that the user may read completely.
         """
         words = search_words(search_term)
         if not words:
@@ -159,14 +158,14 @@ class DiagnosticAdmin(OperatorAdmin):
         return moment(obj.created_at)
 
     def value_cell(self, obj: Any, show: Callable[[], SafeString]) -> SafeString:
-        """Returns what ``show`` makes of the row if the person may see its values."""
+        """Returns what ``show`` makes of the row if the user may see its values."""
         if getattr(obj, "values_readable", False):
             return show()
         return format_html('<span class="ds-quiet">{}</span>', _HIDDEN)
 
 
 def _wholly_readable(request: HttpRequest, queryset: QuerySet[Any]) -> Q:
-    """Picks the rows of those streams' types of which the person may read every value."""
+    """Filters to the types, per stream, whose values the user may read completely."""
     kinds = list(queryset.order_by().values_list("stream", "type").distinct()[: _SEARCHED + 1])
     if len(kinds) > _SEARCHED:
         return _NOTHING
@@ -181,8 +180,8 @@ def _wholly_readable(request: HttpRequest, queryset: QuerySet[Any]) -> Q:
 
 
 def _of_key(request: HttpRequest, queryset: QuerySet[Any], key: str) -> list[int]:
-    """Those of the rows that are about an entity with this key, by the index of entities, and
-    whose values the person may read.
+    """The rows about an entity with this key whose values the user may see; finds them by the index
+    of entities.
     """
     types = {mapping.entity_type for mapping in registry}
     digests = [entity_digest(each, key) for each in sorted(types)]
@@ -201,5 +200,5 @@ def _of_key(request: HttpRequest, queryset: QuerySet[Any], key: str) -> list[int
 
 
 def short(text: str) -> str:
-    """``text``, cut where it is longer than a cell of a list."""
+    """``text``, cut to fit a cell of a list."""
     return text if len(text) <= 80 else f"{text[:79]}…"

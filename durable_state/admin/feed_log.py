@@ -1,4 +1,4 @@
-"""The feed log in the admin: what each commit changed, as subscribers are served from it."""
+"""The feed log in the admin: what each commit changed, as subscribers receive it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ VALUE_BYTES = 1000
 
 @admin.register(FeedEntry)
 class FeedEntryAdmin(OperatorAdmin):
-    """Commits, the newest first. Values are shown to those who may see the rows."""
+    """Commits, newest first. Values are shown to users who may see the rows."""
 
     list_display = ["revision_number", "stream_link", "when", "kind", "size"]
     list_filter = [StreamFilter]
@@ -121,7 +121,7 @@ def _readable(insight: Insight, entities: list[tuple[str, str]]) -> set[tuple[st
 
 
 def _told(change: LoggedChange, is_readable: bool) -> tuple[str, str]:
-    """Renders key and value of a change as far as the person may see them."""
+    """Renders a change's key and value as far as the user may see them."""
     if not is_readable:
         return _("hidden: you do not see the row"), ""
     if change.operation == "delete":

@@ -1,4 +1,4 @@
-"""A ``ModelAdmin`` that neither shows, offers nor loses what the policy hides."""
+"""A ``ModelAdmin`` that does not show, offer or lose what the policy hides."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ __all__ = ["HidingAdmin"]
 
 
 class HidingAdmin(ModelAdmin):
-    """Of a synced model: its rows and fields, and the synced rows that they point to, as far as the
-    person may see them.
+    """Limits a synced model to the rows and fields that the user may see, including the synced rows
+    that it points to.
     """
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -63,7 +63,7 @@ class HidingAdmin(ModelAdmin):
         return readable_rows(request.user, super().get_queryset(request))
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        """As declared; a parent that is synced too offers only the rows that the person may see."""
+        """The declared filters; those by a synced parent offer only rows that the user may see."""
         parents = {field.name for field in synced_parents(self.model)}
         offered: list[Any] = []
         for each in super().get_list_filter(request):
@@ -104,7 +104,9 @@ class HidingAdmin(ModelAdmin):
         return readable_rows(request.user, choices)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Only counts what is deleted as well: Django would name rows that may be hidden."""
+        """Only counts the related rows that would be deleted: Django would name them, even hidden
+        ones.
+        """
         _, counts, permissions, protected = super().get_deleted_objects(objs, request)
         return (
             [str(each) for each in objs],

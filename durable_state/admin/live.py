@@ -1,4 +1,4 @@
-"""What a page needs to follow its rows: which feeds to subscribe to, and from where."""
+"""What a page needs to follow its rows: which feeds to subscribe to, and from which position."""
 
 from __future__ import annotations
 
@@ -45,8 +45,7 @@ def feeds_of_list(
             values = set(listed) - {None}
         feeds += _feeds(request, mapping, values)
 
-    # Read after the feeds' places, so that a commit in between comes again as a change instead of
-    # being missed.
+    # Read after the feeds' positions: a commit in between is then sent again instead of missed.
     rows = [str(row.pk) for row in changelist.result_list]
     return feeds[:_STREAMS], rows
 
@@ -72,7 +71,7 @@ def feeds_of_form(
 
 
 def streams_of_row(request: HttpRequest, mapping: EntityMapping, row: models.Model) -> list[Stream]:
-    """Finds the readable streams from which a mapping made the row; normally just one."""
+    """Finds the readable streams that wrote the row through this mapping; normally just one."""
     column = mapping.stream_column
     values = None if column is None else {getattr(row, column.attname)} - {None}
     found = _streams(mapping, values, readable_streams(request.user))

@@ -1,4 +1,4 @@
-"""What a page of rows says of the streams that they come from: "Live" only where it is true."""
+"""What a page of rows says about the streams behind them: "Live" only if it is true."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _WORST_FIRST = ["bad", "warn", "quiet", "busy", "good"]
 
 
 def liveness(streams: Iterable[Stream]) -> dict[str, str]:
-    """``tone`` and ``text`` of these streams together: of the one that is worst off.
+    """``tone`` and ``text`` for these streams together, taken from the one that is worst off.
 
-    It says nothing that a person who sees the rows must not know.
+    It reveals nothing that a user who sees the rows may not know.
     """
     known = list(streams)
     using = known[0].using if known else "default"

@@ -19,7 +19,7 @@ COUNTED = 10_000
 
 
 class AtLeast(int):
-    """A number that there are more of than were counted: it reads "10,000+"."""
+    """A count that stopped at its limit: it reads "10,000+"."""
 
     def __str__(self) -> str:
         return at_most(int(self))
@@ -31,7 +31,7 @@ def at_most(count: int) -> str:
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts at most ``COUNTED`` rows and one more, however many the table has."""
+    """Counts at most ``COUNTED`` rows and one more, however large the table is."""
 
     @cached_property
     def count(self) -> int:
@@ -42,8 +42,10 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return AtLeast(found) if found > COUNTED else found
 
     def page(self, number: Any) -> Page[Any]:
-        """One page. Its keys are read first, from an index alone where there is one: databases
-        that read whole rows in their order may pass over very many of other streams.
+        """One page.
+
+        Its keys are read first, from an index alone if there is one: a database that reads whole
+        rows in order may pass over very many rows of other streams.
         """
         rows = self.object_list
         if not isinstance(rows, QuerySet):
@@ -62,4 +64,4 @@ class BoundedChangeList(ChangeList):
         if isinstance(self.paginator, BoundedPaginator):
             self.result_count = self.paginator.count
             if not (self.query or self.has_active_filters):
-                self.full_result_count = self.result_count  # all are shown, and nothing else said
+                self.full_result_count = self.result_count  # all are shown, so no total is

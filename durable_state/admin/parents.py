@@ -1,6 +1,4 @@
-"""Synced rows that other rows point to:
-those that the policy hides are neither shown, nor offered, nor lost.
-"""
+"""Synced rows that other rows point to: hidden ones are not shown, offered or lost."""
 
 from __future__ import annotations
 
@@ -52,10 +50,10 @@ def synced_parents(model: type[models.Model]) -> list[models.ForeignKey[Any, Any
 
 
 def may_look_through(request: HttpRequest, model: type[models.Model], path: Any) -> bool:
-    """Whether a search or a filter by ``path`` (``author__name``) tells nothing of a hidden field
-    or parent.
+    """Whether a search or a filter by ``path`` (``author__name``) reveals no hidden field or
+    parent.
 
-    Rows that are found by a value tell that value, letter by letter.
+    Finding rows by a value reveals that value, letter by letter.
     """
     if not isinstance(path, str):
         return True
@@ -72,7 +70,7 @@ def may_look_through(request: HttpRequest, model: type[models.Model], path: Any)
 
 
 def keeping_hidden_parents(form_class: Any, request: HttpRequest) -> Any:
-    """A form class whose forms cannot change a parent that the person may not see, nor name it."""
+    """A form class whose forms can neither change nor name a parent that the user may not see."""
 
     class KeepingForm(form_class):  # type: ignore[misc]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -106,10 +104,9 @@ def _hidden_parents(
 
 
 def blank_hidden_parents(request: HttpRequest, rows: Iterable[models.Model]) -> None:
-    """Lets the rows be shown with blanks for parents that the person may not see.
+    """Shows a blank object instead of a parent that the user may not see.
 
-    A page calls ``str()`` of a parent, which may tell anything of it; the blank one has its key
-    only.
+    A page calls ``str()`` of a parent, which may reveal anything; the blank one has only its key.
     """
     found = list(rows)
     for field in synced_parents(type(found[0])) if found else ():
@@ -128,9 +125,7 @@ def blank_hidden_parents(request: HttpRequest, rows: Iterable[models.Model]) -> 
 
 
 def hidden_members(request: HttpRequest, row: models.Model) -> dict[str, list[Any]]:
-    """What a row's many-to-many fields hold of synced rows
-    that the person may not see, by field.
-    """
+    """The rows in a row's many-to-many fields that the user may not see, by field."""
     found = {}
     for field in row._meta.many_to_many:
         if is_synced_model(field.related_model):

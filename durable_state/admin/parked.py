@@ -57,9 +57,8 @@ class ParkedChangeAdmin(DiagnosticAdmin):
         return changelist
 
     def _find_reasons(self, request: HttpRequest, listed: Iterable[ParkedChange]) -> None:
-        """Finds what the changes wait for: parked or refused itself, or a row that is in the way.
-
-        Two queries, and one for each type whose rows are in the way.
+        """Finds what the changes wait for: an entity that is itself parked or refused, or a row
+        that is in the way. Two queries, and one for each type whose rows are in the way.
         """
         waiting = [each for each in listed if each.waits_type]
         digests = {entity_digest(each.waits_type, each.waits_key) for each in waiting}

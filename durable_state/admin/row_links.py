@@ -1,4 +1,4 @@
-"""Where the rows of entities are in the admin."""
+"""Links to the rows of entities in the admin."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ Entity = tuple[Stream, str, str]
 def row_urls(
     site: AdminSite, request: HttpRequest, entities: Iterable[Entity]
 ) -> dict[tuple[int, str, str], str]:
-    """The pages of the entities' rows, by stream, type and key: of those that the person may see,
-    where the site has pages of their model. One query for each stream and type.
+    """The pages of the entities' rows, by stream, type and key.
+
+    Only of rows that the user may see, and of models that the site has pages for. One query for
+    each stream and type.
     """
     wanted: dict[tuple[int, str], list[str]] = {}
     streams: dict[int, Stream] = {}

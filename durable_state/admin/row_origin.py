@@ -1,5 +1,5 @@
-"""Where a synced row comes from: its stream, its last change, what of it is refused or waits, and
-its story.
+"""Where a synced row comes from: its stream, its last change, refused and parked changes, its
+history.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from .stream_verifications import told_progress, told_story
 __all__ = ["Origin", "origins", "told_origin"]
 
 ENTRIES = 200
-"""Commits, the newest, in which a row's last change is looked for."""
+"""How many of the newest commits are searched for the row's last change."""
 ENTRY_BYTES = 4 * 1024 * 1024
-"""How many bytes of those commits are searched."""
+"""How many bytes of these commits are searched."""
 _OPEN = (VerificationRun.State.ASKED, VerificationRun.State.RUNNING)
 
 
@@ -126,7 +126,7 @@ def _story(request: HttpRequest, origin: Origin) -> dict[str, Any] | None:
 
 
 def _url(site: AdminSite, request: HttpRequest, found: models.Model | None) -> str:
-    """Returns the address of its page if the site has one that the person may see."""
+    """Returns the URL of the entity's page if the site has one that the user may see."""
     model_admin: Any = None if found is None else site._registry.get(type(found))
     if found is None or model_admin is None or not model_admin.has_view_permission(request):
         return ""

@@ -78,7 +78,7 @@ def _act(
     is_chosen = choice is not None and request.POST.get(choice[0]) == "on"
     names = []
     for stream in queryset:
-        name = stream.name  # a removed one has no row any more
+        name = stream.name  # a removed stream has no row left
         try:
             verb.run(stream, actor(request), is_chosen)
         except DurableStateError as error:

@@ -1,6 +1,4 @@
-"""The cells of the list of streams. Each is a part of the page that is fetched again while the page
-is looked at.
-"""
+"""The cells of the list of streams, each of which the open page fetches again."""
 
 from __future__ import annotations
 
@@ -23,13 +21,13 @@ __all__ = ["CELLS", "LABELS", "alert_tone", "cell", "rate", "status_pill"]
 
 
 def status_pill(report: StreamReport) -> SafeString:
-    """Renders the status, in amber if the stream is stuck although the word sounds fine."""
+    """Renders the status, in amber if the stream is stuck although its status sounds harmless."""
     return pill(report.status, _tone(report))
 
 
 def _tone(report: StreamReport) -> str:
     tone = STATES[report.status].tone
-    # Stuck, though the status alone sounds well: a snapshot stays open.
+    # Stuck, though its status alone sounds harmless: a snapshot stays open.
     return "warn" if report.stuck and tone in ("good", "busy", "quiet") else tone
 
 

@@ -21,7 +21,7 @@ __all__ = ["WAITING", "AttentionFilter", "Known", "ShownStatusFilter", "known_st
 
 
 class Known(NamedTuple):
-    """What order, filters and chips need to know of a stream."""
+    """What ordering, filters and chips need to know about a stream."""
 
     status: str
     stuck: bool
@@ -36,18 +36,18 @@ WAITING: dict[str, tuple[str | Promise, Callable[[Known], bool]]] = {
     "letters": (_("Dead letters"), lambda known: known.dead_letters),
     "parked": (_("Parked changes"), lambda known: known.parked),
 }
-"""What may wait for a person, and which streams have it."""
+"""Reasons why a stream may need attention, and the streams to which each applies."""
 
 
 MANY = 1000
-"""Streams from which on the list's order, filters and chips may be a little older than its rows."""
+"""From this many streams on, ordering, filters and chips may be slightly older than the rows."""
 RECENT_SECONDS = 5.0
 
 
 def known_streams(request: HttpRequest, using: str) -> dict[int, Known]:
-    """What is known of every stream, by primary key, looked up once for each request.
+    """What is known about every stream, by primary key; looked up once per request.
 
-    It covers all streams, whether the person may see them or not: pick from it what is shown.
+    It includes streams that the user may not see: pick from it what is shown.
     """
     found = request.__dict__.setdefault("durable_state_known", {})
     if using not in found:
@@ -56,7 +56,7 @@ def known_streams(request: HttpRequest, using: str) -> dict[int, Known]:
 
 
 def _known_lately(using: str) -> dict[int, Known]:
-    """What is known now; of ``MANY`` streams, what was known ``RECENT_SECONDS`` ago at most."""
+    """What is known now or, with ``MANY`` streams, was known at most ``RECENT_SECONDS`` ago."""
     made_at, found = _latest.get(using, (0.0, {}))
     if len(found) < MANY or time.monotonic() - made_at > RECENT_SECONDS:
         unapplied = operations.unapplied(using)
@@ -69,11 +69,11 @@ def _known_lately(using: str) -> dict[int, Known]:
 
 
 _latest: dict[str, tuple[float, dict[int, Known]]] = {}
-"""By database, what this process has last found out about all streams, and when."""
+"""What this process last found out about all streams, and when, by database."""
 
 
 class _KnownFilter(admin.SimpleListFilter):
-    """Picks streams by what is known of them."""
+    """Filters streams by what is known about them."""
 
     def picks(self, known: Known) -> bool:
         raise NotImplementedError

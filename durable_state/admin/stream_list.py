@@ -1,4 +1,4 @@
-"""The list of streams: what needs a person comes first, and a chip for each status finds its
+"""The list of streams: those that need attention come first, and a chip for each status finds its
 streams.
 """
 
@@ -23,14 +23,15 @@ __all__ = ["StreamList", "chips", "told_attention"]
 
 _URGENCY = {"bad": 1, "warn": 2, "busy": 4, "quiet": 5, "good": 6}
 _LEFT_BEHIND = 3
-"""Between those with a warning and those that are busy: streams with dead letters."""
+"""The urgency of streams with dead letters: after those with a warning, before those that are busy.
+"""
 
 
 class StreamList(ChangeList):
-    """Ordered by urgency, until the person chooses otherwise; its filters are chips above it."""
+    """Ordered by urgency, unless the user chooses another order; its filters are chips above it."""
 
     streams: QuerySet[Stream]
-    """All that the person may see."""
+    """All streams that the user may see."""
 
     def get_filters(self, request: HttpRequest) -> Any:
         specs, _has_filters, *others = super().get_filters(request)
@@ -39,7 +40,7 @@ class StreamList(ChangeList):
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         if ORDER_VAR in self.params:
             return super().get_ordering(request, queryset)
-        # By what no column shows, so that none is marked.
+        # By something that no column shows, so no column is marked as the order.
         return [_urgency(known_streams(request, queryset.db)), "name", "-pk"]
 
     def get_ordering_field_columns(self) -> dict[Any, Any]:
@@ -59,7 +60,7 @@ def _urgency(streams: dict[int, Known]) -> Any:
 
 
 def chips(request: HttpRequest, streams: QuerySet[Stream]) -> SafeString:
-    """Renders a link with a count for each status in use, and for what waits for a person."""
+    """Renders a link with a count for each status in use, and for each reason for attention."""
     known = known_streams(request, streams.db)
     visible = set(streams.values_list("pk", flat=True))
     seen = [each for pk, each in known.items() if pk in visible]

@@ -99,7 +99,7 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
             for each in (stream.rebuild, stream.snapshot)
             if each is not None
         ],
-        # What the line below the status says already is not said again.
+        # Do not repeat what the line below the status says.
         "misfits": [each for each in report.misfits if each not in report.why],
         "tables": [owner.model for owner in stream.tables.all()],
         "types": _types(model_admin, request, stream),
@@ -152,7 +152,7 @@ def _rows_url(
 
 
 def _error_detail(request: HttpRequest, stream: Stream, report: StreamReport) -> str:
-    """The part of the error that quotes rows, if the person may see those."""
+    """The part of the error that quotes rows, if the user may see these rows."""
     if not report.last_error_detail:
         return ""
     sees = Insight(request.user, stream).sees_all(report.last_error_type)

@@ -1,4 +1,4 @@
-"""Work in progress on a stream: how far it is, and how long it will still take."""
+"""Work in progress on a stream: how far it is, and how long it will take."""
 
 from __future__ import annotations
 

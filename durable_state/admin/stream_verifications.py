@@ -1,4 +1,4 @@
-"""What a stream's page shows of its verifications: how far one is, and what others found."""
+"""What a stream's page shows about its verifications: progress and results."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ State = VerificationRun.State
 LISTED = 5
 """How many verifications a page shows."""
 PATIENCE = timedelta(seconds=30)
-"""How long a page waits before it says that no worker has taken a verification."""
+"""How long a page waits before it says that no worker has taken up a verification."""
 _OPEN = (State.ASKED, State.RUNNING)
 _TONES = {State.ASKED: "quiet", State.RUNNING: "busy", State.EQUAL: "good"}
 
 
 def shown_verifications(request: HttpRequest, stream: Stream) -> list[dict[str, Any]]:
-    """The newest verifications, with what the person may see of their results."""
+    """The newest verifications, with as much of their results as the user may see."""
     runs = VerificationRun.objects.using(stream.using).filter(stream=stream)
     found = list(runs.select_related("intent")[:LISTED])
     return [
@@ -45,7 +45,7 @@ def shown_verifications(request: HttpRequest, stream: Stream) -> list[dict[str, 
 
 
 def told_story(request: HttpRequest, run: VerificationRun) -> str:
-    """The story of the entity that a verification was asked for, for those who see its row."""
+    """The history of the entity that was to be verified, if the user may see its row."""
     story = (run.result or {}).get("story", [])
     if not story:
         return ""
@@ -54,7 +54,7 @@ def told_story(request: HttpRequest, run: VerificationRun) -> str:
 
 
 def told_progress(run: VerificationRun) -> str:
-    """Tells its progress: ``Reading the stream: 2,000 of 5,000 messages``."""
+    """Describes its progress: ``Reading the stream: 2,000 of 5,000 messages``."""
     if not run.phase:
         return str(State(run.state).label)
     known = {"done": number(run.done), "total": number(run.total)}
@@ -72,7 +72,7 @@ def _waits(run: VerificationRun) -> bool:
 
 
 def _examples(request: HttpRequest, stream: Stream, run: VerificationRun) -> list[str]:
-    """The differences, with the keys of those entities whose rows the person may see."""
+    """The differences, with the keys of entities whose rows the user may see."""
     examples = (run.result or {}).get("examples", [])
     by_type: dict[str, list[str]] = {}
     for _kind, entity_type, key in examples:

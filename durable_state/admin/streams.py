@@ -1,6 +1,4 @@
-"""Streams in the admin:
-a live list, a page for each, and the verbs as actions with confirmation.
-"""
+"""Streams in the admin: a live list, a page for each, and the verbs as confirmed actions."""
 
 from __future__ import annotations
 
@@ -56,11 +54,11 @@ class StreamAdmin(OperatorAdmin):
     actions = STREAM_ACTIONS
     list_display = ["name", "state", "speed", "lag", "read", "letters", "parked", "other"]
     list_filter = [AttentionFilter, ShownStatusFilter]
-    # Not the URL: a search would tell its masked query letter by letter.
+    # Not the URL: a search would reveal its masked query letter by letter.
     search_fields = ["name", "last_error"]
     lookups = frozenset({"attention", "shown", "status__exact", "paused__exact"})
     list_per_page = 50
-    show_full_result_count = True  # of streams there are not so many
+    show_full_result_count = True  # there are not so many streams
 
     class Media:
         css = {"all": ["durable_state/admin.css"]}
@@ -94,7 +92,7 @@ class StreamAdmin(OperatorAdmin):
         try:
             return super().add_view(request, form_url, extra_context)
         except OperationRefused as error:
-            # What the form could not know, such as a table that is another stream's.
+            # Something the form could not know, such as a table that belongs to another stream.
             self.message_user(request, str(error), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
@@ -112,7 +110,7 @@ class StreamAdmin(OperatorAdmin):
         return super().change_view(request, object_id, form_url, page | (extra_context or {}))
 
     def edit_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Reads the stream from another URL, or follows its tail otherwise."""
+        """Changes the stream's URL, or how its tail is followed."""
         stream = self.get_object(request, object_id)
         if stream is None:
             raise Http404
@@ -155,7 +153,7 @@ class StreamAdmin(OperatorAdmin):
             request, finding.text, messages.INFO if finding.good else messages.WARNING
         )
 
-    # The list: one report per row, all of them read at once.
+    # The list: the reports of all its rows are read at once.
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return StreamList
@@ -194,7 +192,7 @@ class StreamAdmin(OperatorAdmin):
         if is_index and self.has_view_permission(request) and not hasattr(request, _TOLD):
             setattr(request, _TOLD, True)
             told, streams = "", self.get_queryset(request)
-            # The index is everybody's: it stays up where our tables are not there yet.
+            # Everybody uses the index: it must work even if our tables are missing.
             with suppress(django.db.Error), transaction.atomic(using=streams.db):
                 told = told_attention(request, streams)
             if told:
@@ -216,10 +214,10 @@ class StreamAdmin(OperatorAdmin):
         ]
 
     def live_view(self, request: HttpRequest) -> HttpResponse:
-        """The list's parts as they are now, of the streams ``?pk=1&pk=2`` that the person may see.
+        """The current parts of the list, for the streams ``?pk=1&pk=2`` that the user may see.
 
-        They are the same elements that the list has, by ``data-part``. Where there are many
-        streams, how many are in which status is told with ``whole=1`` only.
+        They are the same elements as in the list, by ``data-part``. If there are many streams, the
+        counts by status are included only with ``whole=1``.
         """
         if not self.has_view_permission(request):
             raise PermissionDenied

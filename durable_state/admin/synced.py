@@ -1,5 +1,5 @@
-"""The admin of a project's own synced models: what the stream writes is read-only,
-what the application owns is editable.
+"""The admin of a project's own synced models: what the stream writes is read-only, what the
+application owns is editable.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["SyncedModelAdmin"]
 logger = logging.getLogger("durable_state.admin")
 
 LISTED_FIELDS = 7
-"""How many columns a list shows that declares none."""
+"""How many columns a list shows if the admin class declares none."""
 
 
 class SyncedModelAdmin(OriginAdmin):
@@ -76,7 +76,7 @@ class SyncedModelAdmin(OriginAdmin):
         return all(each is not None and each.null for each in columns)
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        """As declared; else the key, and the first of the fields that streams write."""
+        """The declared columns; by default the key and the first fields that streams write."""
         declared = super().get_list_display(request)
         if self.list_display != ("__str__",) or list(declared) != ["__str__"]:
             return declared
@@ -107,7 +107,7 @@ class SyncedModelAdmin(OriginAdmin):
         return JsonResponse(liveness(readable_streams(request.user).filter(name__in=names)))
 
     def _live(self, request: HttpRequest, feeds: list[Feed]) -> dict[str, Any]:
-        """Tells a page its feeds, the state of their streams, and where to ask for it again."""
+        """Gives a page its feeds, the state of their streams, and the URL to ask for that again."""
         names = sorted({feed["stream"] for feed in feeds})
         url = reverse(f"admin:{self._liveness_name}", current_app=self.admin_site.name)
         return {
@@ -151,7 +151,7 @@ class SyncedModelAdmin(OriginAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Writes only the application's own columns of a synced row.
 
-        The form holds the others as they were when it was opened.
+        The form holds the other columns as they were when it was opened.
         """
         if not change or not self.is_synced(obj):
             super().save_model(request, obj, form, change)
@@ -176,7 +176,7 @@ class SyncedModelAdmin(OriginAdmin):
             return found
         except (django.db.Error, PermissionDenied):
             raise
-        except Exception as error:  # of a field's own code; the page of another row is as ever
+        except Exception as error:  # raised by a field's own code
             logger.exception("%s %r cannot be shown.", self.opts.label, object_id)
             self.message_user(
                 request,
@@ -201,7 +201,7 @@ class SyncedModelAdmin(OriginAdmin):
         return changelist
 
     def _stream_links(self, request: HttpRequest, feeds: list[Feed]) -> list[tuple[str, str]]:
-        """The streams of a list, with their pages, where the person may see those."""
+        """The streams of a list, with links to their pages if the user may see those."""
         names = sorted({feed["stream"] for feed in feeds})
         model_admin: Any = self.admin_site._registry.get(Stream)
         if model_admin is None or not model_admin.has_view_permission(request):
@@ -214,7 +214,7 @@ class SyncedModelAdmin(OriginAdmin):
         rows = read_shown(changelist.result_list)
         readable = [row for row in rows if row is not None]
         if len(readable) < len(rows):
-            # Not of the page, which is a slice; in its order all the same.
+            # Not of the page, which is a slice, but in its order.
             listed = changelist.queryset.filter(pk__in=[row.pk for row in readable])
             changelist.result_list = listed
             self.message_user(

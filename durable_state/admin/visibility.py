@@ -1,4 +1,4 @@
-"""What a person may see in the admin: read-only rows, and verbs for those with permission."""
+"""What a user may see in the admin: read-only rows, and verbs for those with permission."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["OperatorAdmin", "StreamFilter", "actor", "labelled", "moment", "stre
 
 
 def actor(request: HttpRequest) -> str:
-    """The name that audit entries of the admin carry."""
+    """The user's name for audit entries."""
     return request.user.get_username()
 
 
@@ -41,7 +41,7 @@ def moment(at: datetime | None) -> str:
 
 
 def labelled(label: Any, content: Any) -> SafeString:
-    """Renders a cell with a label of its own, for lists too narrow for a header row."""
+    """Renders a cell with its own label, for lists too narrow for a header row."""
     return format_html('<span class="ds-label">{}</span>{}', label, content)
 
 
@@ -77,7 +77,7 @@ class StreamFilter(admin.SimpleListFilter):
 
 
 class OperatorAdmin(ModelAdmin):
-    """Rows that are looked at, and changed by verbs only.
+    """Rows that users look at, and change only through verbs.
 
     An action with ``permissions=["operate"]`` needs the change permission.
     """
@@ -89,9 +89,7 @@ class OperatorAdmin(ModelAdmin):
     paginator = BoundedPaginator
     list_per_page = 50
     lookups: frozenset[str] = frozenset()
-    """What a list's address may filter by:
-    Django would allow any column, and each of its letters.
-    """
+    """What a list's URL may filter by: Django would allow any column, letter by letter."""
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in self.lookups

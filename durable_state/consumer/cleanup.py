@@ -1,4 +1,4 @@
-"""What is deleted now and then, so that nothing grows for ever: in short steps, for a share of the
+"""Deletes what is outdated, so that nothing grows for ever: in short steps, for a share of the
 time.
 
 Why: decision 64.
@@ -43,12 +43,14 @@ class Step:
     """One kind of deletion. How long it takes decides how much is deleted at once."""
 
     def __init__(self, delete: Callable[[str, int], bool]) -> None:
-        """``delete`` is given a database and how many rows; it says whether there may be more."""
+        """``delete`` takes a database and a number of rows; it returns whether there may be
+        more.
+        """
         self._delete = delete
         self.rows = FEWEST
 
     def take(self, using: str) -> tuple[bool, float]:
-        """Whether there may be more, and the seconds that it took. Called in a thread."""
+        """Returns whether there may be more, and the seconds that it took. Called in a thread."""
         began = time.monotonic()
         is_more = self._delete(using, self.rows)
         seconds = time.monotonic() - began
@@ -77,7 +79,7 @@ class Cleanup:
         self._asked.set()
 
     async def run(self, *, each_minute: bool) -> None:
-        """Deletes whenever it is asked to, and also ``each_minute``, until it is cancelled."""
+        """Deletes when asked to and, with ``each_minute``, regularly; until it is cancelled."""
         if each_minute:
             self.ask()
         while True:
@@ -94,7 +96,8 @@ class Cleanup:
                         "Some of what is no longer needed could not be deleted: %s", error
                     )
                 except Exception:
-                    # Of the project's, a receiver of deletions for instance; the rest goes on.
+                    # The project's code may fail too, such as a receiver of ``post_delete``; the
+                    # rest continues.
                     logger.exception("Some of what is no longer needed could not be deleted.")
 
     async def _drop_killed(self) -> None:
@@ -124,7 +127,7 @@ def tidy(using: str, seconds: float = 1.0) -> None:
 def sweep_dropped(using: str, rows: int = MOST) -> bool:
     """Deletes about so many rows that dropped generations still hold, in a transaction of its own.
 
-    Whether there may be more.
+    Returns whether there may be more.
     """
     with commit_transaction(using):
         return sweep_generations(using, rows)
@@ -136,12 +139,12 @@ def _all_steps() -> list[Step]:
 
 
 def _is_more(delete: Callable[[str, int], int], using: str, rows: int) -> bool:
-    """Whether there may be more of what it has deleted so many rows of."""
+    """Whether there may be more, given that so many rows were deleted."""
     return delete(using, rows) == rows
 
 
 def _drop_killed(using: str) -> None:
-    """Of a verification nobody takes longer than a day."""
+    """No worker takes longer than a day for a verification."""
     day_ago = database_now(using) - timedelta(days=1)
     generations = Generation.objects.using(using)
     killed = generations.filter(purpose=Generation.Purpose.VERIFY, created_at__lt=day_ago)

@@ -27,7 +27,7 @@ def position_columns(
     now: datetime,
     checkpoint: Checkpoint | None = None,
 ) -> dict[str, Any]:
-    """The columns that say how far the fold is now, and what is open of it."""
+    """The columns that say how far the fold has come, and what it has open."""
     columns = count_columns(progress, fold.outcome, position, now, checkpoint)
     return columns | {"rebuild": fold.rebuild, "snapshot": fold.snapshot}
 
@@ -39,7 +39,7 @@ def count_columns(
     now: datetime,
     checkpoint: Checkpoint | None = None,
 ) -> dict[str, Any]:
-    """Those of them that say where the next message is read, and what became of the others."""
+    """The columns for the position, and for what became of the messages."""
     columns: dict[str, Any] = {
         "offset": position.offset,
         "skip": position.skip,
@@ -57,10 +57,10 @@ def count_columns(
 def status_columns(
     progress: Progress, now: datetime, *, messages: int, up_to_date: bool, closed: bool
 ) -> dict[str, Any]:
-    """Status, and since when; a commit is also the proof that what failed before works again.
+    """The status, and when it began; a commit also proves that what failed before works again.
 
-    But not one of no messages that does not reach the tail: a server can send any number of pages
-    with nothing on them.
+    Except for a commit of no messages that does not reach the tail: a server can send any number of
+    empty pages.
     """
     if progress.status in FAILING and not (messages or up_to_date or closed):
         return {}

@@ -33,7 +33,7 @@ def commit(stream: Stream, prepared: PreparedBatch, batch: Batch, *, token: int 
 def _commit_carefully(
     stream: Stream, prepared: PreparedBatch, batch: Batch, *, token: int | None
 ) -> Commit:
-    """Folds the batch, whatever it brings and whatever it meets."""
+    """Folds a batch that may hold or meet anything."""
     with committing(stream.using, token) as frame:
         work = frame.open(stream)
         check_follows(work.row, prepared, batch.position)
@@ -55,10 +55,10 @@ def _commit_carefully(
 
 
 def release(stream: Stream, token: int | None) -> Commit | None:
-    """Shows the parked changes that can be shown by now.
+    """Shows the parked changes that can be shown now.
 
-    None if there was none; only the attempt is committed then.
-    Raises: RevisionConflict, LeaseLost, StreamHalted; database errors.
+    Returns None if there were none; then only the attempt is committed. Raises: RevisionConflict,
+    LeaseLost, StreamHalted; database errors.
     """
     with committing(stream.using, token) as frame:
         work = frame.open(stream)

@@ -1,4 +1,4 @@
-"""``changes_committed``, sent once the transaction that it tells of is committed."""
+"""``changes_committed``, sent after the commit of the transaction that it reports."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["send_when_committed"]
 logger = logging.getLogger("durable_state.consumer")
 
 Keys = tuple[list[str], list[str]]
-"""Of the rows that were written, and of those that were deleted."""
+"""The keys of the rows that were written, and of those that were deleted."""
 
 
 def send_when_committed(stream: Stream, revision: int, outcome: Outcome) -> None:
-    """Sends the signal, once per model, after the transaction that is open.
+    """Sends the signal, once per model, after the open transaction is committed.
 
-    Inside a larger one, a verb's or a TestCase's, after that one.
+    If that is part of a larger one, of a verb or a TestCase, after the larger one.
     """
     if not changes_committed.receivers:
         return

@@ -82,8 +82,8 @@ class DatabaseThread:
             except BaseException as error:
                 if isinstance(error, django.db.Error) and is_disconnection(error):
                     self._disconnections.count += 1
-                # A transaction that failed at its very BEGIN is one that Django knows nothing of:
-                # it would hold its locks until this thread ends.
+                # If BEGIN itself failed, Django does not know the transaction: it would hold its
+                # locks until this thread ends.
                 connections.close_all()
                 outcome = None, error
             give_back_pooled()
@@ -95,7 +95,9 @@ class DatabaseThread:
         return result
 
     def look(self) -> Hang | None:
-        """The call it has been in since an earlier look; None if it has moved on since."""
+        """The call that it has been in since an earlier look; None if it has made progress since
+        then.
+        """
         now, found = time.monotonic(), find_open_call(self._thread.ident)
         if found is not None and self._seen is not None and found.frame is self._seen.frame:
             return Hang(found, now - self._seen_at)
@@ -103,16 +105,16 @@ class DatabaseThread:
         return None
 
     def note_movement(self) -> None:
-        """Takes it to be working: the server is, though that cannot be seen from here."""
+        """Counts it as working: the server works for it, which cannot be seen from here."""
         self._seen_at = time.monotonic()
 
     def end(self) -> None:
-        """Has it end once its queued calls are done."""
+        """Makes it end once its queued calls are done."""
         self._seen = None
         self._calls.put(None)
 
     def join(self, seconds: float) -> None:
-        """Waits for its end, at most for so many seconds."""
+        """Waits for its end, at most so many seconds."""
         self._thread.join(seconds)
 
     def _work(self) -> None:
@@ -121,7 +123,7 @@ class DatabaseThread:
         try:
             while (make := self._calls.get()) is not None:
                 make()
-                del make  # or what it was called with stays until the next call
+                del make  # otherwise its arguments would stay alive until the next call
         finally:
             connections.close_all()
 

@@ -1,7 +1,7 @@
-"""A flag by which a process asks those that it has started to end, forked or spawned.
+"""A flag by which a process asks the processes that it started to end, forked or spawned.
 
-Forked ones have the parent's memory; spawned ones (Celery's children on macOS) have its environment
-only, which tells them of a file with one byte.
+Forked ones share the parent's memory. Spawned ones (Celery's children on macOS) share only its
+environment, which names a file of one byte.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ VARIABLE = "DURABLE_STATE_ENDING"
 
 
 class EndingFlag:
-    """Raised once, by the process that shares it; seen by that one and by its children."""
+    """Raised once, by the process that shares it; seen by that process and its children."""
 
     def __init__(self) -> None:
         self._is_raised = False
         self._byte: mmap.mmap | None = None
 
     def share(self, *, forks: bool) -> None:
-        """Has the children see it that are started from now on; only spawned ones need a file."""
+        """Makes it visible to children that are started from now on; only spawned ones need a
+        file.
+        """
         if forks:
             self._byte = mmap.mmap(-1, 1)
             return
@@ -63,7 +65,7 @@ class EndingFlag:
 
 
 def _find_parents() -> mmap.mmap | None:
-    """That of the process that has started this one, if it shares any."""
+    """The flag of the process that started this one, if it shares one."""
     pid, _, path = os.environ.get(VARIABLE, "").partition(":")
     if pid == str(os.getppid()):
         with suppress(OSError, ValueError), Path(path).open("r+b") as file:

@@ -24,7 +24,7 @@ _PLAIN_CLASSES = frozenset(
 )
 """SQLSTATE classes whose messages name tables, columns, roles and limits, and quote no value."""
 _SYNTAX_ERROR = "42601"
-"""The exception among them: it quotes a piece of the statement."""
+"""The exception among them: it quotes a part of the statement."""
 
 _PLAIN_MYSQL = frozenset(
     {
@@ -32,7 +32,7 @@ _PLAIN_MYSQL = frozenset(
         *(1180, 1203, 1205, 1213, 1226, 1227, 1290, 1317, 1364, 1412, 1615, 1792, 3024),
     }
 )
-"""The same for MySQL's numbers. Those from 2000 on are its client's, about connections."""
+"""The same for MySQL's error numbers. Those from 2000 on are its client's, about connections."""
 
 _RAISED_IN_SQLITE = "SQLITE_CONSTRAINT_TRIGGER"
 """RAISE in a trigger, whose text is the project's. SQLite's own texts name columns."""
@@ -48,7 +48,7 @@ class ErrorText(NamedTuple):
     """May hold values of rows."""
 
     entity_type: str = ""
-    """The type of these rows; "" where they may be of any."""
+    """The type of these rows; "" if they may be of any type."""
 
 
 def describe_error(error: Exception) -> ErrorText:
@@ -104,7 +104,7 @@ def _of_postgresql(error: django.db.Error, state: str) -> str:
 
 
 def _place(error: Exception) -> str:
-    """Where it was raised, which helps whoever may not read what it says."""
+    """Where it was raised, which helps people who may not read the message."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return ""
@@ -112,10 +112,10 @@ def _place(error: Exception) -> str:
 
 
 def _module_file(path: str) -> str:
-    """The end of a path: its folders are the machine's matter."""
+    """The end of a path: the folders above belong to the machine."""
     return "/".join(path.replace("\\", "/").split("/")[-2:])
 
 
 def _line(text: str) -> str:
-    """What mappings and databases say may have line breaks, NUL, or half characters in it."""
+    """Texts from mappings and databases may hold line breaks, NUL, or lone surrogates."""
     return mask_sent(" ".join(printable(text).split()))

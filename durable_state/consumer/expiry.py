@@ -1,7 +1,4 @@
-"""When a stream's server will drop the stream, by its own account.
-
-Why: decision 60.
-"""
+"""When a stream's server will drop the stream, according to the server. Why: decision 60."""
 
 from __future__ import annotations
 
@@ -24,14 +21,14 @@ __all__ = ["note_expiry"]
 logger = logging.getLogger("durable_state.consumer")
 
 LONGEST = 2**62
-"""Seconds; more is taken for never, and fits no column."""
+"""Seconds; anything beyond counts as never, and would fit no column."""
 
 
 async def note_expiry(stream: Stream, seat: Seat) -> None:
     """Asks the server and records the answer, so that operators are warned before it drops a stream
     that nobody reads.
 
-    Failures are only logged: whoever reads the stream meets them too.
+    Failures are only logged: readers of the stream meet them too.
     """
     try:
         head = await ask_head(seat.client, stream, calls=seat.threads.project_calls)
@@ -50,7 +47,7 @@ def _save(stream: Stream, ttl: int | None, expires_at: datetime | None) -> None:
 
 
 def _moment(text: str | None) -> datetime | None:
-    """The moment, as the database takes it; None for an invalid one. Spec: RFC 3339."""
+    """The moment, as the database stores it; None for an invalid one. Spec: RFC 3339."""
     try:
         moment = parse_datetime(text or "")
         if moment is None or timezone.is_naive(moment):

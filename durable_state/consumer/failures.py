@@ -29,7 +29,7 @@ def record_failure(
     """Records that the stream, or its replay, has failed so many times in a row and will be tried
     again after ``wait`` seconds; rows stay.
     """
-    # For whichever machine looks whether the wait is over.
+    # Any machine may check whether the wait is over, so the database's clock counts.
     now = database_now(progress.using)
     status = Status.MISSING if isinstance(error, StreamNotFound) else Status.RETRYING
     values = {
@@ -66,10 +66,9 @@ def record_stop(progress: Progress, token: int, error: DurableStateError, status
 
 
 def replay_recreated(stream: Stream, token: int, error: DurableStateError) -> None:
-    """Has the stream replayed beside the old rows, because there is another stream under its URL.
+    """Starts a replay beside the old rows, because the URL now serves another stream.
 
-    Nothing can be read at the old position any more.
-    Raises: RevisionConflict, LeaseLost.
+    Nothing can be read at the old position any more. Raises: RevisionConflict, LeaseLost.
     """
     logger.warning(
         "%s: %s Replaying it from its start; the old rows stay visible until then.",
@@ -106,14 +105,14 @@ def _error(error: Exception) -> dict[str, object]:
 
 
 def _save(progress: Progress, token: int, values: dict[str, object]) -> None:
-    """Only while the row is as it was read and the lease is ours: what an operator, or our
-    successor, did meanwhile wins.
+    """Only if the row is unchanged since it was read and the lease is still ours: changes by an
+    operator, or by our successor, win.
     """
     using = progress.using
     ours = Exists(Lease.objects.using(using).filter(stream_id=progress.stream_pk, token=token))
     rows = type(progress)._base_manager.using(using)
     as_read: dict[str, object] = {"pk": progress.pk, "revision": progress.revision}
-    if isinstance(progress, Stream):  # what another address has said is no matter of the new one
+    if isinstance(progress, Stream):  # what another URL has said does not concern the new one
         as_read |= {"url": progress.url, "live": progress.live}
 
     rows.filter(ours, **as_read).update(**values)

@@ -55,7 +55,7 @@ class HeldStreams:
         return not (self.holders or self.ended.holders or self.ended.unbegun)
 
     def take_coming(self, count: int) -> list[Claim]:
-        """Takes out up to so many that are to be started."""
+        """Takes out at most so many streams that are to be started."""
         return [self.coming.popleft() for _ in range(min(count, len(self.coming)))]
 
     def hold(self, claimed: Claim, stream: Stream) -> None:
@@ -84,7 +84,7 @@ class HeldStreams:
             holder.holding.let_go()
 
     def lose_all(self) -> None:
-        """Drops all streams, because other seats have them by now."""
+        """Drops all streams, because other seats have taken them."""
         self.coming.clear()
         for holder in self.holders.values():
             holder.holding.lose()

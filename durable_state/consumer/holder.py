@@ -30,7 +30,7 @@ __all__ = ["Holder"]
 logger = logging.getLogger("durable_state.consumer")
 
 FIND_SECONDS = 0.5
-"""Seconds until a replay is searched for again, if the database did not answer."""
+"""Seconds until another search for a replay, if the database did not answer."""
 
 
 class Holder:
@@ -69,7 +69,7 @@ class Holder:
 
     @property
     def has_reached_tail(self) -> bool:
-        """Whether it had to read up to the tail only, and did."""
+        """Whether it only had to read up to the tail, and did."""
         return self.holding.until_up_to_date and self._live.at_tail
 
     @property
@@ -92,7 +92,7 @@ class Holder:
             await asyncio.gather(*self._beside, return_exceptions=True)
 
     def notice(self, seen: Seen) -> None:
-        """Takes up what others have done. To be called every few seconds."""
+        """Notices what others have done. To be called every few seconds."""
         for loop in self._running:
             if loop.target.is_touched(seen):
                 self._start(loop.look(seen))
@@ -103,7 +103,7 @@ class Holder:
             self._start(self._replay())
 
     def pass_time(self) -> None:
-        """Looks again at what was read, where it is time. To be called about each second."""
+        """Checks again what was read, when that is due. To be called about once a second."""
         for recognizer in self._recognizers:
             if recognizer.is_due():
                 self._start(recognizer.look_if_due())
@@ -124,7 +124,7 @@ class Holder:
             logger.error("%s: unexpected.", self.stream, exc_info=error)
 
     async def _look_in(self, visit: Visit) -> None:
-        """Reads up to the tail, between what the stream's server is told before and after."""
+        """Reads up to the tail; the stream's server is told before and after."""
         await self._unless_ended(visit.begin())
         await self._consume()
         if not self.stream.has_doorbell:
@@ -157,8 +157,8 @@ class Holder:
                 # notice.
                 await self._run_loop(self._live_loop)
 
-            # After a replay was handed over, there may be something to read on from, even if there
-            # was nothing before.
+            # After a replay was handed over, there may be something to read, even if there was
+            # nothing before.
             if holding.hand_overs == hand_overs or holding.until_up_to_date:
                 return
 

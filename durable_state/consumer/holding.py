@@ -1,4 +1,4 @@
-"""What is shared by everything that works on one stream under one lease."""
+"""What everything that works on one stream, under one lease, shares."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Holding:
         """How often a replay of the stream has replaced what was read."""
 
         self.is_lost = False
-        """Whether another seat has the lease by now."""
+        """Whether another seat has taken the lease."""
 
         self.is_let_go = False
         """Whether another seat is to have the stream."""
@@ -87,7 +87,7 @@ class Holding:
         self.let_go()
 
     def lose(self) -> None:
-        """Ends all work on the stream, because another seat has the lease by now."""
+        """Ends all work on the stream, because another seat has taken the lease."""
         if not self.is_lost:
             count_lost_lease()
         self.is_lost = True
@@ -111,7 +111,7 @@ class Holding:
     async def unless_ended(
         self, coming: Coroutine[Any, Any, T], *interrupts: asyncio.Event
     ) -> T | None:
-        """Awaits ``coming``; gives None, and cancels it, if it is time to stop before.
+        """Returns the result of ``coming``; None, and cancels it, if it is time to stop before.
 
         The ``interrupts`` stop it too.
         """
@@ -123,7 +123,7 @@ class Holding:
         finally:
             for task in (waiting, ending):
                 task.cancel()
-            # An error that is raised at the stop is dropped too.
+            # Errors raised while it is cancelled are dropped too.
             await asyncio.gather(waiting, ending, return_exceptions=True)
 
     async def publish(self, stream: Stream, done: Commit, seconds: float) -> None:

@@ -69,7 +69,7 @@ class Lag:
         self._reader: Reader | None = None
 
     def listen(self, reader: Reader) -> None:
-        """From now on, the rows also lag while this reader hears nothing."""
+        """From now on, the rows also lag while this reader receives nothing."""
         self._reader = reader
 
     def _hear(self) -> None:
@@ -77,12 +77,12 @@ class Lag:
             self.begin(self._reader.silent_since, Lease.Lag.SILENCE)
 
     def begin(self, since: float, because: Lease.Lag) -> None:
-        """The rows lag from then on, unless they lag already."""
+        """The rows lag from that time on, unless they lag already."""
         if self._lagging is None:
             self._lagging = _Lagging(since, because)
 
     def lose_touch(self, error: Exception) -> None:
-        """Reading or committing has failed, so what the server has by now is unknown."""
+        """Reading or committing has failed, so nobody knows what the server has now."""
         seconds = error.seconds if isinstance(error, Stalled) else 0.0
         self.begin(time.monotonic() - seconds, Lease.Lag.SILENCE)
         is_locked = isinstance(error, django.db.Error) and is_contention(error)
@@ -107,7 +107,7 @@ class Lag:
         """
         if at_tail:
             self._lagging = None
-        self._absolve_lock(Lease.Lag.COMMIT)  # it is gone, since the batch went through
+        self._absolve_lock(Lease.Lag.COMMIT)  # the lock is gone, since the batch went through
         if waiting_since is not None:
             self.begin(waiting_since, Lease.Lag.COMMIT)
 

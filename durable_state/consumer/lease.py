@@ -90,7 +90,7 @@ def _claim(place: Place, stream_pks: Collection[int]) -> list[Claim]:
         leases.filter(pk__in=list(fresh), seat=None).update(
             token=F("token") + 1,
             seat=place.pk,
-            # What has come since the last sign of life is unknown.
+            # Nobody knows what has come since the last sign of life.
             lags_since=Coalesce("lags_since", "seen_at", ServerNow()),
             lags_because=Lease.Lag.TAKEN,
             seen_at=ServerNow(),
@@ -107,9 +107,9 @@ def claims_of(place: Place) -> list[Claim]:
 
 
 def give_back(place: Place, stream_pks: Collection[int], *, at_tail: bool = False) -> None:
-    """Gives back those of the leases that still belong to the seat.
+    """Gives back the leases that still belong to the seat.
 
-    ``at_tail`` says that the holder had to read up to the tail only, and did, so the stream needs
+    ``at_tail`` says that the holder only had to read up to the tail, and did, so the stream needs
     no other holder afterwards.
     """
     ours = Lease.objects.using(place.using).filter(seat=place.pk, pk__in=stream_pks)
@@ -138,17 +138,17 @@ class Attendance(NamedTuple):
     """How long ago a holder last showed a sign of life; None if there never was one."""
 
     left_at_tail: bool
-    """Whether the last holder had to read up to the tail only, and did."""
+    """Whether the last holder only had to read up to the tail, and did."""
 
     lag: timedelta | None
     """How long ago the rows were last known to be complete; None if that was never known."""
 
     lags_because: str
-    """A ``Lease.Lag``; empty if the last holder knew of nothing missing from them."""
+    """A ``Lease.Lag``; empty if the rows lacked nothing that the last holder knew of."""
 
 
 UNATTENDED = Attendance("", None, False, None, "")
-"""Of a stream that nobody has ever consumed."""
+"""For a stream that nobody has ever consumed."""
 
 
 def attendances(using: str, stream_pks: Collection[int]) -> dict[int, Attendance]:
@@ -165,14 +165,14 @@ def attendances(using: str, stream_pks: Collection[int]) -> dict[int, Attendance
     )
     columns = ("stream_id", "seat__name", "is_held", "idle", "left_at_tail", "lag", "lags_because")
     read = list(leases.values_list(*columns))
-    # One process holds many streams; whether it lives is asked once.
+    # One process holds many streams, so it is checked only once.
     names = {name for _pk, name, *_others in read if name}
     dead = {name for name in names if is_known_dead(name)}
     return {pk: _attendance("" if name in dead else name, *others) for pk, name, *others in read}
 
 
 def living_seats(using: str) -> list[int]:
-    """Primary keys of the seats that are valid, and whose processes are not known to be dead."""
+    """Primary keys of the valid seats whose processes are not known to be dead."""
     seats = valid_seats(using).values_list("pk", "name")
     return [pk for pk, name in seats if not is_known_dead(name)]
 

@@ -48,7 +48,7 @@ class LiveTarget:
         self._holding = holding
         self._threads = holding.seat.threads
         self._watcher = holding.seat.watcher
-        # What is being read; a commit may bring the stream's own columns up to date.
+        # What is read; a commit may update the stream's own columns.
         self._source = self._read_source()
         self._following = Following(stream.followed_by)
 
@@ -62,12 +62,12 @@ class LiveTarget:
 
     @contextlib.asynccontextmanager
     async def session(self) -> AsyncIterator[bool]:
-        """Reads the stream's row again; gives False if the stream is not to be read."""
+        """Reads the stream's row again; False if the stream is not to be read."""
         yield await self._begin()
 
     async def _begin(self) -> bool:
         stream = self.stream
-        # A release that runs meanwhile would set older columns on the same object.
+        # A release that runs at the same time would set older columns on the same object.
         async with self._holding.gate.lock:
             await self._threads.run(stream.refresh_from_db, using=stream.using)
         stream.clear_at = None  # in a restored database, the revision may be another one
@@ -110,11 +110,11 @@ class LiveTarget:
         return is_news and (self._holding.until_up_to_date or not is_unproven)
 
     def turn(self) -> AbstractAsyncContextManager[None]:
-        """The live reader's."""
+        """The live reader's turn."""
         return self._holding.gate.turn()
 
     def commit(self, prepared: PreparedBatch, batch: Batch) -> Commit:
-        """Rows, position and feed entry."""
+        """Commits rows, position and feed entry."""
         switching = self._watcher.switching
         with (
             span("commit", self.stream.name, prepared.count),
@@ -139,7 +139,7 @@ class LiveTarget:
             await self._threads.run(self._note_detour)
 
         is_paused = done is not None and done.paused
-        # It may have been given a doorbell while it was followed.
+        # It may have got a doorbell while it was followed.
         ends_there = self._holding.until_up_to_date or stream.has_doorbell
         has_arrived = batch.up_to_date and ends_there
         if batch.closed or is_paused or has_arrived:
@@ -168,9 +168,10 @@ class LiveTarget:
         )
 
     async def release(self) -> None:
-        """Shows what is parked and can be shown by now.
+        """Shows the parked changes that can be shown now.
 
-        The next batch meets the same failure, and deals with it.
+        After a failure nothing else is done: the next batch meets the same failure, and deals with
+        it.
         """
         stream = self.stream
         try:

@@ -26,8 +26,9 @@ class Seen(NamedTuple):
     retry_at: datetime | None
 
     may_release: bool
-    """Whether parked or refused changes may be shown by now: another stream has shown a parent, or
-    there are some that can only be polled."""
+    """Whether parked or refused changes may now be shown: another stream has shown a parent, or
+    some changes can only be polled.
+    """
 
     replay_pk: int | None
     replay_retry_at: datetime | None

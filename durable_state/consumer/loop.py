@@ -37,7 +37,7 @@ __all__ = ["Loop", "Next", "Target"]
 logger = logging.getLogger("durable_state.consumer")
 
 SHORT = 1000
-"""Messages up to which a commit is expected to be short."""
+"""With at most this many messages, a commit is expected to be short."""
 
 F = TypeVar("F", bound=Progress)
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Next(enum.Enum):
 class Target(Protocol[F]):
     """What a loop keeps up to date: the shown rows of a stream, or a replay of it.
 
-    The loop calls it; it knows nothing of the loop.
+    The loop calls it; it knows nothing about the loop.
     """
 
     progress: F
@@ -63,26 +63,27 @@ class Target(Protocol[F]):
     stream: Stream
 
     lag: Lag
-    """How far what is shown lags behind the stream, as far as is known."""
+    """How far the shown rows lag behind the stream, as far as is known."""
 
     unswept: bool
-    """Whether a commit has left something of a dropped generation; the loop sweeps it."""
+    """Whether a commit has left rows of a dropped generation; the loop deletes them."""
 
     @property
     def lineage(self) -> int:
-        """A number that changes once what is read starts from another beginning of the stream."""
+        """A number that changes whenever reading starts over from another beginning of the
+        stream.
+        """
 
     def session(self) -> AbstractAsyncContextManager[bool]:
-        """The frame of one session: reads the rows again that say what is to be done.
-
-        False where it is nothing.
+        """Surrounds one session: reads the rows again that say what to do; False if there is
+        nothing to do.
         """
 
     def open_reader(self, limits: BatchLimits) -> Reader:
-        """A reader from where the fold stands."""
+        """A reader from the fold's position on."""
 
     def wants(self, batch: Batch, *, is_unproven: bool) -> bool:
-        """Whether the batch says anything that is to be committed."""
+        """Whether the batch holds anything to commit."""
 
     def turn(self) -> AbstractAsyncContextManager[None]:
         """Waits for the loop's turn to write."""
@@ -94,8 +95,8 @@ class Target(Protocol[F]):
         """Decides what follows a batch. ``done`` is its commit, if any, which took ``seconds``."""
 
     def start_over(self, error: StreamRecreated) -> None:
-        """Records that the stream is folded from its start, because there is another one under its
-        URL.
+        """Records that the stream is folded from its start, because its URL now serves another
+        stream.
 
         Called in a thread. Raises: LeaseLost, RevisionConflict.
         """
@@ -107,8 +108,8 @@ class Target(Protocol[F]):
 class Loop(Generic[F]):
     """Folds one stream, from its target's position on, until there is a reason to end.
 
-    Invariant: only the holder of the lease reads on, and each commit compares the fencing token and
-    the revision, so the work of a second holder, or of an operator, is never overwritten.
+    Invariant: only the holder of the lease continues reading, and each commit compares the fencing
+    token and the revision, so the work of a second holder, or of an operator, is never overwritten.
     """
 
     def __init__(self, target: Target[F], holding: Holding) -> None:
@@ -136,9 +137,9 @@ class Loop(Generic[F]):
         """
         if self._is_committing or not self.target.is_touched(seen):
             return
-        # What was noticed may be older than the loop's own last commit.
+        # This may be older than the loop's own last commit.
         now = await self._threads.run_for_lease(look_at_stream, self.target.stream)
-        # A commit that is running checks for itself whether it still may go through.
+        # A running commit checks for itself whether it may go through.
         if not self._is_committing and (now is None or self.target.is_touched(now)):
             self.interrupt()
 
@@ -147,7 +148,7 @@ class Loop(Generic[F]):
         self._interrupted.set()
 
     async def start_over(self, error: StreamRecreated) -> None:
-        """Has the stream folded from its start, because another one was found under its URL."""
+        """Has the stream folded from its start, because its URL now serves another stream."""
         try:
             async with self.target.turn():
                 await self._threads.run(self.target.start_over, error)
@@ -211,12 +212,12 @@ class Loop(Generic[F]):
             await asyncio.gather(reading, ending, return_exceptions=True)
 
     async def _close_when_interrupted(self, inbox: Inbox) -> None:
-        """Closes the inbox at the end: one task a session, instead of some for each batch."""
+        """Closes the inbox at the end: one task per session, instead of several per batch."""
         await self._holding.until_ended(self._interrupted)
         await inbox.close()
 
     async def _take(self, batch: Batch) -> Next:
-        """Commits the batch, if it says anything."""
+        """Commits the batch, if it holds anything to commit."""
         if batch.up_to_date:
             self._recovery.reach_tail()
 
@@ -277,7 +278,7 @@ class Loop(Generic[F]):
         return prepare_batch(self.target.stream, batch.messages, after, refusal)
 
     async def _sweep(self) -> None:
-        """Has the remains of a switch deleted: beside the next batches, or at once if there will be
+        """Deletes what a switch has left: beside the next batches, or at once if there will be
         none.
         """
         if not self._holding.until_up_to_date:

@@ -1,4 +1,4 @@
-"""Reading a stream's tables as one moment shows them, while its consumer goes on."""
+"""Reads a stream's tables as they are at one moment, while its consumer continues."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def at_one_moment(stream: Stream) -> Iterator[Stream]:
     using = stream.using
     with one_moment(using) as alias:
         rows = Stream.objects.using(alias)
-        if alias == using:  # nothing else keeps the consumer out meanwhile
+        if alias == using:  # otherwise nothing keeps the consumer out meanwhile
             rows = rows.select_for_update()
         yield rows.get(pk=stream.pk)

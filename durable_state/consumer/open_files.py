@@ -1,4 +1,4 @@
-"""As many open files as a seat needs: one for each stream that it follows."""
+"""Allows a seat as many open files as it needs: one for each stream that it follows."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["allow_open_files"]
 logger = logging.getLogger("durable_state.consumer")
 
 BESIDES = 200
-"""Files that a process has open besides: its database sessions, looks beside the readers."""
+"""Other files that a process has open: its database sessions, and checks beside the readers."""
 
 
 def allow_open_files(streams: int) -> None:
-    """Raises the process's limit where it is too low for so many streams.
+    """Raises the process's limit if it is too low for so many streams.
 
-    Most systems allow a thousand files unless a process asks for more, which is what one seat with
-    its streams comes to. What may not be had is said in the log.
+    Most systems allow a thousand files unless a process asks for more, which one seat may need.
+    What cannot be had is logged.
     """
     if resource is None:
         return
@@ -33,7 +33,7 @@ def allow_open_files(streams: int) -> None:
     allowed = wanted if hard == unlimited else min(wanted, hard)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    except (OSError, ValueError):  # macOS has a limit of its own, and sandboxes allow none at all
+    except (OSError, ValueError):  # macOS has a limit of its own, and sandboxes may forbid it
         allowed = soft
     if allowed < wanted:
         logger.warning(

@@ -13,15 +13,15 @@ __all__ = ["is_known_dead", "make_nonce", "name_process", "name_sessions", "nonc
 
 
 def make_nonce() -> str:
-    """A text that is never made twice, by any process.
+    """A text that no process ever makes twice.
 
-    It begins with what distinguishes machines that have the same name.
+    It begins with something that distinguishes machines of the same name.
     """
     return f"{_machine()}-{uuid.uuid4().hex[:8]}"
 
 
 def name_process(purpose: str, nonce: str = "") -> str:
-    """Names this process and what it does: ``host:pid:purpose:nonce``."""
+    """Names this process and its purpose: ``host:pid:purpose:nonce``."""
     return f"{socket.gethostname()[:150]}:{os.getpid()}:{purpose}:{nonce or make_nonce()}"
 
 

@@ -51,8 +51,8 @@ def stream_reader(
     """Reads on from the position of ``progress``, or else from ``position``.
 
     With ``progress``, what was read before is compared first. Without ``limits``, those of the
-    settings apply. ``following`` remembers how the tail was followed before.
-    Raises: ConfigurationError, if the stream's URL is not within ALLOWED_URLS.
+    settings apply. ``following`` remembers how the tail was followed before. Raises:
+    ConfigurationError, if the stream's URL is not within ALLOWED_URLS.
     """
     settings = get_settings()
     check_url(stream.url, settings.allowed_urls)
@@ -77,7 +77,7 @@ def stream_reader(
 
 
 def stream_rereader(client: Any, stream: Stream, *, calls: ProjectCalls) -> Rereader:
-    """Looks whether the stream's URL still serves what was read before.
+    """Checks whether the stream's URL still serves what was read before.
 
     Raises: ConfigurationError, as ``stream_reader``.
     """
@@ -93,7 +93,7 @@ def stream_rereader(client: Any, stream: Stream, *, calls: ProjectCalls) -> Rere
 
 
 async def ask_head(client: Any, stream: Stream, *, calls: ProjectCalls) -> StreamHead:
-    """What the server tells of the stream without its messages.
+    """What the server says about the stream, without its messages.
 
     Raises: TransportError, ConfigurationError.
     """
@@ -102,7 +102,7 @@ async def ask_head(client: Any, stream: Stream, *, calls: ProjectCalls) -> Strea
 
 
 def ask_once(stream: Stream, seconds: float) -> Answer:
-    """What the server answers to a reader that begins, for callers that are not async.
+    """What the server answers to a new reader; for callers that are not async.
 
     Raises: TransportError, ConfigurationError.
     """
@@ -120,9 +120,8 @@ def ask_once(stream: Stream, seconds: float) -> Answer:
 def read_from_start(stream: Stream) -> Generator[Batch, None, None]:
     """The whole stream, for callers that are not async; each batch is read while the caller waits.
 
-    At the tail it is read on for as long as that brings more, so that a caller can catch up with a
-    stream that grows meanwhile.
-    Raises: TransportError.
+    At the tail, reading continues for as long as that brings more, so that a caller can catch up
+    with a stream that grows meanwhile. Raises: TransportError.
     """
     with asyncio.Runner() as runner:
         client, calls = open_client(), ProjectCalls()
@@ -143,7 +142,7 @@ def read_from_start(stream: Stream) -> Generator[Batch, None, None]:
 
 
 def _batches(runner: asyncio.Runner, reader: Reader) -> Generator[Batch, None, None]:
-    """Those of one reader, each read while the caller waits for it."""
+    """The batches of one reader, each read while the caller waits for it."""
     batches = reader.batches()
 
     async def read_next() -> Batch | None:

@@ -64,19 +64,19 @@ class Recognizer:
         self._holding = holding
         self._looking = asyncio.Lock()
 
-        # When the last looks were, quick and long; and what the last one compared.
+        # The times of the last quick and long checks, and what the last one compared.
         now, progress = time.monotonic(), self._target.progress
         self._looked = self._reread = now
         self._previous: Checkpoint | None = None
         self._has_asked_expiry = False
         if progress.reread_at is not None:
-            # A clock that was set back makes it no later.
+            # A clock that was set back does not delay it.
             ago = database_now(progress.using) - progress.reread_at
             self._reread -= max(ago.total_seconds(), 0.0)
         elif progress.ordinal:
             self._reread -= DEEP_SECONDS
 
-        # Whether a long one is due, and what makes it due when it changes.
+        # Whether a long check is due, and what makes it due when it changes.
         self._due = at_start and bool(progress.ordinal)
         self._outages, self._lineage = loop.outages, self._target.lineage
 
@@ -95,7 +95,7 @@ class Recognizer:
             self._looked = self._reread = time.monotonic()
 
     async def finish(self) -> None:
-        """Makes the long check that is due, unless it would take too long too often."""
+        """Makes the long check that is due, unless long checks would be too frequent."""
         async with self._looking:
             progress = self._target.progress
             checkpoint = Checkpoint.load(progress.checkpoint)
@@ -142,7 +142,7 @@ class Recognizer:
             self._looked, self._reread, self._due = now, now, True
             if target.lineage == lineage and not self._holding.ends:
                 await self._loop.start_over(error)
-        except DurableStateError as error:  # the reader meets it too, and deals with it
+        except DurableStateError as error:  # the reader meets the same error, and deals with it
             logger.info("%s: could not be compared again: %s", target.progress, error)
             self._looked = now
             self._reread = max(self._reread, now - DEEP_SECONDS + NEAR_SECONDS)

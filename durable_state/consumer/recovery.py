@@ -44,7 +44,7 @@ SLOW_SECONDS = 30.0
 NOTE_SECONDS = 5.0
 """Seconds that recording a hung call may take."""
 UNEXPECTED_ATTEMPTS = 9
-"""The same for any other error. More, since batches have to shrink to a single message."""
+"""The same for any other error: more attempts, since batches have to shrink to a single message."""
 
 
 class Recovery:
@@ -59,9 +59,9 @@ class Recovery:
 
         self._failures = progress.failures
         self._refusals = 0  # how often the database, or a mapping, has refused the same batch
-        self._began = 0.0  # when the current session did
+        self._began = 0.0  # when the current session began
         self._tails = 0  # how often its answers reached the tail
-        self._is_unsteady = False  # whether live requests fail again and again
+        self._is_unsteady = False  # whether live requests fail repeatedly
 
     def begin_session(self) -> None:
         """A new reader is opened."""
@@ -82,7 +82,7 @@ class Recovery:
 
     @property
     def is_unproven(self) -> bool:
-        """Whether having reached the tail proves nothing yet.
+        """Whether reaching the tail proves nothing yet.
 
         A GET that finds nothing new says nothing about the live request after it, which kept
         failing.
@@ -212,7 +212,7 @@ class Recovery:
         return time.monotonic() - self._began > HEALTHY_SECONDS
 
     async def _give_up(self, error: CallHangs) -> None:
-        """Lets another worker take the stream, which may fare better.
+        """Lets another worker take the stream, which may do better.
 
         Waits only a moment for the failure to be recorded: the database may be what hangs.
         """

@@ -1,5 +1,5 @@
-"""Folding a stream again from its start, beside the rows that are shown and beside the reader that
-keeps them up to date.
+"""Folds a stream again from its start, beside the shown rows and the reader that keeps them up to
+date.
 
 Why: decisions 5 and 25.
 """
@@ -29,13 +29,15 @@ __all__ = [
 ]
 
 TXIDS = 1000
-"""Transaction ids that a replay remembers, the newest, for the feed entry of the hand-over."""
+"""Number of transaction ids, the newest, that a replay remembers for the feed entry of the
+hand-over.
+"""
 
 
 def replayable(using: str | None) -> QuerySet[Replay]:
-    """The replays that can go on, some of them after a wait.
+    """The replays that can continue, some of them after a wait.
 
-    What else keeps their streams from being consumed is not looked at.
+    Other reasons not to consume their streams are not considered.
     """
     return Replay.objects.using(using).exclude(status__in=(Status.HALTED, Status.NEEDS_RESET))
 
@@ -47,16 +49,16 @@ def hold_replay(stream: Stream) -> Replay | None:
     which the database locks the stream's row, so the other order would be a deadlock.
     """
     replays = Replay.objects.using(stream.using)
-    # By primary key, as everybody: MySQL would lock the other index's entry first, which whoever
-    # deletes the row needs last.
+    # By primary key, as everywhere: MySQL would first lock the entry of the other index, which
+    # whoever deletes the row needs last.
     pk = replays.filter(stream=stream.pk).values_list("pk", flat=True).first()
     return None if pk is None else replays.select_for_update().filter(pk=pk).first()
 
 
 def begin_replay(stream: Stream, entity_type: str = "") -> Replay:
-    """Opens a replay of the stream, or of one type of it; one that was open is dropped.
+    """Opens a replay of the stream, or of one type of it, in place of an older one.
 
-    Rows, position and counters of the stream stay as they are until the replay has caught up and is
+    The stream's rows, position and counters stay as they are until the replay has caught up and is
     handed over. Call it in a transaction that holds the replay's row, then the stream's.
     """
     using = stream.using
@@ -84,7 +86,7 @@ def begin_again(replay: Replay, token: int | None) -> None:
 
 
 def abandon_replay(stream: Stream) -> bool:
-    """Drops the stream's replay and all that is staged of it; False where it has none."""
+    """Drops the stream's replay and everything staged for it; False if there is none."""
     using = stream.using
     if (replay := hold_replay(stream)) is None:
         return False
@@ -103,9 +105,9 @@ def advance(
 ) -> Commit:
     """Stages the batch that leads from the replay's position to its own, exactly once.
 
-    Nothing that is shown changes. Invariant: as that of ``commit``, for the replay's row, which is
-    brought up to date.
-    Raises: RevisionConflict, LeaseLost, StreamHalted; database errors. Nothing is committed then.
+    Nothing that is shown changes. Invariant: as in ``commit``, for the replay's row, which is
+    brought up to date. Raises: RevisionConflict, LeaseLost, StreamHalted; database errors. Nothing
+    is committed then.
     """
     with committing(replay.using, token) as frame:
         work = frame.open(replay)
@@ -134,15 +136,14 @@ def advance(
 def hand_over(
     stream: Stream, replay: Replay, seen: int, *, token: int | None, closed: bool = False
 ) -> Commit | None:
-    """The stream goes on from where its replay is, and shows what the replay holds.
+    """Continues the stream from the replay's position, and shows what the replay holds.
 
-    One transaction, and the replay is gone; ``stream`` is brought up to date.
+    In one transaction, which also deletes the replay; ``stream`` is brought up to date.
 
-    Invariant: the rows never go back. The replay stands at the stream's tail as it was, or later,
-    when the stream's ``revision`` was ``seen``: so it is as far as the stream where that has not
-    moved since, or where it has read no more messages than the replay. None otherwise; read on
-    then, and try again.
-    Raises: as ``commit``.
+    Invariant: the rows never go back. The replay has reached the tail that the stream had when its
+    ``revision`` was ``seen``, or a later one. So it has caught up if the stream has not moved
+    since, or has read no more messages than the replay. Otherwise returns None; read on, and try
+    again. Raises: as ``commit``.
     """
     with committing(replay.using, token) as frame:
         stream.refresh_from_db(using=frame.using)
@@ -151,8 +152,8 @@ def hand_over(
         if work.row.revision != seen and work.row.ordinal > made.row.ordinal:
             return None
 
-        # The replay's counters and generations become the stream's. Its own are dropped with what
-        # the fold drops, and may be pointed to no more by then.
+        # The replay's counters and generations become the stream's. The fold drops the stream's
+        # own, so nothing may refer to them by then.
         own = [each for each in work.generations() if each is not None]
         rebuild, snapshot = made.generations()
         for counter in DISPOSITIONS.values():

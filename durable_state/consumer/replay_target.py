@@ -1,7 +1,4 @@
-"""Replaying a stream beside its live reader, until the replay has caught up with it.
-
-Why: decision 25.
-"""
+"""Replays a stream beside its live reader, until the replay has caught up. Why: decision 25."""
 
 from __future__ import annotations
 
@@ -38,46 +35,49 @@ __all__ = ["ReplayTarget"]
 logger = logging.getLogger("durable_state.consumer")
 
 MISSED_SECONDS = 0.5
-"""Seconds between two looks at the tail of a stream that is so busy that the live reader was ahead
-again."""
+"""Seconds between two looks at the tail, if the stream is so busy that the live reader was ahead
+again.
+"""
 STAGED_SECONDS = 2.0
-"""Seconds between two looks whether the stream still has a snapshot open."""
+"""Seconds between two checks whether the stream still has a snapshot open."""
 HELD_SECONDS = 1.0
-"""Seconds for which the live reader then commits nothing, at most, so that the second look is not
-in vain."""
+"""The longest that the live reader then commits nothing, in seconds, so that the second look
+succeeds.
+"""
 
 
 class ReplayTarget:
-    """A replay of a stream: read from the stream's start to its tail, in plain requests, and
-    staged; then handed over. What a loop asks of it is described in ``Target``.
+    """A replay of a stream: read from the stream's start to its tail, in plain requests, staged,
+    and then handed over.
+
+    ``Target`` describes what a loop asks of it.
     """
 
     lineage = 0
-    """Nothing takes the place of what a replay reads."""
+    """A replay is never replaced while it is read."""
 
     def __init__(self, replay: Replay, holding: Holding) -> None:
         self.progress = replay
         self.stream = replay.stream
-        self.lag = Lag(replay.stream, holding.token)  # of a fold that is not shown: nobody asks
+        self.lag = Lag(replay.stream, holding.token)  # nobody asks for it: the fold is not shown
         self.unswept = False
         self._holding = holding
         self._threads = holding.seat.threads
         self._watcher = holding.seat.watcher
         # The last look at the stream's tail: the stream's revision before it, and whether the live
-        # reader was ahead again when it was over. The next one is taken while that is held back.
+        # reader was ahead again afterwards. During the next one, the live reader is held back.
         self._seen = 0
         self._missed = False
         self._handed_over = False
-        self._waits = False  # for what the stream itself has staged
+        self._waits = False  # when the stream itself has something staged
 
-        # A database that has one writer at a time may let one wait for ever, where these two do not
-        # take turns.
+        # A database with one writer at a time may let one wait for ever unless the two take turns.
         has_many_writers = connections[replay.using].features.has_select_for_update
         self._lock = asyncio.Lock() if has_many_writers else holding.gate.lock
 
     @contextlib.asynccontextmanager
     async def session(self) -> AsyncIterator[bool]:
-        """Reads the rows of stream and replay again; False where the replay is not to go on."""
+        """Reads the rows of stream and replay again; False if the replay is not to continue."""
         async with contextlib.AsyncExitStack() as held:
             if self._missed:
                 self._missed = False
@@ -111,23 +111,27 @@ class ReplayTarget:
         )
 
     def wants(self, batch: Batch, *, is_unproven: bool) -> bool:
-        """Whether the batch says anything new."""
+        """Whether the batch holds anything new."""
         return bool(batch.messages) or batch.position != self.progress.position
 
     def turn(self) -> AbstractAsyncContextManager[None]:
-        """The replay's: beside the live reader's, where the database has many writers."""
+        """The replay's turn: at the same time as the live reader's, if the database has many
+        writers.
+        """
         return self._holding.gate.lock if self._is_near else self._lock
 
     @property
     def _is_near(self) -> bool:
-        """Whether a replay of one type may end with the next batch, in a switch that takes long."""
+        """Whether the next batch may end a replay of one type, in a switch that takes long."""
         rows = get_settings().batch_rows
         return bool(self.progress.entity_type) and (
             self.progress.ordinal + 2 * rows >= self.stream.ordinal
         )
 
     def commit(self, prepared: PreparedBatch, batch: Batch) -> Commit:
-        """Staged entities and the replay's position; of one type, at its end, the rows."""
+        """Commits staged entities and the replay's position; at the end of a replay of one type,
+        the rows.
+        """
         if self.progress.entity_type and may_reach(self.stream, batch):
             shown = self._show_type(batch)
             self._handed_over = shown is not None
@@ -137,7 +141,7 @@ class ReplayTarget:
             return advance(self.progress, self.stream, prepared, batch, token=self._holding.token)
 
     async def after(self, batch: Batch, done: Commit | None, seconds: float) -> Next:
-        """Hands over at the tail."""
+        """Hands the replay over at the tail."""
         if self._handed_over and done is not None:
             await self._conclude(done, seconds)
             return Next.END
@@ -153,8 +157,8 @@ class ReplayTarget:
         return Next.READ_ON
 
     async def _hand_over(self, batch: Batch) -> Next:
-        # A commit of the live reader would wait for the stream's row, but not for as long as a
-        # switch may take.
+        # A commit of the live reader would wait for the stream's row, but not as long as a switch
+        # may take.
         async with self._holding.gate.lock:
             began = time.monotonic()
             show = self._show_type if self.progress.entity_type else self._show
@@ -174,7 +178,7 @@ class ReplayTarget:
         await self._holding.publish(self.stream, shown, seconds)
 
     def _show_type(self, batch: Batch) -> Commit | None:
-        """Of a replay of one type; ``batch`` follows it."""
+        """Hands a replay of one type over; ``batch`` follows it."""
         replay, stream, token = self.progress, self.stream, self._holding.token
         switching = self._watcher.switching
         try:
@@ -206,9 +210,9 @@ class ReplayTarget:
         begin_again(self.progress, self._holding.token)
 
     def is_touched(self, seen: Seen) -> bool:
-        """Whether the stream was paused or changed, or the replay resumed or begun anew."""
+        """Whether the stream was paused or changed, or the replay resumed or started over."""
         if self._handed_over:
-            return False  # what is left is to be swept
+            return False  # what is left has to be deleted
         replay = self.progress
         now = seen.paused, seen.url, seen.replay_pk, seen.replay_retry_at
         return now != (False, self.stream.url, replay.pk, replay.retry_at)

@@ -1,4 +1,4 @@
-"""Consuming streams: one in the foreground, all of a database, or a share for a slice of time."""
+"""Consumes streams: one in the foreground, all of a database, or a share for a slice of time."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ __all__ = ["consume_slice", "run_all", "sync"]
 logger = logging.getLogger("durable_state.consumer")
 
 WAIT_SECONDS = 1.0
-"""Seconds between two looks for a lease that becomes free."""
+"""Seconds between two checks whether a lease has become free."""
 LEAVE_SECONDS = 0.3
-"""Seconds after which it is seen that a worker is asked to end."""
+"""Seconds until a request to a worker to end is noticed."""
 _STOPPED: dict[str, str] = {Status.HALTED: "has halted", Status.NEEDS_RESET: "needs a reset"}
 
 
@@ -46,16 +46,16 @@ def sync(
     """Consumes one stream in the foreground until it is closed, stopped by a signal, or at its tail
     (``until_up_to_date``).
 
-    Waits for a lease that another holder has, naming it to the ``watcher``.
-    Raises: OperationRefused, when the stream is paused, removed, or stopped by an error that needs
-    a person; and where no consumer can run.
+    Waits for a lease that another holder has, naming it to the ``watcher``. Raises:
+    OperationRefused, if the stream is paused, removed, or stopped by an error that needs a person;
+    and if no consumer can run here.
     """
     asyncio.run(_sync(stream, begin_in(stream.using), until_up_to_date, watcher))
     _check_outcome(stream)
 
 
 def _check_outcome(stream: Stream) -> None:
-    """Raises: OperationRefused, where the stream cannot go on by itself."""
+    """Raises: OperationRefused, if the stream cannot continue by itself."""
     try:
         stream.refresh_from_db(using=stream.using)
     except Stream.DoesNotExist as error:
@@ -78,7 +78,7 @@ def _check_outcome(stream: Stream) -> None:
         (stream, f"The stream {stream.name!r}"),
     ):
         if progress is not None and progress.status in _STOPPED:
-            # With the detail: who runs it here has the tables at hand anyway.
+            # With the detail: whoever runs this has access to the tables anyway.
             why = f"{progress.last_error} {progress.last_error_detail}".strip()
             raise OperationRefused(f"{what} {_STOPPED[progress.status]}: {why}", progress.action)
 
@@ -86,7 +86,7 @@ def _check_outcome(stream: Stream) -> None:
 def run_all(using: str, watcher: Watcher = NOBODY) -> None:
     """Consumes the streams of a database, live, until a signal ends it.
 
-    Any number of these and of Celery workers share them evenly.
+    Any number of these and of Celery workers share the streams evenly.
     """
     asyncio.run(_run_all(begin_in(using), watcher))
 
@@ -97,8 +97,8 @@ def consume_slice(
     """Fills a seat for so many ``seconds`` (``SLICE_SECONDS``), or until the worker
     ``asks_to_end``.
 
-    Whether the seat is kept, with its streams, for a successor that is to be sent now. Ends at once
-    where all seats that the streams need are filled.
+    Returns whether the seat is kept, with its streams, for a successor that is to be sent now. Ends
+    at once if all seats that the streams need are filled.
     """
     seconds = get_settings().slice_seconds if seconds is None else seconds
     return asyncio.run(_consume_slice(begin_in(using), asks_to_end, seconds))
@@ -116,7 +116,7 @@ async def _sync(
 
 
 async def _wait_for_lease(stream: Stream, seat: Seat) -> tuple[Place, list[Claim]] | None:
-    """A seat that has the stream's lease; None, where it is time to stop before."""
+    """A seat that has the stream's lease; None if it is time to stop before."""
     told = ""
     while not seat.stop.is_set():
         taken = await seat.threads.run_for_lease(_take, stream, seat.threads.nonce)
@@ -132,7 +132,7 @@ async def _wait_for_lease(stream: Stream, seat: Seat) -> tuple[Place, list[Claim
 
 
 def _take(stream: Stream, nonce: str) -> tuple[Place, list[Claim]] | None:
-    """A seat of its own with the stream's lease, if that is to be had."""
+    """A seat of its own with the stream's lease, if that can be had."""
     database_now(stream.using)  # from which the event loop counts on
     occupied(stream.using)  # so that the lease of a dead process is free
     if holder_of(stream.using, stream.pk):
@@ -181,7 +181,7 @@ async def _consume_slice(
 
 
 def _find_place(using: str, capacity: int, nonce: str) -> Place | None:
-    """The place that was kept, or else a new one, if the streams need one more."""
+    """The seat that was reserved, or else a new one, if the streams need one more."""
     if (kept := take_vacant(using, CELERY, capacity, nonce)) is not None:
         return kept
     return join(using, CELERY, capacity, nonce) if count_missing(using) else None
@@ -195,7 +195,7 @@ async def _stop_when(asks_to_end: Callable[[], bool], seat: Seat) -> None:
 
 
 async def _end_soon(seat: Seat) -> None:
-    """Once a signal has asked the process to end, nothing is waited for for long."""
+    """Once a signal has asked the process to end, shortens all waiting."""
     await seat.stop.wait()
     seat.threads.finish_within()
 

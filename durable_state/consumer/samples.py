@@ -1,7 +1,7 @@
-"""Samples of what happens to streams: collected in memory, written a few times a minute for all
-streams of a seat together, and thinned by age.
+"""Samples of what happens to streams, for charts.
 
-Why: decision 74.
+They are collected in memory, written a few times a minute for all streams of a seat together, and
+thinned by age. Why: decision 74.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["SAMPLE_SECONDS", "Samples", "delete_samples", "merge_samples", "writ
 SAMPLE_SECONDS = 10.0
 """Seconds that one sample covers."""
 FINE = timedelta(minutes=10)
-"""After which the samples of a minute become one."""
+"""Age at which the samples of a minute are merged into one."""
 KEPT = timedelta(hours=1)
-"""After which they are deleted."""
+"""Age at which they are deleted."""
 MERGED = timedelta(minutes=5)
-"""How far back a look for samples to be merged goes; what is older was merged, or soon goes."""
+"""How far back samples to be merged are looked for; older ones were merged, or are deleted soon."""
 BATCH = 500
 """Samples in one statement."""
 
@@ -43,7 +43,7 @@ class _Tally:
 
 
 class Samples:
-    """What has happened to the streams of a seat and is not written down yet.
+    """What has happened to the streams of a seat and is not written yet.
 
     Bounded: one tally for each stream. For one event loop.
     """
@@ -53,14 +53,14 @@ class Samples:
         self._since = time.monotonic()
 
     def count(self, stream_pk: int, messages: int, seconds: float) -> None:
-        """So many messages of a stream were committed, in so many seconds."""
+        """Counts a commit of so many messages of a stream, which took so many seconds."""
         tally = self._tallies.setdefault(stream_pk, _Tally())
         tally.messages += messages
         tally.commits += 1
         tally.seconds += seconds
 
     def take(self, lags: Iterable[Lag]) -> list[StreamSample]:
-        """The samples since the last call: of streams that were committed to, or that lag."""
+        """The samples since the last call, for streams that were committed to or that lag."""
         now = time.monotonic()
         since, self._since = self._since, now
         tallies, self._tallies = self._tallies, {}
@@ -84,7 +84,7 @@ def _sample(stream_pk: int, tally: _Tally, seconds: float, lag: float) -> Stream
 
 
 def write_samples(using: str, samples: list[StreamSample]) -> None:
-    """Writes them down, as of now: one statement for some hundred streams."""
+    """Writes them, as of now: one statement for several hundred streams."""
     at = database_now(using)
     for each in samples:
         each.at = at
@@ -92,7 +92,9 @@ def write_samples(using: str, samples: list[StreamSample]) -> None:
 
 
 def delete_samples(using: str, most: int) -> int:
-    """Deletes samples that are too old, oldest first and ``most`` at once; returns how many."""
+    """Deletes samples that are too old, oldest first, at most ``most`` at once; returns how
+    many.
+    """
     rows = StreamSample.objects.using(using)
     old = rows.filter(at__lt=database_now(using) - KEPT).order_by("at")
     pks = list(old.values_list("pk", flat=True)[:most])
@@ -101,16 +103,16 @@ def delete_samples(using: str, most: int) -> int:
 
 
 def merge_samples(using: str, most: int) -> int:
-    """Makes one sample of each stream's in a minute that is over for long enough; looks at ``most``
-    at once, and returns at how many.
+    """Merges each stream's samples of a minute that is long over; looks at ``most`` at once, and
+    returns at how many it looked.
     """
     rows = StreamSample.objects.using(using)
     until = (database_now(using) - FINE).replace(second=0, microsecond=0)
     fine = rows.filter(at__lt=until, at__gte=until - MERGED, seconds__lt=60)
-    # Each by one process, where several come at once.
+    # If several processes come at once, one of them merges each sample.
     can_skip = connections[using].features.has_select_for_update_skip_locked
     with commit_transaction(using):
-        # A minute of a stream beside its others, so that it is not cut in two.
+        # All of a stream's samples of a minute together, so that it is not split.
         unmerged = fine.order_by("stream", "at").select_for_update(skip_locked=can_skip)
         found = list(unmerged[:most])
         minutes: defaultdict[tuple[int, datetime], list[StreamSample]] = defaultdict(list)

@@ -35,7 +35,7 @@ class Seat:
     """Waits for a database that is unavailable."""
 
     stop: asyncio.Event
-    """Asks it to end; batches in hand are still finished."""
+    """Asks it to end; current batches are still finished."""
 
     cleanup: Cleanup
     """Deletes what the database no longer needs."""
@@ -79,8 +79,8 @@ async def open_seat(
 
 @contextlib.asynccontextmanager
 async def stop_signals() -> AsyncIterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set, so that batches in hand are finished and leases given
-    back.
+    """An event that SIGINT and SIGTERM set, so that current batches are finished and leases
+    given back.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

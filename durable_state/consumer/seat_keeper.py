@@ -269,7 +269,7 @@ class SeatKeeper:
     def _write_samples(self, samples: list[StreamSample]) -> None:
         """Called in a thread."""
         write_samples(self._place.using, samples)
-        if samples and not self._capacity:  # beside a `sync` nobody may ever tidy
+        if samples and not self._capacity:  # beside a `sync`, nobody else may ever tidy
             for delete in (delete_samples, feed.prune, feed.prune_held):
                 delete(self._place.using, FEW_ROWS)
 

@@ -87,8 +87,8 @@ def occupied(using: str) -> list[Occupied]:
     """The valid seats that claim streams by themselves, in the order in which they joined.
 
     Frees the leases of all other seats: those that have expired, and those whose process, on this
-    machine, is known to be dead. Their sessions on the database server, which may be frozen in the
-    middle of a commit, are ended.
+    machine, is known to be dead. Ends their sessions on the database server, which may be frozen in
+    the middle of a commit.
     """
     leases = Lease.objects.using(using).filter(seat=OuterRef("pk")).order_by().values("seat")
     counted = Subquery(leases.annotate(count=Count("pk")).values("count"))
@@ -139,7 +139,7 @@ def take_vacant(using: str, purpose: str, capacity: int, nonce: str = "") -> Pla
             if seen_at is None:
                 continue  # another process was quicker
 
-            # What has come since the last sign of life is unknown.
+            # Nobody knows what has come since the last sign of life.
             Lease.objects.using(using).filter(seat=pk).update(
                 token=F("token") + 1,
                 lags_since=Coalesce("lags_since", Value(seen_at, output_field=DateTimeField())),
@@ -194,7 +194,8 @@ def _free(using: str, seat: QuerySet[Seat]) -> bool:
 def _end_sessions(using: str, name: str) -> None:
     """Ends the sessions, and so the locks, that the process of that name has left on the server.
 
-    Its fencing tokens are void already. If the role may not end sessions, the locks are waited for.
+    Its fencing tokens are void already. If the database role may not end sessions, the locks are
+    waited for.
     """
     if not (nonce := nonce_of(name)):
         return  # it was reserved, and nobody came

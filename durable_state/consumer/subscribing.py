@@ -1,4 +1,4 @@
-"""A server's subscriptions, asked with the project's settings and the stream's headers."""
+"""Asks a server about subscriptions, with the project's settings and the stream's headers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .request_headers import headers_function
 __all__ = ["ask_for_keys", "confirm", "root_of", "subscribe", "subscriptions_of", "unsubscribe"]
 
 SECONDS = 10.0
-"""Seconds that a server has for all that a verb, or a web request, asks it at once."""
+"""Seconds that a server has for everything that a verb, or a web request, asks it."""
 
 
 def root_of(stream: Stream) -> str:
-    """Below which address the stream's server has its streams and its subscriptions.
+    """The URL below which the stream's server has its streams and subscriptions.
 
-    Raises: ConfigurationError, also where the stream's URL is not within ALLOWED_URLS.
+    Raises: ConfigurationError, also if the stream's URL is not within ALLOWED_URLS.
     """
     settings = get_settings()
     check_url(stream.url, settings.allowed_urls)
@@ -33,13 +33,14 @@ def root_of(stream: Stream) -> str:
 
 
 def subscriptions_of(client: Any, stream: Stream, calls: ProjectCalls) -> Subscriptions:
-    """What the stream's server is asked by. Raises: ConfigurationError."""
+    """The client for the stream's server. Raises: ConfigurationError."""
     headers = headers_function(stream, calls)
     return Subscriptions(client, stream.url, root_of(stream), headers)
 
 
 async def confirm(server: Subscriptions, stream: Stream, doorbell: Doorbell) -> WakeStream | None:
-    """Makes sure that the server rings for the stream; the wake stream in which it does, if any.
+    """Makes sure that the server rings for the stream; returns the wake stream that it rings in, if
+    any.
 
     Raises: TransportError, ConfigurationError.
     """
@@ -52,7 +53,7 @@ async def confirm(server: Subscriptions, stream: Stream, doorbell: Doorbell) -> 
     url = f"{server.root}/{get_settings().wake_stream}"
     wake_stream = WakeStream(digest=WakeStream.digest_of(url), url=url)
     if doorbell.wake_stream_id != wake_stream.digest:
-        # The protocol leaves it to the application. Later on, who listens does it.
+        # The protocol leaves creating it to the application. From then on, whoever listens does it.
         await create(server.client, url, headers=server.headers)
     how["wake_stream"] = path_below(server.root, url)
     await server.subscribe(doorbell.subscription, SubscriptionKind.PULL_WAKE, **how)
@@ -60,7 +61,7 @@ async def confirm(server: Subscriptions, stream: Stream, doorbell: Doorbell) -> 
 
 
 def webhook_url(stream: Stream) -> str:
-    """Where the server is to call us for the stream. Raises: ConfigurationError."""
+    """The URL at which the server is to call us for the stream. Raises: ConfigurationError."""
     address = get_settings().webhook_url
     if address is None:
         raise ConfigurationError(
@@ -85,7 +86,7 @@ def ask_for_keys(stream: Stream) -> dict[str, bytes]:
 
 
 def subscribe(stream: Stream) -> None:
-    """Asks the server to ring for the stream, now; for callers that are not async.
+    """Asks the server to ring for the stream from now on; for callers that are not async.
 
     Raises: TransportError, ConfigurationError.
     """
@@ -102,7 +103,7 @@ def subscribe(stream: Stream) -> None:
 
 
 def unsubscribe(stream: Stream, subscription: str) -> None:
-    """Asks the server to ring for the stream no more; for callers that are not async.
+    """Asks the server to ring for the stream no longer; for callers that are not async.
 
     Raises: TransportError, ConfigurationError.
     """

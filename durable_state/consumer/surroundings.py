@@ -1,7 +1,4 @@
-"""What a consumer needs of the thread that it is started in.
-
-Why: decision 56.
-"""
+"""What a consumer needs from the thread that starts it. Why: decision 56."""
 
 from __future__ import annotations
 
@@ -18,13 +15,14 @@ _PATCHES = {
     "gevent": ("gevent.monkey", "is_module_patched", "threading"),
     "eventlet": ("eventlet.patcher", "is_monkey_patched", "thread"),
 }
-"""By what each library tells that threads are not threads any more."""
+"""What to look for, by library, to see that it has replaced threads."""
 
 
 def begin_in(using: str) -> CallerState:
-    """What a consumer takes over of the calling thread; whose pooled connection is given back.
+    """The state that a consumer takes over from the calling thread, whose pooled connection is
+    given back.
 
-    Raises: OperationRefused, where no consumer can run.
+    Raises: OperationRefused, if no consumer can run here.
     """
     check_threads()
     state = CallerState.of(using)
@@ -33,7 +31,7 @@ def begin_in(using: str) -> CallerState:
 
 
 def check_threads() -> None:
-    """Raises: OperationRefused, where gevent or eventlet has taken the place of threads."""
+    """Raises: OperationRefused, if gevent or eventlet has replaced threads."""
     for library, (module, question, name) in _PATCHES.items():
         loaded: Any = sys.modules.get(module)
         if loaded is not None and getattr(loaded, question)(name):

@@ -98,7 +98,7 @@ class DatabaseThreads:
         """Part of the name of the seat that has these threads."""
 
         self.sessions = name_sessions(self.nonce)
-        """How the names of its sessions on the server begin, and those of no others."""
+        """How the names of its sessions on the server begin, and of no others."""
 
         self.project_calls = ProjectCalls(self._caller.take_over)
         self._disconnections = Disconnections()
@@ -145,24 +145,26 @@ class DatabaseThreads:
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the function in a thread, and returns what it returns.
 
-        A broken connection is replaced first.
-        Raises: CallHangs, if it does; whatever the function raises.
+        A broken connection is replaced first. Raises: CallHangs, if the call does; whatever the
+        function raises.
         """
         return await self._run([self._places], partial(function, *args, **kwargs))
 
     async def run_long(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same for what may take long, which leaves half the threads to what does not."""
+        """The same for long calls, which leave half of the threads to short ones."""
         places = [self._long_places, self._places]
         return await self._run(places, partial(function, *args, **kwargs))
 
     async def run_for_lease(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """The same for what keeps a lease, which never waits for commits."""
+        """The same for calls that keep a lease, which never wait for commits."""
         return await self._run([self._lease_place], partial(function, *args, **kwargs))
 
     def finish_within(self, seconds: float = END_SECONDS) -> None:
-        """Gives up what has not ended by then, even if it makes progress: it will be done again."""
+        """Gives up calls that have not ended by then, even if they make progress: they will be
+        repeated.
+        """
         self._deadline = time.monotonic() + seconds
 
     async def _run(self, places: list[asyncio.Semaphore], function: Callable[[], T]) -> T:
@@ -195,7 +197,7 @@ class DatabaseThreads:
         return self._idle.pop() if self._idle else self._start_thread()
 
     def _start_thread(self) -> DatabaseThread:
-        # A number is free again once its thread has come to its end, given up or not.
+        # A number is free again once its thread has ended, whether given up or not.
         taken = {number for number, thread in self._numbered.items() if thread.is_alive()}
         number = next(number for number in range(len(taken) + 1) if number not in taken)
         limits = SessionLimits(f"{self.sessions}.{number}", limit_seconds())
@@ -238,7 +240,7 @@ class DatabaseThreads:
             running.judging = asyncio.create_task(self._judge(running, hang))
 
     def _patience(self, running: _Running) -> float:
-        """Seconds in one call after which it is examined whether the call will ever return."""
+        """Seconds in one call after which to examine whether the call will ever return."""
         lease_seconds = get_settings().lease_seconds
         return lease_seconds / 3 if running.thread is self._lease_thread else lease_seconds
 

@@ -1,6 +1,5 @@
-"""The end of a replay of one type: its rows are shown, and the stream stays where it is.
-
-Why: decision 51.
+"""Ends a replay of one type: its rows are shown, and the stream stays where it is. Why: decision
+51.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from .committing import Commit, committing
 __all__ = ["hand_over_type", "may_reach"]
 
 _FOLDED = [each for each in DISPOSITIONS if each not in ("unregistered", "control")]
-"""What may become of a message of one type that is folded."""
+"""The dispositions that a folded message of one type can have."""
 
 
 def may_reach(stream: Stream, batch: Batch) -> bool:
-    """Whether a replay that takes the batch would come to where the stream is, or past it."""
+    """Whether a replay that takes the batch would reach the stream's position, or pass it."""
     if batch.up_to_date or batch.closed:
         return True
     ordinals = Stream.objects.using(stream.using).filter(pk=stream.pk).values_list("ordinal")
@@ -37,14 +36,14 @@ def hand_over_type(
 ) -> Commit | None:
     """Shows what the replay, and the batch that follows it, hold of the replay's type.
 
-    One transaction, and the replay is gone; ``stream`` is brought up to date. Nothing of other
-    types is touched.
+    In one transaction, which also deletes the replay; ``stream`` is brought up to date. Other types
+    are not touched.
 
-    Invariant: the rows of the type come to the stream's own position, neither before nor behind it.
-    So of the batch just those messages are folded that lead there, as the fingerprint of all of
-    them tells; or all of it, where it ends at the tail, and the stream has not moved since its
-    ``revision`` was ``seen``. None where neither is so; read on then.
-    Raises: as ``commit``; RevisionConflict also while the stream has anything staged.
+    Invariant: the type's rows reach exactly the stream's own position. So of the batch only the
+    messages up to there are folded, as the fingerprint of all messages tells; or the whole batch,
+    if it ends at the tail and the stream has not moved since its ``revision`` was ``seen``. If
+    neither is the case, returns None; read on then. Raises: as ``commit``; RevisionConflict also
+    while the stream has anything staged.
     """
     with committing(replay.using, token) as frame:
         stream.refresh_from_db(using=frame.using)
@@ -63,7 +62,7 @@ def hand_over_type(
         made.row.delete(using=frame.using)
         swept = rest.forget_dropped()
 
-        # What is shown changes, and nothing of the position.
+        # The shown rows change, but not the position.
         passed_over = _passed_over(work.row, made.row.entity_type)
         fold = Fold(work.row, None, None)
         if not fold.show_type(rest.rebuild, made.row.entity_type):
@@ -77,7 +76,7 @@ def hand_over_type(
 
 
 def _up_to(row: Stream, replay: Replay, batch: Batch, seen: int) -> Sequence[Message] | None:
-    """Those of the batch's messages that lead from the replay to where the stream is."""
+    """The batch's messages that lead from the replay to the stream's position."""
     count = row.ordinal - replay.ordinal
     if 0 <= count <= len(batch.messages):
         messages = batch.messages[:count]
@@ -102,7 +101,7 @@ def _counters(
 ) -> dict[str, Any]:
     """The counters that change: what became of the messages that were passed over before.
 
-    Where only a part of the type's was passed over, what became first of each stays counted.
+    If only some of the type's messages were passed over, the others keep their first dispositions.
     """
     became = {
         each: getattr(replay, DISPOSITIONS[each]) + sum(getattr(one, each) for one in outcomes)

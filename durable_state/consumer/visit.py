@@ -1,6 +1,5 @@
-"""What a reader does for a stream that rings, besides reading it to its tail.
-
-Why: decision 62.
+"""What a reader does for a stream with a doorbell, besides reading it to its tail. Why: decision
+62.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ logger = logging.getLogger("durable_state.consumer")
 
 
 class Visit:
-    """One reading of a stream, from its ring to its rest. The stream's lease is ours meanwhile.
+    """One reading of a stream, from its ring to its rest, under the stream's lease.
 
-    Invariant: the stream stays due until what had rung is committed and the server is told, so
-    whoever dies in between is followed by another visit. Nothing that a server says about rings
+    Invariant: the stream stays due until everything it rang for is committed and the server knows,
+    so if a reader dies in between, another visit follows. Nothing that a server says about rings
     keeps a stream from being read.
     """
 
@@ -41,7 +40,7 @@ class Visit:
         self._failure: Failure | None = None
 
     async def begin(self) -> None:
-        """Before the reading: what is appended from here on rings once more."""
+        """Before reading: whatever is appended from here on rings again."""
         self._seen = await self._threads.run(doorbells.open_doorbell, self._stream)
         try:
             server = self._server()
@@ -54,7 +53,9 @@ class Visit:
         self._seen = await self._threads.run(doorbells.open_doorbell, self._stream)
 
     async def finish(self) -> None:
-        """After the tail is reached, and all before it committed: tells the server, and rests."""
+        """After everything up to the tail is committed: tells the server, and lets the stream
+        rest.
+        """
         try:
             if self._seen.wake_id:
                 await self._acknowledge(self._server())
@@ -63,7 +64,7 @@ class Visit:
         await self._threads.run(doorbells.let_rest, self._seen, self._failure)
 
     async def abandon(self) -> None:
-        """Where the tail is not reached: gives a claim back, so that the server wakes again.
+        """If the tail was not reached: gives a claimed wake back, so that the server wakes again.
 
         The stream stays due.
         """
@@ -93,13 +94,14 @@ class Visit:
 
         answer = await server.acknowledge(subscription, kind, _claim_in(self._seen), offset)
         if answer is Acknowledged.FENCED and kind is SubscriptionKind.PULL_WAKE:
-            # Reading took longer than the server waits; nobody else rings for what it took back.
+            # Reading took longer than the server waits, and nobody else rings for a wake that it
+            # took back.
             claim = await server.claim(subscription, self._worker)
             if claim is not None:
                 answer = await server.acknowledge(subscription, kind, claim, offset)
 
         if answer is Acknowledged.UNKNOWN:
-            # By its other generation, the doorbell stays due, and is subscribed once more.
+            # With its new generation, the doorbell stays due, and is subscribed again.
             await self._threads.run(doorbells.forget_wakes, self._seen)
         elif answer is Acknowledged.REFUSED:
             said = f"The server of {stream.name} refuses to note that it is read up to {offset}."
@@ -116,10 +118,10 @@ class Visit:
         await self._threads.run(note, self._seen, error.message, error.action)
 
     def _server(self) -> Subscriptions:
-        """Raises: ConfigurationError."""
+        """The client for the stream's server. Raises: ConfigurationError."""
         return subscriptions_of(self._seat.client, self._stream, self._threads.project_calls)
 
 
 def _claim_in(doorbell: Doorbell) -> ClaimedWake:
-    """What the doorbell keeps of its wake."""
+    """What the doorbell stores about its wake."""
     return ClaimedWake(doorbell.wake_id, doorbell.generation, doorbell.token)

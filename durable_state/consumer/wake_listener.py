@@ -1,7 +1,4 @@
-"""Listening to the wake streams of a database, beside the streams of a seat.
-
-Why: decision 62.
-"""
+"""Listens to the wake streams of a database, beside the streams of a seat. Why: decision 62."""
 
 from __future__ import annotations
 
@@ -35,16 +32,15 @@ __all__ = ["WakeListener"]
 logger = logging.getLogger("durable_state.consumer")
 
 LOOK_SECONDS = 5.0
-"""Seconds between two looks for wake streams that nobody listens to, at most."""
+"""The most seconds between two searches for wake streams that nobody listens to."""
 LIMITS = BatchLimits(rows=1_000, bytes=1024 * 1024, seconds=0.05)
 
 
 class WakeListener:
-    """Listens to those wake streams that no other seat listens to, until its seat is asked to stop.
+    """Listens to the wake streams that no other seat listens to, until its seat is asked to stop.
 
-    Invariant: what was heard is written down before the next is read, so whoever listens after us
-    hears all that we did not. Nothing that is in a wake stream can do more than to have a stream
-    read.
+    Invariant: what was heard is stored before more is read, so the next listener hears everything
+    that we did not. A wake stream can cause a stream to be read, and nothing else.
     """
 
     def __init__(self, using: str, seat: Seat) -> None:
@@ -70,7 +66,9 @@ class WakeListener:
                 await self._threads.run_for_lease(stop, self._using, self._holder)
 
     async def _look(self) -> None:
-        """Begins with what is ours from now on, and ends with what is not any more."""
+        """Starts listening to the wake streams that are ours now, and ends listening to the
+        others.
+        """
         ours = await self._threads.run_for_lease(wakes.listen, self._using, self._holder)
         await self._end(set(self._listening) - {each.pk for each in ours})
         for each in ours:
@@ -86,7 +84,7 @@ class WakeListener:
 
 
 class _Hearing:
-    """One wake stream, read session after session until another seat listens to it."""
+    """Listens to one wake stream, session after session, until another seat listens to it."""
 
     def __init__(self, using: str, seat: Seat, wake_stream: WakeStream) -> None:
         self._using = using
@@ -97,7 +95,7 @@ class _Hearing:
         self._failures = 0
 
     async def run(self) -> None:
-        """Ends once it is another's, or tells of no stream any more."""
+        """Ends once it is another seat's, or names no stream any more."""
         while True:
             wait = 0.0
             try:
@@ -111,13 +109,13 @@ class _Hearing:
             await asyncio.sleep(wait)
 
     async def _find_stream(self) -> Stream | None:
-        """One with whose headers the wake stream is read."""
+        """A stream whose headers are used to read the wake stream."""
         return await self._threads.run(wakes.told_by, self._using, self._wake_stream)
 
     async def _read(self, stream: Stream) -> bool:
-        """One reader, until it fails; False where another one listens by now."""
+        """Reads until it fails; False if another seat listens now."""
         headers = headers_function(stream, self._threads.project_calls)
-        # The protocol leaves it to the application to create it.
+        # The protocol leaves creating it to the application.
         await create(self._client, self._wake_stream.url, headers=headers)
         reader = Reader(
             self._client,
@@ -135,7 +133,7 @@ class _Hearing:
         return True
 
     async def _hear(self, batch: Batch) -> bool:
-        """Writes down what the batch tells; False where another one listens by now."""
+        """Stores the wakes of the batch; False if another seat listens now."""
         self._failures = 0
         if batch.position == self._position and not self._wake_stream.last_error:
             return True
@@ -147,7 +145,9 @@ class _Hearing:
         return is_ours
 
     async def _note(self, error: Exception) -> None:
-        """Writes down what failed, once; what is another stream by now is read from its start."""
+        """Stores a failure, once; if the URL now serves another stream, that is read from its
+        start.
+        """
         logger.info("Could not read the wake stream %s: %s", self._wake_stream, error)
         if isinstance(error, StreamGone | StreamRecreated):
             self._position = START
@@ -162,7 +162,9 @@ class _Hearing:
 
 
 def _newest(messages: list[Message]) -> dict[str, int]:
-    """The newest generation of each subscription that wakes; what is no wake is passed over."""
+    """The newest generation of each subscription that wakes; items that are not wakes are
+    skipped.
+    """
     newest: dict[str, int] = {}
     for message in messages:
         try:

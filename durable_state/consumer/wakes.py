@@ -1,7 +1,4 @@
-"""Wake streams in the database: who listens to which, and what was heard.
-
-Why: decision 62.
-"""
+"""Wake streams in the database: who listens to which, and what was heard. Why: decision 62."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ def has_wake_streams(using: str) -> bool:
 def listen(using: str, holder: str) -> list[WakeStream]:
     """Takes the wake streams that nobody listens to, and keeps those that are ours already.
 
-    For ``LEASE_SECONDS`` each. Where there are none, it is one statement.
+    For ``LEASE_SECONDS`` each. If there are none, it takes one statement.
     """
     free = Q(expires_at=None) | Q(expires_at__lt=ServerNow()) | Q(holder=holder)
     pks = list(_wanted(using).filter(free).values_list("pk", flat=True))
@@ -40,13 +37,13 @@ def listen(using: str, holder: str) -> list[WakeStream]:
 
 
 def stop_listening(using: str, holder: str) -> None:
-    """Lets others listen at once; it shows since when nobody does."""
+    """Lets others listen at once; since when nobody does can be seen in the row."""
     ours = WakeStream.objects.using(using).filter(holder=holder)
     ours.update(holder="", expires_at=after(-1))
 
 
 def told_by(using: str, wake_stream: WakeStream) -> Stream | None:
-    """One of the streams that it tells of, with whose headers it is read."""
+    """One of the streams that the wake stream names, whose headers are used to read it."""
     streams = Stream.objects.using(using).filter(doorbell__wake_stream=wake_stream.pk)
     return streams.order_by("pk").first()
 
@@ -57,7 +54,7 @@ def hear(
     generations: Iterable[tuple[str, int]],
     position: Position,
 ) -> bool:
-    """Rings for the subscriptions, and moves on; False where another one listens by now.
+    """Rings for the subscriptions, and advances the position; False if another seat listens now.
 
     A wake that was heard before changes nothing.
     """
@@ -75,7 +72,7 @@ def hear(
 
 
 def note_deafness(using: str, wake_stream: WakeStream, error: str, position: Position) -> None:
-    """Writes down why nothing is heard, and where it goes on."""
+    """Stores why nothing can be heard, and where to continue."""
     ours = WakeStream.objects.using(using).filter(pk=wake_stream.pk, holder=wake_stream.holder)
     ours.update(
         offset=position.offset, skip=position.skip, ordinal=position.ordinal, last_error=error
@@ -83,6 +80,6 @@ def note_deafness(using: str, wake_stream: WakeStream, error: str, position: Pos
 
 
 def _wanted(using: str) -> QuerySet[WakeStream]:
-    """Those that still tell of a stream."""
+    """The wake streams that still name a stream."""
     doorbells = Doorbell.objects.using(using).filter(wake_stream=OuterRef("pk"))
     return WakeStream.objects.using(using).filter(Exists(doorbells))

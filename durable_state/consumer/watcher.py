@@ -1,6 +1,5 @@
-"""What a watcher of consumption is told, such as the command's progress display.
-
-Why: decision 40.
+"""What a watcher of consumption learns, such as the command's progress display. Why: decision
+40.
 """
 
 from __future__ import annotations

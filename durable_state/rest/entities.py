@@ -50,16 +50,17 @@ class EntityList(PolicyView):
         operation_id="durable_state_entities_list",
     )
     def get(self, request: Request, name: str, entity_type: str) -> Any:
-        """A page of entities, by key; with `?key=` the one entity itself.
+        """A page of entities, ordered by key; with `?key=`, only that entity.
 
-        With django-filter they are filtered by their fields, each by its wire name: `?done=true`,
-        `?likes__gte=10`. An `ETag` names the stream's revision, where nothing else decides.
+        With django-filter, they can be filtered by field, under its wire name: `?done=true`,
+        `?likes__gte=10`. The `ETag` names the stream's revision, unless the answer depends on
+        something else.
         """
-        # Before the rows: what is newer than its tag is read once more, and nothing is missed.
+        # Before the rows: anything newer than the tag is read once more, so nothing is missed.
         stream = self.stream(name)
         sight = sight_of(self.user, stream, entity_type)
         if sight is None:
-            # Not registered, or all its rows are hidden: nobody learns which.
+            # Not registered, or all its rows are hidden: the answer does not say which.
             raise Http404
         tag = entity_tag(request, stream, sight)
         answer: Any = answer_if_unchanged(request, tag)
@@ -77,7 +78,7 @@ class EntityList(PolicyView):
                 raise Http404
             return Response(found[0])
 
-        # The page is one of keys, so that a row which cannot be read costs nothing but itself.
+        # The page holds keys, so that a row which cannot be read costs only itself.
         self.page_order = entity_order(request, sight)
         rows = filter_entities(request, sight, sight.rows)
         try:
@@ -104,8 +105,8 @@ def _chosen(request: Request, sight: Sight) -> Sight:
 
 
 def _entities(sight: Sight, keys: list[str]) -> list[dict[str, Any]]:
-    """The entities of these keys as plain JSON values, exactly as the feed encodes them;
-    without those that cannot be shown.
+    """The entities with these keys as plain JSON values, encoded exactly as in the feed; those that
+    cannot be shown are left out.
     """
     mapping = sight.mapping
     found = rows_by_key(mapping, sight.rows, keys)

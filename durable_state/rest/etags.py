@@ -18,10 +18,10 @@ __all__ = ["answer_if_unchanged", "entity_tag", "tagged"]
 
 
 def entity_tag(request: Request, stream: Stream, sight: Sight) -> str | None:
-    """Names what is seen of a type at the stream's revision, as this request asks for it.
+    """The tag for a type at the stream's revision, as this request asks for it.
 
-    None where that may change without a commit: rows that a policy narrows, values that the
-    mapping's own code makes, pages for people.
+    None if the answer may change without a commit: if a policy narrows the rows, or the mapping's
+    own code makes the values; and for browsable pages.
     """
     is_told_by_revision = not sight.narrowed and not sight.mapping.has_own_represent
     if not is_told_by_revision or request.accepted_renderer.format != "json":
@@ -37,9 +37,10 @@ def answer_if_unchanged(request: Request, tag: str | None) -> Any:
 
 
 def tagged(request: Request, answer: Response) -> Any:
-    """The answer with a tag of its content, or 304 if the client has it already.
+    """The answer, tagged by its content, or 304 if the client already has it.
 
-    For what changes without a commit: it is read anyway, but not sent. Pages for people have none.
+    For what changes without a commit: it is still read, but not sent again. Browsable pages get no
+    tag.
     """
     if request.accepted_renderer.format != "json":
         return answer

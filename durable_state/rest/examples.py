@@ -1,4 +1,4 @@
-"""Answers as the OpenAPI schema shows them."""
+"""Example answers for the OpenAPI schema."""
 
 from __future__ import annotations
 

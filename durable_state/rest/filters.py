@@ -1,6 +1,6 @@
-"""What a list may be narrowed and ordered by, from the query.
+"""Filters and ordering of lists, taken from the query.
 
-Filters need django-filter; where that is not installed there are none.
+Filters need django-filter; without it there are none.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LOOKUPS: list[tuple[Any, list[str]]] = [
             models.IntegerField,
             models.FloatField,
             models.DecimalField,
-            models.DateField,  # moments too
+            models.DateField,  # datetimes too
             models.TimeField,
             models.DurationField,
         ),
@@ -51,19 +51,16 @@ _LOOKUPS: list[tuple[Any, list[str]]] = [
     ),
     (models.UUIDField, _EQUAL),
 ]
-"""By which lookups fields are filtered; those of other kinds are not, nor ordered by."""
+"""The lookups for each kind of field; fields of other kinds cannot be filtered or ordered by."""
 
 
 def filter_entities(request: Request, sight: Sight, rows: Any) -> Any:
-    """Those rows of a type that the query asks for, by the fields that are seen.
-
-    Raises: ValidationError.
-    """
+    """Filters the rows of a type by the fields that the user may see. Raises: ValidationError."""
     return _filtered(request, _entity_filters(sight.mapping, sight.fields), rows)
 
 
 def filter_list(request: Request, rows: Any, fields: Mapping[str, Sequence[str]]) -> Any:
-    """Those rows that the query asks for, by these fields and lookups. Raises: ValidationError."""
+    """Filters the rows by these fields and lookups. Raises: ValidationError."""
     named = {
         _parameter(name, lookup): (rows.model._meta.get_field(name), name, lookup)
         for name, lookups in fields.items()
@@ -92,15 +89,15 @@ def entity_order(request: Request, sight: Sight) -> Order:
 
 
 def simple_order(request: Request, column: str, name: str) -> Order:
-    """The order of a list that has one: up, or down. Raises: ValidationError."""
+    """The order of a list with a single one: ascending or descending. Raises: ValidationError."""
     _name, descending = _asked_order(request, [name], name)
     return Order(column, descending=descending)
 
 
 def chosen_fields(request: Request, known: Sequence[str] | None) -> frozenset[str] | None:
-    """The names in ``?fields=a,b``; None where it is not asked for.
+    """The names in ``?fields=a,b``; None without the parameter.
 
-    Raises: ValidationError, at one that is not among those that are ``known``.
+    Raises: ValidationError, for a name that is not in ``known``.
     """
     return chosen_names(request, "fields", known)
 
@@ -108,9 +105,9 @@ def chosen_fields(request: Request, known: Sequence[str] | None) -> frozenset[st
 def chosen_names(
     request: Request, parameter: str, known: Sequence[str] | None
 ) -> frozenset[str] | None:
-    """The names in ``?parameter=a,b``; None where it is not asked for.
+    """The names in ``?parameter=a,b``; None without the parameter.
 
-    Raises: ValidationError, at one that is not among those that are ``known``.
+    Raises: ValidationError, for a name that is not in ``known``.
     """
     texts = request.query_params.getlist(parameter)
     asked = [name for text in texts for name in text.split(",") if name]
@@ -123,10 +120,7 @@ def chosen_names(
 
 
 def chosen_flag(request: Request, parameter: str) -> bool | None:
-    """Whether ``?parameter=`` says true or false; None where it is not asked for.
-
-    Raises: ValidationError.
-    """
+    """The truth value of ``?parameter=``; None without the parameter. Raises: ValidationError."""
     asked = request.query_params.get(parameter)
     if not asked:
         return None
@@ -148,7 +142,7 @@ def _none_of(asked: str, known: Sequence[str]) -> str:
 
 
 def _seen_fields(mapping: EntityMapping, seen: frozenset[str] | None) -> dict[str, str]:
-    """The wire names of the model fields that are seen."""
+    """The wire names of the model fields that the user may see."""
     return {name: wire for name, wire in mapping.wire_names.items() if seen is None or wire in seen}
 
 
@@ -164,7 +158,7 @@ def _entity_filters(mapping: EntityMapping, seen: frozenset[str] | None) -> Any:
             continue
         field, path = mapping.field(name), name
         if isinstance(field, models.ForeignKey):
-            # By what stands in the value: the parent's key.
+            # By what the value holds: the parent's key.
             parent = mapping.parent_mapping(field)
             target = parent.key if parent is not None else field.target_field
             path, field = f"{name}__{target.name}", target
@@ -178,7 +172,7 @@ def _parameter(name: str, lookup: str) -> str:
 
 
 def _filters(model: Any, named: Mapping[str, tuple[Any, str, str]]) -> Any:
-    """The filter set; None where django-filter is not installed."""
+    """The filter set; None if django-filter is not installed."""
     try:
         from django_filters import BooleanFilter, FilterSet
     except ImportError:

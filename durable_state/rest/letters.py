@@ -86,9 +86,9 @@ class DeadLetterList(_WithoutRow):
         operation_id="durable_state_dead_letters_list",
     )
     def get(self, request: Request, name: str) -> Any:
-        """A page of dead letters. Needs the permission `durable_state.view_deadletter` besides.
+        """A page of dead letters. Also needs the permission `durable_state.view_deadletter`.
 
-        Values are shown of those entities only whose rows the user may see.
+        Values are shown only for entities whose rows the user may see.
         """
         return self.listed(request, name)
 
@@ -110,8 +110,8 @@ class ParkedChangeList(_WithoutRow):
         operation_id="durable_state_parked_changes_list",
     )
     def get(self, request: Request, name: str) -> Any:
-        """A page of parked changes. Needs `durable_state.view_parkedchange` besides.
+        """A page of parked changes. Also needs `durable_state.view_parkedchange`.
 
-        Values are shown of those entities only whose rows the user may see.
+        Values are shown only for entities whose rows the user may see.
         """
         return self.listed(request, name)

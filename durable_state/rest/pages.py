@@ -22,7 +22,7 @@ __all__ = ["KeyPages", "Order"]
 
 
 class Order(NamedTuple):
-    """How rows are ordered: by ``field``, and where they are equal, or without it, by ``key``.
+    """How rows are ordered: by ``field``, then by ``key``; without ``field``, by ``key`` alone.
 
     Both are names of columns; ``key`` is unique and never NULL. Rows without a value come last.
     """
@@ -38,7 +38,7 @@ class Order(NamedTuple):
 
 
 class _Cursor(msgspec.Struct, array_like=True):
-    """The place between two rows: beyond the row of these values, or before it."""
+    """A position between two rows: after the row with these values, or before it."""
 
     values: list[str | None]
     backwards: bool
@@ -47,8 +47,8 @@ class _Cursor(msgspec.Struct, array_like=True):
 class KeyPages(CursorPagination):
     """Pages of 100 rows, or ``?limit=`` up to 1000; ``next`` and ``previous`` are links.
 
-    In the view's ``page_order``. Rows that come and go meanwhile move no other: a page begins where
-    the one before it ended.
+    The view's ``page_order`` orders them. Rows that come and go meanwhile do not shift the others:
+    a page begins where the previous one ended.
     """
 
     page_size = 100
@@ -56,9 +56,9 @@ class KeyPages(CursorPagination):
     max_page_size = 1000
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
-        """The columns of ``page_order`` of the page's rows, each as a dict.
+        """The values of the columns of ``page_order`` for the page's rows, each row a dict.
 
-        Raises: ValidationError, at a cursor that is none of ours.
+        Raises: ValidationError, for an invalid cursor.
         """
         self.request = request
         self.base_url: str = request.build_absolute_uri()
@@ -83,11 +83,11 @@ class KeyPages(CursorPagination):
         return self.page
 
     def get_next_link(self) -> str | None:
-        """The address of the next page, or None."""
+        """The URL of the next page, or None."""
         return self._link(self.page[-1], False) if self.has_next and self.page else None
 
     def get_previous_link(self) -> str | None:
-        """The address of the previous page, or None."""
+        """The URL of the previous page, or None."""
         return self._link(self.page[0], True) if self.has_previous and self.page else None
 
     def _link(self, row: dict[str, Any], backwards: bool) -> str:
@@ -133,7 +133,7 @@ class KeyPages(CursorPagination):
         return [field.desc(**nulls) if descending else field.asc(**nulls), key]
 
     def _beyond(self, values: list[Any], backwards: bool) -> Q:
-        """Filters the rows that come after these values, in the order or in its reverse."""
+        """Filters the rows that come after these values, in the order or its reverse."""
         order = self._order
         descending = order.descending != backwards
         if order.field is None:

@@ -30,7 +30,7 @@ def describe(
     **described: Any,
 ) -> Callable[[View], View]:
     """Describes a view's method in the OpenAPI schema: its text parameters, its answers with
-    examples, the codes by which it refuses, and what ``extend_schema`` takes besides.
+    examples, its error codes, and anything else that ``extend_schema`` takes.
     """
     try:
         from drf_spectacular.types import OpenApiTypes

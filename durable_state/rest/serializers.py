@@ -27,7 +27,7 @@ class ProgressSerializer(serializers.Serializer[dict[str, Any]]):
 
 
 class _Selectable(serializers.BaseSerializer[Any]):
-    """An answer whose members ``?fields=`` may leave out: OpenAPI is told that none is required."""
+    """An answer whose members ``?fields=`` may leave out, so OpenAPI lists none as required."""
 
     def get_fields(self) -> Any:
         """The members, as the serializer declares them."""
@@ -64,7 +64,7 @@ class StreamSerializer(_Selectable, serializers.Serializer[dict[str, Any]]):
 
 
 class EntitySerializer(serializers.Serializer[dict[str, Any]]):
-    """One entity, its ``value`` as websockets show it."""
+    """One entity; ``value`` is the same as on a websocket."""
 
     type = serializers.CharField()
     key = serializers.CharField()
@@ -72,10 +72,11 @@ class EntitySerializer(serializers.Serializer[dict[str, Any]]):
 
 
 class _WithoutRowSerializer(_Selectable, serializers.ModelSerializer[Any]):
-    """A message that has no row; ``message`` is its text, with bytes that are no UTF-8 escaped.
+    """A message that has no row.
 
-    The context's ``readable`` has those whose values the user may read, by primary key. Of the
-    others ``key``, ``detail`` and ``message`` are null.
+    ``message`` is its text; bytes that are not UTF-8 are escaped. The context's ``readable`` holds
+    the primary keys of those whose values the user may read; for others, ``key``, ``detail`` and
+    ``message`` are null.
     """
 
     key = serializers.SerializerMethodField()
@@ -87,7 +88,7 @@ class _WithoutRowSerializer(_Selectable, serializers.ModelSerializer[Any]):
         return found.key if self._is_readable(found) else None
 
     def get_detail(self, found: Any) -> str | None:
-        """What the reason is about."""
+        """Details of the reason."""
         return found.detail if self._is_readable(found) else None
 
     def get_message(self, found: Any) -> str | None:
@@ -129,7 +130,7 @@ class ParkedChangeSerializer(_WithoutRowSerializer):
 
 
 class HealthSerializer(serializers.Serializer[dict[str, Any]]):
-    """``stuck`` tells the readable streams that wait for a person."""
+    """``stuck`` lists the readable streams that wait for a person."""
 
     status = serializers.ChoiceField(choices=["ok", "stuck"])
     stuck = StreamSerializer(many=True)

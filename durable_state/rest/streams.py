@@ -1,4 +1,4 @@
-"""Streams, and whether they are well."""
+"""Streams, and whether they are healthy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .views import NAME, PolicyView
 __all__ = ["HealthView", "StreamDetail", "StreamList"]
 
 _NOT_STORED = {"Cache-Control": "no-store"}
-"""Keeps caches from answering with an old state."""
+"""Keeps caches from serving an outdated state."""
 _FIELDS = {"fields": "only these members of each stream, separated by commas"}
 _MEMBERS = list(StreamSerializer().fields)
 _STATUSES = sorted({*Status.values, *Shown})
@@ -98,7 +98,7 @@ class HealthView(PolicyView):
 
     serializer_class = HealthSerializer
     pagination_class = None
-    # Whoever watches asks as often as they please, whatever it is that they accept.
+    # Monitoring may ask as often as it likes, and accept whatever it likes.
     throttle_classes = []
 
     @describe(
@@ -108,10 +108,10 @@ class HealthView(PolicyView):
         operation_id="durable_state_health_retrieve",
     )
     def get(self, request: Request) -> HttpResponseBase:
-        """503 when any stream of any database is stuck, or a database does not answer, else 200.
+        """503 if a stream of any database is stuck, or a database does not answer; else 200.
 
-        The body, for signed-in callers only, lists the stuck streams they may read. The others get
-        an answer that is a few seconds old at most.
+        The body is for signed-in callers only, and lists the stuck streams that they may read.
+        Other callers get an answer that is at most a few seconds old.
         """
         if not self.user.is_authenticated:
             return HttpResponse(status=200 if was_healthy_lately() else 503, headers=_NOT_STORED)
@@ -128,7 +128,7 @@ class HealthView(PolicyView):
         return super().perform_content_negotiation(request, force=True)
 
     def _readable(self, using: str, stuck: list[StreamReport]) -> list[dict[str, Any]]:
-        """Describes those of a database's stuck streams that the user may read."""
+        """Describes the stuck streams of a database that the user may read."""
         names = [each.name for each in stuck]
         streams = self.readable_streams().using(using).filter(name__in=names)
         by_name = {stream.name: stream for stream in streams}
@@ -136,10 +136,7 @@ class HealthView(PolicyView):
 
 
 def _with_status(request: Request, streams: QuerySet[Stream]) -> Any:
-    """Those of the streams whose reports say what ``?status=`` and ``?stuck=`` ask for.
-
-    Raises: ValidationError.
-    """
+    """The streams whose reports match ``?status=`` and ``?stuck=``. Raises: ValidationError."""
     statuses = chosen_names(request, "status", _STATUSES)
     stuck = chosen_flag(request, "stuck")
     if statuses is None and stuck is None:

@@ -1,4 +1,4 @@
-"""What all views have in common: the policy says what may be seen, and nothing else does."""
+"""What all views share: the policy alone decides what users may see."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ NAME = {"name": "name of the stream"}
 
 
 class PlainJson(JSONRenderer):
-    """JSON in ASCII, which can represent any text of the database."""
+    """JSON in ASCII, which can represent any text in the database."""
 
     ensure_ascii = True
 
 
 class PolicyView(GenericAPIView[Any]):
-    """A view that asks the policy, and nothing else, what the user may see.
+    """A view that asks only the policy what the user may see.
 
-    Of the project's REST_FRAMEWORK it takes who is who, the throttles, and whether there are pages
-    for browsers. The rest would change what is documented.
+    From the project's REST_FRAMEWORK it takes authentication, throttles, and whether there are
+    browsable pages. Other settings would change what is documented.
     """
 
-    # The policy decides; whoever may see nothing and is not signed in is asked to sign in.
+    # The policy decides; anonymous users who may see nothing are asked to sign in.
     permission_classes = [AllowAny]
     filter_backends: list[Any] = []
     versioning_class = None
@@ -83,6 +83,6 @@ class PolicyView(GenericAPIView[Any]):
         return shown
 
     def ask_to_sign_in(self) -> None:
-        """Raises: NotAuthenticated, where nobody is signed in."""
+        """Asks anonymous users to sign in. Raises: NotAuthenticated."""
         if not self.user.is_authenticated:
             raise NotAuthenticated

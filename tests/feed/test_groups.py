@@ -16,7 +16,6 @@ from durable_state.feed import (
     Audience,
     Subscriber,
     group,
-    rendering,
     renewal,
     rows,
     subscribe,
@@ -34,6 +33,7 @@ from .support.client import Client
 from .support.commits import commit, commit_and_ring, make_stream, message, shown
 from .support.following import everything, follow
 from .support.narrowed import popular, seen
+from .support.pages import set_page_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -396,8 +396,7 @@ async def test_nobody_is_admitted_in_the_middle_of_a_commit(
 ) -> None:
     """Who comes back between two parts of a commit gets the first part, too."""
     configure(FEED_POLL_SECONDS=1000, FEED_VALUE_ROWS=0)
-    for module in (group, rendering):
-        monkeypatch.setattr(module, "PAGE_ROWS", 2)
+    set_page_rows(monkeypatch, 2)
     stream = await begun()
     gate, original = asyncio.Event(), Group._part
     waiting = asyncio.Event()
@@ -430,8 +429,7 @@ async def test_a_slow_one_gets_each_part_of_a_commit_once(
 ) -> None:
     """Its group sends the next parts to the others while it still takes the first."""
     configure(FEED_POLL_SECONDS=1000, FEED_VALUE_ROWS=0)
-    for module in (group, rendering):
-        monkeypatch.setattr(module, "PAGE_ROWS", 2)
+    set_page_rows(monkeypatch, 2)
     stream = await begun()
     async with sockets(stream, 2, lambda: everything(stream)) as (_, (slow, other)):
         await asyncio.gather(slow.until_revision(1), other.until_revision(1))

@@ -13,6 +13,7 @@ from tests.app.models import Message
 from .support.commits import commit_and_ring, make_stream, message
 from .support.following import everything, follow
 from .support.narrowed import popular, seen
+from .support.pages import set_page_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 every_database = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -88,7 +89,7 @@ async def test_what_leaves_without_a_commit_goes_with_the_next_renewal(
     """
     monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.2)
     monkeypatch.setattr(narrowed_group, "COMPARE_SECONDS", 0.0)
-    monkeypatch.setattr(narrowed_group, "PAGE_ROWS", 3)
+    set_page_rows(monkeypatch, 3)
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", f"in{n}"): message("x", 20) for n in range(8)})
     async with follow(stream, audience=lambda: popular(stream)) as follower:

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
-from durable_state.feed import Audience, group, narrowed_group, prune, rendering, rows
+from durable_state.feed import Audience, prune
 from durable_state.models import FeedEntry, Stream
 
 from .support.client import Client
 from .support.commits import commit, commit_and_ring, make_stream, message, shown
 from .support.following import everything, follow
 from .support.narrowed import popular, seen
+from .support.pages import set_page_rows
 
 SEEDS = [("default", 0), ("default", 1), ("default", 2), ("postgres", 3), ("mysql", 4)]
 
@@ -67,8 +68,7 @@ async def test_every_subscriber_ends_with_the_rows(
         FEED_VALUE_ROWS=dice.choice([0, 3, 100]),
         FEED_ENTRY_ROWS=dice.choice([8, 100]),
     )
-    for module in (rendering, rows, group, narrowed_group):
-        monkeypatch.setattr(module, "PAGE_ROWS", 4)
+    set_page_rows(monkeypatch, 4)
     stream = await sync_to_async(make_stream)(using=database)
     done = asyncio.Event()
     last = 0

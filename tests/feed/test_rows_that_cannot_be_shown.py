@@ -10,13 +10,14 @@ from asgiref.sync import sync_to_async
 from django.db.models import signals
 from django.test import Client as Browser
 
-from durable_state.feed import LoggedChange, group, narrowed_group, rendering, rows, showing
+from durable_state.feed import LoggedChange, showing
 from durable_state.testing import apply
 from tests.app.models import Message
 from tests.app.state_mappings import MessageMapping
 
 from .support.commits import commit, commit_and_ring, make_stream, message
 from .support.following import follow
+from .support.pages import set_page_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -67,8 +68,7 @@ async def test_subscribers_get_all_other_rows(
     fragile: Callable[[], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In pages of which one ends with such a row and one has no other, and live; of every type."""
-    for module in (rendering, rows, group, narrowed_group):
-        monkeypatch.setattr(module, "PAGE_ROWS", 3)
+    set_page_rows(monkeypatch, 3)
     stream = await sync_to_async(make_stream)()
     bad = {2, 3, 4, 5, 9}
     texts = {f"k{n}": message("bad" if n in bad else "good") for n in range(11)}

@@ -9,11 +9,12 @@ from collections.abc import Callable
 import pytest
 from asgiref.sync import sync_to_async
 
-from durable_state.feed import group, narrowed_group, prune, rendering, rows
+from durable_state.feed import prune
 from durable_state.models import FeedEntry, Stream
 
 from .support.commits import commit, commit_and_ring, make_stream, message, shown
 from .support.following import everything, follow
+from .support.pages import set_page_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 every_database = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -22,8 +23,7 @@ every_database = pytest.mark.django_db(transaction=True, databases="__all__")
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of three rows, so that few rows make many."""
-    for module in (rendering, rows, group, narrowed_group):
-        monkeypatch.setattr(module, "PAGE_ROWS", 3)
+    set_page_rows(monkeypatch, 3)
 
 
 @every_database

@@ -1,4 +1,4 @@
-"""Answers in the protocol's words: headers, bodies and events. Spec: PROTOCOL.md 5.6 to 5.8, 10."""
+"""Answers in the protocol's terms: headers, bodies and events. Spec: PROTOCOL.md 5.6 to 5.8, 10."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CURSOR_SECONDS = 20
 
 
 def next_cursor(given: str) -> str:
-    """The number of the time's interval; more than the given one, so that no cache repeats it."""
+    """The number of the current time interval; beyond ``given``, so that no cache repeats it."""
     now = int(time.time() - CURSOR_EPOCH) // CURSOR_SECONDS
     if not (given.isascii() and given.isdigit() and len(given) <= 15) or int(given) < now:
         return str(now)
@@ -32,14 +32,14 @@ def next_cursor(given: str) -> str:
 def plain(
     answer: Answer, *, identity: str = "", given_etags: str = "", cursor: str | None = None
 ) -> HttpResponse:
-    """The answer as JSON; 304 where the caller has it already.
+    """The answer as JSON, or 304 if the client already has it.
 
-    Without an ``identity`` it has no ETag. ``cursor`` is that of a live request.
+    Without an ``identity`` it has no ETag. ``cursor`` is for live requests.
     """
     body = _array(answer).encode()
     response = HttpResponse(body, content_type="application/json")
     _tell(response, answer, cursor)
-    # Who may see what can change at any moment, so it is always asked.
+    # Permissions can change at any moment, so every request is checked.
     response["Cache-Control"] = "private, no-cache" if identity else "no-store"
     if identity:
         parts = [identity.encode(), str(answer.next).encode(), body]
@@ -54,7 +54,7 @@ def plain(
 
 
 def nothing_new(answer: Answer, cursor: str) -> HttpResponse:
-    """204: a live request waited for nothing."""
+    """204: a live request ended without news."""
     response = HttpResponse(status=204)
     del response["Content-Type"]
     _tell(response, answer, cursor)
@@ -63,7 +63,7 @@ def nothing_new(answer: Answer, cursor: str) -> HttpResponse:
 
 
 def events(answer: Answer, cursor: str) -> str:
-    """The answer as server-sent events: the items, where there are any, and where they end."""
+    """The answer as server-sent events: the items, if any, and then the position after them."""
     control: dict[str, Any] = {"streamNextOffset": str(answer.next)}
     if answer.closed:
         control["streamClosed"] = True
@@ -76,7 +76,7 @@ def events(answer: Answer, cursor: str) -> str:
 
 
 def secure(response: Any) -> None:
-    """Has browsers take it for what it is, and caches keep it for nobody else."""
+    """Keeps browsers from guessing the content type, and caches from sharing the answer."""
     response["X-Content-Type-Options"] = "nosniff"
     response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     response.setdefault("Cache-Control", "no-store")

@@ -21,7 +21,7 @@ __all__ = ["current_user", "name_of"]
 
 
 def name_of(request: Request) -> str:
-    """Names who shares limits: a user, or an address if nobody is signed in."""
+    """Names the user or address whose requests share a limit."""
     return follower_name(request.user, request.META.get("REMOTE_ADDR", ""))
 
 

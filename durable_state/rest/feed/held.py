@@ -30,7 +30,7 @@ _decode = msgspec.json.Decoder(dict[str, set[str]]).decode
 
 
 def keep(stream: Stream, reader: str, added: Mapping[str, set[str]], parent: str = "") -> str:
-    """Keeps the keys beside those of ``parent``; returns their name."""
+    """Stores the keys on top of those of ``parent``; returns their name."""
     plain = msgspec.json.encode({name: sorted(keys) for name, keys in sorted(added.items())})
     digest = _digest(reader, parent, plain)
     held = HeldRows(
@@ -41,16 +41,16 @@ def keep(stream: Stream, reader: str, added: Mapping[str, set[str]], parent: str
         expires_at=_expiry(stream),
     )
     HeldRows.objects.using(stream.using).bulk_create([held], ignore_conflicts=True)
-    # One that was kept before is kept for as long as a new one.
+    # An entry that exists already is kept as long as a new one would be.
     same = HeldRows.objects.using(stream.using).filter(stream=stream, digest=digest)
     same.filter(expires_at__lt=held.expires_at).update(expires_at=held.expires_at)
     return digest
 
 
 def load(stream: Stream, reader: str, digest: str) -> tuple[HeldKeys, int] | None:
-    """The keys of that name and in how many steps they are kept.
+    """The keys stored under that name, and in how many steps.
 
-    None where that is forgotten, or another reader's.
+    None if they have expired or belong to another reader.
     """
     found: HeldKeys = {}
     steps: list[HeldRows] = []
@@ -74,7 +74,7 @@ def _digest(reader: str, parent: str, plain: bytes) -> str:
 
 
 def _renew(stream: Stream, steps: list[HeldRows]) -> None:
-    """Has them kept for longer, where a part of their time is over."""
+    """Keeps the steps for longer, once a quarter of their time has passed."""
     soon = _expiry(stream) - datetime.timedelta(seconds=get_settings().feed_keep_seconds / 4)
     old = [step.pk for step in steps if step.expires_at < soon]
     for start in range(0, len(old), 500):

@@ -1,6 +1,5 @@
-"""Live reading: a request that waits for changes without holding a thread or a database connection.
-
-It also checks from time to time whether the caller may still read.
+"""Live reading: a request that waits for changes without holding a thread or a database connection,
+and that checks regularly whether the caller may still read.
 """
 
 from __future__ import annotations
@@ -25,21 +24,25 @@ from .reading import Answer, OffsetGone, Reading
 __all__ = ["AccessEnded", "Following", "event_stream", "long_poll"]
 
 LONG_POLL_SECONDS = 20.0
-"""Seconds that a long-poll waits at most."""
+"""The longest that a long-poll waits, in seconds."""
 EVENTS_SECONDS = 60.0
-"""Seconds after which an event stream ends, about; its client comes back. Spec: PROTOCOL.md 5.8."""
+"""About how long an event stream lasts, in seconds; its client then reconnects. Spec: PROTOCOL.md
+5.8.
+"""
 HEARTBEAT_SECONDS = 15.0
-"""Seconds of quiet after which an event stream repeats its offset, so that no proxy cuts it."""
+"""Seconds without news after which an event stream repeats its offset, to keep proxies from closing
+it.
+"""
 RENEW_SECONDS = 5.0
-"""Seconds between two checks that the caller may still read."""
+"""Seconds between two checks whether the caller may still read."""
 
 
 class AccessEnded(Exception):
-    """The caller may no longer read the stream, or sees something else of it."""
+    """The caller may no longer read the stream, or now sees other parts of it."""
 
 
 Renew = Callable[[Reading], bool]
-"""Updates a reading with its caller's permissions; returns whether they are still the same."""
+"""Updates a reading with its caller's current permissions; returns whether they are unchanged."""
 
 
 class Following:
@@ -72,7 +75,9 @@ class Following:
         return answer
 
     async def _follow(self, offset: Offset, entries: list[LoggedEntry], newest: int) -> Answer:
-        """What the entries say. Readers who share an audience have each rendered once."""
+        """The contents of these entries. For readers who share an audience, each entry is rendered
+        once.
+        """
         reading = self._reading
         if reading.audience.is_personal:
             return await run_for(self._follower, reading.follow, offset, entries, newest)
@@ -91,12 +96,12 @@ class Following:
         return self._hub.shared.get(name, lambda: self._reading.render(entry))
 
     async def wait(self, until: float) -> Answer:
-        """What follows as soon as there is something; nothing at ``until`` on the monotonic clock.
+        """Waits for what follows; empty if nothing came before ``until``, on the monotonic clock.
 
         Raises: OffsetGone, StreamRemoved, AccessEnded.
         """
         while True:
-            # Also where there is always something to send.
+            # Also while there is always something to send.
             is_due = time.monotonic() >= self._renewed + RENEW_SECONDS
             if is_due or (self._hub.closed and not self._is_at_end):
                 await self.look()
@@ -112,7 +117,7 @@ class Following:
             )
 
     async def look(self) -> None:
-        """Checks that the caller still sees the same. Raises: AccessEnded."""
+        """Checks that the caller's permissions are unchanged. Raises: AccessEnded."""
         if not await run_for(self._follower, self._renew, self._reading):
             raise AccessEnded
         self._renewed = time.monotonic()
@@ -124,14 +129,14 @@ class Following:
         return self._reading.stream.status == Status.CLOSED
 
     async def note_closed(self) -> None:
-        """Notes whether nothing more will come."""
+        """Records whether anything may still come."""
         self._closed = self._is_at_end and await run_for(self._follower, self._reading.is_closed)
 
 
 async def long_poll(
     reading: Reading, begin: Callable[[], Awaitable[Offset]], follower: str, renew: Renew
 ) -> Answer:
-    """What follows the offset, waiting for it; nothing after LONG_POLL_SECONDS.
+    """Waits for what follows the offset; empty after LONG_POLL_SECONDS.
 
     Raises: OffsetGone, TooManySubscribers, Http404.
     """
@@ -146,7 +151,7 @@ async def long_poll(
         except StreamRemoved as error:
             raise Http404 from error
         except AccessEnded:
-            return Answer(offset, up_to_date=True)  # The next request is told why.
+            return Answer(offset, up_to_date=True)  # The client's next request gets the reason.
 
 
 async def event_stream(
@@ -156,7 +161,7 @@ async def event_stream(
     renew: Renew,
     cursor: str,
 ) -> AsyncIterator[str]:
-    """The events of one connection, of which the first is there already.
+    """The events of one connection; the first is ready before this returns.
 
     Raises: OffsetGone, TooManySubscribers, Http404.
     """
@@ -171,11 +176,11 @@ async def event_stream(
 async def _continued(first: str, texts: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
     try:
         yield first
-        await _release_thread()  # which middleware has used again
+        await _release_thread()  # which middleware opened again
         async for text in texts:
             yield text
     except (StreamRemoved, AccessEnded, OffsetGone):
-        pass  # The client comes back, and is told.
+        pass  # The client reconnects, and gets the reason.
     finally:
         await texts.aclose()
 
@@ -187,7 +192,7 @@ async def _events(
     renew: Renew,
     cursor: str,
 ) -> AsyncGenerator[str, None]:
-    # Not all at once where many came together.
+    # Spread out, for clients that all came at once.
     end = time.monotonic() + EVENTS_SECONDS * random.uniform(0.9, 1.1)  # noqa: S311
     async with subscribe(reading.stream, follower) as hub:
         await hub.refresh()
@@ -206,11 +211,11 @@ async def _events(
 async def _release_thread() -> None:
     """Ends the thread in which Django began the request, and its database connections.
 
-    Another one is made if it is needed.
+    Another one starts if it is needed.
     """
     context = SyncToAsync.thread_sensitive_context.get(None)
     if context is None:
-        return  # not a request of its own: a test's thread, which others use too
+        return  # not the request's own thread, but a test's, which others use too
     await sync_to_async(connections.close_all)()
     executor = SyncToAsync.context_to_thread_executor.pop(context, None)
     if executor is not None:

@@ -1,4 +1,4 @@
-"""Offsets: where a reader is in a stream's feed, and what it was told until then."""
+"""Offsets: a reader's position in a stream's feed, and what it was shown up to there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HELD = re.compile("(?:[0-9a-f]{32})?")
 
 
 class Place(NamedTuple):
-    """Where the next page of a snapshot begins: in this type, after this key (None: its first)."""
+    """Where the snapshot's next page begins: in this type, after this key (None: at its first)."""
 
     type: str
     after: str | None
@@ -37,23 +37,26 @@ _decode_rest = msgspec.json.Decoder(_Rest).decode
 
 
 class Offset(NamedTuple):
-    """A place in the feed: in the snapshot from which ``revision`` follows, or behind that commit.
+    """A position in the feed: within the snapshot that precedes ``revision``, or after that commit.
 
-    As text they are ordered as they are read. Whoever changes one gets an error or other rows that
-    the policy gives, and never more.
+    As text, offsets sort in reading order. A client that tampers with one gets an error, or other
+    rows that the policy allows, but never more.
     """
 
     revision: int
     stamp: int
-    """Tells the commit from another one of the same number, which a restored database may make."""
+    """Distinguishes the commit from another with the same number, as a restored database may make.
+    """
     signature: str
-    """Of the stream and what the reader sees of it: 16 hexadecimal digits."""
+    """Identifies the stream and what the reader may see of it: 16 hexadecimal digits."""
     place: Place | None = None
-    """Where the snapshot goes on; None behind it."""
+    """Where the snapshot continues; None after its end."""
     number: int = 0
-    """Pages of the snapshot before; behind it, the minute in which narrowed rows were compared."""
+    """Within the snapshot, the number of pages before; after it, the minute in which narrowed rows
+    were last compared.
+    """
     held: str = ""
-    """Names the rows of narrowed types that the reader holds."""
+    """The name under which the reader's rows of narrowed types are stored."""
 
     def __str__(self) -> str:
         phase = 1 if self.place is None else 0
@@ -65,7 +68,7 @@ class Offset(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Offset | None:
-        """The offset that ``text`` spells, or None."""
+        """Parses an offset; None if ``text`` is not one."""
         found = _TEXT.fullmatch(text)
         if found is None:
             return None

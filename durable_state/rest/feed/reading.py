@@ -1,6 +1,6 @@
-"""Reads the feed for one reader: pages of a snapshot, then what each commit changed.
+"""Reads the feed for one reader: the pages of a snapshot, then the changes of each commit.
 
-Everything here asks the database and waits for nothing else.
+Everything here asks the database, and waits for nothing else.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from .offset import NOW, START, Offset, Place
 __all__ = ["Answer", "OffsetGone", "Reading"]
 
 ANSWER_BYTES = 1024 * 1024
-"""Bytes of values in one answer, unless a single commit, or row, has more."""
+"""The size of one answer's values in bytes, unless a single commit or row is larger."""
 COMPARED_SECONDS = 60
-"""Seconds at most after which a row that left, or entered, what a reader may see is told without
-a commit.
+"""The longest, in seconds, until a reader learns of rows that became visible or invisible without a
+commit.
 """
 NEW_ROWS = 10_000
-"""Rows that enter without a commit beyond which the reader starts anew."""
+"""If more rows than this become visible without a commit, the reader starts over."""
 
 
 class OffsetGone(APIException):
-    """What follows the offset is no longer known."""
+    """What follows the offset is no longer available."""
 
     status_code = status.HTTP_410_GONE
     default_detail = (
@@ -51,25 +51,25 @@ class OffsetGone(APIException):
 
 @dataclass
 class Answer:
-    """Some of what follows an offset."""
+    """A part of what follows an offset."""
 
     next: Offset
     parts: list[str] = field(default_factory=list)
-    """Encoded items, one or more in each, with commas between them."""
+    """Encoded items, joined by commas; each text holds one or more."""
     count: int = 0
-    """How many items they are."""
+    """The number of items."""
     up_to_date: bool = False
-    """Whether there is nothing more by now."""
+    """Whether there is nothing more for now."""
     closed: bool = False
-    """Whether there never will be."""
+    """Whether there will never be more."""
 
     @property
     def size(self) -> int:
-        """Characters."""
+        """The size in characters."""
         return sum(map(len, self.parts))
 
     def add(self, frames: SharedFrames) -> None:
-        """Adds what ``encoded`` made."""
+        """Adds encoded items."""
         if not frames.blank:
             self.parts += frames.texts
             self.count += frames.last
@@ -82,7 +82,7 @@ def encoded(items: list[Item]) -> SharedFrames:
 
 
 class Reading:
-    """One reader of one stream. ``reader`` names who it is."""
+    """One reader of one stream; ``reader`` names who it is."""
 
     def __init__(self, stream: Stream, audience: Audience, reader: str) -> None:
         self.stream = stream
@@ -96,10 +96,7 @@ class Reading:
         self.identity = f"{reader} {self.signature}"
 
     def begin(self, text: str) -> Offset:
-        """Where a reader that comes with this offset stands.
-
-        Raises: ParseError, OffsetGone.
-        """
+        """The position of a reader that sends this offset. Raises: ParseError, OffsetGone."""
         stream = self.stream
         if text == NOW:
             self._rendering.forget()
@@ -125,7 +122,7 @@ class Reading:
         return offset
 
     def read(self, offset: Offset) -> Answer:
-        """The next page, or the next commits; nothing where there is none. Raises: OffsetGone."""
+        """The next page or the next commits; empty if there are none. Raises: OffsetGone."""
         if offset.place is not None:
             return self._page(offset, offset.place)
         entries: Sequence[log.LoggedEntry] = ()
@@ -142,9 +139,9 @@ class Reading:
         newest: int,
         known: Mapping[int, SharedFrames] = MappingProxyType({}),
     ) -> Answer:
-        """What these entries tell, as far as one answer holds them.
+        """The contents of these entries, as many as fit in one answer.
 
-        ``known`` are those that are rendered already, by revision. Raises: OffsetGone.
+        ``known`` holds entries that were rendered already, by revision. Raises: OffsetGone.
         """
         answer = Answer(offset)
         if self.is_due(offset):
@@ -155,7 +152,7 @@ class Reading:
                 raise OffsetGone
             answer.add(known.get(entry.revision) or self.render(entry))
             if entry.snapshot:
-                # That was what is gone; all rows that are there follow.
+                # These were the rows that are gone; all current rows follow.
                 first = Place(next(iter(self.audience.sights), ""), None)
                 answer.next = Offset(entry.revision, entry.stamp, self.signature, first)
                 if self.audience.is_personal:
@@ -167,7 +164,7 @@ class Reading:
         return self._finish(answer, newest)
 
     def render(self, entry: log.LoggedEntry) -> SharedFrames:
-        """What the entry becomes for this reader."""
+        """The entry as this reader gets it."""
         return encoded(self._rendering.messages(entry))
 
     def asks_for_rows(self, entry: log.LoggedEntry) -> bool:
@@ -176,11 +173,11 @@ class Reading:
         return any(self._rendering.asks_for_rows(entry, start) for start in starts)
 
     def is_due(self, offset: Offset) -> bool:
-        """Whether narrowed rows are to be compared."""
+        """Whether it is time to compare the narrowed rows."""
         return self.audience.narrowed and offset.number != _minute()
 
     def renew(self, stream: Stream, audience: Audience) -> bool:
-        """Takes stream and audience as they are now; whether that is still the same feed."""
+        """Adopts the current stream and audience; returns whether it is still the same feed."""
         if _signature(stream, audience, self._reader) != self.signature:
             return False
         self.stream = stream
@@ -188,7 +185,7 @@ class Reading:
         return True
 
     def tail(self) -> Answer:
-        """Nothing, at the end."""
+        """An empty answer at the end."""
         return self._finish(Answer(self.begin(NOW)), self.stream.revision)
 
     def _page(self, offset: Offset, place: Place) -> Answer:
@@ -212,14 +209,17 @@ class Reading:
         if following is not None:
             answer.next = offset._replace(place=following, number=offset.number + 1, held=kept)
         else:
-            # Not compared yet: after a switch, rows may be held that are seen no more.
+            # Not compared yet: after a switch, the reader may hold rows that it may no longer
+            # see.
             answer.next = Offset(offset.revision, offset.stamp, self.signature)
             if kept:
                 self._load()  # the other pages' too
         return self._finish(answer, self.stream.revision)
 
     def _rows(self, sight: Sight, place: Place, room: int) -> tuple[list[Item], str | None]:
-        """Rows as inserts, and after which key the next ones come (None: those were all)."""
+        """Rows as inserts, and the key after which the next page starts (None: these were the
+        last).
+        """
         mapping = sight.mapping
         after = None
         if place.after is not None:
@@ -239,7 +239,7 @@ class Reading:
         return items, None if last is None else key_text(mapping.key, last)
 
     def _compared(self) -> list[Item]:
-        """What narrowed rows gained and lost without a commit."""
+        """The rows that became visible or invisible without a commit."""
         items: list[Item] = []
         for name, shown in self._rendering.shown.items():
             sight = self.audience.sights[name]
@@ -262,12 +262,12 @@ class Reading:
         return answer
 
     def _behind(self, revision: int, stamp: int) -> Offset:
-        """Behind that commit."""
+        """The position after that commit."""
         number = _minute() if self.audience.is_personal else 0
         return Offset(revision, stamp, self.signature, None, number)
 
     def _is_known(self, offset: Offset) -> bool:
-        """Whether the database still has the commit that the offset stands behind."""
+        """Whether the database still has the commit that the offset follows."""
         stream = self.stream
         if offset.revision == stream.revision:
             return offset.stamp == log.stamp_of(stream.logged_at)
@@ -280,13 +280,13 @@ class Reading:
         return written_at is not None and log.stamp_of(written_at) == offset.stamp
 
     def is_closed(self) -> bool:
-        """Whether nothing comes any more: what is parked may still be shown."""
+        """Whether nothing more can come: parked changes may still be shown."""
         stream = self.stream
         if stream.status != Status.CLOSED:
             return False
         return not ParkedChange.objects.using(stream.using).filter(stream=stream).exists()
 
-    # What is held of narrowed types.
+    # What the reader holds of narrowed types.
 
     def _take_up(self, offset: Offset) -> None:
         self._held = offset.held
@@ -305,7 +305,7 @@ class Reading:
         self._kept = self._rendering.holding()
 
     def _keep_page(self) -> str:
-        """Keeps what a page has shown, beside what those before it have."""
+        """Stores the keys that a page shows, on top of those of the pages before."""
         if not self.audience.is_personal:
             return ""
         added = {name: keys for name, keys in self._rendering.holding().items() if keys}
@@ -314,7 +314,7 @@ class Reading:
         return self._held
 
     def _keep(self) -> str:
-        """Keeps what the reader holds once it has the answer; returns its name."""
+        """Stores what the reader holds once it has the answer; returns its name."""
         now = self._rendering.holding()
         if self._held and self._kept == now:
             return self._held
@@ -335,6 +335,8 @@ def _minute() -> int:
 
 
 def _signature(stream: Stream, audience: Audience, reader: str) -> str:
-    """Names the stream, and what the reader sees of it; who it is, where its rows are narrowed."""
+    """Identifies the stream and what the reader may see of it; if rows are narrowed, the reader
+    too.
+    """
     parts = [stream_identity(stream), audience.signature, reader if audience.is_personal else ""]
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()

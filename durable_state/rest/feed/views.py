@@ -43,7 +43,7 @@ _QUERY = {
 
 
 class LiveNeedsAsgi(APIException):
-    """Live reading under WSGI."""
+    """Live reading was requested under WSGI."""
 
     status_code = status.HTTP_501_NOT_IMPLEMENTED
     default_detail = (
@@ -62,7 +62,7 @@ class FeedView(PolicyView):
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
-        """As DRF's, where ATOMIC_REQUESTS is set too: Django refuses that for coroutines."""
+        """As in DRF, but also works with ATOMIC_REQUESTS, which Django refuses for coroutines."""
         view = super().as_view(**initkwargs)
         for alias in connections:
             view = transaction.non_atomic_requests(using=alias)(view)
@@ -106,14 +106,14 @@ class FeedView(PolicyView):
 
     @describe(path=NAME, query={"type": _QUERY["type"], "key": _QUERY["key"]}, exclude=True)
     async def head(self, request: Request, name: str) -> HttpResponse:
-        """Where the feed ends."""
+        """The position of the feed's end."""
         reading = await sync_to_async(self._reading)(request, name)
         return plain(await sync_to_async(reading.tail)())
 
     async def dispatch(  # type: ignore[override]  # Django awaits it
         self, request: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """As DRF's, for handlers that are coroutines."""
+        """As in DRF, for handlers that are coroutines."""
         self.args, self.kwargs = args, kwargs
         self.request = self.initialize_request(request, *args, **kwargs)
         self.headers = self.default_response_headers
@@ -135,11 +135,11 @@ class FeedView(PolicyView):
         return response
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        """Errors are JSON, whatever was asked for: the protocol says what an answer is."""
+        """Errors are JSON, whatever the client accepts: the protocol defines the answers."""
         return super().perform_content_negotiation(request, force=True)
 
     def _asked(self, request: Request) -> tuple[str, str, str]:
-        """Offset, live mode and cursor. Raises: ParseError."""
+        """Returns offset, live mode and cursor. Raises: ParseError."""
         query = request.query_params
         offsets, live = query.getlist("offset"), query.get("live", "")
         if len(offsets) > 1 or "" in offsets:
@@ -154,7 +154,7 @@ class FeedView(PolicyView):
         return offset, live, query.get("cursor", "")
 
     def _reading(self, request: Request, name: str) -> Reading:
-        """The caller's reading of the stream. Raises: NotAuthenticated, Http404."""
+        """Opens the stream for the caller. Raises: NotAuthenticated, Http404."""
         stream = followed_stream(_user(request), name)
         if stream is None:
             self.ask_to_sign_in()
@@ -170,7 +170,7 @@ class FeedView(PolicyView):
 
 
 def _user(request: Request) -> Any:
-    """The caller; REST_FRAMEWORK may have None stand for nobody."""
+    """The caller; anonymous even if the project's UNAUTHENTICATED_USER is None."""
     return AnonymousUser() if request.user is None else request.user
 
 
@@ -184,7 +184,7 @@ async def _begin(follower: str, reading: Reading, offset: str) -> Offset:
 
 
 def _renewed(request: Request, name: str, reading: Reading) -> bool:
-    """Whether the caller may still read the stream, and sees of it what it saw."""
+    """Whether the caller may still read the stream, with unchanged permissions."""
     user = current_user(request)
     stream = followed_stream(user, name)
     return stream is not None and reading.renew(stream, _audience(user, stream, request))
@@ -194,6 +194,6 @@ def _event_response(texts: Any) -> StreamingHttpResponse:
     response = StreamingHttpResponse(texts, content_type="text/event-stream")
     response["Cache-Control"] = "no-cache, no-transform"
     response["X-Accel-Buffering"] = "no"
-    # Or GZipMiddleware makes each event a compressed file; browsers read only the first.
+    # Otherwise GZipMiddleware compresses each event separately, and browsers read only the first.
     response["Content-Encoding"] = "identity"
     return response

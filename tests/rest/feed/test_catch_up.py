@@ -12,13 +12,13 @@ from django.test import AsyncClient
 from django.utils import timezone
 
 from durable_state import StatePolicy
-from durable_state.feed import rows
 from durable_state.models import FeedEntry, HeldRows, Status, Stream
 from durable_state.rest.feed import reading
 from durable_state.rest.feed.offset import Offset
 from durable_state.testing import apply
 from tests.app.models import Message
 from tests.feed.support.commits import commit, make_stream, message, shown
+from tests.feed.support.pages import set_page_rows
 from tests.wire import END, START, change
 
 from .support.reader import FEED, Reader, client_of
@@ -33,8 +33,7 @@ tables = sync_to_async(shown)
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of three rows."""
-    for module in (rows, reading):
-        monkeypatch.setattr(module, "PAGE_ROWS", 3)
+    set_page_rows(monkeypatch, 3)
 
 
 class Popular(StatePolicy):

@@ -21,13 +21,14 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from durable_state.feed import rows, subscribe
+from durable_state.feed import subscribe
 from durable_state.models import Status, Stream
-from durable_state.rest.feed import FeedView, live, reading, views
+from durable_state.rest.feed import FeedView, live, views
 from durable_state.rest.feed.caller import name_of
 from durable_state.rest.feed.reading import Reading
 from tests.feed.support.commits import commit, make_stream, message
 from tests.feed.support.following import everything
+from tests.feed.support.pages import set_page_rows
 
 from .support.reader import FEED
 from .support.server import serving
@@ -306,8 +307,7 @@ async def test_who_loses_access_within_a_snapshot_gets_no_more_of_it(
 ) -> None:
     """Also where there is something to send all the time."""
     monkeypatch.setattr(live, "RENEW_SECONDS", 0)
-    monkeypatch.setattr(reading, "PAGE_ROWS", 1)
-    monkeypatch.setattr(rows, "PAGE_ROWS", 1)
+    set_page_rows(monkeypatch, 1)
     _, texts = await pages(lambda _: False)
     assert [text.count("insert") async for text in texts] == [1]
 
@@ -316,8 +316,7 @@ async def test_the_end_of_a_snapshot_is_not_up_to_date_where_more_was_committed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It says so with what was."""
-    monkeypatch.setattr(reading, "PAGE_ROWS", 2)
-    monkeypatch.setattr(rows, "PAGE_ROWS", 2)
+    set_page_rows(monkeypatch, 2)
     stream, texts = await pages(lambda _: True)
     found = []
     async with subscribe(stream) as hub:

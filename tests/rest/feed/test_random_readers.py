@@ -15,11 +15,12 @@ from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 
 from durable_state import StatePolicy
-from durable_state.feed import prune, rendering, rows
+from durable_state.feed import prune
 from durable_state.models import FeedEntry, Stream
 from durable_state.rest.feed import reading
 from tests.app.models import Message
 from tests.feed.support.commits import Changes, commit, make_stream, message, shown
+from tests.feed.support.pages import set_page_rows
 
 from .support.reader import Reader, client_of
 
@@ -105,8 +106,7 @@ async def test_every_reader_ends_with_what_it_may_see(
     minute = [0]
     monkeypatch.setattr(reading, "_minute", lambda: minute[0])
     monkeypatch.setattr(Bounded, "least", 10)
-    for module in (rendering, rows, reading):
-        monkeypatch.setattr(module, "PAGE_ROWS", 3)
+    set_page_rows(monkeypatch, 3)
     stream = await sync_to_async(make_stream)()
 
     def popular(state: Changes) -> Changes:
