@@ -318,3 +318,25 @@ def test_a_rival_that_is_refused(using: str) -> None:
     )
     assert dict(Employee.objects.using(using).values_list("key", "email")) == {"b": "x"}
     assert parked(using) == []
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("had_a_row", [False, True])
+def test_a_row_does_not_lose_to_one_that_needs_it(using: str, had_a_row: bool, size: int) -> None:
+    """Both want the same unique value, and the older change waits for the younger one's row."""
+    if had_a_row:
+        apply("ring", [change("twin", "a", other="a")], using=using)
+    messages = [change("twin", "a", other="b"), change("twin", "b", other="b")]
+    for start in range(0, 2, size):
+        apply("ring", messages[start : start + size], using=using)
+    stale = {"a": "a"} if had_a_row else {}
+    assert dict(Twin.objects.using(using).values_list("code", "other")) == {"b": "b"} | stale
+    assert parked(using) == ["a"]
+    check_constraints(using)
+    apply("ring", [change("twin", "b", other="a"), change("twin", "c", other="c")], using=using)
+    assert parked(using) == []
+    assert dict(Twin.objects.using(using).values_list("code", "other")) == {
+        "a": "b",
+        "b": "a",
+        "c": "c",
+    }

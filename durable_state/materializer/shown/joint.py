@@ -26,7 +26,15 @@ from ..rows.relations import MissingParent, blocking_parents, resolve_parents
 from ..rows.row import ExistingRow, RowWrite
 from ..rows.rows import RowFailure, changing, read_rows, row_write, write_rows
 
-__all__ = ["LEVELS", "Trouble", "closed_part", "settle_blockers", "show_jointly"]
+__all__ = [
+    "LEVELS",
+    "Group",
+    "Trouble",
+    "ancestors",
+    "closed_part",
+    "settle_blockers",
+    "show_jointly",
+]
 
 EntityName = tuple[str, Any]
 Group = dict[TypePlan, list[Prepared]]
@@ -101,6 +109,20 @@ def closed_part(puts: Mapping[TypePlan, Sequence[Prepared]]) -> Group:
         for plan, some in puts.items()
     }
     return {plan: some for plan, some in parts.items() if some}
+
+
+def ancestors(closed: Group, plan: TypePlan, key: str) -> set[EntityName]:
+    """The entities of a closed set that one of them waits for, directly or through others."""
+    puts = {(plan.type, put.key): (plan, put) for plan, some in closed.items() for put in some}
+    found: set[EntityName] = set()
+    todo: list[EntityName] = [(plan.type, key)]
+    while todo:
+        of_plan, put = puts[todo.pop()]
+        _, missing = resolve_parents(of_plan, [put])
+        parents = {each.entity for each in blocking_parents(missing[0])} - found
+        found |= parents
+        todo += parents
+    return found
 
 
 def show_jointly(

@@ -15,7 +15,7 @@ from ..rows.row import RowWrite
 from ..rows.rows import RowFailure, chunks, read_rows, row_write
 from .contest import Contest, Puts, age, lost_to
 from .endings import Endings, Placed
-from .joint import LEVELS, Trouble, closed_part, show_jointly
+from .joint import LEVELS, Group, Trouble, ancestors, closed_part, show_jointly
 from .removal import Removal
 from .workspace import Workspace
 
@@ -225,7 +225,7 @@ class Placement:
             kept = {plan: each.kept for plan, each in by_plan.items()}
             shown = show_jointly(closed, kept)
             if isinstance(shown, Trouble):
-                self._settle_trouble(by_plan[shown.plan], shown, placed)
+                self._settle_trouble(by_plan[shown.plan], shown, closed, placed)
                 continue
 
             for plan, puts in closed.items():
@@ -238,7 +238,7 @@ class Placement:
                     plan, [write.key for write in shown[plan] if write.existing is not None]
                 )
 
-    def _settle_trouble(self, each: Puts, trouble: Trouble, placed: Placed) -> None:
+    def _settle_trouble(self, each: Puts, trouble: Trouble, closed: Group, placed: Placed) -> None:
         """Parks or refuses the entities that prevent a closed set from being shown."""
         plan = each.plan
 
@@ -261,14 +261,27 @@ class Placement:
 
         # The others still wait for their parents: a rival that is not shown either will not tell
         # that a value is free.
-        apart = trouble.impossible | (trouble.lost.keys() - lost.keys())
+        beaten = trouble.lost.keys() - lost.keys()
+        apart = trouble.impossible | {
+            self._one_to_park(plan, key, trouble.lost[key][1], closed) for key in beaten
+        }
         self._endings.park_orphans(each, [put for put in each.waiting if put.key in apart], placed)
 
         # Those that miss no parent were added to the set; they are tried again after all else.
-        left = {put.key for put in each.waiting} & trouble.lost.keys()
+        left = {put.key for put in each.waiting} & apart & beaten
         self._endings.park_losers(
             each, {key: trouble.lost[key] for key in left}, placed, polled=True
         )
+
+    def _one_to_park(self, plan: TypePlan, loser: str, winner: str | None, closed: Group) -> str:
+        """Which of two entities that want the same value is parked: the loser, unless the winner
+        could not be shown without it.
+        """
+        if winner is None or all(put.key != winner for put in closed[plan]):
+            return loser
+        is_needed = (plan.type, loser) in ancestors(closed, plan, winner)
+        needs_it = (plan.type, winner) in ancestors(closed, plan, loser)
+        return winner if is_needed and not needs_it else loser
 
     def _lost_to_shown(self, each: Puts, lost: Mapping[str, Lost]) -> dict[str, Lost] | None:
         """The losers whose value is held by a shown row that keeps it; None where a row was hidden,
