@@ -36,7 +36,7 @@ __all__ = [
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Ends a test that names databases which are not there before Django looks for them."""
+    """Ends a test that names missing databases before Django looks for them."""
     for marker in item.iter_markers("django_db"):
         for alias in marker.kwargs.get("databases") or ():
             if alias in missing:
@@ -45,7 +45,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def isolated_registry() -> Iterator[None]:
-    """What a test registers, and what it takes out of the registry, is taken back after it."""
+    """Undoes after each test what it registered and unregistered."""
     from durable_state.registry import registry  # not before Django is set up
 
     with registry.isolated():
@@ -54,9 +54,7 @@ def isolated_registry() -> Iterator[None]:
 
 @pytest.fixture(params=["fast", "orm"])
 def writer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Writes rows by the database's own fast way, then by the ORM,
-    which every test of rows must survive alike.
-    """
+    """Runs a test of rows twice: with the database's own fast writer, and with the ORM."""
     way: str = request.param
     if way == "orm":
         write_by_the_orm(monkeypatch)
@@ -78,7 +76,7 @@ def redis_url() -> str:
 
 @pytest.fixture(scope="session")
 def rabbitmq_url() -> str:
-    """The URL of a RabbitMQ that lets us in."""
+    """The URL of a RabbitMQ that accepts us."""
     return _broker("rabbitmq")
 
 

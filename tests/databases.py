@@ -1,4 +1,4 @@
-"""Fixtures that name one database after the other, for the conftests to load."""
+"""Fixtures that provide one database after another, for conftests to load."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ __all__ = [
 
 
 def only(alias: str) -> Any:
-    """A parameter that lets its test touch one database:
-    emptying all of them after each test would take longer than the tests.
+    """A parameter that lets its test use one database: emptying all of them after each test
+    would take longer than the tests.
     """
     return pytest.param(alias, marks=pytest.mark.django_db(transaction=True, databases=[alias]))
 
@@ -34,7 +34,7 @@ def _undone(alias: str) -> Any:
 
 
 def alias_of(request: pytest.FixtureRequest) -> str:
-    """The alias that is the fixture's parameter, where that database is there."""
+    """The alias from the fixture's parameter, if that database is available."""
     alias: str = request.param
     if alias in missing:
         skip_or_fail(missing[alias])
@@ -43,22 +43,22 @@ def alias_of(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=[only("default"), only("postgres"), only("mysql")])
 def database(request: pytest.FixtureRequest) -> str:
-    """The alias of one database after the other; the test may touch no other."""
+    """The alias of each database in turn; the test may use no other."""
     return alias_of(request)
 
 
 @pytest.fixture(params=[_undone("default"), _undone("postgres"), _undone("mysql")])
 def using(request: pytest.FixtureRequest) -> str:
-    """The alias of one database after the other, rolled back after the test as in a TestCase:
-    much faster than ``database``.
+    """The alias of each database in turn, rolled back after the test as in a TestCase: much
+    faster than ``database``.
     """
     return alias_of(request)
 
 
 @pytest.fixture(autouse=True)
 def no_connection_outlives_its_loop(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Closes what an async test's database calls have opened in asgiref's one thread for all loops,
-    which nobody else does.
+    """Closes what an async test's database calls have opened in asgiref's single thread for all
+    loops, since nobody else does.
     """
     yield
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
@@ -69,15 +69,15 @@ def no_connection_outlives_its_loop(request: pytest.FixtureRequest) -> Iterator[
 
 
 class SessionsLeft(pytest.PytestWarning):
-    """Somebody still has a connection to a test database that is about to go."""
+    """Somebody still has a connection to a test database that is about to be dropped."""
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(
     request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
 ) -> Iterator[None]:
-    """pytest-django's own;
-    before the databases go, whoever still has a session in one is ended, and named.
+    """pytest-django's own; before the databases are dropped, remaining sessions are ended, and
+    named.
     """
     yield
     from django.db import connections  # not before Django is set up

@@ -1,4 +1,6 @@
-"""Holds the feed's entries against the rows: what is told without reading is what they hold."""
+"""Compares the feed's entries with the rows: values reported without reading must equal the
+rows.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ __all__ = ["entries_equal_the_rows", "held_against_the_rows"]
 
 @pytest.fixture(autouse=True)
 def entries_equal_the_rows(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Of each commit, whichever way its rows were written. Gives the types told without reading."""
+    """Compares each commit, whichever way its rows were written.
+
+    Returns the types that were reported without reading.
+    """
     told: list[str] = []
 
     def checking(stream: Stream, revision: int, outcome: Outcome) -> None:
@@ -36,7 +41,7 @@ def entries_equal_the_rows(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def held_against_the_rows(stream: Stream, written: Mapping[tuple[str, str], Any]) -> None:
-    """Compares what the values of writes tell with what the rows themselves do."""
+    """Compares the values that the writes report with the rows themselves."""
     for (entity_type, key), values in written.items():
         mapping = registry.find(entity_type, stream.name)
         assert mapping is not None

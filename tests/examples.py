@@ -19,8 +19,10 @@ def examples(usual: int) -> int:
 
 
 def lenient(usual: int) -> settings:
-    """Settings of a property that uses a database: an example may take its time, and each one
-    empties the tables itself, so that it needs no fixture of its own.
+    """Settings of a property that uses a database.
+
+    An example may take its time, and each one empties the tables itself, so that it needs no
+    fixture of its own.
     """
     return settings(
         deadline=None,

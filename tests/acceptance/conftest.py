@@ -1,4 +1,4 @@
-"""Servers' databases and queues that no other run uses."""
+"""Databases and queues on the servers that no other run uses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture
 def own_redis_url(redis_url: str) -> Iterator[str]:
-    """A Redis database that was empty, and is again."""
+    """A Redis database that is empty before and after the test."""
     for number in range(15, 0, -1):
         url = urlunsplit(urlsplit(redis_url)._replace(path=f"/{number}"))
         with redis.Redis.from_url(url) as client:

@@ -1,5 +1,5 @@
-"""Broker and channel layer, both on one Redis, are gone for a while: streams are consumed and pages
-are served all the same, and afterwards everything is as before.
+"""Broker and channel layer, both on one Redis, go away for a while: streams are still consumed and
+pages still served, and afterwards everything is as before.
 
 ``DURABLE_STATE_OUTAGE_SECONDS`` asks for more than the usual 30 seconds.
 """
@@ -27,9 +27,9 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 SECONDS = float(os.environ.get("DURABLE_STATE_OUTAGE_SECONDS", "30"))
 PAUSE = 5.0
-"""Between two events: a slice of six seconds ends several times meanwhile."""
+"""Seconds between two events: a slice of six seconds ends several times meanwhile."""
 SHOWN_SECONDS = 8.0
-"""A lease, a second between two looks into the feed log, and what two cores need."""
+"""A lease, a second between two polls of the feed log, and some slack for two cores."""
 
 
 def lines_of_ours(site: Site) -> int:
@@ -45,8 +45,8 @@ def lines_of_ours(site: Site) -> int:
 def test_gone_for_a_while(
     tmp_path: Path, reference_server: StreamServer, postgres_url: str
 ) -> None:
-    """Each event is committed and shown within seconds, before, meanwhile and afterwards; the logs
-    tell of the outage, and do not overflow.
+    """Each event is committed and shown within seconds, before, during and after the outage; the
+    logs mention it, and do not overflow.
     """
     try:
         server = private.redis()
@@ -93,7 +93,7 @@ def test_gone_for_a_while(
 
 
 def wait_for_next_holder(site: Site, token: int) -> None:
-    """Returns once the broker has carried another task, which took the lease over."""
+    """Returns once the broker has delivered another task, which took over the lease."""
     deadline = time.monotonic() + 30
     while int(str(site.one("select token from durable_state_lease")[0])) <= token:
         assert time.monotonic() < deadline, site.worker.last_words()

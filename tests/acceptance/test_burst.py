@@ -25,15 +25,15 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True)]
 SUBSCRIBERS = 200
 COMMITS = 300
 SLOW_SECONDS = 0.1
-"""Between two frames that a slow client reads, while the burst lasts."""
+"""Seconds between two frames that a slow client reads during the burst."""
 MEGABYTES = 60.0
-"""By which the web process may grow; 240 MB are sent."""
+"""The most by which the web process may grow; 240 MB are sent."""
 
 
 async def read(
     socket: ClientConnection, client: Client, ends: asyncio.Future[int], seconds: float
 ) -> None:
-    """Folds frames, slowly as long as the last revision is unknown, until that is in."""
+    """Folds frames, slowly until the last revision is known, and returns once it has arrived."""
     while not (ends.done() and client.up_to_date and client.offset.endswith(f".{ends.result()}")):
         client.fold(str(await asyncio.wait_for(socket.recv(), 60)))
         if seconds and not ends.done():
@@ -41,8 +41,9 @@ async def read(
 
 
 async def test_everybody_converges(redis_url: str, settings: Any, make_user: Any) -> None:
-    """300 commits to 200 subscribers, Redis away for a second in the middle, one socket in ten
-    slow: all end with the rows, without a second snapshot, and the server grows by little.
+    """300 commits to 200 subscribers; Redis is down for a second in the middle, and one socket
+    in ten is slow. All end with the rows, without a second snapshot, and the server hardly
+    grows.
     """
     url = urlsplit(redis_url)
     proxy = Proxy(url.hostname or "", url.port or 6379)

@@ -1,4 +1,4 @@
-"""Celery workers as projects configure them: each stream is followed, and given back in time."""
+"""Celery workers as projects configure them: each stream is consumed, and given back in time."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 @contextmanager
 def working(servers: Fleet, **settings: Any) -> Iterator[Worker]:
-    """A worker with these settings of the project, and beat."""
+    """A worker with these project settings, and beat."""
     servers.environment["FLEET_SETTINGS"] = json.dumps(settings)
     schedule = f"--schedule={servers.folder / 'beat'}"
     beat = Worker("beat", (*BEAT, schedule), servers)
@@ -66,7 +66,7 @@ def working(servers: Fleet, **settings: Any) -> Iterator[Worker]:
 
 
 def append(servers: Fleet, key: str) -> None:
-    """One message to each stream."""
+    """Appends one message to each stream."""
     message = {"type": "message", "key": key, "value": {"text": "hi"}}
     message["headers"] = {"operation": "upsert"}
     for each in range(STREAMS):
@@ -75,7 +75,7 @@ def append(servers: Fleet, key: str) -> None:
 
 
 class Look:
-    """The test's own look at the tables."""
+    """The test's own queries."""
 
     def __init__(self, url: str) -> None:
         self._database = psycopg.connect(url, autocommit=True)
@@ -87,12 +87,12 @@ class Look:
         self._database.close()
 
     def value(self, sql: str) -> Any:
-        """The one value that a query gives."""
+        """The single value that a query returns."""
         (value,) = self._database.execute(sql).fetchone() or (None,)
         return value
 
     def are_live(self, ordinal: int) -> bool:
-        """Whether all streams are, after so many messages each."""
+        """Whether all streams are live, after so many messages each."""
         return bool(
             self.value(
                 f"select count(*) = {STREAMS} from durable_state_stream"
@@ -102,13 +102,15 @@ class Look:
 
     @property
     def held(self) -> int:
-        """How many leases somebody has."""
+        """How many leases are held."""
         sql = "select count(*) from durable_state_lease where seat_id is not null"
         return int(self.value(sql))
 
 
 def test_spawned_children_see_that_the_worker_is_to_end(servers: Fleet) -> None:
-    """As on macOS, where children share nothing with the worker: leases are given back at once."""
+    """As on macOS, where children inherit nothing from the worker: leases are given back at
+    once.
+    """
     with (
         Look(servers.postgres.url) as look,
         working(
@@ -126,8 +128,8 @@ def test_spawned_children_see_that_the_worker_is_to_end(servers: Fleet) -> None:
 
 
 def test_children_that_run_one_task_each(servers: Fleet) -> None:
-    """With tasks acknowledged late, limits of the project's below the slice, duplicates, and a
-    child that is killed in the midst: every message is counted once.
+    """With late acknowledgement, time limits below the slice, duplicates, and a child that is
+    killed in the middle: every message is counted once.
     """
     app = Celery("sender", broker=servers.broker.url, set_as_current=False)
     for _ in range(20):

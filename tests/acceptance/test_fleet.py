@@ -31,10 +31,11 @@ SECONDS = float(os.environ.get("DURABLE_STATE_FLEET_SECONDS", "45"))
 SEED = int(os.environ.get("DURABLE_STATE_FLEET_SEED", "7"))
 STREAMS = 50
 QUIET_SECONDS = 2.5
-"""Between two troubles, so that each is met by a fleet that works."""
+"""Seconds between two troubles, so that each one meets a working fleet."""
 STILL_SECONDS = LEASE_SECONDS + 2 + 6
-"""The lease, the two seconds that are promised, and six for all of this on two cores: workers take
-seconds to start there, and a dozen of them begin again at once."""
+"""The lease, the promised two seconds, and six more for two cores: workers take seconds to start
+there, and a dozen of them start at once.
+"""
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180 + 3 * SECONDS)]
 
@@ -48,7 +49,7 @@ def kill(fleet: Fleet, worker: Worker, stillness: Stillness) -> None:
 
 
 def freeze(fleet: Fleet, worker: Worker, stillness: Stillness) -> None:
-    """A worker sleeps through the end of its leases, and wakes up."""
+    """A worker sleeps past the end of its leases, and wakes up."""
     worker.signal_all(signal.SIGSTOP)
     time.sleep(LEASE_SECONDS + 2)
     worker.signal_all(signal.SIGCONT)
@@ -70,7 +71,7 @@ def restart_database(fleet: Fleet, worker: Worker, stillness: Stillness) -> None
 
 
 def restart_stream_server(fleet: Fleet, worker: Worker, stillness: Stillness) -> None:
-    """The stream server crashes, and comes back with what its files hold."""
+    """The stream server crashes, and comes back with its files."""
     with stillness.outage():
         fleet.streams.kill()
         time.sleep(1)
@@ -78,7 +79,7 @@ def restart_stream_server(fleet: Fleet, worker: Worker, stillness: Stillness) ->
 
 
 def restart_broker(fleet: Fleet, worker: Worker, stillness: Stillness) -> None:
-    """The broker, which is the channel layer too, is away, and forgets all tasks."""
+    """The broker, which is also the channel layer, is down, and forgets all tasks."""
     fleet.broker.stop(signal.SIGKILL)
     time.sleep(3)
     fleet.broker.start()
@@ -97,7 +98,7 @@ TROUBLES: list[Callable[[Fleet, Worker, Stillness], None]] = [
 
 @pytest.fixture
 def running_fleet(tmp_path: Path) -> object:
-    """A fleet on servers of its own."""
+    """A fleet with its own servers."""
     if reason := reference.missing():
         skip_or_fail(reason)
     try:
@@ -108,11 +109,11 @@ def running_fleet(tmp_path: Path) -> object:
 
 
 def test_nothing_is_lost_doubled_or_stalled(running_fleet: Fleet) -> None:
-    """While writers append to all streams, workers are killed, frozen and asked to end, and the
-    servers are taken away.
+    """While writers append to all streams, workers are killed, frozen and asked to end, and servers
+    are taken down.
 
-    At the end every table equals the fold, each message is counted once, and no stream stood still
-    for longer than a lease and what it takes to notice.
+    In the end every table equals the fold, each message is counted once, and no stream stood still
+    for longer than a lease and the time to notice.
     """
     made, chance = running_fleet, random.Random(SEED)
     urls = {f"s{number}": f"{made.streams.url}/v1/stream/s{number}" for number in range(STREAMS)}
@@ -127,7 +128,7 @@ def test_nothing_is_lost_doubled_or_stalled(running_fleet: Fleet) -> None:
         with psycopg.connect(made.postgres.url, autocommit=True) as database:
             wait_until(lambda: all(_ordinals(database).values()), 60)
             wait_until(lambda: _is_even(_shares(database)), 30)
-        stillness.take()  # how long the first start took is no stillness
+        stillness.take()  # the time of the first start does not count
 
         told = _make_trouble(made, stillness, chance)
         with psycopg.connect(made.postgres.url, autocommit=True) as database:
@@ -154,9 +155,10 @@ def test_nothing_is_lost_doubled_or_stalled(running_fleet: Fleet) -> None:
 
 
 def _make_trouble(made: Fleet, stillness: Stillness, chance: random.Random) -> dict[str, float]:
-    """Each kind once, then at random for as long as asked.
+    """Each kind of trouble once, then at random for as long as asked.
 
-    By what was done to whom: for how long a stream stood still at most, from then to the next.
+    Returns, by what was done to whom, for how long a stream stood still at most until the next
+    trouble.
     """
     told: dict[str, float] = {}
     coming = chance.sample(TROUBLES, len(TROUBLES))
@@ -204,7 +206,7 @@ def _rows(database: psycopg.Connection[tuple[object, ...]], name: str) -> dict[o
 
 
 def _counted(database: psycopg.Connection[tuple[object, ...]], name: str) -> int:
-    """All messages of the stream, by what became of them first."""
+    """All messages of the stream, by their first disposition."""
     columns = " + ".join(DISPOSITIONS.values())
     found = database.execute(
         f"select {columns} from durable_state_stream where name = %s", [name]

@@ -1,5 +1,5 @@
-"""A snapshot of many rows:
-killed while it is staged and while it is switched, in bounded memory, and never seen in part.
+"""A snapshot of many rows: killed while it is staged and while it is switched, in bounded memory,
+and never seen in part.
 
 ``DURABLE_STATE_SNAPSHOT_ROWS`` asks for another size than 50,000 rows.
 """
@@ -29,13 +29,13 @@ from tests.wire import END, START, encode
 
 ROWS = int(os.environ.get("DURABLE_STATE_SNAPSHOT_ROWS", "50000"))
 LEASE = 3
-"""Seconds; a switch of more rows takes longer."""
+"""In seconds; with more rows, a switch takes longer."""
 PEAK_MB = 160
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120 + ROWS // 500)]
 
 
 def item(number: int, text: str) -> bytes:
-    """About 240 bytes, keys in no order."""
+    """About 240 bytes each, with keys in no particular order."""
     key = number * 0x9E3779B97F4A7C15 % 2**64
     return (
         b'{"type":"message","key":"%016x",'
@@ -46,7 +46,7 @@ def item(number: int, text: str) -> bytes:
 
 
 def messages() -> Iterator[bytes]:
-    """Some rows, and a snapshot of many, without its end, that has none of them but the first."""
+    """Some rows, and a snapshot of many without its end; of the first rows it holds only one."""
     yield from (item(-number, "old") for number in range(10))
     yield encode(START)
     yield from (item(number, "new") for number in range(ROWS))
@@ -57,8 +57,8 @@ STAGED = ROWS + 11
 
 @contextmanager
 def served(may_end: Event) -> Iterator[str]:
-    """The messages as one response, made as they are sent;
-    the snapshot's end as another, when it may be told.
+    """Serves the messages as one response, made as they are sent, and the snapshot's end as
+    another, once it may be sent.
     """
 
     class Answer(BaseHTTPRequestHandler):
@@ -93,7 +93,7 @@ def served(may_end: Event) -> Iterator[str]:
                 super().finish()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Silent."""
+            """Logs nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
     Thread(target=server.serve_forever, daemon=True).start()
@@ -112,7 +112,7 @@ def wait_for(process: subprocess.Popen[str], stream: Stream, ordinal: int) -> No
 
 
 def peak_mb(process: subprocess.Popen[str]) -> float:
-    """The most memory that the process has had; Linux tells it while the process lives."""
+    """The peak memory of the process, which Linux reports while it lives."""
     found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
 
@@ -159,7 +159,7 @@ def test_killed_while_it_is_staged_and_while_it_is_switched(database: str) -> No
         _, err = process.communicate()
         assert process.returncode == 0, err
         took = time.monotonic() - started
-        # SQLite's one writer keeps out the thread that renews, and whoever would take over, alike.
+        # SQLite's single writer keeps out the thread that renews, and also whoever would take over.
         if database != "default":
             assert False not in held[held.index(True) : len(held) - held[::-1].index(True)]
 

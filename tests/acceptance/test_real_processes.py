@@ -1,4 +1,4 @@
-"""Everything for real: reference stream server, Celery on Redis and RabbitMQ,
+"""Everything with real processes: reference stream server, Celery on Redis and RabbitMQ,
 PostgreSQL, an ASGI server, websockets; and kills.
 """
 
@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(480)]
 def test_killed_again_and_again(
     tmp_path: Path, reference_server: StreamServer, postgres_url: str, own_redis_url: str
 ) -> None:
-    """With the worker killed in the middle of the sync, again and again,
-    the rows end equal to git's tree and so does a websocket client.
+    """The worker is killed again and again in the middle of the sync; in the end the rows, and a
+    websocket client, equal git's tree.
     """
     repository = ScratchRepository(tmp_path / "repository")
     repository.import_commits(2500)
@@ -53,7 +53,7 @@ def test_killed_again_and_again(
             " (select count(*) from durable_state_parkedchange)"
         ) == (0, 0)
 
-        # A live event, all the way to the browser's end.
+        # A live event, all the way to the browser.
         repository.git("reset", "-q", "--hard")
         repository.write("appended later.txt", "live")
         commit = repository.commit("Seen live")
@@ -82,8 +82,8 @@ def test_rabbitmq_carries_the_tasks(
     own_redis_url: str,
     rabbitmq_url: str,
 ) -> None:
-    """The same on the other broker:
-    a history, a kill, and a live event that a websocket client sees.
+    """The same with the other broker: a history, a kill, and a live event that a websocket
+    client sees.
     """
     repository = ScratchRepository(tmp_path / "repository")
     repository.import_commits(300)
@@ -105,7 +105,7 @@ def test_rabbitmq_carries_the_tasks(
         subscriber.wait_until(lambda state: ("file", "appended later.txt") in state, 30)
         subscriber.close()
     with Connection(rabbitmq_url) as connection:
-        # Raises where there is none: then the tasks would have gone another way.
+        # Raises if there is none: then the tasks would have gone another way.
         channel: Any = (
             connection.default_channel
         )  # AMQP: the type knows only what all of Kombu shares

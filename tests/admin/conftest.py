@@ -1,4 +1,4 @@
-"""Who looks at the admin."""
+"""Users of the admin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from .support.visitors import SignIn
 
 @pytest.fixture
 def sign_in(db: None) -> SignIn:
-    """A client of a staff user with just these permissions, such as "durable_state.view_stream"."""
+    """A client of a staff user with exactly these permissions, such as
+    "durable_state.view_stream".
+    """
 
     def enter(*permissions: str) -> Client:
         user = User.objects.create_user("ada", is_staff=True)

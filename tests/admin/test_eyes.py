@@ -1,4 +1,4 @@
-"""People with few rights: values are shown to who may see the row, and to nobody else."""
+"""Users with few rights: values are shown to those who may see the row, and to nobody else."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OPERATOR = [
 
 
 class PopularMessages(StatePolicy):
-    """Of the messages those with more than ten likes; of other models nothing."""
+    """Messages with more than ten likes; nothing of other models."""
 
     def streams(self, user: Any) -> QuerySet[Stream]:
         return Stream.objects.all()
@@ -46,9 +46,7 @@ class PopularMessages(StatePolicy):
 
 
 class OwnRooms(StatePolicy):
-    """docs/reference/live.md:
-    everybody reads the streams that are named after them, and all rows.
-    """
+    """docs/reference/live.md: everybody reads the streams named after them, and all rows."""
 
     def streams(self, user: Any) -> QuerySet[Stream]:
         return super().streams(user).filter(name__startswith=f"user-{user.pk}-")
@@ -58,26 +56,28 @@ class OwnRooms(StatePolicy):
 
 
 def refused(key: str, text: str = "hidden-text") -> dict[str, Any]:
-    """A change of a message that becomes a dead letter, whose sentence quotes the text."""
+    """A change of a message that becomes a dead letter whose detail quotes the text."""
     return change("message", key, text="x", likes=text)
 
 
 def page(client: Client, path: str, **query: str) -> str:
-    """A page's text."""
+    """The text of a page."""
     answer = client.get(path, query)
     assert answer.status_code == 200, answer
     return answer.content.decode()
 
 
 def confirm(client: Client, action: str, *letters: DeadLetter) -> str:
-    """The page that asks whether it is meant."""
+    """The confirmation page."""
     selected = [each.pk for each in letters]
     answer = client.post(LETTERS, {"action": action, "_selected_action": selected})
     return answer.content.decode()
 
 
 def test_an_operator_without_the_models_permission_sees_no_value(sign_in: SignIn) -> None:
-    """Type, ordinal and reason stay: in the list, on the page, when asked, in the audit trail."""
+    """Type, ordinal and reason stay visible: in the list, on the page, on the confirmation page,
+    in the audit trail.
+    """
     apply("chat", [refused("hidden-key")])
     letter = DeadLetter.objects.get()
     client = sign_in(*OPERATOR)
@@ -99,7 +99,7 @@ def test_an_operator_without_the_models_permission_sees_no_value(sign_in: SignIn
 
 
 def test_who_sees_the_rows_sees_the_letters(sign_in: SignIn) -> None:
-    """With the model's view permission besides."""
+    """With the model's view permission as well."""
     apply("chat", [refused("some-key", "some-text")])
     client = sign_in(*OPERATOR, "app.view_message")
     assert "some-key" in page(client, LETTERS)
@@ -111,7 +111,7 @@ def test_who_sees_the_rows_sees_the_letters(sign_in: SignIn) -> None:
 def test_of_narrowed_rows_only_the_visible_ones_have_letters_with_values(
     sign_in: SignIn, settings: Any
 ) -> None:
-    """A letter without a row tells nothing of where its row would be, so it stays hidden."""
+    """A letter without a row does not say where its row would be, so it stays hidden."""
     apply("chat", [change("message", "seen", text="x", likes=20)])
     apply("chat", [change("message", "hidden-key", text="x", likes=2)])
     apply("chat", [refused("seen", "seen-text"), refused("hidden-key"), refused("hidden-new")])
@@ -130,7 +130,7 @@ def test_of_narrowed_rows_only_the_visible_ones_have_letters_with_values(
 def test_a_key_that_looks_like_a_visible_one_is_not_taken_for_it(
     sign_in: SignIn, settings: Any
 ) -> None:
-    """What cannot be printed is stored escaped; another entity may be named so."""
+    """Unprintable text is stored escaped; another entity's name may be just that text."""
     apply("chat", [change("message", "a\\0", text="x", likes=20), refused("a\0")])
     settings.DURABLE_STATE = {"POLICY": f"{__name__}.PopularMessages"}
     letter = DeadLetter.objects.get()
@@ -150,7 +150,7 @@ def test_what_names_no_known_type_is_for_those_who_see_all(
 
 
 def test_parked_changes_follow_the_same_rule(sign_in: SignIn, admin_client: Client) -> None:
-    """Key, what it waits for, and what was prepared of it."""
+    """Its key, what it waits for, and its prepared values."""
     commit = {"author": "hidden-author", "subject": "hidden-s", "authored_at": "2026-01-01T00:00Z"}
     apply("git", [change("commit", "hidden-key", **commit)])
     parked = ParkedChange.objects.get()
@@ -163,7 +163,7 @@ def test_parked_changes_follow_the_same_rule(sign_in: SignIn, admin_client: Clie
 
 
 def test_a_search_tells_nothing_of_hidden_values(sign_in: SignIn, admin_client: Client) -> None:
-    """Whole or letter by letter: who may not read them finds by type and reason only."""
+    """Whole or letter by letter: users who may not read them find rows by type and reason only."""
     apply("chat", [refused("hidden-key")])
     client = sign_in(*OPERATOR)
     for word in ("hidden-key", "h", "hidden-t"):
@@ -199,7 +199,7 @@ def test_a_search_tells_nothing_of_hidden_values(sign_in: SignIn, admin_client: 
 def test_an_address_filters_by_what_the_list_offers_only(
     admin_client: Client, path: str, lookup: str
 ) -> None:
-    """Whatever else Django would look up is refused, and alike whether it would match."""
+    """Any other lookup that Django would allow is refused, whether or not it would match."""
     apply("chat", [refused("k")])
     for value in ("^h", "k", "."):
         assert admin_client.get(path, {lookup: value}).status_code == 400
@@ -217,7 +217,7 @@ def test_the_filters_that_a_list_offers_work(sign_in: SignIn) -> None:
 
 
 def test_the_masked_part_of_an_url_cannot_be_searched(sign_in: SignIn) -> None:
-    """Nor is it shown, with a name or without one."""
+    """It is not shown, with a name or without one."""
     Stream.objects.create(name="chat", url="http://localhost/s?SECRET")
     client = sign_in(*OPERATOR)
     assert "chat" in page(client, STREAMS, q="chat")
@@ -230,7 +230,7 @@ def test_the_masked_part_of_an_url_cannot_be_searched(sign_in: SignIn) -> None:
 
 
 def test_an_errors_detail_is_for_those_who_see_the_rows(sign_in: SignIn) -> None:
-    """On the stream's page; the list, its cells and the confirmation tell the sentence."""
+    """On the stream's page; the list, its cells and the confirmation show the rest."""
     stream = Stream.objects.create(
         name="chat",
         url="http://localhost/s",
@@ -254,7 +254,7 @@ def test_an_errors_detail_is_for_those_who_see_the_rows(sign_in: SignIn) -> None
 def test_a_verification_names_the_keys_of_visible_rows(
     sign_in: SignIn, settings: Any, rakaia_server: StreamServer
 ) -> None:
-    """Of others it tells the type and what is wrong."""
+    """For others it shows the type and what is wrong."""
     url = rakaia_server.stream("chat")
     for key, likes in (("seen", 20), ("hidden-changed", 2), ("hidden-missing", 20)):
         publish(url, change("message", key, text="x", likes=likes))
@@ -274,7 +274,9 @@ def test_a_verification_names_the_keys_of_visible_rows(
 
 
 def test_synced_rows_of_hidden_streams_are_not_there(sign_in: SignIn, settings: Any) -> None:
-    """However the rows name their stream: by its name, by itself, by what stands for it."""
+    """Whichever way the rows name their stream: by name, by foreign key, by an object that
+    stands for it.
+    """
     settings.DURABLE_STATE = {"POLICY": f"{__name__}.OwnRooms"}
     models = ("message", "profile", "person")
     client = sign_in(
@@ -303,7 +305,7 @@ def test_synced_rows_of_hidden_streams_are_not_there(sign_in: SignIn, settings: 
 
 
 def test_a_table_of_a_hidden_stream_is_empty(sign_in: SignIn, settings: Any) -> None:
-    """It belongs to one stream at a time; rows that belong to none are the application's."""
+    """The table belongs to one stream at a time; rows that belong to none are the application's."""
     settings.DURABLE_STATE = {"POLICY": f"{__name__}.OwnRooms"}
     client = sign_in("app.view_author")
     Author.objects.create(key="own-author")
@@ -316,14 +318,16 @@ def test_a_table_of_a_hidden_stream_is_empty(sign_in: SignIn, settings: Any) -> 
 
 
 class NoAuthors(StatePolicy):
-    """Commits are everybody's, authors nobody's."""
+    """Everybody sees commits, nobody sees authors."""
 
     def rows(self, user: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.none() if queryset.model is Author else queryset
 
 
 def test_a_filter_offers_no_hidden_parent(admin_client: Client, settings: Any) -> None:
-    """Nor does a form, nor is one taken by its number; who may see them is offered all."""
+    """A form does not offer one, or accept one by its number; users who may see them are offered
+    all.
+    """
     made = {"subject": "s", "authored_at": "2026-01-01T00:00Z"}
     for name in ("one", "two"):
         apply("git", [change("author", name, commits=1)])
@@ -343,14 +347,14 @@ def test_a_filter_offers_no_hidden_parent(admin_client: Client, settings: Any) -
 
 
 class KeysOfAuthors(StatePolicy):
-    """Of authors no field is shown, all rows are."""
+    """Of authors, no field is shown, but all rows."""
 
     def fields(self, user: Any, type: str) -> Collection[str] | None:
         return [] if type == "author" else None
 
 
 def test_a_parents_hidden_field_is_not_looked_through(admin_client: Client, settings: Any) -> None:
-    """Rows that are found by its value would tell that value."""
+    """Finding rows by its value would reveal that value."""
     apply("git", [change("author", "ada", commits=7)])
     made = {"subject": "s", "authored_at": "2026-01-01T00:00Z"}
     apply("git", [change("commit", "c", author="ada", **made)])
@@ -373,8 +377,8 @@ def test_deleting_names_no_row_that_goes_too(admin_client: Client, settings: Any
 def test_a_hidden_parent_is_blank_and_kept(
     sign_in: SignIn, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its text is not shown with the rows that point to it,
-    and saving such a row does not unlink it.
+    """Its text is not shown with the rows that point to it, and saving such a row does not
+    unlink it.
     """
     monkeypatch.setattr(Author, "__str__", lambda self: f"author<{self.key}>")
     made = {"subject": "s", "authored_at": "2026-01-01T00:00Z"}
@@ -441,7 +445,9 @@ def test_hidden_members_are_not_offered_and_stay(admin_client: Client, settings:
 def test_rows_are_not_found_by_what_a_hidden_parent_holds(
     admin_client: Client, settings: Any
 ) -> None:
-    """Neither searched nor filtered, letter by letter or whole; who sees all parents may."""
+    """It can be neither searched nor filtered, letter by letter or whole; users who see all
+    parents may do so.
+    """
     made = {"subject": "s", "authored_at": "2026-01-01T00:00Z"}
     apply("git", [change("author", "hidden-author", commits=77)])
     apply("git", [change("commit", "c", author="hidden-author", **made)])

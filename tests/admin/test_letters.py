@@ -25,7 +25,7 @@ LIST = "/admin/durable_state/deadletter/"
 
 
 def act(client: Client, action: str, *letters: DeadLetter, **more: str) -> Any:
-    """Posts an action, following where it leads."""
+    """Posts an action and follows the redirect."""
     return client.post(
         LIST,
         {"action": action, "_selected_action": [each.pk for each in letters]} | more,
@@ -51,8 +51,8 @@ def test_the_body_is_shown_as_text_whatever_it_holds(admin_client: Client) -> No
 
 
 def test_any_bytes_become_text_that_can_be_sent() -> None:
-    """Broken JSON, lone surrogates, bytes that are no UTF-8,
-    control characters, endless nesting, much too much.
+    """Broken JSON, lone surrogates, bytes that are not UTF-8, control characters, endless
+    nesting, very long messages.
     """
     assert pretty(b'{"b":1,"a":[2]}') == '{\n  "b": 1,\n  "a": [\n    2\n  ]\n}'
     for body in (
@@ -71,7 +71,7 @@ def test_any_bytes_become_text_that_can_be_sent() -> None:
 
 
 def test_letters_of_staged_states_are_not_shown(admin_client: Client) -> None:
-    """They may be superseded before anybody sees their rows."""
+    """Letters may be superseded before their rows are ever shown."""
     apply("chat", [START, message("1", "x" * 50)])
     assert Generation.objects.count() == DeadLetter.objects.count() == 1
     page = admin_client.get(LIST).content.decode()
@@ -79,7 +79,7 @@ def test_letters_of_staged_states_are_not_shown(admin_client: Client) -> None:
 
 
 def test_retry_and_discard_ask_first(admin_client: Client) -> None:
-    """And then say what became of the letters."""
+    """The page then says what became of the letters."""
     apply("chat", [message("1", "x" * 50), message("2", "y" * 50)])
     first, second = DeadLetter.objects.order_by("ordinal")
     first.body = bytes(first.body).replace(b"x" * 50, b"short")
@@ -97,7 +97,9 @@ def test_retry_and_discard_ask_first(admin_client: Client) -> None:
 
 
 def test_letters_are_retried_by_reason(admin_client: Client) -> None:
-    """One explanation for all of a reason; what is not a message is left, and has no button."""
+    """One explanation for all with the same reason; an item that is not a message is left alone,
+    and has no button.
+    """
     apply("chat", [*(message(str(place), "x" * 50) for place in range(7)), b"5", b"6"])
     letters = list(DeadLetter.objects.all())
     page = act(admin_client, "retry", *letters).content.decode()
@@ -117,7 +119,7 @@ def test_letters_are_retried_by_reason(admin_client: Client) -> None:
 
 
 def test_every_documented_reason_has_words() -> None:
-    """Of malformed items and of refused changes."""
+    """For malformed items and refused changes."""
     text = (Path(__file__).parents[2] / "docs/reference/dead-letters.md").read_text()
     sections = text.split("| reason | means |")[1:]
     cells = (" ".join(re.findall(r"^\| (`.*?) \|", part, re.MULTILINE)) for part in sections)
@@ -127,7 +129,7 @@ def test_every_documented_reason_has_words() -> None:
 
 
 def test_looking_is_not_operating(sign_in: SignIn) -> None:
-    """The view permission shows letters and offers nothing."""
+    """The view permission shows letters and offers no actions."""
     apply("chat", [message("1", "x" * 50)])
     client = sign_in("durable_state.view_deadletter", "durable_state.view_stream")
     letter = DeadLetter.objects.get()
@@ -138,7 +140,7 @@ def test_looking_is_not_operating(sign_in: SignIn) -> None:
 
 
 def test_a_parked_change_leads_to_what_it_waits_for(admin_client: Client) -> None:
-    """A parent that was refused, one that waits itself, or the row that is in the way."""
+    """A refused parent, a parked parent, or the row that is in the way."""
     list_url = "/admin/durable_state/parkedchange/"
     commit = {"author": "ada", "subject": "s", "authored_at": "2026-01-01T00:00:00Z"}
     apply("git", [change("author", "ada", commits="many"), change("commit", "c1", **commit)])

@@ -1,4 +1,4 @@
-"""The pages say "Live" only while a worker looks at the stream, and the server at the page.
+"""The pages say "Live" only while a worker consumes the stream and the page hears from the server.
 
 With real workers, killed, stopped and absent.
 """
@@ -20,13 +20,13 @@ from tests.wire import message
 from .support.site import Site, browsing, serving_admin
 
 LATER = 30_000
-"""Milliseconds on a slow machine."""
+"""Milliseconds, for a slow machine."""
 START = "Start: manage.py durable_state run, or a Celery worker and beat"
 
 
 @pytest.fixture
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """With leases of two seconds: a worker is missed after three."""
+    """With leases of two seconds, a missing worker is noticed after three."""
     scratch = tmp_path_factory.mktemp("admin")
     with serving_admin(scratch, "tests.admin.support.short_leases") as site:
         yield site
@@ -40,14 +40,16 @@ def page(site: Site, chromium_path: str) -> Iterator[Page]:
 
 
 def cell(page: Page, name: str) -> Locator:
-    """Of the stream's row."""
+    """The text of the stream's row."""
     return page.locator(f"tr:has-text('chat') .{name}")
 
 
 def test_pages_follow_the_worker(site: Site, page: Page, rakaia_server: StreamServer) -> None:
-    """Absent, at work, killed, following by cron, paused: lists, pages and command say the same."""
+    """Worker absent, working, killed; following by cron; paused: lists, pages and command say
+    the same.
+    """
     url = rakaia_server.stream("chat")
-    with ThreadPoolExecutor(1) as apart:  # the browser's own loop runs in this thread
+    with ThreadPoolExecutor(1) as apart:  # the browser's own event loop runs in this thread
         apart.submit(publish, url, message("1", "one")).result()
     assert site.command("add", "chat", url).returncode == 0
     streams, rows = f"{site.url}durable_state/stream/", f"{site.url}app/message/"
@@ -90,7 +92,7 @@ def test_pages_follow_the_worker(site: Site, page: Page, rakaia_server: StreamSe
 
 
 def test_pages_tell_when_their_server_is_gone(site: Site, page: Page) -> None:
-    """Nothing on them stays green: they say as of when they are true."""
+    """Nothing stays green: the pages say as of when they are true."""
     site.commit()
     streams = page.context.new_page()
     streams.goto(f"{site.url}durable_state/stream/")

@@ -1,4 +1,4 @@
-"""The admin's pages in a browser: they follow what the stream commits."""
+"""The admin's pages in a browser: they follow the stream's commits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .support.site import Site, browsing, serving_admin
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server as a process of its own."""
+    """A server as its own process."""
     with serving_admin(tmp_path_factory.mktemp("admin")) as site:
         yield site
 
@@ -28,8 +28,8 @@ def page(site: Site, chromium_path: str) -> Iterator[Page]:
 
 
 def test_a_list_follows_its_rows(site: Site, page: Page) -> None:
-    """Cells change in place, rows that go are struck, new ones are offered;
-    what is being selected stays selected.
+    """Cells change in place, deleted rows are struck through, new ones are offered; a selection
+    in progress stays.
     """
     site.commit(*(message(f"m{place}", f"text {place}") for place in range(5)))
     page.goto(f"{site.url}app/message/")
@@ -61,7 +61,7 @@ def test_the_page_of_a_row_follows_it(site: Site, page: Page) -> None:
 
 
 def test_the_list_of_streams_counts_on(site: Site, page: Page) -> None:
-    """Messages, and how fast they come."""
+    """Messages, and how fast they arrive."""
     site.commit(message("first", "x"))
     page.goto(f"{site.url}durable_state/stream/")
 
@@ -76,8 +76,8 @@ def test_the_list_of_streams_counts_on(site: Site, page: Page) -> None:
 
 
 def test_the_whole_page_of_a_stream_follows_it(site: Site, page: Page) -> None:
-    """Figures, counters, types, buttons and activity say the same at every moment;
-    what is open stays open, and what has the focus keeps it.
+    """Figures, counters, types, buttons and activity agree at every moment; open sections stay
+    open, and the focus stays where it is.
     """
     site.commit(message("first", "x"))
     page.goto(f"{site.url}durable_state/stream/")

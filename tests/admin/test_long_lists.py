@@ -21,7 +21,7 @@ ADMIN = "/admin/durable_state/"
 
 
 def test_no_list_counts_its_rows(admin_client: Client) -> None:
-    """Whatever is counted is cut before; nothing distinct is asked of a whole table."""
+    """Every count is bounded; no DISTINCT runs over a whole table."""
     apply("chat", [message("1", "one"), message("2", "x" * 60)])
     stream = Stream.objects.get().pk
     pages = [
@@ -49,7 +49,7 @@ def test_no_list_counts_its_rows(admin_client: Client) -> None:
 def test_a_list_says_that_there_is_more_than_it_counts(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And can be turned through as far as it counts."""
+    """Its pages can be turned as far as it counts."""
     monkeypatch.setattr(paging, "COUNTED", 120)
     stream = Stream.objects.create(name="chat", url="http://localhost/chat")
     DeadLetter.objects.bulk_create(
@@ -67,7 +67,7 @@ def test_a_list_says_that_there_is_more_than_it_counts(
 def test_a_search_reads_the_newest_rows_only(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And finds an entity by its whole key however old its letter is."""
+    """A search finds an entity by its whole key, however old its letter is."""
     monkeypatch.setattr(searching, "SEARCHED", 20)
     apply("chat", [message("old key", "x" * 60), message("other", "x" * 60)])
     apply("chat", [message(f"new {place}", "x" * 60) for place in range(20)])
@@ -95,7 +95,7 @@ def test_a_search_reads_the_newest_rows_only(
 
 
 def test_counts_stop_where_nobody_reads_on(database: str) -> None:
-    """The same numbers as without a bound, up to it."""
+    """Up to the bound, the numbers are the same as without it."""
     streams = [
         Stream.objects.using(database).create(name=f"s{place}", url="http://localhost/s")
         for place in range(3)
@@ -125,7 +125,7 @@ def test_counts_stop_where_nobody_reads_on(database: str) -> None:
 
 
 def test_the_newest_are_found_by_an_index() -> None:
-    """Of one stream among many: no sort, and no look at the others."""
+    """For one stream among many: no sort, and no rows of the others are read."""
     if connection.vendor != "sqlite":
         pytest.skip("the plan is read as SQLite tells it")
     for rows in (

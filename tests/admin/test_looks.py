@@ -1,4 +1,6 @@
-"""The pages in a browser, light and dark, wide and narrow: all text can be read, nothing is cut."""
+"""The pages in a browser, light and dark, wide and narrow: all text is readable, nothing is cut
+off.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ UNREADABLE = (Path(__file__).parent / "support" / "unreadable.js").read_text()
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A stream with rows and letters, whose worker is missed."""
+    """A stream with rows and letters, whose worker is gone."""
     scratch = tmp_path_factory.mktemp("admin")
     with serving_admin(scratch, "tests.admin.support.short_leases") as site:
         refused = (message(f"bad{place}", "x" * 60) for place in range(9))
@@ -43,7 +45,7 @@ def page(site: Site, chromium_path: str) -> Iterator[Page]:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 400])
 def test_all_text_can_be_read(site: Site, page: Page, theme: str, width: int) -> None:
-    """With a contrast of 4.5 at least, and without scrolling sideways."""
+    """With a contrast of at least 4.5, and without horizontal scrolling."""
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 900})
     for path in PAGES:

@@ -1,4 +1,6 @@
-"""The page of a synced row: its stream, its last change, what is refused or waits, its story."""
+"""The page of a synced row: its stream, its last change, refused and parked changes, its
+history.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ ROWS = "/admin/app/message/"
 
 
 def shown(client: Client, row: Message) -> str:
-    """What its page tells of where it comes from."""
+    """What its page says about where it comes from."""
     answer = client.get(f"{ROWS}{row.pk}/origin/")
     assert answer.status_code == 200
     return answer.content.decode()
@@ -43,7 +45,7 @@ def test_a_row_leads_to_its_stream_and_its_last_change(admin_client: Client) -> 
 
 
 def test_a_row_tells_of_a_newer_change_that_was_refused(admin_client: Client) -> None:
-    """So nobody takes what is shown for the newest."""
+    """So nobody takes the shown row for the newest."""
     apply("chat", [message("a", "one"), message("a", "x" * 60)])
     told = shown(admin_client, Message.objects.get())
     assert "A newer change was refused" in told
@@ -66,7 +68,7 @@ def test_a_row_tells_of_a_newer_change_that_waits(admin_client: Client) -> None:
 def test_a_worker_reads_the_story_of_a_row(
     admin_client: Client, sign_in: SignIn, rakaia_server: StreamServer
 ) -> None:
-    """Asked for on the page, shown there and on the stream's to who sees the row."""
+    """Requested on the page; shown there, and on the stream's page to users who see the row."""
     url = rakaia_server.stream("chat")
     publish(url, message("a", "one"), message("a", "x" * 60), message("a", "two"))
     stream = Stream.objects.create(name="chat", url=url)
@@ -102,7 +104,7 @@ def test_a_worker_reads_the_story_of_a_row(
 
 
 def test_rows_that_are_not_a_streams_have_no_origin(admin_client: Client, sign_in: SignIn) -> None:
-    """Nor those that the person may not see."""
+    """Nor does one that the user may not see."""
     own = Message.objects.create(key="own", text="mine")
     assert admin_client.get(f"{ROWS}{own.pk}/origin/").status_code == 404
     apply("chat", [message("a", "one")])
@@ -114,7 +116,7 @@ def test_rows_that_are_not_a_streams_have_no_origin(admin_client: Client, sign_i
 
 
 def test_a_list_without_columns_shows_what_the_stream_writes(admin_client: Client) -> None:
-    """The key first, then the mapped fields."""
+    """The key comes first, then the mapped fields."""
     listed = admin_client.get("/admin/app/person/").context["cl"].list_display
     assert next(each for each in listed if each != "action_checkbox") == "key"
     assert "__str__" not in listed

@@ -40,7 +40,7 @@ LIST = "/admin/durable_state/stream/"
 
 
 def act(client: Client, action: str, *streams: Stream, **more: str) -> Any:
-    """Posts an action, following where it leads."""
+    """Posts an action and follows the redirect."""
     data = {
         "action": action,
         "_selected_action": [str(each.pk) for each in streams],
@@ -50,7 +50,7 @@ def act(client: Client, action: str, *streams: Stream, **more: str) -> Any:
 
 
 def test_the_list_shows_each_stream_with_its_state(admin_client: Client) -> None:
-    """The status as a pill, counts with separators, the error; never the URL's secret."""
+    """The status as a pill, numbers with separators, the error; never the URL's secret."""
     apply("chat", [message("1", "one"), message("2", "x" * 50)])
     Stream.objects.create(
         name="bad",
@@ -66,7 +66,7 @@ def test_the_list_shows_each_stream_with_its_state(admin_client: Client) -> None
 
 
 def test_every_status_has_its_place() -> None:
-    """A colour by its name, how urgent it is, and what a page of rows says of it."""
+    """Each has a color, an urgency, and a text for pages of rows."""
     css = Path(admin.__file__).parents[1] / "static" / "durable_state" / "admin.css"
     statuses = {each.value for each in [*Status, *operations.Shown]}
     assert set(states.STATES) == statuses
@@ -75,7 +75,7 @@ def test_every_status_has_its_place() -> None:
 
 
 def test_the_list_asks_no_query_per_stream(admin_client: Client) -> None:
-    """Three streams or thirty: the same number."""
+    """The same number of queries for three streams as for thirty."""
 
     def queries() -> int:
         with CaptureQueriesContext(connections["default"]) as captured:
@@ -91,7 +91,7 @@ def test_the_list_asks_no_query_per_stream(admin_client: Client) -> None:
 
 
 def test_the_cells_are_served_anew_for_the_page_that_is_open(sign_in: SignIn) -> None:
-    """The elements that the list has, by their names; nothing without the permission."""
+    """The same elements as in the list, by name; nothing without the permission."""
     apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     client = sign_in("durable_state.view_stream")
@@ -108,7 +108,7 @@ def test_the_cells_are_served_anew_for_the_page_that_is_open(sign_in: SignIn) ->
 
 
 def test_the_page_of_a_stream_adds_its_counters_up(admin_client: Client) -> None:
-    """Position, counters, types, lease and who asked for what."""
+    """Position, counters, types, lease, and who requested what."""
     apply(
         "chat",
         [
@@ -130,7 +130,7 @@ def test_the_page_of_a_stream_adds_its_counters_up(admin_client: Client) -> None
 
 
 def test_a_stream_is_added_by_form(admin_client: Client) -> None:
-    """Name, URL and live mode; the audit entry names the person."""
+    """Name, URL and live mode; the audit entry names the user."""
     data = {"name": "chat", "url": "http://localhost/chat", "live": "sse"}
     assert admin_client.post(f"{LIST}add/", data).status_code == 302
     assert Stream.objects.get().name == "chat"
@@ -146,7 +146,7 @@ def test_a_stream_is_added_by_form(admin_client: Client) -> None:
 
 
 def test_adopting_a_table_that_is_taken_is_told(admin_client: Client) -> None:
-    """By whom, and nothing is added."""
+    """The message says which stream owns it, and nothing is added."""
     data = {"name": "git", "url": "http://localhost/git", "live": "sse", "adopt": "on"}
     admin_client.post(f"{LIST}add/", data)
     page = admin_client.post(f"{LIST}add/", data | {"name": "other"}, follow=True).content.decode()
@@ -158,7 +158,7 @@ def test_adopting_a_table_that_is_taken_is_told(admin_client: Client) -> None:
 def test_an_action_says_what_will_happen_and_does_nothing_yet(
     admin_client: Client, action: str
 ) -> None:
-    """The page between names the stream and carries the selection on."""
+    """The confirmation page names the stream and carries the selection."""
     apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     before = Stream.objects.values().get()
@@ -203,7 +203,7 @@ def test_an_action_of_the_page_returns_to_the_page(admin_client: Client) -> None
 
 
 def test_removing_names_the_rows_that_go(admin_client: Client) -> None:
-    """By model, before it is confirmed."""
+    """By model, before the removal is confirmed."""
     apply("chat", [message("1", "one"), message("2", "two")])
     assert (
         "2 rows of app.Message"
@@ -212,7 +212,7 @@ def test_removing_names_the_rows_that_go(admin_client: Client) -> None:
 
 
 def test_a_verb_that_is_refused_is_told_as_an_error(admin_client: Client) -> None:
-    """The stream needs a reset; the others are resumed all the same."""
+    """The stream needs a reset; the others are still resumed."""
     bad = Stream.objects.create(
         name="bad", url="http://localhost/bad", status=Status.NEEDS_RESET, last_error="410"
     )
@@ -223,7 +223,7 @@ def test_a_verb_that_is_refused_is_told_as_an_error(admin_client: Client) -> Non
 
 
 def test_without_the_change_permission_there_is_nothing_to_press(sign_in: SignIn) -> None:
-    """Neither in the list, nor on the page, nor by a posted action."""
+    """In the list, on the page, and by a posted action."""
     apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     client = sign_in("durable_state.view_stream")
@@ -234,7 +234,7 @@ def test_without_the_change_permission_there_is_nothing_to_press(sign_in: SignIn
 
 
 def test_removing_needs_the_delete_permission(sign_in: SignIn) -> None:
-    """Operating is not enough."""
+    """Permission to operate is not enough."""
     apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     client = sign_in("durable_state.view_stream", "durable_state.change_stream")
@@ -245,7 +245,7 @@ def test_removing_needs_the_delete_permission(sign_in: SignIn) -> None:
 
 
 def test_the_policy_decides_which_streams_are_there(admin_client: Client, settings: Any) -> None:
-    """List, page, cells and actions alike."""
+    """In list, page, cells and actions alike."""
     settings.DURABLE_STATE = {"POLICY": "tests.admin.support.visitors.OnlyPublic"}
     secret = Stream.objects.create(name="secret", url="http://localhost/s")
     Stream.objects.create(name="public-1", url="http://localhost/p")
@@ -260,7 +260,7 @@ def test_the_policy_decides_which_streams_are_there(admin_client: Client, settin
 
 
 def test_intents_of_hidden_streams_are_hidden(admin_client: Client, settings: Any) -> None:
-    """Those of streams that are gone are shown."""
+    """Those of removed streams are shown."""
     settings.DURABLE_STATE = {"POLICY": "tests.admin.support.visitors.OnlyPublic"}
     Stream.objects.create(name="secret", url="http://localhost/s")
     for name in ("secret", "gone-by-now"):
@@ -271,7 +271,7 @@ def test_intents_of_hidden_streams_are_hidden(admin_client: Client, settings: An
 
 
 def test_letters_of_hidden_streams_are_hidden(admin_client: Client, settings: Any) -> None:
-    """Their bodies are rows too."""
+    """Their messages hold values of rows, too."""
     apply("secret", [message("1", "x" * 50)])
     settings.DURABLE_STATE = {"POLICY": "tests.admin.support.visitors.OnlyPublic"}
     letter = DeadLetter.objects.get()
@@ -282,8 +282,8 @@ def test_letters_of_hidden_streams_are_hidden(admin_client: Client, settings: An
 
 @pytest.mark.django_db(transaction=True)
 def test_verify_shows_what_it_found(admin_client: Client, rakaia_server: StreamServer) -> None:
-    """Asked for in the request, carried out by a worker; then equal, different by type, or why it
-    could not be told, each with who asked.
+    """Requested on the page, carried out by a worker; the page then shows equal, the differences
+    by type, or why it failed, each with who requested it.
     """
     url = rakaia_server.stream("chat")
     publish(url, message("1", "one"))
@@ -326,7 +326,9 @@ def test_verify_shows_what_it_found(admin_client: Client, rakaia_server: StreamS
 
 
 def test_a_stream_is_edited_by_form(admin_client: Client, sign_in: SignIn) -> None:
-    """The present URL is shown without its secret; what the server says is told; others may not."""
+    """The present URL is shown without its secret; what the server says is shown; others may not
+    do it.
+    """
     stream = Stream.objects.create(name="chat", url="http://127.0.0.1:9/a?token=secret")
     page = admin_client.get(f"{LIST}{stream.pk}/edit/").content.decode()
     assert "http://127.0.0.1:9/a?token=***" in page
@@ -347,7 +349,9 @@ def test_a_stream_is_edited_by_form(admin_client: Client, sign_in: SignIn) -> No
 
 
 def test_streams_are_found_by_what_is_shown_of_them(admin_client: Client) -> None:
-    """By the status in the list, which no column holds, and by whether they wait for a person."""
+    """By the status shown in the list, which no column holds, and by whether they wait for a
+    person.
+    """
     for name in ("good", "halted", "paused"):
         apply(name, [message("1", "one")])
     apply("odd", [message("1", "one") | {"type": "messages"}])
@@ -369,7 +373,7 @@ def test_streams_are_found_by_what_is_shown_of_them(admin_client: Client) -> Non
 
 
 def test_what_needs_a_person_comes_first(admin_client: Client) -> None:
-    """Then warnings, then streams with dead letters; the others by name."""
+    """Then those with warnings, then those with dead letters; the others by name."""
     for name in ("a-live", "b-letters", "c-halted", "d-paused", "e-retrying"):
         apply(name, [message("1", "one")])
     apply("b-letters", [message("long", "x" * 50)])
@@ -386,7 +390,9 @@ def test_what_needs_a_person_comes_first(admin_client: Client) -> None:
 def test_the_index_tells_which_streams_wait_for_a_person(
     admin_client: Client, sign_in: SignIn
 ) -> None:
-    """Once, with a link; nothing where all is well, on other pages, and to who may not look."""
+    """Once, with a link; nothing if all is well, on other pages, or for users who may not see
+    it.
+    """
     apply("chat", [message("1", "one")])
     assert "needs attention" not in admin_client.get("/admin/").content.decode()
     Stream.objects.update(status=Status.HALTED)
@@ -400,8 +406,8 @@ def test_the_index_tells_which_streams_wait_for_a_person(
 def test_the_index_stays_up_without_our_tables(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They may not be migrated yet; nor does it spoil the request's transaction, where it has one,
-    as a statement that fails does on PostgreSQL.
+    """They may not be migrated yet. It must not spoil the request's transaction either, as a
+    failed statement does on PostgreSQL.
     """
 
     def missing(*_anything: object, **_more: object) -> dict[int, Any]:
@@ -413,7 +419,7 @@ def test_the_index_stays_up_without_our_tables(
 
 
 def test_a_reset_has_its_end_in_sight_and_can_be_cancelled(admin_client: Client) -> None:
-    """In the list and on the page; asked first, and written down."""
+    """In the list and on the page; confirmed first, and recorded."""
     apply("chat", [message(str(place), "text") for place in range(10)])
     stream = Stream.objects.get()
     Replay.objects.create(stream=stream, ordinal=7, rate=1.5, moved_at=timezone.now())
@@ -437,7 +443,7 @@ def test_a_reset_has_its_end_in_sight_and_can_be_cancelled(admin_client: Client)
 
 
 def test_letters_and_parked_changes_are_coloured_numbers(admin_client: Client) -> None:
-    """A stream that is live and has left something behind is not plain green."""
+    """A live stream that has unapplied changes is not plain green."""
     apply("chat", [message("1", "x" * 50), message("2", "one")])
     assert '<span class="ds-count ds-bad">1</span>' in admin_client.get(LIST).content.decode()
     page = admin_client.get(f"{LIST}{Stream.objects.get().pk}/change/").content.decode()
@@ -445,7 +451,7 @@ def test_letters_and_parked_changes_are_coloured_numbers(admin_client: Client) -
 
 
 def test_the_charts_are_drawn_from_samples(admin_client: Client) -> None:
-    """A bar where something happened, none elsewhere, with its number as a tooltip."""
+    """A bar for each span in which something happened, with its number as a tooltip."""
     apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     page = f"{LIST}{stream.pk}/change/"
@@ -456,7 +462,7 @@ def test_the_charts_are_drawn_from_samples(admin_client: Client) -> None:
     )
     shown = admin_client.get(page).content.decode()
     charts = shown.partition('data-part="charts"')[2]
-    assert "peak 20/s" in charts  # 600 messages in 30 s, which is a bar
+    assert "peak 20/s" in charts  # 600 messages in 30 s make one bar
     assert "peak 2.5 s" in charts
     assert "peak 20 ms" in charts
     assert charts.count("<rect") == 3

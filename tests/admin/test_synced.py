@@ -28,7 +28,7 @@ def file(path: str, blob: str = "b1") -> dict[str, Any]:
 
 
 def live(page: str) -> Any:
-    """The page's configuration for its script."""
+    """The configuration that the page gives its script."""
     found = re.search(
         r'<script id="durable-state-live" type="application/json">(.*?)</script>', page
     )
@@ -37,7 +37,7 @@ def live(page: str) -> Any:
 
 
 def test_only_the_applications_own_columns_are_written(admin_client: Client) -> None:
-    """A change that the stream made while the form was open is not undone by saving it."""
+    """Saving the form does not undo a change that the stream made while it was open."""
     apply("git", [file("README.md")])
     row = File.objects.get()
     url = f"/admin/app/file/{row.pk}/change/"
@@ -101,7 +101,7 @@ def test_synced_rows_are_neither_added_nor_deleted(admin_client: Client) -> None
 
 
 def test_rows_of_the_application_are_its_own(admin_client: Client) -> None:
-    """Where the stream field is NULL: added, edited, deleted; never given to a stream."""
+    """If their stream field is NULL: added, edited, deleted; never given to a stream."""
     apply("chat", [change("message", "1", text="synced")])
     synced = Message.objects.get()
     data = {"key": "own", "text": "mine", "likes": "1", "room": "chat"}
@@ -134,7 +134,7 @@ def test_rows_of_the_application_are_its_own(admin_client: Client) -> None:
 
 
 def test_the_policy_narrows_the_rows(admin_client: Client, settings: Any) -> None:
-    """A row that may not be seen is not there."""
+    """A row that the user may not see does not exist for them."""
     settings.DURABLE_STATE = {"POLICY": "tests.admin.support.visitors.OnlyPublic"}
     apply(
         "public-chat",
@@ -152,8 +152,8 @@ def test_the_policy_narrows_the_rows(admin_client: Client, settings: Any) -> Non
 
 
 def test_the_list_follows_the_feeds_of_the_streams_it_shows(admin_client: Client) -> None:
-    """Each from the revision that its rows were read at,
-    so that no snapshot is sent for a page that is fresh.
+    """Each from the revision at which its rows were read, so that a fresh page needs no
+    snapshot.
     """
     apply("chat", [change("message", "1", text="a")])
     apply("other", [change("message", "1", text="b")])
@@ -187,7 +187,7 @@ def test_the_stream_is_found_however_the_rows_name_it(admin_client: Client) -> N
 
 
 def test_the_page_of_a_row_follows_its_entity(admin_client: Client) -> None:
-    """The application's own rows follow nothing."""
+    """The application's own rows follow no feed."""
     apply("chat", [change("message", "k1", text="a")])
     config = live(
         admin_client.get(f"/admin/app/message/{Message.objects.get().pk}/change/").content.decode()
@@ -222,7 +222,7 @@ def test_the_list_asks_no_query_per_row(
 def test_a_page_says_live_only_where_it_is_true(
     admin_client: Client, fields: dict[str, Any], tone: str, text: str
 ) -> None:
-    """In the page as it is served, and where its script asks again."""
+    """In the page as served, and when its script asks again."""
     apply("git", [file("README.md")])
     moments = {
         name: timezone.now() - timedelta(seconds=value) if type(value) is int else value
@@ -238,7 +238,7 @@ def test_a_page_says_live_only_where_it_is_true(
 
 
 def test_the_worst_of_several_streams_decides(admin_client: Client) -> None:
-    """A list may show the rows of many."""
+    """A list may show the rows of many streams."""
     for name in ("one", "two"):
         apply(name, [change("message", "1", text="x", likes=0)])
     Stream.objects.filter(name="two").update(paused=True)
@@ -247,7 +247,7 @@ def test_the_worst_of_several_streams_decides(admin_client: Client) -> None:
 
 
 def test_nothing_is_told_of_streams_that_may_not_be_seen(sign_in: SignIn, settings: Any) -> None:
-    """Neither their names nor how they fare."""
+    """Neither their names nor their status."""
     settings.DURABLE_STATE = {"POLICY": "tests.admin.support.visitors.OnlyPublic"}
     apply("git", [file("README.md")])
     client = sign_in("app.view_message")
@@ -257,7 +257,7 @@ def test_nothing_is_told_of_streams_that_may_not_be_seen(sign_in: SignIn, settin
 
 
 def test_the_socket_is_below_the_script_name(admin_client: Client) -> None:
-    """As all addresses of a project that is not mounted at the root."""
+    """Like all URLs of a project that is not mounted at the root."""
     apply("chat", [change("message", "1", text="a")])
     with override_script_prefix("/below/"):
         page = admin_client.get("/admin/app/message/").content.decode()

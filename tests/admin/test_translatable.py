@@ -1,4 +1,4 @@
-"""The pages can be translated: their own words all come out of gettext."""
+"""The pages can be translated: all their texts come from gettext."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ADMIN = "/admin/durable_state/"
 
 
 def words(text: str) -> set[str]:
-    """Those of three letters or more."""
+    """Words of at least three letters."""
     return set(re.findall(r"[a-z]{3,}", text.lower()))
 
 
@@ -42,12 +42,12 @@ DATA = {
     "edited",
     "admin",
 } | {word for mapping in registry for word in words(f"{mapping.entity_type} {mapping.label}")}
-"""Words of the data."""
+"""Words that are data."""
 
 
 @pytest.fixture
 def marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is translated stands in braces."""
+    """Marks every translated text with braces."""
     translation.gettext("load the real one first")
     trans: Any = vars(translation)["_trans"]
     monkeypatch.setattr(trans, "gettext", lambda text: f"⟦{text}⟧")
@@ -57,7 +57,7 @@ def marked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def untranslated(page: str, known: str) -> set[str]:
-    """The words of a page's content in no braces, but those of the data and ``known``."""
+    """The words of a page's content outside of braces, without data and ``known``."""
     content = page.partition('id="content"')[2].partition("<footer")[0].partition(">")[2]
     content = re.sub(r"<(script|style|svg).*?</\1>", " ", content, flags=re.DOTALL)
     text = html.unescape(re.sub(r"<[^>]*>", " ", content))
@@ -68,7 +68,7 @@ def untranslated(page: str, known: str) -> set[str]:
 
 
 def test_every_word_of_ours_is_translated(admin_client: Client, marked: None) -> None:
-    """Lists, pages and questions."""
+    """Lists, pages and confirmation pages."""
     apply("chat", [message("m1", "text"), message("m2", "x" * 60)])
     stream, letter, entry = Stream.objects.get(), DeadLetter.objects.get(), FeedEntry.objects.get()
     known = f"{letter.detail} {bytes(entry.changes).decode()}"

@@ -1,4 +1,4 @@
-"""Feed log, seats and leases: to look at only, as far as the policy lets."""
+"""Feed log, seats and leases: read-only, as far as the policy allows."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ADMIN = "/admin/durable_state/"
 
 
 def page(client: Client, path: str) -> str:
-    """A page's text."""
+    """The text of a page."""
     answer = client.get(f"{ADMIN}{path}")
     assert answer.status_code == 200, answer
     return answer.content.decode()
 
 
 def test_a_commit_tells_what_it_changed(admin_client: Client) -> None:
-    """Operation, type, key and value, and its transactions; in the list how large it is."""
+    """Operation, type, key and value, and its transactions; the list shows its size."""
     headers = {"operation": "upsert", "txid": "tx-1"}
     apply("chat", [message("gone", "x")])
     apply("chat", [message("a", "<b>hello") | {"headers": headers}, delete("message", "gone")])
@@ -42,7 +42,7 @@ def test_a_commit_tells_what_it_changed(admin_client: Client) -> None:
 
 
 def test_values_of_commits_are_for_those_who_see_the_rows(sign_in: SignIn) -> None:
-    """Others see operation and type, no key, no value and no transaction."""
+    """Others see operation and type, but no key, value or transaction."""
     headers = {"operation": "upsert", "txid": "secret-tx"}
     apply("chat", [message("secret-key", "secret-text") | {"headers": headers}])
     client = sign_in("durable_state.view_feedentry", "durable_state.view_stream")
@@ -52,7 +52,7 @@ def test_values_of_commits_are_for_those_who_see_the_rows(sign_in: SignIn) -> No
 
 
 def test_seats_and_leases_say_who_consumes_what(admin_client: Client, settings: Any) -> None:
-    """With links to each other; of hidden streams nothing."""
+    """With links to each other; nothing about hidden streams."""
     streams = [Stream.objects.create(name=name, url="http://x/") for name in ("public-1", "other")]
     place = seating.join("default", "run", 1000)
     lease.claim(place, [each.pk for each in streams])

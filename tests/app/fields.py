@@ -1,6 +1,4 @@
-"""Fields as applications write them:
-one that converts, one that computes in SQL, one that makes its own value.
-"""
+"""Fields as applications write them: one converts, one computes in SQL, one makes its own value."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ __all__ = ["CaselessField", "LoweredField", "MirroredField", "ShoutedField"]
 
 
 class MirroredField(models.CharField):
-    """Holds its text backwards in the column, as an encrypted field would hold it unreadable."""
+    """Stores its text backwards, as an encrypted field would store it unreadable."""
 
     def get_prep_value(self, value: Any) -> Any:
         value = super().get_prep_value(value)
@@ -23,21 +21,21 @@ class MirroredField(models.CharField):
 
 
 class LoweredField(models.CharField):
-    """Lets the database write its text in small letters."""
+    """Has the database store its text in lower case."""
 
     def get_placeholder(self, value: Any, compiler: Any, connection: Any) -> str:
         return "LOWER(%s)"
 
 
 class ShoutedField(models.CharField):
-    """Makes its value of another field's, when a row is inserted."""
+    """Computes its value from another field's when a row is inserted."""
 
     def pre_save(self, model_instance: Any, add: bool) -> Any:
         return model_instance.label.upper()
 
 
 class CaselessField(models.CharField):
-    """Takes two spellings for the same where the database has a collation that does."""
+    """Treats two spellings as equal if the database has a suitable collation."""
 
     def db_parameters(self, connection: Any) -> Any:
         """Names the collation."""

@@ -1,5 +1,5 @@
-"""Models whose rows hold data of the application's own:
-what must survive whatever the stream does for a moment.
+"""Models whose rows hold the application's own data, which must survive whatever the stream does
+for a moment.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from .fields import CaselessField
 
 
 class Branch(models.Model):
-    """A parent of its own kind, with a unique value that must not be NULL."""
+    """A parent of its own type, with a unique value that must not be NULL."""
 
     key = models.CharField(max_length=40, unique=True)
     slug = models.CharField(max_length=40, unique=True)
@@ -20,8 +20,8 @@ class Branch(models.Model):
 
 
 class Leaf(models.Model):
-    """A child, with a unique value that may be NULL,
-    and columns that Django and the application fill.
+    """A child, with a unique value that may be NULL, and columns that Django and the application
+    fill.
     """
 
     key = models.CharField(max_length=40, unique=True)
@@ -33,19 +33,19 @@ class Leaf(models.Model):
 
 
 class Mark(models.Model):
-    """The application's rows that go with a leaf."""
+    """The application's rows that are deleted with a leaf."""
 
     leaf = models.ForeignKey(Leaf, on_delete=models.CASCADE)
 
 
 class Guard(models.Model):
-    """The application's rows that keep a leaf from going."""
+    """The application's rows that protect a leaf from being deleted."""
 
     leaf = models.ForeignKey(Leaf, on_delete=models.PROTECT)
 
 
 class Sign(models.Model):
-    """Unique by an expression, by a condition, and for the database's collation."""
+    """Unique by an expression, by a condition, and by the database's collation."""
 
     key = models.CharField(max_length=40, unique=True)
     email = CaselessField(max_length=40)
@@ -55,7 +55,7 @@ class Sign(models.Model):
 
     class Meta:
         constraints = [
-            # MariaDB has no uniqueness of expressions, PostgreSQL no such collation.
+            # MariaDB has no unique expressions, PostgreSQL no such collation.
             models.UniqueConstraint(fields=["email"], name="app_sign_caseless"),
             models.UniqueConstraint(Lower("email"), name="app_sign_email"),
             models.UniqueConstraint(
@@ -65,7 +65,7 @@ class Sign(models.Model):
 
 
 class Country(models.Model):
-    """Named by others by a column that the stream writes."""
+    """Others refer to it by a column that the stream writes."""
 
     key = models.CharField(max_length=40, unique=True)
     code = models.CharField(max_length=10, unique=True)
@@ -79,8 +79,8 @@ class City(models.Model):
 
 
 class Depot(models.Model):
-    """Named by others by a column that the stream writes, and that may be NULL;
-    one of two unique ones.
+    """Others refer to it by a unique column that the stream writes, and that may be NULL; it has
+    another unique one.
     """
 
     key = models.CharField(max_length=40, unique=True)
@@ -89,7 +89,7 @@ class Depot(models.Model):
 
 
 class Truck(models.Model):
-    """A child by that column, twice."""
+    """A child that refers to it twice."""
 
     key = models.CharField(max_length=40, unique=True)
     depot = models.ForeignKey(Depot, to_field="code", on_delete=models.CASCADE, related_name="+")
@@ -100,19 +100,19 @@ class Truck(models.Model):
 
 
 class Visit(models.Model):
-    """The application's rows that point by that column."""
+    """The application's rows that refer to that column."""
 
     country = models.ForeignKey(Country, to_field="code", on_delete=models.CASCADE)
 
 
 class Hamper(models.Model):
-    """A table that no stream writes, between two that one does."""
+    """A table that no stream writes, between two that streams write."""
 
     branch = models.ForeignKey(Branch, on_delete=models.CASCADE)
 
 
 class Bottle(models.Model):
-    """A child of what is in between."""
+    """A child of the table in between."""
 
     key = models.CharField(max_length=40, unique=True)
     hamper = models.ForeignKey(Hamper, on_delete=models.CASCADE)
@@ -120,7 +120,7 @@ class Bottle(models.Model):
 
 
 class Seal(models.Model):
-    """Unique values for which no other can stand in for a moment, and a parent of its own kind."""
+    """Unique values that cannot be replaced for a moment, and a parent of its own type."""
 
     key = models.CharField(max_length=40, unique=True)
     front = models.CharField(max_length=1, unique=True)
@@ -129,14 +129,14 @@ class Seal(models.Model):
 
 
 class Desk(models.Model):
-    """A child that has another parent where its own is not there."""
+    """A child that gets another parent if its own is missing."""
 
     key = models.CharField(max_length=40, unique=True)
     branch = models.ForeignKey(Branch, null=True, default=None, on_delete=models.SET_DEFAULT)
 
 
 class Gauge(models.Model):
-    """A CHECK that only the database holds values against."""
+    """A CHECK that only the database evaluates."""
 
     key = models.CharField(max_length=40, unique=True)
     level = models.IntegerField()

@@ -1,4 +1,4 @@
-"""Models that the tests materialize into: one for each way to map."""
+"""The models that the tests materialize into: one for each kind of mapping."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Message(models.Model):
 
 
 class Profile(models.Model):
-    """`update` merges; the stream is told by a foreign key."""
+    """`update` merges; a foreign key names the stream."""
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE)
     key = models.CharField(max_length=40)
@@ -76,7 +76,7 @@ class Setting(models.Model):
 
 
 class Score(models.Model):
-    """Made by `prepare`, which refuses some and gives others no row."""
+    """Made by `prepare`, which refuses some values and makes no row of others."""
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE)
     number = models.IntegerField()
@@ -95,7 +95,7 @@ class Room(models.Model):
 
 
 class Person(models.Model):
-    """A second unique column, and a parent of its own kind; scoped by Room."""
+    """A second unique column, and a parent of its own type; scoped by Room."""
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE)
     key = models.CharField(max_length=40)
@@ -107,15 +107,15 @@ class Person(models.Model):
 
 
 class Remark(models.Model):
-    """The application's own rows that point at synced ones."""
+    """The application's own rows that point to synced ones."""
 
     author = models.ForeignKey(Author, on_delete=models.CASCADE)
     text = models.CharField(max_length=100)
 
 
 class Employee(models.Model):
-    """Merged, with a unique value to claim, a superior to wait for, and a CHECK:
-    whatever may befall a merge.
+    """Merged, with a unique value, a superior to wait for, and a CHECK: everything that can
+    happen to a merge.
     """
 
     key = models.CharField(max_length=40, unique=True)
@@ -131,7 +131,7 @@ class Employee(models.Model):
 
 
 class Quota(models.Model):
-    """A CHECK that holds a synced column against one of the application's own."""
+    """A CHECK that compares a synced column with one of the application's own."""
 
     key = models.CharField(max_length=40, unique=True)
     used = models.IntegerField()
@@ -147,7 +147,7 @@ class Quota(models.Model):
 
 
 class Page(models.Model):
-    """A unique value that cannot be set aside as NULL."""
+    """A unique value that cannot be replaced by NULL."""
 
     key = models.CharField(max_length=40, unique=True)
     slug = models.CharField(max_length=40, unique=True)
@@ -160,7 +160,7 @@ class Page(models.Model):
 
 
 class Bookmark(models.Model):
-    """The application's own rows that point at pages."""
+    """The application's own rows that point to pages."""
 
     page = models.ForeignKey(Page, on_delete=models.CASCADE)
 
@@ -175,7 +175,9 @@ class Device(models.Model):
 
 
 class Ticket(models.Model):
-    """Keyed by the number that the database counts up; a child of a table that no stream fills."""
+    """Its key is the number that the database generates; a child of a table that no stream
+    fills.
+    """
 
     id = models.AutoField(primary_key=True)
     priority = models.IntegerField(default=0)
@@ -198,9 +200,7 @@ class Stock(models.Model):
 
 
 class AllFields(models.Model):
-    """One column of each plain kind,
-    so that conversion can be held against what the databases give back.
-    """
+    """One column of each plain kind, to compare conversion with what the databases return."""
 
     small = models.SmallIntegerField(null=True)
     integer = models.IntegerField(null=True)
@@ -229,8 +229,8 @@ class AllFields(models.Model):
 
 
 class Parcel(models.Model):
-    """Columns of the application's own of each kind:
-    set by Django, by a callable, by the database, computed.
+    """Columns of the application's own, of each kind: set by Django, by a callable, by the
+    database, computed.
     """
 
     key = models.CharField(max_length=40, unique=True)
@@ -257,7 +257,7 @@ class Stamp(models.Model):
 
 
 class Folder(models.Model):
-    """A parent of its own kind that must not be missing: the topmost ones are their own."""
+    """A parent of its own type that must not be missing: the topmost ones are their own parents."""
 
     key = models.CharField(max_length=40, unique=True)
     parent = models.ForeignKey("self", on_delete=models.CASCADE)
@@ -270,22 +270,22 @@ class Folder(models.Model):
 
 
 class Team(models.Model):
-    """One half of a circle of two types, which may be open."""
+    """One half of a circle of two types; its link may be NULL."""
 
     key = models.CharField(max_length=40, unique=True)
     captain = models.ForeignKey("Player", null=True, on_delete=models.CASCADE, related_name="leads")
 
 
 class Player(models.Model):
-    """The other half, which must not be."""
+    """The other half; its link may not be NULL."""
 
     key = models.CharField(max_length=40, unique=True)
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
 
 
 class Lock(models.Model):
-    """Half of a circle of two types of which neither can be there without the other;
-    known by a number of the application's.
+    """Half of a circle of two types, neither of which can exist without the other; identified by
+    a number of the application's.
     """
 
     key = models.CharField(max_length=40, unique=True)
@@ -301,15 +301,15 @@ class DoorKey(models.Model):
 
 
 class Twin(models.Model):
-    """Its key is its primary key, and each is another's only one."""
+    """Its key is its primary key, and each is the only parent of another."""
 
     code = models.CharField(max_length=40, primary_key=True)
     other = models.OneToOneField("self", on_delete=models.DO_NOTHING)
 
 
 class Clipping(models.Model):
-    """Rows of one stream that point to rows of another:
-    by a foreign key that may be open, and by one that may not.
+    """Rows of one stream that point to rows of another: by a nullable foreign key, and by one
+    that is not.
     """
 
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE)
@@ -322,15 +322,13 @@ class Clipping(models.Model):
 
 
 class Annotation(models.Model):
-    """The application's own rows that can do without the synced one that they point to."""
+    """The application's own rows, whose synced parent may be missing."""
 
     author = models.ForeignKey(Author, null=True, default=None, on_delete=models.CASCADE)
 
 
 class Loan(models.Model):
-    """Rows told apart by a foreign key that may be NULL,
-    and keeps the stream from being deleted.
-    """
+    """Rows told apart by a foreign key that may be NULL, and protects the stream from deletion."""
 
     stream = models.ForeignKey(Stream, null=True, on_delete=models.PROTECT, to_field="name")
     key = models.CharField(max_length=40)

@@ -83,9 +83,7 @@ class PersonMapping(EntityMapping):
 
 
 class OfficeMapping(EntityMapping):
-    """What follows serves its own streams only,
-    so that those of other tests stay as small as they are.
-    """
+    """What follows serves only its own streams, so that those of other tests stay small."""
 
     streams = ["office"]
     key_field = "key"

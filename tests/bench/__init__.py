@@ -1,1 +1,3 @@
-"""The benchmark itself: that it runs, checks its contestants, and writes what docs show."""
+"""Tests of the benchmark: that it runs, checks its contestants, and writes the figures of the
+docs.
+"""

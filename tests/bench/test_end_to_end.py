@@ -1,4 +1,4 @@
-"""``python -m bench``, small, as a process: each mode runs to its end and writes its files."""
+"""``python -m bench``, in small, as a process: each mode runs to its end and writes its files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHECKOUT = Path(__file__).parent.parent.parent
 
 
 def bench(output: Path, *options: str) -> str:
-    """Runs the benchmark on SQLite; what it printed."""
+    """Runs the benchmark on SQLite; returns its output."""
     command = [
         sys.executable,
         "-m",
@@ -37,7 +37,9 @@ def bench(output: Path, *options: str) -> str:
 
 
 def written(output: Path, name: str) -> Any:
-    """The JSON of that name; in the Markdown beside it, each row has as many cells as its head."""
+    """The JSON file of that name; in the Markdown file beside it, each row has as many cells as
+    its head.
+    """
     page = (output / f"{name}.md").read_text()
     assert page.startswith("# ")
     for table in page.split("\n\n"):
@@ -48,7 +50,7 @@ def written(output: Path, name: str) -> Any:
 
 
 def test_bulk(tmp_path: Path) -> None:
-    """Every contestant has its laps, the aims are judged, a bar is drawn for each size."""
+    """Every contestant has its laps, the aims are judged, and each size has its bar."""
     printed = bench(
         tmp_path,
         *("--only", "bulk", "snapshot", "--rounds", "1", "--chart", "100"),
@@ -79,7 +81,9 @@ def test_bulk(tmp_path: Path) -> None:
 
 
 def test_live(tmp_path: Path) -> None:
-    """A commit's CPU, statements and calls are told, and its statements are written down."""
+    """Reports a commit's CPU time, statements and round trips, and writes the statements to a
+    file.
+    """
     printed = bench(
         tmp_path,
         *("--only", "live", "--rounds", "1"),
@@ -95,7 +99,9 @@ def test_live(tmp_path: Path) -> None:
 
 
 def test_latency(tmp_path: Path) -> None:
-    """A websocket's callback has each event, after its commit; without the servers, it says so."""
+    """A websocket's callback gets each event, after its commit; if servers are missing, it says
+    so.
+    """
     printed = bench(
         tmp_path,
         *("--only", "latency", "--rounds", "1", "--databases", "postgres"),
@@ -110,7 +116,9 @@ def test_latency(tmp_path: Path) -> None:
 
 
 def test_fleet(tmp_path: Path) -> None:
-    """Quiet streams, streams that share appends, and a worker that is killed, then one frozen."""
+    """Quiet streams, streams that share appends, and a worker that is killed, then one that is
+    frozen.
+    """
     printed = bench(
         tmp_path,
         *("--only", "fleet", "--idle-streams", "2", "--idle-seconds", "0.5"),
@@ -126,7 +134,7 @@ def test_fleet(tmp_path: Path) -> None:
 
 
 def test_fan_out(tmp_path: Path) -> None:
-    """Each way delivers each event to each client; without the servers, it says so."""
+    """Each way delivers each event to each client; if servers are missing, it says so."""
     printed = bench(
         tmp_path,
         *("--only", "fanout", "--rounds", "1", "--databases", "postgres"),
@@ -142,7 +150,7 @@ def test_fan_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [1, 7, 1_000])
 def test_statements_are_counted_on_the_wire(cut: int) -> None:
-    """Wherever the bytes are cut, each statement is counted, and each wait for the server."""
+    """Wherever the bytes are cut, each statement and each wait for the server is counted."""
     read = Statements()
     told = b"".join(
         [
@@ -167,7 +175,7 @@ def _typed(kind: bytes, body: bytes) -> bytes:
 
 
 def test_memory(tmp_path: Path) -> None:
-    """A response and a snapshot, read in one go, again, and by two processes of which one dies."""
+    """A response and a snapshot, read in one go, again, and by two processes, one of which dies."""
     bench(tmp_path, "--memory", "--events", "12000")
     proofs = written(tmp_path, "memory")
     assert [(proof["recording"], proof["way"], len(proof["peaks_mb"])) for proof in proofs] == [
@@ -180,7 +188,7 @@ def test_memory(tmp_path: Path) -> None:
 
 
 def test_profile(tmp_path: Path) -> None:
-    """Rows, snapshots and live commits are seen in the rooms that are theirs."""
+    """Rows, snapshots and live commits are attributed to the right rooms."""
     bench(tmp_path, "--profile", "--events", "5000", "--live-events", "10")
     seen = {title: modules for title, _, _, modules, *_ in written(tmp_path, "profile")}
     assert any("materializer/batch/" in name for name in seen["µs an event, mixed"])
@@ -204,5 +212,5 @@ ROWS: list[tuple[str, str, Any]] = [
     ],
 )
 def test_wrong_rows_are_found(wrong: list[tuple[str, str, Any]]) -> None:
-    """Rows have the same digest in any order, and another one where anything is another."""
+    """The digest of rows does not depend on their order, but on everything else."""
     assert digest_of(ROWS) == digest_of(reversed(ROWS)) != digest_of(wrong)

@@ -16,13 +16,13 @@ _numbers = count()
 
 @pytest.fixture(params=[only("postgres"), only("mysql")])
 def server_database(request: pytest.FixtureRequest) -> str:
-    """The alias of one database server after the other, for what only they do."""
+    """The alias of each database server in turn, for what only servers do."""
     return alias_of(request)
 
 
 @pytest.fixture(params=[only("default"), only("postgres")])
 def file_or_server(request: pytest.FixtureRequest) -> str:
-    """A database in a file, and one on a server: for tests that take long."""
+    """A database in a file, and one on a server: for slow tests."""
     return alias_of(request)
 
 
@@ -34,7 +34,7 @@ def quick(settings: Any) -> None:
 
 @pytest.fixture
 def add_stream() -> Callable[..., Stream]:
-    """Make a stream that is consumed from a URL; the default is one that nobody asks."""
+    """Creates a stream with the given URL; by default one that nobody requests."""
 
     def add(
         url: str = "http://tests.invalid/s", *, using: str = "default", **values: Any

@@ -1,5 +1,5 @@
-"""A stream that was restored, or created anew, is folded again,
-whatever it has in common with the one before; a server that starts again is not.
+"""A stream that was restored, or created anew, is folded again, whatever it has in common with
+the old one; a server restart alone does not count.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NOTICED = "Replaying it from its start"
 
 
 def texts(count: int, start: int = 0, word: str = "old") -> list[dict[str, Any]]:
-    """Inserts whose length is the same for each number and each word of three letters."""
+    """Inserts of the same length for every number and every word of three letters."""
     return [
         insert("message", f"{word}{n:05}", {"text": f"{word}{n:05}"})
         for n in range(start, start + count)
@@ -47,7 +47,7 @@ def texts(count: int, start: int = 0, word: str = "old") -> list[dict[str, Any]]
 
 
 def fill(remote: RemoteStream, items: list[dict[str, Any]], size: int = 100) -> None:
-    """Append in groups."""
+    """Appends in groups."""
     with httpx.Client(headers={"content-type": "application/json"}) as client:
         for start in range(0, len(items), size):
             body = b",".join(map(encode, items[start : start + size]))
@@ -63,12 +63,12 @@ def replace(remote: RemoteStream, items: list[dict[str, Any]], size: int = 100) 
 
 
 def shown(using: str = "default") -> dict[str, str]:
-    """The rows."""
+    """The rows of the messages."""
     return dict(Message.objects.using(using).values_list("key", "text"))
 
 
 def held(items: list[dict[str, Any]]) -> dict[str, str]:
-    """The rows that inserts make."""
+    """The rows that the inserts result in."""
     return {item["key"]: item["value"]["text"] for item in items}
 
 
@@ -79,7 +79,7 @@ def is_live(stream: Stream, ordinal: int | None = None) -> bool:
 
 
 def wait_until_reread(stream: Stream) -> None:
-    """Return once the stream is live, and was read again since now."""
+    """Returns once the stream is live, and was read again since now."""
     now = timezone.now()
     wait_until(
         lambda: is_live(stream) and stream.reread_at is not None and stream.reread_at > now,
@@ -89,7 +89,7 @@ def wait_until_reread(stream: Stream) -> None:
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks that follow one another quickly."""
+    """Checks that follow one another quickly."""
     for name in ("NEAR_SECONDS", "QUIET_SECONDS", "DEEP_SECONDS", "REST_SECONDS"):
         monkeypatch.setattr(recognizer, name, 0.2)
     monkeypatch.setattr(seat_keeper, "PASS_SECONDS", 0.2)
@@ -110,7 +110,7 @@ OTHERS = {
 def test_a_difference_is_noticed_at_the_next_start(
     stream_server: StreamServer, add_stream: Add, others: str
 ) -> None:
-    """Also where all that comes behind it is the same; and once, not at each start."""
+    """Even if everything after it is the same; and once, not at each start."""
     remote = RemoteStream(stream_server.stream())
     fill(remote, OLD, 50)
     stream = add_stream(remote.url)
@@ -127,7 +127,7 @@ def test_a_difference_is_noticed_at_the_next_start(
 def test_one_append_of_ten_in_four_thousand_messages(
     database: str, reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """It was lost, and ten others of the same length are in its place; on each database."""
+    """It was lost, and ten others of the same length took its place; on each database."""
     remote = RemoteStream(reference_server.stream())
     old, new = texts(4_000), texts(10, 2_340, "new")
     for part in (old[:2_340], old[2_340:2_350], old[2_350:]):
@@ -156,8 +156,8 @@ def test_one_append_of_ten_in_four_thousand_messages(
 def test_a_difference_is_noticed_while_nothing_happens(
     stream_server: StreamServer, add_stream: Add, others: str, live: str
 ) -> None:
-    """The stream is replaced under a consumer that waits for the next message,
-    which never comes.
+    """The stream is replaced under a consumer that waits for the next message, which never
+    comes.
     """
     remote = RemoteStream(stream_server.stream())
     fill(remote, OLD, 50)
@@ -176,8 +176,8 @@ def test_a_difference_is_noticed_while_nothing_happens(
 def test_a_stream_that_stays_is_not_taken_for_another(
     stream_server: StreamServer, add_stream: Add, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However often it is looked at:
-    while it grows, as it is read in pieces, and while it is quiet.
+    """However often it is checked: while it grows, as it is read in pieces, and while it is
+    quiet.
     """
     caplog.set_level(logging.INFO, "durable_state.consumer")
     remote = RemoteStream(stream_server.stream())
@@ -197,8 +197,8 @@ def test_a_stream_that_stays_is_not_taken_for_another(
 def test_a_server_that_starts_again_is_not_another_and_its_backup_is(
     add_stream: Add, tmp_path: Path, caplog: pytest.LogCaptureFixture, no_waiting: None
 ) -> None:
-    """Both under a live consumer: the rows stay as they are, with their primary keys;
-    then they become those of the backup and what came after.
+    """Both under a live consumer: the rows stay as they are, with their primary keys; then they
+    become those of the backup and what followed.
     """
     port = free_port()
     with reference(data_dir=tmp_path / "now", port=port) as server:
@@ -231,8 +231,8 @@ def test_a_server_that_starts_again_is_not_another_and_its_backup_is(
 def test_rows_are_shown_until_the_switch(
     reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """Nobody sees a table without the rows that both streams hold,
-    and those keep their primary keys.
+    """Nobody sees a table without the rows that both streams hold, and these keep their primary
+    keys.
     """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "BATCH_ROWS": 50}
     remote = RemoteStream(reference_server.stream())
@@ -252,7 +252,7 @@ def test_rows_are_shown_until_the_switch(
 def test_a_replay_has_the_same_rule(
     reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """It stands in the middle of the second stream when a third takes its place."""
+    """It is in the middle of the second stream when a third takes its place."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "BATCH_ROWS": 50}
     remote = RemoteStream(reference_server.stream())
     fill(remote, OLD)
@@ -279,8 +279,8 @@ def test_a_replay_has_the_same_rule(
 def test_a_server_without_offsets_on_messages(
     misbehaving_server: MisbehavingServer, add_stream: Add, size: int
 ) -> None:
-    """All of it in one answer, of a hundred kilobytes or of forty times as much,
-    which is read again beside the live reader.
+    """The whole stream in one answer, of a hundred kilobytes or forty times as much, which is
+    read again beside the live reader.
     """
     items = [
         insert("message", f"k{n:04}", {"text": f"t{n:04}", "more": "x" * 10 * size})
@@ -312,7 +312,7 @@ def test_a_server_without_offsets_on_messages(
 def test_what_the_server_no_longer_keeps_is_no_other_stream(
     misbehaving_server: MisbehavingServer, add_stream: Add, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It drops the old part (410): the rows stay, and the stream goes on."""
+    """It drops the old part (410): the rows stay, and reading continues."""
     groups = [[encode(item)] for item in OLD[:50]]
     remote, kept = StreamReplies(groups), 0
 
@@ -339,8 +339,8 @@ def test_what_the_server_no_longer_keeps_is_no_other_stream(
 def test_slices_do_not_read_much_again_each_time(
     misbehaving_server: MisbehavingServer, add_stream: Add, settings: Any
 ) -> None:
-    """A long look is taken by the first of them;
-    the next ones find it noted, and take a quick one each.
+    """The first of them makes a long check; the next ones find it recorded, and make a quick one
+    each.
     """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 2}
     remote = StreamReplies([[encode(item)] for item in texts(20)])

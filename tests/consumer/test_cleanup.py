@@ -1,4 +1,4 @@
-"""Whatever is to be deleted, live commits go on beside it."""
+"""Whatever has to be deleted, live commits continue meanwhile."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ROWS = 2_000
 
 
 def leave_to_be_deleted(stream: Stream) -> None:
-    """A dropped generation of many entities, and as many entries that are too old."""
+    """A dropped generation of many entities, and as many outdated entries."""
     using = stream.using
     dropped = Generation.objects.using(using).create(
         stream=stream, purpose=Generation.Purpose.DROPPED
@@ -62,8 +62,8 @@ def test_live_commits_go_on_between_the_steps(
     add_stream: Add,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each event is shown at once, while what is to be deleted becomes less from one to the next;
-    in the end nothing of it is left.
+    """Each event is shown at once, while the rows to be deleted become fewer with each; in the
+    end none is left.
     """
     for bound in ("FEWEST", "MOST"):
         monkeypatch.setattr(cleanup, bound, 100)
@@ -93,12 +93,12 @@ def test_live_commits_go_on_between_the_steps(
 
 
 def reads(stream: Stream) -> int:
-    """Up to which message the stream is read."""
+    """Up to which message the stream was read."""
     return Stream.objects.using(stream.using).get(pk=stream.pk).ordinal
 
 
 def keep_until(condition: Callable[[], bool], steps: list[cleanup.Step]) -> None:
-    """Deletes by these steps, as a seat does, until it has come to the condition."""
+    """Deletes with these steps, as a seat does, until the condition is true."""
 
     async def work() -> None:
         async with DatabaseThreads(2) as threads:
@@ -120,7 +120,7 @@ def keep_until(condition: Callable[[], bool], steps: list[cleanup.Step]) -> None
 
 
 def test_most_of_the_time_is_left_to_commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After each step, three times as long; and a step that takes long is followed by smaller
+    """For three times as long as each step; and a step that takes long is followed by smaller
     ones.
     """
     spans: list[tuple[float, float]] = []
@@ -143,7 +143,7 @@ def test_most_of_the_time_is_left_to_commits(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_no_kind_starves_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However much of one there is, the others become less in each call too."""
+    """However much there is of one kind, each call also deletes some of the others."""
     taken = [0, 0]
 
     def delete(which: int, *_: object) -> bool:
@@ -159,8 +159,8 @@ def test_no_kind_starves_another(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_fails_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever a receiver of the project's raises, the other kinds become less, and the log says
-    why.
+    """Whatever a receiver of the project's raises, the other kinds become fewer, and the log
+    says why.
     """
     taken: list[int] = []
 
@@ -179,7 +179,7 @@ def test_what_fails_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_sync_deletes_what_is_old_where_nothing_else_runs(
     database: str, reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """Of all streams, also quiet ones, whose own commits would not get to it."""
+    """Those of all streams, even quiet ones, whose own commits would never do it."""
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", "a", {"text": "hi"})])
     stream, quiet = add_stream(remote.url, using=database), add_stream(using=database)

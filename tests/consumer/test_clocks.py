@@ -1,4 +1,4 @@
-"""A machine whose clock is wrong, or jumps, waits no longer than any other."""
+"""A machine whose clock is wrong, or jumps, waits no longer than others."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_wait_ends_by_the_clock_of_the_database(
     monkeypatch: pytest.MonkeyPatch,
     hours: int,
 ) -> None:
-    """Whichever machine has noted the failure, and whichever looks whether the wait is over."""
+    """Whichever machine recorded the failure, and whichever checks whether the wait is over."""
     misbehaving_server.replies(Reply(503))
     stream = add_stream(misbehaving_server.url + "/s", using=database)
     now, real = timezone.now, Stream.objects.using(database)
@@ -74,9 +74,7 @@ def test_what_a_machine_writes_and_shows_goes_by_the_clock_of_the_database(
     settings: Any,
     hours: int,
 ) -> None:
-    """Moments that are stored, ages that are shown, and what is pruned, on a machine that is an
-    hour ahead or behind.
-    """
+    """Stored moments, shown ages, and pruning, on a machine that is an hour ahead or behind."""
     settings.DURABLE_STATE = {"FEED_KEEP_SECONDS": 1800}
     items = [encode(insert("message", "a", {"text": "hi"}))]
     misbehaving_server.reply = StreamReplies([items], closed=True)
@@ -84,7 +82,7 @@ def test_what_a_machine_writes_and_shows_goes_by_the_clock_of_the_database(
     stream = add_stream(misbehaving_server.url + "/s", using=database)
     with monkeypatch.context() as patch:
         patch.setattr(timezone, "now", lambda: now() + timedelta(hours=hours))
-        if database != "default":  # whose clock is this machine's
+        if database != "default":  # by this machine's clock
             patch.setattr(time, "time", lambda: seconds() + hours * 3600)
         sync(stream)
         operations.reset(stream, actor="test")
@@ -113,7 +111,7 @@ def test_what_a_machine_writes_and_shows_goes_by_the_clock_of_the_database(
 
 @pytest.mark.django_db(databases=["postgres"])
 def test_a_clock_that_is_set_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within a minute; until then the moments go on."""
+    """Within a minute; until then, moments continue by the old one."""
     monkeypatch.setattr(clock, "_readings", {})
     first = database_now("postgres")
     assert abs(first - timezone.now()) < timedelta(seconds=5)
@@ -126,8 +124,8 @@ def test_a_clock_that_is_set_is_followed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_nothing_else_is_asked_for_the_time() -> None:
-    """A machine's own clock is the default of columns only, and what a database without another
-    shows.
+    """A machine's own clock is used only for defaults of columns, and for display when a
+    database is missing.
     """
     package = Path(durable_state.__file__).parent
     elsewhere = {"migrations", "models", "conversion"}
@@ -142,13 +140,13 @@ def test_nothing_else_is_asked_for_the_time() -> None:
         "databases/database.py",
         "rest/feed/answers.py",  # cursors, which only have to grow
         "rest/feed/reading.py",  # how often what a reader holds is compared
-        "sign_in.py",  # Django's sessions, which end by it
+        "sign_in.py",  # Django's sessions, which expire by it
         "transport/refusals.py",  # a Retry-After that is a date
     }
 
 
 def test_a_system_without_such_clocks_counts_on_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows has neither; the module is imported there all the same."""
+    """Windows has neither, but the module can be imported there."""
     for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC", "clock_gettime"):
         monkeypatch.delattr(time, name, raising=False)
     there = runpy.run_path(str(clock.__file__), run_name="durable_state.databases.clock")
@@ -160,7 +158,7 @@ def test_a_system_without_such_clocks_counts_on_too(monkeypatch: pytest.MonkeyPa
 def test_a_doorbell_is_due_in_every_time_zone(
     database: str, add_stream: Add, settings: Any, zone: str
 ) -> None:
-    """Also where the project keeps local times; and when it rang is shown in them."""
+    """Also in a project with local times; the time of a ring is shown in them."""
     settings.USE_TZ, settings.TIME_ZONE = False, zone
     first, second = add_stream(using=database), add_stream(using=database)
     doorbells.open_doorbell(first)

@@ -1,4 +1,4 @@
-"""Of two workers with the same batch, one commits it; and nobody waits for one that is frozen."""
+"""Of two workers with the same batch, one commits it; and nobody waits for a frozen one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Add = Callable[..., Stream]
 
 
 def fold_in(stream: Stream, items: list[Any], token: int | None = None) -> Commit:
-    """Commit the items as the next batch."""
+    """Commits the items as the next batch."""
     ordinal = stream.ordinal + len(items)
     position = Position(f"o{ordinal}", 0, ordinal)
     prepared = prepare_batch(stream, [decode(encode(item)) for item in items], stream.ordinal)
@@ -67,8 +67,8 @@ def test_streams_in_one_table_commit_side_by_side(database: str, add_stream: Add
     histories = [random_items(seed, 60) for seed in range(3)]
 
     def consume(stream: Stream, items: list[Any]) -> None:
-        # MariaDB looks through the whole of so small a table, and locks what it looks at: of two
-        # that meet there, one is told to try again, as the loop does.
+        # MariaDB scans the whole of so small a table, and locks what it scans: of two transactions
+        # that meet there, one has to be retried, as the loop does.
         for start in range(0, len(items), 6):
             retry_on_deadlocks(partial(fold_in, stream, items[start : start + 6]))
 
@@ -83,8 +83,8 @@ def test_streams_in_one_table_commit_side_by_side(database: str, add_stream: Add
 def test_a_worker_frozen_in_its_transaction_blocks_nobody(
     server_database: str, add_stream: Add, settings: Any
 ) -> None:
-    """The server ends its transaction below the lease's time,
-    and it commits nothing when it wakes.
+    """The server ends its transaction before the lease ends, and when it wakes it commits
+    nothing.
     """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 2}
     stream = add_stream(using=server_database)
@@ -123,8 +123,8 @@ def test_a_worker_frozen_in_its_transaction_blocks_nobody(
 
 @pytest.mark.parametrize("ending", ["commit", "error"])
 def test_a_commit_leaves_its_connection_as_it_was(database: str, ending: str) -> None:
-    """Timeouts that hold for the commit alone are not left on a connection
-    that the application goes on using.
+    """Timeouts for the commit are not left on a connection that the application continues to
+    use.
     """
     asked = {
         "default": "PRAGMA busy_timeout",
@@ -155,8 +155,8 @@ def test_a_commit_leaves_its_connection_as_it_was(database: str, ending: str) ->
 
 
 def test_a_transaction_that_was_idle_for_too_long_is_tried_again(server_database: str) -> None:
-    """However a database calls it:
-    it is no refusal of what the batch holds, after some of which the stream would halt.
+    """Whatever a database calls it: it does not count as a refusal of the batch, several of
+    which would halt the stream.
     """
 
     def dawdle() -> None:

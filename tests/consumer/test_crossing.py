@@ -1,5 +1,5 @@
-"""Parents that another stream brings:
-its commit marks them, and the child's own consumer shows what waited.
+"""Parents from another stream: its commit marks them, and the child's own consumer shows what
+waited for them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def shown(using: str) -> list[str]:
 
 
 def test_the_parents_commit_marks_and_the_childs_takes_up(database: str) -> None:
-    """Neither stream writes the other's rows; the child's feed tells of its row."""
+    """Neither stream writes the other's rows; the child's feed reports its row."""
     one, two = stream("one", database), stream("two", database)
     apply_batch(one, [change("author", "x")], True)
     apply_batch(two, [commit_by("c", "a"), commit_by("d", "b")], True)
@@ -83,7 +83,7 @@ def test_a_stream_without_an_owner_yet(database: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_what_is_taken_up_counts_for_the_letter_limit(settings: Any) -> None:
-    """Where the database refuses more of it than that, nothing of it is committed."""
+    """If the database refuses more of it, nothing of it is committed."""
     settings.DURABLE_STATE = {"DEAD_LETTER_LIMIT": 1}
     two = stream("two", "default")
     apply_batch(two, [commit_by("c", "a"), commit_by("d", "a")], True)
@@ -104,7 +104,7 @@ def test_what_is_taken_up_counts_for_the_letter_limit(settings: Any) -> None:
 
 
 def test_many_parents_at_once(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than a commit remembers one by one: everybody who waits for the model looks again."""
+    """Beyond the number that a commit lists, everybody who waits for the model looks again."""
     monkeypatch.setattr(changes, "LISTED", 5)
     two = stream("two", database)
     apply_batch(two, [commit_by(f"c{n}", f"a{n}") for n in range(10)], True)
@@ -126,9 +126,9 @@ def test_no_stream_pays_that_nobody_waits_for(database: str) -> None:
 
 
 class Halted:
-    """Runs a call in a thread up to one of its statements, and lets it go on when told.
+    """Runs a call in a thread up to one of its statements, and continues when told.
 
-    ``count`` is how many statements it had.
+    ``count`` is the number of its statements.
     """
 
     def __init__(self, using: str, at: int, call: Callable[[], Any]) -> None:
@@ -166,10 +166,10 @@ class Halted:
 @pytest.mark.parametrize("met", [True, False])
 @pytest.mark.parametrize("halted", ["parent", "child"])
 def test_no_interleaving_loses_a_wake_up(server_database: str, halted: str, met: bool) -> None:
-    """One commit is halted before each of its statements in turn,
-    while the other runs as far as it can; the child is shown in the end.
+    """One commit is stopped before each of its statements in turn, while the other runs as far as
+    it can; the child is shown in the end.
 
-    Also where the two streams never met before, so that there is no row yet to be locked.
+    Also if the two streams never met before, so that there is no row to lock yet.
     """
     using = server_database
     apply_batch(stream("one", using), [change("author", "first")], True)
@@ -184,7 +184,7 @@ def test_no_interleaving_loses_a_wake_up(server_database: str, halted: str, met:
         first = Halted(using, at, parent if halted == "parent" else child)
         assert first.reached.wait(20)
         second = Halted(using, -1, child if halted == "parent" else parent)
-        second.thread.join(0.25)  # it may have to wait for the first one's end
+        second.thread.join(0.25)  # it may have to wait until the first one ends
         waited += second.thread.is_alive()
         first.finish()
         second.finish()
@@ -193,14 +193,14 @@ def test_no_interleaving_loses_a_wake_up(server_database: str, halted: str, met:
         more = first.count > at
         at += 1
     assert at > 12
-    # A busy machine makes some that need not wait look as if they did.
+    # On a busy machine, some that need not wait look as if they did.
     assert 0 < waited < at * 3 / 4, "the one waits for the other's last statements alone"
 
 
 @pytest.mark.parametrize("halted", ["parent", "child"])
 def test_a_parent_that_goes_while_its_child_comes(server_database: str, halted: str) -> None:
-    """Either the child is there and its parent's deletion is refused,
-    or the parent is gone and the child waits; no child is refused.
+    """Either the child is there and its parent's deletion is refused, or the parent is gone and
+    the child waits; no child is refused.
     """
     using = server_database
     apply_batch(stream("one", using), [change("author", "first")], True)
@@ -224,7 +224,7 @@ def test_a_parent_that_goes_while_its_child_comes(server_database: str, halted: 
         outcomes.add(there)
         letters = DeadLetter.objects.using(using).all()
         reasons |= set(letters.values_list("reason", flat=True))
-        letters.delete()  # or each commit would try them all again, and take longer than the last
+        letters.delete()  # or each commit would try all of them again, and take ever longer
         more = first.count > at
         at += 1
     assert outcomes == {True, False}
@@ -232,9 +232,7 @@ def test_a_parent_that_goes_while_its_child_comes(server_database: str, halted: 
 
 
 def _persistently(name: str, using: str, message: dict[str, Any]) -> None:
-    """As the consumer does:
-    what the database refuses at the commit, or for a deadlock, is tried again.
-    """
+    """As the consumer does it: a commit that the database refuses, or a deadlock, is retried."""
     for _ in range(3):
         try:
             return apply_batch(stream(name, using), [message], True)
@@ -246,8 +244,8 @@ def _persistently(name: str, using: str, message: dict[str, Any]) -> None:
 def test_a_quiet_child_is_shown(
     reference_server: StreamServer, add_stream: Add, database: str
 ) -> None:
-    """Its consumer waits for messages that do not come, and shows it all the same;
-    the parent's consumer knows nothing of it.
+    """Its consumer, which waits for messages that never come, shows it; the parent's consumer
+    does not know about it.
     """
     remotes = [RemoteStream(reference_server.stream()) for _ in range(2)]
     parents, children = (add_stream(remote.url, using=database) for remote in remotes)
@@ -279,7 +277,7 @@ def test_a_quiet_child_of_the_applications_row(
 def test_an_error_that_nobody_expected_does_not_end_the_looking(
     reference_server: StreamServer,
 ) -> None:
-    """What comes after it is shown all the same, and the lease is given back."""
+    """Whatever comes after it is still shown, and the lease is given back."""
     remote = RemoteStream(reference_server.stream())
     office = Stream.objects.create(name="office", url=remote.url)
     remote.append([change("ticket", "5", group="staff"), change("ticket", "6", group="guests")])

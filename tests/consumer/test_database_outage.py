@@ -1,4 +1,4 @@
-"""The database is away under load: one outage for all streams of a worker, and one recovery."""
+"""The database goes away under load: one outage for all streams of a worker, and one recovery."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STREAMS = 8
 
 @contextmanager
 def away(database: str) -> Iterator[None]:
-    """Ends all sessions of the test's database, and lets no new one in."""
+    """Ends all sessions of the test's database, and accepts no new ones."""
     admin = connections[database].copy()
     name = admin.settings_dict["NAME"]
     is_mysql = admin.vendor == "mysql"
@@ -74,7 +74,7 @@ def _end_sessions(cursor: Any, name: str, is_mysql: bool) -> None:
 
 
 class Streams:
-    """Streams that all grow by one message at a time."""
+    """Streams that all grow one message at a time."""
 
     def __init__(self, server: MisbehavingServer) -> None:
         self.length = 1
@@ -101,7 +101,7 @@ def test_one_outage_is_one_recovery(
     settings: Any,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Every stream goes on within a moment, none fails for long, and the log says it once."""
+    """Every stream continues within a moment, none fails for long, and the log says it once."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 10, "SLICE_SECONDS": 25}
     using, server = server_database, Streams(misbehaving_server)
     streams = [
@@ -136,7 +136,7 @@ def test_one_outage_is_one_recovery(
         done.set()
         worker.join(60)
     assert not worker.is_alive()
-    if using == "postgres":  # MySQL lets in whoever asks, between two of the endings
+    if using == "postgres":  # between two of the calls, MySQL accepts new sessions
         told = [record.getMessage() for record in caplog.records]
         assert sum("answers again after" in each for each in told) == 1
         assert sum(f"The database {using} is away" in each for each in told) == 1

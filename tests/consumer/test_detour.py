@@ -1,4 +1,4 @@
-"""Where live requests are spoilt, the tail is followed all the same, and `status` says how."""
+"""If live requests are spoilt, the tail is still followed, and `status` says how."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Add = Callable[..., Stream]
 
 FOUND_SECONDS = 40.0
-"""Some attempts, each later than the one before, on a slow machine."""
+"""Several attempts, each later than the one before, on a slow machine."""
 AT_ONCE_SECONDS = 10.0
 """A long-poll's answer of 0.3 s and a commit, on a slow machine."""
 
 
 class Growing:
-    """A stream on a server whose events are spoilt, and which waits with the rest as it should."""
+    """A stream on a server whose events are spoilt, and which handles long-polls properly."""
 
     def __init__(self, server: MisbehavingServer, spoilt: Reply) -> None:
         self.groups = [[encode(item) for item in ITEMS[:40]]]
@@ -62,14 +62,14 @@ def test_events_that_do_not_come_through(
     spoilt: Reply,
     said: str,
 ) -> None:
-    """The stream is live, and what is appended is shown at once; nobody has to do anything."""
+    """The stream is live, and whatever is appended is shown at once; nobody has to act."""
     monkeypatch.setattr(request, "FIRST_EVENT", 0.5)
     monkeypatch.setattr(session, "FIRST_EVENT", 0.5)
     server = Growing(misbehaving_server, spoilt)
     stream = add_stream(misbehaving_server.url + "/s")
     with consuming(stream):
         wait_until(lambda: said in Stream.objects.get().detour, FOUND_SECONDS)
-        # Between two looks a slow machine may lag, which the report says instead.
+        # Between two checks a slow machine may lag; the report then says so instead.
         wait_until(lambda: operations.report(stream).why.startswith("followed by long-poll"))
         report = operations.report(stream)
         assert not report.stuck
@@ -85,7 +85,7 @@ def test_events_that_do_not_come_through(
 def test_another_way_that_is_asked_for_ends_it(
     misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
-    """What was found of events says nothing of long-poll."""
+    """What was learnt about events says nothing about long-poll."""
     Growing(misbehaving_server, Reply(200, {"Content-Type": "text/event-stream"}))
     stream = add_stream(misbehaving_server.url + "/s")
     with consuming(stream):

@@ -1,4 +1,4 @@
-"""A stream that is read from another URL from some moment on, while a worker runs or none does."""
+"""A stream's URL is changed, while a worker runs or none does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Add = Callable[..., Stream]
 
 
 def texts(stream: Stream) -> dict[str, str]:
-    """The rows that are shown."""
+    """The shown rows."""
     rows = Message.objects.using(stream.using).filter(room=stream.name)
     return dict(rows.values_list("key", "text"))
 
@@ -41,7 +41,7 @@ def said(key: str, text: str) -> Any:
 def test_a_stream_that_has_moved_is_read_on(
     reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """A running worker takes the new URL up by itself, from where it was."""
+    """A running worker adopts the new URL by itself, and continues from where it was."""
     old, new = (RemoteStream(reference_server.stream()) for _ in range(2))
     for remote in (old, new):
         remote.append([said("a", "1"), said("b", "1")])
@@ -80,8 +80,8 @@ def test_another_stream_under_the_new_url_is_folded_from_its_start(
 def test_a_stream_with_the_same_beginning_is_another_one(
     reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """Under a running worker:
-    it differs in the last message that was read, long after the first.
+    """Under a running worker: it differs in the last message that was read, long after the
+    first.
     """
     old, new = (RemoteStream(reference_server.stream()) for _ in range(2))
     for number in range(30):
@@ -100,7 +100,7 @@ def test_a_stream_with_the_same_beginning_is_another_one(
 def test_what_the_old_url_has_said_is_no_matter_of_the_new_one(
     reference_server: StreamServer, add_stream: Add, status: str
 ) -> None:
-    """A stream that had stopped goes on at once; one that is paused stays paused."""
+    """A stream that had stopped continues at once; a paused one stays paused."""
     remote = RemoteStream(reference_server.stream())
     remote.append([said("a", "1")])
     stream = add_stream("http://127.0.0.1:9/s", status=status, last_error="401", action="look")
@@ -114,7 +114,7 @@ def test_what_the_old_url_has_said_is_no_matter_of_the_new_one(
 
 
 def test_another_way_to_follow_does_not_open_what_is_closed(add_stream: Add) -> None:
-    """It is the same server, which has said so."""
+    """It is the same server, as it said itself."""
     closed = add_stream(status=Status.CLOSED)
     operations.edit(closed, actor="ada", live="long-poll")
     assert (closed.status, closed.live) == (Status.CLOSED, "long-poll")
@@ -124,7 +124,7 @@ def test_another_way_to_follow_does_not_open_what_is_closed(add_stream: Add) -> 
 
 
 def test_a_failure_at_the_old_url_does_not_stop_the_new_one(add_stream: Add) -> None:
-    """A worker that met it before it knew of the change writes nothing."""
+    """A worker that fails before it knows about the change writes nothing."""
     stream = add_stream("http://127.0.0.1:9/old")
     assert leases.acquire(stream, "elsewhere:1:run:x") == 1
     held = Stream.objects.get(pk=stream.pk)
@@ -135,7 +135,7 @@ def test_a_failure_at_the_old_url_does_not_stop_the_new_one(add_stream: Add) -> 
 
 
 def test_a_url_that_is_not_allowed_changes_nothing(add_stream: Add, settings: Any) -> None:
-    """Nor does one that is none; and what is already so is no change."""
+    """An invalid one changes nothing either, and one that is set already is no change."""
     settings.DURABLE_STATE = {"ALLOWED_URLS": ["https://streams.example.org/"]}
     stream = add_stream("https://streams.example.org/a?key=secret")
     for url in ("https://elsewhere.example.org/", "nonsense", "https://streams.example.org/../b"):
@@ -148,7 +148,7 @@ def test_a_url_that_is_not_allowed_changes_nothing(add_stream: Add, settings: An
 
 
 def headers(stream: Stream) -> dict[str, str]:
-    """A HEADERS function that knows the stream."""
+    """A HEADERS function that looks the stream up."""
     return {"authorization": f"Bearer of {stream.name}"}
 
 
@@ -174,7 +174,7 @@ def test_a_server_is_asked_once_and_said_what_it_answers(
     good: bool,
     words: str,
 ) -> None:
-    """In one line, by one request with the stream's headers."""
+    """In one line, with one request that has the stream's headers."""
     settings.DURABLE_STATE = {"HEADERS": f"{__name__}.headers"}
     misbehaving_server.replies(reply)
     stream = add_stream(misbehaving_server.url + "/s?token=secret")
@@ -189,7 +189,7 @@ def test_a_server_is_asked_once_and_said_what_it_answers(
 def test_a_server_that_does_not_answer_is_not_waited_for(
     misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However it keeps the connection busy; nor is one that is not there."""
+    """Even if it keeps the connection busy; the same for one that is not there."""
     monkeypatch.setattr(operations.probing, "SECONDS", 0.5)
     page = {"content-type": "text/html"}
     misbehaving_server.replies(Reply(403, page, (b".",) * 500, framing="chunked", pause=0.1))
@@ -202,14 +202,14 @@ def test_a_server_that_does_not_answer_is_not_waited_for(
 def test_how_long_a_server_may_be_silent_is_changed(
     misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
-    """A running worker takes it up; a number of seconds that is none is refused."""
+    """A running worker adopts it; an invalid number of seconds is refused."""
     replies = good([])
     misbehaving_server.reply = lambda asked: quiet(asked, replies)
     stream = add_stream(misbehaving_server.url + "/s", live="long-poll")
     with consuming(stream):
         wait_until(lambda: is_live(stream))
         operations.edit(stream, actor="ada", heartbeat_seconds=1)
-        # What is silent for longer is looked behind by a plain request.
+        # After a longer silence, a plain request checks the server.
         before = len(misbehaving_server.asked)
         wait_until(lambda: len(misbehaving_server.asked) > before + 3)
         operations.edit(stream, actor="ada", heartbeat_seconds=0)

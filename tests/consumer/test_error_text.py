@@ -1,5 +1,5 @@
-"""What is stored of an error for every reader of the stream,
-and what for those who see the rows.
+"""What is stored of an error for every reader of the stream, and what only for users who see the
+rows.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ SECRET = "s3cret-value"
 
 
 def refused_by(database: str, write: Callable[[], object]) -> django.db.Error:
-    """What the database says."""
+    """The message of the database."""
     with pytest.raises(django.db.Error) as caught, transaction.atomic(using=database):
         write()
     return caught.value
 
 
 def test_a_databases_refusal_of_a_row_is_named_without_its_values(database: str) -> None:
-    """The table or the number stay; the value is in the detail, where the database tells it."""
+    """The table or the number stays; the value is in the detail, if the database gives it."""
     pages = Page.objects.using(database)
     pages.create(key=SECRET, slug="a")
     said = describe_error(refused_by(database, lambda: pages.create(key=SECRET, slug="b")))
@@ -48,7 +48,7 @@ def test_a_databases_refusal_of_a_row_is_named_without_its_values(database: str)
     ("text", "ended"), [("no such table: x", "no such table: x."), ("Gone.", "Gone.")]
 )
 def test_a_sentence_ends_before_the_next_one(text: str, ended: str) -> None:
-    """Databases leave theirs open, and what to do follows."""
+    """Databases leave it out, and advice follows the text."""
     assert full_stop(text) == ended
 
 
@@ -65,7 +65,7 @@ def test_a_value_that_no_column_takes(server_database: str) -> None:
 
 @pytest.mark.parametrize("statement", ["SELECT * FROM nowhere", "SELECT nothing FROM app_page"])
 def test_a_table_that_does_not_fit_is_named(database: str, statement: str) -> None:
-    """A person who may only operate the stream has to know which migration is missing."""
+    """Users who may only operate the stream have to learn which migration is missing."""
 
     def ask() -> None:
         with connections[database].cursor() as cursor:
@@ -76,7 +76,7 @@ def test_a_table_that_does_not_fit_is_named(database: str, statement: str) -> No
 
 
 def test_other_exceptions_say_where_but_not_what() -> None:
-    """The place is in the code, the text may be of a row."""
+    """The place is part of the code; the text may be part of a row."""
 
     def fail() -> None:
         raise KeyError(SECRET)
@@ -95,7 +95,7 @@ def test_no_reader_of_the_stream_learns_a_value_from_its_errors(
     monkeypatch: pytest.MonkeyPatch,
     caplog: Any,
 ) -> None:
-    """Neither from the status and what it advises, nor from the audit trail, nor from the log."""
+    """Neither in the status and its advice, nor in the audit trail, nor in the log."""
     caplog.set_level(logging.DEBUG, "durable_state")
 
     def prepare(self: Any, change: Any) -> Any:
@@ -107,7 +107,7 @@ def test_no_reader_of_the_stream_learns_a_value_from_its_errors(
     stream = add_stream(misbehaving_server.url + "/s")
     with pytest.raises(OperationRefused, match="cannot use") as refused:
         sync(stream, until_up_to_date=True)
-    assert SECRET in str(refused.value)  # whoever runs it has the tables at hand
+    assert SECRET in str(refused.value)  # whoever runs it has access to the tables
     operations.pause(stream, actor="ada")
     report = operations.report(stream)
     assert (report.last_error_type, SECRET in report.last_error_detail) == ("message", True)
@@ -120,7 +120,7 @@ def test_no_reader_of_the_stream_learns_a_value_from_its_errors(
 def test_too_many_letters_name_the_reason_only(
     misbehaving_server: MisbehavingServer, add_stream: Callable[..., Stream], settings: Any
 ) -> None:
-    """The last one's sentence is a detail."""
+    """The reason of the last one is a detail."""
     settings.DURABLE_STATE = {"DEAD_LETTER_LIMIT": 1}
     items = [insert("message", key, {"text": "x", "likes": SECRET}) for key in "ab"]
     misbehaving_server.reply = StreamReplies([[encode(item) for item in items]])

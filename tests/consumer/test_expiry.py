@@ -26,12 +26,12 @@ STREAM = StreamReplies([[encode(item) for item in ITEMS]])
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first look beside the reader does not wait for a minute."""
+    """The first check beside the reader does not wait for a minute."""
     monkeypatch.setattr(recognizer, "NEAR_SECONDS", 0.1)
 
 
 def serve(server: MisbehavingServer, **head: str) -> None:
-    """A stream that is read by long-poll, and what HEAD answers."""
+    """A stream read by long-poll, and its answer to HEAD."""
 
     def reply(asked: Asked) -> Reply:
         answer = STREAM(asked)
@@ -46,7 +46,7 @@ def serve(server: MisbehavingServer, **head: str) -> None:
 def test_a_paused_stream_is_warned_of(
     misbehaving_server: MisbehavingServer, add_stream: Add, settings: Any
 ) -> None:
-    """From three quarters of the time on it is stuck."""
+    """After three quarters of the time it is stuck."""
     serve(misbehaving_server, **{"Stream-TTL": "1000"})
     stream = add_stream(misbehaving_server.url + "/s", live="long-poll")
     with consuming(stream):
@@ -68,7 +68,7 @@ def test_a_paused_stream_is_warned_of(
 def test_a_fixed_time_is_told(
     misbehaving_server: MisbehavingServer, add_stream: Add, said: str
 ) -> None:
-    """Also while somebody follows the stream; nothing can be done about it here."""
+    """Even while somebody follows the stream; nothing can be done about it here."""
     serve(misbehaving_server, **{"Stream-Expires-At": said})
     stream = add_stream(misbehaving_server.url + "/s", live="long-poll")
     with consuming(stream):
@@ -96,7 +96,7 @@ def test_a_fixed_time_is_told(
 def test_what_is_no_time_is_none(
     misbehaving_server: MisbehavingServer, add_stream: Add, head: dict[str, str]
 ) -> None:
-    """The stream goes on, and nothing is told."""
+    """The stream continues, and nothing is shown."""
     serve(misbehaving_server, **head)
     stream = add_stream(misbehaving_server.url + "/s", live="long-poll")
     with consuming(stream):

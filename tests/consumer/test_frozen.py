@@ -1,4 +1,4 @@
-"""A worker that is stopped in the middle of a commit keeps no lock, and commits nothing later."""
+"""A worker that is frozen in the middle of a commit keeps no lock, and commits nothing later."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .support.remote import RemoteStream
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROWS = 1500
-"""Of 5 KB each: more than the connection holds, so that the server waits for the rest."""
+"""Of 5 KB each: more than the connection buffers, so that the server waits for the rest."""
 
 SLOW = {
     "postgres": """
@@ -38,7 +38,7 @@ CREATE TRIGGER slow BEFORE INSERT ON {table} FOR EACH ROW
     SET @slept = IF((SELECT max(token) FROM durable_state_lease) = 1, SLEEP(0.004), 0)
 """,
 }
-"""Has the first holder take its time for each row, and no later one."""
+"""Makes the first holder take its time for each row, and no later one."""
 
 WRITING = {
     "postgres": "SELECT count(*) FROM pg_stat_activity WHERE state = 'active'"
@@ -56,11 +56,11 @@ def test_a_worker_that_is_frozen_while_it_writes(
     settings: Any,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The next one goes on within the lease and two seconds; when it is woken it finds its session
-    ended, and each message counts once.
+    """The next one continues within the lease and two seconds; when the first one wakes, its
+    session has ended, and each message counts once.
     """
     caplog.set_level("WARNING", "durable_state.consumer")
-    # A server that is busy may take longer than a second for the rows, which is no hang.
+    # A busy server may take longer than a second for the rows, which does not count as hanging.
     settings.DURABLE_STATE = {"LEASE_SECONDS": 5}
     using = server_database
     remote = RemoteStream(reference_server.stream())
@@ -90,7 +90,7 @@ def test_a_worker_that_is_frozen_while_it_writes(
 
 
 SLACK = 4.0
-"""Seconds in which the rows are read and written again, on a machine that is busy."""
+"""Seconds in which the rows are read and written again, on a busy machine."""
 
 DROP = {"postgres": "DROP FUNCTION slow() CASCADE", "mysql": "DROP TRIGGER slow"}
 
@@ -109,7 +109,7 @@ def execute(using: str, sql: str) -> None:
 
 
 def end(worker: subprocess.Popen[str]) -> None:
-    """Let it come to its end."""
+    """Lets it come to its end."""
     try:
         worker.communicate(timeout=30)
     finally:

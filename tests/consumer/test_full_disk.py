@@ -1,4 +1,4 @@
-"""A disk that is full is waited for: nothing is lost, and nobody has to do more than make room."""
+"""A full disk is waited for: nothing is lost, and nobody has to do more than make room."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ Add = Callable[..., Stream]
 
 
 class Disk:
-    """What is under a SQLite database: while it is full, the file cannot grow."""
+    """The system calls below a SQLite database: while the disk is full, the file cannot grow."""
 
     def __init__(self) -> None:
         self.is_full = False
 
     def limit(self, connection: Any, **kwargs: Any) -> None:
-        """As large as it is by now is as large as it gets."""
+        """From now on, the file cannot grow."""
         if self.is_full and connection.vendor == "sqlite":
             with connection.cursor() as cursor:
                 cursor.execute("PRAGMA max_page_count = 1")
@@ -47,7 +47,8 @@ class Disk:
 def disk() -> Iterator[Disk]:
     """Limits each connection that is opened."""
     with connections["default"].cursor() as cursor:
-        # What earlier tests have left free in the file would take the rows without any growth.
+        # Space that earlier tests have left free in the file would hold the rows without any
+        # growth.
         cursor.execute("VACUUM")
     made = Disk()
     connection_created.connect(made.limit)
@@ -62,7 +63,7 @@ def test_a_full_disk_is_waited_for(
     add_stream: Add,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No message is blamed for it, and no halt needs a person."""
+    """No message is blamed, and nobody has to resume the stream."""
     monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.1)
     items = [insert("setting", f"s{number}", {"a": "x" * 2_000}) for number in range(500)]
     misbehaving_server.reply = StreamReplies([[encode(item) for item in items]], closed=True)
@@ -81,7 +82,7 @@ def test_a_full_disk_is_waited_for(
 
 @contextmanager
 def small_disk(kilobytes: int) -> Iterator[tuple[Path, Callable[[int], None]]]:
-    """A disk of that size, and what makes it larger. Only root can have one."""
+    """A disk of that size, and a function that makes it larger. Only root can have one."""
     folder = Path(tempfile.mkdtemp(prefix="durable-state-disk-"))
 
     def mount(size: int, *options: str) -> None:
@@ -104,7 +105,7 @@ def small_disk(kilobytes: int) -> Iterator[tuple[Path, Callable[[int], None]]]:
 
 @pytest.fixture
 def small_tablespace() -> Iterator[Callable[[int], None]]:
-    """Settings lie on a small disk of the PostgreSQL server's; what makes it larger."""
+    """Settings for a small disk of the PostgreSQL server, and a function that makes it larger."""
     connection, name = connections["postgres"], f"durable_state_small_{os.getpid()}"
     with small_disk(600) as (disk, enlarge), connection.cursor() as cursor:
         try:
@@ -127,7 +128,7 @@ def test_a_real_disk_that_is_full_is_waited_for(
     add_stream: Add,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As the server itself tells of it: it goes on once there is room, and nothing is lost."""
+    """As the server reports it: the stream continues once there is room, and nothing is lost."""
     monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.1)
     items = [insert("setting", f"s{n}", {"a": random.randbytes(1000).hex()}) for n in range(500)]
     misbehaving_server.reply = StreamReplies([[encode(item) for item in items]], closed=True)

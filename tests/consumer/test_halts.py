@@ -1,5 +1,5 @@
-"""What a person has to mend stops the stream before anything of the batch is committed,
-and says what it is.
+"""Whatever a person has to fix stops the stream before anything of the batch is committed, and
+says what it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Serve = Callable[..., Stream]
 
 @pytest.fixture
 def serve(misbehaving_server: MisbehavingServer, add_stream: Add) -> Serve:
-    """Make a stream of these items."""
+    """Creates a stream of these items."""
 
     def make(items: list[Any], **values: Any) -> Stream:
         misbehaving_server.reply = StreamReplies([[encode(item) for item in items]])
@@ -44,7 +44,7 @@ def serve(misbehaving_server: MisbehavingServer, add_stream: Add) -> Serve:
 
 
 def halted(stream: Stream) -> str:
-    """Sync the stream, which has to halt visibly; the one line that says why."""
+    """Syncs the stream, which has to halt visibly; returns the one line that says why."""
     with pytest.raises(OperationRefused) as refused:
         sync(stream, until_up_to_date=True)
     report = operations.report(stream)
@@ -56,8 +56,8 @@ def halted(stream: Stream) -> str:
 
 
 def test_too_many_letters(serve: Serve, settings: Any) -> None:
-    """None of the batch that would pass the limit is written;
-    with a higher limit it goes on there.
+    """Nothing of the batch that would pass the limit is written; with a higher limit, it
+    continues there.
     """
     settings.DURABLE_STATE = {"BATCH_ROWS": 10, "DEAD_LETTER_LIMIT": 5}
     items = [insert("message", "a", {"text": "hi"})] * 10 + [
@@ -77,8 +77,8 @@ def test_too_many_letters(serve: Serve, settings: Any) -> None:
 def test_an_error_in_a_mapping(
     database: str, serve: Serve, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the mapping's, not the message's:
-    it is named, with the message, and is no dead letter.
+    """It is the mapping's fault, not the message's: it is named, with the message, and makes no
+    dead letter.
     """
     settings.DURABLE_STATE = {"BATCH_ROWS": 2}
     items = [
@@ -118,8 +118,8 @@ def test_a_mapping_that_gives_something_else(
 
 
 def test_rows_that_somebody_else_made(serve: Serve) -> None:
-    """A table without a stream field is not taken over silently,
-    neither from the application nor from another stream.
+    """A table without a stream field is not taken over silently, neither from the application
+    nor from another stream.
     """
     Author.objects.create(key="mine", commits=7)
     items = [insert("author", "ada", {"commits": 1})]
@@ -140,7 +140,7 @@ def test_rows_that_somebody_else_made(serve: Serve) -> None:
 
 @contextmanager
 def renamed(database: str, there: str, back: str) -> Iterator[None]:
-    """Alter the schema, and restore it."""
+    """Alters the schema, and restores it."""
     with connections[database].cursor() as cursor:
         cursor.execute(there)
     try:
@@ -167,8 +167,8 @@ def renamed(database: str, there: str, back: str) -> Iterator[None]:
 def test_tables_that_do_not_fit(
     database: str, serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: Any, there: str, back: str
 ) -> None:
-    """A migration that has not run yet may run in a moment;
-    after a few attempts it halts, and no message is blamed.
+    """A missing migration may run in a moment; after several attempts the stream halts, and no
+    message is blamed.
     """
     monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.02)
     items = random_items(8, 60)
@@ -186,7 +186,7 @@ def test_tables_that_do_not_fit(
 
 
 def test_an_error_that_nobody_expected_is_shown_and_tried_again(serve: Serve, caplog: Any) -> None:
-    """It neither ends the worker nor goes unseen."""
+    """It neither ends the worker nor goes unnoticed."""
     items = random_items(9, 30)
     stream = serve(items)
     seen: list[str] = []
@@ -204,8 +204,8 @@ def test_an_error_that_nobody_expected_is_shown_and_tried_again(serve: Serve, ca
 def test_an_error_that_nobody_expected_and_that_stays(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a few attempts it halts and names the error, instead of trying for ever;
-    then it goes on from there.
+    """After several attempts it halts and names the error, instead of trying for ever; later it
+    continues from there.
     """
     monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.02)
     items = random_items(9, 30)
@@ -228,8 +228,8 @@ def test_an_error_that_nobody_expected_and_that_stays(
 def test_a_message_by_which_everything_fails(
     database: str, serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    """Once it stands alone it is a letter, and what comes before and after it is there;
-    it can be tried again.
+    """Once it is alone in a batch it becomes a letter, and everything before and after it is
+    shown; it can be retried.
     """
     monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.02)
     items = [insert("message", f"k{n}", {"text": "hi"}) for n in range(30)]

@@ -1,4 +1,4 @@
-"""HEADERS: asked for each request, in a thread, with the ORM; what it gives is never kept."""
+"""HEADERS: called for each request, in a thread, with the ORM; its result is never kept."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def give(stream: Stream) -> Any:
 
 
 def headers(stream: Stream) -> Mapping[str, str]:
-    """The project's function, named by the setting."""
+    """The project's function, which the setting names."""
     return give(stream)
 
 
 @pytest.fixture(autouse=True)
 def setting(settings: Any) -> None:
-    """Use it."""
+    """Uses it."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "HEADERS": f"{__name__}.headers"}
 
 
 def use(monkeypatch: pytest.MonkeyPatch, function: Callable[[Stream], Any]) -> None:
-    """Let HEADERS do this."""
+    """Makes HEADERS do this."""
     monkeypatch.setitem(globals(), "give", function)
 
 
@@ -77,7 +77,7 @@ def test_each_request_has_fresh_headers(
 def test_a_failing_function_is_tried_again(
     misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A token service may be away; the status names the function and its error."""
+    """A token service may be down; the status names the function and its error."""
     broken = True
 
     def fail(stream: Stream) -> dict[str, str]:
@@ -125,7 +125,7 @@ def test_a_server_that_repeats_our_token_is_not_quoted_with_it(
 def test_a_failing_function_does_not_tell_its_secrets(
     misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was sent once, and what looks like a secret, is in no error of a later call."""
+    """Headers sent before, and whatever looks like a secret, are in no error of a later call."""
     token, calls = "sent-s3cret", 0
 
     def fail_later(stream: Stream) -> dict[str, str]:
@@ -168,7 +168,7 @@ def test_what_are_no_headers_halts(
 
 @pytest.mark.parametrize("path", ["nowhere.headers", f"{__name__}.nothing", "headers"])
 def test_a_path_that_leads_nowhere_halts(add_stream: Add, settings: Any, path: str) -> None:
-    """It is the setting that has to be corrected."""
+    """The setting has to be corrected."""
     settings.DURABLE_STATE = {"HEADERS": path}
     with pytest.raises(OperationRefused, match="Correct the setting"):
         sync(add_stream(), until_up_to_date=True)
@@ -182,7 +182,7 @@ def test_header_values_that_cannot_be_sent_halt_without_being_shown(
     caplog: Any,
     value: str,
 ) -> None:
-    """A line break, or a letter beyond what HTTP carries, in a token."""
+    """A line break, or a character beyond what HTTP carries, in a token."""
     misbehaving_server.reply = good()
     use(monkeypatch, lambda stream: {"Authorization": value})
     stream = add_stream(misbehaving_server.url + "/s")
@@ -197,8 +197,8 @@ def test_a_function_that_hangs_costs_its_own_stream_alone(
     monkeypatch: pytest.MonkeyPatch,
     settings: Any,
 ) -> None:
-    """Sixty-four streams wait for their token. The last one is consumed; the leases of the others
-    are given back, each costs one thread, and their status names the function.
+    """Sixty-four streams wait for their token. The last one is consumed; the leases of the
+    others are given back, each costs one thread, and their status names the function.
     """
     settings.DURABLE_STATE = settings.DURABLE_STATE | {"SLICE_SECONDS": 6.0}
     hanging: set[int] = set()
@@ -239,7 +239,7 @@ def test_a_function_that_hangs_is_named_and_ends_sync(
     add_stream: Add,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With a line that says which, and once it returns, the stream goes on."""
+    """With a line that says which one; once it returns, the stream continues."""
     monkeypatch.setattr(request_headers, "HEADERS_SECONDS", 0.2)
     go_on, calls = threading.Event(), []
 

@@ -1,4 +1,4 @@
-"""Work that does not move: its stream is left to others, it is named, and nobody waits for it."""
+"""Work that hangs: its stream is left to others, it is named, and nobody waits for it."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ Add = Callable[..., Stream]
 
 
 class Hanging:
-    """Code of the project that does not return, until it is told to."""
+    """Code of the project that does not return until it is told to."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
         self.calls = 0
 
     def hang(self, *args: Any, **named: Any) -> None:
-        """As a prepare, or a receiver."""
+        """As a `prepare`, or a receiver."""
         self.calls += 1
         self.go_on.wait(60)
 
 
 @pytest.fixture
 def hanging() -> Iterator[Hanging]:
-    """Hangs while the test runs."""
+    """Hangs for as long as the test runs."""
     code = Hanging()
     yield code
     code.go_on.set()
@@ -63,8 +63,8 @@ def test_code_of_the_project_that_never_returns(
     hanging: Hanging,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its stream is left to others, and status names it; the others go on; SIGTERM waits for none
-    of it, and the code is not called again while it hangs.
+    """Its stream is left to others, and the status names it; the others continue; SIGTERM waits
+    for none of it, and the code is not called again while it hangs.
     """
     good, bad = (RemoteStream(reference_server.stream()) for _ in range(2))
     good.append([insert("message", "a", {"text": "one"})])
@@ -87,7 +87,7 @@ def test_code_of_the_project_that_never_returns(
         wait_until(lambda: is_given_back(second))
         report = operations.report(second)
         assert f"{name} has not returned for 1 s" in report.why
-        assert report.stuck  # at once: no attempt mends it
+        assert report.stuck  # at once: another attempt does not help
         good.append([insert("message", "b", {"text": "two"})])
         wait_until(Message.objects.using(file_or_server).filter(key="b").exists, 3)
         assert hanging.calls == 1
@@ -101,7 +101,7 @@ def test_code_of_the_project_that_never_returns(
 def test_rows_that_an_operator_has_locked_and_forgotten(
     server_database: str, reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """Of eight streams: the ninth goes on, and SIGTERM ends it all the same."""
+    """Of eight streams: the ninth continues, and SIGTERM still ends the process."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 10}
     remotes = [RemoteStream(reference_server.stream()) for _ in range(9)]
     streams = [add_stream(remote.url, using=server_database) for remote in remotes]
@@ -114,7 +114,7 @@ def test_rows_that_an_operator_has_locked_and_forgotten(
         for number, remote in enumerate(remotes):
             remote.append([insert("message", f"k{number}", {"text": "new"})])
         wait_until(Message.objects.using(server_database).filter(key="k8").exists, 5)
-        time.sleep(1.5)  # until all eight stand still
+        time.sleep(1.5)  # until all eight hang
         remotes[8].append([insert("message", "more", {"text": "new"})])
         wait_until(Message.objects.using(server_database).filter(key="more").exists, 5)
 
@@ -124,7 +124,7 @@ def test_rows_that_an_operator_has_locked_and_forgotten(
 def test_status_says_who_has_locked_a_streams_row(
     server_database: str, reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """Whose transaction it is, and how to end it, where the server tells."""
+    """Whose transaction it is, and how to end it, if the server tells."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 3, "STUCK_SECONDS": 1}
     remote = RemoteStream(reference_server.stream())
     stream = add_stream(remote.url, using=server_database)

@@ -1,5 +1,5 @@
-"""A worker that is killed anywhere, again and again,
-and started again at once, loses nothing and does nothing twice.
+"""A worker that is killed anywhere, again and again, and restarted at once, loses nothing and
+does nothing twice.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ KILLS = 4
 def test_killed_again_and_again(
     file_or_server: str, reference_server: StreamServer, add_stream: Callable[..., Stream]
 ) -> None:
-    """Each new process takes the lease of the dead one at once,
-    and goes on from its last commit.
+    """Each new process takes the lease of the dead one at once, and continues from its last
+    commit.
     """
     remote = RemoteStream(reference_server.stream())
     for group in random_groups(random_items(42, 300), 1, 60):

@@ -1,4 +1,6 @@
-"""Lag is measured: what is said of a stream while something keeps its rows from holding all."""
+"""Lag is measured: what is said about a stream while something keeps its rows from being
+complete.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def quick(settings: Any) -> None:
-    """More than 0.67 s are lag, and more than 3 s are stuck."""
+    """More than 0.67 s is lag, and more than 3 s is stuck."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 2, "STUCK_SECONDS": 3}
 
 
@@ -58,13 +60,13 @@ def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 def seen(stream: Stream, status: str) -> StreamReport:
-    """The report, once it says so."""
+    """Returns the report once it has this status."""
     wait_until(lambda: operations.report(stream).status == status)
     return operations.report(stream)
 
 
 def long_quiet(stream: Stream) -> None:
-    """Nothing has come for an hour; whoever looked after it until now is still there."""
+    """Nothing has come for an hour; the stream's holder is still there."""
     hour_ago = timezone.now() - HOUR
     Stream.objects.filter(pk=stream.pk).update(
         created_at=hour_ago, since=hour_ago, up_to_date_at=hour_ago
@@ -77,8 +79,8 @@ def test_what_was_read_and_is_not_committed_is_lag(
     monkeypatch: pytest.MonkeyPatch,
     settings: Any,
 ) -> None:
-    """It grows from when the oldest of it came, says why, and ends with the commit."""
-    # What stands still for a lease time is given up, which is another matter.
+    """It grows from the arrival of the oldest message, says why, and ends with the commit."""
+    # A call that hangs for a lease time is given up, which is tested elsewhere.
     settings.DURABLE_STATE = {"LEASE_SECONDS": 8, "STUCK_SECONDS": 4}
     remote = RemoteStream(reference_server.stream())
     stream = add_stream(remote.url)
@@ -106,7 +108,7 @@ def test_what_was_read_and_is_not_committed_is_lag(
 def test_who_takes_over_does_not_say_that_nothing_has_come(
     misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
-    """The rows were up to date when the last worker went; the server has not answered since."""
+    """The rows were up to date when the last worker left; the server has not answered since."""
     replies = good([])
     misbehaving_server.reply = lambda asked: quiet(asked, replies)
     stream = add_stream(misbehaving_server.url + "/s", live="long-poll")
@@ -134,7 +136,7 @@ def test_who_takes_over_does_not_say_that_nothing_has_come(
 def test_an_outage_is_lag_from_its_beginning(
     misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
-    """Not from the last event of a stream that was quiet before it."""
+    """Not from the last event of a stream that was quiet before."""
     replies = good([])
     misbehaving_server.reply = lambda asked: quiet(asked, replies)
     stream = add_stream(misbehaving_server.url + "/s", live="long-poll")
@@ -152,7 +154,7 @@ def test_an_outage_is_lag_from_its_beginning(
 def test_a_connection_that_is_silent_for_too_long_is_lag(
     misbehaving_server: MisbehavingServer, add_stream: Add, settings: Any
 ) -> None:
-    """From the last that was heard, also before anything is known to have failed."""
+    """From the last sign of the server, even before anything is known to have failed."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 2}
     replies, is_gone = good([]), threading.Event()
 
@@ -165,7 +167,7 @@ def test_a_connection_that_is_silent_for_too_long_is_lag(
     with consuming(stream):
         wait_until(lambda: is_live(stream))
         wait_until(lambda: operations.report(stream).lag_seconds == 0)
-        is_gone.set()  # whatever is asked now is answered by nobody
+        is_gone.set()  # from now on, nobody answers any request
         report = seen(stream, "lagging")
         assert report.why.startswith("nothing was heard from the server for ")
         assert 2.5 < report.lag_seconds < 6
@@ -194,7 +196,7 @@ def test_a_stream_that_the_server_does_not_have_is_missing(
 def test_a_quiet_stream_that_changes_hands_is_never_missed(
     misbehaving_server: MisbehavingServer, add_stream: Add, settings: Any
 ) -> None:
-    """Slice after slice, each look says that it is live, and by how little it may lag."""
+    """Slice after slice, each check says that it is live, and by how little it may lag."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 30, "SLICE_SECONDS": 0.4}
     replies = good([])
     misbehaving_server.reply = lambda asked: quiet(asked, replies)
@@ -220,7 +222,7 @@ def test_a_quiet_stream_that_changes_hands_is_never_missed(
 
 
 def test_nothing_is_written_of_a_stream_that_does_not_lag(add_stream: Add) -> None:
-    """Nor of one that catches up: that is written with its lease."""
+    """The same for one that catches up: its lag is written with its lease."""
     lag = Lag(add_stream(), token=1)
     assert not lag.is_news
     lag.settle(at_tail=True, waiting_since=None)
@@ -240,7 +242,7 @@ def test_nothing_is_written_of_a_stream_that_does_not_lag(add_stream: Add) -> No
 def test_a_stopped_worker_leaves_word_of_what_it_had_in_hand(
     misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that the next one, and whoever looks until then, know since when the rows lag."""
+    """So that the next one, and whoever checks until then, know since when the rows lag."""
     replies = good([])
     misbehaving_server.reply = lambda asked: quiet(asked, replies)
     stream = add_stream(misbehaving_server.url + "/s", live="long-poll")
@@ -257,7 +259,7 @@ def test_a_stopped_worker_leaves_word_of_what_it_had_in_hand(
 
 
 def test_a_lock_is_blamed_for_as_long_as_it_is_in_the_way(add_stream: Add) -> None:
-    """Not once a batch went through, nor where the server is what fails by then."""
+    """Not once a batch went through, nor if the server is the problem by then."""
     lag = Lag(add_stream(), 1)
     locked = OperationalError("database is locked")
     lag.settle(at_tail=True, waiting_since=None)
@@ -275,7 +277,7 @@ def test_a_lock_is_blamed_for_as_long_as_it_is_in_the_way(add_stream: Add) -> No
 def test_live_requests_that_keep_failing_do_not_look_live_in_between(
     misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
-    """The GET before each of them finds nothing new, which says nothing of the next."""
+    """The GET before each of them finds nothing new, which says nothing about the next one."""
     replies = good()
     misbehaving_server.reply = lambda asked: Reply(500) if "live" in asked.query else replies(asked)
     stream = add_stream(misbehaving_server.url + "/s", live="long-poll")

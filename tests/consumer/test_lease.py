@@ -51,7 +51,7 @@ def test_a_lease_is_taken_kept_and_given_back(database: str, add_stream: Add) ->
 
 
 def test_of_many_at_once_one_gets_it(database: str, add_stream: Add) -> None:
-    """Also when there was no lease before."""
+    """Even if there was no lease before."""
     stream = add_stream(using=database)
     for token in (1, 2):
         tokens = in_threads(
@@ -77,7 +77,7 @@ def test_it_expires_unless_it_is_renewed(database: str, add_stream: Add) -> None
 def test_a_lease_that_was_renewed_is_nobody_elses(
     database: str, add_stream: Add, settings: Any
 ) -> None:
-    """However often its first time has passed."""
+    """However long ago its first lease has expired."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 60}
     stream = add_stream(using=database)
     token = leases.acquire(stream, "elsewhere:1:a:x")
@@ -92,9 +92,7 @@ def test_a_lease_that_was_renewed_is_nobody_elses(
 
 
 def test_sessions_in_another_time_zone_count_alike(server_database: str, add_stream: Add) -> None:
-    """A lease lasts no hour longer or shorter,
-    and its end is a moment that status can reckon with.
-    """
+    """A lease lasts no hour longer or shorter, and its end is a moment that the status can use."""
     stream = add_stream(using=server_database)
     assert leases.acquire(stream, "elsewhere:1:a:x")
     statement = {"postgres": "SET TIME ZONE 'Asia/Tokyo'", "mysql": "SET time_zone = '+09:00'"}[
@@ -114,7 +112,7 @@ def test_sessions_in_another_time_zone_count_alike(server_database: str, add_str
 
 
 def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(add_stream: Add) -> None:
-    """That of a living one, of one elsewhere, and of a container of the same name, is not."""
+    """Those of a living one, of one elsewhere, and of a container of the same name are not."""
     stream = add_stream()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
@@ -132,7 +130,7 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(add_stream
 
 
 def test_a_process_that_nobody_buries_is_dead() -> None:
-    """In a container, the first process may never ask how the others ended."""
+    """In a container, the first process may never reap the others."""
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         name = leases.name_process("run").replace(f":{os.getpid()}:", f":{process.pid}:")
@@ -144,9 +142,9 @@ def test_a_process_that_nobody_buries_is_dead() -> None:
 def test_who_slept_through_the_lease_commits_nothing(
     database: str, add_stream: Add, second: dict[str, Any]
 ) -> None:
-    """The token is not the lease's any more, though the stream has not moved.
+    """The token is no longer the lease's, though the stream has not moved.
 
-    That holds for ordinary changes, which are committed directly, and for all others.
+    Both for ordinary changes, which are committed directly, and for all others.
     """
 
     def commit_next(stream: Stream, message: dict[str, Any], token: int | None) -> int:
@@ -170,8 +168,8 @@ def test_who_slept_through_the_lease_commits_nothing(
 
 
 def test_who_lost_the_lease_says_nothing_of_the_stream(database: str, add_stream: Add) -> None:
-    """His trouble is not that of his successor,
-    whose status it would spoil for as long as the stream is quiet.
+    """Its trouble is not that of its successor, whose status it would spoil for as long as the
+    stream is quiet.
     """
     stream = add_stream(using=database)
     old = leases.acquire(stream, "elsewhere:1:a:x")

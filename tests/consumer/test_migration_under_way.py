@@ -1,4 +1,4 @@
-"""A migration of a mapped model while workers run: they wait, and go on by themselves."""
+"""A migration of a mapped model while workers run: they wait, and continue by themselves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Add = Callable[..., Stream]
 
 @pytest.fixture(autouse=True)
 def quick_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a test sees many."""
+    """So that a test sees many of them."""
     monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.05)
     monkeypatch.setattr(recovery, "SLOW_SECONDS", 0.3)
 
@@ -40,7 +40,9 @@ def quick_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_streams_go_on_once_the_tables_fit(
     database: str, misbehaving_server: MisbehavingServer, add_stream: Add, there: str, back: str
 ) -> None:
-    """Status says what is waited for; no message is blamed, nothing is lost, nobody resumes."""
+    """The status says what it waits for; no message is blamed, nothing is lost, nobody has to
+    resume.
+    """
     server = misbehaving_server
     groups = [[encode(item) for item in ITEMS[:40]]]
 
@@ -77,7 +79,7 @@ def test_streams_go_on_once_the_tables_fit(
 
 @pytest.mark.django_db
 def test_what_waits_to_be_applied_is_named() -> None:
-    """So that whoever looks on knows what to run."""
+    """So that whoever watches knows what to run."""
     assert pending_migrations("default") == []
     MigrationRecorder(connection).record_unapplied("durable_state", "0001_initial")
     assert pending_migrations("default") == ["durable_state.0001_initial"]

@@ -12,7 +12,7 @@ from durable_state.consumer.open_files import BESIDES, allow_open_files
 
 @pytest.fixture
 def hard() -> Iterator[int]:
-    """The most that may be asked for; the limit is what most systems begin with, or less."""
+    """The hard limit; the soft limit is the usual default, or less."""
     before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
     yield hard
@@ -20,12 +20,12 @@ def hard() -> Iterator[int]:
 
 
 def limit() -> int:
-    """What holds now."""
+    """The current limit."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def test_the_limit_is_raised(hard: int, caplog: pytest.LogCaptureFixture) -> None:
-    """To what so many streams need, and nothing is said."""
+    """To what so many streams need, without a log message."""
     allow_open_files(1000)
     assert limit() == 1000 + BESIDES
     assert not caplog.records
@@ -38,7 +38,7 @@ def test_a_limit_that_is_high_enough_stays(hard: int) -> None:
 
 
 def test_too_few_are_told(hard: int, caplog: pytest.LogCaptureFixture) -> None:
-    """All that may be had are taken, and the log says what to do."""
+    """As many as allowed, and the log says what to do."""
     if hard == resource.RLIM_INFINITY:
         pytest.skip("there is no limit")
     allow_open_files(hard)

@@ -1,4 +1,4 @@
-"""What a live commit of an ordinary change costs: a few statements, which travel together."""
+"""What a live commit of an ordinary change costs: a few statements, which are sent together."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CALLS = {
     "sqlite": 6,  # BEGIN; the facts; the row; the row, the position, the feed entry
     "postgresql": 2,  # two texts, the second of which ends with COMMIT
-    "mysql": 4,  # two texts, between what limits a session that is not a worker's own
+    "mysql": 4,  # two texts, between those that limit a session which is not a worker's own
 }
-"""How often the driver is called, but for a COMMIT of its own, by vendor."""
+"""How often the driver is called, apart from a COMMIT of its own, by vendor."""
 
 ORDINARY: list[list[Any]] = [
     [message("m", "a")],
@@ -49,12 +49,12 @@ def test_how_often_the_database_is_called(database: str, add_stream: Callable[..
 def test_a_parent_is_named_without_reading_it_again(
     database: str, add_stream: Callable[..., Stream]
 ) -> None:
-    """A child's entry has its parent's key, which was looked up beside its row."""
+    """A child's entry has its parent's key, which was looked up with its row."""
     stream = add_stream(using=database)
     for _ in range(5):
         apply_batch(stream, [change("author", "ann"), commit_by("c0", "ann")], True)
 
-    # The parent is looked up, and asked is whether another stream's files may wait for the commit.
+    # Asks for the parent, and whether another stream's files may wait for the commit.
     assert _calls(stream, [commit_by("c1", "ann")]) <= CALLS[connections[database].vendor] + 2
     entry = FeedEntry.objects.using(database).get(stream=stream, revision=stream.revision)
     assert b'"author":"ann"' in bytes(entry.changes)
@@ -63,7 +63,7 @@ def test_a_parent_is_named_without_reading_it_again(
 def test_an_ordinary_change_makes_a_letter_good(
     database: str, add_stream: Callable[..., Stream]
 ) -> None:
-    """It goes the careful way then, which takes the letter away."""
+    """It then takes the careful path, which deletes the letter."""
     stream = add_stream(using=database)
     apply_batch(stream, [message("known", "a")], True)
     apply_batch(stream, [message("m", "x" * 21)], True)
@@ -75,7 +75,7 @@ def test_an_ordinary_change_makes_a_letter_good(
 def test_a_letter_is_met_after_commits_that_met_none(
     database: str, add_stream: Callable[..., Stream]
 ) -> None:
-    """Though a stream that had no letter at its revision is not asked for letters again."""
+    """Although a stream that had no letter at its revision is not asked for letters again."""
     stream = add_stream(using=database)
     apply_batch(stream, [message("known", "a")], True)
     apply_batch(stream, [message("known", "b", "update")], True)
@@ -93,7 +93,7 @@ def test_a_letter_is_met_after_commits_that_met_none(
 def test_a_batch_that_does_not_follow_is_not_committed(
     database: str, add_stream: Callable[..., Stream], item: dict[str, Any]
 ) -> None:
-    """Whichever way it takes: messages in between would be lost, or others applied twice."""
+    """On either path: messages in between would be lost, or others applied twice."""
     stream = add_stream(using=database)
     apply_batch(stream, [message("known", "a")], True)
     for after in (0, 2):
@@ -114,5 +114,5 @@ def _calls(stream: Stream, items: list[Any]) -> int:
 
     with connections[stream.using].execute_wrapper(note):
         apply_batch(stream, items, True)
-    # The test's own look for a replay is none of them.
+    # The test's own query for a replay does not count.
     return len([sql for sql in calls if "durable_state_replay" not in sql])

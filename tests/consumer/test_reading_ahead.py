@@ -34,13 +34,13 @@ def batches(*sizes: int, tails: frozenset[int] = frozenset()) -> list[Batch]:
 
 
 class Source:
-    """Gives batches as fast as they are taken, and counts them."""
+    """Yields batches as fast as they are taken, and counts them."""
 
     def __init__(self, given: list[Batch], error: Exception | None = None) -> None:
         self.given, self.error, self.count, self.closed = given, error, 0, False
 
     async def read(self) -> AsyncGenerator[Batch, None]:
-        """The batches, then the error."""
+        """Yields the batches, then raises the error."""
         try:
             for batch in self.given:
                 self.count += 1
@@ -58,7 +58,9 @@ async def settle() -> None:
 
 
 async def drain(source: Source, limits: BatchLimits) -> list[Batch]:
-    """All that comes out when a commit takes long enough for reading to go as far as it may."""
+    """Everything that comes out when a commit takes long enough for reading to get as far as it
+    may.
+    """
     inbox, found = Inbox(limits), []
     reading = asyncio.create_task(inbox.fill(source.read()))
     await settle()
@@ -70,7 +72,7 @@ async def drain(source: Source, limits: BatchLimits) -> list[Batch]:
 
 
 def test_what_comes_during_a_commit_is_one_batch_within_the_limits() -> None:
-    """In order, nothing twice, each with the position behind it."""
+    """In order, nothing twice, each with the position after it."""
     given = batches(5, 5, 5, 40, 29, 1, 1, 1, 60)
     found = asyncio.run(drain(Source(given), BatchLimits(60, 1_000_000)))
     assert [message for batch in found for message in batch.messages] == MESSAGES[:147]
@@ -82,7 +84,7 @@ def test_what_comes_during_a_commit_is_one_batch_within_the_limits() -> None:
 
 
 def test_bytes_limit_too() -> None:
-    """A batch grows to BATCH_BYTES at most."""
+    """A batch grows to at most BATCH_BYTES."""
     given = batches(*[10] * 10)
     size = given[0].bytes
     found = asyncio.run(drain(Source(given), BatchLimits(1_000_000, 3 * size)))
@@ -91,7 +93,7 @@ def test_bytes_limit_too() -> None:
 
 
 def test_reading_waits_for_a_commit() -> None:
-    """However slow commits are, no more than one full batch is held besides the one in work."""
+    """However slow commits are, at most one full batch is held besides the current one."""
 
     async def run() -> None:
         source = Source(batches(*[50] * 4))
@@ -110,8 +112,8 @@ def test_reading_waits_for_a_commit() -> None:
 
 
 def test_the_tail_is_not_forgotten() -> None:
-    """What follows the tail is no part of the batch that reached it,
-    unless it reaches the tail again.
+    """What follows the tail is not part of the batch that reached it, unless it reaches the tail
+    again.
     """
     given = batches(1, 1, 1, 1, 1, tails=frozenset({1, 2}))
     found = asyncio.run(drain(Source(given), BatchLimits(100, 1_000_000)))
@@ -119,7 +121,7 @@ def test_the_tail_is_not_forgotten() -> None:
 
 
 def test_an_error_comes_after_what_was_read_before_it() -> None:
-    """Nothing that arrived is lost, and the error is raised where it is waited for."""
+    """Nothing that arrived is lost, and whoever waits gets the error."""
 
     async def run() -> None:
         inbox = Inbox(BatchLimits(100, 1_000_000))
@@ -172,8 +174,8 @@ def test_batches_grow_while_commits_are_quick_and_shrink_when_they_are_not() -> 
 
 
 def test_batches_stay_worth_a_commit_where_each_commit_is_slow() -> None:
-    """A database that takes its time for each commit is not made quicker by smaller ones;
-    and what comes live says nothing of full ones.
+    """Smaller batches do not help a database that takes its time for each commit; and live
+    batches say nothing about full ones.
     """
     pace = Pace()
     for _ in range(50):
@@ -184,7 +186,7 @@ def test_batches_stay_worth_a_commit_where_each_commit_is_slow() -> None:
 
 
 def test_a_short_lease_makes_short_commits() -> None:
-    """They have to end before its timeouts do, which are half of it."""
+    """They have to end before its timeouts, which are half of it."""
     with override_settings(DURABLE_STATE={"LEASE_SECONDS": 2.0}):
         pace = Pace()
         pace.took(FIRST, 0.8)

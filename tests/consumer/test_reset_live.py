@@ -1,5 +1,5 @@
-"""A reset beside the live reader:
-the rows go on, the rebuild catches up, and one transaction shows it.
+"""A reset beside the live reader: the rows continue, the rebuild catches up, and one transaction
+shows it.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def test_a_reset_catches_up_with_a_busy_stream(
 def test_a_reset_ends_where_the_server_has_dropped_the_beginning(
     file_or_server: str, reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """The numbers of messages tell nothing then,
-    and the live reader of a busy stream commits between any two looks.
+    """Message numbers mean nothing then, and on a busy stream the live reader commits between
+    any two checks.
     """
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", "0", {"text": "one"})])
@@ -133,7 +133,7 @@ def test_a_reset_ends_where_the_server_has_dropped_the_beginning(
 def test_killed_while_it_replays(
     file_or_server: str, reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """The next process goes on with the stream and with its replay, each from its last commit."""
+    """The next process continues both the stream and its replay, each from its last commit."""
     remote = RemoteStream(reference_server.stream())
     for group in random_groups(random_items(43, 300), 1, 60):
         remote.append(group)
@@ -167,8 +167,8 @@ def test_killed_while_it_replays(
 def test_a_halted_stream_is_replayed_and_goes_on(
     reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """Its own reader has no way on;
-    the replay's is the stream's from then on, in the same process.
+    """Its own reader cannot continue; the replay becomes the stream's reader, in the same
+    process.
     """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "DEAD_LETTER_LIMIT": 2}
     remote = RemoteStream(reference_server.stream())
@@ -197,9 +197,7 @@ def test_a_halted_stream_is_replayed_and_goes_on(
 def test_a_replay_that_has_failed_a_moment_ago_is_tried_at_once(
     reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """Who asks for the stream to be brought up to date asks for this too;
-    a worker waits until it is due.
-    """
+    """Asking for an up-to-date stream includes this; a worker waits until the retry is due."""
     remote = RemoteStream(reference_server.stream())
     remote.append(random_items(11, 20))
     stream = add_stream(remote.url, status=Status.HALTED)
@@ -231,9 +229,7 @@ def test_a_closed_stream_is_replayed(reference_server: StreamServer, add_stream:
 def test_paused_removed_and_reset_again(
     reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """What an operator asks for while a replay is under way is done at once,
-    and leaves nothing behind.
-    """
+    """What an operator asks for during a replay is done at once, and leaves nothing behind."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "BATCH_ROWS": 1}
     remote = RemoteStream(reference_server.stream())
     remote.append([5, *(insert("message", f"{number}", {"text": "one"}) for number in range(MANY))])
@@ -265,7 +261,7 @@ def test_paused_removed_and_reset_again(
 def test_a_stream_that_is_created_anew_while_it_is_replayed(
     reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """Both readers find out; the rows become those of the new one."""
+    """Both readers notice; the rows become those of the new one."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "BATCH_ROWS": 1}
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", f"{number}", {"text": "old"}) for number in range(MANY)])

@@ -1,5 +1,5 @@
-"""A replay, the live reader and operators at the same moment:
-who waits for whom, and that nobody waits for ever.
+"""A replay, the live reader and operators at the same moment: who waits for whom, and that
+nobody waits for ever.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ VERBS: dict[str, Callable[[Stream], object]] = {
 def test_an_operator_waits_for_the_replay(
     server_database: str, add_stream: Add, verb: str, ends: bool
 ) -> None:
-    """Who waits is not in the way of a batch that has still to write its letters, which touch the
-    stream's row, nor of the hand-over, which deletes the replay's: that would be a deadlock.
+    """The one who waits does not block a batch that still has to write its letters, which lock
+    the stream's row, nor the hand-over, which deletes the replay's row: that would be a
+    deadlock.
     """
     stream = add_stream(using=server_database)
     operations.reset(stream, actor="test")
@@ -124,8 +125,8 @@ def test_the_live_reader_waits_for_the_switch(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A hand-over may take longer than a transaction may wait for a lock:
-    that is no failure of the stream.
+    """A hand-over may take longer than a transaction may wait for a lock, which is not a failure
+    of the stream.
     """
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", "a", {"text": "one"})])

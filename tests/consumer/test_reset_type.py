@@ -1,4 +1,4 @@
-"""A reset of one type: folded again from the start, and switched, and nothing else is touched."""
+"""A reset of one type: it is folded again from the start, and switched; nothing else is touched."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def said(key: str, text: str) -> Any:
 
 
 def points() -> dict[int, int]:
-    """The scores that are shown."""
+    """The shown scores."""
     return dict(Score.objects.values_list("number", "points"))
 
 
 def counted(stream: Stream) -> int:
-    """What the counters add up to."""
+    """The sum of the counters."""
     stream.refresh_from_db()
     return (
         operations.report(stream).account.others
@@ -55,7 +55,7 @@ def counted(stream: Stream) -> int:
 
 
 def test_the_other_types_are_not_touched(reference_server: StreamServer, add_stream: Add) -> None:
-    """Not even where they are wrong; rows, letters and counters of the type are the fold's."""
+    """Even if those are wrong; rows, letters and counters of the type are the fold's."""
     remote = RemoteStream(reference_server.stream())
     remote.append([said("a", "x"), score("1", 5), score("2", "none"), 5, score("3", 7)])
     registry.remove(ScoreMapping)
@@ -90,7 +90,7 @@ def test_it_ends_where_the_stream_is_however_busy_that_is(
     settings: Any,
     seed: int,
 ) -> None:
-    """Live commits go on meanwhile; afterwards every table equals the fold."""
+    """Live commits continue meanwhile; afterwards every table equals the fold."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "BATCH_ROWS": 7}
     remote = RemoteStream(reference_server.stream())
     calm = [each for each in random_items(seed, 300) if "control" not in str(each)]
@@ -122,7 +122,7 @@ def test_it_ends_where_the_stream_is_however_busy_that_is(
 def test_a_stream_that_has_halted_stays_where_it_is(
     reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """The rows come to its own position, however much more the server holds by now."""
+    """The rows reach the stream's own position, however much more the server already holds."""
     remote = RemoteStream(reference_server.stream())
     remote.append([score(str(n), 1) for n in range(1, 6)])
     stream = add_stream(remote.url)
@@ -144,7 +144,7 @@ def test_a_stream_that_has_halted_stays_where_it_is(
 def test_an_open_snapshot_is_waited_for(
     reference_server: StreamServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its end switches all types; the one type follows, from there."""
+    """Its end switches all types; the one type continues from there."""
     monkeypatch.setattr("durable_state.consumer.replay_target.STAGED_SECONDS", 0.2)
     remote = RemoteStream(reference_server.stream())
     remote.append([score("1", 1), control("snapshot-start"), score("2", 5)])
@@ -169,7 +169,7 @@ def test_an_open_snapshot_is_waited_for(
 
 
 def test_what_cannot_be_folded_by_itself_is_refused(add_stream: Add) -> None:
-    """While another reset is under way, and where the stream has no way on."""
+    """While another reset is under way, and if the stream cannot continue."""
     stream = add_stream()
     operations.reset(stream, actor="ada", entity_type="score")
     operations.reset(stream, actor="ada", entity_type="score")

@@ -1,5 +1,5 @@
-"""Consuming all streams of a database in one process,
-and a project whose routers send reads elsewhere.
+"""Consumes all streams of a database in one process, and works in a project whose routers send
+reads elsewhere.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Add = Callable[..., Stream]
 
 
 def test_all_streams_until_a_signal(reference_server: StreamServer, add_stream: Add) -> None:
-    """Also those that are added, or resumed, meanwhile;
-    one that fails holds up no other; the leases are given back.
+    """Also streams that are added, or resumed, meanwhile; one that fails does not hold up
+    others; the leases are given back.
     """
     remotes = [RemoteStream(reference_server.stream()) for _ in range(3)]
     for number, remote in enumerate(remotes):
@@ -80,7 +80,7 @@ def test_all_streams_until_a_signal(reference_server: StreamServer, add_stream: 
 
 
 class ReadsGoElsewhere:
-    """What projects with a replica have. The tests may not touch this one."""
+    """The router of a project with a replica. The tests may not touch this database."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str:
         return "postgres"
@@ -110,8 +110,8 @@ def test_routers_have_no_say(
 def test_a_slow_prepare_keeps_no_transaction_open(
     reference_server: StreamServer, add_stream: Add, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slice that ends meanwhile commits what it has begun;
-    here a batch that takes longer than a transaction may be idle.
+    """A slice that ends meanwhile still commits its current batch; here the batch takes longer
+    than a transaction may be idle.
     """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 0.5}
     prepare = ScoreMapping.prepare
@@ -134,15 +134,15 @@ def test_a_slow_prepare_keeps_no_transaction_open(
 def test_slices_in_which_no_large_batch_can_end_come_on_all_the_same(
     reference_server: StreamServer, add_stream: Add, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each begins with a batch of its own choice;
-    one that its predecessor failed with would fail for ever.
+    """Each begins with a batch of its own size; the size that its predecessor failed with would
+    fail for ever.
     """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 0.5}
     monkeypatch.setattr(reading_ahead, "FIRST", 400)
     fold = Fold.apply
 
     def slow(self: Fold, batch: PreparedBatch, **named: Any) -> Any:
-        time.sleep(0.004 * batch.count)  # longer for the whole batch than a transaction may be idle
+        time.sleep(0.004 * batch.count)  # for all of it, longer than a transaction may be idle
         return fold(self, batch, **named)
 
     monkeypatch.setattr(Fold, "apply", slow)

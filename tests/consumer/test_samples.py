@@ -1,4 +1,4 @@
-"""Samples: what happened to a stream lately is written down, and nothing where nothing happened."""
+"""Samples: what happened to a stream lately is recorded, and nothing if nothing happened."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Add = Callable[..., Stream]
 
 
 def test_a_sync_leaves_a_sample(misbehaving_server: MisbehavingServer, add_stream: Add) -> None:
-    """With all messages that were committed, and how long that took; and deletes old ones."""
+    """With all messages that were committed, and how long that took; old ones are deleted."""
     misbehaving_server.reply = good([message(str(place), "text") for place in range(40)])
     stream = add_stream(f"{misbehaving_server.url}/s")
-    # Where streams are synced by cron alone, nobody else deletes it.
+    # If only cron syncs the streams, nobody else deletes it.
     hours_ago = timezone.now() - timedelta(hours=2)
     StreamSample.objects.create(stream=stream, at=hours_ago, seconds=10, messages=7)
     sync(stream, until_up_to_date=True)
@@ -42,7 +42,9 @@ def test_a_sync_leaves_a_sample(misbehaving_server: MisbehavingServer, add_strea
 
 
 def test_quiet_streams_write_nothing(add_stream: Add) -> None:
-    """Neither those whose rows hold all, nor those without a commit since the last time."""
+    """Neither for streams whose rows are complete, nor for those without a commit since the last
+    time.
+    """
     lags = [Lag(add_stream(), 1) for _ in range(3)]
     for each in lags:
         each.settle(at_tail=True, waiting_since=None)
@@ -59,7 +61,7 @@ def test_quiet_streams_write_nothing(add_stream: Add) -> None:
 
 def test_a_fleet_is_written_in_few_statements(database: str) -> None:
     """A thousand busy streams, in one round of their seat. Before Django 6.0, SQLite takes fewer
-    rows in each.
+    rows per statement.
     """
     collected = Samples()
     for pk in range(1, 1001):
@@ -73,7 +75,7 @@ def test_a_fleet_is_written_in_few_statements(database: str) -> None:
 
 
 def test_samples_are_thinned_by_age(database: str, add_stream: Add) -> None:
-    """Those of a minute become one, nothing of it is lost, and after an hour they go."""
+    """Those of a minute become one, nothing of them is lost, and after an hour they are deleted."""
     stream = add_stream(using=database)
     rows = StreamSample.objects.using(database)
     now = timezone.now()
@@ -96,7 +98,7 @@ def test_samples_are_thinned_by_age(database: str, add_stream: Add) -> None:
 
 
 def test_small_steps_cut_no_minute_in_two(database: str, add_stream: Add) -> None:
-    """However many streams were busy in the same minutes, each has one sample a minute."""
+    """However many streams were busy in the same minutes, each has one sample per minute."""
     rows = StreamSample.objects.using(database)
     minute = (timezone.now() - timedelta(minutes=13)).replace(second=0, microsecond=0)
     streams = [add_stream(using=database) for _ in range(3)]

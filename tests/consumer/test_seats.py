@@ -1,4 +1,4 @@
-"""Seats share the streams, hand them over, and cost the same however many they are."""
+"""Seats share the streams, hand them over, and cost the same however many streams there are."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def shares(using: str) -> list[int]:
 def test_streams_are_shared_evenly_by_whoever_is_there(
     database: str, quiet_url: str, add_stream: Add, settings: Any
 ) -> None:
-    """Within seconds of a seat's coming or going; each stream has one holder all the time."""
+    """Within seconds after a seat comes or goes; each stream has one holder all the time."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 6, "SEATS": 3}
     for number in range(12):
         add_stream(f"{quiet_url}/{number}", using=database, live="long-poll")
@@ -66,7 +66,7 @@ def test_streams_are_shared_evenly_by_whoever_is_there(
 def test_new_streams_are_live_within_two_seconds(
     quiet_url: str, add_stream: Add, settings: Any
 ) -> None:
-    """Added one after another, and they stay so; nothing is sent for them."""
+    """Added one after another, and they stay small; no task is sent for them."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 6}
     add_stream(f"{quiet_url}/first", live="long-poll")
     live = Stream.objects.filter(status=Status.LIVE)
@@ -95,7 +95,7 @@ def test_an_end_gives_all_back_at_once(quiet_url: str, add_stream: Add, settings
 
 
 def test_of_many_that_claim_at_once_each_stream_gets_one(database: str, add_stream: Add) -> None:
-    """And has changed hands once; nobody waits for another's claim for long."""
+    """And has changed hands once; nobody waits long for another's claim."""
     pks = [add_stream(using=database).pk for _ in range(20)]
     places = [seating.join(database, "test", 1000) for _ in range(4)]
     claims = in_threads(*(partial(lease.claim, place, pks) for place in places))
@@ -107,7 +107,7 @@ def test_of_many_that_claim_at_once_each_stream_gets_one(database: str, add_stre
 
 
 def test_a_seat_that_slept_has_nothing_any_more(database: str, add_stream: Add) -> None:
-    """It can neither renew itself, nor take what others have, nor anything else."""
+    """It can neither renew itself, nor take the streams of others, nor anything else."""
     pks = [add_stream(using=database).pk for _ in range(3)]
     sleeper = seating.join(database, "test", 1000)
     assert len(lease.claim(sleeper, pks)) == 3
@@ -127,7 +127,7 @@ def test_a_seat_that_slept_has_nothing_any_more(database: str, add_stream: Add) 
 
 
 def test_who_renews_in_time_is_not_freed(database: str, add_stream: Add, settings: Any) -> None:
-    """However close it was: the one who looks sees the renewal, or the other its own end."""
+    """However close it was: either the other seat sees the renewal, or this one sees its end."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 60}
     place = seating.join(database, "test", 1000)
     pks = [add_stream(using=database).pk]
@@ -154,7 +154,7 @@ def test_a_place_that_is_kept_is_taken_once(database: str, add_stream: Add) -> N
 
 
 def test_a_place_outlives_the_process_that_kept_it(database: str, add_stream: Add) -> None:
-    """Its streams wait for the successor, although whoever sat there has ended."""
+    """Its streams wait for the successor, although the process that had them has ended."""
     pks = [add_stream(using=database).pk]
     place = seating.join(database, "test", 1000)
     lease.claim(place, pks)
@@ -172,7 +172,7 @@ def test_a_place_outlives_the_process_that_kept_it(database: str, add_stream: Ad
 def test_upkeep_costs_the_same_however_many_streams_there_are(
     database: str, add_stream: Add
 ) -> None:
-    """Statements, of all that a seat does again and again."""
+    """Statements, for everything that a seat does repeatedly."""
     place, counts = seating.join(database, "test", 1000), []
     for streams in (1, 40):
         pks = [add_stream(using=database).pk for _ in range(streams)]

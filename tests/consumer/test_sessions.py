@@ -1,4 +1,4 @@
-"""The sessions of a worker's threads: nothing in them waits for long, and another can end them."""
+"""The sessions of a worker's threads: none waits for long, and others can end them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NAME = "durable_state tests"
 
 @contextlib.contextmanager
 def worker(name: str = f"{NAME}.0", seconds: int = 1) -> Iterator[ThreadPoolExecutor]:
-    """A thread whose sessions are a worker's."""
+    """A thread with sessions like a worker's."""
     limits = SessionLimits(name, seconds)
     with ThreadPoolExecutor(1, initializer=limit_sessions, initargs=(limits,)) as thread:
         try:
@@ -49,7 +49,7 @@ def worker(name: str = f"{NAME}.0", seconds: int = 1) -> Iterator[ThreadPoolExec
 
 @contextlib.contextmanager
 def forgotten_lock(stream: Stream) -> Iterator[None]:
-    """An operator's transaction that holds the stream's row, and is left open."""
+    """An operator's transaction that holds the stream's row, and stays open."""
     rows = Stream.objects.using(stream.using).select_for_update()
     with transaction.atomic(using=stream.using):
         rows.get(pk=stream.pk)
@@ -57,7 +57,7 @@ def forgotten_lock(stream: Stream) -> Iterator[None]:
 
 
 def ask(using: str, sql: str) -> Any:
-    """The one value that a query gives."""
+    """The single value that a query returns."""
     with connections[using].cursor() as cursor:
         cursor.execute(sql)
         return cursor.fetchone()[0]
@@ -66,7 +66,7 @@ def ask(using: str, sql: str) -> Any:
 def test_a_statement_outside_of_any_transaction_waits_no_longer_either(
     server_database: str, add_stream: Add
 ) -> None:
-    """What is written down of a failure, while an operator holds the stream's row."""
+    """What is recorded of a failure, while an operator holds the stream's row."""
     stream = add_stream(using=server_database)
     token = leases.acquire(stream, "elsewhere:1:a:x")
     assert token is not None
@@ -102,7 +102,9 @@ def test_what_stands_still_in_a_transaction_is_ended(server_database: str, add_s
 
 
 def test_a_commit_of_a_limited_session_begins_without_setting_limits(server_database: str) -> None:
-    """They were set when it was opened; and it sees what others commit, whatever was asked for."""
+    """They were set when it was opened; and it sees what others commit, whatever isolation level
+    was set.
+    """
 
     def begin() -> list[str]:
         with connections[server_database].cursor() as cursor:
@@ -125,7 +127,7 @@ def test_a_commit_of_a_limited_session_begins_without_setting_limits(server_data
 def test_a_session_is_ended_by_its_name(
     server_database: str, add_stream: Add, also_below: bool
 ) -> None:
-    """Whatever it is doing, with its locks; the sessions of others go on."""
+    """Whatever it is doing, with its locks; the sessions of others continue."""
     stream = add_stream(using=server_database)
     is_locked, is_over = threading.Event(), threading.Event()
 
@@ -149,7 +151,7 @@ def test_a_session_is_ended_by_its_name(
             holding.result(20)
         assert is_outage(raised.value)
         assert other.submit(ask, server_database, "SELECT 1").result(20) == 1
-        # The thread's next session has the name again.
+        # The thread's next session has the same name again.
         frozen.submit(connections.close_all).result(20)
         assert frozen.submit(ask, server_database, "SELECT 2").result(20) == 2
         assert end_session(server_database, f"{NAME}.0") == 1
@@ -157,7 +159,7 @@ def test_a_session_is_ended_by_its_name(
 
 
 def test_a_thread_that_lost_its_session_ends_it(server_database: str, add_stream: Add) -> None:
-    """The server may keep it, and its locks, for as long as it does not notice."""
+    """The server may keep it, and its locks, until it notices."""
     stream = add_stream(using=server_database)
     with worker(seconds=100) as first, worker(seconds=100) as second:
         lost = first.submit(forgotten_lock(stream).__enter__)
@@ -176,7 +178,7 @@ def _give_up(using: str) -> None:
 
 
 def test_whether_the_server_works_for_a_session(server_database: str) -> None:
-    """It does while a statement takes its time; not while it waits for the client."""
+    """It does while a statement runs; not while it waits for the client."""
     sleep = "SELECT pg_sleep(30)" if server_database == "postgres" else "SELECT SLEEP(30)"
     name = f"{NAME}.0"
     with worker(name) as thread:
@@ -186,13 +188,13 @@ def test_whether_the_server_works_for_a_session(server_database: str) -> None:
         working = thread.submit(ask, server_database, sleep)
         wait_until(lambda: is_session_working(server_database, name))
         assert end_session(server_database, name) == 1
-        with contextlib.suppress(django.db.Error):  # a sleep that is cut short is no error there
+        with contextlib.suppress(django.db.Error):  # there, an interrupted sleep is not an error
             working.result(20)
 
 
 @pytest.mark.django_db(transaction=True, databases=["postgres"])
 def test_a_session_that_others_use_too_is_left_as_it_is(add_stream: Add) -> None:
-    """Each transaction is limited and named by itself, and each statement outside of any."""
+    """Each transaction is limited and named by itself, and so is each statement outside of one."""
     stream = add_stream(using="postgres")
     token = leases.acquire(stream, "elsewhere:1:a:x")
     assert token is not None
@@ -220,7 +222,7 @@ def test_a_session_that_others_use_too_is_left_as_it_is(add_stream: Add) -> None
 
 @pytest.fixture
 def table_of_which_the_server_knows_little() -> Iterator[str]:
-    """Statistics were made while all its rows had one name; then each got another one."""
+    """Statistics were made while all its rows had one name; then each got another."""
     table = "durable_state_tests_names"
     with connections["mysql"].cursor() as cursor:
         cursor.execute(f"DROP TABLE IF EXISTS {table}")
@@ -241,7 +243,7 @@ def table_of_which_the_server_knows_little() -> Iterator[str]:
 def test_many_keys_are_looked_up_by_their_index(
     table_of_which_the_server_knows_little: str,
 ) -> None:
-    """The server would read the whole index for them, list after list."""
+    """Otherwise the server would read the whole index for each list."""
     names = [f"name {number}" for number in range(500)]
     places = ", ".join(["%s"] * len(names))
 

@@ -1,4 +1,6 @@
-"""Generations of several streams that are staged at once, as MySQL and MariaDB lock them."""
+"""Generations of several streams that are staged at the same time, with the locks of MySQL and
+MariaDB.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ Add = Callable[..., Stream]
 
 
 def some(random_: random.Random) -> list[Any]:
-    """Changes of a few entities, over and over, so that what is staged of them is replaced."""
+    """Changes of a few entities, over and over, so that staged rows are replaced."""
     keys = [f"k{random_.randrange(40)}" for _ in range(30)]
     return [
         insert("message", key, {"text": str(random_.random())[:9]})
@@ -70,9 +72,7 @@ def test_a_generation_does_not_wait_for_another(add_stream: Add, server_database
 
 
 def test_generations_are_staged_side_by_side(database: str, add_stream: Add) -> None:
-    """None of them waits for another's lock so that it dies of it:
-    snapshots, resets and replays.
-    """
+    """Lock waits between them never end in a failure: snapshots, resets and replays."""
     streams = [add_stream(using=database) for _ in range(4)]
 
     def work(number: int) -> Callable[[], None]:

@@ -1,6 +1,5 @@
-"""Answers that trickle, stand still or cannot be taken.
-
-What is whole is shown, and the status tells the rest.
+"""Answers that trickle, hang or cannot be used: complete messages are shown, and the status
+describes the rest.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ JSON = {"Content-Type": "application/json", "Stream-Next-Offset": "a"}
 
 @pytest.fixture(autouse=True)
 def impatient(settings: Any) -> None:
-    """Nobody waits for long in a test."""
+    """Keeps waits short in tests."""
     settings.DURABLE_STATE = {"STUCK_SECONDS": 2}
 
 
 def stuck(stream: Stream, words: str) -> bool:
-    """Whether the status says that the stream is stuck, and why in these words."""
+    """Whether the status says that the stream is stuck, and why, in these words."""
     report = operations.report(stream)
     return report.stuck and words in report.why
 
@@ -44,7 +43,7 @@ def stuck(stream: Stream, words: str) -> bool:
 def test_a_trickle_is_shown_as_it_comes(
     misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
-    """A message every second, from an answer that has no end: none waits for the others."""
+    """One message per second, from an answer without an end: none waits for the others."""
     pieces = [b"[" + encode(ITEMS[0]), *[b"," + encode(item) for item in ITEMS[1:]]]
     misbehaving_server.reply = lambda asked: Reply(
         200, JSON, tuple(pieces), framing="chunked", pause=1.0
@@ -61,7 +60,7 @@ def test_a_trickle_is_shown_as_it_comes(
 def test_an_answer_that_stands_still_is_stuck_however_busy(
     misbehaving_server: MisbehavingServer, add_stream: Add, items: int
 ) -> None:
-    """What was whole before is shown; `since` is when something came last."""
+    """Messages that were complete before are shown; `since` is when something last came."""
     before = b"[" + b"".join(encode(item) + b"," for item in ITEMS[:items])
     start = timezone.now()
 
@@ -83,7 +82,7 @@ def test_an_answer_that_stands_still_is_stuck_however_busy(
 def test_a_head_that_trickles_is_stuck(
     misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
-    """It is not `new` for ever."""
+    """It does not stay `new` for ever."""
     misbehaving_server.reply = lambda asked: Reply(200, JSON | {"X": "x" * 10_000}, head_pause=0.1)
     stream = add_stream(misbehaving_server.url + "/s", heartbeat_seconds=1)
     with consuming(stream):
@@ -93,7 +92,7 @@ def test_a_head_that_trickles_is_stuck(
 def test_pages_without_messages_are_stuck(
     misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
-    """Each has another offset, and none the tail; the status does not flicker with them."""
+    """Each has another offset, and none reaches the tail; the status does not flicker with them."""
 
     def reply(asked: Asked) -> Reply:
         page = int(asked.query["offset"]) + 1
@@ -165,7 +164,9 @@ def test_what_cannot_be_taken_halts(
     said: str,
     action: str,
 ) -> None:
-    """Visibly; with what came before it; and goes on once somebody saw to it and resumed."""
+    """Visibly, with everything before it; it continues once somebody has dealt with it and
+    resumed.
+    """
     settings.DURABLE_STATE = {"MESSAGE_BYTES": 5_000}
     large = {"type": "note", "key": "large", "headers": {"operation": "delete"}, "x": "y" * 5_000}
     server, replies = misbehaving_server, good()
@@ -195,7 +196,7 @@ def test_what_cannot_be_taken_halts(
 def test_a_faulty_environment_is_the_streams_last_error(
     misbehaving_server: MisbehavingServer, add_stream: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not a traceback: one line that names the variable, for the streams that it concerns."""
+    """Not a traceback: one line that names the variable, for the streams that it affects."""
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/bundle.pem")
     misbehaving_server.reply = lambda asked: quiet(asked, good())
     plain = add_stream(misbehaving_server.url + "/s")

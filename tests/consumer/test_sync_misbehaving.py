@@ -1,4 +1,4 @@
-"""What a person reads in the status when a server misbehaves, and that nothing is lost by it."""
+"""What a person reads in the status when a server misbehaves, and that nothing is lost."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ Add = Callable[..., Stream]
 def test_what_passes_is_waited_for(
     misbehaving_server: MisbehavingServer, add_stream: Add, caplog: Any, trouble: Reply, said: str
 ) -> None:
-    """The status says what is the matter and that nobody has to act;
-    one line is logged; the stream goes on by itself.
+    """The status says what is wrong and that nobody has to act; one line is logged; the stream
+    continues by itself.
     """
     server, replies = misbehaving_server, good(page=1)
     stream = add_stream(server.url + "/s?token=secret", live="long-poll")
@@ -92,8 +92,8 @@ def test_what_needs_a_person_halts(
     said: str,
     action: str,
 ) -> None:
-    """In one clear line, and the server is not asked again until somebody resumes;
-    then nothing is missing.
+    """In one clear line, and the server is not asked again until somebody resumes; then nothing
+    is missing.
     """
     server, replies = misbehaving_server, good(page=1)
     stream = add_stream(server.url + "/s?token=secret")
@@ -117,7 +117,7 @@ def test_what_needs_a_person_halts(
 def test_what_the_server_no_longer_holds_needs_a_reset(
     misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
-    """The rows are kept until the stream, as it is now, has been folded anew."""
+    """The rows are kept until the stream, as it is now, has been folded again."""
     server, rest = misbehaving_server, ITEMS[40:]
     stream = add_stream(server.url + "/s")
     server.reply = good(ITEMS[:40])
@@ -141,9 +141,7 @@ def test_what_the_server_no_longer_holds_needs_a_reset(
 
 
 def test_a_server_that_is_not_there_is_waited_for(add_stream: Add) -> None:
-    """Its rows, and what is wrong, are there to see;
-    an operator's pause is noticed while it waits.
-    """
+    """Its rows, and what is wrong, can be seen; an operator's pause is noticed while it waits."""
     stream = add_stream("http://127.0.0.1:9/s")
     with consuming(stream) as running:
         wait_until(lambda: operations.report(stream).status == "retrying")
@@ -154,7 +152,9 @@ def test_a_server_that_is_not_there_is_waited_for(add_stream: Add) -> None:
 def test_retry_after_is_obeyed_and_resume_ends_the_waiting(
     misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
-    """An operator who knows that the server is back does not wait for what it asked before."""
+    """An operator who knows that the server is back does not have to wait as long as it asked
+    for before.
+    """
     server, replies = misbehaving_server, good()
     stream = add_stream(server.url + "/s", live="long-poll")
     server.reply = lambda asked: Reply(429, {"Retry-After": "600"})
@@ -193,8 +193,8 @@ def test_bodies_cut_anywhere_lose_nothing(
     monkeypatch: pytest.MonkeyPatch,
     seed: int,
 ) -> None:
-    """Every message once, however often the answer breaks off,
-    by length, by chunk or by a closed connection.
+    """Every message once, however often the answer breaks off, by length, by chunk or by a
+    closed connection.
     """
     settings.DURABLE_STATE = {"BATCH_ROWS": 4}
     monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.02)
@@ -223,7 +223,7 @@ def test_bodies_cut_anywhere_lose_nothing(
 def test_a_silent_event_stream_is_a_dead_one(
     misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
-    """It is opened again where it ended, and what no control event confirmed is read again."""
+    """It is opened again where it ended, and whatever no control event confirmed is read again."""
     server, replies = misbehaving_server, StreamReplies([[encode(item) for item in ITEMS[:40]]])
     whole = StreamReplies([*replies.groups, [encode(item) for item in ITEMS[40:]]])
 
@@ -250,7 +250,7 @@ def test_a_silent_event_stream_is_a_dead_one(
 def test_live_requests_that_always_fail_are_not_hammered(
     misbehaving_server: MisbehavingServer, add_stream: Add
 ) -> None:
-    """Though each catch-up in between succeeds, which keeps the rows up to date."""
+    """Although each catch-up in between succeeds, which keeps the rows up to date."""
     server, replies = misbehaving_server, good()
     server.reply = lambda asked: Reply(500) if "live" in asked.query else replies(asked)
     stream = add_stream(server.url + "/s")

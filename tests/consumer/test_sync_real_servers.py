@@ -1,4 +1,6 @@
-"""Consuming from real servers: whatever they hold and however it comes, the rows equal the fold."""
+"""Consumes from real servers: whatever they hold and however it arrives, the rows equal the
+fold.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,8 @@ def is_live(stream: Stream) -> bool:
 def test_any_batch_size_gives_the_fold(
     stream_server: StreamServer, add_stream: Add, settings: Any, rows: int
 ) -> None:
-    """Rows, letters, counters and feed,
-    after a catch-up that was stopped and resumed again and again.
+    """Rows, letters, counters and feed, after a catch-up that was stopped and resumed again and
+    again.
     """
     settings.DURABLE_STATE = {"BATCH_ROWS": rows}
     remote = RemoteStream(stream_server.stream())
@@ -75,7 +77,9 @@ def test_any_batch_size_gives_the_fold(
 def test_what_is_appended_is_shown_at_once(
     stream_server: StreamServer, add_stream: Add, live: str
 ) -> None:
-    """In a thread, where signals cannot be caught; each append in turn, then many quickly."""
+    """In a thread, where signals cannot be caught; first one append at a time, then many in
+    quick succession.
+    """
     remote = RemoteStream(stream_server.stream())
     stream = add_stream(remote.url, live=live)
     items = random_items(len(live), 150)
@@ -96,8 +100,8 @@ def test_what_is_appended_is_shown_at_once(
 def test_an_operator_is_noticed_while_nothing_happens(
     reference_server: StreamServer, add_stream: Add, live: str
 ) -> None:
-    """Pause ends the consumer, resume lets it go on, reset folds anew;
-    all of it on a stream that is quiet.
+    """Pause ends the consumer, resume lets it continue, reset folds again; all on a quiet
+    stream.
     """
     remote = RemoteStream(reference_server.stream())
     remote.append(random_items(5, 60))
@@ -159,8 +163,8 @@ def test_a_closed_stream_is_complete(
 def test_a_deleted_stream_keeps_its_rows(
     stream_server: StreamServer, add_stream: Add, live: str
 ) -> None:
-    """It is asked for, slowly;
-    created again it is another stream, which replaces the rows in one switch.
+    """It is requested, slowly; if it is created again it is another stream, which replaces the
+    rows in one switch.
     """
     # The reference server leaves the event streams of a deleted stream open, and silent.
     remote = RemoteStream(stream_server.stream())
@@ -190,8 +194,8 @@ def test_a_deleted_stream_keeps_its_rows(
 def test_another_stream_under_the_url_is_noticed_at_the_next_start(
     reference_server: StreamServer, add_stream: Add, others: int
 ) -> None:
-    """However long it is; nothing of the old one is left,
-    not even letters of what named no entity.
+    """However long it is; nothing of the old one is left, not even letters of items that named
+    no entity.
     """
     remote = RemoteStream(reference_server.stream())
     remote.append(
@@ -209,7 +213,7 @@ def test_another_stream_under_the_url_is_noticed_at_the_next_start(
 
 
 def test_a_stream_that_is_no_json_halts(stream_server: StreamServer, add_stream: Add) -> None:
-    """One clear line, and nothing is asked again until somebody resumes it."""
+    """One clear line, and no request until somebody resumes it."""
     remote = RemoteStream(stream_server.stream(), "text/plain")
     stream = add_stream(remote.url)
     for _ in range(2):
@@ -243,8 +247,8 @@ def test_replaying_many_letters_does_not_count_them_twice(
 def test_another_url_is_noticed_while_the_old_one_is_busy(
     reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """A commit brings the consumer's copy of the stream up to date, with the new URL;
-    what it reads is the old one.
+    """A commit updates the consumer's copy of the stream, including the new URL; what it reads
+    is still the old one.
     """
     old, new = RemoteStream(reference_server.stream()), RemoteStream(reference_server.stream())
     new.append([insert("message", "new", {"text": "elsewhere"})])

@@ -1,4 +1,4 @@
-"""The threads beside the event loop: none that hangs holds up others, nor the end."""
+"""The threads beside the event loop: one that hangs holds up neither the others nor the end."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ Test = Callable[..., Coroutine[Any, Any, None]]
 
 
 class Hanging:
-    """Code of a project that does not return, until it is told to."""
+    """Code of a project that does not return until it is told to."""
 
     def __init__(self) -> None:
         self._go_on = threading.Event()
         self.ended = 0
 
     def hang(self, *args: object) -> None:
-        """The call."""
+        """The call that hangs."""
         self._go_on.wait(60)
         self.ended += 1
 
     def end(self) -> None:
-        """Let all of them return."""
+        """Lets all calls return."""
         self._go_on.set()
 
 
@@ -60,7 +60,7 @@ def name_thread() -> str:
 
 
 def test_a_thread_is_used_again() -> None:
-    """And its name is that of its sessions."""
+    """And the names of its sessions begin with it."""
 
     async def go() -> None:
         async with DatabaseThreads(2) as threads:
@@ -74,8 +74,8 @@ def test_a_thread_is_used_again() -> None:
 
 
 def test_calls_that_hang_hold_up_no_others() -> None:
-    """Sixty-four of them, and eight threads: the others go on within seconds. Those that hang are
-    named and counted, and nobody waits for them at the end.
+    """Sixty-four calls, and eight threads: the others continue within seconds. Those that hang
+    are named and counted, and nobody waits for them at the end.
     """
 
     async def go() -> None:
@@ -123,11 +123,11 @@ def query(connections, using, sql):
 """,
     OURS,
 )
-"""Functions that are taken for this package's own."""
+"""Functions that count as part of this package."""
 
 
 def test_half_the_threads_are_left_to_what_is_short() -> None:
-    """However much that takes long is under way, a short call need not wait for any of it."""
+    """However many long calls are running, a short one does not have to wait for any of them."""
 
     async def go() -> None:
         going, most = 0, 0
@@ -155,7 +155,7 @@ def test_half_the_threads_are_left_to_what_is_short() -> None:
 
 
 def test_who_is_asked_to_end_waits_for_no_call() -> None:
-    """Whether it moves or not; the thread that keeps the leases is there until the end."""
+    """Whether it makes progress or not; the thread that keeps the leases is there until the end."""
 
     async def go() -> None:
         async with opened(2) as (threads, hanging):
@@ -173,7 +173,7 @@ def test_who_is_asked_to_end_waits_for_no_call() -> None:
 
 
 def test_a_session_that_stands_still_is_ended(server_database: str, add_stream: Add) -> None:
-    """Its locks are free then, and the error is an outage to whoever does not look closer."""
+    """Its locks are free then, and to code that does not look closer the error is an outage."""
     stream = add_stream(using=server_database)
     rows = Stream.objects.using(server_database)
     hanging = Hanging()
@@ -196,7 +196,7 @@ def test_a_session_that_stands_still_is_ended(server_database: str, add_stream: 
 def test_a_statement_that_the_server_works_at_is_waited_for(
     server_database: str, settings: Any
 ) -> None:
-    """However long it takes: a lease is kept for it."""
+    """However long it takes: its lease is kept."""
     sleep = "pg_sleep" if server_database == "postgres" else "SLEEP"
 
     async def go() -> None:
@@ -209,7 +209,9 @@ def test_a_statement_that_the_server_works_at_is_waited_for(
 
 
 class SwallowingProxy:
-    """Passes bytes between a client and a server, until it swallows those of all who are there."""
+    """Passes bytes between clients and a server, until it swallows those of all current
+    connections.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -220,7 +222,7 @@ class SwallowingProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def swallow(self) -> None:
-        """From now on nothing arrives on the connections that there are; new ones are well."""
+        """From now on nothing passes on the current connections; new ones work."""
         self._swallows.update(map(id, self._ends))
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from durable_state.models import Stream
 
 
 def test_a_commit_sees_what_others_commit_meanwhile(server_database: str) -> None:
-    """Also where the project asks for a level at which it would not."""
+    """Even if the project asks for an isolation level at which it would not."""
     stream = Stream.objects.using(server_database).create(name="s", url="http://tests.invalid/s")
     found = Stream.objects.using(server_database).filter(pk=stream.pk).values_list("url", flat=True)
 

@@ -1,5 +1,5 @@
-"""Types that were registered later, or are mapped otherwise by now,
-say so, and a reset folds them from the start.
+"""Types that were registered later, or are now mapped differently, say so, and a reset folds
+them from the start.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def test_a_type_that_is_registered_later(reference_server: StreamServer, add_str
 def test_a_mapping_whose_version_was_raised(
     reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """New messages are mapped as the mapping is now;
-    the old rows wait for the reset, and keep their primary keys.
+    """New messages are mapped by the current mapping; the old rows wait for the reset, and keep
+    their primary keys.
     """
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", "old", {"text": "hi"}), insert("setting", "s", 1)])
@@ -117,8 +117,8 @@ def test_a_mapping_whose_version_was_raised(
 def test_a_type_whose_mapping_is_taken_away(
     reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """Its rows stay as they are, what comes is counted,
-    and once it is back a reset is asked for.
+    """Its rows stay as they are, new messages are counted, and once it is back a reset is
+    needed.
     """
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", "a", {"text": "hi"})])

@@ -1,5 +1,5 @@
-"""Verification against a real server,
-while the stream is being consumed and after somebody touched the rows.
+"""Verification against a real server, while the stream is consumed and after somebody changed
+the rows.
 """
 
 from __future__ import annotations
@@ -39,9 +39,8 @@ def changes(seed: int, count: int) -> list[Any]:
 def test_no_difference_while_it_is_consumed(
     database: str, reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """However fast the stream grows meanwhile; the consumer is not disturbed.
-
-    What somebody did to a row is found all the same.
+    """However fast the stream grows meanwhile; the consumer is not disturbed. A row that
+    somebody changed is still found.
     """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 4, "BATCH_ROWS": 20}
     remote = RemoteStream(reference_server.stream())
@@ -85,7 +84,7 @@ def test_no_difference_while_it_is_consumed(
 def test_the_tables_stand_still_for_a_reader_and_not_for_their_consumer(
     database: str, add_stream: Add
 ) -> None:
-    """A batch that is committed meanwhile is committed at once, and is not seen."""
+    """A batch that is ready meanwhile is committed at once, and not seen."""
     stream = add_stream(using=database)
     apply_batch(
         stream,
@@ -117,8 +116,8 @@ def test_the_tables_stand_still_for_a_reader_and_not_for_their_consumer(
 def test_a_database_that_cannot_read_beside_a_writer_keeps_writers_out(
     reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """SQLite without its write-ahead log:
-    the comparison is exact, and the consumer waits for it.
+    """SQLite without its write-ahead log: the comparison is exact, and the consumer waits for
+    it.
     """
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("message", key, {"text": "hi"}) for key in "abc"])
@@ -140,7 +139,7 @@ def test_a_database_that_cannot_read_beside_a_writer_keeps_writers_out(
 def test_what_somebody_did_to_the_rows_is_found(
     database: str, reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """Missing, extra and changed rows, by type; a reset mends them."""
+    """Missing, extra and changed rows, by type; a reset repairs them."""
     remote = RemoteStream(reference_server.stream())
     remote.append(
         [insert("message", key, {"text": "hi"}) for key in "abc"]
@@ -166,7 +165,7 @@ def test_what_somebody_did_to_the_rows_is_found(
 
 
 def test_the_story_of_an_entity(reference_server: StreamServer, add_stream: Add) -> None:
-    """Each change, what became of it, the row expected and the row found."""
+    """Each change, what became of it, the expected row and the actual row."""
     remote = RemoteStream(reference_server.stream())
     remote.append(
         [
@@ -200,7 +199,7 @@ def test_the_story_of_an_entity(reference_server: StreamServer, add_stream: Add)
 def test_a_story_ends_where_the_tables_stand(
     reference_server: StreamServer, add_stream: Add
 ) -> None:
-    """What the stream says beyond is not told: nothing has become of it yet."""
+    """Later messages of the stream are left out: nothing has become of them yet."""
     remote = RemoteStream(reference_server.stream())
     remote.append([insert("score", "1", {"points": 5})])
     stream = add_stream(remote.url)
@@ -229,7 +228,7 @@ def test_a_stream_that_lost_its_beginning_cannot_be_compared(
 def test_a_lock_that_another_holds_for_long_does_not_end_it(
     database: str, reference_server: StreamServer, add_stream: Add, settings: Any
 ) -> None:
-    """What was folded in the transaction that waited too long is folded again."""
+    """Whatever was folded in the transaction that waited too long is folded again."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "BATCH_ROWS": 20}
     remote = RemoteStream(reference_server.stream())
     remote.append(changes(3, 1500))
@@ -241,7 +240,7 @@ def test_a_lock_that_another_holds_for_long_does_not_end_it(
         wait_until(scratch.exists)
         with transaction.atomic(using=database):
             held = scratch.select_for_update().exists()
-            time.sleep(1.5)  # a statement waits half a lease at most, but for a whole second
+            time.sleep(1.5)  # a statement waits at most half a lease, but always a whole second
         return held
 
     verified, held = in_threads(lambda: operations.verify(stream), hold)

@@ -1,6 +1,6 @@
 """Whatever breaks, wherever: afterwards the tables equal the fold, and each message counts once.
 
-``DURABLE_STATE_CRASH_STEP=1`` has every point tried, in place of some.
+``DURABLE_STATE_CRASH_STEP=1`` tries every point instead of some.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ pytestmark = [
 Run = Callable[[str, Fault], None]
 
 STEP = int(os.environ.get("DURABLE_STATE_CRASH_STEP", "9"))
-"""Odd, so that both kinds of faults strike. Every point of all scripts takes about half an hour."""
+"""Odd, so that both kinds of faults strike. Trying every point of all scripts takes about half
+an hour.
+"""
 
 every_script = pytest.mark.parametrize("name", SCRIPTS)
 
@@ -44,7 +46,7 @@ def using(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def run(using: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the script of that name with the fault, and compares what is left with the fold."""
+    """Runs the script of that name with the fault, and compares the result with the fold."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 5, "BATCH_ROWS": 4}
     monkeypatch.setattr(backoff, "BASE", 0.02)
 
@@ -74,7 +76,7 @@ def check_relations(stream: Stream, script: Script) -> None:
 
 @every_script
 def test_at_some_point(run: Run, using: str, name: str) -> None:
-    """The run without a fault has points; at one of them, the same each time, either fault."""
+    """The run without a fault has points; at one of them, always the same, either fault strikes."""
     fault = Fault(Kind.KILLED, -1)
     run(name, fault)
     assert fault.points > 40
@@ -90,7 +92,9 @@ def test_at_some_point(run: Run, using: str, name: str) -> None:
 @pytest.mark.timeout(900)
 @every_script
 def test_at_every_point(run: Run, using: str, name: str) -> None:
-    """Each ``STEP``-th point, until a run has fewer; on a server the other fault than in a file."""
+    """Every ``STEP``-th point, until a run has fewer; the servers get the other fault than the
+    file.
+    """
     failed = []
     kinds = list(Kind) if using == "default" else list(reversed(Kind))
     point, fault = 0, Fault(kinds[0], 0)

@@ -1,4 +1,4 @@
-"""The pictures of the rooms, and the page that describes them, are about the code as it is."""
+"""The pictures of the rooms, and the page that describes them, match the code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = (CHECKOUT / "docs" / "architecture.md").read_text()
 
 @pytest.mark.parametrize("package", [package for package, _, _ in PICTURES.values()])
 def test_each_room_is_described(package: str) -> None:
-    """In the first cell of a row, and with it the modules where the row lists them."""
+    """In the first cell of a row, and its modules if the row lists them."""
     described = {}
     for row in re.findall(r"^\|(.*)\|$", PAGE, re.MULTILINE):
         rooms, *_, modules = row.split("|")
@@ -39,7 +39,7 @@ def test_an_arrow_that_follows_from_others_is_left_out() -> None:
 
 
 def test_arrows_cross_only_where_they_must() -> None:
-    """A house that can be drawn without a crossing is, with boxes apart from each other."""
+    """A layout that can be drawn without a crossing is, with space between the boxes."""
     house = House([["a", "b", "c"], ["d", "e", "f"]], {("a", "f"), ("b", "d"), ("c", "e")})
     layout = lay_out(house, 0, 800)
     assert layout.crossings() == 0

@@ -22,7 +22,7 @@ MOST_NOT_RUN = 16
 def followed(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[Path, Future[str]]]:
-    """The chosen pages, a few at a time: each mostly waits for the processes that it starts."""
+    """The chosen pages, several at a time: each mostly waits for the processes that it starts."""
     projects = make_projects(tmp_path_factory.mktemp("projects"))
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
     chosen = [
@@ -45,13 +45,13 @@ def followed(
     ids=lambda page: str(page.relative_to(CHECKOUT)),
 )
 def test_blocks_run(page: Path, followed: dict[Path, Future[str]]) -> None:
-    """Each page is followed letter by letter, in a project of its own."""
+    """Each page is followed to the letter, in its own project."""
     if unseen := followed[page].result():
         skip_or_fail(f"what {page.name} shows in a browser was not looked at: {unseen}")
 
 
 def test_few_blocks_are_not_run() -> None:
-    """Whatever is code is run; what cannot be says why, and there is little of it."""
+    """All code is run; the few blocks that cannot be say why."""
     code = ("python", "sh", "bash", "shell", "console", "js", "json", "html")
     for page in pages():
         for step in steps(page):

@@ -1,5 +1,5 @@
-"""The records in docs/decisions/ are numbered without holes,
-listed, and found where code names them.
+"""The records in docs/decisions/ are numbered without gaps, listed, and found where code names
+them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def _title(record: Path) -> str:
 
 
 def _standing(record: Path) -> str:
-    """Returns the line that tells a record's date and what became of it."""
+    """Returns the line with a record's date and status."""
     return " ".join(record.read_text().split("\n\n")[1].split())
 
 
 def _related(record: Path) -> dict[str, set[int]]:
-    """Returns the records that a record's standing names, by how it is related to them."""
+    """Returns the records that a record's status names, by how it is related to them."""
     found: dict[str, set[int]] = {}
     for part in re.split(r"[;,] (?=supersede|amend)", _standing(record)):
         if match := re.match(r"(supersedes|superseded by|amends|amended by) ", part):
@@ -38,14 +38,14 @@ def _related(record: Path) -> dict[str, set[int]]:
 
 
 def test_records_are_numbered_without_holes() -> None:
-    """From 1 on, in the file's name and in the title alike."""
+    """From 1 on, the same in the file's name and in the title."""
     assert list(NUMBERS) == list(range(1, len(RECORDS) + 1))
     for number, record in NUMBERS.items():
         assert record.read_text().startswith(f"# {number}. "), record.name
 
 
 def test_records_are_listed() -> None:
-    """The README of the folder has each, in order, under its title."""
+    """The README of the folder lists each record, in order, under its title."""
     listed = re.findall(
         r"^\| \[\d{4}\]\((.*)\) \| (.*) \|$", (DECISIONS / "README.md").read_text(), re.MULTILINE
     )
@@ -54,7 +54,7 @@ def test_records_are_listed() -> None:
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.stem)
 def test_records_tell_what_became_of_them(record: Path) -> None:
-    """The standing has a date; what a later record replaces or amends is said on both sides."""
+    """The status has a date; both records say if a later one replaces or amends an earlier one."""
     number = int(record.name[:4])
     assert re.match(r"\d{4}-\d\d-\d\d, (accepted|superseded by \[)", _standing(record))
     related = _related(record)
@@ -85,7 +85,7 @@ def _files(room: str) -> list[Path]:
 
 
 def test_references_resolve() -> None:
-    """Each decision that the code or a page names by its number is there, and is not superseded."""
+    """Each decision that the code or a page names by its number exists, and is not superseded."""
     for place, number in _references():
         assert number in NUMBERS, f"{place}: decision {number}"
         assert "superseded by" not in _title(NUMBERS[number]), f"{place}: decision {number}"

@@ -1,5 +1,5 @@
-"""The files of docs/how-to/deploy.md are what systemd, Docker and Compose take, and start what
-there is.
+"""The files of docs/how-to/deploy.md are accepted by systemd, Docker and Compose, and start
+existing programs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PROGRAMS = {"celery", "uvicorn", "python"}
 
 
 def command_of(unit: str) -> list[str]:
-    """What the unit starts."""
+    """The command that the unit starts."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str  # type: ignore[method-assign,assignment]
     parser.read_string(FILES[unit])
@@ -49,7 +49,7 @@ def commands() -> list[list[str]]:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
 @pytest.mark.parametrize("unit", UNITS)
 def test_systemd_takes_the_unit(unit: str, tmp_path: Path) -> None:
-    """Without a complaint, once the user and the program are there."""
+    """Without a complaint, once the user and the program exist."""
     text = FILES[unit].replace("/srv/mysite/.venv/bin/", "/bin/true ").replace("mysite\n", "root\n")
     file = tmp_path / Path(unit).name
     file.write_text(text.replace("/srv/root", "/").replace("/srv/mysite", "/"))
@@ -62,7 +62,7 @@ def test_systemd_takes_the_unit(unit: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
 def test_a_command_is_one_that_there_is(command: list[str]) -> None:
-    """Its program, its options, and the verb of ours."""
+    """Its program and options exist, and so does our verb."""
     program, *arguments = command
     assert program in PROGRAMS
     if program == "python":
@@ -80,7 +80,7 @@ def test_a_command_is_one_that_there_is(command: list[str]) -> None:
 
 
 def test_workers_are_left_time_to_end() -> None:
-    """In both ways."""
+    """In both variants."""
     for unit in UNITS:
         if "worker" in unit or "streams" in unit:
             assert "TimeoutStopSec=30" in FILES[unit]
@@ -88,5 +88,5 @@ def test_workers_are_left_time_to_end() -> None:
 
 
 def test_the_release_is_a_script() -> None:
-    """The shell takes it."""
+    """The shell accepts it."""
     assert subprocess.run(["sh", "-n", "-c", FILES["deploy/release"]], check=False).returncode == 0

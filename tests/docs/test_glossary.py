@@ -1,4 +1,4 @@
-"""The glossary has words that are used, each once."""
+"""Each word of the glossary is used, and defined once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_each_word_is_told_once() -> None:
 
 
 def test_words_of_the_code_are_in_it() -> None:
-    """In names or in what is said about them: ``make_way``, ``ParkingLot``, "a stand-in"."""
+    """In names or in texts: ``make_way``, ``ParkingLot``, "a stand-in"."""
     _, _, inside = PAGE.partition("## In the code")
     for word in _words(inside):
         spelled = re.sub(r"[ -]", "[ _-]?", word)

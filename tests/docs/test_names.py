@@ -1,4 +1,6 @@
-"""What pages name exists: parts of the package, files, headings; and every page can be found."""
+"""Whatever pages name exists: parts of the package, files, headings; and every page can be
+found.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ def _exists(path: str) -> bool:
 
 
 def test_files_named_in_architecture_exist() -> None:
-    """The invariants name the files that hold them."""
+    """The invariants name the files that enforce them."""
     for path in re.findall(
         r"`((?:[a-z_]+/)*[a-z_]+\.py|(?:tests|[a-z]+)/[a-z_/]*)`",
         (DOCS / "architecture.md").read_text(),
@@ -51,7 +53,7 @@ def test_files_named_in_architecture_exist() -> None:
 
 
 def test_relative_links_resolve() -> None:
-    """Links within the project lead to a file, and to a heading of it."""
+    """Links within the project lead to a file, and to a heading in it."""
     for page in pages():
         for line, target in links(page):
             path, _, anchor = target.partition("#")
@@ -63,7 +65,7 @@ def test_relative_links_resolve() -> None:
 
 
 def _anchors(page: Path) -> set[str]:
-    """The headings' anchors as GitHub makes them."""
+    """The headings' anchors, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -87,6 +89,6 @@ def test_every_page_can_be_reached() -> None:
 
 
 def test_no_page_names_this_machine() -> None:
-    """What is written holds on everybody's machine."""
+    """The pages must be valid on everybody's machine."""
     for page in pages():
         assert not re.search(r"/(home|root|work|tmp|Users)/|index.url", page.read_text()), page.name

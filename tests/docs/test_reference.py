@@ -33,8 +33,8 @@ def rows(page: Path) -> Iterator[list[str]]:
 
 
 def named(page: Path, heading: str = "") -> set[str]:
-    """What stands in backquotes in the first cells of the page's tables,
-    or of those under one heading.
+    """The backquoted names in the first cells of the page's tables, or of those under one
+    heading.
     """
     text = page.read_text()
     if heading:
@@ -45,7 +45,7 @@ def named(page: Path, heading: str = "") -> set[str]:
 
 
 def test_settings_are_documented_with_their_defaults() -> None:
-    """docs/reference/settings.md has each key once, and its default as it is."""
+    """docs/reference/settings.md has each key once, with its actual default."""
     documented = {}
     for cells in rows(REFERENCE / "settings.md"):
         if cells[0].startswith("`"):
@@ -72,7 +72,7 @@ def _verbs() -> dict[str, argparse.ArgumentParser]:
 
 
 def test_verbs_and_options_are_documented() -> None:
-    """docs/reference/commands.md tells every verb and every option, and no other."""
+    """docs/reference/commands.md has every verb and every option, and no others."""
     text = (REFERENCE / "commands.md").read_text()
     headings = re.findall(r"^### (.*)$", text, re.MULTILINE)
     assert {verb for heading in headings for verb in re.findall(r"`([a-z-]+)", heading)} == set(
@@ -98,7 +98,7 @@ def test_verbs_and_options_are_documented() -> None:
 
 
 def test_commands_in_pages_exist() -> None:
-    """Wherever a page writes a verb or one of its options, there is one."""
+    """Verbs and options that a page writes exist."""
     verbs = _verbs()
     for page in pages():
         for verb, rest in re.findall(r"durable_state ([a-z][a-z-]+)([^\n`;&|]*)", page.read_text()):
@@ -112,7 +112,7 @@ def test_commands_in_pages_exist() -> None:
 
 
 def test_check_numbers_are_documented() -> None:
-    """docs/reference/checks.md has every number that the code gives, and no other."""
+    """docs/reference/checks.md has every number that the code uses, and no others."""
     text = "\n".join(module.read_text() for module in (PACKAGE / "checks").glob("*.py"))
     given = set(re.findall(r'id="durable_state\.([EW][0-9]{3})"', text))
     for call, letter in (("fault", "E"), ("warning", "W")):
@@ -132,7 +132,7 @@ def test_check_numbers_are_documented() -> None:
 
 
 def test_dead_letter_reasons_are_documented() -> None:
-    """docs/reference/dead-letters.md has every reason code that the code gives, and no other."""
+    """docs/reference/dead-letters.md has every reason code that the code uses, and no others."""
     rooms = ("conversion", "databases", "materializer", "consumer")
     modules = [module for room in rooms for module in (PACKAGE / room).rglob("*.py")]
     text = "\n".join(module.read_text() for module in modules)
@@ -155,8 +155,8 @@ def test_errors_are_documented() -> None:
 
 
 def test_models_fields_and_statuses_are_documented() -> None:
-    """docs/reference/models.md has every model, every status and every counter;
-    what it says of Stream exists.
+    """docs/reference/models.md has every model, status and counter; what it says about Stream
+    exists.
     """
     page = REFERENCE / "models.md"
     classes = {
@@ -172,7 +172,7 @@ def test_models_fields_and_statuses_are_documented() -> None:
 
 
 def test_the_runbook_knows_every_status() -> None:
-    """docs/how-to/runbook.md says who acts on each, and what to do where somebody has to."""
+    """docs/how-to/runbook.md says who acts on each, and what to do if somebody has to."""
     page = (REFERENCE.parent / "how-to" / "runbook.md").read_text()
     table, *chapters = page.split("\n## ")
     statuses = {each.value for each in [*models.Status, *Shown]}
@@ -183,7 +183,7 @@ def test_the_runbook_knows_every_status() -> None:
 
 
 def test_operations_are_documented() -> None:
-    """docs/reference/python.md tells the verbs as functions, with the signatures that they have."""
+    """docs/reference/python.md describes the verbs as functions, with their actual signatures."""
     told = {}
     for entry in named(REFERENCE / "python.md", "## Operations"):
         name, _, rest = entry.partition("(")
@@ -202,13 +202,13 @@ def test_operations_are_documented() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(durable_state.__all__)))
 def test_public_names_are_documented(name: str) -> None:
-    """What a project imports from ``durable_state`` stands in the reference."""
+    """Everything that a project imports from ``durable_state`` is in the reference."""
     assert f"`{name}`" in (REFERENCE / "python.md").read_text()
 
 
 def test_mapping_attributes_are_documented() -> None:
-    """docs/reference/mappings.md has every attribute that a mapping may set,
-    and every attribute of a change.
+    """docs/reference/mappings.md has every attribute that a mapping may set, and every attribute
+    of a change.
     """
     page = REFERENCE / "mappings.md"
     attributes = {

@@ -1,4 +1,4 @@
-"""The pages are built as a site in which every link leads somewhere."""
+"""The pages are built as a site, in which every link works."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .support.pages import CHECKOUT, pages
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, as ``make docs`` builds it: what Sphinx warns of, it refuses."""
+    """The site, as ``make docs`` builds it: a warning of Sphinx is an error."""
     folder = tmp_path_factory.mktemp("site")
     options = ["--fail-on-warning", "--keep-going", "--quiet", "--conf-dir", "docs"]
     done = subprocess.run(
@@ -28,7 +28,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_page_is_in_the_site(site: Path) -> None:
-    """Each page has one of its own, the README is the first, and what steers tests is not shown."""
+    """Each page has its own, the README is the first, and directives for the tests are not
+    shown.
+    """
     for page in pages():
         built = (site / page.relative_to(CHECKOUT)).with_suffix(".html").read_text()
         assert "<!-- file:" not in built, page
@@ -57,5 +59,5 @@ def test_code_is_copied_by_a_click(site: Path) -> None:
 
 
 def test_a_search_finds_pages_for_users_first(site: Path) -> None:
-    """Records of decisions hold the same words, and come after them."""
+    """Decision records hold the same words, and come after them."""
     assert "var Scorer" in (site / "_static" / "language_data.js").read_text()

@@ -13,7 +13,7 @@ from .support.bells import Add, Rung
 
 @pytest.fixture(autouse=True)
 def quick(settings: Any, live_server: Any) -> None:
-    """Where servers call us; and leases short enough for a test to see them end."""
+    """The URL at which servers call us; and leases short enough for a test to see them end."""
     settings.DURABLE_STATE = {
         "LEASE_SECONDS": 2,
         "WEBHOOK_URL": f"{live_server.url}/api/state/doorbells",
@@ -22,7 +22,7 @@ def quick(settings: Any, live_server: Any) -> None:
 
 @pytest.fixture
 def add_rung(reference_server: StreamServer, database: str) -> Add:
-    """Make a stream that is live by a doorbell, on one database after the other."""
+    """Creates a stream that is live by a doorbell, on one database after another."""
 
     def add(live: str) -> Rung:
         return Rung(reference_server, database, live)

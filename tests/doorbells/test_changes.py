@@ -28,7 +28,7 @@ DOORBELLS = [Live.WEBHOOK, Live.PULL_WAKE]
 
 @pytest.fixture(params=[only("default")])
 def database(request: pytest.FixtureRequest) -> str:
-    """SQLite alone: each database reads and rings in test_end_to_end.py."""
+    """SQLite alone: test_end_to_end.py covers each database."""
     return alias_of(request)
 
 
@@ -36,7 +36,7 @@ def database(request: pytest.FixtureRequest) -> str:
 def test_a_server_that_has_forgotten_is_asked_again(
     add_rung: Add, live: str, settings: Any
 ) -> None:
-    """By the look for safety, which also reads what it did not ring for."""
+    """By the regular read, which also reads what the server did not ring for."""
     rung = add_rung(live)
     with seated(rung.using):
         rung.wait_until_at_rest()
@@ -52,7 +52,7 @@ def test_a_server_that_has_forgotten_is_asked_again(
 
 @pytest.mark.parametrize("live", DOORBELLS)
 def test_a_stream_may_be_followed_instead(add_rung: Add, live: str) -> None:
-    """Its server rings no more; and back again, by another subscription."""
+    """Its server stops ringing; and when it gets a doorbell again, that is another subscription."""
     rung = add_rung(live)
     with seated(rung.using):
         rung.wait_until_at_rest()
@@ -75,7 +75,7 @@ def test_a_stream_may_be_followed_instead(add_rung: Add, live: str) -> None:
 
 @pytest.mark.parametrize("live", DOORBELLS)
 def test_a_removed_stream_is_not_rung_for(add_rung: Add, live: str) -> None:
-    """Its subscription goes with it."""
+    """Its subscription is deleted with it."""
     rung = add_rung(live)
     assert operations.ring_for(rung.stream).good
     url = rung.subscription_url()
@@ -108,7 +108,7 @@ def test_what_is_appended_while_it_is_read_rings_again(
 def test_a_server_that_cannot_be_told_is_told_soon(
     add_rung: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What rang is read, and what acknowledges it is kept."""
+    """The stream is read, and what acknowledges the wake is kept."""
 
     async def fail(*args: Any) -> NoReturn:
         raise Unavailable("It is away.")
@@ -136,7 +136,7 @@ def test_a_server_that_cannot_be_told_is_told_soon(
 
 
 def test_a_claim_that_cannot_be_read_for_is_given_back(add_rung: Add, settings: Any) -> None:
-    """Of a stream that halts; whoever mends and resumes it claims anew."""
+    """Of a stream that halts; whoever fixes and resumes it claims again."""
     rung = add_rung(Live.PULL_WAKE)
     with seated(rung.using):
         rung.wait_until_at_rest()

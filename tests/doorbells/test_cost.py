@@ -1,4 +1,4 @@
-"""What waits for its doorbell costs next to nothing, however many there are."""
+"""Streams that wait for their doorbells cost next to nothing, however many there are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MANY = 10_000
 
 @pytest.fixture(params=[only("postgres")])
 def postgres(request: pytest.FixtureRequest) -> str:
-    """The alias of the database whose plans are looked at."""
+    """The alias of the database whose query plans are examined."""
     return alias_of(request)
 
 
@@ -40,7 +40,7 @@ def add_waiting(using: str, count: int) -> list[Stream]:
 
 
 def rows_read(using: str, sql: str) -> int:
-    """The rows that the database goes through for a statement, also those that it drops."""
+    """The rows that the database reads for a statement, including those that it discards."""
     with connections[using].cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
         (told,) = cursor.fetchone()
@@ -57,14 +57,16 @@ def _rows(node: dict[str, Any]) -> int:
 
 
 def test_a_look_reads_what_is_due_alone(postgres: str) -> None:
-    """By indexes, in as many statements as ever; so do the few that ring among ten thousand."""
+    """By indexes, in a constant number of statements; so do the few that ring among ten
+    thousand.
+    """
     with CaptureQueriesContext(connections[postgres]) as with_none:
         find_demand(postgres)
 
     streams = add_waiting(postgres, MANY)
     followed = Stream.objects.using(postgres).create(name="followed", url="http://tests.invalid/f")
     with connections[postgres].cursor() as cursor:
-        cursor.execute("VACUUM (ANALYZE)")  # also what earlier tests have left
+        cursor.execute("VACUUM (ANALYZE)")  # also rows that earlier tests have left
     rung = [streams[7].pk, streams[-1].pk]
     for pk in rung:
         assert ring(Doorbell.objects.using(postgres).filter(pk=pk), 1)
@@ -81,6 +83,6 @@ def test_a_look_reads_what_is_due_alone(postgres: str) -> None:
 
 @pytest.mark.django_db
 def test_streams_that_were_made_without_a_verb_are_read_at_once() -> None:
-    """Without a doorbell, which whoever reads them puts up."""
+    """Without a doorbell, which their first reader adds."""
     made = Stream.objects.create(name="made", url="http://tests.invalid/s", live="pull-wake")
     assert list(find_demand("default").free) == [made.pk]

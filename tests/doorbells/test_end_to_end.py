@@ -19,7 +19,7 @@ DOORBELLS = [Live.WEBHOOK, Live.PULL_WAKE]
 
 @pytest.mark.parametrize("live", DOORBELLS)
 def test_a_stream_is_read_when_it_rings(add_rung: Add, live: str) -> None:
-    """Each time; between, it has no holder, and says that it waits."""
+    """Each time; in between, it has no holder, and says that it waits."""
     rung = add_rung(live)
     rung.remote.append([insert("message", "a", {"text": "hi"})])
     with seated(rung.using):
@@ -37,7 +37,7 @@ def test_a_stream_is_read_when_it_rings(add_rung: Add, live: str) -> None:
 
 @pytest.mark.parametrize("live", DOORBELLS)
 def test_killed_between_commit_and_acknowledgement(add_rung: Add, live: str, settings: Any) -> None:
-    """Whoever reads next acknowledges with what was kept; nothing is read twice."""
+    """The next reader acknowledges with what was kept; nothing is read twice."""
     rung = add_rung(live)
     with seated(rung.using):
         rung.wait_until_at_rest()

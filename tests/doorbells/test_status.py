@@ -1,4 +1,4 @@
-"""What is said of a stream that waits for its doorbell is true."""
+"""What is said about a stream that waits for its doorbell is true."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .support.bells import Rung, seated
 
 @pytest.fixture(params=[only("default")])
 def database(request: pytest.FixtureRequest) -> str:
-    """SQLite alone: the rules know no database."""
+    """SQLite alone: the rules do not depend on the database."""
     return alias_of(request)
 
 
 def look_back(rung: Rung, seconds: float) -> StreamReport:
-    """What is said once everything was so many seconds ago, what is due next included."""
+    """What the status says once everything is so many seconds older, including what is due next."""
     past = timedelta(seconds=seconds)
     now = timezone.now()
     leases.was_seen(now - past)
@@ -51,7 +51,7 @@ def test_at_rest_it_waits(add_rung: Any) -> None:
 
 
 def test_rung_for_and_read_by_nobody_it_has_no_worker(add_rung: Any) -> None:
-    """After the patience that any stream gets, counted from the ring."""
+    """After the usual patience, counted from the ring."""
     rung = add_rung(Live.WEBHOOK)
     with seated(rung.using):
         rung.wait_until_at_rest()
@@ -69,7 +69,7 @@ def test_rung_for_and_read_by_nobody_it_has_no_worker(add_rung: Any) -> None:
 def test_a_server_that_does_not_ring_makes_it_stuck(
     misbehaving_server: MisbehavingServer, live: str, database: str
 ) -> None:
-    """With what it said. What is in the stream is read all the same."""
+    """With the server's answer. Whatever is in the stream is still read."""
     replies = StreamReplies([[encode(insert("message", "a", {"text": "hi"}))]])
     misbehaving_server.reply = lambda asked: replies(asked) if asked.method == "GET" else Reply(501)
     url = f"{misbehaving_server.url}/s/x"
@@ -89,7 +89,7 @@ def test_a_server_that_does_not_ring_makes_it_stuck(
 
 
 def test_without_an_address_nobody_can_ring(add_rung: Any, settings: Any) -> None:
-    """And that is said, too."""
+    """And the status says so."""
     settings.DURABLE_STATE = {}
     rung = add_rung(Live.WEBHOOK)
     finding = operations.ring_for(rung.stream)
@@ -98,7 +98,7 @@ def test_without_an_address_nobody_can_ring(add_rung: Any, settings: Any) -> Non
 
 
 def test_the_token_of_a_wake_is_shown_nowhere(add_rung: Any) -> None:
-    """Not in what is reported; it goes with the wake."""
+    """Not in reports; it is deleted with the wake."""
     rung = add_rung(Live.WEBHOOK)
     Doorbell.objects.update(token="secret-token", wake_id="w", generation=1)
     assert "secret-token" not in repr(operations.report(rung.stream))
@@ -113,7 +113,7 @@ def test_where_nobody_listens_it_is_stuck(add_rung: Any) -> None:
         wait_until(lambda: WakeStream.objects.exclude(holder="").exists())
         assert operations.report(rung.stream).status == "waiting"
     found = operations.report(rung.stream)
-    assert (found.status, found.stuck) == ("waiting", False)  # somebody may just take over
+    assert (found.status, found.stuck) == ("waiting", False)  # somebody may just be taking over
 
     WakeStream.objects.update(expires_at=timezone.now() - timedelta(seconds=60))
     found = operations.report(rung.stream)

@@ -1,4 +1,6 @@
-"""One seat listens to each wake stream: what it heard is not lost, what is no wake does nothing."""
+"""One seat listens to each wake stream: nothing it heard is lost, and items that are not wakes
+do nothing.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from .support.bells import Rung, seated
 
 @pytest.fixture
 def rung(reference_server: StreamServer, database: str, settings: Any) -> Rung:
-    """A stream that rings in a wake stream of its own."""
+    """A stream that rings in its own wake stream."""
     name = f"wakes-{time.monotonic_ns()}"
     settings.DURABLE_STATE = {"LEASE_SECONDS": 2, "WAKE_STREAM": name}
     found = Rung(reference_server, database, Live.PULL_WAKE)
@@ -32,12 +34,12 @@ def rung(reference_server: StreamServer, database: str, settings: Any) -> Rung:
 
 
 def wake_stream(rung: Rung) -> WakeStream:
-    """As it is now."""
+    """The current row."""
     return WakeStream.objects.using(rung.using).get()
 
 
 def test_one_listens_until_it_is_gone(rung: Rung) -> None:
-    """Of those who look at once, and of those who look later; then another one does."""
+    """Of seats that look at the same time, and of later ones; once it is gone, another one does."""
     using = rung.using
     found = in_threads(*[lambda name=name: wakes.listen(using, name) for name in "abcd"])
     assert sorted(len(each) for each in found if isinstance(each, list)) == [0, 0, 0, 1], found
@@ -48,7 +50,7 @@ def test_one_listens_until_it_is_gone(rung: Rung) -> None:
     (ours,) = wakes.listen(using, "e")
     wait_until(lambda: wakes.listen(using, "f"))  # its lease has ended
 
-    # Who has not noticed yet moves nothing, and rings for nothing.
+    # A seat that has not noticed yet moves nothing, and rings for nothing.
     heard = [(rung.doorbell.subscription, 9)]
     assert not wakes.hear(using, ours, heard, Position("o", 0, 1))
     assert rung.doorbell.generation == 0
@@ -64,7 +66,7 @@ def test_a_wake_stream_that_tells_of_nothing_is_not_heard(rung: Rung) -> None:
 
 
 def test_what_rang_while_nobody_listened_is_heard(rung: Rung) -> None:
-    """From where the last one had listened to."""
+    """From the position that the last one had reached."""
     with seated(rung.using):
         rung.wait_until_at_rest()
     rung.remote.append([insert("message", "a", {"text": "hi"})])
@@ -74,7 +76,7 @@ def test_what_rang_while_nobody_listened_is_heard(rung: Rung) -> None:
 
 
 def test_what_is_no_wake_does_nothing(rung: Rung) -> None:
-    """Anybody may write there: it is passed over, or has a stream read in vain."""
+    """Anybody may write there: such items are skipped, or cause a stream to be read in vain."""
     subscription = rung.doorbell.subscription
     junk = [
         5,
@@ -99,7 +101,7 @@ def test_what_is_no_wake_does_nothing(rung: Rung) -> None:
 
 
 def test_a_wake_stream_that_is_created_anew_is_heard_again(rung: Rung) -> None:
-    """From its start; what it told of before it was deleted was written down."""
+    """From its start; wakes from before its deletion were stored."""
     with seated(rung.using):
         rung.wait_until_at_rest()
         rung.remote.append([insert("message", "a", {"text": "hi"})])
@@ -118,7 +120,7 @@ def is_there(url: str) -> bool:
 
 
 def test_a_seat_is_sent_for_that_listens(rung: Rung) -> None:
-    """Also where no stream wants a reader."""
+    """Even if no stream wants a reader."""
     later = timezone.now() + timedelta(hours=1)
     Doorbell.objects.using(rung.using).update(due_at=later)
     type(rung.stream).objects.using(rung.using).update(status="live")

@@ -1,4 +1,4 @@
-"""Fixtures of every environment."""
+"""Fixtures for tests of environments."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from tests.servers.require import skip_or_fail
 
 @pytest.fixture
 def psycopg_pool() -> None:
-    """The package that makes a pool in the process is there."""
+    """Requires the package for connection pools within the process."""
     if find_spec("psycopg_pool") is None:
         skip_or_fail("psycopg_pool is not installed")

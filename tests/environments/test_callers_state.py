@@ -1,4 +1,4 @@
-"""What the caller has set on its connection counts for the threads that consume, too."""
+"""What the caller has set on its connection also applies to the threads that consume."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["postgres"])
 
 @pytest.fixture
 def tenant() -> Iterator[Any]:
-    """A schema with all tables, which the test's connection is set to."""
+    """A schema with all tables, to which the test's connection is set."""
     connection = connections["postgres"]
     tables = connection.introspection.table_names()
     with connection.cursor() as cursor:
@@ -43,8 +43,8 @@ def tenant() -> Iterator[Any]:
 
 
 def test_the_search_path(rakaia_server: StreamServer, tenant: Any) -> None:
-    """The tenant's stream goes to the tenant's tables, and is verified there; the public stream of
-    the same name is left alone.
+    """The tenant's stream goes to the tenant's tables, and is verified there; the public stream
+    of the same name is left alone.
     """
     remote = RemoteStream(rakaia_server.stream())
     remote.append([insert("message", "a", {"text": "hi"})])
@@ -66,12 +66,12 @@ def test_the_search_path(rakaia_server: StreamServer, tenant: Any) -> None:
 
 
 def test_cursors_that_set_the_search_path_are_made_anew(tenant: Any) -> None:
-    """As django-tenants' do: the project may have worked in another schema since the last one."""
+    """As with django-tenants: the project may have worked in another schema since the last one."""
     connection = DatabaseWrapper(connections["postgres"].settings_dict, "postgres")
     database = database_of(connection)
     try:
         connection.ensure_connection()
-        database.limits = SessionLimits("tests", 5)  # a session of our own
+        database.limits = SessionLimits("tests", 5)  # a separate session
         for _ in range(2):
             (answer,) = database.run_together([("SELECT current_schema()", ())])
             assert answer.rows == [("public",)]
@@ -81,7 +81,7 @@ def test_cursors_that_set_the_search_path_are_made_anew(tenant: Any) -> None:
 
 
 def test_a_pool_takes_nothing_over(tenant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its connections are others' next: that is refused."""
+    """Its connections may be lent to others next, so it is refused."""
     monkeypatch.setitem(connections.settings["postgres"], "OPTIONS", {"pool": True})
     with pytest.raises(OperationRefused, match="search_path"):
         CallerState.of("postgres")

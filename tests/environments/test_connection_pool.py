@@ -85,7 +85,7 @@ def ordinal(stream: Stream) -> int:
     ],
 )
 def test_the_size_of_a_pool(pool: Any, size: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As psycopg reckons it."""
+    """As psycopg counts them."""
     from django.db import connections
 
     options = {} if pool is None else {"pool": pool}

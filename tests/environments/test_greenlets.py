@@ -1,4 +1,4 @@
-"""A worker whose threads are greenlets consumes nothing, and says so where somebody looks."""
+"""A worker whose threads are greenlets consumes nothing, and says so where people look."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""PgBouncer in transaction mode lends a worker other sessions all the time, and nothing stalls,
-leaks or is lost.
+"""PgBouncer in transaction mode gives a worker different sessions all the time, and nothing
+stalls, leaks or is lost.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from .support.command import ROOT, command, run_command
 pytestmark = pytest.mark.django_db(transaction=True, databases=["postgres"])
 
 SESSIONS = 3
-"""Fewer than one consumer has threads."""
+"""Fewer than the threads of one consumer."""
 OURS = {"HEADERS": "tests.environments.support.command.headers", "LEASE_SECONDS": 3}
 
 
 @pytest.fixture(scope="module")
 def pooler() -> Iterator[private.PrivateServer]:
-    """Stands before the PostgreSQL of the tests."""
+    """Runs in front of the tests' PostgreSQL."""
     before = find("postgres")
     if before is None:
         skip_or_fail(missing["postgres"])
@@ -59,7 +59,7 @@ def pooler() -> Iterator[private.PrivateServer]:
 
 @pytest.fixture
 def pooled(pooler: private.PrivateServer) -> dict[str, Any]:
-    """The test database through it, as Django's documentation says."""
+    """The test database through it, as Django's documentation advises."""
     url = urlsplit(pooler.url)
     where = {"HOST": url.hostname, "PORT": url.port, "DISABLE_SERVER_SIDE_CURSORS": True}
     return address("postgres", **where)
@@ -106,8 +106,8 @@ def test_every_verb(rakaia_server: StreamServer, pooled: dict[str, Any]) -> None
 def test_seats_share_live_streams(
     rakaia_server: StreamServer, pooled: dict[str, Any], pooler: private.PrivateServer
 ) -> None:
-    """Two seats with more threads than there are sessions: one is killed, the pooler itself goes
-    and comes again, and every event is shown once. Nothing is left set in the sessions.
+    """Two seats with more threads than there are sessions: one is killed, the pooler itself
+    stops and returns, and every event is shown once. Nothing is left set in the sessions.
     """
     remotes = [RemoteStream(rakaia_server.stream()) for _ in range(4)]
     streams = [add(remote.url, f"s{number}") for number, remote in enumerate(remotes)]
@@ -157,7 +157,7 @@ def test_seats_share_live_streams(
 
 
 def test_a_frozen_commit_is_ended_by_its_name(borrowed: ThreadPoolExecutor) -> None:
-    """The transaction carries name and limits, whichever session it is lent."""
+    """The transaction carries name and limits, whichever session it gets."""
     name = name_sessions(make_nonce())
     borrowed.submit(limit_sessions, SessionLimits(f"{name}.0", 15)).result(20)
 
@@ -166,7 +166,7 @@ def test_a_frozen_commit_is_ended_by_its_name(borrowed: ThreadPoolExecutor) -> N
             return ask("SHOW application_name"), ask("SHOW lock_timeout")
 
     assert borrowed.submit(look).result(20) == (f"{name}.0", "15s")
-    # Outside of a commit as well.
+    # Outside of a commit, too.
     assert borrowed.submit(ask, "SHOW application_name").result(20) == f"{name}.0"
     assert borrowed.submit(ask, "SELECT txid_current_if_assigned() IS NULL").result(20)
 
@@ -179,7 +179,7 @@ def test_a_frozen_commit_is_ended_by_its_name(borrowed: ThreadPoolExecutor) -> N
 def test_a_check_tells_what_sessions_do_not_keep(
     borrowed: ThreadPoolExecutor, pooled: dict[str, Any]
 ) -> None:
-    """Cursors on the server, and options that are set once for a connection."""
+    """Server-side cursors, and options that are set once for a connection."""
 
     def told(**changes: Any) -> list[str]:
         connections["postgres"].settings_dict |= changes
@@ -197,7 +197,7 @@ def test_a_check_tells_what_sessions_do_not_keep(
 
 
 def test_what_the_caller_has_set_is_refused(borrowed: ThreadPoolExecutor) -> None:
-    """It would be set in sessions that are others' next."""
+    """It would be set in sessions that others get next."""
 
     def set_and_look() -> None:
         with transaction.atomic(using="postgres"):

@@ -1,4 +1,4 @@
-"""Workers end each other's sessions without any grant; where they may not, a check says so."""
+"""Workers end each other's sessions without any grant; if they may not, a check says so."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROLE = f"durable_state_{os.getpid()}"
 
 @pytest.fixture(params=[only("postgres"), only("mysql")])
 def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database server with a user that has the tables, and nothing else."""
+    """A database server with a user that has the tables, and no other rights."""
     alias = alias_of(request)
     name = connections[alias].settings_dict["NAME"]
     making = {
@@ -66,7 +66,7 @@ def worker(alias: str, user: dict[str, Any], name: str = "") -> ThreadPoolExecut
 
 
 def test_a_user_ends_sessions_of_its_own(server: str) -> None:
-    """Without a grant: the check has nothing to say."""
+    """Without a grant: the check reports nothing."""
     user = {"USER": ROLE, "PASSWORD": "secret"}
     with worker(server, user, NAME) as frozen, worker(server, user) as successor:
         try:
@@ -85,7 +85,7 @@ def is_over(frozen: ThreadPoolExecutor, server: str) -> bool:
 
 @pytest.mark.parametrize("server", [only("postgres")], indirect=True)
 def test_a_role_that_was_assumed_may_not(server: str) -> None:
-    """The sessions are of the role that has logged in; the check says what to grant."""
+    """The sessions belong to the role that has logged in; the check says what to grant."""
     user = {"OPTIONS": {"assume_role": ROLE}}
     with worker(server, user) as successor, worker(server, {}, NAME) as frozen:
         try:

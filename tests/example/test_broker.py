@@ -1,4 +1,4 @@
-"""The example's broker of files: many processes write and read, nobody meets half a message."""
+"""The example's broker of files: many processes write and read, nobody sees half a message."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ processes = multiprocessing.get_context("spawn")
 
 @contextmanager
 def open_channel(folder: str) -> Iterator[Any]:
-    """A channel of the broker whose files are in the folder."""
+    """A channel of the broker with its files in the folder."""
     queue = os.path.join(folder, "queue")
     options = {
         "data_folder_in": queue,
@@ -46,14 +46,14 @@ def folder(tmp_path: Path) -> str:
 
 
 def write(folder: str, writer: int) -> None:
-    """Puts the writer's messages, numbered, as fast as it can."""
+    """Puts the writer's numbered messages, as fast as it can."""
     with open_channel(folder) as channel:
         for number in range(MESSAGES):
             channel._put("work", {"writer": writer, "number": number, "padding": "x" * 3000})
 
 
 def read(folder: str, found: Any) -> None:
-    """Takes messages without a pause; tells which, and what it could not read."""
+    """Takes messages without a pause; reports them, and what it could not read."""
     mine, unreadable = [], []
     with open_channel(folder) as channel:
         deadline = time.monotonic() + 120
@@ -71,7 +71,7 @@ def read(folder: str, found: Any) -> None:
 
 
 def run_all(*calls: tuple[Callable[..., None], tuple[Any, ...]]) -> None:
-    """Runs the functions at once, in processes of their own, all of which must succeed."""
+    """Runs the functions at once, in separate processes, all of which must succeed."""
     started = [processes.Process(target=function, args=arguments) for function, arguments in calls]
     for process in started:
         process.start()
@@ -104,7 +104,9 @@ def test_every_message_is_read_once_and_whole(folder: str) -> None:
 
 
 def look(folder: str, found: Any) -> None:
-    """Reads every message and table that it sees, without a pause; tells what it could not read."""
+    """Reads every message and table that it sees, without a pause; reports what it could not
+    read.
+    """
     seen, unreadable = 0, []
     while not os.path.exists(os.path.join(folder, "written")):
         for part, ending in (("queue", ".msg"), ("control", ".exchange")):
@@ -120,7 +122,7 @@ def look(folder: str, found: Any) -> None:
 
 
 def bind(folder: str, binder: int) -> None:
-    """Binds queues of its own to the exchange that all share, and every second one no longer."""
+    """Binds its own queues to the exchange that all share, and unbinds every second one again."""
     with open_channel(folder) as channel:
         for number in range(40):
             channel._queue_bind("everybody", "", "", f"queue-{binder}-{number}")
@@ -150,7 +152,9 @@ def test_nothing_is_seen_before_it_is_whole(folder: str) -> None:
 
 
 def test_fanout_reaches_every_queue(folder: str) -> None:
-    """A broadcast, as Celery's remote control is, arrives in each bound queue, and in no other."""
+    """A broadcast, such as Celery's remote control, arrives in each bound queue, and in no
+    other.
+    """
     exchange = Exchange("news", type="fanout")
     with open_channel(folder) as channel:
         for name in ("one", "two"):
@@ -175,7 +179,7 @@ def _drain(channel: Any, queue: str) -> list[Any]:
 
 
 def test_a_message_that_cannot_be_written_leaves_nothing(folder: str) -> None:
-    """A payload that is no JSON fails in the writer, and no reader ever sees a part of it."""
+    """A payload that is not JSON fails in the writer, and no reader ever sees a part of it."""
     with open_channel(folder) as channel:
         with pytest.raises(TypeError):
             channel._put("work", {"begun": "x" * 100_000, "broken": object()})

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.timeout(240)
 
 @pytest.fixture
 def window(browser: Browser) -> Iterator[WindowMaker]:
-    """Makes windows with cookies of their own,
-    and fails the test when one of them met an error in its scripts.
+    """Opens windows with their own cookies, and fails the test if one of them met a script
+    error.
     """
     maker = WindowMaker(browser)
     yield maker
@@ -52,7 +52,7 @@ class WindowMaker:
 
 
 def enter(page: Page, url: str, name: str) -> None:
-    """Opens the room and takes a name."""
+    """Opens the room and chooses a name."""
     page.goto(url)
     page.fill("#name", name)
     page.click("dialog button")
@@ -65,8 +65,8 @@ def say(page: Page, text: str) -> None:
 
 
 def test_chat_reaches_the_other_window(demo: Demo, window: WindowMaker) -> None:
-    """A message, who is typing,
-    a reaction and a deletion in one window appear in the other, by way of the stream.
+    """A message, a typing user, a reaction and a deletion in one window appear in the other,
+    through the stream.
     """
     room = f"{demo.url()}/chat/lobby/"
     ada, grace = window(), window()
@@ -94,7 +94,7 @@ def test_chat_reaches_the_other_window(demo: Demo, window: WindowMaker) -> None:
     expect(ada.locator("#people li")).to_have_count(2)
     expect(ada.locator("#present")).to_have_text("2 people here")
 
-    # Another room is another stream: nothing of this one is there.
+    # Another room is another stream, which shows nothing of this one.
     grace.click(".rooms a:has-text('Workshop')")
     grace.wait_for_selector("#status[data-state=live]")
     grace.wait_for_selector("#log .nothing")
@@ -115,7 +115,7 @@ def test_a_lost_connection_resumes(demo: Demo, window: WindowMaker) -> None:
     """A window that was offline catches up by itself, once, with what was said meanwhile."""
     room = f"{demo.url()}/chat/garden/"
     ada, grace = window(), window()
-    # A line that can be cut: closed sockets stay closed until it is mended.
+    # A line that can be cut: closed sockets stay closed until it is repaired.
     ada.add_init_script(
         """
         const Real = WebSocket; window.cut = false; window.sockets = []; window.asked = [];
@@ -143,8 +143,8 @@ def test_a_lost_connection_resumes(demo: Demo, window: WindowMaker) -> None:
 
 
 def test_behind_the_scenes(demo: Demo, window: WindowMaker) -> None:
-    """An event shows its way, garbage is refused and counted, a killed worker has a successor, and
-    a reset changes nothing that is shown.
+    """An event shows its way, garbage is refused and counted, a killed worker has a successor,
+    and a reset changes nothing that is shown.
     """
     page = window()
     page.goto(f"{demo.url()}/behind/")
@@ -171,12 +171,12 @@ def test_behind_the_scenes(demo: Demo, window: WindowMaker) -> None:
     assert page.locator("#board tbody tr").count() == len(board.splitlines())
     page.wait_for_selector("#status[data-state=live]")
     assert page.inner_text("#worker") != before
-    # The frame after a reset names every transaction once more, which is no new arrival.
+    # The frame after a reset names every transaction once more, which is not a new arrival.
     assert page.get_attribute("#ways .bar", "aria-label") == label
 
 
 def test_the_official_client_shows_the_same_rows(demo: Demo, window: WindowMaker) -> None:
-    """StreamDB, unchanged, by Django's own feed; an event is awaited by both clients."""
+    """StreamDB, unchanged, through Django's own feed; both clients wait for an event."""
     if not (CHECKOUT / "tests/interop/node_modules/@tanstack/db").is_dir():
         skip_or_fail("the official clients are not installed in tests/interop")
     page = window()
@@ -191,7 +191,7 @@ def test_the_official_client_shows_the_same_rows(demo: Demo, window: WindowMaker
 
 
 def test_pages_are_live_only_while_the_stream_is_read(demo: Demo, window: WindowMaker) -> None:
-    """An open socket is not enough: somebody has to read what comes."""
+    """An open socket is not enough: a worker has to read the stream."""
     page = window()
     page.goto(f"{demo.url()}/history/")
     page.wait_for_selector("#status[data-state=live]")
@@ -204,8 +204,8 @@ def test_pages_are_live_only_while_the_stream_is_read(demo: Demo, window: Window
 def test_history_shows_rows_and_follows(
     demo: Demo, window: WindowMaker, shown_repository: ScratchRepository
 ) -> None:
-    """The page has the repository's files with their blob ids,
-    and a new commit appears without a reload.
+    """The page has the repository's files with their blob ids, and a new commit appears without
+    a reload.
     """
     page = window()
     page.goto(f"{demo.url()}/history/")
@@ -243,8 +243,8 @@ def test_admin_shows_streams_and_rows(demo: Demo, window: WindowMaker) -> None:
 
 
 def test_what_a_visitor_may_not(demo: Demo, window: WindowMaker) -> None:
-    """Without a name, with nonsense, or for another's message,
-    the server refuses and nothing reaches the stream.
+    """Without a name, with nonsense, or for another's message, the server refuses and nothing
+    reaches the stream.
     """
     ada, mallory = window(), window()
     room = f"{demo.url()}/chat/workshop/"

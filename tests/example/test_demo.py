@@ -46,8 +46,8 @@ def test_until_up_to_date(tmp_path: Path, repository: ScratchRepository) -> None
 
 
 def test_live_pages_then_ctrl_c(tmp_path: Path, repository: ScratchRepository) -> None:
-    """It says where the pages are,
-    follows new commits and rewritten ones, and Ctrl-C ends it all.
+    """It says where the pages are, follows new commits and rewritten ones, and Ctrl-C ends it
+    all.
     """
     with running(tmp_path / "demo", f"--repository={repository.folder}") as demo:
         demo.url()
@@ -67,7 +67,7 @@ def test_live_pages_then_ctrl_c(tmp_path: Path, repository: ScratchRepository) -
 
 
 def test_second_start_and_taken_ports(tmp_path: Path, repository: ScratchRepository) -> None:
-    """While one runs, a second takes other files and ports, says so, and gets it right too."""
+    """While one runs, a second takes other files and ports, says so, and is correct too."""
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         socket.create_server(("127.0.0.1", 0)) as also,
@@ -89,15 +89,13 @@ def test_second_start_and_taken_ports(tmp_path: Path, repository: ScratchReposit
 
 
 def kill(demo: Demo, words: str) -> None:
-    """Kills the process whose command line has the words, not the children that come after it."""
+    """Kills the process whose command line has the words, not its children."""
     started = sorted(demo.descendants().items())
     os.kill(next(pid for pid, args in started if words in args), signal.SIGKILL)
 
 
 def test_what_dies_is_started_again(tmp_path: Path, repository: ScratchRepository) -> None:
-    """Whichever process dies, the demo says so and starts it again,
-    and the rows go on following.
-    """
+    """Whichever process dies, the demo says so and restarts it, and the rows continue to follow."""
     with running(tmp_path / "demo", f"--repository={repository.folder}") as demo:
         url = demo.url()
         for number, (name, words) in enumerate(
@@ -129,7 +127,7 @@ def wait_for_page(url: str, seconds: float = 30) -> None:
 
 
 def test_death_of_the_stream_server(tmp_path: Path, repository: ScratchRepository) -> None:
-    """It takes its streams along; the demo says so and feeds the history again."""
+    """Its streams are lost with it; the demo says so and feeds the history again."""
     with running(tmp_path / "demo", f"--repository={repository.folder}") as demo:
         demo.url()
         kill(demo, "rakaia:app")
@@ -175,7 +173,7 @@ def test_interrupted_before_the_end(tmp_path: Path, repository: ScratchRepositor
 
 def test_wrong_rows_fail(tmp_path: Path, repository: ScratchRepository) -> None:
     """The comparison can fail: a row that differs is named, and the exit code is 1."""
-    # The one place where the truth can be bent from outside: the `git` that the demo asks.
+    # The one place where the truth can be falsified from outside: the `git` that the demo calls.
     git = tmp_path / "bin" / "git"
     git.parent.mkdir()
     real = next(
@@ -198,8 +196,8 @@ def test_wrong_rows_fail(tmp_path: Path, repository: ScratchRepository) -> None:
 
 
 def test_default_is_the_checkout(tmp_path: Path) -> None:
-    """Without a repository named it shows this checkout,
-    or the bundled history where that has no commits.
+    """Without a given repository it shows this checkout, or the bundled history if that has no
+    commits.
     """
     with running(tmp_path / "demo", "--until-up-to-date") as demo:
         assert demo.process.wait(90) == 0, demo.printed()

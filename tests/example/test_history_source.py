@@ -72,7 +72,7 @@ def test_odd_repository_folds_to_its_tree(scratch: ScratchRepository) -> None:
 
 
 def test_news_continue_where_they_ended(scratch: ScratchRepository) -> None:
-    """A second look gives just the commits since the first, with the authors counted on."""
+    """The next call yields just the commits since the first, and continues counting the authors."""
     scratch.write("a", "1")
     scratch.commit("One")
     source = GitHistory(Repository(scratch.folder))
@@ -89,9 +89,7 @@ def test_news_continue_where_they_ended(scratch: ScratchRepository) -> None:
 
 
 def test_rewritten_history_is_told_anew(scratch: ScratchRepository) -> None:
-    """After an amended commit the stream is reset and told from the start,
-    and again equals the tree.
-    """
+    """After an amended commit the stream is reset and begins again, and again equals the tree."""
     scratch.write("a", "1")
     scratch.commit("One")
     scratch.write("b", "2")
@@ -108,7 +106,7 @@ def test_rewritten_history_is_told_anew(scratch: ScratchRepository) -> None:
 
 
 def test_foxtrot_merge_is_a_rewrite(scratch: ScratchRepository) -> None:
-    """Where our old head became a second parent, the first-parent history is another one."""
+    """If our old head became a second parent, the first-parent history is another one."""
     scratch.write("a", "1")
     base = scratch.commit("Base")
     scratch.write("b", "2")
@@ -134,8 +132,8 @@ def test_bundled_history_folds_to_its_tree() -> None:
 
 @pytest.mark.parametrize("commits", [False, None])
 def test_bundled_history_stands_in(tmp_path: Path, commits: bool | None) -> None:
-    """A folder that is no repository, or a repository without a commit,
-    gets the bundled history, with the reason.
+    """A folder that is not a repository, or a repository without a commit, gets the bundled
+    history, with the reason.
     """
     folder = tmp_path / "x"
     if commits is None:
@@ -149,7 +147,7 @@ def test_bundled_history_stands_in(tmp_path: Path, commits: bool | None) -> None
 
 
 def test_without_git_the_reason_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without git is told apart from a folder without history."""
+    """A machine without git is distinguished from a folder without history."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NoHistory, match="git is not installed"):
         Repository(tmp_path).head()

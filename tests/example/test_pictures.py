@@ -1,6 +1,6 @@
-"""The pictures in README and docs/ are taken of the running demo, so that they stay true.
+"""The pictures in README and docs/ are taken from the running demo, so that they stay true.
 
-``make screenshots`` puts them where the pages show them; as a test, into a folder of its own.
+``make screenshots`` puts them where the pages show them; as a test, into a temporary folder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SIDE_BY_SIDE = """
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the pictures go."""
+    """The folder for the pictures."""
     return Path(os.environ.get("DURABLE_STATE_PICTURES") or tmp_path)
 
 

@@ -39,11 +39,13 @@ while True:
     assert all("ok" in answer for each in app.control.ping(timeout=1) for answer in each.values())
     time.sleep(0.2)
 """
-"""Asks the workers by broadcast, which is what the broker's tables of exchanges are for."""
+"""Asks the workers by broadcast, which uses the broker's tables of exchanges."""
 
 
 class Visitor:
-    """Someone who says and retracts things. ``said`` are the keys that must be there in the end."""
+    """Someone who says and retracts things. ``said`` holds the keys that must be there in the
+    end.
+    """
 
     def __init__(self, url: str, number: int) -> None:
         self.client = httpx.Client(base_url=url, trust_env=False, timeout=60)
@@ -53,7 +55,7 @@ class Visitor:
         self._post("/chat/name/", data={"name": f"Visitor {number}"})
 
     def do_something(self) -> None:
-        """Does one thing in one room; whatever it is, the server must take it."""
+        """Does one thing in one room; whatever it is, the server must accept it."""
         room = self.choices.choice(ROOMS)
         mine = self.said[room]
         dice = self.choices.random()
@@ -80,7 +82,7 @@ class Visitor:
 
 
 class Busy:
-    """Threads that repeat something until they are stopped; an error of any of them is kept."""
+    """Threads that repeat something until they are stopped; errors are collected."""
 
     def __init__(self) -> None:
         self.stopped = threading.Event()
@@ -130,7 +132,7 @@ def pinging(demo: Demo) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def memory(demo: Demo) -> Counter[str]:
-    """MiB that the demo's processes hold, by what they run."""
+    """The memory in MiB that the demo's processes use, by what they run."""
     held: Counter[str] = Counter()
     descendants = demo.descendants()
     command = ["ps", "-o", "pid=,rss=", "-p", ",".join(map(str, descendants))]
@@ -179,17 +181,19 @@ def test_a_busy_demo(tmp_path: Path) -> None:
         assert "starting it again" not in demo.printed()
         assert wrong_lines(folder) == []
         for name, first in held[0].items():
-            # What the database's cache and Python's allocator take at first is no growth.
+            # What the database's cache and Python's allocator take at first is not growth.
             assert held[-1][name] < 1.5 * first + 30, f"the memory of {name} grew: {held} MiB"
 
 
 def shows(entity_type: str, keys: set[str]) -> Callable[[State], bool]:
-    """Returns what tells whether a subscriber knows exactly those entities of the type."""
+    """Returns a function that says whether a subscriber knows exactly those entities of the
+    type.
+    """
     return lambda state: {key for kind, key in state if kind == entity_type} == keys
 
 
 def committing(repository: ScratchRepository) -> Callable[[], None]:
-    """Returns what makes the next commit, and waits a little."""
+    """Returns a function that makes the next commit, and waits a little."""
     numbers = itertools.count()
 
     def commit() -> None:
@@ -202,7 +206,7 @@ def committing(repository: ScratchRepository) -> Callable[[], None]:
 
 
 def keep_watching(demo: Demo, busy: Busy, pings: subprocess.Popen[bytes]) -> list[Counter[str]]:
-    """Looks after the demo for the whole time; returns the memory that it held, once a minute."""
+    """Checks the demo for the whole time; returns its memory, once a minute."""
     held: list[Counter[str]] = []
     begun = time.monotonic()
     while (passed := time.monotonic() - begun) < MINUTES * 60 and not busy.stopped.is_set():
@@ -238,7 +242,7 @@ def verify(demo: Demo, name: str) -> None:
 
 
 def wrong_lines(folder: Path) -> list[str]:
-    """Lines of the demo's logs that tell of something broken."""
+    """Lines of the demo's logs that report something broken."""
     return [
         f"{log.name}: {line}"
         for log in sorted((folder / "logs").iterdir())

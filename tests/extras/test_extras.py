@@ -35,8 +35,8 @@ MakeProject = Callable[..., BareProject]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as it would be published, so that a file that it lacks is missed: the wheel,
-    built from the source archive as ``make dist`` does.
+    """The package as it would be published, so that a missing file is noticed: the wheel, built
+    from the source archive as by ``make dist``.
     """
     folder = tmp_path_factory.mktemp("wheel")
     if reason := registry_is_missing(folder):
@@ -46,7 +46,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_project(tmp_path: Path, wheel: Path) -> MakeProject:
-    """Makes a project in an environment with the package, that extra, and nothing else."""
+    """Creates a project in an environment with the package, that extra, and nothing else."""
 
     def make(extra: str = "", settings: str = "", also: tuple[str, ...] = ()) -> BareProject:
         python = make_environment(
@@ -82,7 +82,7 @@ def write(url: str, key: str, text: str) -> None:
 
 
 def use(project: BareProject, url: str) -> None:
-    """Consumes the stream, as a first user would, on whatever database the project has."""
+    """Consumes the stream, as a first user would, on the project's database."""
     project.run("manage.py", "check", "--database", "default")
     project.run("manage.py", "durable_state", "add", "notes", url)
     printed = project.run("manage.py", "durable_state", "sync", "notes", "--until-up-to-date")
@@ -92,7 +92,7 @@ def use(project: BareProject, url: str) -> None:
 
 
 def database_settings(alias: str) -> str:
-    """Settings of a database of this test's own on the server that the tests use."""
+    """Settings of this test's own database on the server that the tests use."""
     if alias not in available:
         skip_or_fail(missing[alias])
     kept = {name: value for name, value in available[alias].items() if name != "TEST"}
@@ -102,7 +102,7 @@ def database_settings(alias: str) -> str:
 
 @contextmanager
 def own_database(alias: str, settings: str) -> Iterator[None]:
-    """Makes the database that the settings name, and drops it."""
+    """Creates the database that the settings name, and drops it."""
     name = settings.split("'NAME': '")[1].split("'")[0]
     if alias == "postgres":
         import psycopg
@@ -149,7 +149,7 @@ def test_no_extra(make_project: MakeProject, stream_url: str) -> None:
 def test_database_extras(
     make_project: MakeProject, stream_url: str, extra: str, alias: str
 ) -> None:
-    """The driver that the extra brings is all that the database takes."""
+    """The extra brings the driver, and the database needs nothing else."""
     settings = database_settings(alias)
     with own_database(alias, settings):
         use(make_project(extra, settings), stream_url)
@@ -188,7 +188,7 @@ def test_redis_extra(make_project: MakeProject, stream_url: str, redis_url: str)
 
 @contextmanager
 def celery_worker(project: BareProject) -> Iterator[subprocess.Popen[bytes]]:
-    """The project's worker; what it printed is part of whatever goes wrong."""
+    """The project's worker; if anything goes wrong, its output is shown."""
     log = project.folder / "worker.log"
     with log.open("wb") as output:
         worker = subprocess.Popen(
@@ -214,7 +214,7 @@ def celery_worker(project: BareProject) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_webhooks_extra(make_project: MakeProject) -> None:
-    """It is all that verifying a signature takes; without it, a check says so."""
+    """Verifying a signature needs nothing else; without it, a check says so."""
     webhooks = "DURABLE_STATE = {'WEBHOOK_URL': 'https://shop.example.org/doorbells/'}\n"
     project = make_project("webhooks", webhooks)
     project.run("manage.py", "check")
@@ -232,7 +232,7 @@ def test_webhooks_extra(make_project: MakeProject) -> None:
 
 
 def test_demo_extra(tmp_path: Path, wheel: Path) -> None:
-    """The extra is all that the example takes; its checked run comes to the right rows."""
+    """The example needs nothing else; its checked run ends with the right rows."""
     python = make_environment(tmp_path / "environment", f"{wheel}[demo]")
     command = [str(python), "-m", "example_project.demo", "--until-up-to-date"]
     ports = [f"--port={free_port()}", f"--stream-port={free_port()}"]
@@ -241,7 +241,7 @@ def test_demo_extra(tmp_path: Path, wheel: Path) -> None:
 
 
 def test_docs_extra(tmp_path: Path, wheel: Path) -> None:
-    """The extra is all that building the site takes."""
+    """Building the site needs nothing else."""
     python = make_environment(tmp_path / "environment", f"{wheel}[docs]")
     strictly = ["--fail-on-warning", "--keep-going", "--quiet", "--fresh-env"]
     command = [str(python), "-m", "sphinx", *strictly, "--conf-dir", "docs", "."]

@@ -1,4 +1,4 @@
-"""README and tutorial lead from an empty folder to a page that moves, without anything else."""
+"""README and tutorial lead from an empty folder to a live page, without anything else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
 def test_typed_by_a_stranger(page: str, tmp_path: Path) -> None:
-    """Every block is typed as it stands, the installation too, and the browser shows the rows."""
+    """Every block is typed as it is, including the installation, and the browser shows the rows."""
     if reason := registry_is_missing(tmp_path):
         skip_or_fail(reason)
     empty = tmp_path / "empty"

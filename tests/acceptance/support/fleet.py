@@ -1,4 +1,4 @@
-"""A fleet: Celery workers, beat and ``run`` as processes, and servers that can be taken away."""
+"""A fleet: Celery workers, beat and ``run`` as processes, and servers that can be taken down."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["LEASE_SECONDS", "SEATS", "Fleet", "RestartableStreamServer", "Worker
 
 LEASE_SECONDS = 4.0
 SEATS = 4
-"""Of two Celery workers with two processes each, one of which has to supervise, and a `run`."""
+"""Two Celery workers with two processes each, of which one has to supervise, and a `run`."""
 CHECKOUT = Path(__file__).parents[3]
 CELERY = ("celery", "--app=tests.acceptance.support.fleet_celery")
 BEAT = (*CELERY, "beat", "--pidfile=", "--loglevel=WARNING")
@@ -29,18 +29,18 @@ RUN = ("django", "durable_state", "run")
 
 
 class Worker:
-    """A process with all that it starts, which may be killed, frozen, or asked to end."""
+    """A process with everything that it starts; it can be killed, frozen, or asked to end."""
 
     def __init__(self, name: str, arguments: tuple[str, ...], fleet: Fleet) -> None:
         self.name = name
         self.in_hand = threading.Lock()
-        """Held by a test while it has the process down."""
+        """Held by a test while it keeps the process down."""
         self._arguments, self._fleet = arguments, fleet
         self.log = fleet.folder / f"{name}.log"
         self.start()
 
     def start(self) -> None:
-        """Starts it; it is not waited for."""
+        """Starts it without waiting for it."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self._arguments],
@@ -55,21 +55,21 @@ class Worker:
     def revive(self) -> None:
         """Starts it again, if it has ended."""
         if self.process.poll() is not None:
-            self.signal_all(signal.SIGKILL)  # what it has left behind
+            self.signal_all(signal.SIGKILL)  # children that it has left behind
             self.start()
 
     def signal_all(self, number: signal.Signals) -> None:
-        """Sends a signal to the process and to those that it has started."""
+        """Sends a signal to the process and its children."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
     def kill(self) -> None:
-        """Ends it wherever it is."""
+        """Kills it, whatever it is doing."""
         self.signal_all(signal.SIGKILL)
         self.process.wait()
 
     def ask_to_end(self, seconds: float) -> float:
-        """Sends SIGTERM as a supervisor does, and returns the seconds that the end took."""
+        """Sends SIGTERM, as a supervisor does, and returns the seconds until it has ended."""
         began = time.monotonic()
         self.process.terminate()
         try:
@@ -80,12 +80,12 @@ class Worker:
         return time.monotonic() - began
 
     def last_words(self) -> str:
-        """The end of what it has printed."""
+        """The last part of its output."""
         return self.log.read_text(errors="replace")[-3000:]
 
 
 class RestartableStreamServer:
-    """The reference server on files of its own, at one address."""
+    """The reference server with its own files, at a fixed address."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._port = folder, private.free_port()
@@ -97,14 +97,14 @@ class RestartableStreamServer:
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Starts it; it goes on from what its files hold."""
+        """Starts it; it continues from its files."""
         server: StreamServer = self._running.enter_context(
             reference(long_poll_seconds=5, port=self._port, data_dir=self._folder)
         )
         self._server = server
 
     def kill(self) -> None:
-        """Ends it wherever it is."""
+        """Kills it, whatever it is doing."""
         self._server.process.kill()
         self.close()
 
@@ -133,7 +133,7 @@ class Fleet:
         self._supervisor = threading.Thread(target=self._keep_running, daemon=True)
 
     def manage(self, *arguments: str) -> str:
-        """What a management command prints; it must end well."""
+        """The output of a management command, which must succeed."""
         done = subprocess.run(
             [sys.executable, "-m", "django", *arguments],
             cwd=CHECKOUT,
@@ -146,7 +146,7 @@ class Fleet:
         return done.stdout
 
     def start_workers(self) -> None:
-        """Two Celery workers, a `run`, and beat, which nobody disturbs."""
+        """Two Celery workers, a `run`, and beat, which no test disturbs."""
         schedule = f"--schedule={self.folder / 'beat'}"
         self.beat = Worker("beat", (*BEAT, schedule), self)
         for name, arguments in (
@@ -158,8 +158,8 @@ class Fleet:
         self._supervisor.start()
 
     def _keep_running(self) -> None:
-        """Starts again what has ended, as systemd or a container's engine does: a Celery worker may
-        die of a broker that comes back.
+        """Restarts processes that have ended, as systemd or a container engine does: a Celery
+        worker may die when its broker comes back.
         """
         while not self._ends.wait(1):
             for worker in self.workers:

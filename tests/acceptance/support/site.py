@@ -22,7 +22,7 @@ from tests.private import free_port
 __all__ = ["QUEUE", "Site", "running", "tell"]
 
 QUEUE = f"durable_state_acceptance_{os.getpid()}"
-"""A broker that is shared with others must not give our tasks to their workers."""
+"""On a shared broker, others' workers must not get our tasks."""
 WORKER = (
     "celery",
     "--app=example_project",
@@ -35,7 +35,7 @@ WORKER = (
 
 @dataclass
 class Site:
-    """The running processes, and the same database for the test's own look."""
+    """The running processes; the test looks at the same database."""
 
     processes: Processes
     database: psycopg.Connection[tuple[object, ...]]
@@ -58,7 +58,7 @@ class Site:
         return {str(path): (str(mode), str(blob)) for path, mode, blob in rows}
 
     def kill_worker(self) -> None:
-        """Ends the worker and its processes wherever they are, and starts another one at once."""
+        """Kills the worker and its processes, and starts another one at once."""
         self.kills.append(self.ordinal())
         os.killpg(self.worker.popen.pid, signal.SIGKILL)
         self.worker.popen.wait()
@@ -123,7 +123,7 @@ def running(
 
 
 def tell(url: str, commits: list[list[bytes]]) -> int:
-    """Appends the messages and returns how many they are."""
+    """Appends the messages and returns how many there are."""
 
     async def append_all() -> None:
         async with open_client(trust_env=False) as client:

@@ -1,4 +1,4 @@
-"""Watching how long a stream stands still although there is something to be read."""
+"""Measures for how long a stream stands still although there is something to read."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LOOK_SECONDS = 0.2
 
 
 class Stillness:
-    """Compares, a few times a second, what each stream has read with what was appended.
+    """Compares, several times a second, what each stream has read with what was appended.
 
-    Time in which the database or the stream server is away does not count: nobody could have moved
-    it.
+    Time in which the database or the stream server is down does not count: nobody could have made
+    progress.
     """
 
     def __init__(self, postgres_url: str, acknowledged: Mapping[str, int]) -> None:
@@ -32,14 +32,14 @@ class Stillness:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """What happens in the block takes a server away; the clocks start again after it."""
+        """The block takes a server down; the clocks start again after it."""
         with self._away:
             yield
             self._since.clear()
 
     def take(self) -> float:
-        """For how long a stream had something to read and did not move, at most, since this was
-        asked last; seconds.
+        """The longest time, in seconds, that a stream had something to read and did not move,
+        since the last call.
         """
         longest, self._longest = self._longest, 0.0
         return longest
@@ -63,7 +63,8 @@ class Stillness:
             connection.close()
 
     def _look(self, connection: psycopg.Connection[tuple[str, int]]) -> None:
-        appended = dict(self._acknowledged)  # before: what was appended since may be unread
+        # First, because messages that are appended after this may be unread.
+        appended = dict(self._acknowledged)
         now = time.monotonic()
         for name, ordinal in connection.execute("select name, ordinal from durable_state_stream"):
             if ordinal >= appended[name]:

@@ -1,4 +1,4 @@
-"""A websocket client that folds what it is sent, by the few rules that the frames have."""
+"""A websocket client that folds its frames, following the few rules of the protocol."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ State = dict[tuple[str, str], Any]
 
 
 class WebsocketSubscriber:
-    """Reads in a thread of its own until it is closed. ``state`` are the rows that it knows of."""
+    """Reads in its own thread until it is closed. ``state`` holds the rows that it knows."""
 
     def __init__(self, url: str) -> None:
         self.state: State = {}
@@ -50,7 +50,7 @@ class WebsocketSubscriber:
             state[item["type"], item["key"]] = item["value"]
 
     def wait_until(self, condition: Callable[[State], bool], seconds: float) -> None:
-        """Returns when the rows are as wanted, and fails otherwise."""
+        """Returns once the rows are as wanted; otherwise fails."""
         deadline = time.monotonic() + seconds
         while not condition(self.state):
             assert self.thread.is_alive(), "the websocket was closed"

@@ -1,5 +1,5 @@
 """Services that append to many streams while everything around them fails, and the fold of what
-they have said.
+they appended.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ THREADS = 3
 
 
 class StreamWriters:
-    """Append small changes to each of the streams, at a bounded pace, until they are told to end.
+    """Appends small changes to each stream, at a bounded pace, until told to end.
 
-    ``acknowledged`` counts by stream what its server has taken; an append whose answer was lost may
-    be there or not, so the truth is read from the server at the end.
+    ``acknowledged`` counts the messages that each stream's server has accepted. An append whose
+    answer was lost may or may not have succeeded, so the truth is read from the server at the end.
     """
 
     def __init__(self, urls: dict[str, str], seed: int, per_second: float) -> None:
@@ -70,7 +70,7 @@ def _change(chance: random.Random) -> dict[str, Any]:
 
 
 def read_items(url: str) -> list[Any]:
-    """All items of a stream, as its server gives them."""
+    """All items of a stream, as its server returns them."""
     items: list[Any] = []
     offset = "-1"
     while True:
@@ -83,7 +83,7 @@ def read_items(url: str) -> list[Any]:
 
 
 def fold(items: list[Any]) -> dict[str, Row]:
-    """The rows that the items make, by key."""
+    """The rows that result from the items, by key."""
     rows: dict[str, Row] = {}
     for item in items:
         if item["headers"]["operation"] == "delete":

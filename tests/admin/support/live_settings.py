@@ -1,4 +1,4 @@
-"""Settings of the site that the browser's tests look at."""
+"""Settings of the site for the browser tests."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Serves the admin with its websockets on a database of its own;
-each line on stdin is a list of messages to materialize.
+"""Serves the admin with its websockets on its own database; each line on stdin is a list of
+messages to materialize.
 
-Arguments: the port. The database is in the directory SCRATCH.
+Argument: the port. The database is in the directory SCRATCH.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import uvicorn
 
 
 def materialize() -> None:
-    """Does what stdin says, until it closes; then the process ends."""
+    """Executes stdin until it closes; then the process ends."""
     from durable_state.testing import apply
 
     for line in sys.stdin:

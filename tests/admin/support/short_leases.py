@@ -1,4 +1,4 @@
-"""Settings of a site whose workers are missed soon."""
+"""Settings of a site that soon notices that a worker is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admin as a process of its own, and a browser that is signed in."""
+"""The admin as its own process, and a browser that is signed in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHECKOUT = Path(__file__).parents[3]
 
 
 class Site:
-    """A running admin; ``environment`` is what makes other processes use its database."""
+    """A running admin; with ``environment``, other processes use its database."""
 
     def __init__(
         self, url: str, process: subprocess.Popen[str], environment: dict[str, str]
@@ -42,7 +42,7 @@ class Site:
         assert self.process.stdout.readline() == "done\n"
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """What the command ``durable_state`` did, as a process of its own."""
+        """The output of the command ``durable_state``, as its own process."""
         return subprocess.run(
             [sys.executable, "-m", "django", "durable_state", *words],
             cwd=CHECKOUT,
@@ -55,7 +55,7 @@ class Site:
 
     @contextmanager
     def worker(self) -> Iterator[subprocess.Popen[str]]:
-        """A running ``durable_state run``, which is killed at the end if it still lives."""
+        """A running ``durable_state run``, which is killed at the end if it is still alive."""
         command = [sys.executable, "-m", "django", "durable_state", "run"]
         with subprocess.Popen(
             command, cwd=CHECKOUT, env=self.environment, text=True, stdout=subprocess.DEVNULL
@@ -95,7 +95,7 @@ def serving_admin(
 
 @contextmanager
 def browsing(site: Site, chromium_path: str, *, keeps_pages: bool = False) -> Iterator[Page]:
-    """A browser that is signed in; an error of a script fails the test."""
+    """A browser that is signed in; a script error fails the test."""
     with launched(chromium_path, keeps_pages=keeps_pages) as browser:
         page = browser.new_context().new_page()
         errors: list[str] = []

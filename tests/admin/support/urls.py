@@ -1,4 +1,4 @@
-"""A site of its own: what the package registers, and the synced models of the test app."""
+"""A separate admin site: what the package registers, and the synced models of the test app."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class MessageAdmin(SyncedModelAdmin):
 
 
 class FileAdmin(SyncedModelAdmin):
-    """A column of the application's own, editable in the list too."""
+    """With a column of the application's own, editable in the list too."""
 
     list_display = ["path", "blob", "note"]
     list_editable = ["note"]
 
 
 class CommitAdmin(SyncedModelAdmin):
-    """Filtered by a parent that is synced too."""
+    """Filtered by a parent that is also synced."""
 
     list_display = ["key", "subject"]
     list_filter = ["author", "author__commits"]
@@ -34,7 +34,7 @@ class CommitAdmin(SyncedModelAdmin):
 
 
 class AnnotationAdmin(SyncedModelAdmin):
-    """The application's own rows, whose synced parent can be chosen in the list too."""
+    """The application's own rows, whose synced parent can be chosen in the list."""
 
     list_display = ["id", "author"]
     list_editable = ["author"]

@@ -1,4 +1,4 @@
-"""What a worker does that was asked to verify."""
+"""What a worker does with a requested verification."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["verify_as_a_worker"]
 
 
 def verify_as_a_worker() -> None:
-    """Carry out the verification that waits."""
+    """Carries out the waiting verification."""
     run = operations.take_verification("default")
     assert run is not None
-    with suppress(DurableStateError):  # it is kept
+    with suppress(DurableStateError):  # the error is kept in the run
         operations.carry_out(run)

@@ -1,4 +1,4 @@
-"""Who looks at the admin, and what they may see."""
+"""Users of the admin, and what they may see."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ __all__ = ["OnlyPublic", "SignIn"]
 
 
 class SignIn(Protocol):
-    """Signs somebody in who has these permissions."""
+    """Signs in a user with these permissions."""
 
     def __call__(self, *permissions: str) -> Client: ...
 
 
 class OnlyPublic(StatePolicy):
-    """Streams with "public" in their names, and rows in their texts, where they have any."""
+    """Gives streams with "public" in their names, and rows with it in their texts, if they have
+    any.
+    """
 
     def streams(self, user: Any) -> Any:
         return super().streams(user).filter(name__startswith="public")

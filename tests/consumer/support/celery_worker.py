@@ -1,5 +1,5 @@
-"""A Celery worker as a process of its own, on the test database:
-`python -m tests.consumer.support.celery_worker DATABASE_AS_JSON SETTINGS_AS_JSON BROKER POOL`.
+"""A Celery worker as its own process, on the test database: `python -m
+tests.consumer.support.celery_worker DATABASE_AS_JSON SETTINGS_AS_JSON BROKER POOL`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from tests.consumer.support.project import set_up
 
 
 def main() -> None:
-    """Runs the worker until it is told to end; ``supervise`` is sent by the test."""
+    """Runs the worker until it is told to end; the test sends ``supervise``."""
     database, ours, broker, pool = sys.argv[1:]
     from celery import Celery
 

@@ -1,4 +1,4 @@
-"""Consuming in a thread, as a worker of its own would, and waiting for what comes of it."""
+"""Consumes in a thread, as a separate worker would, and waits for the result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 15) -> None:
-    """Return once the condition is true; fail when it takes longer."""
+    """Returns once the condition is true; fails if that takes too long."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, f"not within {seconds} s"
@@ -40,7 +40,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 15) -> None:
 
 
 class Running:
-    """A consumer under way. ``error`` is what it ended with, if anything."""
+    """A running consumer. ``error`` is what it ended with, if anything."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = Stream.objects.using(stream.using).get(pk=stream.pk)
@@ -59,7 +59,7 @@ class Running:
             connections.close_all()
 
     def end(self, seconds: float = 15) -> BaseException | None:
-        """Wait until it has ended by itself, and give its error."""
+        """Waits until it has ended by itself, and returns its error."""
         self.thread.join(seconds)
         assert not self.thread.is_alive(), f"still consuming after {seconds} s"
         return self.error
@@ -68,8 +68,8 @@ class Running:
 def start_worker(
     stream: Stream, *, program: str = "tests.consumer.support.worker", **ours: object
 ) -> subprocess.Popen[str]:
-    """Consume until up to date in a process of its own, which can be killed:
-    the command, on the test database, with settings of ours.
+    """Consumes until up to date in its own process, which can be killed: the command, on the
+    test database, with the given settings.
     """
     command = [
         sys.executable,
@@ -90,7 +90,7 @@ def start_worker(
 
 @contextmanager
 def consuming(stream: Stream) -> Iterator[Running]:
-    """Consume live while the block runs.
+    """Consumes live while the block runs.
 
     At its end the stream is paused, which a consumer has to notice.
     """
@@ -105,7 +105,9 @@ def consuming(stream: Stream) -> Iterator[Running]:
 
 @contextmanager
 def seat(using: str) -> Iterator[threading.Event]:
-    """A seat in a thread, as a Celery task fills it; ends when the event is set, or the block."""
+    """A seat in a thread, filled as by a Celery task; it ends when the event is set, or with the
+    block.
+    """
     ends = threading.Event()
     failures: list[BaseException] = []
 
@@ -129,7 +131,7 @@ def seat(using: str) -> Iterator[threading.Event]:
 
 
 def in_threads(*calls: Callable[[], object]) -> list[object]:
-    """Call all at the same moment, and give what each returned or raised."""
+    """Calls all at the same moment, and returns what each returned or raised."""
     results: list[object] = [None] * len(calls)
     barrier = threading.Barrier(len(calls))
 
@@ -156,5 +158,5 @@ def is_live(stream: Stream) -> bool:
 
 
 def replay_of(stream: Stream) -> Replay | None:
-    """The stream's replay as it is now."""
+    """The current row of the stream's replay."""
     return Replay.objects.using(stream.using).filter(stream=stream).first()

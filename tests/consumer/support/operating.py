@@ -17,9 +17,9 @@ __all__ = ["run_while"]
 
 
 def run_while(using: str, look: Callable[[ExitStack], None]) -> None:
-    """Consumes all streams while ``look`` does; then ends by SIGTERM, within seconds.
+    """Consumes all streams while ``look`` runs; then ends by SIGTERM, within seconds.
 
-    What ``look`` enters into the stack it is given is left when that has ended.
+    Whatever ``look`` enters into the stack it is given is left after that.
     """
     problems: list[BaseException] = []
     asked: list[float] = []

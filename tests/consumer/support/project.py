@@ -1,4 +1,4 @@
-"""A project of the test app alone, for processes that tests start."""
+"""A project with only the test app, for processes that tests start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["address", "set_up"]
 
 
 def address(using: str, **changes: Any) -> dict[str, Any]:
-    """How the test database of that alias is reached, but for the changes."""
+    """The settings by which the test database of that alias is reached, with the changes."""
     kept = ("ENGINE", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
     given = settings.DATABASES[using]
     found = {key: given[key] for key in kept if key in given}
@@ -20,7 +20,7 @@ def address(using: str, **changes: Any) -> dict[str, Any]:
 
 
 def set_up(databases: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Sets Django up, in a process of its own; ``ours`` is ``DURABLE_STATE``."""
+    """Sets Django up in a separate process; ``ours`` is ``DURABLE_STATE``."""
     import django
 
     settings.configure(

@@ -1,4 +1,4 @@
-"""What a service that owns a stream does: creates it, appends to it, closes and deletes it."""
+"""What a service that owns a stream does: create it, append to it, close and delete it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RemoteStream", "random_groups", "random_items"]
 
 
 class RemoteStream:
-    """One stream on a real server, and all that was ever appended to it."""
+    """One stream on a real server, and everything that was ever appended to it."""
 
     def __init__(self, url: str, content_type: str = "application/json") -> None:
         self.url = url
@@ -23,23 +23,23 @@ class RemoteStream:
         self.create(content_type)
 
     def create(self, content_type: str = "application/json") -> None:
-        """Create it, or create it anew after ``delete``."""
+        """Creates it, or creates it anew after ``delete``."""
         self.items = []
         self._send("PUT", {"content-type": content_type})
 
     def append(self, items: Sequence[Any]) -> None:
-        """Append in one step."""
+        """Appends in one step."""
         self._send(
             "POST", {"content-type": "application/json"}, b"[%b]" % b",".join(map(encode, items))
         )
         self.items += items
 
     def close(self) -> None:
-        """No message will follow."""
+        """Closes it: no message will follow."""
         self._send("POST", {"stream-closed": "true"})
 
     def delete(self) -> None:
-        """It is no longer there."""
+        """Deletes it."""
         self._send("DELETE", {})
 
     def _send(self, method: str, headers: dict[str, str], content: bytes | None = None) -> None:
@@ -49,15 +49,15 @@ class RemoteStream:
 
 
 def random_items(seed: int, count: int) -> list[Any]:
-    """A stream of everything:
-    changes of all kinds, refused ones, controls, junk, types that nobody registered.
+    """A stream of everything: changes of all kinds, refused ones, controls, junk, unregistered
+    types.
     """
     chance = random.Random(seed)
     return [_random_item(chance) for _ in range(count)]
 
 
 def random_groups(items: Sequence[Any], seed: int, most: int = 40) -> Iterator[Sequence[Any]]:
-    """The items, cut into appends."""
+    """Splits the items into appends."""
     chance, start = random.Random(seed), 0
     while start < len(items):
         size = chance.randint(1, most)
@@ -107,7 +107,7 @@ def _random_item(chance: random.Random) -> Any:
     if entity_type == "setting":
         return item | {"value": chance.choice(DOCUMENTS)}
     fields = _OBJECTS[entity_type]
-    # Mostly good values: with only odd ones, no row would live for long.
+    # Mostly valid values: with odd ones only, no row would live long.
     value = {
         name: chance.choice(table[:3] if chance.random() < 0.8 else table)[0]
         for name, table in fields.items()

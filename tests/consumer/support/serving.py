@@ -1,4 +1,4 @@
-"""A server that holds random items, well or badly."""
+"""A server that holds random items, and serves them well or badly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def good(items: list[Any] = ITEMS, **options: Any) -> StreamReplies:
 
 
 def quiet(asked: Asked, replies: StreamReplies) -> Reply:
-    """Live requests are answered with nothing, for as long as the client stays."""
+    """Answers live requests with nothing, for as long as the client stays."""
     reply = replies(asked)
     if "live" in asked.query:
         return Reply(200, reply.headers, framing="chunked", silent=True)

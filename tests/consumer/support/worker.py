@@ -1,5 +1,5 @@
-"""A consumer as a process of its own, to be killed:
-`python -m tests.consumer.support.worker DATABASE_AS_JSON STREAM SETTINGS_AS_JSON`.
+"""A consumer as its own process, to be killed: `python -m tests.consumer.support.worker
+DATABASE_AS_JSON STREAM SETTINGS_AS_JSON`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One fault at one point of a run.
 
-There is a point before every statement, every COMMIT and every network read, and one behind what
-is done for good then: a COMMIT, a statement outside of any transaction, a read. Behind any other
-statement is before the next one.
+There is a point before every statement, every COMMIT and every network read, and one after
+everything that is permanent: a COMMIT, a statement outside of any transaction, a read. The point
+after any other statement is the same as the one before the next.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Fault", "Killed", "Kind"]
 
 
 class Killed(BaseException):
-    """The process is dead: no code of its own goes on, and what was not committed is lost."""
+    """The process is dead: none of its code continues, and uncommitted work is lost."""
 
 
 class Kind(enum.StrEnum):
@@ -34,7 +34,7 @@ class Kind(enum.StrEnum):
 
 
 class Fault:
-    """Strikes once, at the point of that number, counted from the beginning of the run.
+    """Strikes once, at the point with that number, counted from the beginning of the run.
 
     A process that was killed stays dead: every later point raises too, until ``revive``.
     """
@@ -47,16 +47,16 @@ class Fault:
         """How many points there were."""
 
         self.struck = ""
-        """What was under way when it struck; empty, where it has not."""
+        """What was under way when it struck; empty if it has not struck."""
 
         self.is_dead = False
-        """Whether the process is, in which nothing is written any more."""
+        """Whether the process is dead, and so writes nothing any more."""
 
         self._end: Callable[[], None] = lambda: None
 
     @asynccontextmanager
     async def stopping(self) -> AsyncIterator[asyncio.Event]:
-        """What stands in for ``stop_signals``: the event that the death of the process sets."""
+        """Replaces ``stop_signals``: the event that the death of the process sets."""
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def end() -> None:
@@ -73,7 +73,7 @@ class Fault:
     # At the points.
 
     def at_read(self, what: str) -> None:
-        """A point beside a network read."""
+        """A point at a network read."""
         if self._strikes(what):
             raise httpx.ReadError("the connection is cut")
 
@@ -82,7 +82,7 @@ class Fault:
             _cut(connection)
 
     def _strikes(self, what: str) -> bool:
-        """Whether the connection is to be cut here. Raises: Killed, where the process is dead."""
+        """Whether the connection is to be cut here. Raises: Killed, if the process is dead."""
         with self._lock:
             is_hit = self.points == self._point
             self.points += 1
@@ -90,7 +90,7 @@ class Fault:
                 self.struck = what
                 self.is_dead = self._kind is Kind.KILLED
                 if self.is_dead:
-                    self._end()  # what does nothing just then ends too
+                    self._end()  # threads that do nothing at that moment end too
             if self.is_dead:
                 raise Killed
         return is_hit
@@ -135,9 +135,9 @@ class Fault:
 
 
 def _cut(connection: Any) -> None:
-    """Ends the session on the server, and raises what its client sees of it then.
+    """Ends the session on the server, and raises what its client then sees.
 
-    A file has no session that breaks: there it is the disk that fails.
+    SQLite has no sessions: there it is the disk that fails.
     """
     if connection.vendor == "sqlite":
         raise django.db.OperationalError("disk I/O error")

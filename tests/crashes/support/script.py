@@ -1,6 +1,7 @@
-"""Runs that meet everything: streams, their server, and a consumer that is started until done.
+"""Runs that meet everything: streams, their server, and a consumer that is restarted until it is
+done.
 
-They are several and short because each is run once for each of its points.
+There are several short ones, because each is run once for each of its points.
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ HI, OTHER, LONGEST, TOO_LONG = "hi", "ünï😀", "x" * 20, "x" * 21
 
 @dataclass(frozen=True)
 class Script:
-    """A stream, and what the consumer meets of it."""
+    """A stream, and what the consumer meets in it."""
 
     caught_up: list[Any]
-    """What the server has when the consumer begins."""
+    """The messages on the server when the consumer begins."""
 
     live: list[list[Any]] = field(default_factory=list)
-    """What is appended then, one append after the other; the stream is closed behind."""
+    """The appends that follow, one after the other; then the stream is closed."""
 
     is_reset: bool = False
     """Whether the stream is reset in the end: replayed, and handed over."""
 
     authors: dict[str, int] = field(default_factory=dict)
     commits: dict[str, str] = field(default_factory=dict)
-    """What is shown in the end of rows that wait for others: their authors."""
+    """The shown rows that wait for others, in the end: their authors."""
 
     waiting: int = 0
     """How many changes are parked in the end."""
@@ -124,14 +125,14 @@ SCRIPTS = {
 }
 
 CONSUMERS = 3
-"""Consumers, one after the other, that one fault may take."""
+"""The most consumers, one after the other, that one fault may cost."""
 
 PAGE = 3
 """Messages in one answer."""
 
 
 class ScriptedServer:
-    """The stream's server, whose answers come in pieces; offsets count messages."""
+    """The stream's server, whose answers come in pieces; offsets are message counts."""
 
     def __init__(self, script: Script, fault: Fault) -> None:
         self._fault = fault
@@ -139,7 +140,7 @@ class ScriptedServer:
         self.items = list(script.caught_up)
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
-        """One GET: a page, or, of a reader that waits at the tail, the next append."""
+        """One GET: a page or, for a reader that waits at the tail, the next append."""
         self._fault.at_read(f"before the answer to {request.url}")
         asked = request.url.params
         offset = max(0, int(asked["offset"]))
@@ -166,9 +167,9 @@ class ScriptedServer:
 
 
 def run_script(script: Script, stream: Stream, fault: Fault, patch: pytest.MonkeyPatch) -> None:
-    """Consumes the stream up to its end, and where that is in the script once more from its start.
+    """Consumes the stream to its end and, if the script has a reset, once more from its start.
 
-    A consumer that dies is followed by another.
+    A consumer that dies is replaced by another.
     """
     server = ScriptedServer(script, fault)
     transport = httpx.MockTransport(server.answer)
@@ -188,12 +189,12 @@ def _consume(stream: Stream, fault: Fault) -> None:
     for _ in range(CONSUMERS):
         try:
             sync(stream)
-            # Where it never heard that its hand-over was committed, the next one goes on.
+            # If it never learnt that its hand-over was committed, the next one continues.
             if not fault.is_dead and stream.status == Status.CLOSED:
                 return
-        except (Killed, django.db.Error):  # also of the first statements, before there is a lease
+        except (Killed, django.db.Error):  # the first statements too, before there is a lease
             pass
         fault.revive()
-        # Dead for so long that its lease is over.
+        # Dead for so long that its lease has expired.
         Lease.objects.using(stream.using).update(seat=None)
     raise AssertionError(f"not at its end after {CONSUMERS} consumers")

@@ -13,7 +13,7 @@ __all__ = ["follow"]
 
 
 def follow(page: Path, projects: dict[str, Path], folder: Path, *, bare: bool = False) -> str:
-    """Does what the page says, letter by letter; returns why a part was passed over, if one was.
+    """Does what the page says, to the letter; returns why a part was skipped, if one was.
 
     With ``bare``, in an environment that has only what the page installs. Raises: AssertionError.
     """
@@ -66,9 +66,9 @@ def _compare(shown: str, printed: str, place: str) -> None:
 
 
 def _pattern(line: str) -> str:
-    """What the line may be: seconds, dates and the space before them are as they come."""
+    """What may vary in the line: seconds, dates, and the space before them."""
     pattern = re.escape(line).replace(re.escape("..."), ".*")
     pattern = re.sub(r"(\\ )*[0-9]+(\\\.[0-9]+)?\\ s(?![a-z])", r" *[0-9.]+ s", pattern)
     pattern = re.sub(r"[0-9]{4}\\-[0-9\\: -]+", r"[0-9: -]+", pattern)
-    # A column is as wide as what stands in it: on a slow machine "12 s" instead of "1.2 s".
+    # A column is as wide as its content: on a slow machine "12 s" instead of "1.2 s".
     return re.sub(r"(\\ )+", " +", pattern)

@@ -1,5 +1,4 @@
-"""Runs the Python blocks of one page, in a process of its own:
-one namespace, in the page's project.
+"""Runs the Python blocks of one page in its own process: one namespace, in the page's project.
 
 Reads one JSON object ``{"text", "name", "line"}`` per line, and answers each with ``{"printed",
 "error"}``.
@@ -19,8 +18,8 @@ from django.core.management import call_command
 
 
 def main() -> None:
-    """Sets Django up as ``manage.py`` does,
-    makes the tables that have no migrations, and executes.
+    """Sets Django up as ``manage.py`` does, creates the tables that have no migrations, and
+    executes.
     """
     sys.path.insert(0, "")
     out = sys.stdout
@@ -33,7 +32,7 @@ def main() -> None:
         block = json.loads(line)
         printed, error = io.StringIO(), ""
         try:
-            # Line numbers of a traceback are those of the page.
+            # Line numbers in a traceback are those of the page.
             code = compile("\n" * block["line"] + block["text"], block["name"], "exec")
             with contextlib.redirect_stdout(printed):
                 exec(code, namespace)

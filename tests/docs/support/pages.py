@@ -41,7 +41,8 @@ FENCE = re.compile(r"(?P<indent> *)```(?P<language>\S*)")
 class Step:
     """One thing to do for a page.
 
-    ``verb`` is a directive's, or ``python``, ``json``, ``js``, or empty for what is only read.
+    ``verb`` is a directive's, or ``python``, ``json``, ``js``, or empty for a block that is only to
+    be read.
     """
 
     line: int

@@ -13,7 +13,7 @@ __all__ = ["Window"]
 
 
 class Window:
-    """One window of a browser. It belongs to the thread that started the browser."""
+    """One window of a browser, for use in the thread that started the browser."""
 
     def __init__(self, browser: Browser) -> None:
         self.page = browser.new_page()
@@ -25,7 +25,7 @@ class Window:
         self.page.goto(url)
         self.page.fill("#id_username", user)
         self.page.fill("#id_password", password)
-        # The form is styled: what the page is made of has been found.
+        # The form is styled, so the page's static files were found.
         size = self.page.evaluate("getComputedStyle(document.querySelector('#container')).display")
         assert size == "flex", "the admin's static files are not served"
         self.page.click("[type=submit]")

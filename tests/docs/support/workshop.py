@@ -26,13 +26,15 @@ from .window import Window
 __all__ = ["Workshop", "make_projects"]
 
 PORTS = ("4437", "4438", "8000", "8001")
-"""Ports that pages name; each run uses free ones in their place."""
+"""Ports that pages name; each run replaces them with free ones."""
 
 HERE = Path(__file__).resolve().parent
 
 
 def make_projects(folder: Path) -> dict[str, Path]:
-    """Makes what pages begin with: ``empty``; and ``shop``, with an app ``shop``, migrated."""
+    """Creates the projects that pages begin with: ``empty``, and ``shop``, with an app ``shop``,
+    migrated.
+    """
     projects = {name: folder / name for name in ("empty", "shop")}
     for project in projects.values():
         project.mkdir()
@@ -43,7 +45,7 @@ def make_projects(folder: Path) -> dict[str, Path]:
     with (shop / "mysite" / "settings.py").open("a") as settings:
         settings.write("\nINSTALLED_APPS += ['rest_framework', 'durable_state', 'shop']\n")
     shutil.rmtree(shop / "shop" / "migrations")
-    # Once for all pages. Settings of their own, whatever the tests' are.
+    # Once for all pages. With its own settings, whatever the tests' are.
     migrate = [
         sys.executable,
         "manage.py",
@@ -56,16 +58,16 @@ def make_projects(folder: Path) -> dict[str, Path]:
 
 
 class Workshop:
-    """Executes blocks in a copy of a project, and ends all it has started when it is left."""
+    """Executes blocks in a copy of a project, and finally ends everything it has started."""
 
     def __init__(self, folder: Path, page: str, *, bare: bool = False) -> None:
-        """With ``bare``, only what the page itself installs is there."""
+        """With ``bare``, only what the page itself installs is available."""
         self.folder = folder
         self.page = page
         self.bare = bare
         self.printed = ""
         self.unseen = ""
-        """Why the page's parts that take a browser were passed over, if they were."""
+        """Why the page's parts that need a browser were skipped, if they were."""
         self._interpreter: subprocess.Popen[str] | None = None
         self._window: Window | None = None
         self._ports = {port: str(free_port()) for port in PORTS}
@@ -94,7 +96,7 @@ class Workshop:
         shutil.copytree(template, self.folder, dirs_exist_ok=True)
 
     def write(self, path: str, text: str, *, mode: str = "w") -> None:
-        """Writes a file of the page's, or adds to it."""
+        """Writes a file of the page, or appends to it."""
         assert self._interpreter is None, f"{path}: files come before the Python that needs them"
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +104,7 @@ class Workshop:
             file.write("\n" + self.here(text) if mode == "a" else self.here(text))
 
     def shell(self, script: str, seconds: float = 60) -> None:
-        """Runs a script. Raises: AssertionError, with what it printed, where it fails."""
+        """Runs a script. Raises: AssertionError, with its output, if it fails."""
         done = subprocess.run(
             ["sh", "-euc", self.here(script)],
             cwd=self.folder,
@@ -118,14 +120,14 @@ class Workshop:
         self.printed = done.stdout
 
     def install(self, script: str) -> None:
-        """Runs the script that makes the page's environment, and installs this checkout there."""
+        """Runs the script that creates the page's environment, and installs this checkout there."""
         if self.bare:
             self.shell(script.replace("path/to/this/checkout", str(CHECKOUT)), seconds=300)
 
     def background(self, command: str) -> None:
         """Starts a command that runs until the page ends.
 
-        Where it names a port, returns once something listens there.
+        If it names a port, returns once something listens there.
         """
         log = (self.folder / f"background-{len(list(self.folder.glob('background-*')))}.log").open(
             "w"
@@ -142,7 +144,7 @@ class Workshop:
                 _wait_for_port(int(port), process, Path(log.name))
 
     def wait(self, ordinal: int, seconds: float = 60) -> None:
-        """Returns when a stream of the project's SQLite database stands at that message."""
+        """Returns once a stream of the project's SQLite database has reached that message."""
         database = sqlite3.connect(self.folder / "db.sqlite3")
         with closing(database):
             deadline = time.monotonic() + seconds
@@ -209,16 +211,16 @@ class Workshop:
         return process
 
     def here(self, text: str) -> str:
-        """The text with this run's ports."""
+        """The text with the ports of this run."""
         for named, used in self._ports.items():
             text = text.replace(named, used)
         return text
 
 
 def _make_programs(folder: Path, *, bare: bool) -> str:
-    """Makes a folder with the programs that pages call, and returns it.
+    """Creates a folder with the programs that pages call, and returns it.
 
-    Console scripts break where the checkout's path is long or has spaces.
+    Console scripts break if the checkout's path is long or has spaces.
     """
     folder.mkdir()
     programs = [("python", ""), ("django-admin", "-m django"), ("uvicorn", "-m uvicorn")]

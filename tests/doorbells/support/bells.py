@@ -1,4 +1,4 @@
-"""Streams with doorbells on the reference server, and seats that read when they ring."""
+"""Streams with doorbells on the reference server, and seats that read them when they ring."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _numbers = count()
 
 
 class Rung:
-    """A stream that is live by a doorbell, and what its server knows of it."""
+    """A stream that is live by a doorbell, and what its server knows about it."""
 
     def __init__(self, server: StreamServer, using: str, live: str) -> None:
         self.using = using
@@ -34,20 +34,20 @@ class Rung:
 
     @property
     def doorbell(self) -> Doorbell:
-        """As it is now."""
+        """The current row."""
         return Doorbell.objects.using(self.using).get(pk=self.stream.pk)
 
     def subscription_url(self) -> str:
-        """Where the server has its subscription."""
+        """The URL of the subscription on its server."""
         root = self.remote.url.rpartition("/")[0]
         return f"{root}/__ds/subscriptions/{self.doorbell.subscription}"
 
     def forget_at_server(self) -> None:
-        """As a server does that is restored from a backup."""
+        """Makes the server forget the subscription, as one does that is restored from a backup."""
         httpx.delete(self.subscription_url(), timeout=10).raise_for_status()
 
     def is_acknowledged(self) -> bool:
-        """Whether the server's cursor is where the stream is read up to."""
+        """Whether the server's cursor is at the stream's position."""
         self.stream.refresh_from_db()
         answer = httpx.get(self.subscription_url(), timeout=10)
         answer.raise_for_status()
@@ -55,18 +55,18 @@ class Rung:
         return bool(link["acked_offset"] == self.stream.offset)
 
     def is_read(self) -> bool:
-        """Whether all that was ever appended is committed."""
+        """Whether everything that was ever appended is committed."""
         self.stream.refresh_from_db()
         return self.stream.ordinal == len(self.remote.items)
 
     def is_at_rest(self) -> bool:
-        """Whether nobody has it, and nobody is wanted."""
+        """Whether nobody holds it, and nobody is needed."""
         held = Lease.objects.using(self.using).filter(pk=self.stream.pk, seat__isnull=False)
         doorbell = self.doorbell
         return not doorbell.is_rung and doorbell.confirmed_at is not None and not held.exists()
 
     def wait_until_at_rest(self) -> None:
-        """It is read to its tail, and let go of."""
+        """Waits until it is read to its tail, and let go."""
         wait_until(lambda: self.is_read() and self.is_at_rest())
 
 
@@ -75,7 +75,7 @@ Add = Callable[..., Rung]
 
 @contextmanager
 def seated(using: str) -> Iterator[None]:
-    """A worker fills a seat while the block runs, as soon as one is wanted."""
+    """A worker fills a seat while the block runs, as soon as one is needed."""
     stop = threading.Event()
 
     def work() -> None:

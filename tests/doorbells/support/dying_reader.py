@@ -1,5 +1,5 @@
-"""A worker that is killed after its commit and before its server is told:
-`python -m tests.doorbells.support.dying_reader DATABASE_AS_JSON STREAM SETTINGS_AS_JSON`.
+"""A worker that is killed after its commit and before its server is told: `python -m
+tests.doorbells.support.dying_reader DATABASE_AS_JSON STREAM SETTINGS_AS_JSON`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tests.consumer.support.worker import main
 
 
 async def die(*args: Any) -> NoReturn:
-    """As by `kill -9`."""
+    """Dies as by `kill -9`."""
     os._exit(9)
 
 

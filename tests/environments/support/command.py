@@ -1,5 +1,5 @@
-"""The command as a process of its own, with any database settings:
-`python -m tests.environments.support.command DATABASES_AS_JSON SETTINGS_AS_JSON VERB ...`.
+"""The command as its own process, with any database settings: `python -m
+tests.environments.support.command DATABASES_AS_JSON SETTINGS_AS_JSON VERB ...`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def command(database: dict[str, Any], ours: dict[str, Any], *verb: str) -> list[
 
 
 def run_command(database: dict[str, Any], ours: dict[str, Any], *verb: str) -> str:
-    """What one verb printed. Raises: AssertionError, where it fails."""
+    """The output of one verb. Raises: AssertionError, if it fails."""
     done = subprocess.run(
         command(database, ours, *verb), capture_output=True, text=True, cwd=ROOT, timeout=150
     )
@@ -37,7 +37,9 @@ def run_command(database: dict[str, Any], ours: dict[str, Any], *verb: str) -> s
 
 @contextmanager
 def running(database: dict[str, Any], ours: dict[str, Any], *verb: str) -> Iterator[None]:
-    """Runs a verb beside the block, which ends it by SIGTERM: it must end well, without a fault."""
+    """Runs a verb beside the block, then ends it by SIGTERM: it must succeed, without a
+    traceback.
+    """
     process = subprocess.Popen(
         command(database, ours, *verb),
         stdout=subprocess.PIPE,
@@ -66,7 +68,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def headers(stream: Any) -> dict[str, str]:
-    """What HEADERS may be: it asks the database."""
+    """A HEADERS function that queries the database."""
     from durable_state.models import Stream
 
     return {"x-streams": str(Stream.objects.count())}
@@ -83,7 +85,7 @@ def main() -> None:
 
 
 def close_pools() -> None:
-    """A pool whose threads outlive the interpreter warns of it."""
+    """A pool whose threads outlive the interpreter causes a warning."""
     for connection in connections.all(initialized_only=True):
         if getattr(connection, "pool", None):
             connection.close()

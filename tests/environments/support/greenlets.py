@@ -1,5 +1,5 @@
-"""A process whose threads are gevent's, as in a Celery worker with `--pool gevent`:
-`python -m tests.environments.support.greenlets DATABASES_AS_JSON` prints what came of one task.
+"""A process whose threads are gevent's, as in a Celery worker with `--pool gevent`: `python -m
+tests.environments.support.greenlets DATABASES_AS_JSON` prints the result of one task.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.consumer.support.project import set_up  # noqa: E402
 
 
 def main() -> None:
-    """Starts a worker's part of Celery, and runs one task."""
+    """Starts the worker part of Celery, and runs one task."""
     set_up(json.loads(sys.argv[1]), {})
     from celery.signals import worker_ready
 

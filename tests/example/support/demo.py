@@ -1,4 +1,4 @@
-"""The demo as a process of its own, as `make demo` runs it."""
+"""The demo as its own process, as `make demo` runs it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 class Demo:
-    """One run. ``printed()`` is what it said so far, ``url()`` where its pages are."""
+    """One run. ``printed()`` is its output so far, ``url()`` the address of its pages."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: Path, folder: Path) -> None:
         self.process = process
@@ -31,7 +31,7 @@ class Demo:
         return self.output.read_text(errors="replace")
 
     def wait_for(self, text: str, seconds: float = 60) -> None:
-        """Returns when it printed the text; fails when it ends or takes too long."""
+        """Returns when it has printed the text; fails if it ends or takes too long."""
         deadline = time.monotonic() + seconds
         while text not in self.printed():
             ended = self.process.poll()
@@ -40,7 +40,7 @@ class Demo:
             time.sleep(0.05)
 
     def url(self) -> str:
-        """The pages' base URL, once they are there."""
+        """The pages' base URL, once they are available."""
         self.wait_for("Press Ctrl-C")
         found = re.search(r"http://127\.0\.0\.1:\d+(?=/chat/)", self.printed())
         assert found, self.printed()
@@ -52,7 +52,7 @@ class Demo:
         return self.process.wait(20)
 
     def manage(self, *words: str) -> str:
-        """What ``manage.py`` printed, on the demo's own database."""
+        """The output of ``manage.py``, on the demo's own database."""
         (database,) = self.folder.glob("*/db.sqlite3")
         done = subprocess.run(
             [sys.executable, "manage.py", *words],
@@ -70,7 +70,7 @@ class Demo:
         return done.stdout
 
     def descendants(self) -> dict[int, str]:
-        """Process id to command line of everything that it started, directly or not."""
+        """The command lines, by process id, of everything that it started, directly or not."""
         listed = subprocess.run(
             ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="],
             check=True,
@@ -97,7 +97,7 @@ class Demo:
 
 
 def alive(pids: Iterable[int]) -> list[int]:
-    """Those processes that still run; one that has ended and is not yet reaped counts as gone."""
+    """The processes that still run; one that has ended and is not yet reaped counts as gone."""
     states = subprocess.run(
         ["ps", "-o", "pid=,stat=", "-p", ",".join(map(str, pids))], capture_output=True, text=True
     ).stdout
@@ -110,7 +110,7 @@ def alive(pids: Iterable[int]) -> list[int]:
 
 @contextmanager
 def running(folder: Path, *arguments: str, ports: tuple[int, int] | None = None) -> Iterator[Demo]:
-    """Starts the demo with files and ports of its own, and makes sure that it has ended."""
+    """Starts the demo with its own files and ports, and makes sure that it ends."""
     web, stream = ports or (free_port(), free_port())
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / f"printed-{time.monotonic_ns()}"

@@ -23,7 +23,7 @@ def rows(folder: Path) -> dict[str, tuple[str, str]]:
 
 
 def git_tree(repository: ScratchRepository) -> dict[str, tuple[str, str]]:
-    """What git itself says, parsed apart from the demo's own code."""
+    """What git itself says, parsed independently of the demo's code."""
     lines = repository.git("ls-tree", "-r", "HEAD").splitlines()
     return {line.split("\t")[1].strip('"'): (line.split()[0], line.split()[2]) for line in lines}
 

@@ -48,7 +48,7 @@ app.autodiscover_tasks()
 
 
 def clean_environment() -> dict[str, str]:
-    """Returns the shell's variables without those that tell of these tests."""
+    """Returns the shell's variables without those of these tests."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -58,7 +58,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def run(command: list[str], folder: Path, **environment: str) -> str:
-    """Runs a command and returns what it printed. Raises: AssertionError, where it fails."""
+    """Runs a command and returns its output. Raises: AssertionError, if it fails."""
     done = subprocess.run(
         command,
         cwd=folder,
@@ -73,7 +73,7 @@ def run(command: list[str], folder: Path, **environment: str) -> str:
 
 
 def registry_is_missing(folder: Path) -> str:
-    """Returns why nothing can be installed here, or nothing when pip reaches a package registry."""
+    """Returns why nothing can be installed here, or nothing if pip reaches a package registry."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]
     done = subprocess.run([*command, "sqlparse"], cwd=folder, capture_output=True, text=True)
     return "pip reaches no package registry" if done.returncode else ""
@@ -87,7 +87,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def make_environment(folder: Path, *requirements: str) -> Path:
-    """Makes a virtual environment with these requirements; returns its Python."""
+    """Creates a virtual environment with these requirements; returns its Python."""
     run(["sh", str(CHECKOUT / "scripts" / "make_venv"), str(folder), sys.executable], CHECKOUT)
     python = folder / "bin" / "python"
     run([str(python), "-m", "pip", "install", "--quiet", *requirements], folder)
@@ -95,7 +95,7 @@ def make_environment(folder: Path, *requirements: str) -> Path:
 
 
 class BareProject:
-    """A new project with one app, one model and one mapping, in an environment of its own."""
+    """A new project with one app, one model and one mapping, in its own environment."""
 
     def __init__(self, folder: Path, python: Path, settings: str = "") -> None:
         self.folder = folder
@@ -113,11 +113,11 @@ class BareProject:
         self.run("manage.py", "migrate")
 
     def run(self, *arguments: str) -> str:
-        """Runs the environment's Python and returns what it printed."""
+        """Runs the environment's Python and returns its output."""
         return run([self.python, *arguments], self.folder)
 
     def notes(self) -> dict[str, str]:
-        """The rows, asked from outside."""
+        """The rows, queried from outside."""
         code = "from notes.models import Note; print(dict(Note.objects.values_list('key', 'text')))"
         printed: dict[str, str] = eval(self.run("manage.py", "shell", "-v", "0", "-c", code))
         return printed

@@ -1,8 +1,8 @@
-"""Django's ``flush`` for tests, which empty the databases thousands of times:
-only the tables that have rows.
+"""Django's ``flush`` for tests, which empty the databases thousands of times: only tables that have
+rows.
 
-Django's own truncates all tables and then makes all content types and permissions anew: a second or
-two for each test that commits. Here these stay, as long as no test has touched them.
+Django's own truncates all tables and then recreates all content types and permissions, which takes
+a second or two for each test that commits. Here they stay unless a test has touched them.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from django.core.management.commands.flush import Command as Flush
 from django.db import DatabaseError, connections, transaction
 
 MADE_BY_DJANGO = ["auth_permission", "django_content_type"]
-"""What ``post_migrate`` makes, and makes again after Django's ``flush``."""
+"""What ``post_migrate`` creates, and creates again after Django's ``flush``."""
 
 _counted: dict[str, list[int]] = {}
 """How many rows of it each database has, by alias."""
 
 
 class Command(Flush):
-    """Ends with the same rows as Django's."""
+    """Leaves the same rows as Django's."""
 
     def handle(self, **options: Any) -> None:
-        """Falls back to Django's where anything is other than usual."""
+        """Falls back to Django's if anything is unusual."""
         using = options["database"]
         plain = not (
             options["interactive"]
@@ -49,7 +49,7 @@ def _count(using: str) -> list[int]:
 
 
 def _empty(using: str) -> bool:
-    """Deletes all rows but those that Django made; False where these are not as they were."""
+    """Deletes all rows except those that Django created; False if these have changed."""
     if _counted.get(using) != _count(using):
         return False
     connection = connections[using]

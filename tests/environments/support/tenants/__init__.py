@@ -1,1 +1,1 @@
-"""A database backend whose cursors set the search path, as those of django-tenants do."""
+"""A database backend whose cursors set the search path, like those of django-tenants."""
