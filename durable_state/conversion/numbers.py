@@ -90,7 +90,7 @@ def integer(field: models.Field[Any, Any], limits: Limits) -> Convert:
 
 def _whole(raw: Any) -> int:
     if isinstance(raw, bool):
-        raise Refused("type", f"{raw!r} is a boolean, not an integer.")
+        raise Refused("type", f"{shown(raw)} is a boolean, not an integer.")
     if isinstance(raw, int):
         return int(raw)
     if isinstance(raw, (float, Decimal)) and is_finite(raw):
@@ -171,7 +171,7 @@ def _decimal(raw: Any) -> Decimal:
         case Decimal():
             return raw
         case bool():
-            raise Refused("type", f"{raw!r} is a boolean, not a number.")
+            raise Refused("type", f"{shown(raw)} is a boolean, not a number.")
         case int() if abs(raw) < 10**1000:
             return Decimal(int(raw))
         case int():

@@ -11,7 +11,22 @@ from .printable import printable
 
 __all__ = ["Refused", "is_finite", "shown", "storable_text"]
 
-_short = reprlib.Repr()
+
+class _Short(reprlib.Repr):
+    """Constants and numbers as JSON writes them, which is where the values are from."""
+
+    def repr1(self, x: Any, level: int) -> str:
+        match x:
+            case bool():
+                return "true" if x else "false"
+            case None:
+                return "null"
+            case Decimal():
+                return self.repr_str(str(x), level)[1:-1]
+        return super().repr1(x, level)
+
+
+_short = _Short()
 _short.maxstring = _short.maxother = _short.maxlong = 60
 
 
@@ -35,7 +50,7 @@ class Refused(Exception):
 
 
 def shown(raw: Any) -> str:
-    """A value as messages quote it: its repr, cut if it is long."""
+    """A value as messages quote it, cut if it is long."""
     try:
         return _short.repr(raw)
     except Exception:  # a number too long to be printed, or a foreign type

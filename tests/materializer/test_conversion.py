@@ -209,6 +209,22 @@ def test_refused(name: str, raw: Any, code: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "raw", "quoted"),
+    [
+        ("money", Decimal("1.005"), "1.005 has"),
+        ("money", True, "true is"),
+        ("integer", False, "false is"),
+        ("uuid", [None, Decimal("1.5")], "[null, 1.5] is"),
+    ],
+)
+def test_a_refusal_quotes_what_json_has(name: str, raw: Any, quoted: str) -> None:
+    """Numbers and constants as they are in the message, not as Python writes them."""
+    with pytest.raises(Refused) as refused:
+        convert(field(name), raw)
+    assert refused.value.detail.startswith(quoted)
+
+
+@pytest.mark.parametrize(
     ("text", "found"),
     [
         ("0.5", 0.5),
