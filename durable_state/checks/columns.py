@@ -51,15 +51,20 @@ def _column(mapping: EntityMapping, name: Any) -> models.Field[Any, Any] | None:
     return field if field.name == name and field.column is not None else None
 
 
-def _missing(mapping: EntityMapping, name: Any) -> str:
-    """Returns a hint for a name that is not a column's."""
+def _no_column(mapping: EntityMapping, name: Any) -> Flaw:
+    """Says that a name is not that of a field with a column, and what may be meant."""
     meta = mapping.model._meta
     for field in meta.get_fields():
-        if isinstance(field, models.ManyToManyField) and field.name == name:
-            return "A stream writes only columns: map the table in between as a type of its own."
+        if field.name == name:
+            hint = "A stream writes only columns."
+            if isinstance(field, models.ManyToManyField):
+                hint += " Map the table in between as a type of its own."
+            return Flaw(f"{name!r} has no column in the table of {meta.label}.", hint)
         if isinstance(field, models.ForeignKey) and field.attname == name:
-            return f"Name the foreign key by its field: {field.name!r}."
-    return suggestion(name, [field.name for field in meta.concrete_fields])
+            hint = f"Name the foreign key by its field: {field.name!r}."
+            return Flaw(f"{name!r} is not a field of {meta.label}.", hint)
+    hint = suggestion(name, [field.name for field in meta.concrete_fields])
+    return Flaw(f"{name!r} is not a field of {meta.label}.", hint)
 
 
 def check_key(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
@@ -75,9 +80,8 @@ def _key_flaw(mapping: EntityMapping, name: Any) -> Flaw | None:
 
     field = _column(mapping, name)
     if field is None:
-        label = mapping.model._meta.label
-        message = f"`key_field` is {name!r}, which is not a column of {label}."
-        return Flaw(message, _missing(mapping, name))
+        message, hint = _no_column(mapping, name)
+        return Flaw(f"`key_field`: {message}", hint)
 
     if _holds_keys(field):
         return None
@@ -122,7 +126,7 @@ def _listed_flaw(mapping: EntityMapping, name: Any) -> Flaw | None:
     field = _column(mapping, name)
     label = mapping.model._meta.label
     if field is None:
-        return Flaw(f"{name!r} is not a column of {label}.", _missing(mapping, name))
+        return _no_column(mapping, name)
 
     if name == getattr(mapping, "key_field", None):
         return Flaw(
@@ -168,9 +172,8 @@ def check_stream_field(mapping: EntityMapping) -> Iterator[checks.CheckMessage]:
 def _stream_field_flaw(mapping: EntityMapping, name: Any) -> Flaw | None:
     field = _column(mapping, name)
     if field is None:
-        label = mapping.model._meta.label
-        message = f"`stream_field` is {name!r}, which is not a column of {label}."
-        return Flaw(message, _missing(mapping, name))
+        message, hint = _no_column(mapping, name)
+        return Flaw(f"`stream_field`: {message}", hint)
     if name == getattr(mapping, "key_field", None):
         return Flaw(f"{name!r} is both `stream_field` and `key_field`.", "Use two fields.")
 

@@ -48,7 +48,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("E001", {"model": models.Model}, "not a model class|cannot|abstract"),
     ("E002", {"key_field": None}, "no `key_field`"),
     ("E002", {"key_field": "kee"}, "Did you mean 'key'"),
-    ("E002", {"key_field": ["key"]}, "not a column"),
+    ("E002", {"key_field": ["key"]}, "not a field"),
     ("E002", {"model": app.Remark, "key_field": "author", "fields": ["text"]}, "ForeignKey"),
     ("E002", {"model": app.AllFields, "key_field": "floating", "fields": ["text"]}, "verbatim"),
     ("E002", {"model": app.AllFields, "key_field": "document", "fields": ["text"]}, "verbatim"),
@@ -62,7 +62,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("E003", {"fields": {"commits"}}, "`fields` is"),
     ("E004", {"fields": ["comits"]}, "Did you mean 'commits'"),
     ("E004", {"fields": {"comits": "x"}}, "Did you mean 'commits'"),
-    ("E004", {"fields": camel_case(["commits"], 5)}, "not a column"),  # type: ignore[arg-type]
+    ("E004", {"fields": camel_case(["commits"], 5)}, "not a field"),  # type: ignore[arg-type]
     ("E004", {"fields": ["commits", "commits"]}, "twice"),
     ("E004", {"fields": ["commits", "key"]}, "`key_field`"),
     ("E004", {"fields": ["commits", "id"]}, "primary key"),
@@ -84,7 +84,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         {"model": app.Score, "key_field": "label", "stream_field": "stream", "fields": ["points"]},
         "UniqueCons",
     ),
-    ("E006", {"stream_field": "strem"}, "not a column"),
+    ("E006", {"stream_field": "strem"}, "not a field"),
     ("E006", {"stream_field": "key"}, "both"),
     ("E006", {"stream_field": "commits", "fields": []}, "IntegerField"),
     (
@@ -236,6 +236,8 @@ def test_a_misspelt_column_is_one_mistake() -> None:
         {"model": app.Commit, "fields": ["subject", "author_id"]},
     ]
     assert [ids(check(mapping(**each))) for each in wrong] == [["E004"], ["E004"]]
+    (column,) = check(mapping(**wrong[1]))
+    assert column.msg == "'author_id' is not a field of app.Commit."
 
 
 async def _coroutine(self: Any, change: Any) -> None:
@@ -307,6 +309,8 @@ def test_columns_that_a_stream_cannot_keep() -> None:
     assert (
         ids(check(mapping(model=Odd, fields=["text", "seen", "length", "others"]))) == ["E004"] * 3
     )
+    (many,) = check(mapping(model=Odd, fields=["text", "others"]))
+    assert many.msg == "'others' has no column in the table of app.Odd."
     everything = mapping(model=Odd, fields="__all__")
     assert check(everything) == []
     assert everything("odd").wire_names == {"text": "text"}
