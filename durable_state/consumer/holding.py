@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import time
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
@@ -19,6 +21,11 @@ from .seat import Seat
 __all__ = ["CommitGate", "Holding"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+REFUSALS_SECONDS = 60.0
+"""How often the log says of a stream that messages were refused, at most."""
 
 
 class CommitGate:
@@ -74,6 +81,8 @@ class Holding:
         """Whether another seat is to have the stream."""
 
         self._ended = asyncio.Event()
+        self._refused = 0  # messages of which the log does not know yet
+        self._silent_until = 0.0
 
     @property
     def ends(self) -> bool:
@@ -131,5 +140,22 @@ class Holding:
         using = stream.using
         closed = stream.status == Status.CLOSED
         await feed.ring(stream.name, stream.pk, done.revision, using, done.payload, closed=closed)
+        self._log_refusals(stream, done.outcome.dead_letters)
         self.seat.watcher.committed(stream, done, seconds)
         self.seat.watcher.progressed(stream)
+
+    def _log_refusals(self, stream: Stream, refused: int) -> None:
+        self._refused += refused
+        now = time.monotonic()
+        if not self._refused or now < self._silent_until:
+            return
+        logger.warning(
+            "%s: messages refused: %s, up to message %s: durable_state dead-letters list %s",
+            stream.name,
+            self._refused,
+            stream.ordinal,
+            stream.name,
+            extra={"is_outcome": True},  # the command prints each commit's itself
+        )
+        self._refused = 0
+        self._silent_until = now + REFUSALS_SECONDS

@@ -238,6 +238,8 @@ class Recovery:
             await self._holding.seat.threads.run(
                 record_failure, self._progress, self._holding.token, error, self._failures, seconds
             )
+            if isinstance(self._progress, Stream):
+                self._holding.seat.watcher.progressed(self._progress)
         except django.db.Error as trouble:
             # The database itself is unavailable, so nothing can be recorded now.
             logger.warning(

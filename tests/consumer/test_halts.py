@@ -20,7 +20,7 @@ from durable_state.materializer.shown.shown import ShownRows
 from durable_state.models import DeadLetter, Progress, Stream
 from tests.app.models import Author
 from tests.app.state_mappings import ScoreMapping
-from tests.servers.misbehaving import MisbehavingServer, StreamReplies
+from tests.servers.misbehaving import Asked, MisbehavingServer, Reply, StreamReplies
 from tests.tables import check, rows_of
 from tests.wire import encode, insert
 
@@ -97,7 +97,7 @@ def test_an_error_in_a_mapping(
     with monkeypatch.context() as patch:
         patch.setattr(ScoreMapping, "prepare", prepare)
         line = halted(stream)
-    for part in ("ScoreMapping", "message 3", "score '-3'", "LookupError", "ValidationError"):
+    for part in ("ScoreMapping", "message 3", "score '-3'. LookupError: line", "restart"):
         assert part in line
     assert (stream.ordinal, len(rows_of(stream))) == (2, 2)
     assert not DeadLetter.objects.using(database).exists()
@@ -183,6 +183,35 @@ def test_tables_that_do_not_fit(
     operations.resume(stream, actor="test")
     sync(stream, until_up_to_date=True)
     check(stream, items)
+
+
+def test_refused_messages_are_in_the_log(serve: Serve, caplog: Any) -> None:
+    """A Celery worker has no terminal: its log says it, not too often."""
+    stream = serve([insert("score", str(n), {"points": "many"}) for n in range(3)])
+    sync(stream, until_up_to_date=True)
+    (said,) = [each.getMessage() for each in caplog.records if "refused" in each.getMessage()]
+    assert f"{stream.name}: messages refused: 3, up to message 3" in said
+
+
+def test_a_watcher_is_told_that_a_stream_is_retried_and_live_again(
+    misbehaving_server: MisbehavingServer, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise `run` would print that a server is away, and never that it is back."""
+    monkeypatch.setattr("durable_state.transport.backoff.CAP", 0.02)
+    items = random_items(9, 30)
+    stream = serve(items)
+    well, asked = misbehaving_server.reply, []
+    told: list[str] = []
+
+    def away_at_first(request: Asked) -> Reply:
+        asked.append(request)
+        return Reply(503) if len(asked) == 1 else well(request)
+
+    misbehaving_server.reply = away_at_first
+    watcher = Watcher(progressed=lambda progress: told.append(progress.status))
+    sync(stream, watcher=watcher, until_up_to_date=True)
+    assert told[0] == "retrying"
+    assert told[-1] == "live"
 
 
 def test_an_error_that_nobody_expected_is_shown_and_tried_again(serve: Serve, caplog: Any) -> None:
