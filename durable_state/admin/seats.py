@@ -51,7 +51,7 @@ class SeatAdmin(OperatorAdmin):
         elif seat.is_over:
             tone, told = "warn", _("expired")
         else:
-            tone, told = "good", _("in force")
+            tone, told = "good", _("active")
         return format_html('<span class="ds-pill ds-{}">{}</span>', tone, told)
 
     @admin.display(description=gettext_lazy("streams"))
@@ -63,9 +63,9 @@ class SeatAdmin(OperatorAdmin):
         )
         return labelled(_("streams"), link)
 
-    @admin.display(description=gettext_lazy("takes at most"))
+    @admin.display(description=gettext_lazy("capacity"))
     def room(self, seat: Seat) -> SafeString:
-        return labelled(_("takes at most"), number(seat.capacity or 1))
+        return labelled(_("capacity"), number(seat.capacity or 1))
 
     @admin.display(description=gettext_lazy("since"))
     def joined(self, seat: Seat) -> SafeString:

@@ -7,11 +7,10 @@ from typing import Any
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from durable_state.operations import StreamReport
-from durable_state.operations.wording import number, span
+from durable_state.operations.wording import capitalised, number, span
 
 from .paging import at_most
 from .states import STATES, pill
@@ -53,7 +52,7 @@ def _state(report: StreamReport) -> SafeString:
         '{}{}<span class="ds-error">{}</span><span class="ds-action">{}</span>',
         status_pill(report),
         under_way,
-        capfirst(report.why or report.last_error),
+        capitalised(report.why or report.last_error),
         report.action,
     )
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from durable_state import operations
 from durable_state.models import Intent, Lease, Stream, TypeState
 from durable_state.operations import StreamReport
-from durable_state.operations.wording import number, span
+from durable_state.operations.wording import capitalised, number, span
 from durable_state.policy import Insight
 from durable_state.registry import EntityMapping, registry
 
@@ -76,7 +76,7 @@ def stream_page(model_admin: OperatorAdmin, request: HttpRequest, stream: Stream
         "pill": status_pill(report),
         "meaning": STATES[report.status].meaning,
         "alert": alert_tone(report),
-        "error": report.why or report.last_error,
+        "error": capitalised(report.why or report.last_error),
         "error_detail": _error_detail(request, stream, report),
         "offer": STATES[report.status].offer,
         "courses": [(each, bar(each)) for each in courses(report)],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from django.utils.formats import number_format
+from django.utils.text import capfirst
 from django.utils.translation import get_language
 
-__all__ = ["counted", "number", "span", "visible"]
+__all__ = ["capitalised", "counted", "number", "span", "visible"]
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 
@@ -32,6 +33,12 @@ def span(seconds: float) -> str:
             return f"{number(seconds / size)} {unit}"
     is_short = seconds < 10 and seconds % 1
     return f"{number(seconds, 1 if is_short else 0)} s"
+
+
+def capitalised(text: str) -> str:
+    """The text with a capital, unless it begins with what is written as it is, such as a URL."""
+    first = text.split(maxsplit=1)[:1]
+    return capfirst(text) if first and first[0].rstrip(":;,.").isalpha() else text
 
 
 def visible(text: str, *, keep: str = "") -> str:

@@ -58,7 +58,7 @@ def test_seats_and_leases_say_who_consumes_what(admin_client: Client, settings: 
     lease.claim(place, [each.pk for each in streams])
     seat = Seat.objects.get()
     assert ">2</a>" in page(admin_client, "seat/")
-    assert "in force" in page(admin_client, "seat/")
+    assert "active" in page(admin_client, "seat/")
     assert seat.name in page(admin_client, f"seat/{seat.pk}/change/")
     leases = page(admin_client, f"lease/?seat__id__exact={seat.pk}")
     assert f"/admin/durable_state/stream/{streams[0].pk}/change/" in leases

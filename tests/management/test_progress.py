@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
+import pytest
+
 from durable_state.management.progress_line import ProgressLine
 from durable_state.management.table import one_line, table
 from durable_state.models import Replay, Stream
-from durable_state.operations.wording import span
+from durable_state.operations.wording import capitalised, span
 
 
 class Terminal(io.StringIO):
@@ -112,3 +114,17 @@ def test_tables_align_and_show_nothing_that_a_terminal_obeys() -> None:
         "2 h",
         "2 d",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("needs a reset: task", "Needs a reset: task"),
+        ("http://localhost/s answered 404.", "http://localhost/s answered 404."),
+        ("prepare() returned int.", "prepare() returned int."),
+        ("", ""),
+    ],
+)
+def test_what_begins_a_sentence_gets_a_capital(text: str, shown: str) -> None:
+    """But for what is written as it is: a URL with a capital is another one."""
+    assert capitalised(text) == shown

@@ -219,16 +219,16 @@ def _run_mapping(plan: TypePlan, change: Change, ordinal: int) -> dict[str, Any]
     except Exception as error:
         raise MappingFault(
             f"{plan.mapping!r} failed on message {ordinal}: {type(error).__name__}{_place(error)}.",
-            "Fix its prepare(), or let it raise ValidationError to make a dead letter,"
-            " then resume.",
-            f"It was {change.type} {change.key!r}: {error}.",
+            "Fix its prepare(), or let it raise ValidationError to make a dead letter. Then restart"
+            " the workers, and resume.",
+            f"It was {change.type} {change.key!r}. {type(error).__name__}: {error}.",
             change.type,
         ) from error
     if raw is None or isinstance(raw, dict):
         return raw
     raise MappingFault(
         f"{plan.mapping!r}: prepare() returned {type(raw).__name__}, not a dict or None.",
-        "Fix it, then resume.",
+        "Fix it, restart the workers, and resume.",
     )
 
 
