@@ -30,6 +30,7 @@ from .frame_cache import FrameCache
 from .frames import stream_identity
 from .listening import Listening
 from .log_end import KEPT_BYTES, Head, KeptEntries, LogEnd, read_log_end
+from .outage import is_away, warn_away
 from .places import Places
 from .polling import Polling
 from .renewal import renew_all
@@ -216,8 +217,11 @@ class Hub:
                 await self.refresh()
         except StreamRemoved:
             pass
-        except Exception:
-            logger.exception("%s: the feed log could not be read; trying again.", self.stream_name)
+        except Exception as error:
+            if is_away(error):
+                warn_away(self.name, error)
+            else:
+                logger.exception("%s could not be read; trying again.", self.name)
             self.polled_at = -math.inf
         finally:
             self._looking = None

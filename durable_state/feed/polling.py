@@ -21,6 +21,7 @@ from durable_state.conf import get_settings
 
 from .ending import end_tasks
 from .log_end import Head, read_heads
+from .outage import is_away, warn_away
 from .threads import run_for
 
 __all__ = ["Polled", "Polling"]
@@ -54,6 +55,7 @@ class Polling:
 
     def __init__(self, using: str) -> None:
         self._using = using
+        self._name = f"the feed logs in {using!r}"
         self._logs: set[Polled] = set()
         self._asked: set[Polled] = set()
         self._is_asked = asyncio.Event()
@@ -91,10 +93,11 @@ class Polling:
             self._is_asked.clear()
             try:
                 await self._poll()
-            except Exception:
-                logger.exception(
-                    "The feed logs in %r could not be read; trying again.", self._using
-                )
+            except Exception as error:
+                if is_away(error):
+                    warn_away(self._name, error)
+                else:
+                    logger.exception("%s could not be read; trying again.", self._name)
                 await asyncio.sleep(get_settings().feed_poll_seconds)
 
     async def _poll(self) -> None:
@@ -103,9 +106,7 @@ class Polling:
         if not due:
             return
         try:
-            heads = await run_for(
-                f"the logs in {self._using!r}", read_heads, self._using, [x.stream_pk for x in due]
-            )
+            heads = await run_for(self._name, read_heads, self._using, [x.stream_pk for x in due])
         except BaseException:
             self._asked |= asked & self._logs
             raise

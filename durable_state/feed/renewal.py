@@ -8,23 +8,19 @@ counts when it comes. What is the same for many of them is asked for once (``sha
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable, Container, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
-
-from django.db import InterfaceError, OperationalError
 
 from durable_state.errors import DurableStateError
 
 from .audience import Audience
+from .outage import DATABASE_AWAY, Answered, warn_away
 from .shared_answers import sharing_answers
 from .threads import CallTimedOut
 
 __all__ = ["RENEW_SECONDS", "AccessWithdrawn", "renew_all"]
-
-logger = logging.getLogger("durable_state.feed")
 
 RENEW_SECONDS = 5.0
 """Seconds between two rounds, and so about how long a withdrawn permission still counts.
@@ -34,11 +30,6 @@ long as this.
 """
 PATIENCE_SECONDS = 0.5
 """Seconds a round waits for one answer."""
-GRACE_SECONDS = 60.0
-"""Seconds for which the last answer counts while the database gives none, as during a restart.
-
-Otherwise all sockets would be closed, and reconnect at once.
-"""
 
 
 class AccessWithdrawn(DurableStateError):
@@ -73,7 +64,7 @@ Renewal = tuple[Followed, Hashable]
 async def renew_all(hubs: Mapping[Any, Followed]) -> None:
     """Asks about the subscribers of these hubs, round after round."""
     asked: dict[Renewal, asyncio.Task[None]] = {}
-    answered = _Answered()
+    answered = Answered()
     try:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
@@ -108,35 +99,14 @@ def _forget(asked: dict[Renewal, Any], renewal: Renewal, _: object) -> None:
     del asked[renewal]
 
 
-class _Answered:
-    """Remembers for whom there has been no answer, and since when."""
-
-    def __init__(self) -> None:
-        self._silent_since: dict[Hashable, float] = {}
-
-    def note(self, renewal: Hashable) -> None:
-        """Notes an answer."""
-        self._silent_since.pop(renewal, None)
-
-    def still_holds(self, renewal: Hashable) -> bool:
-        """Notes that there was no answer; returns whether the last one still counts."""
-        now = time.monotonic()
-        return now - self._silent_since.setdefault(renewal, now) < GRACE_SECONDS
-
-    def forget_all_but(self, renewals: Container[Hashable]) -> None:
-        """Forgets the others, who have left."""
-        for renewal in [each for each in self._silent_since if each not in renewals]:
-            del self._silent_since[renewal]
-
-
-async def _renew(renewal: Renewal, members: Sequence[Renewable], answered: _Answered) -> None:
+async def _renew(renewal: Renewal, members: Sequence[Renewable], answered: Answered) -> None:
     hub, _ = renewal
     try:
         audience = await members[0].renew()
     except Exception as error:
-        is_outage = isinstance(error, (OperationalError, InterfaceError, CallTimedOut))
+        is_outage = isinstance(error, (*DATABASE_AWAY, CallTimedOut))
         if is_outage and answered.still_holds(renewal):
-            logger.warning("%s: the policy could not be asked again: %s", hub.stream_name, error)
+            warn_away(f"the policy of {hub.stream_name!r}", error)
             return
         for member in members:
             member.end(error)

@@ -7,12 +7,14 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser
 from django.db import models
 from django.http import Http404
-from rest_framework.exceptions import NotAuthenticated
+from rest_framework import status
+from rest_framework.exceptions import APIException, NotAuthenticated
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
 from rest_framework.settings import api_settings
 
+from durable_state.feed.outage import is_away, warn_away
 from durable_state.models import Stream
 from durable_state.operations import StreamReport
 from durable_state.policy import Insight, readable_streams
@@ -20,6 +22,16 @@ from durable_state.policy import Insight, readable_streams
 __all__ = ["NAME", "PolicyView"]
 
 NAME = {"name": "name of the stream"}
+
+
+class DatabaseAway(APIException):
+    """The database does not answer for the moment."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "The database does not answer now; try again."
+    default_code = "database_away"
+    wait = 5
+    """Seconds; REST framework sends it as ``Retry-After``."""
 
 
 class PlainJson(JSONRenderer):
@@ -81,6 +93,16 @@ class PolicyView(GenericAPIView[Any]):
             if Insight(self.user, stream).sees_all(found.last_error_type):
                 shown["last_error"] = f"{found.last_error} {found.last_error_detail}"
         return shown
+
+    def handle_exception(self, exc: Exception) -> Any:
+        """As REST framework's; 503 where the database does not answer."""
+        if is_away(exc):
+            warn_away(self.request.path, exc)
+            # A page for browsers would show who is signed in, and so ask the database.
+            self.request.accepted_renderer = PlainJson()
+            self.request.accepted_media_type = PlainJson.media_type
+            exc = DatabaseAway()
+        return super().handle_exception(exc)
 
     def ask_to_sign_in(self) -> None:
         """Asks anonymous users to sign in. Raises: NotAuthenticated."""

@@ -17,10 +17,11 @@ from django.utils.module_loading import import_string
 from durable_state.conf import get_settings
 from durable_state.errors import ConfigurationError
 from durable_state.feed import run_for
+from durable_state.feed.outage import Answered, is_away, warn_away
 from durable_state.sign_in import SignIn, ended, sign_in_of
 from durable_state.users import follower_name
 
-from .close_codes import FAILED, NOT_SIGNED_IN
+from .close_codes import AWAY, FAILED, NOT_SIGNED_IN
 
 __all__ = ["Caller", "find_gone", "identify"]
 
@@ -69,37 +70,61 @@ async def identify(scope: Any) -> Caller:
     return Caller(scope, user, sign_in, has_token=False)
 
 
-async def find_gone(callers: Collection[Caller]) -> AsyncGenerator[tuple[Caller, int], None]:
+async def find_gone(
+    callers: Collection[Caller], answered: Answered
+) -> AsyncGenerator[tuple[Caller, int], None]:
     """The callers who signed out, or whose session, password or token is no longer valid.
 
-    Each with the close code, as soon as it is known: asking for tokens may take long.
+    Each with the close code, as soon as it is known: asking for tokens may take long. While nobody
+    can say, as during an outage, the last answer counts for a while.
     """
+    answered.forget_all_but(callers)
     with_session = [each for each in callers if each.sign_in is not None]
     with_token = [each for each in callers if each.has_token]
     if with_session:
-        sign_ins = {each.sign_in for each in with_session if each.sign_in is not None}
-        over = await run_for("the sessions of websockets", ended, sign_ins)
+        over = await _ended_sign_ins(with_session)
         for each in with_session:
-            if each.sign_in in over:
-                yield each, NOT_SIGNED_IN
+            if over is None and not answered.still_holds(each):
+                yield each, AWAY
+            elif over is not None:
+                answered.note(each)
+                if each.sign_in in over:
+                    yield each, NOT_SIGNED_IN
 
     for start in range(0, len(with_token), HOOKS_AT_ONCE):
         some = with_token[start : start + HOOKS_AT_ONCE]
-        codes = await asyncio.gather(*map(_code_for_token, some))
+        codes = await asyncio.gather(*(_code_for_token(each, answered) for each in some))
         for each, code in zip(some, codes, strict=True):
             if code is not None:
                 yield each, code
 
 
-async def _code_for_token(caller: Caller) -> int | None:
+async def _ended_sign_ins(callers: Collection[Caller]) -> set[SignIn] | None:
+    """The sign-ins among theirs that have ended; None if the session store does not say."""
+    sign_ins = {each.sign_in for each in callers if each.sign_in is not None}
+    try:
+        return await run_for("the sessions of websockets", ended, sign_ins)
+    except Exception as error:
+        if is_away(error):
+            warn_away("the sessions of websockets", error)
+        else:
+            logger.exception("Could not check the sessions of open websockets; trying again.")
+        return None
+
+
+async def _code_for_token(caller: Caller, answered: Answered) -> int | None:
     """The close code for a token; None if it is valid. If nobody can say, the client may retry."""
     try:
         user = await _named_by_project(caller.scope)
     except PermissionDenied:
         return NOT_SIGNED_IN
-    except Exception:
+    except Exception as error:
+        if is_away(error):
+            warn_away("WEBSOCKET_AUTHENTICATION", error)
+            return None if answered.still_holds(caller) else AWAY
         logger.exception("WEBSOCKET_AUTHENTICATION fails, so the socket is closed.")
         return FAILED
+    answered.note(caller)
     known = caller.user.is_authenticated, caller.user.pk
     is_same = user is not None and (user.is_authenticated, user.pk) == known
     return None if is_same else NOT_SIGNED_IN

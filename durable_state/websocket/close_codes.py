@@ -13,10 +13,12 @@ from durable_state.feed import (
     StreamRemoved,
     TooManySubscribers,
 )
+from durable_state.feed.outage import is_away, warn_away
 
 from .places import TooManyPlaces
 
 __all__ = [
+    "AWAY",
     "BAD_REQUEST",
     "DONE",
     "FAILED",
@@ -41,6 +43,8 @@ BAD_REQUEST = 1008
 TOO_LARGE = 1009
 FAILED = 1011
 """RFC 6455, 7.4.1: the server met an error, which is in its log."""
+AWAY = 1013
+"""IANA's "Try Again Later": the server cannot answer for the moment."""
 
 WARNING_SECONDS = 10.0
 """Seconds between two warnings about limits."""
@@ -54,6 +58,7 @@ REASONS = {
     BAD_REQUEST: "The request is not valid.",
     TOO_LARGE: "The frame is too large.",
     FAILED: "An error occurred on the server; see its log.",
+    AWAY: "The server cannot answer now; try again.",
 }
 """In words, without anything the client must not learn."""
 
@@ -69,7 +74,11 @@ def _warn(error: BaseException) -> None:
         logger.warning("%s", error)
 
 
-def code_of(error: BaseException, name: str) -> int:
+def code_of(
+    error: BaseException,
+    name: str,
+    consequence: str = "a subscription ends because its frames could not be made.",
+) -> int:
     """The code for what ended a subscription of the stream ``name``; logs unexpected errors."""
     match error:
         case StreamRemoved():
@@ -84,10 +93,9 @@ def code_of(error: BaseException, name: str) -> int:
         case CallTimedOut():
             _warn(error)
             return FAILED
+        case _ if is_away(error):
+            warn_away(name, error)
+            return AWAY
         case _:
-            logger.error(
-                "%s: a subscription ends because its frames could not be made.",
-                name,
-                exc_info=error,
-            )
+            logger.error("%s: %s", name, consequence, exc_info=error)
             return FAILED

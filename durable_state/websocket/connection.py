@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -14,14 +13,12 @@ from durable_state.feed import ClientGone
 
 from . import heart
 from .caller import Caller, identify
-from .close_codes import FAILED, NOT_ALLOWED, NOT_SIGNED_IN, code_of
+from .close_codes import NOT_ALLOWED, NOT_SIGNED_IN, code_of
 from .origin import is_own_origin
 from .places import TooManyPlaces, leave_place, take_place
 from .subscription import Subscription
 
 __all__ = ["Connection"]
-
-logger = logging.getLogger("durable_state.websocket")
 
 SUBPROTOCOL = "durable-state"
 
@@ -97,9 +94,9 @@ class Connection(AsyncWebsocketConsumer):
         except PermissionDenied:
             await self.end(NOT_SIGNED_IN)
             return
-        except Exception:
-            logger.exception("A websocket is closed because its user could not be determined.")
-            await self.end(FAILED)
+        except Exception as error:
+            code = code_of(error, "a websocket", "it is closed: its user could not be determined.")
+            await self.end(code)
             return
 
         try:

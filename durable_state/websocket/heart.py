@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Awaitable
 from typing import Protocol
 
+from durable_state.feed.outage import Answered
 from durable_state.feed.sending import begin
 
 from .caller import Caller, find_gone
@@ -58,6 +59,7 @@ class _Heart:
         self._beating: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Future[None]] = set()
+        self._answered = Answered()
 
     def start(self) -> None:
         """Starts beating, if it does not beat yet."""
@@ -95,7 +97,7 @@ class _Heart:
     async def _look(self) -> None:
         by_caller = {socket.caller: socket for socket in self.sockets}
         try:
-            async with contextlib.aclosing(find_gone(by_caller.keys())) as gone:
+            async with contextlib.aclosing(find_gone(by_caller.keys(), self._answered)) as gone:
                 async for caller, code in gone:
                     self._tell(by_caller[caller].end(code))
         except Exception:

@@ -16,6 +16,7 @@ from durable_state.feed import (
     Audience,
     Subscriber,
     group,
+    outage,
     renewal,
     rows,
     subscribe,
@@ -324,7 +325,7 @@ async def test_an_outage_of_the_database_takes_nothing_away(
 ) -> None:
     """While the policy cannot be asked, its last answer holds, but not for ever."""
     monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.02)
-    monkeypatch.setattr(renewal, "GRACE_SECONDS", grace)
+    monkeypatch.setattr(outage, "GRACE_SECONDS", grace)
     configure(FEED_POLL_SECONDS=1000)
     stream = await begun()
     audience = await sync_to_async(everything)(stream)

@@ -15,6 +15,7 @@ from django.http import Http404
 from durable_state.feed import Hub, StreamRemoved, run_for, subscribe
 from durable_state.feed.frame_cache import SharedFrames
 from durable_state.feed.log import LoggedEntry
+from durable_state.feed.outage import DATABASE_AWAY, Outage, is_away, warn_away
 from durable_state.models import Status
 
 from .answers import events, next_cursor
@@ -56,6 +57,7 @@ class Following:
         self._renew = renew
         self._renewed = time.monotonic()
         self._closed = False
+        self._outage = Outage(f"a reader of {reading.stream.name!r}")
 
     async def read(self) -> Answer:
         """What follows now. Raises: OffsetGone, StreamRemoved."""
@@ -117,11 +119,21 @@ class Following:
             )
 
     async def look(self) -> None:
-        """Checks that the caller's permissions are unchanged. Raises: AccessEnded."""
-        if not await run_for(self._follower, self._renew, self._reading):
+        """Checks that the caller's permissions are unchanged. Raises: AccessEnded.
+
+        While the database does not answer, the last answer counts.
+        """
+        try:
+            is_same = await run_for(self._follower, self._renew, self._reading)
+            if is_same:
+                await self.note_closed()
+        except DATABASE_AWAY as error:
+            await self._outage.wait(error)
+            return
+        if not is_same:
             raise AccessEnded
+        self._outage.end()
         self._renewed = time.monotonic()
-        await self.note_closed()
 
     @property
     def _is_at_end(self) -> bool:
@@ -181,6 +193,10 @@ async def _continued(first: str, texts: AsyncGenerator[str, None]) -> AsyncGener
             yield text
     except (StreamRemoved, AccessEnded, OffsetGone):
         pass  # The client reconnects, and gets the reason.
+    except DATABASE_AWAY as error:
+        if not is_away(error):
+            raise
+        warn_away("an event stream", error)  # The client reconnects.
     finally:
         await texts.aclose()
 
