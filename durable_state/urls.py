@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
+from .models import STREAM_NAME
 from .rest import (
     DeadLetterList,
     EntityList,
@@ -18,7 +19,7 @@ from .webhook import doorbell
 __all__ = ["app_name", "urlpatterns"]
 
 app_name = "durable_state"
-NAME = r"(?P<name>[A-Za-z0-9._-]{1,100})"
+NAME = f"(?P<name>{STREAM_NAME})"
 
 urlpatterns = [
     path("streams/", StreamList.as_view(), name="streams"),

@@ -37,7 +37,6 @@ ENTRIES = 200
 """How many of the newest commits are searched for the row's last change."""
 ENTRY_BYTES = 4 * 1024 * 1024
 """How many bytes of these commits are searched."""
-_OPEN = (VerificationRun.State.ASKED, VerificationRun.State.RUNNING)
 
 
 class Origin(NamedTuple):
@@ -115,7 +114,7 @@ def _story(request: HttpRequest, origin: Origin) -> dict[str, Any] | None:
     run = runs.filter(stream=origin.stream, entity_type=origin.type, entity_key=origin.key).first()
     if run is None:
         return None
-    is_open = run.state in _OPEN
+    is_open = run.state in VerificationRun.OPEN
     return {
         "run": run,
         "is_open": is_open,

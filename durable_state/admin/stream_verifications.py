@@ -20,7 +20,6 @@ LISTED = 5
 """How many verifications a page shows."""
 PATIENCE = timedelta(seconds=30)
 """How long a page waits before it says that no worker has taken up a verification."""
-_OPEN = (State.ASKED, State.RUNNING)
 _TONES = {State.ASKED: "quiet", State.RUNNING: "busy", State.EQUAL: "good"}
 
 
@@ -32,7 +31,7 @@ def shown_verifications(request: HttpRequest, stream: Stream) -> list[dict[str, 
         {
             "run": run,
             "tone": _TONES.get(State(run.state), "bad"),
-            "is_open": run.state in _OPEN,
+            "is_open": run.state in VerificationRun.OPEN,
             "is_waiting": _waits(run),
             "progress": told_progress(run),
             "percent": _percent(run),

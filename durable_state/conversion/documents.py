@@ -11,8 +11,7 @@ import msgspec
 from django.db import models
 from django.db.models.expressions import Value
 
-from .jsonable import EXACT
-from .limits import Limits
+from .limits import EXACT, Limits
 from .refusal import Refused, is_finite, shown, storable_text
 
 __all__ = [

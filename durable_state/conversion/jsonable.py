@@ -16,10 +16,9 @@ from django.utils.duration import duration_iso_string
 
 from durable_state.conf import get_settings
 
-__all__ = ["as_shown", "jsonable"]
+from .limits import EXACT
 
-EXACT = 2**53
-"""From here on, JavaScript's numbers, which are doubles, skip some integers."""
+__all__ = ["as_shown", "jsonable"]
 
 
 def as_shown(value: Any) -> Any:

@@ -7,7 +7,12 @@ from typing import NamedTuple
 
 from django.db import connections
 
-__all__ = ["KEY_BYTES", "STRICTEST", "Limits", "limits"]
+__all__ = ["EXACT", "KEY_BYTES", "STRICTEST", "Limits", "limits"]
+
+EXACT = 2**53
+"""From here on, doubles skip some integers: JavaScript's numbers, and JSON numbers with a point or
+an exponent, which are read as doubles.
+"""
 
 KEY_BYTES = 2500
 """The longest entity key, in bytes of UTF-8.

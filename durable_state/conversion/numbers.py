@@ -12,7 +12,7 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.operations import BaseDatabaseOperations
 
-from .limits import Limits
+from .limits import EXACT, Limits
 from .refusal import Refused, is_finite, shown
 
 __all__ = [
@@ -30,11 +30,6 @@ CANONICAL_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
 DIGITS = re.compile(r"[-+]?[0-9]+\Z")
 DECIMAL_TEXT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,4})?\Z")
 """Numbers as Python, Java and JavaScript write them; JavaScript with a small e, as in ``1e-8``."""
-
-EXACT = 2**53
-"""From here on a JSON number with a point or an exponent may have lost digits when it was read as a
-double.
-"""
 
 _exact = decimal.Context(prec=2000, traps=[decimal.InvalidOperation, decimal.Inexact])
 

@@ -19,12 +19,16 @@ __all__ = [
     "DOORBELLS",
     "FAILING",
     "FOLLOWED",
+    "STREAM_NAME",
     "Live",
     "Progress",
     "Replay",
     "Status",
     "Stream",
 ]
+
+STREAM_NAME = "[A-Za-z0-9._-]{1,100}"
+"""What a stream may be called, as a regular expression."""
 
 DISPOSITIONS = {
     "applied": "applied_count",
@@ -178,9 +182,7 @@ class Stream(Progress):
         _("name"),
         max_length=100,
         unique=True,
-        validators=[
-            RegexValidator(r"\A[A-Za-z0-9._-]{1,100}\Z", "Use 1 to 100 of A-Z a-z 0-9 . _ -")
-        ],
+        validators=[RegexValidator(rf"\A{STREAM_NAME}\Z", "Use 1 to 100 of A-Z a-z 0-9 . _ -")],
     )
     url = models.CharField(
         max_length=2000, help_text="http(s) address of the durable stream, without user info"

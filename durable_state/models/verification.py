@@ -27,6 +27,9 @@ class VerificationRun(Located, models.Model):
         DIFFERS = "differs", _("differs")
         FAILED = "failed", _("could not be verified")
 
+    OPEN = (State.ASKED, State.RUNNING)
+    """The states of a run that has no result yet."""
+
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="verifications")
     intent = models.OneToOneField(Intent, on_delete=models.CASCADE, related_name="verification")
     """Who asked for it, and when."""

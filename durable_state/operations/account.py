@@ -13,9 +13,9 @@ from durable_state.registry import registry
 
 from .wording import number
 
-__all__ = ["Account", "account_of", "listed_types", "stream_account"]
+__all__ = ["LISTED", "Account", "account_of", "listed_types", "stream_account"]
 
-_LISTED = 5
+LISTED = 5
 """The most types that are named one by one."""
 
 
@@ -129,8 +129,8 @@ def stream_account(stream: Stream, types: Iterable[TypeState]) -> Account:
 def listed_types(by_type: Mapping[str, int]) -> str:
     """``task 12, person 3``: the most frequent first, and how many more there are."""
     most = sorted(by_type.items(), key=lambda pair: (-pair[1], pair[0]))
-    names = [f"{name[:60]} {number(count)}" for name, count in most[:_LISTED]]
-    more = [_told("types", len(most) - _LISTED)] if len(most) > _LISTED else []
+    names = [f"{name[:60]} {number(count)}" for name, count in most[:LISTED]]
+    more = [_told("types", len(most) - LISTED)] if len(most) > LISTED else []
     return ", ".join([*names, *more])
 
 

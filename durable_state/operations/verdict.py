@@ -18,6 +18,7 @@ from durable_state.databases.row_locks import RowLock
 from durable_state.models import FAILING, Lease, Status
 from durable_state.registry import registry
 
+from .account import LISTED
 from .case import Case, Shown
 from .wording import span
 
@@ -31,8 +32,6 @@ A slice that ends hands over sooner.
 URGENT = 0.25
 """A paused stream is stuck once less than this part of the time is left before its server drops it.
 """
-_LISTED = 5
-"""The most types that are named one by one."""
 
 
 class Verdict(NamedTuple):
@@ -164,7 +163,7 @@ def _needs_reset(case: Case) -> Verdict | None:
     if not types or case.plain_status == Shown.REBUILDING:
         return None
 
-    listed = ", ".join(types[:_LISTED]) + (", ..." if len(types) > _LISTED else "")
+    listed = ", ".join(types[:LISTED]) + (", ..." if len(types) > LISTED else "")
     of_type = f" --type {types[0]}" if len(types) == 1 else ""
     return Verdict(
         Status.NEEDS_RESET,

@@ -65,7 +65,7 @@ def ask_to_verify(
     with intended(stream, "verify", actor, "requested") as verb:
         runs = VerificationRun.objects.using(verb.using).filter(stream=verb.stream)
         entity = {"entity_type": entity_type, "entity_key": key}
-        under_way = runs.filter(state__in=(State.ASKED, State.RUNNING), **entity).first()
+        under_way = runs.filter(state__in=VerificationRun.OPEN, **entity).first()
         if under_way is not None:
             verb.detail("already under way")
             return under_way

@@ -9,9 +9,9 @@ from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from durable_state.errors import ConfigurationError
 
-__all__ = ["check_url", "mask_query", "origin"]
+__all__ = ["DEFAULT_PORTS", "check_url", "mask_query", "origin"]
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 _LONGEST_LABEL = 63
 _PARAMETER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 _OTHERWISE_ENCODED = re.compile(r"%u([0-9A-Fa-f]{4})")
@@ -50,7 +50,7 @@ def origin(url: str) -> str:
     host = f"[{host}]" if ":" in host else host
     port = parts.port
     return f"{parts.scheme}://{host}" + (
-        f":{port}" if port and port != _DEFAULT_PORTS.get(parts.scheme) else ""
+        f":{port}" if port and port != DEFAULT_PORTS.get(parts.scheme) else ""
     )
 
 
@@ -91,7 +91,7 @@ def _split(url: str) -> SplitResult:
             "The stream's URL holds a space, a backslash or a control character.", action
         )
     shown = mask_query(url)
-    if parts.scheme not in _DEFAULT_PORTS:
+    if parts.scheme not in DEFAULT_PORTS:
         raise ConfigurationError(f"{shown} is not an HTTP or HTTPS URL.", action)
     if not parts.hostname or not port_is_good or not _has_labels(parts.hostname):
         raise ConfigurationError(f"{shown} has no host, or an impossible port.", action)

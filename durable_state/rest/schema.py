@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from durable_state.models import STREAM_NAME
+
 __all__ = ["describe"]
 
 _REFUSALS = {
@@ -14,7 +16,7 @@ _REFUSALS = {
     404: "It does not exist, or you may not see it.",
 }
 
-_PATTERNS = {"name": "^[A-Za-z0-9._-]{1,100}$", "entity_type": "^.+$"}
+_PATTERNS = {"name": f"^{STREAM_NAME}$", "entity_type": "^.+$"}
 """The path parameters."""
 
 View = TypeVar("View", bound=Callable[..., Any])

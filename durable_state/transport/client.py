@@ -160,18 +160,10 @@ async def exchange(
                 ),
             )
             secrets |= secrets_in_url(stream or url)
-            token = _own_secrets.set(secrets)
             patience = silence + min(_CONNECT, silence) + len(content or b"") / _SLOWEST_UPLOAD
+            token = _own_secrets.set(secrets)
             try:
-                async with asyncio.timeout(patience):
-                    response = await client.send(request, stream=True, follow_redirects=False)
-            except TimeoutError as error:
-                raise Stalled(
-                    f"{mask_query(stream or url)} did not finish the head of its answer in "
-                    f"{patience:.3g} s.",
-                    "Retrying automatically.",
-                    seconds=patience,
-                ) from error
+                response = await _read_head(client, request, patience, stream or url)
             finally:
                 _own_secrets.reset(token)
             response.extensions[_SECRETS] = secrets
@@ -184,6 +176,24 @@ async def exchange(
     except DurableStateError as error:
         mask_error(error)
         raise
+
+
+async def _read_head(
+    client: httpx.AsyncClient, request: httpx.Request, patience: float, url: str
+) -> httpx.Response:
+    """Sends the request and reads the answer's head, both within ``patience`` seconds.
+
+    Raises: Stalled, which names ``url``.
+    """
+    try:
+        async with asyncio.timeout(patience):
+            return await client.send(request, stream=True, follow_redirects=False)
+    except TimeoutError as error:
+        raise Stalled(
+            f"{mask_query(url)} did not finish the head of its answer in {patience:.3g} s.",
+            "Retrying automatically.",
+            seconds=patience,
+        ) from error
 
 
 async def said(response: httpx.Response) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from durable_state.errors import ProtocolViolation
 from durable_state.protocol import ArraySplitter, Message, SSEDecoder, decode
 
-__all__ = ["EventBody", "Marker", "MessageTooLarge"]
+__all__ = ["SLICE", "EventBody", "Marker", "MessageTooLarge"]
 
 
 class _Control(msgspec.Struct, rename="camel"):
@@ -27,7 +27,8 @@ _decode_control = msgspec.json.Decoder(_Control).decode
 _EVENT = 64
 """Bytes that an event counts besides its data, so that too many empty events are noticed, too."""
 
-_SLICE = 16 * 1024
+SLICE = 16 * 1024
+"""Bytes of an answer after which other tasks may run, because it may take long to split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,8 @@ def _split(data: bytes, largest: int) -> Iterator[list[Message]]:
         yield [decode(data)]
         return
     splitter = ArraySplitter(largest)
-    for start in range(0, len(data), _SLICE):
-        yield splitter.feed(data[start : start + _SLICE])
+    for start in range(0, len(data), SLICE):
+        yield splitter.feed(data[start : start + SLICE])
         if splitter.too_large:
             raise MessageTooLarge
     yield splitter.finish()

@@ -21,7 +21,7 @@ from .answer import Answer, check_offset, usable_cursor
 from .batches import Batch, Batcher, BatchLimits
 from .checkpoint import Checkpoint
 from .course import Course
-from .events import EventBody, MessageTooLarge
+from .events import SLICE, EventBody, MessageTooLarge
 from .following import Following
 from .patience import Patience
 from .recognition import Recognition, suspected
@@ -30,9 +30,6 @@ from .request import FIRST_EVENT, LiveMode, Mode, Request
 from .trust import Doubt, Trust
 
 __all__ = ["ReadSession"]
-
-_SLICE = 16 * 1024
-"""Bytes of an answer after which other tasks may run, because it may take long to split."""
 
 STUCK = 300.0
 """How long an answer may go on without bringing anything, in seconds."""
@@ -160,7 +157,7 @@ class ReadSession:
         if self._mode is Mode.SSE:
             yield from self._feed_events(data)
             return
-        step = _SLICE if self._splitter.is_slow else len(data) or 1
+        step = SLICE if self._splitter.is_slow else len(data) or 1
         for start in range(0, len(data), step):
             if start:
                 yield None

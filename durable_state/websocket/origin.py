@@ -8,9 +8,10 @@ from urllib.parse import SplitResult, urlsplit
 from django.conf import settings
 from django.http.request import validate_host
 
+from durable_state.protocol.url import DEFAULT_PORTS
+
 __all__ = ["is_own_origin"]
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
 LOCAL = [".localhost", "127.0.0.1", "[::1]"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from durable_state.feed import Audience, ClientGone, Subscriber, run_for, run_once_for, subscribe
 from durable_state.feed.frames import Frame
-from durable_state.models import Stream
+from durable_state.models import STREAM_NAME, Stream
 from durable_state.policy import audience_of, followed_stream
 from durable_state.users import identity_of, user_now
 
@@ -20,7 +20,7 @@ from .close_codes import NO_SUCH_STREAM, NOT_ALLOWED, NOT_SIGNED_IN, code_of
 
 __all__ = ["Subscription"]
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_NAME = re.compile(STREAM_NAME)
 
 
 class Subscription:

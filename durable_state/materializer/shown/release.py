@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from durable_state.conversion import Refused
 from durable_state.models import ParkedChange, entity_digest
@@ -20,13 +21,23 @@ from ..rows.relations import (
     parent_digest,
     resolve_parents,
 )
-from .joint import settle_blockers
+from .joint import EntityName, settle_blockers
 from .placement import Placement
 from .workspace import Workspace
 
 __all__ = ["Release"]
 
 Reason = ParkedChange.Reason
+
+
+class _Member(NamedTuple):
+    """A parked entity that may wait in a circle."""
+
+    put: Prepared
+    blocking: Sequence[MissingParent]
+    waits_for: str
+    """The digest of the parent that it is parked for; "" if it is parked for something else."""
+    stale: bool
 
 
 class Release:
@@ -151,15 +162,35 @@ class Release:
                 shown |= self._show_closed_of(group, set().union(*of_group))
         return shown
 
-    def _show_closed_of(self, group: Sequence[TypePlan], frontier: set[str]) -> bool:
+    def _show_closed_of(self, group: Sequence[TypePlan], newly: set[str]) -> bool:
+        members = self._members(group, newly)
         plans = {plan.type: plan for plan in group}
-        puts: dict[tuple[str, str], Prepared] = {}
-        missing: dict[tuple[str, str], Sequence[MissingParent]] = {}
-        waited_for: dict[tuple[str, str], str] = {}
-        looked_at: set[str] = set()
-        stale: set[tuple[str, str]] = set()
 
-        # Everything that the new ones wait for, directly or through others.
+        # Some of them wait, through others, for what is not there: they are parked for that.
+        blockers = settle_blockers({entity: each.blocking for entity, each in members.items()})
+        self._lot.park(
+            (
+                Parking(plans[entity[0]], members[entity].put, blocker, stale=members[entity].stale)
+                for entity, blocker in blockers.items()
+                if blocker.digest != members[entity].waits_for
+            ),
+            seen=True,
+        )
+
+        # The others wait only for each other.
+        closed: dict[TypePlan, list[Prepared]] = defaultdict(list)
+        for entity, member in members.items():
+            if entity not in blockers:
+                closed[plans[entity[0]]].append(member.put)
+        return bool(closed) and self._put(dict(closed))
+
+    def _members(self, group: Sequence[TypePlan], frontier: set[str]) -> dict[EntityName, _Member]:
+        """The parked entities of the frontier, and all that they wait for, directly or through
+        others.
+        """
+        types = {plan.type for plan in group}
+        members: dict[EntityName, _Member] = {}
+        looked_at: set[str] = set()
         while frontier:
             looked_at |= frontier
             by_type: defaultdict[str, list[ParkedChange]] = defaultdict(list)
@@ -169,42 +200,24 @@ class Release:
 
             frontier = set()
             for plan in (plan for plan in group if plan.type in by_type):
-                some = self._unpack(plan, by_type[plan.type])
-                stale |= {(plan.type, parked.key) for parked in by_type[plan.type] if parked.stale}
-                _, absent = resolve_parents(plan, some)
-                waited_for |= {
-                    (plan.type, parked.key): parked.waits_for
-                    if parked.reason == Reason.PARENT
-                    else ""
-                    for parked in by_type[plan.type]
-                }
-                for put, each in zip(some, absent, strict=True):
-                    blocking = blocking_parents(each)
-                    puts[plan.type, put.key], missing[plan.type, put.key] = put, blocking
+                for member in self._members_of(plan, by_type[plan.type]):
+                    members[plan.type, member.put.key] = member
                     frontier |= {
                         entity_digest(*parent.entity)
-                        for parent in blocking
-                        if parent.entity[0] in plans
+                        for parent in member.blocking
+                        if parent.entity[0] in types
                     }
             frontier -= looked_at
+        return members
 
-        # Some of them wait, through others, for what is not there: they are parked for that.
-        blockers = settle_blockers(missing)
-        self._lot.park(
-            (
-                Parking(plans[entity[0]], puts[entity], blocker, stale=entity in stale)
-                for entity, blocker in blockers.items()
-                if blocker.digest != waited_for[entity]
-            ),
-            seen=True,
-        )
-
-        # The others wait only for each other.
-        closed: dict[TypePlan, list[Prepared]] = defaultdict(list)
-        for entity, put in puts.items():
-            if entity not in blockers:
-                closed[plans[entity[0]]].append(put)
-        return bool(closed) and self._put(dict(closed))
+    def _members_of(self, plan: TypePlan, candidates: list[ParkedChange]) -> Iterator[_Member]:
+        before = {parked.key: parked for parked in candidates}
+        puts = self._unpack(plan, candidates)
+        _, missing = resolve_parents(plan, puts)
+        for put, absent in zip(puts, missing, strict=True):
+            parked = before[put.key]
+            waits_for = parked.waits_for if parked.reason == Reason.PARENT else ""
+            yield _Member(put, blocking_parents(absent), waits_for, parked.stale)
 
 
 def _digests(fresh: dict[TypePlan, set[str] | None]) -> Iterator[str]:
